@@ -1,0 +1,270 @@
+"""Settings: option > environment > .env > config.toml > default; each knows where it came from.
+
+The only module that reads the environment. `Settings` is a value: the command line loads it once
+and passes it down.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from glmcli.errors import ConfigError
+from glmcli.types import GenerationParams
+
+BUILT_IN_MODEL = "smollm2"
+ON = frozenset({"1", "on", "true", "yes"})
+OFF = frozenset({"", "0", "off", "false", "no"})
+
+
+def setting(default: Any, help: str, **rules: Any) -> Any:
+    """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound)."""
+    return field(default=default, metadata={"help": help, **rules})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the program. Its environment variable is GLM_ and the name in capitals."""
+
+    model: str = setting(BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name")
+    base_url: str = setting("", "where a remote engine lives")
+    api_key: str = setting("", "key for a remote engine; never an option", secret=True)
+    device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu")
+    dtype: str = setting(
+        "auto",
+        "number format of the weights",
+        choices=("auto", "float32", "float16", "bfloat16"),
+    )
+    quantize: str = setting("none", "weights in fewer bits", choices=("none", "int8", "int4"))
+    attn: str = setting("auto", "attention kernel", choices=("auto", "eager", "sdpa", "flash"))
+    threads: int | None = setting(None, "processor threads; unset: measured", low=1)
+    system: str = setting("", "system prompt; @FILE reads a file")
+    temperature: float | None = setting(None, "randomness; 0 is greedy", low=0.0)
+    top_p: float | None = setting(None, "share of probability kept; 1 is off", above=0.0, high=1.0)
+    top_k: int | None = setting(None, "number of tokens kept; 0 is off", low=0)
+    repetition_penalty: float | None = setting(None, "above 1 avoids repeating", above=0.0)
+    max_tokens: int | None = setting(None, "new tokens at most; unset: the window", low=1)
+    stop: tuple[str, ...] = setting((), "a text that ends the reply; repeat for more")
+    seed: int | None = setting(None, "makes sampling repeatable", low=0)
+    think: bool | None = setting(None, "whether a reasoning model reasons")
+    thinking: str = setting("fold", "how reasoning is shown", choices=("show", "fold", "hide"))
+    home: Path = setting(Path(), "folder of history, prompt history and config.toml")
+    cache: Path = setting(Path(), "folder of converted and pulled models")
+    history: bool = setting(True, "off writes nothing to disk")
+    plain: bool = setting(False, "no Markdown rendering")
+    stats: bool = setting(True, "a line with tokens and speed after each reply")
+    warm: bool = setting(True, "read the prompt while you type")
+    vi: bool = setting(False, "vi keys at the prompt")
+    offline: bool = setting(False, "never use the network")
+    trust_remote_code: bool = setting(False, "run Python that comes with a model")
+    debug: bool = setting(False, "tracebacks with errors")
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each value came from: option, environment, .env, config.toml or default."""
+
+    @property
+    def params(self) -> GenerationParams:
+        """The sampling settings as one value."""
+        return GenerationParams(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.repetition_penalty,
+            stop=self.stop,
+            seed=self.seed,
+            think=self.think,
+        )
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """(environment variable, value, source) of every setting; secrets masked."""
+        for item in fields(self):
+            if item.name == "sources":
+                continue
+            value = getattr(self, item.name)
+            if item.metadata.get("secret") and value:
+                value = "********"
+            yield variable(item.name), show(value), self.sources.get(item.name, "default")
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"GLM_{name.upper()}"
+
+
+def show(value: object) -> str:
+    """A setting's value as it would be typed."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "|".join(value)
+    return "" if value is None else str(value)
+
+
+def load_settings(
+    options: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Merge all sources. `options` leaves out what was not typed. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    dotenv = read_dotenv((folder or Path.cwd()) / ".env")
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("option", options),
+        ("environment", named(environ, "the environment", strict=False)),
+        (".env", named(dotenv, ".env", strict=True)),
+    ]
+    home = pick("home", layers)[0] or default_folder("data")
+    layers.append(("config.toml", read_toml(Path(home).expanduser() / "config.toml")))
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for item in fields(Settings):
+        if item.name == "sources":
+            continue
+        raw, source = pick(item.name, layers)
+        if raw is None:
+            continue
+        values[item.name] = parse(item.name, raw, source)
+        sources[item.name] = source
+    values["home"] = Path(home).expanduser()
+    values.setdefault("cache", default_folder("cache"))
+    return Settings(**values, sources=sources)
+
+
+def pick(name: str, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[Any, str]:
+    """The first layer's value for a setting, and that layer's name."""
+    for source, values in layers:
+        if values.get(name) is not None:
+            return values[name], source
+    return None, "default"
+
+
+def named(variables: Mapping[str, str], where: str, *, strict: bool) -> dict[str, str]:
+    """Settings among environment variables. An empty one counts as unset."""
+    known = {variable(item.name): item.name for item in fields(Settings) if item.name != "sources"}
+    for key in variables:
+        if strict and key.startswith("GLM_") and key not in known:
+            raise ConfigError(f"{where} sets {key}, which is no setting", hint_for(key, known))
+    return {name: variables[key] for key, name in known.items() if variables.get(key)}
+
+
+def hint_for(word: str, known: Mapping[str, Any]) -> str:
+    """A hint that names the nearest known word."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else "glm config show lists all settings"
+
+
+def parse(name: str, raw: Any, source: str) -> Any:
+    """One value in its setting's type and range. Raises ConfigError."""
+    item = next(item for item in fields(Settings) if item.name == name)
+    kind = str(item.type)
+    label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
+    try:
+        value = convert(kind, raw)
+    except ValueError:
+        wanted = (
+            "on or off" if "bool" in kind else "a whole number" if "int" in kind else "a number"
+        )
+        raise ConfigError(f"{label} is {raw!r}, not {wanted}", item.metadata["help"]) from None
+    choices = item.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{label} is {value!r}", f"one of: {', '.join(choices)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        check_range(label, value, item.metadata)
+    return value
+
+
+def convert(kind: str, raw: Any) -> Any:
+    """`raw` as the annotated type `kind`. Raises ValueError."""
+    if kind == "Path":
+        return Path(raw).expanduser()
+    if "tuple" in kind:
+        return tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
+    if "bool" in kind:
+        if isinstance(raw, bool):
+            return raw
+        if str(raw).lower() not in ON | OFF:
+            raise ValueError(raw)
+        return str(raw).lower() in ON
+    if "int" in kind and (isinstance(raw, float) or isinstance(raw, bool)):
+        raise ValueError(raw)
+    number = int if "int" in kind else float if "float" in kind else str
+    return number(raw)
+
+
+def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a number is out of its setting's bounds."""
+    low, high, above = rules.get("low"), rules.get("high"), rules.get("above")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ConfigError(f"{label} is {value}", "a finite number is needed")
+    if low is not None and value < low:
+        raise ConfigError(f"{label} is {value}", f"it must be at least {low}")
+    if above is not None and value <= above:
+        raise ConfigError(f"{label} is {value}", f"it must be greater than {above}")
+    if high is not None and value > high:
+        raise ConfigError(f"{label} is {value}", f"it must be at most {high}")
+
+
+def default_folder(which: str) -> Path:
+    """The platform's folder for this program's data or cache."""
+    import platformdirs
+
+    if which == "data":
+        return Path(platformdirs.user_data_dir("glm"))
+    return Path(platformdirs.user_cache_dir("glm"))
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The variables of a .env file; nothing if there is none. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} cannot be read: {exc}", "make it a UTF-8 text file") from exc
+    if "GLM_" not in text:
+        return {}
+    import io
+
+    from dotenv.main import resolve_variables
+    from dotenv.parser import parse_stream
+
+    pairs: list[tuple[str, str | None]] = []
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            line = binding.original.string.strip().split("\n")[0]
+            if "GLM_" in binding.original.string:
+                raise ConfigError(
+                    f"{path}, line {binding.original.line}: cannot be parsed: {line}",
+                    "write NAME=value, or NAME='a value with blanks'",
+                )
+        elif binding.key is not None:
+            pairs.append((binding.key, binding.value))
+    resolved = resolve_variables(pairs, override=False)
+    return {key: value for key, value in resolved.items() if value is not None}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return {}
+    import tomllib
+
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: {exc}", "correct the file, or move it away") from exc
+    known = {item.name: item for item in fields(Settings) if item.name != "sources"}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path} sets {name!r}, which is no setting", hint_for(name, known))
+    if "api_key" in values and path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path} holds api_key and others may read it", f"chmod 600 {path}")
+    return values

@@ -1,0 +1,73 @@
+"""The seam between the program and whatever answers: the Engine protocol and the table of engines.
+
+Knows nothing of the terminal, and imports an engine only when one is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator, Sequence
+from threading import Event
+from typing import Protocol
+
+from glmcli.config import Settings
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+
+Report = Callable[[Progress], None]
+"""Called from the engine's thread while something takes time."""
+
+ENGINES: dict[str, str] = {
+    "echo": "glmcli.engines.echo",
+    "local": "glmcli.engines.local",
+}
+"""Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
+
+
+class Engine(Protocol):
+    """Whatever answers.
+
+    The contract, tested once for all engines:
+    1. the joined text of the chunks is the reply, equal to decoding the whole reply at once;
+    2. exactly one chunk, the last, has a `finish_reason`; a stream that just stops is a fault;
+    3. the engine is given the whole conversation every time; caches are its private speed-up;
+    4. when `cancel` is set, the stream ends with `finish_reason="cancelled"` within one decode step
+       or one prefill block, and the next call is as good as the first;
+    5. failures are raised as `EngineError`, never yielded;
+    6. a prompt that does not fit raises `ContextFull` before any work.
+    If the last message is the assistant's, the reply goes on with that message.
+    """
+
+    name: str
+    """What people call the model: "smollm2"."""
+    device: str
+    """Where and how it runs: "cpu bfloat16"; "" if that is not known."""
+    context_tokens: int | None
+    """The window, prompt and reply together."""
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply to `messages`, piece by piece."""
+        ...
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The exact size of the prompt in tokens, or None if it cannot be known."""
+        ...
+
+    def warm(self, messages: Sequence[Message], cancel: Event) -> None:
+        """Get ready for a prompt that starts like this. May do nothing."""
+        ...
+
+    def close(self) -> None:
+        """Let go of memory and connections."""
+        ...
+
+
+def open_engine(settings: Settings, report: Report) -> Engine:
+    """Open the engine that `settings.model` names. Raises ModelError, OutOfMemory, EngineError."""
+    engine, _, name = settings.model.partition(":")
+    if engine not in ENGINES or not _:
+        engine, name = "local", settings.model
+    module = importlib.import_module(ENGINES[engine])
+    opened: Engine = module.open_engine(name, settings, report)
+    return opened

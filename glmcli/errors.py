@@ -1,0 +1,94 @@
+"""Every error a user can meet, drawn as a tree.
+
+GlmError            1   one line for what happened, one line for what to do
+  UsageError        2   the command line or a slash command is wrong
+  ConfigError       2   a setting is missing or malformed
+  ModelError        3   the model cannot be found, loaded or trusted
+  ContextFull       4   the prompt does not fit the window
+  OutOfMemory       5   the model or the prompt does not fit the memory
+  EngineError       6   the model could not answer
+    ConnectionLost      the stream ended without an end
+    ServerRefused       the server said no
+  StoreError        1   the history could not be read or written
+"""
+
+from __future__ import annotations
+
+
+class GlmError(Exception):
+    """What happened, in one line, and what to do about it, in one line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GlmError):
+    """The command line or a slash command is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(GlmError):
+    """A setting is missing or malformed."""
+
+    exit_code = 2
+
+
+class ModelError(GlmError):
+    """The model cannot be found, loaded or trusted."""
+
+    exit_code = 3
+
+
+class ContextFull(GlmError):
+    """The prompt does not fit the window. Raised before any work is done."""
+
+    exit_code = 4
+
+    def __init__(self, needed: int, limit: int) -> None:
+        super().__init__(
+            f"the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
+            "shorten the prompt, start again with /reset, or choose a model with a larger window",
+        )
+        self.needed = needed
+        self.limit = limit
+
+
+class OutOfMemory(GlmError):
+    """The model or the prompt does not fit the memory of the device."""
+
+    exit_code = 5
+
+    def __init__(self, needed: int | None, free: int | None, *, what: str = "the model") -> None:
+        message = f"{what} does not fit the memory"
+        if needed is not None and free is not None:
+            message = (
+                f"{what} needs about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB is free"
+            )
+        super().__init__(
+            message, "choose a smaller model, --dtype bfloat16, --quantize int8, or --device auto"
+        )
+        self.needed = needed
+        self.free = free
+
+
+class EngineError(GlmError):
+    """The model could not answer."""
+
+    exit_code = 6
+
+
+class ConnectionLost(EngineError):
+    """The stream stopped without saying that it ended."""
+
+
+class ServerRefused(EngineError):
+    """The server answered, and said no."""
+
+
+class StoreError(GlmError):
+    """The history could not be read or written."""

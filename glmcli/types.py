@@ -1,0 +1,163 @@
+"""The words of the program: plain values that every other module speaks in.
+
+Knows nothing of models, terminals or disks. Everything but `Conversation` is frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length", "cancelled", "interrupted"]
+"""Why a reply ended: by itself, at a limit, by the user, by a fault or a kill."""
+
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one reply cost. A count is None if the engine cannot say."""
+
+    prompt_tokens: int | None = None
+    """The whole prompt, template included."""
+    cached_tokens: int | None = None
+    """The part of `prompt_tokens` that was not recomputed."""
+    completion_tokens: int | None = None
+    """Sampled tokens of the reply; the end-of-turn token is not counted."""
+    first_token_s: float | None = None
+    """Seconds from the request to the first text or thinking."""
+    total_s: float = 0.0
+    """Seconds from the request to the end."""
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Prompt and reply together, if both are known."""
+        if self.prompt_tokens is None or self.completion_tokens is None:
+            return None
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        """Decode speed: tokens after the first, over the time after the first."""
+        if self.completion_tokens is None or self.first_token_s is None:
+            return None
+        seconds = self.total_s - self.first_token_s
+        if self.completion_tokens < 2 or seconds <= 0:
+            return None
+        return (self.completion_tokens - 1) / seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One entry of a conversation."""
+
+    role: Role
+    text: str
+    thinking: str = ""
+    """The model's reasoning: shown apart, stored, never sent back to the model."""
+    finish_reason: FinishReason | None = None
+    """Assistant only."""
+    usage: Usage | None = None
+    """Assistant only."""
+    name: str = ""
+    """The tool an assistant called or a tool message comes from (ChatGLM3's `metadata`)."""
+    tools: str = ""
+    """System only: the tools on offer, as a JSON list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an engine is doing before there is text."""
+
+    stage: Literal["fetching", "converting", "loading", "reading", "waiting"]
+    done: int = 0
+    total: int | None = None
+    unit: Literal["bytes", "tokens", "s"] = "tokens"
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The next piece of a reply: deltas, never cumulative. An empty one is a tick of the clock."""
+
+    text: str = ""
+    thinking: str = ""
+    tokens: int = 0
+    """Tokens sampled for this chunk; 0 if unknown."""
+    finish_reason: FinishReason | None = None
+    """Set on the last chunk, and only there."""
+    usage: Usage | None = None
+    """Set with `finish_reason`; the engine fills the counts, the session the clock."""
+    progress: Progress | None = None
+    """What happens meanwhile; such a chunk carries nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationParams:
+    """How to sample. None means the model's own default."""
+
+    max_tokens: int | None = None
+    """New tokens at most; None: what is left of the window."""
+    temperature: float | None = None
+    """0 is greedy."""
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    """Strings that end the reply; they are not shown."""
+    seed: int | None = None
+    think: bool | None = None
+    """Whether a reasoning model reasons, where its template lets it be chosen."""
+
+    def merged(self, changes: dict[str, Any]) -> GenerationParams:
+        """A copy with `changes` applied; a KeyError names an unknown field."""
+        known = {item.name for item in fields(self)}
+        for name in changes:
+            if name not in known:
+                raise KeyError(name)
+        return replace(self, **changes)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """One chat: a system prompt and the messages after it, oldest first.
+
+    Each question stays in `messages` whatever became of its answer. What an engine is given is
+    `prompt()`, which leaves out questions that got no text for an answer, so that the history sent
+    is always well formed.
+    """
+
+    id: str = ""
+    system: str = ""
+    messages: list[Message] = field(default_factory=list)
+    title: str = ""
+    model: str = ""
+
+    def prompt(self, text: str | None = None) -> tuple[Message, ...]:
+        """The messages an engine sees: system, history and, unless None, `text` as the last."""
+        sent = [Message("system", self.system)] if self.system else []
+        sent += answered(self.messages)
+        if text is not None:
+            sent.append(Message("user", text))
+        return tuple(sent)
+
+    def last_question(self) -> int | None:
+        """The index of the last user message, or None."""
+        for index in range(len(self.messages) - 1, -1, -1):
+            if self.messages[index].role == "user":
+                return index
+        return None
+
+
+def answered(messages: Sequence[Message]) -> list[Message]:
+    """`messages` without replies that have no text, and without the questions they left open."""
+    kept: list[Message] = []
+    for message in messages:
+        if message.role == "assistant" and not message.text:
+            if kept and kept[-1].role == "user":
+                kept.pop()
+        else:
+            kept.append(message)
+    return kept

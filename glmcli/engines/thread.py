@@ -1,0 +1,194 @@
+"""The engine thread: one daemon thread that owns an engine, opens it, and streams from it.
+
+`EngineThread` is itself an Engine, used from the main thread: its stream ticks while there is
+nothing to show, so that the caller can repaint and notice Ctrl-C. Knows nothing of the terminal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from glmcli.engines import Engine, Report
+from glmcli.errors import ConnectionLost, EngineError, GlmError
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+
+T = TypeVar("T")
+TICK_S = 0.05
+GRACE_S = 0.15
+"""How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
+COUNT_S = 2.0
+
+
+class EngineThread:
+    """An engine that another thread runs. Opening is tried again at the next request if it failed.
+
+    `open_it` is called on the thread, with a function for its progress.
+    """
+
+    def __init__(self, name: str, open_it: Callable[[Report], Engine]) -> None:
+        self.name = name
+        self.progress: Progress | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called on the thread when the engine was opened or could not be."""
+        self.failure: GlmError | None = None
+        self._open_it = open_it
+        self._engine: Engine | None = None
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def device(self) -> str:
+        """Where the model runs; "" until it is open."""
+        return self._engine.device if self._engine else ""
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The window; None until the engine is open."""
+        return self._engine.context_tokens if self._engine else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine was opened."""
+        return self._engine is not None
+
+    def start(self) -> None:
+        """Begin to open the engine; returns at once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+            self._thread.start()
+            self._jobs.put(self._open_quietly)
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply; an empty chunk, or one with progress, at every tick without news."""
+        self.start()
+        chunks: SimpleQueue[Chunk | GlmError] = SimpleQueue()
+        self._jobs.put(lambda: self._produce(messages, params, cancel, chunks))
+        cancelled_at: float | None = None
+        while True:
+            if cancel.is_set() and cancelled_at is None:
+                cancelled_at = time.monotonic()
+            try:
+                item = chunks.get(timeout=TICK_S)
+            except Empty:
+                if cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S:
+                    item = Chunk(finish_reason="cancelled")
+                else:
+                    item = Chunk(progress=None if self.is_open else self.progress)
+            if isinstance(item, GlmError):
+                raise item
+            yield item
+            if item.finish_reason is not None:
+                return
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The exact size of the prompt, or None while the engine is not ready to say."""
+        engine = self._engine
+        return self._ask(lambda: engine.count(messages)) if engine else None
+
+    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+        """Let the idle engine get ready for a prompt that starts like this; returns at once."""
+
+        def job() -> None:
+            if self._engine is not None and not cancel.is_set():
+                self._engine.warm(messages, cancel)
+
+        self._jobs.put(lambda: _quietly(job))
+
+    def close(self) -> None:
+        """Close the engine when it has finished what it is doing; returns at once."""
+        if self._thread is not None:
+            self._jobs.put(self._close)
+            self._jobs.put(None)
+            self._thread = None
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _report(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def _opened(self) -> Engine:
+        """The engine, opened if need be. Raises GlmError."""
+        if self._engine is None:
+            try:
+                self._engine = self._open_it(self._report)
+                self.name, self.failure = self._engine.name, None
+            except Exception as exc:
+                self.failure = translated(exc)
+                raise self.failure from exc
+            finally:
+                self.progress = None
+                self.on_change()
+        return self._engine
+
+    def _open_quietly(self) -> None:
+        _quietly(self._opened)
+
+    def _close(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            _quietly(engine.close)
+
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        answers: SimpleQueue[T | None] = SimpleQueue()
+
+        def job() -> None:
+            try:
+                answers.put(question())
+            except Exception:
+                answers.put(None)
+
+        self._jobs.put(job)
+        try:
+            return answers.get(timeout=COUNT_S)
+        except Empty:
+            return None
+
+    def _produce(
+        self,
+        messages: Sequence[Message],
+        params: GenerationParams,
+        cancel: threading.Event,
+        chunks: SimpleQueue[Chunk | GlmError],
+    ) -> None:
+        """Stream on the thread; whatever happens, the last item put ends the caller's stream."""
+        try:
+            if cancel.is_set():
+                chunks.put(Chunk(finish_reason="cancelled"))
+                return
+            engine = self._opened()
+            for chunk in engine.stream(messages, params, cancel):
+                chunks.put(chunk)
+                if chunk.finish_reason is not None:
+                    return
+            raise ConnectionLost("the reply stopped without an end", "/retry asks again")
+        except Exception as exc:
+            chunks.put(translated(exc))
+
+
+def translated(exc: Exception) -> GlmError:
+    """A user's error for whatever an engine raised; a bug becomes an EngineError with its cause."""
+    if isinstance(exc, GlmError):
+        return exc
+    first_line = (str(exc) or repr(exc)).strip().splitlines()[0][:200]
+    error = EngineError(
+        f"the engine failed: {type(exc).__name__}: {first_line}",
+        "/retry asks again; GLM_DEBUG=1 shows where it happened",
+    )
+    error.__cause__ = exc
+    return error
+
+
+def _quietly(job: Callable[[], object]) -> None:
+    """Run what nobody waits for: its failure comes up again when somebody asks."""
+    try:
+        job()
+    except Exception:
+        return

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+
+import pytest
+
+from glmcli.engines.echo import EchoEngine
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import ConnectionLost, EngineError, ModelError
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+
+HELLO = (Message("user", "one two three"),)
+PARAMS = GenerationParams()
+
+
+class Scripted(EchoEngine):
+    """An echo engine whose stream is replaced by a script."""
+
+    def __init__(self, script):
+        super().__init__()
+        self.script = script
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        yield from self.script(cancel)
+
+
+def running(engine) -> EngineThread:
+    return EngineThread("test", lambda report: engine)
+
+
+def text_of(thread: EngineThread) -> str:
+    return "".join(chunk.text for chunk in thread.stream(HELLO, PARAMS, threading.Event()))
+
+
+def test_a_reply_comes_over_whole():
+    thread = running(EchoEngine())
+    chunks = list(thread.stream(HELLO, PARAMS, threading.Event()))
+    assert "".join(chunk.text for chunk in chunks) == "one two three"
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
+
+
+def test_what_the_engine_raises_is_raised_by_the_stream():
+    def script(cancel):
+        yield Chunk("half")
+        raise EngineError("broken", "mend it")
+
+    with pytest.raises(EngineError, match="broken"):
+        text_of(running(Scripted(script)))
+
+
+def test_a_bug_becomes_an_engine_error_that_keeps_its_cause():
+    def script(cancel):
+        yield Chunk("half")
+        raise ZeroDivisionError("first line\nsecond line")
+
+    with pytest.raises(EngineError, match="ZeroDivisionError: first line$") as caught:
+        text_of(running(Scripted(script)))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+def test_a_stream_that_just_stops_is_a_lost_connection():
+    with pytest.raises(ConnectionLost):
+        text_of(running(Scripted(lambda cancel: iter([Chunk("half")]))))
+
+
+def test_cancelling_an_engine_that_hangs_returns_at_once_and_the_next_call_works():
+    release = threading.Event()
+
+    def script(cancel):
+        if not release.is_set():
+            release.wait(10)
+        yield Chunk("late")
+        yield Chunk(finish_reason="stop")
+
+    thread = running(Scripted(script))
+    cancel = threading.Event()
+    seen = []
+    for chunk in thread.stream(HELLO, PARAMS, cancel):
+        seen.append(chunk)
+        cancel.set()
+    assert seen[-1].finish_reason == "cancelled"
+    assert not any(chunk.text for chunk in seen)
+    release.set()
+    assert text_of(thread) == "late"
+
+
+def test_loading_is_shown_and_can_be_cancelled_without_stopping_it():
+    release = threading.Event()
+
+    def open_it(report):
+        report(Progress("loading", 1, 2, "bytes"))
+        release.wait(10)
+        return EchoEngine()
+
+    thread = EngineThread("test", open_it)
+    cancel = threading.Event()
+    stages = []
+    for chunk in thread.stream(HELLO, PARAMS, cancel):
+        if chunk.progress:
+            stages.append(chunk.progress.stage)
+            cancel.set()
+    assert stages[0] == "loading"
+    assert thread.count(HELLO) is None
+    release.set()
+    assert text_of(thread) == "one two three"
+    assert thread.count(HELLO) == 3
+
+
+def test_opening_that_failed_is_tried_again_at_the_next_request():
+    attempts = []
+
+    def open_it(report):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ModelError("no such folder", "look again")
+        return EchoEngine()
+
+    thread = EngineThread("test", open_it)
+    thread.start()
+    assert text_of(thread) == "one two three"
+    assert len(attempts) == 2
+
+
+def test_an_engine_that_cannot_be_opened_says_why():
+    def open_it(report):
+        raise ModelError("no such folder", "look again")
+
+    thread = EngineThread("test", open_it)
+    with pytest.raises(ModelError, match="no such folder"):
+        text_of(thread)
+    assert isinstance(thread.failure, ModelError)

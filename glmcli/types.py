@@ -69,7 +69,11 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an engine is doing before there is text."""
+    """What an engine is doing before there is text.
+
+    "reading" counts the tokens of the whole prompt, cached ones as done; an engine that knows the
+    prompt's size says so once before the first text.
+    """
 
     stage: Literal["fetching", "converting", "loading", "reading", "waiting"]
     done: int = 0

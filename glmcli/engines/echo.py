@@ -35,6 +35,7 @@ class EchoEngine:
         limit = self.context_tokens or 0
         if needed >= limit:
             raise ContextFull(needed, limit)
+        yield Chunk(progress=Progress("reading", needed, needed))
         text = next((item.text for item in reversed(messages) if item.role == "user"), "")
         room = limit - needed if params.max_tokens is None else params.max_tokens
         finish: FinishReason = "stop"

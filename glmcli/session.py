@@ -1,0 +1,230 @@
+"""One chat: the only place where engine, view and store meet.
+
+Asks, keeps the conversation and the clock, and journals. Knows nothing of terminals or models.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Protocol, TypeVar
+
+from glmcli.engines import Engine
+from glmcli.errors import ConnectionLost, StoreError, UsageError
+from glmcli.store import Store
+from glmcli.types import (
+    Chunk,
+    Conversation,
+    FinishReason,
+    GenerationParams,
+    Message,
+    Usage,
+)
+
+T = TypeVar("T")
+JOURNAL_S = 1.0
+"""How much of a growing reply may be missing from the store."""
+
+
+class View(Protocol):
+    """Shows one reply as it arrives."""
+
+    def show(self, chunk: Chunk) -> None:
+        """Show the next piece; called at least every 50 ms, with an empty chunk if need be."""
+        ...
+
+    def finish(self, reply: Message) -> None:
+        """The reply is complete, by itself or cancelled."""
+        ...
+
+    def abandon(self) -> None:
+        """The reply broke off: leave what was shown in good order."""
+        ...
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a session used so far."""
+
+    turns: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+    def add(self, usage: Usage) -> None:
+        """Count one reply."""
+        self.turns += 1
+        self.prompt_tokens += usage.prompt_tokens or 0
+        self.cached_tokens += usage.cached_tokens or 0
+        self.completion_tokens += usage.completion_tokens or 0
+        self.seconds += usage.total_s
+
+
+@dataclass(slots=True)
+class Growing:
+    """A reply while it grows: what a Message will be made of, and the clock."""
+
+    started: float = field(default_factory=time.monotonic)
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    tokens: int = 0
+    first_token_s: float | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in a chunk."""
+        if (chunk.text or chunk.thinking) and self.first_token_s is None:
+            self.first_token_s = time.monotonic() - self.started
+        if chunk.text:
+            self.text.append(chunk.text)
+        if chunk.thinking:
+            self.thinking.append(chunk.thinking)
+        self.tokens += chunk.tokens
+
+    def message(self, reason: FinishReason, usage: Usage | None = None) -> Message:
+        """The reply as it is now."""
+        counted = usage or Usage(completion_tokens=self.tokens or None)
+        return Message(
+            "assistant",
+            "".join(self.text),
+            thinking="".join(self.thinking),
+            finish_reason=reason,
+            usage=replace(
+                counted,
+                first_token_s=self.first_token_s,
+                total_s=time.monotonic() - self.started,
+            ),
+        )
+
+
+class Session:
+    """A conversation that can be asked. Not for use by two threads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        *,
+        params: GenerationParams,
+        model: str,
+        conversation: Conversation | None = None,
+    ) -> None:
+        self.engine = engine
+        self.store = store
+        self.params = params
+        self.model = model
+        self.conversation = conversation or Conversation()
+        self.totals = Totals()
+        self.cancel = Event()
+        self.store_failure: StoreError | None = None
+        """Why the history is not being saved, if it is not. The chat goes on without it."""
+
+    def ask(self, text: str, view: View) -> Message:
+        """Send `text` and show the reply; the conversation holds both afterwards, come what may.
+
+        A cancelled reply is returned. Raises GlmError; what had arrived is kept as interrupted.
+        """
+        self.cancel.clear()
+        text = checked(text)
+        prompt = self.conversation.prompt(text)
+        turn = self._begin(text)
+        self.conversation.messages.append(Message("user", text))
+        growing = Growing()
+        reply: Message | None = None
+        try:
+            reply = self._stream(prompt, growing, view, turn)
+        finally:
+            kept = reply or growing.message("interrupted")
+            self.conversation.messages.append(kept)
+            self._complete(turn, kept)
+            if reply is None:
+                view.abandon()
+        if reply.usage:
+            self.totals.add(reply.usage)
+        view.finish(reply)
+        return reply
+
+    def ask_again(self, view: View) -> Message:
+        """Ask the last question once more, in place of the reply it got. Raises UsageError."""
+        return self.ask(self.take_back(), view)
+
+    def take_back(self) -> str:
+        """Remove the last question and all after it; returns the question. Raises UsageError."""
+        at = self.conversation.last_question()
+        if at is None:
+            raise UsageError("there is nothing to take back", "ask something first")
+        text = self.conversation.messages[at].text
+        self._try(lambda: self.store.rewind(self.conversation, at))
+        del self.conversation.messages[at:]
+        return text
+
+    def reset(self) -> None:
+        """Start a new conversation; the old one stays in the history."""
+        self.conversation = Conversation(system=self.conversation.system)
+
+    def stop(self) -> None:
+        """Cancel the reply that is being streamed, if one is. Safe in a signal handler."""
+        self.cancel.set()
+
+    @property
+    def used_tokens(self) -> int | None:
+        """The size of the last turn, prompt and reply; None if unknown."""
+        for message in reversed(self.conversation.messages):
+            if message.usage and message.usage.total_tokens is not None:
+                return message.usage.total_tokens
+        return None
+
+    def _stream(
+        self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
+    ) -> Message:
+        saved_at = time.monotonic()
+        with closing(self.engine.stream(prompt, self.params, self.cancel)) as stream:
+            for chunk in stream:
+                growing.add(chunk)
+                view.show(chunk)
+                if chunk.finish_reason is not None:
+                    return growing.message(chunk.finish_reason, chunk.usage)
+                if (chunk.text or chunk.thinking) and time.monotonic() - saved_at >= JOURNAL_S:
+                    saved_at = time.monotonic()
+                    self._journal(turn, growing)
+        raise ConnectionLost("the reply stopped without an end", "/retry asks again")
+
+    def _begin(self, text: str) -> int | None:
+        return self._try(
+            lambda: self.store.begin(self.conversation, text, params=self.params, model=self.model)
+        )
+
+    def _journal(self, turn: int | None, growing: Growing) -> None:
+        if turn is not None:
+            text, thinking = "".join(growing.text), "".join(growing.thinking)
+            self._try(lambda: self.store.progress(turn, text, thinking))
+
+    def _complete(self, turn: int | None, reply: Message) -> None:
+        if turn is not None:
+            self._try(lambda: self.store.complete(turn, reply))
+
+    def _try(self, action: Callable[[], T]) -> T | None:
+        """Do something with the store; a failure is remembered once and does not stop the chat."""
+        try:
+            return action()
+        except StoreError as exc:
+            self.store_failure = exc
+            return None
+
+
+def checked(text: str) -> str:
+    """`text` if it can be a prompt. Raises UsageError if it is blank or holds what no text holds."""
+    if not text.strip():
+        raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
+    if "\0" in text:
+        raise UsageError("the prompt holds a NUL character", "is it a binary file?")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            "the prompt is not valid UTF-8", "convert it, for example with iconv"
+        ) from exc
+    return text

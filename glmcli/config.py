@@ -18,6 +18,7 @@ from glmcli.types import GenerationParams
 BUILT_IN_MODEL = "smollm2"
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
+LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
 def setting(default: Any, help: str, **rules: Any) -> Any:
@@ -217,6 +218,15 @@ def default_folder(which: str) -> Path:
     if which == "data":
         return Path(platformdirs.user_data_dir("glm"))
     return Path(platformdirs.user_cache_dir("glm"))
+
+
+def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
+    environ = os.environ if environ is None else environ
+    chosen = next((environ[name] for name in LOCALE if environ.get(name)), "")
+    if chosen not in ("C", "POSIX"):
+        chosen = environ.get("LANGUAGE") or chosen
+    return chosen.lower().startswith("zh")
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

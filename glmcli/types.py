@@ -138,6 +138,10 @@ class Conversation:
     messages: list[Message] = field(default_factory=list)
     title: str = ""
     model: str = ""
+    params: GenerationParams = GenerationParams()
+    """The settings of its last turn."""
+    ids: list[int] = field(default_factory=list, repr=False, compare=False)
+    """Where the store keeps `messages`, in the same order; fewer if some are not stored yet."""
 
     def prompt(self, text: str | None = None) -> tuple[Message, ...]:
         """The messages an engine sees: system, history and, unless None, `text` as the last."""

@@ -7,6 +7,7 @@ and passes it down.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -33,6 +34,8 @@ class Settings:
     model: str = setting(BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name")
     base_url: str = setting("", "where a remote engine lives")
     api_key: str = setting("", "key for a remote engine; never an option", secret=True)
+    template: str = setting("", "chat template of a FastChat worker, if it names the wrong one")
+    timeout: float = setting(120.0, "seconds a server may be silent before its reply", above=0.0)
     device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu")
     dtype: str = setting(
         "auto",
@@ -278,3 +281,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     if "api_key" in values and path.stat().st_mode & 0o077:
         raise ConfigError(f"{path} holds api_key and others may read it", f"chmod 600 {path}")
     return values
+
+
+def wants_traceback() -> bool:
+    """Whether errors come with a traceback; asked when settings may not have been loaded."""
+    return os.environ.get("GLM_DEBUG", "").lower() in ON or "--debug" in sys.argv

@@ -6,11 +6,16 @@ character, half a stop string, half a <think> tag. What has been shown is never 
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from typing import Literal, Protocol
 
-from glmcli.types import Message
+from glmcli.types import Chunk, FinishReason, Message, Usage
+
+UNREADABLE = "\ufffd"
+"""What stands for bytes that are no UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +66,276 @@ class Template(Protocol):
     def decoder(self, prompt: Prompt) -> Decoder:
         """A decoder for the reply to `prompt` (which matters if the reply goes on with text)."""
         ...
+
+
+class Vocabulary(Protocol):
+    """What is needed of a tokenizer; `tokenizers.Tokenizer` has it."""
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of ids."""
+        ...
+
+    def id_to_token(self, id: int) -> str | None:
+        """The name of a token: "Ġhello", "▁hello", "<0xE4>"."""
+        ...
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token's name."""
+        ...
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
+        """One more than the highest id."""
+        ...
+
+
+class TokenBytes:
+    """What every id adds to a text, in bytes, found by asking the tokenizer once for each id.
+
+    Asking, instead of reading the tokenizer's decoder settings, serves byte-level BPE, byte tokens
+    and WordPiece alike, as long as what a token adds does not depend on the tokens before it, the
+    start of the text aside.
+    """
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._anchor = find_anchor(vocabulary)
+        self._anchor_text = vocabulary.decode([self._anchor])
+        self._known: dict[int, bytes] = {}
+        byte_token = vocabulary.token_to_id("<0x80>")
+        self.has_byte_tokens = byte_token is not None and self.at_start(byte_token) == b"\x80"
+
+    def at_start(self, token: int) -> bytes:
+        """What `token` adds as the first of a text, where some tokenizers drop a blank."""
+        return self._to_bytes(token, self._vocabulary.decode([token]))
+
+    def inside(self, token: int) -> bytes:
+        """What `token` adds after other tokens; nothing for a special token."""
+        if token not in self._known:
+            text = self._vocabulary.decode([self._anchor, token])
+            self._known[token] = self._to_bytes(token, text[len(self._anchor_text) :])
+        return self._known[token]
+
+    def _to_bytes(self, token: int, text: str) -> bytes:
+        if UNREADABLE not in text:
+            return text.encode()
+        name = self._vocabulary.id_to_token(token) or ""
+        if is_byte_token(name):
+            return bytes([int(name[3:5], 16)])
+        spelled = [byte_alphabet().get(letter) for letter in name]
+        raw = bytes(byte for byte in spelled if byte is not None)
+        is_byte_level = None not in spelled and raw.decode("utf-8", "replace") == text
+        return raw if is_byte_level else text.encode()
+
+
+def find_anchor(vocabulary: Vocabulary) -> int:
+    """An id with visible text of its own, to put before others so that they are not the first."""
+    for token in range(vocabulary.get_vocab_size()):
+        text = vocabulary.decode([token])
+        if (
+            text.strip()
+            and UNREADABLE not in text
+            and not is_byte_token(vocabulary.id_to_token(token) or "")
+        ):
+            return token
+    raise ValueError("a vocabulary without a single visible token")
+
+
+def is_byte_token(name: str) -> bool:
+    """Whether a token stands for one byte, as "<0xE4>" does."""
+    return len(name) == 6 and name.startswith("<0x") and name.endswith(">")
+
+
+@cache
+def byte_alphabet() -> dict[str, int]:
+    """Letter -> byte of byte-level BPE: printable Latin-1 is itself, the rest follows from U+0100.
+
+    Source: GPT-2 (Radford et al., 2019).
+    """
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    other = [byte for byte in range(256) if byte not in plain]
+    letters = {chr(byte): byte for byte in plain}
+    return letters | {chr(0x100 + index): byte for index, byte in enumerate(other)}
+
+
+class BytesDecoder:
+    """A Decoder over TokenBytes.
+
+    Bytes that are no UTF-8 become U+FFFD: one for each broken character, or one for each byte
+    where the vocabulary has byte tokens (as SentencePiece does).
+    """
+
+    def __init__(self, token_bytes: TokenBytes, *, at_start: bool = True) -> None:
+        self._token_bytes = token_bytes
+        self._at_start = at_start
+        errors = "surrogateescape" if token_bytes.has_byte_tokens else "replace"
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors)
+
+    def push(self, token: int) -> str:
+        """The text that is certain now."""
+        data = self._token_bytes.inside(token)
+        if self._at_start and data:
+            self._at_start = False
+            data = self._token_bytes.at_start(token)
+        return without_escapes(self._utf8.decode(data))
+
+    def flush(self) -> str:
+        """Half a character becomes U+FFFD."""
+        return without_escapes(self._utf8.decode(b"", final=True))
+
+
+ESCAPES = dict.fromkeys(range(0xDC80, 0xDD00), UNREADABLE)
+
+
+def without_escapes(text: str) -> str:
+    """`text` with U+FFFD for every byte that "surrogateescape" has escaped."""
+    return text if text.isascii() else text.translate(ESCAPES)
+
+
+def held_back(text: str, marks: Sequence[str]) -> int:
+    """How many characters at the end of `text` could be the start of one of `marks`."""
+    longest = max((len(mark) for mark in marks), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-size:]) for mark in marks):
+            return size
+    return 0
+
+
+class StopStrings:
+    """Ends a text before the first of `stops`; which one is first does not depend on the deltas."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = [stop for stop in stops if stop]
+        self._held = ""
+        self.hit = False
+
+    def push(self, text: str) -> str:
+        """The text that is certain now."""
+        if self.hit or not self._stops:
+            return "" if self.hit else text
+        text = self._held + text
+        ends = [(text.find(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
+        if ends:
+            end, size = min(ends)
+            self.hit = True
+            return text[: end + size]
+        cut = len(text) - held_back(text, self._stops)
+        self._held = text[cut:]
+        return text[:cut]
+
+    def flush(self) -> str:
+        """What was held back and is no stop string after all."""
+        return "" if self.hit else self._held
+
+
+class Reasoning:
+    """Parts deltas into (thinking, text). Blanks around the marks belong to neither."""
+
+    def __init__(self, marks: Marks, *, thinking: bool = False) -> None:
+        self._marks = marks
+        self._state: Literal["start", "thinking", "after", "text"] = (
+            "thinking" if thinking else "start"
+        )
+        self._held = ""
+        self._thought = False
+
+    @property
+    def awaited(self) -> int | None:
+        """The id that would open or close the reasoning now."""
+        waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
+        return waiting.get(self._state)
+
+    def turn(self, text: str) -> tuple[str, str]:
+        """Like `push`; then the awaited id has come."""
+        self._held += text
+        if self._state == "start":
+            self._state, self._held = "thinking", ""
+            return "", ""
+        thinking, self._held = self._held.rstrip(), ""
+        self._state = "after"
+        return self._first(thinking), ""
+
+    def push(self, text: str) -> tuple[str, str]:
+        """The thinking and the text that are certain now."""
+        self._held += text
+        thinking = ""
+        if self._state == "start":
+            self._start()
+        if self._state == "thinking":
+            thinking = self._think()
+        if self._state == "after":
+            self._held = self._held.lstrip()
+            self._state = "text" if self._held else "after"
+        if self._state != "text":
+            return thinking, ""
+        text, self._held = self._held, ""
+        return thinking, text
+
+    def flush(self) -> tuple[str, str]:
+        """What was held back and is no mark after all."""
+        rest, self._held = self._held, ""
+        if self._state == "thinking":
+            return self._first(rest.rstrip()), ""
+        return "", rest
+
+    def _start(self) -> None:
+        begun = self._held.lstrip()
+        mark = self._marks.open
+        if self._marks.open_id is not None:
+            self._state = "text" if begun else "start"
+        elif begun.startswith(mark):
+            self._state, self._held = "thinking", begun[len(mark) :]
+        elif not mark.startswith(begun):
+            self._state = "text"
+
+    def _think(self) -> str:
+        mark = self._marks.close if self._marks.close_id is None else ""
+        if mark and mark in self._held:
+            thinking, _, self._held = self._held.partition(mark)
+            self._state = "after"
+            return self._first(thinking.rstrip())
+        cut = len(self._held) - (held_back(self._held, (mark,)) if mark else 0)
+        cut = len(self._held[:cut].rstrip())
+        thinking, self._held = self._held[:cut], self._held[cut:]
+        return self._first(thinking)
+
+    def _first(self, thinking: str) -> str:
+        if not self._thought:
+            thinking = thinking.lstrip()
+            self._thought = bool(thinking)
+        return thinking
+
+
+class Reply:
+    """One reply: sampled ids in, chunks out."""
+
+    def __init__(
+        self, decoder: Decoder, marks: Marks, *, thinking: bool = False, stop: Sequence[str] = ()
+    ) -> None:
+        self._decoder = decoder
+        self._reasoning = Reasoning(marks, thinking=thinking)
+        self._stops = StopStrings(stop)
+        self.tokens = 0
+        """Ids so far."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come: no more ids are wanted."""
+        return self._stops.hit
+
+    def push(self, token: int) -> Chunk:
+        """The chunk of one id, which may show nothing yet."""
+        self.tokens += 1
+        if token == self._reasoning.awaited:
+            thinking, text = self._reasoning.turn(self._decoder.flush())
+        else:
+            thinking, text = self._reasoning.push(self._decoder.push(token))
+        return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)
+
+    def end(self, reason: FinishReason, usage: Usage) -> Chunk:
+        """The last chunk, with what was held back."""
+        thinking, text = self._reasoning.push(self._decoder.flush())
+        more_thinking, more_text = self._reasoning.flush()
+        text = self._stops.push(text + more_text) + self._stops.flush()
+        return Chunk(
+            text=text, thinking=thinking + more_thinking, finish_reason=reason, usage=usage
+        )

@@ -1,0 +1,329 @@
+"""A Hugging Face tokenizer and its chat template: messages to ids, ids to text.
+
+Knows nothing of nets. A control string in a message ("<|im_end|>") stays text: the template is
+rendered with stand-ins for such strings, and they are put back after the control tokens are found.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes
+from glmcli.errors import ModelError, UsageError
+from glmcli.types import Message
+
+REASONING = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<seed:think>", "</seed:think>"),
+)
+"""How model families mark their reasoning; the first is also assumed where no template says."""
+
+
+class ChatTemplate:
+    """A Template over a `transformers` tokenizer that is backed by `tokenizers`.
+
+    Without a chat template (a base model) the texts are joined as they are and the model goes on.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if getattr(tokenizer, "backend_tokenizer", None) is None:
+            raise ModelError(
+                f"the tokenizer {type(tokenizer).__name__} is not supported",
+                "choose a model that comes with a tokenizer.json",
+            )
+        self._tokenizer = tokenizer
+        self._backend = tokenizer.backend_tokenizer
+        self._source = template_source(tokenizer)
+        self._controls = control_tokens(self._backend, self._source)
+        self._control_text = any_of(self._controls)
+        self._token_bytes = TokenBytes(self._backend)
+        self.marks = self._find_marks()
+        self.stop_ids = self._find_stop_ids()
+
+    @property
+    def is_base(self) -> bool:
+        """Whether there is no chat template: the model goes on with the text it is given."""
+        return not self._source
+
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+        """The whole prompt. Raises UsageError if the template refuses the conversation."""
+        messages = [item for item in messages if item.text or item.role != "assistant"]
+        check_characters(messages)
+        stand_ins = self._stand_ins(messages)
+        rendered = self._render(swap_texts(messages, stand_ins), think)
+        if stand_ins:
+            self._check_nothing_lost(messages, rendered, stand_ins, think)
+            ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
+        else:
+            ids = self._backend.encode(rendered, add_special_tokens=False).ids
+        if self.is_base:
+            ids = self._start_ids + ids
+        goes_on = bool(messages) and messages[-1].role == "assistant"
+        thinking = not goes_on and rendered.rstrip().endswith(self.marks.open) and not self.is_base
+        return Prompt(ids, thinking=thinking, goes_on=goes_on)
+
+    def decoder(self, prompt: Prompt) -> BytesDecoder:
+        """A decoder for the reply to `prompt`."""
+        return BytesDecoder(self._token_bytes, at_start=not prompt.goes_on)
+
+    def _render(self, messages: Sequence[Message], think: bool | None) -> str:
+        """The prompt as one string, control strings included."""
+        if self.is_base:
+            return join_texts(messages)
+        try:
+            return self._apply(messages, think)
+        except Exception as exc:  # a template is the model's own program and may raise anything
+            folded = fold_system(messages)
+            if folded is not None:
+                try:
+                    return self._apply(folded, think)
+                except Exception:  # the first failure says more
+                    pass
+            raise UsageError(
+                f"the model's chat template refuses this conversation: {first_line(exc)}",
+                "start again with /reset, or choose another model",
+            ) from exc
+
+    def _apply(self, messages: Sequence[Message], think: bool | None) -> str:
+        goes_on = messages[-1].role == "assistant" if messages else False
+        options: dict[str, Any] = {}
+        if think is not None:
+            options = {"enable_thinking": think, "thinking": think}
+        rendered: str = self._tokenizer.apply_chat_template(
+            [as_item(message) for message in messages],
+            tools=offered_tools(messages),
+            tokenize=False,
+            add_generation_prompt=not goes_on,
+            continue_final_message=goes_on,
+            **options,
+        )
+        return rendered
+
+    def _stand_ins(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Control string -> unguessable word, for the control strings in the messages' texts."""
+        if self._control_text is None:
+            return {}
+        found = {text for item in messages for text in self._control_text.findall(item.text)}
+        return {text: f"x{secrets.token_hex(12)}x" for text in sorted(found)}
+
+    def _check_nothing_lost(
+        self,
+        messages: Sequence[Message],
+        rendered: str,
+        stand_ins: dict[str, str],
+        think: bool | None,
+    ) -> None:
+        """Raise UsageError if the template has changed a stand-in, so that it cannot be put back.
+
+        A template may leave out a whole message or its reasoning; then both renderings agree.
+        """
+        for text, word in stand_ins.items():
+            wanted = sum(item.text.count(text) for item in messages)
+            if rendered.count(word) >= wanted:
+                continue
+            restored = rendered
+            for other, stand_in in stand_ins.items():
+                restored = restored.replace(stand_in, other)
+            if restored != self._render(messages, think):
+                raise UsageError(
+                    f"the model's chat template cannot carry {text!r} as plain text",
+                    "write it in another way",
+                )
+
+    def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
+        """Ids of `rendered`, where each key of `texts` stands for a text without control tokens."""
+        words = re.compile("|".join(texts))
+        encoding = self._backend.encode(rendered, add_special_tokens=False)
+        spans = zip(encoding.ids, encoding.offsets, strict=True)
+        cuts = [
+            (index, begin, end)
+            for index, (token, (begin, end)) in enumerate(spans)
+            if token in self._control_ids
+        ]
+        ids: list[int] = []
+        token_at = text_at = 0
+        for index, begin, end in [*cuts, (len(encoding.ids), len(rendered), len(rendered))]:
+            section = rendered[text_at:begin]
+            if words.search(section):
+                section = words.sub(lambda match: texts[match[0]], section)
+                ids += self._literal(section, at_start=text_at == 0)
+            else:
+                ids += encoding.ids[token_at:index]
+            ids += encoding.ids[index : index + 1]
+            token_at, text_at = index + 1, end
+        return ids
+
+    def _literal(self, text: str, *, at_start: bool) -> list[int]:
+        """Ids of `text` without any control token. Raises UsageError if that cannot be."""
+        backend, anchor = self._without_controls
+        if at_start:
+            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        else:
+            ids = backend.encode(anchor + text, add_special_tokens=False).ids[1:]
+        if not self._control_ids.isdisjoint(ids):
+            raise UsageError(
+                "the model's tokenizer cannot spell its own control tokens as text",
+                "leave them out of the message",
+            )
+        return ids
+
+    @cached_property
+    def _start_ids(self) -> list[int]:
+        """What the tokenizer itself puts before a text; a chat template writes its own."""
+        bos = self._tokenizer.bos_token_id
+        return [bos] if bos in self._backend.encode("").ids else []
+
+    @cached_property
+    def _control_ids(self) -> frozenset[int]:
+        return frozenset(self._controls.values())
+
+    @cached_property
+    def _without_controls(self) -> tuple[Any, str]:
+        """The tokenizer without control tokens, and a token to put before what is not the start.
+
+        Some tokenizers add a blank at the start of a text, and only there.
+        """
+        from tokenizers import AddedToken, Tokenizer
+
+        backend = Tokenizer.from_str(self._backend.to_str())
+        anchor = f"x{secrets.token_hex(12)}x"
+        backend.add_special_tokens([AddedToken(text, special=True) for text in self._controls])
+        backend.add_tokens([AddedToken(anchor, normalized=False)])
+        backend.encode_special_tokens = True
+        return backend, anchor
+
+    def _find_marks(self) -> Marks:
+        pair = next((pair for pair in REASONING if pair[0] in self._source), REASONING[0])
+        known = {token.content: id for id, token in added_tokens(self._backend).items()}
+        return Marks(pair[0], pair[1], known.get(pair[0]), known.get(pair[1]))
+
+    def _find_stop_ids(self) -> frozenset[int]:
+        """The tokenizer's end of text, and whatever the template writes first after a reply."""
+        found = set()
+        if self._tokenizer.eos_token_id is not None:
+            found.add(self._tokenizer.eos_token_id)
+        words = [f"x{secrets.token_hex(12)}x" for _ in range(3)]
+        probe = [Message("user", words[0]), Message("assistant", words[1])]
+        try:
+            rendered = self._render([*probe, Message("user", words[2])], None)
+        except UsageError:
+            return frozenset(found)
+        between = rendered.partition(words[1])[2].partition(words[2])[0]
+        match = self._control_text.search(between) if self._control_text else None
+        if match:
+            found.add(self._controls[match[0]])
+        return frozenset(found)
+
+
+def template_source(tokenizer: Any) -> str:
+    """The chat template's source; "" if there is none. Raises ModelError."""
+    if not tokenizer.chat_template:
+        return ""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as exc:
+        raise ModelError(
+            f"the chat template cannot be chosen: {first_line(exc)}", "choose another model"
+        ) from exc
+
+
+def added_tokens(backend: Any) -> dict[int, Any]:
+    """Id -> AddedToken of a `tokenizers.Tokenizer`."""
+    found: dict[int, Any] = backend.get_added_tokens_decoder()
+    return found
+
+
+def control_tokens(backend: Any, template: str) -> dict[str, int]:
+    """Control string -> id: special tokens, and tags that the template writes ("<tool_call>").
+
+    A switch that users may type, such as GLM-4.5's "/nothink", is none.
+    """
+    return {
+        token.content: id
+        for id, token in added_tokens(backend).items()
+        if token.content.strip()
+        and (token.special or (token.content in template and token.content[0] in "<["))
+    }
+
+
+def any_of(texts: Sequence[str] | dict[str, int]) -> re.Pattern[str] | None:
+    """A pattern that finds any of `texts`, the longest first."""
+    ordered = sorted(texts, key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+def swap_texts(messages: Sequence[Message], words: dict[str, str]) -> list[Message]:
+    """`messages` with every key of `words` in their texts replaced by its value."""
+    pattern = any_of(list(words))
+    if pattern is None:
+        return list(messages)
+    return [
+        replace(item, text=pattern.sub(lambda match: words[match[0]], item.text))
+        for item in messages
+    ]
+
+
+def as_item(message: Message) -> dict[str, Any]:
+    """A message as templates expect it. Reasoning is never sent."""
+    item: dict[str, Any] = {"role": message.role, "content": message.text}
+    if message.name:
+        item |= {"name": message.name, "metadata": message.name}
+    return item
+
+
+def offered_tools(messages: Sequence[Message]) -> list[Any] | None:
+    """The tools of the conversation. Raises UsageError if they are no JSON list."""
+    for message in messages:
+        if message.tools:
+            try:
+                tools = json.loads(message.tools)
+            except ValueError as exc:
+                raise UsageError(f"the tools are not JSON: {exc}", "give a JSON list") from exc
+            if not isinstance(tools, list):
+                raise UsageError("the tools are no list", "give a JSON list")
+            return tools
+    return None
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message] | None:
+    """`messages` with the system prompt at the head of the first user message, if it has both."""
+    system = next((item for item in messages if item.role == "system"), None)
+    rest = [item for item in messages if item.role != "system"]
+    if system is None or not rest or rest[0].role != "user":
+        return None
+    first = replace(rest[0], text=f"{system.text}\n\n{rest[0].text}")
+    return [first, *rest[1:]]
+
+
+def join_texts(messages: Sequence[Message]) -> str:
+    """The texts for a base model: replies follow at once, the rest after a blank line."""
+    joined = ""
+    for message in messages:
+        separator = "\n\n" if joined and message.role != "assistant" else ""
+        joined += separator + message.text
+    return joined
+
+
+def check_characters(messages: Sequence[Message]) -> None:
+    """Raise UsageError for text that is no Unicode."""
+    for message in messages:
+        try:
+            message.text.encode()
+        except UnicodeEncodeError as exc:
+            raise UsageError(
+                f"character {exc.start + 1:,} of a message is half a surrogate pair",
+                "send text that is valid Unicode",
+            ) from exc
+
+
+def first_line(exc: BaseException) -> str:
+    """The first line of an exception's message, or its name."""
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]

@@ -1,0 +1,81 @@
+"""Tokenizers and nets small enough to be made in a test. Knows nothing of the program."""
+
+import json
+from functools import cache
+from typing import Any
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers.trainers import BpeTrainer
+
+CORPUS = [
+    "The quick brown fox jumps over the lazy dog. She doesn't know why, does she?",
+    "def f(x):\n    return x * 2  # doubled\n\n\tand tabs",
+    "你好，世界。模型在自己的电脑上运行。",
+    "naïve café, Ünïcode; emoji 🙂🙃👩\u200d💻 and £100 or 5 €.",
+    "system user assistant think stop hello world " * 3,
+]
+CHATML = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+
+
+def trained(
+    tokenizer: Tokenizer, size: int, alphabet: list[str], special: list[str] | None = None
+) -> Tokenizer:
+    trainer = BpeTrainer(
+        vocab_size=size,
+        show_progress=False,
+        initial_alphabet=alphabet,
+        special_tokens=special or [],
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    return tokenizer
+
+
+@cache
+def byte_level(*special: str) -> Tokenizer:
+    """Byte-level BPE, as GPT-2, Llama 3, Qwen and GLM-4 have it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trained(tokenizer, 420, pre_tokenizers.ByteLevel.alphabet())
+    tokenizer.add_special_tokens(list(special or CHATML))
+    tokenizer.add_tokens([AddedToken("<think>", special=False), AddedToken("中文", special=False)])
+    return tokenizer
+
+
+@cache
+def byte_tokens(kind: str, *special: str) -> Tokenizer:
+    """BPE with byte tokens: "llama" drops the first blank, "gemma" does not, "mistral" is newer."""
+    plain = Tokenizer(models.BPE())
+    plain.normalizer = normalizers.Replace(" ", "▁")
+    trained(plain, 300, [])
+    learned = json.loads(plain.to_str())["model"]
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *learned["vocab"]]
+    vocab = {name: id for id, name in enumerate(dict.fromkeys(names))}
+    merges = [tuple(pair) for pair in learned["merges"]]
+    tokenizer = Tokenizer(
+        models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+    )
+    steps: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    if kind == "llama":
+        steps.append(decoders.Strip(" ", 1, 0))
+        tokenizer.normalizer = normalizers.Sequence(
+            [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+        )
+    elif kind == "mistral":
+        steps.append(decoders.Strip(" ", 1, 0))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    else:
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", *special])
+    return tokenizer
+
+
+@cache
+def metaspace() -> Tokenizer:
+    """Words that start with "▁", and no bytes at all."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    trained(tokenizer, 300, [], ["<unk>", "<s>"])
+    return tokenizer

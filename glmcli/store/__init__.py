@@ -1,0 +1,351 @@
+"""The history: conversations in an SQLite database, journaled as they happen, and searched.
+
+A message is a row that names its parent, so that the branches of a conversation share their
+beginning and nothing is ever overwritten. Knows nothing of engines or terminals.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from glmcli.errors import StoreError, UsageError
+from glmcli.store.database import Busy, Claims, Database, from_sql, to_sql, unindex_text
+from glmcli.store.rows import (
+    add,
+    add_missing,
+    branch,
+    describe,
+    find_or_add,
+    finish,
+    interrupt,
+    params_from,
+    title_of,
+)
+from glmcli.store.search import excerpt, match_expression
+from glmcli.types import Conversation, FinishReason, GenerationParams, Message, Role
+
+FILE = "history.db"
+SUMMARY = "id, title, model, turns, tokens, updated_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A conversation as a list shows it."""
+
+    id: str
+    title: str
+    model: str
+    turns: int
+    tokens: int | None
+    """The size of the last turn, prompt and reply; None if unknown."""
+    updated_at: float
+    """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A conversation in which a search found something, and where."""
+
+    conversation: Summary
+    message_id: int
+    role: Role
+    excerpt: str
+    """One line around the match."""
+    spans: tuple[tuple[int, int], ...]
+    """The parts of `excerpt` that match, as start and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A message of a conversation's tree."""
+
+    id: int
+    parent_id: int | None
+    role: Role
+    text: str
+    finish_reason: FinishReason | None
+    current: bool
+    """Whether it is on the branch that the conversation is on now."""
+
+
+def open_store(home: Path, *, enabled: bool = True) -> Store:
+    """Open the history in the folder `home`; it comes into being with the first message.
+
+    With `enabled` off nothing is ever written, but what is there can be read. A damaged database
+    is moved aside, which `Store.notice` tells. Raises StoreError.
+    """
+    store = Store(home / FILE, enabled=enabled)
+    if enabled:
+        store.recover()
+    return store
+
+
+class Store:
+    """The history of all conversations. Several processes may use one at the same time."""
+
+    def __init__(self, path: Path, *, enabled: bool = True) -> None:
+        self.path = path
+        self.enabled = enabled
+        self._database = Database(path, enabled=enabled)
+        self._claims = Claims(path)
+
+    @property
+    def notice(self) -> str:
+        """A line to show the user, if something had to be repaired; else empty."""
+        return self._database.notice
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._claims.release_all()
+        self._database.close()
+
+    # One turn: begin, progress, progress ..., complete.
+
+    def begin(
+        self, conversation: Conversation, text: str, *, params: GenerationParams, model: str
+    ) -> int:
+        """Journal a question at once, with room for its reply; returns the turn's handle.
+
+        `conversation` does not hold the question yet; what of it is not stored is stored too.
+        Its `id`, `title`, `model`, `params` and `ids` are brought up to date. Raises StoreError.
+        """
+        conversation.model, conversation.params = model, params
+        conversation.title = conversation.title or title_of(text)
+        if not self.enabled:
+            return 0
+        turn = 0
+        try:
+            with self._database.writing() as db:
+                ids = add_missing(db, conversation, self._claims)
+                ids.append(find_or_add(db, conversation, ids, Message("user", text)))
+                turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
+                self._claims.take(turn)
+                ids.append(turn)
+                questions = sum(message.role == "user" for message in conversation.messages)
+                describe(db, conversation, ids, turns=questions + 1)
+        except BaseException:
+            self._claims.release(turn)
+            raise
+        conversation.ids[:] = ids
+        return turn
+
+    def progress(self, turn: int, text: str, thinking: str) -> None:
+        """Journal a reply that is still growing. Skipped if another process is writing."""
+        if not self.enabled:
+            return
+        with suppress(Busy), self._database.writing(wait_s=0.05) as db:
+            row = (to_sql(text), to_sql(thinking), turn)
+            db.execute(
+                "UPDATE message SET text = ?, thinking = ? WHERE id = ? AND pending = 1", row
+            )
+
+    def complete(self, turn: int, reply: Message) -> None:
+        """Store a reply that has ended, one way or another. Raises StoreError."""
+        if not self.enabled:
+            return
+        with self._database.writing() as db:
+            finish(db, turn, reply)
+        self._claims.release(turn)
+
+    # Conversations, and moving about in them.
+
+    def save(self, *conversations: Conversation) -> None:
+        """Store what is not stored yet, and that a conversation now ends where it ends.
+
+        After its messages were cut short, replaced, loaded or imported. What was stored before
+        stays, as another branch; what is there already is not stored twice. Raises StoreError.
+        """
+        worth = [each for each in conversations if each.messages or each.id]
+        if not self.enabled or not worth:
+            return
+        stored: list[list[int]] = []
+        with self._database.writing() as db:
+            for conversation in worth:
+                stored.append(add_missing(db, conversation, self._claims))
+                questions = sum(message.role == "user" for message in conversation.messages)
+                describe(db, conversation, stored[-1], turns=questions)
+        for conversation, ids in zip(worth, stored, strict=True):
+            conversation.ids[:] = ids
+
+    def rewind(self, conversation: Conversation, keep: int) -> None:
+        """Go back to the first `keep` messages; the others stay as a branch. Raises StoreError."""
+        del conversation.messages[keep:]
+        del conversation.ids[keep:]
+        if conversation.id:
+            self.save(conversation)
+
+    def fork(self, conversation: Conversation) -> Conversation:
+        """A copy that goes its own way, so that either can be deleted. Raises StoreError."""
+        copy = replace(conversation, id="", ids=[], messages=list(conversation.messages))
+        self.save(copy)
+        return copy
+
+    def load(self, name: str) -> Conversation:
+        """The conversation whose id begins with `name`, on the branch that it is on.
+
+        A reply that was never completed comes back as interrupted. Raises UsageError if there is
+        no such conversation, or more than one; StoreError.
+        """
+        summary = self.find(name)
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT title, system, model, params, head FROM conversation WHERE id = ?",
+                (summary.id,),
+            ).fetchone()
+            ids, messages = branch(db, row[4])
+        title, system, model, params = map(from_sql, row[:4])
+        return Conversation(
+            id=summary.id,
+            system=system,
+            messages=messages,
+            title=title,
+            model=model,
+            params=params_from(params),
+            ids=ids,
+        )
+
+    def last(self) -> Conversation | None:
+        """The conversation that was written to last, or None. Raises StoreError."""
+        newest = self.list(1)
+        return self.load(newest[0].id) if newest else None
+
+    def tree(self, conversation: Conversation) -> Sequence[Node]:
+        """All messages of a conversation, on whatever branch, oldest first. Raises StoreError."""
+        current = set(conversation.ids)
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT id, parent_id, role, text, iif(pending, 'interrupted', finish_reason)"
+                " FROM message WHERE conversation_id = ? ORDER BY id",
+                (conversation.id,),
+            ).fetchall()
+        return [
+            Node(row[0], row[1], row[2], from_sql(row[3]), row[4], row[0] in current)
+            for row in rows
+        ]
+
+    def goto(self, conversation: Conversation, message_id: int) -> None:
+        """Put `conversation` on the branch that ends with a message of its tree.
+
+        A question stands for its newest reply. Raises UsageError, StoreError.
+        """
+        with self._database.reading() as db:
+            row = db.execute(
+                "SELECT coalesce(max(reply.id), message.id) FROM message LEFT JOIN message reply"
+                " ON reply.conversation_id = message.conversation_id"
+                " AND reply.parent_id = message.id AND message.role = 'user'"
+                " WHERE message.id = ? AND message.conversation_id = ? GROUP BY message.id",
+                (message_id, conversation.id),
+            ).fetchone()
+            if row is None:
+                raise UsageError(f"there is no message {message_id}", "/tree shows them all")
+            ids, messages = branch(db, row[0])
+        conversation.ids[:], conversation.messages[:] = ids, messages
+        self.save(conversation)
+
+    def rename(self, name: str, title: str) -> None:
+        """Give a conversation another title. Raises UsageError, StoreError."""
+        found = self.find(name)
+        with self._changing() as db:
+            row = (to_sql(title), found.id)
+            db.execute("UPDATE conversation SET title = ? WHERE id = ?", row)
+
+    def delete(self, name: str) -> None:
+        """Delete a conversation, all its branches included. Raises UsageError, StoreError."""
+        found = self.find(name)
+        with self._changing() as db:
+            rows = db.execute(
+                "SELECT id, text FROM message WHERE conversation_id = ? AND pending = 0",
+                (found.id,),
+            )
+            for message_id, text in rows.fetchall():
+                unindex_text(db, message_id, from_sql(text))
+            db.execute("DELETE FROM conversation WHERE id = ?", (found.id,))
+
+    # Finding conversations.
+
+    def list(self, limit: int | None = 20) -> Sequence[Summary]:
+        """The conversations that were written to last, newest first. Raises StoreError."""
+        with self._database.reading() as db:
+            rows = db.execute(
+                f"SELECT {SUMMARY} FROM conversation ORDER BY updated_at DESC LIMIT ?",
+                (-1 if limit is None else limit,),
+            )
+            return [summary_of(row) for row in rows]
+
+    def find(self, name: str) -> Summary:
+        """The one conversation whose id begins with `name`. Raises UsageError, StoreError."""
+        start = name.strip().lower()
+        with self._database.reading() as db:
+            rows = db.execute(
+                f"SELECT {SUMMARY} FROM conversation WHERE id >= ? AND id < ? LIMIT 4",
+                (start, f"{start}~"),
+            ).fetchall()
+        if not start or not rows:
+            raise UsageError(
+                f"there is no conversation {name!r}", "glm history list shows them with their ids"
+            )
+        if len(rows) > 1:
+            ids = ", ".join(row[0] for row in rows[:3])
+            raise UsageError(
+                f"more than one conversation begins with {name!r}", f"type more of it: {ids} ..."
+            )
+        return summary_of(rows[0])
+
+    def search(self, query: str, *, limit: int = 20) -> Sequence[Hit]:
+        """The conversations that hold all words of `query`, or "a phrase", in one message.
+
+        Newest match first, one for each conversation. The last letters of a word may be missing;
+        in scripts without blanks any characters that stand together are found. Raises StoreError.
+        """
+        words = match_expression(query)
+        hits: dict[str, Hit] = {}
+        if not words:
+            return []
+        with self._database.reading() as db:
+            rows = db.execute(
+                "SELECT message.id, message.role, message.text, message.conversation_id"
+                " FROM word CROSS JOIN message ON message.id = word.rowid"
+                " WHERE word MATCH ? ORDER BY word.rowid DESC",
+                (words,),
+            )
+            for message_id, role, text, conversation_id in rows:
+                if conversation_id not in hits:
+                    line, spans = excerpt(from_sql(text), query)
+                    summary = self.find(conversation_id)
+                    hits[conversation_id] = Hit(summary, message_id, role, line, spans)
+                if len(hits) == limit:
+                    break
+        return list(hits.values())
+
+    # What the above is made of.
+
+    def recover(self) -> None:
+        """Mark the replies of processes that died as interrupted. Raises StoreError."""
+        with self._database.reading() as db:
+            pending = [row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")]
+        dead = [turn for turn in pending if not self._claims.is_alive(turn)]
+        if not dead:
+            return
+        # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
+        with suppress(StoreError), self._database.writing() as db:
+            for turn in dead:
+                interrupt(db, turn)
+                self._claims.forget(turn)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that the user asked for, which cannot be left out quietly."""
+        if not self.enabled:
+            raise StoreError("the history is switched off", "set GLM_HISTORY=on")
+        with self._database.writing() as db:
+            yield db
+
+
+def summary_of(row: Sequence[Any]) -> Summary:
+    """A row of SUMMARY."""
+    return Summary(row[0], from_sql(row[1]), from_sql(row[2]), row[3], row[4], row[5])

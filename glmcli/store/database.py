@@ -1,0 +1,348 @@
+"""The database file of the history: opening, migrating, locking, and what can go wrong.
+
+Owns the tables and the files beside them; does not know what a conversation is. Everything that
+SQLite or the disk throws leaves here as a StoreError.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from glmcli.errors import StoreError
+from glmcli.store.search import index_words
+
+APPLICATION_ID = 0x676C6D31
+"""Written into the file's header, so that no other program's database is taken for ours."""
+WAIT_S = 5.0
+"""How long to wait for another process that is writing."""
+
+DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
+UNWRITABLE = ("the history cannot be read or written", "check the folder, or set GLM_HOME")
+REASONS = {
+    sqlite3.SQLITE_FULL: DISK_FULL,
+    sqlite3.SQLITE_IOERR: ("the disk failed under the history", "is it full, or broken?"),
+    sqlite3.SQLITE_READONLY: UNWRITABLE,
+    sqlite3.SQLITE_CANTOPEN: UNWRITABLE,
+    sqlite3.SQLITE_PERM: UNWRITABLE,
+    sqlite3.SQLITE_TOOBIG: ("the text is too large for the history", "split it"),
+    sqlite3.SQLITE_CORRUPT: ("the history is damaged", "the next chat moves it aside"),
+    sqlite3.SQLITE_NOTADB: ("the history is not a database", "the next chat moves it aside"),
+}
+"""SQLite's primary result code -> what happened, and what to do about it."""
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+class Busy(StoreError):
+    """Another process was writing all the time that we waited."""
+
+
+def create_tables(db: sqlite3.Connection) -> None:
+    """Migration 1: conversations, and their messages as trees."""
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(
+        """CREATE TABLE conversation (
+            id TEXT PRIMARY KEY,
+            title TEXT NOT NULL,
+            system TEXT NOT NULL,
+            model TEXT NOT NULL,
+            params TEXT NOT NULL,    -- GenerationParams as JSON, without what is unset
+            head INTEGER,            -- the message that the conversation is at
+            turns INTEGER NOT NULL,  -- questions up to there
+            tokens INTEGER,          -- size of the last turn, prompt and reply
+            updated_at REAL NOT NULL -- seconds since 1970
+        )"""
+    )
+    db.execute("CREATE INDEX conversation_updated ON conversation (updated_at)")
+    # AUTOINCREMENT: a process must never complete a reply whose number has a new owner.
+    db.execute(
+        """CREATE TABLE message (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation_id TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+            parent_id INTEGER,       -- what it follows; NULL for a first message
+            role TEXT NOT NULL,
+            text TEXT NOT NULL,
+            thinking TEXT NOT NULL,
+            finish_reason TEXT,
+            usage TEXT,              -- Usage as JSON
+            name TEXT NOT NULL,
+            tools TEXT NOT NULL,
+            model TEXT NOT NULL,     -- what answered, and how it was set
+            params TEXT NOT NULL,
+            pending INTEGER NOT NULL, -- 1 while the reply grows
+            created_at REAL NOT NULL,
+            UNIQUE (conversation_id, id),
+            FOREIGN KEY (conversation_id, parent_id) REFERENCES message (conversation_id, id)
+        )"""
+    )
+    db.execute("CREATE INDEX message_parent ON message (conversation_id, parent_id)")
+    db.execute("CREATE INDEX message_pending ON message (id) WHERE pending = 1")
+
+
+def create_search_index(db: sqlite3.Connection) -> None:
+    """Migration 2: an index of words. It holds no text: search.py makes its words."""
+    db.execute(
+        "CREATE VIRTUAL TABLE word"
+        " USING fts5 (text, content = '', columnsize = 0, tokenize = ascii)"
+    )
+    for row_id, text in db.execute("SELECT id, text FROM message WHERE pending = 0"):
+        index_text(db, row_id, from_sql(text))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_tables, create_search_index)
+"""Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
+
+
+def index_text(db: sqlite3.Connection, row_id: int, text: str) -> None:
+    """Make the words of a message findable."""
+    db.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (row_id, index_words(text)))
+
+
+def unindex_text(db: sqlite3.Connection, row_id: int, text: str) -> None:
+    """Undo `index_text`, which must have been given the same text."""
+    values = (row_id, index_words(text))
+    db.execute("INSERT INTO word (word, rowid, text) VALUES ('delete', ?, ?)", values)
+
+
+def to_sql(text: str) -> str | bytes:
+    """Text as SQLite can hold it: bytes if it has lone surrogates, which are no Unicode."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def from_sql(value: str | bytes) -> str:
+    """Undo `to_sql`."""
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
+
+
+class Database:
+    """A connection that opens itself when it is needed, and again if the file was replaced."""
+
+    def __init__(self, path: Path, *, enabled: bool) -> None:
+        self.path = path
+        self.enabled = enabled
+        self.notice = ""
+        self._db: sqlite3.Connection | None = None
+        self._inode = 0
+
+    def close(self) -> None:
+        """Close the connection, if it is open."""
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            self._db = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to read from; an empty database if there is none. Raises StoreError."""
+        with self._translated():
+            if not self.path.exists():
+                with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+                    migrate(db)
+                    yield db
+            elif self.enabled and os.access(self.path.parent, os.W_OK):
+                yield self._opened()
+            else:
+                with closing(open_read_only(self.path)) as db:
+                    yield db
+
+    @contextmanager
+    def writing(self, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connection]:
+        """A transaction: all of it or, after an exception, nothing. Raises StoreError, Busy."""
+        with self._translated():
+            db = self._opened()
+            db.execute(f"PRAGMA busy_timeout = {int(1000 * wait_s)}")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _opened(self) -> sqlite3.Connection:
+        """The connection, made anew if the file is not there any more."""
+        if self._db is not None:
+            with suppress(FileNotFoundError):
+                if self.path.stat().st_ino == self._inode:
+                    return self._db
+            self.close()
+        try:
+            self._open()
+        except sqlite3.DatabaseError as exc:
+            if primary_code(exc) not in DAMAGED:
+                raise
+            aside = self._set_aside()
+            self.notice = f"the history was damaged: it was moved to {aside}, and a new one begins"
+            self._open()
+        assert self._db is not None
+        return self._db
+
+    def _open(self) -> None:
+        make_private(self.path)
+        self._inode = self.path.stat().st_ino
+        self._db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
+        version = checked_version(self._db, self.path)
+        if version < len(MIGRATIONS):
+            self._db.execute("PRAGMA journal_mode = WAL")
+        # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
+        for pragma in ("synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
+        migrate(self._db)
+        for table in ("conversation", "message", "word_data"):
+            self._db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+
+    def _set_aside(self) -> Path:
+        """Move a damaged database away, with the files that belong to it; returns where to."""
+        self.close()
+        stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
+        # Another process may have moved it already: what is there now is its new one.
+        if self.path.stat().st_ino == self._inode:
+            for suffix in ("-shm", "-wal", ""):
+                with suppress(FileNotFoundError):
+                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+        return aside
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn what SQLite and the disk throw into StoreErrors."""
+        try:
+            yield
+        except OSError as exc:
+            raise StoreError(
+                f"{UNWRITABLE[0]}: {exc.strerror}: {self.path}", UNWRITABLE[1]
+            ) from exc
+        except sqlite3.DatabaseError as exc:
+            code = primary_code(exc)
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise Busy(
+                    f"another program is writing to the history: {self.path}", "try again"
+                ) from exc
+            if code not in REASONS:
+                raise
+            message, hint = REASONS[code]
+            raise StoreError(f"{message}: {self.path}", hint) from exc
+
+
+def primary_code(exc: sqlite3.Error) -> int:
+    """SQLite's result code without its details; 0 if Python itself raised."""
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF
+
+
+def checked_version(db: sqlite3.Connection, path: Path) -> int:
+    """The version of the tables. Raises StoreError if they are not ours, or from the future."""
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (owner,) = db.execute("PRAGMA application_id").fetchone()
+    if owner != APPLICATION_ID and (version or tables):
+        raise StoreError(f"{path} is another program's database", "move it away, or set GLM_HOME")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} was written by a newer glm (version {version}; this one knows "
+            f"{len(MIGRATIONS)})",
+            "upgrade glm, or set GLM_HOME, or use --no-save",
+        )
+    return version
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the tables up to date, in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        for migration in MIGRATIONS[version:]:
+            migration(db)
+        if version < len(MIGRATIONS):
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def make_private(path: Path) -> None:
+    """Make the file if it is missing, and see to it that only its owner reads it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its -wal and -shm files the mode of the database.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, not even the files that readers share with writers."""
+    in_use = Path(f"{path}-wal").exists()
+    how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
+    db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
+    checked_version(db, path)
+    return db
+
+
+class Claims:
+    """Which replies are being written by a process that is alive.
+
+    A claim is a locked file beside the database. The lock goes when its process does, however it
+    ends, so no process number can be mistaken for another's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: dict[int, int] = {}
+
+    def __contains__(self, turn: object) -> bool:
+        """Whether this very store is writing the reply."""
+        return turn in self._held
+
+    def take(self, turn: int) -> None:
+        """Say that this process writes a reply. Raises OSError."""
+        handle = os.open(self._file(turn), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._held[turn] = handle
+        with suppress(OSError):  # some network disks know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(self, turn: int) -> None:
+        """Say that a reply is complete."""
+        handle = self._held.pop(turn, None)
+        if handle is not None:
+            with suppress(OSError):
+                self._file(turn).unlink(missing_ok=True)
+            os.close(handle)
+
+    def release_all(self) -> None:
+        """Let go of every claim."""
+        for turn in list(self._held):
+            self.release(turn)
+
+    def is_alive(self, turn: int) -> bool:
+        """Whether some process is writing the reply."""
+        try:
+            handle = os.open(self._file(turn), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def forget(self, turn: int) -> None:
+        """Remove what a dead process left."""
+        self._file(turn).unlink(missing_ok=True)
+
+    def _file(self, turn: int) -> Path:
+        return self._path.with_name(f"{self._path.name}-turn-{turn}")

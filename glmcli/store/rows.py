@@ -1,0 +1,223 @@
+"""Conversations and messages as rows of the tables: writing them, reading them back.
+
+All functions work inside a transaction of their caller's and know nothing of files or processes.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Container, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from wcwidth import wcwidth
+
+from glmcli.store.database import from_sql, index_text, to_sql, unindex_text
+from glmcli.types import Conversation, GenerationParams, Message, Role, Usage
+
+TITLE_COLUMNS = 60
+ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter looks like another."""
+ID_LENGTH = 8
+
+
+def add_missing(
+    db: sqlite3.Connection, conversation: Conversation, unfinished: Container[int]
+) -> list[int]:
+    """Store the conversation and those of its messages that are not; returns all their ids.
+
+    `unfinished` are replies whose completion failed, because the disk was full, say.
+    """
+    messages = conversation.messages
+    known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
+    ids = conversation.ids[: len(messages)] if known else []
+    if not known:
+        conversation.id = conversation.id or new_id(db)
+        add_conversation(db, conversation)
+    for turn, message in zip(ids, messages, strict=False):
+        if turn in unfinished:
+            finish(db, turn, message)
+    for message in messages[len(ids) :]:
+        ids.append(find_or_add(db, conversation, ids, message))
+    return ids
+
+
+def add_conversation(db: sqlite3.Connection, conversation: Conversation) -> None:
+    """Insert the row of a conversation; `describe` fills it."""
+    conversation.title = conversation.title or title_of(first_question(conversation))
+    db.execute(
+        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, 0)",
+        (conversation.id, to_sql(conversation.title)),
+    )
+
+
+def describe(
+    db: sqlite3.Connection, conversation: Conversation, ids: Sequence[int], *, turns: int
+) -> None:
+    """Bring the row of a conversation up to date; the last of `ids` is where it is at."""
+    usages = [message.usage for message in conversation.messages if message.usage]
+    db.execute(
+        "UPDATE conversation SET system = ?, model = ?, params = ?, head = ?, turns = ?,"
+        " tokens = ?, updated_at = ? WHERE id = ?",
+        (
+            to_sql(conversation.system),
+            to_sql(conversation.model),
+            to_json(conversation.params),
+            ids[-1] if ids else None,
+            turns,
+            usages[-1].total_tokens if usages else None,
+            time.time(),
+            conversation.id,
+        ),
+    )
+
+
+def find_or_add(
+    db: sqlite3.Connection, conversation: Conversation, ids: Sequence[int], message: Message
+) -> int:
+    """The row of `message` after the last of `ids`; an equal one there is not stored twice."""
+    parent = ids[-1] if ids else None
+    found = db.execute(
+        "SELECT id FROM message WHERE conversation_id = ? AND parent_id IS ? AND pending = 0"
+        " AND (role, text, thinking, name, tools) = (?, ?, ?, ?, ?)"
+        " AND finish_reason IS ? AND usage IS ?",
+        (conversation.id, parent, *columns(message)),
+    ).fetchone()
+    return found[0] if found else add(db, conversation, ids, message)
+
+
+def add(
+    db: sqlite3.Connection,
+    conversation: Conversation,
+    ids: Sequence[int],
+    message: Message,
+    *,
+    pending: bool = False,
+) -> int:
+    """Insert a message after the last of `ids`; returns its id."""
+    cursor = db.execute(
+        "INSERT INTO message (conversation_id, parent_id, role, text, thinking, name, tools,"
+        " finish_reason, usage, model, params, pending, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            conversation.id,
+            ids[-1] if ids else None,
+            *columns(message),
+            to_sql(conversation.model),
+            to_json(conversation.params),
+            pending,
+            time.time(),
+        ),
+    )
+    added = cursor.lastrowid
+    assert added is not None
+    if not pending:
+        index_text(db, added, message.text)
+    return added
+
+
+def finish(db: sqlite3.Connection, turn: int, reply: Message) -> None:
+    """Put a whole reply in the place of the growing one; nothing if it was deleted meanwhile."""
+    row = db.execute("SELECT pending, text FROM message WHERE id = ?", (turn,)).fetchone()
+    if row is None:
+        return
+    if not row[0]:
+        unindex_text(db, turn, from_sql(row[1]))
+    db.execute(
+        "UPDATE message SET pending = 0, (role, text, thinking, name, tools) = (?, ?, ?, ?, ?),"
+        " finish_reason = ?, usage = ? WHERE id = ?",
+        (*columns(reply), turn),
+    )
+    index_text(db, turn, reply.text)
+    tokens = reply.usage.total_tokens if reply.usage else None
+    db.execute(
+        "UPDATE conversation SET updated_at = ?, tokens = coalesce(?, tokens) WHERE head = ?"
+        " AND id = (SELECT conversation_id FROM message WHERE id = ?)",
+        (time.time(), tokens, turn, turn),
+    )
+
+
+def interrupt(db: sqlite3.Connection, turn: int) -> None:
+    """Make a reply that nobody writes any more an ordinary message."""
+    changed = db.execute(
+        "UPDATE message SET pending = 0, finish_reason = 'interrupted'"
+        " WHERE id = ? AND pending = 1 RETURNING text",
+        (turn,),
+    ).fetchall()
+    for (text,) in changed:
+        index_text(db, turn, from_sql(text))
+
+
+def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Message]]:
+    """The messages from the first to `head`, and their ids."""
+    rows = db.execute(
+        "WITH RECURSIVE branch (id, parent_id, height) AS ("
+        "  SELECT id, parent_id, 0 FROM message WHERE id = ?"
+        "  UNION ALL SELECT message.id, message.parent_id, height + 1"
+        "  FROM branch JOIN message ON message.id = branch.parent_id)"
+        " SELECT message.id, role, text, thinking, name, tools,"
+        "  iif(pending, 'interrupted', finish_reason), usage"
+        " FROM branch JOIN message USING (id) ORDER BY height DESC",
+        (head,),
+    ).fetchall()
+    return [row[0] for row in rows], [message_of(row[1:]) for row in rows]
+
+
+def columns(message: Message) -> tuple[str | bytes | None, ...]:
+    """role, text, thinking, name, tools, finish_reason, usage as they are stored."""
+    texts = (message.role, message.text, message.thinking, message.name, message.tools)
+    usage = json.dumps(asdict(message.usage)) if message.usage else None
+    return *map(to_sql, texts), message.finish_reason, usage
+
+
+def message_of(row: Sequence[Any]) -> Message:
+    """Undo `columns`."""
+    role, text, thinking, name, tools = map(from_sql, row[:5])
+    return Message(
+        cast(Role, role),
+        text,
+        thinking=thinking,
+        name=name,
+        tools=tools,
+        finish_reason=row[5],
+        usage=Usage(**json.loads(row[6])) if row[6] else None,
+    )
+
+
+def to_json(params: GenerationParams) -> str:
+    """The settings that are set."""
+    return json.dumps({name: v for name, v in asdict(params).items() if v not in (None, ())})
+
+
+def params_from(text: str) -> GenerationParams:
+    """Undo `to_json`."""
+    values = json.loads(text)
+    return GenerationParams(**values | {"stop": tuple(values.get("stop", ()))})
+
+
+def new_id(db: sqlite3.Connection) -> str:
+    """A short name that no conversation has."""
+    while True:
+        name = "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
+        if not db.execute("SELECT 1 FROM conversation WHERE id = ?", (name,)).fetchone():
+            return name
+
+
+def first_question(conversation: Conversation) -> str:
+    """The text of the first user message, or of the first message, or none."""
+    texts = [each.text for each in conversation.messages if each.role == "user"]
+    return (texts or [each.text for each in conversation.messages] or [""])[0]
+
+
+def title_of(text: str) -> str:
+    """The first line with letters in it, at most TITLE_COLUMNS wide on a terminal."""
+    line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    width = 0
+    for at, character in enumerate(line):
+        width += max(0, wcwidth(character))
+        if width > TITLE_COLUMNS:
+            return line[: at - 1].rstrip() + "…"
+    return line

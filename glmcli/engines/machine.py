@@ -1,0 +1,86 @@
+"""What this machine has: free memory, a processor with bfloat16, pages of files in memory.
+
+Reads Linux's /proc and /sys; where they are missing the answer is None, or nothing is done.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from collections.abc import Iterable
+from pathlib import Path
+
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+PAGE_BYTES = mmap.PAGESIZE
+
+
+def free_bytes() -> int | None:
+    """Main memory that can still be used, the limit of a container included."""
+    free = meminfo_bytes("MemAvailable")
+    limit, used = read_int(CGROUP / "memory.max"), read_int(CGROUP / "memory.current")
+    if free is None or limit is None or used is None:
+        return free
+    return min(free, max(0, limit - used + cgroup_cache_bytes()))
+
+
+def meminfo_bytes(name: str) -> int | None:
+    """One line of /proc/meminfo."""
+    for line in read_lines(PROC / "meminfo"):
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def cgroup_cache_bytes() -> int:
+    """File pages that the container counts as used but gives back when asked."""
+    for line in read_lines(CGROUP / "memory.stat"):
+        key, _, value = line.partition(" ")
+        if key == "inactive_file":
+            return int(value)
+    return 0
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself; where it does not, float32 is faster."""
+    for line in read_lines(PROC / "cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() in ("flags", "Features"):
+            return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(value.split()))
+    return False
+
+
+def resident_bytes() -> tuple[int, int]:
+    """This process's pages in memory: (its own, those of files)."""
+    fields = (read_lines(PROC / "self" / "statm") or ["0 0 0"])[0].split()
+    resident, shared = int(fields[1]) * PAGE_BYTES, int(fields[2]) * PAGE_BYTES
+    return resident - shared, shared
+
+
+def drop_pages(files: Iterable[Path]) -> None:
+    """Take the pages of mapped files out of this process; a later access brings them back.
+
+    Only for files mapped to be read: what was written to a private mapping would be lost.
+    """
+    names = {str(path.resolve()) for path in files}
+    libc = ctypes.CDLL(None)
+    for line in read_lines(PROC / "self" / "maps"):
+        parts = line.split(maxsplit=5)
+        if len(parts) == 6 and parts[5] in names:
+            start, end = (int(part, 16) for part in parts[0].split("-"))
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def read_int(path: Path) -> int | None:
+    """The number in a file; None if there is none ("max")."""
+    text = "".join(read_lines(path)).strip()
+    return int(text) if text.isdigit() else None
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a small file; none if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

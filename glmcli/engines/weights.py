@@ -1,0 +1,184 @@
+"""What a checkpoint's weight files say about themselves, read from their headers alone.
+
+Finds the files, and notices those that are missing, cut off or do not belong together. Knows
+nothing of torch: tensors are names, dtypes and shapes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from glmcli.errors import ModelError
+from glmcli.messages import refusal
+
+DOWNLOAD_AGAIN = "download the model again"
+LFS_POINTER = b"version https://git-lfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor in a file."""
+
+    dtype: str
+    """As safetensors names it: "BF16", "F32", "I64"."""
+    shape: tuple[int, ...]
+    size_bytes: int
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers it holds."""
+        return prod(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether loading may change its dtype."""
+        return self.dtype in ("F64", "F32", "F16", "BF16")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The files of one checkpoint, all of one format."""
+
+    files: tuple[Path, ...]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    """Empty for .bin files, which do not say without being loaded."""
+    index: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Tensor -> file name, as the index says; empty if there is none."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files on disk."""
+        return sum(path.stat().st_size for path in self.files)
+
+
+def read_weights(folder: Path) -> Weights:
+    """Find and check the weight files of a folder, safetensors first. Raises ModelError."""
+    for single in ("model.safetensors", "pytorch_model.bin"):
+        index_path = folder / f"{single}.index.json"
+        stem, suffix = single.split(".")
+        if (folder / single).exists():
+            index: dict[str, str] = {}
+            files: tuple[Path, ...] = (folder / single,)
+        elif index_path.exists():
+            index = read_index(index_path)
+            files = indexed_files(folder, index)
+        elif shards := sorted(folder.glob(f"{stem}-*-of-*.{suffix}")):
+            raise ModelError(
+                f"{folder} holds {len(shards)} shards of weights but no {index_path.name}",
+                "download that file from where the shards came from",
+            )
+        else:
+            continue
+        headers = {path: read_header(path) for path in files}
+        if suffix == "safetensors":
+            check_index(index, {path.name: names for path, names in headers.items()})
+        tensors = {name: tensor for names in headers.values() for name, tensor in names.items()}
+        return Weights(files, tensors, index)
+    raise ModelError(
+        f"{folder} holds no weights (no model.safetensors, no pytorch_model.bin)", DOWNLOAD_AGAIN
+    )
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """The tensor -> file table of an index. Raises ModelError."""
+    table = read_json(path).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ModelError(f"{path.name} holds no weight_map", DOWNLOAD_AGAIN)
+    for name in set(table.values()):
+        # A name with a path in it would reach outside the folder.
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ModelError(f"{path.name} names {name!r}, which is no file name", DOWNLOAD_AGAIN)
+    return table
+
+
+def indexed_files(folder: Path, index: Mapping[str, str]) -> tuple[Path, ...]:
+    """The shards: those the index names, and those of the same set that it forgot."""
+    names = set(index.values())
+    for name in tuple(names):
+        head, of, count = name.rpartition("-of-")
+        if of:
+            stem = head.rpartition("-")[0]
+            names |= {path.name for path in folder.glob(f"{stem}-*{of}{count}")}
+    files = tuple(folder / name for name in sorted(names))
+    for path in files:
+        if not path.exists():
+            raise refusal("shard-missing", file=path.name)
+    return files
+
+
+def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) -> None:
+    """Raise ModelError unless every tensor is where the index says, and no other is there."""
+    if not index:
+        return
+    found = {name: set(names) for name, names in files.items()}
+    for tensor, name in index.items():
+        if tensor not in found[name]:
+            raise refusal("tensor-missing", tensor=tensor, file=name)
+    for name, tensors in found.items():
+        for tensor in sorted(tensors):
+            if index.get(tensor) != name:
+                raise refusal("tensor-not-indexed", tensor=tensor, file=name)
+
+
+def read_header(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file; none for a .bin. Raises ModelError if the file is not whole."""
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+        if start == LFS_POINTER:
+            raise refusal("lfs-pointer", file=path.name, folder=path.parent)
+        if path.suffix == ".bin":
+            # Old files are plain pickles: only torch can tell whether one is whole.
+            if start[:1] != b"\x80" and not zipfile.is_zipfile(file):
+                raise damaged(path)
+            return {}
+        length = int.from_bytes(start[:8], "little")
+        size = path.stat().st_size
+        if len(start) < 8 or length > size - 8:
+            raise damaged(path)
+        file.seek(8)
+        return parse_header(path, file.read(length), size - 8 - length)
+
+
+def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
+    """Tensors of a safetensors header whose file holds `data_bytes` after it."""
+    try:
+        items: dict[str, Any] = json.loads(header)
+        items.pop("__metadata__", None)
+        offsets = {name: item["data_offsets"] for name, item in items.items()}
+        ends_at = max((end for _, end in offsets.values()), default=0)
+        tensors = {
+            name: Tensor(item["dtype"], tuple(item["shape"]), offsets[name][1] - offsets[name][0])
+            for name, item in items.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise damaged(path) from exc
+    if ends_at != data_bytes:
+        raise damaged(path)
+    return tensors
+
+
+def damaged(path: Path) -> ModelError:
+    """The error for a file that is not whole."""
+    size = path.stat().st_size
+    return ModelError(f"{path.name} is damaged or cut off (it has {size:,} bytes)", DOWNLOAD_AGAIN)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ModelError."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ModelError(f"{path.parent} has no {path.name}", DOWNLOAD_AGAIN) from exc
+    except OSError as exc:
+        raise ModelError(f"{path} cannot be read: {exc.strerror}", "check its permissions") from exc
+    except ValueError as exc:
+        raise ModelError(f"{path} is not valid JSON: {exc}", DOWNLOAD_AGAIN) from exc
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object", DOWNLOAD_AGAIN)
+    return value

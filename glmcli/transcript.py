@@ -1,0 +1,342 @@
+"""Conversations as text: Markdown to read; JSON to read back; other programs' JSON to import.
+
+Pure functions between `Conversation` and text, and one that writes a file or leaves it alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args
+
+from glmcli.errors import StoreError, UsageError
+from glmcli.types import (
+    ROLES,
+    Conversation,
+    FinishReason,
+    GenerationParams,
+    Message,
+    Role,
+    Usage,
+)
+
+Json = dict[str, Any]
+Value = TypeVar("Value", GenerationParams, Usage)
+
+OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
+"""Other programs' roles -> ours."""
+HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+FORMATS = (
+    "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
+)
+
+
+def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a conversation as the file's ending says: .json, .jsonl, or else Markdown.
+
+    Returns the absolute path. Raises UsageError if the file exists, StoreError.
+    """
+    if path.suffix.lower() == ".json":
+        text = to_json(conversation)
+    elif path.suffix.lower() == ".jsonl":
+        text = to_jsonl(conversation)
+    else:
+        text = to_markdown(conversation)
+    return write_file(path, text, overwrite=overwrite)
+
+
+def load(path: Path) -> Conversation:
+    """Read the one conversation in a file. Raises UsageError."""
+    found = load_all(path)
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} holds {len(found)} conversations", f"glm history import {path} takes them all"
+        )
+    return found[0]
+
+
+def load_all(path: Path) -> list[Conversation]:
+    """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise UsageError(f"{path} cannot be read: {reason}", "is the name right?") from exc
+    try:
+        return parse(text)
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc.message}", exc.hint) from exc
+
+
+def to_markdown(conversation: Conversation) -> str:
+    """A conversation to read: a heading for every message."""
+    parts = [f"# {conversation.title or 'Conversation'}"]
+    if conversation.model:
+        parts.append(f"Model: {conversation.model}")
+    if conversation.system:
+        parts += ["## System", conversation.system]
+    for message in conversation.messages:
+        name = f" ({message.name})" if message.name else ""
+        parts.append(f"## {HEADINGS[message.role]}{name}")
+        if message.tools:
+            parts.append(f"```json\n{message.tools}\n```")
+        if message.thinking:
+            parts.append(
+                f"<details><summary>Thinking</summary>\n\n{message.thinking}\n\n</details>"
+            )
+        if message.text:
+            parts.append(message.text)
+        if message.finish_reason not in (None, "stop"):
+            parts.append(f"*({message.finish_reason})*")
+    return "\n\n".join(parts) + "\n"
+
+
+def to_json(*conversations: Conversation) -> str:
+    """Conversations exactly: one as an object, several as a list."""
+    records = [to_record(each) for each in conversations]
+    whole = records[0] if len(records) == 1 else records
+    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+
+
+def to_jsonl(*conversations: Conversation) -> str:
+    """Conversations exactly, one a line."""
+    return "".join(json.dumps(to_record(each), ensure_ascii=False) + "\n" for each in conversations)
+
+
+def to_record(conversation: Conversation) -> Json:
+    """A conversation as JSON that OpenAI tools can read too."""
+    return {
+        "id": conversation.id,
+        "title": conversation.title,
+        "model": conversation.model,
+        "system": conversation.system,
+        "params": params_record(conversation.params),
+        "messages": [message_record(each) for each in conversation.messages],
+    }
+
+
+def params_record(params: GenerationParams) -> Json:
+    """The settings that are set."""
+    return {name: value for name, value in asdict(params).items() if value not in (None, ())}
+
+
+def message_record(message: Message) -> Json:
+    """A message as JSON, without what is empty."""
+    record: Json = {"role": message.role, "content": message.text}
+    record |= {
+        name: getattr(message, name)
+        for name in ("thinking", "finish_reason", "name", "tools")
+        if getattr(message, name)
+    }
+    if message.usage:
+        record["usage"] = asdict(message.usage)
+    return record
+
+
+def parse(text: str) -> list[Conversation]:
+    """The conversations in `text`: see FORMATS. Raises UsageError if it is something else."""
+    found: list[Conversation] = []
+    for value in read_json(text):
+        if isinstance(value, list) and not any(is_message(item) for item in value):
+            found += [from_record(item) for item in value]
+        elif isinstance(value, list) and value:
+            found.append(from_messages(value, Conversation()))
+        elif isinstance(value, dict):
+            found.append(from_record(value))
+    if not found:
+        raise UsageError("there is no conversation in it", FORMATS)
+    return found
+
+
+def read_json(text: str) -> Iterator[Any]:
+    """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
+    try:
+        try:
+            yield json.loads(text)
+        except json.JSONDecodeError as exc:
+            # Not splitlines(): a string in JSON may hold U+2028 and its kin.
+            lines = [line for line in text.split("\n") if line.strip()]
+            if len(lines) < 2 or exc.msg != "Extra data":
+                raise
+            yield from [json.loads(line) for line in lines]
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(f"it is not JSON: {exc}", FORMATS) from exc
+
+
+def is_message(value: Any) -> bool:
+    """Whether a JSON value is an OpenAI message, not a conversation."""
+    return isinstance(value, dict) and "role" in value
+
+
+def from_record(record: Any) -> Conversation:
+    """A conversation from our JSON object or another program's. Raises UsageError."""
+    if not isinstance(record, dict):
+        raise UsageError(f"a conversation is a JSON object, not {kind_of(record)}", FORMATS)
+    if "chat_history" in record:
+        settings = record.get("settings")
+        model = settings.get("model_id") if isinstance(settings, dict) else ""
+        return from_messages(record["chat_history"], Conversation(model=str(model or "")))
+    if "roles" in record:
+        return from_fastchat(record)
+    if "messages" not in record:
+        raise UsageError("there is no conversation in it", FORMATS)
+    conversation = Conversation(
+        id=text_of(record, "id"),
+        title=text_of(record, "title"),
+        model=text_of(record, "model"),
+        system=text_of(record, "system"),
+        params=value_of(GenerationParams, record.get("params") or {}),
+    )
+    if "system" in record:
+        messages = list_of(record["messages"])
+        conversation.messages = [message_of(item, n) for n, item in enumerate(messages, 1)]
+        return conversation
+    return from_messages(record["messages"], conversation)
+
+
+def from_messages(items: Any, conversation: Conversation) -> Conversation:
+    """`conversation` with OpenAI messages; a first system message is its system prompt."""
+    messages = [message_of(item, n) for n, item in enumerate(list_of(items), 1)]
+    if messages and messages[0].role == "system" and not messages[0].tools:
+        conversation.system = messages.pop(0).text
+    conversation.messages = messages
+    return conversation
+
+
+def from_fastchat(record: Json) -> Conversation:
+    """A conversation that FastChat saved: messages are pairs of a role's name and a text."""
+    roles = list_of(record["roles"])
+    conversation = Conversation(system=text_of(record, "system_message", "system"))
+    for n, item in enumerate(list_of(record.get("messages")), 1):
+        match item:
+            case [name, None] if name in roles:
+                continue  # the reply that was to come
+            case [name, str(text)] if name in roles:
+                role: Role = "assistant" if roles.index(name) else "user"
+                conversation.messages.append(Message(role, text))
+            case _:
+                raise UsageError(f"message {n} is not a role and a text", FORMATS)
+    return conversation
+
+
+def message_of(item: Any, n: int) -> Message:
+    """The `n`-th message from JSON. Raises UsageError rather than leave something out."""
+    if not is_message(item):
+        raise UsageError(f"message {n} has no role", FORMATS)
+    role = OTHER_ROLES.get(item["role"], item["role"]) if isinstance(item["role"], str) else None
+    if role not in ROLES:
+        raise UsageError(f"message {n} has the role {item['role']!r}", f"one of {', '.join(ROLES)}")
+    text, name = content_of(item, n), text_of(item, "name", "metadata")
+    if calls := item.get("tool_calls"):
+        text, name = tool_call(calls, text, n)
+    tools = item.get("tools") or ""
+    reason = item.get("finish_reason")
+    return Message(
+        role,
+        text,
+        thinking=text_of(item, "thinking", "reasoning_content"),
+        finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
+        usage=value_of(Usage, item["usage"]) if item.get("usage") else None,
+        name=name,
+        tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
+    )
+
+
+def content_of(item: Json, n: int) -> str:
+    """The text of a message's content: a string, or a list of text parts. Raises UsageError."""
+    match item.get("content"):
+        case None:
+            return ""
+        case str(text):
+            return text
+        case list(parts) if all(isinstance(part, dict) for part in parts):
+            kinds = {str(part.get("type")) for part in parts} - {"text"}
+            if not kinds:
+                return "".join(text_of(part, "text") for part in parts)
+            raise UsageError(f"message {n} holds {', '.join(sorted(kinds))}", "only text is read")
+    raise UsageError(f"message {n} has no text as its content", FORMATS)
+
+
+def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
+    """What the call says and the tool's name, for a message that calls one tool."""
+    match calls:
+        case [{"function": {"name": str(name), "arguments": str(arguments)}}] if not text:
+            return arguments, name
+    raise UsageError(f"message {n} calls several tools", "only one call a message can be read")
+
+
+def text_of(record: Json, *names: str) -> str:
+    """The first of the named fields that is there; "" if none is. Raises UsageError if no text."""
+    value = next((record[name] for name in names if record.get(name) is not None), "")
+    if not isinstance(value, str):
+        raise UsageError(f"{names[0]!r} is not text but {kind_of(value)}", FORMATS)
+    return value
+
+
+def list_of(value: Any) -> list[Any]:
+    """`value` if it is a list. Raises UsageError."""
+    if not isinstance(value, list):
+        raise UsageError(f"a list of messages is needed, not {kind_of(value)}", FORMATS)
+    return value
+
+
+def value_of(kind: type[Value], record: Any) -> Value:
+    """Settings or counts from JSON; names that are unknown are left out. Raises UsageError."""
+    if not isinstance(record, dict):
+        raise UsageError(f"settings and counts are JSON objects, not {kind_of(record)}", FORMATS)
+    known = {item.name for item in fields(kind)}
+    values = {name: value for name, value in record.items() if name in known}
+    for name, value in values.items():
+        if name == "stop" and isinstance(value, list) and all(isinstance(s, str) for s in value):
+            values[name] = tuple(value)
+        elif not (value is None or isinstance(value, int | float)):
+            raise UsageError(f"{name!r} is not a number but {kind_of(value)}", FORMATS)
+    return kind(**values)
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
+    return "nothing" if value is None else kinds.get(type(value), "a number")
+
+
+def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
+    """Write a file wholly or not at all; returns its absolute path.
+
+    Raises UsageError if it exists and may not be overwritten, StoreError if the disk is full or so.
+    """
+    path = path.expanduser().resolve()
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists already", "choose another name")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                # Lone surrogates as \udcff: they are no UTF-8, and JSON reads that back.
+                file.write(text.encode("utf-8", "backslashreplace"))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+            sync_folder(path.parent)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as exc:
+        raise StoreError(
+            f"{path} cannot be written: {exc.strerror}", "choose another folder, or free some space"
+        ) from exc
+    return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last through a power loss, where the system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -6,10 +6,12 @@ beginning and nothing is ever overwritten. Knows nothing of engines or terminals
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,19 @@ from glmcli.store.rows import (
     describe,
     find_or_add,
     finish,
+    first_text,
     interrupt,
-    params_from,
     title_of,
 )
-from glmcli.store.search import excerpt, match_expression
+from glmcli.store.search import excerpt, match_expression, matches
+from glmcli.transcript import value_of
 from glmcli.types import Conversation, FinishReason, GenerationParams, Message, Role
 
 FILE = "history.db"
-SUMMARY = "id, title, model, turns, tokens, updated_at"
+SUMMARY = (
+    "conversation.id, conversation.title, conversation.model, conversation.turns,"
+    " conversation.tokens, conversation.updated_at"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,12 @@ def open_store(home: Path, *, enabled: bool = True) -> Store:
     """Open the history in the folder `home`; it comes into being with the first message.
 
     With `enabled` off nothing is ever written, but what is there can be read. A damaged database
-    is moved aside, which `Store.notice` tells. Raises StoreError.
+    is moved aside, which `Store.notice` tells. Never fails: the first use of a history says why not.
     """
     store = Store(home / FILE, enabled=enabled)
     if enabled:
-        store.recover()
+        with suppress(StoreError):
+            store.recover()
     return store
 
 
@@ -115,13 +122,13 @@ class Store:
         Its `id`, `title`, `model`, `params` and `ids` are brought up to date. Raises StoreError.
         """
         conversation.model, conversation.params = model, params
-        conversation.title = conversation.title or title_of(text)
+        conversation.title = conversation.title or title_of(first_text(conversation) or text)
         if not self.enabled:
             return 0
         turn = 0
         try:
             with self._database.writing() as db:
-                ids = add_missing(db, conversation, self._claims)
+                ids = add_missing(db, conversation, unfinished=self._claims, question=text)
                 ids.append(find_or_add(db, conversation, ids, Message("user", text)))
                 turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
                 self._claims.take(turn)
@@ -166,7 +173,7 @@ class Store:
         stored: list[list[int]] = []
         with self._database.writing() as db:
             for conversation in worth:
-                stored.append(add_missing(db, conversation, self._claims))
+                stored.append(add_missing(db, conversation, unfinished=self._claims))
                 questions = sum(message.role == "user" for message in conversation.messages)
                 describe(db, conversation, stored[-1], turns=questions)
         for conversation, ids in zip(worth, stored, strict=True):
@@ -205,7 +212,7 @@ class Store:
             messages=messages,
             title=title,
             model=model,
-            params=params_from(params),
+            params=value_of(GenerationParams, json.loads(params)),
             ids=ids,
         )
 
@@ -252,7 +259,7 @@ class Store:
         found = self.find(name)
         with self._changing() as db:
             row = (to_sql(title), found.id)
-            db.execute("UPDATE conversation SET title = ? WHERE id = ?", row)
+            db.execute("UPDATE conversation SET named = 1, title = ? WHERE id = ?", row)
 
     def delete(self, name: str) -> None:
         """Delete a conversation, all its branches included. Raises UsageError, StoreError."""
@@ -296,30 +303,36 @@ class Store:
             )
         return summary_of(rows[0])
 
-    def search(self, query: str, *, limit: int = 20) -> Sequence[Hit]:
+    def search(self, query: str, limit: int = 20) -> Sequence[Hit]:
         """The conversations that hold all words of `query`, or "a phrase", in one message.
 
-        Newest match first, one for each conversation. The last letters of a word may be missing;
-        in scripts without blanks any characters that stand together are found. Raises StoreError.
+        One hit for each conversation, the newest first; before them, titles that people chose. The
+        last letters of a word may be missing; in scripts without blanks any characters that stand
+        together are found. Raises StoreError.
         """
         words = match_expression(query)
         hits: dict[str, Hit] = {}
         if not words:
             return []
         with self._database.reading() as db:
-            rows = db.execute(
-                "SELECT message.id, message.role, message.text, message.conversation_id"
-                " FROM word CROSS JOIN message ON message.id = word.rowid"
+            named = db.execute(
+                f"SELECT {SUMMARY}, head, 'user', title FROM conversation WHERE named = 1"
+                " ORDER BY updated_at DESC"
+            )
+            found = db.execute(
+                f"SELECT {SUMMARY}, message.id, message.role, message.text FROM word"
+                " CROSS JOIN message ON message.id = word.rowid"
+                " CROSS JOIN conversation ON conversation.id = message.conversation_id"
                 " WHERE word MATCH ? ORDER BY word.rowid DESC",
                 (words,),
             )
-            for message_id, role, text, conversation_id in rows:
-                if conversation_id not in hits:
-                    line, spans = excerpt(from_sql(text), query)
-                    summary = self.find(conversation_id)
-                    hits[conversation_id] = Hit(summary, message_id, role, line, spans)
+            titles = (row for row in named if matches(from_sql(row[-1]), query))
+            for row in chain(titles, found):
                 if len(hits) == limit:
                     break
+                if row[0] not in hits:
+                    line, spans = excerpt(from_sql(row[-1]), query)
+                    hits[row[0]] = Hit(summary_of(row), row[-3], row[-2], line, spans)
         return list(hits.values())
 
     # What the above is made of.

@@ -24,6 +24,7 @@ WAIT_S = 5.0
 """How long to wait for another process that is writing."""
 
 DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
+RESCUE = "sqlite3's .recover command may rescue what is in it"
 UNWRITABLE = ("the history cannot be read or written", "check the folder, or set GLM_HOME")
 REASONS = {
     sqlite3.SQLITE_FULL: DISK_FULL,
@@ -32,8 +33,8 @@ REASONS = {
     sqlite3.SQLITE_CANTOPEN: UNWRITABLE,
     sqlite3.SQLITE_PERM: UNWRITABLE,
     sqlite3.SQLITE_TOOBIG: ("the text is too large for the history", "split it"),
-    sqlite3.SQLITE_CORRUPT: ("the history is damaged", "the next chat moves it aside"),
-    sqlite3.SQLITE_NOTADB: ("the history is not a database", "the next chat moves it aside"),
+    sqlite3.SQLITE_CORRUPT: ("the history is damaged", RESCUE),
+    sqlite3.SQLITE_NOTADB: ("the history is not a database", "move the file away"),
 }
 """SQLite's primary result code -> what happened, and what to do about it."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -56,10 +57,12 @@ def create_tables(db: sqlite3.Connection) -> None:
             head INTEGER,            -- the message that the conversation is at
             turns INTEGER NOT NULL,  -- questions up to there
             tokens INTEGER,          -- size of the last turn, prompt and reply
+            named INTEGER NOT NULL,  -- 1 if the title is not the beginning of the first question
             updated_at REAL NOT NULL -- seconds since 1970
         )"""
     )
     db.execute("CREATE INDEX conversation_updated ON conversation (updated_at)")
+    db.execute("CREATE INDEX conversation_named ON conversation (updated_at) WHERE named = 1")
     # AUTOINCREMENT: a process must never complete a reply whose number has a new owner.
     db.execute(
         """CREATE TABLE message (
@@ -149,7 +152,7 @@ class Database:
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
                     migrate(db)
                     yield db
-            elif self.enabled and os.access(self.path.parent, os.W_OK):
+            elif self.enabled and is_writable(self.path):
                 yield self._opened()
             else:
                 with closing(open_read_only(self.path)) as db:
@@ -161,14 +164,14 @@ class Database:
         with self._translated():
             db = self._opened()
             db.execute(f"PRAGMA busy_timeout = {int(1000 * wait_s)}")
-            db.execute("BEGIN IMMEDIATE")
             try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+                with transaction(db):
+                    yield db
+            except sqlite3.DatabaseError as exc:
+                if primary_code(exc) not in DAMAGED:
+                    raise
+                self._set_aside()
+                raise StoreError(self.notice, RESCUE) from exc
 
     def _opened(self) -> sqlite3.Connection:
         """The connection, made anew if the file is not there any more."""
@@ -177,43 +180,28 @@ class Database:
                 if self.path.stat().st_ino == self._inode:
                     return self._db
             self.close()
+        make_private(self.path)
+        self._inode = self.path.stat().st_ino
         try:
-            self._open()
+            self._db = open_database(self.path)
         except sqlite3.DatabaseError as exc:
             if primary_code(exc) not in DAMAGED:
                 raise
-            aside = self._set_aside()
-            self.notice = f"the history was damaged: it was moved to {aside}, and a new one begins"
-            self._open()
-        assert self._db is not None
+            self._set_aside()
+            return self._opened()
         return self._db
 
-    def _open(self) -> None:
-        make_private(self.path)
-        self._inode = self.path.stat().st_ino
-        self._db = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
-        version = checked_version(self._db, self.path)
-        if version < len(MIGRATIONS):
-            self._db.execute("PRAGMA journal_mode = WAL")
-        # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
-        for pragma in ("synchronous = FULL", "fullfsync = ON", "foreign_keys = ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
-        migrate(self._db)
-        for table in ("conversation", "message", "word_data"):
-            self._db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
-
-    def _set_aside(self) -> Path:
-        """Move a damaged database away, with the files that belong to it; returns where to."""
+    def _set_aside(self) -> None:
+        """Move a damaged database away, with the files that belong to it, and note where to."""
         self.close()
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
         aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
         # Another process may have moved it already: what is there now is its new one.
-        if self.path.stat().st_ino == self._inode:
+        if self.path.exists() and self.path.stat().st_ino == self._inode:
             for suffix in ("-shm", "-wal", ""):
                 with suppress(FileNotFoundError):
                     Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        return aside
+        self.notice = f"the history was damaged: it was moved to {aside}, and a new one begins"
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -259,18 +247,45 @@ def checked_version(db: sqlite3.Connection, path: Path) -> int:
 
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the tables up to date, in one transaction."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db):
         (version,) = db.execute("PRAGMA user_version").fetchone()
         for migration in MIGRATIONS[version:]:
             migration(db)
         if version < len(MIGRATIONS):
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done inside or, after an exception, nothing."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
+    db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+    try:
+        if checked_version(db, path) < len(MIGRATIONS):
+            db.execute("PRAGMA journal_mode = WAL")
+        # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
+        migrate(db)
+        for table in ("conversation", "message", "word_data"):
+            db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def make_private(path: Path) -> None:
@@ -282,13 +297,23 @@ def make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
+def is_writable(path: Path) -> bool:
+    """Whether the file, and the files that SQLite puts beside it, can be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, not even the files that readers share with writers."""
     in_use = Path(f"{path}-wal").exists()
     how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
     db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
-    checked_version(db, path)
-    return db
+    if checked_version(db, path) == len(MIGRATIONS):
+        return db
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(db):
+        db.backup(copy)
+    migrate(copy)
+    return copy
 
 
 class Claims:

@@ -16,7 +16,8 @@ from typing import Any, cast
 from wcwidth import wcwidth
 
 from glmcli.store.database import from_sql, index_text, to_sql, unindex_text
-from glmcli.types import Conversation, GenerationParams, Message, Role, Usage
+from glmcli.transcript import params_record, value_of
+from glmcli.types import Conversation, Message, Role, Usage
 
 TITLE_COLUMNS = 60
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -25,18 +26,22 @@ ID_LENGTH = 8
 
 
 def add_missing(
-    db: sqlite3.Connection, conversation: Conversation, unfinished: Container[int]
+    db: sqlite3.Connection,
+    conversation: Conversation,
+    *,
+    unfinished: Container[int],
+    question: str = "",
 ) -> list[int]:
     """Store the conversation and those of its messages that are not; returns all their ids.
 
-    `unfinished` are replies whose completion failed, because the disk was full, say.
+    `question` is what comes after them; `unfinished` are replies whose completion failed, because the disk was full, say.
     """
     messages = conversation.messages
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
     ids = conversation.ids[: len(messages)] if known else []
     if not known:
         conversation.id = conversation.id or new_id(db)
-        add_conversation(db, conversation)
+        add_conversation(db, conversation, question)
     for turn, message in zip(ids, messages, strict=False):
         if turn in unfinished:
             finish(db, turn, message)
@@ -45,12 +50,13 @@ def add_missing(
     return ids
 
 
-def add_conversation(db: sqlite3.Connection, conversation: Conversation) -> None:
+def add_conversation(db: sqlite3.Connection, conversation: Conversation, question: str) -> None:
     """Insert the row of a conversation; `describe` fills it."""
-    conversation.title = conversation.title or title_of(first_question(conversation))
+    beginning = title_of(first_text(conversation) or question)
+    conversation.title = conversation.title or beginning
     db.execute(
-        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, 0)",
-        (conversation.id, to_sql(conversation.title)),
+        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0)",
+        (conversation.id, to_sql(conversation.title), conversation.title != beginning),
     )
 
 
@@ -65,7 +71,7 @@ def describe(
         (
             to_sql(conversation.system),
             to_sql(conversation.model),
-            to_json(conversation.params),
+            json.dumps(params_record(conversation.params)),
             ids[-1] if ids else None,
             turns,
             usages[-1].total_tokens if usages else None,
@@ -98,6 +104,7 @@ def add(
     pending: bool = False,
 ) -> int:
     """Insert a message after the last of `ids`; returns its id."""
+    answer = message.role == "assistant"
     cursor = db.execute(
         "INSERT INTO message (conversation_id, parent_id, role, text, thinking, name, tools,"
         " finish_reason, usage, model, params, pending, created_at)"
@@ -106,8 +113,8 @@ def add(
             conversation.id,
             ids[-1] if ids else None,
             *columns(message),
-            to_sql(conversation.model),
-            to_json(conversation.params),
+            to_sql(conversation.model if answer else ""),
+            json.dumps(params_record(conversation.params) if answer else {}),
             pending,
             time.time(),
         ),
@@ -183,19 +190,8 @@ def message_of(row: Sequence[Any]) -> Message:
         name=name,
         tools=tools,
         finish_reason=row[5],
-        usage=Usage(**json.loads(row[6])) if row[6] else None,
+        usage=value_of(Usage, json.loads(row[6])) if row[6] else None,
     )
-
-
-def to_json(params: GenerationParams) -> str:
-    """The settings that are set."""
-    return json.dumps({name: v for name, v in asdict(params).items() if v not in (None, ())})
-
-
-def params_from(text: str) -> GenerationParams:
-    """Undo `to_json`."""
-    values = json.loads(text)
-    return GenerationParams(**values | {"stop": tuple(values.get("stop", ()))})
 
 
 def new_id(db: sqlite3.Connection) -> str:
@@ -206,10 +202,9 @@ def new_id(db: sqlite3.Connection) -> str:
             return name
 
 
-def first_question(conversation: Conversation) -> str:
-    """The text of the first user message, or of the first message, or none."""
-    texts = [each.text for each in conversation.messages if each.role == "user"]
-    return (texts or [each.text for each in conversation.messages] or [""])[0]
+def first_text(conversation: Conversation) -> str:
+    """The text of the first user message; "" if there is none."""
+    return next((each.text for each in conversation.messages if each.role == "user"), "")
 
 
 def title_of(text: str) -> str:

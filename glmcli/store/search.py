@@ -76,6 +76,12 @@ def phrase(runs: list[re.Match[str]]) -> str:
     return f'"{" ".join(words)}"{"*" if begun else ""}'
 
 
+def matches(text: str, query: str) -> bool:
+    """Whether a short text holds all words and phrases of `query`."""
+    folded = fold(text)
+    return all(re.search(expression(runs), folded) for runs in pieces(query))
+
+
 def excerpt(text: str, query: str, *, width: int = 120) -> tuple[str, tuple[tuple[int, int], ...]]:
     """One line of `text` around the first match, and where in it the matches are.
 

@@ -1,0 +1,193 @@
+"""How ChatGLM2, ChatGLM3 and the old GLM-4 layout are written to and read.
+
+Knows nothing of nets. Prompts are built from ids, never from one rendered string, so that no text
+can become a control token. Which template a folder needs is for chatglm_config to say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from glmcli.engines.chatglm_reply import ReplyText, split_reply
+from glmcli.engines.chatglm_tokenizer import Tokenizer
+from glmcli.engines.template import check_characters, offered_tools
+from glmcli.engines.text import Decoder, Marks, Prompt
+from glmcli.errors import UsageError
+from glmcli.types import Message
+
+END_OF_TEXT = 2
+"""ChatGLM's `</s>`."""
+GLM4_TOOLS = (
+    "你是一个名为 ChatGLM 的人工智能助手。你是基于智谱AI训练的语言模型 GLM-4 模型开发的，"
+    "你的任务是针对用户的问题和要求提供适当的答复和支持。\n\n# 可用工具"
+)
+GLM4_TOOL = "\n\n## {name}\n\n{schema}\n在调用上述函数时，请使用 Json 格式表示调用的参数。"
+"""What glm-4-9b-chat was trained to find its tools in (its chat template)."""
+
+
+class Turn(NamedTuple):
+    """A role's control token, the rest of its line, and what follows that line."""
+
+    role: str
+    metadata: str
+    text: str
+
+
+class ChatGLM3Template:
+    """`[gMASK] sop`, then for each turn a role token, its metadata and a newline, and the text.
+
+    A tool's result is the role "observation". Source: THUDM/chatglm3-6b, tokenization_chatglm.py.
+    """
+
+    marks = Marks()
+    start: tuple[str, ...] = ("[gMASK]", "sop")
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.stop_ids = self._find_stop_ids()
+
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+        """The whole prompt. Raises UsageError for tools that are no JSON list."""
+        del think  # these models do not reason
+        messages = sendable(messages)
+        control, encode = self._tokenizer.control, self._tokenizer.encode
+        ids = [control[token] for token in self.start]
+        tools = tool_names(messages)
+        for message in messages:
+            for turn in self._turns(message, tools):
+                ids += [control[f"<|{turn.role}|>"], *encode(f"{turn.metadata}\n")]
+                ids += encode(turn.text)
+        goes_on = bool(messages) and messages[-1].role == "assistant"
+        if not goes_on:
+            ids.append(control["<|assistant|>"])
+        return Prompt(ids, goes_on=goes_on)
+
+    def decoder(self, prompt: Prompt) -> Decoder:
+        """A decoder for the reply to `prompt`: its text as a person reads it."""
+        return ReplyDecoder(self._tokenizer, goes_on=prompt.goes_on)
+
+    def _find_stop_ids(self) -> frozenset[int]:
+        control = self._tokenizer.control
+        return frozenset({END_OF_TEXT, control["<|user|>"], control["<|observation|>"]})
+
+    def _turns(self, message: Message, tools: frozenset[str]) -> Iterator[Turn]:
+        if message.role == "assistant" and not message.name:
+            for name, text in split_reply(message.text, tools):
+                yield Turn("assistant", name, text)
+        elif message.role == "tool":
+            yield Turn("observation", message.name, message.text)
+        elif message.tools:
+            yield from self._with_tools(message)
+        else:
+            yield Turn(message.role, message.name, message.text)
+
+    def _with_tools(self, message: Message) -> Iterator[Turn]:
+        schema = json.dumps(offered_tools([message]), indent=4, ensure_ascii=False)
+        yield Turn(message.role, message.name, f"{message.text}\n{schema}")
+
+
+class GLM4Template(ChatGLM3Template):
+    """The same turns with GLM-4's tokens; tools have a system turn of their own.
+
+    Source: THUDM/glm-4-9b-chat, tokenization_chatglm.py and chat template.
+    """
+
+    start = ("[gMASK]", "<sop>")
+
+    def _find_stop_ids(self) -> frozenset[int]:
+        ends = ("<|endoftext|>", "<|user|>", "<|observation|>")
+        return frozenset(self._tokenizer.control[token] for token in ends)
+
+    def _with_tools(self, message: Message) -> Iterator[Turn]:
+        text = GLM4_TOOLS
+        for tool in offered_tools([message]) or []:
+            schema = json.dumps(function_of(tool), indent=4, ensure_ascii=False)
+            text += GLM4_TOOL.format(name=name_of(tool), schema=schema)
+        yield Turn("system", "", text)
+        if message.text:
+            yield Turn(message.role, message.name, message.text)
+
+
+class ChatGLM2Template:
+    """Numbered rounds of 问 and 答 in one text. A system prompt goes before the first.
+
+    Source: THUDM/chatglm2-6b, tokenization_chatglm.py (build_prompt).
+    """
+
+    marks = Marks()
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.stop_ids = frozenset({END_OF_TEXT})
+
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+        """The whole prompt. Raises UsageError for a tool's result, which ChatGLM2 cannot read."""
+        del think
+        messages = sendable(messages)
+        goes_on = bool(messages) and messages[-1].role == "assistant"
+        text = "".join(self._pieces(messages))
+        if goes_on:
+            text = text.removesuffix("\n\n")
+        control = self._tokenizer.control
+        ids = [control["[gMASK]"], control["sop"], *self._tokenizer.encode(text)]
+        return Prompt(ids, goes_on=goes_on)
+
+    def decoder(self, prompt: Prompt) -> Decoder:
+        """A decoder for the reply to `prompt`."""
+        return ReplyDecoder(self._tokenizer, goes_on=prompt.goes_on, parts=False)
+
+    def _pieces(self, messages: Sequence[Message]) -> Iterator[str]:
+        number = 0
+        for message in messages:
+            if message.role == "tool" or message.tools:
+                raise UsageError("ChatGLM2 knows no tools", "use ChatGLM3 or GLM-4")
+            if message.role == "system":
+                yield f"{message.text}\n\n"
+            elif message.role == "user":
+                number += 1
+                yield f"[Round {number}]\n\n问：{message.text}\n\n答："
+            else:
+                yield f"{message.text}\n\n"
+
+
+class ReplyDecoder:
+    """The ids of one reply to the text that is shown."""
+
+    def __init__(self, tokenizer: Tokenizer, *, goes_on: bool, parts: bool = True) -> None:
+        self._decoder = tokenizer.decoder(starts=not goes_on)
+        self._text = ReplyText(goes_on=goes_on, parts=parts)
+        self._next_part = tokenizer.control["<|assistant|>"] if parts else None
+
+    def push(self, token: int) -> str:
+        """The text that is certain now."""
+        if token == self._next_part:
+            return self._text.push(self._decoder.flush()) + self._text.next_part()
+        return self._text.push(self._decoder.push(token))
+
+    def flush(self) -> str:
+        """What was held back, incomplete as it is. Blanks at the end stay unseen."""
+        return self._text.push(self._decoder.flush()) + self._text.flush()
+
+
+def sendable(messages: Sequence[Message]) -> list[Message]:
+    """`messages` without replies that have nothing in them. Raises UsageError for broken text."""
+    check_characters(messages)
+    return [item for item in messages if item.text or item.name or item.role != "assistant"]
+
+
+def tool_names(messages: Sequence[Message]) -> frozenset[str]:
+    """The names of the tools on offer. Raises UsageError if they are no JSON list."""
+    return frozenset(name_of(tool) for tool in offered_tools(messages) or [] if name_of(tool))
+
+
+def function_of(tool: Any) -> Any:
+    """A tool's own schema, which some wrap as {"type": "function", "function": ...}."""
+    return tool.get("function", tool) if isinstance(tool, dict) else tool
+
+
+def name_of(tool: Any) -> str:
+    """A tool's name; "" if it has none."""
+    function = function_of(tool)
+    return str(function.get("name", "")) if isinstance(function, dict) else ""

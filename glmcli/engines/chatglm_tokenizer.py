@@ -1,0 +1,169 @@
+"""ChatGLM's two kinds of tokenizer.model: text to ids, and ids to text as they arrive.
+
+Knows nothing of roles or prompts. Text never becomes a control id: those come from `control`
+alone. Nothing but tokenizer.model is read, since later tokenizer_config.json files break that.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet
+from glmcli.messages import refusal
+
+CHATGLM_CONTROL = (
+    *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+)
+GLM4_CONTROL = (
+    *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
+    *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
+    *("<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>", "<|end_of_video|>"),
+)
+GLM4_WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""Where GLM-4 splits text before merging (its tokenization_chatglm.py)."""
+
+
+class Tokenizer(Protocol):
+    """A vocabulary and its control ids."""
+
+    control: dict[str, int]
+    """The text of a control token -> its id."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of plain text. Lone surrogates become U+FFFD."""
+        ...
+
+    def decoder(self, *, starts: bool) -> Decoder:
+        """A decoder; `starts` unless the ids follow others of the same text."""
+        ...
+
+
+def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
+    """Read tokenizer.model: the same file name holds two formats. Raises ModelError."""
+    path = folder / "tokenizer.model"
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise refusal("no-tokenizer", name=name) from exc
+    if data.startswith(b"version https://git-lfs"):
+        raise refusal("lfs-pointer", file=path.name, folder=folder)
+    try:
+        return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
+    except (ValueError, RuntimeError) as exc:
+        raise refusal("bad-tokenizer", name=name) from exc
+
+
+def is_tiktoken(data: bytes) -> bool:
+    """Whether a tokenizer.model is lines of a base64 token and its rank, not a protobuf."""
+    first = data.split(b"\n", 1)[0].split()
+    return len(first) == 2 and first[1].isdigit() and first[0].isascii()
+
+
+def well_formed(text: str) -> str:
+    """`text` with lone surrogates, which no tokenizer takes, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class ChatGLMTokenizer:
+    """ChatGLM2 and ChatGLM3: SentencePiece; the control ids follow its pieces."""
+
+    def __init__(self, data: bytes) -> None:
+        from sentencepiece import SentencePieceProcessor
+
+        self._pieces = SentencePieceProcessor(model_proto=data)
+        self._size: int = self._pieces.vocab_size()
+        self.control = {text: self._size + i for i, text in enumerate(CHATGLM_CONTROL)}
+        self._token_bytes = TokenBytes(self)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of plain text, a blank put before it; none for ""."""
+        ids: list[int] = self._pieces.encode(well_formed(text))
+        return ids
+
+    def decoder(self, *, starts: bool) -> BytesDecoder:
+        """A decoder that drops the blank before a text, unless it goes on."""
+        return BytesDecoder(self._token_bytes, at_start=starts)
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of ids; control tokens are never skipped, as in the original."""
+        del skip_special_tokens
+        text: str = self._pieces.decode_pieces([self.id_to_token(token) for token in ids])
+        return text
+
+    def id_to_token(self, id: int) -> str:
+        """A piece or a control token; "" for <unk>, <s>, </s> and ids that are none."""
+        if id >= self._size:
+            index = id - self._size
+            return CHATGLM_CONTROL[index] if index < len(CHATGLM_CONTROL) else ""
+        if self._pieces.is_control(id) or self._pieces.is_unknown(id):
+            return ""
+        piece: str = self._pieces.id_to_piece(id)
+        return piece
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a piece."""
+        id: int = self._pieces.piece_to_id(token)
+        return None if self._pieces.is_unknown(id) else id
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
+        """How many ids there are, with or without the control ids."""
+        return self._size + with_added_tokens * len(self.control)
+
+
+class GLM4Tokenizer:
+    """The old layout of glm-4-9b-chat: byte pairs with ranks, as tiktoken writes them."""
+
+    def __init__(self, data: bytes) -> None:
+        from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+        ranks = dict(read_ranks(data))
+        first = max(ranks.values()) + 1
+        self.control = {text: first + i for i, text in enumerate(GLM4_CONTROL)}
+        letters = {byte: letter for letter, byte in byte_alphabet().items()}
+        spelled = {token: "".join(letters[byte] for byte in token) for token in ranks}
+        vocabulary = {spelled[token]: rank for token, rank in ranks.items()}
+        merges = [(spelled[left], spelled[right]) for left, right in merges_of(ranks)]
+        self._pairs = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=True))
+        self._pairs.decoder = decoders.ByteLevel()
+        self._pairs.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(GLM4_WORDS), "isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+        self._token_bytes = TokenBytes(self._pairs)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of plain text."""
+        ids: list[int] = self._pairs.encode(well_formed(text), add_special_tokens=False).ids
+        return ids
+
+    def decoder(self, *, starts: bool) -> BytesDecoder:
+        """A decoder. Control ids other than the ends of a turn have no text."""
+        return BytesDecoder(self._token_bytes, at_start=starts)
+
+
+def read_ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """(token, rank) of each line. Raises ValueError."""
+    for line in data.splitlines():
+        if line.strip():
+            token, rank = line.split()
+            yield base64.b64decode(token, validate=True), int(rank)
+
+
+def merges_of(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
+    """The pairs that merge, best first: every way to make a token of two others, by its rank."""
+    merges = [
+        (rank, ranks[token[:cut]], ranks[token[cut:]], token[:cut], token[cut:])
+        for token, rank in ranks.items()
+        for cut in range(1, len(token))
+        if token[:cut] in ranks and token[cut:] in ranks
+    ]
+    return [(left, right) for _, _, _, left, right in sorted(merges)]

@@ -19,6 +19,8 @@ Report = Callable[[Progress], None]
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
     "local": "glmcli.engines.local",
+    "openai": "glmcli.engines.openai",
+    "fastchat": "glmcli.engines.fastchat",
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 

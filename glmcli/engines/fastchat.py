@@ -1,0 +1,308 @@
+"""A FastChat controller and its workers, or one worker.
+
+Finds the worker, renders the prompt, and asks for no more than fits. Knows nothing of how a prompt
+is written (conversation.py) or how a reply comes over the wire (cumulative.py).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from glmcli.config import Settings
+from glmcli.engines import Report
+from glmcli.engines.conversation import Template, named_template, read_template
+from glmcli.engines.cumulative import WorkerReply, nul_messages
+from glmcli.engines.faults import Cancelled, Refused, Unreachable
+from glmcli.engines.http import Server, checked_url, open_server
+from glmcli.engines.remote import read_reply, text_of, whole_number
+from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+DEFAULT_URL = "http://127.0.0.1:21001"
+NEW_TOKENS = 1024
+"""What is asked for when neither the user nor the worker says how much is possible."""
+TIGHT = 256
+"""What is asked for when an estimate says that the window is full."""
+REFRESH_S = 60.0
+"""A controller asks its workers one after another, 5 s each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Where a model answers, and what is known of it."""
+
+    server: Server
+    template: Template
+    window: int | None
+    counts: bool = True
+    """It has `/count_token`; a controller that passes requests on does not."""
+
+
+class Cluster:
+    """A controller and its workers, or one worker alone: who serves a model, and where.
+
+    A worker's address is what the worker believes it is, which may mean nothing here: then the
+    controller passes requests on.
+    """
+
+    def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._front = open_server(settings, settings.base_url or DEFAULT_URL, transport=transport)
+        self._workers: dict[str, Worker] = {}
+        self._passed_on: Worker | None = None
+        """The controller itself, once the worker's own address turned out to be of no use."""
+        self._next: Worker | None = None
+        """A worker that the controller has chosen already."""
+        self._alone = False
+        self.host = self._front.faults.host
+
+    def models(self) -> list[str]:
+        """The names of all models, sorted. Raises EngineError."""
+        try:
+            return sorted(names_in(self._front.ask("POST", "/list_models"), "models"))
+        except Refused as exc:
+            if exc.status not in (404, 405):
+                raise
+        self._alone = True
+        return sorted(names_in(self._front.ask("POST", "/worker_get_status"), "model_names"))
+
+    def refresh(self) -> None:
+        """Let the controller look for its workers anew. It answers nobody meanwhile."""
+        if not self._alone:
+            self._front.ask("POST", "/refresh_all_workers", limit_s=REFRESH_S)
+
+    def reach(
+        self, model: str, use: Callable[[Worker], T], cancel: threading.Event | None = None
+    ) -> T:
+        """`use` the worker that is to answer next; try another way if it cannot be reached.
+
+        Raises Cancelled, EngineError.
+        """
+        try:
+            return use(self._worker(model, cancel))
+        except Unreachable:
+            if self._alone:
+                raise
+        self.refresh()
+        try:
+            return use(self._meet(self._address(model, cancel), cancel, anew=True))
+        except Unreachable:
+            self._passed_on = self._via_controller()
+            return use(self._passed_on)
+
+    def meet_next(self, model: str) -> Worker:
+        """The worker that will answer next: a controller must not be asked twice for one reply."""
+        self._next = self.reach(model, lambda worker: worker)
+        return self._next
+
+    def close(self) -> None:
+        """Close all connections."""
+        for server in {self._front, *(worker.server for worker in self._workers.values())}:
+            server.close()
+
+    def _worker(self, model: str, cancel: threading.Event | None) -> Worker:
+        chosen, self._next = self._passed_on or self._next, None
+        if chosen is not None:
+            return chosen
+        address = self._front.url if self._alone else self._address(model, cancel)
+        return self._meet(address, cancel)
+
+    def _address(self, model: str, cancel: threading.Event | None) -> str:
+        answer = self._front.ask("POST", "/get_worker_address", {"model": model}, cancel)
+        if address := text_of(answer, "address"):
+            return address
+        raise EngineError(
+            f"no worker of {self.host} serves {model}", "/retry asks again; glm models list"
+        )
+
+    def _meet(self, address: str, cancel: threading.Event | None, *, anew: bool = False) -> Worker:
+        """What there is to know of the worker at an address; asked once."""
+        known = self._workers.get(address)
+        if known is not None and not anew:
+            return known
+        server = known.server if known is not None else self._server_at(address)
+        details = server.ask("POST", "/model_details", {}, cancel)
+        if self._settings.template:
+            template = named_template(self._settings.template)
+        else:
+            conv = server.ask("POST", "/worker_get_conv_template", {}, cancel).get("conv")
+            template = read_template(conv or {})
+        worker = Worker(server, template, whole_number(details, "context_length"))
+        self._workers[address] = worker
+        return worker
+
+    def _server_at(self, address: str) -> Server:
+        """The server at an address from the controller. The key stays with the controller's."""
+        if checked_url(address) == checked_url(self._front.url):
+            return self._front
+        silence_s = self._settings.timeout
+        return Server(address, silence_s=silence_s, transport=self._transport)
+
+    def _via_controller(self) -> Worker:
+        known = [worker.template for worker in self._workers.values()]
+        if self._settings.template:
+            known = [named_template(self._settings.template)]
+        if not known:
+            raise EngineError(
+                f"the worker's own address cannot be reached; {self.host} can pass requests on,"
+                " but does not say which template the model needs",
+                "name it with --template, or give the worker's address with --base-url",
+            )
+        return Worker(self._front, known[0], None, counts=False)
+
+
+class FastChatEngine:
+    """A model of a FastChat cluster. `seed` is not sent: workers do not know it."""
+
+    def __init__(self, cluster: Cluster, name: str, worker: Worker) -> None:
+        self.name = name
+        self.device = f"FastChat worker at {worker.server.faults.host}"
+        self.context_tokens = worker.window
+        self._cluster = cluster
+        self._worker = worker
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply. Raises ContextFull before a worker could cut the prompt."""
+        try:
+            body, max_tokens = self._request(messages, params, cancel)
+        except Cancelled:
+            yield Chunk(finish_reason="cancelled")
+            return
+        template, server = self._worker.template, self._worker.server
+        stop = (*template.stop, *params.stop)
+        hides_length = template.name.startswith(("chatglm", "glm-4"))
+        reply = WorkerReply(
+            server.faults.host, stop, max_tokens=max_tokens if hides_length else None
+        )
+        exchange = server.send("POST", "/worker_generate_stream", body)
+        yield from read_reply(exchange, nul_messages, reply, cancel)
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The exact size of the prompt, from the worker that answered last."""
+        try:
+            return counted(self._worker, self._worker.template.render(messages))
+        except EngineError:
+            return None
+
+    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+        """A worker keeps nothing between requests."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._cluster.close()
+
+    def _request(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> tuple[dict[str, Any], int]:
+        """What to send to `self._worker`, which is found first, and how many tokens that asks for.
+
+        Nothing is sent as null, and no number as 0 that a worker cannot bear: such a request
+        would cost the worker one of its slots for good.
+        """
+
+        def prepare(worker: Worker) -> tuple[Worker, str, int | None]:
+            prompt = worker.template.render(messages)
+            return worker, prompt, counted(worker, prompt, cancel)
+
+        self._worker, prompt, size = self._cluster.reach(self.name, prepare, cancel)
+        self.context_tokens = self._worker.window or self.context_tokens
+        template = self._worker.template
+        max_tokens = new_tokens(self._worker.window, prompt, size, params.max_tokens)
+        fields = {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "top_k": params.top_k or None,
+            "repetition_penalty": params.repetition_penalty,
+            "stop": [*template.stop, *params.stop] or None,
+            "stop_token_ids": list(template.stop_ids) or None,
+        }
+        body = {"model": self.name, "prompt": prompt, "echo": False, "max_new_tokens": max_tokens}
+        return body | {key: value for key, value in fields.items() if value is not None}, max_tokens
+
+
+def counted(worker: Worker, prompt: str, cancel: threading.Event | None = None) -> int | None:
+    """The size of a prompt. Raises Cancelled, EngineError."""
+    if not worker.counts:
+        return None
+    answer = worker.server.ask("POST", "/count_token", {"prompt": prompt}, cancel)
+    return whole_number(answer, "count") or None  # 0 is what a worker says that cannot count
+
+
+def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | None) -> int:
+    """How many tokens to ask for, so that a worker never cuts the prompt. Raises ContextFull.
+
+    A worker keeps the last `window - max_new_tokens - 1` tokens of a prompt and says nothing.
+    """
+    if window is None:
+        return wanted or NEW_TOKENS
+    if size is not None:
+        room = window - size - 1
+        if room < 1:
+            raise ContextFull(size + 2, window)
+    else:
+        estimate = len(prompt.encode("utf-8", "replace")) // 3
+        room = max(window - estimate - 1, min(TIGHT, window // 2))
+    return min(wanted or room, room)
+
+
+def names_in(answer: object, field: str) -> list[str]:
+    """The names that an answer lists."""
+    names = answer.get(field) if isinstance(answer, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def pick(name: str, cluster: Cluster) -> str:
+    """`name` if the cluster has it, or the only model. Raises ModelError."""
+    names = cluster.models()
+    if not names or (name and name not in names):
+        cluster.refresh()
+        names = cluster.models()
+    if name in names:
+        return name
+    if not names:
+        raise ModelError(f"{cluster.host} has no model", "start a worker that registers with it")
+    if not name and len(names) == 1:
+        return names[0]
+    what = f"has no model {name!r}" if name else "has several models"
+    raise ModelError(
+        f"{cluster.host} {what}", f"choose one, as in fastchat:NAME: {', '.join(names[:20])}"
+    )
+
+
+def list_models(
+    settings: Settings, *, transport: httpx.BaseTransport | None = None
+) -> list[tuple[str, int | None]]:
+    """(name, None) of what the cluster has: a controller knows no windows. Raises EngineError."""
+    cluster = Cluster(settings, transport=transport)
+    try:
+        return [(name, None) for name in cluster.models()]
+    finally:
+        cluster.close()
+
+
+def open_engine(
+    name: str,
+    settings: Settings,
+    report: Report,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> FastChatEngine:
+    """Open `fastchat:NAME`, or the only model. Raises ModelError, EngineError."""
+    cluster = Cluster(settings, transport=transport)
+    report(Progress("waiting", note=cluster.host))
+    try:
+        model = pick(name, cluster)
+        return FastChatEngine(cluster, model, cluster.meet_next(model))
+    except GlmError:
+        cluster.close()
+        raise

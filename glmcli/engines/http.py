@@ -1,0 +1,285 @@
+"""One server over HTTP: its address, its key, its connections, and how long it may be silent.
+
+An answer is read by a thread of its own, so that whoever waits for it can watch the clock and the
+user. Knows nothing of models, prompts or what an answer means.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from queue import Empty, Full, Queue
+from typing import Any
+from weakref import WeakSet
+
+import httpx
+
+from glmcli.config import Settings
+from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, garbled
+from glmcli.errors import ConfigError
+
+ANSWER_S = 10.0
+"""How long a server may take to answer a question that needs no model."""
+POLL_S = 0.1
+"""How soon a cancelled request is noticed."""
+TICK_S = 1.0
+GRACE_S = 0.05
+"""How long to wait for the end of an answer, so that its connection can be used again."""
+ERROR_BYTES = 65_536
+
+
+class Server:
+    """One server. For one request at a time.
+
+    Raises ConfigError for an address or a key that cannot be one. `no_key` is a hint for a server
+    that asks for a key.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        key: str = "",
+        no_key: str = "",
+        silence_s: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        address = checked_url(url)
+        self.url = str(address).rstrip("/")
+        self.silence_s = silence_s
+        """How long the server may be silent before a reply begins; half of it after that."""
+        self.faults = Faults(address.netloc.decode("ascii"), key=checked_key(key), no_key=no_key)
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._client = httpx.Client(
+            headers=headers,
+            timeout=httpx.Timeout(silence_s + ANSWER_S, connect=CONNECT_S),
+            follow_redirects=False,
+            trust_env=not is_loopback(address.host),
+            transport=transport,
+        )
+
+    def send(self, method: str, path: str, body: object = None) -> Exchange:
+        """Send a request to `path`, which begins with a slash; its answer is read meanwhile."""
+        content = None if body is None else json.dumps(body).encode("ascii")
+        return Exchange(self, self._client.build_request(method, self.url + path, content=content))
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        cancel: threading.Event | None = None,
+        *,
+        limit_s: float = ANSWER_S,
+    ) -> Any:
+        """The JSON answer to a question that needs no model. Raises Cancelled, EngineError."""
+        exchange = self.send(method, path, body)
+        exchange.limit_s = min(limit_s, self.silence_s)
+        try:
+            data = b"".join(exchange.pieces(cancel or threading.Event()))
+        finally:
+            exchange.close()
+        try:
+            return json.loads(data)
+        except ValueError as exc:
+            raise garbled(self.faults.host, data.decode("utf-8", "replace")) from exc
+
+    def fetch(self, request: httpx.Request) -> httpx.Response:
+        """The answer to a request, its body not read yet. Raises httpx.TransportError."""
+        return self._client.send(request, stream=True)
+
+    def connected(self, connection: socket.socket | None) -> None:
+        """Remember an open connection, so that one thread can cut off what another one reads."""
+        if connection is not None:
+            self._sockets.add(connection)
+
+    def disconnect(self) -> None:
+        """Cut off all connections; whoever reads them wakes up with an error."""
+        for connection in list(self._sockets):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # closed already
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+
+class Exchange:
+    """One request and its answer, which a thread of its own reads into a queue."""
+
+    def __init__(self, server: Server, request: httpx.Request) -> None:
+        self.server = server
+        self.limit_s = server.silence_s
+        """How long the server may be silent from now on."""
+        self.started = time.monotonic()
+        self._inbox: Queue[httpx.Response | bytes | Exception | None] = Queue(maxsize=256)
+        self._ended = False
+        self._abandoned = threading.Event()
+        request.extensions["trace"] = self._trace
+        threading.Thread(target=self._read, args=(request,), name="http", daemon=True).start()
+
+    def pieces(self, cancel: threading.Event) -> Iterator[bytes]:
+        """The body as it arrives; b"" about once a second while nothing does.
+
+        Raises Cancelled, Unreachable, ConnectionLost, Refused.
+        """
+        refused: httpx.Response | None = None
+        body = b""
+        for item in self._items(cancel):
+            if isinstance(item, httpx.Response):
+                refused = None if is_success(item) else item
+            elif refused is None:
+                yield item
+            else:
+                body += item
+                if len(body) > ERROR_BYTES:
+                    break
+        if refused is not None:
+            raise self.server.faults.refused(refused, body)
+
+    def _items(self, cancel: threading.Event) -> Iterator[httpx.Response | bytes]:
+        heard = ticked = time.monotonic()
+        while True:
+            if cancel.is_set():
+                self._abandon()
+                raise Cancelled
+            try:
+                item = self._inbox.get(timeout=POLL_S)
+            except Empty:
+                now = time.monotonic()
+                if now - heard > self.limit_s:
+                    self._abandon()
+                    raise self.server.faults.silent(self.limit_s) from None
+                if now - ticked >= TICK_S:
+                    ticked = now
+                    yield b""
+                continue
+            heard = ticked = time.monotonic()
+            if item is None:
+                self._ended = True
+                return
+            if isinstance(item, Exception):
+                self._ended = True
+                raise self.server.faults.lost(item, self.server.silence_s) from item
+            yield item
+
+    def close(self) -> None:
+        """Keep the connection for the next request if the answer is complete, else cut it off."""
+        deadline = time.monotonic() + GRACE_S
+        while not self._ended and (rest := deadline - time.monotonic()) > 0:
+            try:
+                item = self._inbox.get(timeout=rest)
+            except Empty:
+                break
+            self._ended = item is None or isinstance(item, Exception)
+        if not self._ended:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        self._ended = True
+        self._abandoned.set()
+        self.server.disconnect()
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Called by the transport, on the reading thread, at every step of a connection."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.server.connected(info["return_value"].get_extra_info("socket"))
+        elif event.endswith("send_request_headers.started") and self._abandoned.is_set():
+            raise httpx.WriteError("the request was abandoned before it was sent")
+
+    def _read(self, request: httpx.Request) -> None:
+        """Read the answer; the last thing put is None, or what went wrong."""
+        try:
+            response = self.server.fetch(request)
+            try:
+                self._put(response)
+                for piece in response.iter_bytes():
+                    if piece:
+                        self._put(piece)
+                    if self._abandoned.is_set():
+                        break
+            finally:
+                response.close()
+            self._put(None)
+        except Exception as exc:  # whatever it is, the thread that waits must hear of it
+            self._put(exc)
+
+    def _put(self, item: httpx.Response | bytes | Exception | None) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._inbox.put(item, timeout=POLL_S)
+                return
+            except Full:
+                continue
+
+
+def open_server(
+    settings: Settings,
+    url: str,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> Server:
+    """The server at `url`, with the key of the settings if its address can be trusted.
+
+    An address from a .env file in the working folder may be anybody's: it gets no key but one from
+    the same file. Raises ConfigError.
+    """
+    sources = settings.sources
+    trusted = sources.get("base_url") != ".env" or sources.get("api_key") == ".env"
+    no_key = ""
+    if settings.api_key and not trusted:
+        no_key = "no key was sent to an address from .env; give the address with --base-url"
+    return Server(
+        url,
+        key=settings.api_key if trusted else "",
+        no_key=no_key,
+        silence_s=settings.timeout,
+        transport=transport,
+    )
+
+
+def checked_url(url: str) -> httpx.URL:
+    """`url` if a server can live there. Raises ConfigError, which never shows a password."""
+    try:
+        address = httpx.URL(url.strip())
+    except httpx.InvalidURL as exc:
+        raise ConfigError("the address of the server is malformed", "http://HOST:PORT") from exc
+    if address.userinfo:
+        raise ConfigError(
+            "the address of the server holds a name or a password", "a key belongs in GLM_API_KEY"
+        )
+    if address.scheme not in ("http", "https") or not address.host:
+        raise ConfigError(
+            f"{url!r} is not the address of a server", "write http://HOST:PORT or https://HOST"
+        )
+    return address.copy_with(query=None, fragment=None)
+
+
+def checked_key(key: str) -> str:
+    """`key` if it can be sent. Raises ConfigError, which does not show it."""
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError("the key holds characters that no key has", "check GLM_API_KEY")
+    return key
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy can reach for us."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def is_success(response: httpx.Response) -> bool:
+    """Whether an answer can be what was asked for; a web page never is."""
+    kind: str = response.headers.get("content-type", "")
+    return response.status_code == 200 and not kind.startswith("text/html")

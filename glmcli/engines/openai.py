@@ -1,0 +1,269 @@
+"""Any OpenAI-compatible server: vLLM, SGLang, llama.cpp, Ollama, transformers, public ones.
+
+Sends what all of them take, and what this one is known to take. Knows nothing of sockets or of
+how a reply is spelled on the wire (sse.py).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glmcli.config import Settings
+from glmcli.engines import Report
+from glmcli.engines.faults import Refused
+from glmcli.engines.http import Server, checked_url, open_server
+from glmcli.engines.remote import read_reply, text_of, whole_number
+from glmcli.engines.sse import OpenAIReply, sse_messages
+from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+
+if TYPE_CHECKING:
+    import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000/v1"
+KINDS = {
+    "vllm": "vLLM",
+    "sglang": "SGLang",
+    "llamacpp": "llama.cpp",
+    "library": "Ollama",
+    "fastchat": "FastChat",
+}
+"""What a server says of a model's owner -> the server."""
+GOES_ON = {
+    "vLLM": {"continue_final_message": True, "add_generation_prompt": False},
+    "SGLang": {"continue_final_message": True},
+    "llama.cpp": {},
+    "Ollama": {},
+}
+"""What a server must be told to go on with the assistant's last message, where it can."""
+LIMIT = re.compile(r"(?:maximum context length is|context (?:length|size) \()\s*(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model as a server lists it."""
+
+    name: str
+    window: int | None
+    owner: str
+
+
+class OpenAIEngine:
+    """A model behind an OpenAI-compatible server. `prefix` is the path of the interface: "/v1"."""
+
+    def __init__(self, server: Server, prefix: str, model: Listed) -> None:
+        self.name = model.name
+        self.kind = KINDS.get(model.owner, "server")
+        self.device = f"{self.kind} at {server.faults.host}"
+        self.context_tokens = model.window
+        self._server = server
+        self._prefix = prefix
+        self._takes_extras = True
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply. What not every server takes is left out and tried again if refused."""
+        body = self._body(messages, params)
+        extras = self._extras(params) if self._takes_extras else {}
+        try:
+            yield from self._reply(body | extras, params, cancel)
+            return
+        except Refused as exc:
+            fault = self._understood(exc)
+            if exc.status not in (400, 422) or not extras or isinstance(fault, ContextFull):
+                raise fault from exc
+            if "max_completion_tokens" in exc.detail and "max_tokens" in body:
+                body["max_completion_tokens"] = body.pop("max_tokens")
+        left_out = ", ".join(name for name in extras if name != "stream_options")
+        if left_out:
+            yield Chunk(progress=Progress("waiting", note=f"asked again without {left_out}"))
+        try:
+            for chunk in self._reply(body, params, cancel):
+                self._takes_extras = False
+                yield chunk
+        except Refused as exc:
+            raise self._understood(exc) from exc
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The exact size of the prompt, from vLLM and llama.cpp."""
+        try:
+            return self._counted(messages)
+        except EngineError:
+            return None
+
+    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+        """A server keeps its own caches."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    def _reply(
+        self, body: dict[str, Any], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
+        reply = OpenAIReply(self._server.faults.host, params.stop)
+        yield from read_reply(exchange, sse_messages, reply, cancel)
+
+    def _body(self, messages: Sequence[Message], params: GenerationParams) -> dict[str, Any]:
+        """What every server takes. An unset field is not sent: null is not a number to all."""
+        fields = {
+            "temperature": params.temperature,
+            "top_p": params.top_p,
+            "max_tokens": params.max_tokens,
+            "stop": list(params.stop) or None,
+            "seed": params.seed,
+        }
+        body: dict[str, Any] = {
+            "model": self.name,
+            "messages": [to_api(message) for message in messages],
+            "stream": True,
+        }
+        body |= {name: value for name, value in fields.items() if value is not None}
+        return body | self._going_on(messages)
+
+    def _extras(self, params: GenerationParams) -> dict[str, Any]:
+        """What some servers refuse."""
+        penalty = "repeat_penalty" if self.kind == "llama.cpp" else "repetition_penalty"
+        fields = {
+            "stream_options": {"include_usage": True},
+            "top_k": params.top_k,
+            penalty: params.repetition_penalty,
+            "chat_template_kwargs": (
+                None if params.think is None else {"enable_thinking": params.think}
+            ),
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _going_on(self, messages: Sequence[Message]) -> dict[str, Any]:
+        if not messages or messages[-1].role != "assistant":
+            return {}
+        if self.kind not in GOES_ON:
+            raise EngineError(
+                f"{self._server.faults.host} cannot go on with a reply", "/retry asks again"
+            )
+        return GOES_ON[self.kind]
+
+    def _counted(self, messages: Sequence[Message]) -> int | None:
+        body = {"model": self.name, "messages": [to_api(message) for message in messages]}
+        if self.kind == "vLLM":
+            answer = self._server.ask("POST", "/tokenize", body | self._going_on(messages))
+            return whole_number(answer, "count")
+        if self.kind == "llama.cpp":
+            prompt = text_of(self._server.ask("POST", "/apply-template", body), "prompt")
+            content = {"content": prompt, "add_special": True}
+            ids = self._server.ask("POST", "/tokenize", content).get("tokens")
+            return len(ids) if prompt and ids else None
+        return None
+
+    def _understood(self, exc: Refused) -> GlmError:
+        """A refusal as the error that says what to do."""
+        if limit := LIMIT.search(exc.detail):
+            window = int(limit[1])
+            sizes = [int(digits) for digits in re.findall(r"\d+", exc.detail)]
+            return ContextFull(next((n for n in sizes if n > window), window + 1), window)
+        if exc.status == 404 and "model" in exc.detail.lower():
+            return ModelError(exc.message, "glm models list --base-url … shows what it has")
+        return exc
+
+
+def to_api(message: Message) -> dict[str, str]:
+    """A message as the interface has it. Reasoning stays here; a tool's answer comes from the user.
+
+    (The interface ties an answer of a tool to a call by an id, which other engines do not have.)
+    """
+    text = f"{message.text}\n\n{message.tools}" if message.tools else message.text
+    return {"role": "user" if message.role == "tool" else message.role, "content": text}
+
+
+def ask_models(server: Server, prefix: str) -> list[Listed]:
+    """What the server lists, in its order. Raises EngineError."""
+    answer = server.ask("GET", f"{prefix}/models")
+    items = answer.get("data") if isinstance(answer, dict) else None
+    models = []
+    for item in items if isinstance(items, list) else []:
+        if name := text_of(item, "id"):
+            window = whole_number(item, "max_model_len") or whole_number(item.get("meta"), "n_ctx")
+            models.append(Listed(name, window, text_of(item, "owned_by")))
+    return models
+
+
+def pick(name: str, models: Sequence[Listed], host: str) -> Listed:
+    """The model called `name`, or the only one. Raises ModelError if there is a choice."""
+    if name:
+        same = [model for model in models if model.name == name]
+        owner = models[0].owner if models else ""
+        return same[0] if same else Listed(name, None, owner)
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise ModelError(f"{host} lists no models", "name one: --model openai:NAME")
+    names = ", ".join(sorted(model.name for model in models)[:20])
+    raise ModelError(f"{host} has several models", f"choose one, as in openai:NAME: {names}")
+
+
+def open_api(
+    settings: Settings, transport: httpx.BaseTransport | None = None
+) -> tuple[Server, str]:
+    """The server of the settings and the path of its interface. Raises ConfigError."""
+    url = (settings.base_url or DEFAULT_URL).strip().rstrip("/")
+    url = url.removesuffix("/chat/completions").removesuffix("/models")
+    if checked_url(url).path in ("", "/"):
+        url += "/v1"
+    root = url.removesuffix("/v1")
+    return open_server(settings, root, transport=transport), url[len(root) :]
+
+
+def list_models(
+    settings: Settings, *, transport: httpx.BaseTransport | None = None
+) -> list[tuple[str, int | None]]:
+    """(name, window) of what the server lists. Raises ConfigError, EngineError."""
+    server, prefix = open_api(settings, transport)
+    try:
+        return sorted((model.name, model.window) for model in ask_models(server, prefix))
+    finally:
+        server.close()
+
+
+def open_engine(
+    name: str,
+    settings: Settings,
+    report: Report,
+    *,
+    transport: httpx.BaseTransport | None = None,
+) -> OpenAIEngine:
+    """Open `openai:NAME`, or the only model of the server. Raises ModelError, EngineError."""
+    server, prefix = open_api(settings, transport)
+    report(Progress("waiting", note=server.faults.host))
+    try:
+        model = pick(name, known_models(server, prefix, name), server.faults.host)
+        if model.window is None and model.owner == "llamacpp":
+            model = Listed(model.name, ask_slot(server), model.owner)
+    except GlmError:
+        server.close()
+        raise
+    return OpenAIEngine(server, prefix, model)
+
+
+def known_models(server: Server, prefix: str, name: str) -> list[Listed]:
+    """What the server lists; nothing if it has no list but the model has a name."""
+    try:
+        return ask_models(server, prefix)
+    except Refused as exc:
+        if name and exc.status in (400, 404, 405, 501):
+            return []
+        raise
+
+
+def ask_slot(server: Server) -> int | None:
+    """The window of one of llama.cpp's slots, which share the window of the command line."""
+    try:
+        answer = server.ask("GET", "/props")
+    except Refused:
+        return None
+    return whole_number(answer.get("default_generation_settings"), "n_ctx")

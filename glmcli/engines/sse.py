@@ -1,0 +1,123 @@
+"""What OpenAI-compatible servers stream: server-sent events in, chunks out.
+
+Written for what seven kinds of servers really send, which is less regular than the documents say:
+fields may be missing, null or empty, errors are objects or strings, counts come anywhere or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from glmcli.engines.faults import one_line, useful_part, worker_fault
+from glmcli.engines.remote import Words, split_at, text_of, to_message, whole_number
+from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.types import Chunk, FinishReason, Usage
+
+BROKEN_OFF = ("abort", "error", "cancelled")
+
+
+def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
+    """The JSON of server-sent events; None for a tick. An answer that is no stream is one message.
+
+    Source: the event stream format of the HTML standard; `[DONE]` is OpenAI's.
+    """
+    data: list[bytes] = []
+    stray: list[bytes] = []
+    for raw in split_at(b"\n", pieces):
+        line = None if raw is None else raw.removesuffix(b"\n").removesuffix(b"\r")
+        if line is None:
+            yield None
+        elif line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
+            stray.append(line)
+        elif not line and data:
+            if data == [b"[DONE]"]:
+                return
+            yield to_message(b"\n".join(data))
+            data.clear()
+    if rest := b"\n".join(data or stray):
+        try:
+            last = to_message(rest)
+        except EngineError:
+            return  # cut off: a reply without an end says so itself
+        yield last
+
+
+class OpenAIReply:
+    """One reply: the events of a stream in, chunks out."""
+
+    def __init__(self, host: str, stop: Sequence[str]) -> None:
+        self.finished = False
+        self.enough = False
+        self._host = host
+        self._words = Words(stop)
+        self._reason: FinishReason | None = None
+        self._usage = Usage()
+
+    def take(self, message: dict[str, Any]) -> Chunk:
+        """The chunk of one event. Raises EngineError for an error that the server sent as one."""
+        self._raise_error(message)
+        self._usage = read_usage(message) or self._usage
+        choices = message.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return Chunk()
+        self._finish(choices[0].get("finish_reason"))
+        delta = choices[0].get("delta") or choices[0].get("message") or {}
+        words = self._words.push(text_of(delta, "content"))
+        thinking = text_of(delta, "reasoning") or text_of(delta, "reasoning_content")
+        if self._words.stopped:
+            self._reason = "stop"
+            self.finished = self.enough = True
+        return Chunk(words.text, thinking + words.thinking)
+
+    def held(self) -> Chunk:
+        """What could have been half a stop string or half a mark."""
+        return self._words.flush()
+
+    def end(self) -> Chunk:
+        """The last chunk. An end of the stream is no end of the reply."""
+        if self._reason is None:
+            raise ConnectionLost(
+                f"{self._host} stopped before the reply was complete",
+                "/retry asks again; the server's own log may say why",
+            )
+        held = self._words.flush()
+        return Chunk(held.text, held.thinking, finish_reason=self._reason, usage=self._usage)
+
+    def _finish(self, reason: object) -> None:
+        if not isinstance(reason, str) or not reason:
+            return
+        if reason == "content_filter":
+            raise ServerRefused(f"a filter of {self._host} ended the reply", "ask in other words")
+        if reason in BROKEN_OFF:
+            raise EngineError(f"{self._host} broke the reply off ({reason})", "/retry asks again")
+        self._reason = "length" if reason == "length" else "stop"
+        self.finished = True
+
+    def _raise_error(self, message: dict[str, Any]) -> None:
+        if code := message.get("error_code"):
+            raise worker_fault(self._host, code, text_of(message, "text"))
+        if message.get("error") or message.get("object") == "error":
+            detail = one_line(useful_part(message, "no reason given"))
+            raise EngineError(f"{self._host} failed: {detail}", "/retry asks again")
+
+
+def read_usage(message: dict[str, Any]) -> Usage | None:
+    """The counts of a message, wherever the server puts them; None if it has none."""
+    usage, timings = message.get("usage"), message.get("timings")
+    if isinstance(usage, dict):
+        return Usage(
+            prompt_tokens=whole_number(usage, "prompt_tokens"),
+            cached_tokens=whole_number(usage.get("prompt_tokens_details"), "cached_tokens"),
+            completion_tokens=whole_number(usage, "completion_tokens"),
+        )
+    if isinstance(timings, dict):
+        cached = whole_number(timings, "cache_n") or 0
+        return Usage(
+            prompt_tokens=cached + (whole_number(timings, "prompt_n") or 0),
+            cached_tokens=cached,
+            completion_tokens=whole_number(timings, "predicted_n"),
+        )
+    return None

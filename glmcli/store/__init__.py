@@ -83,7 +83,7 @@ def open_store(home: Path, *, enabled: bool = True) -> Store:
     """Open the history in the folder `home`; it comes into being with the first message.
 
     With `enabled` off nothing is ever written, but what is there can be read. A damaged database
-    is moved aside, which `Store.notice` tells. Never fails: the first use of a history says why not.
+    is moved aside, which `Store.notice` tells. Never fails: the first use says what is wrong.
     """
     store = Store(home / FILE, enabled=enabled)
     if enabled:
@@ -95,10 +95,11 @@ def open_store(home: Path, *, enabled: bool = True) -> Store:
 class Store:
     """The history of all conversations. Several processes may use one at the same time."""
 
-    def __init__(self, path: Path, *, enabled: bool = True) -> None:
+    def __init__(self, path: Path, *, enabled: bool = True, wait_s: float = 5.0) -> None:
+        """`wait_s` is how long another process that is writing is waited for."""
         self.path = path
         self.enabled = enabled
-        self._database = Database(path, enabled=enabled)
+        self._database = Database(path, enabled=enabled, wait_s=wait_s)
         self._claims = Claims(path)
 
     @property

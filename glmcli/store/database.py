@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -20,8 +20,6 @@ from glmcli.store.search import index_words
 
 APPLICATION_ID = 0x676C6D31
 """Written into the file's header, so that no other program's database is taken for ours."""
-WAIT_S = 5.0
-"""How long to wait for another process that is writing."""
 
 DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
 RESCUE = "sqlite3's .recover command may rescue what is in it"
@@ -38,6 +36,9 @@ REASONS = {
 }
 """SQLite's primary result code -> what happened, and what to do about it."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+Migration = Callable[[sqlite3.Connection], None]
 
 
 class Busy(StoreError):
@@ -98,7 +99,7 @@ def create_search_index(db: sqlite3.Connection) -> None:
         index_text(db, row_id, from_sql(text))
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (create_tables, create_search_index)
+MIGRATIONS: tuple[Migration, ...] = (create_tables, create_search_index)
 """Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
 
 
@@ -130,9 +131,11 @@ def from_sql(value: str | bytes) -> str:
 class Database:
     """A connection that opens itself when it is needed, and again if the file was replaced."""
 
-    def __init__(self, path: Path, *, enabled: bool) -> None:
+    def __init__(self, path: Path, *, enabled: bool, wait_s: float) -> None:
         self.path = path
         self.enabled = enabled
+        self.wait_s = wait_s
+        """How long to wait for another process that is writing."""
         self.notice = ""
         self._db: sqlite3.Connection | None = None
         self._inode = 0
@@ -159,11 +162,12 @@ class Database:
                     yield db
 
     @contextmanager
-    def writing(self, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, wait_s: float | None = None) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it or, after an exception, nothing. Raises StoreError, Busy."""
         with self._translated():
             db = self._opened()
-            db.execute(f"PRAGMA busy_timeout = {int(1000 * wait_s)}")
+            wait_ms = int(1000 * (self.wait_s if wait_s is None else wait_s))
+            db.execute(f"PRAGMA busy_timeout = {wait_ms}")
             try:
                 with transaction(db):
                     yield db
@@ -183,7 +187,7 @@ class Database:
         make_private(self.path)
         self._inode = self.path.stat().st_ino
         try:
-            self._db = open_database(self.path)
+            self._db = open_database(self.path, wait_s=self.wait_s)
         except sqlite3.DatabaseError as exc:
             if primary_code(exc) not in DAMAGED:
                 raise
@@ -245,14 +249,14 @@ def checked_version(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def migrate(db: sqlite3.Connection) -> None:
+def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
     """Bring the tables up to date, in one transaction."""
     with transaction(db):
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        for migration in MIGRATIONS[version:]:
+        for migration in migrations[version:]:
             migration(db)
-        if version < len(MIGRATIONS):
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        if version < len(migrations):
+            db.execute(f"PRAGMA user_version = {len(migrations)}")
 
 
 @contextmanager
@@ -268,9 +272,9 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
-    db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+    db = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
     try:
         if checked_version(db, path) < len(MIGRATIONS):
             db.execute("PRAGMA journal_mode = WAL")

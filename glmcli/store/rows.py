@@ -34,7 +34,8 @@ def add_missing(
 ) -> list[int]:
     """Store the conversation and those of its messages that are not; returns all their ids.
 
-    `question` is what comes after them; `unfinished` are replies whose completion failed, because the disk was full, say.
+    `question` is what comes after them; `unfinished` are replies whose completion failed, because
+    the disk was full, say.
     """
     messages = conversation.messages
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()

@@ -195,7 +195,7 @@ def convert(kind: str, raw: Any) -> Any:
         if str(raw).lower() not in ON | OFF:
             raise ValueError(raw)
         return str(raw).lower() in ON
-    if "int" in kind and (isinstance(raw, float) or isinstance(raw, bool)):
+    if "int" in kind and isinstance(raw, float | bool):
         raise ValueError(raw)
     number = int if "int" in kind else float if "float" in kind else str
     return number(raw)

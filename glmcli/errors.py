@@ -92,3 +92,8 @@ class ServerRefused(EngineError):
 
 class StoreError(GlmError):
     """The history could not be read or written."""
+
+
+def error_lines(error: GlmError) -> str:
+    """An error as it is shown where there are no colours."""
+    return f"glm: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")

@@ -39,12 +39,20 @@ class Engine(Protocol):
     If the last message is the assistant's, the reply goes on with that message.
     """
 
-    name: str
-    """What people call the model: "smollm2"."""
-    device: str
-    """Where and how it runs: "cpu bfloat16"; "" if that is not known."""
-    context_tokens: int | None
-    """The window, prompt and reply together."""
+    @property
+    def name(self) -> str:
+        """What people call the model: "smollm2"."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where and how it runs: "cpu bfloat16"; "" if that is not known."""
+        ...
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The window, prompt and reply together."""
+        ...
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event

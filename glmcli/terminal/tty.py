@@ -10,15 +10,18 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from types import FrameType
-from typing import IO, Any, NoReturn
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self, TextIO
+
+from glmcli.errors import GlmError
 
 try:
     import termios
 except ImportError:  # Windows has no termios: replies stream there without quiet mode
     termios = None  # type: ignore[assignment]
 
+TERMIOS_ERRORS = (termios.error,) if termios else ()
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 
@@ -31,14 +34,18 @@ class Killed(BaseException):
         self.signum = signum
 
 
+class PipeClosed(BaseException):
+    """Nobody reads the output any more. No error: what was asked for was given."""
+
+
 class Output:
     """Where text goes: a terminal, a pipe or a file, without Python's buffer in between.
 
     A buffered write of more than 8 KB to a terminal loses its end when a signal arrives, so bytes
-    go out in an os.write loop. Raises BrokenPipeError and other OSErrors of the system.
+    go out in an os.write loop. Raises PipeClosed, and GlmError if the system refuses the bytes.
     """
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
         self.is_tty = stream.isatty()
@@ -77,59 +84,80 @@ class Output:
                 left = left[os.write(self.fd, left) :]
             except BlockingIOError:
                 select.select([], [self.fd], [], 0.1)
+            except BrokenPipeError as exc:
+                raise PipeClosed from exc
+            except OSError as exc:
+                raise GlmError(
+                    f"the output cannot be written: {exc.strerror}", "make room for it"
+                ) from exc
 
 
-@contextlib.contextmanager
-def quiet(output: Output, *, on_resume: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """While a reply streams: what is typed is kept for the next prompt, unseen, and not lost.
+class Quiet:
+    """A terminal on which what is typed waits, unseen and whole, for whoever reads next.
 
     ECHO, ICANON and ICRNL are off; ISIG and NOFLSH on, so that Ctrl-C throws away neither what was
-    typed nor what was printed; bracketed paste on. Ctrl-Z suspends; `on_resume` is called after it.
+    typed nor what was printed; bracketed paste on. Ctrl-Z suspends with the terminal as it was.
+    A context manager that may be entered inside itself; does nothing where stdin is no terminal.
     """
-    try:
-        fd = sys.stdin.fileno()
-        before = termios.tcgetattr(fd)
-    except (AttributeError, ValueError, OSError, termios.error if termios else OSError):
-        yield
-        return
 
-    def enter() -> None:
-        mode: list[Any] = [*before[:6], list(before[6])]
-        mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
-        mode[3] = mode[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(fd, termios.TCSANOW, mode)
-        if output.is_live:
-            output.write(PASTE_ON)
+    def __init__(self, output: Output) -> None:
+        self.resumed = False
+        """Set when the process goes on after Ctrl-Z; whoever repaints clears it."""
+        self._output = output
+        self._depth = 0
+        self._before: list[Any] | None = None
+        self._previous: Any = None
 
-    def leave() -> None:
-        termios.tcsetattr(fd, termios.TCSANOW, before)
-        if output.is_live:
-            output.write(PASTE_OFF + SHOW_CURSOR)
+    def __enter__(self) -> Self:
+        self._depth += 1
+        if self._depth == 1:
+            with contextlib.suppress(AttributeError, ValueError, OSError, *TERMIOS_ERRORS):
+                self._before = termios.tcgetattr(sys.stdin.fileno())
+            if self._before is not None:
+                self._set(quiet=True)
+                self._previous = signal.signal(signal.SIGTSTP, self._suspend)
+        return self
 
-    def suspend(signum: int, frame: FrameType | None) -> None:
-        leave()
-        output.write("\n")
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back as it was, if it is still there."""
+        self._depth -= 1
+        if self._depth == 0 and self._before is not None:
+            signal.signal(signal.SIGTSTP, self._previous)
+            with contextlib.suppress(OSError, GlmError, PipeClosed, *TERMIOS_ERRORS):
+                self._set(quiet=False)
+            self._before = None
+
+    def _set(self, *, quiet: bool) -> None:
+        assert self._before is not None
+        mode: list[Any] = [*self._before[:6], list(self._before[6])]
+        if quiet:
+            mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+            mode[3] = mode[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
+            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
+        if self._output.is_live:
+            self._output.write(PASTE_ON if quiet else PASTE_OFF + SHOW_CURSOR)
+
+    def _suspend(self, signum: int, frame: FrameType | None) -> None:
+        self._set(quiet=False)
+        self._output.write("\n")
         signal.signal(signum, signal.SIG_DFL)
         os.kill(os.getpid(), signum)  # the process stops here, and goes on here after `fg`
-        signal.signal(signum, suspend)
-        enter()
-        on_resume()
-
-    enter()
-    previous = signal.signal(signal.SIGTSTP, suspend)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTSTP, previous)
-        with contextlib.suppress(OSError, termios.error):  # the terminal may be gone
-            leave()
+        signal.signal(signum, self._suspend)
+        self._set(quiet=True)
+        self.resumed = True
 
 
 def install_signals(on_interrupt: Callable[[], None]) -> None:
     """Install the handlers for the whole life of the process.
 
-    SIGINT never raises: it calls `on_interrupt`. SIGTERM and SIGHUP raise Killed, once.
+    SIGINT never raises: it calls `on_interrupt`. SIGTERM and SIGHUP raise Killed, once. A closed
+    pipe is no signal but PipeClosed, so that the reply can be saved first.
     """
 
     def interrupted(signum: int, frame: FrameType | None) -> None:
@@ -140,6 +168,8 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
         raise Killed(signum)
 
     signal.signal(signal.SIGINT, interrupted)
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), killed)

@@ -6,13 +6,14 @@ A view gets chunks and writes text. Knows nothing of engines, sessions or stores
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
 from glmcli.errors import GlmError
-from glmcli.terminal.tty import Output
+from glmcli.terminal.tty import Output, Quiet
 from glmcli.types import Chunk, Message, Progress, Usage
 
 Facts = Callable[[], Mapping[str, Any]]
@@ -88,6 +89,69 @@ class TextView(BaseView):
         """End the line if there is one."""
         if self._wrote:
             self._out.write("\n")
+
+
+class LiveView(BaseView):
+    """A reply on a terminal, with a status row below it until it ends."""
+
+    def __init__(
+        self, out: Output, quiet: Quiet, *, thinking: str = "fold", plain: bool = False
+    ) -> None:
+        self._out = out
+        self._quiet = quiet
+        self._status = ""
+        self._started = time.monotonic()
+        self._painted = 0.0
+        self._progress: Progress | None = None
+        self._text = TextView(out)
+
+    def __enter__(self) -> Self:
+        self._quiet.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave quiet mode."""
+        self._quiet.__exit__(kind, exc, trace)
+
+    def show(self, chunk: Chunk) -> None:
+        """Write the delta, or the status while there is none."""
+        self._progress = chunk.progress or self._progress
+        if chunk.text:
+            self._set_status("")
+            self._text.show(replace(chunk, text=visible(chunk.text)))
+            self._painted = float("inf")
+        elif time.monotonic() - self._painted > 0.1:
+            self._painted = time.monotonic()
+            self._set_status(progress_line(self._progress, self._painted - self._started))
+
+    def finish(self, reply: Message) -> None:
+        """End the line."""
+        self._set_status("")
+        if reply.text:
+            self._text.finish(reply)
+
+    def abandon(self) -> None:
+        """End the line if there is one."""
+        self._set_status("")
+        self._text.abandon()
+
+    def _set_status(self, status: str) -> None:
+        if self._out.is_live and status != self._status:
+            columns = self._out.size().columns
+            self._out.write(f"\r\x1b[K{visible(status)[: columns - 1]}")
+            self._status = status
+
+
+def visible(text: str) -> str:
+    """Control characters made visible."""
+    return "".join(
+        c if c in "\n\t" or c.isprintable() else "\N{SYMBOL FOR SUBSTITUTE}" for c in text
+    )
 
 
 class JsonView(BaseView):
@@ -226,10 +290,11 @@ def end_note(reply: Message) -> str:
     return ""
 
 
-def progress_line(progress: Progress | None, seconds: float) -> str:
+def progress_line(progress: Progress | None, seconds: float | None) -> str:
     """What happens before there is text, for a person who waits."""
+    clock = "" if seconds is None else f", {seconds:.0f} s"
     if progress is None:
-        return f"waiting for the model, {seconds:.0f} s"
+        return "waiting for the model" + clock
     words = {
         "fetching": "fetching the model",
         "converting": "converting the model",
@@ -240,13 +305,13 @@ def progress_line(progress: Progress | None, seconds: float) -> str:
     parts = [words[progress.stage]]
     if progress.note:
         parts.append(progress.note)
-    if progress.total:
+    if progress.total and progress.done < progress.total:
         parts.append(
             f"{amount(progress.done, progress.unit)} of {amount(progress.total, progress.unit)}"
         )
-    elif progress.done:
+    elif progress.done and not progress.total:
         parts.append(amount(progress.done, progress.unit))
-    return ", ".join(parts) + f", {seconds:.0f} s"
+    return ", ".join(parts) + clock
 
 
 def amount(count: int, unit: str) -> str:

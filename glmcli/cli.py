@@ -1,0 +1,289 @@
+"""The command line: options in, exit code out. The only place that exits.
+
+Commands import what they need when they run, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from glmcli import __version__
+from glmcli.config import Settings, wants_traceback
+from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.options import (
+    MODEL_OPTIONS,
+    REPLY_OPTIONS,
+    read_messages,
+    read_prompt,
+    read_system,
+    with_settings,
+)
+
+if TYPE_CHECKING:
+    from glmcli.session import Session
+    from glmcli.terminal.tty import Output
+    from glmcli.terminal.view import BaseView
+
+app = typer.Typer(
+    name="glm",
+    help="A terminal chat for language models that run on your own machine.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Continue = Annotated[
+    bool, typer.Option("-c", "--continue", help="go on with the last conversation")
+]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="[ID]", help="go on with a conversation", show_default=False),
+]
+
+
+class Format(StrEnum):
+    """How `glm ask` prints the reply."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+    records = "records"
+
+
+class Interrupted(BaseException):
+    """The user stopped a one-shot; what had arrived was printed."""
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="show the version and exit")] = False,
+) -> None:
+    """Hold the options that come before a command."""
+    if version:
+        sys.stdout.write(f"glm {__version__}\n")
+        raise typer.Exit
+
+
+@app.command()
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
+def chat(
+    settings: Settings,
+    prompt: Annotated[str | None, typer.Argument(help="the first turn")] = None,
+    continue_: Continue = False,
+    resume: Resume = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+) -> None:
+    """Chat. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.terminal.repl import (
+        PipeChat,
+        TerminalChat,
+        banner,
+        chat_in_pipe,
+        chat_in_terminal,
+    )
+    from glmcli.terminal.tty import install_signals
+
+    out, err = outputs()
+    session = open_session(settings, continue_=continue_, resume=resume)
+    install_signals(session.stop)
+    if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
+        terminal = TerminalChat(session, settings, out, err)
+        if not quiet:
+            terminal.note(banner(settings))
+        chat_in_terminal(terminal, first=prompt)
+        return
+    code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
+    if session.cancel.is_set():
+        raise Interrupted
+    raise typer.Exit(code)
+
+
+@app.command()
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
+def ask(
+    settings: Settings,
+    prompt: Annotated[str | None, typer.Argument(help="the question; - reads stdin")] = None,
+    format: Annotated[
+        Format, typer.Option("-f", "--format", help="form of the reply")
+    ] = Format.text,
+    messages: Annotated[
+        str | None,
+        typer.Option("--messages", metavar="FILE", help="JSON messages to put before PROMPT"),
+    ] = None,
+    continue_: Continue = False,
+    resume: Resume = None,
+    no_stream: Annotated[
+        bool, typer.Option("--no-stream", help="print the reply at its end")
+    ] = False,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+) -> None:
+    """Answer one question, then exit. Piped stdin is appended to PROMPT."""
+    from glmcli.terminal.tty import install_signals
+
+    out, err = outputs()
+    earlier = read_messages(messages) if messages else []
+    use_stdin = not no_stdin and messages != "-"
+    text = read_prompt(prompt, use_stdin=use_stdin, warn=lambda line: err.write(f"{line}\n"))
+    if text is None:
+        if not earlier or earlier[-1].role != "user":
+            raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
+        text = earlier.pop().text
+    session = open_session(settings, continue_=continue_, resume=resume)
+    if earlier and earlier[0].role == "system" and session.conversation.system:
+        earlier.pop(0)
+    session.conversation.messages += earlier
+    install_signals(session.stop)
+    view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
+    try:
+        with view:
+            reply = session.ask(text, view)
+    except GlmError as exc:
+        view.fail(exc)
+        raise
+    if session.store_failure and not quiet:
+        err.write(f"not saved: {session.store_failure.message}\n")
+    if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
+        from glmcli.terminal.view import stats_line
+
+        err.write(stats_line(reply.usage, session.engine.context_tokens) + "\n")
+    if reply.finish_reason == "cancelled":
+        raise Interrupted
+
+
+def outputs() -> tuple[Output, Output]:
+    """Stdout and stderr, made once. Raises UsageError if stdout is closed."""
+    from glmcli.terminal.tty import Output
+
+    if sys.stdout is None:
+        raise UsageError("stdout is closed", "give the answer somewhere to go")
+    out = Output(sys.stdout)
+    return out, Output(sys.stderr) if sys.stderr is not None else out
+
+
+def open_session(settings: Settings, *, continue_: bool, resume: str | None) -> Session:
+    """The session that the options ask for; its engine is opened at the first request."""
+    from glmcli.engines import open_engine
+    from glmcli.engines.thread import EngineThread
+    from glmcli.session import Session
+    from glmcli.store import open_store
+    from glmcli.types import Conversation
+
+    store = open_store(settings.home, enabled=settings.history)
+    conversation: Conversation | None = None
+    if resume is not None:
+        conversation = store.load(resume)
+    elif continue_:
+        conversation = store.last()
+        if conversation is None:
+            raise UsageError("there is no conversation to continue", "start one with glm chat")
+    if conversation is None:
+        conversation = Conversation()
+    if settings.system:
+        conversation.system = read_system(settings.system)
+    engine = EngineThread(settings.model, lambda report: open_engine(settings, report))
+    return Session(
+        engine, store, params=settings.params, model=settings.model, conversation=conversation
+    )
+
+
+def reply_view(
+    format: Format,
+    session: Session,
+    settings: Settings,
+    out: Output,
+    err: Output,
+    *,
+    stream: bool,
+    quiet: bool,
+) -> BaseView:
+    """The view that a one-shot's format and its stdout ask for."""
+    from glmcli.terminal import view
+
+    def facts() -> dict[str, str]:
+        return {"model": session.model, "conversation": session.conversation.id}
+
+    match format:
+        case Format.json:
+            return view.JsonView(out, facts)
+        case Format.jsonl:
+            return view.JsonLinesView(out, facts)
+        case Format.records:
+            return view.RecordsView(out)
+        case _:
+            return view.TextView(out, err, thinking=settings.thinking, stream=stream)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except GlmError as exc:
+        return report(exc)
+    except Exception as exc:
+        # Typer's usage errors; their class moved between its versions, so look at the shape.
+        if not hasattr(exc, "format_message"):
+            raise
+        return report(UsageError(exc.format_message().rstrip("."), usage_hint(exc)))
+
+
+def usage_hint(exc: Exception) -> str:
+    """What to do about a usage error of Typer's."""
+    context = getattr(exc, "ctx", None)
+    return f"{context.command_path if context else 'glm'} --help shows what can be typed"
+
+
+def with_resume_value(arguments: list[str]) -> list[str]:
+    """`--resume` may stand alone: give it an empty value then."""
+    result = []
+    for at, word in enumerate(arguments):
+        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
+        result.append("--resume=" if alone else word)
+    return result
+
+
+def report(error: GlmError, cause: Exception | None = None) -> int:
+    """Print an error's line and hint on stderr; returns its exit code."""
+    if sys.stderr is not None:
+        if wants_traceback():
+            import traceback
+
+            traceback.print_exception(cause or error)
+        sys.stderr.write(error_lines(error))
+    return error.exit_code
+
+
+def main() -> NoReturn:
+    """The console script. Ends by the signal itself when one ended the program."""
+    from glmcli.terminal.tty import Killed, PipeClosed, die_by
+
+    code = 1
+    try:
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
+        code = run(sys.argv[1:])
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except (Interrupted, KeyboardInterrupt):
+        die_by(signal.SIGINT)
+    except PipeClosed:
+        die_by(signal.SIGPIPE)
+    except Killed as exc:
+        die_by(exc.signum)
+    except Exception as exc:
+        code = report(GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where"), exc)
+    os._exit(code)  # the engine's thread may be inside torch: nobody waits for it

@@ -1,0 +1,192 @@
+"""What is on this machine: `glm history`, `glm models` and `glm config`.
+
+Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --json.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glmcli.config import Settings
+from glmcli.errors import UsageError
+from glmcli.options import with_settings
+
+if TYPE_CHECKING:
+    from glmcli.store import Store
+
+history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
+models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="a conversation, or the start of its id")]
+
+
+def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on a terminal; tab-separated lines, without a head, elsewhere."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(" ".join(str(cell).split()) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from glmcli.terminal.view import visible
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
+    Console().print(table)
+
+
+def print_json(value: object) -> None:
+    """Indented JSON, every character as itself."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+def open_history(settings: Settings) -> Store:
+    """The store, for reading whatever the settings say about writing."""
+    from glmcli.store import open_store
+
+    return open_store(settings.home)
+
+
+@history.command("list")
+@with_settings()
+def list_(
+    settings: Settings,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the conversations, the newest first."""
+    found = open_history(settings).list(limit)
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    rows = [
+        (item.id, item.title, item.model, item.turns, item.tokens or "", age(item.updated_at))
+        for item in found
+    ]
+    print_rows(("id", "title", "model", "turns", "tokens", "age"), rows)
+
+
+@history.command()
+@with_settings()
+def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
+    """Print a conversation as Markdown, or as JSON."""
+    from glmcli import transcript
+
+    conversation = open_history(settings).load(id)
+    print((transcript.to_json if as_json else transcript.to_markdown)(conversation).rstrip("\n"))
+
+
+@history.command()
+@with_settings()
+def search(
+    settings: Settings,
+    query: Annotated[str, typer.Argument(help="words; all must be there")],
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Search all conversations."""
+    hits = open_history(settings).search(query, limit)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+        return
+    rows = [(hit.conversation.id, hit.conversation.title, hit.role, hit.excerpt) for hit in hits]
+    print_rows(("id", "title", "role", "text"), rows)
+
+
+@history.command()
+@with_settings()
+def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) -> None:
+    """Give a conversation another title."""
+    store = open_history(settings)
+    store.rename(store.load(id).id, title)
+
+
+@history.command()
+@with_settings()
+def delete(
+    settings: Settings,
+    id: ID,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+) -> None:
+    """Delete a conversation for good."""
+    store = open_history(settings)
+    conversation = store.load(id)
+    if not yes:
+        if sys.stdin is None or not sys.stdin.isatty():
+            raise UsageError("nothing was deleted", "add --yes to delete without being asked")
+        if not typer.confirm(f"delete {conversation.id}, {conversation.title!r}?"):
+            return
+    store.delete(conversation.id)
+
+
+@history.command("path")
+@with_settings()
+def history_path(settings: Settings) -> None:
+    """Print where the history is stored."""
+    print(open_history(settings).path)
+
+
+@models.command("list")
+@with_settings("base_url", "offline")
+def models_list(settings: Settings, as_json: AsJson = False) -> None:
+    """List the models on this machine, or those of the server at --base-url."""
+    from glmcli.engines.library import describe_all
+
+    found = describe_all(settings)
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    rows = [
+        (item.name, item.family, size(item.size_bytes), item.window or "", item.path)
+        for item in found
+    ]
+    print_rows(("name", "family", "size", "window", "path"), rows)
+
+
+@config.command("show")
+@with_settings()
+def config_show(settings: Settings, as_json: AsJson = False) -> None:
+    """Show every setting, its value and where it came from."""
+    rows = list(settings.rows())
+    if as_json:
+        print_json([dict(zip(("name", "value", "source"), row, strict=True)) for row in rows])
+        return
+    print_rows(("setting", "value", "source"), rows)
+
+
+@config.command("path")
+@with_settings()
+def config_path(settings: Settings) -> None:
+    """Print where config.toml is looked for."""
+    print(settings.home / "config.toml")
+
+
+def age(moment: float) -> str:
+    """How long ago, in the largest unit that fits: "5 min"."""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def size(count: int | None) -> str:
+    """Bytes for a person: "259 MB"."""
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

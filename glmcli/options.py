@@ -1,0 +1,201 @@
+"""Command-line options made from the table of settings, and the prompt's way in: argument, stdin, file.
+
+Knows nothing of engines or replies.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import select
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from glmcli.config import Settings, load_settings
+from glmcli.errors import UsageError
+from glmcli.types import ROLES, Message, Role
+
+FLAGS: dict[str, tuple[str, ...]] = {
+    "model": ("-m", "--model"),
+    "system": ("-s", "--system"),
+    "think": ("--think/--no-think",),
+    "history": ("--no-save",),
+    "stats": ("--stats/--no-stats",),
+    "stop": ("--stop",),
+}
+"""Flags that are not simply the setting's name."""
+SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug")
+MODEL_OPTIONS = (
+    "model",
+    "base_url",
+    "device",
+    "dtype",
+    "quantize",
+    "attn",
+    "threads",
+    "offline",
+    "trust_remote_code",
+)
+REPLY_OPTIONS = (
+    "system",
+    "temperature",
+    "top_p",
+    "top_k",
+    "repetition_penalty",
+    "max_tokens",
+    "stop",
+    "seed",
+    "think",
+    "thinking",
+    "plain",
+    "stats",
+    "history",
+    "debug",
+)
+STDIN_PATIENCE_S = 2.0
+
+
+def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each named setting; it is called with the loaded `settings`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        own = [item for item in signature.parameters.values() if item.name != "settings"]
+        parameters = own + [option(name) for name in names]
+
+        def run(**typed: Any) -> None:
+            options = {name: typed.pop(name) for name in names}
+            options["history"] = False if options.get("history") else None
+            options["stop"] = options.get("stop") or None
+            command(settings=load_settings(options), **typed)
+
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {item.name: item.annotation for item in parameters}
+        return run
+
+    return decorate
+
+
+def option(name: str) -> inspect.Parameter:
+    """The option of one setting. Values stay text here: `load_settings` checks all sources alike."""
+    item = Settings.__dataclass_fields__[name]
+    flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
+    help_text = item.metadata["help"]
+    if item.metadata.get("choices"):
+        help_text += f": {', '.join(item.metadata['choices'])}"
+    kind: Any = str | None
+    extra: dict[str, Any] = {"metavar": metavar(str(item.type))}
+    if name in SWITCHES or name in ("think", "history", "stats"):
+        kind, extra = bool | None, {}
+        help_text = "write nothing to the history" if name == "history" else help_text
+    elif name == "stop":
+        kind = list[str] | None
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[
+            kind, typer.Option(*flags, help=help_text, show_default=False, **extra)
+        ],
+    )
+
+
+def metavar(kind: str) -> str:
+    """What stands for an option's value in the help."""
+    return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
+
+
+def read_prompt(
+    argument: str | None, *, use_stdin: bool, warn: Callable[[str], None]
+) -> str | None:
+    """The prompt: the argument, stdin, or both with a blank line between; None if there is none.
+
+    An argument "-" stands for stdin alone. Raises UsageError.
+    """
+    piped = ""
+    alone = argument in (None, "-")
+    if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
+        if not alone and not stdin_is_ready():
+            warn("waiting for the end of stdin; --no-stdin ignores it")
+        piped = decoded(sys.stdin.buffer.read(), "stdin").rstrip("\r\n")
+    if alone:
+        return piped or None
+    return f"{argument}\n\n{piped}" if piped else argument
+
+
+def stdin_is_ready() -> bool:
+    """Whether stdin has bytes, or ends, within two seconds."""
+    try:
+        return bool(select.select([sys.stdin.fileno()], [], [], STDIN_PATIENCE_S)[0])
+    except (OSError, ValueError):
+        return True
+
+
+def decoded(data: bytes, where: str) -> str:
+    """UTF-8 text. Raises UsageError with the place of the first byte that is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(
+            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+        ) from exc
+
+
+def read_text_file(path: Path, what: str) -> str:
+    """A file as text. Raises UsageError."""
+    try:
+        data = path.expanduser().read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{what} {path} cannot be read: {exc.strerror}", "check the path") from exc
+    return decoded(data, str(path))
+
+
+def read_system(system: str) -> str:
+    """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
+    if not system.startswith("@"):
+        return system
+    return read_text_file(Path(system[1:]), "the system prompt").strip()
+
+
+def read_messages(source: str) -> list[Message]:
+    """Messages from a JSON file, or from stdin for "-". Raises UsageError."""
+    if source == "-":
+        if sys.stdin is None:
+            raise UsageError("stdin is closed", "name a file instead of -")
+        text = decoded(sys.stdin.buffer.read(), "stdin")
+    else:
+        text = read_text_file(Path(source), "--messages")
+    try:
+        items = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise UsageError(
+            f"{source} is not JSON: {exc}", 'write [{"role": …, "content": …}]'
+        ) from exc
+    if not isinstance(items, list):
+        raise UsageError(f"{source} holds no JSON list", 'write [{"role": …, "content": …}]')
+    return [to_message(item, f"{source}, message {at}") for at, item in enumerate(items, 1)]
+
+
+def to_message(item: Any, where: str) -> Message:
+    """One `{"role", "content"}` object. Raises UsageError."""
+    hint = f"each message needs a role ({', '.join(ROLES)}) and content"
+    if not isinstance(item, dict):
+        raise UsageError(f"{where} is no JSON object", hint)
+    role: Role = "tool" if item.get("role") == "observation" else item.get("role", "")
+    content = item.get("content")
+    if isinstance(content, list):
+        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    if role not in ROLES or not isinstance(content, str):
+        raise UsageError(f"{where} has no valid role or content", hint)
+    tools = item.get("tools")
+    return Message(
+        role,
+        content,
+        name=str(item.get("metadata") or item.get("name") or ""),
+        tools=json.dumps(tools, ensure_ascii=False) if tools else "",
+    )

@@ -1,0 +1,223 @@
+"""The line editor: prompt-toolkit with this program's keys, completion, history and toolbar.
+
+Knows nothing of replies; it returns a text. Never asks the terminal where its cursor is.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import get_app
+from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+from prompt_toolkit.filters import emacs_mode, vi_navigation_mode
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import Output
+from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.styles import Style
+from prompt_toolkit.utils import is_dumb_terminal
+
+from glmcli.commands import COMMANDS
+
+LEAVE_S = 2.0
+"""Two Ctrl-C on an empty line within this time leave the chat."""
+LOAD_DELAY_S = 0.05
+"""The engine starts to load this long after the first draw, so that the prompt comes first."""
+PATH_COMMANDS = ("/save", "/load", "/attach")
+STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
+
+
+class Prompt:
+    """Reads one text at a time. Raises EOFError when the user leaves."""
+
+    def __init__(
+        self,
+        *,
+        history: Path | None,
+        status: Callable[[], tuple[str, bool]],
+        on_first_draw: Callable[[], None],
+        vi: bool = False,
+    ) -> None:
+        self._status = status
+        self._on_first_draw: Callable[[], None] | None = on_first_draw
+        self._hint = ""
+        self._interrupted_at = 0.0
+        self._session: PromptSession[str] = PromptSession(
+            message="> ",
+            output=make_output(),
+            multiline=True,
+            prompt_continuation="  ",
+            history=make_history(history),
+            auto_suggest=AutoSuggestFromHistory(),
+            completer=CommandCompleter(),
+            complete_while_typing=True,
+            key_bindings=self._keys(),
+            bottom_toolbar=self._toolbar,
+            reserve_space_for_menu=6,
+            style=STYLE,
+            enable_suspend=True,
+            search_ignore_case=True,
+            tempfile_suffix=".md",
+            vi_mode=vi,
+        )
+
+    def read(self, draft: str = "") -> str:
+        """The next text, as typed; `draft` is there to begin with."""
+        self._hint = ""
+        return self._session.prompt(default=draft, pre_run=self._before_run)
+
+    def redraw(self) -> None:
+        """Draw the toolbar anew. Safe from any thread."""
+        self._session.app.invalidate()
+
+    def _before_run(self) -> None:
+        if self._on_first_draw is not None:
+            start, self._on_first_draw = self._on_first_draw, None
+            loop = get_app().loop
+            if loop is not None:
+                loop.call_later(LOAD_DELAY_S, start)
+
+    def _toolbar(self) -> StyleAndTextTuples:
+        text, warning = self._status()
+        parts: StyleAndTextTuples = [("class:warning" if warning else "", f" {text}")]
+        if self._hint:
+            parts.append(("class:hint", f"  {self._hint}"))
+        return parts
+
+    def _keys(self) -> KeyBindings:
+        keys = KeyBindings()
+        keys.add("enter")(send_or_complete)
+        keys.add("c-i")(complete)
+        keys.add("c-j")(new_line)
+        keys.add("escape", "enter", filter=emacs_mode)(new_line)
+        keys.add("c-x", "c-e", filter=emacs_mode)(edit_in_editor)
+        keys.add("v", filter=vi_navigation_mode)(edit_in_editor)
+        keys.add("c-c")(self._interrupt)
+        keys.add(Keys.SIGINT)(self._interrupt)
+        keys.add("c-d")(leave_or_delete)
+        return keys
+
+    def _interrupt(self, event: KeyPressEvent) -> None:
+        """Clear the draft; on an empty line say how to leave, and leave at the second press."""
+        buffer = event.current_buffer
+        now = time.monotonic()
+        if buffer.text:
+            buffer.reset()
+            self._hint = ""
+        elif now - self._interrupted_at < LEAVE_S:
+            event.app.exit(exception=EOFError)
+        else:
+            self._interrupted_at = now
+            self._hint = "Ctrl-C again or Ctrl-D leaves"
+
+
+def make_output() -> Output | None:
+    """Where the editor draws; None, its own choice, on a dumb terminal.
+
+    A cursor position request costs a second where it is not answered, and its answer can leak into
+    the input; "one row below" lets the toolbar be drawn without it.
+    """
+    if is_dumb_terminal():
+        return None
+    output = create_output()
+    output.enable_cpr = False  # type: ignore[attr-defined]
+    output.get_rows_below_cursor_position = lambda: 1  # type: ignore[method-assign]
+    return output
+
+
+def send_or_complete(event: KeyPressEvent) -> None:
+    """Take the chosen completion; else a new line after a backslash; else send."""
+    buffer = event.current_buffer
+    if buffer.complete_state and buffer.complete_state.current_completion:
+        buffer.apply_completion(buffer.complete_state.current_completion)
+    elif buffer.document.is_cursor_at_the_end and buffer.text.endswith("\\"):
+        buffer.delete_before_cursor(1)
+        buffer.insert_text("\n")
+    elif buffer.text.strip():
+        buffer.validate_and_handle()
+
+
+def complete(event: KeyPressEvent) -> None:
+    """Tab: the next entry of the menu; else the only completion at once, or the menu."""
+    buffer = event.current_buffer
+    if buffer.complete_state:
+        buffer.complete_next()
+        return
+    asked = CompleteEvent(completion_requested=True)
+    found = list(buffer.completer.get_completions(buffer.document, asked))
+    if len(found) == 1:
+        buffer.apply_completion(found[0])
+    else:
+        buffer.start_completion(insert_common_part=True)
+
+
+def new_line(event: KeyPressEvent) -> None:
+    """Insert a line end."""
+    event.current_buffer.insert_text("\n")
+
+
+def edit_in_editor(event: KeyPressEvent) -> None:
+    """Open the draft in $EDITOR, and come back to it without sending."""
+    event.current_buffer.open_in_editor(validate_and_handle=False)
+
+
+def leave_or_delete(event: KeyPressEvent) -> None:
+    """Leave if the line is empty; else delete the character under the cursor."""
+    if event.current_buffer.text:
+        event.current_buffer.delete(1)
+    else:
+        event.app.exit(exception=EOFError)
+
+
+class CommandCompleter(Completer):
+    """Completes `/commands` with their help lines, and paths after those that take a file."""
+
+    def __init__(self) -> None:
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Completions for the word before the cursor."""
+        text = document.text_before_cursor
+        if not text.startswith("/") or "\n" in text:
+            return
+        word, space, rest = text.partition(" ")
+        if not space:
+            for name, item in COMMANDS.items():
+                if name.startswith(word[1:]):
+                    yield Completion(f"/{name}", start_position=-len(word), display_meta=item.help)
+        elif word in PATH_COMMANDS and event.completion_requested:
+            yield from self._paths.get_completions(Document(rest), event)
+
+
+class PrivateHistory(FileHistory):
+    """Prompt history that only its owner can read; it never breaks a chat."""
+
+    def store_string(self, string: str) -> None:
+        """Append an entry at once, so that a kill loses nothing."""
+        try:
+            os.close(os.open(os.fspath(self.filename), os.O_CREAT | os.O_APPEND, 0o600))
+            super().store_string(string.encode("utf-8", "replace").decode("utf-8"))
+        except OSError:
+            return  # a full or read-only disk: the entry is still there for this session
+
+
+def make_history(path: Path | None) -> History:
+    """The history in a file, or in memory alone if there is no file or it cannot be read."""
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+        path.chmod(0o600)
+    except OSError:
+        return InMemoryHistory()
+    return PrivateHistory(path)

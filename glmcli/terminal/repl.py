@@ -1,0 +1,197 @@
+"""The loop: read a line, answer it, repeat; with an editor on a terminal, else from stdin.
+
+Knows nothing of models. The main thread reads and paints; the engine has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from glmcli.commands import Chat, is_command, literal, run_command
+from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import GlmError, error_lines
+from glmcli.session import Session
+from glmcli.terminal.tty import Output, Quiet
+from glmcli.terminal.view import (
+    BaseView,
+    LiveView,
+    TextView,
+    end_note,
+    progress_line,
+    stats_line,
+    visible,
+)
+from glmcli.types import Message
+
+if TYPE_CHECKING:
+    from glmcli.terminal.prompt import Prompt
+
+WARN_SHARE = 0.8
+"""From this share of the window on, the toolbar warns."""
+
+
+class PipeChat(Chat):
+    """A chat whose replies go to stdout as they are, and all else to stderr."""
+
+    def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
+        super().__init__(session, settings)
+        self.out = out
+        self.err = err
+        self.exit_code = 0
+        """The exit code of the last failure; 0 if there was none."""
+
+    def handle(self, line: str) -> None:
+        """Answer a typed line, or run it if it is a command. Errors are shown, not raised."""
+        try:
+            if is_command(line):
+                self.note(run_command(self, line))
+            elif line.strip():
+                self.ask(literal(line))
+        except GlmError as exc:
+            self.exit_code = exc.exit_code
+            self.complain(exc)
+
+    def ask(self, text: str) -> None:
+        """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
+        try:
+            with self.view() as view:
+                reply = self.session.ask(text, view)
+        finally:
+            failure, self.session.store_failure = self.session.store_failure, None
+            if failure is not None:
+                self.note(f"not saved: {failure.message}")
+        self.after(reply)
+
+    def view(self) -> BaseView:
+        """A view for one reply."""
+        return TextView(self.out, self.err, thinking=self.settings.thinking)
+
+    def after(self, reply: Message) -> None:
+        """What is said below a reply."""
+        self.note(end_note(reply))
+
+    def note(self, text: str) -> None:
+        """Show the program's own words."""
+        if text:
+            self.err.write(f"{text}\n")
+
+    def complain(self, error: GlmError) -> None:
+        """Show an error: one line, one hint."""
+        self.err.write(error_lines(error))
+
+
+class TerminalChat(PipeChat):
+    """A chat on a terminal: live replies, dim notes, red errors."""
+
+    def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
+        super().__init__(session, settings, out, err)
+        self.quiet = Quiet(out)
+
+    def view(self) -> BaseView:
+        """A live view, or plain deltas where rows cannot be repainted."""
+        settings = self.settings
+        return LiveView(self.out, self.quiet, thinking=settings.thinking, plain=settings.plain)
+
+    def after(self, reply: Message) -> None:
+        """Add the stats line."""
+        super().after(reply)
+        if self.settings.stats and reply.usage and reply.text:
+            self.note(stats_line(reply.usage, self.session.engine.context_tokens))
+
+    def note(self, text: str) -> None:
+        """Dim."""
+        self._write(text, "2")
+
+    def complain(self, error: GlmError) -> None:
+        """A red line and a dim hint."""
+        self._write(error.message, "31")
+        self._write(error.hint, "2")
+
+    def _write(self, text: str, style: str) -> None:
+        if text:
+            text = visible(text)
+            self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")
+
+    def status(self) -> tuple[str, bool]:
+        """The toolbar's text: model, device, tokens used of the window; and whether to warn."""
+        session = self.session
+        engine = session.engine
+        parts = [engine.name]
+        if isinstance(engine, EngineThread) and not engine.is_open:
+            if engine.failure is not None:
+                return f"{visible(engine.name)} · {visible(engine.failure.message)}", True
+            parts.append(progress_line(engine.progress, None) if engine.progress else "loading")
+        elif engine.device:
+            parts.append(engine.device)
+        used, window = session.used_tokens or 0, engine.context_tokens
+        if window:
+            parts.append(f"{used:,} / {window:,} tokens")
+        if not self.settings.history:
+            parts.append("not saved")
+        return visible(" · ".join(parts)), bool(window and used >= WARN_SHARE * window)
+
+
+def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
+    """Answer every line of stdin; returns the exit code of the last failure, or 0."""
+    for line in lines_of_stdin(first):
+        chat.handle(line)
+        if chat.leaving or chat.session.cancel.is_set():
+            break
+    return chat.exit_code
+
+
+def lines_of_stdin(first: str | None) -> Iterator[str]:
+    """The first turn, if one was given, and the lines of stdin without their ends."""
+    if first is not None:
+        yield first
+    if sys.stdin is not None:
+        for data in sys.stdin.buffer:
+            yield data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+
+
+def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
+    """The REPL. Returns when the user leaves."""
+    with chat.quiet:
+        if first is not None:
+            chat.out.write(f"> {visible(first)}\n")
+            chat.handle(first)
+        prompt = open_prompt(chat)
+        while not chat.leaving:
+            try:
+                line = prompt.read()
+            except (EOFError, KeyboardInterrupt):
+                break
+            chat.handle(line)
+
+
+def open_prompt(chat: TerminalChat) -> Prompt:
+    """The line editor of a chat; the engine starts to load when it was drawn."""
+    from glmcli.terminal.prompt import Prompt
+
+    engine = chat.session.engine
+    assert isinstance(engine, EngineThread)
+    prompt = Prompt(
+        history=chat.settings.home / "prompt_history" if chat.settings.history else None,
+        status=chat.status,
+        on_first_draw=engine.start,
+        vi=chat.settings.vi,
+    )
+    engine.on_change = prompt.redraw
+    return prompt
+
+
+def banner(settings: Settings) -> str:
+    """What is said at the start: how to get help, and what the built-in model is for."""
+    lines = ["/help lists the commands, Ctrl-D leaves."]
+    if "model" not in settings.sources:
+        lines.append(DEMONSTRATION)
+    return "\n".join(lines)
+
+
+DEMONSTRATION = (
+    f"{BUILT_IN_MODEL} is a small model for demonstration; "
+    "choose a real one with --model or GLM_MODEL: a folder or a hub id."
+)

@@ -1,0 +1,29 @@
+"""What all tests share: a home of their own, and the program as a shell command."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.shell import run_glm
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the history of the person who runs it."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("GLM_") and name != "GLM_CACHE"]:
+        if name != "GLM_TEST_DATA":
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    monkeypatch.setenv("GLM_HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def glm(tmp_path: Path):
+    """`glm("ask", "-m", "echo:", "hi")`: runs in an empty folder with a home of its own."""
+    return partial(run_glm, cwd=tmp_path)

@@ -1,0 +1,51 @@
+"""Run `glm` as a shell would: `glm("ask", "-m", "echo:", "hi").out`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished command left: its output as text, its exit code (minus a signal)."""
+
+    out: str
+    err: str
+    code: int
+
+    @property
+    def err_lines(self) -> list[str]:
+        return self.err.splitlines()
+
+
+def clean_env(**extra: str) -> dict[str, str]:
+    """The environment without this program's settings and without a locale."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "LC_", "LANG"))}
+    return kept | {"LC_ALL": "C.UTF-8"} | extra
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line that runs the program under test."""
+    return [sys.executable, "-m", "glmcli", *arguments]
+
+
+def run_glm(
+    *arguments: str, cwd: Path, stdin: str | bytes | None = None, timeout: float = 120, **env: str
+) -> Done:
+    """Run to the end. Without `stdin` it is empty."""
+    data = stdin.encode() if isinstance(stdin, str) else stdin
+    feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
+    done = subprocess.run(
+        command(*arguments),
+        cwd=cwd,
+        env=clean_env(GLM_HOME=str(cwd / "home"), **env),
+        capture_output=True,
+        timeout=timeout,
+        **feed,
+    )
+    return Done(done.stdout.decode(), done.stderr.decode(), done.returncode)

@@ -1,0 +1,153 @@
+"""The chat on a real pseudo-terminal, with the echo engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.term import Term
+
+pytestmark = pytest.mark.pty
+SLOW = ("chat", "-m", "echo:delay=0.02")
+STORY = " ".join(f"word{n}" for n in range(400))
+
+
+@pytest.fixture
+def start(tmp_path):
+    terms = []
+
+    def make(*arguments, **env):
+        term = Term(*(arguments or ("chat", "-m", "echo:")), home=tmp_path, **env)
+        terms.append(term)
+        return term
+
+    yield make
+    for term in terms:
+        term.process.close(force=True)
+
+
+def test_a_first_prompt_a_reply_and_a_second_prompt(start):
+    term = start().see("/help").at_prompt()
+    term.type("hello 世界\r").until(lambda t: t.text().count("hello 世界") == 2, "the reply")
+    term.see("2 tokens").at_prompt()
+    assert "Traceback" not in term.raw
+
+
+def test_ctrl_d_leaves_an_empty_line(start):
+    term = start().at_prompt()
+    term.type("\x04")
+    assert term.ended() == 0
+
+
+def test_exit_leaves(start):
+    assert start().at_prompt().type("/exit\r").ended() == 0
+
+
+def test_the_prompt_comes_before_the_model_is_loaded(start):
+    term = start("chat", "-m", "echo:load=3").at_prompt().see("loading")
+    term.type("early\r").see("loading the model").see("1 token", timeout=30).at_prompt()
+
+
+def test_the_first_turn_can_be_an_argument(start):
+    start("chat", "-m", "echo:", "first words").see("2 tokens").at_prompt()
+
+
+def test_ctrl_c_keeps_what_arrived_and_the_chat_goes_on(start):
+    term = start(*SLOW).at_prompt()
+    term.type(STORY + "\r").see("\nword0 ").see("word30")
+    term.type("\x03").see("stopped").at_prompt()
+    term.type("/undo\r").see("took back: word0").at_prompt()
+    assert "Traceback" not in term.raw
+    assert "^C" not in term.text()
+
+
+def test_ctrl_c_while_the_model_loads_gives_the_prompt_back(start):
+    term = start("chat", "-m", "echo:load=4").at_prompt()
+    term.type("early\r").see("loading the model")
+    term.type("\x03").see("stopped before").at_prompt()
+    term.type("later\r").see("1 token", timeout=30)
+
+
+def test_ctrl_c_clears_the_draft_then_says_how_to_leave_then_leaves(start):
+    term = start().at_prompt()
+    term.type("a draft").at_prompt("a draft")
+    term.type("\x03").at_prompt()
+    term.type("\x03").see("Ctrl-C again")
+    term.type("\x03")
+    assert term.ended() == 0
+
+
+def test_ctrl_j_and_alt_enter_and_a_backslash_make_new_lines(start):
+    term = start().at_prompt()
+    term.type("one\x0atwo\x1b\rthree\\\rfour").see("  four")
+    term.type("\r").see("window").at_prompt()
+    shown = [line.strip() for line in term.text().splitlines()]
+    assert shown.count("one") == 1  # the reply; the draft's first line has the prompt before it
+    assert shown.count("four") == 2
+
+
+def test_pasting_never_sends(start):
+    term = start().at_prompt()
+    term.type("\x1b[200~line one\rline two\r\x1b[201~").see("line two")
+    term.type("end\r").see("5 tokens")
+
+
+def test_what_is_typed_while_a_reply_streams_waits_unseen_for_the_next_prompt(start):
+    term = start(*SLOW).at_prompt()
+    term.type(" ".join(f"w{n}" for n in range(60)) + "\r").see("\nw0 ").see("w20")
+    term.type("typed ahead").see("60 tokens").at_prompt("typed ahead")
+    assert term.text().count("typed ahead") == 1
+
+
+def test_reset_and_tokens_and_save(start, tmp_path):
+    term = start().at_prompt()
+    term.type("one two three\r").see("3 tokens").at_prompt()
+    term.type("/tokens\r").see("session: 1 turns").at_prompt()
+    term.type("/save talk.md\r").see("saved to").at_prompt()
+    assert "one two three" in (tmp_path / "talk.md").read_text()
+    term.type("/reset\r").see("a new conversation").at_prompt()
+    term.type("/save talk2.md\r").see("nothing to save").at_prompt()
+
+
+def test_an_unknown_command_is_an_error_and_the_loop_goes_on(start):
+    term = start().at_prompt()
+    term.type("/rest\r").see("did you mean /reset?").at_prompt()
+
+
+def test_tab_completes_commands(start):
+    term = start().at_prompt()
+    term.type("/tok\t").at_prompt("/tokens")
+
+
+def test_history_survives_with_lines_intact(start):
+    start().at_prompt().type("one\x0atwo\r").see("2 tokens").at_prompt().type("/exit\r").ended()
+    term = start().at_prompt()
+    term.type("\x1b[A").at_prompt("/exit").type("\x1b[A").see("  two")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_in_mid_reply_saves_and_restores_the_terminal(start, tmp_path, signum):
+    term = start(*SLOW).at_prompt()
+    term.type(STORY + "\r").see("\nword0 ").see("word20")
+    os.kill(term.process.pid, signum)
+    assert term.ended() == -signum
+    assert term.raw.rstrip().endswith("\x1b[?25h") or "\x1b[?2004l" in term.raw[-200:]
+    again = start("chat", "-m", "echo:", "--continue").at_prompt()
+    again.type("/undo\r").see("took back: word0")
+
+
+def test_a_dumb_terminal_gets_no_escape_sequences(start):
+    term = start("chat", "-m", "echo:", TERM="dumb")
+    term.until(lambda t: "> " in t.raw, "the prompt").type("plain words\r")
+    term.until(lambda t: t.raw.count("plain words") >= 2, "the reply")
+    term.see("2 tokens")
+    reply = term.raw.split("plain words", 1)[1]
+    assert "\x1b[" not in reply.split("2 tokens")[0].replace("\x1b[?2004l", "")
+
+
+def test_no_color_is_obeyed(start):
+    term = start("chat", "-m", "echo:", NO_COLOR="1").at_prompt()
+    term.type("/nonsense\r").see("there is no command")
+    assert "\x1b[31m" not in term.raw

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import pytest
+
+from glmcli.engines.echo import EchoEngine
+from glmcli.errors import ConnectionLost, EngineError, StoreError, UsageError
+from glmcli.session import Session, checked
+from glmcli.store import open_store
+from glmcli.terminal.view import BaseView
+from glmcli.types import Chunk, GenerationParams, Message, Usage
+
+
+class Scripted(EchoEngine):
+    """Replies with scripts, one for each question; remembers the prompts it was given."""
+
+    def __init__(self, *scripts):
+        super().__init__()
+        self.scripts = list(scripts)
+        self.prompts = []
+
+    def stream(self, messages, params, cancel):
+        self.prompts.append([(item.role, item.text) for item in messages])
+        for item in self.scripts.pop(0):
+            if callable(item):
+                item()
+            elif isinstance(item, Exception):
+                raise item
+            else:
+                yield item
+                if cancel.is_set():
+                    yield Chunk(finish_reason="cancelled")
+                    return
+
+
+def reply(text):
+    return [Chunk(text, tokens=1), Chunk(finish_reason="stop", usage=Usage(7, 0, 1))]
+
+
+class Shown(BaseView):
+    def __init__(self):
+        self.chunks = []
+        self.ended = []
+
+    def show(self, chunk):
+        self.chunks.append(chunk)
+
+    def finish(self, reply):
+        self.ended.append(reply.finish_reason)
+
+    def abandon(self):
+        self.ended.append("abandoned")
+
+
+@pytest.fixture
+def start(tmp_path):
+    def make(*scripts):
+        engine = Scripted(*scripts)
+        store = open_store(tmp_path / "home")
+        return Session(engine, store, params=GenerationParams(), model="test:")
+
+    return make
+
+
+def texts(session):
+    return [(item.role, item.text) for item in session.conversation.messages]
+
+
+def test_a_turn_is_shown_kept_and_stored(start):
+    session = start(reply("hello"))
+    view = Shown()
+    answer = session.ask("hi", view)
+    assert (answer.text, answer.finish_reason) == ("hello", "stop")
+    assert answer.usage.total_tokens == 8
+    assert answer.usage.first_token_s <= answer.usage.total_s
+    assert view.ended == ["stop"]
+    assert session.store.load(session.conversation.id).messages == session.conversation.messages
+
+
+def test_the_engine_is_given_the_whole_conversation(start):
+    session = start(reply("one"), reply("two"))
+    session.conversation.system = "be brief"
+    session.ask("first", Shown())
+    session.ask("second", Shown())
+    assert session.engine.prompts[1] == [
+        ("system", "be brief"),
+        ("user", "first"),
+        ("assistant", "one"),
+        ("user", "second"),
+    ]
+
+
+def test_thinking_is_kept_and_never_sent(start):
+    script = [Chunk(thinking="hm"), Chunk("yes"), Chunk(finish_reason="stop")]
+    session = start(script, reply("two"))
+    assert session.ask("first", Shown()).thinking == "hm"
+    session.ask("second", Shown())
+    assert not any("hm" in text for _, text in session.engine.prompts[1])
+
+
+def test_a_cancelled_reply_keeps_what_arrived_and_the_chat_goes_on(start):
+    session = start([Chunk("half a "), lambda: session.stop(), Chunk("word")], reply("two"))
+    answer = session.ask("first", Shown())
+    assert (answer.text, answer.finish_reason) == ("half a word", "cancelled")
+    session.ask("second", Shown())
+    assert ("assistant", "half a word") in session.engine.prompts[1]
+
+
+def test_a_reply_cancelled_before_its_first_word_leaves_a_well_formed_prompt(start):
+    session = start([lambda: session.stop(), Chunk()], reply("two"))
+    session.ask("first", Shown())
+    session.ask("second", Shown())
+    assert session.engine.prompts[1] == [("user", "second")]
+    assert texts(session)[0] == ("user", "first")
+
+
+def test_a_fault_in_mid_reply_keeps_what_arrived(start):
+    session = start([Chunk("half"), EngineError("broken", "mend it")], reply("two"))
+    view = Shown()
+    with pytest.raises(EngineError, match="broken"):
+        session.ask("first", view)
+    assert view.ended == ["abandoned"]
+    kept = session.conversation.messages[-1]
+    assert (kept.text, kept.finish_reason) == ("half", "interrupted")
+    assert session.store.load(session.conversation.id).messages[-1].text == "half"
+
+
+def test_a_fault_before_the_first_word_can_be_retried(start):
+    session = start([EngineError("broken", "mend it")], reply("two"))
+    with pytest.raises(EngineError):
+        session.ask("first", Shown())
+    assert session.ask_again(Shown()).text == "two"
+    assert session.engine.prompts[1] == [("user", "first")]
+    assert texts(session) == [("user", "first"), ("assistant", "two")]
+
+
+def test_a_stream_without_an_end_is_no_short_answer(start):
+    session = start([Chunk("half")])
+    with pytest.raises(ConnectionLost):
+        session.ask("first", Shown())
+    assert session.conversation.messages[-1].finish_reason == "interrupted"
+
+
+def test_being_killed_saves_what_arrived(start):
+    class Killed(BaseException):
+        pass
+
+    def kill():
+        raise Killed
+
+    session = start([Chunk("half"), kill])
+    with pytest.raises(Killed):
+        session.ask("first", Shown())
+    saved = session.store.load(session.conversation.id)
+    assert (saved.messages[-1].text, saved.messages[-1].finish_reason) == ("half", "interrupted")
+
+
+def test_retry_replaces_the_reply(start):
+    session = start(reply("one"), reply("other"))
+    session.ask("first", Shown())
+    session.ask_again(Shown())
+    assert texts(session) == [("user", "first"), ("assistant", "other")]
+    stored = session.store.load(session.conversation.id)
+    assert stored.messages == session.conversation.messages
+
+
+def test_take_back_without_a_question_is_a_usage_error(start):
+    with pytest.raises(UsageError):
+        start().take_back()
+
+
+def test_a_store_that_fails_does_not_stop_the_chat(start):
+    session = start(reply("one"))
+
+    class Broken:
+        def begin(self, *args, **kwargs):
+            raise StoreError("the disk is full", "make room")
+
+    session.store = Broken()
+    assert session.ask("first", Shown()).text == "one"
+    assert session.store_failure.message == "the disk is full"
+
+
+def test_reset_keeps_the_system_prompt_and_starts_a_new_conversation(start):
+    session = start(reply("one"), reply("two"))
+    session.conversation.system = "be brief"
+    session.ask("first", Shown())
+    before = session.conversation.id
+    session.reset()
+    session.ask("second", Shown())
+    assert session.engine.prompts[1] == [("system", "be brief"), ("user", "second")]
+    assert session.conversation.id != before
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "a\0b", "\ud800"])
+def test_what_no_text_holds_is_refused(text):
+    with pytest.raises(UsageError):
+        checked(text)
+
+
+def test_totals_add_up(start):
+    session = start(reply("one"), reply("two"))
+    session.ask("first", Shown())
+    session.ask("second", Shown())
+    assert (session.totals.turns, session.totals.prompt_tokens) == (2, 14)
+    assert session.used_tokens == 8
+
+
+def test_messages_given_from_outside_come_first(start):
+    session = start(reply("one"))
+    session.conversation.messages += [Message("user", "x"), Message("assistant", "y")]
+    session.ask("z", Shown())
+    assert session.engine.prompts[0] == [("user", "x"), ("assistant", "y"), ("user", "z")]
+    stored = session.store.load(session.conversation.id)
+    assert [item.text for item in stored.messages] == ["x", "y", "z", "one"]

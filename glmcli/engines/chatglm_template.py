@@ -45,14 +45,14 @@ class ChatGLM3Template:
     start: tuple[str, ...] = ("[gMASK]", "sop")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.stop_ids = self._find_stop_ids()
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
         """The whole prompt. Raises UsageError for tools that are no JSON list."""
         del think  # these models do not reason
         messages = sendable(messages)
-        control, encode = self._tokenizer.control, self._tokenizer.encode
+        control, encode = self.tokenizer.control, self.tokenizer.encode
         ids = [control[token] for token in self.start]
         tools = tool_names(messages)
         for message in messages:
@@ -66,10 +66,10 @@ class ChatGLM3Template:
 
     def decoder(self, prompt: Prompt) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""
-        return ReplyDecoder(self._tokenizer, goes_on=prompt.goes_on)
+        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on)
 
     def _find_stop_ids(self) -> frozenset[int]:
-        control = self._tokenizer.control
+        control = self.tokenizer.control
         return frozenset({END_OF_TEXT, control["<|user|>"], control["<|observation|>"]})
 
     def _turns(self, message: Message, tools: frozenset[str]) -> Iterator[Turn]:
@@ -98,7 +98,7 @@ class GLM4Template(ChatGLM3Template):
 
     def _find_stop_ids(self) -> frozenset[int]:
         ends = ("<|endoftext|>", "<|user|>", "<|observation|>")
-        return frozenset(self._tokenizer.control[token] for token in ends)
+        return frozenset(self.tokenizer.control[token] for token in ends)
 
     def _with_tools(self, message: Message) -> Iterator[Turn]:
         text = GLM4_TOOLS
@@ -119,7 +119,7 @@ class ChatGLM2Template:
     marks = Marks()
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.stop_ids = frozenset({END_OF_TEXT})
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
@@ -130,13 +130,13 @@ class ChatGLM2Template:
         text = "".join(self._pieces(messages))
         if goes_on:
             text = text.removesuffix("\n\n")
-        control = self._tokenizer.control
-        ids = [control["[gMASK]"], control["sop"], *self._tokenizer.encode(text)]
+        control = self.tokenizer.control
+        ids = [control["[gMASK]"], control["sop"], *self.tokenizer.encode(text)]
         return Prompt(ids, goes_on=goes_on)
 
     def decoder(self, prompt: Prompt) -> Decoder:
         """A decoder for the reply to `prompt`."""
-        return ReplyDecoder(self._tokenizer, goes_on=prompt.goes_on, parts=False)
+        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on, parts=False)
 
     def _pieces(self, messages: Sequence[Message]) -> Iterator[str]:
         number = 0

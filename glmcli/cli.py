@@ -24,6 +24,7 @@ from glmcli.options import (
     read_system,
     with_settings,
 )
+from glmcli.types import Conversation
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -131,17 +132,16 @@ def ask(
     from glmcli.terminal.tty import install_signals
 
     out, err = outputs()
-    earlier = read_messages(messages) if messages else []
+    earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
     text = read_prompt(prompt, use_stdin=use_stdin, warn=lambda line: err.write(f"{line}\n"))
     if text is None:
-        if not earlier or earlier[-1].role != "user":
+        if not earlier.messages or earlier.messages[-1].role != "user":
             raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
-        text = earlier.pop().text
+        text = earlier.messages.pop().text
     session = open_session(settings, continue_=continue_, resume=resume)
-    if earlier and earlier[0].role == "system" and session.conversation.system:
-        earlier.pop(0)
-    session.conversation.messages += earlier
+    session.conversation.system = session.conversation.system or earlier.system
+    session.conversation.messages += earlier.messages
     install_signals(session.stop)
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
@@ -176,7 +176,6 @@ def open_session(settings: Settings, *, continue_: bool, resume: str | None) -> 
     from glmcli.engines.thread import EngineThread
     from glmcli.session import Session
     from glmcli.store import open_store
-    from glmcli.types import Conversation
 
     store = open_store(settings.home, enabled=settings.history)
     conversation: Conversation | None = None

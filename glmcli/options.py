@@ -1,4 +1,4 @@
-"""Command-line options made from the table of settings, and the prompt's way in: argument, stdin, file.
+"""Options made from the table of settings; and the prompt's way in: argument, stdin, file.
 
 Knows nothing of engines or replies.
 """
@@ -6,7 +6,6 @@ Knows nothing of engines or replies.
 from __future__ import annotations
 
 import inspect
-import json
 import select
 import sys
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import typer
 
 from glmcli.config import Settings, load_settings
 from glmcli.errors import UsageError
-from glmcli.types import ROLES, Message, Role
+from glmcli.types import Conversation
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "model": ("-m", "--model"),
@@ -82,7 +81,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
 
 
 def option(name: str) -> inspect.Parameter:
-    """The option of one setting. Values stay text here: `load_settings` checks all sources alike."""
+    """The option of one setting. Its value stays text: `load_settings` checks all sources."""
     item = Settings.__dataclass_fields__[name]
     flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
     help_text = item.metadata["help"]
@@ -162,40 +161,12 @@ def read_system(system: str) -> str:
     return read_text_file(Path(system[1:]), "the system prompt").strip()
 
 
-def read_messages(source: str) -> list[Message]:
-    """Messages from a JSON file, or from stdin for "-". Raises UsageError."""
-    if source == "-":
-        if sys.stdin is None:
-            raise UsageError("stdin is closed", "name a file instead of -")
-        text = decoded(sys.stdin.buffer.read(), "stdin")
-    else:
-        text = read_text_file(Path(source), "--messages")
-    try:
-        items = json.loads(text)
-    except json.JSONDecodeError as exc:
-        raise UsageError(
-            f"{source} is not JSON: {exc}", 'write [{"role": …, "content": …}]'
-        ) from exc
-    if not isinstance(items, list):
-        raise UsageError(f"{source} holds no JSON list", 'write [{"role": …, "content": …}]')
-    return [to_message(item, f"{source}, message {at}") for at, item in enumerate(items, 1)]
+def read_messages(source: str) -> Conversation:
+    """The conversation in a JSON file, or on stdin for "-". Raises UsageError."""
+    from glmcli import transcript
 
-
-def to_message(item: Any, where: str) -> Message:
-    """One `{"role", "content"}` object. Raises UsageError."""
-    hint = f"each message needs a role ({', '.join(ROLES)}) and content"
-    if not isinstance(item, dict):
-        raise UsageError(f"{where} is no JSON object", hint)
-    role: Role = "tool" if item.get("role") == "observation" else item.get("role", "")
-    content = item.get("content")
-    if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
-    if role not in ROLES or not isinstance(content, str):
-        raise UsageError(f"{where} has no valid role or content", hint)
-    tools = item.get("tools")
-    return Message(
-        role,
-        content,
-        name=str(item.get("metadata") or item.get("name") or ""),
-        tools=json.dumps(tools, ensure_ascii=False) if tools else "",
-    )
+    if source != "-":
+        return transcript.load(Path(source).expanduser())
+    if sys.stdin is None:
+        raise UsageError("stdin is closed", "name a file instead of -")
+    return transcript.parse(decoded(sys.stdin.buffer.read(), "stdin"))[0]

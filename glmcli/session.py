@@ -158,7 +158,6 @@ class Session:
             raise UsageError("there is nothing to take back", "ask something first")
         text = self.conversation.messages[at].text
         self._try(lambda: self.store.rewind(self.conversation, at))
-        del self.conversation.messages[at:]
         return text
 
     def reset(self) -> None:
@@ -216,7 +215,7 @@ class Session:
 
 
 def checked(text: str) -> str:
-    """`text` if it can be a prompt. Raises UsageError if it is blank or holds what no text holds."""
+    """`text` if it can be a prompt. Raises UsageError if it is blank or is no text."""
     if not text.strip():
         raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
     if "\0" in text:

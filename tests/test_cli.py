@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -187,7 +188,7 @@ def test_a_big_prompt_is_refused_with_both_numbers(glm):
 
 
 def test_a_full_disk_is_one_line(tmp_path):
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             command("ask", *ECHO, "hi"),
             stdin=subprocess.DEVNULL,

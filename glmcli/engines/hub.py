@@ -1,0 +1,182 @@
+"""Models of the Hugging Face hub: what its cache holds, and fetching what it does not.
+
+The cache is the one all Hugging Face programs share. Knows nothing of torch or transformers.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glmcli.engines import Report
+from glmcli.engines.watch import quiet, watched
+from glmcli.errors import ModelError
+from glmcli.types import Progress
+
+HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+"""Configuration and tokenizer; the weights' pattern is added to it."""
+SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """One revision of a model in the hub's cache."""
+
+    name: str
+    """As a user types it: org/name, with @revision unless that is main."""
+    folder: Path
+    commit: str
+
+
+def split_id(name: str) -> tuple[str, str]:
+    """Repository and revision of a hub id. Raises ModelError."""
+    match = HUB_ID.fullmatch(name)
+    if match is None:
+        raise ModelError(f"{name!r} is no hub id", "write org/name or org/name@revision")
+    return match["repo"], match["revision"] or "main"
+
+
+def cached(name: str) -> Path | None:
+    """The folder of a hub id in the cache, whole or not; None if there is none. No network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, revision = split_id(name)
+    try:
+        path = try_to_load_from_cache(repo, "config.json", revision=revision)
+    except ValueError:  # no valid name on the hub, so nothing can be there
+        return None
+    return Path(path).parent if isinstance(path, str) else None
+
+
+def cached_models() -> list[HubModel]:
+    """Every model in the cache that has a config.json."""
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repos = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = []
+    for repo in sorted(repos, key=lambda repo: repo.repo_id):
+        for revision in repo.revisions if repo.repo_type == "model" else ():
+            ref = min(revision.refs, default=revision.commit_hash)
+            name = repo.repo_id if "main" in revision.refs else f"{repo.repo_id}@{ref}"
+            if (revision.snapshot_path / "config.json").exists():
+                found.append(HubModel(name, revision.snapshot_path, revision.commit_hash))
+    return found
+
+
+def remove(model: HubModel) -> int:
+    """Delete a revision from the cache; returns the bytes that became free."""
+    from huggingface_hub import scan_cache_dir
+
+    strategy = scan_cache_dir().delete_revisions(model.commit)
+    strategy.execute()
+    return int(strategy.expected_freed_size)
+
+
+def fetch(name: str, report: Report, *, with_code: bool = False, **where: Any) -> Path:
+    """Fetch what is missing of a hub id, safetensors rather than .bin; returns its folder.
+
+    Python files only `with_code`. `where`: `endpoint` and `cache_dir`, instead of those that the
+    environment names. Raises ModelError.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    repo, revision = split_id(name)
+    seen = Seen()
+    with hub_errors(name), quiet():
+        # Asked first because this call alone has a time limit.
+        api = HfApi(endpoint=where.get("endpoint"))
+        info = api.model_info(repo, revision=revision, timeout=TIMEOUT_S)
+        names = [item.rfilename for item in info.siblings or ()]
+        weights = SAFETENSORS if any(map(is_safetensors, names)) else BIN
+        folder = watched(
+            lambda: snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=[*FILES, weights, *(["*.py"] if with_code else [])],
+                ignore_patterns=["*/*"],
+                tqdm_class=bar_class(seen),
+                **where,
+            ),
+            lambda: report(Progress("fetching", seen.done, seen.total, "bytes", note=name)),
+            every_s=0.2,
+        )
+    return Path(folder)
+
+
+def is_safetensors(name: str) -> bool:
+    """Whether a file of a repository holds weights in safetensors."""
+    return Path(name).match(SAFETENSORS) and "/" not in name
+
+
+@dataclass(slots=True)
+class Seen:
+    """The bytes that the client's bars have shown; it has one for the network, one for the disk."""
+
+    done: int = 0
+    total: int | None = None
+
+
+def bar_class(seen: Seen) -> type:
+    """A progress bar for the hub's client that draws nothing."""
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            quiet = {"disable": False, "file": io.StringIO()}
+            super().__init__(*args, **{**options, **quiet})  # type: ignore[no-untyped-call]
+
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:
+            if self.unit == "B":
+                seen.done = max(seen.done, int(self.n))
+                seen.total = max(seen.total or 0, int(self.total or 0)) or None
+
+    return Bar
+
+
+@contextmanager
+def hub_errors(name: str) -> Iterator[None]:
+    """Translate what the hub's client raises. Raises ModelError."""
+    from huggingface_hub import errors
+
+    repo, revision = split_id(name)
+    try:
+        yield
+    except errors.GatedRepoError as exc:
+        hint = f"accept its terms at its page on the hub ({repo}), then log in: hf auth login"
+        raise ModelError(f"{repo} is gated: the hub wants to know who asks", hint) from exc
+    except errors.RevisionNotFoundError as exc:
+        hint = "leave out @revision for the newest, or look at its page on the hub"
+        raise ModelError(f"{repo} has no revision {revision}", hint) from exc
+    except errors.RepositoryNotFoundError as exc:
+        hint = "check the spelling; if it is private: hf auth login; a folder? check the path"
+        raise ModelError(f"the hub has no model {repo}", hint) from exc
+    except errors.OfflineModeIsEnabled as exc:
+        raise not_here(name) from exc
+    except errors.HFValidationError as exc:
+        raise ModelError(f"{repo!r} is no name on the hub", "write org/name") from exc
+    except Exception as exc:  # its HTTP library is another in each major version
+        if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space, or let HF_HOME name a folder on another disk"
+            raise ModelError(f"no room on the disk for {repo}", hint) from exc
+        why = (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]
+        hint = "check the network; HF_ENDPOINT names a mirror; a folder can be given instead"
+        raise ModelError(f"{repo} could not be fetched from the hub: {why}", hint) from exc
+
+
+def not_here(name: str) -> ModelError:
+    """The error for a model that only the network has, while offline."""
+    return ModelError(
+        f"{name} is not on this machine, and offline is set",
+        f"fetch it once without --offline: glm models pull {name}",
+    )

@@ -1,0 +1,114 @@
+"""From what a user calls a model to a folder: built-in name, path, folder in the cache, hub id.
+
+Does not look into the folder. Knows nothing of torch or transformers.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.engines import Report, hub
+from glmcli.engines.builtin import built_in_folder, make_built_in
+from glmcli.errors import ModelError
+
+GGUF_HINT = "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model is, or could be fetched from."""
+
+    name: str
+    """Short, for people: "smollm2", "chatglm3-6b"."""
+    folder: Path | None
+    """None: nothing of it is on this machine yet."""
+    hub_id: str = ""
+    """org/name or org/name@revision, if it comes from the hub."""
+
+
+def place_of(name: str, settings: Settings) -> Place:
+    """Where the model of this name is; looks at this machine only. Raises ModelError."""
+    if name == BUILT_IN_MODEL:
+        folder = built_in_folder(settings)
+        return Place(name, folder if folder.is_dir() else None)
+    path = expanded(name)
+    if path.is_dir():
+        return Place(path.resolve().name, path)
+    if path.exists():
+        raise not_a_folder(path)
+    kept = settings.cache / "models" / name
+    if os.sep not in name and not name.startswith(".") and kept.is_dir():
+        return Place(name, kept)
+    if looks_like_path(name):
+        raise ModelError(f"there is no folder {path}", "check the path, or give a hub id: org/name")
+    if hub.HUB_ID.fullmatch(name):
+        repo, _ = hub.split_id(name)
+        return Place(repo.partition("/")[2], hub.cached(name), name)
+    raise unknown(name, settings)
+
+
+def fetched(place: Place, settings: Settings, report: Report) -> Path:
+    """The folder of a model, fetched if it is not here or not whole. Raises ModelError."""
+    if place.hub_id:
+        if settings.offline:
+            raise hub.not_here(place.hub_id)
+        return hub.fetch(place.hub_id, report, with_code=settings.trust_remote_code)
+    if place.name == BUILT_IN_MODEL:
+        return make_built_in(settings, report)
+    assert place.folder is not None, "only the hub and the built-in model can be fetched"
+    return place.folder
+
+
+def expanded(name: str) -> Path:
+    """The path that a name would be. Raises ModelError for what can be none."""
+    try:
+        path = Path(name).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise ModelError(f"{name!r} cannot be opened: {why}", "check the path") from exc
+    return path
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether a name can only have been meant as a path."""
+    return name.startswith(("/", "./", "../", "~")) or name.endswith("/") or name.count("/") > 1
+
+
+def not_a_folder(path: Path) -> ModelError:
+    """The error for a file where a folder is needed."""
+    if path.suffix == ".gguf":
+        return ModelError(f"{path.name} is a GGUF file, which cannot be loaded here", GGUF_HINT)
+    return ModelError(
+        f"{path} is a file, not a folder", f"give the folder that it is in: {path.parent}"
+    )
+
+
+def unknown(name: str, settings: Settings) -> ModelError:
+    """The error for a word that names no model."""
+    near = difflib.get_close_matches(name.lower(), known_names(settings), n=1, cutoff=0.5)
+    return ModelError(
+        f"there is no model called {name!r}" if name.strip() else "no model is named",
+        f"did you mean {near[0]}? glm models list shows what is on this machine"
+        if near
+        else "give a folder, a hub id (org/name), or smollm2, the built-in model",
+    )
+
+
+def known_names(settings: Settings) -> Iterator[str]:
+    """Names that would work without the network, the built-in one first."""
+    yield BUILT_IN_MODEL
+    models = settings.cache / "models"
+    if models.is_dir():
+        for folder in models.iterdir():
+            if folder.is_dir() and not folder.name.startswith("."):
+                yield folder.name
+    for model in hub.cached_models():
+        yield model.name

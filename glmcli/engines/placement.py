@@ -1,0 +1,154 @@
+"""Where weights go and as what: device, dtype, and whether the memory is enough.
+
+Knows devices, not models: a checkpoint is a table of tensors here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from glmcli.config import Settings
+from glmcli.engines import machine
+from glmcli.engines.weights import Tensor
+from glmcli.errors import ConfigError, OutOfMemory
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = ("cuda", "mps", "xpu", "cpu")
+"""Devices, the first that is there being the best."""
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+ROOM = 1.1
+"""What a net needs beside its weights to be of use on one device: cache and work space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where weights go and as what."""
+
+    device: str
+    """The best device, or the one asked for: "cuda:0", "cpu"."""
+    device_map: str | dict[str, str]
+    """For `from_pretrained`: one device, or "auto" for all there are."""
+    dtype: torch.dtype
+    needed_bytes: int
+    """Size of the weights in that dtype."""
+    free_bytes: int | None
+    """Free memory before loading; None if it cannot be known."""
+
+    def arrived_bytes(self) -> int:
+        """Memory in use where the weights go: of accelerators by this process's tensors."""
+        import torch
+
+        kind = self.device.partition(":")[0]
+        if kind == "cuda":
+            return sum(torch.cuda.memory_allocated(i) for i in range(torch.cuda.device_count()))
+        if kind == "xpu":
+            return sum(torch.xpu.memory_allocated(i) for i in range(torch.xpu.device_count()))
+        if kind == "mps":
+            return torch.mps.current_allocated_memory()
+        return machine.resident_bytes()[0]
+
+
+def place_weights(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], settings: Settings
+) -> Placement:
+    """Choose device and dtype, and check that there is room. Raises ConfigError, OutOfMemory."""
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device, tensors, config)
+    packed = "quantization_config" in config
+    needed = sum(
+        tensor.numbers * dtype.itemsize if tensor.is_float and not packed else tensor.size_bytes
+        for tensor in tensors.values()
+    )
+    free = free_bytes(device)
+    device_map: str | dict[str, str] = {"": device}
+    if device.startswith("cuda") and settings.device == "auto" and needed * ROOM > (free or 0):
+        # Several GPUs, and main memory for what they cannot hold.
+        device_map, free = "auto", all_bytes()
+    if free is not None and needed > free:
+        raise OutOfMemory(needed, free)
+    return Placement(device, device_map, dtype, needed, free)
+
+
+def pick_device(wanted: str) -> str:
+    """A device that is there. Raises ConfigError."""
+    import torch
+
+    kind, _, number = wanted.partition(":")
+    present = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "xpu": torch.xpu.is_available(),
+        "cpu": True,
+    }
+    if wanted == "auto":
+        kind = next(kind for kind in KINDS if present[kind])
+    elif kind not in present or (number and not number.isdigit()):
+        raise ConfigError(
+            f"there is no device {wanted!r}", "one of: auto, cuda, cuda:N, mps, xpu, cpu"
+        )
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if not present[kind] or (kind == "cuda" and number and int(number) >= count):
+        raise ConfigError(
+            f"torch {torch.__version__} finds no {wanted} on this machine",
+            "--device auto takes the best that is there; GPUs need a torch built for them",
+        )
+    if kind == "cuda" and not number:
+        freest = max(range(count), key=lambda i: torch.cuda.mem_get_info(i)[0])
+        return f"cuda:{freest}"
+    return wanted if number else kind
+
+
+def pick_dtype(
+    wanted: str, device: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> torch.dtype:
+    """The dtype asked for; else the checkpoint's own, or on a processor what it is fast at.
+
+    float32 weights stay so. A processor without bfloat16 of its own is faster in float32, and
+    float16 is slow on all.
+    """
+    import torch
+
+    if wanted == "auto":
+        wanted = stored_dtype(tensors, config)
+        if device == "cpu" and wanted != "float32":
+            wanted = "bfloat16" if machine.has_bfloat16() else "float32"
+    dtype: torch.dtype = getattr(torch, wanted)
+    return dtype
+
+
+def stored_dtype(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
+    """The dtype of most weights; the config's word for it where weights are packed."""
+    counts: Counter[str] = Counter()
+    for tensor in tensors.values():
+        if tensor.is_float:
+            counts[DTYPES.get(tensor.dtype, "float32")] += tensor.numbers
+    stated = config.get("dtype") or config.get("torch_dtype")
+    if "quantization_config" in config and stated in DTYPES.values():
+        return str(stated)
+    return counts.most_common(1)[0][0] if counts else "float32"
+
+
+def free_bytes(device: str) -> int | None:
+    """Free memory of one device; None if it cannot be known."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(torch.device(device))[0]
+    if device.startswith("xpu"):
+        return int(torch.xpu.mem_get_info(torch.device(device))[0])
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return machine.free_bytes()
+
+
+def all_bytes() -> int:
+    """Free memory of all GPUs and the main memory."""
+    import torch
+
+    gpus = sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
+    return gpus + (machine.free_bytes() or 0)

@@ -1,0 +1,416 @@
+"""Files, processes, disks and versions: what can go wrong under the history."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from glmcli.errors import StoreError
+from glmcli.store import Store, open_store
+from glmcli.store.database import MIGRATIONS, Busy, migrate
+from glmcli.types import Conversation, Message
+from tests.store.conftest import PARAMS, ask
+
+WRITER = """
+import sys
+from pathlib import Path
+from glmcli.store import open_store
+from glmcli.types import Conversation, Message
+from tests.store.conftest import PARAMS, ask
+
+store, conversation = open_store(Path(sys.argv[1])), Conversation()
+"""
+CHAT = """
+while True:
+    question = f"question {len(conversation.messages)}"
+    turn = store.begin(conversation, question, params=PARAMS, model="m")
+    print(conversation.id, question, 0, sep="|", flush=True)
+    text = ""
+    for _ in range(8):
+        text += "some more words " * 20
+        store.progress(turn, text, "")
+        print(conversation.id, question, len(text), sep="|", flush=True)
+    reply = Message("assistant", text, finish_reason="stop")
+    store.complete(turn, reply)
+    conversation.messages += [Message("user", question), reply]
+"""
+
+
+def run_python(script, *args, command=(), **options):
+    """A process that runs `script`; what it prints can be read from its stdout."""
+    line = [*command, sys.executable, "-c", script, *map(str, args)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, text=True, **options)
+
+
+def output(process):
+    """What a process prints, and that it ended well."""
+    printed, _ = process.communicate()
+    assert process.returncode == 0
+    return printed
+
+
+def without_privileges():
+    """A command that runs another as a user whom file modes stop, even if we are root."""
+    if os.geteuid() != 0:
+        return ()
+    if not shutil.which("setpriv"):
+        pytest.skip("root can write everywhere, and setpriv is not there to stop it")
+    return ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+
+
+# Processes.
+
+
+def test_kill_9_loses_nothing_that_was_stored(home):
+    chance = random.Random(5)
+    for _ in range(10):
+        with run_python(WRITER + CHAT, home) as process:
+            told = [process.stdout.readline() for _ in range(chance.randrange(1, 40))]
+            process.send_signal(signal.SIGKILL)
+            told += [line for line in process.stdout if line.endswith("\n")]
+        name, question, length = told[-1].split("|")
+        store = open_store(home)
+        messages = store.load(name).messages
+        asked = [message.text for message in messages if message.role == "user"]
+        assert asked == [f"question {2 * number}" for number in range(len(asked))]
+        reply = messages[2 * asked.index(question) + 1]
+        assert len(reply.text) >= int(length)
+        assert messages[-1].finish_reason in ("interrupted", "stop")
+        assert store.search(f'"{asked[-1]}"')
+        store.close()
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert not list(home.glob("*turn*"))
+
+
+def test_two_processes_write_a_thousand_turns_each(home):
+    script = WRITER + "for number in range(1000): ask(store, conversation, str(number), 'yes')"
+    processes = [run_python(script, home) for _ in range(2)]
+    assert [output(process) for process in processes] == ["", ""]
+    store = open_store(home)
+    for item in store.list():
+        asked = [message.text for message in store.load(item.id).messages[::2]]
+        assert asked == [str(number) for number in range(1000)]
+    assert [item.turns for item in store.list()] == [1000, 1000]
+    store.close()
+
+
+def test_many_processes_may_be_the_first(home):
+    script = WRITER + "ask(store, conversation, 'x', 'y')"
+    processes = [run_python(script, home) for _ in range(6)]
+    assert [output(process) for process in processes] == [""] * 6
+    assert len(open_store(home, enabled=False).list()) == 6
+
+
+def test_a_reply_that_is_being_written_elsewhere_is_not_interrupted(home):
+    script = WRITER + (
+        "turn = store.begin(conversation, 'x', params=PARAMS, model='m')\n"
+        "print(turn, flush=True)\n"
+        "sys.stdin.readline()\n"
+        "store.complete(turn, Message('assistant', 'done', finish_reason='stop'))\n"
+        "print('completed', flush=True)"
+    )
+    process = run_python(script, home, stdin=subprocess.PIPE)
+    process.stdout.readline()
+    store = open_store(home)
+    assert store.search("x") and not store.search("done")
+    assert list(home.glob("*turn*"))
+    process.communicate("\n")
+    assert store.last().messages[-1].finish_reason == "stop"
+    store.close()
+
+
+def test_another_program_that_writes_is_waited_for_and_then_reported(home):
+    ask(open_store(home), Conversation(), "x", "y")
+    store = Store(home / "history.db", wait_s=0.01)
+    other = sqlite3.connect(home / "history.db", isolation_level=None)
+    conversation = Conversation()
+    turn = store.begin(conversation, "a", params=PARAMS, model="m")
+    other.execute("BEGIN IMMEDIATE")
+    store.progress(turn, "skipped", "")
+    with pytest.raises(Busy) as caught:
+        store.complete(turn, Message("assistant", "b", finish_reason="stop"))
+    assert caught.value.hint
+    other.execute("ROLLBACK")
+    other.close()
+    store.complete(turn, Message("assistant", "b", finish_reason="stop"))
+    assert store.load(conversation.id).messages[-1].text == "b"
+    store.close()
+
+
+# Disks and folders.
+
+
+def test_a_full_disk_is_reported_and_made_up_for(home):
+    script = (
+        WRITER
+        + """
+import resource
+from glmcli.errors import StoreError
+
+ask(store, conversation, "before", "b" * 1000)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+room = Path(sys.argv[1], "history.db-wal").stat().st_size + 80_000
+resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+turn = store.begin(conversation, "while", params=PARAMS, model="m")
+reply = Message("assistant", "w" * 100_000, finish_reason="stop")
+failed = []
+for action in (
+    lambda: store.progress(turn, reply.text, ""),
+    lambda: store.complete(turn, reply),
+    lambda: store.begin(conversation, "q" * 100_000, params=PARAMS, model="m"),
+):
+    try:
+        action()
+    except StoreError as exc:
+        failed.append(bool(exc.message and exc.hint))
+print(failed, flush=True)
+conversation.messages += [Message("user", "while"), reply]
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+ask(store, conversation, "after", "a")
+store.close()
+"""
+    )
+    assert output(run_python(script, home)) == "[True, True, True]\n"
+    messages = open_store(home, enabled=False).last().messages
+    assert [message.text[:6] for message in messages] == [
+        "before",
+        "bbbbbb",
+        "while",
+        "wwwwww",
+        "after",
+        "a",
+    ]
+    assert len(messages[3].text) == 100_000
+
+
+def test_a_home_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path):
+    home = tmp_path / "file" / "glm"
+    home.parent.write_text("this is no folder")
+    store = open_store(home)
+    conversation = Conversation()
+    with pytest.raises(StoreError) as caught:
+        store.begin(conversation, "one", params=PARAMS, model="m")
+    assert str(home) in caught.value.message and caught.value.hint
+    assert store.list() == []
+    home.parent.unlink()
+    conversation.messages += [Message("user", "one"), Message("assistant", "1")]
+    ask(store, conversation, "two", "2")
+    assert store.load(conversation.id) == conversation
+    store.close()
+
+
+def test_a_folder_that_may_not_be_written_can_still_be_read():
+    command = without_privileges()
+    folder = Path(tempfile.mkdtemp())
+    home = folder / "glm"
+    try:
+        store, conversation = open_store(home), Conversation()
+        ask(store, conversation, "hello", "world")
+        store.close()
+        home.chmod(0o500)
+        script = WRITER + (
+            "from glmcli.errors import StoreError\n"
+            "print(store.last().messages[1].text, len(store.search('hello')))\n"
+            "try: store.begin(conversation, 'x', params=PARAMS, model='m')\n"
+            "except StoreError as exc: print(bool(exc.hint))\n"
+        )
+        assert output(run_python(script, home, command=command)) == "world 1\nTrue\n"
+    finally:
+        home.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+def test_only_the_owner_can_read_the_history(home):
+    before = os.umask(0)
+    try:
+        store = open_store(home)
+        store.begin(Conversation(), "secret", params=PARAMS, model="m")
+        modes = {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()}
+        assert len(modes) == 4 and set(modes.values()) == {0o600}
+        assert home.stat().st_mode & 0o777 == 0o700
+        store.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_history_that_others_can_read_is_closed_to_them(home, store):
+    ask(store, Conversation(), "x", "y")
+    store.close()
+    (home / "history.db").chmod(0o644)
+    open_store(home).close()
+    assert (home / "history.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_history_that_is_deleted_during_a_chat_begins_again_with_all_of_it(home, store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    shutil.rmtree(home)
+    ask(store, conversation, "two", "2")
+    assert open_store(home, enabled=False).load(conversation.id) == conversation
+
+
+def test_every_commit_reaches_the_disk(home, store):
+    ask(store, Conversation(), "x", "y")
+    with store._database.reading() as db:
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+# Damage.
+
+
+def damaged(home, how):
+    """A history of 50 turns that was damaged; returns the bytes that it then had."""
+    store, conversation = open_store(home), Conversation()
+    for number in range(50):
+        ask(store, conversation, f"question {number}", "words " * 200)
+    store.close()
+    path = home / "history.db"
+    data = bytearray(path.read_bytes())
+    if how == "garbage":
+        data = bytearray(b"this is no database at all" * 1000)
+    elif how == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "overwritten"])
+def test_a_damaged_history_is_moved_aside_whole(home, how):
+    data = damaged(home, how)
+    store, conversation = open_store(home), Conversation()
+    (aside,) = home.glob("history.db.corrupt-*")
+    assert aside.read_bytes() == data
+    assert str(aside) in store.notice
+    ask(store, conversation, "new", "beginning")
+    assert store.list()[0].id == conversation.id
+    store.close()
+
+
+def test_damage_that_shows_later_costs_neither_the_old_history_nor_the_chat(home, store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    store.close()
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'message_parent'"
+        (page,) = db.execute(sql).fetchone()
+    with (home / "history.db").open("r+b") as file:
+        file.seek(4096 * (page - 1))
+        file.write(b"\xa5" * 4096)
+    store = open_store(home)
+    with pytest.raises(StoreError, match="moved to"):
+        store.begin(conversation, "two", params=PARAMS, model="m")
+    conversation.messages += [Message("user", "two"), Message("assistant", "2")]
+    ask(store, conversation, "three", "3")
+    assert store.load(conversation.id) == conversation
+    assert len(list(home.glob("history.db.corrupt-*"))) == 1
+    store.close()
+
+
+def test_a_damaged_history_is_left_where_it_is_when_nothing_may_be_written(home):
+    data = damaged(home, "garbage")
+    store = open_store(home, enabled=False)
+    with pytest.raises(StoreError):
+        store.list()
+    assert (home / "history.db").read_bytes() == data
+    assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+# Versions.
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_newer_history_is_refused_and_left_alone(home, store, enabled):
+    conversation = Conversation()
+    ask(store, conversation, "x", "y")
+    store.close()
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    data = (home / "history.db").read_bytes()
+    newer = open_store(home, enabled=enabled)
+    for use in (newer.last, lambda: newer.search("x")):
+        with pytest.raises(StoreError, match="newer glm"):
+            use()
+    if enabled:
+        with pytest.raises(StoreError, match="newer glm"):
+            ask(newer, conversation, "x", "y")
+    assert (home / "history.db").read_bytes() == data
+    assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+def test_another_programs_database_is_refused_and_left_alone(home):
+    home.mkdir(parents=True)
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute("CREATE TABLE music (title)")
+    data = (home / "history.db").read_bytes()
+    store = open_store(home)
+    with pytest.raises(StoreError, match="another program"):
+        store.begin(Conversation(), "x", params=PARAMS, model="m")
+    assert (home / "history.db").read_bytes() == data
+
+
+def old_history(home, version):
+    """A history as the program of that version left it."""
+    home.mkdir(parents=True)
+    db = sqlite3.connect(home / "history.db", isolation_level=None)
+    migrate(db, MIGRATIONS[:version])
+    if version:
+        db.execute(
+            "INSERT INTO conversation VALUES ('abcd0000', 't', '', 'm', '{}', 2, 1, NULL, 0, 5.0)"
+        )
+        db.executemany(
+            "INSERT INTO message VALUES"
+            " (?, 'abcd0000', ?, ?, ?, '', NULL, NULL, '', '', '', '{}', 0, 5.0)",
+            [(1, None, "user", "你好"), (2, 1, "assistant", "hi")],
+        )
+    if version >= 2:
+        db.execute("INSERT INTO word (rowid, text) VALUES (1, '你好 好'), (2, 'hi')")
+    db.close()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_every_older_history_is_read_and_brought_up_to_date(home, version, enabled):
+    old_history(home, version)
+    before = (home / "history.db").read_bytes()
+    store = open_store(home, enabled=enabled)
+    if version:
+        assert [m.text for m in store.load("abcd").messages] == ["你好", "hi"]
+        assert [hit.conversation.id for hit in store.search("你好")] == ["abcd0000"]
+    conversation = store.last() or Conversation()
+    if enabled:
+        ask(store, conversation, "new", "words")
+        assert store.load(conversation.id) == conversation
+        assert store.search("words")
+    store.close()
+    if not enabled:
+        assert (home / "history.db").read_bytes() == before
+
+
+def test_a_migration_that_fails_changes_nothing(home):
+    old_history(home, 1)
+    db = sqlite3.connect(home / "history.db", isolation_level=None)
+
+    def broken(connection):
+        connection.execute("CREATE TABLE half_done (x)")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate(db, (MIGRATIONS[0], broken))
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'half_done'").fetchone()
+    db.close()

@@ -1,0 +1,444 @@
+"""What the history promises: nothing said is lost, and nothing stored is overwritten."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from glmcli.errors import StoreError, UsageError
+from glmcli.store import open_store
+from glmcli.types import Conversation, GenerationParams, Message, Usage
+from tests.store.conftest import PARAMS, ask
+
+ODD = "lone \udcff and \ud83d, NUL \0, line \u2028, 🙂 and \x1b[31m"
+
+
+def texts(conversation):
+    return [message.text for message in conversation.messages]
+
+
+def snapshot(folder):
+    return {
+        path.relative_to(folder): (path.stat().st_mtime_ns, path.stat().st_size)
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+# A turn.
+
+
+def test_a_conversation_comes_back_exactly_as_it_was(store):
+    reply = Message(
+        "assistant", "hm", "let me see", "length", Usage(3, 1, 2, 0.1, 0.5), name="tool"
+    )
+    conversation = Conversation(system="be brief", messages=[Message("system", "", tools="[{}]")])
+    ask(store, conversation, "你好", reply)
+    loaded = store.load(conversation.id)
+    assert loaded == conversation
+    assert loaded.ids == conversation.ids
+    assert (loaded.params, loaded.model, loaded.title) == (PARAMS, "echo:", "你好")
+
+
+def test_text_that_is_no_unicode_comes_back_exactly(store):
+    conversation = Conversation(system=ODD, title=ODD)
+    ask(store, conversation, ODD, Message("assistant", ODD, ODD, "stop", name=ODD))
+    assert store.load(conversation.id) == conversation
+    assert store.list()[0].title == ODD
+    assert store.search("line")[0].conversation.id == conversation.id
+    store.delete(conversation.id)
+
+
+def test_nothing_is_on_the_disk_before_the_first_question(home, store):
+    assert (store.list(), store.last(), store.search("x")) == ([], None, [])
+    store.save(Conversation(system="only a system prompt"))
+    assert not home.exists()
+
+
+def test_the_question_is_stored_before_there_is_a_reply(store, opened):
+    conversation = Conversation()
+    store.begin(conversation, "are you there?", params=PARAMS, model="m")
+    loaded = opened().load(conversation.id)
+    assert loaded.messages == [
+        Message("user", "are you there?"),
+        Message("assistant", "", finish_reason="interrupted"),
+    ]
+
+
+def test_a_growing_reply_is_stored_as_it_grows(store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "go on", params=PARAMS, model="m")
+    store.progress(turn, "half an answ", "half a thought")
+    reply = opened().load(conversation.id).messages[-1]
+    assert reply == Message("assistant", "half an answ", "half a thought", "interrupted")
+
+
+def test_another_process_leaves_a_growing_reply_alone(store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "go on", params=PARAMS, model="m")
+    other = opened()
+    other.last()
+    store.progress(turn, "more", "")
+    assert other.load(conversation.id).messages[-1].text == "more"
+    store.complete(turn, Message("assistant", "more words", finish_reason="stop"))
+    assert other.load(conversation.id).messages[-1].finish_reason == "stop"
+    assert len(other.search("words")) == 1
+
+
+def test_a_reply_that_was_taken_for_dead_can_still_be_completed(home, store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "go on", params=PARAMS, model="m")
+    store.progress(turn, "slow", "")
+    (home / f"history.db-turn-{turn}").unlink()
+    assert len(opened().search("slow")) == 1
+    store.complete(turn, Message("assistant", "finished", finish_reason="stop"))
+    assert store.load(conversation.id).messages[-1].text == "finished"
+    assert (len(store.search("slow")), len(store.search("finished"))) == (0, 1)
+
+
+def test_a_turn_leaves_no_files_behind(home, store):
+    ask(store, Conversation(), "x", "y")
+    store.close()
+    assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+def test_a_reply_that_could_not_be_completed_is_completed_with_the_next_question(store):
+    conversation = Conversation()
+    store.begin(conversation, "one", params=PARAMS, model="m")
+    conversation.messages += [Message("user", "one"), Message("assistant", "1", "", "stop")]
+    ask(store, conversation, "two", "2")
+    assert store.load(conversation.id) == conversation
+
+
+def test_messages_that_are_not_stored_yet_are_stored_with_the_next_question(store):
+    unsaved = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    conversation = Conversation(messages=list(unsaved))
+    ask(store, conversation, "d", "e")
+    assert store.load(conversation.id) == conversation
+    assert store.list()[0].turns == 3
+
+
+def test_a_conversation_deleted_elsewhere_is_stored_again(store, opened):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    opened().delete(conversation.id)
+    ask(store, conversation, "two", "2")
+    assert store.load(conversation.id) == conversation
+
+
+def test_a_reply_to_a_conversation_deleted_meanwhile_does_no_harm(store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "one", params=PARAMS, model="m")
+    opened().delete(conversation.id)
+    store.progress(turn, "1", "")
+    store.complete(turn, Message("assistant", "1", finish_reason="stop"))
+    assert store.list() == []
+
+
+# Branches.
+
+
+def test_asking_again_shares_the_question(store):
+    conversation = Conversation()
+    ask(store, conversation, "why?", "because")
+    store.rewind(conversation, 0)
+    ask(store, conversation, "why?", "for a reason")
+    assert texts(store.load(conversation.id)) == ["why?", "for a reason"]
+    nodes = store.tree(conversation)
+    assert [(node.parent_id, node.text, node.current) for node in nodes] == [
+        (None, "why?", True),
+        (nodes[0].id, "because", False),
+        (nodes[0].id, "for a reason", True),
+    ]
+
+
+def test_going_back_lasts(store, opened):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    ask(store, conversation, "two", "2")
+    store.rewind(conversation, 2)
+    assert texts(opened().load(conversation.id)) == ["one", "1"]
+    store.rewind(conversation, 0)
+    assert texts(opened().load(conversation.id)) == []
+
+
+def test_an_edited_message_begins_a_branch(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    ask(store, conversation, "two", "2")
+    edited = replace(conversation.messages[1], text="uno")
+    store.rewind(conversation, 1)
+    conversation.messages.append(edited)
+    store.save(conversation)
+    assert texts(store.load(conversation.id)) == ["one", "uno"]
+    assert len(store.tree(conversation)) == 5
+
+
+def test_goto_moves_to_any_message_and_a_question_brings_its_newest_reply(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    ask(store, conversation, "two", "2")
+    store.rewind(conversation, 2)
+    ask(store, conversation, "two", "II")
+    question, first = (node.id for node in store.tree(conversation)[2:4])
+    store.goto(conversation, first)
+    assert texts(store.load(conversation.id)) == ["one", "1", "two", "2"]
+    store.goto(conversation, question)
+    assert texts(store.load(conversation.id)) == ["one", "1", "two", "II"]
+    assert store.load(conversation.id) == conversation
+    with pytest.raises(UsageError):
+        store.goto(conversation, 999)
+
+
+def test_goto_does_not_leave_the_conversation(store):
+    here, there = Conversation(), Conversation()
+    ask(store, here, "here", "1")
+    ask(store, there, "there", "2")
+    with pytest.raises(UsageError):
+        store.goto(here, there.ids[0])
+
+
+def test_a_fork_and_its_origin_can_be_deleted_apart(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    fork = store.fork(conversation)
+    ask(store, fork, "two", "2")
+    assert texts(conversation) == ["one", "1"]
+    store.delete(conversation.id)
+    assert store.load(fork.id) == fork
+
+
+def test_saving_twice_stores_nothing_twice(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    again = store.load(conversation.id)
+    again.ids.clear()
+    store.save(again, conversation)
+    assert len(store.tree(conversation)) == 2
+    assert again.ids == conversation.ids
+
+
+# Finding.
+
+
+def test_the_list_shows_the_newest_first_with_turns_and_tokens(store):
+    first, second = Conversation(), Conversation()
+    ask(store, first, "one", "1")
+    ask(store, second, "two", "2")
+    ask(store, first, "three", Message("assistant", "3", "", "stop", Usage(10, 0, 5, 0.1, 0.2)))
+    found = store.list()
+    assert [(item.id, item.title, item.turns, item.tokens) for item in found] == [
+        (first.id, "one", 2, 15),
+        (second.id, "two", 1, None),
+    ]
+    assert store.list(1) == found[:1]
+    assert store.last() == first
+
+
+def test_an_id_may_be_shortened_as_long_as_it_is_clear(store):
+    store.save(
+        Conversation(id="abcd0001", messages=[Message("user", "x")]),
+        Conversation(id="abcd0002", messages=[Message("user", "y")]),
+    )
+    assert texts(store.load("ABCD0002")) == ["y"]
+    for wrong in ("abcd", "zz", "", " ", "%", "abcd0001x"):
+        with pytest.raises(UsageError) as caught:
+            store.load(wrong)
+        assert caught.value.hint
+
+
+def test_a_title_that_was_chosen_stays_and_is_found(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    store.rename(conversation.id, "Größe der 世界")
+    ask(store, conversation, "two", "2")
+    assert store.list()[0].title == "Größe der 世界"
+    (hit,) = store.search("grosse 世界")
+    assert [hit.excerpt[start:end] for start, end in hit.spans] == ["Größe", "世界"]
+
+
+def test_search_shows_the_newest_match_of_each_conversation(store):
+    first, second = Conversation(), Conversation()
+    ask(store, first, "The cat sat", "Did the cat sit?")
+    ask(store, second, "cats?", "no")
+    hits = store.search("cat")
+    assert [(hit.conversation.id, hit.role, hit.excerpt) for hit in hits] == [
+        (second.id, "user", "cats?"),
+        (first.id, "assistant", "Did the cat sit?"),
+    ]
+    assert len(store.search("cat", 1)) == 1
+
+
+def test_search_finds_what_is_on_another_branch(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "hidden treasure")
+    store.rewind(conversation, 0)
+    ask(store, conversation, "one", "nothing")
+    (hit,) = store.search("treasure")
+    store.goto(conversation, hit.message_id)
+    assert texts(conversation) == ["one", "hidden treasure"]
+
+
+def test_a_deleted_conversation_is_nowhere(home, store):
+    kept, deleted = Conversation(), Conversation()
+    ask(store, kept, "keep this", "kept 保留")
+    ask(store, deleted, "my password is swordfish", "剣魚 is safe with me")
+    store.rewind(deleted, 0)
+    store.delete(deleted.id)
+    assert [item.id for item in store.list()] == [kept.id]
+    assert not store.search("swordfish") and store.search("保留")
+    left = b"".join(path.read_bytes() for path in home.iterdir())
+    assert b"swordfish" not in left and "剣魚".encode() not in left
+    assert b"keep this" in left
+
+
+# Off.
+
+
+def test_a_history_that_is_off_writes_nothing_at_all(home):
+    store = open_store(home, enabled=False)
+    conversation = Conversation()
+    ask(store, conversation, "secret", "quiet")
+    turn = store.begin(conversation, "more", params=PARAMS, model="m")
+    store.progress(turn, "qui", "")
+    store.rewind(conversation, 0)
+    assert conversation.messages == []
+    assert (store.list(), store.last(), store.search("secret")) == ([], None, [])
+    for change in (store.delete, lambda name: store.rename(name, "x")):
+        with pytest.raises(UsageError):
+            change("x")
+    store.close()
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_a_history_that_is_off_can_be_read(home, store, in_use):
+    conversation = Conversation()
+    ask(store, conversation, "hello", "world")
+    if not in_use:
+        store.close()
+    before = snapshot(home)
+    reader = open_store(home, enabled=False)
+    assert reader.load(conversation.id) == conversation
+    assert len(reader.search("wor")) == len(reader.list()) == 1
+    with pytest.raises(StoreError, match="switched off"):
+        reader.delete(conversation.id)
+    reader.close()
+    assert snapshot(home) == before
+
+
+# Any sequence of commands.
+
+
+class Commands(RuleBasedStateMachine):
+    """A chat whose user does whatever the commands allow, in any order."""
+
+    words = st.sampled_from(["one", "two", "三", "x " * 50])
+
+    def __init__(self):
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp())
+        self.store = open_store(self.home)
+        self.conversation = Conversation()
+        self.said: set[tuple[str, str]] = set()
+
+    def teardown(self):
+        self.store.close()
+        shutil.rmtree(self.home)
+
+    @rule(text=words, reply=words, reason=st.sampled_from(["stop", "cancelled", "interrupted"]))
+    def ask(self, text, reply, reason):
+        ask(self.store, self.conversation, text, Message("assistant", reply, finish_reason=reason))
+        self.said |= {(self.conversation.id, text), (self.conversation.id, reply)}
+
+    @rule(text=words, reply=words)
+    def die_while_answering(self, text, reply):
+        turn = self.store.begin(self.conversation, text, params=PARAMS, model="m")
+        self.store.progress(turn, reply, "")
+        self.store.close()
+        self.store = open_store(self.home)
+        self.conversation = self.store.load(self.conversation.id)
+        assert self.conversation.messages[-1].text == reply
+        self.said |= {(self.conversation.id, text), (self.conversation.id, reply)}
+
+    @precondition(lambda self: self.conversation.messages)
+    @rule()
+    def undo(self):
+        self.store.rewind(self.conversation, self.conversation.last_question())
+
+    @precondition(lambda self: self.conversation.messages)
+    @rule(data=st.data())
+    def edit(self, data):
+        count = len(self.conversation.messages)
+        at = data.draw(st.integers(0, count // 2 - 1)) * 2
+        self.store.rewind(self.conversation, at)
+        self.ask("edited", "answer to the edited", "stop")
+
+    @precondition(lambda self: self.conversation.id)
+    @rule(data=st.data())
+    def goto(self, data):
+        nodes = self.store.tree(self.conversation)
+        self.store.goto(self.conversation, data.draw(st.sampled_from(nodes)).id)
+
+    @precondition(lambda self: self.conversation.id)
+    @rule()
+    def fork(self):
+        said = {text for name, text in self.said if name == self.conversation.id}
+        self.conversation = self.store.fork(self.conversation)
+        self.said |= {(self.conversation.id, text) for text in texts(self.conversation)}
+        assert set(texts(self.conversation)) <= said
+
+    @rule()
+    def reset(self):
+        self.conversation = Conversation()
+
+    @precondition(lambda self: self.store.list())
+    @rule(data=st.data())
+    def resume(self, data):
+        names = sorted(item.id for item in self.store.list(None))
+        self.conversation = self.store.load(data.draw(st.sampled_from(names)))
+
+    @precondition(lambda self: self.conversation.id)
+    @rule()
+    def delete(self):
+        self.store.delete(self.conversation.id)
+        self.said = {(name, text) for name, text in self.said if name != self.conversation.id}
+        self.conversation = Conversation()
+
+    @invariant()
+    def stored_as_it_is_in_memory(self):
+        if self.conversation.id:
+            assert self.store.load(self.conversation.id) == self.conversation
+
+    @invariant()
+    def roles_alternate(self):
+        roles = [message.role for message in self.conversation.messages]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+        assert self.conversation.prompt("next")[-2:-1] != (Message("user", "next"),)
+
+    @invariant()
+    def everything_said_is_still_there(self):
+        for item in self.store.list(None):
+            nodes = self.store.tree(Conversation(id=item.id))
+            said = {text for name, text in self.said if name == item.id}
+            assert {node.text for node in nodes} == said
+            parents = {node.id: node.role for node in nodes}
+            for node in nodes:
+                before = parents[node.parent_id] if node.parent_id else "assistant"
+                assert before != node.role
+
+
+Commands.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestAnySequenceOfCommands = Commands.TestCase
+
+
+def test_settings_that_are_unset_stay_unset(store):
+    conversation = Conversation()
+    store.begin(conversation, "x", params=GenerationParams(), model="")
+    assert store.load(conversation.id).params == GenerationParams()

@@ -1,0 +1,301 @@
+"""Conversations as files: what is saved can be read back, by us and by others."""
+
+from __future__ import annotations
+
+import json
+import resource
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glmcli.errors import StoreError, UsageError
+from glmcli.transcript import load, load_all, parse, save, to_json, to_jsonl, to_markdown
+from glmcli.types import Conversation, GenerationParams, Message, Usage
+
+# Undecodable bytes become low surrogates; a high one before them would make a character in JSON.
+TEXT = st.text(st.characters(exclude_categories=()) | st.sampled_from("\udcff\u2028\0\n")).filter(
+    lambda text: not any("\ud800" <= character <= "\udbff" for character in text)
+)
+COUNT = st.none() | st.integers(0, 10**6)
+SECONDS = st.floats(0, 1e6)
+USAGE = st.builds(Usage, COUNT, COUNT, COUNT, st.none() | SECONDS, SECONDS)
+MESSAGE = st.builds(
+    Message,
+    role=st.sampled_from(["system", "user", "assistant", "tool"]),
+    text=TEXT,
+    thinking=TEXT,
+    finish_reason=st.sampled_from([None, "stop", "length", "cancelled", "interrupted"]),
+    usage=st.none() | USAGE,
+    name=TEXT,
+    tools=TEXT,
+)
+PARAMS = st.builds(
+    GenerationParams,
+    max_tokens=COUNT,
+    temperature=st.none() | st.floats(0, 2),
+    top_p=st.none() | st.floats(0, 1),
+    top_k=COUNT,
+    repetition_penalty=st.none() | st.floats(0.1, 2),
+    stop=st.lists(TEXT).map(tuple),
+    seed=COUNT,
+    think=st.none() | st.booleans(),
+)
+CONVERSATION = st.builds(
+    Conversation,
+    id=TEXT,
+    system=TEXT,
+    messages=st.lists(MESSAGE, max_size=4),
+    title=TEXT,
+    model=TEXT,
+    params=PARAMS,
+    ids=st.just([]),
+)
+CHAT = Conversation(
+    id="abcd0000",
+    system="be brief",
+    title="A title",
+    model="echo:",
+    messages=[
+        Message("user", "why?"),
+        Message("assistant", "becau", "let me think", "cancelled"),
+    ],
+)
+
+
+@given(CONVERSATION)
+def test_json_brings_everything_back(conversation):
+    written = to_json(conversation).encode("utf-8", "backslashreplace").decode("utf-8")
+    assert parse(written) == [conversation]
+
+
+@given(st.lists(CONVERSATION, min_size=1, max_size=3))
+def test_many_conversations_come_back_from_json_and_json_lines(conversations):
+    assert parse(to_json(*conversations)) == conversations
+    assert parse(to_jsonl(*conversations)) == conversations
+
+
+def test_json_can_be_read_as_openai_messages():
+    messages = json.loads(to_json(CHAT))["messages"]
+    assert [(item["role"], item["content"]) for item in messages] == [
+        ("user", "why?"),
+        ("assistant", "becau"),
+    ]
+
+
+def test_markdown_shows_all_there_is_to_read():
+    assert to_markdown(CHAT) == (
+        "# A title\n\nModel: echo:\n\n## System\n\nbe brief\n\n## User\n\nwhy?\n\n## Assistant\n\n"
+        "<details><summary>Thinking</summary>\n\nlet me think\n\n</details>\n\n"
+        "becau\n\n*(cancelled)*\n"
+    )
+
+
+# Files.
+
+
+@pytest.mark.parametrize("name", ["chat.json", "chat.JSON", "chat.jsonl"])
+def test_what_is_saved_is_loaded(tmp_path, name):
+    path = save(CHAT, tmp_path / name)
+    assert load(path) == CHAT
+    assert [item.name for item in tmp_path.iterdir()] == [name]
+
+
+def test_the_path_that_is_returned_is_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = save(CHAT, (tmp_path / "x").relative_to(tmp_path))
+    assert path == tmp_path / "x"
+    assert path.read_text() == to_markdown(CHAT)
+
+
+def test_a_file_is_overwritten_only_when_told(tmp_path):
+    path = tmp_path / "chat.md"
+    path.write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        save(CHAT, path)
+    assert caught.value.hint
+    assert path.read_text() == "mine"
+    save(CHAT, path, overwrite=True)
+    assert path.read_text() == to_markdown(CHAT)
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real.md").write_text("old")
+    (tmp_path / "link.md").symlink_to("real.md")
+    save(CHAT, tmp_path / "link.md", overwrite=True)
+    assert (tmp_path / "link.md").is_symlink()
+    assert (tmp_path / "real.md").read_text() == to_markdown(CHAT)
+
+
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "chat.md"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(StoreError) as caught:
+            save(CHAT, path, overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.hint
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["chat.md"]
+
+
+@pytest.mark.parametrize("name", ["none/chat.md", "chat.md/x.md", "folder"])
+def test_a_place_that_cannot_be_written_is_reported(tmp_path, name):
+    (tmp_path / "chat.md").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError) as caught:
+        save(CHAT, tmp_path / name, overwrite=True)
+    assert str(tmp_path / name) in caught.value.message
+
+
+def test_text_that_is_no_unicode_is_saved_readably(tmp_path):
+    chat = Conversation(messages=[Message("user", "bad \udcff")])
+    assert load(save(chat, tmp_path / "x.json")) == chat
+    assert "bad \\udcff" in save(chat, tmp_path / "x.md").read_text(encoding="utf-8")
+
+
+# Other programs' files.
+
+
+def test_openai_messages_are_read():
+    (chat,) = parse(
+        json.dumps(
+            [
+                {"role": "developer", "content": "be brief"},
+                {"role": "user", "content": [{"type": "text", "text": "hi"}]},
+                {"role": "assistant", "content": "yo", "reasoning_content": "hm"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"function": {"name": "get", "arguments": '{"x": 1}'}}],
+                },
+                {"role": "tool", "content": "2", "tool_call_id": "1"},
+            ]
+        )
+    )
+    assert chat.system == "be brief"
+    assert chat.messages == [
+        Message("user", "hi"),
+        Message("assistant", "yo", "hm"),
+        Message("assistant", '{"x": 1}', name="get"),
+        Message("tool", "2"),
+    ]
+
+
+def test_an_openai_request_and_fine_tuning_lines_are_read():
+    request = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    line = json.dumps(request)
+    assert parse(line) == [Conversation(model="m", messages=[Message("user", "hi")])]
+    assert len(parse(f"{line}\n\n{line}\n")) == 2
+
+
+def test_a_transformers_chat_is_read():
+    saved = {
+        "settings": {"base_url": "x", "model_id": "zai-org/glm-4-9b-chat-hf", "config": {}},
+        "chat_history": [
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": "u"},
+        ],
+    }
+    assert parse(json.dumps(saved, indent=4)) == [
+        Conversation(system="s", model="zai-org/glm-4-9b-chat-hf", messages=[Message("user", "u")])
+    ]
+
+
+@pytest.mark.parametrize("system", ["system", "system_message"])
+def test_a_fastchat_conversation_is_read(system):
+    saved = {
+        "template_name": "chatglm3",
+        system: "s",
+        "roles": ["<|user|>", "<|assistant|>"],
+        "messages": [["<|user|>", "你好"], ["<|assistant|>", "好"], ["<|assistant|>", None]],
+        "offset": 0,
+    }
+    chat = Conversation(system="s", messages=[Message("user", "你好"), Message("assistant", "好")])
+    assert parse(json.dumps(saved)) == [chat]
+    assert parse(json.dumps([saved, saved])) == [chat, chat]
+
+
+def test_a_chatglm3_history_is_read():
+    saved = [
+        {"role": "system", "content": "s", "tools": [{"name": "get"}]},
+        {"role": "user", "content": "u"},
+        {"role": "assistant", "metadata": "get", "content": "call"},
+        {"role": "observation", "content": "1"},
+    ]
+    (chat,) = parse(json.dumps(saved))
+    assert chat.messages == [
+        Message("system", "s", tools='[{"name": "get"}]'),
+        Message("user", "u"),
+        Message("assistant", "call", name="get"),
+        Message("tool", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON"),
+        ("# A title\n\nMarkdown", "not JSON"),
+        ('{"messages": [', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "no conversation"),
+        ("{}", "no conversation"),
+        ('"text"', "no conversation"),
+        ("[1]", "object, not a number"),
+        ("[[]]", "not a list"),
+        ('{"messages": 5}', "not a number"),
+        ('{"messages": [5]}', "message 1 has no role"),
+        ('[{"role": "user"}, {}]', "message 2 has no role"),
+        ('[{"role": "wizard", "content": ""}]', "'wizard'"),
+        ('[{"role": ["user"], "content": ""}]', "message 1 has the role"),
+        ('[{"role": "user", "content": 5}]', "message 1"),
+        ('[{"role": "user", "content": [{"type": "image_url"}]}]', "image_url"),
+        ('[{"role": "user", "content": ["x"]}]', "message 1"),
+        ('[{"role": "assistant", "content": "x", "tool_calls": [{}, {}]}]', "several tools"),
+        ('[{"role": "user", "content": "x", "thinking": 5}]', "'thinking'"),
+        ('[{"role": "assistant", "content": "", "usage": [1]}]', "not a list"),
+        ('[{"role": "assistant", "content": "", "usage": {"total_s": "1"}}]', "'total_s'"),
+        ('{"messages": [], "title": 5}', "'title'"),
+        ('{"messages": [], "params": {"stop": "x"}}', "'stop'"),
+        ('{"roles": ["U", "A"], "messages": [["X", "hi"]]}', "message 1"),
+        ('{"roles": 5, "messages": []}', "not a number"),
+        ('{"chat_history": {}}', "not an object"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_in_one_line(text, said):
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert said in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+def test_no_json_is_a_crash(value):
+    for text in (json.dumps(value), json.dumps({"messages": value}), json.dumps({"roles": value})):
+        try:
+            parse(text)
+        except UsageError as exc:
+            assert exc.hint
+
+
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
+    (tmp_path / "latin").write_bytes("é".encode("latin-1"))
+    for name in ("none.json", ".", "latin"):
+        with pytest.raises(UsageError, match="cannot be read"):
+            load(tmp_path / name)
+
+
+def test_one_is_asked_for_and_the_file_holds_two(tmp_path):
+    path = tmp_path / "two.jsonl"
+    path.write_text(to_jsonl(CHAT, CHAT))
+    with pytest.raises(UsageError, match="holds 2 conversations"):
+        load(path)
+    assert load_all(path) == [CHAT, CHAT]
+    path.write_text("oops")
+    with pytest.raises(UsageError, match=r"two\.jsonl: it is not JSON"):
+        load(path)

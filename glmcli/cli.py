@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from glmcli import __version__
+from glmcli import __version__, library
 from glmcli.config import Settings, wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
@@ -40,6 +40,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(library.history, name="history")
+app.add_typer(library.models, name="models")
+app.add_typer(library.config, name="config")
 
 Continue = Annotated[
     bool, typer.Option("-c", "--continue", help="go on with the last conversation")
@@ -207,6 +211,7 @@ def reply_view(
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for."""
     from glmcli.terminal import view
+    from glmcli.terminal.tty import Quiet
 
     def facts() -> dict[str, str]:
         return {"model": session.model, "conversation": session.conversation.id}
@@ -218,8 +223,12 @@ def reply_view(
             return view.JsonLinesView(out, facts)
         case Format.records:
             return view.RecordsView(out)
+        case _ if out.is_live and stream:
+            plain = settings.plain and format is not Format.markdown
+            return view.LiveView(out, Quiet(out), thinking=settings.thinking, plain=plain)
         case _:
-            return view.TextView(out, err, thinking=settings.thinking, stream=stream)
+            status = None if quiet else view.StatusLine(err)
+            return view.TextView(out, err, thinking=settings.thinking, stream=stream, status=status)
 
 
 def run(arguments: list[str]) -> int:

@@ -39,7 +39,7 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from glmcli.terminal.view import visible
+    from glmcli.terminal.visible import visible
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:

@@ -22,8 +22,8 @@ from glmcli.terminal.view import (
     end_note,
     progress_line,
     stats_line,
-    visible,
 )
+from glmcli.terminal.visible import visible
 from glmcli.types import Message
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from glmcli.errors import GlmError
 from glmcli.terminal.tty import Output, Quiet
+from glmcli.terminal.visible import visible
 from glmcli.types import Chunk, Message, Progress, Usage
 
 Facts = Callable[[], Mapping[str, Any]]
@@ -47,14 +48,45 @@ class BaseView:
         """Tell a machine of an error. People are told by the door that they came through."""
 
 
+class StatusLine:
+    """One row that says what happens until there is text; it leaves nothing behind."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._started = time.monotonic()
+        self._shown = ""
+        self._progress: Progress | None = None
+
+    def show(self, chunk: Chunk) -> None:
+        """Say what happens, if the terminal can take it back."""
+        self._progress = chunk.progress or self._progress
+        line = progress_line(self._progress, time.monotonic() - self._started)
+        if self._output.is_live and line != self._shown:
+            self._output.write(f"\r\x1b[K{visible(line)[: self._output.size().columns - 1]}")
+            self._shown = line
+
+    def clear(self) -> None:
+        """Take the row back."""
+        if self._shown:
+            self._output.write("\r\x1b[K")
+            self._shown = ""
+
+
 class TextView(BaseView):
     """Raw text, one write per delta, exactly one newline at the end; thinking goes to `err`."""
 
     def __init__(
-        self, out: Output, err: Output | None = None, *, thinking: str = "hide", stream: bool = True
+        self,
+        out: Output,
+        err: Output | None = None,
+        *,
+        thinking: str = "hide",
+        stream: bool = True,
+        status: StatusLine | None = None,
     ) -> None:
         self._out = out
         self._err = err if thinking == "show" else None
+        self._status = status
         self._stream = stream
         self._held = ""
         self._wrote = False
@@ -62,6 +94,12 @@ class TextView(BaseView):
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta; line ends are held back until something follows them."""
+        if self._status:
+            if chunk.text or chunk.thinking or chunk.finish_reason:
+                self._status.clear()
+                self._status = None
+            else:
+                self._status.show(chunk)
         if chunk.thinking and self._err:
             self._err.write(chunk.thinking)
             self._was_thinking = True
@@ -76,8 +114,8 @@ class TextView(BaseView):
         if not self._stream:
             self._held = text
         elif body:
+            self._wrote = True  # first, since a signal may end the write
             self._out.write(body)
-            self._wrote = True
 
     def finish(self, reply: Message) -> None:
         """End the line."""
@@ -87,6 +125,8 @@ class TextView(BaseView):
 
     def abandon(self) -> None:
         """End the line if there is one."""
+        if self._status:
+            self._status.clear()
         if self._wrote:
             self._out.write("\n")
 
@@ -99,11 +139,7 @@ class LiveView(BaseView):
     ) -> None:
         self._out = out
         self._quiet = quiet
-        self._status = ""
-        self._started = time.monotonic()
-        self._painted = 0.0
-        self._progress: Progress | None = None
-        self._text = TextView(out)
+        self._text = TextView(out, status=StatusLine(out))
 
     def __enter__(self) -> Self:
         self._quiet.__enter__()
@@ -120,38 +156,16 @@ class LiveView(BaseView):
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""
-        self._progress = chunk.progress or self._progress
-        if chunk.text:
-            self._set_status("")
-            self._text.show(replace(chunk, text=visible(chunk.text)))
-            self._painted = float("inf")
-        elif time.monotonic() - self._painted > 0.1:
-            self._painted = time.monotonic()
-            self._set_status(progress_line(self._progress, self._painted - self._started))
+        self._text.show(replace(chunk, text=visible(chunk.text)))
 
     def finish(self, reply: Message) -> None:
         """End the line."""
-        self._set_status("")
         if reply.text:
             self._text.finish(reply)
 
     def abandon(self) -> None:
         """End the line if there is one."""
-        self._set_status("")
         self._text.abandon()
-
-    def _set_status(self, status: str) -> None:
-        if self._out.is_live and status != self._status:
-            columns = self._out.size().columns
-            self._out.write(f"\r\x1b[K{visible(status)[: columns - 1]}")
-            self._status = status
-
-
-def visible(text: str) -> str:
-    """Control characters made visible."""
-    return "".join(
-        c if c in "\n\t" or c.isprintable() else "\N{SYMBOL FOR SUBSTITUTE}" for c in text
-    )
 
 
 class JsonView(BaseView):

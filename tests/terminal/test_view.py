@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from glmcli.terminal.tty import Output
+from glmcli.terminal.view import (
+    JsonLinesView,
+    RecordsView,
+    TextView,
+    end_note,
+    progress_line,
+    stats_line,
+)
+from glmcli.types import Chunk, Message, Progress, Usage
+
+REPLY = Message("assistant", "ab", finish_reason="stop", usage=Usage(10, 4, 3, 0.5, 1.5))
+
+
+@pytest.fixture
+def out(tmp_path):
+    with (tmp_path / "out.txt").open("w") as file:
+        output = Output(file)
+        output.path = tmp_path / "out.txt"
+        yield output
+
+
+def test_text_holds_line_ends_back_until_something_follows(out):
+    view = TextView(out)
+    for text in ("a\n", "\n", "b", "\n\n"):
+        view.show(Chunk(text))
+    view.finish(REPLY)
+    assert out.path.read_text() == "a\n\nb\n"
+
+
+def test_text_in_a_pipe_is_left_raw(out):
+    view = TextView(out)
+    view.show(Chunk("\x1b[31m\u202e"))
+    assert out.path.read_text() == "\x1b[31m\u202e"
+
+
+def test_an_empty_reply_is_an_empty_line(out):
+    TextView(out).finish(Message("assistant", ""))
+    assert out.path.read_text() == "\n"
+
+
+def test_thinking_goes_elsewhere(out, tmp_path):
+    with (tmp_path / "err.txt").open("w") as file:
+        view = TextView(out, Output(file), thinking="show")
+        view.show(Chunk(thinking="hm"))
+        view.show(Chunk("yes"))
+        view.finish(REPLY)
+    assert out.path.read_text() == "yes\n"
+    assert (tmp_path / "err.txt").read_text() == "hm\n"
+
+
+def test_jsonl_keeps_thinking_and_text_apart(out):
+    view = JsonLinesView(out, lambda: {"model": "m"})
+    view.show(Chunk("a", thinking="b"))
+    view.show(Chunk())
+    assert [json.loads(line) for line in out.path.read_text().splitlines()] == [
+        {"type": "thinking", "delta": "b"},
+        {"type": "text", "delta": "a"},
+    ]
+
+
+def records(out):
+    return [json.loads(line) for line in out.path.read_text().splitlines()]
+
+
+def test_records_count_tokens_that_show_nothing_yet(out):
+    view = RecordsView(out)
+    view.show(Chunk(progress=Progress("reading", 10, 10)))
+    for text in ("", "", "a"):
+        view.show(Chunk(text, tokens=1))
+    view.show(Chunk("b", finish_reason="stop"))
+    view.finish(REPLY)
+    assert [record["text"] for record in records(out)] == ["", "", "ab"]
+    assert [record["usage"]["total_tokens"] for record in records(out)] == [11, 12, 13]
+    assert [record["finish_reason"] for record in records(out)] == [None, None, "stop"]
+
+
+def test_records_of_a_reply_without_a_token_is_one(out):
+    view = RecordsView(out)
+    view.show(Chunk(finish_reason="stop"))
+    view.finish(Message("assistant", "", finish_reason="stop", usage=Usage(10, 0, 0)))
+    assert len(records(out)) == 1
+
+
+def test_the_stats_line_says_what_is_known():
+    line = stats_line(REPLY.usage, 8192)
+    assert line == "3 tokens · first 0.50 s · 2.0 tok/s · cached 4 of 10 · window 13 of 8,192"
+    assert stats_line(Usage(), None) == ""
+    assert stats_line(Usage(completion_tokens=1), None) == "1 token"
+
+
+@pytest.mark.parametrize(
+    ("progress", "words"),
+    [
+        (None, "waiting for the model, 2 s"),
+        (Progress("reading", 128, 512), "reading the prompt, 128 tokens of 512 tokens, 2 s"),
+        (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
+    ],
+)
+def test_progress_is_said_in_words(progress, words):
+    assert words in progress_line(progress, 2)
+
+
+def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
+    assert end_note(REPLY) == ""
+    assert "kept" in end_note(Message("assistant", "a", finish_reason="cancelled"))
+    assert "limit" in end_note(Message("assistant", "a", finish_reason="length"))
+    assert end_note(Message("assistant", "", finish_reason="stop"))

@@ -32,7 +32,7 @@ def find(*parts: str) -> Path:
     for root in (HERE, ELSEWHERE):
         if (path := root.joinpath(*parts)).exists():
             return path
-    pytest.skip(f"{'/'.join(parts)} may not be committed and is not in $GLM_TEST_DATA/chatglm3")
+    pytest.skip(f"{'/'.join(parts)} is neither with the tests nor in $GLM_TEST_DATA/chatglm3")
 
 
 @cache

@@ -1,0 +1,127 @@
+"""Blocks as rows: each kind takes its content as it comes and gives rows that never change again.
+
+An element knows its own width, and nothing of the quotes and lists around it or of the screen.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.style import Style
+
+from glmcli.terminal import theme
+from glmcli.terminal.blocks import Block
+from glmcli.terminal.inline import preview_of, spans
+from glmcli.terminal.parser import STUB, Parser
+from glmcli.terminal.wrap import Row, fold, wrap
+
+PIECE = 256
+"""Characters. A paragraph is parsed in pieces of about so many, cut where nothing is open."""
+LONGEST_PIECE = 8
+"""Pieces. What is still open after so many is cut all the same: it is hardly ever closed."""
+
+
+class Element(Protocol):
+    """One block that is being shown. It changes in `add` only, so a shallow copy is independent."""
+
+    columns: int
+    """Cells for its rows; may change between calls."""
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """Take the new content of a block; the rows that are final now: all of them if `last`.
+
+        `preview` is for a copy: the block is still being typed.
+        """
+        ...
+
+
+class Text:
+    """A paragraph or a heading."""
+
+    def __init__(self, parser: Parser, columns: int, style: Style) -> None:
+        self.columns = columns
+        self._parser = parser
+        self._style = style
+        self._source = ""
+        """What is not parsed yet."""
+        self._tried = 0
+        """Pieces of it in which something was open."""
+        self._row: Row = ()
+        """The row that is not full yet."""
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """See Element."""
+        self._source += block.content.removeprefix(STUB)
+        rows: list[Row] = []
+        while len(self._source) > (self._tried + 1) * PIECE:
+            rows += self._next_piece()
+        if last:
+            parse = preview_of if preview else Parser.inline
+            rest = spans(parse(self._parser, self._source).tokens, self._style)
+            rows += wrap([*self._row, *rest], self.columns)
+        return rows
+
+    def _next_piece(self) -> list[Row]:
+        """Parse one more piece. Where it ends depends on the text alone, not on when it came."""
+        self._tried += 1
+        must = self._tried == LONGEST_PIECE
+        end = word_end(self._source, self._tried * PIECE) or (self._tried * PIECE if must else 0)
+        if not end:
+            return []
+        inline = self._parser.inline(self._source[:end])
+        if not (inline.is_closed or must):
+            return []
+        self._source, self._tried = self._source[end:], 0
+        *rows, self._row = wrap([*self._row, *spans(inline.tokens, self._style)], self.columns)
+        return rows
+
+
+def word_end(text: str, limit: int) -> int:
+    """The last offset up to `limit` that lies within a word or between ideographs; 0 if none.
+
+    A mark of Markdown on either side means the same, wherever the text is cut there.
+    """
+    for end in range(limit, max(1, limit - PIECE), -1):
+        if text[end - 1].isalnum() and text[end].isalnum():
+            return end
+    return 0
+
+
+class Verbatim:
+    """Lines as they are: TeX, indented code."""
+
+    def __init__(self, columns: int, style: Style) -> None:
+        self.columns = columns
+        self._style = style
+        self._begun = False
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """See Element. From the second time on, the first line is one that was shown."""
+        del last, preview
+        lines = block.content.removesuffix("\n").split("\n")[self._begun :]
+        self._begun = True
+        return [row for line in lines for row in fold([(line, self._style)], self.columns)]
+
+
+class Rule:
+    """A thematic break."""
+
+    def __init__(self, columns: int, symbol: str) -> None:
+        self.columns = columns
+        self._symbol = symbol
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """See Element."""
+        del block, last, preview
+        return [((self._symbol * min(self.columns, 40), theme.DIM),)]
+
+
+class Nothing:
+    """An empty item, or a link definition."""
+
+    columns = 0
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """See Element."""
+        del last, preview
+        return [()] if block.first_of else []

@@ -1,0 +1,295 @@
+"""Markdown to rows: one-shot and streamed give the same rows.
+
+A stream parses only the block that is still open. All that was before it is final, and a few stub
+lines bring the parser back to where the block stands: in which quotes, lists and fence.
+Knows nothing of the screen. Import it when the first reply starts: it brings the parser along.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+
+from rich.style import Style
+
+from glmcli.terminal import theme
+from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
+from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim, word_end
+from glmcli.terminal.fence import Fence
+from glmcli.terminal.parser import LONG_LINE, STUB, Parser
+from glmcli.terminal.table import Table
+from glmcli.terminal.visible import visible
+from glmcli.terminal.wrap import Row, Span, trimmed, width
+
+__all__ = ["MarkdownStream", "Row", "Span", "render"]
+
+_MARKS_ONLY = re.compile(r"[\s>]*([-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?)\s*$")
+_LEADING = re.compile(r"[\s>*+\-\d.)]*")
+
+
+def render(
+    text: str, *, width: int, symbols: theme.Symbols = theme.UNICODE, style: Style = theme.PLAIN
+) -> list[Row]:
+    """The rows of a whole text. Parsed once; `width` in cells; `style` goes under all others."""
+    stream = MarkdownStream(width=width, symbols=symbols, style=style)
+    stream.feed(text)
+    stream.finish()
+    return stream.take()
+
+
+class MarkdownStream:
+    """A text that grows: `take` gives final rows, each once; `live` the rows of the open end."""
+
+    def __init__(
+        self, *, width: int, symbols: theme.Symbols = theme.UNICODE, style: Style = theme.PLAIN
+    ) -> None:
+        self._width = max(width, 8)
+        self._symbols = symbols
+        self._style = style
+        self._parser = Parser()
+        self._carriage_return = ""
+        self._partial = ""
+        """The line that is being typed."""
+        self._head: list[str] = []
+        """Stub lines that open `_path` again and, if it is a fence or a table, `_open`."""
+        self._path: tuple[Container, ...] = ()
+        self._open: _Shown | None = None
+        """The block that `_pending` goes on with."""
+        self._pending: list[str] = []
+        """Complete lines that are not shown by a final row yet."""
+        self._is_parsed = True
+        """Whether `_pending` was looked at since it grew."""
+        self._final: list[Row] = []
+        self._begun = False
+
+    @property
+    def parsed(self) -> int:
+        """Characters that went through a parser or a lexer so far: the work that was done."""
+        return self._parser.parsed
+
+    def feed(self, delta: str) -> None:
+        """Add text. Cheap: the work is done when rows are asked for."""
+        delta = self._carriage_return + delta
+        self._carriage_return = "\r" if delta.endswith("\r") else ""
+        delta = delta.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
+        *lines, self._partial = (self._partial + visible(delta)).split("\n")
+        self._pending += map(_expand_tabs, lines)
+        self._is_parsed = self._is_parsed and not lines
+
+    def take(self) -> list[Row]:
+        """The rows that became final since the last call."""
+        self._settle()
+        rows, self._final = self._final, []
+        return rows
+
+    def live(self) -> list[Row]:
+        """The rows after the final ones, as they would be if no more text came."""
+        self._settle()
+        lines = [*self._pending]
+        if not _MARKS_ONLY.match(self._partial):
+            lines.append(_expand_tabs(self._partial))
+        blocks = self._parse(lines, trial=True)
+        rows: list[Row] = []
+        for index, block in enumerate(blocks):
+            shown = self._open if index == 0 and self._open else self._shown(block)
+            is_last = index == len(blocks) - 1
+            rows += copy.copy(shown).add(block, spaced=self._begun or bool(rows), preview=is_last)
+        return rows
+
+    def finish(self) -> None:
+        """End the text: every row is final."""
+        self.feed("\n" if self._carriage_return or self._partial else "")
+        for block in self._parse(self._pending):
+            self._emit(block)
+        self._head, self._path, self._pending, self._is_parsed = [], (), [], True
+
+    def resize(self, width: int) -> None:
+        """Change the width of the rows that are not final yet."""
+        self._width = max(width, 8)
+        if self._open:
+            self._open.place(self._width)
+
+    def _parse(self, lines: Sequence[str], *, trial: bool = False) -> list[Block]:
+        if not lines and not self._open:
+            return []
+        source = [*self._head, *lines]
+        tokens = self._parser.blocks(source, trial=trial)
+        return Walk(source, len(self._head), self._path).blocks(tokens)
+
+    def _settle(self) -> None:
+        """Make final what can no longer change."""
+        if not self._is_parsed:
+            self._is_parsed = True
+            if blocks := self._parse(self._pending):
+                self._advance(blocks, [*self._head, *self._pending])
+        if len(self._partial) > LONG_LINE + PIECE:
+            self._take_long_line()
+
+    def _advance(self, blocks: list[Block], lines: list[str]) -> None:
+        """Emit the blocks; go on from the last one, or from before it if it is too young."""
+        last = blocks.pop()
+        if last.closed:
+            self._emit(*blocks, last)
+            self._go_on_after(last, lines)
+        elif last.kind in ("fence", "math", "table"):
+            self._emit(*blocks)
+            self._absorb(last)
+            outer = [container for container in last.path if container.begin < last.begin]
+            head = lines[last.begin :][: 2 if last.kind == "table" else 1]
+            self._go_on(last.path, [*stub_lines(outer), *head], [])
+        elif last.kind == "code":
+            self._emit(*blocks)
+            self._absorb(last)
+            stub = indent(last.path) + "    " + STUB
+            self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end :]])
+        elif last.kind == "text" and "\n" in last.content:
+            self._emit(*blocks)
+            last.content = last.content.rpartition("\n")[0]
+            self._absorb(last)
+            # the last line may be a table's header, the next one will tell
+            stub = indent(last.path) + STUB
+            self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end - 1 :]])
+        else:
+            while blocks and blocks[-1].kind == "empty":
+                blocks.pop()
+            if blocks:
+                self._emit(*blocks)
+                self._go_on_after(blocks[-1], lines)
+
+    def _take_long_line(self) -> None:
+        """Take text from a line that is a whole paragraph, and goes on."""
+        line = _expand_tabs(self._partial)
+        end = word_end(line, len(line) - 1)
+        if end <= LONG_LINE and STUB not in line[:end]:
+            return
+        lines = [*self._head, *self._pending, line[:end]]
+        *blocks, last = self._parse(lines[len(self._head) :])
+        if last.kind == "text" and last.end == len(lines):
+            self._emit(*blocks)
+            self._absorb(last)
+            self._go_on(last.path, stub_lines(last.path), [])
+            marks = "#" * last.level + " " if last.level else ""
+            self._partial = indent(last.path) + marks + STUB + line[end:]
+
+    def _go_on_after(self, block: Block, lines: list[str]) -> None:
+        self._open = None
+        self._go_on(block.path, stub_lines(block.path), lines[block.end :])
+        if not self._head and not any(self._pending):
+            self._pending = []
+
+    def _go_on(self, path: tuple[Container, ...], head: list[str], pending: list[str]) -> None:
+        self._path, self._head, self._pending = path, head, pending
+
+    def _emit(self, *blocks: Block) -> None:
+        """The blocks are complete."""
+        for block in blocks:
+            shown, self._open = self._open or self._shown(block), None
+            self._final += shown.add(block, spaced=self._begun)
+            self._begun = self._begun or bool(self._final)
+
+    def _absorb(self, block: Block) -> None:
+        """The block is open: take what it has so far."""
+        self._open = self._open or self._shown(block)
+        self._final += self._open.add(block, spaced=self._begun, last=False)
+        self._begun = self._begun or bool(self._final)
+
+    def _shown(self, block: Block) -> _Shown:
+        return _Shown(block, self._element(block), self._width, self._symbols, self._style)
+
+    def _element(self, block: Block) -> Element:
+        if block.kind == "text":
+            style = theme.HEADINGS[min(block.level, 3) - 1] if block.level else theme.PLAIN
+            return Text(self._parser, 0, style)
+        if block.kind == "fence":
+            return Fence(self._parser, 0, block)
+        if block.kind == "table":
+            return Table(self._parser, 0, block, self._symbols.rule)
+        if block.kind == "rule":
+            return Rule(0, self._symbols.rule)
+        if block.kind in ("code", "math"):
+            return Verbatim(0, theme.MATH if block.kind == "math" else theme.CODE)
+        return Nothing()
+
+
+class _Shown:
+    """A block on its way to the screen: its element, and what its containers put before rows."""
+
+    def __init__(
+        self, block: Block, element: Element, columns: int, symbols: theme.Symbols, style: Style
+    ) -> None:
+        self._element = element
+        self._path, self._first_of = block.path, block.first_of
+        self._symbols = symbols
+        self._style = style
+        self._marks: list[Span] = []
+        self._indent: list[Span] = []
+        self._blank = block.shared if block.spaced else -1
+        """How many containers go on through the blank row before it; -1: no blank row."""
+        self._is_first = True
+        """Whether its first row is still to come."""
+        self.place(columns)
+
+    def __copy__(self) -> _Shown:
+        clone = object.__new__(_Shown)
+        clone.__dict__.update(self.__dict__, _element=copy.copy(self._element))
+        return clone
+
+    def place(self, columns: int) -> None:
+        """Fit prefix and element into so many cells; the prefix gets half of them at most."""
+        first = len(self._path) - self._first_of
+        pairs = [_prefix(container, self._symbols) for container in self._path]
+        self._indent = [rest for _, rest in pairs]
+        self._marks = [marks if n >= first else rest for n, (marks, rest) in enumerate(pairs)]
+        room = max(columns - width(self._indent), columns // 2)
+        self._marks = fold_end(self._marks, columns - room)
+        self._indent = fold_end(self._indent, columns - room)
+        self._element.columns = room
+
+    def add(
+        self, block: Block, *, spaced: bool, last: bool = True, preview: bool = False
+    ) -> list[Row]:
+        """The rows that are final now; the first ever follows a blank row if `spaced`."""
+        rows = []
+        for content in self._element.add(block, last=last, preview=preview):
+            if self._is_first and spaced and self._blank >= 0:
+                rows.append(self._row(self._indent[: self._blank]))
+            rows.append(self._row([*(self._marks if self._is_first else self._indent), *content]))
+            self._is_first = False
+        return rows
+
+    def _row(self, spans: Sequence[Span]) -> Row:
+        row = trimmed(tuple(spans))
+        if self._style == theme.PLAIN:
+            return row
+        return tuple((text, self._style + style) for text, style in row)
+
+
+def _prefix(container: Container, symbols: theme.Symbols) -> tuple[Span, Span]:
+    """What stands before the first row of a container, and before the others."""
+    if container.is_quote:
+        bar = (f"{symbols.quote} ", theme.DIM)
+        return bar, bar
+    boxes = {" ": symbols.todo, "x": symbols.done}
+    marker = container.marker or boxes.get(container.task, symbols.bullet)
+    size = max(4 if container.marker else 3, len(marker) + 2)
+    return (f"{marker} ".rjust(size), theme.MARK), (" " * size, theme.PLAIN)
+
+
+def fold_end(spans: list[Span], columns: int) -> list[Span]:
+    """The last `columns` cells."""
+    extra = width(spans) - columns
+    if extra <= 0:
+        return spans
+    text, style = spans[0]
+    return fold_end(
+        [(text[extra:], style), *spans[1:]] if extra < len(text) else spans[1:], columns
+    )
+
+
+def _expand_tabs(line: str) -> str:
+    """Tabs before the text go to the next multiple of four columns, others are four blanks."""
+    if "\t" not in line:
+        return line
+    end = _LEADING.match(line).end()  # type: ignore[union-attr]
+    return line[:end].expandtabs(4) + line[end:].replace("\t", "    ")

@@ -1,0 +1,225 @@
+"""The Markdown that models write, parsed with markdown-it-py.
+
+CommonMark with tables and strikethrough; HTML is text; `<br>` and TeX are known. The rules are
+changed where CommonMark looks ahead, so that a line is never turned into something else by what
+comes after the line below it. Knows nothing of streams, rows or styles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from markdown_it import MarkdownIt, rules_block
+from markdown_it.ruler import RuleOptionsType
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+STUB = "\x02"
+"""Stands in the source for text that was parsed before; no text from outside contains it."""
+LONG_LINE = 1000
+"""Characters. A longer line is a paragraph's or a heading's, never a table's or a fence's."""
+DEEPEST = 24
+"""Quotes and lists nested deeper than this many levels (a list has two) are text."""
+
+BlockRule = Callable[[StateBlock, int, int, bool], bool]
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_DOLLARS = re.compile(r"\$\$.+?\$\$|(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)", re.DOTALL)
+_LOOSE_END = re.compile(r"(<\S*\s*|&#?\w*)$")
+
+
+class Parser:
+    """Blocks and inlines of one text; link definitions are remembered from call to call."""
+
+    def __init__(self) -> None:
+        self.parsed = 0
+        """Characters that were parsed so far: the work that was done."""
+        self._markdown = _make_markdown()
+        self._env: dict[str, Any] = {"references": {}}
+
+    def blocks(self, lines: Sequence[str], *, trial: bool = False) -> list[Token]:
+        """Parse lines into block tokens. A trial forgets the link definitions that it meets."""
+        source = "".join(f"{line}\n" for line in lines)
+        self.parsed += len(source)
+        known = dict(self._env["references"]) if trial else self._env["references"]
+        tokens: list[Token] = []
+        self._markdown.block.parse(source, self._markdown, {"references": known}, tokens)
+        return tokens
+
+    def inline(self, source: str) -> Inline:
+        """Parse the text of one paragraph, heading or cell."""
+        self.parsed += len(source)
+        state = StateInline(source, self._markdown, self._env, [])
+        self._markdown.inline.tokenize(state)
+        for rule in self._markdown.inline.ruler2.getRules(""):
+            rule(state)
+        return Inline(source, state)
+
+
+class Inline:
+    """Parsed inline text: its tokens, and what is still open at its end."""
+
+    def __init__(self, source: str, state: StateInline) -> None:
+        self.tokens = state.tokens
+        self._source = source
+        self._delimiters = state.delimiters
+        self._literal = "".join(t.content for t in state.tokens if t.type == "text")
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no text that follows can change how this one reads. Cautious: False if unsure."""
+        return not (
+            any(d.open and d.end < 0 for d in self._delimiters)
+            or re.search(r"[`$]|\\[(\[]", self._literal)
+            or _has_open_bracket(self._literal)
+            or _LOOSE_END.search(self._source)
+        )
+
+    @property
+    def missing(self) -> str:
+        """What would close an open code span or strong emphasis: "`", "**", both or ""."""
+        ticks = re.search(r"(`+)[^`]*$", self._literal)
+        strong = any(d.open and d.end < 0 and d.length == 2 for d in self._delimiters)
+        return (ticks[1] if ticks else "") + ("**" if strong else "")
+
+
+def _has_open_bracket(text: str) -> bool:
+    """Whether a `[`, or the `(` of a link, waits for its partner."""
+    waiting: list[str] = []
+    for mark in re.findall(r"\]\(|[\[\]()]", text):
+        if mark == "[":
+            waiting.append("]")
+        elif mark == "(" and ")" in waiting:
+            waiting.append(")")
+        elif waiting and mark[0] == waiting[-1]:
+            waiting.pop()
+            if mark == "](":
+                waiting.append(")")
+    return bool(waiting)
+
+
+class _Markdown(MarkdownIt):
+    """Shows addresses as they were written, whatever they are."""
+
+    def normalizeLink(self, url: str) -> str:  # noqa: N802
+        return url
+
+    def validateLink(self, url: str) -> bool:  # noqa: N802
+        return True
+
+
+def _make_markdown() -> MarkdownIt:
+    options = {"html": False, "inline_definitions": True, "maxNesting": 60}
+    markdown = _Markdown("commonmark", options).enable(["table", "strikethrough"])
+    block = markdown.block.ruler
+    ends_text: RuleOptionsType = {"alt": ["paragraph", "reference"]}
+    ends_most: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
+    ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    block.at("table", _short(rules_block.table), ends_text)
+    block.at("fence", _short(rules_block.fence), ends_all)
+    block.at("reference", _short(_one_line_reference))
+    block.at("lheading", _short(_one_line_heading))
+    block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
+    block.at("list", _shallow(rules_block.list_block), ends_most)
+    block.before("fence", "math_block", _short(_math_block), ends_all)
+    markdown.inline.ruler.before("escape", "math_inline", _math_inline)
+    markdown.inline.ruler.before("autolink", "line_break", _line_break)
+    return markdown
+
+
+def _short(rule: BlockRule) -> BlockRule:
+    """The rule, for lines that are not long."""
+
+    def short(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        begin = state.src.rfind("\n", 0, state.bMarks[start]) + 1
+        line = state.src[begin : state.eMarks[start]]
+        return len(line) <= LONG_LINE and STUB not in line and rule(state, start, end, silent)
+
+    return short
+
+
+def _shallow(rule: BlockRule) -> BlockRule:
+    """The rule, where the nesting is not too deep."""
+
+    def shallow(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return state.level < DEEPEST and rule(state, start, end, silent)
+
+    return shallow
+
+
+def _one_line_reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A link definition; its title must be on the same line."""
+    last, state.lineMax = state.lineMax, start + 1
+    try:
+        return rules_block.reference(state, start, end, silent)
+    finally:
+        state.lineMax = last
+
+
+def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """An underlined heading; only one line can be underlined."""
+    return rules_block.lheading(state, start, min(end, start + 2), silent)
+
+
+def _math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    r"""`$$` or `\[` at the start of a line, to the line with its partner, or to a blank line."""
+    first = _line(state, start)
+    close = {"$$": "$$", "\\[": "\\]"}.get(first[:2])
+    if close is None or state.is_code_block(start):
+        return False
+    body = first[2:].rstrip()
+    if close in body and not body.endswith(close):
+        return False
+    if silent:
+        return True
+    closed, line = close in body, start + 1
+    while not closed and line < end and not state.isEmpty(line):
+        if state.sCount[line] < state.blkIndent:
+            break
+        closed = close in _line(state, line)
+        line += 1
+    token = state.push("math_block", "", 0)
+    token.content = state.getLines(start, line, state.blkIndent, True)
+    token.map = [start, line]
+    token.meta = {"closed": closed}
+    state.line = line
+    return True
+
+
+def _line(state: StateBlock, line: int) -> str:
+    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def _math_inline(state: StateInline, silent: bool) -> bool:
+    r"""`$x$` (no blanks inside, no digit after: not prices), `$$x$$`, `\(x\)` and `\[x\]`."""
+    source, start = state.src, state.pos
+    if source.startswith(("\\(", "\\["), start):
+        end = source.find("\\)" if source[start + 1] == "(" else "\\]", start + 2)
+        if end < 0:  # not closed: keep the backslash, it is hardly ever meant as an escape
+            if not silent:
+                state.pending += source[start : start + 2]
+            state.pos += 2
+            return True
+        end += 2
+    else:
+        found = _DOLLARS.match(source, start)
+        if found is None:
+            return False
+        end = found.end()
+    if not silent:
+        state.push("math_inline", "", 0).content = source[start:end]
+    state.pos = end
+    return True
+
+
+def _line_break(state: StateInline, silent: bool) -> bool:
+    """`<br>`, the one tag that means something here."""
+    match = _BREAK.match(state.src, state.pos)
+    if match is None:
+        return False
+    if not silent:
+        state.push("hardbreak", "", 0)
+    state.pos = match.end()
+    return True

@@ -1,0 +1,106 @@
+"""Tables as rows. The first rows fix the widths of the columns, so that later rows can be appended.
+
+Knows nothing of Markdown outside its cells or of the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from glmcli.terminal import theme
+from glmcli.terminal.blocks import Block
+from glmcli.terminal.inline import preview_of, spans
+from glmcli.terminal.parser import Parser
+from glmcli.terminal.wrap import Row, Span, fold, plain, trimmed, width, wrap
+
+FIRST_ROWS = 12
+"""Rows of the body that the widths of the columns are taken from."""
+GAP = "  "
+
+Cell = Sequence[Span]
+
+
+class Table:
+    """A table, drawn without vertical lines."""
+
+    def __init__(self, parser: Parser, columns: int, block: Block, symbol: str) -> None:
+        self.columns = columns
+        self._parser = parser
+        self._symbol = symbol
+        self._aligned = tuple(block.aligned)
+        self._header = self._cells(block.cells[0], bold=True)
+        self._first: tuple[list[Cell], ...] = ()
+        """Rows of the body that the widths depend on."""
+        self._is_fixed = False
+
+    def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
+        """See Element."""
+        body = [self._cells(cells) for cells in block.cells[1:-1]]
+        body += [self._cells(cells, preview=preview) for cells in block.cells[1:][-1:]]
+        rows: list[Row] = []
+        if not self._is_fixed:
+            taken = FIRST_ROWS - len(self._first)
+            self._first, body = (*self._first, *body[:taken]), body[taken:]
+            self._is_fixed = last or bool(body)
+            if self._is_fixed:
+                rows += self._top()
+        if self._is_fixed and body:
+            widths = self._widths()
+            rows += [row for cells in body for row in self._lines(cells, widths)]
+        return rows
+
+    def _top(self) -> list[Row]:
+        widths = self._widths()
+        line = self._symbol * min(sum(widths) + len(GAP) * (len(widths) - 1), self.columns)
+        body = [row for cells in self._first for row in self._lines(cells, widths)]
+        return [*self._lines(self._header, widths), ((line, theme.DIM),), *body]
+
+    def _cells(
+        self, sources: Sequence[str], *, bold: bool = False, preview: bool = False
+    ) -> list[Cell]:
+        style = theme.BOLD if bold else theme.PLAIN
+        parse = preview_of if preview else Parser.inline
+        return [spans(parse(self._parser, source).tokens, style) for source in sources]
+
+    def _widths(self) -> list[int]:
+        rows = [self._header, *self._first]
+        natural = [max(max(map(cell_width, column)), 1) for column in zip(*rows, strict=True)]
+        return shrink(natural, self.columns - len(GAP) * (len(natural) - 1))
+
+    def _lines(self, cells: Sequence[Cell], widths: Sequence[int]) -> list[Row]:
+        """One row of the table, as many rows of the screen as its tallest cell needs."""
+        wrapped = [wrap(cell, size) for cell, size in zip(cells, widths, strict=True)]
+        rows = [
+            self._line([lines[n] if n < len(lines) else () for lines in wrapped], widths)
+            for n in range(max(map(len, wrapped)))
+        ]
+        return [piece for row in rows for piece in fold(row, self.columns)]
+
+    def _line(self, parts: Sequence[Row], widths: Sequence[int]) -> Row:
+        row: list[Span] = []
+        for part, size, align in zip(parts, widths, self._aligned, strict=True):
+            part = trimmed(part)
+            free = max(size - width(part), 0)
+            left = {"right": free, "center": free // 2}.get(align, 0)
+            gap = GAP if row else ""
+            row += [(gap + " " * left, theme.PLAIN), *part, (" " * (free - left), theme.PLAIN)]
+        return tuple(row)
+
+
+def cell_width(cell: Cell) -> int:
+    """Cells of the longest line."""
+    return max(width([(line, theme.PLAIN)]) for line in plain(cell).split("\n"))
+
+
+def shrink(widths: Sequence[int], room: int) -> list[int]:
+    """Take from the widest columns until all fit into `room` cells; no column goes below 2."""
+    limit = max(widths)
+    while limit > 2 and sum(min(size, limit) for size in widths) > room:
+        limit -= 1
+    shrunk = [min(size, limit) for size in widths]
+    spare = room - sum(shrunk)
+    for index, size in enumerate(widths):
+        if spare > 0 and shrunk[index] < size:
+            shrunk[index] += 1
+            spare -= 1
+    return shrunk

@@ -1,0 +1,142 @@
+"""Rows: styled text cut to the width of a terminal, between words and between Chinese characters.
+
+Greedy, and stable under growth: text that is added at the end never changes a row that another one
+follows. Knows nothing of Markdown or of the screen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.style import Style
+
+Span = tuple[str, Style]
+Row = tuple[Span, ...]
+"""What stands in one row of the screen; a blank row is ()."""
+
+BLANKS = " \t\u3000\n"
+
+_OPEN = re.escape("（【「『《〈〔“‘([{")
+_CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
+_WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{_WIDE}]"
+_WORD = f"[^ \t\u3000\n{_WIDE}]"
+# What must not be torn apart: openers, then a character or a word, then closers; with the blanks
+# behind it. A word that ends in an opener takes the character after it along.
+_UNIT = re.compile(
+    f"(?:[{_OPEN}]*(?:{_IDEOGRAPH}|{_WORD}+(?:(?<=[{_OPEN}]){_IDEOGRAPH})?)[{_CLOSE}]*"
+    f"|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]*"
+)
+
+
+def width(spans: Iterable[Span]) -> int:
+    """Cells that the spans take."""
+    return sum(cell_len(text) for text, _ in spans)
+
+
+def plain(spans: Iterable[Span]) -> str:
+    """The text of the spans."""
+    return "".join(text for text, _ in spans)
+
+
+def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
+    """Cut spans into rows of at most `columns` cells; a line end in the text ends its row.
+
+    Blanks and line ends stay at the end of their row, so that the rows joined are the text.
+    Always at least one row.
+    """
+    text = plain(spans)
+    return _cut(spans, list(_breaks(text, columns)) if len(text) * 2 > columns else _ends(text))
+
+
+def fold(spans: Sequence[Span], columns: int) -> list[Row]:
+    """Cut spans at exactly `columns` cells, wherever that is; for code. At least one row."""
+    if width(spans) <= columns:
+        return [tuple(spans)]
+    return _cut(spans, list(_chop(plain(spans), columns)))
+
+
+def trimmed(row: Row) -> Row:
+    """The row without blanks at its end."""
+    while row and not (text := row[-1][0].rstrip(BLANKS)):
+        row = row[:-1]
+    return (*row[:-1], (text, row[-1][1])) if row else ()
+
+
+def graphemes(text: str) -> Iterator[str]:
+    """Characters as people see them: emoji sequences, flags and combining marks stay whole."""
+    start = 0
+    for index in range(1, len(text)):
+        if not _joined(text, start, index):
+            yield text[start:index]
+            start = index
+    if text:
+        yield text[start:]
+
+
+def _joined(text: str, start: int, index: int) -> bool:
+    char, before = text[index], text[index - 1]
+    if char < "\u0300":
+        return False
+    if "\U0001f1e6" <= char <= "\U0001f1ff":
+        return index - start == 1 and "\U0001f1e6" <= before <= "\U0001f1ff"
+    return before == "\u200d" or "\U0001f3fb" <= char <= "\U0001f3ff" or not cell_len(char)
+
+
+def _ends(text: str) -> list[int]:
+    return [match.end() for match in re.finditer("\n", text)]
+
+
+def _breaks(text: str, columns: int) -> Iterator[int]:
+    """Offsets at which a new row begins."""
+    start = 0
+    for end in [*_ends(text), len(text)]:
+        column = 0
+        for match in _UNIT.finditer(text, start, end):
+            unit = match[0]
+            body = unit.rstrip(BLANKS)
+            cells = cell_len(body)
+            if cells and column and column + cells > columns:
+                yield match.start()
+                column = 0
+            done = 0
+            if cells > columns:
+                for done in _chop(body, columns):
+                    yield match.start() + done
+            column += cell_len(unit[done:])
+        if end < len(text) or text.endswith("\n"):
+            yield end
+        start = end
+
+
+def _chop(text: str, columns: int) -> Iterator[int]:
+    """Offsets that cut `text` into pieces of at most `columns` cells, between graphemes."""
+    offset = column = 0
+    for grapheme in graphemes(text):
+        cells = cell_len(grapheme)
+        if cells and column and column + cells > columns:
+            yield offset
+            column = 0
+        column += cells
+        offset += len(grapheme)
+
+
+def _cut(spans: Sequence[Span], offsets: Sequence[int]) -> list[Row]:
+    """Cut spans at offsets into their joined text."""
+    rows: list[Row] = []
+    row: list[Span] = []
+    position = 0
+    pending = iter([*offsets, -1])
+    target = next(pending)
+    for text, style in spans:
+        while 0 <= target <= position + len(text):
+            head, text = text[: target - position], text[target - position :]
+            rows.append((*row, (head, style)) if head else tuple(row))
+            row, position, target = [], target, next(pending)
+        if text:
+            row.append((text, style))
+            position += len(text)
+    rows.append(tuple(row))
+    return rows

@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the program's own --help; with --check, fail if it is stale."""
+"""Write docs/cli.md and glmcli/help.txt from the program's own --help; --check: are they stale?"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 PAGE = Path(__file__).parent / "cli.md"
+SHORT = Path(__file__).parent.parent / "glmcli" / "help.txt"
 COMMANDS = (
     "",
     "chat",
@@ -16,27 +17,28 @@ COMMANDS = (
     "history list",
     "history show",
     "history search",
-    "history export",
-    "history import",
     "history rename",
     "history delete",
     "history path",
     "models",
     "models list",
-    "models show",
-    "models pull",
-    "models remove",
     "config",
     "config show",
     "config path",
 )
 
 
-def help_of(command: str) -> str:
-    """What `glm COMMAND --help` prints, 100 columns wide."""
-    argv = [sys.executable, "-m", "glmcli", *command.split(), "--help"]
-    env = os.environ | {"COLUMNS": "100", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+def help_of(command: str, columns: int) -> str:
+    """What `glm COMMAND --help` prints."""
+    argv = [
+        sys.executable,
+        "-c",
+        "import sys; from glmcli.cli import run; sys.exit(run(sys.argv[1:]))",
+    ]
+    env = os.environ | {"COLUMNS": str(columns), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [*argv, *command.split(), "--help"], env=env, capture_output=True, text=True, check=True
+    )
     return "\n".join(line.rstrip() for line in done.stdout.rstrip().splitlines())
 
 
@@ -44,19 +46,20 @@ def page() -> str:
     """The whole page."""
     parts = ["# The command line", "", "Made from `--help` by `python docs/build.py`; not edited."]
     for command in COMMANDS:
-        parts += ["", f"## glm {command}".rstrip(), "", "```text", help_of(command), "```"]
+        parts += ["", f"## glm {command}".rstrip(), "", "```text", help_of(command, 100), "```"]
     return "\n".join(parts) + "\n"
 
 
 def main() -> int:
-    """Write the page, or compare it."""
-    text = page()
+    """Write the files, or compare them."""
+    files = {PAGE: page(), SHORT: help_of("", 80) + "\n"}
+    stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
-        if PAGE.read_text(encoding="utf-8") == text:
-            return 0
-        print("docs/cli.md is stale: run python docs/build.py", file=sys.stderr)
-        return 1
-    PAGE.write_text(text, encoding="utf-8")
+        for path in stale:
+            print(f"{path} is stale: run python docs/build.py", file=sys.stderr)
+        return bool(stale)
+    for path in stale:
+        path.write_text(files[path], encoding="utf-8")
     return 0
 
 

@@ -1,6 +1,23 @@
-"""python -m glmcli."""
+"""Where the program starts. `glm --help` is printed from a file: importing Typer takes longer."""
 
-from glmcli.cli import main
+from __future__ import annotations
+
+import sys
+
+HELP_FILE = __file__.removesuffix("__main__.py") + "help.txt"
+"""Written by docs/build.py from the command line's own help."""
+
+
+def main() -> None:
+    """Run the command line."""
+    if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
+        with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 5 ms)
+            sys.stdout.write(file.read())
+        return
+    from glmcli import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from enum import StrEnum
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -87,7 +88,7 @@ def chat(
     resume: Resume = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
-    """Chat. With stdin not a terminal, every line of it is a turn."""
+    """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.terminal.repl import (
         PipeChat,
         TerminalChat,
@@ -234,8 +235,8 @@ def reply_view(
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
         return code if isinstance(code, int) else 0

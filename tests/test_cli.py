@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,18 @@ def test_help_imports_nothing_heavy(tmp_path):
     loaded = set(done.stdout.split("LOADED", 1)[1].split())
     assert not loaded & HEAVY
     assert "chat" in done.stdout.split("LOADED")[0]
+
+
+def test_the_quick_help_is_the_real_help(glm):
+    from glmcli.__main__ import HELP_FILE
+
+    text = Path(HELP_FILE).read_text()
+    assert glm("--help").out == glm("-h").out == glm().out == text
+    from glmcli.cli import run
+
+    with redirect_stdout(StringIO()) as real:
+        run(["--help"])
+    assert real.getvalue().split() == text.split()
 
 
 def test_ask_prints_the_answer_and_nothing_else(glm):

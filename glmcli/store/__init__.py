@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import StoreError, UsageError
-from glmcli.store.database import Busy, Claims, Database, from_sql, to_sql, unindex_text
+from glmcli.store.claims import Claims
+from glmcli.store.database import Busy, Database, forget_words, from_sql, to_sql
 from glmcli.store.rows import (
     add,
     add_missing,
@@ -26,6 +27,7 @@ from glmcli.store.rows import (
     finish,
     first_text,
     interrupt,
+    remove,
     title_of,
 )
 from glmcli.store.search import excerpt, match_expression, matches
@@ -101,6 +103,8 @@ class Store:
         self.enabled = enabled
         self._database = Database(path, enabled=enabled, wait_s=wait_s)
         self._claims = Claims(path)
+        self.recovered: tuple[str, ...] = ()
+        """The conversations whose last reply was found broken off when the history was opened."""
 
     @property
     def notice(self) -> str:
@@ -262,17 +266,14 @@ class Store:
             row = (to_sql(title), found.id)
             db.execute("UPDATE conversation SET named = 1, title = ? WHERE id = ?", row)
 
-    def delete(self, name: str) -> None:
-        """Delete a conversation, all its branches included. Raises UsageError, StoreError."""
-        found = self.find(name)
+    def delete(self, *names: str) -> None:
+        """Delete conversations, all their branches included. Raises UsageError, StoreError."""
+        found = [self.find(name) for name in names]
         with self._changing() as db:
-            rows = db.execute(
-                "SELECT id, text FROM message WHERE conversation_id = ? AND pending = 0",
-                (found.id,),
-            )
-            for message_id, text in rows.fetchall():
-                unindex_text(db, message_id, from_sql(text))
-            db.execute("DELETE FROM conversation WHERE id = ?", (found.id,))
+            for summary in found:
+                remove(db, summary.id)
+            forget_words(db)
+        self._database.empty_log()
 
     # Finding conversations.
 
@@ -347,8 +348,8 @@ class Store:
             return
         # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
         with suppress(StoreError), self._database.writing() as db:
+            self.recovered = tuple(name for turn in dead for name in interrupt(db, turn))
             for turn in dead:
-                interrupt(db, turn)
                 self._claims.forget(turn)
 
     @contextmanager

@@ -1,12 +1,11 @@
-"""The database file of the history: opening, migrating, locking, and what can go wrong.
+"""The database file of the history: its tables, opening, migrating, and what can go wrong.
 
-Owns the tables and the files beside them; does not know what a conversation is. Everything that
-SQLite or the disk throws leaves here as a StoreError.
+Does not know what a conversation is. Everything that SQLite or the disk throws leaves here as a
+StoreError.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
@@ -20,6 +19,9 @@ from glmcli.store.search import index_words
 
 APPLICATION_ID = 0x676C6D31
 """Written into the file's header, so that no other program's database is taken for ours."""
+
+QUICK_MESSAGES = 100_000
+"""In so many messages words are forgotten within two seconds."""
 
 DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
 RESCUE = "sqlite3's .recover command may rescue what is in it"
@@ -114,6 +116,16 @@ def unindex_text(db: sqlite3.Connection, row_id: int, text: str) -> None:
     db.execute("INSERT INTO word (word, rowid, text) VALUES ('delete', ?, ?)", values)
 
 
+def forget_words(db: sqlite3.Connection) -> None:
+    """Take the words of deleted messages out of the index's pages, where that is quick.
+
+    Otherwise they stay there, unfindable, until SQLite merges these pages.
+    """
+    (newest,) = db.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()
+    if newest <= QUICK_MESSAGES:
+        db.execute("INSERT INTO word (word) VALUES ('optimize')")
+
+
 def to_sql(text: str) -> str | bytes:
     """Text as SQLite can hold it: bytes if it has lone surrogates, which are no Unicode."""
     try:
@@ -176,6 +188,13 @@ class Database:
                     raise
                 self._set_aside()
                 raise StoreError(self.notice, RESCUE) from exc
+
+    def empty_log(self) -> None:
+        """Write the log into the database and empty it, if nobody is reading it just now."""
+        with self._translated():
+            db = self._opened()
+            db.execute("PRAGMA busy_timeout = 50")
+            db.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
     def _opened(self) -> sqlite3.Connection:
         """The connection, made anew if the file is not there any more."""
@@ -318,60 +337,3 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         db.backup(copy)
     migrate(copy)
     return copy
-
-
-class Claims:
-    """Which replies are being written by a process that is alive.
-
-    A claim is a locked file beside the database. The lock goes when its process does, however it
-    ends, so no process number can be mistaken for another's.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._held: dict[int, int] = {}
-
-    def __contains__(self, turn: object) -> bool:
-        """Whether this very store is writing the reply."""
-        return turn in self._held
-
-    def take(self, turn: int) -> None:
-        """Say that this process writes a reply. Raises OSError."""
-        handle = os.open(self._file(turn), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        self._held[turn] = handle
-        with suppress(OSError):  # some network disks know no locks
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def release(self, turn: int) -> None:
-        """Say that a reply is complete."""
-        handle = self._held.pop(turn, None)
-        if handle is not None:
-            with suppress(OSError):
-                self._file(turn).unlink(missing_ok=True)
-            os.close(handle)
-
-    def release_all(self) -> None:
-        """Let go of every claim."""
-        for turn in list(self._held):
-            self.release(turn)
-
-    def is_alive(self, turn: int) -> bool:
-        """Whether some process is writing the reply."""
-        try:
-            handle = os.open(self._file(turn), os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(handle)
-        return False
-
-    def forget(self, turn: int) -> None:
-        """Remove what a dead process left."""
-        self._file(turn).unlink(missing_ok=True)
-
-    def _file(self, turn: int) -> Path:
-        return self._path.with_name(f"{self._path.name}-turn-{turn}")

@@ -148,15 +148,26 @@ def finish(db: sqlite3.Connection, turn: int, reply: Message) -> None:
     )
 
 
-def interrupt(db: sqlite3.Connection, turn: int) -> None:
-    """Make a reply that nobody writes any more an ordinary message."""
+def interrupt(db: sqlite3.Connection, turn: int) -> list[str]:
+    """Make a reply that nobody writes any more an ordinary message; its conversation, if so."""
     changed = db.execute(
         "UPDATE message SET pending = 0, finish_reason = 'interrupted'"
-        " WHERE id = ? AND pending = 1 RETURNING text",
+        " WHERE id = ? AND pending = 1 RETURNING text, conversation_id",
         (turn,),
     ).fetchall()
-    for (text,) in changed:
+    for text, _ in changed:
         index_text(db, turn, from_sql(text))
+    return [name for _, name in changed]
+
+
+def remove(db: sqlite3.Connection, name: str) -> None:
+    """Delete a conversation and all its messages."""
+    rows = db.execute(
+        "SELECT id, text FROM message WHERE conversation_id = ? AND pending = 0", (name,)
+    )
+    for message_id, text in rows.fetchall():
+        unindex_text(db, message_id, from_sql(text))
+    db.execute("DELETE FROM conversation WHERE id = ?", (name,))
 
 
 def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Message]]:

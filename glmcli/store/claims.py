@@ -1,0 +1,65 @@
+"""Which replies are being written by a process that is alive. Knows nothing of the database."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+class Claims:
+    """The claims of one process, and a look at those of others.
+
+    A claim is a locked file beside the database. The lock goes when its process does, however it
+    ends, so no process number can be mistaken for another's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: dict[int, int] = {}
+
+    def __contains__(self, turn: object) -> bool:
+        """Whether this very store is writing the reply."""
+        return turn in self._held
+
+    def take(self, turn: int) -> None:
+        """Say that this process writes a reply. Raises OSError."""
+        handle = os.open(self._file(turn), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._held[turn] = handle
+        with suppress(OSError):  # some network disks know no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def release(self, turn: int) -> None:
+        """Say that a reply is complete."""
+        handle = self._held.pop(turn, None)
+        if handle is not None:
+            with suppress(OSError):
+                self._file(turn).unlink(missing_ok=True)
+            os.close(handle)
+
+    def release_all(self) -> None:
+        """Let go of every claim."""
+        for turn in list(self._held):
+            self.release(turn)
+
+    def is_alive(self, turn: int) -> bool:
+        """Whether some process is writing the reply."""
+        try:
+            handle = os.open(self._file(turn), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def forget(self, turn: int) -> None:
+        """Remove what a dead process left."""
+        self._file(turn).unlink(missing_ok=True)
+
+    def _file(self, turn: int) -> Path:
+        return self._path.with_name(f"{self._path.name}-turn-{turn}")

@@ -143,7 +143,7 @@ class Store:
         except BaseException:
             self._claims.release(turn)
             raise
-        conversation.ids[:] = ids
+        self._settle(conversation, ids)
         return turn
 
     def progress(self, turn: int, text: str, thinking: str) -> None:
@@ -182,7 +182,7 @@ class Store:
                 questions = sum(message.role == "user" for message in conversation.messages)
                 describe(db, conversation, stored[-1], turns=questions)
         for conversation, ids in zip(worth, stored, strict=True):
-            conversation.ids[:] = ids
+            self._settle(conversation, ids)
 
     def rewind(self, conversation: Conversation, keep: int) -> None:
         """Go back to the first `keep` messages; the others stay as a branch. Raises StoreError."""
@@ -351,6 +351,12 @@ class Store:
             self.recovered = tuple(name for turn in dead for name in interrupt(db, turn))
             for turn in dead:
                 self._claims.forget(turn)
+
+    def _settle(self, conversation: Conversation, ids: Sequence[int]) -> None:
+        """Note where the messages are, now that they are stored."""
+        conversation.ids[:] = ids
+        for done in ids[: len(conversation.messages)]:
+            self._claims.release(done)
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:

@@ -1,14 +1,13 @@
 """Text to index words, a query to an FTS5 expression, a message to an excerpt.
 
-Pure functions; knows nothing of databases. Scripts written without blanks are indexed as
-overlapping pairs of characters, so that any two characters that stand together are found.
+Pure functions; knows nothing of databases. Of scripts written without blanks, every character
+and every pair of neighbours is a word of the index, so that any part of a text is found.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff"  # Thai, Lao, Burmese, Hangul letters, Khmer
@@ -38,23 +37,15 @@ def fold(text: str) -> str:
 def index_words(text: str) -> str:
     """What goes into the index for `text`: words separated by blanks."""
     runs = RUN.finditer(fold(text[:INDEXED_CHARS]))
-    return " ".join(word for run in runs for word in words_of(run, last=False))
+    return " ".join(word for run in runs for word in words_of(run))
 
 
-def words_of(run: re.Match[str], *, last: bool) -> Iterator[str]:
-    """The index words of one run of letters: itself, or its pairs of characters.
-
-    The last character stands alone too, so that every character begins a word; but not at the
-    end of a query, where the text may go on.
-    """
+def words_of(run: re.Match[str]) -> list[str]:
+    """The index words of one run of letters: itself, or "abc" as a, ab, b, bc, c."""
     word = run[0]
     if run[2]:
-        yield word
-        return
-    for at in range(len(word) - 1):
-        yield word[at : at + 2]
-    if len(word) == 1 or not last:
-        yield word[-1]
+        return [word]
+    return [word[at : at + size] for at in range(len(word)) for size in (1, 2)][:-1]
 
 
 def pieces(query: str) -> list[list[re.Match[str]]]:
@@ -70,9 +61,14 @@ def match_expression(query: str) -> str:
 
 def phrase(runs: list[re.Match[str]]) -> str:
     """Runs that must stand together, the last of them possibly only begun."""
+    words = [word for run in runs for word in words_of(run)]
+    # The pairs at either end say all that the single characters beside them say.
+    if runs[0][1] and len(runs[0][0]) > 1:
+        del words[0]
     end = runs[-1]
-    words = [word for run in runs for word in words_of(run, last=run is end)]
-    begun = len(end[0]) == 1 if end[1] else len(end[0]) >= SHORTEST_PREFIX
+    if end[1] and len(end[0]) > 1:
+        del words[-1]
+    begun = end[2] and len(end[0]) >= SHORTEST_PREFIX
     return f'"{" ".join(words)}"{"*" if begun else ""}'
 
 

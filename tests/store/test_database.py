@@ -378,7 +378,7 @@ def old_history(home, version):
             [(1, None, "user", "你好"), (2, 1, "assistant", "hi")],
         )
     if version >= 2:
-        db.execute("INSERT INTO word (rowid, text) VALUES (1, '你好 好'), (2, 'hi')")
+        db.execute("INSERT INTO word (rowid, text) VALUES (1, '你 你好 好'), (2, 'hi')")
     db.close()
 
 

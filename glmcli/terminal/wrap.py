@@ -106,7 +106,7 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
                 for done in _chop(body, columns):
                     yield match.start() + done
             column += cell_len(unit[done:])
-        if end < len(text) or text.endswith("\n"):
+        if text[start:end].endswith("\n"):
             yield end
         start = end
 
@@ -116,7 +116,7 @@ def _chop(text: str, columns: int) -> Iterator[int]:
     offset = column = 0
     for grapheme in graphemes(text):
         cells = cell_len(grapheme)
-        if cells and column and column + cells > columns:
+        if column and column + cells > columns:
             yield offset
             column = 0
         column += cells

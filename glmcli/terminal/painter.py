@@ -1,0 +1,268 @@
+"""Rows to the screen: final rows are written once, of the others only the cells that changed.
+
+The rows below the final ones are live; the status row is the last of them. The painter owns no
+more than what the cursor can reach. Knows nothing of Markdown or of replies, and never asks the
+terminal anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from rich.cells import cell_len
+from rich.color import ColorSystem
+from rich.style import Style
+
+from glmcli.terminal.wrap import BLANKS, Row, Span, fold, plain, width
+
+Cells = list[tuple[str, Style]]
+"""A row, character by character."""
+
+_SURE = re.compile(
+    "[\x20-\x7e\u2e80-\u303e\u3041-\u33ff\u3400-\ua4cf\uac00-\ud7a3\uff01-\uff60•▌─☐☑]*"
+)
+"""Characters whose width all terminals agree on: columns may be counted across them."""
+
+
+class Painter:
+    """Writes rows below the cursor, which must be at the start of an empty line at first.
+
+    `write` gets all of a frame in one call. `colours` is 0 for attributes only (NO_COLOR), else
+    the 16 of the terminal's palette are used. After `finish` it can be used again.
+    """
+
+    def __init__(
+        self, write: Callable[[str], object], *, columns: int, lines: int, colours: int = 16
+    ) -> None:
+        self._write = write
+        self._columns = columns
+        self._lines = lines
+        self._colours = colours
+        self._shown: list[Row] = []
+        """The live rows on the screen; the cursor is at the end of the last one."""
+        self._is_fresh = True
+        """Without live rows: whether the cursor is at the start of an empty line."""
+        self._hidden = 0
+        """Live rows at the top that are not shown, for want of room."""
+        self._stuck = 0
+        """Characters of live rows that a smaller window pushed out of reach."""
+
+    @property
+    def width(self) -> int:
+        """Cells that a row may have: one is left free, so that terminals never wrap a row."""
+        return max(self._columns - 1, 1)
+
+    def paint(
+        self, final: Sequence[Row] = (), live: Sequence[Row] = (), status: Row | None = None
+    ) -> None:
+        """Show final rows, which are never changed again, then the live ones and the status row.
+
+        All rows that were live before are replaced: by the same cells where nothing changed.
+        """
+        below = [] if status is None else [crop(status, self.width)]
+        rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
+        rows += below
+        frame = _Frame(self._shown, self._colours)
+        if not self._shown and not self._is_fresh and rows:
+            frame.out.append("\r\n")
+        frame.draw(rows)
+        if frame.out:
+            self._write("".join(frame.out))
+        if rows or self._shown:
+            self._is_fresh = not rows
+        self._shown = rows[count:]
+
+    def resize(self, columns: int, lines: int, *, reflow: bool) -> None:
+        """The window changed its size: take the live rows off; the next frame shows them again.
+
+        `reflow` says whether this terminal wraps its rows anew. Rows that went out of reach stay.
+        """
+        self._columns, self._lines = columns, lines
+        if not self._shown:
+            return
+        rows = [part for row in self._shown for part in (fold(row, columns) if reflow else [row])]
+        stuck = max(len(rows) - lines, 0)
+        if not self._hidden:
+            self._stuck += sum(_visible_count(row) for row in rows[:stuck])
+        up = len(rows) - 1 - stuck
+        self._write((f"\x1b[{up}A" if up else "") + "\r\x1b[J")
+        self._shown, self._is_fresh = [], True
+
+    def finish(self) -> None:
+        """Take live rows off the screen and end the line."""
+        self.paint()
+        if not self._is_fresh:
+            self._write("\r\n")
+        self._is_fresh = True
+        self._hidden = self._stuck = 0
+
+    def _fit(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows made for a wider window are cut."""
+        return [part for row in rows for part in fold(row, self.width)]
+
+    def _reachable(self, final: list[Row], live: list[Row], reserved: int) -> tuple[list[Row], int]:
+        """The rows to show, and how many of them are final.
+
+        Live rows at the top are hidden when there are too many to be reached again. That goes in
+        large steps, so that the rest need not move in every frame.
+        """
+        rows, count = self._unstuck([*final, *live], len(final))
+        room = max(self._lines - 1 - reserved, 1)
+        extra = len(rows) - count - room
+        step = max(room // 2, 1)
+        self._hidden = -(-extra // step) * step if extra > 0 else 0
+        return rows[:count] + rows[count + self._hidden :], count
+
+    def _unstuck(self, rows: list[Row], final: int) -> tuple[list[Row], int]:
+        """Leave out rows that are stuck above already; a row that is partly so is shown again."""
+        count, left = 0, self._stuck
+        while count < len(rows) and 0 < left >= _visible_count(rows[count]):
+            left -= _visible_count(rows[count])
+            count += 1
+            if count == final:
+                self._stuck = left
+        if count < final:
+            self._stuck = 0
+        return rows[count:], max(final - count, 0)
+
+
+class _Frame:
+    """What must be written to turn the rows on the screen into others."""
+
+    def __init__(self, shown: Sequence[Row], colours: int) -> None:
+        self.out: list[str] = []
+        self._shown = list(shown) or [()]
+        self._colours = colours
+        self._row = len(self._shown) - 1
+        self._is_at_end = True
+        """Whether the cursor stands behind the last character of its row."""
+
+    def draw(self, rows: Sequence[Row]) -> None:
+        """Go from top to bottom; leave the cursor at the end of the last row."""
+        for index, row in enumerate(rows):
+            if index >= len(self._shown):
+                self._go_to_row(index - 1)
+                self._put("\r\n", row)
+                self._row = index
+            elif row != self._shown[index]:
+                self._change(index, row)
+        if rows:
+            self._go_to_end(len(rows) - 1, rows[-1])
+            if len(self._shown) > len(rows):
+                self.out.append("\x1b[J")
+        elif self._shown != [()]:
+            self._go_to_row(0)
+            self.out.append("\r\x1b[J")
+
+    def _change(self, index: int, row: Row) -> None:
+        """Write the cells of one row that differ."""
+        old, new = cells_of(self._shown[index]), cells_of(row)
+        start = common_start(old, new)
+        if start == len(old) and index == self._row and self._is_at_end:
+            self._put("", new[start:])
+            return
+        if not _is_sure(new[:start]):
+            start = 0
+        end = common_end(old[start:], new[start:])
+        self._go_to_row(index)
+        column = width(new[:start])
+        self._put(f"\x1b[{column + 1}G" if column else "\r", new[start : len(new) - end])
+        self._is_at_end = not end
+        if width(new) < width(old) or not _is_sure(old + new):
+            self.out.append("\x1b[K")
+
+    def _go_to_row(self, index: int) -> None:
+        distance = index - self._row
+        if distance:
+            self.out.append(f"\x1b[{abs(distance)}{'B' if distance > 0 else 'A'}")
+            self._is_at_end = False
+        self._row = index
+
+    def _go_to_end(self, index: int, row: Row) -> None:
+        self._go_to_row(index)
+        if not self._is_at_end:
+            if _is_sure(row):
+                self._put(f"\x1b[{width(row) + 1}G", ())
+            else:
+                self._put("\r", row)
+        self._is_at_end = True
+
+    def _put(self, move: str, spans: Sequence[Span]) -> None:
+        self.out.append(move)
+        self._is_at_end = True
+        for text, style in merged(spans):
+            self.out.append(sgr(text, style, self._colours))
+
+
+def crop(row: Row, columns: int) -> Row:
+    """The row, cut with … if it has more than `columns` cells."""
+    if width(row) <= columns:
+        return row
+    return (*fold(row, max(columns - 1, 1))[0], ("…", row[-1][1])) if columns > 1 else ()
+
+
+def cells_of(row: Row) -> Cells:
+    """The row, character by character."""
+    return [(char, style) for text, style in row for char in text]
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """Neighbours of the same style made one."""
+    joined: list[Span] = []
+    for text, style in spans:
+        if joined and joined[-1][1] == style:
+            text = joined.pop()[0] + text
+        joined.append((text, style))
+    return joined
+
+
+def common_start(old: Cells, new: Cells) -> int:
+    """How many characters at the start are equal; none of them is joined by one that differs."""
+    count = 0
+    for left, right in zip(old, new, strict=False):
+        if left != right:
+            break
+        count += 1
+    while count and (_joins(new[count : count + 1]) or _joins(old[count : count + 1])):
+        count -= 1
+    return count
+
+
+def common_end(old: Cells, new: Cells) -> int:
+    """Equal characters at the end, if what is before them takes the same columns."""
+    count = 0
+    for left, right in zip(reversed(old), reversed(new), strict=False):
+        if left != right:
+            break
+        count += 1
+    before = old[: len(old) - count], new[: len(new) - count]
+    same_width = width(before[0]) == width(before[1])
+    return count if same_width and _is_sure(old + new) else 0
+
+
+def _is_sure(spans: Sequence[Span]) -> bool:
+    return _SURE.fullmatch(plain(spans)) is not None
+
+
+def _joins(cells: Cells) -> bool:
+    """Whether the first cell is a mark that joins the character before it."""
+    return bool(cells) and not cell_len(cells[0][0])
+
+
+def _visible_count(row: Row) -> int:
+    return sum(char not in BLANKS for char in plain(row))
+
+
+@lru_cache(maxsize=1024)
+def _codes(style: Style, colours: int) -> tuple[str, str]:
+    style = style if colours else style.without_color
+    begin, _, end = style.render("\0", color_system=ColorSystem.STANDARD).partition("\0")
+    return begin, end
+
+
+def sgr(text: str, style: Style, colours: int) -> str:
+    """Text with the escape sequences of its style around it."""
+    begin, end = _codes(style, colours)
+    return begin + text + end

@@ -59,30 +59,52 @@ class Weights:
 
 def read_weights(folder: Path) -> Weights:
     """Find and check the weight files of a folder, safetensors first. Raises ModelError."""
-    for single in ("model.safetensors", "pytorch_model.bin"):
-        index_path = folder / f"{single}.index.json"
-        stem, suffix = single.split(".")
-        if (folder / single).exists():
-            index: dict[str, str] = {}
-            files: tuple[Path, ...] = (folder / single,)
-        elif index_path.exists():
-            index = read_index(index_path)
-            files = indexed_files(folder, index)
-        elif shards := sorted(folder.glob(f"{stem}-*-of-*.{suffix}")):
-            raise ModelError(
-                f"{folder} holds {len(shards)} shards of weights but no {index_path.name}",
-                "download that file from where the shards came from",
-            )
-        else:
-            continue
-        headers = {path: read_header(path) for path in files}
-        if suffix == "safetensors":
-            check_index(index, {path.name: names for path, names in headers.items()})
-        tensors = {name: tensor for names in headers.values() for name, tensor in names.items()}
-        return Weights(files, tensors, index)
-    raise ModelError(
-        f"{folder} holds no weights (no model.safetensors, no pytorch_model.bin)", DOWNLOAD_AGAIN
-    )
+    index_path, files = find_files(folder)
+    if not files:
+        raise ModelError(
+            f"{folder} holds no weights (no model.safetensors, no pytorch_model.bin)",
+            DOWNLOAD_AGAIN,
+        )
+    if index_path and not index_path.exists():
+        raise ModelError(
+            f"{folder} holds {len(files)} shards of weights but no {index_path.name}",
+            "download that file from where the shards came from",
+        )
+    for path in files:
+        if not path.exists():
+            raise refusal("shard-missing", file=path.name)
+    headers = {path.name: read_header(path) for path in files}
+    index = read_index(index_path) if index_path else {}
+    if files[0].suffix == ".safetensors":
+        check_index(index, headers)
+    tensors = {name: tensor for names in headers.values() for name, tensor in names.items()}
+    return Weights(files, tensors, index)
+
+
+def find_files(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
+    """The index, if there is or should be one, and the weight files; any may be missing.
+
+    Raises ModelError if the index cannot be read.
+    """
+    for single in (folder / "model.safetensors", folder / "pytorch_model.bin"):
+        index_path = single.with_name(f"{single.name}.index.json")
+        if single.exists():
+            return None, (single,)
+        if index_path.exists():
+            return index_path, indexed_files(folder, read_index(index_path))
+        if shards := sorted(folder.glob(f"{single.stem}-*-of-*{single.suffix}")):
+            return index_path, tuple(shards)
+    return None, ()
+
+
+def missing_weights(folder: Path) -> list[str]:
+    """Names of weight files, or of an index, that should be there and are not."""
+    try:
+        index_path, files = find_files(folder)
+    except ModelError:
+        return []
+    expected = [index_path, *files] if index_path else list(files)
+    return [path.name for path in expected or [folder / "model.safetensors"] if not path.exists()]
 
 
 def read_index(path: Path) -> dict[str, str]:
@@ -90,7 +112,7 @@ def read_index(path: Path) -> dict[str, str]:
     table = read_json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise ModelError(f"{path.name} holds no weight_map", DOWNLOAD_AGAIN)
-    for name in set(table.values()):
+    for name in table.values():
         # A name with a path in it would reach outside the folder.
         if not isinstance(name, str) or Path(name).name != name:
             raise ModelError(f"{path.name} names {name!r}, which is no file name", DOWNLOAD_AGAIN)
@@ -105,11 +127,7 @@ def indexed_files(folder: Path, index: Mapping[str, str]) -> tuple[Path, ...]:
         if of:
             stem = head.rpartition("-")[0]
             names |= {path.name for path in folder.glob(f"{stem}-*{of}{count}")}
-    files = tuple(folder / name for name in sorted(names))
-    for path in files:
-        if not path.exists():
-            raise refusal("shard-missing", file=path.name)
-    return files
+    return tuple(folder / name for name in sorted(names))
 
 
 def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) -> None:

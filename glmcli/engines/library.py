@@ -1,0 +1,220 @@
+"""The models on this machine: which there are, what they need, removing them.
+
+Reads configs and headers only, so that a list is quick. Knows nothing of torch or transformers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.engines import hub
+from glmcli.engines.builtin import built_in_folder
+from glmcli.engines.checkpoint import open_folder
+from glmcli.engines.names import Place, place_of
+from glmcli.engines.weights import missing_weights, read_json, read_weights
+from glmcli.errors import ModelError
+
+NATIVE = frozenset({"chatglm"})
+"""Families that are loaded natively here although transformers has no class for them."""
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+BYTES_PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5625}
+"""int4 has a 16-bit scale for every 32 weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One line of the list."""
+
+    name: str
+    """What `--model` takes."""
+    path: str
+    """"" if it was not fetched yet."""
+    family: str
+    """`model_type` of its config."""
+    size_bytes: int | None
+    """All its files on disk."""
+    window: int | None
+    """Prompt and reply together, in tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What is known of a model without loading it."""
+
+    model: Model
+    layers: int | None
+    parameters: int | None
+    cache_bytes: int | None
+    """The KV cache of a full window, in 16 bits."""
+    memory_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Weights and a full cache together: of "fp16", "int8", "int4"."""
+    remote_code: bool = False
+    """Whether Python that comes with it would have to run."""
+    missing: tuple[str, ...] = ()
+    """Files that should be there and are not."""
+    problem: str = ""
+    """Why it cannot be loaded, if that can be seen."""
+
+
+def describe_all(settings: Settings) -> list[Model]:
+    """Every model on this machine: built-in, in the cache folder, in the hub's cache."""
+    built_in = built_in_folder(settings)
+    if not built_in.is_dir():
+        found = [Model(BUILT_IN_MODEL, "", "llama", None, 8192)]
+    else:
+        found = [describe_folder(BUILT_IN_MODEL, built_in)]
+    for folder in sorted(built_in.parent.glob("[!.]*")):
+        if folder.is_dir() and folder != built_in:
+            found.append(describe_folder(folder.name, folder))
+    return found + [describe_folder(item.name, item.folder) for item in hub.cached_models()]
+
+
+def describe_folder(name: str, folder: Path) -> Model:
+    """One model's line."""
+    config = config_of(folder)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Model(name, str(folder), str(config.get("model_type") or ""), size, window_of(config))
+
+
+def describe(name: str, settings: Settings) -> Details:
+    """What is known of one model on this machine. Raises ModelError if it is not there."""
+    place = place_of(name, settings)
+    folder = here(place)
+    config = config_of(folder)
+    parameters = count_parameters(folder, config)
+    cache = cache_bytes(config)
+    memory = {}
+    if parameters is not None:
+        memory = {
+            name: int(parameters * size) + (cache or 0)
+            for name, size in BYTES_PER_PARAMETER.items()
+        }
+    return Details(
+        model=describe_folder(place.hub_id or place.name, folder),
+        layers=number(config, "num_hidden_layers", "num_layers", "n_layer"),
+        parameters=parameters,
+        cache_bytes=cache,
+        memory_bytes=memory,
+        remote_code=needs_remote_code(config),
+        missing=tuple(missing_files(folder)),
+        problem=problem_of(place.name, folder, config, settings),
+    )
+
+
+def remove(name: str, settings: Settings) -> int:
+    """Delete a model from this machine's caches; returns the bytes that became free.
+
+    Raises ModelError for a folder of the user's own.
+    """
+    place = place_of(name, settings)
+    folder = here(place)
+    if place.hub_id:
+        return sum(hub.remove(item) for item in hub.cached_models() if item.folder == folder)
+    if folder.parent.resolve() != (settings.cache / "models").resolve():
+        raise ModelError(f"{folder} is a folder of your own", "delete it yourself")
+    size = describe_folder(name, folder).size_bytes or 0
+    # Out of sight first: half a model must never be found under its name.
+    hidden = folder.with_name(f".{folder.name}-removed")
+    shutil.rmtree(hidden, ignore_errors=True)
+    try:
+        folder.rename(hidden)
+    except OSError as exc:
+        raise ModelError(
+            f"{folder} cannot be removed: {exc.strerror}", "check permissions"
+        ) from exc
+    shutil.rmtree(hidden, ignore_errors=True)
+    return size
+
+
+def here(place: Place) -> Path:
+    """The folder of a model that must be on this machine. Raises ModelError."""
+    if place.folder is None:
+        name = place.hub_id or place.name
+        raise ModelError(f"{name} is not on this machine", f"fetch it: glm models pull {name}")
+    return place.folder
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """config.json with the text model's part on top; empty if it cannot be read."""
+    try:
+        config = read_json(folder / "config.json")
+    except ModelError:
+        return {}
+    text = config.get("text_config")
+    return {**config, **text, "model_type": config.get("model_type")} if text else config
+
+
+def window_of(config: Mapping[str, Any]) -> int | None:
+    """The window that a config states."""
+    return number(config, "max_position_embeddings", "seq_length", "n_positions", "max_seq_len")
+
+
+def number(config: Mapping[str, Any], *names: str) -> int | None:
+    """The first of these settings that is a whole number."""
+    values = (config.get(name) for name in names)
+    return next((value for value in values if isinstance(value, int)), None)
+
+
+def cache_bytes(config: Mapping[str, Any]) -> int | None:
+    """Keys and values of a full window in 16 bits; None if the config does not say."""
+    window = window_of(config)
+    layers = number(config, "num_hidden_layers", "num_layers", "n_layer")
+    heads = number(config, "num_attention_heads", "n_head")
+    width = number(config, "hidden_size", "n_embd")
+    if not window or not layers or not heads or not width:
+        return None
+    groups = number(config, "num_key_value_heads", "multi_query_group_num") or heads
+    head = number(config, "head_dim", "kv_channels") or width // heads
+    return 2 * 2 * window * layers * groups * head
+
+
+def count_parameters(folder: Path, config: Mapping[str, Any]) -> int | None:
+    """Numbers in the weights; None for packed or unreadable ones."""
+    if "quantization_config" in config or config.get("quantization_bit"):
+        return None
+    try:
+        weights = read_weights(folder)
+    except (ModelError, OSError):
+        return None
+    if weights.tensors:
+        return sum(tensor.numbers for tensor in weights.tensors.values() if tensor.is_float)
+    # A .bin does not say without being loaded; its size does, but for a few names.
+    stored = config.get("dtype") or config.get("torch_dtype")
+    return weights.size_bytes // (4 if stored in (None, "float32") else 2)
+
+
+def needs_remote_code(config: Mapping[str, Any]) -> bool:
+    """Whether the config brings its own classes and transformers has none."""
+    family = str(config.get("model_type") or "")
+    if "auto_map" not in config or family in NATIVE:
+        return False
+    package = importlib.util.find_spec("transformers")
+    if package is None or package.origin is None:
+        return True
+    return not (Path(package.origin).parent / "models" / family.replace("-", "_")).is_dir()
+
+
+def missing_files(folder: Path) -> Iterator[str]:
+    """Names of files without which the model cannot be used."""
+    if not (folder / "config.json").exists():
+        yield "config.json"
+    yield from missing_weights(folder)
+    if not any((folder / name).exists() for name in TOKENIZERS) and not any(
+        folder.glob("*.tiktoken")
+    ):
+        yield "tokenizer.json"
+
+
+def problem_of(name: str, folder: Path, config: dict[str, Any], settings: Settings) -> str:
+    """The first line of what loading would refuse, as far as can be seen from here."""
+    try:
+        open_folder(folder, name=name, settings=settings)
+    except ModelError as exc:
+        return exc.message
+    return ""

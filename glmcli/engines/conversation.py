@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glmcli.errors import ModelError
@@ -38,6 +38,9 @@ class Style:
     """Texts lose the blanks around them."""
 
 
+CHATML = Style(
+    "{system}{sep}\n", "\n", "\n", ("{sep}\n", "{sep}\n"), headless="", headless_by="prompt"
+)
 STYLES = {
     "ADD_COLON_SINGLE": Style("{system}{sep}", ": ", ":"),
     "ADD_COLON_TWO": Style("{system}{sep}", ": ", ":", ("{sep}", "{sep2}")),
@@ -64,14 +67,8 @@ STYLES = {
         headless_by="prompt",
     ),
     "CHATGLM3": Style("{system}", "\n", "", ("", ""), headless=""),
-    "CHATML": Style(
-        "{system}{sep}\n",
-        "\n",
-        "\n",
-        ("{sep}\n", "{sep}\n"),
-        headless="",
-        headless_by="prompt",
-    ),
+    "CHATML": CHATML,
+    "CHATML_BARE": replace(CHATML, headless_by="message"),
     "CHATINTERN": Style("{system}", ":", ":", ("{sep}\n", "{sep2}\n"), ("<s>", "")),
     "DOLLY": Style("{system}", ":\n", ":\n", ("{sep}", "{sep2}\n\n")),
     "PHOENIX": Style("{system}", ": <s>", ": <s>", ("</s>", "</s>")),
@@ -79,7 +76,10 @@ STYLES = {
     "FALCON_CHAT": Style("{system}{sep}", ": ", ":", headless=""),
     "DEEPSEEK_CHAT": Style("{system}", ": ", ":", ("{sep}", "{sep2}")),
 }
-"""What can be rendered. Not RWKV, METAMATH, YUAN2: four templates between them."""
+"""What can be rendered, under FastChat's names; CHATML_BARE is ours, with no empty system prompt.
+
+Not RWKV, METAMATH, YUAN2: four templates between them.
+"""
 NUMBERS = [
     *("ADD_COLON_SINGLE", "ADD_COLON_TWO", "ADD_COLON_SPACE_SINGLE", "NO_COLON_SINGLE"),
     *("NO_COLON_TWO", "ADD_NEW_LINE_SINGLE", "LLAMA2", "CHATGLM", "CHATML", "CHATINTERN"),
@@ -209,7 +209,7 @@ NAMED = {
     for item in (
         Template(
             "chatml",
-            "CHATML",
+            "CHATML_BARE",
             CHATML_TAGS,
             "<|im_end|>",
             system_template="<|im_start|>system\n{system_message}",

@@ -66,7 +66,7 @@ class FakeServer(httpx.MockTransport):
     """Answers each path with a transcript, a response, or a function; keeps all requests."""
 
     def __init__(self, **answers: Answer) -> None:
-        self.answers = {path: answer for path, answer in answers.items()}
+        self.answers: dict[str, Answer] = dict(answers)
         self.requests: list[httpx.Request] = []
         super().__init__(self._answer)
 
@@ -86,11 +86,14 @@ class FakeServer(httpx.MockTransport):
         return json.loads(self.asked(path)[index].content)
 
 
+SILENT_SERVER = Server("http://server.test", transport=FakeServer())
+
+
 class ScriptedExchange:
     """An exchange whose pieces are known; `fault` is raised after the last of them."""
 
     def __init__(self, pieces: Iterable[bytes], fault: Exception | None = None) -> None:
-        self.server = Server("http://server.test", transport=FakeServer())
+        self.server = SILENT_SERVER
         self.limit_s = self.server.silence_s
         self.started = 0.0
         self.closed = False
@@ -115,7 +118,7 @@ def joined(chunks: Iterable[Chunk]) -> tuple[str, str, Chunk]:
     return text, "".join(chunk.thinking for chunk in chunks), chunks[-1]
 
 
-def positions(size: int, *, most: int = 400) -> range:
+def positions(size: int, *, most: int = 200) -> range:
     """Where to cut `size` bytes: everywhere, or about `most` places if there are many."""
     stride = max(1, size // most)
     return range(0, size + 1, stride if stride % 2 or stride == 1 else stride + 1)

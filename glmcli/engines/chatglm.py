@@ -20,7 +20,7 @@ from transformers.core_model_loading import (
 )
 from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 
-from glmcli.engines.chatglm_config import check_config, glm_settings, has_linear_rope, load_template
+from glmcli.engines.chatglm_config import glm_settings, has_linear_rope, load_template
 from glmcli.engines.checkpoint import Checkpoint, Recipe
 from glmcli.errors import ModelError
 
@@ -88,9 +88,8 @@ class SteadyRotary(GlmRotaryEmbedding):  # type: ignore[misc]
 
 
 def recipe(checkpoint: Checkpoint) -> Recipe:
-    """How to load a checkpoint of the family "chatglm". Raises ModelError."""
+    """How to load a checkpoint of the family "chatglm"."""
     config, name = checkpoint.config, checkpoint.name
-    check_config(config, name=name)
     linear = has_linear_rope(config, checkpoint.folder, name=name)
     # Looked up by class name or by model_type, as the version of transformers will have it.
     for key in (ChatGLMLayout.__name__, ChatGLMLayoutConfig.model_type):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines import Report
+from glmcli.engines.chatglm_config import check_config
 from glmcli.engines.machine import PAGE_BYTES, drop_pages, resident_bytes
 from glmcli.engines.names import GGUF_HINT, fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
@@ -101,6 +102,8 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
     try:
         check_folder(folder)
         config = read_json(folder / "config.json")
+        if config.get("model_type") == "chatglm":
+            check_config(config, name=name)
         weights = read_weights(folder)
     except OSError as exc:
         raise ModelError(

@@ -6,11 +6,13 @@ StoreError.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +22,8 @@ from glmcli.store.search import index_words
 APPLICATION_ID = 0x676C6D31
 """Written into the file's header, so that no other program's database is taken for ours."""
 
+SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
+"""The bytes of the file that SQLite locks while a connection is open (its os.h)."""
 QUICK_MESSAGES = 100_000
 """In so many messages words are forgotten within two seconds."""
 
@@ -217,14 +221,16 @@ class Database:
     def _set_aside(self) -> None:
         """Move a damaged database away, with the files that belong to it, and note where to."""
         self.close()
-        stamp = time.strftime("%Y-%m-%d-%H%M%S")
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{stamp}")
-        # Another process may have moved it already: what is there now is its new one.
-        if self.path.exists() and self.path.stat().st_ino == self._inode:
-            for suffix in ("-shm", "-wal", ""):
-                with suppress(FileNotFoundError):
-                    Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-        self.notice = f"the history was damaged: it was moved to {aside}, and a new one begins"
+        with suppress(FileNotFoundError), only_user(self.path):
+            # Another process may have moved it already: what is there now is its new one.
+            if self.path.stat().st_ino == self._inode:
+                aside = unused_name(self.path)
+                for suffix in ("-shm", "-wal", ""):
+                    with suppress(FileNotFoundError):
+                        Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+                self.notice = (
+                    f"the history was damaged: it was moved to {aside}, and a new one begins"
+                )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -318,6 +324,30 @@ def make_private(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
+
+
+@contextmanager
+def only_user(path: Path) -> Iterator[None]:
+    """Keep other processes from opening the database. Raises StoreError if one has it open.
+
+    Closing a connection deletes its log by name: that of a new database, if one took its place.
+    """
+    with path.open("rb+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, SHARED_SIZE, SHARED_FIRST)
+        except OSError as exc:
+            raise StoreError(
+                f"the history is damaged, and another glm is using it: {path}",
+                "end the other one, then start again",
+            ) from exc
+        yield
+
+
+def unused_name(path: Path) -> Path:
+    """A name that tells what is wrong with the file, and when that was found."""
+    name = f"{path.name}.corrupt-{time.strftime('%Y-%m-%d-%H%M%S')}"
+    names = (path.with_name(f"{name}{f'-{n}' if n > 1 else ''}") for n in count(1))
+    return next(each for each in names if not each.exists())
 
 
 def is_writable(path: Path) -> bool:

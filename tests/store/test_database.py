@@ -321,6 +321,24 @@ def test_damage_that_shows_later_costs_neither_the_old_history_nor_the_chat(home
     store.close()
 
 
+def test_a_damaged_history_that_another_process_has_open_stays_where_it_is(home, store):
+    ask(store, Conversation(), "x", "y")
+    store.close()
+    script = WRITER + "store.last(); print('open', flush=True); sys.stdin.readline()"
+    with run_python(script, home, stdin=subprocess.PIPE) as other:
+        assert other.stdout.readline() == "open\n"
+        with (home / "history.db").open("r+b") as file:
+            file.write(b"damage")
+        store = open_store(home)
+        with pytest.raises(StoreError, match="another glm"):
+            store.list()
+        assert not list(home.glob("*.corrupt-*"))
+        other.communicate("\n")
+    assert store.list() == []
+    assert len(list(home.glob("history.db.corrupt-*"))) == 1
+    store.close()
+
+
 def test_a_damaged_history_is_left_where_it_is_when_nothing_may_be_written(home):
     data = damaged(home, "garbage")
     store = open_store(home, enabled=False)

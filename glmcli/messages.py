@@ -29,9 +29,24 @@ CONVERT = Line(
     "use the fp16 checkpoint; --quantize int8 or int4 makes it smaller while it loads",
     "请使用 fp16 权重，加载时可用 --quantize int8 或 int4 量化",
 )
+INSTALL = Line(
+    'install one that was tested: pip install "transformers>=5.0,<6"',
+    '请安装经过测试的版本：pip install "transformers>=5.0,<6"',
+)
 DOWNLOAD_AGAIN = Line("download the model again", "请重新下载该模型")
 
 REFUSALS: dict[str, tuple[Line, Line]] = {
+    "no-transformers": (
+        Line("transformers is not installed", "未安装 transformers"),
+        INSTALL,
+    ),
+    "transformers-version": (
+        Line(
+            "transformers {installed} cannot be used: it must be 5.0 or later, before 6",
+            "transformers {installed} 不可用：需要 5.0 或更高且低于 6 的版本",
+        ),
+        INSTALL,
+    ),
     "first-generation": (
         Line(
             "{name} is ChatGLM-6B, the first generation: transformers has no class for it",

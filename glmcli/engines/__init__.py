@@ -11,6 +11,7 @@ from threading import Event
 from typing import Protocol
 
 from glmcli.config import Settings
+from glmcli.engines.versions import check_transformers
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 Report = Callable[[Progress], None]
@@ -78,6 +79,8 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     engine, _, name = settings.model.partition(":")
     if engine not in ENGINES or not _:
         engine, name = "local", settings.model
+    if engine == "local":
+        check_transformers()
     module = importlib.import_module(ENGINES[engine])
     opened: Engine = module.open_engine(name, settings, report)
     return opened

@@ -19,6 +19,7 @@ from glmcli.errors import StoreError, UsageError
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database, forget_words, from_sql, to_sql
 from glmcli.store.rows import (
+    ID_LETTERS,
     add,
     add_missing,
     branch,
@@ -209,6 +210,8 @@ class Store:
                 "SELECT title, system, model, params, head FROM conversation WHERE id = ?",
                 (summary.id,),
             ).fetchone()
+            if row is None:  # deleted since it was found
+                raise no_such(name)
             ids, messages = branch(db, row[4])
         title, system, model, params = map(from_sql, row[:4])
         return Conversation(
@@ -231,7 +234,8 @@ class Store:
         current = set(conversation.ids)
         with self._database.reading() as db:
             rows = db.execute(
-                "SELECT id, parent_id, role, text, iif(pending, 'interrupted', finish_reason)"
+                "SELECT id, parent_id, role, text,"
+                " CASE WHEN pending THEN 'interrupted' ELSE finish_reason END"
                 " FROM message WHERE conversation_id = ? ORDER BY id",
                 (conversation.id,),
             ).fetchall()
@@ -289,15 +293,15 @@ class Store:
     def find(self, name: str) -> Summary:
         """The one conversation whose id begins with `name`. Raises UsageError, StoreError."""
         start = name.strip().lower()
+        if not start or not set(start) <= set(ID_LETTERS):
+            raise no_such(name)
         with self._database.reading() as db:
             rows = db.execute(
                 f"SELECT {SUMMARY} FROM conversation WHERE id >= ? AND id < ? LIMIT 4",
                 (start, f"{start}~"),
             ).fetchall()
-        if not start or not rows:
-            raise UsageError(
-                f"there is no conversation {name!r}", "glm history list shows them with their ids"
-            )
+        if not rows:
+            raise no_such(name)
         if len(rows) > 1:
             ids = ", ".join(row[0] for row in rows[:3])
             raise UsageError(
@@ -342,15 +346,19 @@ class Store:
     def recover(self) -> None:
         """Mark the replies of processes that died as interrupted. Raises StoreError."""
         with self._database.reading() as db:
-            pending = [row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")]
-        dead = [turn for turn in pending if not self._claims.is_alive(turn)]
-        if not dead:
-            return
+            if not self._dead(db):
+                return
         # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
         with suppress(StoreError), self._database.writing() as db:
-            self.recovered = tuple(name for turn in dead for name in interrupt(db, turn))
+            dead = self._dead(db)
+            self.recovered = tuple(interrupt(db, turn) for turn in dead)
             for turn in dead:
                 self._claims.forget(turn)
+
+    def _dead(self, db: sqlite3.Connection) -> Sequence[int]:
+        """The replies that were begun by processes that are no more."""
+        pending = db.execute("SELECT id FROM message WHERE pending = 1").fetchall()
+        return [turn for (turn,) in pending if not self._claims.is_alive(turn)]
 
     def _settle(self, conversation: Conversation, ids: Sequence[int]) -> None:
         """Note where the messages are, now that they are stored."""
@@ -365,6 +373,13 @@ class Store:
             raise StoreError("the history is switched off", "set GLM_HISTORY=on")
         with self._database.writing() as db:
             yield db
+
+
+def no_such(name: str) -> UsageError:
+    """The error for an id that is wrong."""
+    return UsageError(
+        f"there is no conversation {name!r}", "glm history list shows them with their ids"
+    )
 
 
 def summary_of(row: Sequence[Any]) -> Summary:

@@ -6,6 +6,7 @@ All functions work inside a transaction of their caller's and know nothing of fi
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import sqlite3
 import time
@@ -23,6 +24,7 @@ TITLE_COLUMNS = 60
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter looks like another."""
 ID_LENGTH = 8
+ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
 
 
 def add_missing(
@@ -38,10 +40,11 @@ def add_missing(
     the disk was full, say.
     """
     messages = conversation.messages
+    if not ID.fullmatch(conversation.id):  # a new one, or one that was imported
+        conversation.id = new_id(db)
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
     ids = conversation.ids[: len(messages)] if known else []
     if not known:
-        conversation.id = conversation.id or new_id(db)
         add_conversation(db, conversation, question)
     for turn, message in zip(ids, messages, strict=False):
         if turn in unfinished:
@@ -148,16 +151,16 @@ def finish(db: sqlite3.Connection, turn: int, reply: Message) -> None:
     )
 
 
-def interrupt(db: sqlite3.Connection, turn: int) -> list[str]:
-    """Make a reply that nobody writes any more an ordinary message; its conversation, if so."""
-    changed = db.execute(
-        "UPDATE message SET pending = 0, finish_reason = 'interrupted'"
-        " WHERE id = ? AND pending = 1 RETURNING text, conversation_id",
-        (turn,),
-    ).fetchall()
-    for text, _ in changed:
-        index_text(db, turn, from_sql(text))
-    return [name for _, name in changed]
+def interrupt(db: sqlite3.Connection, turn: int) -> str:
+    """Make a reply that nobody writes any more an ordinary message; returns its conversation."""
+    text, name = db.execute(
+        "SELECT text, conversation_id FROM message WHERE id = ?", (turn,)
+    ).fetchone()
+    db.execute(
+        "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?", (turn,)
+    )
+    index_text(db, turn, from_sql(text))
+    return str(name)
 
 
 def remove(db: sqlite3.Connection, name: str) -> None:
@@ -178,7 +181,7 @@ def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Me
         "  UNION ALL SELECT message.id, message.parent_id, height + 1"
         "  FROM branch JOIN message ON message.id = branch.parent_id)"
         " SELECT message.id, role, text, thinking, name, tools,"
-        "  iif(pending, 'interrupted', finish_reason), usage"
+        "  CASE WHEN pending THEN 'interrupted' ELSE finish_reason END, usage"
         " FROM branch JOIN message USING (id) ORDER BY height DESC",
         (head,),
     ).fetchall()

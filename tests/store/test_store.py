@@ -224,6 +224,22 @@ def test_saving_twice_stores_nothing_twice(store):
     assert again.ids == conversation.ids
 
 
+@pytest.mark.parametrize("name", ["", "UPPER", "abcd", "../../x", "\udcff", "abcd00001"])
+def test_an_imported_conversation_gets_an_id_that_can_be_typed(store, name):
+    conversation = Conversation(id=name, messages=[Message("user", "x"), Message("assistant", "y")])
+    store.save(conversation)
+    assert conversation.id != name
+    assert store.load(conversation.id) == conversation
+
+
+def test_an_import_keeps_its_id_and_can_be_repeated(store):
+    conversation = Conversation(id="abcd0000", messages=[Message("user", "x")])
+    store.save(conversation)
+    store.save(Conversation(id="abcd0000", messages=[Message("user", "x")]))
+    assert [item.id for item in store.list()] == ["abcd0000"]
+    assert len(store.tree(conversation)) == 1
+
+
 # Finding.
 
 
@@ -247,7 +263,7 @@ def test_an_id_may_be_shortened_as_long_as_it_is_clear(store):
         Conversation(id="abcd0002", messages=[Message("user", "y")]),
     )
     assert texts(store.load("ABCD0002")) == ["y"]
-    for wrong in ("abcd", "zz", "", " ", "%", "abcd0001x"):
+    for wrong in ("abcd", "zz", "", " ", "%", "abcd0001x", "\udcff", "é"):
         with pytest.raises(UsageError) as caught:
             store.load(wrong)
         assert caught.value.hint

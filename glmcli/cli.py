@@ -224,9 +224,9 @@ def reply_view(
             return view.JsonLinesView(out, facts)
         case Format.records:
             return view.RecordsView(out)
-        case _ if out.is_live and stream:
+        case _ if out.is_tty and stream:
             plain = settings.plain and format is not Format.markdown
-            return view.LiveView(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            return view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
         case _:
             status = None if quiet else view.StatusLine(err)
             return view.TextView(out, err, thinking=settings.thinking, stream=stream, status=status)

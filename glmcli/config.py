@@ -62,6 +62,7 @@ class Settings:
     stats: bool = setting(True, "a line with tokens and speed after each reply")
     warm: bool = setting(True, "read the prompt while you type")
     vi: bool = setting(False, "vi keys at the prompt")
+    notify: float | None = setting(None, "ring after replies of this many seconds", low=0.0)
     offline: bool = setting(False, "never use the network")
     trust_remote_code: bool = setting(False, "run Python that comes with a model")
     debug: bool = setting(False, "tracebacks with errors")

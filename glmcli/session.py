@@ -122,10 +122,12 @@ class Session:
         self.store_failure: StoreError | None = None
         """Why the history is not being saved, if it is not. The chat goes on without it."""
 
-    def ask(self, text: str, view: View) -> Message:
+    def ask(self, text: str, view: View, *, after: Message | None = None) -> Message:
         """Send `text` and show the reply; the conversation holds both afterwards, come what may.
 
-        A cancelled reply is returned. Raises GlmError; what had arrived is kept as interrupted.
+        With `after`, an earlier reply to this text, the model goes on with that; only what is new
+        is shown. A cancelled reply is returned. Raises GlmError; what had arrived is kept as
+        interrupted.
         """
         self.cancel.clear()
         text = checked(text)
@@ -133,6 +135,9 @@ class Session:
         turn = self._begin(text)
         self.conversation.messages.append(Message("user", text))
         growing = Growing()
+        if after is not None:
+            prompt = (*prompt, after)
+            growing.text, growing.thinking = [after.text], [after.thinking]
         reply: Message | None = None
         try:
             reply = self._stream(prompt, growing, view, turn)

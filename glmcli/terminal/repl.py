@@ -6,7 +6,7 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from glmcli.commands import Chat, is_command, literal, run_command
@@ -17,11 +17,11 @@ from glmcli.session import Session
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import (
     BaseView,
-    LiveView,
     TextView,
     end_note,
     progress_line,
     stats_line,
+    terminal_view,
 )
 from glmcli.terminal.visible import visible
 from glmcli.types import Message
@@ -54,11 +54,11 @@ class PipeChat(Chat):
             self.exit_code = exc.exit_code
             self.complain(exc)
 
-    def ask(self, text: str) -> None:
+    def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
         try:
             with self.view() as view:
-                reply = self.session.ask(text, view)
+                reply = self.session.ask(text, view, after=after)
         finally:
             failure, self.session.store_failure = self.session.store_failure, None
             if failure is not None:
@@ -89,11 +89,36 @@ class TerminalChat(PipeChat):
     def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
         super().__init__(session, settings, out, err)
         self.quiet = Quiet(out)
+        self.redraw: Callable[[], None] = lambda: None
 
     def view(self) -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""
-        settings = self.settings
-        return LiveView(self.out, self.quiet, thinking=settings.thinking, plain=settings.plain)
+        thinking, plain = self.settings.thinking, self.settings.plain
+        return terminal_view(self.out, self.quiet, thinking=thinking, plain=plain)
+
+    def show(self, message: Message) -> None:
+        """Show a message as it was shown when it arrived."""
+        from glmcli.terminal.live import show_message
+
+        show_message(self.out, message, plain=self.settings.plain)
+
+    def edit(self, text: str) -> str:
+        """Open a text in $EDITOR; returns what was saved."""
+        from glmcli.terminal.desk import edit
+
+        with self.quiet.lifted():
+            return edit(text)
+
+    def copy(self, text: str) -> None:
+        """Copy to the clipboard of the terminal, and to the machine's own if there is one."""
+        from glmcli.terminal.desk import copy
+
+        copy(text, self.out)
+
+    def use_engine(self, engine: EngineThread) -> None:
+        """Go on with another engine; the toolbar follows it."""
+        engine.on_change = self.redraw
+        super().use_engine(engine)
 
     def after(self, reply: Message) -> None:
         """Add the stats line."""
@@ -179,7 +204,7 @@ def open_prompt(chat: TerminalChat) -> Prompt:
         on_first_draw=engine.start,
         vi=chat.settings.vi,
     )
-    engine.on_change = prompt.redraw
+    engine.on_change = chat.redraw = prompt.redraw
     return prompt
 
 

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
@@ -49,24 +49,29 @@ class Output:
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
         self.is_tty = stream.isatty()
-        self.is_dumb = os.environ.get("TERM", "dumb") in ("", "dumb", "unknown")
+        self._term = os.environ.get("TERM", "")
 
     @property
     def is_live(self) -> bool:
         """Whether rows can be repainted here."""
-        return self.is_tty and not self.is_dumb
+        return self.is_tty and self._term not in ("", "dumb", "unknown")
 
     @property
     def colours(self) -> int:
-        """How many colours may be used: 0, 16 or 256."""
-        if not self.is_live or os.environ.get("NO_COLOR"):
-            return 0
-        return 256 if "256" in os.environ.get("TERM", "") or os.environ.get("COLORTERM") else 16
+        """How many colours may be used: 0, or the 16 of the terminal's own palette."""
+        return 0 if not self.is_live or os.environ.get("NO_COLOR") else 16
 
     @property
     def is_unicode(self) -> bool:
         """Whether every character can be written."""
         return self.encoding.lower().replace("-", "").startswith("utf")
+
+    @property
+    def reflows(self) -> bool:
+        """Whether rows are wrapped anew when the window changes its width."""
+        if "TMUX" in os.environ:
+            return True
+        return "XTERM_VERSION" not in os.environ and self._term not in ("linux", "screen")
 
     def size(self) -> os.terminal_size:
         """Columns and lines; 80 by 24 if unknown. COLUMNS in the environment is not believed."""
@@ -131,6 +136,18 @@ class Quiet:
             with contextlib.suppress(OSError, GlmError, PipeClosed, *TERMIOS_ERRORS):
                 self._set(quiet=False)
             self._before = None
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Give the terminal to another program for a while."""
+        if self._before is None:
+            yield
+            return
+        self._set(quiet=False)
+        try:
+            yield
+        finally:
+            self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
         assert self._before is not None

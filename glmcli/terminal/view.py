@@ -131,15 +131,12 @@ class TextView(BaseView):
             self._out.write("\n")
 
 
-class LiveView(BaseView):
-    """A reply on a terminal, with a status row below it until it ends."""
+class PlainView(TextView):
+    """Deltas on a terminal without Markdown: made harmless, with a status row until they come."""
 
-    def __init__(
-        self, out: Output, quiet: Quiet, *, thinking: str = "fold", plain: bool = False
-    ) -> None:
-        self._out = out
+    def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
+        super().__init__(out, out, thinking=thinking, status=StatusLine(out))
         self._quiet = quiet
-        self._text = TextView(out, status=StatusLine(out))
 
     def __enter__(self) -> Self:
         self._quiet.__enter__()
@@ -151,21 +148,26 @@ class LiveView(BaseView):
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Leave quiet mode."""
+        """Give the terminal back."""
         self._quiet.__exit__(kind, exc, trace)
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""
-        self._text.show(replace(chunk, text=visible(chunk.text)))
+        super().show(replace(chunk, text=visible(chunk.text), thinking=visible(chunk.thinking)))
 
     def finish(self, reply: Message) -> None:
-        """End the line."""
+        """End the line, if there is one."""
         if reply.text:
-            self._text.finish(reply)
+            super().finish(reply)
 
-    def abandon(self) -> None:
-        """End the line if there is one."""
-        self._text.abandon()
+
+def terminal_view(out: Output, quiet: Quiet, *, thinking: str, plain: bool) -> BaseView:
+    """The view for a terminal: live Markdown, or plain deltas where that is wanted or needed."""
+    if plain or not out.is_live:
+        return PlainView(out, quiet, thinking=thinking)
+    from glmcli.terminal.live import LiveView
+
+    return LiveView(out, quiet, thinking=thinking)
 
 
 class JsonView(BaseView):

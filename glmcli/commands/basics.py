@@ -1,0 +1,122 @@
+"""Commands of the chat itself: help, leaving, starting anew, files, sizes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from glmcli.commands.table import COMMANDS, Chat, command
+from glmcli.errors import UsageError
+from glmcli.session import Session
+from glmcli.types import Message
+
+
+@command("[COMMAND]")
+def help(chat: Chat, rest: str) -> str:
+    """Show the commands, or one of them."""
+    wanted = rest.lstrip("/")
+    if wanted and wanted not in COMMANDS:
+        raise UsageError(f"there is no command /{wanted}", "/help lists the commands")
+    shown = [COMMANDS[wanted]] if wanted else list(COMMANDS.values())
+    heads = [f"/{item.name} {item.usage}".rstrip() for item in shown]
+    width = max(len(head) for head in heads)
+    lines = [f"{head:<{width}}  {item.help}" for head, item in zip(heads, shown, strict=True)]
+    if not wanted:
+        lines.append("")
+        lines.append("Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply.")
+    return "\n".join(lines)
+
+
+@command()
+def exit(chat: Chat, rest: str) -> str:
+    """Leave. The conversation stays in the history."""
+    chat.leaving = True
+    return ""
+
+
+@command()
+def reset(chat: Chat, rest: str) -> str:
+    """Start a new conversation; the old one stays in the history."""
+    chat.session.reset()
+    return "a new conversation"
+
+
+@command("[FILE]")
+def save(chat: Chat, rest: str) -> str:
+    """Write the conversation to a Markdown file, or to JSON if FILE ends in .json."""
+    from glmcli.transcript import save as write
+
+    conversation = chat.session.conversation
+    if not conversation.messages:
+        raise UsageError("there is nothing to save yet", "ask something first")
+    path = Path(rest).expanduser() if rest else dated_file()
+    write(conversation, path.absolute())
+    return f"saved to {path.absolute()}"
+
+
+@command("FILE")
+def export(chat: Chat, rest: str) -> str:
+    """Write the conversation to FILE as its ending says: .md, .json or .jsonl."""
+    if not rest:
+        raise UsageError("/export needs a file", "/export talk.md, talk.json or talk.jsonl")
+    return save(chat, rest)
+
+
+def dated_file() -> Path:
+    """A Markdown file in the working folder that does not exist yet."""
+    stem = datetime.now().strftime("glm-%Y-%m-%d-%H%M%S")
+    names = (f"{stem}{'' if n == 1 else f'-{n}'}.md" for n in range(1, 1000))
+    return next(path for path in map(Path, names) if not path.exists())
+
+
+@command("FILE")
+def load(chat: Chat, rest: str) -> str:
+    """Go on with a conversation from a JSON file that /save wrote."""
+    from glmcli.transcript import load as read
+
+    if not rest:
+        raise UsageError("/load needs a file", "/load FILE.json")
+    conversation = read(Path(rest).expanduser())
+    conversation.id = ""
+    chat.session.conversation = conversation
+    turns = sum(message.role == "user" for message in conversation.messages)
+    return f"loaded {turns} turns from {Path(rest).expanduser().absolute()}"
+
+
+@command()
+def tokens(chat: Chat, rest: str) -> str:
+    """Show the prompt's exact size by role, the window, and the totals of the session."""
+    session = chat.session
+    prompt = session.conversation.prompt()
+    total = session.engine.count(prompt) if prompt else 0
+    lines = []
+    if total is None:
+        lines.append("the prompt's size is not known until the model is loaded")
+    else:
+        for role, count in by_role(session, prompt, total):
+            lines.append(f"{role:<10}{count:>9,}")
+        lines.append(f"{'prompt':<10}{total:>9,}")
+    window = session.engine.context_tokens
+    if window:
+        lines.append(f"{'window':<10}{window:>9,}")
+        if total is not None:
+            lines.append(f"{'left':<10}{window - total:>9,}")
+    used = session.totals
+    lines.append(
+        f"session: {used.turns} turns, {used.prompt_tokens:,} prompt tokens "
+        f"({used.cached_tokens:,} cached), {used.completion_tokens:,} reply tokens"
+    )
+    return "\n".join(lines)
+
+
+def by_role(session: Session, prompt: tuple[Message, ...], total: int) -> list[tuple[str, int]]:
+    """Tokens of each role's text, and of the template around them. They add up to `total`."""
+    counts = []
+    for role in dict.fromkeys(message.role for message in prompt):
+        blanked = [replace(item, text="") if item.role == role else item for item in prompt]
+        without = session.engine.count(blanked)
+        if without is None:
+            return []
+        counts.append((str(role), total - without))
+    return [*counts, ("template", total - sum(count for _, count in counts))]

@@ -1,0 +1,99 @@
+"""The table of slash commands, and how a typed line becomes one.
+
+A command gets the chat and the rest of its line, and returns what to show. It prints nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from glmcli.config import Settings
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import UsageError
+from glmcli.session import Session
+from glmcli.types import Message
+
+
+class Chat:
+    """What commands act on. What only a terminal can do raises UsageError elsewhere."""
+
+    def __init__(self, session: Session, settings: Settings) -> None:
+        self.session = session
+        self.settings = settings
+        self.leaving = False
+        self.draft = ""
+        """What the next prompt begins with."""
+
+    def ask(self, text: str, *, after: Message | None = None) -> None:
+        """Send a text and show the reply, as if it had been typed. Raises GlmError."""
+        raise NotImplementedError
+
+    def show(self, message: Message) -> None:
+        """Show a message as it was shown when it arrived."""
+        raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+
+    def edit(self, text: str) -> str:
+        """Let the user change a text in an editor."""
+        raise UsageError("only a terminal has an editor", "start glm chat on a terminal")
+
+    def copy(self, text: str) -> None:
+        """Put a text into the clipboard."""
+        raise UsageError("only a terminal has a clipboard", "start glm chat on a terminal")
+
+    def use_engine(self, engine: EngineThread) -> None:
+        """Go on with another engine; the old one is closed."""
+        self.session.engine.close()
+        self.session.engine = engine
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One entry of the table."""
+
+    name: str
+    usage: str
+    run: Callable[[Chat, str], str]
+
+    @property
+    def help(self) -> str:
+        """Its help line."""
+        return (self.run.__doc__ or "").strip().split("\n")[0]
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(usage: str = "") -> Callable[[Callable[[Chat, str], str]], Callable[[Chat, str], str]]:
+    """Put a function into the table under its own name."""
+
+    def register(function: Callable[[Chat, str], str]) -> Callable[[Chat, str], str]:
+        name = function.__name__.rstrip("_")
+        COMMANDS[name] = Command(name, usage, function)
+        return function
+
+    return register
+
+
+def is_command(line: str) -> bool:
+    """Whether a typed line is a command: `/word`, not `//word` and not `/path/like/this`."""
+    word = line.strip().split(maxsplit=1)[0] if line.strip() else ""
+    return (
+        word.startswith("/") and word != "/" and not word.startswith("//") and "/" not in word[1:]
+    )
+
+
+def literal(line: str) -> str:
+    """A typed line as it is sent: `//word` sends a literal slash."""
+    return line[1:] if line.startswith("//") else line
+
+
+def run_command(chat: Chat, line: str) -> str:
+    """Run a `/word` line; returns what to show. Raises UsageError, and what the command raises."""
+    word, *rest = line.strip()[1:].split(maxsplit=1)
+    if word not in COMMANDS:
+        near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        raise UsageError(f"there is no command /{word}", f"{hint} //{word} sends it as text")
+    return COMMANDS[word].run(chat, rest[0] if rest else "")

@@ -1,0 +1,151 @@
+"""Commands that ask again, go on, or change how the model answers."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+from glmcli.commands.settings import pair, param_name, param_value
+from glmcli.commands.table import Chat, command
+from glmcli.config import show
+from glmcli.engines import open_engine
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import UsageError
+from glmcli.types import Message
+
+
+@command("[NAME=VALUE …]")
+def retry(chat: Chat, rest: str) -> str:
+    """Ask the last question again, with other settings if given: /retry temperature=0.2."""
+    session = chat.session
+    changes = dict(pair(word) for word in shlex.split(rest))
+    params = session.params.merged(
+        {param_name(name): param_value(param_name(name), value) for name, value in changes.items()}
+    )
+    text = session.take_back()
+    before, session.params = session.params, params
+    try:
+        chat.ask(text)
+    finally:
+        session.params = before
+    return ""
+
+
+@command()
+def undo(chat: Chat, rest: str) -> str:
+    """Take back the last question and its reply."""
+    text = chat.session.take_back()
+    return f"took back: {' '.join(text.split())[:60]}"
+
+
+@command()
+def continue_(chat: Chat, rest: str) -> str:
+    """Let the model go on with its last reply, for example one that was cut or stopped."""
+    messages = chat.session.conversation.messages
+    if not messages or messages[-1].role != "assistant" or not messages[-1].text:
+        raise UsageError("there is no reply to go on with", "ask something first")
+    reply = messages[-1]
+    chat.ask(chat.session.take_back(), after=reply)
+    return ""
+
+
+@command("[N]")
+def edit(chat: Chat, rest: str) -> str:
+    """Change your N-th question (the last, without N) in the editor, and go on from there."""
+    asked = [item.text for item in chat.session.conversation.messages if item.role == "user"]
+    if not asked:
+        raise UsageError("there is no question to edit", "ask something first")
+    number = whole_number(rest, len(asked)) if rest else len(asked)
+    text = chat.edit(asked[number - 1]).rstrip("\n")
+    if not text.strip():
+        return "nothing was changed"
+    for _ in asked[number - 1 :]:
+        chat.session.take_back()
+    chat.ask(text)
+    return ""
+
+
+def whole_number(text: str, most: int) -> int:
+    """A number from 1 to `most`. Raises UsageError."""
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise UsageError(f"there is no number {text} here", f"a number from 1 to {most}")
+    return int(text)
+
+
+@command("[N]")
+def copy(chat: Chat, rest: str) -> str:
+    """Copy the last reply, or its N-th code block, to the clipboard."""
+    text = last_reply(chat).text
+    if rest:
+        blocks = code_blocks(text)
+        if not blocks:
+            raise UsageError("the last reply has no code block", "/copy copies the whole reply")
+        text = blocks[whole_number(rest, len(blocks)) - 1]
+    chat.copy(text)
+    return f"copied {len(text):,} characters"
+
+
+def last_reply(chat: Chat) -> Message:
+    """The last reply. Raises UsageError if there is none."""
+    for message in reversed(chat.session.conversation.messages):
+        if message.role == "assistant":
+            return message
+    raise UsageError("there is no reply yet", "ask something first")
+
+
+def code_blocks(text: str) -> list[str]:
+    """The contents of the fenced and indented code blocks of a Markdown text."""
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt().parse(text)
+    return [token.content for token in tokens if token.type in ("fence", "code_block")]
+
+
+@command()
+def redraw(chat: Chat, rest: str) -> str:
+    """Show the last reply again."""
+    chat.show(last_reply(chat))
+    return ""
+
+
+@command("[show|fold|hide]")
+def thinking(chat: Chat, rest: str) -> str:
+    """Show the reasoning of the last reply, or choose how reasoning is shown."""
+    if rest:
+        if rest not in ("show", "fold", "hide"):
+            raise UsageError(f"reasoning cannot be shown as {rest}", "one of: show, fold, hide")
+        chat.settings = replace(chat.settings, thinking=rest)
+        return f"thinking is {rest}"
+    return last_reply(chat).thinking or "the last reply has no reasoning"
+
+
+@command("[on|off|default]")
+def think(chat: Chat, rest: str) -> str:
+    """Choose whether a reasoning model reasons, where it lets you."""
+    if rest:
+        value = param_value("think", rest)
+        chat.session.params = chat.session.params.merged({"think": value})
+    return f"think is {show(chat.session.params.think) or 'the default of the model'}"
+
+
+@command("[TEXT]")
+def system(chat: Chat, rest: str) -> str:
+    """Show the system prompt, or set it; `/system off` removes it."""
+    conversation = chat.session.conversation
+    if rest:
+        conversation.system = "" if rest == "off" else rest
+    return f"system: {conversation.system or '(none)'}"
+
+
+@command("[NAME]")
+def model(chat: Chat, rest: str) -> str:
+    """Show the model, or go on with another one: a folder, a hub id, or engine:name."""
+    engine = chat.session.engine
+    if not rest:
+        return " · ".join(filter(None, [chat.session.model, engine.device]))
+    settings = replace(chat.settings, model=rest)
+    new = EngineThread(rest, lambda report: open_engine(settings, report))
+    chat.use_engine(new)
+    chat.settings, chat.session.model = settings, rest
+    new.start()
+    return f"the conversation goes on with {rest}"

@@ -1,0 +1,52 @@
+"""The user's editor and clipboard."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from glmcli.errors import UsageError
+from glmcli.terminal.tty import Output
+
+CLIPBOARDS = (
+    ("WAYLAND_DISPLAY", ("wl-copy",)),
+    ("DISPLAY", ("xclip", "-selection", "clipboard")),
+    ("DISPLAY", ("xsel", "--clipboard", "--input")),
+    ("", ("pbcopy",)),
+)
+"""(environment variable that must be set, command that takes the text on stdin)."""
+OSC52_BYTES = 74_994
+"""More than this is ignored by common terminals."""
+
+
+def edit(text: str) -> str:
+    """Open a text in $VISUAL or $EDITOR; returns it as it was saved. Raises UsageError."""
+    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    with tempfile.TemporaryDirectory(prefix="glm-") as folder:
+        path = Path(folder) / "message.md"
+        path.write_text(text, encoding="utf-8")
+        try:
+            code = subprocess.call([*shlex.split(command), str(path)])
+            edited = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as exc:
+            raise UsageError(f"the editor {command!r} cannot be used: {exc}", "set EDITOR") from exc
+    if code:
+        raise UsageError(f"the editor {command!r} ended with {code}", "nothing was changed")
+    return edited
+
+
+def copy(text: str, out: Output) -> None:
+    """Copy through the terminal (OSC 52) and to the machine's clipboard. Raises UsageError."""
+    data = text.encode("utf-8", "replace")
+    for variable, command in CLIPBOARDS:
+        there = (not variable or os.environ.get(variable)) and shutil.which(command[0])
+        if there and subprocess.run(command, input=data, check=False).returncode == 0:
+            return
+    if not out.is_live or len(data) > OSC52_BYTES:
+        raise UsageError("there is no clipboard for so long a text", "/save writes it to a file")
+    out.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")

@@ -1,0 +1,172 @@
+"""A reply on a terminal, as it grows: Markdown above, one row below that says what happens.
+
+Joins the Markdown stream and the painter with the clock. Knows nothing of engines or sessions.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from glmcli.terminal import theme
+from glmcli.terminal.markdown import MarkdownStream, Row
+from glmcli.terminal.painter import Painter
+from glmcli.terminal.tty import Output, Quiet
+from glmcli.terminal.view import BaseView, plural, progress_line
+from glmcli.terminal.visible import visible, visible_line
+from glmcli.types import Chunk, Message, Progress
+
+FRAME_S = 1 / 12
+COST_SHARE = 6
+"""A frame comes no sooner than this many times what the last one cost."""
+TAIL_CHARS = 200
+"""How much of the reasoning is looked at for its last words."""
+
+
+class LiveView(BaseView):
+    """Shows one reply. What scrolled away is never painted again."""
+
+    def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
+        self._out = out
+        self._quiet = quiet
+        self._thinking = thinking
+        self._size = out.size()
+        self._painter = self._new_painter()
+        self._stream: MarkdownStream | None = None
+        """The text that grows: reasoning first, if it is shown, then the reply."""
+        self._is_reply = False
+        self._started = time.monotonic()
+        self._next_frame = 0.0
+        self._progress: Progress | None = None
+        self._tokens = 0
+        self._first_token_at: float | None = None
+        self._thought_s = 0.0
+        self._thought_tokens = 0
+        self._tail = ""
+
+    def __enter__(self) -> Self:
+        self._quiet.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the terminal back."""
+        self._quiet.__exit__(kind, exc, trace)
+
+    def show(self, chunk: Chunk) -> None:
+        """Take in a chunk; paint if it is time to."""
+        now = time.monotonic()
+        self._progress = chunk.progress or self._progress
+        if chunk.tokens or chunk.text or chunk.thinking:
+            self._first_token_at = self._first_token_at or now
+        self._tokens += chunk.tokens
+        if chunk.thinking:
+            self._think(chunk)
+        if chunk.text:
+            self._reply().feed(chunk.text)
+        if now >= self._next_frame:
+            self._paint(self._status(now))
+            cost = time.monotonic() - now
+            self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
+
+    def finish(self, reply: Message) -> None:
+        """Paint what is left, without the status row."""
+        self.abandon()
+
+    def abandon(self) -> None:
+        """The same: what was shown stays."""
+        self._end_stream()
+        self._painter.finish()
+
+    def _think(self, chunk: Chunk) -> None:
+        self._thought_s = time.monotonic() - self._started
+        self._thought_tokens += chunk.tokens
+        self._tail = (self._tail + chunk.thinking)[-TAIL_CHARS:]
+        if self._thinking == "show":
+            if self._stream is None:
+                self._stream = self._new_stream(dim=True)
+            self._stream.feed(chunk.thinking)
+
+    def _reply(self) -> MarkdownStream:
+        """The stream of the reply itself; what came before it is brought to an end."""
+        if not self._is_reply or self._stream is None:
+            self._end_stream()
+            if self._thought_s:
+                said = (
+                    f"thought for {self._thought_s:.0f} s, {plural(self._thought_tokens, 'token')}"
+                )
+                gap: list[Row] = [()] if self._thinking == "show" else []
+                if self._thinking != "hide":
+                    self._painter.paint([*gap, ((said, theme.DIM),), ()])
+            self._is_reply = True
+            self._stream = self._new_stream()
+        return self._stream
+
+    def _end_stream(self) -> None:
+        if self._stream is not None:
+            self._adapt()
+            self._stream.finish()
+            self._painter.paint(self._stream.take())
+            self._stream = None
+
+    def _paint(self, status: str) -> None:
+        self._adapt()
+        final: list[Row] = []
+        live: list[Row] = []
+        if self._stream is not None:
+            final, live = self._stream.take(), self._stream.live()
+        self._painter.paint(final, live, ((visible_line(status), theme.DIM),))
+
+    def _adapt(self) -> None:
+        """Notice that the window changed its size, or that the shell was in between."""
+        if self._quiet.resumed:
+            self._quiet.resumed = False
+            self._painter = self._new_painter()
+        size = self._out.size()
+        if size != self._size:
+            self._size = size
+            self._painter.resize(size.columns, size.lines, reflow=self._out.reflows)
+            if self._stream is not None:
+                self._stream.resize(self._painter.width)
+
+    def _new_painter(self) -> Painter:
+        return Painter(
+            self._out.write,
+            columns=self._size.columns,
+            lines=self._size.lines,
+            colours=self._out.colours,
+        )
+
+    def _new_stream(self, *, dim: bool = False) -> MarkdownStream:
+        symbols = theme.UNICODE if self._out.is_unicode else theme.ASCII
+        style = theme.DIM if dim else theme.PLAIN
+        return MarkdownStream(width=self._painter.width, symbols=symbols, style=style)
+
+    def _status(self, now: float) -> str:
+        if self._first_token_at is None:
+            return f"{progress_line(self._progress, now - self._started)} · Ctrl-C stops"
+        seconds = now - self._first_token_at
+        speed = f" · {self._tokens / seconds:.1f} tok/s" if self._tokens and seconds > 0.5 else ""
+        if not self._is_reply and self._thought_s and self._thinking != "hide":
+            words = " ".join(self._tail.split())
+            tokens = plural(self._thought_tokens, "token")
+            return f"thinking {now - self._started:.0f} s, {tokens}: …{words[-60:]}"
+        doing = "answering" if self._is_reply or not self._thought_s else "thinking"
+        return f"{doing} · {plural(self._tokens, 'token')}{speed} · Ctrl-C stops"
+
+
+def show_message(out: Output, message: Message, *, plain: bool) -> None:
+    """Show a message that is there already, as it was shown when it arrived."""
+    if message.role == "user":
+        out.write(f"> {visible_line(message.text)}\n")
+    elif plain or not out.is_live:
+        out.write(f"{visible(message.text)}\n")
+    else:
+        view = LiveView(out, Quiet(out))
+        view.show(Chunk(message.text))
+        view.finish(message)

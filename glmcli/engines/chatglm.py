@@ -128,10 +128,12 @@ def settle(net: Any, checkpoint: Checkpoint) -> None:
 
 
 def stop_ids(checkpoint: Checkpoint) -> list[int]:
-    """The ids that end a reply: the template's, or the config's where there is no tokenizer."""
+    """The ids that end a reply: those of the config if it has several, else the template's."""
+    stated = checkpoint.config.get("eos_token_id", 2)
+    if isinstance(stated, list):
+        return stated
     try:
         template = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
-    except ModelError:
-        eos = checkpoint.config.get("eos_token_id", 2)
-        return list(eos) if isinstance(eos, list) else [eos]
+    except ModelError:  # weights without a tokenizer
+        return [stated]
     return sorted(template.stop_ids)

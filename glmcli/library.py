@@ -10,6 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,11 +21,21 @@ from glmcli.errors import UsageError
 from glmcli.options import with_settings
 
 if TYPE_CHECKING:
+    from glmcli.engines.library import Model
     from glmcli.store import Store
 
 history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
 models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
 config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
+
+
+class ExportFormat(StrEnum):
+    """How conversations are exported."""
+
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ID = Annotated[str, typer.Argument(metavar="ID", help="a conversation, or the start of its id")]
@@ -125,12 +137,46 @@ def delete(
     """Delete a conversation for good."""
     store = open_history(settings)
     conversation = store.load(id)
-    if not yes:
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise UsageError("nothing was deleted", "add --yes to delete without being asked")
-        if not typer.confirm(f"delete {conversation.id}, {conversation.title!r}?"):
-            return
-    store.delete(conversation.id)
+    if confirmed(f"delete {conversation.id}, {conversation.title!r}?", yes=yes):
+        store.delete(conversation.id)
+
+
+@history.command()
+@with_settings()
+def export(
+    settings: Settings,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="none: all")] = None,
+    format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
+) -> None:
+    """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
+    from glmcli import transcript
+
+    store = open_history(settings)
+    names = ids or [item.id for item in store.list(None)]
+    found = [store.load(name) for name in names]
+    match format:
+        case ExportFormat.json:
+            print(transcript.to_json(*found), end="")
+        case ExportFormat.jsonl:
+            print(transcript.to_jsonl(*found), end="")
+        case _:
+            print("\n\n".join(transcript.to_markdown(each).rstrip() for each in found))
+
+
+@history.command("import")
+@with_settings()
+def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
+    """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
+    from glmcli import transcript
+
+    store = open_history(settings)
+    for path in files:
+        found = transcript.load_all(path)
+        for conversation in found:
+            conversation.id = ""
+        store.save(*found)
+        for conversation in found:
+            print(f"{conversation.id}\t{conversation.title}")
 
 
 @history.command("path")
@@ -141,12 +187,12 @@ def history_path(settings: Settings) -> None:
 
 
 @models.command("list")
-@with_settings("base_url", "offline")
+@with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or those of the server at --base-url."""
     from glmcli.engines.library import describe_all
 
-    found = describe_all(settings)
+    found = served(settings) if settings.base_url else describe_all(settings)
     if as_json:
         print_json([asdict(item) for item in found])
         return
@@ -155,6 +201,93 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
         for item in found
     ]
     print_rows(("name", "family", "size", "window", "path"), rows)
+
+
+def served(settings: Settings) -> list[Model]:
+    """The models of a server: a FastChat controller or worker, else an OpenAI-compatible one.
+
+    Raises EngineError.
+    """
+    from glmcli.engines import fastchat, openai
+    from glmcli.engines.library import Model
+    from glmcli.errors import EngineError
+
+    try:
+        kind, listed = "fastchat", fastchat.list_models(settings)
+    except EngineError:
+        kind, listed = "openai", openai.list_models(settings)
+    return [
+        Model(f"{kind}:{name}", settings.base_url, kind, None, window) for name, window in listed
+    ]
+
+
+NAME = Annotated[str, typer.Argument(metavar="NAME", help="folder, hub id or built-in name")]
+
+
+@models.command("show")
+@with_settings("trust_remote_code")
+def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None:
+    """Show what a model is, what it needs, and what is missing."""
+    from glmcli.engines.library import describe
+
+    found = describe(name, settings)
+    if as_json:
+        print_json(asdict(found))
+        return
+    model = found.model
+    rows = [
+        ("name", model.name),
+        ("path", model.path or "not fetched yet"),
+        ("family", model.family),
+        ("layers", found.layers),
+        ("parameters", "" if found.parameters is None else f"{found.parameters:,}"),
+        ("window", "" if model.window is None else f"{model.window:,} tokens"),
+        ("size on disk", size(model.size_bytes)),
+        ("cache of a full window", size(found.cache_bytes)),
+        *((f"memory at {bits}", size(count)) for bits, count in found.memory_bytes.items()),
+        ("needs remote code", "yes" if found.remote_code else "no"),
+        ("missing files", ", ".join(found.missing) or "none"),
+        *([("problem", found.problem)] if found.problem else []),
+    ]
+    print_rows(("", ""), [(key, "" if value is None else value) for key, value in rows])
+
+
+@models.command()
+@with_settings("offline")
+def pull(settings: Settings, name: NAME) -> None:
+    """Fetch a model, so that later it is there without the network."""
+    from glmcli.engines.checkpoint import find_checkpoint
+    from glmcli.terminal.tty import Output
+    from glmcli.terminal.view import StatusLine
+    from glmcli.types import Chunk
+
+    status = StatusLine(Output(sys.stderr))
+    found = find_checkpoint(name, settings, lambda step: status.show(Chunk(progress=step)))
+    status.clear()
+    print(found.folder)
+
+
+@models.command()
+@with_settings()
+def remove(
+    settings: Settings,
+    name: NAME,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+) -> None:
+    """Remove a fetched model from the disk. A folder of your own is never removed."""
+    from glmcli.engines.library import remove
+
+    if confirmed(f"remove {name}?", yes=yes):
+        print(f"{size(remove(name, settings))} freed")
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the user agrees; --yes does so beforehand. Raises UsageError without a terminal."""
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nothing was removed", "add --yes to remove without being asked")
+    return typer.confirm(question)
 
 
 @config.command("show")

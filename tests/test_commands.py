@@ -16,8 +16,8 @@ from glmcli.types import GenerationParams
 
 
 class Quiet(Chat):
-    def ask(self, text):
-        self.session.ask(text, BaseView())
+    def ask(self, text, *, after=None):
+        self.session.ask(text, BaseView(), after=after)
 
 
 @pytest.fixture
@@ -211,3 +211,127 @@ def test_load_of_what_cannot_be_loaded(chat, tmp_path):
 def test_save_of_nothing(chat):
     with pytest.raises(UsageError):
         run_command(chat, "/save")
+
+
+def test_continue_goes_on_with_the_same_reply(chat):
+    run_command(chat, "/set max_tokens 2")
+    chat.ask("a b c")
+    assert texts(chat) == ["a b c", "a b "]
+    run_command(chat, "/continue")
+    assert texts(chat) == ["a b c", "a b c"]
+    stored = chat.session.store.load(chat.session.conversation.id)
+    assert [item.text for item in stored.messages] == texts(chat)
+
+
+def test_edit_goes_on_from_an_earlier_question(chat):
+    chat.ask("one")
+    chat.ask("two")
+    chat.edit = lambda text: text.replace("one", "uno") + "\n"
+    run_command(chat, "/edit 1")
+    assert texts(chat) == ["uno", "uno"]
+
+
+def test_an_edit_that_is_emptied_changes_nothing(chat):
+    chat.ask("one")
+    chat.edit = lambda text: "\n"
+    run_command(chat, "/edit")
+    assert texts(chat) == ["one", "one"]
+
+
+def test_copy_takes_the_reply_or_a_code_block(chat):
+    copied = []
+    chat.copy = copied.append
+    chat.ask("look:\n\n```python\nx = 1\n```\n\nand\n\n```\ny\n```")
+    run_command(chat, "/copy")
+    run_command(chat, "/copy 1")
+    run_command(chat, "/copy 2")
+    assert copied[0].startswith("look:")
+    assert copied[1:] == ["x = 1\n", "y\n"]
+    with pytest.raises(UsageError, match="3"):
+        run_command(chat, "/copy 3")
+
+
+def test_redraw_shows_the_last_reply(chat):
+    shown = []
+    chat.show = lambda message: shown.append(message.text)
+    with pytest.raises(UsageError):
+        run_command(chat, "/redraw")
+    chat.ask("hello")
+    run_command(chat, "/redraw")
+    assert shown == ["hello"]
+
+
+def test_branches_can_be_seen_and_gone_back_to(chat):
+    chat.ask("one")
+    chat.ask("two")
+    run_command(chat, "/undo")
+    chat.ask("zwei")
+    tree = run_command(chat, "/tree").splitlines()
+    assert [line.split()[-1] for line in tree] == ["one", "two", "zwei"]
+    assert [("*" in line) for line in tree] == [True, False, True]
+    run_command(chat, "/goto 2")
+    assert texts(chat) == ["one", "one", "two", "two"]
+    for line in ("/goto 9", "/goto", "/goto x"):
+        with pytest.raises(UsageError):
+            run_command(chat, line)
+
+
+def test_fork_leaves_the_original_as_it_is(chat):
+    chat.ask("one")
+    before = chat.session.conversation.id
+    run_command(chat, "/fork")
+    chat.ask("two")
+    assert chat.session.conversation.id != before
+    assert [item.text for item in chat.session.store.load(before).messages] == ["one", "one"]
+
+
+def test_history_and_resume(chat):
+    shown = []
+    chat.show = lambda message: shown.append(message.text)
+    run_command(chat, "/set temperature 0.3")
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+    run_command(chat, "/set temperature default")
+    chat.ask("another")
+    assert first in run_command(chat, "/history")
+    assert first in run_command(chat, "/history first")
+    said = run_command(chat, "/resume")
+    assert first in said
+    assert texts(chat) == ["the first one", "the first one"]
+    assert shown == texts(chat)
+    assert chat.session.params.temperature == 0.3
+
+
+def test_title(chat):
+    chat.ask("what is the weather like?")
+    assert "weather" in run_command(chat, "/title")
+    run_command(chat, "/title the sky")
+    assert chat.session.store.load(chat.session.conversation.id).title == "the sky"
+
+
+def test_model_goes_on_with_another_engine(chat):
+    chat.ask("one")
+    run_command(chat, "/model echo:window=100")
+    chat.ask("two")
+    assert texts(chat) == ["one", "one", "two", "two"]
+    assert chat.session.engine.context_tokens == 100
+    assert "echo:window=100" in run_command(chat, "/model")
+
+
+def test_display_settings(chat):
+    run_command(chat, "/set markdown off")
+    assert chat.settings.plain
+    run_command(chat, "/thinking hide")
+    assert chat.settings.thinking == "hide"
+    run_command(chat, "/think off")
+    assert chat.session.params.think is False
+    run_command(chat, "/think default")
+    assert chat.session.params.think is None
+    with pytest.raises(UsageError):
+        run_command(chat, "/thinking loud")
+
+
+def test_stats_count_the_session(chat):
+    chat.ask("a b c")
+    assert "reply tokens" in run_command(chat, "/stats")

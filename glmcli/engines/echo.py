@@ -37,6 +37,8 @@ class EchoEngine:
             raise ContextFull(needed, limit)
         yield Chunk(progress=Progress("reading", needed, needed))
         text = next((item.text for item in reversed(messages) if item.role == "user"), "")
+        if messages and messages[-1].role == "assistant":
+            text = text.removeprefix(messages[-1].text)
         room = limit - needed if params.max_tokens is None else params.max_tokens
         finish: FinishReason = "stop"
         sent = 0

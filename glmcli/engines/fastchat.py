@@ -255,9 +255,9 @@ def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | 
     return min(wanted or room, room)
 
 
-def names_in(answer: object, field: str) -> list[str]:
+def names_in(answer: dict[str, Any], field: str) -> list[str]:
     """The names that an answer lists."""
-    names = answer.get(field) if isinstance(answer, dict) else None
+    names = answer.get(field)
     return [str(name) for name in names] if isinstance(names, list) else []
 
 

@@ -78,8 +78,11 @@ class Server:
         cancel: threading.Event | None = None,
         *,
         limit_s: float = ANSWER_S,
-    ) -> Any:
-        """The JSON answer to a question that needs no model. Raises Cancelled, EngineError."""
+    ) -> dict[str, Any]:
+        """The JSON object that answers a question which needs no model; null is an empty one.
+
+        Raises Cancelled, EngineError.
+        """
         exchange = self.send(method, path, body)
         exchange.limit_s = min(limit_s, self.silence_s)
         try:
@@ -87,9 +90,12 @@ class Server:
         finally:
             exchange.close()
         try:
-            return json.loads(data)
-        except ValueError as exc:
-            raise garbled(self.faults.host, data.decode("utf-8", "replace")) from exc
+            answer = json.loads(data)
+        except ValueError:
+            answer = data
+        if answer is not None and not isinstance(answer, dict):
+            raise garbled(self.faults.host, data.decode("utf-8", "replace"))
+        return answer or {}
 
     def fetch(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request, its body not read yet. Raises httpx.TransportError."""

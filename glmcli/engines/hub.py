@@ -83,11 +83,10 @@ def remove(model: HubModel) -> int:
     return int(strategy.expected_freed_size)
 
 
-def fetch(name: str, report: Report, *, with_code: bool = False, **where: Any) -> Path:
+def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
     """Fetch what is missing of a hub id, safetensors rather than .bin; returns its folder.
 
-    Python files only `with_code`. `where`: `endpoint` and `cache_dir`, instead of those that the
-    environment names. Raises ModelError.
+    Python files only `with_code`. Raises ModelError.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -95,8 +94,7 @@ def fetch(name: str, report: Report, *, with_code: bool = False, **where: Any) -
     seen = Seen()
     with hub_errors(name), quiet():
         # Asked first because this call alone has a time limit.
-        api = HfApi(endpoint=where.get("endpoint"))
-        info = api.model_info(repo, revision=revision, timeout=TIMEOUT_S)
+        info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
         names = [item.rfilename for item in info.siblings or ()]
         weights = SAFETENSORS if any(map(is_safetensors, names)) else BIN
         folder = watched(
@@ -106,7 +104,6 @@ def fetch(name: str, report: Report, *, with_code: bool = False, **where: Any) -
                 allow_patterns=[*FILES, weights, *(["*.py"] if with_code else [])],
                 ignore_patterns=["*/*"],
                 tqdm_class=bar_class(seen),
-                **where,
             ),
             lambda: report(Progress("fetching", seen.done, seen.total, "bytes", note=name)),
             every_s=0.2,

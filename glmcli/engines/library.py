@@ -103,7 +103,7 @@ def describe(name: str, settings: Settings) -> Details:
         memory_bytes=memory,
         remote_code=needs_remote_code(config),
         missing=tuple(missing_files(folder)),
-        problem=problem_of(place.name, folder, config, settings),
+        problem=problem_of(place.name, folder, settings),
     )
 
 
@@ -211,7 +211,7 @@ def missing_files(folder: Path) -> Iterator[str]:
         yield "tokenizer.json"
 
 
-def problem_of(name: str, folder: Path, config: dict[str, Any], settings: Settings) -> str:
+def problem_of(name: str, folder: Path, settings: Settings) -> str:
     """The first line of what loading would refuse, as far as can be seen from here."""
     try:
         open_folder(folder, name=name, settings=settings)

@@ -183,8 +183,7 @@ def to_api(message: Message) -> dict[str, str]:
 
 def ask_models(server: Server, prefix: str) -> list[Listed]:
     """What the server lists, in its order. Raises EngineError."""
-    answer = server.ask("GET", f"{prefix}/models")
-    items = answer.get("data") if isinstance(answer, dict) else None
+    items = server.ask("GET", f"{prefix}/models").get("data")
     models = []
     for item in items if isinstance(items, list) else []:
         if name := text_of(item, "id"):

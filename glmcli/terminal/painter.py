@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.wrap import BLANKS, Row, Span, fold, plain, width
+from glmcli.terminal.wrap import BLANKS, Row, Span, cells, fold, plain, width
 
 Cells = list[tuple[str, Style]]
 """A row, character by character."""
@@ -246,9 +245,9 @@ def _is_sure(spans: Sequence[Span]) -> bool:
     return _SURE.fullmatch(plain(spans)) is not None
 
 
-def _joins(cells: Cells) -> bool:
-    """Whether the first cell is a mark that joins the character before it."""
-    return bool(cells) and not cell_len(cells[0][0])
+def _joins(after: Cells) -> bool:
+    """Whether the first character is a mark that joins the one before it."""
+    return bool(after) and not cells(after[0][0])
 
 
 def _visible_count(row: Row) -> int:

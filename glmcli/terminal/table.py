@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
+
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.inline import preview_of, spans
@@ -80,7 +82,7 @@ class Table:
         row: list[Span] = []
         for part, size, align in zip(parts, widths, self._aligned, strict=True):
             part = trimmed(part)
-            free = max(size - width(part), 0)
+            free = max(size - cell_len(plain(part)), 0)
             left = {"right": free, "center": free // 2}.get(align, 0)
             gap = GAP if row else ""
             row += [(gap + " " * left, theme.PLAIN), *part, (" " * (free - left), theme.PLAIN)]

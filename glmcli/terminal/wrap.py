@@ -20,6 +20,7 @@ BLANKS = " \t\u3000\n"
 
 _OPEN = re.escape("（【「『《〈〔“‘([{")
 _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
+_JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
 _WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 _IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{_WIDE}]"
 _WORD = f"[^ \t\u3000\n{_WIDE}]"
@@ -31,9 +32,17 @@ _UNIT = re.compile(
 )
 
 
+def cells(text: str) -> int:
+    """Cells that the text takes at most: many terminals show the parts of joined emoji apart."""
+    if text.isascii():
+        return len(text)
+    parts, joined = _JOINED.subn("", text.replace("\u200d", ""))
+    return cell_len(parts) + 2 * joined
+
+
 def width(spans: Iterable[Span]) -> int:
     """Cells that the spans take."""
-    return sum(cell_len(text) for text, _ in spans)
+    return sum(cells(text) for text, _ in spans)
 
 
 def plain(spans: Iterable[Span]) -> str:
@@ -97,15 +106,15 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
         for match in _UNIT.finditer(text, start, end):
             unit = match[0]
             body = unit.rstrip(BLANKS)
-            cells = cell_len(body)
-            if cells and column and column + cells > columns:
+            size = cells(body)
+            if size and column and column + size > columns:
                 yield match.start()
                 column = 0
             done = 0
-            if cells > columns:
+            if size > columns:
                 for done in _chop(body, columns):
                     yield match.start() + done
-            column += cell_len(unit[done:])
+            column += cells(unit[done:])
         if text[start:end].endswith("\n"):
             yield end
         start = end
@@ -115,11 +124,11 @@ def _chop(text: str, columns: int) -> Iterator[int]:
     """Offsets that cut `text` into pieces of at most `columns` cells, between graphemes."""
     offset = column = 0
     for grapheme in graphemes(text):
-        cells = cell_len(grapheme)
-        if column and column + cells > columns:
+        size = cells(grapheme)
+        if column and column + size > columns:
             yield offset
             column = 0
-        column += cells
+        column += size
         offset += len(grapheme)
 
 

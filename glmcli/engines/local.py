@@ -1,0 +1,198 @@
+"""A transformers model in this process: messages in, chunks out.
+
+Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it has read
+(decode.py) and a reply's text (text.py). Imports torch and transformers only when it is opened.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Sequence
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from glmcli.config import Settings
+from glmcli.engines import Report
+from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, first_line, load_net
+from glmcli.engines.library import window_of
+from glmcli.engines.template import ChatTemplate
+from glmcli.engines.text import Prompt, Reply, Template
+from glmcli.engines.watch import quiet
+from glmcli.errors import ContextFull, ModelError, UsageError
+from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
+
+if TYPE_CHECKING:
+    from glmcli.engines.decode import PrefixCache
+
+SANE_WINDOW = 100_000_000
+"""Tokenizers without a limit of their own say 10**30."""
+
+
+class LocalEngine:
+    """An Engine over a net and its template. What the net has read is kept for the next turn."""
+
+    def __init__(
+        self, name: str, net: Any, template: Template, *, context_tokens: int | None = None
+    ) -> None:
+        from glmcli.engines.decode import PrefixCache
+
+        self.name = name
+        self.device = f"{net.device.type} {str(net.dtype).removeprefix('torch.')}"
+        self.context_tokens = context_tokens
+        self._template = template
+        self._defaults = net.generation_config
+        self._stop_ids = template.stop_ids | ending_ids(net)
+        self._cache: PrefixCache = PrefixCache(net)
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
+        from glmcli.engines.decode import Sampler, decode
+
+        prompt = self._template.encode(messages, think=params.think)
+        room = self._room(prompt)
+        reply = Reply(
+            self._template.decoder(prompt),
+            self._template.marks,
+            thinking=prompt.thinking,
+            stop=params.stop,
+        )
+        cached = self._cache.keep(prompt.ids)
+        yield from self._read(prompt, cached, cancel)
+        ids = decode(
+            self._cache,
+            prompt.ids,
+            Sampler(params, self._defaults, prompt.ids),
+            stop_ids=self._stop_ids,
+            max_tokens=min(room, params.max_tokens or room),
+            cancel=cancel,
+        )
+        finish = yield from as_chunks(ids, reply)
+        usage = Usage(len(prompt.ids), cached, reply.tokens)
+        yield reply.end(finish, usage)
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The exact size of the prompt; None if the template refuses it."""
+        try:
+            return len(self._template.encode(messages).ids)
+        except UsageError:
+            return None
+
+    def warm(self, messages: Sequence[Message], cancel: Event) -> None:
+        """Read what every prompt that goes on from `messages` with a question begins with."""
+        from glmcli.engines.decode import prefill, shared_prefix
+
+        questions = (Message("user", "a"), Message("user", "1"))
+        try:
+            one, other = (self._template.encode([*messages, item]).ids for item in questions)
+        except UsageError:
+            return
+        ids = one[: shared_prefix(one, other)]
+        if not ids or len(ids) >= (self.context_tokens or SANE_WINDOW):
+            return
+        if shared_prefix(ids, self._cache.ids) < len(ids):
+            self._cache.keep(ids)
+            for _ in prefill(self._cache, ids, cancel, leave=0):
+                pass
+
+    def close(self) -> None:
+        """Let go of the net."""
+        self._cache.close()
+
+    def _room(self, prompt: Prompt) -> int:
+        """Tokens left for the reply. Raises ContextFull if there are none."""
+        limit = self.context_tokens or SANE_WINDOW
+        if len(prompt.ids) >= limit:
+            raise ContextFull(len(prompt.ids), limit)
+        return limit - len(prompt.ids)
+
+    def _read(self, prompt: Prompt, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
+        """Read a long prompt, but for its last block, and say how far it is."""
+        from glmcli.engines.decode import BLOCK, prefill
+
+        total = len(prompt.ids) - cached
+        if total > BLOCK:
+            yield Chunk(progress=Progress("reading", 0, total))
+        for done in prefill(self._cache, prompt.ids, cancel):
+            yield Chunk(progress=Progress("reading", done - cached, total))
+
+
+def as_chunks(
+    ids: Generator[int, None, FinishReason], reply: Reply
+) -> Generator[Chunk, None, FinishReason]:
+    """A chunk for each id, until the ids or a stop string end the reply. Returns why it ended."""
+    try:
+        while not reply.stopped:
+            yield reply.push(next(ids))
+    except StopIteration as end:
+        ending: FinishReason = end.value
+        return ending
+    return "stop"
+
+
+def ending_ids(net: Any) -> frozenset[int]:
+    """The ids that end a reply by the word of the net's configurations."""
+    found: set[int] = set()
+    for config in (net.generation_config, net.config):
+        ids = getattr(config, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
+    """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
+    checkpoint = find_checkpoint(name, settings, report)
+    report(Progress("loading", unit="bytes", note=checkpoint.name))
+    with quiet():
+        choose_threads(settings.threads)
+        template, limit = open_template(checkpoint, settings)
+    net = load_net(checkpoint, settings, report)
+    silence_libraries()
+    called = checkpoint.name
+    if isinstance(template, ChatTemplate) and template.is_base:
+        called += " (base model)"
+    return LocalEngine(called, net, template, context_tokens=limit)
+
+
+def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
+    """The template of a checkpoint, and the window. Raises ModelError."""
+    window = window_of(checkpoint.config)
+    if checkpoint.family == "chatglm":
+        from glmcli.engines.chatglm_config import load_template
+
+        own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
+        return own, window
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.folder,
+            local_files_only=True,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    except Exception as exc:  # each tokenizer class fails in its own way
+        raise ModelError(
+            f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc)}",
+            "the folder needs tokenizer.json and tokenizer_config.json: download it again",
+        ) from exc
+    limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
+    limit = min(limits, default=SANE_WINDOW)
+    return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
+
+
+def silence_libraries() -> None:
+    """Keep what libraries say while a net runs off the terminal, which belongs to the chat."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    for library in ("torch", "transformers", "accelerate"):
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
+
+
+def choose_threads(wanted: int | None) -> None:
+    """Use `wanted` processor threads; unset, torch's own choice: one for each physical core."""
+    import torch
+
+    if wanted is not None:
+        torch.set_num_threads(wanted)

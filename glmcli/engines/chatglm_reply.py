@@ -38,20 +38,20 @@ class ReplyText:
 
     def push(self, text: str) -> str:
         """The text that is certain now; "" while a first line may still be a tool's name."""
-        if self._part is not None:
-            return self._show(self._part.push(text))
-        self._head += text
+        if self._part is None:
+            self._head += text
+            self._part, text = self._begin()
+        return self._show(self._part.push(text)) if self._part else ""
+
+    def _begin(self) -> tuple[Body | Named | None, str]:
+        """The part that its first line tells, and its text so far; None while that is open."""
         first, newline, rest = self._head.partition("\n")
         name = NAME_LINE.fullmatch(first)
-        if newline:
-            self._part = Named(name[1]) if name else Body()
-            rest = rest if name or not first.strip() else self._head
-        elif name or not first.strip():
-            return ""
-        else:
-            self._part, rest = Body(), self._head
-        self._head = ""
-        return self._show(self._part.push(rest))
+        if newline and name:
+            return Named(name[1]), rest
+        if not first.strip():
+            return (Body(), rest) if newline else (None, "")
+        return (None, "") if name and not newline else (Body(), self._head)
 
     def next_part(self) -> str:
         """Another part begins: what was held back of the last."""
@@ -124,17 +124,22 @@ class Named:
         if content.startswith(CALL_START) or CALL_START.startswith(content):
             return ""
         self._body = Body(started=True, dated=False)
-        return self._body.push(f"{self._name}\n{content}")
+        return self._body.push(self._plain())
 
     def flush(self) -> str:
         """The call, if it is whole and literal; else the model's own text."""
         if self._body:
             return self._body.flush()
-        content = self._content.strip()
         self._body = Body(started=True, dated=False)
+        content = self._content.strip()
         if literal_call(content) is None:
-            return f"{self._name}\n{content}".rstrip()
+            return self._plain().rstrip()
         return content.replace("tool_call", self._name, 1)
+
+    def _plain(self) -> str:
+        """The model's own text. The blank that it writes before a fence is not part of it."""
+        blank = " " if self._content.startswith(" `") else ""
+        return f"{self._name}\n{self._content.removeprefix(blank)}"
 
 
 def literal_call(text: str) -> dict[str, object] | None:
@@ -158,7 +163,7 @@ def split_reply(text: str, tools: Collection[str]) -> list[tuple[str, str]]:
     before, _, last = text.rpartition(GAP)
     call = CALL.fullmatch(last)
     if call and call["name"] in tools and literal_call(last) is not None:
-        part = (call["name"], last.replace(call["name"], "tool_call", 1))
+        part = (call["name"], CALL_START + last[call.start("arguments") :])
         return [("", before), part] if before else [part]
     names = "|".join(re.escape(name) for name in {*tools, INTERPRETER})
     named = re.search(rf"(?:\A|\n\n)({names})\n(.*)\Z", text, re.DOTALL)

@@ -133,6 +133,12 @@ def test_code_that_calls_something_else_is_shown_as_text() -> None:
     assert show(output) == "get_weather\n```python\nother(a=1)\n```"
 
 
+def test_a_tool_may_be_called_python() -> None:
+    shown = show("python\n ```python\ntool_call(code='1')\n```")
+    assert shown == "```python\npython(code='1')\n```"
+    assert split_reply(shown, {"python"}) == [("python", "```python\ntool_call(code='1')\n```")]
+
+
 def test_a_call_of_a_tool_that_was_not_offered_stays_text() -> None:
     assert split_reply(SHOWN_CALL, {"other"}) == [("", SHOWN_CALL)]
 
@@ -210,6 +216,10 @@ def test_a_first_line_that_is_no_name_is_shown_at_once() -> None:
     reply = ReplyText()
     assert [reply.push(text) for text in ("Hello", ",", " I")] == ["", "Hello,", " I"]
     assert ReplyText().push("你好") == "你好"
+
+
+def test_text_after_a_first_word_is_left_as_it_is() -> None:
+    assert show("Steps\n  1. one\n  2. two\n") == "Steps\n  1. one\n  2. two"
 
 
 def test_a_name_alone_is_text() -> None:

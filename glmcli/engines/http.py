@@ -29,6 +29,8 @@ POLL_S = 0.1
 TICK_S = 1.0
 GRACE_S = 0.05
 """How long to wait for the end of an answer, so that its connection can be used again."""
+KEEP_S = 2.0
+"""How long an idle connection is kept: less than the 5 s after which many servers close it."""
 ERROR_BYTES = 65_536
 
 
@@ -54,12 +56,14 @@ class Server:
         """How long the server may be silent before a reply begins; half of it after that."""
         self.faults = Faults(address.netloc.decode("ascii"), key=checked_key(key), no_key=no_key)
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
         self._client = httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(silence_s + ANSWER_S, connect=CONNECT_S),
+            limits=httpx.Limits(keepalive_expiry=KEEP_S),
             follow_redirects=False,
             trust_env=not is_loopback(address.host),
             transport=transport,
@@ -104,11 +108,14 @@ class Server:
     def connected(self, connection: socket.socket | None) -> None:
         """Remember an open connection, so that one thread can cut off what another one reads."""
         if connection is not None:
-            self._sockets.add(connection)
+            with self._lock:
+                self._sockets.add(connection)
 
     def disconnect(self) -> None:
         """Cut off all connections; whoever reads them wakes up with an error."""
-        for connection in list(self._sockets):
+        with self._lock:
+            connections = list(self._sockets)
+        for connection in connections:
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:

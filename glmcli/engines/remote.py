@@ -114,9 +114,9 @@ def to_message(data: bytes | str) -> dict[str, Any]:
 
 
 def text_of(fields: object, name: str) -> str:
-    """A field if it is text, else ""."""
+    """A field if it is text, else ""; it can be saved and shown."""
     value = fields.get(name) if isinstance(fields, dict) else None
-    return value if isinstance(value, str) else ""
+    return HALF_PAIR.sub("\ufffd", value) if isinstance(value, str) else ""
 
 
 def whole_number(fields: object, name: str) -> int | None:
@@ -160,7 +160,7 @@ class Words:
         """What is certain now."""
         if not text:
             return Chunk()
-        thinking, text = self._reasoning.push(HALF_PAIR.sub("\ufffd", text))
+        thinking, text = self._reasoning.push(text)
         return Chunk(self._stops.push(text), thinking)
 
     def flush(self) -> Chunk:

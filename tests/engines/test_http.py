@@ -265,9 +265,14 @@ def test_a_web_page_is_no_answer():
 
 
 def test_a_question_gets_json_or_an_error():
-    answers = FakeServer(good=httpx.Response(200, json={"a": 1}), bad=httpx.Response(200, text="?"))
+    answers = FakeServer(
+        good=httpx.Response(200, json={"a": 1}),
+        empty=httpx.Response(200, text="null"),
+        bad=httpx.Response(200, text="?"),
+    )
     with closing(Server("http://server.test", transport=answers)) as server:
         assert server.ask("GET", "/good") == {"a": 1}
+        assert server.ask("GET", "/empty") == {}
         with pytest.raises(EngineError, match="no message: \\?"):
             server.ask("GET", "/bad")
 

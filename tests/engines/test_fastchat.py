@@ -1,0 +1,447 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from glmcli.config import Settings
+from glmcli.engines.fastchat import list_models, new_tokens, open_engine
+from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
+from glmcli.types import GenerationParams, Message
+from tests.engines.loopback import closed_port
+from tests.engines.transcripts import FakeServer, joined
+
+GENERATE = "/worker_generate_stream"
+HELLO = (Message("user", "What is the capital of France?"),)
+NEVER = threading.Event()
+PLAIN = GenerationParams()
+WORKER = "127.0.0.1:21002"
+
+
+def ignore(progress) -> None:
+    pass
+
+
+def cluster(stream="fs_stream_short", **changed) -> FakeServer:
+    """A controller and its worker at WORKER; both answer every path, as nobody mixes them up."""
+    return FakeServer(
+        **{
+            "list_models": "fs_controller_list_models",
+            "get_worker_address": "fs_controller_get_worker_address_known",
+            "refresh_all_workers": "fs_controller_refresh_all_workers",
+            "worker_get_conv_template": "fs_worker_get_conv_template",
+            "model_details": "fs_worker_model_details",
+            "count_token": "fs_worker_count_token",
+            "worker_generate_stream": stream,
+            **changed,
+        }
+    )
+
+
+def answer(**fields) -> httpx.Response:
+    return httpx.Response(200, json=fields)
+
+
+def opened(answers: httpx.MockTransport, name: str = "smollm2", **settings):
+    settings = {"base_url": "http://controller.test:21001", **settings}
+    return open_engine(name, Settings(**settings), ignore, transport=answers)
+
+
+def reply(engine, params: GenerationParams = PLAIN, messages=HELLO):
+    return joined(engine.stream(messages, params, NEVER))
+
+
+def unreachable(answers: httpx.BaseTransport, hosts: set[str]) -> httpx.MockTransport:
+    """The same servers, of which some cannot be connected to."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.netloc.decode() in hosts:
+            raise httpx.ConnectError("no") from ConnectionRefusedError()
+        return answers.handle_request(request)
+
+    return httpx.MockTransport(handle)
+
+
+def test_a_model_is_found_through_its_controller():
+    engine = opened(cluster())
+    assert engine.name == "smollm2"
+    assert engine.context_tokens == 8192
+    assert engine.device == f"FastChat worker at {WORKER}"
+    text, _, last = reply(engine)
+    assert text == "The capital of France is Paris."
+    assert (last.finish_reason, last.usage.prompt_tokens) == ("stop", 37)
+
+
+def test_a_request_holds_the_rendered_prompt_and_no_null():
+    answers = cluster()
+    reply(opened(answers), messages=(Message("system", "Be brief."), *HELLO))
+    assert answers.body(GENERATE) == {
+        "model": "smollm2",
+        "prompt": "<|im_start|>system\nBe brief.<|im_end|>\n"
+        "<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n",
+        "echo": False,
+        "max_new_tokens": 8192 - 8 - 1,
+        "stop": ["<|im_end|>"],
+    }
+
+
+def test_settings_are_sent_as_numbers_that_no_worker_breaks_on():
+    answers = cluster()
+    params = GenerationParams(
+        max_tokens=7, temperature=0.0, top_p=0.5, top_k=0, repetition_penalty=1.1, stop=("END",)
+    )
+    reply(opened(answers), params)
+    sent = answers.body(GENERATE)
+    assert sent["max_new_tokens"] == 7
+    assert sent["temperature"] == 0.0
+    assert sent["top_p"] == 0.5
+    assert sent["repetition_penalty"] == 1.1
+    assert sent["stop"] == ["<|im_end|>", "END"]
+    assert "top_k" not in sent
+    assert None not in sent.values()
+
+
+def test_the_controller_is_asked_once_for_each_reply_and_the_worker_once_for_its_template():
+    answers = cluster()
+    engine = opened(answers)
+    for _ in range(3):
+        reply(engine)
+    assert len(answers.asked("/get_worker_address")) == 3
+    assert len(answers.asked("/worker_get_conv_template")) == 1
+    assert len(answers.asked("/list_models")) == 1
+    assert not answers.asked("/refresh_all_workers")
+
+
+def test_a_prompt_that_does_not_fit_is_never_sent():
+    answers = cluster(model_details=answer(context_length=9))
+    engine = opened(answers)
+    with pytest.raises(ContextFull) as caught:
+        reply(engine)
+    assert (caught.value.needed, caught.value.limit) == (10, 9)
+    assert not answers.asked(GENERATE)
+
+
+@pytest.mark.parametrize(
+    ("window", "size", "wanted", "asked"),
+    [
+        (100, 8, None, 91),
+        (100, 8, 5, 5),
+        (100, 8, 500, 91),
+        (10, 8, None, 1),
+        (None, None, None, 1024),
+        (None, None, 5, 5),
+        (2000, None, None, 1998),
+        (100, None, 70, 70),
+    ],
+)
+def test_no_more_is_asked_for_than_fits(window, size, wanted, asked):
+    assert new_tokens(window, "abc", size, wanted) == asked
+
+
+def test_an_estimate_refuses_nothing():
+    assert new_tokens(100, "x" * 1000, None, None) == 50
+
+
+def test_a_prompt_is_counted_by_the_worker():
+    answers = cluster()
+    assert opened(answers).count(HELLO) == 8
+    assert answers.body("/count_token")["prompt"].endswith("<|im_start|>assistant\n")
+
+
+def test_a_worker_that_cannot_count_says_nothing_rather_than_zero():
+    engine = opened(cluster(count_token=answer(count=0, error_code=0)))
+    assert engine.count(HELLO) is None
+    assert reply(engine)[0] == "The capital of France is Paris."
+
+
+def test_a_worker_can_be_named_in_place_of_a_controller():
+    answers = cluster(worker_get_status="fs_worker_get_status")
+    for path in ("list_models", "get_worker_address", "refresh_all_workers"):
+        del answers.answers[path]
+    assert reply(opened(answers))[0] == "The capital of France is Paris."
+    assert not answers.asked("/get_worker_address")
+    settings = Settings(base_url="http://worker.test")
+    assert list_models(settings, transport=answers) == [("smollm2", None), ("smollm2-alias", None)]
+
+
+def test_models_are_listed_in_order():
+    settings = Settings(base_url="http://controller.test")
+    listed = list_models(settings, transport=cluster())
+    assert listed == [("smollm2", None), ("smollm2-alias", None)]
+
+
+def test_the_only_model_is_taken_and_several_are_listed():
+    assert opened(cluster(list_models=answer(models=["one"])), "").name == "one"
+    with pytest.raises(ModelError) as caught:
+        opened(cluster(), "")
+    assert "smollm2, smollm2-alias" in caught.value.hint
+
+
+def test_a_missing_model_is_looked_for_anew_once():
+    lists = [answer(models=["other"]), answer(models=["other", "smollm2"])]
+    answers = cluster(list_models=lambda request: lists.pop(0))
+    assert opened(answers).name == "smollm2"
+    assert len(answers.asked("/refresh_all_workers")) == 1
+    with pytest.raises(ModelError) as caught:
+        opened(cluster(), "nope")
+    assert "smollm2" in caught.value.hint
+    with pytest.raises(ModelError, match="has no model"):
+        opened(cluster(list_models="fs_controller_list_models_after_death"), "")
+
+
+def test_a_worker_that_cannot_be_reached_is_reached_through_its_controller():
+    answers = cluster("fs_controller_proxy_stream")
+    engine = opened(unreachable(answers, {WORKER}), template="chatml")
+    assert reply(engine)[0] == "The capital of France is Paris."
+    assert engine.count(HELLO) is None
+    assert engine.context_tokens is None
+    sent = answers.asked(GENERATE)[0]
+    assert sent.url.host == "controller.test"
+    assert answers.body(GENERATE)["max_new_tokens"] == 1024
+    reply(engine)
+    assert len(answers.asked("/refresh_all_workers")) == 1
+
+
+def test_without_a_template_a_worker_behind_its_controller_is_refused_with_a_way_out():
+    with pytest.raises(EngineError) as caught:
+        opened(unreachable(cluster(), {WORKER}))
+    assert "--template" in caught.value.hint
+    assert "--base-url" in caught.value.hint
+
+
+def test_a_worker_that_died_is_replaced_by_another():
+    def address(request: httpx.Request) -> httpx.Response:
+        is_fresh = bool(answers.asked("/refresh_all_workers"))
+        return answer(address="http://two.test" if is_fresh else "http://one.test")
+
+    answers = cluster(get_worker_address=address)
+    dead: set[str] = set()
+    engine = opened(unreachable(answers, dead))
+    reply(engine)
+    dead.add("one.test")
+    assert reply(engine)[0] == "The capital of France is Paris."
+    assert [request.url.host for request in answers.asked(GENERATE)] == ["one.test", "two.test"]
+
+
+def test_a_worker_that_is_gone_for_good_is_an_error_that_says_so():
+    known = [answer(address="http://one.test"), answer(address="")]
+    answers = cluster(get_worker_address=lambda request: known.pop(0))
+    with pytest.raises(EngineError, match=r"no worker of controller\.test:21001 serves smollm2"):
+        opened(unreachable(answers, {"one.test"}))
+
+
+def test_the_template_of_the_user_goes_before_the_workers():
+    answers = cluster()
+    engine = opened(answers, template="vicuna_v1.1")
+    reply(engine)
+    assert answers.body(GENERATE)["prompt"] == " USER: What is the capital of France? ASSISTANT:"
+    with pytest.raises(ModelError, match="no template 'nope'"):
+        opened(cluster(), template="nope")
+
+
+def test_the_key_goes_to_the_controller_and_nowhere_else():
+    answers = cluster()
+    reply(opened(answers, api_key="sesame"))
+    hosts = {request.url.host for request in answers.requests if "Authorization" in request.headers}
+    assert hosts == {"controller.test"}
+
+
+def test_a_chatglm_worker_that_hides_the_limit_is_seen_through():
+    answers = cluster("fs_fault_chatglm")
+    engine = opened(answers, template="chatglm3")
+    assert reply(engine, GenerationParams(max_tokens=9))[2].finish_reason == "length"
+    assert reply(engine, GenerationParams(max_tokens=10))[2].finish_reason == "stop"
+    assert answers.body(GENERATE)["prompt"] == (
+        "<|user|>\nWhat is the capital of France?<|assistant|>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("transcript", "error", "said"),
+    [
+        ("fs_fault_oom", EngineError, "CUDA out of memory"),
+        ("fs_fault_rt", EngineError, "device-side assert"),
+        ("fs_fault_key", ConnectionLost, "before the reply was complete"),
+        ("fs_err_no_prompt", ConnectionLost, "before the reply was complete"),
+        ("fs_err_not_json", EngineError, "refused (500): Internal Server Error"),
+        ("fs_worker_404", EngineError, "refused (404): Not Found"),
+        ("fs_worker_killed_midstream", ConnectionLost, "before the reply was complete"),
+        ("fs_vllmworker_partial", ConnectionLost, "before the reply was complete"),
+    ],
+)
+def test_every_fault_of_a_real_worker_is_one_line_and_a_hint(transcript, error, said):
+    with pytest.raises(error) as caught:
+        reply(opened(cluster(transcript)))
+    assert said in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message + caught.value.hint
+
+
+def test_a_cancelled_question_is_cancelled_before_a_word_is_sent():
+    answers = cluster()
+    engine = opened(answers)
+    cancel = threading.Event()
+    cancel.set()
+    assert joined(engine.stream(HELLO, PLAIN, cancel))[2].finish_reason == "cancelled"
+    assert not answers.asked(GENERATE)
+
+
+# The real FastChat: its controller, and its own worker classes around a scripted model.
+
+
+@contextmanager
+def process(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = os.environ | {
+        "LOGDIR": str(folder),
+        "FASTCHAT_WORKER_API_TIMEOUT": "10",
+        "FASTCHAT_WORKER_HEART_BEAT_INTERVAL": "1",
+    }
+    with (folder / "log").open("ab") as log:
+        running = subprocess.Popen(
+            [sys.executable, *command], env=environment, cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        yield running
+    finally:
+        running.kill()  # a controller does not end on SIGTERM
+        running.wait()
+
+
+def wait_for(url: str, wanted: str, patience_s: float = 60.0) -> None:
+    """Ask a server again and again until its answer holds `wanted`."""
+    deadline = time.monotonic() + patience_s
+    said = ""
+    while wanted not in said:
+        assert time.monotonic() < deadline, said
+        try:
+            said = httpx.post(url, timeout=5, trust_env=False).text
+        except httpx.TransportError as exc:
+            said = repr(exc)
+        threading.Event().wait(0.05)
+
+
+class RealCluster:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.url = f"http://127.0.0.1:{closed_port()}"
+        self.workers: dict[str, subprocess.Popen[bytes]] = {}
+        self.addresses: dict[str, str] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RealCluster:
+        port = self.url.rpartition(":")[2]
+        command = ("-m", "fastchat.serve.controller", "--host", "127.0.0.1", "--port", port)
+        self._stack.enter_context(process(self._folder, *command))
+        wait_for(f"{self.url}/list_models", "models")
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stack.close()
+
+    def start(self, model: str, template: str = "orca-2") -> None:
+        script = Path(__file__).with_name("fastchat_worker.py")
+        port = str(closed_port())
+        command = (str(script), self.url, port, model, template)
+        self.workers[model] = self._stack.enter_context(process(self._folder, *command))
+        self.addresses[model] = f"http://127.0.0.1:{port}"
+        wait_for(f"{self.url}/list_models", model)
+        wait_for(f"{self.addresses[model]}/worker_get_status", model)
+
+    def open(self, model: str, transport: httpx.BaseTransport | None = None, **settings):
+        settings = {"base_url": self.url, "timeout": 30.0, **settings}
+        return open_engine(model, Settings(**settings), ignore, transport=transport)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    pytest.importorskip("fastchat", reason="the real FastChat is not installed")
+    with RealCluster(tmp_path_factory.mktemp("fastchat")) as running:
+        running.start("one")
+        running.start("two")
+        yield running
+
+
+def ask(engine, text: str, params: GenerationParams = PLAIN):
+    return reply(engine, params, (Message("user", text),))
+
+
+def test_a_real_cluster_answers_for_each_of_its_models(real: RealCluster):
+    assert list_models(Settings(base_url=real.url)) == [("one", None), ("two", None)]
+    for model in ("one", "two"):
+        with closing(real.open(model)) as engine:
+            assert engine.context_tokens == 512
+            text, _, last = ask(engine, "to be or not to be")
+            assert text == "to be or not to be "
+            assert last.finish_reason == "stop"
+            assert ask(engine, "a b c d", GenerationParams(max_tokens=2))[0] == "a b "
+
+
+def test_a_real_worker_counts_and_what_does_not_fit_is_not_sent(real: RealCluster):
+    with closing(real.open("one")) as engine:
+        messages = (Message("user", "word " * 600),)
+        size = engine.count(messages)
+        assert size is not None
+        assert size > 600
+        with pytest.raises(ContextFull) as caught:
+            reply(engine, messages=messages)
+        assert caught.value.limit == 512
+
+
+def test_a_cancelled_reply_frees_the_real_workers_slot_within_a_second(real: RealCluster):
+    with closing(real.open("one")) as engine:
+        cancel = threading.Event()
+        stream = engine.stream((Message("user", "pause " * 200),), PLAIN, cancel)
+        kept = next(chunk for chunk in stream if chunk.text).text
+        assert kept.startswith("pause")
+        cancel.set()
+        started = time.monotonic()
+        assert list(stream)[-1].finish_reason == "cancelled"
+        assert time.monotonic() - started < 0.5
+        status = f"{real.addresses['one']}/worker_get_status"
+        wait_for(status, '"queue_length":0', patience_s=1.5)
+        assert ask(engine, "next turn")[0] == "next turn "
+
+
+def test_an_error_of_the_real_worker_is_raised_and_the_slot_is_free(real: RealCluster):
+    with closing(real.open("one")) as engine:
+        for _ in range(3):  # more often than the worker has slots
+            with pytest.raises(EngineError, match="CUDA out of memory"):
+                ask(engine, "one fault")
+        assert ask(engine, "fine again")[0] == "fine again "
+
+
+def test_a_real_worker_that_dies_is_an_interruption_and_then_gone(real: RealCluster):
+    real.start("mortal")
+    with closing(real.open("mortal")) as engine:
+        chunks = []
+        with pytest.raises(ConnectionLost):
+            for chunk in engine.stream((Message("user", "a b die c"),), PLAIN, NEVER):
+                chunks.append(chunk)
+        assert "".join(chunk.text for chunk in chunks).startswith("a b die")
+        real.workers["mortal"].wait(10)
+        with pytest.raises(EngineError, match="no worker"):
+            ask(engine, "hello")
+
+
+def test_a_real_controller_passes_requests_on(real: RealCluster):
+    hidden = {real.addresses["one"].removeprefix("http://")}
+    with (
+        httpx.HTTPTransport() as network,
+        closing(real.open("one", unreachable(network, hidden), template="chatml")) as engine,
+    ):
+        assert ask(engine, "by the way")[0] == "by the way "
+        with pytest.raises(EngineError, match="CUDA out of memory"):
+            ask(engine, "one fault")
+
+
+def test_a_real_worker_alone_answers_too(real: RealCluster):
+    with closing(real.open("two", base_url=real.addresses["two"])) as engine:
+        assert ask(engine, "directly")[0] == "directly "

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import httpx
+import pytest
+
+from glmcli.config import Settings
+from glmcli.engines.faults import Refused
+from glmcli.engines.openai import list_models, open_engine
+from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
+from glmcli.types import GenerationParams, Message
+from tests.engines.loopback import OK, Connection, Loopback
+from tests.engines.transcripts import FakeServer, joined, replayed
+
+CHAT = "/v1/chat/completions"
+HELLO = (Message("user", "What is the capital of France?"),)
+NEVER = threading.Event()
+PLAIN = GenerationParams()
+
+
+def ignore(progress) -> None:
+    pass
+
+
+def opened(answers: FakeServer, name: str = "", url: str = "http://server.test/v1", **settings):
+    return open_engine(name, Settings(base_url=url, **settings), ignore, transport=answers)
+
+
+def serving(models: str = "vllm_models", chat="vllm_chat_stream_usage", **more) -> FakeServer:
+    return FakeServer(v1_models=models, v1_chat_completions=chat, **more)
+
+
+def reply(engine, params: GenerationParams = PLAIN, messages=HELLO):
+    return joined(engine.stream(messages, params, NEVER))
+
+
+def in_turn(*names: str):
+    left = list(names)
+    return lambda request: replayed(left.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("models", "window", "device"),
+    [
+        ("vllm_models", 2048, "vLLM at server.test"),
+        ("llama_models", 1024, "llama.cpp at server.test"),
+    ],
+)
+def test_the_only_model_is_taken_with_its_window(models, window, device):
+    engine = opened(serving(models))
+    assert (engine.name, engine.context_tokens, engine.device) == ("smollm2", window, device)
+
+
+def test_several_models_are_listed_to_choose_from():
+    with pytest.raises(ModelError) as caught:
+        opened(serving("fsoai_models"))
+    assert "smollm2, smollm2-alias" in caught.value.hint
+    assert opened(serving("fsoai_models"), "smollm2-alias").name == "smollm2-alias"
+
+
+def test_a_server_that_lists_nothing_needs_a_name():
+    with pytest.raises(ModelError, match="lists no models"):
+        opened(serving("tf_models"))
+    assert opened(serving("tf_models"), "models/x").name == "models/x"
+
+
+def test_a_server_without_a_list_still_answers_for_a_name():
+    engine = opened(FakeServer(v1_chat_completions="tf_chat_stream"), "models/x")
+    assert reply(engine)[0] == "The capital of France is Paris."
+    with pytest.raises(Refused):
+        opened(FakeServer())
+
+
+@pytest.mark.parametrize("transcript", ["vllm_auth_models_missing", "fsoai_auth_missing"])
+def test_a_missing_key_is_asked_for(transcript):
+    with pytest.raises(Refused) as caught:
+        opened(serving(transcript), "smollm2")
+    assert "GLM_API_KEY" in caught.value.hint
+
+
+def test_llama_cpp_of_old_tells_its_window_elsewhere():
+    models = httpx.Response(200, json={"data": [{"id": "m", "owned_by": "llamacpp"}]})
+    assert opened(serving(models, props="llama_props")).context_tokens == 1024
+    assert opened(serving(models)).context_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://server.test", "/v1/models"),
+        ("http://server.test/", "/v1/models"),
+        ("http://server.test/v1/", "/v1/models"),
+        ("http://server.test/v1/chat/completions", "/v1/models"),
+        ("http://server.test/openai/v1", "/openai/v1/models"),
+        ("http://server.test/api/paas/v4", "/api/paas/v4/models"),
+    ],
+)
+def test_an_address_is_taken_as_people_write_it(url, path):
+    answers = FakeServer()
+    opened(answers, "m", url)
+    assert answers.requests[0].url.path == path
+
+
+def test_only_what_every_server_takes_is_sent_and_never_null():
+    answers = serving()
+    reply(opened(answers))
+    assert answers.body(CHAT) == {
+        "model": "smollm2",
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_every_setting_of_the_user_is_sent():
+    answers = serving()
+    params = GenerationParams(
+        max_tokens=5,
+        temperature=0.0,
+        top_p=0.9,
+        top_k=0,
+        repetition_penalty=1.1,
+        stop=("END",),
+        seed=0,
+        think=False,
+    )
+    reply(opened(answers), params)
+    sent = answers.body(CHAT)
+    assert sent["max_tokens"] == 5
+    assert sent["temperature"] == 0.0
+    assert sent["top_p"] == 0.9
+    assert sent["top_k"] == 0
+    assert sent["repetition_penalty"] == 1.1
+    assert sent["stop"] == ["END"]
+    assert sent["seed"] == 0
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_llama_cpp_has_its_own_word_for_the_penalty():
+    answers = serving("llama_models", "llama_chat_stream")
+    reply(opened(answers), GenerationParams(repetition_penalty=1.1))
+    assert answers.body(CHAT)["repeat_penalty"] == 1.1
+
+
+def test_reasoning_is_never_sent_back_and_tools_are_text():
+    answers = serving()
+    messages = (
+        Message("system", "Be brief.", tools='[{"name": "weather"}]'),
+        Message("user", "a"),
+        Message("assistant", "b", thinking="secret"),
+        Message("tool", "22 degrees", name="weather"),
+    )
+    reply(opened(answers), messages=messages)
+    assert answers.body(CHAT)["messages"] == [
+        {"role": "system", "content": 'Be brief.\n\n[{"name": "weather"}]'},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "22 degrees"},
+    ]
+
+
+def test_a_reply_comes_with_its_counts():
+    text, thinking, last = reply(opened(serving()))
+    assert text.startswith("L'Étoile, la Marseillaise")
+    assert thinking == ""
+    assert last.finish_reason == "length"
+    usage = last.usage
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) == (37, None, 32)
+
+
+def test_what_a_server_refuses_is_left_out_said_and_not_sent_again():
+    chat = in_turn("tf_chat_sampling_extra", "tf_chat_stream", "tf_chat_stream")
+    answers = serving("tf_models", chat)
+    engine = opened(answers, "models/x")
+    params = GenerationParams(top_k=5, temperature=0.5)
+    chunks = list(engine.stream(HELLO, params, NEVER))
+    assert joined(chunks)[0] == "The capital of France is Paris."
+    assert chunks[0].progress.note == "asked again without top_k"
+    assert answers.body(CHAT, 0)["top_k"] == 5
+    assert answers.body(CHAT, 1) == {
+        "model": "models/x",
+        "messages": [{"role": "user", "content": HELLO[0].text}],
+        "stream": True,
+        "temperature": 0.5,
+    }
+    reply(engine, params)
+    assert "top_k" not in answers.body(CHAT, 2)
+    assert len(answers.asked(CHAT)) == 3
+
+
+def test_a_request_that_stays_wrong_is_tried_twice_and_no_more():
+    answers = serving(chat="vllm_err_bad_temperature")
+    with pytest.raises(Refused, match="temperature must be non-negative"):
+        reply(opened(answers))
+    assert len(answers.asked(CHAT)) == 2
+
+
+def test_the_new_name_of_max_tokens_is_learned_from_the_refusal():
+    refusal = httpx.Response(400, json={"error": {"message": "Use 'max_completion_tokens'."}})
+    left = [refusal, replayed("tf_chat_stream")]
+    answers = serving(chat=lambda request: left.pop(0))
+    reply(opened(answers), GenerationParams(max_tokens=9))
+    sent = answers.body(CHAT)
+    assert sent["max_completion_tokens"] == 9
+    assert "max_tokens" not in sent
+
+
+@pytest.mark.parametrize(
+    ("transcript", "needed", "limit"),
+    [
+        ("vllm_err_context_overflow_stream", 2049, 2048),
+        ("llama_err_context_overflow_stream", 1555, 1024),
+        ("fsoai_err_context_overflow_stream", 8746, 8192),
+    ],
+)
+def test_a_prompt_that_does_not_fit_is_told_in_numbers_at_once(transcript, needed, limit):
+    answers = serving(chat=transcript)
+    with pytest.raises(ContextFull) as caught:
+        reply(opened(answers))
+    assert (caught.value.needed, caught.value.limit) == (needed, limit)
+    assert len(answers.asked(CHAT)) == 1
+
+
+@pytest.mark.parametrize(
+    ("transcript", "error", "said"),
+    [
+        ("vllm_err_unknown_model_stream", ModelError, "`nope` does not exist"),
+        ("fsoai_err_unknown_model_stream", Refused, "Only smollm2-alias&&smollm2 allowed"),
+        ("tf_err_unknown_model_stream", Refused, "Server is pinned to"),
+        ("vllm_auth_missing", Refused, "Unauthorized"),
+        ("fsoai_auth_wrong", Refused, "invalid_api_key"),
+        ("llama_auth_wrong", Refused, "Invalid API Key"),
+        ("llama_loading", Refused, "Loading model"),
+        ("fsoai_worker_dead", Refused, "Internal Server Error"),
+        ("vllm_after_engine_death_0", Refused, "EngineCore encountered an issue"),
+        ("vllm_err_404_path", Refused, "Not Found"),
+        ("vllm_err_max_tokens_too_big", Refused, "max_tokens=3048"),
+        ("fsoai_err_temperature_type", Refused, "validation error"),
+        ("tf_err_temperature_type", Refused, "Internal Server Error"),
+        ("vllm_engine_killed_midstream", EngineError, "EngineCore encountered an issue"),
+        ("fsoai_fault_stream_oom", EngineError, "CUDA out of memory"),
+        ("fsoai_worker_killed_midstream", ConnectionLost, "before the reply was complete"),
+        ("llama_killed_midstream", ConnectionLost, "before the reply was complete"),
+        ("synthetic_stream_clean_eof_no_finish", ConnectionLost, "before the reply was complete"),
+    ],
+)
+def test_every_refusal_of_a_real_server_is_one_line_and_a_hint(transcript, error, said):
+    with pytest.raises(error) as caught:
+        reply(opened(serving(chat=transcript)))
+    assert said in caught.value.message
+    assert caught.value.hint
+    assert "\n" not in caught.value.message + caught.value.hint
+
+
+def test_nothing_is_asked_again_once_a_reply_has_begun():
+    answers = serving(chat="fsoai_fault_stream_oom")
+    with pytest.raises(EngineError):
+        reply(opened(answers))
+    assert len(answers.asked(CHAT)) == 1
+
+
+def test_vllm_counts_a_conversation_exactly():
+    answers = serving(tokenize="vllm_tokenize_chat")
+    assert opened(answers).count(HELLO) == 31
+    assert answers.body("/tokenize")["messages"] == [{"role": "user", "content": HELLO[0].text}]
+
+
+def test_llama_cpp_counts_a_conversation_exactly():
+    answers = serving(
+        "llama_models", apply_template="llama_apply_template", tokenize="llama_tokenize_content"
+    )
+    assert opened(answers).count(HELLO) == 8
+    assert answers.body("/tokenize")["content"].startswith("<|im_start|>system")
+
+
+@pytest.mark.parametrize("models", ["vllm_models", "llama_models", "fsoai_models", "tf_models"])
+def test_a_server_that_cannot_count_is_no_error(models):
+    assert opened(serving(models), "smollm2").count(HELLO) is None
+
+
+def test_a_reply_can_be_gone_on_with_where_the_server_can():
+    messages = (*HELLO, Message("assistant", "It is"))
+    answers = serving()
+    reply(opened(answers), messages=messages)
+    assert answers.body(CHAT)["continue_final_message"] is True
+    assert answers.body(CHAT)["add_generation_prompt"] is False
+    with pytest.raises(EngineError, match="cannot go on"):
+        reply(opened(serving("tf_models"), "m"), messages=messages)
+
+
+def test_models_are_listed_with_their_windows():
+    settings = Settings(base_url="http://server.test")
+    assert list_models(settings, transport=serving()) == [("smollm2", 2048)]
+    assert list_models(settings, transport=serving("fsoai_models")) == [
+        ("smollm2", None),
+        ("smollm2-alias", None),
+    ]
+
+
+@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": [None, 1, {}, {"id": 5}]}])
+def test_a_list_without_models_is_empty(data):
+    with pytest.raises(ModelError, match="lists no models"):
+        opened(serving(httpx.Response(200, json=data)))
+
+
+@pytest.mark.parametrize("data", [[], "x", 1])
+def test_what_is_no_list_is_an_error(data):
+    with pytest.raises(EngineError, match="no message"):
+        opened(serving(httpx.Response(200, json=data)))
+
+
+def test_ctrl_c_keeps_what_arrived_and_the_next_turn_is_as_good_as_the_first():
+    body = replayed("vllm_chat_stream_usage").read()
+    half = body[: len(body) // 2]
+    scripts = ["half", "whole"]
+
+    def script(connection: Connection) -> None:
+        if connection.requests[-1].startswith(b"GET"):
+            connection.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+            return
+        connection.send(OK)
+        if scripts.pop(0) == "half":
+            connection.chunk(half)
+            connection.freeze()
+        else:
+            connection.chunk(body)
+            connection.chunk(b"")
+
+    cancel = threading.Event()
+    with Loopback(script) as loopback:
+        engine = open_engine("m", Settings(base_url=loopback.url), ignore)
+        with closing(engine):
+            stream = engine.stream(HELLO, PLAIN, cancel)
+            chunks = [next(stream) for _ in range(5)]
+            cancel.set()
+            started = time.monotonic()
+            chunks += list(stream)
+            assert time.monotonic() - started < 0.5
+            text, _, last = joined(chunks)
+            assert last.finish_reason == "cancelled"
+            whole = reply(engine)[0]
+            assert text
+            assert whole.startswith(text)
+        assert loopback.connections[0].gone.wait(1)
+
+
+@pytest.mark.parametrize("module", ["glmcli.engines", "glmcli.engines.thread", "glmcli.config"])
+def test_nobody_pays_for_http_who_does_not_use_it(module):
+    code = (
+        f"import sys, {module}; print([m for m in ('httpx', 'ssl', 'torch') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

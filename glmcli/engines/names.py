@@ -17,6 +17,7 @@ from glmcli.engines.builtin import built_in_folder, make_built_in
 from glmcli.errors import ModelError
 
 GGUF_HINT = "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
+FORMS = f"give a folder, a hub id (org/name), or {BUILT_IN_MODEL}, the built-in model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ def place_of(name: str, settings: Settings) -> Place:
     if name == BUILT_IN_MODEL:
         folder = built_in_folder(settings)
         return Place(name, folder if folder.is_dir() else None)
+    if not name.strip():
+        raise ModelError("no model is named", FORMS)
     path = expanded(name)
     if path.is_dir():
         return Place(path.resolve().name, path)
@@ -95,10 +98,8 @@ def unknown(name: str, settings: Settings) -> ModelError:
     """The error for a word that names no model."""
     near = difflib.get_close_matches(name.lower(), known_names(settings), n=1, cutoff=0.5)
     return ModelError(
-        f"there is no model called {name!r}" if name.strip() else "no model is named",
-        f"did you mean {near[0]}? glm models list shows what is on this machine"
-        if near
-        else "give a folder, a hub id (org/name), or smollm2, the built-in model",
+        f"there is no model called {name!r}",
+        f"did you mean {near[0]}? glm models list shows what is on this machine" if near else FORMS,
     )
 
 

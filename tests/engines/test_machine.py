@@ -1,0 +1,77 @@
+"""What this machine has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from glmcli.engines import machine
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+MEMINFO = "MemTotal:       1000 kB\nMemAvailable:    600 kB\n"
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`fake(memory_max="max")`: a /proc and a /sys/fs/cgroup with these files."""
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+
+    def write(**files: str) -> None:
+        for name, text in files.items():
+            (tmp_path / name.replace("_", ".")).write_text(text)
+
+    return write
+
+
+def test_free_memory_is_what_the_system_says(fake):
+    fake(meminfo=MEMINFO)
+    assert machine.free_bytes() == 600 * 1024
+
+
+def test_a_container_may_have_less(fake):
+    fake(meminfo=MEMINFO, memory_max="409600", memory_current="309600")
+    assert machine.free_bytes() == 100_000
+    fake(memory_stat="anon 1\ninactive_file 50000\n")
+    assert machine.free_bytes() == 150_000
+    fake(memory_max="max\n")
+    assert machine.free_bytes() == 600 * 1024
+
+
+def test_nothing_is_known_where_nothing_is_told(fake):
+    assert machine.free_bytes() is None
+    assert not machine.has_bfloat16()
+    machine.drop_pages([Path("/no/such")])
+
+
+@pytest.mark.parametrize(
+    ("line", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16", True),
+        ("flags\t\t: fpu avx512f", False),
+        ("Features\t: fp asimd bf16", True),
+    ],
+)
+def test_bfloat16_is_a_flag_of_the_processor(fake, line: str, has: bool):
+    fake(cpuinfo=f"processor\t: 0\n{line}\n")
+    assert machine.has_bfloat16() is has
+
+
+def test_dropped_pages_come_back_with_the_same_bytes(tmp_path: Path):
+    from safetensors import safe_open
+
+    path = tmp_path / "x.safetensors"
+    values = np.arange(4 << 20, dtype=np.float32)
+    save_file({"a": values}, path)
+    with safe_open(path, framework="pt") as file:
+        mapped = file.get_tensor("a")
+        total = mapped.sum()
+        before = machine.resident_bytes()[1]
+        machine.drop_pages([path])
+        assert machine.resident_bytes()[1] < before - values.nbytes // 2
+        assert mapped.sum() == total
+        assert (mapped.numpy() == values).all()

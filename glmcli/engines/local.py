@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, first_line, load_net
-from glmcli.engines.library import window_of
+from glmcli.engines.library import config_of, window_of
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
@@ -157,7 +157,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
 
 def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
     """The template of a checkpoint, and the window. Raises ModelError."""
-    window = window_of(checkpoint.config)
+    window = window_of(config_of(checkpoint.folder))
     if checkpoint.family == "chatglm":
         from glmcli.engines.chatglm_config import load_template
 

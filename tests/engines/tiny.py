@@ -79,3 +79,72 @@ def metaspace() -> Tokenizer:
     tokenizer.decoder = decoders.Metaspace()
     trained(tokenizer, 300, [], ["<unk>", "<s>"])
     return tokenizer
+
+
+def llama(vocab_size: int = 430, **settings: Any) -> Any:
+    """A random Llama of 2 layers that keeps every key and value."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(settings.pop("seed", 0))
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        **{
+            "hidden_size": 64,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 1024,
+            "initializer_range": 0.3,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "pad_token_id": 0,
+            **settings,
+        },
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def sliding(window: int = 16) -> Any:
+    """A random Mistral whose layers forget what is older than `window` tokens."""
+    import torch
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=430,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=window,
+        initializer_range=0.3,
+        eos_token_id=None,
+        bos_token_id=None,
+        pad_token_id=0,
+    )
+    return MistralForCausalLM(config).eval()
+
+
+def hybrid() -> Any:
+    """A random LFM2: layers that keep a state instead of keys, beside attention."""
+    import torch
+    from transformers import Lfm2Config, Lfm2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Lfm2Config(
+        vocab_size=430,
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        full_attn_idxs=[1, 3],
+        initializer_range=0.3,
+        eos_token_id=None,
+        bos_token_id=None,
+        pad_token_id=0,
+    )
+    return Lfm2ForCausalLM(config).eval()

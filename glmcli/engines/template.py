@@ -58,9 +58,10 @@ class ChatTemplate:
         messages = [item for item in messages if item.text or item.role != "assistant"]
         check_characters(messages)
         stand_ins = self._stand_ins(messages)
-        rendered = self._render(swap_texts(messages, stand_ins), think)
+        options = template_options(messages, think)
+        rendered = self._render(swap_texts(messages, stand_ins), options)
         if stand_ins:
-            self._check_nothing_lost(messages, rendered, stand_ins, think)
+            self._check_nothing_lost(messages, rendered, stand_ins, options)
             ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
         else:
             ids = self._backend.encode(rendered, add_special_tokens=False).ids
@@ -74,17 +75,17 @@ class ChatTemplate:
         """A decoder for the reply to `prompt`."""
         return BytesDecoder(self._token_bytes, at_start=not prompt.goes_on)
 
-    def _render(self, messages: Sequence[Message], think: bool | None) -> str:
+    def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         """The prompt as one string, control strings included."""
         if self.is_base:
             return join_texts(messages)
         try:
-            return self._apply(messages, think)
+            return self._apply(messages, options)
         except Exception as exc:  # a template is the model's own program and may raise anything
             folded = fold_system(messages)
             if folded is not None:
                 try:
-                    return self._apply(folded, think)
+                    return self._apply(folded, options)
                 except Exception:  # the first failure says more
                     pass
             raise UsageError(
@@ -92,14 +93,10 @@ class ChatTemplate:
                 "start again with /reset, or choose another model",
             ) from exc
 
-    def _apply(self, messages: Sequence[Message], think: bool | None) -> str:
+    def _apply(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         goes_on = messages[-1].role == "assistant" if messages else False
-        options: dict[str, Any] = {}
-        if think is not None:
-            options = {"enable_thinking": think, "thinking": think}
         rendered: str = self._tokenizer.apply_chat_template(
             [as_item(message) for message in messages],
-            tools=offered_tools(messages),
             tokenize=False,
             add_generation_prompt=not goes_on,
             continue_final_message=goes_on,
@@ -119,7 +116,7 @@ class ChatTemplate:
         messages: Sequence[Message],
         rendered: str,
         stand_ins: dict[str, str],
-        think: bool | None,
+        options: dict[str, Any],
     ) -> None:
         """Raise UsageError if the template has changed a stand-in, so that it cannot be put back.
 
@@ -132,7 +129,7 @@ class ChatTemplate:
             restored = rendered
             for other, stand_in in stand_ins.items():
                 restored = restored.replace(stand_in, other)
-            if restored != self._render(messages, think):
+            if restored != self._render(messages, options):
                 raise UsageError(
                     f"the model's chat template cannot carry {text!r} as plain text",
                     "write it in another way",
@@ -213,7 +210,7 @@ class ChatTemplate:
         words = [f"x{secrets.token_hex(12)}x" for _ in range(3)]
         probe = [Message("user", words[0]), Message("assistant", words[1])]
         try:
-            rendered = self._render([*probe, Message("user", words[2])], None)
+            rendered = self._render([*probe, Message("user", words[2])], {})
         except UsageError:
             return frozenset(found)
         between = rendered.partition(words[1])[2].partition(words[2])[0]
@@ -277,6 +274,14 @@ def as_item(message: Message) -> dict[str, Any]:
     if message.name:
         item |= {"name": message.name, "metadata": message.name}
     return item
+
+
+def template_options(messages: Sequence[Message], think: bool | None) -> dict[str, Any]:
+    """What a template is told beside the messages. Raises UsageError."""
+    options: dict[str, Any] = {"tools": offered_tools(messages)}
+    if think is not None:  # the names that model families have given to this switch
+        options |= {"enable_thinking": think, "thinking": think}
+    return options
 
 
 def offered_tools(messages: Sequence[Message]) -> list[Any] | None:

@@ -6,6 +6,7 @@ weights.py, devices and memory in placement.py.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,6 +54,8 @@ class Checkpoint:
     """What is in the files; empty for .bin."""
     index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tensor -> file name; empty if there is no index."""
+    remote_code: bool = False
+    """Whether Python that comes with it may run: for `trust_remote_code` everywhere."""
 
     @property
     def family(self) -> str:
@@ -74,8 +77,6 @@ class Recipe:
     """A class with `from_pretrained`."""
     settle: Callable[[transformers.PreTrainedModel], None] = lambda net: None
     """Called once with the loaded net."""
-    remote_code: bool = False
-    """Whether Python from the checkpoint may run; only with --trust-remote-code."""
 
 
 def find_checkpoint(
@@ -87,14 +88,23 @@ def find_checkpoint(
     Raises ModelError.
     """
     place = place_of(name, settings)
-    can_fetch = bool(place.hub_id) or name == BUILT_IN_MODEL
-    if place.folder is not None and not (refresh and can_fetch):
-        try:
-            return open_folder(place.folder, name=place.name, settings=settings)
-        except ModelError:
-            if not can_fetch or settings.offline:
-                raise
-    return open_folder(fetched(place, settings, report), name=place.name, settings=settings)
+    folder = place.folder
+    if place.hub_id or name == BUILT_IN_MODEL:
+        here = folder is not None and (settings.offline or is_complete(folder, settings))
+        if refresh or not here:
+            folder = fetched(place, settings, report)
+    assert folder is not None, "only the hub and the built-in model can be absent"
+    return open_folder(folder, name=place.name, settings=settings)
+
+
+def is_complete(folder: Path, settings: Settings) -> bool:
+    """Whether nothing needs to be fetched."""
+    try:
+        read_weights(folder)
+        remote = runs_remote_code(read_json(folder / "config.json"), settings)
+    except (ModelError, OSError):
+        return False
+    return not remote or any(folder.glob("*.py"))
 
 
 def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
@@ -104,16 +114,48 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
         config = read_json(folder / "config.json")
         if config.get("model_type") == "chatglm":
             check_config(config, name=name)
+        if needs_remote_code(config) and not settings.trust_remote_code:
+            raise ModelError(
+                f"{name} needs Python code that comes with it: transformers has no "
+                f"{config.get('model_type')!r}",
+                f"read the .py files in {folder}, then add --trust-remote-code",
+            )
+        remote = runs_remote_code(config, settings)
+        if remote and not any(folder.glob("*.py")):
+            raise ModelError(f"{folder} lacks the Python files that it needs", DOWNLOAD_AGAIN)
         weights = read_weights(folder)
     except OSError as exc:
         raise ModelError(
             f"{exc.filename or folder} cannot be read: {exc.strerror}", "check its permissions"
         ) from exc
-    if settings.trust_remote_code and "auto_map" in config and not any(folder.glob("*.py")):
-        raise ModelError(f"{folder} lacks the Python files that its config names", DOWNLOAD_AGAIN)
     return Checkpoint(
-        name, folder, config, weights.files, weights.size_bytes, weights.tensors, weights.index
+        name=name,
+        folder=folder,
+        config=config,
+        weights=weights.files,
+        size_bytes=weights.size_bytes,
+        tensors=weights.tensors,
+        index=weights.index,
+        remote_code=remote,
     )
+
+
+def runs_remote_code(config: Mapping[str, Any], settings: Settings) -> bool:
+    """Whether Python that comes with a model is needed, and trusted."""
+    return settings.trust_remote_code and needs_remote_code(config)
+
+
+def needs_remote_code(config: Mapping[str, Any]) -> bool:
+    """Whether a config brings classes of its own for a family that neither transformers knows."""
+    family = config.get("model_type")
+    if "auto_map" not in config or family == "chatglm":
+        return False
+    package = importlib.util.find_spec("transformers")
+    assert package is not None and package.origin is not None
+    # Read, not imported: that would take seconds.
+    tables = (Path(package.origin).parent / "models" / "auto").glob("*auto*.py")
+    names = (path for path in tables if path.stem in ("configuration_auto", "auto_mappings"))
+    return not any(f'"{family}"' in path.read_text(encoding="utf-8") for path in names)
 
 
 def check_folder(folder: Path) -> None:
@@ -148,7 +190,7 @@ def load_net(
         )
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
-        recipe = recipe_for(checkpoint, settings)
+        recipe = recipe_for(checkpoint)
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
         placement = place_weights(tensors, checkpoint.config, settings)
         loading = Loading(checkpoint.weights, placement, report)
@@ -164,7 +206,7 @@ def load_net(
     return net.eval()
 
 
-def recipe_for(checkpoint: Checkpoint, settings: Settings) -> Recipe:
+def recipe_for(checkpoint: Checkpoint) -> Recipe:
     """The recipe of this checkpoint's family. Raises ModelError."""
     if checkpoint.family == "chatglm":
         from glmcli.engines import chatglm
@@ -173,21 +215,14 @@ def recipe_for(checkpoint: Checkpoint, settings: Settings) -> Recipe:
     import transformers
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
 
-    name, family = checkpoint.name, checkpoint.family
-    native = family in transformers.CONFIG_MAPPING
-    remote = not native and "auto_map" in checkpoint.config
-    if remote and not settings.trust_remote_code:
-        raise ModelError(
-            f"{name} needs Python code that comes with it: transformers has no {family!r}",
-            f"read the .py files in {checkpoint.folder}, then add --trust-remote-code",
-        )
-    if not native and not remote:
+    name, family, remote = checkpoint.name, checkpoint.family, checkpoint.remote_code
+    if not remote and family not in transformers.CONFIG_MAPPING:
         raise ModelError(
             f"{name}: transformers {transformers.__version__} does not know {family!r} models",
             "a newer transformers may: pip install --upgrade transformers",
         )
     kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
-    if native and (family not in CLASSES or not any(kind.endswith(CAUSAL) for kind in kinds)):
+    if not remote and (family not in CLASSES or not any(kind.endswith(CAUSAL) for kind in kinds)):
         raise ModelError(
             f"{name} is a {kinds[0]}, not a model that continues text", "choose a chat model"
         )
@@ -199,7 +234,7 @@ def recipe_for(checkpoint: Checkpoint, settings: Settings) -> Recipe:
         raise ModelError(f"{name}: bad config.json: {first_line(exc)}", DOWNLOAD_AGAIN) from exc
     # The class itself: AutoModel would prefer remote code to its own where it is trusted.
     own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
-    return Recipe(config, own, remote_code=remote)
+    return Recipe(config, own)
 
 
 def from_pretrained(
@@ -220,7 +255,7 @@ def from_pretrained(
         ignore_mismatched_sizes=True,  # so that they are listed; check_loaded refuses them
         output_loading_info=True,
         local_files_only=True,
-        trust_remote_code=recipe.remote_code,
+        trust_remote_code=checkpoint.remote_code,
         **chosen,
     )
     return net, info

@@ -126,12 +126,12 @@ class Seen:
 
 def bar_class(seen: Seen) -> type:
     """A progress bar for the hub's client that draws nothing."""
-    from huggingface_hub.utils.tqdm import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
-            quiet = {"disable": False, "file": io.StringIO()}
-            super().__init__(*args, **{**options, **quiet})  # type: ignore[no-untyped-call]
+            options.pop("name", None)  # only the client's own class knows it
+            super().__init__(*args, **{**options, "disable": False, "file": io.StringIO()})
 
         def display(self, msg: str | None = None, pos: int | None = None) -> None:
             if self.unit == "B":

@@ -5,7 +5,6 @@ Reads configs and headers only, so that a list is quick. Knows nothing of torch 
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +14,11 @@ from typing import Any
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines import hub
 from glmcli.engines.builtin import built_in_folder
-from glmcli.engines.checkpoint import open_folder
+from glmcli.engines.checkpoint import needs_remote_code, open_folder
 from glmcli.engines.names import Place, place_of
 from glmcli.engines.weights import missing_weights, read_json, read_weights
 from glmcli.errors import ModelError
 
-NATIVE = frozenset({"chatglm"})
-"""Families that are loaded natively here although transformers has no class for them."""
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 BYTES_PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5625}
 """int4 has a 16-bit scale for every 32 weights."""
@@ -187,17 +184,6 @@ def count_parameters(folder: Path, config: Mapping[str, Any]) -> int | None:
     # A .bin does not say without being loaded; its size does, but for a few names.
     stored = config.get("dtype") or config.get("torch_dtype")
     return weights.size_bytes // (4 if stored in (None, "float32") else 2)
-
-
-def needs_remote_code(config: Mapping[str, Any]) -> bool:
-    """Whether the config brings its own classes and transformers has none."""
-    family = str(config.get("model_type") or "")
-    if "auto_map" not in config or family in NATIVE:
-        return False
-    package = importlib.util.find_spec("transformers")
-    if package is None or package.origin is None:
-        return True
-    return not (Path(package.origin).parent / "models" / family.replace("-", "_")).is_dir()
 
 
 def missing_files(folder: Path) -> Iterator[str]:

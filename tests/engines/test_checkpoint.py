@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from glmcli.config import Settings
 from glmcli.engines import Report
-from glmcli.engines.checkpoint import Loading, find_checkpoint, load_net
+from glmcli.engines.checkpoint import Loading, find_checkpoint, load_net, needs_remote_code
 from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.types import Progress
 from tests.engines.folders import Reports, write_config, write_llama, write_zeros
@@ -232,6 +232,15 @@ def test_python_that_was_not_fetched_is_missing(tiny: Path, settings: Settings):
     write_config(tiny, model_type="hal9000", auto_map=AUTO_MAP)
     error = refused(tiny, settings, trust_remote_code=True)
     assert "lacks the Python files" in error.message
+
+
+def test_which_families_are_native_is_known_without_importing_them():
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    for family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        assert not needs_remote_code({"model_type": family, "auto_map": AUTO_MAP}), family
+    assert needs_remote_code({"model_type": "hal9000", "auto_map": AUTO_MAP})
+    assert not needs_remote_code({"model_type": "hal9000"})
 
 
 # ---- .bin files

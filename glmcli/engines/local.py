@@ -108,14 +108,13 @@ class LocalEngine:
         return limit - len(prompt.ids)
 
     def _read(self, prompt: Prompt, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
-        """Read a long prompt, but for its last block, and say how far it is."""
-        from glmcli.engines.decode import BLOCK, prefill
+        """Read the prompt, but for its last block, and say how far it is and how long."""
+        from glmcli.engines.decode import prefill
 
-        total = len(prompt.ids) - cached
-        if total > BLOCK:
-            yield Chunk(progress=Progress("reading", 0, total))
+        total = len(prompt.ids)
+        yield Chunk(progress=Progress("reading", cached, total))
         for done in prefill(self._cache, prompt.ids, cancel):
-            yield Chunk(progress=Progress("reading", done - cached, total))
+            yield Chunk(progress=Progress("reading", done, total))
 
 
 def as_chunks(

@@ -23,6 +23,7 @@ from tests.engines.test_chatglm_tokenizer import byte_pairs, tiktoken_file
 
 NAMES = ("tiny-6b-safetensors", "talker-6b-safetensors-sharded")
 """The tiny vocabulary, and the original one where it may be had."""
+TALKER = "talker-tiny-32k-safetensors"
 TOOLS = json.dumps([{"name": "get_weather", "parameters": {"类型": "object"}}])
 
 
@@ -100,7 +101,7 @@ def test_a_reply_comes_token_by_token() -> None:
     assert decoder.flush() == ""
 
 
-@pytest.mark.parametrize("name", ["talker-tiny-32k-safetensors", "talker-6b-safetensors-sharded"])
+@pytest.mark.parametrize("name", [TALKER, "talker-6b-safetensors-sharded"])
 def test_recorded_replies_read_as_recorded(name: str) -> None:
     template = template_of(name)
     for case in expected(name)["chat"]:
@@ -111,7 +112,7 @@ def test_recorded_replies_read_as_recorded(name: str) -> None:
             assert case["response"]["name"] in text
 
 
-@pytest.mark.parametrize("name", ["talker-tiny-32k-safetensors", "talker-6b-safetensors-sharded"])
+@pytest.mark.parametrize("name", [TALKER, "talker-6b-safetensors-sharded"])
 def test_a_reply_goes_back_into_the_prompt_as_the_ids_the_model_wrote(name: str) -> None:
     """Calls too, where the original re-encodes others: its cache would be lost from there on."""
     template = template_of(name)
@@ -127,6 +128,14 @@ def test_a_reply_goes_back_into_the_prompt_as_the_ids_the_model_wrote(name: str)
         prompt = template.encode(messages).ids
         longer = template.encode([*messages, reply, Message("user", "and?")]).ids
         assert longer[: len(prompt) + len(case["new_ids"]) - 1] == prompt + case["new_ids"][:-1]
+
+
+def test_a_tool_call_may_be_cut_off_at_any_token() -> None:
+    template = template_of(TALKER)
+    case = next(c for c in expected(TALKER)["chat"] if c["query"].startswith("What's"))
+    texts = [read(template, case["new_ids"][:end]) for end in range(len(case["new_ids"]))]
+    assert texts[-1].endswith('get_current_weather(location="beijing", unit="celsius")\n```')
+    assert all("\nget_current_weather\n```python\ntool_call(" in text for text in texts[-9:-1])
 
 
 def test_the_callers_history_is_never_changed(tiny: ChatGLM3Template) -> None:

@@ -335,3 +335,12 @@ def test_display_settings(chat):
 def test_stats_count_the_session(chat):
     chat.ask("a b c")
     assert "reply tokens" in run_command(chat, "/stats")
+
+
+def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
+    (tmp_path / "notes.txt").write_text("alpha beta")
+    assert "notes.txt" in run_command(chat, "/attach notes.txt")
+    assert "alpha beta" in chat.attached[0]
+    for line in ("/attach", "/attach nowhere.txt"):
+        with pytest.raises(UsageError):
+            run_command(chat, line)

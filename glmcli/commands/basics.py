@@ -84,6 +84,20 @@ def load(chat: Chat, rest: str) -> str:
     return f"loaded {turns} turns from {Path(rest).expanduser().absolute()}"
 
 
+@command("FILE")
+def attach(chat: Chat, rest: str) -> str:
+    """Send a text file with the next message; `@FILE` in a message does the same."""
+    from glmcli import attachments
+
+    if not rest:
+        raise UsageError("/attach needs a file", "/attach notes.txt")
+    text = attachments.attach(Path(rest))
+    chat.attached.append(text)
+    count = chat.session.engine.count([Message("user", text)])
+    size = "" if count is None else f", {count:,} tokens"
+    return f"{rest} goes with the next message{size}"
+
+
 @command()
 def tokens(chat: Chat, rest: str) -> str:
     """Show the prompt's exact size by role, the window, and the totals of the session."""

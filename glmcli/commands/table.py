@@ -25,6 +25,8 @@ class Chat:
         self.leaving = False
         self.draft = ""
         """What the next prompt begins with."""
+        self.attached: list[str] = []
+        """Files that go with the next message."""
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, as if it had been typed. Raises GlmError."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from glmcli.attachments import with_mentions
 from glmcli.commands import Chat, is_command, literal, run_command
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines.thread import EngineThread
@@ -49,10 +50,16 @@ class PipeChat(Chat):
             if is_command(line):
                 self.note(run_command(self, line))
             elif line.strip():
-                self.ask(literal(line))
+                self.ask(self._with_files(line))
         except GlmError as exc:
             self.exit_code = exc.exit_code
             self.complain(exc)
+
+    def _with_files(self, line: str) -> str:
+        """A typed line as it is sent: with the files that it mentions and those attached."""
+        text = "\n\n".join([with_mentions(literal(line)), *self.attached])
+        self.attached.clear()
+        return text
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""

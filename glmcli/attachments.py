@@ -1,0 +1,45 @@
+"""Text files that go with a message, each under a header that says what it is.
+
+What is sent is what is stored: the header holds the path, the size and the hash of the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from glmcli.errors import UsageError
+
+MENTION = re.compile(r"(?<!\S)@(\"[^\"\n]+\"|\S+)")
+"""`@path` or `@"path with blanks"`, at the start of a word."""
+LONGEST_FENCE = re.compile(r"`{3,}")
+
+
+def attach(path: Path) -> str:
+    """The text of a file under its header. Raises UsageError if it is none, or no text."""
+    path = path.expanduser()
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
+    if b"\0" in data:
+        raise UsageError(f"{path} is a binary file", "only text can be attached")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(
+            f"{path} is not UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+        ) from exc
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
+    end = "" if text.endswith("\n") else "\n"
+    header = f"File: {path.absolute()} ({len(data):,} bytes, sha256 {digest})"
+    return f"{header}\n\n{fence}{path.suffix.lstrip('.')}\n{text}{end}{fence}"
+
+
+def with_mentions(text: str) -> str:
+    """`text` with the files that it mentions as `@path` below it. Raises UsageError."""
+    paths = dict.fromkeys(Path(found.strip('"')) for found in MENTION.findall(text))
+    files = [attach(path) for path in paths if path.expanduser().is_file()]
+    return "\n\n".join([text, *files])

@@ -58,10 +58,10 @@ def cached(name: str) -> Path | None:
 
 def cached_models() -> list[HubModel]:
     """Every model in the cache that has a config.json."""
-    from huggingface_hub import CacheNotFound, scan_cache_dir
+    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
 
     try:
-        repos = scan_cache_dir().repos
+        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except CacheNotFound:
         return []
     found = []
@@ -76,10 +76,11 @@ def cached_models() -> list[HubModel]:
 
 def remove(model: HubModel) -> int:
     """Delete a revision from the cache; returns the bytes that became free."""
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
 
-    strategy = scan_cache_dir().delete_revisions(model.commit)
-    strategy.execute()
+    strategy = scan_cache_dir(constants.HF_HUB_CACHE).delete_revisions(model.commit)
+    with quiet():
+        strategy.execute()
     return int(strategy.expected_freed_size)
 
 

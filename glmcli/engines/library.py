@@ -112,7 +112,7 @@ def remove(name: str, settings: Settings) -> int:
     place = place_of(name, settings)
     folder = here(place)
     if place.hub_id:
-        return sum(hub.remove(item) for item in hub.cached_models() if item.folder == folder)
+        return sum(hub.remove(item) for item in hub.cached_models() if item.folder.samefile(folder))
     if folder.parent.resolve() != (settings.cache / "models").resolve():
         raise ModelError(f"{folder} is a folder of your own", "delete it yourself")
     size = describe_folder(name, folder).size_bytes or 0

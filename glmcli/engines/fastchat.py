@@ -256,9 +256,10 @@ def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | 
 
 
 def names_in(answer: dict[str, Any], field: str) -> list[str]:
-    """The names that an answer lists."""
+    """The names that an answer lists and that can be shown."""
     names = answer.get(field)
-    return [str(name) for name in names] if isinstance(names, list) else []
+    names = names if isinstance(names, list) else []
+    return [name for name in names if isinstance(name, str) and name.isprintable()]
 
 
 def pick(name: str, cluster: Cluster) -> str:

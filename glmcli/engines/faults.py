@@ -78,7 +78,7 @@ class Faults:
         text = data.decode("utf-8", "replace")
         try:
             answer = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         page = headers.get("content-type", "").startswith("text/html")
         detail = self.clean("" if page else useful_part(answer, text))

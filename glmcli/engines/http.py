@@ -95,7 +95,7 @@ class Server:
             exchange.close()
         try:
             answer = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = data
         if answer is not None and not isinstance(answer, dict):
             raise garbled(self.faults.host, data.decode("utf-8", "replace"))

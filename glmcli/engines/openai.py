@@ -186,7 +186,8 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
     items = server.ask("GET", f"{prefix}/models").get("data")
     models = []
     for item in items if isinstance(items, list) else []:
-        if name := text_of(item, "id"):
+        name = text_of(item, "id")
+        if name and name.isprintable():
             window = whole_number(item, "max_model_len") or whole_number(item.get("meta"), "n_ctx")
             models.append(Listed(name, window, text_of(item, "owned_by")))
     return models

@@ -105,7 +105,7 @@ def to_message(data: bytes | str) -> dict[str, Any]:
     """A message of a stream. Raises EngineError if it is no JSON object."""
     try:
         message = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from glmcli.engines.faults import one_line, useful_part, worker_fault
-from glmcli.engines.remote import Words, split_at, text_of, to_message, whole_number
+from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, to_message, whole_number
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.types import Chunk, FinishReason, Usage
 
@@ -24,8 +24,12 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
     """
     data: list[bytes] = []
     stray: list[bytes] = []
+    size = 0
     for raw in split_at(b"\n", pieces):
         line = None if raw is None else raw.removesuffix(b"\n").removesuffix(b"\r")
+        size += len(line or b"")
+        if size > MESSAGE_BYTES:
+            raise EngineError("the server sent an event without an end", "is it a model server?")
         if line is None:
             yield None
         elif line.startswith(b"data:"):
@@ -37,6 +41,7 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
                 return
             yield to_message(b"\n".join(data))
             data.clear()
+            size = 0
     if rest := b"\n".join(data or stray):
         try:
             last = to_message(rest)

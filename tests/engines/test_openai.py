@@ -302,7 +302,9 @@ def test_models_are_listed_with_their_windows():
     ]
 
 
-@pytest.mark.parametrize("data", [{}, {"data": None}, {"data": [None, 1, {}, {"id": 5}]}])
+@pytest.mark.parametrize(
+    "data", [{}, {"data": None}, {"data": [None, 1, {}, {"id": 5}, {"id": "\x1b[2J"}]}]
+)
 def test_a_list_without_models_is_empty(data):
     with pytest.raises(ModelError, match="lists no models"):
         opened(serving(httpx.Response(200, json=data)))

@@ -214,6 +214,20 @@ def test_what_is_no_message_is_an_error_in_one_line(garbage):
     assert "\n" not in error.message
 
 
+@pytest.mark.parametrize("part", [b"x" * 999, b"data: x\n", b"no event\n"])
+def test_a_message_without_an_end_does_not_fill_the_memory(part):
+    def endless():
+        while True:
+            yield part * 1000
+
+    error = read(endless())[2]
+    assert "without an end" in error.message
+
+
+def test_json_that_is_too_deep_is_no_crash():
+    assert isinstance(read([b"data: " + b"[" * 100_000 + b"\n\n"])[2], EngineError)
+
+
 def test_silence_is_passed_on_as_a_sign_of_life():
     chunks = read_reply(
         ScriptedExchange([b"", events(says("a"), done=False), b"", events(says("b", "stop"))]),

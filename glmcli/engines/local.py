@@ -112,7 +112,8 @@ class LocalEngine:
         from glmcli.engines.decode import prefill
 
         total = len(prompt.ids)
-        yield Chunk(progress=Progress("reading", cached, total))
+        if not cancel.is_set():
+            yield Chunk(progress=Progress("reading", cached, total))
         for done in prefill(self._cache, prompt.ids, cancel):
             yield Chunk(progress=Progress("reading", done, total))
 

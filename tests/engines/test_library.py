@@ -6,13 +6,15 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
+from safetensors.numpy import save_file
 
 from glmcli.config import Settings
 from glmcli.engines.library import describe, describe_all, remove
 from glmcli.errors import ModelError
-from tests.engines.folders import write_config, write_llama, write_shards, write_zeros
+from tests.engines.folders import write_config, write_shards, write_zeros
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -68,12 +70,11 @@ def test_everything_on_this_machine_is_listed(settings: Settings, in_cache: Path
     assert list(asdict(mine)) == ["name", "path", "family", "size_bytes", "window"]
 
 
-def test_a_model_is_described_without_loading_it(tmp_path: Path, settings: Settings):
-    folder = write_llama(tmp_path / "tiny", stored="float16")
-    (folder / "tokenizer.json").write_text("{}")
-    details = describe(str(folder), settings)
-    one_layer = 32 * (32 + 16 + 16 + 32 + 3 * 48) + 2 * 32
-    assert details.parameters == 2 * one_layer + 2 * 96 * 32 + 32
+def test_a_model_is_described_without_loading_it(in_cache: Path, settings: Settings):
+    tensors = {"a": np.zeros((10, 10), np.float16), "b": np.zeros(7, np.float16)}
+    save_file(tensors | {"ids": np.zeros(3, np.int64)}, in_cache / "model.safetensors")
+    details = describe("mine", settings)
+    assert details.parameters == 107
     assert details.layers == 2
     # Keys and values, 2 bytes each, of 128 tokens in 2 layers with 2 heads of 8.
     assert details.cache_bytes == 2 * 2 * 128 * 2 * 2 * 8

@@ -1,0 +1,447 @@
+"""A model in this process keeps every point of the engine's contract."""
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from threading import Event
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from glmcli.config import load_settings
+from glmcli.engines import open_engine
+from glmcli.engines.decode import BLOCK
+from glmcli.engines.local import LocalEngine, ending_ids
+from glmcli.engines.template import ChatTemplate
+from glmcli.errors import ContextFull, EngineError, ModelError, OutOfMemory, UsageError
+from glmcli.types import Chunk, GenerationParams, Message, Progress
+from tests.engines import tiny
+from tests.engines.test_template import CHATML
+
+LONG = "The quick brown fox jumps over the lazy dog. " * 30
+
+
+def tokenizer_of(template=CHATML, backend=None):
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend or tiny.byte_level(), eos_token="<|im_end|>"
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+TOKENIZER = tokenizer_of()
+TEMPLATE = ChatTemplate(TOKENIZER)
+NET = tiny.llama(len(TOKENIZER))
+
+
+@pytest.fixture
+def engine():
+    return LocalEngine("tiny", NET, TEMPLATE, context_tokens=1024)
+
+
+def user(*texts):
+    roles = ("user", "assistant")
+    return [Message(roles[index % 2], text) for index, text in enumerate(texts)]
+
+
+def ask(engine, messages, cancel=None, **params):
+    params = {"max_tokens": 20, **params}
+    return list(engine.stream(messages, GenerationParams(**params), cancel or Event()))
+
+
+def text_of(chunks):
+    return "".join(chunk.text for chunk in chunks)
+
+
+def sampled(chunks):
+    return [chunk for chunk in chunks if chunk.tokens]
+
+
+def test_it_says_what_it_is(engine):
+    assert (engine.name, engine.device, engine.context_tokens) == ("tiny", "cpu float32", 1024)
+
+
+def test_the_joined_text_is_one_decode_of_what_generate_makes(engine):
+    messages = user("hello world")
+    ids = torch.tensor([TEMPLATE.encode(messages).ids])
+    whole = NET.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=60, do_sample=False
+    )
+    reply = whole[0, ids.shape[1] :].tolist()
+    end = next((i for i, token in enumerate(reply) if token in TEMPLATE.stop_ids), len(reply))
+    chunks = ask(engine, messages, max_tokens=60)
+    assert text_of(chunks) == TOKENIZER.decode(reply[:end], skip_special_tokens=True)
+    assert len(sampled(chunks)) == end
+
+
+def test_only_the_last_chunk_has_an_ending_and_the_counts(engine):
+    *chunks, last = ask(engine, user("hello"))
+    assert all(chunk.finish_reason is None and chunk.usage is None for chunk in chunks)
+    assert last.finish_reason == "length"
+    assert last.usage.prompt_tokens == engine.count(user("hello"))
+    assert last.usage.cached_tokens == 0
+    assert last.usage.completion_tokens == len(sampled(chunks)) == 20
+    assert last.tokens == 0
+
+
+def conversation(engine, turns, **params):
+    """(prompt, cached, completion) tokens of each turn of a chat, and all its replies."""
+    messages, counts, replies = [], [], []
+    for turn in range(turns):
+        messages.append(Message("user", f"question {turn}"))
+        chunks = ask(engine, messages, **params)
+        usage = chunks[-1].usage
+        counts.append((usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens))
+        replies.append(text_of(chunks))
+        messages.append(Message("assistant", replies[-1]))
+    return counts, replies
+
+
+class Forgetful(LocalEngine):
+    """Reads every prompt anew."""
+
+    def stream(self, messages, params, cancel):
+        self._cache.clear()
+        return super().stream(messages, params, cancel)
+
+
+def test_what_was_read_before_changes_no_reply(engine):
+    counts, replies = conversation(engine, 4)
+    counts_anew, replies_anew = conversation(
+        Forgetful("tiny", NET, TEMPLATE, context_tokens=1024), 4
+    )
+    assert replies == replies_anew
+    assert all(cached > 0 for _, cached, _ in counts[1:])
+    assert all(cached == 0 for _, cached, _ in counts_anew)
+
+
+def test_a_question_is_read_once(engine):
+    counts, _ = conversation(engine, 10)
+    for (before, _, _), (_, cached, _) in pairwise(counts):
+        assert cached >= before
+
+
+@pytest.mark.parametrize("room", [0, 1, 5])
+def test_the_reply_ends_where_the_window_ends(room):
+    messages = user("hello world")
+    needed = len(TEMPLATE.encode(messages).ids)
+    engine = LocalEngine("tiny", NET, TEMPLATE, context_tokens=needed + room)
+    if room:
+        last = ask(engine, messages, max_tokens=None)[-1]
+        assert (last.finish_reason, last.usage.completion_tokens) == ("length", room)
+    else:
+        with pytest.raises(ContextFull) as caught:
+            ask(engine, messages)
+        assert (caught.value.needed, caught.value.limit) == (needed, needed)
+        assert engine._cache.ids == []
+
+
+def test_cancelling_before_the_start_ends_with_one_chunk(engine):
+    cancel = Event()
+    cancel.set()
+    (chunk,) = ask(engine, user("hello"), cancel)
+    assert chunk.finish_reason == "cancelled"
+    assert chunk.usage.completion_tokens == 0
+
+
+def test_a_prompt_reports_its_size_and_how_far_it_was_read(engine):
+    assert next(engine.stream(user("hi"), GenerationParams(), Event())) == Chunk(
+        progress=Progress("reading", 0, engine.count(user("hi")))
+    )
+    chunks = ask(engine, user(LONG))
+    progress = [chunk.progress for chunk in chunks if chunk.progress]
+    total = engine.count(user(LONG))
+    cached = chunks[-1].usage.cached_tokens
+    steps = range(cached, total, BLOCK)
+    assert progress == [Progress("reading", done, total) for done in steps]
+    assert len(steps) > 2
+
+
+def test_cancelling_while_reading_stops_after_a_block_and_the_next_call_is_as_good(engine):
+    cancel = Event()
+    stream = engine.stream(user(LONG), GenerationParams(max_tokens=5), cancel)
+    assert next(stream).progress.done == 0
+    assert next(stream).progress.done == BLOCK
+    cancel.set()
+    (last,) = list(stream)
+    assert last.finish_reason == "cancelled"
+    assert len(engine._cache.ids) == BLOCK
+    again = ask(engine, user(LONG))
+    assert again[-1].usage.cached_tokens == BLOCK
+    assert text_of(again) == text_of(ask(LocalEngine("new", NET, TEMPLATE), user(LONG)))
+
+
+def test_cancelling_while_it_replies_keeps_what_arrived(engine):
+    cancel = Event()
+    stream = engine.stream(user("hello"), GenerationParams(max_tokens=50), cancel)
+    shown = [next(stream), next(stream), next(stream)]
+    cancel.set()
+    (last,) = list(stream)
+    assert (last.finish_reason, last.usage.completion_tokens) == ("cancelled", 2)
+    whole = text_of(ask(engine, user("hello")))
+    assert whole.startswith(text_of(shown))
+    assert whole == text_of(ask(LocalEngine("new", NET, TEMPLATE), user("hello")))
+
+
+def test_closing_the_stream_leaves_the_engine_usable(engine):
+    stream = engine.stream(user("hello"), GenerationParams(), Event())
+    next(stream)
+    assert next(stream).tokens == 1
+    stream.close()
+    expected = text_of(ask(LocalEngine("new", NET, TEMPLATE), user("hello")))
+    assert text_of(ask(engine, user("hello"))) == expected
+
+
+def test_a_stop_string_ends_the_reply_and_is_not_shown(engine):
+    whole = text_of(ask(engine, user("hello"), max_tokens=30))
+    stop = whole[9:12]
+    chunks = ask(engine, user("hello"), max_tokens=30, stop=(stop,))
+    assert text_of(chunks) == whole[: whole.index(stop)]
+    assert chunks[-1].finish_reason == "stop"
+    assert len(sampled(chunks)) < 30
+
+
+def test_an_end_of_turn_is_no_part_of_the_reply():
+    net = tiny.llama(len(TOKENIZER))
+    first = int(net(torch.tensor([TEMPLATE.encode(user("hello")).ids])).logits[0, -1].argmax())
+    net.generation_config.eos_token_id = [first, 3]
+    _, last = ask(LocalEngine("tiny", net, TEMPLATE), user("hello"))
+    assert (last.finish_reason, last.usage.completion_tokens, last.text) == ("stop", 0, "")
+
+
+def test_the_ends_of_the_net_s_configurations_count():
+    net = tiny.llama(eos_token_id=[5, 6])
+    net.generation_config.eos_token_id = 7
+    assert ending_ids(net) == {5, 6, 7}
+    assert ending_ids(NET) == frozenset()
+
+
+def test_a_seed_makes_replies_repeatable(engine):
+    one, two, other = (
+        text_of(ask(engine, user("hello"), temperature=1.0, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert one == two != other
+
+
+def test_a_reply_goes_on_with_the_last_message(engine):
+    whole = text_of(ask(engine, user("hello"), max_tokens=20))
+    ids = TOKENIZER.encode(whole, add_special_tokens=False)
+    chunks = ask(engine, user("hello", whole), max_tokens=10)
+    prompt = TEMPLATE.encode(user("hello")).ids
+    assert chunks[-1].usage.prompt_tokens == len(prompt) + len(ids)
+
+
+def test_warming_reads_what_the_next_prompt_begins_with(engine):
+    history = user("hello", "you")
+    engine.warm(history, Event())
+    read = list(engine._cache.ids)
+    question = [*history, *user("what now?")]
+    usage = ask(engine, question)[-1].usage
+    assert usage.cached_tokens == len(read) > engine.count(history)
+    assert usage.prompt_tokens - usage.cached_tokens < 20
+
+
+def test_warming_never_drops_what_is_of_use(engine):
+    ask(engine, user(LONG))
+    before = list(engine._cache.ids)
+    engine.warm([], Event())
+    assert engine._cache.ids == before
+    engine.warm(user(LONG), Event())
+    assert engine._cache.ids[: len(before) - 30] == before[: len(before) - 30]
+
+
+def test_warming_stops_when_cancelled(engine):
+    cancel = Event()
+    cancel.set()
+    engine.warm(user(LONG, "ok"), cancel)
+    assert engine._cache.ids == []
+
+
+def test_warming_ignores_what_cannot_be_sent():
+    engine = LocalEngine("tiny", NET, TEMPLATE, context_tokens=30)
+    engine.warm(user(LONG, "ok"), Event())
+    engine.warm([Message("user", "\ud83d")], Event())
+    assert engine._cache.ids == []
+
+
+def test_a_system_prompt_is_ready_before_the_first_question(engine):
+    system = [Message("system", LONG)]
+    engine.warm(system, Event())
+    usage = ask(engine, [*system, *user("hi")])[-1].usage
+    assert usage.prompt_tokens - usage.cached_tokens < BLOCK / 8
+
+
+def test_what_cannot_be_counted_has_no_count(engine):
+    assert engine.count([Message("user", "\ud83d")]) is None
+
+
+def test_bad_text_is_refused_before_any_work(engine):
+    with pytest.raises(UsageError):
+        ask(engine, [Message("user", "\ud83d")])
+
+
+class Full:
+    """A net whose memory is full from the second call on, until told otherwise."""
+
+    def __init__(self):
+        self.calls, self.is_full = 0, True
+        self.device, self.dtype = NET.device, NET.dtype
+        self.config, self.generation_config = NET.config, NET.generation_config
+
+    def forward(self, logits_to_keep=0):
+        raise NotImplementedError
+
+    def __call__(self, **inputs):
+        self.calls += 1
+        if self.is_full and self.calls > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return NET(**inputs)
+
+
+def test_a_full_memory_is_an_error_and_the_next_call_works(engine):
+    net = Full()
+    full = LocalEngine("full", net, TEMPLATE)
+    with pytest.raises(OutOfMemory):
+        ask(full, user("hello"))
+    net.is_full = False
+    assert text_of(ask(full, user("hello"))) == text_of(ask(engine, user("hello")))
+
+
+def test_a_net_that_computes_no_numbers_is_an_error():
+    net = tiny.llama(len(TOKENIZER))
+    net.lm_head.weight.data.fill_(math.nan)
+    with pytest.raises(EngineError, match="not numbers"):
+        ask(LocalEngine("nan", net, TEMPLATE), user("hello"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint as people have it on disk."""
+    path = tmp_path_factory.mktemp("models") / "tiny-chat"
+    net = tiny.llama(len(TOKENIZER), max_position_embeddings=300)
+    net.save_pretrained(path)
+    TOKENIZER.save_pretrained(path)
+    return path
+
+
+def opened(folder, tmp_path, **options):
+    settings = load_settings({"model": str(folder), **options}, environ={}, folder=tmp_path)
+    stages = []
+    return open_engine(settings, stages.append), stages
+
+
+def test_a_folder_opens_and_answers(folder, tmp_path):
+    engine, stages = opened(folder, tmp_path)
+    assert (engine.name, engine.context_tokens) == ("tiny-chat", 300)
+    assert {stage.stage for stage in stages} == {"loading"}
+    assert ask(engine, user("hello"))[-1].usage.completion_tokens == 20
+    engine.close()
+
+
+def test_a_model_without_template_says_that_it_is_a_base_model(folder, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(folder, base)
+    (base / "chat_template.jinja").unlink()
+    engine, _ = opened(base, tmp_path)
+    assert engine.name == "base (base model)"
+    assert engine.count(user("hello")) == len(TOKENIZER.encode("hello"))
+
+
+def test_a_tokenizer_s_smaller_limit_is_the_window(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tokenizer = tokenizer_of()
+    tokenizer.model_max_length = 77
+    tokenizer.save_pretrained(other)
+    assert opened(other, tmp_path)[0].context_tokens == 77
+
+
+def test_a_folder_without_tokenizer_is_a_model_error(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    for path in other.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        opened(other, tmp_path)
+
+
+def test_threads_are_set_where_asked(folder, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        opened(folder, tmp_path, threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+SILENT = """
+import sys
+from threading import Event
+from glmcli.config import load_settings
+from glmcli.engines import open_engine
+from glmcli.types import GenerationParams, Message
+
+engine = open_engine(load_settings({"model": sys.argv[1]}, environ={}), lambda progress: None)
+for chunk in engine.stream([Message("user", "hi")], GenerationParams(max_tokens=3), Event()):
+    pass
+"""
+
+
+def test_libraries_print_nothing(folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, str(folder)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def built_in(tmp_path_factory):
+    """The built-in model, in float32: in bfloat16 two tokens may tie."""
+    cache = {name: os.environ[name] for name in ("GLM_CACHE",) if name in os.environ}
+    settings = load_settings(
+        {"model": "smollm2", "dtype": "float32", "device": "cpu"},
+        environ=cache,
+        folder=tmp_path_factory.mktemp("empty"),
+    )
+    engine = open_engine(settings, lambda progress: None)
+    yield engine
+    engine.close()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("question", ["What is the capital of France?", "用中文说你好。", LONG])
+def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question):
+    net, template = built_in._cache._net, built_in._template
+    prompt = template.encode(user(question))
+    ids = torch.tensor([prompt.ids])
+    whole = net.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False
+    )
+    said = [token for token in whole[0, ids.shape[1] :].tolist() if token != 2]
+    chunks = ask(built_in, user(question), max_tokens=48)
+    read = built_in._cache.ids[len(prompt.ids) :]
+    assert read == said[: len(read)]
+    assert len(said) - len(read) <= 1
+    assert text_of(chunks) == template._backend.decode(said)
+
+
+@pytest.mark.model
+def test_the_built_in_model_says_the_same_with_and_without_what_it_has_read(built_in):
+    built_in._cache.clear()
+    counts, replies = conversation(built_in, 3, max_tokens=24)
+    forgetful = Forgetful("anew", built_in._cache._net, built_in._template)
+    assert conversation(forgetful, 3, max_tokens=24)[1] == replies
+    assert [cached > 0 for _, cached, _ in counts] == [False, True, True]
+
+
+@pytest.mark.model
+def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
+    built_in._cache.clear()
+    counts, replies = conversation(built_in, 10, max_tokens=12)
+    for turn, (before, now) in enumerate(pairwise(counts)):
+        known = before[0] + len(built_in._template._backend.encode(replies[turn]).ids) - 1
+        assert now[1] >= known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,22 @@ def find(*parts: str) -> Path:
         if (path := root.joinpath(*parts)).exists():
             return path
     pytest.skip(f"{'/'.join(parts)} is neither with the tests nor in $GLM_TEST_DATA/chatglm3")
+
+
+def folder_of(name: str) -> Path:
+    """A checkpoint's folder. Skips the test if it is not on this machine."""
+    return find("other_generations" if name in OTHERS else "checkpoints", name)
+
+
+def copy_of(name: str, folder: Path, **config: Any) -> Path:
+    """A checkpoint to spoil, in `folder`, with changes to its config."""
+    copy = folder / name
+    copy.mkdir()
+    for file in folder_of(name).iterdir():
+        shutil.copyfile(file, copy / file.name)
+    path = copy / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return copy
 
 
 @cache

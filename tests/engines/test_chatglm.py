@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,16 @@ from glmcli.engines import chatglm
 from glmcli.engines.chatglm_config import load_template
 from glmcli.engines.checkpoint import Checkpoint, load_net, open_folder
 from glmcli.errors import ModelError
-from tests.engines.chatglm_data import CHECKPOINTS, OTHERS, as_messages, expected, find, read_json
+from tests.engines.chatglm_data import (
+    CHECKPOINTS,
+    OTHERS,
+    as_messages,
+    copy_of,
+    expected,
+    find,
+    folder_of,
+    read_json,
+)
 
 TOLERANCE = 1e-4
 RANDOM = "tiny-6b-safetensors"
@@ -39,20 +47,7 @@ def load(folder: Path, **changes: Any) -> Any:
 
 @cache
 def net_of(name: str) -> Any:
-    kind = "other_generations" if name in OTHERS else "checkpoints"
-    return load(find(kind, name))
-
-
-def copy_of(name: str, folder: Path, **config: Any) -> Path:
-    """A checkpoint to spoil, with changes to its config."""
-    kind = "other_generations" if name in OTHERS else "checkpoints"
-    copy = folder / name
-    copy.mkdir()
-    for file in find(kind, name).iterdir():
-        shutil.copyfile(file, copy / file.name)
-    path = copy / "config.json"
-    path.write_text(json.dumps(read_json(path) | config))
-    return copy
+    return load(folder_of(name))
 
 
 def scores(net: Any, ids: list[list[int]], **inputs: Any) -> torch.Tensor:
@@ -222,8 +217,7 @@ def test_a_bin_file_never_runs_as_a_pickle(tmp_path: Path) -> None:
 def test_weights_may_lie_on_any_device_and_on_disk(
     name: str, options: dict[str, Any], tmp_path: Path
 ) -> None:
-    kind = "other_generations" if name in OTHERS else "checkpoints"
-    folder = find(kind, name)
+    folder = folder_of(name)
     recipe = chatglm.recipe(open_checkpoint(folder))
     net, info = recipe.net_class.from_pretrained(
         folder,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from glmcli.config import Settings
 from glmcli.engines import Engine, open_engine
 from glmcli.types import Chunk, GenerationParams, Message
-from tests.engines.chatglm_data import as_messages, expected, find
+from tests.engines.chatglm_data import OTHERS, as_messages, copy_of, expected, find
+from tests.engines.test_chatglm_tokenizer import byte_pairs, tiktoken_file
 
 TALKERS = ("talker-tiny-32k-safetensors", "talker-6b-safetensors-sharded")
 GREEDY = GenerationParams(temperature=0)
@@ -94,6 +97,27 @@ def test_a_reply_that_ends_by_length_loses_no_token() -> None:
         assert len(steps) == limit
         assert last.finish_reason == "length"
         assert case["response"].startswith(text_of([*steps, last]))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_generations_answer_too(name: str, tmp_path: Path) -> None:
+    """With a tokenizer that was made for the test: these come as weights alone."""
+    folder = copy_of(name, tmp_path)
+    if name.startswith("glm4"):
+        (folder / "tokenizer.model").write_bytes(tiktoken_file(byte_pairs("hello", size=258)))
+    else:
+        source = find("checkpoints", "tiny-6b-safetensors", "tokenizer.model")
+        shutil.copyfile(source, folder / "tokenizer.model")
+    settings = Settings(model=str(folder), device="cpu", dtype="float32")
+    engine = open_engine(settings, lambda progress: None)
+    messages = [Message("system", "be kind"), Message("user", "hello")]
+    chunks = ask(engine, messages, GenerationParams(temperature=0, max_tokens=12))
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert usage.completion_tokens == sum(chunk.tokens for chunk in chunks) > 0
+    assert usage.prompt_tokens == engine.count(messages)
+    more = [*messages, Message("assistant", text_of(chunks)), Message("user", "and?")]
+    assert ask(engine, more, GenerationParams(max_tokens=3, seed=1))[-1].finish_reason
 
 
 def test_the_window_is_the_one_of_the_config() -> None:

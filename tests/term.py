@@ -6,6 +6,7 @@ Tests wait for what a person would see; they never sleep.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -28,14 +29,27 @@ class Screen(pyte.HistoryScreen):
 class Term:
     """`with Term("chat", "-m", "echo:", home=tmp_path) as term: term.see("> ").type("hi\\r")`."""
 
-    def __init__(self, *arguments: str, home: Path, cols: int = 80, rows: int = 24, **env: str):
+    def __init__(
+        self,
+        *arguments: str,
+        home: Path,
+        cols: int = 80,
+        rows: int = 24,
+        shell: bool = False,
+        **env: str,
+    ):
+        argv = [sys.executable, "-m", "glmcli", *arguments]
+        self.command_line = shlex.join(argv)
+        if shell:
+            argv = ["bash", "--norc", "--noprofile"]
+            env = {"PS1": "$ "} | env
         self.screen = Screen(cols, rows, history=100_000, ratio=1e-9)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "LC_", "LANG"))}
         self.process = pexpect.spawn(
-            sys.executable,
-            ["-m", "glmcli", *arguments],
+            argv[0],
+            argv[1:],
             dimensions=(rows, cols),
             encoding="utf-8",
             codec_errors="replace",

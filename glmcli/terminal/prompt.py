@@ -26,6 +26,7 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from glmcli.commands import COMMANDS
+from glmcli.terminal.pastes import Pastes
 
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
@@ -50,12 +51,13 @@ class Prompt:
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._hint = ""
         self._interrupted_at = 0.0
+        self._pastes = Pastes()
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             output=make_output(),
             multiline=True,
             prompt_continuation="  ",
-            history=make_history(history),
+            history=make_history(history, self._pastes),
             auto_suggest=AutoSuggestFromHistory(),
             completer=CommandCompleter(),
             complete_while_typing=True,
@@ -72,7 +74,8 @@ class Prompt:
     def read(self, draft: str = "") -> str:
         """The next text, as typed; `draft` is there to begin with."""
         self._hint = ""
-        return self._session.prompt(default=draft, pre_run=self._before_run)
+        text = self._session.prompt(default=draft, pre_run=self._before_run)
+        return self._pastes.expand(text)
 
     def redraw(self) -> None:
         """Draw the toolbar anew. Safe from any thread."""
@@ -103,7 +106,23 @@ class Prompt:
         keys.add("c-c")(self._interrupt)
         keys.add(Keys.SIGINT)(self._interrupt)
         keys.add("c-d")(leave_or_delete)
+        keys.add(Keys.BracketedPaste)(self._paste)
+        keys.add("c-o")(self._expand)
         return keys
+
+    def _paste(self, event: KeyPressEvent) -> None:
+        """Insert what was pasted; a long paste as a placeholder that Ctrl-O expands."""
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        shown = self._pastes.fold(text)
+        event.current_buffer.insert_text(shown)
+        self._hint = "Ctrl-O shows the whole paste" if shown != text else ""
+
+    def _expand(self, event: KeyPressEvent) -> None:
+        """Show the whole of the pastes in the draft."""
+        buffer = event.current_buffer
+        before = self._pastes.expand(buffer.document.text_before_cursor)
+        after = self._pastes.expand(buffer.document.text_after_cursor)
+        buffer.document = Document(before + after, len(before))
 
     def _interrupt(self, event: KeyPressEvent) -> None:
         """Clear the draft; on an empty line say how to leave, and leave at the second press."""
@@ -198,10 +217,18 @@ class CommandCompleter(Completer):
 
 
 class PrivateHistory(FileHistory):
-    """Prompt history that only its owner can read; it never breaks a chat."""
+    """Prompt history that only its owner can read; it holds pastes whole, and breaks no chat."""
+
+    def __init__(self, path: Path, pastes: Pastes) -> None:
+        self._pastes = pastes
+        super().__init__(path)
+
+    def append_string(self, string: str) -> None:
+        """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
+        super().append_string(self._pastes.expand(string))
 
     def store_string(self, string: str) -> None:
-        """Append an entry at once, so that a kill loses nothing."""
+        """Append an entry to the file."""
         try:
             os.close(os.open(os.fspath(self.filename), os.O_CREAT | os.O_APPEND, 0o600))
             super().store_string(string.encode("utf-8", "replace").decode("utf-8"))
@@ -209,15 +236,13 @@ class PrivateHistory(FileHistory):
             return  # a full or read-only disk: the entry is still there for this session
 
 
-def make_history(path: Path | None) -> History:
+def make_history(path: Path | None, pastes: Pastes) -> History:
     """The history in a file, or in memory alone if there is no file or it cannot be read."""
     if path is None:
         return InMemoryHistory()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
-        path.chmod(0o600)
+        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
     except OSError:
         return InMemoryHistory()
-    return PrivateHistory(path)
+    return PrivateHistory(path, pastes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.attachments import with_mentions
 from glmcli.commands import Chat, is_command, literal, run_command
-from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.config import BUILT_IN_MODEL, Settings, chinese_locale
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, error_lines
 from glmcli.session import Session
@@ -34,6 +34,18 @@ WARN_SHARE = 0.8
 """From this share of the window on, the toolbar warns."""
 
 
+WORDS = {
+    "exit": "/exit leaves",
+    "quit": "/exit leaves",
+    "clear": "/reset starts a new conversation",
+    "stop": "Ctrl-C stops a reply, /exit leaves",
+    "退出": "/exit 退出",
+    "清空": "/reset 开始新的对话",
+    "停止": "Ctrl-C 停止回答，/exit 退出",
+}
+"""Words that other chats take as commands, and what does it here. They are never sent."""
+
+
 class PipeChat(Chat):
     """A chat whose replies go to stdout as they are, and all else to stderr."""
 
@@ -49,11 +61,17 @@ class PipeChat(Chat):
         try:
             if is_command(line):
                 self.note(run_command(self, line))
+            elif command := self.meant(line):
+                self.note(f"{line.strip()}: {command}")
             elif line.strip():
                 self.ask(self._with_files(line))
         except GlmError as exc:
             self.exit_code = exc.exit_code
             self.complain(exc)
+
+    def meant(self, line: str) -> str:
+        """What a word that other programs take as a command is called here; "" for all else."""
+        return WORDS.get(line.strip().lower(), "") if chinese_locale() else ""
 
     def _with_files(self, line: str) -> str:
         """A typed line as it is sent: with the files that it mentions and those attached."""
@@ -97,6 +115,10 @@ class TerminalChat(PipeChat):
         super().__init__(session, settings, out, err)
         self.quiet = Quiet(out)
         self.redraw: Callable[[], None] = lambda: None
+
+    def meant(self, line: str) -> str:
+        """The same in every language: on a terminal nobody sends such a word alone."""
+        return WORDS.get(line.strip().lower(), "")
 
     def view(self) -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""

@@ -151,3 +151,49 @@ def test_no_color_is_obeyed(start):
     term = start("chat", "-m", "echo:", NO_COLOR="1").at_prompt()
     term.type("/nonsense\r").see("there is no command")
     assert "\x1b[31m" not in term.raw
+
+
+def test_a_long_paste_is_a_placeholder_and_is_sent_whole(start):
+    term = start().at_prompt()
+    paste = "\r".join(f"line{n}" for n in range(40))
+    term.type(f"\x1b[200~{paste}\x1b[201~").at_prompt("[paste 1: 40 lines]")
+    term.type("\x0f").see("line39")
+    term.type("\x03").at_prompt()
+    term.type(f"\x1b[200~{paste}\x1b[201~").see("[paste 2: 40 lines]")
+    term.type("\r").see("40 tokens")
+
+
+def test_words_of_other_chats_are_answered_and_never_sent(start):
+    term = start().at_prompt()
+    term.type("quit\r").see("/exit leaves").at_prompt()
+    term.type("清空\r").see("/reset").at_prompt()
+    assert "tokens ·" not in term.text()
+
+
+def test_files_can_be_mentioned(start, tmp_path):
+    (tmp_path / "notes.txt").write_text("alpha beta")
+    term = start().at_prompt()
+    term.type("look at @notes.txt\r").see("alpha beta")
+
+
+def test_the_editor_returns_to_the_draft_or_the_question(start, tmp_path):
+    script = tmp_path / "editor.sh"
+    script.write_text('#!/bin/sh\nprintf "from the editor" > "$1"\n')
+    script.chmod(0o755)
+    term = start("chat", "-m", "echo:", EDITOR=str(script)).at_prompt()
+    term.type("one\r").see("1 token").at_prompt()
+    term.type("/edit\r").see("3 tokens").at_prompt()
+    assert "from the editor" in term.text()
+    term.type("draft\x18\x05").at_prompt("from the editor")
+
+
+def test_ctrl_z_suspends_and_fg_goes_on(tmp_path):
+    """In a shell of its own, since only a shell can suspend a program."""
+    with Term("chat", "-m", "echo:delay=0.02", home=tmp_path, shell=True) as term:
+        term.see("$").type(term.command_line + "\r").at_prompt()
+        term.type("\x1a").see("Stopped").type("fg\r").at_prompt()
+        term.type(" ".join(f"w{n}" for n in range(150)) + "\r").see("\nw0 ").see("w20")
+        term.type("\x1a").until(lambda t: t.text().count("Stopped") == 2, "a second stop")
+        term.type("fg\r").see("150 tokens").at_prompt()
+        body = term.text()
+        assert "w149" in body

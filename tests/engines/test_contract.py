@@ -1,0 +1,129 @@
+"""The contract of `Engine`, held to every engine that ships; a new one is one more opener here."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from threading import Event
+
+import pytest
+
+from glmcli.engines.echo import EchoEngine
+from glmcli.engines.local import LocalEngine
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import ContextFull
+from glmcli.types import GenerationParams, Message
+from tests.engines import test_fastchat, test_local, test_openai
+
+HELLO = (Message("user", "What is the capital of France?"),)
+CHAT = (*HELLO, Message("assistant", "Paris."), Message("user", "And of Spain?"))
+PARAMS = GenerationParams(max_tokens=24, temperature=0.0)
+
+
+def echo():
+    return EchoEngine(context_tokens=64)
+
+
+def threaded():
+    return EngineThread("echo", lambda report: EchoEngine(context_tokens=64))
+
+
+def local():
+    return LocalEngine("tiny", test_local.NET, test_local.TEMPLATE, context_tokens=1024)
+
+
+def openai():
+    return test_openai.opened(test_openai.serving())
+
+
+def fastchat():
+    return test_fastchat.opened(test_fastchat.cluster())
+
+
+ENGINES = [echo, threaded, local, openai, fastchat]
+
+
+@pytest.fixture(params=ENGINES, ids=lambda opener: opener.__name__)
+def engine(request):
+    with closing(request.param()) as opened:
+        yield opened
+
+
+def chunks_of(engine, messages=HELLO, cancel=None):
+    return list(engine.stream(messages, PARAMS, cancel or Event()))
+
+
+def text_of(chunks):
+    return "".join(chunk.text for chunk in chunks)
+
+
+def test_the_deltas_join_to_the_same_reply_every_time(engine):
+    first, second = text_of(chunks_of(engine)), text_of(chunks_of(engine))
+    assert first
+    assert first == second
+
+
+def test_only_the_last_chunk_says_how_it_ended_and_what_it_cost(engine):
+    chunks = chunks_of(engine)
+    assert [bool(chunk.finish_reason) for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    assert not any(chunk.usage for chunk in chunks[:-1])
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens
+
+
+def test_a_chunk_with_progress_carries_nothing_else(engine):
+    for chunk in chunks_of(engine):
+        if chunk.progress is not None:
+            assert not (chunk.text or chunk.thinking or chunk.tokens or chunk.finish_reason)
+
+
+def test_another_conversation_in_between_changes_nothing(engine):
+    first = text_of(chunks_of(engine))
+    chunks_of(engine, CHAT)
+    assert text_of(chunks_of(engine)) == first
+
+
+def test_the_messages_are_left_as_they_were(engine):
+    messages = list(CHAT)
+    chunks_of(engine, messages)
+    assert messages == list(CHAT)
+
+
+def test_cancelled_beforehand_it_ends_at_once(engine):
+    cancel = Event()
+    cancel.set()
+    chunks = chunks_of(engine, cancel=cancel)
+    assert chunks[-1].finish_reason == "cancelled"
+    assert text_of(chunks) == ""
+
+
+def test_after_a_cancelled_reply_the_next_is_as_good_as_the_first(engine):
+    first = text_of(chunks_of(engine))
+    cancel = Event()
+    seen = []
+    for chunk in engine.stream(HELLO, PARAMS, cancel):
+        seen.append(chunk)
+        if chunk.text:
+            cancel.set()
+    assert seen[-1].finish_reason in ("cancelled", "stop", "length")
+    assert first.startswith(text_of(seen))
+    assert text_of(chunks_of(engine)) == first
+
+
+def test_closing_the_stream_leaves_the_engine_usable(engine):
+    first = text_of(chunks_of(engine))
+    with closing(engine.stream(HELLO, PARAMS, Event())) as stream:
+        next(stream)
+    assert text_of(chunks_of(engine)) == first
+
+
+@pytest.mark.parametrize("opener", [echo, threaded, local], ids=lambda opener: opener.__name__)
+def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(opener):
+    with closing(opener()) as engine, pytest.raises(ContextFull) as caught:
+        chunks_of(engine, [Message("user", "word " * 5000)])
+    assert caught.value.needed > caught.value.limit == engine.context_tokens
+
+
+@pytest.mark.parametrize("opener", [echo, local], ids=lambda opener: opener.__name__)
+def test_the_count_is_the_size_that_the_reply_reports(opener):
+    with closing(opener()) as engine:
+        assert engine.count(CHAT) == chunks_of(engine, CHAT)[-1].usage.prompt_tokens

@@ -97,3 +97,8 @@ class StoreError(GlmError):
 def error_lines(error: GlmError) -> str:
     """An error as it is shown where there are no colours."""
     return f"glm: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
+
+
+def first_line(exc: BaseException) -> str:
+    """The start of what a library says when it fails, for a message of one line."""
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]

@@ -23,7 +23,7 @@ from glmcli.engines.names import GGUF_HINT, fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
 from glmcli.engines.weights import DOWNLOAD_AGAIN, Tensor, check_index, read_json, read_weights
-from glmcli.errors import ConfigError, ModelError, OutOfMemory
+from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
 from glmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -370,8 +370,3 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
                 "use the model that was not quantised, or install what is named",
             ) from exc
         raise ModelError(f"{name} cannot be loaded: {first_line(exc)}", DOWNLOAD_AGAIN) from exc
-
-
-def first_line(exc: Exception) -> str:
-    """The start of what a library says."""
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]

@@ -16,7 +16,7 @@ from typing import Any
 
 from glmcli.engines import Report
 from glmcli.engines.watch import quiet, watched
-from glmcli.errors import ModelError
+from glmcli.errors import ModelError, first_line
 from glmcli.types import Progress
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -167,9 +167,10 @@ def hub_errors(name: str) -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space, or let HF_HOME name a folder on another disk"
             raise ModelError(f"no room on the disk for {repo}", hint) from exc
-        why = (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]
         hint = "check the network; HF_ENDPOINT names a mirror; a folder can be given instead"
-        raise ModelError(f"{repo} could not be fetched from the hub: {why}", hint) from exc
+        raise ModelError(
+            f"{repo} could not be fetched from the hub: {first_line(exc)}", hint
+        ) from exc
 
 
 def not_here(name: str) -> ModelError:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report
-from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, first_line, load_net
+from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
-from glmcli.errors import ContextFull, ModelError, UsageError
+from glmcli.errors import ContextFull, ModelError, UsageError, first_line
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:

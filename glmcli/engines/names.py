@@ -56,15 +56,12 @@ def place_of(name: str, settings: Settings) -> Place:
 
 
 def fetched(place: Place, settings: Settings, report: Report) -> Path:
-    """The folder of a model, fetched if it is not here or not whole. Raises ModelError."""
+    """The folder of a hub id or the built-in model, with what it lacked. Raises ModelError."""
     if place.hub_id:
         if settings.offline:
             raise hub.not_here(place.hub_id)
         return hub.fetch(place.hub_id, report, with_code=settings.trust_remote_code)
-    if place.name == BUILT_IN_MODEL:
-        return make_built_in(settings, report)
-    assert place.folder is not None, "only the hub and the built-in model can be fetched"
-    return place.folder
+    return make_built_in(settings, report)
 
 
 def expanded(name: str) -> Path:

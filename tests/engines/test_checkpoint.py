@@ -246,16 +246,20 @@ def test_which_families_are_native_is_known_without_importing_them():
 # ---- .bin files
 
 
-def as_bin(folder: Path) -> Path:
+def as_bin(folder: Path, *, zipped: bool) -> Path:
     path = folder / "model.safetensors"
     tensors = {name: value.clone() for name, value in load_file(path).items()}
-    torch.save(tensors, folder / "pytorch_model.bin")
+    target = folder / "pytorch_model.bin"
+    torch.save(tensors, target, _use_new_zipfile_serialization=zipped)
     path.unlink()
     return folder
 
 
-def test_a_bin_file_gives_the_same_weights(tiny: Path, stored: Any, settings: Settings):
-    loaded = load(as_bin(tiny), settings).state_dict()
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_bin_file_gives_the_same_weights(
+    tiny: Path, stored: Any, settings: Settings, zipped: bool
+):
+    loaded = load(as_bin(tiny, zipped=zipped), settings).state_dict()
     for name, value in load(stored("float32"), settings).state_dict().items():
         assert torch.equal(loaded[name], value)
 

@@ -11,7 +11,6 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from glmcli.store.rows import (
     remove,
     title_of,
 )
-from glmcli.store.search import excerpt, match_expression, matches
+from glmcli.store.search import excerpt, match_expressions, matches
 from glmcli.transcript import value_of
 from glmcli.types import Conversation, FinishReason, GenerationParams, Message, Role
 
@@ -312,28 +311,13 @@ class Store:
     def search(self, query: str, limit: int = 20) -> Sequence[Hit]:
         """The conversations that hold all words of `query`, or "a phrase", in one message.
 
-        One hit for each conversation, the newest first; before them, titles that people chose. The
-        last letters of a word may be missing; in scripts without blanks any characters that stand
-        together are found. Raises StoreError.
+        One hit for each: titles that people chose, then whole words, then words that only begin so,
+        and of each the newest first. In scripts without blanks any characters that stand together
+        are found. Raises StoreError.
         """
-        words = match_expression(query)
         hits: dict[str, Hit] = {}
-        if not words:
-            return []
         with self._database.reading() as db:
-            named = db.execute(
-                f"SELECT {SUMMARY}, head, 'user', title FROM conversation WHERE named = 1"
-                " ORDER BY updated_at DESC"
-            )
-            found = db.execute(
-                f"SELECT {SUMMARY}, message.id, message.role, message.text FROM word"
-                " CROSS JOIN message ON message.id = word.rowid"
-                " CROSS JOIN conversation ON conversation.id = message.conversation_id"
-                " WHERE word MATCH ? ORDER BY word.rowid DESC",
-                (words,),
-            )
-            titles = (row for row in named if matches(from_sql(row[-1]), query))
-            for row in chain(titles, found):
+            for row in candidates(db, query):
                 if len(hits) == limit:
                     break
                 if row[0] not in hits:
@@ -373,6 +357,27 @@ class Store:
             raise StoreError("the history is switched off", "set GLM_HISTORY=on")
         with self._database.writing() as db:
             yield db
+
+
+def candidates(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
+    """SUMMARY, message id, role and text of what a search finds, the best first."""
+    expressions = match_expressions(query)
+    if not expressions:
+        return
+    for row in db.execute(
+        f"SELECT {SUMMARY}, head, 'user', title FROM conversation WHERE named = 1"
+        " ORDER BY updated_at DESC"
+    ):
+        if matches(from_sql(row[-1]), query):
+            yield row
+    for words in expressions:
+        yield from db.execute(
+            f"SELECT {SUMMARY}, message.id, message.role, message.text FROM word"
+            " CROSS JOIN message ON message.id = word.rowid"
+            " CROSS JOIN conversation ON conversation.id = message.conversation_id"
+            " WHERE word MATCH ? ORDER BY word.rowid DESC",
+            (words,),
+        )
 
 
 def no_such(name: str) -> UsageError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u11ff\u1780-\u17ff"  # Thai, Lao, Burmese, Hangul letters, Khmer
@@ -54,12 +55,18 @@ def pieces(query: str) -> list[list[re.Match[str]]]:
     return [runs for piece in found if (runs := list(RUN.finditer(piece)))]
 
 
-def match_expression(query: str) -> str:
-    """The FTS5 expression that finds all words and phrases of `query`; "" if it has none."""
-    return " AND ".join(phrase(runs) for runs in pieces(query))
+def match_expressions(query: str) -> Sequence[str]:
+    """FTS5 expressions that find all words and phrases of `query`: as they are, then as beginnings.
+
+    The first is quick; the second may not be, where many words begin alike. Empty if there are no
+    words in the query.
+    """
+    found = pieces(query)
+    both = (" AND ".join(phrase(runs, begun=each) for runs in found) for each in (False, True))
+    return [each for each in dict.fromkeys(both) if each]
 
 
-def phrase(runs: list[re.Match[str]]) -> str:
+def phrase(runs: list[re.Match[str]], *, begun: bool) -> str:
     """Runs that must stand together, the last of them possibly only begun."""
     words = [word for run in runs for word in words_of(run)]
     # The pairs at either end say all that the single characters beside them say.
@@ -68,8 +75,8 @@ def phrase(runs: list[re.Match[str]]) -> str:
     end = runs[-1]
     if end[1] and len(end[0]) > 1:
         del words[-1]
-    begun = end[2] and len(end[0]) >= SHORTEST_PREFIX
-    return f'"{" ".join(words)}"{"*" if begun else ""}'
+    open_end = begun and end[2] and len(end[0]) >= SHORTEST_PREFIX
+    return f'"{" ".join(words)}"{"*" if open_end else ""}'
 
 
 def matches(text: str, query: str) -> bool:

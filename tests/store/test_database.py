@@ -130,8 +130,9 @@ def test_a_reply_that_is_being_written_elsewhere_is_not_interrupted(home):
     store.close()
 
 
-def test_another_program_that_writes_is_waited_for_and_then_reported(home):
-    ask(open_store(home), Conversation(), "x", "y")
+def test_another_program_that_writes_is_waited_for_and_then_reported(home, store):
+    ask(store, Conversation(), "x", "y")
+    store.close()
     store = Store(home / "history.db", wait_s=0.01)
     other = sqlite3.connect(home / "history.db", isolation_level=None)
     conversation = Conversation()

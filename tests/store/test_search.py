@@ -9,22 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.store.search import excerpt, fold, index_words, match_expression, matches
+from glmcli.store.search import excerpt, fold, index_words, match_expressions, matches
 
 LETTERS = "你好世界한국カキが龘"
 
 
 def finds(query, *texts):
     """The numbers of the texts that a real index finds."""
-    expression = match_expression(query)
-    if not expression:
-        return []
     with closing(sqlite3.connect(":memory:")) as db:
         db.execute("CREATE VIRTUAL TABLE word USING fts5 (text, content = '', tokenize = ascii)")
         for number, text in enumerate(texts):
             db.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (number, index_words(text)))
-        rows = db.execute("SELECT rowid FROM word WHERE word MATCH ? ORDER BY 1", (expression,))
-        return [row[0] for row in rows]
+        found: list[int] = []
+        for expression in match_expressions(query):
+            rows = db.execute("SELECT rowid FROM word WHERE word MATCH ? ORDER BY 1", (expression,))
+            found += [row[0] for row in rows if row[0] not in found]
+        return found
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_it_does_not_find(query, text):
 
 @pytest.mark.parametrize("query", ["", "  ", '"', '""', "!?", "*", "\0", "\udcff", "🙂"])
 def test_a_query_without_letters_finds_nothing(query):
-    assert match_expression(query) == ""
+    assert match_expressions(query) == []
     assert excerpt("some text", query) == ("some text", ())
 
 
@@ -105,6 +105,11 @@ def test_an_excerpt_marks_parts_of_its_line(text, query):
     assert "\n" not in line
     for start, end in spans:
         assert 0 <= start < end <= len(line)
+
+
+def test_whole_words_come_before_words_that_only_begin_so():
+    assert finds("cat", "category", "cat", "cats", "a cat") == [1, 3, 0, 2]
+    assert finds("ca", "category", "ca") == [1]
 
 
 def test_an_excerpt_is_around_the_first_match():

@@ -282,10 +282,10 @@ def test_a_title_that_was_chosen_stays_and_is_found(store):
 def test_search_shows_the_newest_match_of_each_conversation(store):
     first, second = Conversation(), Conversation()
     ask(store, first, "The cat sat", "Did the cat sit?")
-    ask(store, second, "cats?", "no")
+    ask(store, second, "my cat", "yes?")
     hits = store.search("cat")
     assert [(hit.conversation.id, hit.role, hit.excerpt) for hit in hits] == [
-        (second.id, "user", "cats?"),
+        (second.id, "user", "my cat"),
         (first.id, "assistant", "Did the cat sit?"),
     ]
     assert len(store.search("cat", 1)) == 1

@@ -18,7 +18,7 @@ from glmcli.engines.cumulative import WorkerReply, nul_messages
 from glmcli.engines.faults import Cancelled, Refused, Unreachable
 from glmcli.engines.http import Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
-from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
+from glmcli.errors import ConnectionLost, ContextFull, EngineError, GlmError, ModelError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 if TYPE_CHECKING:
@@ -84,16 +84,19 @@ class Cluster:
     ) -> T:
         """`use` the worker that is to answer next; try another way if it cannot be reached.
 
-        Raises Cancelled, EngineError.
+        `use` may be called twice, so it must not start a reply. Raises Cancelled, EngineError.
         """
+        worker, self._next = self._passed_on or self._next, None
+        address = "" if worker else self._address(model, cancel)
         try:
-            return use(self._worker(model, cancel))
-        except Unreachable:
+            return use(worker or self._meet(address, cancel))
+        except (Unreachable, ConnectionLost):
             if self._alone:
                 raise
         self.refresh()
+        address = self._address(model, cancel)
         try:
-            return use(self._meet(self._address(model, cancel), cancel, anew=True))
+            return use(self._meet(address, cancel, anew=True))
         except Unreachable:
             self._passed_on = self._via_controller()
             return use(self._passed_on)
@@ -108,14 +111,9 @@ class Cluster:
         for server in {self._front, *(worker.server for worker in self._workers.values())}:
             server.close()
 
-    def _worker(self, model: str, cancel: threading.Event | None) -> Worker:
-        chosen, self._next = self._passed_on or self._next, None
-        if chosen is not None:
-            return chosen
-        address = self._front.url if self._alone else self._address(model, cancel)
-        return self._meet(address, cancel)
-
     def _address(self, model: str, cancel: threading.Event | None) -> str:
+        if self._alone:
+            return self._front.url
         answer = self._front.ask("POST", "/get_worker_address", {"model": model}, cancel)
         if address := text_of(answer, "address"):
             return address

@@ -59,12 +59,17 @@ def reply(engine, params: GenerationParams = PLAIN, messages=HELLO):
     return joined(engine.stream(messages, params, NEVER))
 
 
-def unreachable(answers: httpx.BaseTransport, hosts: set[str]) -> httpx.MockTransport:
-    """The same servers, of which some cannot be connected to."""
+REFUSED = httpx.ConnectError("connection refused")
+
+
+def unreachable(
+    answers: httpx.BaseTransport, hosts: set[str], fault: Exception = REFUSED
+) -> httpx.MockTransport:
+    """The same servers, of which some do not answer."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.netloc.decode() in hosts:
-            raise httpx.ConnectError("no") from ConnectionRefusedError()
+            raise fault
         return answers.handle_request(request)
 
     return httpx.MockTransport(handle)
@@ -217,14 +222,17 @@ def test_without_a_template_a_worker_behind_its_controller_is_refused_with_a_way
     assert "--base-url" in caught.value.hint
 
 
-def test_a_worker_that_died_is_replaced_by_another():
+@pytest.mark.parametrize(
+    "fault", [httpx.ConnectError("refused"), httpx.ReadError("reset"), httpx.ReadTimeout("frozen")]
+)
+def test_a_worker_that_died_is_replaced_by_another(fault):
     def address(request: httpx.Request) -> httpx.Response:
         is_fresh = bool(answers.asked("/refresh_all_workers"))
         return answer(address="http://two.test" if is_fresh else "http://one.test")
 
     answers = cluster(get_worker_address=address)
     dead: set[str] = set()
-    engine = opened(unreachable(answers, dead))
+    engine = opened(unreachable(answers, dead, fault))
     reply(engine)
     dead.add("one.test")
     assert reply(engine)[0] == "The capital of France is Paris."

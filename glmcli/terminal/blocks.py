@@ -21,7 +21,6 @@ Kind = Literal["text", "fence", "code", "math", "table", "rule", "nothing", "emp
 _ITEM = re.compile(r" {0,3}([-+*]|\d{1,9}[.)])( *)")
 _QUOTE = re.compile(r" {0,3}> ?")
 _TASK = re.compile(r"\[([ xX])\] +(?=\S)")
-_BLANK = re.compile(r"[\s>]*$")
 _LEAVES: dict[str, Kind] = {
     "fence": "fence",
     "code_block": "code",
@@ -112,6 +111,7 @@ class Walk:
         self._places: list[tuple[int, int]] = []
         self._opened: list[Container] = []
         self._before: tuple[Container, ...] = path
+        self._before_end = head
 
     def blocks(self, tokens: Sequence[Token]) -> list[Block]:
         """The blocks, the empty headings of the head left out."""
@@ -124,12 +124,12 @@ class Walk:
                 continue
             block.shared = shared_depth(self._before, block.path)
             block.spaced = self._is_spaced(block)
-            self._before = block.path
+            self._before, self._before_end = block.path, block.end
             found.append(block)
         for block in found[:-1]:
             block.closed = True
         for block in found[-1:]:
-            block.closed |= block.end < len(self._lines) and block.kind != "empty"
+            block.closed |= block.end < len(self._lines) and block.kind not in ("code", "empty")
         return found
 
     def _visit(self, token: Token, tokens: Sequence[Token], index: int) -> Block | None:
@@ -241,7 +241,8 @@ class Walk:
         in_list = block.shared and not block.path[block.shared - 1].is_quote
         is_sibling = block.shared < len(block.path) and block.path[block.shared].position > 0
         if in_list or is_sibling:
-            return bool(_BLANK.match(self._lines[block.begin - 1]))
+            opened = block.path[len(block.path) - block.first_of :]
+            return min([block.begin, *(item.begin for item in opened)]) > self._before_end
         return True
 
 

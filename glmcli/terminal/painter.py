@@ -40,7 +40,9 @@ class Painter:
         self._lines = lines
         self._colours = colours
         self._shown: list[Row] = []
-        """The live rows on the screen; the cursor is at the end of the last one."""
+        """The live rows on the screen, the status row last; the cursor is in the last one."""
+        self._has_status = False
+        """Whether there is one. The cursor is at its start, else at the end of the last row."""
         self._is_fresh = True
         """Without live rows: whether the cursor is at the start of an empty line."""
         self._hidden = 0
@@ -63,15 +65,21 @@ class Painter:
         below = [] if status is None else [crop(status, self.width)]
         rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
         rows += below
-        frame = _Frame(self._shown, self._colours)
+        frame = _Frame(self._shown, self._colours, is_at_end=not self._has_status)
         if not self._shown and not self._is_fresh and rows:
             frame.out.append("\r\n")
+        if below and self._has_status and len(rows) < self._lines:
+            frame.insert(len(rows) - len(self._shown))
         frame.draw(rows)
+        if below:
+            frame.go_to_start(len(rows) - 1)
+        elif rows:
+            frame.go_to_end(len(rows) - 1, rows[-1])
         if frame.out:
             self._write("".join(frame.out))
         if rows or self._shown:
             self._is_fresh = not rows
-        self._shown = rows[count:]
+        self._shown, self._has_status = rows[count:], bool(below)
 
     def resize(self, columns: int, lines: int, *, reflow: bool) -> None:
         """The window changed its size: take the live rows off; the next frame shows them again.
@@ -81,13 +89,15 @@ class Painter:
         self._columns, self._lines = columns, lines
         if not self._shown:
             return
-        rows = [part for row in self._shown for part in (fold(row, columns) if reflow else [row])]
+        pieces = [fold(row, columns) if reflow else [row] for row in self._shown]
+        rows = [row for parts in pieces for row in parts]
         stuck = max(len(rows) - lines, 0)
         if not self._hidden:
             self._stuck += sum(_visible_count(row) for row in rows[:stuck])
-        up = len(rows) - 1 - stuck
-        self._write((f"\x1b[{up}A" if up else "") + "\r\x1b[J")
-        self._shown, self._is_fresh = [], True
+        below = len(pieces[-1]) - 1 if self._has_status else 0
+        above = max(len(rows) - 1 - below - stuck, 0)
+        self._write(up(above) + "\r\x1b[J")
+        self._shown, self._is_fresh, self._has_status = [], True, False
 
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""
@@ -130,16 +140,22 @@ class Painter:
 class _Frame:
     """What must be written to turn the rows on the screen into others."""
 
-    def __init__(self, shown: Sequence[Row], colours: int) -> None:
+    def __init__(self, shown: Sequence[Row], colours: int, *, is_at_end: bool) -> None:
         self.out: list[str] = []
         self._shown = list(shown) or [()]
         self._colours = colours
         self._row = len(self._shown) - 1
-        self._is_at_end = True
+        self._is_at_end = is_at_end
         """Whether the cursor stands behind the last character of its row."""
 
+    def insert(self, count: int) -> None:
+        """Move the last row, at whose start the cursor is, down to make room for new ones."""
+        if count > 0:
+            self.out.append("\n" * count + up(count) + f"\x1b[{count}L")
+            self._shown[self._row : self._row] = [()] * count
+
     def draw(self, rows: Sequence[Row]) -> None:
-        """Go from top to bottom; leave the cursor at the end of the last row."""
+        """Go from top to bottom."""
         for index, row in enumerate(rows):
             if index >= len(self._shown):
                 self._go_to_row(index - 1)
@@ -147,13 +163,28 @@ class _Frame:
                 self._row = index
             elif row != self._shown[index]:
                 self._change(index, row)
-        if rows:
-            self._go_to_end(len(rows) - 1, rows[-1])
-            if len(self._shown) > len(rows):
-                self.out.append("\x1b[J")
-        elif self._shown != [()]:
+        if not rows and self._shown != [()]:
             self._go_to_row(0)
             self.out.append("\r\x1b[J")
+        elif rows and len(rows) < len(self._shown):
+            self.go_to_end(len(rows) - 1, rows[-1])
+            self.out.append("\x1b[J")
+
+    def go_to_start(self, index: int) -> None:
+        """Put the cursor at the start of a row, if anything was written."""
+        if self.out:
+            self._go_to_row(index)
+            if not self.out[-1].endswith("\n"):
+                self.out.append("\r")
+
+    def go_to_end(self, index: int, row: Row) -> None:
+        """Put the cursor behind the last character of a row."""
+        self._go_to_row(index)
+        if not self._is_at_end:
+            if _is_sure(row):
+                self._put(f"\x1b[{width(row) + 1}G", ())
+            else:
+                self._put("\r", row)
 
     def _change(self, index: int, row: Row) -> None:
         """Write the cells of one row that differ."""
@@ -169,30 +200,26 @@ class _Frame:
         column = width(new[:start])
         self._put(f"\x1b[{column + 1}G" if column else "\r", new[start : len(new) - end])
         self._is_at_end = not end
-        if width(new) < width(old) or not _is_sure(old + new):
+        if not end and (width(new) < width(old) or not _is_sure(old + new)):
             self.out.append("\x1b[K")
 
     def _go_to_row(self, index: int) -> None:
         distance = index - self._row
         if distance:
-            self.out.append(f"\x1b[{abs(distance)}{'B' if distance > 0 else 'A'}")
+            self.out.append("\r\n" * distance if distance > 0 else up(-distance))
             self._is_at_end = False
         self._row = index
-
-    def _go_to_end(self, index: int, row: Row) -> None:
-        self._go_to_row(index)
-        if not self._is_at_end:
-            if _is_sure(row):
-                self._put(f"\x1b[{width(row) + 1}G", ())
-            else:
-                self._put("\r", row)
-        self._is_at_end = True
 
     def _put(self, move: str, spans: Sequence[Span]) -> None:
         self.out.append(move)
         self._is_at_end = True
         for text, style in merged(spans):
             self.out.append(sgr(text, style, self._colours))
+
+
+def up(count: int) -> str:
+    """The escape sequence that moves the cursor up."""
+    return f"\x1b[{count}A" if count > 1 else "\x1b[A" * count
 
 
 def crop(row: Row, columns: int) -> Row:
@@ -230,15 +257,16 @@ def common_start(old: Cells, new: Cells) -> int:
 
 
 def common_end(old: Cells, new: Cells) -> int:
-    """Equal characters at the end, if what is before them takes the same columns."""
+    """How many characters at the end are equal and stay where they are."""
     count = 0
     for left, right in zip(reversed(old), reversed(new), strict=False):
         if left != right:
             break
         count += 1
-    before = old[: len(old) - count], new[: len(new) - count]
-    same_width = width(before[0]) == width(before[1])
-    return count if same_width and _is_sure(old + new) else 0
+    if count and _joins(new[len(new) - count :]):
+        return 0
+    before, after = old[: len(old) - count], new[: len(new) - count]
+    return count if width(before) == width(after) and _is_sure(before + after) else 0
 
 
 def _is_sure(spans: Sequence[Span]) -> bool:

@@ -112,18 +112,19 @@ class _Markdown(MarkdownIt):
 
 def _make_markdown() -> MarkdownIt:
     options = {"html": False, "inline_definitions": True, "maxNesting": 60}
-    markdown = _Markdown("commonmark", options).enable(["table", "strikethrough"])
+    markdown = _Markdown("commonmark", options).enable("strikethrough")
     block = markdown.block.ruler
     ends_text: RuleOptionsType = {"alt": ["paragraph", "reference"]}
     ends_most: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
     ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    block.at("table", _short(rules_block.table), ends_text)
     block.at("fence", _short(rules_block.fence), ends_all)
     block.at("reference", _short(_one_line_reference))
     block.at("lheading", _short(_one_line_heading))
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(_math_block), ends_all)
+    # markdown-it's own table rule comes before those of fences and lists
+    block.before("lheading", "pipe_table", _short(rules_block.table), ends_text)
     markdown.inline.ruler.before("escape", "math_inline", _math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
     return markdown

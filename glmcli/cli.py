@@ -100,6 +100,7 @@ def chat(
 
     out, err = outputs()
     session = open_session(settings, continue_=continue_, resume=resume)
+    session.drop_oldest = settings.context != "stop"
     install_signals(session.stop)
     if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
         terminal = TerminalChat(session, settings, out, err)
@@ -147,6 +148,7 @@ def ask(
     session = open_session(settings, continue_=continue_, resume=resume)
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
+    session.drop_oldest = settings.context == "drop-oldest"
     install_signals(session.stop)
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
@@ -155,8 +157,9 @@ def ask(
     except GlmError as exc:
         view.fail(exc)
         raise
-    if session.store_failure and not quiet:
-        err.write(f"not saved: {session.store_failure.message}\n")
+    if not quiet:
+        for line in session.news():
+            err.write(f"{line}\n")
     if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
         from glmcli.terminal.view import stats_line
 

@@ -53,6 +53,11 @@ class Settings:
     max_tokens: int | None = setting(None, "new tokens at most; unset: the window", low=1)
     stop: tuple[str, ...] = setting((), "a text that ends the reply; repeat for more")
     seed: int | None = setting(None, "makes sampling repeatable", low=0)
+    context: str = setting(
+        "auto",
+        "when the window is full; auto: stop in ask, drop-oldest in chat",
+        choices=("auto", "stop", "drop-oldest"),
+    )
     think: bool | None = setting(None, "whether a reasoning model reasons")
     thinking: str = setting("fold", "how reasoning is shown", choices=("show", "fold", "hide"))
     home: Path = setting(Path(), "folder of history, prompt history and config.toml")

@@ -48,6 +48,7 @@ REPLY_OPTIONS = (
     "max_tokens",
     "stop",
     "seed",
+    "context",
     "think",
     "thinking",
     "plain",

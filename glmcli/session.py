@@ -13,7 +13,7 @@ from threading import Event
 from typing import Protocol, TypeVar
 
 from glmcli.engines import Engine
-from glmcli.errors import ConnectionLost, StoreError, UsageError
+from glmcli.errors import ConnectionLost, ContextFull, StoreError, UsageError
 from glmcli.store import Store
 from glmcli.types import (
     Chunk,
@@ -23,8 +23,11 @@ from glmcli.types import (
     Message,
     Usage,
 )
+from glmcli.window import is_full, left_out, shortened
 
 T = TypeVar("T")
+TEMPLATE_TOKENS = 64
+"""More than a template puts around one message."""
 JOURNAL_S = 1.0
 """How much of a growing reply may be missing from the store."""
 
@@ -121,6 +124,10 @@ class Session:
         self.cancel = Event()
         self.store_failure: StoreError | None = None
         """Why the history is not being saved, if it is not. The chat goes on without it."""
+        self.drop_oldest = False
+        """Whether the oldest turns may be left out of a prompt that does not fit."""
+        self.notices: list[str] = []
+        self._told = ""
 
     def ask(self, text: str, view: View, *, after: Message | None = None) -> Message:
         """Send `text` and show the reply; the conversation holds both afterwards, come what may.
@@ -140,7 +147,7 @@ class Session:
             growing.text, growing.thinking = [after.text], [after.thinking]
         reply: Message | None = None
         try:
-            reply = self._stream(prompt, growing, view, turn)
+            reply = self._stream_fitting(prompt, growing, view, turn)
         finally:
             kept = reply or growing.message("interrupted")
             self.conversation.messages.append(kept)
@@ -173,6 +180,17 @@ class Session:
         """Cancel the reply that is being streamed, if one is. Safe in a signal handler."""
         self.cancel.set()
 
+    def news(self) -> list[str]:
+        """What the user has to be told since the last call: of the store, of what was not sent."""
+        news, self.notices = self.notices, []
+        if self.store.notice not in ("", self._told):
+            self._told = self.store.notice
+            news.append(self._told)
+        failure, self.store_failure = self.store_failure, None
+        if failure is not None:
+            news.append(f"not saved: {failure.message}")
+        return news
+
     @property
     def used_tokens(self) -> int | None:
         """The size of the last turn, prompt and reply; None if unknown."""
@@ -180,6 +198,34 @@ class Session:
             if message.usage and message.usage.total_tokens is not None:
                 return message.usage.total_tokens
         return None
+
+    def _stream_fitting(
+        self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
+    ) -> Message:
+        """Stream; leave out the oldest turns of a prompt that does not fit, if that is allowed."""
+        window = self.engine.context_tokens
+        sent: Sequence[Message] = prompt
+        # A token is a byte at least, so most prompts need not be counted to be known to fit.
+        used = self.used_tokens
+        at_most = None if used is None else used + len(prompt[-1].text.encode()) + TEMPLATE_TOKENS
+        may_be_full = at_most is None or is_full(at_most, window)
+        if self.drop_oldest and may_be_full and is_full(self.engine.count(prompt), window):
+            assert window is not None
+            sent = shortened(prompt, self.engine.count, window) or prompt
+        while True:
+            try:
+                reply = self._stream(sent, growing, view, turn)
+            except ContextFull as exc:
+                shorter = shortened(sent, self.engine.count, exc.limit)
+                if not self.drop_oldest or shorter is None:
+                    raise
+                sent = shorter
+            else:
+                break
+        if dropped := left_out(prompt, sent):
+            turns = "turn was" if dropped == 1 else f"{dropped} turns were"
+            self.notices.append(f"the window is full: the oldest {turns} not sent")
+        return reply
 
     def _stream(
         self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None

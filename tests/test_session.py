@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from glmcli.engines.echo import EchoEngine
-from glmcli.errors import ConnectionLost, EngineError, StoreError, UsageError
+from glmcli.errors import ConnectionLost, ContextFull, EngineError, StoreError, UsageError
 from glmcli.session import Session, checked
 from glmcli.store import open_store
 from glmcli.terminal.view import BaseView
@@ -172,12 +172,15 @@ def test_a_store_that_fails_does_not_stop_the_chat(start):
     session = start(reply("one"))
 
     class Broken:
+        notice = ""
+
         def begin(self, *args, **kwargs):
             raise StoreError("the disk is full", "make room")
 
     session.store = Broken()
     assert session.ask("first", Shown()).text == "one"
-    assert session.store_failure.message == "the disk is full"
+    assert session.news() == ["not saved: the disk is full"]
+    assert session.news() == []
 
 
 def test_reset_keeps_the_system_prompt_and_starts_a_new_conversation(start):
@@ -203,6 +206,24 @@ def test_totals_add_up(start):
     session.ask("second", Shown())
     assert (session.totals.turns, session.totals.prompt_tokens) == (2, 14)
     assert session.used_tokens == 8
+
+
+def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
+    store = open_store(tmp_path / "home")
+    session = Session(
+        EchoEngine(context_tokens=20), store, params=GenerationParams(), model="echo:"
+    )
+    for text in ("a b c", "d e f"):
+        session.ask(text, Shown())
+    with pytest.raises(ContextFull):
+        session.ask("g h i j k l m n o p", Shown())
+    session.drop_oldest = True
+    assert session.ask("g h i j k l m n o p", Shown()).text == "g h i j k l m n o p"
+    assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
+    stored = store.load(session.conversation.id).messages
+    assert [item.text for item in stored[:2]] == ["a b c", "a b c"]
+    with pytest.raises(ContextFull):
+        session.ask("word " * 30, Shown())
 
 
 def test_messages_given_from_outside_come_first(start):

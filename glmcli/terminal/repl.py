@@ -85,9 +85,8 @@ class PipeChat(Chat):
             with self.view() as view:
                 reply = self.session.ask(text, view, after=after)
         finally:
-            failure, self.session.store_failure = self.session.store_failure, None
-            if failure is not None:
-                self.note(f"not saved: {failure.message}")
+            for line in self.session.news():
+                self.note(line)
         self.after(reply)
 
     def view(self) -> BaseView:

@@ -335,14 +335,14 @@ class Store:
         # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
         with suppress(StoreError), self._database.writing() as db:
             dead = self._dead(db)
-            self.recovered = tuple(interrupt(db, turn) for turn in dead)
+            self.recovered = tuple(name for turn in dead for name in interrupt(db, turn))
             for turn in dead:
                 self._claims.forget(turn)
 
     def _dead(self, db: sqlite3.Connection) -> Sequence[int]:
-        """The replies that were begun by processes that are no more."""
-        pending = db.execute("SELECT id FROM message WHERE pending = 1").fetchall()
-        return [turn for (turn,) in pending if not self._claims.is_alive(turn)]
+        """The replies that were begun, or claimed, by processes that are no more."""
+        pending = {row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")}
+        return [turn for turn in pending | self._claims.all() if not self._claims.is_alive(turn)]
 
     def _settle(self, conversation: Conversation, ids: Sequence[int]) -> None:
         """Note where the messages are, now that they are stored."""

@@ -23,8 +23,14 @@ class Claims:
         """Whether this very store is writing the reply."""
         return turn in self._held
 
+    def all(self) -> set[int]:
+        """The replies that are claimed, perhaps by a process that is no more. Raises OSError."""
+        start = f"{self._path.name}-turn-"
+        ends = [path.name.removeprefix(start) for path in self._path.parent.glob(f"{start}*")]
+        return {int(end) for end in ends if end.isdecimal()}
+
     def take(self, turn: int) -> None:
-        """Say that this process writes a reply. Raises OSError."""
+        """Say that this process writes a reply; only inside a transaction. Raises OSError."""
         handle = os.open(self._file(turn), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._held[turn] = handle
         with suppress(OSError):  # some network disks know no locks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -182,10 +183,8 @@ class Database:
         """A transaction: all of it or, after an exception, nothing. Raises StoreError, Busy."""
         with self._translated():
             db = self._opened()
-            wait_ms = int(1000 * (self.wait_s if wait_s is None else wait_s))
-            db.execute(f"PRAGMA busy_timeout = {wait_ms}")
             try:
-                with transaction(db):
+                with transaction(db, wait_s=self.wait_s if wait_s is None else wait_s):
                     yield db
             except sqlite3.DatabaseError as exc:
                 if primary_code(exc) not in DAMAGED:
@@ -197,7 +196,6 @@ class Database:
         """Write the log into the database and empty it, if nobody is reading it just now."""
         with self._translated():
             db = self._opened()
-            db.execute("PRAGMA busy_timeout = 50")
             db.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
     def _opened(self) -> sqlite3.Connection:
@@ -274,9 +272,11 @@ def checked_version(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def migrate(
+    db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS, *, wait_s: float = 0.0
+) -> None:
     """Bring the tables up to date, in one transaction."""
-    with transaction(db):
+    with transaction(db, wait_s=wait_s):
         (version,) = db.execute("PRAGMA user_version").fetchone()
         for migration in migrations[version:]:
             migration(db)
@@ -285,9 +285,9 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[None]:
+def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
     """All of what is done inside or, after an exception, nothing."""
-    db.execute("BEGIN IMMEDIATE")
+    begin(db, wait_s)
     try:
         yield
         db.execute("COMMIT")
@@ -295,6 +295,27 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def begin(db: sqlite3.Connection, wait_s: float) -> None:
+    """Begin to write, as soon as no other process does.
+
+    SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
+    """
+    (before,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 0")
+    until = time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as exc:
+                if primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.0015))
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
@@ -308,7 +329,7 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
         db.execute("PRAGMA fullfsync = ON")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
-        migrate(db)
+        migrate(db, wait_s=wait_s)
         for table in ("conversation", "message", "word_data"):
             db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
     except BaseException:

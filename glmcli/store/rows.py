@@ -151,16 +151,17 @@ def finish(db: sqlite3.Connection, turn: int, reply: Message) -> None:
     )
 
 
-def interrupt(db: sqlite3.Connection, turn: int) -> str:
-    """Make a reply that nobody writes any more an ordinary message; returns its conversation."""
-    text, name = db.execute(
-        "SELECT text, conversation_id FROM message WHERE id = ?", (turn,)
-    ).fetchone()
-    db.execute(
-        "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?", (turn,)
-    )
-    index_text(db, turn, from_sql(text))
-    return str(name)
+def interrupt(db: sqlite3.Connection, turn: int) -> list[str]:
+    """Make a reply that nobody writes any more an ordinary message; its conversation, if so."""
+    rows = db.execute(
+        "SELECT text, conversation_id FROM message WHERE id = ? AND pending = 1", (turn,)
+    ).fetchall()
+    for text, _ in rows:
+        db.execute(
+            "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?", (turn,)
+        )
+        index_text(db, turn, from_sql(text))
+    return [name for _, name in rows]
 
 
 def remove(db: sqlite3.Connection, name: str) -> None:

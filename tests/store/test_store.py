@@ -79,6 +79,16 @@ def test_a_growing_reply_is_stored_as_it_grows(store, opened):
     assert reply == Message("assistant", "half an answ", "half a thought", "interrupted")
 
 
+def test_the_next_start_knows_which_conversation_broke_off(store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "go on", params=PARAMS, model="m")
+    store.progress(turn, "half", "")
+    assert opened().recovered == ()
+    store.close()
+    assert opened().recovered == (conversation.id,)
+    assert opened().recovered == ()
+
+
 def test_another_process_leaves_a_growing_reply_alone(store, opened):
     conversation = Conversation()
     turn = store.begin(conversation, "go on", params=PARAMS, model="m")
@@ -106,6 +116,14 @@ def test_a_turn_leaves_no_files_behind(home, store):
     ask(store, Conversation(), "x", "y")
     store.close()
     assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(home, store, opened):
+    ask(store, Conversation(), "x", "y")
+    (home / "history.db-turn-7").touch()
+    (home / "history.db-turn-mine").touch()
+    opened()
+    assert [path.name for path in home.glob("*turn*")] == ["history.db-turn-mine"]
 
 
 def test_a_reply_that_could_not_be_completed_is_completed_with_the_next_question(store):

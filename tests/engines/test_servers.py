@@ -302,5 +302,6 @@ def test_a_real_server_that_dies_is_an_interruption(vllm: Running):
         os.killpg(vllm.process.pid, 9)
         with pytest.raises(EngineError):
             list(stream)
+        vllm.process.wait()
         with pytest.raises(EngineError, match="nothing listens"):
             ask(engine, HELLO)

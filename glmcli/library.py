@@ -262,7 +262,9 @@ def pull(settings: Settings, name: NAME) -> None:
     from glmcli.types import Chunk
 
     status = StatusLine(Output(sys.stderr))
-    found = find_checkpoint(name, settings, lambda step: status.show(Chunk(progress=step)))
+    found = find_checkpoint(
+        name, settings, lambda step: status.show(Chunk(progress=step)), refresh=True
+    )
     status.clear()
     print(found.folder)
 

@@ -136,7 +136,7 @@ class Session:
         is shown. A cancelled reply is returned. Raises GlmError; what had arrived is kept as
         interrupted.
         """
-        self.cancel.clear()
+        self.cancel = Event()  # a new one: an engine may still be stopping because of the last
         text = checked(text)
         prompt = self.conversation.prompt(text)
         turn = self._begin(text)

@@ -310,3 +310,30 @@ def test_version(glm):
     from glmcli import __version__
 
     assert glm("--version").out == f"glm {__version__}\n"
+
+
+@pytest.mark.parametrize("model", ["./missing", "./empty", "org/name", "no-such-name", "a\0b"[:1]])
+def test_a_model_that_cannot_be_opened_is_exit_3(glm, tmp_path, model):
+    (tmp_path / "empty").mkdir()
+    done = glm("ask", "-m", model, "--offline", "hi", HF_HOME=str(tmp_path / "hf"))
+    one_line_one_hint(done, 3)
+
+
+def test_a_home_that_cannot_be_written_costs_the_history_and_not_the_answer(glm, tmp_path):
+    (tmp_path / "home").write_text("a file where the folder should be")
+    done = glm("ask", *ECHO, "hi")
+    assert (done.out, done.code) == ("hi\n", 0)
+    assert "not saved" in done.err
+    assert (tmp_path / "home").read_text() == "a file where the folder should be"
+
+
+def test_a_corrupt_database_is_moved_aside_and_said_so(glm, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "history.db").write_bytes(b"this is no database, " * 500)
+    done = glm("ask", *ECHO, "hi")
+    assert done.out == "hi\n"
+    assert "corrupt" in done.err
+    aside = [path for path in home.iterdir() if "corrupt" in path.name]
+    assert aside[0].read_bytes() == b"this is no database, " * 500
+    assert glm("history", "list").out.count("\n") == 1

@@ -105,6 +105,15 @@ def test_a_cancelled_reply_keeps_what_arrived_and_the_chat_goes_on(start):
     assert ("assistant", "half a word") in session.engine.prompts[1]
 
 
+def test_a_new_question_does_not_call_off_the_stop_of_the_last(start):
+    session = start([lambda: session.stop(), Chunk()], reply("two"))
+    session.ask("first", Shown())
+    first = session.cancel
+    session.ask("second", Shown())
+    assert first.is_set()
+    assert not session.cancel.is_set()
+
+
 def test_a_reply_cancelled_before_its_first_word_leaves_a_well_formed_prompt(start):
     session = start([lambda: session.stop(), Chunk()], reply("two"))
     session.ask("first", Shown())

@@ -1,0 +1,82 @@
+"""Linear layers whose weights lie in the order in which a processor multiplies them fastest.
+
+torch rearranges bfloat16 weights at every multiplication; here it is done once, after loading.
+The results stay the same to the bit. Knows nothing of what the layers are for.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from glmcli.engines import machine
+
+
+class PackedLinear(nn.Module):
+    """A linear layer of the same numbers in oneDNN's own order. Only for inference."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        with torch.no_grad():
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight, 1)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights in their plain order: a copy, for code that asks."""
+        plain: torch.Tensor = self._packed.to_dense()
+        return plain
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in_features) to (..., out_features)."""
+        y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
+            x, self._packed, self.bias, "none", [], ""
+        )
+        return y
+
+
+def pack_linears(net: Any, on_packed: Callable[[int], None]) -> None:
+    """Pack every linear layer in bfloat16, if this processor gains by it.
+
+    `on_packed` is told the bytes of each. The plain weights are let go of, one layer at a time.
+    """
+    if not can_pack():
+        return
+    # Linear layers have no children: this list keeps none of the weights alive.
+    parents = [module for module in net.modules() if any(map(is_packable, module.children()))]
+    for parent in parents:
+        for name in [name for name, child in parent.named_children() if is_packable(child)]:
+            size = getattr(parent, name).weight.nbytes
+            setattr(parent, name, PackedLinear(getattr(parent, name)))
+            on_packed(size)
+
+
+def is_packable(module: nn.Module) -> bool:
+    """Whether it is a plain bfloat16 layer in main memory, of a usual size, hooked by no library.
+
+    Sizes that are no multiple of 32 may take other ways in torch, with another rounding.
+    """
+    return (
+        type(module) is nn.Linear
+        and module.weight.dtype is torch.bfloat16
+        and module.weight.device.type == "cpu"
+        and module.in_features % 32 == 0
+        and module.out_features % 32 == 0
+        and not hasattr(module, "_hf_hook")
+    )
+
+
+def can_pack() -> bool:
+    """Whether torch has these operations here and the processor multiplies bfloat16 itself."""
+    return (
+        platform.machine() in ("x86_64", "AMD64")
+        and machine.has_bfloat16()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )

@@ -6,6 +6,7 @@ long text need not be parsed again. Knows nothing of styles, widths or the scree
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,7 +146,7 @@ class Walk:
         elif kind in ("paragraph_open", "heading_open"):
             return self._text(token, tokens[index + 1].content)
         elif kind == "table_open":
-            return self._table(token, tokens[index:])
+            return self._table(token, tokens, index)
         elif kind in _LEAVES:
             return self._leaf(token)
         return None
@@ -217,10 +218,10 @@ class Walk:
             block.closed = token.type in ("hr", "definition") or bool(token.meta.get("closed"))
         return block
 
-    def _table(self, token: Token, tokens: Sequence[Token]) -> Block:
+    def _table(self, token: Token, tokens: Sequence[Token], index: int) -> Block:
         begin, end = token.map or [0, 0]
         block = self._block("table", begin, end)
-        for inner in tokens:
+        for inner in itertools.islice(tokens, index, None):
             if inner.type == "tr_open":
                 block.cells.append([])
             elif inner.type == "inline":

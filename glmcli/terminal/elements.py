@@ -17,7 +17,7 @@ from glmcli.terminal.wrap import Row, fold, wrap
 
 PIECE = 256
 """Characters. A paragraph is parsed in pieces of about so many, cut where nothing is open."""
-LONGEST_PIECE = 8
+LONGEST_PIECE = 4
 """Pieces. What is still open after so many is cut all the same: it is hardly ever closed."""
 
 

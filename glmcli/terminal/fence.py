@@ -25,6 +25,8 @@ OPEN_LINES = 8
 """Lines at the end whose colours may still change; so many again before they are looked at."""
 LONGEST_STRETCH = 160
 """Lines. Lexing restarts after so many even inside what looks like one long string."""
+LONGEST_LINE = 2000
+"""Characters. Nothing is highlighted around a longer line: it is data."""
 
 
 class Fence:
@@ -105,7 +107,7 @@ def find_lexer(language: str) -> Lexer | None:
 
 def highlight(lexer: Lexer | None, lines: Sequence[str]) -> list[list[Span]]:
     """Styled lines. A line that the lexer does not give back as it was stays plain."""
-    if lexer is None:
+    if lexer is None or any(len(line) > LONGEST_LINE for line in lines):
         return [[(line, theme.PLAIN)] for line in lines]
     styled: list[list[Span]] = [[]]
     for token, text in lexer.get_tokens("\n".join(lines) + "\n"):

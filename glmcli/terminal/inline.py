@@ -5,7 +5,6 @@ Knows nothing of blocks, rows or the screen.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from markdown_it.token import Token
@@ -23,8 +22,8 @@ _LITERALS = {"code_inline": theme.CODE, "math_inline": theme.MATH}
 def preview_of(parser: Parser, source: str) -> Inline:
     """Parse a text that is still being typed: open `**` and code spans look closed already."""
     inline = parser.inline(source)
-    if inline.missing and (marks := re.search(r"[*`]+$", source)):
-        source = source[: marks.start()]
+    if inline.missing and source.endswith(("*", "`")):
+        source = source.rstrip("*`")
         inline = parser.inline(source)
     return parser.inline(source.rstrip() + inline.missing) if inline.missing else inline
 

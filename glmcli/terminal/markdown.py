@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
-from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim, word_end
+from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
 from glmcli.terminal.fence import Fence
 from glmcli.terminal.parser import LONG_LINE, STUB, Parser
 from glmcli.terminal.table import Table
@@ -24,7 +25,7 @@ from glmcli.terminal.wrap import Row, Span, trimmed, width
 
 __all__ = ["MarkdownStream", "Row", "Span", "render"]
 
-_MARKS_ONLY = re.compile(r"[\s>]*([-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?)\s*$")
+_MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
 
 
@@ -87,7 +88,7 @@ class MarkdownStream:
         """The rows after the final ones, as they would be if no more text came."""
         self._settle()
         lines = [*self._pending]
-        if not _MARKS_ONLY.match(self._partial):
+        if not _MARKS_ONLY.fullmatch(self._partial.strip(" \t>")):
             lines.append(_expand_tabs(self._partial))
         blocks = self._parse(lines, trial=True)
         rows: list[Row] = []
@@ -123,7 +124,9 @@ class MarkdownStream:
             self._is_parsed = True
             if blocks := self._parse(self._pending):
                 self._advance(blocks, [*self._head, *self._pending])
-        if len(self._partial) > LONG_LINE + PIECE:
+            else:  # blank lines
+                self._pending = [line for line, _ in groupby(self._pending)] if self._head else []
+        if len(self._partial) > (PIECE if STUB in self._partial else LONG_LINE + PIECE):
             self._take_long_line()
 
     def _advance(self, blocks: list[Block], lines: list[str]) -> None:
@@ -151,26 +154,26 @@ class MarkdownStream:
             stub = indent(last.path) + STUB
             self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end - 1 :]])
         else:
-            while blocks and blocks[-1].kind == "empty":
-                blocks.pop()
+            while blocks and blocks[-1].kind == "empty" and blocks[-1].end < last.begin:
+                last = blocks.pop()  # stub lines would not tell that it was empty
             if blocks:
                 self._emit(*blocks)
                 self._go_on_after(blocks[-1], lines)
 
     def _take_long_line(self) -> None:
-        """Take text from a line that is a whole paragraph, and goes on."""
+        """Take what there is of a line that goes on, if it is text and nothing else."""
         line = _expand_tabs(self._partial)
-        end = word_end(line, len(line) - 1)
-        if end <= LONG_LINE and STUB not in line[:end]:
+        start = line.rstrip(" #")  # a heading may end in these
+        blocks = self._parse([*self._pending, start])
+        if not blocks or (len(start) <= LONG_LINE and STUB not in start):
             return
-        lines = [*self._head, *self._pending, line[:end]]
-        *blocks, last = self._parse(lines[len(self._head) :])
-        if last.kind == "text" and last.end == len(lines):
-            self._emit(*blocks)
+        last = blocks[-1]
+        if last.kind == "text" and last.end == len(self._head) + len(self._pending) + 1:
+            self._emit(*blocks[:-1])
             self._absorb(last)
             self._go_on(last.path, stub_lines(last.path), [])
             marks = "#" * last.level + " " if last.level else ""
-            self._partial = indent(last.path) + marks + STUB + line[end:]
+            self._partial = indent(last.path) + marks + STUB + line[len(start) :]
 
     def _go_on_after(self, block: Block, lines: list[str]) -> None:
         self._open = None

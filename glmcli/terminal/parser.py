@@ -19,10 +19,12 @@ from markdown_it.token import Token
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
-LONG_LINE = 1000
+LONG_LINE = 500
 """Characters. A longer line is a paragraph's or a heading's, never a table's or a fence's."""
 DEEPEST = 24
 """Quotes and lists nested deeper than this many levels (a list has two) are text."""
+
+_SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
 
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -80,9 +82,10 @@ class Inline:
     @property
     def missing(self) -> str:
         """What would close an open code span or strong emphasis: "`", "**", both or ""."""
-        ticks = re.search(r"(`+)[^`]*$", self._literal)
+        before, tick, _ = self._literal.rpartition("`")
+        ticks = tick + before[len(before.rstrip("`")) :]
         strong = any(d.open and d.end < 0 and d.length == 2 for d in self._delimiters)
-        return (ticks[1] if ticks else "") + ("**" if strong else "")
+        return ticks + ("**" if strong else "")
 
 
 def _has_open_bracket(text: str) -> bool:
@@ -101,13 +104,17 @@ def _has_open_bracket(text: str) -> bool:
 
 
 class _Markdown(MarkdownIt):
-    """Shows addresses as they were written, whatever they are."""
+    """Shows addresses as they were written. `<xs:element>` is text, not a link."""
 
     def normalizeLink(self, url: str) -> str:  # noqa: N802
         return url
 
+    def normalizeLinkText(self, link: str) -> str:  # noqa: N802
+        return link
+
     def validateLink(self, url: str) -> bool:  # noqa: N802
-        return True
+        scheme = re.match(r"[A-Za-z][\w+.-]*:", url)
+        return scheme is None or scheme[0].lower() in _SCHEMES
 
 
 def _make_markdown() -> MarkdownIt:

@@ -42,12 +42,12 @@ def cells(text: str) -> int:
 
 def width(spans: Iterable[Span]) -> int:
     """Cells that the spans take."""
-    return sum(cells(text) for text, _ in spans)
+    return cells(plain(spans))
 
 
 def plain(spans: Iterable[Span]) -> str:
     """The text of the spans."""
-    return "".join(text for text, _ in spans)
+    return "".join([text for text, _ in spans])
 
 
 def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
@@ -122,6 +122,9 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
 
 def _chop(text: str, columns: int) -> Iterator[int]:
     """Offsets that cut `text` into pieces of at most `columns` cells, between graphemes."""
+    if text.isascii():
+        yield from range(columns, len(text), columns)
+        return
     offset = column = 0
     for grapheme in graphemes(text):
         size = cells(grapheme)

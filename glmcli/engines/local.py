@@ -189,20 +189,21 @@ def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
 
     What was copied counts no longer as memory: the pages of the files are given back on the way.
     """
-    from glmcli.engines.packed import pack_linears
+    from glmcli.engines.packed import find_linears, pack
 
-    total = sum(parameter.nbytes for parameter in net.parameters())
-    done = dropped = 0
-
-    def on_packed(size: int) -> None:
-        nonlocal done, dropped
-        done += size
-        report(Progress("loading", min(done, total), total, "bytes", note="arranging"))
-        if done - dropped > DROP_BYTES:
-            dropped = done
+    places = find_linears(net)
+    total = sum(place.size_bytes for place in places)
+    done, undropped = 0, total  # loading has read all pages
+    for place in places:
+        if undropped > DROP_BYTES:
             drop_pages(checkpoint.weights)
-
-    pack_linears(net, on_packed)
+            undropped = 0
+        pack(place)
+        done += place.size_bytes
+        undropped += place.size_bytes
+        report(Progress("loading", done, total, "bytes", note="arranging"))
+    if places:
+        drop_pages(checkpoint.weights)
 
 
 def silence_libraries() -> None:

@@ -7,8 +7,7 @@ The results stay the same to the bit. Knows nothing of what the layers are for.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -40,20 +39,33 @@ class PackedLinear(nn.Module):
         return y
 
 
-def pack_linears(net: Any, on_packed: Callable[[int], None]) -> None:
-    """Pack every linear layer in bfloat16, if this processor gains by it.
+class Place(NamedTuple):
+    """Where a linear layer is. Does not keep the layer, nor its weights."""
 
-    `on_packed` is told the bytes of each. The plain weights are let go of, one layer at a time.
+    size_bytes: int
+    parent: nn.Module
+    name: str
+
+
+def find_linears(net: Any) -> list[Place]:
+    """The layers that are worth packing, the largest first; none if the processor gains nothing.
+
+    In that order the largest is there twice only while the others are still in the files alone.
     """
     if not can_pack():
-        return
-    # Linear layers have no children: this list keeps none of the weights alive.
-    parents = [module for module in net.modules() if any(map(is_packable, module.children()))]
-    for parent in parents:
-        for name in [name for name, child in parent.named_children() if is_packable(child)]:
-            size = getattr(parent, name).weight.nbytes
-            setattr(parent, name, PackedLinear(getattr(parent, name)))
-            on_packed(size)
+        return []
+    places = [
+        Place(child.weight.nbytes, parent, name)
+        for parent in net.modules()
+        for name, child in parent.named_children()
+        if is_packable(child)
+    ]
+    return sorted(places, key=lambda place: place.size_bytes, reverse=True)
+
+
+def pack(place: Place) -> None:
+    """Replace a layer by a packed one."""
+    setattr(place.parent, place.name, PackedLinear(getattr(place.parent, place.name)))
 
 
 def is_packable(module: nn.Module) -> bool:

@@ -1,10 +1,12 @@
 """Packed layers compute the same numbers, and only where they are a gain."""
 
+import weakref
+
 import pytest
 import torch
 from torch import nn
 
-from glmcli.engines.packed import PackedLinear, can_pack, is_packable, pack_linears
+from glmcli.engines.packed import PackedLinear, can_pack, find_linears, is_packable, pack
 from tests.engines import tiny
 
 needs_packing = pytest.mark.skipif(not can_pack(), reason="this processor gains nothing by packing")
@@ -35,31 +37,41 @@ def test_the_plain_weights_can_still_be_seen():
 
 
 @needs_packing
-def test_a_packed_net_has_the_same_scores_and_tells_of_every_byte():
+def test_a_packed_net_has_the_same_scores_and_the_largest_layer_comes_first():
     plain = tiny.llama(448).bfloat16()
     packed = tiny.llama(448).bfloat16()
-    sizes = []
-    pack_linears(packed, sizes.append)
+    places = find_linears(packed)
+    for place in places:
+        pack(place)
     ids = torch.arange(20)[None]
     assert torch.equal(packed(ids).logits, plain(ids).logits)
     assert not any(type(module) is nn.Linear for module in packed.modules())
     expected = [m.weight.nbytes for m in plain.modules() if type(m) is nn.Linear]
-    assert sorted(sizes) == sorted(expected)
+    assert [place.size_bytes for place in places] == sorted(expected, reverse=True)
 
 
 @needs_packing
 def test_tied_embeddings_keep_their_weights():
     net = tiny.llama(448, tie_word_embeddings=True).bfloat16()
     before = net(torch.arange(20)[None]).logits
-    pack_linears(net, lambda size: None)
+    for place in find_linears(net):
+        pack(place)
     assert isinstance(net.lm_head, PackedLinear)
     assert torch.equal(net(torch.arange(20)[None]).logits, before)
 
 
 def test_other_dtypes_are_left_alone():
-    net = tiny.llama(448)
-    pack_linears(net, lambda size: None)
-    assert not any(isinstance(module, PackedLinear) for module in net.modules())
+    assert find_linears(tiny.llama(448)) == []
+
+
+@needs_packing
+def test_a_place_does_not_keep_the_weights_of_its_layer():
+    net = tiny.llama(448).bfloat16()
+    places = find_linears(net)
+    weights = [weakref.ref(getattr(place.parent, place.name).weight) for place in places]
+    for place, weight in zip(places, weights, strict=True):
+        pack(place)
+        assert weight() is None
 
 
 def test_hooked_derived_and_odd_layers_are_left_alone():

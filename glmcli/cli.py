@@ -25,7 +25,7 @@ from glmcli.options import (
     read_system,
     with_settings,
 )
-from glmcli.types import Conversation
+from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -105,7 +105,7 @@ def chat(
     if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
         terminal = TerminalChat(session, settings, out, err)
         if not quiet:
-            terminal.note(banner(settings))
+            terminal.note(banner(settings, session.store.recovered))
         chat_in_terminal(terminal, first=prompt)
         return
     code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
@@ -141,10 +141,11 @@ def ask(
     earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
     text = read_prompt(prompt, use_stdin=use_stdin, warn=lambda line: err.write(f"{line}\n"))
-    if text is None:
-        if not earlier.messages or earlier.messages[-1].role != "user":
-            raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
-        text = earlier.messages.pop().text
+    question: str | Message | None = text
+    if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
+        question = earlier.messages.pop()
+    if question is None:
+        raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
     session = open_session(settings, continue_=continue_, resume=resume)
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
@@ -153,7 +154,7 @@ def ask(
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with view:
-            reply = session.ask(text, view)
+            reply = session.ask(question, view)
     except GlmError as exc:
         view.fail(exc)
         raise

@@ -204,20 +204,13 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
 
 
 def served(settings: Settings) -> list[Model]:
-    """The models of a server: a FastChat controller or worker, else an OpenAI-compatible one.
-
-    Raises EngineError.
-    """
-    from glmcli.engines import fastchat, openai
+    """The models of the server at `settings.base_url`. Raises ConfigError, EngineError."""
+    from glmcli.engines.discover import list_models
     from glmcli.engines.library import Model
-    from glmcli.errors import EngineError
 
-    try:
-        kind, listed = "fastchat", fastchat.list_models(settings)
-    except EngineError:
-        kind, listed = "openai", openai.list_models(settings)
     return [
-        Model(f"{kind}:{name}", settings.base_url, kind, None, window) for name, window in listed
+        Model(name, settings.base_url, name.partition(":")[0], None, window)
+        for name, window in list_models(settings)
     ]
 
 

@@ -36,6 +36,8 @@ MODEL_OPTIONS = (
     "quantize",
     "attn",
     "threads",
+    "template",
+    "timeout",
     "offline",
     "trust_remote_code",
 )

@@ -129,18 +129,21 @@ class Session:
         self.notices: list[str] = []
         self._told = ""
 
-    def ask(self, text: str, view: View, *, after: Message | None = None) -> Message:
-        """Send `text` and show the reply; the conversation holds both afterwards, come what may.
+    def ask(self, question: str | Message, view: View, *, after: Message | None = None) -> Message:
+        """Send a question and show the reply; the conversation holds both, come what may.
 
-        With `after`, an earlier reply to this text, the model goes on with that; only what is new
+        A question is the user's text, or a message: the user's or a tool's result.
+
+        With `after`, an earlier reply to it, the model goes on with that; only what is new
         is shown. A cancelled reply is returned. Raises GlmError; what had arrived is kept as
         interrupted.
         """
         self.cancel = Event()  # a new one: an engine may still be stopping because of the last
-        text = checked(text)
-        prompt = self.conversation.prompt(text)
-        turn = self._begin(text)
-        self.conversation.messages.append(Message("user", text))
+        asked = Message("user", question) if isinstance(question, str) else question
+        checked(asked.text)
+        prompt = self.conversation.prompt(asked)
+        turn = self._begin(asked)
+        self.conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
             prompt = (*prompt, after)
@@ -242,9 +245,9 @@ class Session:
                     self._journal(turn, growing)
         raise ConnectionLost("the reply stopped without an end", "/retry asks again")
 
-    def _begin(self, text: str) -> int | None:
+    def _begin(self, asked: Message) -> int | None:
         return self._try(
-            lambda: self.store.begin(self.conversation, text, params=self.params, model=self.model)
+            lambda: self.store.begin(self.conversation, asked, params=self.params, model=self.model)
         )
 
     def _journal(self, turn: int | None, growing: Growing) -> None:
@@ -265,8 +268,8 @@ class Session:
             return None
 
 
-def checked(text: str) -> str:
-    """`text` if it can be a prompt. Raises UsageError if it is blank or is no text."""
+def checked(text: str) -> None:
+    """Raise UsageError if `text` cannot be a prompt: if it is blank, or no text."""
     if not text.strip():
         raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
     if "\0" in text:
@@ -277,4 +280,3 @@ def checked(text: str) -> str:
         raise UsageError(
             "the prompt is not valid UTF-8", "convert it, for example with iconv"
         ) from exc
-    return text

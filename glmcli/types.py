@@ -143,12 +143,12 @@ class Conversation:
     ids: list[int] = field(default_factory=list, repr=False, compare=False)
     """Where the store keeps `messages`, in the same order; fewer if some are not stored yet."""
 
-    def prompt(self, text: str | None = None) -> tuple[Message, ...]:
-        """The messages an engine sees: system, history and, unless None, `text` as the last."""
+    def prompt(self, question: Message | None = None) -> tuple[Message, ...]:
+        """The messages an engine sees: system, history and, unless None, `question` as the last."""
         sent = [Message("system", self.system)] if self.system else []
         sent += answered(self.messages)
-        if text is not None:
-            sent.append(Message("user", text))
+        if question is not None:
+            sent.append(question)
         return tuple(sent)
 
     def last_question(self) -> int | None:

@@ -235,6 +235,15 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
         session.ask("word " * 30, Shown())
 
 
+def test_a_tool_s_result_can_be_the_question(start):
+    session = start(reply("22 degrees"))
+    session.conversation.messages += [Message("user", "x"), Message("assistant", "call()")]
+    session.ask(Message("tool", '{"t": 22}', name="weather"), Shown())
+    assert session.engine.prompts[0][-1] == ("tool", '{"t": 22}')
+    stored = session.store.load(session.conversation.id)
+    assert (stored.messages[2].role, stored.messages[2].name) == ("tool", "weather")
+
+
 def test_messages_given_from_outside_come_first(start):
     session = start(reply("one"))
     session.conversation.messages += [Message("user", "x"), Message("assistant", "y")]

@@ -119,13 +119,21 @@ class Store:
     # One turn: begin, progress, progress ..., complete.
 
     def begin(
-        self, conversation: Conversation, text: str, *, params: GenerationParams, model: str
+        self,
+        conversation: Conversation,
+        question: Message | str,
+        *,
+        params: GenerationParams,
+        model: str,
     ) -> int:
         """Journal a question at once, with room for its reply; returns the turn's handle.
 
-        `conversation` does not hold the question yet; what of it is not stored is stored too.
+        A question is the user's, or a tool's result. `conversation` does not hold it yet; what of
+        that is not stored is stored too.
         Its `id`, `title`, `model`, `params` and `ids` are brought up to date. Raises StoreError.
         """
+        asked = Message("user", question) if isinstance(question, str) else question
+        text = asked.text
         conversation.model, conversation.params = model, params
         conversation.title = conversation.title or title_of(first_text(conversation) or text)
         if not self.enabled:
@@ -134,7 +142,7 @@ class Store:
         try:
             with self._database.writing() as db:
                 ids = add_missing(db, conversation, unfinished=self._claims, question=text)
-                ids.append(find_or_add(db, conversation, ids, Message("user", text)))
+                ids.append(find_or_add(db, conversation, ids, asked))
                 turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
                 self._claims.take(turn)
                 ids.append(turn)

@@ -6,7 +6,7 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from glmcli.attachments import with_mentions
@@ -236,11 +236,13 @@ def open_prompt(chat: TerminalChat) -> Prompt:
     return prompt
 
 
-def banner(settings: Settings) -> str:
-    """What is said at the start: how to get help, and what the built-in model is for."""
+def banner(settings: Settings, recovered: Sequence[str]) -> str:
+    """What is said at the start: how to get help, what the model is, what had broken off."""
     lines = ["/help lists the commands, Ctrl-D leaves."]
     if "model" not in settings.sources:
         lines.append(DEMONSTRATION)
+    if recovered:
+        lines.append(f"the last chat broke off: /resume {recovered[-1]} goes on with it.")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ def test_a_chat_with_the_built_in_model(tmp_path):
         term.type("Tell me a very long story about the sea.\r")
         term.until(lambda t: "answering · 3" in t.text(), "some tokens", timeout=120)
         term.type("\x03").see("stopped; what arrived is kept").at_prompt()
-        term.type("And the capital of Spain?\r").see("Madrid", timeout=120)
+        term.type("And the capital of Spain?\r").see("capital of Spain is", timeout=120)
         term.see("cached", timeout=60).at_prompt()
         term.type("/tokens\r").see("assistant").see("left").at_prompt()
         term.type("/save talk.json\r").see("saved to").at_prompt()

@@ -16,6 +16,7 @@ from glmcli.engines import Report
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages
+from glmcli.engines.pace import Pace
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
@@ -34,7 +35,13 @@ class LocalEngine:
     """An Engine over a net and its template. What the net has read is kept for the next turn."""
 
     def __init__(
-        self, name: str, net: Any, template: Template, *, context_tokens: int | None = None
+        self,
+        name: str,
+        net: Any,
+        template: Template,
+        *,
+        context_tokens: int | None = None,
+        threads: int | None = None,
     ) -> None:
         from glmcli.engines.decode import PrefixCache
 
@@ -45,6 +52,7 @@ class LocalEngine:
         self._defaults = net.generation_config
         self._stop_ids = template.stop_ids | ending_ids(net)
         self._cache: PrefixCache = PrefixCache(net)
+        self._pace = make_pace(threads, net.device.type)
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
@@ -70,7 +78,7 @@ class LocalEngine:
             max_tokens=min(room, params.max_tokens or room),
             cancel=cancel,
         )
-        finish = yield from as_chunks(ids, reply)
+        finish = yield from as_chunks(self._pace.paced(ids), reply)
         usage = Usage(len(prompt.ids), cached, reply.tokens)
         yield reply.end(finish, usage)
 
@@ -147,7 +155,6 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
-        choose_threads(settings.threads)
         template, limit = open_template(checkpoint, settings)
     net = load_net(checkpoint, settings, report)
     arrange(net, checkpoint, report)
@@ -155,7 +162,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     called = checkpoint.name
     if isinstance(template, ChatTemplate) and template.is_base:
         called += " (base model)"
-    return LocalEngine(called, net, template, context_tokens=limit)
+    return LocalEngine(called, net, template, context_tokens=limit, threads=settings.threads)
 
 
 def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
@@ -172,7 +179,7 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder,
             local_files_only=True,
-            trust_remote_code=settings.trust_remote_code,
+            trust_remote_code=checkpoint.remote_code,
         )
     except Exception as exc:  # each tokenizer class fails in its own way
         raise ModelError(
@@ -215,9 +222,12 @@ def silence_libraries() -> None:
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
 
-def choose_threads(wanted: int | None) -> None:
-    """Use `wanted` processor threads; unset, torch's own choice: one for each physical core."""
+def make_pace(wanted: int | None, device: str) -> Pace:
+    """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
     import torch
 
+    cores = torch.get_num_threads()
     if wanted is not None:
         torch.set_num_threads(wanted)
+    is_free = wanted is None and device == "cpu"
+    return Pace([1, max(cores // 2, 1), cores] if is_free else [cores], torch.set_num_threads)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from glmcli.engines.pace import Pace
+
+
+class Machine:
+    """A clock, and a net whose tokens take as long as `seconds_of[threads]` says."""
+
+    def __init__(self, **seconds_of):
+        self.now = 0.0
+        self.threads = 0
+        self.used = []
+        self.set_to(**seconds_of)
+
+    def set_to(self, **seconds_of):
+        self.seconds_of = {int(name[1:]): value for name, value in seconds_of.items()}
+
+    def set_threads(self, count):
+        self.threads = count
+
+    def clock(self):
+        return self.now
+
+    def reply(self, tokens):
+        for token in range(tokens):
+            self.now += self.seconds_of[self.threads]
+            self.used.append(self.threads)
+            yield token
+        return "stop"
+
+    def run(self, pace, tokens=40):
+        self.used.clear()
+        assert list(pace.paced(self.reply(tokens))) == list(range(tokens))
+        return self.used
+
+
+def pace_on(machine, counts=(1, 2)):
+    return Pace(list(counts), machine.set_threads, machine.clock)
+
+
+def test_the_fastest_count_is_kept():
+    machine = Machine(t1=0.03, t2=0.02)
+    assert machine.run(pace_on(machine))[-20:] == [2] * 20
+    machine = Machine(t1=0.03, t2=0.3)
+    used = machine.run(pace_on(machine))
+    assert used[-20:] == [1] * 20
+    assert used.count(2) <= 2, "what is far slower is not tried for long"
+
+
+def test_a_busy_neighbour_is_noticed_and_so_is_his_leaving():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    machine.run(pace)
+    machine.set_to(t1=0.035, t2=0.2)
+    assert machine.run(pace)[-10:] == [1] * 10
+    machine.set_to(t1=0.03, t2=0.02)
+    assert machine.run(pace, tokens=500)[-10:] == [2] * 10
+
+
+def test_the_first_prompt_is_read_with_all_threads():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace_on(machine)
+    assert machine.threads == 2
+
+
+def test_replies_of_one_token_teach_nothing():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    for _ in range(50):
+        machine.run(pace, tokens=1)
+    assert machine.threads == 1
+    assert machine.run(pace)[-1] == 2
+
+
+def test_with_one_core_there_is_nothing_to_choose():
+    machine = Machine(t1=0.03)
+    pace = pace_on(machine, counts=(1,))
+    machine.threads = 1
+    assert set(machine.run(pace)) == {1}
+
+
+def test_the_ending_is_passed_on():
+    machine = Machine(t1=0.03, t2=0.02)
+    ids = pace_on(machine).paced(machine.reply(2))
+    try:
+        while True:
+            next(ids)
+    except StopIteration as end:
+        assert end.value == "stop"

@@ -24,6 +24,8 @@ _SURE = re.compile(
 )
 """Characters whose width all terminals agree on: columns may be counted across them."""
 
+_BLANKS = BLANKS + "▌"
+
 
 class Painter:
     """Writes rows below the cursor, which must be at the start of an empty line at first.
@@ -47,8 +49,8 @@ class Painter:
         """Without live rows: whether the cursor is at the start of an empty line."""
         self._hidden = 0
         """Live rows at the top that are not shown, for want of room."""
-        self._stuck = 0
-        """Characters of live rows that a smaller window pushed out of reach."""
+        self._stuck = ""
+        """Text of live rows that a smaller window pushed out of reach."""
 
     @property
     def width(self) -> int:
@@ -93,10 +95,10 @@ class Painter:
         rows = [row for parts in pieces for row in parts]
         stuck = max(len(rows) - lines, 0)
         if not self._hidden:
-            self._stuck += sum(_visible_count(row) for row in rows[:stuck])
+            self._stuck += "".join(map(_visible, rows[:stuck]))
         below = len(pieces[-1]) - 1 if self._has_status else 0
         above = max(len(rows) - 1 - below - stuck, 0)
-        self._write(up(above) + "\r\x1b[J")
+        self._write(up(above) + "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below else ""))
         self._shown, self._is_fresh, self._has_status = [], True, False
 
     def finish(self) -> None:
@@ -105,7 +107,7 @@ class Painter:
         if not self._is_fresh:
             self._write("\r\n")
         self._is_fresh = True
-        self._hidden = self._stuck = 0
+        self._hidden, self._stuck = 0, ""
 
     def _fit(self, rows: Sequence[Row]) -> list[Row]:
         """Rows made for a wider window are cut."""
@@ -117,24 +119,17 @@ class Painter:
         Live rows at the top are hidden when there are too many to be reached again. That goes in
         large steps, so that the rest need not move in every frame.
         """
-        rows, count = self._unstuck([*final, *live], len(final))
+        final, live = self._unstuck(final, live)
         room = max(self._lines - 1 - reserved, 1)
-        extra = len(rows) - count - room
+        extra = len(live) - room
         step = max(room // 2, 1)
         self._hidden = -(-extra // step) * step if extra > 0 else 0
-        return rows[:count] + rows[count + self._hidden :], count
+        return [*final, *live[self._hidden :]], len(final)
 
-    def _unstuck(self, rows: list[Row], final: int) -> tuple[list[Row], int]:
-        """Leave out rows that are stuck above already; a row that is partly so is shown again."""
-        count, left = 0, self._stuck
-        while count < len(rows) and 0 < left >= _visible_count(rows[count]):
-            left -= _visible_count(rows[count])
-            count += 1
-            if count == final:
-                self._stuck = left
-        if count < final:
-            self._stuck = 0
-        return rows[count:], max(final - count, 0)
+    def _unstuck(self, final: list[Row], live: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Leave out what is stuck above already. The live rows will have to in later frames too."""
+        final, self._stuck = _without(final, self._stuck)
+        return final, _without(live, self._stuck)[0]
 
 
 class _Frame:
@@ -163,12 +158,13 @@ class _Frame:
                 self._row = index
             elif row != self._shown[index]:
                 self._change(index, row)
+        # erasing downwards from the corner of the screen would put it into tmux's history
+        if len(self._shown) > max(len(rows), 1):
+            self._go_to_row(max(len(rows), 1))
+            self.out.append("\r\x1b[J")
         if not rows and self._shown != [()]:
             self._go_to_row(0)
-            self.out.append("\r\x1b[J")
-        elif rows and len(rows) < len(self._shown):
-            self.go_to_end(len(rows) - 1, rows[-1])
-            self.out.append("\x1b[J")
+            self.out.append("\r\x1b[K")
 
     def go_to_start(self, index: int) -> None:
         """Put the cursor at the start of a row, if anything was written."""
@@ -278,8 +274,24 @@ def _joins(after: Cells) -> bool:
     return bool(after) and not cells(after[0][0])
 
 
-def _visible_count(row: Row) -> int:
-    return sum(char not in BLANKS for char in plain(row))
+def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
+    """Rows without `text` at their start, and what is left of it; all of them if it differs."""
+    for index, row in enumerate(rows):
+        visible = _visible(row)
+        if not text or not (text.startswith(visible) or visible.startswith(text)):
+            return rows[index:], ""
+        if len(visible) > len(text):
+            characters = iter(cells_of(row))
+            while text:
+                text = text.removeprefix(next(characters)[0])
+            return [tuple(characters), *rows[index + 1 :]], ""
+        text = text[len(visible) :]
+    return [], text
+
+
+def _visible(row: Row) -> str:
+    """What does not depend on the width: the text without blanks and bars of quotes."""
+    return "".join(char for char in plain(row) if char not in _BLANKS)
 
 
 @lru_cache(maxsize=1024)

@@ -30,6 +30,8 @@ from glmcli.types import FinishReason, GenerationParams
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
+KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that keep the keys and values of tokens."""
 COLDEST = 1e-5
 """A temperature below this is greedy: scores divided by it would overflow."""
 
@@ -90,6 +92,7 @@ class PrefixCache:
         self._net = net
         self._memory: Any = None
         self._device = net.device if net.device.type != "meta" else torch.device("cpu")
+        self.in_parts = reads_in_parts(net)
         parameters = inspect.signature(net.forward).parameters
         self._options = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
 
@@ -106,6 +109,8 @@ class PrefixCache:
                 del self.ids[shared:]
             else:
                 self.clear()
+        if not self.in_parts:
+            self.clear()
         return len(self.ids)
 
     @torch.inference_mode()
@@ -209,8 +214,11 @@ class Sampler:
 def prefill(
     cache: PrefixCache, ids: Sequence[int], cancel: Event, *, leave: int = BLOCK
 ) -> Generator[int, None, None]:
-    """Read `ids`, which begin with `cache.ids`, but the last `leave`. Yield how many are read."""
-    while len(ids) - len(cache.ids) > leave and not cancel.is_set():
+    """Read `ids`, which begin with `cache.ids`, but the last `leave`. Yield how many are read.
+
+    A net that has to read a prompt in one go reads nothing here.
+    """
+    while cache.in_parts and len(ids) - len(cache.ids) > leave and not cancel.is_set():
         start = len(cache.ids)
         cache.read(ids[start : start + BLOCK])
         yield len(cache.ids)
@@ -244,6 +252,16 @@ def decode(
         yield token
         unread = [token]
     return "length"
+
+
+def reads_in_parts(net: Any) -> bool:
+    """Whether a net can go on reading where it stopped, and keeps keys instead of a state.
+
+    Nets with recurrent or convolution layers can in some releases of transformers only.
+    """
+    config = net.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return not getattr(net, "_is_stateful", False) and kinds <= KEYED
 
 
 def can_crop(memory: Any) -> bool:

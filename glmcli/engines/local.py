@@ -75,7 +75,7 @@ class LocalEngine:
             prompt.ids,
             Sampler(params, self._defaults, prompt.ids),
             stop_ids=self._stop_ids,
-            max_tokens=min(room, params.max_tokens or room),
+            max_tokens=room if params.max_tokens is None else min(room, params.max_tokens),
             cancel=cancel,
         )
         finish = yield from as_chunks(self._pace.paced(ids), reply)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, Protocol
 
+from glmcli.errors import ModelError
 from glmcli.types import Chunk, FinishReason, Message, Usage
 
 UNREADABLE = "\ufffd"
@@ -93,7 +94,7 @@ class TokenBytes:
 
     Asking, instead of reading the tokenizer's decoder settings, serves byte-level BPE, byte tokens
     and WordPiece alike, as long as what a token adds does not depend on the tokens before it, the
-    start of the text aside.
+    start of the text aside. Raises ModelError for a vocabulary without text.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -128,7 +129,7 @@ class TokenBytes:
 
 
 def find_anchor(vocabulary: Vocabulary) -> int:
-    """An id with visible text of its own, to put before others so that they are not the first."""
+    """An id with visible text, to put before others so that they are not the first."""
     for token in range(vocabulary.get_vocab_size()):
         text = vocabulary.decode([token])
         if (
@@ -137,7 +138,7 @@ def find_anchor(vocabulary: Vocabulary) -> int:
             and not is_byte_token(vocabulary.id_to_token(token) or "")
         ):
             return token
-    raise ValueError("a vocabulary without a single visible token")
+    raise ModelError("the tokenizer has no text in its vocabulary", "download the model again")
 
 
 def is_byte_token(name: str) -> bool:

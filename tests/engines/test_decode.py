@@ -106,11 +106,12 @@ def test_only_new_ids_are_read_again():
     assert cache.keep(ids[:10]) == 9
 
 
-def test_the_whole_cache_is_kept_where_nothing_has_to_be_cut_off():
-    cache = PrefixCache(NETS["hybrid"])
-    ids = prompt(30)
-    said, _ = reply(cache, ids, 5, net=NETS["hybrid"])
-    assert cache.keep([*ids, *said, 1]) == 34
+def test_a_net_with_a_state_reads_every_prompt_anew_and_in_one_go():
+    net = NETS["hybrid"]
+    cache, ids = PrefixCache(net), prompt(3 * BLOCK)
+    assert list(prefill(cache, ids, Event())) == []
+    said, _ = reply(cache, ids, 5, net=net)
+    assert cache.keep([*ids, *said, 1]) == 0
 
 
 def test_a_cache_that_cannot_be_cut_is_forgotten():
@@ -258,7 +259,8 @@ class Failing:
 
     def __init__(self, error):
         self.error, self.calls = error, 0
-        self.device, self.generation_config = NET.device, NET.generation_config
+        self.device, self.config = NET.device, NET.config
+        self.generation_config = NET.generation_config
 
     def forward(self, logits_to_keep=0):
         raise NotImplementedError

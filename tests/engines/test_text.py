@@ -13,6 +13,7 @@ from glmcli.engines.text import (
     TokenBytes,
     held_back,
 )
+from glmcli.errors import ModelError
 from glmcli.types import Usage
 from tests.engines import tiny
 
@@ -135,7 +136,7 @@ def test_a_vocabulary_without_text_is_refused():
         def decode(self, ids):
             return ""
 
-    with pytest.raises(ValueError, match="visible"):
+    with pytest.raises(ModelError, match="no text"):
         TokenBytes(Empty())
 
 

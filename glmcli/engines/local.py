@@ -26,6 +26,9 @@ from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progres
 if TYPE_CHECKING:
     from glmcli.engines.decode import PrefixCache
 
+FAR_LETTERS = 8
+"""A text with more letters than this for each token of the window hardly fits."""
+SLICE_LETTERS = 65_536
 DROP_BYTES = 16 << 20
 SANE_WINDOW = 100_000_000
 """Tokenizers without a limit of their own say 10**30."""
@@ -60,6 +63,7 @@ class LocalEngine:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
         from glmcli.engines.decode import Sampler, decode
 
+        self._check_size(messages)
         prompt = self._template.encode(messages, think=params.think)
         room = self._room(prompt)
         reply = Reply(
@@ -109,6 +113,24 @@ class LocalEngine:
     def close(self) -> None:
         """Let go of the net."""
         self._cache.close()
+
+    def _check_size(self, messages: Sequence[Message]) -> None:
+        """Raise ContextFull for texts far beyond the window after a look at their beginning.
+
+        To encode 50 MB takes minutes and gigabytes; the number of tokens is an estimate then.
+        """
+        limit = self.context_tokens or SANE_WINDOW
+        letters = sum(len(item.text) for item in messages)
+        if letters <= FAR_LETTERS * limit:
+            return
+        tokens = seen = 0
+        for item in messages:
+            for start in range(0, len(item.text), SLICE_LETTERS):
+                part = item.text[start : start + SLICE_LETTERS]
+                tokens += len(self._template.encode([Message("user", part)]).ids)
+                seen += len(part)
+                if tokens > 2 * limit:
+                    raise ContextFull(round(tokens * letters / seen), limit)
 
     def _room(self, prompt: Prompt) -> int:
         """Tokens left for the reply. Raises ContextFull if there are none."""

@@ -140,6 +140,20 @@ def test_the_reply_ends_where_the_window_ends(room):
         assert engine._cache.ids == []
 
 
+def test_a_text_far_beyond_the_window_is_refused_after_a_look_at_its_beginning(engine):
+    class Limited(ChatTemplate):
+        def encode(self, messages, *, think=None):
+            assert sum(len(item.text) for item in messages) < 100_000
+            return super().encode(messages, think=think)
+
+    engine = LocalEngine("tiny", NET, Limited(TOKENIZER), context_tokens=1024)
+    text = "hello world " * 200_000
+    with pytest.raises(ContextFull) as caught:
+        ask(engine, user("hi", "ok", text))
+    per_letter = len(TOKENIZER.encode(text[:60_000])) / 60_000
+    assert caught.value.needed == pytest.approx(per_letter * len(text), rel=0.02)
+
+
 def test_cancelling_before_the_start_ends_with_one_chunk(engine):
     cancel = Event()
     cancel.set()

@@ -149,10 +149,13 @@ class TerminalChat(PipeChat):
         super().use_engine(engine)
 
     def after(self, reply: Message) -> None:
-        """Add the stats line."""
+        """Add the stats line, and room before the next prompt."""
         super().after(reply)
         if self.settings.stats and reply.usage and reply.text:
             self.note(stats_line(reply.usage, self.session.engine.context_tokens))
+        if self.settings.notify is not None and reply.usage:
+            self.out.write("\a" if reply.usage.total_s >= self.settings.notify else "")
+        self.out.write("\n")
 
     def note(self, text: str) -> None:
         """Dim."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from glmcli import __version__, library
-from glmcli.config import Settings, wants_traceback
+from glmcli.config import DEMONSTRATION, Settings, wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
     MODEL_OPTIONS,
@@ -151,6 +151,8 @@ def ask(
     session.conversation.messages += earlier.messages
     session.drop_oldest = settings.context == "drop-oldest"
     install_signals(session.stop)
+    if "model" not in settings.sources and not quiet:
+        err.write(f"{DEMONSTRATION}\n")
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with view:

@@ -17,6 +17,11 @@ from glmcli.errors import ConfigError
 from glmcli.types import GenerationParams
 
 BUILT_IN_MODEL = "smollm2"
+DEMONSTRATION = (
+    f"{BUILT_IN_MODEL} is a small model for demonstration; "
+    "choose a real one with --model or GLM_MODEL: a folder or a hub id."
+)
+"""Said where nobody chose a model."""
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.attachments import with_mentions
 from glmcli.commands import Chat, is_command, literal, run_command
-from glmcli.config import BUILT_IN_MODEL, Settings, chinese_locale
+from glmcli.config import DEMONSTRATION, Settings, chinese_locale
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, error_lines
 from glmcli.session import Session
@@ -247,9 +247,3 @@ def banner(settings: Settings, recovered: Sequence[str]) -> str:
     if recovered:
         lines.append(f"the last chat broke off: /resume {recovered[-1]} goes on with it.")
     return "\n".join(lines)
-
-
-DEMONSTRATION = (
-    f"{BUILT_IN_MODEL} is a small model for demonstration; "
-    "choose a real one with --model or GLM_MODEL: a folder or a hub id."
-)

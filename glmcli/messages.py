@@ -161,3 +161,50 @@ def refusal(reason: str, /, **values: object) -> ModelError:
         message.fill(values, chinese=chinese),
         hint.fill(values, chinese=chinese),
     )
+
+
+COMMAND_HELP = {
+    "help": "显示所有命令，或其中一个的说明",
+    "exit": "退出；对话保留在历史记录中",
+    "reset": "开始新的对话；旧对话保留在历史记录中",
+    "save": "把对话写成 Markdown 文件；文件名以 .json 结尾则写成 JSON",
+    "export": "按扩展名把对话写成 .md、.json 或 .jsonl",
+    "load": "从 /save 写出的 JSON 文件继续对话",
+    "attach": "随下一条消息发送一个文本文件；消息中的 @文件 作用相同",
+    "tokens": "按角色显示提示词的准确长度、窗口大小和本次会话的总计",
+    "retry": "重新回答上一个问题，可同时改变设置：/retry temperature=0.2",
+    "undo": "撤回上一个问题及其回答",
+    "continue": "让模型接着上一条回答继续写",
+    "edit": "在编辑器中修改第 N 个问题（默认最后一个），并从那里继续",
+    "copy": "复制上一条回答，或其中第 N 个代码块",
+    "redraw": "重新显示上一条回答",
+    "thinking": "显示上一条回答的思考过程，或选择显示方式",
+    "think": "选择推理模型是否思考（模型支持时）",
+    "system": "显示或设置系统提示词；/system off 删除",
+    "model": "显示当前模型，或换一个模型继续：文件夹、模型 id 或 引擎:名称",
+    "set": "显示或修改设置；default 恢复模型默认值",
+    "multiline": "切换回车键：发送，或换行（此时用 Alt-Enter 发送）",
+    "history": "列出最近的对话，或包含某些词的对话",
+    "resume": "继续另一个对话；不带 ID 时继续上一个",
+    "title": "显示或修改对话的标题",
+    "fork": "在副本中继续；原对话保持不变",
+    "tree": "显示本对话所有分支上的问题",
+    "goto": "转到以 /tree 中第 N 个问题结尾的分支",
+    "stats": "显示本次会话的用量和速度",
+}
+"""What each slash command does, for people whose locale is Chinese."""
+
+KEYS_HELP = Line(
+    "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply.",
+    "回车发送；Alt-Enter 或 Ctrl-J 换行；Ctrl-C 停止回答。",
+)
+
+
+def command_help(name: str, english: str) -> str:
+    """The help line of a slash command in the language of the locale."""
+    return COMMAND_HELP.get(name, english) if chinese_locale() else english
+
+
+def keys_help() -> str:
+    """The keys, in the language of the locale."""
+    return KEYS_HELP.zh if chinese_locale() else KEYS_HELP.en

@@ -55,6 +55,12 @@ def test_a_double_slash_sends_a_literal_one():
     assert literal("plain") == "plain"
 
 
+@pytest.fixture(autouse=True)
+def english(monkeypatch):
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+
+
 def test_every_command_has_a_help_line_that_is_a_sentence():
     for item in COMMANDS.values():
         assert item.help[0].isupper(), item.name
@@ -65,6 +71,14 @@ def test_help_lists_every_command(chat):
     shown = run_command(chat, "/help")
     for name in COMMANDS:
         assert f"/{name}" in shown
+
+
+def test_help_is_in_chinese_where_the_locale_is(chat, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    shown = run_command(chat, "/help")
+    assert "退出" in shown
+    for name, item in COMMANDS.items():
+        assert any("\u4e00" <= char <= "\u9fff" for char in item.help), name
 
 
 def test_help_of_one_command(chat):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from glmcli.commands.table import COMMANDS, Chat, command
 from glmcli.errors import UsageError
+from glmcli.messages import keys_help
 from glmcli.session import Session
 from glmcli.types import Message
 
@@ -24,7 +25,7 @@ def help(chat: Chat, rest: str) -> str:
     lines = [f"{head:<{width}}  {item.help}" for head, item in zip(heads, shown, strict=True)]
     if not wanted:
         lines.append("")
-        lines.append("Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply.")
+        lines.append(keys_help())
     return "\n".join(lines)
 
 

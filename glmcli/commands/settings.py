@@ -34,6 +34,13 @@ def set(chat: Chat, rest: str) -> str:
     return f"{name} is {show(getattr(chat.session.params, name)) or 'default'}"
 
 
+@command()
+def multiline(chat: Chat, rest: str) -> str:
+    """Switch what Enter does: send, or make a new line (then Alt-Enter sends)."""
+    chat.enter_sends = not chat.enter_sends
+    return "Enter sends" if chat.enter_sends else "Enter makes a new line, Alt-Enter sends"
+
+
 def display_value(chat: Chat, name: str) -> object:
     """How replies are shown now; `markdown` is the opposite of the setting `plain`."""
     value = getattr(chat.settings, DISPLAY[name])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from glmcli.config import Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
+from glmcli.messages import command_help
 from glmcli.session import Session
 from glmcli.types import Message
 
@@ -25,6 +26,8 @@ class Chat:
         self.leaving = False
         self.draft = ""
         """What the next prompt begins with."""
+        self.enter_sends = True
+        """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
         """Files that go with the next message."""
 
@@ -60,8 +63,8 @@ class Command:
 
     @property
     def help(self) -> str:
-        """Its help line."""
-        return (self.run.__doc__ or "").strip().split("\n")[0]
+        """Its help line, in Chinese where the locale is."""
+        return command_help(self.name, (self.run.__doc__ or "").strip().split("\n")[0])
 
 
 COMMANDS: dict[str, Command] = {}

@@ -6,12 +6,13 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app
+from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -32,7 +33,8 @@ LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
-PATH_COMMANDS = ("/save", "/load", "/attach")
+PATH_COMMANDS = ("/save", "/load", "/attach", "/export")
+MENTION = re.compile(r"(?:^|\s)@(\S*)$")
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -45,9 +47,15 @@ class Prompt:
         history: Path | None,
         status: Callable[[], tuple[str, bool]],
         on_first_draw: Callable[[], None],
+        models: Callable[[], Iterable[str]] = tuple,
+        enter_sends: Callable[[], bool] = lambda: True,
+        on_peek: Callable[[], None] = lambda: None,
         vi: bool = False,
     ) -> None:
+        """`models` are completed after /model; `on_peek` shows the last reasoning (Ctrl-O)."""
         self._status = status
+        self._enter_sends = enter_sends
+        self._on_peek = on_peek
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._hint = ""
         self._interrupted_at = 0.0
@@ -59,7 +67,7 @@ class Prompt:
             prompt_continuation="  ",
             history=make_history(history, self._pastes),
             auto_suggest=AutoSuggestFromHistory(),
-            completer=CommandCompleter(),
+            completer=CommandCompleter(models),
             complete_while_typing=True,
             key_bindings=self._keys(),
             bottom_toolbar=self._toolbar,
@@ -97,10 +105,10 @@ class Prompt:
 
     def _keys(self) -> KeyBindings:
         keys = KeyBindings()
-        keys.add("enter")(send_or_complete)
+        keys.add("enter")(self._enter)
         keys.add("c-i")(complete)
         keys.add("c-j")(new_line)
-        keys.add("escape", "enter", filter=emacs_mode)(new_line)
+        keys.add("escape", "enter", filter=emacs_mode)(self._other_enter)
         keys.add("c-x", "c-e", filter=emacs_mode)(edit_in_editor)
         keys.add("v", filter=vi_navigation_mode)(edit_in_editor)
         keys.add("c-c")(self._interrupt)
@@ -117,9 +125,19 @@ class Prompt:
         event.current_buffer.insert_text(shown)
         self._hint = "Ctrl-O shows the whole paste" if shown != text else ""
 
+    def _enter(self, event: KeyPressEvent) -> None:
+        """Enter sends; with /multiline it makes a new line and Alt-Enter sends."""
+        (send_or_complete if self._enter_sends() else new_line)(event)
+
+    def _other_enter(self, event: KeyPressEvent) -> None:
+        (new_line if self._enter_sends() else send_or_complete)(event)
+
     def _expand(self, event: KeyPressEvent) -> None:
-        """Show the whole of the pastes in the draft."""
+        """Show the whole of the pastes in the draft; without one, the last reasoning."""
         buffer = event.current_buffer
+        if self._pastes.expand(buffer.text) == buffer.text:
+            run_in_terminal(self._on_peek)
+            return
         before = self._pastes.expand(buffer.document.text_before_cursor)
         after = self._pastes.expand(buffer.document.text_after_cursor)
         buffer.document = Document(before + after, len(before))
@@ -197,23 +215,30 @@ def leave_or_delete(event: KeyPressEvent) -> None:
 
 
 class CommandCompleter(Completer):
-    """Completes `/commands` with their help lines, and paths after those that take a file."""
+    """Completes commands with their help lines, models after /model, and paths after `@` or so."""
 
-    def __init__(self) -> None:
+    def __init__(self, models: Callable[[], Iterable[str]] = tuple) -> None:
+        self._models = models
         self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """Completions for the word before the cursor."""
+        """Completions for the word before the cursor; paths and models only when asked for."""
         text = document.text_before_cursor
-        if not text.startswith("/") or "\n" in text:
-            return
         word, space, rest = text.partition(" ")
-        if not space:
+        if text.startswith("/") and not space and "/" not in text[1:] and "\n" not in text:
             for name, item in COMMANDS.items():
                 if name.startswith(word[1:]):
                     yield Completion(f"/{name}", start_position=-len(word), display_meta=item.help)
-        elif word in PATH_COMMANDS and event.completion_requested:
+        elif not event.completion_requested:
+            return
+        elif word in PATH_COMMANDS:
             yield from self._paths.get_completions(Document(rest), event)
+        elif word == "/model":
+            for name in self._models():
+                if name.startswith(rest):
+                    yield Completion(name, start_position=-len(rest))
+        elif mention := MENTION.search(text):
+            yield from self._paths.get_completions(Document(mention[1]), event)
 
 
 class PrivateHistory(FileHistory):

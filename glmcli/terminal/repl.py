@@ -171,6 +171,12 @@ class TerminalChat(PipeChat):
             text = visible(text)
             self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")
 
+    def models(self) -> Iterator[str]:
+        """Names that /model takes without the network."""
+        from glmcli.engines.names import known_names
+
+        return known_names(self.settings)
+
     def status(self) -> tuple[str, bool]:
         """The toolbar's text: model, device, tokens used of the window; and whether to warn."""
         session = self.session
@@ -233,6 +239,9 @@ def open_prompt(chat: TerminalChat) -> Prompt:
         history=chat.settings.home / "prompt_history" if chat.settings.history else None,
         status=chat.status,
         on_first_draw=engine.start,
+        models=chat.models,
+        enter_sends=lambda: chat.enter_sends,
+        on_peek=lambda: chat.handle("/thinking"),
         vi=chat.settings.vi,
     )
     engine.on_change = chat.redraw = prompt.redraw

@@ -197,3 +197,22 @@ def test_ctrl_z_suspends_and_fg_goes_on(tmp_path):
         term.type("fg\r").see("150 tokens").at_prompt()
         body = term.text()
         assert "w149" in body
+
+
+def test_with_multiline_enter_makes_a_line_and_alt_enter_sends(start):
+    term = start().at_prompt()
+    term.type("/multiline\r").see("Alt-Enter sends").at_prompt()
+    term.type("one\rtwo").see("  two").type("\x1b\r").see("2 tokens").at_prompt()
+
+
+def test_ctrl_o_shows_the_last_reasoning(start):
+    term = start().at_prompt()
+    term.type("one\r").see("1 token").at_prompt()
+    term.type("\x0f").see("the last reply has no reasoning").at_prompt()
+
+
+def test_tab_completes_models_and_mentioned_paths(start, tmp_path):
+    (tmp_path / "notes.txt").write_text("alpha")
+    term = start().at_prompt()
+    term.type("/model smol\t").at_prompt("/model smollm2").type("\x03").at_prompt()
+    term.type("read @not\t").at_prompt("read @notes.txt")

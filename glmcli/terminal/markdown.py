@@ -23,7 +23,7 @@ from glmcli.terminal.table import Table
 from glmcli.terminal.visible import visible
 from glmcli.terminal.wrap import Row, Span, trimmed, width
 
-__all__ = ["MarkdownStream", "Row", "Span", "render"]
+__all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 
 _MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
@@ -275,8 +275,9 @@ def _prefix(container: Container, symbols: theme.Symbols) -> tuple[Span, Span]:
         return bar, bar
     boxes = {" ": symbols.todo, "x": symbols.done}
     marker = container.marker or boxes.get(container.task, symbols.bullet)
-    size = max(4 if container.marker else 3, len(marker) + 2)
-    return (f"{marker} ".rjust(size), theme.MARK), (" " * size, theme.PLAIN)
+    size = max(4, len(marker) + 1) if container.marker else 3
+    mark = f"{marker} " if container.marker else f" {marker} "
+    return (mark.rjust(size), theme.MARK), (" " * size, theme.PLAIN)
 
 
 def fold_end(spans: list[Span], columns: int) -> list[Span]:
@@ -296,3 +297,8 @@ def _expand_tabs(line: str) -> str:
         return line
     end = _LEADING.match(line).end()  # type: ignore[union-attr]
     return line[:end].expandtabs(4) + line[end:].replace("\t", "    ")
+
+
+def warm_up() -> None:
+    """Load what the first fence would wait for: the highlighter takes 20 ms. For idle moments."""
+    render("```python\npass\n```", width=20)

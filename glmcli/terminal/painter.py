@@ -20,7 +20,7 @@ Cells = list[tuple[str, Style]]
 """A row, character by character."""
 
 _SURE = re.compile(
-    "[\x20-\x7e\u2e80-\u303e\u3041-\u33ff\u3400-\ua4cf\uac00-\ud7a3\uff01-\uff60•▌─☐☑]*"
+    "[\x20-\x7e\u2e80-\u303e\u3041-\u33ff\u3400-\ua4cf\uac00-\ud7a3\uff01-\uff60·•▌─☐☑]*"
 )
 """Characters whose width all terminals agree on: columns may be counted across them."""
 

@@ -1,0 +1,245 @@
+"""Markdown as it should look, and the same however it came."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.style import Style
+
+from glmcli.terminal import theme
+from glmcli.terminal.markdown import MarkdownStream, Row, render
+from glmcli.terminal.wrap import width
+from tests.terminal.documents import (
+    SAMPLE,
+    cells,
+    documents,
+    pieces,
+    random_pieces,
+    streamed,
+    texts,
+    tokens,
+)
+
+
+def shown(markdown: str, columns: int = 60) -> list[str]:
+    return texts(render(markdown, width=columns))
+
+
+def style_of(words: str, markdown: str) -> Style:
+    """The style in which `words` are shown."""
+    rows = render(markdown, width=60)
+    return next(style for row in rows for text, style in row if words in text)
+
+
+# one and the same, however it came
+
+
+@pytest.mark.parametrize("columns", [39, 59, 99])
+@pytest.mark.parametrize("size", [1, 3, 7, 64, 100_000])
+def test_the_sample_streamed_equals_the_sample_at_once(size, columns):
+    rows = streamed(pieces(SAMPLE, size), columns)
+    assert cells(rows) == cells(render(SAMPLE, width=columns))
+
+
+@settings(max_examples=1600, derandomize=True, deadline=None)
+@given(documents(), st.sampled_from([39, 59, 79]), st.integers(0, 2**32))
+def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
+    chunks = random_pieces(text, seed)
+    at_once = render(text, width=columns)
+    assert cells(streamed(chunks, columns, look=29)) == cells(at_once)
+    assert all(width(row) <= columns for row in at_once)
+
+
+def test_a_link_that_is_defined_after_its_use_stays_as_it_was_shown():
+    text = "See [the docs][d].\n\nMore.\n\n[d]: https://example.org\n"
+    assert texts(streamed(pieces(text, 1), 60))[0] == "See [the docs][d]."
+    assert shown(text)[0] == "See the docs (https://example.org)."
+
+
+def test_final_and_live_rows_are_what_has_arrived():
+    stream, final, text = MarkdownStream(width=59), [], ""
+    for line in SAMPLE.partition("```bash")[0].splitlines(keepends=True):
+        stream.feed(line)
+        text += line
+        final += stream.take()
+        assert cells(final + stream.live()) == cells(render(text, width=59))
+
+
+def test_work_stays_in_proportion_to_the_text():
+    words = "Some words, 一些文字, `code` and **bold** words; "
+    huge = {
+        "paragraph": (words * n for n in (30, 150)),
+        "many lines": ("one of many lines\n" * n for n in (100, 500)),
+        "quote": ("> a quoted line\n" * n for n in (100, 500)),
+        "quote of paragraphs": ("> a line\n>\n" * n for n in (50, 250)),
+        "table": ("| a | b |\n|-|-|\n" + "| some | words |\n" * n for n in (50, 250)),
+        "list": ("- an item\n" * n for n in (60, 300)),
+        "nested list": ("1. a\n" + "   - an item\n" * n for n in (60, 300)),
+        "fence": ("```python\n" + "x = 'some text'  # why\n" * n for n in (100, 500)),
+        "fence in an item": ("- a\n\n  ```c\n" + "  /* text */ f(x);\n" * n for n in (100, 500)),
+        "string in a fence": ('```python\nx = """\n' + "words in it\n" * n for n in (300, 1500)),
+        "chinese": ("没有空格的中文段落，" * n for n in (100, 500)),
+        "unclosed bracket": ("an [ unclosed bracket " * n for n in (150, 750)),
+        "blank lines": ("- a\n" + "\n" * n for n in (100, 500)),
+    }
+    for name, (small, large) in huge.items():
+        shares = [work(text) / len(text) for text in (small, large)]
+        assert shares[1] <= 1.25 * shares[0], name
+
+
+def work(text: str) -> int:
+    """Characters parsed or lexed for a text that comes token by token, five of them a frame."""
+    stream, pending = MarkdownStream(width=79), tokens(text)
+    for start in range(0, len(pending), 5):
+        stream.feed("".join(pending[start : start + 5]))
+        stream.take()
+        stream.live()
+    return stream.parsed
+
+
+# what is typed right now
+
+
+def live(text: str) -> list[str]:
+    stream = MarkdownStream(width=60)
+    stream.feed(text)
+    return texts(stream.take() + stream.live())
+
+
+@pytest.mark.parametrize(
+    ("typed", "rows"),
+    [
+        ("some **bold wo", ["some bold wo"]),
+        ("some `code", ["some code"]),
+        ("some **", ["some **"]),
+        ("5 * 3", ["5 * 3"]),
+        ("1. one\n2", [" 1. one"]),
+        ("1. one\n2. t", [" 1. one", " 2. t"]),
+        ("text\n``", ["text"]),
+        ("```py\nx = 1\n``", ["```py", "x = 1"]),
+        ("| a | b |\n| - | - |\n| 1", ["a  b", "────", "1"]),
+        ("text\n\n#", ["text"]),
+    ],
+)
+def test_half_typed_marks_do_not_flicker(typed, rows):
+    assert live(typed) == rows
+
+
+def test_an_unclosed_fence_is_closed_at_the_end():
+    assert shown("```\ncode") == ["```", "code", "```"]
+
+
+# what it looks like
+
+
+@pytest.mark.parametrize(
+    ("markdown", "rows"),
+    [
+        ("# One\n## Two\ntext", ["One", "", "Two", "", "text"]),
+        ("Title\n=====\ntext", ["Title", "", "text"]),
+        ("one\ntwo", ["one", "two"]),
+        ("two lines\nand a rule\n---", ["two lines", "and a rule", "", "─" * 40]),
+        ("- a\n- b\n  - c\n\n    d", [" • a", " • b", "    • c", "", "      d"]),
+        ("- a\n\n- b", [" • a", "", " • b"]),
+        ("9. a\n9. b\n1. c", [" 9. a", "10. b", "11. c"]),
+        ("1) a\n   more", [" 1) a", "    more"]),
+        ("- [ ] a\n- [x] b", [" ☐ a", " ☑ b"]),
+        ("> a\n> b\n>\n> - c", ["▌ a", "▌ b", "▌", "▌  • c"]),
+        ("[a](http://b.c)", ["a (http://b.c)"]),
+        ("<http://b.c> http://d.e", ["http://b.c http://d.e"]),
+        ("![a](b.png)", ["[a] (b.png)"]),
+        ("<div>\n<think>x</think>\n</div>", ["<div>", "<think>x</think>", "</div>"]),
+        ("<xs:element> a<br>b<br />c", ["<xs:element> a", "b", "c"]),
+        ("a &lt; b &amp; c", ["a < b & c"]),
+        (r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]", [r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]"]),
+        ("it costs $5 or 10$ *now*", ["it costs $5 or 10$ now"]),
+        ("$$\nx * y * z\n\\\\\n$$", ["$$", "x * y * z", "\\\\", "$$"]),
+        ("a\n\n    code * 2 *", ["a", "", "code * 2 *"]),
+        ("- \n- b", [" •", " • b"]),
+        ("[ref]: http://a.b\n\ntext", ["text"]),
+    ],
+)
+def test_looks(markdown, rows):
+    assert shown(markdown) == rows
+
+
+def test_code_can_be_copied_as_it_was_written():
+    code = "def f(x):\n\n    return [x]  # 中文\n\n\nprint(f(1))"
+    rows = shown(f"Run:\n\n```python\n{code}\n```")
+    assert "\n".join(rows[3:-1]) == code
+
+
+@pytest.mark.parametrize(
+    ("words", "markdown", "style"),
+    [
+        ("One", "# One", theme.HEADINGS[0]),
+        ("bold", "a **bold**", theme.BOLD),
+        ("both", "a ***both***", theme.BOLD + theme.ITALIC),
+        ("code", "a `code`", theme.CODE),
+        ("gone", "~~gone~~", theme.STRIKE),
+        ("$x$", "a $x$", theme.MATH),
+        (" (u)", "[a](u)", theme.DIM),
+    ],
+)
+def test_styles(words, markdown, style):
+    assert style_of(words, markdown) == style
+
+
+def test_a_base_style_goes_under_all_others():
+    rows = render("a **b**", width=20, style=theme.DIM)
+    assert rows == [(("a ", theme.DIM), ("b", theme.DIM + theme.BOLD))]
+
+
+def test_only_colours_that_suit_light_and_dark_terminals():
+    for row in render(SAMPLE, width=80):
+        for _, style in row:
+            assert style.bgcolor is None
+            assert style.color is None or style.color.name in ("cyan", "magenta", "green", "red")
+
+
+def test_ascii_symbols_for_terminals_without_unicode():
+    rows = render("- a\n\n> b\n\n---\n\n- [x] c", width=20, symbols=theme.ASCII)
+    assert all(text.isascii() for text in texts(rows))
+
+
+def test_escape_sequences_do_not_get_through_even_as_entities():
+    for row in shown(
+        "\x1b[31m &#27;[31m &#x202e; [a](&#27;]8;;) `\x1b` | \x07\n\n```\x1b\n\x9b\n```"
+    ):
+        assert row.isprintable()
+
+
+def test_deep_nesting_loses_no_text():
+    row = shown("> " * 60 + "deep", columns=40)
+    assert "deep" in "".join(row)
+    assert all(width(line) <= 20 for line in render("- " * 12 + "words to wrap here", width=20))
+
+
+# a window that changes
+
+
+def test_a_resize_wraps_what_is_not_final_yet_and_loses_nothing():
+    words = " ".join(f"word{n}" for n in range(200))
+    stream, rows, columns = MarkdownStream(width=79), [], [39, 20, 120, 59]
+    for chunk in pieces(words, 300):
+        stream.feed(chunk)
+        rows += stream.take()
+        if columns:
+            stream.resize(columns.pop())
+        assert all(width(row) <= stream._width for row in stream.live())
+    stream.finish()
+    assert " ".join(texts(rows + stream.take())) == words
+
+
+@pytest.mark.parametrize("block", ["```python\n{}\n```", "| a | b |\n|-|-|\n{}", "> {}", "- {}"])
+def test_a_resize_in_any_block_loses_no_line(block):
+    lines = "\n".join(f"| {n} | line{n} |" for n in range(40))
+    text = block.format(lines)
+    stream, rows = MarkdownStream(width=79), list[Row]()
+    for index, chunk in enumerate(pieces(text, 37)):
+        stream.feed(chunk)
+        rows += stream.take()
+        stream.resize([40, 79][index % 2])
+        stream.live()
+    stream.finish()
+    said = "\n".join(texts(rows + stream.take()))
+    assert all(said.count(f"line{n}") == (n < 4) * 11 + (n > 3) for n in range(4, 40))

@@ -1,0 +1,87 @@
+"""Rows fit, lose nothing, and never change once another one follows."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glmcli.terminal.theme import BOLD, PLAIN
+from glmcli.terminal.wrap import fold, graphemes, plain, trimmed, width, wrap
+
+FAMILY = "👨‍👩‍👧"
+TEXTS = st.text(
+    st.sampled_from("aB3 -_.,(［\n\t，。（）“”中文字👍🏽\u200d\ufe0fé\u0301🇨🇳"), max_size=80
+)
+
+
+def lines(text: str, columns: int) -> list[str]:
+    return [plain(trimmed(row)) for row in wrap([(text, PLAIN)], columns)]
+
+
+def test_words_stay_whole():
+    assert lines("the quick brown fox", 10) == ["the quick", "brown fox"]
+
+
+def test_chinese_breaks_between_characters_and_beside_english_words():
+    assert lines("使用PyTorch进行训练", 13) == ["使用PyTorch进", "行训练"]
+
+
+@pytest.mark.parametrize("closer", "，。！？）】》”、：；")
+def test_no_row_begins_with_a_closing_mark(closer):
+    for columns in range(6, 20):
+        rows = lines(f"一二三{closer}四五六七{closer}八九十百{closer}千" * 3, columns)
+        assert not any(row.startswith(closer) for row in rows)
+
+
+@pytest.mark.parametrize("opener", "（【《“")
+def test_no_row_ends_with_an_opening_mark(opener):
+    for columns in range(6, 20):
+        rows = lines(f"一二三{opener}四五六七{opener}八九API{opener}十百千" * 3, columns)
+        assert not any(row.endswith(opener) for row in rows)
+
+
+def test_a_line_end_in_the_text_ends_its_row():
+    assert lines("a\n\nb\n", 10) == ["a", "", "b", ""]
+
+
+def test_a_long_word_is_cut():
+    assert lines("x" * 25, 10) == ["x" * 10, "x" * 10, "x" * 5]
+
+
+def test_emoji_sequences_are_never_cut():
+    parts = [FAMILY, "🇨🇳", "👍🏽", "❤️", "e\u0301"]
+    assert list(graphemes("".join(parts))) == parts
+    for columns in range(6, 14):
+        for row in lines("".join(parts) * 5, columns):
+            assert "".join(graphemes(row)) == row
+            assert not row.startswith(("\u200d", "\ufe0f", "🏽", "\u0301"))
+
+
+def test_joined_emoji_are_measured_as_terminals_show_them_that_cannot_join():
+    assert width([(FAMILY, PLAIN)]) == 6
+
+
+def test_styles_are_cut_with_their_text():
+    assert wrap([("one ", PLAIN), ("two three", BOLD)], 8) == [
+        (("one ", PLAIN), ("two ", BOLD)),
+        (("three", BOLD),),
+    ]
+
+
+def test_code_is_folded_at_the_very_edge():
+    assert [plain(row) for row in fold([("if x: 中文", PLAIN)], 7)] == ["if x: ", "中文"]
+
+
+@settings(max_examples=300, derandomize=True)
+@given(TEXTS, st.integers(6, 30))
+def test_rows_fit_and_joined_are_the_text(text, columns):
+    for cut in (wrap, fold) if "\n" not in text else (wrap,):
+        rows = cut([(text, PLAIN)], columns)
+        assert "".join(map(plain, rows)) == text
+        assert all(width(trimmed(row)) <= columns for row in rows)
+
+
+@settings(max_examples=300, derandomize=True)
+@given(TEXTS, TEXTS, st.integers(6, 30))
+def test_text_that_follows_changes_the_last_row_only(text, more, columns):
+    short, full = wrap([(text, PLAIN)], columns), wrap([(text + more, PLAIN)], columns)
+    assert full[: len(short) - 1] == short[:-1]

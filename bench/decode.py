@@ -3,7 +3,7 @@
     python bench/decode.py [--model smollm2] [--dtype auto] [--threads 1] [--tokens 48]
                            [--rounds 15]
 
-Both answer the same prompt greedily, in the same process and dtype, in turns (A B A B ...), each
+Both answer the same prompt greedily, in the same process and dtype, in turns (A B B A ...), each
 with what it takes from ids to text. Speed is tokens after the first by the time after the first.
 The ratio of each pair is taken and their median printed: a busy machine slows both of a pair.
 `generate` runs twice: on the net as transformers loads it (the figure), and on our net, whose
@@ -93,7 +93,10 @@ def main() -> int:
     texts = {name: run()[1] for name, run in runs.items()}
     if len(set(texts.values())) > 1:
         print(f"the texts differ: {texts}")
-    rounds = [{name: run()[0] for name, run in runs.items()} for _ in range(options.rounds)]
+    rounds = []
+    for index in range(options.rounds):
+        order = list(runs)[:: 1 if index % 2 else -1]
+        rounds.append({name: runs[name]()[0] for name in order})
     print(f"{engine.name}, {engine.device}, {options.threads} thread(s), {options.tokens} tokens")
     for name in runs:
         print(f"  {name:20} {median(speed[name] for speed in rounds):6.2f} tokens/s")

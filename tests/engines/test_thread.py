@@ -56,7 +56,7 @@ def test_a_bug_becomes_an_engine_error_that_keeps_its_cause():
         yield Chunk("half")
         raise ZeroDivisionError("first line\nsecond line")
 
-    with pytest.raises(EngineError, match="ZeroDivisionError: first line$") as caught:
+    with pytest.raises(EngineError, match=r"ZeroDivisionError: first line$") as caught:
         text_of(running(Scripted(script)))
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 

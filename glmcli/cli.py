@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import asdict, replace
 from enum import StrEnum
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -29,6 +30,7 @@ from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
     from glmcli.session import Session
+    from glmcli.store import Store
     from glmcli.terminal.tty import Output
     from glmcli.terminal.view import BaseView
 
@@ -89,6 +91,7 @@ def chat(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.commands.archive import show_end
     from glmcli.terminal.repl import (
         PipeChat,
         TerminalChat,
@@ -99,13 +102,15 @@ def chat(
     from glmcli.terminal.tty import install_signals
 
     out, err = outputs()
-    session = open_session(settings, continue_=continue_, resume=resume)
+    session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.drop_oldest = settings.context != "stop"
     install_signals(session.stop)
     if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
         terminal = TerminalChat(session, settings, out, err)
         if not quiet:
             terminal.note(banner(settings, session.store.recovered))
+        if session.conversation.messages:
+            terminal.note(show_end(terminal))
         chat_in_terminal(terminal, first=prompt)
         return
     code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
@@ -146,7 +151,7 @@ def ask(
         question = earlier.messages.pop()
     if question is None:
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
-    session = open_session(settings, continue_=continue_, resume=resume)
+    session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
     session.drop_oldest = settings.context == "drop-oldest"
@@ -181,29 +186,50 @@ def outputs() -> tuple[Output, Output]:
     return out, Output(sys.stderr) if sys.stderr is not None else out
 
 
-def open_session(settings: Settings, *, continue_: bool, resume: str | None) -> Session:
-    """The session that the options ask for; its engine is opened at the first request."""
+def open_session(
+    settings: Settings, *, continue_: bool, resume: str | None
+) -> tuple[Session, Settings]:
+    """The session that the options ask for; its engine is opened at the first request.
+
+    A resumed conversation brings its model and sampling settings along, where none were given.
+    """
     from glmcli.engines import open_engine
     from glmcli.engines.thread import EngineThread
     from glmcli.session import Session
     from glmcli.store import open_store
 
     store = open_store(settings.home, enabled=settings.history)
-    conversation: Conversation | None = None
-    if resume is not None:
-        conversation = store.load(resume)
-    elif continue_:
-        conversation = store.last()
-        if conversation is None:
-            raise UsageError("there is no conversation to continue", "start one with glm chat")
-    if conversation is None:
-        conversation = Conversation()
+    conversation = Conversation()
+    params = settings.params
+    if resume is not None or continue_:
+        conversation = stored_conversation(store, resume)
+        given = {name: value for name, value in asdict(params).items() if value not in (None, ())}
+        params = conversation.params.merged(given)
+        if "model" not in settings.sources and conversation.model:
+            resumed = {**settings.sources, "model": "the conversation"}
+            settings = replace(settings, model=conversation.model, sources=resumed)
     if settings.system:
         conversation.system = read_system(settings.system)
     engine = EngineThread(settings.model, lambda report: open_engine(settings, report))
-    return Session(
-        engine, store, params=settings.params, model=settings.model, conversation=conversation
-    )
+    session = Session(engine, store, params=params, model=settings.model, conversation=conversation)
+    return session, settings
+
+
+def stored_conversation(store: Store, resume: str | None) -> Conversation:
+    """The last conversation, the one named, or the one that is picked. Raises UsageError."""
+    if resume is None:
+        last = store.last()
+        if last is None:
+            raise UsageError("there is no conversation to continue", "start one with glm chat")
+        return last
+    if not resume:
+        if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
+            raise UsageError("--resume needs an id here", "glm history list shows them")
+        from glmcli.terminal.picker import pick
+        from glmcli.terminal.tty import Output
+
+        resume = pick(store, Output(sys.stdout))
+    return store.load(resume)
 
 
 def reply_view(

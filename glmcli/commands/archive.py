@@ -37,13 +37,13 @@ def resume(chat: Chat, rest: str) -> str:
             raise UsageError("there is no other conversation", "/history lists them all")
         rest = others[0]
     session.conversation = session.store.load(rest)
-    return resumed(chat)
+    session.params = session.conversation.params
+    return show_end(chat)
 
 
-def resumed(chat: Chat) -> str:
-    """Show the end of the conversation and use its settings; returns what to say of it."""
+def show_end(chat: Chat) -> str:
+    """Show the end of a conversation that is resumed; returns what to say of it."""
     conversation = chat.session.conversation
-    chat.session.params = conversation.params
     for message in conversation.messages[-2 * SHOWN_TURNS :]:
         chat.show(message)
     turns = sum(message.role == "user" for message in conversation.messages)

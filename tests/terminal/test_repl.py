@@ -216,3 +216,21 @@ def test_tab_completes_models_and_mentioned_paths(start, tmp_path):
     term = start().at_prompt()
     term.type("/model smol\t").at_prompt("/model smollm2").type("\x03").at_prompt()
     term.type("read @not\t").at_prompt("read @notes.txt")
+
+
+def test_resuming_shows_the_last_turns_and_brings_model_and_settings_along(start):
+    first = start("chat", "-m", "echo:window=500", "--temperature", "0.3").at_prompt()
+    first.type("once upon a time\r").see("4 tokens").at_prompt().type("\x04").ended()
+    term = start("chat", "--continue").see("once upon a time").see("resumed").at_prompt()
+    term.type("/set\r").see("0.3").at_prompt()
+    term.type("/model\r").see("echo:window=500").at_prompt()
+
+
+def test_a_conversation_can_be_picked_from_a_list(start):
+    for words in ("about the sea", "about the sky"):
+        first = start().at_prompt()
+        first.type(words + "\r").see("3 tokens").at_prompt().type("\x04").ended()
+    term = start("chat", "--resume").see("1  ").see("words to search for")
+    term.type("sea\r").until(lambda t: t.text().count("words to search") == 2, "the hits")
+    term.type("1\r").see("resumed").at_prompt()
+    assert "> about the sea" in term.text()

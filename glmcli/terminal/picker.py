@@ -1,0 +1,66 @@
+"""Choosing a stored conversation on a terminal: a numbered list; a number, or words to find."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from glmcli.errors import UsageError
+from glmcli.terminal.tty import Output
+from glmcli.terminal.visible import visible_line
+
+SHOWN = 15
+
+
+class Entry(Protocol):
+    """A line of the list."""
+
+    @property
+    def id(self) -> str:
+        """What is chosen."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What is shown."""
+        ...
+
+
+class Hit(Protocol):
+    """A conversation that a search found."""
+
+    @property
+    def conversation(self) -> Entry:
+        """Which one."""
+        ...
+
+
+class Source(Protocol):
+    """Where conversations come from."""
+
+    def list(self, limit: int) -> Sequence[Entry]:
+        """The newest ones."""
+        ...
+
+    def search(self, query: str, limit: int) -> Sequence[Hit]:
+        """Those that hold the words."""
+        ...
+
+
+def pick(source: Source, out: Output) -> str:
+    """The id of the conversation that the user chooses. Raises UsageError if none is chosen."""
+    entries = source.list(SHOWN)
+    while True:
+        if not entries:
+            out.write("nothing found\n")
+        for number, entry in enumerate(entries, 1):
+            out.write(f"{number:>3}  {entry.id}  {visible_line(entry.title)}\n")
+        try:
+            answer = input("number, or words to search for: ").strip()
+        except (EOFError, KeyboardInterrupt):
+            answer = ""
+        if not answer:
+            raise UsageError("no conversation was chosen", "glm history list shows them all")
+        if answer.isdecimal() and 1 <= int(answer) <= len(entries):
+            return entries[int(answer) - 1].id
+        entries = [hit.conversation for hit in source.search(answer, SHOWN)]

@@ -166,7 +166,9 @@ def test_set_refuses_what_makes_no_sense(chat, line):
 def test_tokens_add_up(chat):
     chat.session.conversation.system = "be brief"
     chat.ask("a b c")
-    shown = dict(line.rsplit(maxsplit=1) for line in run_command(chat, "/tokens").splitlines()[:-1])
+    *rows, bar, _ = run_command(chat, "/tokens").splitlines()
+    assert bar == "#------------------- 0% of the window"
+    shown = dict(row.rsplit(maxsplit=1) for row in rows)
     count = {name: int(value.replace(",", "")) for name, value in shown.items()}
     assert (count["system"], count["user"], count["assistant"]) == (2, 3, 3)
     assert count["prompt"] == 8

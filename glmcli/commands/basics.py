@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -117,12 +118,19 @@ def tokens(chat: Chat, rest: str) -> str:
         lines.append(f"{'window':<10}{window:>9,}")
         if total is not None:
             lines.append(f"{'left':<10}{window - total:>9,}")
+            lines.append(f"{bar(total / window)} {total / window:.0%} of the window")
     used = session.totals
     lines.append(
         f"session: {used.turns} turns, {used.prompt_tokens:,} prompt tokens "
         f"({used.cached_tokens:,} cached), {used.completion_tokens:,} reply tokens"
     )
     return "\n".join(lines)
+
+
+def bar(share: float, *, columns: int = 20) -> str:
+    """A bar of `columns` cells, filled to `share`."""
+    filled = min(columns, math.ceil(share * columns))
+    return "#" * filled + "-" * (columns - filled)
 
 
 def by_role(session: Session, prompt: tuple[Message, ...], total: int) -> list[tuple[str, int]]:

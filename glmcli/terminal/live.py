@@ -9,6 +9,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
+
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row
 from glmcli.terminal.painter import Painter
@@ -153,11 +155,19 @@ class LiveView(BaseView):
         seconds = now - self._first_token_at
         speed = f" · {self._tokens / seconds:.1f} tok/s" if self._tokens and seconds > 0.5 else ""
         if not self._is_reply and self._thought_s and self._thinking != "hide":
-            words = " ".join(self._tail.split())
             tokens = plural(self._thought_tokens, "token")
-            return f"thinking {now - self._started:.0f} s, {tokens}: …{words[-60:]}"
+            head = f"thinking {now - self._started:.0f} s, {tokens}: …"
+            return head + last_words(self._tail, self._painter.width - len(head))
         doing = "answering" if self._is_reply or not self._thought_s else "thinking"
         return f"{doing} · {plural(self._tokens, 'token')}{speed} · Ctrl-C stops"
+
+
+def last_words(text: str, columns: int) -> str:
+    """The end of a text on one line, at most so many cells."""
+    line = visible_line(text)
+    while line and cell_len(line) > columns:
+        line = line[1 + (cell_len(line) - columns) // 2 :]
+    return line
 
 
 def show_message(out: Output, message: Message, *, plain: bool) -> None:

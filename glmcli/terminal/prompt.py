@@ -19,6 +19,7 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import emacs_mode, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
@@ -60,6 +61,7 @@ class Prompt:
         self._hint = ""
         self._interrupted_at = 0.0
         self._pastes = Pastes()
+        know_shift_enter()
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             output=make_output(),
@@ -154,6 +156,15 @@ class Prompt:
         else:
             self._interrupted_at = now
             self._hint = "Ctrl-C again or Ctrl-D leaves"
+
+
+def know_shift_enter() -> None:
+    """Read Shift-Enter, from terminals that tell it from Enter, as Alt-Enter.
+
+    Sources: the kitty keyboard protocol (CSI u) and xterm's modifyOtherKeys.
+    """
+    for sequence in ("\x1b[13;2u", "\x1b[27;2;13~"):
+        ANSI_SEQUENCES[sequence] = (Keys.Escape, Keys.ControlM)
 
 
 def make_output() -> Output | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.attachments import with_mentions
 from glmcli.commands import Chat, is_command, literal, run_command
-from glmcli.config import DEMONSTRATION, Settings, chinese_locale
+from glmcli.config import DEMONSTRATION, Settings, chinese_locale, wants_traceback
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, error_lines
 from glmcli.session import Session
@@ -66,8 +66,15 @@ class PipeChat(Chat):
             elif line.strip():
                 self.ask(self._with_files(line))
         except GlmError as exc:
-            self.exit_code = exc.exit_code
-            self.complain(exc)
+            self._failed(exc)
+        except Exception as exc:  # a bug must not cost the chat
+            if wants_traceback():
+                raise
+            self._failed(GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where"))
+
+    def _failed(self, error: GlmError) -> None:
+        self.exit_code = error.exit_code
+        self.complain(error)
 
     def meant(self, line: str) -> str:
         """What a word that other programs take as a command is called here; "" for all else."""

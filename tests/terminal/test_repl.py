@@ -81,7 +81,7 @@ def test_ctrl_c_clears_the_draft_then_says_how_to_leave_then_leaves(start):
 
 def test_ctrl_j_and_alt_enter_and_a_backslash_make_new_lines(start):
     term = start().at_prompt()
-    term.type("one\x0atwo\x1b\rthree\\\rfour").see("  four")
+    term.type("one\x0atwo\x1b\rthree\\\rfour\x1b[13;2ufive").see("  five")
     term.type("\r").see("window").at_prompt()
     shown = [line.strip() for line in term.text().splitlines()]
     assert shown.count("one") == 1  # the reply; the draft's first line has the prompt before it

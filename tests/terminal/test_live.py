@@ -1,0 +1,127 @@
+"""Replies on a terminal as they grow, on an emulated screen."""
+
+from __future__ import annotations
+
+import os
+
+import pyte
+import pytest
+
+from glmcli.terminal.live import LiveView, show_message
+from glmcli.terminal.tty import Quiet
+from glmcli.types import Chunk, Message, Progress
+
+REPLY = Message("assistant", "", finish_reason="stop")
+
+
+class FakeOutput:
+    """An Output that feeds an emulator."""
+
+    encoding = "utf-8"
+    is_tty = is_live = is_unicode = reflows = True
+    colours = 16
+
+    def __init__(self, columns=60, lines=20):
+        self.columns, self.lines = columns, lines
+        self.screen = pyte.HistoryScreen(columns, lines, history=1000, ratio=1e-9)
+        self.stream = pyte.Stream(self.screen)
+        self.raw = ""
+
+    def size(self):
+        return os.terminal_size((self.columns, self.lines))
+
+    def write(self, text):
+        self.raw += text
+        self.stream.feed(text)
+
+    def rows(self):
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+
+@pytest.fixture
+def out():
+    return FakeOutput()
+
+
+def shown(out, *chunks, **settings):
+    view = LiveView(out, Quiet(out), **settings)
+    for chunk in chunks:
+        view._next_frame = 0.0  # every chunk is a frame
+        view.show(chunk)
+    return view
+
+
+def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
+    view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
+    assert "reading the prompt, 128 tokens of 512 tokens" in out.rows()[-1]
+    view.show(Chunk("**Hello**", tokens=1))
+    view._next_frame = 0.0
+    view.show(Chunk())
+    assert out.rows()[0] == "Hello"
+    assert "answering · 1 token" in out.rows()[-1]
+    view.finish(REPLY)
+    assert out.rows() == ["Hello"]
+
+
+def test_reasoning_is_folded_to_one_live_row(out):
+    thoughts = [Chunk(thinking=f"thought {n} ", tokens=2) for n in range(50)]
+    view = shown(out, *thoughts)
+    assert len(out.rows()) == 1
+    assert "thinking" in out.rows()[0]
+    assert "100 tokens" in out.rows()[0]
+    assert "thought 49" in out.rows()[0]
+    view.show(Chunk("Answer", tokens=1))
+    view.finish(REPLY)
+    assert out.rows()[-1] == "Answer"
+    assert "thought for" in out.rows()[0]
+    assert not any("thought 49" in row for row in out.rows())
+
+
+def test_reasoning_can_be_shown_or_hidden(out):
+    view = shown(out, Chunk(thinking="because", tokens=1), Chunk("So.", tokens=1), thinking="show")
+    view.finish(REPLY)
+    assert out.rows()[0] == "because"
+    assert out.rows()[-1] == "So."
+    hidden = FakeOutput()
+    view = shown(
+        hidden, Chunk(thinking="because", tokens=1), Chunk("So.", tokens=1), thinking="hide"
+    )
+    view.finish(REPLY)
+    assert hidden.rows() == ["So."]
+
+
+def test_hostile_text_is_made_visible(out):
+    view = shown(out, Chunk("a\x1b]52;c;aGk=\x07b \u202ec", thinking="\x1b[2J"), thinking="show")
+    view.finish(REPLY)
+    assert "\x1b]52" not in out.raw
+    assert "\x1b[2J" not in out.raw
+    assert "\u202e" not in out.raw
+
+
+def test_a_reply_that_breaks_off_keeps_what_was_shown(out):
+    shown(out, Chunk("half a sen", tokens=3)).abandon()
+    assert out.rows() == ["half a sen"]
+
+
+def test_a_window_that_changes_its_size_loses_no_word(out):
+    words = [f"word{n}" for n in range(60)]
+    view = shown(out, *[Chunk(word + " ", tokens=1) for word in words[:30]])
+    out.columns = 40
+    out.screen.resize(20, 40)
+    view._next_frame = 0.0
+    for word in words[30:]:
+        view.show(Chunk(word + " ", tokens=1))
+        view._next_frame = 0.0
+    view.finish(REPLY)
+    text = " ".join(out.rows())
+    assert all(word in text for word in words[30:])
+
+
+def test_a_stored_message_looks_as_it_did(out):
+    live = FakeOutput()
+    text = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```\n"
+    shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
+    show_message(out, Message("assistant", text), plain=False)
+    assert out.rows() == live.rows()
+    show_message(out, Message("user", "a question\nof two lines"), plain=False)
+    assert out.rows()[-1] == "> a question of two lines"

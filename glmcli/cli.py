@@ -171,7 +171,8 @@ def ask(
     if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
         from glmcli.terminal.view import stats_line
 
-        err.write(stats_line(reply.usage, session.engine.context_tokens) + "\n")
+        line = stats_line(reply.usage, session.engine.context_tokens)
+        err.write(" · ".join(filter(None, [line, session.engine.device])) + "\n")
     if reply.finish_reason == "cancelled":
         raise Interrupted
 

@@ -92,7 +92,12 @@ class EngineThread:
         return self._ask(lambda: engine.count(messages)) if engine else None
 
     def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
-        """Let the idle engine get ready for a prompt that starts like this; returns at once."""
+        """Let the idle engine get ready for a prompt that starts like this; returns at once.
+
+        Before `start` it does nothing.
+        """
+        if self._thread is None:
+            return
 
         def job() -> None:
             if self._engine is not None and not cancel.is_set():

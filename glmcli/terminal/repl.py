@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from threading import Event
 from typing import TYPE_CHECKING
 
 from glmcli.attachments import with_mentions
@@ -120,6 +121,7 @@ class TerminalChat(PipeChat):
     def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
         super().__init__(session, settings, out, err)
         self.quiet = Quiet(out)
+        self.warming = Event()
         self.redraw: Callable[[], None] = lambda: None
 
     def meant(self, line: str) -> str:
@@ -178,6 +180,13 @@ class TerminalChat(PipeChat):
             text = visible(text)
             self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")
 
+    def warm(self) -> None:
+        """Let the idle engine read what the next prompt begins with; `warming` calls it off."""
+        self.warming.set()
+        self.warming = Event()
+        if self.settings.warm:
+            self.session.engine.warm(self.session.conversation.prompt(), self.warming)
+
     def models(self) -> Iterator[str]:
         """Names that /model takes without the network."""
         from glmcli.engines.names import known_names
@@ -229,10 +238,13 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             chat.handle(first)
         prompt = open_prompt(chat)
         while not chat.leaving:
+            chat.warm()
             try:
                 line = prompt.read()
             except (EOFError, KeyboardInterrupt):
                 break
+            finally:
+                chat.warming.set()
             chat.handle(line)
 
 
@@ -242,10 +254,15 @@ def open_prompt(chat: TerminalChat) -> Prompt:
 
     engine = chat.session.engine
     assert isinstance(engine, EngineThread)
+
+    def begin() -> None:
+        engine.start()
+        chat.warm()
+
     prompt = Prompt(
         history=chat.settings.home / "prompt_history" if chat.settings.history else None,
         status=chat.status,
-        on_first_draw=engine.start,
+        on_first_draw=begin,
         models=chat.models,
         enter_sends=lambda: chat.enter_sends,
         on_peek=lambda: chat.handle("/thinking"),

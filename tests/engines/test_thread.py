@@ -132,3 +132,21 @@ def test_an_engine_that_cannot_be_opened_says_why():
     with pytest.raises(ModelError, match="no such folder"):
         text_of(thread)
     assert isinstance(thread.failure, ModelError)
+
+
+def test_warming_waits_for_the_engine_and_is_dropped_when_called_off():
+    warmed = []
+
+    class Warm(EchoEngine):
+        def warm(self, messages, cancel):
+            warmed.append(messages)
+
+    thread = running(Warm())
+    thread.warm(HELLO, threading.Event())
+    thread.start()
+    off = threading.Event()
+    off.set()
+    thread.warm(HELLO[:0], off)
+    thread.warm(HELLO, threading.Event())
+    assert text_of(thread) == "one two three"
+    assert warmed == [HELLO]

@@ -21,6 +21,7 @@ TICK_S = 0.05
 GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
 COUNT_S = 2.0
+TELL_S = 0.2
 
 
 class EngineThread:
@@ -33,9 +34,10 @@ class EngineThread:
         self.name = name
         self.progress: Progress | None = None
         self.on_change: Callable[[], None] = lambda: None
-        """Called on the thread when the engine was opened or could not be."""
+        """Called on the thread: now and then while the engine is opened, and at the end of it."""
         self.failure: GlmError | None = None
         self._open_it = open_it
+        self._told_at = 0.0
         self._engine: Engine | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -118,6 +120,9 @@ class EngineThread:
 
     def _report(self, progress: Progress) -> None:
         self.progress = progress
+        if time.monotonic() - self._told_at >= TELL_S:
+            self._told_at = time.monotonic()
+            self.on_change()
 
     def _opened(self) -> Engine:
         """The engine, opened if need be. Raises GlmError."""

@@ -47,6 +47,8 @@ class Painter:
         """Whether there is one. The cursor is at its start, else at the end of the last row."""
         self._is_fresh = True
         """Without live rows: whether the cursor is at the start of an empty line."""
+        self._above = 0
+        """Rows known to be on the screen, or scrolled off it, above the live ones."""
         self._hidden = 0
         """Live rows at the top that are not shown, for want of room."""
         self._stuck = ""
@@ -82,24 +84,29 @@ class Painter:
         if rows or self._shown:
             self._is_fresh = not rows
         self._shown, self._has_status = rows[count:], bool(below)
+        self._above += count
 
     def resize(self, columns: int, lines: int, *, reflow: bool) -> None:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
-        `reflow` says whether this terminal wraps its rows anew. Rows that went out of reach stay.
+        `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
+        reach stay; the next frames leave out what they say.
         """
+        reach = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
         if not self._shown:
             return
         pieces = [fold(row, columns) if reflow else [row] for row in self._shown]
         rows = [row for parts in pieces for row in parts]
-        stuck = max(len(rows) - lines, 0)
+        below = len(pieces[-1]) - 1 if self._has_status else 0
+        above = len(rows) - 1 - below
+        stuck = max(above - reach, 0)
         if not self._hidden:
             self._stuck += "".join(map(_visible, rows[:stuck]))
-        below = len(pieces[-1]) - 1 if self._has_status else 0
-        above = max(len(rows) - 1 - below - stuck, 0)
-        self._write(up(above) + "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below else ""))
+        erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
+        self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
+        self._above = reach - (above - stuck)
 
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""
@@ -107,7 +114,7 @@ class Painter:
         if not self._is_fresh:
             self._write("\r\n")
         self._is_fresh = True
-        self._hidden, self._stuck = 0, ""
+        self._above, self._hidden, self._stuck = 0, 0, ""
 
     def _fit(self, rows: Sequence[Row]) -> list[Row]:
         """Rows made for a wider window are cut."""

@@ -40,7 +40,7 @@ def test_the_sample_streamed_equals_the_sample_at_once(size, columns):
     assert cells(rows) == cells(render(SAMPLE, width=columns))
 
 
-@settings(max_examples=1600, derandomize=True, deadline=None)
+@settings(max_examples=1700, derandomize=True, deadline=None)
 @given(documents(), st.sampled_from([39, 59, 79]), st.integers(0, 2**32))
 def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
     chunks = random_pieces(text, seed)

@@ -86,7 +86,7 @@ class Table:
             left = {"right": free, "center": free // 2}.get(align, 0)
             gap = GAP if row else ""
             row += [(gap + " " * left, theme.PLAIN), *part, (" " * (free - left), theme.PLAIN)]
-        return tuple(row)
+        return tuple(span for span in row if span[0])
 
 
 def cell_width(cell: Cell) -> int:

@@ -1,0 +1,69 @@
+"""Tables, also wide ones, long ones and those that are still being typed."""
+
+from glmcli.terminal.markdown import MarkdownStream, render
+from glmcli.terminal.table import FIRST_ROWS, shrink
+from glmcli.terminal.theme import BOLD
+from glmcli.terminal.wrap import width
+from tests.terminal.documents import texts
+
+
+def table(*rows: str, align: str = "--|--") -> str:
+    return "\n".join(["head | 标题", align, *rows])
+
+
+def shown(markdown: str, columns: int = 40) -> list[str]:
+    return texts(render(markdown, width=columns))
+
+
+def test_columns_are_aligned_in_cells_of_the_screen():
+    assert shown(table("a | b", "中文字符 | c", align="-: | :-:")) == [
+        "    head  标题",
+        "──────────────",
+        "       a   b",
+        "中文字符   c",
+    ]
+
+
+def test_the_header_is_bold():
+    assert render(table("a | b"), width=40)[0][0] == ("head", BOLD)
+
+
+def test_cells_wrap_when_the_table_is_too_wide():
+    assert shown(table("some words that wrap | 中文也一样要换行"), columns=20) == [
+        "head       标题",
+        "────────────────────",
+        "some       中文也一",
+        "words      样要换行",
+        "that wrap",
+    ]
+
+
+def test_no_row_is_wider_than_the_screen():
+    many = "|".join("abcdef") + "\n" + "|".join("------") + "\n" + "|".join(["words 中文"] * 6)
+    for columns in range(8, 60):
+        assert all(width(row) <= columns for row in render(many, width=columns))
+
+
+def test_markdown_and_line_breaks_in_cells():
+    assert shown(table("`x \\| y`<br>**z** | [t](u)"))[2:] == ["x | y  t (u)", "z"]
+
+
+def test_missing_and_superfluous_cells():
+    assert shown(table("a", "b | c | d"))[2:] == ["a", "b     c"]
+
+
+def test_the_first_rows_fix_the_widths_so_that_later_ones_can_be_appended():
+    stream = MarkdownStream(width=40)
+    stream.feed(table(*["a | b"] * FIRST_ROWS) + "\n")
+    assert stream.take() == []
+    assert len(stream.live()) == FIRST_ROWS + 2
+    stream.feed("a long cell | c\n")
+    assert texts(stream.take())[-4:] == ["a     b", "a     c", "long", "cell"]
+    assert stream.live() == []
+
+
+def test_the_widest_columns_give_way_first():
+    assert shrink([5, 30, 30], 45) == [5, 20, 20]
+    assert shrink([5, 30, 31], 46) == [5, 21, 20]
+    assert shrink([1, 2], 10) == [1, 2]
+    assert shrink([9, 9], 1) == [2, 2]

@@ -24,14 +24,17 @@ import torch, transformers, accelerate, safetensors.torch
 from transformers import LlamaForCausalLM
 from glmcli.config import load_settings
 from glmcli.engines.checkpoint import find_checkpoint, load_net
+from glmcli.engines.local import arrange
 
 settings = load_settings({"dtype": sys.argv[2], "device": "cpu"})
 find_checkpoint(sys.argv[1], settings, lambda progress: None)
 print("ready", flush=True)
 sys.stdin.readline()
 begin = time.perf_counter()
-net = load_net(find_checkpoint(sys.argv[1], settings, print), settings, lambda progress: None)
+checkpoint = find_checkpoint(sys.argv[1], settings, print)
+net = load_net(checkpoint, settings, lambda progress: None)
 weights = sum(parameter.nbytes for parameter in net.parameters())
+arrange(net, checkpoint, lambda progress: None)
 print(weights, time.perf_counter() - begin, net.dtype, flush=True)
 sys.stdin.readline()
 """

@@ -19,8 +19,8 @@ from glmcli.terminal.parser import STUB
 Kind = Literal["text", "fence", "code", "math", "table", "rule", "nothing", "empty"]
 """`nothing` shows nothing (a link definition); `empty` is an item or a quote without content."""
 
-_ITEM = re.compile(r" {0,3}([-+*]|\d{1,9}[.)])( *)")
-_QUOTE = re.compile(r" {0,3}> ?")
+_MARKER = re.compile(r"^ {0,3}([-+*]|\d{1,9}[.)])")
+_QUOTE = re.compile(r"^ *> ?")
 _TASK = re.compile(r"\[([ xX])\] +(?=\S)")
 _LEAVES: dict[str, Kind] = {
     "fence": "fence",
@@ -40,12 +40,12 @@ class Container:
     begin: int
     """Its first line in the lines that were parsed; -1 if that was in an earlier call."""
     marker: str = ""
-    """What is shown of an item: "•" is for the theme to say, so "" for bullets, else "12."."""
+    """What is shown of a numbered item: "12."; "" for others."""
     position: int = 0
     """Place in its list, from 0."""
     number: int = 0
     task: str = ""
-    """" " or "x" for an item with a box."""
+    """A blank or an x for an item with a box."""
 
     @property
     def is_quote(self) -> bool:
@@ -86,6 +86,11 @@ class Block:
     aligned: list[str] = field(default_factory=list)
     """left, center, right or "" for each column."""
 
+    @property
+    def is_stub(self) -> bool:
+        """Whether it only stands for a block that was parsed before."""
+        return self.level > 0 and self.content == STUB
+
 
 def stub_lines(path: Sequence[Container]) -> list[str]:
     """Lines that open these containers again, with nothing in them to be shown."""
@@ -108,7 +113,6 @@ class Walk:
         self._head = head
         self._known = path
         self._path: list[Container] = []
-        self._lists: list[Token] = []
         self._places: list[tuple[int, int]] = []
         self._opened: list[Container] = []
         self._before: tuple[Container, ...] = path
@@ -119,14 +123,11 @@ class Walk:
         found: list[Block] = []
         for index, token in enumerate(tokens):
             block = self._visit(token, tokens, index)
-            if block is None or (
-                block.level and block.content == STUB and block.begin < self._head
-            ):
-                continue
-            block.shared = shared_depth(self._before, block.path)
-            block.spaced = self._is_spaced(block)
-            self._before, self._before_end = block.path, block.end
-            found.append(block)
+            if block and not (block.begin < self._head and block.is_stub):
+                block.shared = shared_depth(self._before, block.path)
+                block.spaced = self._is_spaced(block)
+                self._before, self._before_end = block.path, block.end
+                found.append(block)
         for block in found[:-1]:
             block.closed = True
         for block in found[-1:]:
@@ -179,13 +180,11 @@ class Walk:
                 line = _QUOTE.sub("", line, count=1)
             else:
                 line = line.removeprefix(" " * len(outer.opener))
-        match = _ITEM.match(line)
-        if match is None:
-            raise AssertionError(f"an item without a marker: {self._lines[begin]!r}")
-        blanks = len(match[2])
-        if match.end() == len(line) or blanks > 4:
+        rest = _MARKER.sub("", line, count=1)
+        blanks = len(rest) - len(rest.lstrip(" "))
+        if not rest.strip() or blanks > 4:
             blanks = 1
-        return Container(line[: match.end(1)] + " " * blanks, begin)
+        return Container(line[: len(line) - len(rest)] + " " * blanks, begin)
 
     def _close(self) -> Block | None:
         container = self._path[-1]

@@ -245,8 +245,8 @@ class _Shown:
         self._indent = [rest for _, rest in pairs]
         self._marks = [marks if n >= first else rest for n, (marks, rest) in enumerate(pairs)]
         room = max(columns - width(self._indent), columns // 2)
-        self._marks = fold_end(self._marks, columns - room)
-        self._indent = fold_end(self._indent, columns - room)
+        self._marks = _last_cells(self._marks, columns - room)
+        self._indent = _last_cells(self._indent, columns - room)
         self._element.columns = room
 
     def add(
@@ -280,13 +280,13 @@ def _prefix(container: Container, symbols: theme.Symbols) -> tuple[Span, Span]:
     return (mark.rjust(size), theme.MARK), (" " * size, theme.PLAIN)
 
 
-def fold_end(spans: list[Span], columns: int) -> list[Span]:
-    """The last `columns` cells."""
+def _last_cells(spans: list[Span], columns: int) -> list[Span]:
+    """The end of a prefix: as much as fits."""
     extra = width(spans) - columns
     if extra <= 0:
         return spans
     text, style = spans[0]
-    return fold_end(
+    return _last_cells(
         [(text[extra:], style), *spans[1:]] if extra < len(text) else spans[1:], columns
     )
 

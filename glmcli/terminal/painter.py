@@ -22,7 +22,7 @@ Cells = list[tuple[str, Style]]
 _SURE = re.compile(
     "[\x20-\x7e\u2e80-\u303e\u3041-\u33ff\u3400-\ua4cf\uac00-\ud7a3\uff01-\uff60·•▌─☐☑]*"
 )
-"""Characters whose width all terminals agree on: columns may be counted across them."""
+"""Characters whose width is known, and those that are drawn here: columns can be counted."""
 
 _BLANKS = BLANKS + "▌"
 
@@ -282,7 +282,7 @@ def _joins(after: Cells) -> bool:
 
 
 def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
-    """Rows without `text` at their start, and what is left of it; all of them if it differs."""
+    """Rows without `text` at their start, as far as it is there, and what is left of it."""
     for index, row in enumerate(rows):
         visible = _visible(row)
         if not text or not (text.startswith(visible) or visible.startswith(text)):

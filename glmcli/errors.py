@@ -69,9 +69,7 @@ class OutOfMemory(GlmError):
             message = (
                 f"{what} needs about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB is free"
             )
-        super().__init__(
-            message, "choose a smaller model, --dtype bfloat16, --quantize int8, or --device auto"
-        )
+        super().__init__(message, "choose a smaller model, --dtype bfloat16, or --device auto")
         self.needed = needed
         self.free = free
 

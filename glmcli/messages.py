@@ -25,10 +25,7 @@ class Line:
         return f"{self.zh.format(**values)}（{english}）" if chinese else english
 
 
-CONVERT = Line(
-    "use the fp16 checkpoint; --quantize int8 or int4 makes it smaller while it loads",
-    "请使用 fp16 权重，加载时可用 --quantize int8 或 int4 量化",
-)
+CONVERT = Line("use the fp16 checkpoint of this model", "请使用该模型的 fp16 权重")
 INSTALL = Line(
     'install one that was tested: pip install "transformers>=5.0,<6"',
     '请安装经过测试的版本：pip install "transformers>=5.0,<6"',

@@ -148,6 +148,6 @@ def test_a_refusal_is_a_line_and_a_hint_also_in_chinese(glm: Any, tmp_path: Path
     for done in (english, chinese):
         assert (done.code, done.out, len(done.err_lines)) == (3, "", 2)
         assert "was quantised to 4 bits" in done.err_lines[0]
-        assert "--quantize int8" in done.err_lines[1]
+        assert "fp16" in done.err_lines[1]
     assert english.err.isascii()
     assert "自带 4 位量化" in chinese.err

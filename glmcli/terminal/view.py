@@ -118,10 +118,11 @@ class TextView(BaseView):
             self._out.write(body)
 
     def finish(self, reply: Message) -> None:
-        """End the line."""
+        """End the line; nothing is written for a reply that was stopped before its first word."""
         if not self._stream:
             self._out.write(self._held.rstrip("\n"))
-        self._out.write("\n")
+        if reply.text or reply.finish_reason != "cancelled":
+            self._out.write("\n")
 
     def abandon(self) -> None:
         """End the line if there is one."""

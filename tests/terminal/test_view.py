@@ -45,6 +45,11 @@ def test_an_empty_reply_is_an_empty_line(out):
     assert out.path.read_text() == "\n"
 
 
+def test_a_reply_that_was_stopped_before_its_first_word_writes_nothing(out):
+    TextView(out).finish(Message("assistant", "", finish_reason="cancelled"))
+    assert out.path.read_text() == ""
+
+
 def test_thinking_goes_elsewhere(out, tmp_path):
     with (tmp_path / "err.txt").open("w") as file:
         view = TextView(out, Output(file), thinking="show")

@@ -6,8 +6,6 @@ Joins the Markdown stream and the painter with the clock. Knows nothing of engin
 from __future__ import annotations
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.cells import cell_len
 
@@ -31,7 +29,7 @@ class LiveView(BaseView):
 
     def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
         self._out = out
-        self._quiet = quiet
+        self._quiet: Quiet = quiet
         self._thinking = thinking
         self._size = out.size()
         self._painter = self._new_painter()
@@ -46,19 +44,6 @@ class LiveView(BaseView):
         self._thought_s = 0.0
         self._thought_tokens = 0
         self._tail = ""
-
-    def __enter__(self) -> Self:
-        self._quiet.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        self._quiet.__exit__(kind, exc, trace)
 
     def show(self, chunk: Chunk) -> None:
         """Take in a chunk; paint if it is time to."""

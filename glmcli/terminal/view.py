@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,11 @@ Facts = Callable[[], Mapping[str, Any]]
 class BaseView:
     """A view that shows nothing; the others fill in what they show."""
 
+    _quiet: AbstractContextManager[object] = nullcontext()
+    """What is entered while the reply is shown: a terminal is quiet then."""
+
     def __enter__(self) -> Self:
+        self._quiet.__enter__()
         return self
 
     def __exit__(
@@ -34,6 +39,7 @@ class BaseView:
         trace: TracebackType | None,
     ) -> None:
         """Leave the terminal as it was."""
+        self._quiet.__exit__(kind, exc, trace)
 
     def show(self, chunk: Chunk) -> None:
         """Show the next piece of a reply."""
@@ -138,19 +144,6 @@ class PlainView(TextView):
     def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
         super().__init__(out, out, thinking=thinking, status=StatusLine(out))
         self._quiet = quiet
-
-    def __enter__(self) -> Self:
-        self._quiet.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        exc: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the terminal back."""
-        self._quiet.__exit__(kind, exc, trace)
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""

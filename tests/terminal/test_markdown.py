@@ -49,6 +49,31 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
     assert all(width(row) <= columns for row in at_once)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "    code\n\n\n    more code\n",
+        "- a\n\n      code\n\n\n      more\n",
+        "-\n\n  not in the item\n",
+        "- \n      >\n- \n",
+        "-\n-\n\n- b\n",
+        ">\n    >1.     x\n",
+        "\\[|r\n|-|-",
+        "1. a\n1. b\n\n   c\n1. d",
+        "> ```\n> x\nlazy\n| a |\n|---|\n",
+        "> a\n> b\nlazy\n\n> c\n",
+        "a\n- b\n\n\n\n  c\n",
+        "| a |\n|---|\n| b |\n- c\n",
+        "- - 1. a\n\n       b\n     2. c\n  - d\n",
+        "\t- tab\n\n-\ttab\n\n\t\tcode\n",
+        "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",
+    ],
+)
+def test_texts_that_are_easily_mistaken(text):
+    for size in (1, 2, 3, 5, 8, 13, 300):
+        assert cells(streamed(pieces(text, size), 39)) == cells(render(text, width=39))
+
+
 def test_a_link_that_is_defined_after_its_use_stays_as_it_was_shown():
     text = "See [the docs][d].\n\nMore.\n\n[d]: https://example.org\n"
     assert texts(streamed(pieces(text, 1), 60))[0] == "See [the docs][d]."
@@ -80,6 +105,7 @@ def test_work_stays_in_proportion_to_the_text():
         "chinese": ("没有空格的中文段落，" * n for n in (100, 500)),
         "unclosed bracket": ("an [ unclosed bracket " * n for n in (150, 750)),
         "blank lines": ("- a\n" + "\n" * n for n in (100, 500)),
+        "empty items": ("-\n" * n for n in (100, 500)),
     }
     for name, (small, large) in huge.items():
         shares = [work(text) / len(text) for text in (small, large)]

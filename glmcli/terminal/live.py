@@ -10,7 +10,7 @@ import time
 from rich.cells import cell_len
 
 from glmcli.terminal import theme
-from glmcli.terminal.markdown import MarkdownStream, Row
+from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import Painter
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import BaseView, plural, progress_line
@@ -18,6 +18,8 @@ from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress
 
 FRAME_S = 1 / 12
+STATUS_S = 0.4
+"""The status row is worth its bytes only so often."""
 COST_SHARE = 6
 """A frame comes no sooner than this many times what the last one cost."""
 TAIL_CHARS = 200
@@ -38,6 +40,9 @@ class LiveView(BaseView):
         self._is_reply = False
         self._started = time.monotonic()
         self._next_frame = 0.0
+        self._next_status = 0.0
+        self._said = ""
+        self._is_warm = False
         self._progress: Progress | None = None
         self._tokens = 0
         self._first_token_at: float | None = None
@@ -55,9 +60,16 @@ class LiveView(BaseView):
         if chunk.thinking:
             self._think(chunk)
         if chunk.text:
+            if not self._is_reply:
+                self._next_status = 0.0
             self._reply().feed(chunk.text)
+        elif not self._is_warm:
+            self._is_warm = True
+            warm_up()  # there is time: the model is still loading or reading
         if now >= self._next_frame:
-            self._paint(self._status(now))
+            if now >= self._next_status:
+                self._said, self._next_status = self._status(now), now + STATUS_S
+            self._paint(self._said)
             cost = time.monotonic() - now
             self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
 

@@ -46,7 +46,7 @@ def out():
 def shown(out, *chunks, **settings):
     view = LiveView(out, Quiet(out), **settings)
     for chunk in chunks:
-        view._next_frame = 0.0  # every chunk is a frame
+        view._next_frame = view._next_status = 0.0  # every chunk is a frame
         view.show(chunk)
     return view
 
@@ -55,7 +55,7 @@ def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
     view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
     assert "reading the prompt, 128 tokens of 512 tokens" in out.rows()[-1]
     view.show(Chunk("**Hello**", tokens=1))
-    view._next_frame = 0.0
+    view._next_frame = view._next_status = 0.0
     view.show(Chunk())
     assert out.rows()[0] == "Hello"
     assert "answering · 1 token" in out.rows()[-1]

@@ -131,7 +131,7 @@ def test_retry_asks_again_with_other_settings_for_once(chat):
 
 def test_a_retry_with_a_bad_setting_loses_nothing(chat):
     chat.ask("a b c")
-    for line in ("/retry max_tokens=none_such", "/retry nonsense=1", "/retry max_tokens"):
+    for line in ("/retry max_tokens=x", "/retry nonsense=1", "/retry top_k", "/retry stats=off"):
         with pytest.raises(UsageError):
             run_command(chat, line)
     assert texts(chat) == ["a b c", "a b c"]

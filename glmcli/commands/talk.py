@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import replace
 
-from glmcli.commands.settings import pair, param_name, param_value
+from glmcli.commands.settings import PARAMS, pair, param_name, param_value
 from glmcli.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.engines import open_engine
@@ -18,10 +17,7 @@ from glmcli.types import Message
 def retry(chat: Chat, rest: str) -> str:
     """Ask the last question again, with other settings if given: /retry temperature=0.2."""
     session = chat.session
-    changes = dict(pair(word) for word in shlex.split(rest))
-    params = session.params.merged(
-        {param_name(name): param_value(param_name(name), value) for name, value in changes.items()}
-    )
+    params = session.params.merged(dict(sampling(word) for word in rest.split()))
     text = session.take_back()
     before, session.params = session.params, params
     try:
@@ -29,6 +25,14 @@ def retry(chat: Chat, rest: str) -> str:
     finally:
         session.params = before
     return ""
+
+
+def sampling(word: str) -> tuple[str, object]:
+    """NAME=VALUE as a sampling setting. Raises UsageError."""
+    name, value = pair(word)
+    if (name := param_name(name)) not in PARAMS:
+        raise UsageError(f"{name} changes no reply", f"/set {name} {value}")
+    return name, param_value(name, value)
 
 
 @command()

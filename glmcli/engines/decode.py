@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from glmcli.errors import EngineError, GlmError, OutOfMemory
+from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
 from glmcli.types import FinishReason, GenerationParams
 
 BLOCK = 128
@@ -297,9 +297,9 @@ def translated(exc: Exception) -> GlmError:
     if is_out_of_memory(exc):
         free_memory()
         return OutOfMemory(None, None, what="the conversation")
-    first_line = (str(exc).strip() or repr(exc)).splitlines()[0][:200]
     return EngineError(
-        f"the model failed: {first_line}", "/retry asks again; --attn eager is the safest kernel"
+        f"the model failed: {first_line(exc)}",
+        "/retry asks again; --attn eager is the safest kernel",
     )
 
 

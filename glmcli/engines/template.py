@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes
-from glmcli.errors import ModelError, UsageError
+from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.types import Message
 
 REASONING = (
@@ -327,8 +327,3 @@ def check_characters(messages: Sequence[Message]) -> None:
                 f"character {exc.start + 1:,} of a message is half a surrogate pair",
                 "send text that is valid Unicode",
             ) from exc
-
-
-def first_line(exc: BaseException) -> str:
-    """The first line of an exception's message, or its name."""
-    return (str(exc).strip() or type(exc).__name__).splitlines()[0][:200]

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 from glmcli.engines import Engine, Report
-from glmcli.errors import ConnectionLost, EngineError, GlmError
+from glmcli.errors import ConnectionLost, EngineError, GlmError, first_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 T = TypeVar("T")
@@ -187,9 +187,8 @@ def translated(exc: Exception) -> GlmError:
     """A user's error for whatever an engine raised; a bug becomes an EngineError with its cause."""
     if isinstance(exc, GlmError):
         return exc
-    first_line = (str(exc) or repr(exc)).strip().splitlines()[0][:200]
     error = EngineError(
-        f"the engine failed: {type(exc).__name__}: {first_line}",
+        f"the engine failed: {type(exc).__name__}: {first_line(exc)}",
         "/retry asks again; GLM_DEBUG=1 shows where it happened",
     )
     error.__cause__ = exc

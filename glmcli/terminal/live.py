@@ -31,7 +31,8 @@ class LiveView(BaseView):
 
     def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
         self._out = out
-        self._quiet: Quiet = quiet
+        self._terminal = quiet
+        self._quiet = quiet.painting()
         self._thinking = thinking
         self._size = out.size()
         self._painter = self._new_painter()
@@ -52,6 +53,8 @@ class LiveView(BaseView):
 
     def show(self, chunk: Chunk) -> None:
         """Take in a chunk; paint if it is time to."""
+        if self._terminal.wants_suspend:
+            self._suspend()
         now = time.monotonic()
         self._progress = chunk.progress or self._progress
         if chunk.tokens or chunk.text or chunk.thinking:
@@ -81,6 +84,13 @@ class LiveView(BaseView):
         """The same: what was shown stays."""
         self._end_stream()
         self._painter.finish()
+
+    def _suspend(self) -> None:
+        """Take the live rows off while the shell is there; the next frame shows them again."""
+        self._adapt()
+        self._painter.paint()
+        self._terminal.suspend()
+        self._next_frame = 0.0
 
     def _think(self, chunk: Chunk) -> None:
         self._thought_s = time.monotonic() - self._started
@@ -122,10 +132,7 @@ class LiveView(BaseView):
         self._painter.paint(final, live, ((visible_line(status), theme.DIM),))
 
     def _adapt(self) -> None:
-        """Notice that the window changed its size, or that the shell was in between."""
-        if self._quiet.resumed:
-            self._quiet.resumed = False
-            self._painter = self._new_painter()
+        """Notice that the window changed its size."""
         size = self._out.size()
         if size != self._size:
             self._size = size

@@ -101,13 +101,15 @@ class Quiet:
     """A terminal on which what is typed waits, unseen and whole, for whoever reads next.
 
     ECHO, ICANON and ICRNL are off; ISIG and NOFLSH on, so that Ctrl-C throws away neither what was
-    typed nor what was printed; bracketed paste on. Ctrl-Z suspends with the terminal as it was.
-    A context manager that may be entered inside itself; does nothing where stdin is no terminal.
+    typed nor what was printed; bracketed paste on. Ctrl-Z suspends with the terminal as it was: at
+    once, or when the rows that are being painted were taken off. A context manager that may be
+    entered inside itself; where stdin is no terminal only Ctrl-Z is its business.
     """
 
     def __init__(self, output: Output) -> None:
-        self.resumed = False
-        """Set when the process goes on after Ctrl-Z; whoever repaints clears it."""
+        self.wants_suspend = False
+        """Whether Ctrl-Z was pressed while rows are painted; then `suspend` is to be called."""
+        self._is_painting = False
         self._output = output
         self._depth = 0
         self._before: list[Any] | None = None
@@ -118,9 +120,9 @@ class Quiet:
         if self._depth == 1:
             with contextlib.suppress(AttributeError, ValueError, OSError, *TERMIOS_ERRORS):
                 self._before = termios.tcgetattr(sys.stdin.fileno())
-            if self._before is not None:
-                self._set(quiet=True)
-                self._previous = signal.signal(signal.SIGTSTP, self._suspend)
+            self._set(quiet=True)
+            if hasattr(signal, "SIGTSTP"):
+                self._previous = signal.signal(signal.SIGTSTP, self._stop_asked)
         return self
 
     def __exit__(
@@ -131,18 +133,28 @@ class Quiet:
     ) -> None:
         """Give the terminal back as it was, if it is still there."""
         self._depth -= 1
-        if self._depth == 0 and self._before is not None:
-            signal.signal(signal.SIGTSTP, self._previous)
+        if self._depth == 0:
+            if hasattr(signal, "SIGTSTP"):
+                signal.signal(signal.SIGTSTP, self._previous)
             with contextlib.suppress(OSError, GlmError, PipeClosed, *TERMIOS_ERRORS):
                 self._set(quiet=False)
             self._before = None
 
     @contextlib.contextmanager
+    def painting(self) -> Iterator[None]:
+        """Quiet, with rows on the screen that must be taken off before Ctrl-Z may suspend."""
+        with self:
+            self._is_painting = True
+            try:
+                yield
+            finally:
+                self._is_painting = False
+                if self.wants_suspend:
+                    self.suspend()
+
+    @contextlib.contextmanager
     def lifted(self) -> Iterator[None]:
         """Give the terminal to another program for a while."""
-        if self._before is None:
-            yield
-            return
         self._set(quiet=False)
         try:
             yield
@@ -150,7 +162,8 @@ class Quiet:
             self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
-        assert self._before is not None
+        if self._before is None:
+            return
         mode: list[Any] = [*self._before[:6], list(self._before[6])]
         if quiet:
             mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
@@ -160,14 +173,21 @@ class Quiet:
         if self._output.is_live:
             self._output.write(PASTE_ON if quiet else PASTE_OFF + SHOW_CURSOR)
 
-    def _suspend(self, signum: int, frame: FrameType | None) -> None:
+    def suspend(self) -> None:
+        """Stop the process as Ctrl-Z does; returns when it goes on."""
+        self.wants_suspend = False
         self._set(quiet=False)
-        self._output.write("\n")
-        signal.signal(signum, signal.SIG_DFL)
-        os.kill(os.getpid(), signum)  # the process stops here, and goes on here after `fg`
-        signal.signal(signum, self._suspend)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
+        signal.signal(signal.SIGTSTP, self._stop_asked)
         self._set(quiet=True)
-        self.resumed = True
+
+    def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
+        if self._is_painting:
+            self.wants_suspend = True
+        else:
+            self._output.write("\n")
+            self.suspend()
 
 
 def install_signals(on_interrupt: Callable[[], None]) -> None:

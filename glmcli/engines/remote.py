@@ -122,7 +122,7 @@ def text_of(fields: object, name: str) -> str:
 def whole_number(fields: object, name: str) -> int | None:
     """A field if it is a count."""
     value = fields.get(name) if isinstance(fields, dict) else None
-    return value if isinstance(value, int) else None
+    return value if type(value) is int else None
 
 
 def split_at(end: bytes, pieces: Iterable[bytes]) -> Iterator[bytes | None]:

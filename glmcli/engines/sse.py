@@ -14,6 +14,9 @@ from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, to_me
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.types import Chunk, FinishReason, Usage
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+LENGTH = ("length", "model_length", "max_tokens")
+"""Why a reply ends that was cut at its limit."""
 BROKEN_OFF = ("abort", "error", "cancelled")
 
 
@@ -25,8 +28,7 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
     data: list[bytes] = []
     stray: list[bytes] = []
     size = 0
-    for raw in split_at(b"\n", pieces):
-        line = None if raw is None else raw.removesuffix(b"\n").removesuffix(b"\r")
+    for line in sse_lines(pieces):
         size += len(line or b"")
         if size > MESSAGE_BYTES:
             raise EngineError("the server sent an event without an end", "is it a model server?")
@@ -37,9 +39,11 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
         elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
             stray.append(line)
         elif not line and data:
-            if data == [b"[DONE]"]:
+            event = b"\n".join(data).strip()
+            if event == b"[DONE]":
                 return
-            yield to_message(b"\n".join(data))
+            if event:
+                yield to_message(event)
             data.clear()
             size = 0
     if rest := b"\n".join(data or stray):
@@ -48,6 +52,27 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
         except EngineError:
             return  # cut off: a reply without an end says so itself
         yield last
+
+
+def sse_lines(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    """Lines without their ends; None for a tick. A byte order mark is no part of the first line."""
+    first = True
+    for part in split_at(b"\n", with_newlines(pieces)):
+        if part is None:
+            yield None
+            continue
+        yield part.removeprefix(BYTE_ORDER_MARK if first else b"").removesuffix(b"\n")
+        first = False
+
+
+def with_newlines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes with every line ended by LF; the standard allows CR LF and CR as well."""
+    cr = False
+    for piece in pieces:
+        rest = piece.removeprefix(b"\n") if cr else piece
+        cr = piece.endswith(b"\r") if piece else cr
+        if rest or not piece:
+            yield rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 class OpenAIReply:
@@ -69,8 +94,9 @@ class OpenAIReply:
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return Chunk()
         self._finish(choices[0].get("finish_reason"))
-        delta = choices[0].get("delta") or choices[0].get("message") or {}
-        words = self._words.push(text_of(delta, "content"))
+        # Some servers repeat the whole message in the last event of a stream.
+        delta = choices[0].get("delta" if "delta" in choices[0] else "message")
+        words = self._words.push(content_of(delta))
         thinking = text_of(delta, "reasoning") or text_of(delta, "reasoning_content")
         if self._words.stopped:
             self._reason = "stop"
@@ -98,7 +124,7 @@ class OpenAIReply:
             raise ServerRefused(f"a filter of {self._host} ended the reply", "ask in other words")
         if reason in BROKEN_OFF:
             raise EngineError(f"{self._host} broke the reply off ({reason})", "/retry asks again")
-        self._reason = "length" if reason == "length" else "stop"
+        self._reason = "length" if reason in LENGTH else "stop"
         self.finished = True
 
     def _raise_error(self, message: dict[str, Any]) -> None:
@@ -109,10 +135,18 @@ class OpenAIReply:
             raise EngineError(f"{self._host} failed: {detail}", "/retry asks again")
 
 
+def content_of(delta: object) -> str:
+    """The text of a delta, which may come as a list of parts."""
+    content = delta.get("content") if isinstance(delta, dict) else None
+    if isinstance(content, list):
+        return "".join(text_of(part, "text") for part in content)
+    return text_of(delta, "content")
+
+
 def read_usage(message: dict[str, Any]) -> Usage | None:
     """The counts of a message, wherever the server puts them; None if it has none."""
     usage, timings = message.get("usage"), message.get("timings")
-    if isinstance(usage, dict):
+    if isinstance(usage, dict) and usage:
         return Usage(
             prompt_tokens=whole_number(usage, "prompt_tokens"),
             cached_tokens=whole_number(usage.get("prompt_tokens_details"), "cached_tokens"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import ssl
@@ -60,6 +61,23 @@ def test_an_answer_comes_whole_and_the_connection_is_used_again():
         assert read(server) == read(server) == b"one two three"
         assert len(loopback.connections) == 1
         assert json.loads(loopback.connections[0].requests[0].partition(b"\r\n\r\n")[2]) == {"a": 1}
+
+
+def test_a_packed_answer_is_unpacked_and_a_torn_one_is_an_error():
+    packed = gzip.compress(b"data: \xf0\x9f\x99\x82\n\n")
+
+    def script(connection: Connection) -> None:
+        assert b"accept-encoding: identity" in connection.requests[-1].lower()
+        connection.send(OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+        for at in range(0, len(packed), 5):
+            connection.chunk(packed[at : at + 5])
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        assert read(server) == "data: 🙂\n\n".encode()
+        packed = b"\x1f\x8b" + packed[4:]
+        with pytest.raises(ConnectionLost):
+            read(server)
 
 
 @pytest.mark.parametrize("script", [frozen, frozen_after_headers])

@@ -94,16 +94,70 @@ def test_a_stream_that_is_cut_off_keeps_what_came_and_says_so(stream: Transcript
     for at in positions(len(stream.body) - 1, most=80):
         body = stream.body[:at]
         text, thinking, end = read([body] if body else [], fault=fault)
-        body = body.replace(b"\r\n", b"\n")
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         whole = expected(body if fault is None else body[: body.rfind(b"\n\n") + 2])
         assert (text, thinking) == whole[:2], at
         assert same((text, thinking, end), whole), at
 
 
-def test_lines_may_end_as_they_do_on_windows_and_comments_mean_nothing():
-    body = events(says("a"), says("b", "stop"))
-    body = b": hello\n\n" + body.replace(b"\n", b"\r\n") + b":\n\n"
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_lines_have_three_kinds_of_ends_and_comments_mean_nothing(end, size):
+    body = b": hello\n\n" + events(says("a\r\n"), says("b"), says("c", "stop")) + b":\n\n"
+    body = b"\xef\xbb\xbf" + body.replace(b"\n", end)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert same(read(pieces), ("a\r\nbc", "", "stop"))
+
+
+def test_a_stream_is_shown_as_it_comes_whatever_ends_its_lines():
+    first = events(says("a"), done=False).replace(b"\n", b"\r")
+    rest = events(says("b", "stop")).replace(b"\n", b"\r")
+    exchange = ScriptedExchange([first, rest], CUT)
+    stream = read_reply(exchange, sse_messages, OpenAIReply("server.test", ()), Event())
+    assert next(stream) == Chunk("a")
+    assert "".join(chunk.text for chunk in stream) == "b"
+
+
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data: \n\n", b"event: ping\n\n", b"\n\n\n"])
+def test_an_event_without_data_is_a_sign_of_life(nothing):
+    body = nothing + events(says("a"), done=False) + nothing + events(says("b", "stop"))
     assert same(read([body]), ("ab", "", "stop"))
+
+
+def test_done_may_stand_among_blanks():
+    body = events(says("a", "stop"), done=False)
+    assert same(read([body + b"data:  [DONE] \n\nnonsense"]), ("a", "", "stop"))
+
+
+def test_a_whole_message_at_the_end_of_a_stream_is_not_shown_twice():
+    whole = says(None, "stop") | {"message": {"role": "assistant", "content": "ab"}}
+    assert same(read([events(says("a"), says("b"), whole)]), ("ab", "", "stop"))
+
+
+def test_text_may_come_in_parts():
+    parts = {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, "b"]}}
+    assert same(read([events(parts, says("c", "stop"))]), ("ac", "", "stop"))
+
+
+@pytest.mark.parametrize("reason", ["length", "model_length", "max_tokens"])
+def test_a_limit_has_several_names(reason):
+    assert same(read([events(says("a", reason))]), ("a", "", "length"))
+
+
+@pytest.mark.parametrize("empty", [None, {}, {"prompt_tokens": None}, [], 0])
+def test_counts_that_say_nothing_do_no_harm(empty):
+    body = events(says("a"), done=False)
+    body += b"data: " + json.dumps({"choices": [], "usage": empty}).encode() + b"\n\n"
+    assert same(read([body + events(says("", "stop"))]), ("a", "", "stop"))
+
+
+def test_empty_counts_at_the_end_do_not_hide_earlier_ones():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    body = b"".join(
+        b"data: " + json.dumps({"choices": [choice], "usage": counts}).encode() + b"\n\n"
+        for choice, counts in ((says("a"), usage), (says("", "stop"), {}))
+    )
+    assert read([body])[2].usage.prompt_tokens == 7
 
 
 def test_data_may_come_without_a_blank_and_over_several_lines():

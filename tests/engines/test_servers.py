@@ -25,6 +25,7 @@ from glmcli.engines.builtin import make_built_in
 from glmcli.errors import ConnectionLost, ContextFull, EngineError
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.engines.loopback import closed_port
+from tests.engines.test_second_client import read_by_package, read_by_us
 from tests.engines.transcripts import joined
 
 pytestmark = [
@@ -53,6 +54,7 @@ ENVIRONMENT = {
     "FASTCHAT_WORKER_HEART_BEAT_INTERVAL": "1",
 }
 GREEDY = GenerationParams(temperature=0.0, max_tokens=24)
+COUNTS = {"include_usage": True}
 LONG = GenerationParams(temperature=0.0, max_tokens=1500)
 HELLO = Message("user", "What is the capital of France?")
 STORY = Message("user", "Write a long story about the sea, with many chapters.")
@@ -216,6 +218,15 @@ def test_a_real_server_answers_counts_and_answers_again(server: Running):
         text, _, last = ask(engine, *again)
         assert text
         assert last.usage.prompt_tokens == engine.count(again)
+
+
+def test_a_second_client_reads_the_same_reply_of_a_real_server(vllm: Running):
+    url = f"{vllm.url}/v1"
+    theirs = read_by_package(url, temperature=0.0, max_tokens=24, stream_options=COUNTS)
+    assert theirs == read_by_us(url, temperature=0.0, max_tokens=24)
+    assert theirs.text
+    assert theirs.end in ("stop", "length")
+    assert theirs.counts
 
 
 def test_a_real_server_stops_at_the_limit_and_at_a_stop_string(server: Running):

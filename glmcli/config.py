@@ -7,9 +7,10 @@ and passes it down.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ DEMONSTRATION = (
 """Said where nobody chose a model."""
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
+MASK = "********"
 LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
 def setting(default: Any, help: str, **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound)."""
-    return field(default=default, metadata={"help": help, **rules})
+    secret = rules.get("secret", False)
+    return field(default=default, repr=not secret, metadata={"help": help, **rules})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Settings:
     context: str = setting(
         "auto",
         "when the window is full; auto: stop in ask, drop-oldest in chat",
-        choices=("auto", "stop", "drop-oldest"),
+        choices=("auto", "stop", "drop-oldest", "summarise"),
     )
     think: bool | None = setting(None, "whether a reasoning model reasons")
     thinking: str = setting("fold", "how reasoning is shown", choices=("show", "fold", "hide"))
@@ -76,6 +79,8 @@ class Settings:
     offline: bool = setting(False, "never use the network")
     trust_remote_code: bool = setting(False, "run Python that comes with a model")
     debug: bool = setting(False, "tracebacks with errors")
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys of servers, by host or host:port: the table [keys] of config.toml, and only that."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from: option, environment, .env, config.toml or default."""
 
@@ -95,13 +100,18 @@ class Settings:
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(environment variable, value, source) of every setting; secrets masked."""
-        for item in fields(self):
-            if item.name == "sources":
-                continue
-            value = getattr(self, item.name)
+        for name, item in table().items():
+            value = getattr(self, name)
             if item.metadata.get("secret") and value:
-                value = "********"
-            yield variable(item.name), show(value), self.sources.get(item.name, "default")
+                value = MASK
+            yield variable(name), show(value), self.sources.get(name, "default")
+        for host in self.keys:
+            yield f'keys."{host}"', MASK, self.sources["keys"]
+
+
+def table() -> dict[str, Field[Any]]:
+    """Every setting that has a variable and an option, by name."""
+    return {item.name: item for item in fields(Settings) if "help" in item.metadata}
 
 
 def variable(name: str) -> str:
@@ -132,18 +142,20 @@ def load_settings(
         ("environment", named(environ, "the environment", strict=False)),
         (".env", named(dotenv, ".env", strict=True)),
     ]
-    home = pick("home", layers)[0] or default_folder("data")
-    layers.append(("config.toml", read_toml(Path(home).expanduser() / "config.toml")))
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for item in fields(Settings):
-        if item.name == "sources":
-            continue
-        raw, source = pick(item.name, layers)
+    home, chosen_by = pick("home", layers)
+    home = home or default_folder("data")
+    toml = read_toml(Path(home).expanduser() / "config.toml")
+    # What a folder holds that .env names is to be trusted as much as .env.
+    toml_source = ".env" if chosen_by == ".env" else "config.toml"
+    layers.append((toml_source, toml))
+    values: dict[str, Any] = {"keys": toml.pop("keys", {})}
+    sources: dict[str, str] = {"keys": toml_source}
+    for name in table():
+        raw, source = pick(name, layers)
         if raw is None:
             continue
-        values[item.name] = parse(item.name, raw, source)
-        sources[item.name] = source
+        values[name] = parse(name, raw, source)
+        sources[name] = source
     values["home"] = Path(home).expanduser()
     values.setdefault("cache", default_folder("cache"))
     return Settings(**values, sources=sources)
@@ -159,14 +171,14 @@ def pick(name: str, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[Any, s
 
 def named(variables: Mapping[str, str], where: str, *, strict: bool) -> dict[str, str]:
     """Settings among environment variables. An empty one counts as unset."""
-    known = {variable(item.name): item.name for item in fields(Settings) if item.name != "sources"}
+    known = {variable(name): name for name in table()}
     for key in variables:
         if strict and key.startswith("GLM_") and key not in known:
             raise ConfigError(f"{where} sets {key}, which is no setting", hint_for(key, known))
     return {name: variables[key] for key, name in known.items() if variables.get(key)}
 
 
-def hint_for(word: str, known: Mapping[str, Any]) -> str:
+def hint_for(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word."""
     import difflib
 
@@ -176,7 +188,7 @@ def hint_for(word: str, known: Mapping[str, Any]) -> str:
 
 def parse(name: str, raw: Any, source: str) -> Any:
     """One value in its setting's type and range. Raises ConfigError."""
-    item = next(item for item in fields(Settings) if item.name == name)
+    item = table()[name]
     kind = str(item.type)
     label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
     try:
@@ -261,10 +273,10 @@ def read_dotenv(path: Path) -> dict[str, str]:
     pairs: list[tuple[str, str | None]] = []
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
-            line = binding.original.string.strip().split("\n")[0]
-            if "GLM_" in binding.original.string:
+            if found := re.search(r"GLM_\w*", binding.original.string):
+                # The rest of the line may be a key.
                 raise ConfigError(
-                    f"{path}, line {binding.original.line}: cannot be parsed: {line}",
+                    f"{path}, line {binding.original.line}: {found[0]} cannot be parsed",
                     "write NAME=value, or NAME='a value with blanks'",
                 )
         elif binding.key is not None:
@@ -285,13 +297,32 @@ def read_toml(path: Path) -> dict[str, Any]:
         values = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: {exc}", "correct the file, or move it away") from exc
-    known = {item.name: item for item in fields(Settings) if item.name != "sources"}
+    known = {*table(), "keys"}
     for name in values:
         if name not in known:
             raise ConfigError(f"{path} sets {name!r}, which is no setting", hint_for(name, known))
-    if "api_key" in values and path.stat().st_mode & 0o077:
-        raise ConfigError(f"{path} holds api_key and others may read it", f"chmod 600 {path}")
+    if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path} holds a key and others may read it", f"chmod 600 {path}")
+    if "keys" in values:
+        values["keys"] = read_keys(values["keys"], path)
     return values
+
+
+def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
+    """The keys of the table [keys], by host. Raises ConfigError, which shows none of them."""
+    hint = 'under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"'
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{path}: keys is no table", hint)
+    keys: dict[str, str] = {}
+    for name, value in entries.items():
+        host = f"{start}.{name}" if start else name
+        if isinstance(value, dict):  # a.b = "…" without quotes is a table in a table
+            keys |= read_keys(value, path, host)
+        elif isinstance(value, str) and value and "/" not in host:
+            keys[host.lower()] = value
+        else:
+            raise ConfigError(f"{path}: {host!r} is no host with a key", hint)
+    return keys
 
 
 def wants_traceback() -> bool:

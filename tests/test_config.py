@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from glmcli.config import Settings, load_settings, show, variable
+from glmcli.config import load_settings, show, table, variable
 from glmcli.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -112,24 +111,84 @@ def test_a_dotenv_that_is_no_text_is_named(tmp_path):
         load(tmp_path)
 
 
-def test_a_key_in_a_file_that_others_can_read_is_refused(tmp_path):
+KEYS = '[keys]\n"api.test" = "sk-one"\n"Lab:8000" = "sk-two"\nplain.test = "sk-three"\n'
+
+
+def private(tmp_path):
+    """A config.toml that only its owner may read."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").touch(mode=0o600)
+    return tmp_path
+
+
+@pytest.mark.parametrize("toml", ['api_key = "secret"\n', KEYS])
+def test_a_key_in_a_file_that_others_can_read_is_refused(tmp_path, toml):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").touch(mode=0o644)
-    with pytest.raises(ConfigError, match="others may read"):
-        load(tmp_path, toml='api_key = "secret"\n')
+    with pytest.raises(ConfigError, match="others may read") as caught:
+        load(tmp_path, toml=toml)
+    assert "chmod 600" in caught.value.hint
+
+
+def test_each_host_can_have_its_key(tmp_path):
+    settings = load(private(tmp_path), toml=KEYS)
+    assert settings.keys == {"api.test": "sk-one", "lab:8000": "sk-two", "plain.test": "sk-three"}
 
 
 def test_secrets_are_masked(tmp_path):
-    rows = list(load(tmp_path, environ={"GLM_API_KEY": "sk-very-secret"}).rows())
+    settings = load(private(tmp_path), environ={"GLM_API_KEY": "sk-very-secret"}, toml=KEYS)
+    rows = list(settings.rows())
     assert ("GLM_API_KEY", "********", "environment") in rows
+    assert ('keys."lab:8000"', "********", "config.toml") in rows
+    assert "sk-" not in repr(rows) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        'keys = "sk-one"\n',
+        '[keys]\n"api.test" = ""\n',
+        '[keys]\n"api.test" = ["sk-one"]\n',
+        '[keys]\n"https://api.test/v1" = "sk-one"\n',
+        '[keys]\n"api.test" = "sk-one\n',
+        '[keys]\napi.test:8000 = "sk-one"\n',
+    ],
+)
+def test_a_table_of_keys_that_is_wrong_is_named_and_shows_no_key(tmp_path, toml):
+    with pytest.raises(ConfigError, match=r"config\.toml") as caught:
+        load(private(tmp_path), toml=toml)
+    assert caught.value.hint
+    assert "sk-one" not in caught.value.message + caught.value.hint
+
+
+def test_keys_belong_in_no_other_place(tmp_path):
+    with pytest.raises(ConfigError, match="GLM_KEYS"):
+        load(tmp_path, dotenv="GLM_KEYS=x\n")
+
+
+def test_a_line_of_dotenv_that_cannot_be_parsed_is_not_shown(tmp_path):
+    with pytest.raises(ConfigError, match="line 1: GLM_API_KEY cannot be parsed") as caught:
+        load(tmp_path, dotenv="GLM_API_KEY='sk-one\n")
+    assert "sk-one" not in caught.value.message + caught.value.hint
+
+
+def test_a_folder_that_dotenv_names_is_trusted_no_more_than_dotenv(tmp_path):
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "config.toml").write_text('base_url = "http://evil.test"\n')
+    folder = str(evil)
+    (tmp_path / ".env").write_text(f"GLM_HOME={folder}\n")
+    settings = load_settings({}, environ={"GLM_API_KEY": "sk-one"}, folder=tmp_path)
+    assert settings.sources["base_url"] == ".env"
+    chosen = load_settings({}, environ={"GLM_HOME": folder}, folder=tmp_path)
+    assert chosen.sources["base_url"] == "config.toml"
 
 
 def test_the_example_lists_every_setting_with_its_default():
     lines = (ROOT / ".env.example").read_text().splitlines()
     listed = dict(line[2:].split("=", 1) for line in lines if line.startswith("# GLM_"))
     wanted = {
-        variable(item.name): "" if item.name in ("home", "cache") else show(item.default)
-        for item in fields(Settings)
-        if item.name != "sources"
+        variable(name): "" if name in ("home", "cache") else show(item.default)
+        for name, item in table().items()
     }
     assert listed == wanted

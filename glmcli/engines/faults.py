@@ -48,11 +48,10 @@ class Refused(ServerRefused):
 class Faults:
     """Makes the errors of one server."""
 
-    def __init__(self, host: str, *, key: str = "", no_key: str = "") -> None:
+    def __init__(self, host: str, *, key: str = "", key_hint: str = "") -> None:
         self.host = host
         self._key = key
-        self._no_key = no_key
-        """Why no key was sent, if there was one."""
+        self._key_hint = key_hint or "set GLM_API_KEY to its key"
 
     def clean(self, text: str) -> str:
         """Text of the server in one line that is safe to show."""
@@ -92,7 +91,7 @@ class Faults:
 
     def _hint(self, status: int, retry_after: str) -> str:
         if status in (401, 403):
-            return self._no_key or f"set GLM_API_KEY to {'another' if self._key else 'its'} key"
+            return self._key_hint
         if status in (429, 503):
             when = f"in {retry_after} s" if retry_after.isdecimal() else "in a moment"
             return f"the server is busy or still loading; /retry {when}"

@@ -37,8 +37,8 @@ ERROR_BYTES = 65_536
 class Server:
     """One server. For one request at a time.
 
-    Raises ConfigError for an address or a key that cannot be one. `no_key` is a hint for a server
-    that asks for a key.
+    Raises ConfigError for an address or a key that cannot be one. `key_hint` says what to do if the
+    server wants a key, or another one.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Server:
         url: str,
         *,
         key: str = "",
-        no_key: str = "",
+        key_hint: str = "",
         silence_s: float = 120.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -54,7 +54,9 @@ class Server:
         self.url = str(address).rstrip("/")
         self.silence_s = silence_s
         """How long the server may be silent before a reply begins; half of it after that."""
-        self.faults = Faults(address.netloc.decode("ascii"), key=checked_key(key), no_key=no_key)
+        self.faults = Faults(
+            address.netloc.decode("ascii"), key=checked_key(key), key_hint=key_hint
+        )
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
@@ -241,23 +243,38 @@ def open_server(
     *,
     transport: httpx.BaseTransport | None = None,
 ) -> Server:
-    """The server at `url`, with the key of the settings if its address can be trusted.
+    """The server at `url`, with its key if its address can be trusted.
 
     An address from a .env file in the working folder may be anybody's: it gets no key but one from
     the same file. Raises ConfigError.
     """
-    sources = settings.sources
-    trusted = sources.get("base_url") != ".env" or sources.get("api_key") == ".env"
-    no_key = ""
-    if settings.api_key and not trusted:
-        no_key = "no key was sent to an address from .env; give the address with --base-url"
+    key, source, key_hint = key_for(settings, checked_url(url))
+    if key and settings.sources.get("base_url") == ".env" != source:
+        key = ""
+        key_hint = "no key was sent to an address from .env; give the address with --base-url"
     return Server(
         url,
-        key=settings.api_key if trusted else "",
-        no_key=no_key,
+        key=key,
+        key_hint=key_hint,
         silence_s=settings.timeout,
         transport=transport,
     )
+
+
+def key_for(settings: Settings, address: httpx.URL) -> tuple[str, str, str]:
+    """(the key for an address, where it comes from, a hint for when it is refused).
+
+    A key for just this host goes before one for any host.
+    """
+    sources = settings.sources
+    port = address.port or (443 if address.scheme == "https" else 80)
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    for name in (f"{host}:{port}", host):
+        if name in settings.keys:
+            hint = f"correct the key of {name} under [keys] in config.toml"
+            return settings.keys[name], sources.get("keys", ""), hint
+    hint = f"set GLM_API_KEY to {'another' if settings.api_key else 'its'} key"
+    return settings.api_key, sources.get("api_key", ""), hint
 
 
 def checked_url(url: str) -> httpx.URL:
@@ -280,7 +297,10 @@ def checked_url(url: str) -> httpx.URL:
 def checked_key(key: str) -> str:
     """`key` if it can be sent. Raises ConfigError, which does not show it."""
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError("the key holds characters that no key has", "check GLM_API_KEY")
+        raise ConfigError(
+            "the key holds characters that no key has",
+            "check GLM_API_KEY, or [keys] in config.toml",
+        )
     return key
 
 

@@ -15,10 +15,17 @@ from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.conversation import Template, named_template, read_template
 from glmcli.engines.cumulative import WorkerReply, nul_messages
-from glmcli.engines.faults import Cancelled, Refused, Unreachable
+from glmcli.engines.faults import Cancelled, Refused, Unreachable, one_line
 from glmcli.engines.http import Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
-from glmcli.errors import ConnectionLost, ContextFull, EngineError, GlmError, ModelError
+from glmcli.errors import (
+    ConfigError,
+    ConnectionLost,
+    ContextFull,
+    EngineError,
+    GlmError,
+    ModelError,
+)
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 if TYPE_CHECKING:
@@ -88,13 +95,18 @@ class Cluster:
         """
         worker, self._next = self._passed_on or self._next, None
         address = "" if worker else self._address(model, cancel)
-        try:
-            return use(worker or self._meet(address, cancel))
-        except (Unreachable, ConnectionLost):
-            if self._alone:
-                raise
+        if worker or address:
+            try:
+                return use(worker or self._meet(address, cancel))
+            except (Unreachable, ConnectionLost):
+                if self._alone:
+                    raise
         self.refresh()
         address = self._address(model, cancel)
+        if not address:
+            raise EngineError(
+                f"no worker of {self.host} serves {model}", "/retry asks again; glm models list"
+            )
         try:
             return use(self._meet(address, cancel, anew=True))
         except Unreachable:
@@ -112,14 +124,11 @@ class Cluster:
             server.close()
 
     def _address(self, model: str, cancel: threading.Event | None) -> str:
+        """Where the controller says that a model answers; "" if it knows no worker."""
         if self._alone:
             return self._front.url
         answer = self._front.ask("POST", "/get_worker_address", {"model": model}, cancel)
-        if address := text_of(answer, "address"):
-            return address
-        raise EngineError(
-            f"no worker of {self.host} serves {model}", "/retry asks again; glm models list"
-        )
+        return text_of(answer, "address")
 
     def _meet(self, address: str, cancel: threading.Event | None, *, anew: bool = False) -> Worker:
         """What there is to know of the worker at an address; asked once."""
@@ -139,7 +148,14 @@ class Cluster:
 
     def _server_at(self, address: str) -> Server:
         """The server at an address from the controller. The key stays with the controller's."""
-        if checked_url(address) == checked_url(self._front.url):
+        try:
+            known = checked_url(address) == checked_url(self._front.url)
+        except ConfigError as exc:
+            raise Unreachable(
+                f"{self.host} says that its worker is at {one_line(address, 80)!r}",
+                "the worker needs --worker-address http://HOST:PORT",
+            ) from exc
+        if known:
             return self._front
         silence_s = self._settings.timeout
         return Server(address, silence_s=silence_s, transport=self._transport)

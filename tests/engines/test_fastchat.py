@@ -239,6 +239,32 @@ def test_a_worker_that_died_is_replaced_by_another(fault):
     assert [request.url.host for request in answers.asked(GENERATE)] == ["one.test", "two.test"]
 
 
+def test_a_worker_that_the_controller_forgot_is_looked_for_anew_once():
+    known = [
+        answer(address="http://one.test"),
+        answer(address=""),
+        answer(address="http://one.test"),
+    ]
+    answers = cluster(get_worker_address=lambda request: known.pop(0))
+    engine = opened(answers)
+    reply(engine)
+    assert reply(engine)[0] == "The capital of France is Paris."
+    assert len(answers.asked("/refresh_all_workers")) == 1
+    answers = cluster(get_worker_address=lambda request: answer(address=""))
+    with pytest.raises(EngineError, match="no worker"):
+        opened(answers)
+    assert len(answers.asked("/refresh_all_workers")) == 1
+
+
+def test_an_address_that_is_none_is_passed_on_by_the_controller():
+    answers = cluster(
+        "fs_controller_proxy_stream", get_worker_address=answer(address="localhost:21002")
+    )
+    engine = opened(answers, template="chatml")
+    assert reply(engine)[0] == "The capital of France is Paris."
+    assert {request.url.host for request in answers.requests} == {"controller.test"}
+
+
 def test_a_worker_that_is_gone_for_good_is_an_error_that_says_so():
     known = [answer(address="http://one.test"), answer(address="")]
     answers = cluster(get_worker_address=lambda request: known.pop(0))

@@ -19,7 +19,6 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.filters import emacs_mode, vi_navigation_mode
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
@@ -28,6 +27,7 @@ from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from glmcli.commands import COMMANDS
+from glmcli.terminal.keys import ask_with_paste, know_modified_keys, tells_keys_apart
 from glmcli.terminal.pastes import Pastes
 
 LEAVE_S = 2.0
@@ -61,7 +61,7 @@ class Prompt:
         self._hint = ""
         self._interrupted_at = 0.0
         self._pastes = Pastes()
-        know_shift_enter()
+        know_modified_keys()
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             output=make_output(),
@@ -158,15 +158,6 @@ class Prompt:
             self._hint = "Ctrl-C again or Ctrl-D leaves"
 
 
-def know_shift_enter() -> None:
-    """Read Shift-Enter, from terminals that tell it from Enter, as Alt-Enter.
-
-    Sources: the kitty keyboard protocol (CSI u) and xterm's modifyOtherKeys.
-    """
-    for sequence in ("\x1b[13;2u", "\x1b[27;2;13~"):
-        ANSI_SEQUENCES[sequence] = (Keys.Escape, Keys.ControlM)
-
-
 def make_output() -> Output | None:
     """Where the editor draws; None, its own choice, on a dumb terminal.
 
@@ -178,6 +169,8 @@ def make_output() -> Output | None:
     output = create_output()
     output.enable_cpr = False  # type: ignore[attr-defined]
     output.get_rows_below_cursor_position = lambda: 1  # type: ignore[method-assign]
+    if tells_keys_apart():
+        ask_with_paste(output)
     return output
 
 

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from glmcli.terminal.markdown import render
 from tests.terminal.documents import SAMPLE, texts
+from tests.tmux import Tmux, needs_tmux
 
-pytestmark = [
-    pytest.mark.pty,
-    pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed"),
-]
+pytestmark = [pytest.mark.pty, needs_tmux]
 STEP = 5
 FRAMES_A_KEY = 40
 PROGRAM = """
@@ -59,56 +53,43 @@ os.read(0, 1)
 """
 
 
-class Tmux:
-    """A window of tmux with the program in it; every wait is for something that is seen."""
+class Reply:
+    """A window of tmux in which a text is streamed, so many frames a key."""
 
-    def __init__(self, folder: Path, text: str, columns: int, lines: int) -> None:
-        self._socket = str(folder / "socket")
-        (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-        (folder / "text").write_text(text, encoding="utf-8")
-        program = [sys.executable, str(folder / "program.py"), str(folder / "text")]
-        size = ["-x", str(columns), "-y", str(lines)]
-        self._run("-f", "/dev/null", "new-session", "-d", *size, *program, str(FRAMES_A_KEY), "5")
-        self.columns, self.lines, self.done = columns, lines, 0
-        self._see(f"0 {columns}x{lines}")
+    def __init__(self, tmux: Tmux) -> None:
+        self.tmux = tmux
+        self.done = 0
 
     def feed(self) -> None:
-        self._run("send-keys", "f")
+        """Stream a piece of the text."""
         self.done += FRAMES_A_KEY * STEP
-        self._see(f"{self.done} {self.columns}x{self.lines}")
+        self.tmux.type("f").see(f"{self.done} ")
 
     def resize(self, columns: int, lines: int) -> None:
-        self._run("resize-window", "-x", str(columns), "-y", str(lines))
-        self._wait(lambda: self._size() == f"{columns}x{lines}", "the new size")
-        self.columns, self.lines = columns, lines
-        self._run("send-keys", "r")
-        self._see(f"{self.done} {columns}x{lines}")
+        """Change the size of the window."""
+        self.tmux.resize(columns, lines).type("r").see(f"{self.done} {columns}x{lines}")
 
     def end(self) -> str:
-        self._run("send-keys", "q")
-        self._see("END")
-        return self.text().partition("END")[0]
+        """What is in the window after the reply."""
+        return self.tmux.type("q").see("END").text().partition("END")[0]
 
-    def close(self) -> None:
-        self._run("kill-server")
 
-    def text(self) -> str:
-        return self._run("capture-pane", "-p", "-S", "-")
+@pytest.fixture
+def reply(tmp_path):
+    """`reply(text)`: a window of 100 x 30 in which the text can be streamed."""
+    windows = []
 
-    def _size(self) -> str:
-        return self._run("display-message", "-p", "#{pane_width}x#{pane_height}").strip()
+    def start(text: str) -> Reply:
+        program, file = tmp_path / "program.py", tmp_path / "text"
+        program.write_text(PROGRAM, encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
+        command = [sys.executable, str(program), str(file), str(FRAMES_A_KEY), str(STEP)]
+        windows.append(Tmux(*command, home=tmp_path, cols=100, rows=30))
+        return Reply(windows[-1].see("0 100x30"))
 
-    def _see(self, words: str) -> None:
-        self._wait(lambda: words in self.text(), words)
-
-    def _wait(self, seen, what: str) -> None:
-        end = time.monotonic() + 20
-        while not seen():
-            assert time.monotonic() < end, f"waited for {what}; the screen:\n{self.text()}"
-
-    def _run(self, *arguments: str) -> str:
-        command = ["tmux", "-S", self._socket, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, encoding="utf-8").stdout
+    yield start
+    for window in windows:
+        window.close()
 
 
 def letters(text: str) -> str:
@@ -124,15 +105,11 @@ def letters(text: str) -> str:
         [(100, 12), (60, 24), (80, 16)],
     ],
 )
-def test_nothing_is_lost_or_shown_twice_when_the_window_changes(tmp_path, sizes):
-    window = Tmux(tmp_path, SAMPLE, columns=100, lines=30)
-    try:
-        for columns, lines in sizes:
-            window.feed()
-            window.resize(columns, lines)
-        while window.done < len(SAMPLE):
-            window.feed()
-        shown = window.end()
-    finally:
-        window.close()
-    assert letters(shown) == letters("".join(texts(render(SAMPLE, width=99))))
+def test_nothing_is_lost_or_shown_twice_when_the_window_changes(reply, sizes):
+    window = reply(SAMPLE)
+    for columns, lines in sizes:
+        window.feed()
+        window.resize(columns, lines)
+    while window.done < len(SAMPLE):
+        window.feed()
+    assert letters(window.end()) == letters("".join(texts(render(SAMPLE, width=99))))

@@ -26,8 +26,11 @@ PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 
 
-class Killed(BaseException):
-    """SIGTERM or SIGHUP arrived. No error: it passes every `except Exception` on its way out."""
+class Killed(SystemExit):
+    """SIGTERM or SIGHUP arrived. No error: it passes every `except Exception` on its way out.
+
+    A SystemExit, since that is what asyncio lets pass when it is raised inside a callback.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)

@@ -138,6 +138,16 @@ def test_a_kill_in_mid_reply_saves_and_restores_the_terminal(start, tmp_path, si
     again.type("/undo\r").see("took back: word0")
 
 
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_kill_at_the_prompt_restores_the_terminal(start, signum):
+    term = start(TERM_PROGRAM="WezTerm").at_prompt().type("a draft").at_prompt("a draft")
+    assert "\x1b[>4;1m" in term.raw
+    os.kill(term.process.pid, signum)
+    assert term.ended() == -signum
+    assert term.raw.rindex("\x1b[>4m") > term.raw.rindex("\x1b[>4;1m")
+    assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
+
+
 def test_a_dumb_terminal_gets_no_escape_sequences(start):
     term = start("chat", "-m", "echo:", TERM="dumb")
     term.until(lambda t: "> " in t.raw, "the prompt").type("plain words\r")

@@ -103,7 +103,7 @@ def chat(
 
     out, err = outputs()
     session, settings = open_session(settings, continue_=continue_, resume=resume)
-    session.drop_oldest = settings.context != "stop"
+    session.context = "drop-oldest" if settings.context == "auto" else settings.context
     install_signals(session.stop)
     if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
         terminal = TerminalChat(session, settings, out, err)
@@ -154,7 +154,7 @@ def ask(
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
-    session.drop_oldest = settings.context == "drop-oldest"
+    session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
     if "model" not in settings.sources and not quiet:
         err.write(f"{DEMONSTRATION}\n")

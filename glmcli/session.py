@@ -21,9 +21,11 @@ from glmcli.types import (
     FinishReason,
     GenerationParams,
     Message,
+    Omission,
+    Progress,
     Usage,
 )
-from glmcli.window import is_full, left_out, shortened
+from glmcli.window import is_full, left_out, summarised, without_oldest
 
 T = TypeVar("T")
 TEMPLATE_TOKENS = 64
@@ -58,9 +60,9 @@ class Totals:
     completion_tokens: int = 0
     seconds: float = 0.0
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: Usage, *, turns: int = 1) -> None:
         """Count one reply."""
-        self.turns += 1
+        self.turns += turns
         self.prompt_tokens += usage.prompt_tokens or 0
         self.cached_tokens += usage.cached_tokens or 0
         self.completion_tokens += usage.completion_tokens or 0
@@ -124,10 +126,13 @@ class Session:
         self.cancel = Event()
         self.store_failure: StoreError | None = None
         """Why the history is not being saved, if it is not. The chat goes on without it."""
-        self.drop_oldest = False
-        """Whether the oldest turns may be left out of a prompt that does not fit."""
+        self.context = "stop"
+        """What becomes of a prompt that does not fit: stop, drop-oldest or summarise."""
         self.notices: list[str] = []
         self._told = ""
+        self.counted: tuple[Message, int | None] | None = None
+        """The last message that another engine answered, and what this one takes up to there."""
+        self._told_of: Omission | None = None
 
     def ask(self, question: str | Message, view: View, *, after: Message | None = None) -> Message:
         """Send a question and show the reply; the conversation holds both, come what may.
@@ -141,16 +146,14 @@ class Session:
         self.cancel = Event()  # a new one: an engine may still be stopping because of the last
         asked = Message("user", question) if isinstance(question, str) else question
         checked(asked.text)
-        prompt = self.conversation.prompt(asked)
         turn = self._begin(asked)
         self.conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
-            prompt = (*prompt, after)
             growing.text, growing.thinking = [after.text], [after.thinking]
         reply: Message | None = None
         try:
-            reply = self._stream_fitting(prompt, growing, view, turn)
+            reply = self._stream_fitting(() if after is None else (after,), growing, view, turn)
         finally:
             kept = reply or growing.message("interrupted")
             self.conversation.messages.append(kept)
@@ -175,6 +178,14 @@ class Session:
         self._try(lambda: self.store.rewind(self.conversation, at))
         return text
 
+    def use_engine(self, engine: Engine) -> None:
+        """Go on with another engine, whose window may hold what was left out; closes the old."""
+        self.engine.close()
+        self.engine = engine
+        omitted = self.conversation.omitted
+        if omitted is not None and not omitted.summary:
+            self.conversation.omitted = None
+
     def reset(self) -> None:
         """Start a new conversation; the old one stays in the history."""
         self.conversation = Conversation(system=self.conversation.system)
@@ -198,37 +209,113 @@ class Session:
     def used_tokens(self) -> int | None:
         """The size of the last turn, prompt and reply; None if unknown."""
         for message in reversed(self.conversation.messages):
+            if self.counted is not None and message is self.counted[0]:
+                return self.counted[1]
             if message.usage and message.usage.total_tokens is not None:
                 return message.usage.total_tokens
         return None
 
     def _stream_fitting(
-        self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
+        self, after: Sequence[Message], growing: Growing, view: View, turn: int | None
     ) -> Message:
         """Stream; leave out the oldest turns of a prompt that does not fit, if that is allowed."""
         window = self.engine.context_tokens
-        sent: Sequence[Message] = prompt
+        prompt = (*self.conversation.prompt(), *after)
         # A token is a byte at least, so most prompts need not be counted to be known to fit.
         used = self.used_tokens
         at_most = None if used is None else used + len(prompt[-1].text.encode()) + TEMPLATE_TOKENS
         may_be_full = at_most is None or is_full(at_most, window)
-        if self.drop_oldest and may_be_full and is_full(self.engine.count(prompt), window):
+        if self.context != "stop" and may_be_full and is_full(self.engine.count(prompt), window):
             assert window is not None
-            sent = shortened(prompt, self.engine.count, window) or prompt
+            self._leave_out(window, after, view)
         while True:
+            prompt = (*self.conversation.prompt(), *after)
+            if self.cancel.is_set():
+                return growing.message("cancelled")
             try:
-                reply = self._stream(sent, growing, view, turn)
+                reply = self._stream(prompt, growing, view, turn)
             except ContextFull as exc:
-                shorter = shortened(sent, self.engine.count, exc.limit)
-                if not self.drop_oldest or shorter is None:
+                if self.context == "stop":
                     raise
-                sent = shorter
+                if not self._leave_out(exc.limit, after, view):
+                    raise ContextFull(self._least(after) or exc.needed, exc.limit) from exc
             else:
-                break
-        if dropped := left_out(prompt, sent):
-            turns = "turn was" if dropped == 1 else f"{dropped} turns were"
-            self.notices.append(f"the window is full: the oldest {turns} not sent")
-        return reply
+                self._tell_what_was_sent()
+                return reply
+
+    def _leave_out(self, window: int, after: Sequence[Message], view: View) -> bool:
+        """Leave out more of the oldest turns, or send a summary of them; whether that was done."""
+        conversation, count = self.conversation, self.engine.count
+        not_sent = ""
+        if self.context == "summarise":
+            not_sent = "even a summary of the oldest turns does not fit beside this message"
+
+            def write(request: Sequence[Message], room: int) -> str:
+                nonlocal not_sent
+                not_sent = "the model made no summary of the oldest turns"
+                return self._written(request, room, view)
+
+            made = summarised(conversation, count, window, write, after=after)
+            if made is not None:
+                conversation.omitted = made
+                self._try(lambda: self.store.summarise(conversation))
+            if made is not None or self.cancel.is_set():
+                return True
+        shorter = without_oldest(conversation, count, window, after=after)
+        if shorter is None:
+            return False
+        conversation.omitted = shorter
+        self.notices += filter(None, [not_sent])
+        return True
+
+    def _least(self, after: Sequence[Message]) -> int | None:
+        """The size of the prompt when all turns but the last are left out, if it is known."""
+        last = self.conversation.last_question() or 0
+        alone = replace(self.conversation, omitted=Omission(last)).prompt()
+        return self.engine.count((*alone, *after))
+
+    def _written(self, request: Sequence[Message], room: int, view: View) -> str:
+        """What the model replies to a request for a summary; "" if it did not end it."""
+        params = replace(self.params, max_tokens=room, stop=())
+        growing = Growing()
+        try:
+            with closing(self.engine.stream(request, params, self.cancel)) as stream:
+                for chunk in stream:
+                    growing.add(chunk)
+                    progress = Progress("summarising", growing.tokens)
+                    view.show(Chunk(progress=chunk.progress or progress))
+                    if chunk.usage:
+                        self.totals.add(chunk.usage, turns=0)
+                    if chunk.finish_reason in ("stop", "length"):
+                        return "".join(growing.text)
+        except ContextFull:
+            pass  # without exact counts nobody could know
+        return ""
+
+    def _tell_what_was_sent(self) -> None:
+        """Say what of the conversation was not sent: a summary once, omissions every time."""
+        omitted = self.conversation.omitted
+        if omitted is None or (omitted.summary and omitted == self._told_of):
+            return
+        self._told_of = omitted
+        how = "not sent"
+        if omitted.summary:
+            size = self.summary_tokens()
+            how = f"sent as a summary{f' of {size:,} tokens' if size else ''}; /summary shows it"
+        oldest = left_out(self.conversation)
+        verb = "was" if oldest.endswith("turn") else "were"
+        self.notices.append(f"the window is full: {oldest} {verb} {how}")
+
+    def summary_tokens(self) -> int | None:
+        """The size of the summary that is sent; None if there is none, or if it is not known."""
+        prompt = self.conversation.prompt()
+        omitted = self.conversation.omitted
+        if omitted is None or not omitted.summary:
+            return None
+        at = 1 + sum(message.role == "system" for message in prompt[:1])
+        blank = (*prompt[:at], replace(prompt[at], text=""), *prompt[at + 1 :])
+        size, without = self.engine.count(prompt), self.engine.count(blank)
+        return None if size is None or without is None else size - without
 
     def _stream(
         self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None

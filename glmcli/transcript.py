@@ -21,6 +21,7 @@ from glmcli.types import (
     FinishReason,
     GenerationParams,
     Message,
+    Omission,
     Role,
     Usage,
 )
@@ -110,7 +111,7 @@ def to_jsonl(*conversations: Conversation) -> str:
 
 def to_record(conversation: Conversation) -> Json:
     """A conversation as JSON that OpenAI tools can read too."""
-    return {
+    record: Json = {
         "id": conversation.id,
         "title": conversation.title,
         "model": conversation.model,
@@ -118,6 +119,9 @@ def to_record(conversation: Conversation) -> Json:
         "params": params_record(conversation.params),
         "messages": [message_record(each) for each in conversation.messages],
     }
+    if conversation.omitted is not None and conversation.omitted.summary:
+        record["omitted"] = asdict(conversation.omitted)
+    return record
 
 
 def params_record(params: GenerationParams) -> Json:
@@ -195,6 +199,7 @@ def from_record(record: Any) -> Conversation:
     if "system" in record:
         messages = list_of(record["messages"])
         conversation.messages = [message_of(item, n) for n, item in enumerate(messages, 1)]
+        conversation.omitted = omission_of(record.get("omitted"), len(messages))
         return conversation
     return from_messages(record["messages"], conversation)
 
@@ -245,6 +250,16 @@ def message_of(item: Any, n: int) -> Message:
         name=name,
         tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
     )
+
+
+def omission_of(record: Any, most: int) -> Omission | None:
+    """What stands for the first of `most` messages, if anything does. Raises UsageError."""
+    match record:
+        case None:
+            return None
+        case {"messages": int(count), "summary": str(summary)} if 0 < count <= most and summary:
+            return Omission(count, summary)
+    raise UsageError("'omitted' is no summary of the first messages", FORMATS)
 
 
 def content_of(item: Json, n: int) -> str:

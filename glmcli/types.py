@@ -75,7 +75,7 @@ class Progress:
     prompt's size says so once before the first text.
     """
 
-    stage: Literal["fetching", "converting", "loading", "reading", "waiting"]
+    stage: Literal["fetching", "converting", "loading", "reading", "waiting", "summarising"]
     done: int = 0
     total: int | None = None
     unit: Literal["bytes", "tokens", "s"] = "tokens"
@@ -124,6 +124,20 @@ class GenerationParams:
         return replace(self, **changes)
 
 
+RECAP = "Summarise our conversation so far."
+"""The question to which a summary is the reply, so that roles alternate in what is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """The beginning of a conversation that is not sent, because the window is full."""
+
+    messages: int
+    """How many of the first messages; what comes after them is a question."""
+    summary: str = ""
+    """What is sent in their place, in the model's own words; "" if nothing is."""
+
+
 @dataclass(slots=True)
 class Conversation:
     """One chat: a system prompt and the messages after it, oldest first.
@@ -142,14 +156,29 @@ class Conversation:
     """The settings of its last turn."""
     ids: list[int] = field(default_factory=list, repr=False, compare=False)
     """Where the store keeps `messages`, in the same order; fewer if some are not stored yet."""
+    omitted: Omission | None = None
+    """What of `messages` is not sent; they stay whole."""
 
     def prompt(self, question: Message | None = None) -> tuple[Message, ...]:
-        """The messages an engine sees: system, history and, unless None, `question` as the last."""
+        """The messages an engine sees: system, history and, unless None, `question` as the last.
+
+        History is the messages that are not omitted, after the summary of those that are.
+        """
         sent = [Message("system", self.system)] if self.system else []
-        sent += answered(self.messages)
+        omitted = self.omitted or Omission(0)
+        if omitted.summary:
+            sent += [Message("user", RECAP), Message("assistant", omitted.summary)]
+        sent += answered(self.messages[omitted.messages :])
         if question is not None:
             sent.append(question)
         return tuple(sent)
+
+    def cut(self, keep: int) -> None:
+        """Keep the first `keep` messages only."""
+        del self.messages[keep:]
+        del self.ids[keep:]
+        if self.omitted is not None and self.omitted.messages > keep:
+            self.omitted = None
 
     def last_question(self) -> int | None:
         """The index of the last user message, or None."""

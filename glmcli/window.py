@@ -5,16 +5,29 @@ What is stored stays whole; only what is sent gets shorter, by whole turns, the 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from glmcli.types import Message
+from glmcli.types import Conversation, Message, Omission
 
 Count = Callable[[Sequence[Message]], int | None]
+"""The exact size of a prompt in tokens, or None if it cannot be known."""
+Write = Callable[[Sequence[Message], int], str]
+"""What the model replies to a prompt in so many tokens at most; "" if it failed or was stopped."""
 
 REPLY_SHARE = 4
 """When turns are left out, one part in so many of the window is kept free for the reply."""
 LEAST_ROOM = 16
 """A prompt that leaves less than one part in so many of the window free counts as too long."""
+SUMMARY_SHARE = 8
+"""A summary may take one part in so many of the window."""
+KEPT_SHARE = 2
+"""After summarising, a summary and the turns after it take one part in so many of the window."""
+REQUEST = """\
+Summarise our conversation so far, in the language that it is in. The summary will stand in its \
+place: keep names, numbers, code, what was decided, and what is still open. Write the summary and \
+nothing else."""
 
 
 def is_full(needed: int | None, window: int | None) -> bool:
@@ -22,23 +35,108 @@ def is_full(needed: int | None, window: int | None) -> bool:
     return needed is not None and window is not None and needed > window - window // LEAST_ROOM
 
 
-def shortened(prompt: Sequence[Message], count: Count, window: int) -> tuple[Message, ...] | None:
-    """`prompt` without its oldest turns, so that a reply has room; None if nothing can go.
+def without_oldest(
+    conversation: Conversation, count: Count, window: int, *, after: Sequence[Message] = ()
+) -> Omission | None:
+    """Which turns to leave out, so that a reply has room; None if no more can go.
 
-    The system prompt and the last question stay. Without exact counts one turn goes at a time.
+    The system prompt and the last question stay. `after` is sent after the conversation. Without
+    exact counts one turn more is left out than before.
     """
-    head = [item for item in prompt[:1] if item.role == "system"]
-    body = list(prompt[len(head) :])
-    starts = [at for at, item in enumerate(body) if item.role == "user"][1:]
-    limit = window - window // REPLY_SHARE
-    for start in starts:
-        shorter = (*head, *body[start:])
-        needed = count(shorter)
-        if needed is None or needed <= limit or (start == starts[-1] and needed < window):
-            return shorter
-    return None
+
+    def needed(start: int) -> int | None:
+        return count((*replace(conversation, omitted=Omission(start)).prompt(), *after))
+
+    starts = questions(conversation, conversation.omitted)
+    start = earliest(starts, needed, window - window // REPLY_SHARE, or_else=window - 1)
+    return None if start is None else Omission(start)
 
 
-def left_out(prompt: Sequence[Message], sent: Sequence[Message]) -> int:
-    """How many turns of `prompt` were not sent."""
-    return sum(item.role == "user" for item in prompt) - sum(item.role == "user" for item in sent)
+def summarised(
+    conversation: Conversation,
+    count: Count,
+    window: int,
+    write: Write,
+    *,
+    after: Sequence[Message] = (),
+) -> Omission | None:
+    """The oldest turns as a summary that `write` makes of them; None if that cannot be done.
+
+    A summary that is there already becomes part of the new one. What the model cannot read at
+    once it summarises step by step. Without exact counts half of the turns are summarised.
+    """
+    room = max(1, window // SUMMARY_SHARE)
+
+    def needed(start: int) -> int | None:
+        sent = replace(conversation, omitted=Omission(start, "…")).prompt()
+        size = count((*sent, *after))
+        return None if size is None else size + room
+
+    starts = questions(conversation, conversation.omitted)
+    if starts and needed(starts[0]) is None:
+        starts = starts[len(starts) // 2 :]
+    most = window - window // LEAST_ROOM
+    target = earliest(starts, needed, window // KEPT_SHARE, or_else=most)
+    made = conversation.omitted or Omission(0)
+    made = made if made.summary else Omission(0)
+    while target is not None and made.messages < target:
+        part = readable(conversation, made, target, count, window - room)
+        if part is None:
+            return None
+        text = write(part.prompt(Message("user", REQUEST)), room).strip()
+        if not text:
+            return None
+        made = Omission(len(part.messages), text)
+    return None if target is None else made
+
+
+def readable(
+    conversation: Conversation, made: Omission, target: int, count: Count, limit: int
+) -> Conversation | None:
+    """The longest part of the first `target` messages of which the model can read all at once.
+
+    `made` stands for its beginning. None if not even one more turn fits `limit`.
+    """
+
+    def part(end: int) -> Conversation:
+        return replace(conversation, messages=conversation.messages[:end], omitted=made)
+
+    def is_too_long(end: int) -> bool:
+        size = count(part(end).prompt(Message("user", REQUEST)))
+        return size is not None and size > limit
+
+    ends = [end for end in questions(conversation, made) if end <= target]
+    fitting = bisect_left(ends, True, key=is_too_long)
+    return part(ends[fitting - 1]) if fitting else None
+
+
+def left_out(conversation: Conversation) -> str:
+    """What of a conversation is not sent, in words: "the oldest turn", "the oldest 3 turns"."""
+    first = conversation.omitted.messages if conversation.omitted else 0
+    turns = sum(message.role == "user" for message in conversation.messages[:first])
+    return "the oldest turn" if turns == 1 else f"the oldest {turns} turns"
+
+
+def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:
+    """Where turns begin, of the messages after the first one that is sent."""
+    first = omitted.messages if omitted else 0
+    messages = enumerate(conversation.messages)
+    return [at for at, message in messages if at > first and message.role == "user"]
+
+
+def earliest(
+    starts: Sequence[int], needed: Callable[[int], int | None], limit: int, *, or_else: int
+) -> int | None:
+    """The first of `starts` that needs `limit` at most, or the last if that needs `or_else`.
+
+    Later starts need less. One of which the need is not known is taken.
+    """
+
+    def fits(start: int) -> bool:
+        size = needed(start)
+        return size is None or size <= limit
+
+    at = bisect_left(starts, True, key=fits)
+    if at < len(starts):
+        return starts[at]
+    return starts[-1] if starts and (needed(starts[-1]) or 0) <= or_else else None

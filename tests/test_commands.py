@@ -12,7 +12,7 @@ from glmcli.errors import GlmError, UsageError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.view import BaseView
-from glmcli.types import GenerationParams
+from glmcli.types import GenerationParams, Omission
 
 
 class Quiet(Chat):
@@ -317,6 +317,32 @@ def test_history_and_resume(chat):
     assert texts(chat) == ["the first one", "the first one"]
     assert shown == texts(chat)
     assert chat.session.params.temperature == 0.3
+
+
+def test_a_summary_is_shown_and_given_up(chat):
+    assert run_command(chat, "/summary") == "the whole conversation is sent"
+    chat.ask("one two")
+    chat.ask("three")
+    chat.session.conversation.omitted = Omission(2, "in short")
+    chat.session.store.summarise(chat.session.conversation)
+    assert run_command(chat, "/summary") == "instead of the oldest turn (2 tokens): in short"
+    run_command(chat, "/resume " + chat.session.conversation.id)
+    assert chat.session.conversation.omitted == Omission(2, "in short")
+    with pytest.raises(UsageError):
+        run_command(chat, "/summary on")
+    run_command(chat, "/summary off")
+    assert len(chat.session.conversation.prompt()) == 4
+    run_command(chat, "/resume " + chat.session.conversation.id)
+    assert chat.session.conversation.omitted is None
+
+
+def test_what_becomes_of_a_full_window_is_a_setting(chat):
+    assert run_command(chat, "/set context summarise") == "context is summarise"
+    assert chat.session.context == "summarise"
+    assert run_command(chat, "/set context default") == "context is drop-oldest"
+    assert "drop-oldest" in run_command(chat, "/set")
+    with pytest.raises(UsageError, match="half"):
+        run_command(chat, "/set context half")
 
 
 def test_title(chat):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.transcript import load, load_all, parse, save, to_json, to_jsonl, to_markdown
-from glmcli.types import Conversation, GenerationParams, Message, Usage
+from glmcli.types import Conversation, GenerationParams, Message, Omission, Usage
 
 # Undecodable bytes become low surrogates; a high one before them would make a character in JSON.
 TEXT = st.text(st.characters(exclude_categories=()) | st.sampled_from("\udcff\u2028\0\n")).filter(
@@ -41,7 +41,16 @@ PARAMS = st.builds(
     seed=COUNT,
     think=st.none() | st.booleans(),
 )
-CONVERSATION = st.builds(
+
+
+def summarised(conversation, messages, summary):
+    """The same conversation, with a summary of its first messages if it has so many."""
+    if summary and messages <= len(conversation.messages):
+        conversation.omitted = Omission(messages, summary)
+    return conversation
+
+
+WHOLE = st.builds(
     Conversation,
     id=TEXT,
     system=TEXT,
@@ -51,6 +60,7 @@ CONVERSATION = st.builds(
     params=PARAMS,
     ids=st.just([]),
 )
+CONVERSATION = st.builds(summarised, WHOLE, st.integers(1, 3), TEXT)
 CHAT = Conversation(
     id="abcd0000",
     system="be brief",
@@ -73,6 +83,13 @@ def test_json_brings_everything_back(conversation):
 def test_many_conversations_come_back_from_json_and_json_lines(conversations):
     assert parse(to_json(*conversations)) == conversations
     assert parse(to_jsonl(*conversations)) == conversations
+
+
+@pytest.mark.parametrize("omitted", [[], {"messages": 3, "summary": "x"}, {"messages": 1}])
+def test_a_summary_of_what_is_not_there_is_refused(omitted):
+    record = json.loads(to_json(CHAT)) | {"omitted": omitted}
+    with pytest.raises(UsageError, match="summary"):
+        parse(json.dumps(record))
 
 
 def test_json_can_be_read_as_openai_messages():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from glmcli.commands.table import Chat, command
 from glmcli.commands.talk import whole_number
 from glmcli.errors import UsageError
+from glmcli.window import left_out
 
 SHOWN_TURNS = 2
 """How much of a resumed conversation is shown."""
@@ -44,13 +46,34 @@ def resume(chat: Chat, rest: str) -> str:
 def show_end(chat: Chat) -> str:
     """Show the end of a conversation that is resumed; returns what to say of it."""
     conversation = chat.session.conversation
-    for message in conversation.messages[-2 * SHOWN_TURNS :]:
-        chat.show(message)
+    with suppress(UsageError):  # a pipe carries what is new, and nothing else
+        for message in conversation.messages[-2 * SHOWN_TURNS :]:
+            chat.show(message)
     turns = sum(message.role == "user" for message in conversation.messages)
     said = f"resumed {conversation.id}: {turns} turns, with its settings"
     if conversation.model and conversation.model != chat.session.model:
         said += f"; it was with {conversation.model}, /model goes back to it"
+    if conversation.omitted is not None:
+        said += "; its beginning is sent as a summary, /summary shows it"
     return said
+
+
+@command("[off]")
+def summary(chat: Chat, rest: str) -> str:
+    """Show what is sent in place of the oldest turns; `/summary off` sends them again."""
+    session, conversation = chat.session, chat.session.conversation
+    omitted = conversation.omitted
+    if omitted is None:
+        return "the whole conversation is sent"
+    if rest == "off":
+        conversation.omitted = None
+        session.store.summarise(conversation)
+        return "the whole conversation is sent from now on, as long as it fits"
+    if rest:
+        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
+    size = session.summary_tokens()
+    head = f"instead of {left_out(conversation)}" + (f" ({size:,} tokens)" if size else "")
+    return f"{head}: {omitted.summary}" if omitted.summary else f"nothing is sent {head}"
 
 
 @command("[TEXT]")

@@ -14,6 +14,8 @@ from glmcli.types import GenerationParams
 PARAMS = [item.name for item in fields(GenerationParams)]
 DISPLAY = {"markdown": "plain", "stats": "stats", "thinking": "thinking", "notify": "notify"}
 """Names for how replies are shown, and the settings behind them."""
+CONTEXT = "context"
+"""What becomes of a prompt that does not fit."""
 DEFAULT = ("default", "none", "unset")
 """Words that give a setting back to the model."""
 
@@ -24,9 +26,14 @@ def set(chat: Chat, rest: str) -> str:
     if not rest:
         rows = [(name, getattr(chat.session.params, name)) for name in PARAMS]
         rows += [(name, display_value(chat, name)) for name in DISPLAY]
+        rows.append((CONTEXT, chat.session.context))
         return "\n".join(f"{name:<20}{show(value) or 'default'}" for name, value in rows)
     name, value = pair(rest)
     name = param_name(name)
+    if name == CONTEXT:
+        chosen = "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
+        chat.session.context = "drop-oldest" if chosen == "auto" else chosen
+        return f"{name} is {chat.session.context}"
     if name in DISPLAY:
         set_display(chat, name, value)
         return f"{name} is {show(display_value(chat, name))}"
@@ -64,7 +71,7 @@ def pair(text: str) -> tuple[str, str]:
 
 def param_name(name: str) -> str:
     """A setting's name. Raises UsageError with the nearest one."""
-    known = [*PARAMS, *DISPLAY]
+    known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)

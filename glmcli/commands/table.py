@@ -49,8 +49,7 @@ class Chat:
 
     def use_engine(self, engine: EngineThread) -> None:
         """Go on with another engine; the old one is closed."""
-        self.session.engine.close()
-        self.session.engine = engine
+        self.session.use_engine(engine)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.store.claims import Claims
-from glmcli.store.database import Busy, Database, forget_words, from_sql, to_sql
+from glmcli.store.database import Busy, Database
+from glmcli.store.found import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
 from glmcli.store.rows import (
     ID_LETTERS,
     add,
@@ -24,61 +24,23 @@ from glmcli.store.rows import (
     branch,
     describe,
     find_or_add,
+    find_summary,
     finish,
     first_text,
+    forget_summaries,
     interrupt,
+    keep_summary,
     remove,
     title_of,
 )
-from glmcli.store.search import excerpt, match_expressions, matches
+from glmcli.store.search import excerpt
+from glmcli.store.tables import forget_words, from_sql, to_sql
 from glmcli.transcript import value_of
-from glmcli.types import Conversation, FinishReason, GenerationParams, Message, Role
+from glmcli.types import Conversation, GenerationParams, Message
+
+__all__ = ["Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
-SUMMARY = (
-    "conversation.id, conversation.title, conversation.model, conversation.turns,"
-    " conversation.tokens, conversation.updated_at"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A conversation as a list shows it."""
-
-    id: str
-    title: str
-    model: str
-    turns: int
-    tokens: int | None
-    """The size of the last turn, prompt and reply; None if unknown."""
-    updated_at: float
-    """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A conversation in which a search found something, and where."""
-
-    conversation: Summary
-    message_id: int
-    role: Role
-    excerpt: str
-    """One line around the match."""
-    spans: tuple[tuple[int, int], ...]
-    """The parts of `excerpt` that match, as start and end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A message of a conversation's tree."""
-
-    id: int
-    parent_id: int | None
-    role: Role
-    text: str
-    finish_reason: FinishReason | None
-    current: bool
-    """Whether it is on the branch that the conversation is on now."""
 
 
 def open_store(home: Path, *, enabled: bool = True) -> Store:
@@ -194,10 +156,10 @@ class Store:
 
     def rewind(self, conversation: Conversation, keep: int) -> None:
         """Go back to the first `keep` messages; the others stay as a branch. Raises StoreError."""
-        del conversation.messages[keep:]
-        del conversation.ids[keep:]
+        conversation.cut(keep)
         if conversation.id:
             self.save(conversation)
+            self._recall(conversation)
 
     def fork(self, conversation: Conversation) -> Conversation:
         """A copy that goes its own way, so that either can be deleted. Raises StoreError."""
@@ -220,6 +182,7 @@ class Store:
             if row is None:  # deleted since it was found
                 raise no_such(name)
             ids, messages = branch(db, row[4])
+            omitted = find_summary(db, summary.id, ids)
         title, system, model, params = map(from_sql, row[:4])
         return Conversation(
             id=summary.id,
@@ -229,6 +192,7 @@ class Store:
             model=model,
             params=value_of(GenerationParams, json.loads(params)),
             ids=ids,
+            omitted=omitted,
         )
 
     def last(self) -> Conversation | None:
@@ -268,7 +232,22 @@ class Store:
                 raise UsageError(f"there is no message {message_id}", "/tree shows them all")
             ids, messages = branch(db, row[0])
         conversation.ids[:], conversation.messages[:] = ids, messages
+        conversation.omitted = None
         self.save(conversation)
+        self._recall(conversation)
+
+    def summarise(self, conversation: Conversation) -> None:
+        """Store the summary that stands for the first messages, for the branches that hold them.
+
+        Without one, forget those that were made. The messages stay as they are. Raises StoreError.
+        """
+        if not self.enabled or not conversation.id:
+            return
+        with self._database.writing() as db:
+            if conversation.omitted is None:
+                forget_summaries(db, conversation.ids)
+            else:
+                keep_summary(db, conversation.ids, conversation.omitted)
 
     def rename(self, name: str, title: str) -> None:
         """Give a conversation another title. Raises UsageError, StoreError."""
@@ -352,6 +331,12 @@ class Store:
         pending = {row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")}
         return [turn for turn in pending | self._claims.all() if not self._claims.is_alive(turn)]
 
+    def _recall(self, conversation: Conversation) -> None:
+        """Bring back the summary of a branch on which the conversation is now."""
+        if conversation.omitted is None:
+            with self._database.reading() as db:
+                conversation.omitted = find_summary(db, conversation.id, conversation.ids)
+
     def _settle(self, conversation: Conversation, ids: Sequence[int]) -> None:
         """Note where the messages are, now that they are stored."""
         conversation.ids[:] = ids
@@ -365,36 +350,3 @@ class Store:
             raise StoreError("the history is switched off", "set GLM_HISTORY=on")
         with self._database.writing() as db:
             yield db
-
-
-def candidates(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
-    """SUMMARY, message id, role and text of what a search finds, the best first."""
-    expressions = match_expressions(query)
-    if not expressions:
-        return
-    for row in db.execute(
-        f"SELECT {SUMMARY}, head, 'user', title FROM conversation WHERE named = 1"
-        " ORDER BY updated_at DESC"
-    ):
-        if matches(from_sql(row[-1]), query):
-            yield row
-    for words in expressions:
-        yield from db.execute(
-            f"SELECT {SUMMARY}, message.id, message.role, message.text FROM word"
-            " CROSS JOIN message ON message.id = word.rowid"
-            " CROSS JOIN conversation ON conversation.id = message.conversation_id"
-            " WHERE word MATCH ? ORDER BY word.rowid DESC",
-            (words,),
-        )
-
-
-def no_such(name: str) -> UsageError:
-    """The error for an id that is wrong."""
-    return UsageError(
-        f"there is no conversation {name!r}", "glm history list shows them with their ids"
-    )
-
-
-def summary_of(row: Sequence[Any]) -> Summary:
-    """A row of SUMMARY."""
-    return Summary(row[0], from_sql(row[1]), from_sql(row[2]), row[3], row[4], row[5])

@@ -1,4 +1,4 @@
-"""The database file of the history: its tables, opening, migrating, and what can go wrong.
+"""The database file of the history: opening, migrating, and what can go wrong.
 
 Does not know what a conversation is. Everything that SQLite or the disk throws leaves here as a
 StoreError.
@@ -11,22 +11,17 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
 from glmcli.errors import StoreError
-from glmcli.store.search import index_words
-
-APPLICATION_ID = 0x676C6D31
-"""Written into the file's header, so that no other program's database is taken for ours."""
+from glmcli.store.tables import APPLICATION_ID, MIGRATIONS, Migration
 
 SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
 """The bytes of the file that SQLite locks while a connection is open (its os.h)."""
-QUICK_MESSAGES = 100_000
-"""In so many messages words are forgotten within two seconds."""
 
 DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
 RESCUE = "sqlite3's .recover command may rescue what is in it"
@@ -45,104 +40,8 @@ REASONS = {
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-Migration = Callable[[sqlite3.Connection], None]
-
-
 class Busy(StoreError):
     """Another process was writing all the time that we waited."""
-
-
-def create_tables(db: sqlite3.Connection) -> None:
-    """Migration 1: conversations, and their messages as trees."""
-    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    db.execute(
-        """CREATE TABLE conversation (
-            id TEXT PRIMARY KEY,
-            title TEXT NOT NULL,
-            system TEXT NOT NULL,
-            model TEXT NOT NULL,
-            params TEXT NOT NULL,    -- GenerationParams as JSON, without what is unset
-            head INTEGER,            -- the message that the conversation is at
-            turns INTEGER NOT NULL,  -- questions up to there
-            tokens INTEGER,          -- size of the last turn, prompt and reply
-            named INTEGER NOT NULL,  -- 1 if the title is not the beginning of the first question
-            updated_at REAL NOT NULL -- seconds since 1970
-        )"""
-    )
-    db.execute("CREATE INDEX conversation_updated ON conversation (updated_at)")
-    db.execute("CREATE INDEX conversation_named ON conversation (updated_at) WHERE named = 1")
-    # AUTOINCREMENT: a process must never complete a reply whose number has a new owner.
-    db.execute(
-        """CREATE TABLE message (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            conversation_id TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
-            parent_id INTEGER,       -- what it follows; NULL for a first message
-            role TEXT NOT NULL,
-            text TEXT NOT NULL,
-            thinking TEXT NOT NULL,
-            finish_reason TEXT,
-            usage TEXT,              -- Usage as JSON
-            name TEXT NOT NULL,
-            tools TEXT NOT NULL,
-            model TEXT NOT NULL,     -- what answered, and how it was set
-            params TEXT NOT NULL,
-            pending INTEGER NOT NULL, -- 1 while the reply grows
-            created_at REAL NOT NULL,
-            UNIQUE (conversation_id, id),
-            FOREIGN KEY (conversation_id, parent_id) REFERENCES message (conversation_id, id)
-        )"""
-    )
-    db.execute("CREATE INDEX message_parent ON message (conversation_id, parent_id)")
-    db.execute("CREATE INDEX message_pending ON message (id) WHERE pending = 1")
-
-
-def create_search_index(db: sqlite3.Connection) -> None:
-    """Migration 2: an index of words. It holds no text: search.py makes its words."""
-    db.execute(
-        "CREATE VIRTUAL TABLE word"
-        " USING fts5 (text, content = '', columnsize = 0, tokenize = ascii)"
-    )
-    for row_id, text in db.execute("SELECT id, text FROM message WHERE pending = 0"):
-        index_text(db, row_id, from_sql(text))
-
-
-MIGRATIONS: tuple[Migration, ...] = (create_tables, create_search_index)
-"""Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
-
-
-def index_text(db: sqlite3.Connection, row_id: int, text: str) -> None:
-    """Make the words of a message findable."""
-    db.execute("INSERT INTO word (rowid, text) VALUES (?, ?)", (row_id, index_words(text)))
-
-
-def unindex_text(db: sqlite3.Connection, row_id: int, text: str) -> None:
-    """Undo `index_text`, which must have been given the same text."""
-    values = (row_id, index_words(text))
-    db.execute("INSERT INTO word (word, rowid, text) VALUES ('delete', ?, ?)", values)
-
-
-def forget_words(db: sqlite3.Connection) -> None:
-    """Take the words of deleted messages out of the index's pages, where that is quick.
-
-    Otherwise they stay there, unfindable, until SQLite merges these pages.
-    """
-    (newest,) = db.execute("SELECT coalesce(max(id), 0) FROM message").fetchone()
-    if newest <= QUICK_MESSAGES:
-        db.execute("INSERT INTO word (word) VALUES ('optimize')")
-
-
-def to_sql(text: str) -> str | bytes:
-    """Text as SQLite can hold it: bytes if it has lone surrogates, which are no Unicode."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
-    return text
-
-
-def from_sql(value: str | bytes) -> str:
-    """Undo `to_sql`."""
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
 
 
 class Database:

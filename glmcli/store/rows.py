@@ -16,9 +16,9 @@ from typing import Any, cast
 
 from wcwidth import wcwidth
 
-from glmcli.store.database import from_sql, index_text, to_sql, unindex_text
+from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.transcript import params_record, value_of
-from glmcli.types import Conversation, Message, Role, Usage
+from glmcli.types import Conversation, Message, Omission, Role, Usage
 
 TITLE_COLUMNS = 60
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -83,6 +83,36 @@ def describe(
             conversation.id,
         ),
     )
+    if conversation.omitted is not None:
+        keep_summary(db, ids, conversation.omitted)
+
+
+def keep_summary(db: sqlite3.Connection, ids: Sequence[int], omitted: Omission) -> None:
+    """Store what stands for the first messages, of which `ids` are the rows, if anything does."""
+    if omitted.summary and len(ids) >= omitted.messages:
+        db.execute(
+            "INSERT INTO summary VALUES (?, ?, ?) ON CONFLICT (message_id)"
+            " DO UPDATE SET text = excluded.text, created_at = excluded.created_at"
+            " WHERE text <> excluded.text",
+            (ids[omitted.messages - 1], to_sql(omitted.summary), time.time()),
+        )
+
+
+def find_summary(db: sqlite3.Connection, name: str, ids: Sequence[int]) -> Omission | None:
+    """The summary that stands for the most of the messages `ids` of a conversation."""
+    rows = db.execute(
+        "SELECT message_id, summary.text FROM message JOIN summary ON message_id = message.id"
+        " WHERE conversation_id = ?",
+        (name,),
+    )
+    places = {row_id: at for at, row_id in enumerate(ids, 1)}
+    found = [(places[row_id], from_sql(text)) for row_id, text in rows if row_id in places]
+    return Omission(*max(found)) if found else None
+
+
+def forget_summaries(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    """Delete the summaries that stand for beginnings of the messages `ids`."""
+    db.executemany("DELETE FROM summary WHERE message_id = ?", [(each,) for each in ids])
 
 
 def find_or_add(

@@ -311,6 +311,7 @@ def progress_line(progress: Progress | None, seconds: float | None) -> str:
         "loading": "loading the model",
         "reading": "reading the prompt",
         "waiting": "waiting; the server may be busy",
+        "summarising": "summarising the oldest turns",
     }
     parts = [words[progress.stage]]
     if progress.note:

@@ -17,7 +17,8 @@ import pytest
 
 from glmcli.errors import StoreError
 from glmcli.store import Store, open_store
-from glmcli.store.database import MIGRATIONS, Busy, migrate
+from glmcli.store.database import Busy, migrate
+from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, Message
 from tests.store.conftest import PARAMS, ask
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
-from glmcli.types import Conversation, GenerationParams, Message, Usage
+from glmcli.types import Conversation, GenerationParams, Message, Omission, Usage
 from tests.store.conftest import PARAMS, ask
 
 ODD = "lone \udcff and \ud83d, NUL \0, line \u2028, 🙂 and \x1b[31m"
@@ -453,6 +453,15 @@ class Commands(RuleBasedStateMachine):
         self.created.remove(self.conversation.id)
         self.conversation = Conversation()
 
+    @precondition(lambda self: self.conversation.messages)
+    @rule(data=st.data())
+    def summarise(self, data):
+        most = len(self.conversation.messages) // 2
+        count = data.draw(st.integers(1, most)) * 2
+        if self.conversation.omitted is None or count > self.conversation.omitted.messages:
+            self.conversation.omitted = Omission(count, f"the first {count}")
+            self.store.summarise(self.conversation)
+
     @invariant()
     def stored_as_it_is_in_memory(self):
         if self.conversation.id:
@@ -462,7 +471,14 @@ class Commands(RuleBasedStateMachine):
     def roles_alternate(self):
         roles = [message.role for message in self.conversation.messages]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
-        assert self.conversation.prompt("next")[-2:-1] != (Message("user", "next"),)
+        sent = [message.role for message in self.conversation.prompt(Message("user", "next"))]
+        assert sent == ["user", "assistant"] * (len(sent) // 2) + ["user"]
+
+    @invariant()
+    def a_summary_stands_for_what_it_was_made_of(self):
+        if (omitted := self.conversation.omitted) is not None:
+            assert omitted.summary == f"the first {omitted.messages}"
+            assert omitted.messages <= len(self.conversation.messages)
 
     @invariant()
     def everything_said_is_still_there(self):
@@ -478,6 +494,36 @@ class Commands(RuleBasedStateMachine):
 
 Commands.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
 TestAnySequenceOfCommands = Commands.TestCase
+
+
+def test_a_summary_belongs_to_the_branches_that_hold_what_it_stands_for(store):
+    conversation = Conversation()
+    for text in ("one", "two", "three"):
+        ask(store, conversation, text, text.upper())
+    for count in (2, 4):
+        conversation.omitted = Omission(count, f"{count} messages")
+        store.summarise(conversation)
+    store.rewind(conversation, 2)
+    assert conversation.omitted == Omission(2, "2 messages")
+    ask(store, conversation, "other", "OTHER")
+    assert store.load(conversation.id).omitted == Omission(2, "2 messages")
+    three = next(node for node in store.tree(conversation) if node.text == "three")
+    store.goto(conversation, three.id)
+    assert conversation.omitted == Omission(4, "4 messages")
+    fork = store.fork(conversation)
+    store.delete(conversation.id)
+    assert store.load(fork.id).omitted == Omission(4, "4 messages")
+
+
+def test_a_summary_that_is_given_up_does_not_come_back(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "ONE")
+    ask(store, conversation, "two", "TWO")
+    conversation.omitted = Omission(2, "short")
+    store.summarise(conversation)
+    conversation.omitted = None
+    store.summarise(conversation)
+    assert store.load(conversation.id).omitted is None
 
 
 def test_settings_that_are_unset_stay_unset(store):

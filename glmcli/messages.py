@@ -178,7 +178,7 @@ COMMAND_HELP = {
     "thinking": "显示上一条回答的思考过程，或选择显示方式",
     "think": "选择推理模型是否思考（模型支持时）",
     "system": "显示或设置系统提示词；/system off 删除",
-    "model": "显示当前模型，或换一个模型继续：文件夹、模型 id 或 引擎:名称",
+    "model": "显示当前模型，或换一个模型继续：文件夹、模型 id，或 引擎:名称 及其网址",
     "set": "显示或修改设置；default 恢复模型默认值",
     "multiline": "切换回车键：发送，或换行（此时用 Alt-Enter 发送）",
     "history": "列出最近的对话，或包含某些词的对话",
@@ -191,6 +191,55 @@ COMMAND_HELP = {
     "stats": "显示本次会话的用量和速度",
 }
 """What each slash command does, for people whose locale is Chinese."""
+
+MOVED = {
+    "": Line("now {model}", "现在是 {model}"),
+    "size, window": Line(
+        "now {model}; this conversation is {size:,} of {window:,} tokens there",
+        "现在是 {model}；本对话在其 {window:,} 个 token 的窗口中占 {size:,} 个",
+    ),
+    "size": Line(
+        "now {model}; this conversation is {size:,} tokens there",
+        "现在是 {model}；本对话共 {size:,} 个 token",
+    ),
+    "window": Line(
+        "now {model}, with a window of {window:,} tokens; its next reply tells how full that is",
+        "现在是 {model}，窗口为 {window:,} 个 token；占用情况见下一条回答",
+    ),
+    "loading": Line(
+        "{model} is being loaded; the conversation goes on with it",
+        "正在加载 {model}；对话将由它继续",
+    ),
+    "stays": Line("the conversation stays with {model}", "对话仍由 {model} 继续"),
+}
+"""What /model says, by what is known of the new model."""
+FULL = {
+    "stop": Line(
+        "too long: the next question will be refused; /reset starts anew",
+        "过长：下一个问题将被拒绝；/reset 开始新的对话",
+    ),
+    "drop-oldest": Line("too long: the oldest turns will not be sent", "过长：最早的几轮不会发送"),
+    "summarise": Line(
+        "too long: a summary of the oldest turns will be sent", "过长：最早的几轮将以摘要发送"
+    ),
+}
+"""What becomes of a conversation that does not fit the new model's window."""
+
+
+def moved(known: str, **values: object) -> str:
+    """What /model says, in the language of the locale."""
+    return spoken(MOVED[known], **values)
+
+
+def too_long(context: str) -> str:
+    """What becomes of a conversation that does not fit, by the setting `context`."""
+    return spoken(FULL[context])
+
+
+def spoken(line: Line, **values: object) -> str:
+    """A line that nobody needs to search for: in one language."""
+    return (line.zh if chinese_locale() else line.en).format(**values)
+
 
 KEYS_HELP = Line(
     "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply.",

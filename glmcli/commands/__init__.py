@@ -1,6 +1,6 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
-from glmcli.commands import archive, basics, settings, talk
+from glmcli.commands import archive, basics, model, settings, talk
 from glmcli.commands.table import COMMANDS, Chat, Command, is_command, literal, run_command
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "basics",
     "is_command",
     "literal",
+    "model",
     "run_command",
     "settings",
     "talk",

@@ -7,8 +7,6 @@ from dataclasses import replace
 from glmcli.commands.settings import PARAMS, pair, param_name, param_value
 from glmcli.commands.table import Chat, command
 from glmcli.config import show
-from glmcli.engines import open_engine
-from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.types import Message
 
@@ -139,17 +137,3 @@ def system(chat: Chat, rest: str) -> str:
     if rest:
         conversation.system = "" if rest == "off" else rest
     return f"system: {conversation.system or '(none)'}"
-
-
-@command("[NAME]")
-def model(chat: Chat, rest: str) -> str:
-    """Show the model, or go on with another one: a folder, a hub id, or engine:name."""
-    engine = chat.session.engine
-    if not rest:
-        return " · ".join(filter(None, [chat.session.model, engine.device]))
-    settings = replace(chat.settings, model=rest)
-    new = EngineThread(rest, lambda report: open_engine(settings, report))
-    chat.use_engine(new)
-    chat.settings, chat.session.model = settings, rest
-    new.start()
-    return f"the conversation goes on with {rest}"

@@ -76,11 +76,30 @@ class Engine(Protocol):
 
 def open_engine(settings: Settings, report: Report) -> Engine:
     """Open the engine that `settings.model` names. Raises ModelError, OutOfMemory, EngineError."""
-    engine, _, name = settings.model.partition(":")
-    if engine not in ENGINES or not _:
-        engine, name = "local", settings.model
+    engine, name = split_name(settings.model)
     if engine == "local":
         check_transformers()
     module = importlib.import_module(ENGINES[engine])
     opened: Engine = module.open_engine(name, settings, report)
     return opened
+
+
+def split_name(model: str) -> tuple[str, str]:
+    """A model's name as (engine, what that engine is to open): "echo:", "local:./folder"."""
+    engine, colon, name = model.partition(":")
+    return (engine, name) if colon and engine in ENGINES else ("local", model)
+
+
+def is_local(model: str) -> bool:
+    """Whether a model is loaded into the memory of this process."""
+    return split_name(model)[0] == "local"
+
+
+def is_unnamed(model: str) -> bool:
+    """Whether a model is whatever a server has: "openai:", "fastchat:"."""
+    return model in ("openai:", "fastchat:")
+
+
+def full_name(model: str, found: str) -> str:
+    """A model with the name that was `found` for it on a server, if it was given without one."""
+    return model + found if is_unnamed(model) else model

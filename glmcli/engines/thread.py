@@ -64,6 +64,15 @@ class EngineThread:
             self._thread.start()
             self._jobs.put(self._open_quietly)
 
+    def wait(self, patience_s: float, stop: threading.Event) -> bool:
+        """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError."""
+        self.start()
+        deadline = time.monotonic() + patience_s
+        while not self.is_open and time.monotonic() < deadline and not stop.wait(TICK_S):
+            if self.failure is not None:
+                raise self.failure
+        return self.is_open
+
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:

@@ -13,6 +13,7 @@ COMMANDS = (
     "",
     "chat",
     "ask",
+    "bench",
     "history",
     "history list",
     "history show",

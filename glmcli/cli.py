@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from glmcli import __version__, library
+from glmcli.bench import bench
 from glmcli.config import DEMONSTRATION, Settings, wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(library.history, name="history")
 app.add_typer(library.models, name="models")
 app.add_typer(library.config, name="config")
+app.command()(bench)
 
 Continue = Annotated[
     bool, typer.Option("-c", "--continue", help="go on with the last conversation")

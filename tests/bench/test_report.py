@@ -1,0 +1,102 @@
+"""Rows, JSON and shares from known numbers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from glmcli.bench.measure import Plan, Run, Sample, Timings
+from glmcli.bench.report import Report, quality_rows, rate, seconds, word
+from glmcli.config import Settings
+from glmcli.engines.quality import Quality
+from glmcli.messages import BENCH
+
+
+@pytest.fixture
+def report() -> Report:
+    first = Sample(0.5, 2.0, 41, 40, 100, 0, "a text")
+    follow = Sample(0.02, 0.0, 1, 0, 150, 140)
+    timings = Timings(load_s=4.0, cold=Sample(0.25, 1.0, 5, 4), runs={100: [Run(first, follow)]})
+    return Report(
+        model="some/model",
+        plan=Plan(),
+        timings=timings,
+        name="model",
+        device="cpu bfloat16",
+        threads=1,
+        weight_bytes=270_000_000,
+        peak_bytes=800_000_000,
+        bandwidth=30e9,
+    )
+
+
+def test_the_share_of_the_bandwidth_is_what_the_weights_take(report):
+    assert report.decode_tokens_per_s == 20.0
+    assert report.bandwidth_share == pytest.approx(270e6 * 20 / 30e9)
+    assert report.cold_first_token_s == 4.25
+
+
+def test_facts_name_everything_that_is_known_and_nothing_else(report):
+    assert dict(report.facts()) == {
+        "model": "model",
+        "device": "cpu bfloat16",
+        "processor threads": "1",
+        "weights read per token": "270 MB",
+        "load": "4.00 s",
+        "load and first token": "4.25 s",
+        "peak memory": "800 MB",
+        "memory bandwidth": "30.0 GB/s",
+        "share of it used in decoding": "18%",
+    }
+    bare = Report(model="openai:x", plan=Plan(), timings=Timings())
+    assert bare.facts() == [("model", "openai:x")]
+    assert bare.rows() == []
+
+
+def test_a_row_for_each_length(report):
+    assert report.rows() == [("100", "200 tok/s", "0.500 s", "0.020 s", "20.0 tok/s")]
+    assert len(report.head()) == len(report.rows()[0])
+
+
+def test_json_has_the_single_runs_without_their_texts(report):
+    data = json.loads(json.dumps(report.as_json()))
+    assert data["speeds"][0]["decode_tokens_per_s"] == 20.0
+    assert data["runs"][0]["first"]["first_s"] == 0.5
+    assert data["bandwidth_share"] == pytest.approx(0.18)
+    assert "a text" not in json.dumps(data)
+
+
+def test_the_plot_shows_the_speed(report):
+    page = report.plot()
+    assert "model: decode speed" in page
+    assert ">20</text>" in page
+
+
+def test_every_word_has_two_languages():
+    assert all(line.en != line.zh and line.zh for line in BENCH.values())
+    assert word("load", chinese=True) == "加载"
+
+
+def test_times_and_rates_for_people():
+    assert [seconds(value) for value in (None, 0.0123, 1.234, 12.34)] == [
+        "",
+        "0.012 s",
+        "1.23 s",
+        "12.3 s",
+    ]
+    assert [rate(value) for value in (None, 9.87, 1234.5)] == ["", "9.9 tok/s", "1,234 tok/s"]
+
+
+def test_quality_says_what_was_compared_with_what():
+    found = Quality(1000, 0.00123, 0.0456, 0.1, 0.987)
+    rows = quality_rows(found, Settings(quantize="int8"), Settings())
+    assert dict(rows) == {
+        "model": "smollm2",
+        "compared": "int8 / none",
+        "positions": "1,000",
+        "KL divergence, mean": "0.00123 nats",
+        "KL divergence, 99th percentile": "0.0456 nats",
+        "KL divergence, worst": "0.1 nats",
+        "same most likely token": "98.7%",
+    }

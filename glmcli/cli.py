@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import closing
 from dataclasses import asdict, replace
 from enum import StrEnum
 from io import TextIOWrapper
@@ -107,15 +108,16 @@ def chat(
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = "drop-oldest" if settings.context == "auto" else settings.context
     install_signals(session.stop)
-    if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
-        terminal = TerminalChat(session, settings, out, err)
-        if not quiet:
-            terminal.note(banner(settings, session.store.recovered))
-        if session.conversation.messages:
-            terminal.note(show_end(terminal))
-        chat_in_terminal(terminal, first=prompt)
-        return
-    code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
+    with closing(session.store):
+        if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
+            terminal = TerminalChat(session, settings, out, err)
+            if not quiet:
+                terminal.note(banner(settings, session.store.recovered))
+            if session.conversation.messages:
+                terminal.note(show_end(terminal))
+            chat_in_terminal(terminal, first=prompt)
+            return
+        code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
     if session.cancel.is_set():
         raise Interrupted
     raise typer.Exit(code)
@@ -162,14 +164,14 @@ def ask(
         err.write(f"{DEMONSTRATION}\n")
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
-        with view:
+        with closing(session.store), view:
             reply = session.ask(question, view)
     except GlmError as exc:
         view.fail(exc)
         raise
-    if not quiet:
+    finally:
         for line in session.news():
-            err.write(f"{line}\n")
+            err.write("" if quiet else f"{line}\n")
     if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
         from glmcli.terminal.view import stats_line
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,8 @@ from glmcli.errors import UsageError
 from glmcli.options import with_settings
 
 if TYPE_CHECKING:
+    from rich.text import Text as RichText
+
     from glmcli.engines.library import Model
     from glmcli.store import Store
 
@@ -41,6 +44,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 ID = Annotated[str, typer.Argument(metavar="ID", help="a conversation, or the start of its id")]
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A cell of which some pieces are set off on a terminal."""
+
+    pieces: Sequence[tuple[str, bool]]
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+
 def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on a terminal; tab-separated lines, without a head, elsewhere."""
     if not sys.stdout.isatty():
@@ -49,16 +62,27 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         return
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
-
-    from glmcli.terminal.visible import visible
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(visible(str(cell))) for cell in row))
+        table.add_row(*map(styled, row))
     Console().print(table)
+
+
+def styled(cell: object) -> RichText:
+    """A cell for a terminal: made harmless, what was found in bold."""
+    from rich.text import Text
+
+    from glmcli.terminal.visible import visible
+
+    text = Text()
+    if not isinstance(cell, Marked):
+        return text.append(visible(str(cell)))
+    for piece, found in cell.pieces:
+        text.append(visible(piece), "bold" if found else None)
+    return text
 
 
 def print_json(value: object) -> None:
@@ -66,11 +90,13 @@ def print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
-def open_history(settings: Settings) -> Store:
+@contextmanager
+def open_history(settings: Settings) -> Iterator[Store]:
     """The store, for reading whatever the settings say about writing."""
     from glmcli.store import open_store
 
-    return open_store(settings.home)
+    with closing(open_store(settings.home)) as store:
+        yield store
 
 
 @history.command("list")
@@ -81,7 +107,8 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the conversations, the newest first."""
-    found = open_history(settings).list(limit)
+    with open_history(settings) as store:
+        found = store.list(limit)
     if as_json:
         print_json([asdict(item) for item in found])
         return
@@ -98,7 +125,8 @@ def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
     """Print a conversation as Markdown, or as JSON."""
     from glmcli import transcript
 
-    conversation = open_history(settings).load(id)
+    with open_history(settings) as store:
+        conversation = store.load(id)
     print((transcript.to_json if as_json else transcript.to_markdown)(conversation).rstrip("\n"))
 
 
@@ -111,11 +139,15 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Search all conversations."""
-    hits = open_history(settings).search(query, limit)
+    with open_history(settings) as store:
+        hits = store.search(query, limit)
     if as_json:
         print_json([asdict(hit) for hit in hits])
         return
-    rows = [(hit.conversation.id, hit.conversation.title, hit.role, hit.excerpt) for hit in hits]
+    rows = [
+        (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
+        for hit in hits
+    ]
     print_rows(("id", "title", "role", "text"), rows)
 
 
@@ -123,8 +155,8 @@ def search(
 @with_settings()
 def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) -> None:
     """Give a conversation another title."""
-    store = open_history(settings)
-    store.rename(store.load(id).id, title)
+    with open_history(settings) as store:
+        store.rename(id, title)
 
 
 @history.command()
@@ -135,10 +167,10 @@ def delete(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
 ) -> None:
     """Delete a conversation for good."""
-    store = open_history(settings)
-    conversation = store.load(id)
-    if confirmed(f"delete {conversation.id}, {conversation.title!r}?", yes=yes):
-        store.delete(conversation.id)
+    with open_history(settings) as store:
+        found = store.find(id)
+        if confirmed(f"delete {found.id}, {found.title!r}?", yes=yes):
+            store.delete(found.id)
 
 
 @history.command()
@@ -151,9 +183,8 @@ def export(
     """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
     from glmcli import transcript
 
-    store = open_history(settings)
-    names = ids or [item.id for item in store.list(None)]
-    found = [store.load(name) for name in names]
+    with open_history(settings) as store:
+        found = [store.load(name) for name in ids or [item.id for item in store.list(None)]]
     match format:
         case ExportFormat.json:
             print(transcript.to_json(*found), end="")
@@ -169,21 +200,20 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli import transcript
 
-    store = open_history(settings)
-    for path in files:
-        found = transcript.load_all(path)
-        for conversation in found:
-            conversation.id = ""
+    found = [each for path in files for each in transcript.load_all(path)]
+    for conversation in found:
+        conversation.id = ""
+    with open_history(settings) as store:
         store.save(*found)
-        for conversation in found:
-            print(f"{conversation.id}\t{conversation.title}")
+    print_rows(("id", "title"), [(each.id, each.title) for each in found])
 
 
 @history.command("path")
 @with_settings()
 def history_path(settings: Settings) -> None:
     """Print where the history is stored."""
-    print(open_history(settings).path)
+    with open_history(settings) as store:
+        print(store.path)
 
 
 @models.command("list")

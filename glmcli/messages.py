@@ -277,6 +277,14 @@ def command_help(name: str, english: str) -> str:
     return COMMAND_HELP.get(name, english) if chinese_locale() else english
 
 
+OVERWRITE = Line("{path} exists already: overwrite it?", "{path} 已存在，要覆盖吗？")
+
+
+def overwrite_question(path: object) -> str:
+    """The question before a file is overwritten, in the language of the locale."""
+    return spoken(OVERWRITE, path=path)
+
+
 def keys_help() -> str:
     """The keys, in the language of the locale."""
     return KEYS_HELP.zh if chinese_locale() else KEYS_HELP.en

@@ -215,6 +215,20 @@ def test_save_never_overwrites(chat, tmp_path):
     assert (tmp_path / "taken.md").read_text() == "mine"
 
 
+@pytest.mark.parametrize("agreed", [True, False])
+def test_save_asks_before_it_overwrites(chat, tmp_path, agreed):
+    asked = []
+    chat.confirm = lambda question: (asked.append(question), agreed)[1]
+    chat.ask("one")
+    run_command(chat, "/save new.md")
+    assert asked == []
+    (tmp_path / "old.md").write_text("mine")
+    said = run_command(chat, "/save old.md")
+    assert asked == [f"{tmp_path / 'old.md'} exists already: overwrite it?"]
+    assert ((tmp_path / "old.md").read_text() == "mine") is not agreed
+    assert str(tmp_path / "old.md") in said
+
+
 def test_load_of_what_cannot_be_loaded(chat, tmp_path):
     chat.ask("hello")
     (tmp_path / "bad.json").write_text("{")
@@ -311,7 +325,11 @@ def test_history_and_resume(chat):
     run_command(chat, "/set temperature default")
     chat.ask("another")
     assert first in run_command(chat, "/history")
-    assert first in run_command(chat, "/history first")
+    marked = []
+    chat.mark = lambda head, pieces: marked.append((head, pieces))
+    assert run_command(chat, "/history first") == ""
+    assert marked == [(first, [("the ", False), ("first", True), (" one", False)])]
+    assert run_command(chat, "/history nowhere") == "nothing found"
     said = run_command(chat, "/resume")
     assert first in said
     assert texts(chat) == ["the first one", "the first one"]

@@ -20,7 +20,9 @@ def history(chat: Chat, rest: str) -> str:
     store = chat.session.store
     if rest:
         hits = store.search(rest)
-        return "\n".join(f"{hit.conversation.id}  {hit.excerpt}" for hit in hits) or "nothing found"
+        for hit in hits:
+            chat.mark(hit.conversation.id, hit.pieces())
+        return "" if hits else "nothing found"
     rows = [
         f"{item.id}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(item.updated_at))}"
         f"  {item.turns:>3} turns  {item.title}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from glmcli.commands.table import COMMANDS, Chat, command
 from glmcli.errors import UsageError
-from glmcli.messages import keys_help
+from glmcli.messages import keys_help, overwrite_question
 from glmcli.session import Session
 from glmcli.types import Message
 
@@ -52,9 +52,11 @@ def save(chat: Chat, rest: str) -> str:
     conversation = chat.session.conversation
     if not conversation.messages:
         raise UsageError("there is nothing to save yet", "ask something first")
-    path = Path(rest).expanduser() if rest else dated_file()
-    write(conversation, path.absolute())
-    return f"saved to {path.absolute()}"
+    path = (Path(rest).expanduser() if rest else dated_file()).absolute()
+    agreed = chat.confirm(overwrite_question(path)) if path.is_file() else None
+    if agreed is False:
+        return f"{path} is as it was"
+    return f"saved to {write(conversation, path, overwrite=bool(agreed))}"
 
 
 @command("FILE")

@@ -6,7 +6,7 @@ A command gets the chat and the rest of its line, and returns what to show. It p
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from glmcli.config import Settings
@@ -38,6 +38,14 @@ class Chat:
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
         raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+
+    def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
+        """Show a line of a list: its head, and a text of which some pieces are set off."""
+        raise NotImplementedError
+
+    def confirm(self, question: str) -> bool | None:
+        """Whether the user agrees; None where nobody can be asked."""
+        return None
 
     def edit(self, text: str) -> str:
         """Let the user change a text in an editor."""

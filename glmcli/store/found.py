@@ -44,6 +44,14 @@ class Hit:
     spans: tuple[tuple[int, int], ...]
     """The parts of `excerpt` that match, as start and end."""
 
+    def pieces(self) -> list[tuple[str, bool]]:
+        """`excerpt` in pieces, each with whether it is what was looked for."""
+        found, done = [], 0
+        for start, end in self.spans:
+            found += [(self.excerpt[done:start], False), (self.excerpt[start:end], True)]
+            done = end
+        return [*found, (self.excerpt[done:], False)]
+
 
 @dataclass(frozen=True, slots=True)
 class Node:

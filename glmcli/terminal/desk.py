@@ -1,4 +1,4 @@
-"""The user's editor and clipboard."""
+"""The user's editor, clipboard and consent."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import base64
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 from glmcli.errors import UsageError
 from glmcli.terminal.tty import Output
+from glmcli.terminal.visible import visible
 
 CLIPBOARDS = (
     ("WAYLAND_DISPLAY", ("wl-copy",)),
@@ -38,6 +40,18 @@ def edit(text: str) -> str:
     if code:
         raise UsageError(f"the editor {command!r} ended with {code}", "nothing was changed")
     return edited
+
+
+def confirm(question: str, out: Output) -> bool:
+    """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return input(f"{visible(question)} [y/N] ").strip().lower() in ("y", "yes")
+    except (EOFError, KeyboardInterrupt):
+        out.write("\n")
+        return False
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def copy(text: str, out: Output) -> None:

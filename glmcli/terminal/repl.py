@@ -106,6 +106,10 @@ class PipeChat(Chat):
         self.note(end_note(reply))
 
     def note(self, text: str) -> None:
+    def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
+        """Plain: what is set off can only be seen on a terminal."""
+        self.note(f"{head}  {''.join(text for text, _ in pieces)}")
+
         """Show the program's own words."""
         if text:
             self.err.write(f"{text}\n")
@@ -169,6 +173,21 @@ class TerminalChat(PipeChat):
     def note(self, text: str) -> None:
         """Dim."""
         self._write(text, "2")
+    def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
+        """What is set off is bold, the rest is dim."""
+        if not self.out.colours:
+            super().mark(head, pieces)
+            return
+        styled = (f"\x1b[22;{'1' if found else '2'}m{visible(text)}" for text, found in pieces)
+        self.out.write(f"\x1b[2m{head}  {''.join(styled)}\x1b[0m\n")
+
+    def confirm(self, question: str) -> bool:
+        """Ask; no is what Enter means."""
+        from glmcli.terminal.desk import confirm
+
+        with self.quiet.lifted():
+            return confirm(question, self.out)
+
 
     def complain(self, error: GlmError) -> None:
         """A red line and a dim hint."""

@@ -1,0 +1,69 @@
+"""The history as a person meets it: on a real terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.shell import run_glm
+from tests.term import Term
+
+
+pytestmark = pytest.mark.pty
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """Two stored conversations in the home that `start` uses too."""
+
+    def glm(*arguments, **options):
+        return run_glm(*arguments, cwd=tmp_path, **options)
+
+    glm("ask", "-m", "echo:", "why is the sky blue \u202e today?")
+    glm("ask", "-m", "echo:", "今天天气怎么样")
+    return glm
+
+
+def is_bold(term, words):
+    """Whether these words stand somewhere on the screen, all of them bold."""
+    width = len(words)
+    for y, line in enumerate(term.lines()):
+        starts = [at for at in range(len(line)) if line.startswith(words, at)]
+        if any(all(term.screen.buffer[y][at + n].bold for n in range(width)) for at in starts):
+            return True
+    return False
+
+
+def test_what_was_searched_for_is_bold_on_a_terminal(talk, tmp_path):
+    with Term("history", "search", "sky", home=tmp_path / "home", cols=100) as term:
+        term.ended()
+        assert is_bold(term, "sky")
+        assert not is_bold(term, "why is the")
+        assert "\u202e" not in term.raw
+
+
+def test_a_search_in_a_pipe_is_plain_and_as_json_says_where(talk):
+    plain = talk("history", "search", "天气")
+    assert "\x1b" not in plain.out
+    assert [line.split("\t")[3] for line in plain.out.splitlines()] == ["今天天气怎么样"]
+    (hit,) = json.loads(talk("history", "search", "--json", "天气").out)
+    assert [hit["excerpt"][start:end] for start, end in hit["spans"]] == ["天气"]
+
+
+def test_a_search_in_the_chat_sets_off_what_it_found(talk, tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path / "home") as term:
+        term.at_prompt().type("/history sky\r").see("why is the")
+        term.until(lambda term: is_bold(term, "sky"), "bold words")
+
+
+@pytest.mark.parametrize(("keys", "written"), [("y\r", True), ("\r", False), ("\x03", False)])
+def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, keys, written):
+    taken = tmp_path / "taken.md"
+    taken.write_text("mine")
+    with Term("chat", "-m", "echo:", "hello", home=tmp_path, cols=200) as term:
+        term.see("hello").at_prompt().type("/save taken.md\r")
+        term.see(f"{taken} exists already: overwrite it? [y/N]").type(keys)
+        term.see(f"saved to {taken}" if written else f"{taken} is as it was")
+        term.at_prompt().type("again\r").see("> again").at_prompt()
+    assert (taken.read_text() != "mine") is written

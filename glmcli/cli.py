@@ -173,10 +173,11 @@ def ask(
         for line in session.news():
             err.write("" if quiet else f"{line}\n")
     if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
+        from glmcli.engines import whereabouts
         from glmcli.terminal.view import stats_line
 
         line = stats_line(reply.usage, session.engine.context_tokens)
-        err.write(" · ".join(filter(None, [line, session.engine.device])) + "\n")
+        err.write(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
     if reply.finish_reason == "cancelled":
         raise Interrupted
 
@@ -200,6 +201,7 @@ def open_session(
     """
     from glmcli.engines import open_engine
     from glmcli.engines.thread import EngineThread
+    from glmcli.served import named_model
     from glmcli.session import Session
     from glmcli.store import open_store
 
@@ -213,6 +215,7 @@ def open_session(
         if "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
+    settings = named_model(settings)
     if settings.system:
         conversation.system = read_system(settings.system)
     engine = EngineThread(settings.model, lambda report: open_engine(settings, report))

@@ -84,6 +84,14 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     return opened
 
 
+def whereabouts(engine: Engine) -> str:
+    """Where an engine runs, and how its server was recognised: what `--stats` says of it.
+
+    The second is an attribute that only the engines of servers have, and the thread around them.
+    """
+    return " · ".join(filter(None, [engine.device, getattr(engine, "discovery", "")]))
+
+
 def split_name(model: str) -> tuple[str, str]:
     """A model's name as (engine, what that engine is to open): "echo:", "local:./folder"."""
     engine, colon, name = model.partition(":")
@@ -98,6 +106,16 @@ def is_local(model: str) -> bool:
 def is_unnamed(model: str) -> bool:
     """Whether a model is whatever a server has: "openai:", "fastchat:"."""
     return model in ("openai:", "fastchat:")
+
+
+def list_served(settings: Settings) -> list[tuple[str, int | None]]:
+    """(name, window) of each model that the engine of `settings.model` finds on its server.
+
+    Raises ConfigError, EngineError.
+    """
+    module = importlib.import_module(ENGINES[split_name(settings.model)[0]])
+    found: list[tuple[str, int | None]] = module.list_models(settings)
+    return found
 
 
 def full_name(model: str, found: str) -> str:

@@ -113,6 +113,10 @@ class Cluster:
             self._passed_on = self._via_controller()
             return use(self._passed_on)
 
+    def asked(self, worker: Worker) -> list[str]:
+        """The questions to the controller, then those to a worker."""
+        return list((self._front.asked | worker.server.asked).values())
+
     def meet_next(self, model: str) -> Worker:
         """The worker that will answer next: a controller must not be asked twice for one reply."""
         self._next = self.reach(model, lambda worker: worker)
@@ -182,6 +186,11 @@ class FastChatEngine:
         self.context_tokens = worker.window
         self._cluster = cluster
         self._worker = worker
+
+    @property
+    def discovery(self) -> str:
+        """What the controller and the worker were asked, in that order."""
+        return f"asked {', '.join(self._cluster.asked(self._worker))}"
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event

@@ -19,7 +19,7 @@ from weakref import WeakSet
 import httpx
 
 from glmcli.config import Settings
-from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, garbled
+from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused, garbled
 from glmcli.errors import ConfigError
 
 ANSWER_S = 10.0
@@ -57,6 +57,8 @@ class Server:
         self.faults = Faults(
             address.netloc.decode("ascii"), key=checked_key(key), key_hint=key_hint
         )
+        self.asked: dict[str, str] = {}
+        """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
         self._lock = threading.Lock()
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
@@ -93,6 +95,10 @@ class Server:
         exchange.limit_s = min(limit_s, self.silence_s)
         try:
             data = b"".join(exchange.pieces(cancel or threading.Event()))
+            self.asked[path] = path
+        except Refused as exc:
+            self.asked[path] = f"{path} ({exc.status})"
+            raise
         finally:
             exchange.close()
         try:

@@ -64,6 +64,11 @@ class OpenAIEngine:
         self._prefix = prefix
         self._takes_extras = True
 
+    @property
+    def discovery(self) -> str:
+        """What the server was asked to learn what it is, in that order."""
+        return f"asked {', '.join(self._server.asked.values())}"
+
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:

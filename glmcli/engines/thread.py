@@ -48,6 +48,11 @@ class EngineThread:
         return self._engine.device if self._engine else ""
 
     @property
+    def discovery(self) -> str:
+        """How a server was recognised; "" for what is no server."""
+        return getattr(self._engine, "discovery", "")
+
+    @property
     def context_tokens(self) -> int | None:
         """The window; None until the engine is open."""
         return self._engine.context_tokens if self._engine else None

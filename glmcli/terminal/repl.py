@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from glmcli.attachments import with_mentions
 from glmcli.commands import Chat, is_command, literal, run_command
 from glmcli.config import DEMONSTRATION, Settings, chinese_locale, wants_traceback
+from glmcli.engines import whereabouts
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, error_lines
 from glmcli.session import Session
@@ -165,7 +166,9 @@ class TerminalChat(PipeChat):
         """Add the stats line, and room before the next prompt."""
         super().after(reply)
         if self.settings.stats and reply.usage and reply.text:
-            self.note(stats_line(reply.usage, self.session.engine.context_tokens))
+            line = stats_line(reply.usage, self.session.engine.context_tokens)
+            where = whereabouts(self.session.engine) if self.settings.sources.get("stats") else ""
+            self.note(" · ".join(filter(None, [line, where])))
         if self.settings.notify is not None and reply.usage:
             self.out.write("\a" if reply.usage.total_s >= self.settings.notify else "")
         self.out.write("\n")

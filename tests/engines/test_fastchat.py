@@ -85,6 +85,12 @@ def test_a_model_is_found_through_its_controller():
     assert (last.finish_reason, last.usage.prompt_tokens) == ("stop", 37)
 
 
+def test_it_can_be_told_how_a_cluster_was_asked():
+    assert opened(cluster()).discovery == (
+        "asked /list_models, /get_worker_address, /model_details, /worker_get_conv_template"
+    )
+
+
 def test_a_request_holds_the_rendered_prompt_and_no_null():
     answers = cluster()
     reply(opened(answers), messages=(Message("system", "Be brief."), *HELLO))

@@ -13,6 +13,8 @@ from glmcli.errors import UsageError
 
 MENTION = re.compile(r"(?<!\S)@(\"[^\"\n]+\"|\S+)")
 """`@path` or `@"path with blanks"`, at the start of a word."""
+LARGEST_BYTES = 32_000_000
+"""More than any model's window holds."""
 LONGEST_FENCE = re.compile(r"`{3,}")
 
 
@@ -20,6 +22,14 @@ def attach(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is none, or no text."""
     path = path.expanduser()
     try:
+        size = path.stat().st_size
+        if size > LARGEST_BYTES:
+            raise UsageError(
+                f"{path} is too large: {size:,} bytes of {LARGEST_BYTES:,} at most",
+                "attach a part of it",
+            )
+        if not path.is_file():
+            raise UsageError(f"{path} is no file", "only text files can be attached")
         data = path.read_bytes()
     except OSError as exc:
         raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
@@ -38,8 +48,12 @@ def attach(path: Path) -> str:
     return f"{header}\n\n{fence}{path.suffix.lstrip('.')}\n{text}{end}{fence}"
 
 
-def with_mentions(text: str) -> str:
-    """`text` with the files that it mentions as `@path` below it. Raises UsageError."""
+def heading(attached: str) -> str:
+    """The header of an attached file: its path, size and hash."""
+    return attached.partition("\n")[0]
+
+
+def mentioned(text: str) -> list[str]:
+    """The files that `text` mentions as `@path`, each under its header. Raises UsageError."""
     paths = dict.fromkeys(Path(found.strip('"')) for found in MENTION.findall(text))
-    files = [attach(path) for path in paths if path.expanduser().is_file()]
-    return "\n\n".join([text, *files])
+    return [attach(path) for path in paths if path.expanduser().is_file()]

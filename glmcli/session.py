@@ -300,22 +300,17 @@ class Session:
         self._told_of = omitted
         how = "not sent"
         if omitted.summary:
-            size = self.summary_tokens()
+            size = self.tokens_of(omitted.summary)
             how = f"sent as a summary{f' of {size:,} tokens' if size else ''}; /summary shows it"
         oldest = left_out(self.conversation)
         verb = "was" if oldest.endswith("turn") else "were"
         self.notices.append(f"the window is full: {oldest} {verb} {how}")
 
-    def summary_tokens(self) -> int | None:
-        """The size of the summary that is sent; None if there is none, or if it is not known."""
-        prompt = self.conversation.prompt()
-        omitted = self.conversation.omitted
-        if omitted is None or not omitted.summary:
-            return None
-        at = 1 + sum(message.role == "system" for message in prompt[:1])
-        blank = (*prompt[:at], replace(prompt[at], text=""), *prompt[at + 1 :])
-        size, without = self.engine.count(prompt), self.engine.count(blank)
-        return None if size is None or without is None else size - without
+    def tokens_of(self, text: str) -> int | None:
+        """How much of the window a text takes as part of a message, if that is known."""
+        size = self.engine.count([Message("user", text)])
+        empty = self.engine.count([Message("user", "")])
+        return None if size is None or empty is None else size - empty
 
     def _stream(
         self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+
 import pytest
 
-from glmcli.attachments import attach, with_mentions
+from glmcli.attachments import attach, heading, mentioned
 from glmcli.errors import UsageError
 
 
@@ -38,15 +42,61 @@ def test_a_missing_file_is_refused(here):
         attach(here / "nowhere")
 
 
-def test_mentioned_files_go_below_the_text(here):
+def test_a_folder_and_a_pipe_are_no_files(here):
+    os.mkfifo(here / "pipe")
+    for path in (here, here / "pipe"):
+        with pytest.raises(UsageError, match="is no file"):
+            attach(path)
+
+
+def test_a_file_of_any_size_is_refused_before_it_is_read(here):
+    with (here / "huge").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(UsageError, match="1,000,000,000,000 bytes of 32,000,000 at most"):
+        attach(here / "huge")
+
+
+def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "b c.txt").write_text("beta\n")
-    text = with_mentions('compare @a.txt and @"b c.txt", and @a.txt again')
-    assert text.startswith('compare @a.txt and @"b c.txt"')
-    assert text.count("alpha") == 1
-    assert text.count("beta") == 1
+    found = mentioned('compare @"b c.txt" and @a.txt, and @a.txt again')
+    assert found == [attach(here / "b c.txt"), attach(here / "a.txt")]
+    digest = hashlib.sha256(b"beta\n").hexdigest()[:16]
+    assert heading(found[0]) == f"File: {here / 'b c.txt'} (5 bytes, sha256 {digest})"
 
 
 def test_what_is_no_file_stays_text(here):
     for text in ("mail me@a.txt", "@nobody said so", "no mention"):
-        assert with_mentions(text) == text
+        assert mentioned(text) == []
+
+
+def test_the_size_of_a_mentioned_file_is_said_before_the_reply(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha beta\n")
+    done = glm("chat", "-m", "echo:", stdin="hello\nread @a.txt\n")
+    digest = hashlib.sha256(b"alpha beta\n").hexdigest()[:16]
+    header = f"File: {tmp_path / 'a.txt'} (11 bytes, sha256 {digest})"
+    assert f"{header}, 10 tokens" in done.err
+    assert done.out == f"hello\nread @a.txt\n\n{header}\n\n```txt\nalpha beta\n```\n"
+    assert header in glm("history", "export").out
+
+
+def test_what_comes_on_stdin_is_stored_as_it_was_sent(glm):
+    done = glm("ask", "-m", "echo:", "review this", stdin="\ufeffalpha\r\nbeta\n")
+    assert done.out == "review this\n\nalpha\r\nbeta\n"
+    stored = json.loads(glm("history", "export", "-f", "json").out)
+    assert stored["messages"][0]["content"] == "review this\n\nalpha\r\nbeta"
+
+
+@pytest.mark.parametrize(("data", "words"), [(b"\xff\xfe", "UTF-8 (byte 0)"), (b"a\0b", "NUL")])
+def test_what_is_no_text_is_refused_on_stdin_too(glm, data, words):
+    done = glm("ask", "-m", "echo:", stdin=data)
+    assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
+    assert words in done.err
+    assert glm("history", "list").out == ""
+
+
+def test_a_file_larger_than_the_window_is_refused_with_both_numbers(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("word " * 200)
+    done = glm("chat", "-m", "echo:window=100", stdin="hello\nread @a.txt\n")
+    assert done.code == 4
+    assert "210 tokens, but the model's window holds 100" in done.err

@@ -399,7 +399,10 @@ def test_stats_count_the_session(chat):
 
 def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
     (tmp_path / "notes.txt").write_text("alpha beta")
-    assert "notes.txt" in run_command(chat, "/attach notes.txt")
+    said = run_command(chat, "/attach notes.txt")
+    header = f"File: {tmp_path / 'notes.txt'} (10 bytes, sha256 "
+    assert said.startswith(header)
+    assert said.endswith("), 10 tokens: goes with the next message")
     assert "alpha beta" in chat.attached[0]
     for line in ("/attach", "/attach nowhere.txt"):
         with pytest.raises(UsageError):

@@ -73,7 +73,7 @@ def summary(chat: Chat, rest: str) -> str:
         return "the whole conversation is sent from now on, as long as it fits"
     if rest:
         raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
-    size = session.summary_tokens()
+    size = session.tokens_of(omitted.summary)
     head = f"instead of {left_out(conversation)}" + (f" ({size:,} tokens)" if size else "")
     return f"{head}: {omitted.summary}" if omitted.summary else f"nothing is sent {head}"
 

@@ -97,9 +97,7 @@ def attach(chat: Chat, rest: str) -> str:
         raise UsageError("/attach needs a file", "/attach notes.txt")
     text = attachments.attach(Path(rest))
     chat.attached.append(text)
-    count = chat.session.engine.count([Message("user", text)])
-    size = "" if count is None else f", {count:,} tokens"
-    return f"{rest} goes with the next message{size}"
+    return f"{chat.weighed(text)}: goes with the next message"
 
 
 @command()

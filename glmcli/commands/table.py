@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from glmcli.attachments import heading
 from glmcli.config import Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
@@ -38,6 +39,11 @@ class Chat:
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
         raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+
+    def weighed(self, attached: str) -> str:
+        """What an attached file is, and how much of the window it takes if that is known."""
+        size = self.session.tokens_of(attached)
+        return heading(attached) + ("" if size is None else f", {size:,} tokens")
 
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Show a line of a list: its head, and a text of which some pieces are set off."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
-from glmcli.attachments import with_mentions
+from glmcli.attachments import mentioned
 from glmcli.commands import Chat, is_command, literal, run_command
 from glmcli.config import DEMONSTRATION, Settings, chinese_locale, wants_traceback
 from glmcli.engines import whereabouts
@@ -84,7 +84,11 @@ class PipeChat(Chat):
 
     def _with_files(self, line: str) -> str:
         """A typed line as it is sent: with the files that it mentions and those attached."""
-        text = "\n\n".join([with_mentions(literal(line)), *self.attached])
+        text = literal(line)
+        files = mentioned(text)
+        for file in files:
+            self.note(self.weighed(file))
+        text = "\n\n".join([text, *files, *self.attached])
         self.attached.clear()
         return text
 

@@ -110,11 +110,11 @@ class PipeChat(Chat):
         """What is said below a reply."""
         self.note(end_note(reply))
 
-    def note(self, text: str) -> None:
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Plain: what is set off can only be seen on a terminal."""
         self.note(f"{head}  {''.join(text for text, _ in pieces)}")
 
+    def note(self, text: str) -> None:
         """Show the program's own words."""
         if text:
             self.err.write(f"{text}\n")
@@ -177,9 +177,6 @@ class TerminalChat(PipeChat):
             self.out.write("\a" if reply.usage.total_s >= self.settings.notify else "")
         self.out.write("\n")
 
-    def note(self, text: str) -> None:
-        """Dim."""
-        self._write(text, "2")
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """What is set off is bold, the rest is dim."""
         if not self.out.colours:
@@ -195,6 +192,9 @@ class TerminalChat(PipeChat):
         with self.quiet.lifted():
             return confirm(question, self.out)
 
+    def note(self, text: str) -> None:
+        """Dim."""
+        self._write(text, "2")
 
     def complain(self, error: GlmError) -> None:
         """A red line and a dim hint."""

@@ -95,13 +95,18 @@ class Cluster:
         """
         worker, self._next = self._passed_on or self._next, None
         address = "" if worker else self._address(model, cancel)
+        fault: EngineError | None = None
         if worker or address:
             try:
                 return use(worker or self._meet(address, cancel))
-            except (Unreachable, ConnectionLost):
+            except (Unreachable, ConnectionLost) as exc:
                 if self._alone:
                     raise
-        self.refresh()
+                fault = exc
+        try:
+            self.refresh()
+        except ConnectionLost as exc:  # it still waits for the worker that is the cause
+            raise fault or exc from exc
         address = self._address(model, cancel)
         if not address:
             raise EngineError(
@@ -182,10 +187,14 @@ class FastChatEngine:
 
     def __init__(self, cluster: Cluster, name: str, worker: Worker) -> None:
         self.name = name
-        self.device = f"FastChat worker at {worker.server.faults.host}"
         self.context_tokens = worker.window
         self._cluster = cluster
         self._worker = worker
+
+    @property
+    def device(self) -> str:
+        """The worker that answered last; another one may answer next."""
+        return f"FastChat worker at {self._worker.server.faults.host}"
 
     @property
     def discovery(self) -> str:

@@ -243,6 +243,21 @@ def test_a_worker_that_died_is_replaced_by_another(fault):
     dead.add("one.test")
     assert reply(engine)[0] == "The capital of France is Paris."
     assert [request.url.host for request in answers.asked(GENERATE)] == ["one.test", "two.test"]
+    assert engine.device == "FastChat worker at two.test"
+
+
+def test_a_frozen_worker_is_to_blame_though_its_controller_waits_for_it_too():
+    answers = cluster()
+    frozen: set[str] = set()
+    engine = opened(unreachable(answers, frozen, httpx.ReadTimeout("frozen")))
+
+    def refresh(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("busy asking its workers")
+
+    answers.answers["refresh_all_workers"] = refresh
+    frozen.add(WORKER)
+    with pytest.raises(ConnectionLost, match=WORKER):
+        reply(engine)
 
 
 def test_a_worker_that_the_controller_forgot_is_looked_for_anew_once():

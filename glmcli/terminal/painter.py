@@ -199,12 +199,15 @@ class _Frame:
         if not _is_sure(new[:start]):
             start = 0
         end = common_end(old[start:], new[start:])
+        # all of it: tmux wraps a row anew at the last cell that was used since it was empty
+        erase = not end and (width(new) < width(old) or not _is_sure(old + new))
+        if erase:
+            start = 0
         self._go_to_row(index)
         column = width(new[:start])
-        self._put(f"\x1b[{column + 1}G" if column else "\r", new[start : len(new) - end])
+        move = f"\x1b[{column + 1}G" if column else "\r"
+        self._put(move + "\x1b[K" * erase, new[start : len(new) - end])
         self._is_at_end = not end
-        if not end and (width(new) < width(old) or not _is_sure(old + new)):
-            self.out.append("\x1b[K")
 
     def _go_to_row(self, index: int) -> None:
         distance = index - self._row

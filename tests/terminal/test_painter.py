@@ -267,3 +267,12 @@ def test_sample_rows_are_in_order():
     said = "\n".join(streamed(sample_frames()[:140], 60, 12).text())
     for words in ("Reading a sensor", "What you need", "deque(maxlen=WINDOW)", "recommended"):
         assert said.count(words) == SAMPLE.count(words) == 1
+
+
+def test_a_row_that_becomes_shorter_is_erased_from_its_first_cell():
+    """Terminals that wrap rows anew, like tmux, count the cells that were only erased behind."""
+    terminal = Terminal()
+    terminal.painter.paint(live=[row("a long row"), row("below")])
+    terminal.painter.paint(live=[row("a row"), row("below")])
+    assert terminal.frames[-1].split("\x1b[K")[1].startswith("a row")
+    assert terminal.text() == ["a row", "below"]

@@ -98,18 +98,20 @@ def letters(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "sizes",
+    "changes",
     [
-        [(60, 24), (40, 24), (100, 30)],
-        [(40, 12), (120, 40), (70, 20)],
-        [(100, 12), (60, 24), (80, 16)],
+        [(200, 60, 24), (400, 40, 24), (600, 100, 30)],
+        [(200, 40, 12), (400, 120, 40), (600, 70, 20)],
+        [(200, 100, 12), (400, 60, 24), (600, 80, 16)],
+        [(600, 50, 30), (800, 120, 16), (1200, 40, 30), (1400, 40, 24), (1800, 80, 40)],
     ],
 )
-def test_nothing_is_lost_or_shown_twice_when_the_window_changes(reply, sizes):
+def test_nothing_is_lost_or_shown_twice_when_the_window_changes(reply, changes):
+    """`changes`: after so many characters, so many columns and lines."""
     window = reply(SAMPLE)
-    for columns, lines in sizes:
-        window.feed()
-        window.resize(columns, lines)
+    sizes = {done: size for done, *size in changes}
     while window.done < len(SAMPLE):
         window.feed()
+        if window.done in sizes:
+            window.resize(*sizes[window.done])
     assert letters(window.end()) == letters("".join(texts(render(SAMPLE, width=99))))

@@ -96,7 +96,7 @@ class Faults:
             when = f"in {retry_after} s" if retry_after.isdecimal() else "in a moment"
             return f"the server is busy or still loading; /retry {when}"
         if status in (404, 405) or status < 400:
-            return "check --base-url; the address of an OpenAI-compatible server often ends in /v1"
+            return "check --base-url: for openai: it often ends in /v1, for fastchat: it never does"
         if status >= 500:
             return "/retry asks again; the server's own log may say why"
         return "check the name of the model and the sampling settings"

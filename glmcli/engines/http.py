@@ -149,7 +149,7 @@ class Exchange:
         threading.Thread(target=self._read, args=(request,), name="http", daemon=True).start()
 
     def pieces(self, cancel: threading.Event) -> Iterator[bytes]:
-        """The body as it arrives; b"" about once a second while nothing does.
+        """The body as it arrives, and b"" about once a second: bytes need not be text.
 
         Raises Cancelled, Unreachable, ConnectionLost, Refused.
         """
@@ -173,18 +173,18 @@ class Exchange:
             if cancel.is_set():
                 self._abandon()
                 raise Cancelled
+            now = time.monotonic()
+            if now - ticked >= TICK_S:
+                ticked = now
+                yield b""
             try:
                 item = self._inbox.get(timeout=POLL_S)
             except Empty:
-                now = time.monotonic()
                 if now - heard > self.limit_s:
                     self._abandon()
                     raise self.server.faults.silent(self.limit_s) from None
-                if now - ticked >= TICK_S:
-                    ticked = now
-                    yield b""
                 continue
-            heard = ticked = time.monotonic()
+            heard = time.monotonic()
             if item is None:
                 self._ended = True
                 return

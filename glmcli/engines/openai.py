@@ -63,6 +63,8 @@ class OpenAIEngine:
         self._server = server
         self._prefix = prefix
         self._takes_extras = True
+        self._limit = "max_tokens"
+        """What the server calls the limit of new tokens."""
 
     @property
     def discovery(self) -> str:
@@ -73,26 +75,27 @@ class OpenAIEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. What not every server takes is left out and tried again if refused."""
-        body = self._body(messages, params)
         extras = self._extras(params) if self._takes_extras else {}
-        try:
-            yield from self._reply(body | extras, params, cancel)
-            return
-        except Refused as exc:
-            fault = self._understood(exc)
-            if exc.status not in (400, 422) or not extras or isinstance(fault, ContextFull):
-                raise fault from exc
-            if "max_completion_tokens" in exc.detail and "max_tokens" in body:
-                body["max_completion_tokens"] = body.pop("max_tokens")
-        left_out = ", ".join(name for name in extras if name != "stream_options")
-        if left_out:
-            yield Chunk(progress=Progress("waiting", note=f"asked again without {left_out}"))
-        try:
-            for chunk in self._reply(body, params, cancel):
-                self._takes_extras = False
-                yield chunk
-        except Refused as exc:
-            raise self._understood(exc) from exc
+        dropped = False
+        while True:
+            body = self._body(messages, params) | extras
+            try:
+                for chunk in self._reply(body, params, cancel):
+                    self._takes_extras = self._takes_extras and not dropped
+                    yield chunk
+                return
+            except Refused as exc:
+                fault = self._understood(exc)
+                if exc.status not in (400, 422) or isinstance(fault, ContextFull):
+                    raise fault from exc
+                if "max_completion_tokens" in exc.detail and "max_tokens" in body:
+                    self._limit = "max_completion_tokens"
+                    continue
+                if not extras:
+                    raise fault from exc
+            if left_out := ", ".join(name for name in extras if name != "stream_options"):
+                yield Chunk(progress=Progress("waiting", note=f"asked again without {left_out}"))
+            extras, dropped = {}, True
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The exact size of the prompt, from vLLM and llama.cpp."""
@@ -120,7 +123,7 @@ class OpenAIEngine:
         fields = {
             "temperature": params.temperature,
             "top_p": params.top_p,
-            "max_tokens": params.max_tokens,
+            self._limit: params.max_tokens,
             "stop": list(params.stop) or None,
             "seed": params.seed,
         }

@@ -167,6 +167,22 @@ def test_a_server_that_lets_us_wait_is_waited_for_with_a_sign_of_life():
             assert b"".join(pieces) == b"ok"
 
 
+def test_signs_of_life_that_are_no_text_do_not_stop_the_clock():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        for _ in range(15):
+            connection.chunk(b": keep-alive\n\n")
+            threading.Event().wait(0.1)
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url, silence_s=1)) as server:
+        exchange = server.send("POST", "/x")
+        with closing(exchange):
+            pieces = list(exchange.pieces(NEVER))
+    assert pieces.count(b": keep-alive\n\n") == 15
+    assert pieces.count(b"") == 1
+
+
 def test_a_connection_that_breaks_is_no_end():
     def script(connection: Connection) -> None:
         connection.send(OK)

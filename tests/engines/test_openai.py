@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -210,13 +211,26 @@ def test_a_request_that_stays_wrong_is_tried_twice_and_no_more():
 
 
 def test_the_new_name_of_max_tokens_is_learned_from_the_refusal():
-    refusal = httpx.Response(400, json={"error": {"message": "Use 'max_completion_tokens'."}})
-    left = [refusal, replayed("tf_chat_stream")]
-    answers = serving(chat=lambda request: left.pop(0))
-    reply(opened(answers), GenerationParams(max_tokens=9))
-    sent = answers.body(CHAT)
-    assert sent["max_completion_tokens"] == 9
-    assert "max_tokens" not in sent
+    def chat(request: httpx.Request) -> httpx.Response:
+        sent = json.loads(request.content)
+        if "max_tokens" in sent:
+            message = "Use 'max_completion_tokens'."
+        elif "top_k" in sent:
+            message = "Unrecognized request argument supplied: top_k"
+        else:
+            return replayed("vllm_chat_stream_usage")
+        return httpx.Response(400, json={"error": {"message": message}})
+
+    answers = serving(chat=chat)
+    engine = opened(answers)
+    limited = GenerationParams(max_tokens=9)
+    assert reply(engine, limited)[2].usage.prompt_tokens == 37
+    assert answers.body(CHAT)["max_completion_tokens"] == 9
+    assert answers.body(CHAT)["stream_options"] == {"include_usage": True}
+    reply(engine, limited)
+    assert len(answers.asked(CHAT)) == 3
+    reply(opened(answers), GenerationParams(max_tokens=9, top_k=5))
+    assert len(answers.asked(CHAT)) == 6
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from glmcli.engines import Report
 from glmcli.engines.conversation import Template, named_template, read_template
 from glmcli.engines.cumulative import WorkerReply, nul_messages
 from glmcli.engines.faults import Cancelled, Refused, Unreachable, one_line
-from glmcli.engines.http import Server, checked_url, open_server
+from glmcli.engines.http import ANSWER_S, COUNT_S, Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
 from glmcli.errors import (
     ConfigError,
@@ -222,7 +222,8 @@ class FastChatEngine:
     def count(self, messages: Sequence[Message]) -> int | None:
         """The exact size of the prompt, from the worker that answered last."""
         try:
-            return counted(self._worker, self._worker.template.render(messages))
+            prompt = self._worker.template.render(messages)
+            return counted(self._worker, prompt, limit_s=COUNT_S)
         except EngineError:
             return None
 
@@ -262,11 +263,18 @@ class FastChatEngine:
         return body | {key: value for key, value in fields.items() if value is not None}, max_tokens
 
 
-def counted(worker: Worker, prompt: str, cancel: threading.Event | None = None) -> int | None:
+def counted(
+    worker: Worker,
+    prompt: str,
+    cancel: threading.Event | None = None,
+    *,
+    limit_s: float = ANSWER_S,
+) -> int | None:
     """The size of a prompt. Raises Cancelled, EngineError."""
     if not worker.counts:
         return None
-    answer = worker.server.ask("POST", "/count_token", {"prompt": prompt}, cancel)
+    body = {"prompt": prompt}
+    answer = worker.server.ask("POST", "/count_token", body, cancel, limit_s=limit_s)
     return whole_number(answer, "count") or None  # 0 is what a worker says that cannot count
 
 

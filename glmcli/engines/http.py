@@ -24,6 +24,8 @@ from glmcli.errors import ConfigError
 
 ANSWER_S = 10.0
 """How long a server may take to answer a question that needs no model."""
+COUNT_S = 2.0
+"""How long it may take to count a prompt where the reply does not depend on that."""
 POLL_S = 0.1
 """How soon a cancelled request is noticed."""
 TICK_S = 1.0
@@ -93,8 +95,12 @@ class Server:
         """
         exchange = self.send(method, path, body)
         exchange.limit_s = min(limit_s, self.silence_s)
+        data = b""
         try:
-            data = b"".join(exchange.pieces(cancel or threading.Event()))
+            for piece in exchange.pieces(cancel or threading.Event()):
+                data += piece
+                if time.monotonic() - exchange.started > exchange.limit_s + TICK_S:
+                    raise self.faults.silent(exchange.limit_s)  # signs of life are no answer
             self.asked[path] = path
         except Refused as exc:
             self.asked[path] = f"{path} ({exc.status})"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.faults import Refused
-from glmcli.engines.http import Server, checked_url, open_server
+from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
@@ -160,12 +160,14 @@ class OpenAIEngine:
     def _counted(self, messages: Sequence[Message]) -> int | None:
         body = {"model": self.name, "messages": [to_api(message) for message in messages]}
         if self.kind == "vLLM":
-            answer = self._server.ask("POST", "/tokenize", body | self._going_on(messages))
+            body |= self._going_on(messages)
+            answer = self._server.ask("POST", "/tokenize", body, limit_s=COUNT_S)
             return whole_number(answer, "count")
         if self.kind == "llama.cpp":
-            prompt = text_of(self._server.ask("POST", "/apply-template", body), "prompt")
+            answer = self._server.ask("POST", "/apply-template", body, limit_s=COUNT_S)
+            prompt = text_of(answer, "prompt")
             content = {"content": prompt, "add_special": True}
-            ids = self._server.ask("POST", "/tokenize", content).get("tokens")
+            ids = self._server.ask("POST", "/tokenize", content, limit_s=COUNT_S).get("tokens")
             return len(ids) if prompt and ids else None
         return None
 

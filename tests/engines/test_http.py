@@ -183,6 +183,20 @@ def test_signs_of_life_that_are_no_text_do_not_stop_the_clock():
     assert pieces.count(b"") == 1
 
 
+def test_signs_of_life_are_no_answer_to_a_question():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        while not connection.gone.wait(0.1):
+            connection.chunk(b"\n")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        started = time.monotonic()
+        with pytest.raises(ConnectionLost, match="sent nothing for 1 s"):
+            server.ask("GET", "/x", limit_s=1)
+        assert time.monotonic() - started < 4
+        assert loopback.connections[0].gone.wait(5)
+
+
 def test_a_connection_that_breaks_is_no_end():
     def script(connection: Connection) -> None:
         connection.send(OK)

@@ -305,12 +305,14 @@ def progress_line(progress: Progress | None, seconds: float | None) -> str:
     clock = "" if seconds is None else f", {seconds:.0f} s"
     if progress is None:
         return "waiting for the model" + clock
+    if progress.stage == "waiting":
+        note = f" ({progress.note})" if progress.note else ""
+        return f"waiting{clock}; the server may be busy{note}"
     words = {
         "fetching": "fetching the model",
         "converting": "converting the model",
         "loading": "loading the model",
         "reading": "reading the prompt",
-        "waiting": "waiting; the server may be busy",
         "summarising": "summarising the oldest turns",
     }
     parts = [words[progress.stage]]

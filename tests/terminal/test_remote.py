@@ -118,7 +118,7 @@ def test_the_stats_say_how_the_server_was_recognised(chat):
 @pytest.mark.pty
 def test_ctrl_c_ends_the_wait_for_a_frozen_server_and_retry_works(chat):
     term, server = chat("freeze")
-    term.at_prompt().type("are you there\r").see("the server may be busy")
+    term.at_prompt().type("are you there\r").see("s; the server may be busy")
     term.type("\x03").see("stopped before the first word")
     term.type("/retry\r").see("window 10 of 99")
     assert server.questions == ["are you there"] * 2

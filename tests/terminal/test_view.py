@@ -106,6 +106,8 @@ def test_the_stats_line_says_what_is_known():
         (None, "waiting for the model, 2 s"),
         (Progress("reading", 128, 512), "reading the prompt, 128 tokens of 512 tokens, 2 s"),
         (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
+        (Progress("waiting", 2, unit="s"), "waiting, 2 s; the server may be busy"),
+        (Progress("waiting", note="lab:8000"), "waiting, 2 s; the server may be busy (lab:8000)"),
     ],
 )
 def test_progress_is_said_in_words(progress, words):

@@ -156,6 +156,10 @@ def ask(
     if question is None:
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
     session, settings = open_session(settings, continue_=continue_, resume=resume)
+    if session.conversation.id and not quiet:
+        from glmcli.commands.archive import resumed
+
+        err.write(f"{resumed(session)}\n")
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context

@@ -20,12 +20,14 @@ import typer
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.options import with_settings
+from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
 
     from glmcli.engines.library import Model
     from glmcli.store import Store
+    from glmcli.types import Conversation
 
 history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
 models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
@@ -54,11 +56,14 @@ class Marked:
         return "".join(text for text, _ in self.pieces)
 
 
-def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on a terminal; tab-separated lines, without a head, elsewhere."""
+def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str = "") -> None:
+    """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs."""
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(" ".join(str(cell).split()) for cell in row))
+        return
+    if not rows:
+        print(none)
         return
     from rich.console import Console
     from rich.table import Table
@@ -116,18 +121,39 @@ def list_(
         (item.id, item.title, item.model, item.turns, item.tokens or "", age(item.updated_at))
         for item in found
     ]
-    print_rows(("id", "title", "model", "turns", "tokens", "age"), rows)
+    print_rows(
+        ("id", "title", "model", "turns", "tokens", "age"), rows, none="the history is empty"
+    )
 
 
 @history.command()
-@with_settings()
+@with_settings("plain")
 def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
-    """Print a conversation as Markdown, or as JSON."""
+    """Show a conversation; in a pipe as Markdown, or as JSON."""
     from glmcli import transcript
 
     with open_history(settings) as store:
         conversation = store.load(id)
+    if sys.stdout.isatty() and not as_json:
+        show_rendered(conversation, plain=settings.plain)
+        return
     print((transcript.to_json if as_json else transcript.to_markdown)(conversation).rstrip("\n"))
+
+
+def show_rendered(conversation: Conversation, *, plain: bool) -> None:
+    """Show a conversation on a terminal as it was shown when it was new."""
+    from glmcli.terminal.live import show_message
+    from glmcli.terminal.tty import Output
+    from glmcli.terminal.visible import visible
+
+    out = Output(sys.stdout)
+    facts = (conversation.id, conversation.title, conversation.model)
+    out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
+    if conversation.system:
+        out.write(f"{visible(conversation.system)}\n\n")
+    for message in conversation.messages:
+        show_message(out, message, plain=plain)
+        out.write("\n" if message.role == "assistant" else "")
 
 
 @history.command()
@@ -148,7 +174,7 @@ def search(
         (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
         for hit in hits
     ]
-    print_rows(("id", "title", "role", "text"), rows)
+    print_rows(("id", "title", "role", "text"), rows, none="nothing found")
 
 
 @history.command()
@@ -163,14 +189,15 @@ def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) 
 @with_settings()
 def delete(
     settings: Settings,
-    id: ID,
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="or the starts of their ids")],
     yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
 ) -> None:
-    """Delete a conversation for good."""
+    """Delete conversations for good."""
     with open_history(settings) as store:
-        found = store.find(id)
-        if confirmed(f"delete {found.id}, {found.title!r}?", yes=yes):
-            store.delete(found.id)
+        found = [store.find(id) for id in ids]
+        named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
+        if confirmed(f"delete {named}?", yes=yes):
+            store.delete(*(each.id for each in found))
 
 
 @history.command()

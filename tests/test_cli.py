@@ -299,6 +299,16 @@ def test_continue_goes_on_with_the_last_conversation(glm):
     glm("ask", *ECHO, "first question")
     done = glm("ask", *ECHO, "--continue", "-f", "json", "second question")
     assert json.loads(done.out)["usage"]["prompt_tokens"] == 6
+    assert done.err.startswith("resumed ")
+    assert done.err.endswith(": 1 turn, with its settings\n")
+    assert glm("ask", *ECHO, "--continue", "--quiet", "third question").err == ""
+
+
+def test_a_clean_end_leaves_one_file(glm, tmp_path):
+    glm("ask", *ECHO, "hi")
+    glm("chat", *ECHO, stdin="one\ntwo\n")
+    glm("history", "list")
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["history.db"]
 
 
 def test_no_save_writes_nothing(glm, tmp_path):

@@ -12,7 +12,7 @@ from glmcli.errors import GlmError, UsageError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.view import BaseView
-from glmcli.types import GenerationParams, Omission
+from glmcli.types import GenerationParams, Message, Omission
 
 
 class Quiet(Chat):
@@ -207,6 +207,18 @@ def test_json_that_was_saved_can_be_loaded(chat, tmp_path):
     assert texts(chat) == ["hello there", "hello there", "go on", "go on"]
 
 
+def test_loading_brings_the_settings_along_if_there_are_any(chat, tmp_path):
+    run_command(chat, "/set temperature 0.3")
+    chat.ask("hello")
+    run_command(chat, "/save chat.json")
+    run_command(chat, "/set temperature 0.9")
+    assert run_command(chat, "/load chat.json").endswith("chat.json, with its settings")
+    assert chat.session.params.temperature == 0.3
+    (tmp_path / "other.json").write_text('[{"role": "user", "content": "hi"}]')
+    assert "settings" not in run_command(chat, "/load other.json")
+    assert chat.session.params.temperature == 0.3
+
+
 def test_save_never_overwrites(chat, tmp_path):
     chat.ask("hello")
     (tmp_path / "taken.md").write_text("mine")
@@ -297,13 +309,39 @@ def test_branches_can_be_seen_and_gone_back_to(chat):
     run_command(chat, "/undo")
     chat.ask("zwei")
     tree = run_command(chat, "/tree").splitlines()
-    assert [line.split()[-1] for line in tree] == ["one", "two", "zwei"]
-    assert [("*" in line) for line in tree] == [True, False, True]
+    assert tree == ["  1 * one → one", "  2     two → two", "  3 *   zwei → zwei"]
     run_command(chat, "/goto 2")
     assert texts(chat) == ["one", "one", "two", "two"]
     for line in ("/goto 9", "/goto", "/goto x"):
         with pytest.raises(UsageError):
             run_command(chat, line)
+
+
+def test_a_reply_that_was_asked_for_again_can_be_gone_back_to(chat):
+    chat.ask("one two three")
+    run_command(chat, "/retry max_tokens=1")
+    assert run_command(chat, "/tree").split("\n") == [
+        "  1   one two three → one two three",
+        "  2 * one two three → one",
+    ]
+    run_command(chat, "/goto 1")
+    assert texts(chat) == ["one two three", "one two three"]
+    chat.ask("a question that is longer than a line of the tree may be")
+    assert run_command(chat, "/tree").split("\n")[1] == (
+        "  3 * a question that is longer than … → a question that is longer than …"
+    )
+
+
+def test_a_tool_s_call_and_result_are_turns_of_the_tree(chat):
+    chat.session.conversation.messages += [Message("user", "weather?"), Message("assistant", "f()")]
+    chat.session.ask(Message("tool", "22"), BaseView())
+    assert run_command(chat, "/tree").split("\n") == ["  1 * weather? → f()", "  2 * 22 → weather?"]
+
+
+def test_a_question_without_a_reply_is_in_the_tree(chat):
+    chat.session.conversation.messages.append(Message("user", "alone"))
+    chat.session.store.save(chat.session.conversation)
+    assert run_command(chat, "/tree") == "  1 * alone"
 
 
 def test_fork_leaves_the_original_as_it_is(chat):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from glmcli.commands.table import Chat, command
 from glmcli.commands.talk import whole_number
 from glmcli.errors import UsageError
+from glmcli.session import Session
+from glmcli.store import Node
+from glmcli.terminal.view import plural
 from glmcli.window import left_out
 
 SHOWN_TURNS = 2
@@ -25,7 +29,7 @@ def history(chat: Chat, rest: str) -> str:
         return "" if hits else "nothing found"
     rows = [
         f"{item.id}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(item.updated_at))}"
-        f"  {item.turns:>3} turns  {item.title}"
+        f"  {plural(item.turns, 'turn'):>9}  {item.title}"
         for item in store.list(20)
     ]
     return "\n".join(rows) or "the history is empty"
@@ -47,13 +51,18 @@ def resume(chat: Chat, rest: str) -> str:
 
 def show_end(chat: Chat) -> str:
     """Show the end of a conversation that is resumed; returns what to say of it."""
-    conversation = chat.session.conversation
     with suppress(UsageError):  # a pipe carries what is new, and nothing else
-        for message in conversation.messages[-2 * SHOWN_TURNS :]:
+        for message in chat.session.conversation.messages[-2 * SHOWN_TURNS :]:
             chat.show(message)
+    return resumed(chat.session)
+
+
+def resumed(session: Session) -> str:
+    """What to say of a conversation that is resumed."""
+    conversation = session.conversation
     turns = sum(message.role == "user" for message in conversation.messages)
-    said = f"resumed {conversation.id}: {turns} turns, with its settings"
-    if conversation.model and conversation.model != chat.session.model:
+    said = f"resumed {conversation.id}: {plural(turns, 'turn')}, with its settings"
+    if conversation.model and conversation.model != session.model:
         said += f"; it was with {conversation.model}, /model goes back to it"
     if conversation.omitted is not None:
         said += "; its beginning is sent as a summary, /summary shows it"
@@ -102,28 +111,54 @@ def fork(chat: Chat, rest: str) -> str:
 
 @command()
 def tree(chat: Chat, rest: str) -> str:
-    """Show the questions of this conversation on all its branches."""
+    """Show the questions and replies of this conversation on all its branches."""
     nodes = list(chat.session.store.tree(chat.session.conversation))
-    parents = {node.id: node.parent_id for node in nodes}
-    asked = [node for node in nodes if node.role == "user"]
+    texts = {node.id: " ".join(node.text.split()) for node in nodes}
+    ends = turn_ends(nodes)
+    after: dict[int | None, list[tuple[int, Node]]] = {}
+    for number, node in enumerate(ends, 1):
+        after.setdefault(turn_before(node, nodes, ends), []).append((number, node))
     rows = []
-    for number, node in enumerate(asked, 1):
-        depth, above = 0, node.parent_id
-        while above is not None:
-            depth, above = depth + 1, parents.get(above)
-        mark = "*" if node.current else " "
-        rows.append(f"{number:>3} {mark} {'  ' * (depth // 2)}{' '.join(node.text.split())[:60]}")
+    waiting = [(0, *each) for each in reversed(after.get(None, []))]
+    while waiting:
+        depth, number, node = waiting.pop()
+        asked = texts.get(node.parent_id or 0, "") if node.role == "assistant" else ""
+        said = " → ".join(clipped(text, 32) for text in (asked, texts[node.id]) if text)
+        rows.append(f"{number:>3} {'*' if node.current else ' '} {'  ' * depth}{said}")
+        below = after.get(node.id, [])
+        waiting += [(depth + (len(below) > 1), *each) for each in reversed(below)]
     return "\n".join(rows) or "the conversation is empty"
+
+
+def turn_ends(nodes: Sequence[Node]) -> list[Node]:
+    """What ends a turn: the replies, and the questions that have none. Oldest first."""
+    answered = {node.parent_id for node in nodes}
+    return [node for node in nodes if node.role == "assistant" or node.id not in answered]
+
+
+def turn_before(node: Node, nodes: Sequence[Node], ends: Sequence[Node]) -> int | None:
+    """The end of the turn before the one that `node` ends, or None."""
+    parents = {each.id: each.parent_id for each in nodes}
+    known = {each.id for each in ends}
+    above = node.parent_id
+    while above is not None and above not in known:
+        above = parents.get(above)
+    return above
+
+
+def clipped(text: str, most: int) -> str:
+    """A text of so many characters at most."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 @command("N")
 def goto(chat: Chat, rest: str) -> str:
-    """Move to the branch that ends with question N of /tree."""
+    """Move to the branch that ends with turn N of /tree."""
     session = chat.session
-    asked = [node for node in session.store.tree(session.conversation) if node.role == "user"]
-    if not asked:
+    ends = turn_ends(list(session.store.tree(session.conversation)))
+    if not ends:
         raise UsageError("the conversation is empty", "ask something first")
-    session.store.goto(session.conversation, asked[whole_number(rest, len(asked)) - 1].id)
+    session.store.goto(session.conversation, ends[whole_number(rest, len(ends)) - 1].id)
     return tree(chat, "")
 
 

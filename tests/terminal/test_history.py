@@ -67,3 +67,32 @@ def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, 
         term.see(f"saved to {taken}" if written else f"{taken} is as it was")
         term.at_prompt().type("again\r").see("> again").at_prompt()
     assert (taken.read_text() != "mine") is written
+
+
+def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
+    talk("ask", "-m", "echo:", "**loud**\x1b[41m")
+    with Term("history", "list", home=tmp_path / "home", cols=100) as term:
+        term.ended()
+        assert "title" in term.lines()[0]
+        ident = next(line.split()[0] for line in term.lines() if "loud" in line)
+    with Term("history", "show", ident, home=tmp_path / "home") as term:
+        term.ended()
+        assert "> **loud**" in term.text()
+        assert is_bold(term, "loud")
+        assert "\x1b[41m" not in term.raw
+
+
+def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):
+    with Term("history", "search", "nowhere", home=tmp_path / "home") as term:
+        term.see("nothing found").ended()
+    (tmp_path / "new").mkdir()
+    with Term("history", "list", home=tmp_path / "new") as term:
+        term.see("the history is empty").ended()
+
+
+def test_a_terminal_is_asked_before_conversations_are_deleted(talk, tmp_path):
+    ids = [line.split("\t")[0] for line in talk("history", "list").out.splitlines()]
+    for keys, left in (("n\r", 2), ("y\r", 0)):
+        with Term("history", "delete", *ids, home=tmp_path / "home", cols=200) as term:
+            term.see("[y/N]").type(keys).ended()
+        assert len(talk("history", "list").out.splitlines()) == left

@@ -35,7 +35,7 @@ LEAVE_S = 2.0
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
 PATH_COMMANDS = ("/save", "/load", "/attach", "/export")
-MENTION = re.compile(r"(?:^|\s)@(\S*)$")
+MENTION = re.compile(r"(?:^|\s)@(\"[^\"\n]*|\S*)$")
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -230,7 +230,7 @@ class CommandCompleter(Completer):
         text = document.text_before_cursor
         word, space, rest = text.partition(" ")
         if text.startswith("/") and not space and "/" not in text[1:] and "\n" not in text:
-            for name, item in COMMANDS.items():
+            for name, item in sorted(COMMANDS.items()):
                 if name.startswith(word[1:]):
                     yield Completion(f"/{name}", start_position=-len(word), display_meta=item.help)
         elif not event.completion_requested:
@@ -242,7 +242,16 @@ class CommandCompleter(Completer):
                 if name.startswith(rest):
                     yield Completion(name, start_position=-len(rest))
         elif mention := MENTION.search(text):
-            yield from self._paths.get_completions(Document(mention[1]), event)
+            yield from self._mentions(mention[1], event)
+
+    def _mentions(self, typed: str, event: CompleteEvent) -> Iterable[Completion]:
+        """Paths after `@`, between quotes if they have blanks."""
+        start = typed.lstrip('"')
+        for found in self._paths.get_completions(Document(start), event):
+            path = start + found.text
+            end = "" if Path(path).expanduser().is_dir() else '"'
+            text = f'"{path}{end}' if " " in path or typed != start else path
+            yield Completion(text, start_position=-len(typed), display=found.display)
 
 
 class PrivateHistory(FileHistory):

@@ -108,7 +108,7 @@ class PipeChat(Chat):
 
     def after(self, reply: Message) -> None:
         """What is said below a reply."""
-        self.note(end_note(reply))
+        self.note(end_note(reply, self.session.engine.context_tokens))
 
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Plain: what is set off can only be seen on a terminal."""
@@ -203,7 +203,9 @@ class TerminalChat(PipeChat):
 
     def _write(self, text: str, style: str) -> None:
         if text:
-            text = visible(text)
+            from glmcli.terminal.wrap import hang
+
+            text = hang(visible(text), self.out.size().columns)
             self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")
 
     def warm(self) -> None:

@@ -289,12 +289,15 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
     return " · ".join(parts)
 
 
-def end_note(reply: Message) -> str:
+def end_note(reply: Message, context_tokens: int | None = None) -> str:
     """What must be said when a reply did not end by itself; "" if it did."""
     if reply.finish_reason == "cancelled":
         return "stopped; what arrived is kept" if reply.text else "stopped before the first word"
     if reply.finish_reason == "length":
-        return "cut at the token limit"
+        used = (reply.usage or Usage()).total_tokens
+        if context_tokens and used and used >= context_tokens:
+            return "cut: the window is full; /reset starts a new conversation"
+        return "cut at the token limit; /continue goes on"
     if not reply.text and not reply.thinking:
         return "the model ended its reply without a word"
     return ""

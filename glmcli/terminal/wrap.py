@@ -31,6 +31,8 @@ _UNIT = re.compile(
     f"|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]*"
 )
 
+_COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
+
 
 def cells(text: str) -> int:
     """Cells that the text takes at most: many terminals show the parts of joined emoji apart."""
@@ -58,6 +60,19 @@ def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
     """
     text = plain(spans)
     return _cut(spans, list(_breaks(text, columns)) if len(text) * 2 > columns else _ends(text))
+
+
+def hang(text: str, columns: int) -> str:
+    """Lines in two columns, cut so that the second column stays one; all others as they are."""
+    lines = []
+    for line in text.split("\n"):
+        head = _COLUMN.match(line)
+        indent = cells(head[0]) if head else 0
+        if head and indent < cells(line) and columns < cells(line) and indent < columns * 2 // 3:
+            rest = wrap([(line[len(head[0]) :], Style())], columns - indent)
+            line = head[0] + f"\n{' ' * indent}".join(plain(trimmed(row)) for row in rest)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def fold(spans: Sequence[Span], columns: int) -> list[Row]:

@@ -237,6 +237,23 @@ def test_tab_completes_models_and_mentioned_paths(start, tmp_path):
     term.type("read @not\t").at_prompt("read @notes.txt")
 
 
+def test_tab_completes_paths_with_blanks_and_the_home_folder(start, tmp_path):
+    (tmp_path / "my notes.txt").write_text("alpha")
+    term = start("chat", "-m", "echo:", HOME=str(tmp_path)).at_prompt()
+    term.type("read @my\t").at_prompt('read @"my notes.txt"').type("\x03").at_prompt()
+    term.type('read @"my n\t').at_prompt('read @"my notes.txt"').type("\r").see("alpha").at_prompt()
+    term.type("/attach ~/my\t").at_prompt("/attach ~/my notes.txt").type("\r")
+    term.see("goes with the next message").at_prompt()
+
+
+def test_a_reply_that_was_cut_says_how_to_go_on_and_goes_on(start):
+    term = start().at_prompt().type("/set max_tokens 3\r").see("max_tokens is 3").at_prompt()
+    term.type("one two three four five\r").see("/continue goes on").at_prompt()
+    term.type("/continue\r").see("\nfour five").at_prompt()
+    term.type("/set markdown off\r").see("markdown is off").at_prompt()
+    term.type("/redraw\r").see("\none two three four five").at_prompt()
+
+
 def test_resuming_shows_the_last_turns_and_brings_model_and_settings_along(start):
     first = start("chat", "-m", "echo:window=500", "--temperature", "0.3").at_prompt()
     first.type("once upon a time\r").see("4 tokens").at_prompt().type("\x04").ended()

@@ -117,5 +117,7 @@ def test_progress_is_said_in_words(progress, words):
 def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(REPLY) == ""
     assert "kept" in end_note(Message("assistant", "a", finish_reason="cancelled"))
-    assert "limit" in end_note(Message("assistant", "a", finish_reason="length"))
+    cut = Message("assistant", "a", finish_reason="length", usage=Usage(10, 0, 6))
+    assert end_note(cut, 17) == "cut at the token limit; /continue goes on"
+    assert "the window is full" in end_note(cut, 16)
     assert end_note(Message("assistant", "", finish_reason="stop"))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmcli.terminal.theme import BOLD, PLAIN
-from glmcli.terminal.wrap import fold, graphemes, plain, trimmed, width, wrap
+from glmcli.terminal.wrap import fold, graphemes, hang, plain, trimmed, width, wrap
 
 FAMILY = "👨‍👩‍👧"
 TEXTS = st.text(
@@ -85,3 +85,14 @@ def test_rows_fit_and_joined_are_the_text(text, columns):
 def test_text_that_follows_changes_the_last_row_only(text, more, columns):
     short, full = wrap([(text, PLAIN)], columns), wrap([(text + more, PLAIN)], columns)
     assert full[: len(short) - 1] == short[:-1]
+
+
+def test_the_second_column_stays_one_in_a_narrow_window():
+    text = "/save [FILE]  write all of it to a file\nno columns in this long line\n/a  说明文字"
+    assert hang(text, 26).split("\n") == [
+        "/save [FILE]  write all of",
+        "              it to a file",
+        "no columns in this long line",
+        "/a  说明文字",
+    ]
+    assert hang(text, 16) == text  # there is no room for a second column

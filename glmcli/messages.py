@@ -267,8 +267,12 @@ BENCH = {
 """What the rows and columns of `glm bench` are called."""
 
 KEYS_HELP = Line(
-    "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply.",
-    "回车发送；Alt-Enter 或 Ctrl-J 换行；Ctrl-C 停止回答。",
+    "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes.\n"
+    "Ctrl-R searches what was typed; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or the\n"
+    "last reasoning; Ctrl-Z suspends; Ctrl-D leaves.",
+    "回车发送；Alt-Enter 或 Ctrl-J 换行；Ctrl-C 停止回答；Tab 补全。\n"
+    "Ctrl-R 搜索输入历史；Ctrl-X Ctrl-E 打开编辑器；Ctrl-O 展开粘贴的内容或显示思考过程；\n"
+    "Ctrl-Z 挂起；Ctrl-D 退出。",
 )
 
 

@@ -11,8 +11,7 @@ from glmcli.commands.table import COMMANDS, Chat, command
 from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question
 from glmcli.session import Session
-from glmcli.terminal.view import plural
-from glmcli.types import GenerationParams, Message
+from glmcli.types import Message
 
 
 @command("[COMMAND]")
@@ -85,12 +84,8 @@ def load(chat: Chat, rest: str) -> str:
     conversation = read(Path(rest).expanduser())
     conversation.id = ""
     chat.session.conversation = conversation
-    turns = plural(sum(message.role == "user" for message in conversation.messages), "turn")
-    said = f"loaded {turns} from {Path(rest).expanduser().absolute()}"
-    if conversation.params != GenerationParams():
-        chat.session.params = conversation.params
-        said += ", with its settings"
-    return said
+    turns = sum(message.role == "user" for message in conversation.messages)
+    return f"loaded {turns} turns from {Path(rest).expanduser().absolute()}"
 
 
 @command("FILE")

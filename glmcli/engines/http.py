@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any
 from weakref import WeakSet
@@ -75,10 +75,14 @@ class Server:
             transport=transport,
         )
 
-    def send(self, method: str, path: str, body: object = None) -> Exchange:
-        """Send a request to `path`, which begins with a slash; its answer is read meanwhile."""
+    def send(self, method: str, path: str, body: object = None, *, whole: bool = False) -> Exchange:
+        """Send a request to `path`, which begins with a slash; its answer is read meanwhile.
+
+        A `whole` answer comes in one piece, and is silent until then.
+        """
         content = None if body is None else json.dumps(body).encode("ascii")
-        return Exchange(self, self._client.build_request(method, self.url + path, content=content))
+        request = self._client.build_request(method, self.url + path, content=content)
+        return Exchange(self, request, whole=whole)
 
     def ask(
         self,
@@ -93,14 +97,10 @@ class Server:
 
         Raises Cancelled, EngineError.
         """
-        exchange = self.send(method, path, body)
+        exchange = self.send(method, path, body, whole=True)
         exchange.limit_s = min(limit_s, self.silence_s)
-        data = b""
         try:
-            for piece in exchange.pieces(cancel or threading.Event()):
-                data += piece
-                if time.monotonic() - exchange.started > exchange.limit_s + TICK_S:
-                    raise self.faults.silent(exchange.limit_s)  # signs of life are no answer
+            data = b"".join(exchange.pieces(cancel or threading.Event()))
             self.asked[path] = path
         except Refused as exc:
             self.asked[path] = f"{path} ({exc.status})"
@@ -143,8 +143,9 @@ class Server:
 class Exchange:
     """One request and its answer, which a thread of its own reads into a queue."""
 
-    def __init__(self, server: Server, request: httpx.Request) -> None:
+    def __init__(self, server: Server, request: httpx.Request, *, whole: bool) -> None:
         self.server = server
+        self._whole = whole
         self.limit_s = server.silence_s
         """How long the server may be silent from now on."""
         self.started = time.monotonic()
@@ -228,8 +229,11 @@ class Exchange:
         try:
             response = self.server.fetch(request)
             try:
+                pieces: Iterable[bytes] = response.iter_bytes()
+                if self._whole:
+                    pieces = [b"".join(pieces)]
                 self._put(response)
-                for piece in response.iter_bytes():
+                for piece in pieces:
                     if piece:
                         self._put(piece)
                     if self._abandoned.is_set():

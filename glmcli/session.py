@@ -315,16 +315,18 @@ class Session:
     def _stream(
         self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
     ) -> Message:
-        saved_at = time.monotonic()
+        saved_at, has_grown = time.monotonic(), False
         with closing(self.engine.stream(prompt, self.params, self.cancel)) as stream:
             for chunk in stream:
                 growing.add(chunk)
                 view.show(chunk)
                 if chunk.finish_reason is not None:
                     return growing.message(chunk.finish_reason, chunk.usage)
-                if (chunk.text or chunk.thinking) and time.monotonic() - saved_at >= JOURNAL_S:
-                    saved_at = time.monotonic()
-                    self._journal(turn, growing)
+                has_grown = has_grown or bool(chunk.text or chunk.thinking)
+                # Ticks count too: a reply may pause for long after its first words.
+                if has_grown and time.monotonic() - saved_at >= JOURNAL_S:
+                    has_grown = self._journal(turn, growing) is False  # then again at the next tick
+                    saved_at = saved_at if has_grown else time.monotonic()
         raise ConnectionLost("the reply stopped without an end", "/retry asks again")
 
     def _begin(self, asked: Message) -> int | None:
@@ -332,10 +334,12 @@ class Session:
             lambda: self.store.begin(self.conversation, asked, params=self.params, model=self.model)
         )
 
-    def _journal(self, turn: int | None, growing: Growing) -> None:
-        if turn is not None:
-            text, thinking = "".join(growing.text), "".join(growing.thinking)
-            self._try(lambda: self.store.progress(turn, text, thinking))
+    def _journal(self, turn: int | None, growing: Growing) -> bool | None:
+        """Whether what has arrived was stored; None if it cannot be."""
+        if turn is None:
+            return None
+        text, thinking = "".join(growing.text), "".join(growing.thinking)
+        return self._try(lambda: self.store.progress(turn, text, thinking))
 
     def _complete(self, turn: int | None, reply: Message) -> None:
         if turn is not None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
+import time
+from contextlib import closing
+
 import pytest
 
 from glmcli.engines.echo import EchoEngine
@@ -162,6 +166,57 @@ def test_being_killed_saves_what_arrived(start):
         session.ask("first", Shown())
     saved = session.store.load(session.conversation.id)
     assert (saved.messages[-1].text, saved.messages[-1].finish_reason) == ("half", "interrupted")
+
+
+def stored_reply(session):
+    """The last reply as another process sees it."""
+    with closing(open_store(session.store.path.parent)) as other:
+        return other.load(session.conversation.id).messages[-1].text
+
+
+def test_what_arrived_is_stored_within_a_second_even_if_nothing_more_comes(start, monkeypatch):
+    monkeypatch.setattr("glmcli.session.JOURNAL_S", 0.01)
+    stored = []
+    script = [
+        Chunk("half"),
+        lambda: time.sleep(0.02),
+        Chunk(),
+        lambda: stored.append(stored_reply(session)),
+        Chunk(finish_reason="stop"),
+    ]
+    session = start(script)
+    session.ask("first", Shown())
+    assert stored == ["half"]
+
+
+def test_what_could_not_be_stored_because_another_wrote_is_stored_a_moment_later(
+    start, monkeypatch
+):
+    monkeypatch.setattr("glmcli.session.JOURNAL_S", 0.0)
+    stored = []
+    session = start(reply("one"))
+
+    def lock():
+        other.execute("BEGIN IMMEDIATE")
+
+    def unlock():
+        stored.append(stored_reply(session))
+        other.execute("ROLLBACK")
+
+    session.engine.scripts.append(
+        [
+            lock,
+            Chunk("half"),
+            unlock,
+            Chunk(),
+            lambda: stored.append(stored_reply(session)),
+            Chunk(finish_reason="stop"),
+        ]
+    )
+    session.ask("first", Shown())
+    with closing(sqlite3.connect(session.store.path, isolation_level=None)) as other:
+        session.ask("second", Shown())
+    assert stored == ["", "half"]
 
 
 def test_retry_replaces_the_reply(start):

@@ -116,15 +116,17 @@ class Store:
         self._settle(conversation, ids)
         return turn
 
-    def progress(self, turn: int, text: str, thinking: str) -> None:
-        """Journal a reply that is still growing. Skipped if another process is writing."""
+    def progress(self, turn: int, text: str, thinking: str) -> bool:
+        """Journal a reply that is still growing; False if another process is writing just now."""
         if not self.enabled:
-            return
+            return True
         with suppress(Busy), self._database.writing(wait_s=0.05) as db:
             row = (to_sql(text), to_sql(thinking), turn)
             db.execute(
                 "UPDATE message SET text = ?, thinking = ? WHERE id = ? AND pending = 1", row
             )
+            return True
+        return False
 
     def complete(self, turn: int, reply: Message) -> None:
         """Store a reply that has ended, one way or another. Raises StoreError."""

@@ -11,7 +11,8 @@ from glmcli.commands.table import COMMANDS, Chat, command
 from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question
 from glmcli.session import Session
-from glmcli.types import Message
+from glmcli.terminal.view import plural
+from glmcli.types import GenerationParams, Message
 
 
 @command("[COMMAND]")
@@ -84,8 +85,12 @@ def load(chat: Chat, rest: str) -> str:
     conversation = read(Path(rest).expanduser())
     conversation.id = ""
     chat.session.conversation = conversation
-    turns = sum(message.role == "user" for message in conversation.messages)
-    return f"loaded {turns} turns from {Path(rest).expanduser().absolute()}"
+    turns = plural(sum(message.role == "user" for message in conversation.messages), "turn")
+    said = f"loaded {turns} from {Path(rest).expanduser().absolute()}"
+    if conversation.params != GenerationParams():
+        chat.session.params = conversation.params
+        said += ", with its settings"
+    return said
 
 
 @command("FILE")

@@ -139,5 +139,5 @@ def nul_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
             yield None
         elif not part.endswith(b"\0"):
             raise ConnectionLost("the worker stopped inside a message", "/retry asks again")
-        elif part != b"\0":
-            yield to_message(part[:-1])
+        elif message := part[:-1].strip():
+            yield to_message(message)

@@ -215,6 +215,18 @@ def test_what_is_no_message_is_an_error_in_one_line(garbage):
     assert "\n" not in error.message
 
 
+@pytest.mark.parametrize("nothing", [b"\0", b"\0\0\0", b" \0", b"\r\n\0"])
+def test_a_message_without_anything_is_a_sign_of_life(nothing):
+    body = nothing + named(message("a")) + nothing + named(message("a b", "stop")) + nothing
+    text, _, last = read([body])
+    assert (text, last.finish_reason) == ("a b", "stop")
+
+
+def test_text_that_is_missing_at_the_end_takes_nothing_back():
+    body = named(message("a b"), {"text": None, "error_code": 0, "finish_reason": "stop"})
+    assert read([body])[0] == "a b"
+
+
 def test_half_a_surrogate_pair_becomes_a_character_that_can_be_saved():
     text = read([b'{"text": "a\\ud83d b", "error_code": 0, "finish_reason": "stop"}\0'])[0]
     assert text.encode("utf-8").decode() == "a� b"

@@ -221,14 +221,16 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
     db = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
     try:
-        if checked_version(db, path) < len(MIGRATIONS):
+        is_older = checked_version(db, path) < len(MIGRATIONS)
+        if is_older:
             db.execute("PRAGMA journal_mode = WAL")
         # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
-        migrate(db, wait_s=wait_s)
+        if is_older:  # else opening need not wait for a process that writes
+            migrate(db, wait_s=wait_s)
         for table in ("conversation", "message", "word_data"):
             db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
     except BaseException:

@@ -153,6 +153,17 @@ def test_another_program_that_writes_is_waited_for_and_then_reported(home, store
 # Disks and folders.
 
 
+def test_the_history_can_be_opened_and_read_while_another_process_writes(home, store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "ONE")
+    with closing(sqlite3.connect(home / "history.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        with closing(open_store(home)) as reader:
+            assert reader.load(conversation.id) == conversation
+        assert time.monotonic() - started < 1
+
+
 def test_a_full_disk_is_reported_and_made_up_for(home):
     script = (
         WRITER

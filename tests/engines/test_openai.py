@@ -374,7 +374,9 @@ def test_ctrl_c_keeps_what_arrived_and_the_next_turn_is_as_good_as_the_first():
         assert loopback.connections[0].gone.wait(1)
 
 
-@pytest.mark.parametrize("module", ["glmcli.engines", "glmcli.engines.thread", "glmcli.config"])
+@pytest.mark.parametrize(
+    "module", ["glmcli.engines.thread", "glmcli.config", "glmcli.served", "glmcli.commands"]
+)
 def test_nobody_pays_for_http_who_does_not_use_it(module):
     code = (
         f"import sys, {module}; print([m for m in ('httpx', 'ssl', 'torch') if m in sys.modules])"

@@ -182,6 +182,11 @@ def test_reasoning_has_two_names(field):
     assert same(read([body]), ("a", "hm", "stop"))
 
 
+def test_reasoning_that_comes_under_both_names_is_shown_once():
+    both = {"reasoning": "hm", "reasoning_content": "hm"}
+    assert same(read([events(says(None, **both), says("a", "stop"))]), ("a", "hm", "stop"))
+
+
 def test_reasoning_may_come_as_text_with_marks():
     body = events(says("<thi"), says("nk>hm</th"), says("ink>\n\na"), says("", "stop"))
     assert same(read([body]), ("a", "hm", "stop"))

@@ -16,10 +16,20 @@ from prompt_toolkit.application import get_app, run_in_terminal
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
-from prompt_toolkit.filters import emacs_mode, vi_navigation_mode
+from prompt_toolkit.filters import (
+    emacs_mode,
+    is_searching,
+    vi_insert_mode,
+    vi_navigation_mode,
+)
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
-from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.key_binding import (
+    ConditionalKeyBindings,
+    KeyBindings,
+    KeyBindingsBase,
+    KeyPressEvent,
+)
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import Output
 from prompt_toolkit.output.defaults import create_output
@@ -34,6 +44,8 @@ LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
+LONGEST_CHARACTER = 64
+"""More code points than what people see as one character has."""
 PATH_COMMANDS = ("/save", "/load", "/attach", "/export")
 MENTION = re.compile(r"(?:^|\s)@(\"[^\"\n]*|\S*)$")
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
@@ -105,7 +117,8 @@ class Prompt:
             parts.append(("class:hint", f"  {self._hint}"))
         return parts
 
-    def _keys(self) -> KeyBindings:
+    def _keys(self) -> KeyBindingsBase:
+        """The keys of the draft; while Ctrl-R searches they are prompt-toolkit's own."""
         keys = KeyBindings()
         keys.add("enter")(self._enter)
         keys.add("c-i")(complete)
@@ -116,9 +129,10 @@ class Prompt:
         keys.add("c-c")(self._interrupt)
         keys.add(Keys.SIGINT)(self._interrupt)
         keys.add("c-d")(leave_or_delete)
+        keys.add("c-h", filter=emacs_mode | vi_insert_mode)(delete_character)
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
-        return keys
+        return ConditionalKeyBindings(keys, ~is_searching)
 
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert what was pasted; a long paste as a placeholder that Ctrl-O expands."""
@@ -216,6 +230,18 @@ def leave_or_delete(event: KeyPressEvent) -> None:
         event.current_buffer.delete(1)
     else:
         event.app.exit(exception=EOFError)
+
+
+def delete_character(event: KeyPressEvent) -> None:
+    """Delete what people see as one character before the cursor, an emoji of several parts too."""
+    buffer = event.current_buffer
+    before = buffer.document.text_before_cursor[-LONGEST_CHARACTER:]
+    if before.isascii():
+        buffer.delete_before_cursor(event.arg)
+        return
+    from glmcli.terminal.wrap import graphemes
+
+    buffer.delete_before_cursor(sum(map(len, [*graphemes(before)][-event.arg :])))
 
 
 class CommandCompleter(Completer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 
@@ -270,3 +271,74 @@ def test_a_conversation_can_be_picked_from_a_list(start):
     term.type("sea\r").until(lambda t: t.text().count("words to search") == 2, "the hits")
     term.type("1\r").see("resumed").at_prompt()
     assert "> about the sea" in term.text()
+
+
+def test_ctrl_r_finds_an_earlier_text_with_all_its_lines(start):
+    term = start().at_prompt().type("alpha one\x0atwo\r").see("3 tokens").at_prompt()
+    term.type("beta\r").see("1 token").at_prompt()
+    term.type("\x12alp").see("backward: alp").see("> alpha one\n  two")
+    term.type("\r").until(lambda t: "backward" not in t.text(), "the end of the search")
+    term.type("\r").until(lambda t: t.text().count("3 tokens") == 2, "the reply").at_prompt()
+    term.type("a draft\x12bet").see("backward: bet").see("> beta")
+    term.type("\x03").at_prompt("a draft")
+
+
+def test_the_suggestion_is_taken_with_the_right_arrow(start):
+    term = start().at_prompt().type("alpha beta gamma\r").see("3 tokens").at_prompt()
+    term.type("al").at_prompt("alpha beta gamma").type("\x1b[C\r")
+    term.until(lambda t: t.text().count("3 tokens") == 2, "the reply").at_prompt()
+
+
+def test_backspace_deletes_what_people_see_as_one_character(start):
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    term = start().at_prompt().type(f"ab中{family}e\u0301\x7f\x7f").at_prompt("ab中")
+    term.type("\x7f\x7fc").at_prompt("ac").type("\r").see("1 token").at_prompt()
+
+
+def test_vi_keys_edit_the_draft_and_open_the_editor(start, tmp_path):
+    script = tmp_path / "editor.sh"
+    script.write_text('#!/bin/sh\nprintf " and more" >> "$1"\n')
+    script.chmod(0o755)
+    term = start("chat", "--vi", "-m", "echo:", EDITOR=str(script)).at_prompt()
+    term.type("one two\x1b").at_prompt("one two").type("0dw").at_prompt("two")
+    term.type("v").at_prompt("two and more").type("\r").see("3 tokens").at_prompt()
+
+
+def test_a_paste_while_a_reply_streams_waits_whole_for_the_next_prompt(start):
+    term = start(*SLOW).at_prompt().type(STORY[:400] + "\r").see("\nword0 ").see("word20")
+    term.type("\x1b[200~line one\rline two\x1b[201~").see("window").see("> line one\n  line two")
+    term.type("\r").see("4 tokens").at_prompt()
+
+
+def test_a_bell_rings_after_a_long_reply_and_not_after_a_short_one(start):
+    term = start(*SLOW).at_prompt().type("/set notify 0.3\r").see("notify is 0.3").at_prompt()
+    term.type("one two\r").see("2 tokens").at_prompt()
+    assert "\a" not in term.raw
+    term.type(" ".join("x" * 20) + "\r").see("20 tokens").at_prompt()
+    assert term.raw.count("\a") == 1
+
+
+def test_copy_takes_a_code_block_to_the_clipboard_of_the_terminal(start):
+    term = start("chat", "-m", "echo:", DISPLAY="", WAYLAND_DISPLAY="").at_prompt()
+    term.type("\x1b[200~a\r```\rcode 中\r```\r\x1b[201~\r").see("tokens").at_prompt()
+    term.type("/copy 1\r").see("copied 7 characters").at_prompt()
+    copied = base64.b64encode("code 中\n".encode()).decode()
+    assert f"\x1b]52;c;{copied}\x07" in term.raw
+    term.type("/copy 2\r").see("there is no number 2").at_prompt()
+
+
+def test_hostile_text_never_reaches_the_terminal(start):
+    hostile = "a\x1b]0;owned\x07b\x9b31mc\u202ed"
+    term = start("chat", "-m", "echo:", hostile).see("1 token").at_prompt()
+    for command in ("/title", "/load", "/attach", "/nonsense", "/model echo:"):
+        term.type(f"\x1b[200~{command} {hostile}\x1b[201~\r")
+        term.at_prompt()
+    term.type("/title\r").see("owned").at_prompt()
+    assert "\x1b]0;" not in term.raw
+    assert not {"\x9b", "\u202e"} & set(term.raw)
+
+
+def test_a_locale_without_unicode_shows_what_it_can(start, tmp_path):
+    (tmp_path / "notes.txt").write_text("plain 中 words", encoding="utf-8")
+    term = start("chat", "-m", "echo:", PYTHONIOENCODING="ascii").at_prompt()
+    term.type("- look at @notes.txt\r").see("plain ? words").see("* look at").at_prompt()

@@ -25,11 +25,12 @@ from glmcli.types import (
     Progress,
     Usage,
 )
-from glmcli.window import is_full, left_out, summarised, without_oldest
+from glmcli.window import is_full, left_out, questions, summarised, without_oldest
 
 T = TypeVar("T")
 TEMPLATE_TOKENS = 64
 """More than a template puts around one message."""
+HINT = "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
 JOURNAL_S = 1.0
 """How much of a growing reply may be missing from the store."""
 
@@ -236,6 +237,7 @@ class Session:
                 reply = self._stream(prompt, growing, view, turn)
             except ContextFull as exc:
                 if self.context == "stop":
+                    exc.hint = HINT if questions(self.conversation, None) else exc.hint
                     raise
                 if not self._leave_out(exc.limit, after, view):
                     raise ContextFull(self._least(after) or exc.needed, exc.limit) from exc
@@ -252,7 +254,7 @@ class Session:
 
             def write(request: Sequence[Message], room: int) -> str:
                 nonlocal not_sent
-                not_sent = "the model made no summary of the oldest turns"
+                not_sent = "the oldest turns could not be summarised"
                 return self._written(request, room, view)
 
             made = summarised(conversation, count, window, write, after=after)

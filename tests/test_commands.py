@@ -353,6 +353,14 @@ def test_fork_leaves_the_original_as_it_is(chat):
     assert [item.text for item in chat.session.store.load(before).messages] == ["one", "one"]
 
 
+@pytest.mark.parametrize("line", ["/fork", "/tree", "/goto 1"])
+def test_branches_need_a_history(chat, tmp_path, line):
+    chat.session.store = open_store(tmp_path / "none", enabled=False)
+    chat.ask("one")
+    with pytest.raises(UsageError, match="not saved"):
+        run_command(chat, line)
+
+
 def test_history_and_resume(chat):
     shown = []
     chat.show = lambda message: shown.append(message.text)

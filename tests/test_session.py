@@ -280,8 +280,9 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
     )
     for text in ("a b c", "d e f"):
         session.ask(text, Shown())
-    with pytest.raises(ContextFull):
+    with pytest.raises(ContextFull) as caught:
         session.ask("g h i j k l m n o p", Shown())
+    assert "--context drop-oldest" in caught.value.hint
     session.context = "drop-oldest"
     assert session.ask("g h i j k l m n o p", Shown()).text == "g h i j k l m n o p"
     assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
@@ -417,8 +418,8 @@ def test_a_fault_during_the_summary_keeps_the_question(full):
 @pytest.mark.parametrize(
     ("question", "summary", "said"),
     [
-        (LONG, " ", "the model made no summary of the oldest turns"),
-        (LONG, ContextFull(200, 160), "the model made no summary of the oldest turns"),
+        (LONG, " ", "the oldest turns could not be summarised"),
+        (LONG, ContextFull(200, 160), "the oldest turns could not be summarised"),
         ("d " * 74, "s", "even a summary of the oldest turns does not fit beside this message"),
     ],
 )

@@ -104,14 +104,22 @@ def fork(chat: Chat, rest: str) -> str:
     session = chat.session
     if not session.conversation.messages:
         raise UsageError("there is nothing to fork yet", "ask something first")
-    before = session.conversation.id
+    with_history(session)
+    before = session.conversation.id or "what was loaded"
     session.conversation = session.store.fork(session.conversation)
     return f"a copy of {before}: {session.conversation.id}"
+
+
+def with_history(session: Session) -> None:
+    """Raise UsageError if a conversation is kept nowhere but in memory, on one branch."""
+    if not session.store.enabled and session.conversation.messages:
+        raise UsageError("this conversation is not saved, so it has no branches", "see GLM_HISTORY")
 
 
 @command()
 def tree(chat: Chat, rest: str) -> str:
     """Show the questions and replies of this conversation on all its branches."""
+    with_history(chat.session)
     nodes = list(chat.session.store.tree(chat.session.conversation))
     texts = {node.id: " ".join(node.text.split()) for node in nodes}
     ends = turn_ends(nodes)
@@ -155,6 +163,7 @@ def clipped(text: str, most: int) -> str:
 def goto(chat: Chat, rest: str) -> str:
     """Move to the branch that ends with turn N of /tree."""
     session = chat.session
+    with_history(session)
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:
         raise UsageError("the conversation is empty", "ask something first")

@@ -9,7 +9,6 @@ import pytest
 from tests.shell import run_glm
 from tests.term import Term
 
-
 pytestmark = pytest.mark.pty
 
 
@@ -96,3 +95,21 @@ def test_a_terminal_is_asked_before_conversations_are_deleted(talk, tmp_path):
         with Term("history", "delete", *ids, home=tmp_path / "home", cols=200) as term:
             term.see("[y/N]").type(keys).ended()
         assert len(talk("history", "list").out.splitlines()) == left
+
+
+WORDS = " ".join("word" for _ in range(30))
+
+
+def test_a_summary_is_announced_while_it_is_made_and_shown_when_asked_for(tmp_path):
+    chat = ("chat", "-m", "echo:delay=0.02,window=200", "--context", "summarise")
+    with Term(*chat, home=tmp_path, cols=100, rows=40) as term:
+        for turn in range(3):
+            term.at_prompt().type(f"{WORDS} {turn}\r")
+            term.until(lambda term: term.text().count("31 tokens") > turn, "the reply")
+        term.at_prompt().type(f"{WORDS} 3\r").see("summarising the oldest turns")
+        term.type("\x03").see("stopped").at_prompt()
+        term.type("/retry\r").see("the window is full: the oldest").see("/summary shows it")
+        term.at_prompt().type("/summary\r").see("instead of the oldest").at_prompt()
+        term.type("\x04").ended()
+    with Term("chat", "-c", home=tmp_path, cols=100) as term:
+        term.see("its beginning is sent as a summary").at_prompt()

@@ -35,6 +35,16 @@ def test_ctrl_c_keeps_what_was_shown_and_ends_by_the_signal(tmp_path):
         assert term.raw.rstrip().endswith("\x1b[?25h")
 
 
+def test_ctrl_z_and_fg_show_every_word_once_even_with_a_pipe_before(tmp_path):
+    story = " ".join(f"w{n}" for n in range(100))
+    (tmp_path / "story").write_text(story)
+    with Term("ask", "-m", "echo:delay=0.02", home=tmp_path, shell=True) as term:
+        term.see("$").type(f"cat story | {term.command_line}\r").see("\nw0 ").see("w20")
+        term.type("\x1a").see("Stopped").type("fg\r").see("w99")
+        term.type("echo $((6*7))\r").see("\n42")
+        assert term.text().split().count("w20") == 1
+
+
 def test_stats_say_where_the_model_runs(tmp_path):
     with Term("ask", "--stats", "-m", "echo:", "hello", home=tmp_path) as term:
         term.see("1 token")

@@ -193,7 +193,11 @@ COMMAND_HELP = {
 """What each slash command does, for people whose locale is Chinese."""
 
 MOVED = {
-    "": Line("now {model}", "现在是 {model}"),
+    "empty": Line("now {model}", "现在是 {model}"),
+    "nothing": Line(
+        "now {model}; how full this conversation makes its window is not known",
+        "现在是 {model}；本对话占用其窗口多少未知",
+    ),
     "size, window": Line(
         "now {model}; this conversation is {size:,} of {window:,} tokens there",
         "现在是 {model}；本对话在其 {window:,} 个 token 的窗口中占 {size:,} 个",

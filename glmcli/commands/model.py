@@ -82,6 +82,6 @@ def where_it_stands(chat: Chat) -> str:
     if session.conversation.messages:
         session.counted = (session.conversation.messages[-1], size)
     values = {"size": size, "window": window}
-    known = ", ".join(name for name, value in values.items() if value) if prompt else ""
-    line = moved(known, model=session.model, **values)
+    known = ", ".join(name for name, value in values.items() if value) or "nothing"
+    line = moved(known if prompt else "empty", model=session.model, **values)
     return f"{line}: {too_long(session.context)}" if is_full(size, window) else line

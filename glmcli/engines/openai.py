@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report
-from glmcli.engines.faults import Refused
+from glmcli.engines.faults import Refused, one_line
 from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
 from glmcli.engines.sse import OpenAIReply, sse_messages
@@ -33,6 +33,8 @@ KINDS = {
     "fastchat": "FastChat",
 }
 """What a server says of a model's owner -> the server."""
+LIST_ALL = ("vLLM", "SGLang", "FastChat")
+"""Servers that have no model but those they list."""
 GOES_ON = {
     "vLLM": {"continue_final_message": True, "add_generation_prompt": False},
     "SGLang": {"continue_final_message": True},
@@ -204,17 +206,19 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
 
 
 def pick(name: str, models: Sequence[Listed], host: str) -> Listed:
-    """The model called `name`, or the only one. Raises ModelError if there is a choice."""
+    """The model called `name`, or the only one. Raises ModelError if there is none, or a choice."""
     if name:
         same = [model for model in models if model.name == name]
         owner = models[0].owner if models else ""
-        return same[0] if same else Listed(name, None, owner)
-    if len(models) == 1:
+        if same or KINDS.get(owner) not in LIST_ALL:
+            return same[0] if same else Listed(name, None, owner)
+    elif len(models) == 1:
         return models[0]
-    if not models:
+    elif not models:
         raise ModelError(f"{host} lists no models", "name one: --model openai:NAME")
     names = ", ".join(sorted(model.name for model in models)[:20])
-    raise ModelError(f"{host} has several models", f"choose one, as in openai:NAME: {names}")
+    what = f"has no model {one_line(name, 80)!r}" if name else "has several models"
+    raise ModelError(f"{host} {what}", f"choose one, as in openai:NAME: {names}")
 
 
 def open_api(

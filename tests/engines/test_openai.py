@@ -73,6 +73,14 @@ def test_several_models_are_listed_to_choose_from():
     assert opened(serving("fsoai_models"), "smollm2-alias").name == "smollm2-alias"
 
 
+def test_a_name_that_a_server_cannot_have_is_refused_before_a_question_is_asked():
+    for models in ("vllm_models", "fsoai_models"):
+        with pytest.raises(ModelError, match="has no model 'nope'") as caught:
+            opened(serving(models), "nope")
+        assert "smollm2" in caught.value.hint
+    assert opened(serving("llama_models"), "nope").name == "nope"
+
+
 def test_a_server_that_lists_nothing_needs_a_name():
     with pytest.raises(ModelError, match="lists no models"):
         opened(serving("tf_models"))

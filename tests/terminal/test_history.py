@@ -105,7 +105,7 @@ def test_a_summary_is_announced_while_it_is_made_and_shown_when_asked_for(tmp_pa
     with Term(*chat, home=tmp_path, cols=100, rows=40) as term:
         for turn in range(3):
             term.at_prompt().type(f"{WORDS} {turn}\r")
-            term.until(lambda term: term.text().count("31 tokens") > turn, "the reply")
+            term.until(lambda term, n=turn: term.text().count("31 tokens") > n, "the reply")
         term.at_prompt().type(f"{WORDS} 3\r").see("summarising the oldest turns")
         term.type("\x03").see("stopped").at_prompt()
         term.type("/retry\r").see("the window is full: the oldest").see("/summary shows it")

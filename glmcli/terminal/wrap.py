@@ -32,6 +32,7 @@ _UNIT = re.compile(
 )
 
 _COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
+_ASCII_WORD = re.compile(r"[!-~]+")
 
 
 def cells(text: str) -> int:
@@ -63,14 +64,19 @@ def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
 
 
 def hang(text: str, columns: int) -> str:
-    """Lines in two columns, cut so that the second column stays one; all others as they are."""
+    """Cut long lines between words; what stands in a second column stays there, if there is room.
+
+    A line with a word that does not fit is left as it is: it may be a path that will be copied.
+    """
     lines = []
     for line in text.split("\n"):
         head = _COLUMN.match(line)
-        indent = cells(head[0]) if head else 0
-        if head and indent < cells(line) and columns < cells(line) and indent < columns * 2 // 3:
-            rest = wrap([(line[len(head[0]) :], Style())], columns - indent)
-            line = head[0] + f"\n{' ' * indent}".join(plain(trimmed(row)) for row in rest)
+        start = head[0] if head and cells(head[0]) < columns * 2 // 3 else ""
+        indent = cells(start)
+        widest = max(map(len, _ASCII_WORD.findall(line)), default=0)
+        if cells(line) > columns and widest <= columns - indent:
+            rows = wrap([(line[len(start) :], Style())], columns - indent)
+            line = start + f"\n{' ' * indent}".join(plain(trimmed(row)) for row in rows)
         lines.append(line)
     return "\n".join(lines)
 

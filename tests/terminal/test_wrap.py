@@ -87,12 +87,13 @@ def test_text_that_follows_changes_the_last_row_only(text, more, columns):
     assert full[: len(short) - 1] == short[:-1]
 
 
-def test_the_second_column_stays_one_in_a_narrow_window():
-    text = "/save [FILE]  write all of it to a file\nno columns in this long line\n/a  说明文字"
+def test_notes_are_cut_between_words_and_keep_their_second_column():
+    text = "/save [FILE]  write all of it to a file\nno columns in this line\n/a  中文说明文字"
     assert hang(text, 26).split("\n") == [
         "/save [FILE]  write all of",
         "              it to a file",
-        "no columns in this long line",
-        "/a  说明文字",
+        "no columns in this line",
+        "/a  中文说明文字",
     ]
-    assert hang(text, 16) == text  # there is no room for a second column
+    assert hang(text, 12).split("\n")[:3] == ["/save [FILE]", "write all of", "it to a file"]
+    assert hang("saved to /a/very/long/path", 16) == "saved to /a/very/long/path"

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from glmcli.commands import COMMANDS
 from tests.term import Term
 
 pytestmark = pytest.mark.pty
@@ -342,3 +343,19 @@ def test_a_locale_without_unicode_shows_what_it_can(start, tmp_path):
     (tmp_path / "notes.txt").write_text("plain 中 words", encoding="utf-8")
     term = start("chat", "-m", "echo:", PYTHONIOENCODING="ascii").at_prompt()
     term.type("- look at @notes.txt\r").see("plain ? words").see("* look at").at_prompt()
+
+
+def test_the_toolbar_warns_of_a_full_window_and_says_what_is_not_saved(start):
+    term = start("chat", "-m", "echo:window=10", "--no-save").at_prompt().see("not saved")
+    term.type("one two three\r").see("6 / 10 tokens").at_prompt()
+    assert "33m" not in term.raw  # yellow
+    term.type("/reset\r").see("a new conversation").at_prompt()
+    term.type("one two three four\r").see("8 / 10 tokens").at_prompt()
+    term.until(lambda t: "33m" in t.raw, "a warning colour")
+
+
+@pytest.mark.parametrize("columns", [40, 100])
+def test_no_row_of_the_help_breaks_a_word(start, columns):
+    term = start(cols=columns).at_prompt().type("/help\r").see("/undo").see("Ctrl-Z").at_prompt()
+    words = set(COMMANDS["undo"].help.split())
+    assert words <= set(term.text().split())

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import closing
 
 import httpx
 import pytest
@@ -16,7 +12,7 @@ from glmcli.config import Settings
 from glmcli.engines.fastchat import list_models, new_tokens, open_engine
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
-from tests.engines.loopback import closed_port
+from tests.engines.fastchat_cluster import RealCluster, wait_for
 from tests.engines.transcripts import FakeServer, joined
 
 GENERATE = "/worker_generate_stream"
@@ -352,69 +348,6 @@ def test_a_cancelled_question_is_cancelled_before_a_word_is_sent():
 # The real FastChat: its controller, and its own worker classes around a scripted model.
 
 
-@contextmanager
-def process(folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    environment = os.environ | {
-        "LOGDIR": str(folder),
-        "FASTCHAT_WORKER_API_TIMEOUT": "10",
-        "FASTCHAT_WORKER_HEART_BEAT_INTERVAL": "1",
-    }
-    with (folder / "log").open("ab") as log:
-        running = subprocess.Popen(
-            [sys.executable, *command], env=environment, cwd=folder, stdout=log, stderr=log
-        )
-    try:
-        yield running
-    finally:
-        running.kill()  # a controller does not end on SIGTERM
-        running.wait()
-
-
-def wait_for(url: str, wanted: str, patience_s: float = 60.0) -> None:
-    """Ask a server again and again until its answer holds `wanted`."""
-    deadline = time.monotonic() + patience_s
-    said = ""
-    while wanted not in said:
-        assert time.monotonic() < deadline, said
-        try:
-            said = httpx.post(url, timeout=5, trust_env=False).text
-        except httpx.TransportError as exc:
-            said = repr(exc)
-        threading.Event().wait(0.05)
-
-
-class RealCluster:
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.url = f"http://127.0.0.1:{closed_port()}"
-        self.workers: dict[str, subprocess.Popen[bytes]] = {}
-        self.addresses: dict[str, str] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> RealCluster:
-        port = self.url.rpartition(":")[2]
-        command = ("-m", "fastchat.serve.controller", "--host", "127.0.0.1", "--port", port)
-        self._stack.enter_context(process(self._folder, *command))
-        wait_for(f"{self.url}/list_models", "models")
-        return self
-
-    def __exit__(self, *exc) -> None:
-        self._stack.close()
-
-    def start(self, model: str, template: str = "orca-2") -> None:
-        script = Path(__file__).with_name("fastchat_worker.py")
-        port = str(closed_port())
-        command = (str(script), self.url, port, model, template)
-        self.workers[model] = self._stack.enter_context(process(self._folder, *command))
-        self.addresses[model] = f"http://127.0.0.1:{port}"
-        wait_for(f"{self.url}/list_models", model)
-        wait_for(f"{self.addresses[model]}/worker_get_status", model)
-
-    def open(self, model: str, transport: httpx.BaseTransport | None = None, **settings):
-        settings = {"base_url": self.url, "timeout": 30.0, **settings}
-        return open_engine(model, Settings(**settings), ignore, transport=transport)
-
-
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
     pytest.importorskip("fastchat", reason="the real FastChat is not installed")
@@ -424,6 +357,13 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
         yield running
 
 
+def open_real(
+    real: RealCluster, model: str, transport: httpx.BaseTransport | None = None, **settings
+):
+    settings = {"base_url": real.url, "timeout": 30.0, **settings}
+    return open_engine(model, Settings(**settings), ignore, transport=transport)
+
+
 def ask(engine, text: str, params: GenerationParams = PLAIN):
     return reply(engine, params, (Message("user", text),))
 
@@ -431,7 +371,7 @@ def ask(engine, text: str, params: GenerationParams = PLAIN):
 def test_a_real_cluster_answers_for_each_of_its_models(real: RealCluster):
     assert list_models(Settings(base_url=real.url)) == [("one", None), ("two", None)]
     for model in ("one", "two"):
-        with closing(real.open(model)) as engine:
+        with closing(open_real(real, model)) as engine:
             assert engine.context_tokens == 512
             text, _, last = ask(engine, "to be or not to be")
             assert text == "to be or not to be "
@@ -440,7 +380,7 @@ def test_a_real_cluster_answers_for_each_of_its_models(real: RealCluster):
 
 
 def test_a_real_worker_counts_and_what_does_not_fit_is_not_sent(real: RealCluster):
-    with closing(real.open("one")) as engine:
+    with closing(open_real(real, "one")) as engine:
         messages = (Message("user", "word " * 600),)
         size = engine.count(messages)
         assert size is not None
@@ -451,7 +391,7 @@ def test_a_real_worker_counts_and_what_does_not_fit_is_not_sent(real: RealCluste
 
 
 def test_a_cancelled_reply_frees_the_real_workers_slot_within_a_second(real: RealCluster):
-    with closing(real.open("one")) as engine:
+    with closing(open_real(real, "one")) as engine:
         cancel = threading.Event()
         stream = engine.stream((Message("user", "pause " * 200),), PLAIN, cancel)
         kept = next(chunk for chunk in stream if chunk.text).text
@@ -466,7 +406,7 @@ def test_a_cancelled_reply_frees_the_real_workers_slot_within_a_second(real: Rea
 
 
 def test_an_error_of_the_real_worker_is_raised_and_the_slot_is_free(real: RealCluster):
-    with closing(real.open("one")) as engine:
+    with closing(open_real(real, "one")) as engine:
         for _ in range(3):  # more often than the worker has slots
             with pytest.raises(EngineError, match="CUDA out of memory"):
                 ask(engine, "one fault")
@@ -475,7 +415,7 @@ def test_an_error_of_the_real_worker_is_raised_and_the_slot_is_free(real: RealCl
 
 def test_a_real_worker_that_dies_is_an_interruption_and_then_gone(real: RealCluster):
     real.start("mortal")
-    with closing(real.open("mortal")) as engine:
+    with closing(open_real(real, "mortal")) as engine:
         chunks = []
         with pytest.raises(ConnectionLost):
             for chunk in engine.stream((Message("user", "a b die c"),), PLAIN, NEVER):
@@ -490,7 +430,7 @@ def test_a_real_controller_passes_requests_on(real: RealCluster):
     hidden = {real.addresses["one"].removeprefix("http://")}
     with (
         httpx.HTTPTransport() as network,
-        closing(real.open("one", unreachable(network, hidden), template="chatml")) as engine,
+        closing(open_real(real, "one", unreachable(network, hidden), template="chatml")) as engine,
     ):
         assert ask(engine, "by the way")[0] == "by the way "
         with pytest.raises(EngineError, match="CUDA out of memory"):
@@ -498,5 +438,5 @@ def test_a_real_controller_passes_requests_on(real: RealCluster):
 
 
 def test_a_real_worker_alone_answers_too(real: RealCluster):
-    with closing(real.open("two", base_url=real.addresses["two"])) as engine:
+    with closing(open_real(real, "two", base_url=real.addresses["two"])) as engine:
         assert ask(engine, "directly")[0] == "directly "

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines.fastchat_cluster import RealCluster
 from tests.engines.loopback import OK, Connection, Loopback, closed_port
 from tests.term import Term
 
@@ -160,6 +161,29 @@ def test_a_chat_moves_to_a_second_server_and_goes_on(chat, tmp_path):
             lambda term: term.text().count("window 10 of 99") == 2, "the second reply"
         )
         assert (first.questions, second.questions) == (["to the first"], ["to the second"])
+
+
+@pytest.mark.pty
+def test_a_worker_of_a_real_cluster_dies_and_another_one_goes_on(tmp_path):
+    pytest.importorskip("fastchat", reason="the real FastChat is not installed")
+    slow = " ".join(["pause"] * 60)
+    with RealCluster(tmp_path) as cluster:
+        cluster.start("one")
+        where = ("-m", "fastchat:", "--base-url", cluster.url)
+        with Term("chat", "--stats", *where, home=tmp_path, cols=120) as term:
+            term.at_prompt().type("to be or not\r").see("FastChat worker at")
+            term.see("/get_worker_address, /model_details")
+            term.type(f"first {slow}\r").see("\nfirst pause").type("\x03")
+            term.see("what arrived is kept").at_prompt()
+            term.type(f"and then {slow} the end\r").see("\nand then pause")
+            cluster.workers["one"].kill()
+            term.see("stopped before the reply was complete").see("/retry asks again")
+            cluster.start("one")
+            term.type("/retry\r")
+            term.until(lambda term: term.text().count("the end") == 2, "the whole reply")
+            term.see(f"FastChat worker at {cluster.addresses['one'].removeprefix('http://')}")
+            term.type("one fault\r").see("CUDA out of memory").see("/retry asks again")
+            term.type("/model\r").see("fastchat:one")
 
 
 def test_in_a_pipe_the_list_comes_with_the_refusal(glm):

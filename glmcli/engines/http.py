@@ -71,6 +71,8 @@ class Server:
             timeout=httpx.Timeout(silence_s + ANSWER_S, connect=CONNECT_S),
             limits=httpx.Limits(keepalive_expiry=KEEP_S),
             follow_redirects=False,
+            # SSL_CERT_FILE counts on this machine as well; proxies do not.
+            verify=httpx.create_ssl_context(trust_env=True) if address.scheme == "https" else True,
             trust_env=not is_loopback(address.host),
             transport=transport,
         )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
+
+CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "server.pem"
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 TLS = b"\x16\x03"
@@ -61,13 +65,19 @@ class Connection:
 
 
 class Loopback:
-    """A server whose `script` is called for every request of every connection, in its thread."""
+    """A server whose `script` is called for every request of every connection, in its thread.
 
-    def __init__(self, script: Callable[[Connection], None]) -> None:
+    With `tls` it shows a certificate that nobody trusts who is not told to.
+    """
+
+    def __init__(self, script: Callable[[Connection], None], *, tls: bool = False) -> None:
         self._script = script
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if tls else None
+        if self._tls:
+            self._tls.load_cert_chain(CERTIFICATE)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._socket.settimeout(PATIENCE_S)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._socket.getsockname()[1]}"
         self.connections: list[Connection] = []
         self.asked = threading.Event()
         """A request has come."""
@@ -102,6 +112,12 @@ class Loopback:
             self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
+        if self._tls:
+            try:
+                client = self._tls.wrap_socket(client, server_side=True)
+            except OSError:
+                client.close()
+                return
         connection = Connection(client)
         self.connections.append(connection)
         with client:

@@ -15,7 +15,7 @@ from glmcli.config import Settings
 from glmcli.engines.faults import Cancelled, Refused, Unreachable
 from glmcli.engines.http import POLL_S, Server, is_loopback, open_server
 from glmcli.errors import ConfigError, ConnectionLost, EngineError
-from tests.engines.loopback import OK, Connection, Loopback, closed_port
+from tests.engines.loopback import CERTIFICATE, OK, Connection, Loopback, closed_port
 from tests.engines.transcripts import FakeServer
 
 NEVER = threading.Event()
@@ -249,6 +249,18 @@ def test_a_certificate_that_is_not_trusted_is_named():
 
     fault = fault_of("https://server.test", transport=httpx.MockTransport(untrusted))
     assert "certificate of server.test is not trusted: self-signed" in fault.message
+
+
+def test_the_certificate_of_an_authority_of_your_own_can_be_named(monkeypatch):
+    ok = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with Loopback(ok, tls=True) as loopback:
+        fault = fault_of(loopback.url)
+        assert "is not trusted: self" in fault.message
+        assert "SSL_CERT_FILE" in fault.hint
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with closing(Server(loopback.url)) as server:
+            assert read(server) == b"ok"
 
 
 def test_a_bug_stays_a_bug():

@@ -127,6 +127,7 @@ def _make_markdown() -> MarkdownIt:
     block.at("fence", _short(rules_block.fence), ends_all)
     block.at("reference", _short(_one_line_reference))
     block.at("lheading", _short(_one_line_heading))
+    block.at("paragraph", _paragraph)
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(_math_block), ends_all)
@@ -169,6 +170,15 @@ def _one_line_reference(state: StateBlock, start: int, end: int, silent: bool) -
 def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """An underlined heading; only one line can be underlined."""
     return rules_block.lheading(state, start, min(end, start + 2), silent)
+
+
+def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A paragraph, with the wide blanks that Chinese paragraphs begin with."""
+    rules_block.paragraph(state, start, end, silent)
+    line, text = _line(state, start), state.tokens[-2]
+    blanks = len(line) - len(line.lstrip("\u3000"))
+    text.content = line[:blanks] + text.content
+    return True
 
 
 def _math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:

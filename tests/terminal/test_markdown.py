@@ -7,7 +7,7 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, render
-from glmcli.terminal.wrap import width
+from glmcli.terminal.wrap import plain, width
 from tests.terminal.documents import (
     SAMPLE,
     cells,
@@ -269,3 +269,13 @@ def test_a_resize_in_any_block_loses_no_line(block):
     stream.finish()
     said = "\n".join(texts(rows + stream.take()))
     assert all(said.count(f"line{n}") == (n < 4) * 11 + (n > 3) for n in range(4, 40))
+
+
+def test_the_wide_blanks_that_chinese_paragraphs_begin_with_are_kept():
+    text = "\u3000\u3000第一段。\n\u3000\u3000第二行。\n\n- \u3000一项\n"
+    assert [plain(row) for row in render(text, width=40)] == [
+        "\u3000\u3000第一段。",
+        "\u3000\u3000第二行。",
+        "",
+        " • \u3000一项",
+    ]

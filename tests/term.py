@@ -115,6 +115,10 @@ class Term:
         wanted = f"> {draft}".rstrip()
         return self.until(lambda term: term.prompt_row() == wanted, f"the prompt {wanted!r}")
 
+    def at_shell(self) -> Term:
+        """Wait for the prompt of the shell; what is typed before it is shown twice."""
+        return self.until(lambda term: term.prompt_row() == "$", "the prompt of the shell")
+
     def prompt_row(self) -> str:
         """The row the cursor is in."""
         return self.lines()[self.screen.cursor.y]

@@ -97,3 +97,7 @@ class Tmux:
         """Wait for the prompt, with `draft` typed into it."""
         wanted = f"> {draft}".rstrip()
         return self.until(lambda window: window.row() == wanted, f"the prompt {wanted!r}")
+
+    def at_shell(self) -> Tmux:
+        """Wait for the prompt of the shell; what is typed before it is shown twice."""
+        return self.until(lambda window: window.row() == "$", "the prompt of the shell")

@@ -202,17 +202,17 @@ def test_the_editor_returns_to_the_draft_or_the_question(start, tmp_path):
 def test_ctrl_z_at_the_prompt_keeps_the_draft(tmp_path):
     """In a shell of its own, since only a shell can suspend a program."""
     with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
-        term.see("$").type(term.command_line + "\r").at_prompt()
-        term.type("a draft\x1a").see("Stopped")
-        term.type("echo $((6*7))\r").see("\n42").type("fg\r").at_prompt("a draft")
+        term.at_shell().type(term.command_line + "\r").at_prompt()
+        term.type("a draft\x1a").see("Stopped").at_shell()
+        term.type("echo $((6*7))\r").see("\n42").at_shell().type("fg\r").at_prompt("a draft")
         term.type("\r").see("2 tokens").at_prompt()
 
 
 def test_ctrl_z_in_mid_reply_shows_every_word_once_after_fg(tmp_path):
     with Term("chat", "-m", "echo:delay=0.02", home=tmp_path, shell=True) as term:
-        term.see("$").type(term.command_line + "\r").at_prompt()
+        term.at_shell().type(term.command_line + "\r").at_prompt()
         term.type(" ".join(f"w{n}" for n in range(150)) + "\r").see("\nw0 ").see("w20")
-        term.type("\x1a").see("Stopped").type("echo $((6*7))\r").see("\n42")
+        term.type("\x1a").see("Stopped").at_shell()
         assert "answering" not in term.text()
         term.type("fg\r").see("answering").see("150 tokens").at_prompt()
         reply = term.text().split("fg\n")[1].replace(term.command_line, "").split()

@@ -31,18 +31,18 @@ def test_all_other_keys_are_what_they_were(chat):
 
 def test_ctrl_z_and_the_end_give_the_keys_back_to_the_shell(tmp_path):
     with Tmux(*SHELL, home=tmp_path) as tmux:
-        tmux.see("$").type(START, "Enter").at_prompt()
+        tmux.at_shell().type(START, "Enter").at_prompt()
         # tmux spells a key out that nobody asked it to tell apart
-        tmux.type("C-z").see("Stopped").type("echo ", "S-Enter", "Enter").see("\nS-Enter")
-        tmux.type("fg", "Enter").at_prompt()
+        tmux.type("C-z").see("Stopped").at_shell()
+        tmux.type("echo ", "S-Enter", "Enter").see("\nS-Enter")
+        tmux.at_shell().type("fg", "Enter").at_prompt()
         tmux.type("one", "S-Enter", "two").see("\n  two").type("C-c").at_prompt()
-        tmux.type("C-d").until(lambda t: t.row() == "$", "the shell")
-        tmux.type("echo again", "S-Enter", "Enter").see("\nagainS-Enter")
+        tmux.type("C-d").at_shell().type("echo again", "S-Enter", "Enter").see("\nagainS-Enter")
 
 
 def test_ctrl_z_in_mid_reply_shows_every_word_once_after_fg(tmp_path):
     with Tmux(*SHELL, home=tmp_path) as tmux:
-        tmux.see("$").type(START, "Enter").at_prompt()
+        tmux.at_shell().type(START, "Enter").at_prompt()
         tmux.type(" ".join(f"w{n}" for n in range(90)), "Enter").see("\nw0 ").see("w20")
-        tmux.type("C-z").see("Stopped").type("fg", "Enter").see("90 tokens").at_prompt()
+        tmux.type("C-z").see("Stopped").at_shell().type("fg", "Enter").see("90 tokens").at_prompt()
         assert tmux.text().split().count("w20") == 2  # the question and the reply

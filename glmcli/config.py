@@ -52,6 +52,8 @@ class Settings:
     )
     quantize: str = setting("none", "weights in fewer bits", choices=("none", "int8", "int4"))
     attn: str = setting("auto", "attention kernel", choices=("auto", "eager", "sdpa", "flash"))
+    fused: bool = setting(True, "the decoder of our own, where it was proven")
+    verify: bool = setting(False, "prove the fused decoder again")
     threads: int | None = setting(None, "processor threads; unset: measured", low=1)
     system: str = setting("", "system prompt; @FILE reads a file")
     temperature: float | None = setting(None, "randomness; 0 is greedy", low=0.0)

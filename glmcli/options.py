@@ -24,10 +24,11 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "think": ("--think/--no-think",),
     "history": ("--no-save",),
     "stats": ("--stats/--no-stats",),
+    "fused": ("--fused/--no-fused",),
     "stop": ("--stop",),
 }
 """Flags that are not simply the setting's name."""
-SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug")
+SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify")
 MODEL_OPTIONS = (
     "model",
     "base_url",
@@ -35,6 +36,8 @@ MODEL_OPTIONS = (
     "dtype",
     "quantize",
     "attn",
+    "fused",
+    "verify",
     "threads",
     "template",
     "timeout",
@@ -92,7 +95,7 @@ def option(name: str) -> inspect.Parameter:
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
     extra: dict[str, Any] = {"metavar": metavar(str(item.type))}
-    if name in SWITCHES or name in ("think", "history", "stats"):
+    if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
         help_text = "write nothing to the history" if name == "history" else help_text
     elif name == "stop":

@@ -20,9 +20,9 @@ from transformers.core_model_loading import (
 )
 from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 
-from glmcli.engines.chatglm_config import glm_settings, has_linear_rope, load_template
+from glmcli.engines.chatglm_config import glm_settings, has_linear_rope
 from glmcli.engines.checkpoint import Checkpoint, Recipe
-from glmcli.errors import ModelError
+from glmcli.engines.defaults import CHATGLM, chatglm_stop_ids
 
 RENAMED = (
     (r"^transformer\.embedding\.word_embeddings", "model.embed_tokens"),
@@ -34,8 +34,6 @@ RENAMED = (
     (r"\.mlp\.dense_4h_to_h", ".mlp.down_proj"),
 )
 """Applied in this order, one upon the other."""
-SAMPLING = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
-"""The defaults of the original `chat`, for checkpoints without a generation_config.json."""
 
 
 class ChatGLMLayoutConfig(GlmConfig):  # type: ignore[misc]
@@ -123,17 +121,7 @@ def settle(net: Any, checkpoint: Checkpoint) -> None:
     net.model.rotary_emb.__class__ = SteadyRotary
     if not (checkpoint.folder / "generation_config.json").exists():
         net.generation_config = GenerationConfig(
-            eos_token_id=stop_ids(checkpoint), pad_token_id=net.config.pad_token_id, **SAMPLING
+            eos_token_id=chatglm_stop_ids(checkpoint),
+            pad_token_id=net.config.pad_token_id,
+            **CHATGLM,
         )
-
-
-def stop_ids(checkpoint: Checkpoint) -> list[int]:
-    """The ids that end a reply: those of the config if it has several, else the template's."""
-    stated = checkpoint.config.get("eos_token_id", 2)
-    if isinstance(stated, list):
-        return stated
-    try:
-        template = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
-    except ModelError:  # weights without a tokenizer
-        return [stated]
-    return sorted(template.stop_ids)

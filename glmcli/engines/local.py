@@ -24,7 +24,7 @@ from glmcli.errors import ContextFull, ModelError, UsageError, first_line
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
-    from glmcli.engines.decode import PrefixCache
+    from glmcli.engines.decode import Model, PrefixCache
 
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
@@ -40,7 +40,7 @@ class LocalEngine:
     def __init__(
         self,
         name: str,
-        net: Any,
+        model: Model,
         template: Template,
         *,
         context_tokens: int | None = None,
@@ -49,19 +49,23 @@ class LocalEngine:
         from glmcli.engines.decode import PrefixCache
 
         self.name = name
-        self.device = f"{net.device.type} {str(net.dtype).removeprefix('torch.')}"
+        self.device = model.device
+        self.weight_bytes = model.weight_bytes
+        """Read for each token, if that is known."""
         self.context_tokens = context_tokens
         self._template = template
-        self._defaults = net.generation_config
-        self._stop_ids = template.stop_ids | ending_ids(net)
-        self._cache: PrefixCache = PrefixCache(net)
-        self._pace = make_pace(threads, net.device.type)
+        self._path = model.path
+        self._defaults = model.defaults
+        self._stop_ids = template.stop_ids | model.stop_ids
+        self._cache: PrefixCache = PrefixCache(model.reader)
+        self._pace = make_pace(threads, model.device.partition(" ")[0])
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
-        from glmcli.engines.decode import Sampler, decode
+        from glmcli.engines.decode import decode
+        from glmcli.engines.sampling import Sampler
 
         self._check_size(messages)
         prompt = self._template.encode(messages, think=params.think)
@@ -109,6 +113,19 @@ class LocalEngine:
             self._cache.keep(ids)
             for _ in prefill(self._cache, ids, cancel, leave=0):
                 pass
+
+    @property
+    def discovery(self) -> str:
+        """How it runs, for `--stats`: which code, how many threads, memory for what it has read."""
+        import torch
+
+        parts = [self._path]
+        if self.device.startswith("cpu"):
+            threads = torch.get_num_threads()
+            parts.append("1 thread" if threads == 1 else f"{threads} threads")
+        if reserved := self._cache.memory_bytes:
+            parts.append(f"{reserved / 1e6:,.0f} MB for {len(self._cache.ids):,} tokens")
+        return ", ".join(parts)
 
     def close(self) -> None:
         """Let go of the net."""
@@ -163,28 +180,37 @@ def as_chunks(
     return "stop"
 
 
-def ending_ids(net: Any) -> frozenset[int]:
-    """The ids that end a reply by the word of the net's configurations."""
-    found: set[int] = set()
-    for config in (net.generation_config, net.config):
-        ids = getattr(config, "eos_token_id", None)
-        found.update([ids] if isinstance(ids, int) else ids or [])
-    return frozenset(found)
-
-
 def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
         template, limit = open_template(checkpoint, settings)
-    net = load_net(checkpoint, settings, report)
-    arrange(net, checkpoint, report)
+    model = open_model(checkpoint, settings, report)
     silence_libraries()
     called = checkpoint.name
     if isinstance(template, ChatTemplate) and template.is_base:
         called += " (base model)"
-    return LocalEngine(called, net, template, context_tokens=limit, threads=settings.threads)
+    return LocalEngine(called, model, template, context_tokens=limit, threads=settings.threads)
+
+
+def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
+    """The fused decoder where it is proven, else any net as transformers has it.
+
+    Raises ModelError, ConfigError, OutOfMemory.
+    """
+    from glmcli.engines.fused_open import open_fused
+    from glmcli.engines.fused_plan import NotCovered
+
+    try:
+        return open_fused(checkpoint, settings, report)
+    except NotCovered as exc:
+        path = f"transformers' forward ({exc})"
+    from glmcli.engines.net import model_of
+
+    net = load_net(checkpoint, settings, report)
+    arrange(net, checkpoint, report)
+    return model_of(net, path)
 
 
 def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:

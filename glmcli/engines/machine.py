@@ -44,11 +44,21 @@ def cgroup_cache_bytes() -> int:
 
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 by itself; where it does not, float32 is faster."""
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & processor_flags())
+
+
+def has_vnni() -> bool:
+    """Whether the processor sums products of int8 without overflow."""
+    return bool({"avx512_vnni", "avx_vnni"} & processor_flags())
+
+
+def processor_flags() -> set[str]:
+    """What the processor can do, in Linux's words."""
     for line in read_lines(PROC / "cpuinfo"):
         key, _, value = line.partition(":")
         if key.strip() in ("flags", "Features"):
-            return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(value.split()))
-    return False
+            return set(value.split())
+    return set()
 
 
 def resident_bytes() -> tuple[int, int]:

@@ -75,12 +75,15 @@ def is_packable(module: nn.Module) -> bool:
     """
     return (
         type(module) is nn.Linear
-        and module.weight.dtype is torch.bfloat16
-        and module.weight.device.type == "cpu"
-        and module.in_features % 32 == 0
-        and module.out_features % 32 == 0
         and not hasattr(module, "_hf_hook")
+        and fits_packing(module.weight)
     )
+
+
+def fits_packing(weight: torch.Tensor) -> bool:
+    """Whether weights (out, in) are bfloat16 in main memory and of a usual size."""
+    is_usual = all(size % 32 == 0 for size in weight.shape)
+    return weight.dtype is torch.bfloat16 and weight.device.type == "cpu" and is_usual
 
 
 def can_pack() -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local import LocalEngine
+from glmcli.engines.net import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull
 from glmcli.types import GenerationParams, Message
@@ -28,7 +29,7 @@ def threaded():
 
 
 def local():
-    return LocalEngine("tiny", test_local.NET, test_local.TEMPLATE, context_tokens=1024)
+    return LocalEngine("tiny", model_of(test_local.NET), test_local.TEMPLATE, context_tokens=1024)
 
 
 def openai():

@@ -14,8 +14,10 @@ from transformers import PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
+from glmcli.engines.checkpoint import find_checkpoint, load_net
 from glmcli.engines.decode import BLOCK
-from glmcli.engines.local import LocalEngine, ending_ids
+from glmcli.engines.local import LocalEngine
+from glmcli.engines.net import ending_ids, model_of
 from glmcli.engines.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, ModelError, OutOfMemory, UsageError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
@@ -40,7 +42,7 @@ NET = tiny.llama(len(TOKENIZER))
 
 @pytest.fixture
 def engine():
-    return LocalEngine("tiny", NET, TEMPLATE, context_tokens=1024)
+    return LocalEngine("tiny", model_of(NET), TEMPLATE, context_tokens=1024)
 
 
 def user(*texts):
@@ -112,7 +114,7 @@ class Forgetful(LocalEngine):
 def test_what_was_read_before_changes_no_reply(engine):
     counts, replies = conversation(engine, 4)
     counts_anew, replies_anew = conversation(
-        Forgetful("tiny", NET, TEMPLATE, context_tokens=1024), 4
+        Forgetful("tiny", model_of(NET), TEMPLATE, context_tokens=1024), 4
     )
     assert replies == replies_anew
     assert all(cached > 0 for _, cached, _ in counts[1:])
@@ -129,7 +131,7 @@ def test_a_question_is_read_once(engine):
 def test_the_reply_ends_where_the_window_ends(room):
     messages = user("hello world")
     needed = len(TEMPLATE.encode(messages).ids)
-    engine = LocalEngine("tiny", NET, TEMPLATE, context_tokens=needed + room)
+    engine = LocalEngine("tiny", model_of(NET), TEMPLATE, context_tokens=needed + room)
     if room:
         last = ask(engine, messages, max_tokens=None)[-1]
         assert (last.finish_reason, last.usage.completion_tokens) == ("length", room)
@@ -146,7 +148,7 @@ def test_a_text_far_beyond_the_window_is_refused_after_a_look_at_its_beginning(e
             assert sum(len(item.text) for item in messages) < 100_000
             return super().encode(messages, think=think)
 
-    engine = LocalEngine("tiny", NET, Limited(TOKENIZER), context_tokens=1024)
+    engine = LocalEngine("tiny", model_of(NET), Limited(TOKENIZER), context_tokens=1024)
     text = "hello world " * 200_000
     with pytest.raises(ContextFull) as caught:
         ask(engine, user("hi", "ok", text))
@@ -186,7 +188,7 @@ def test_cancelling_while_reading_stops_after_a_block_and_the_next_call_is_as_go
     assert len(engine._cache.ids) == BLOCK
     again = ask(engine, user(LONG))
     assert again[-1].usage.cached_tokens == BLOCK
-    assert text_of(again) == text_of(ask(LocalEngine("new", NET, TEMPLATE), user(LONG)))
+    assert text_of(again) == text_of(ask(LocalEngine("new", model_of(NET), TEMPLATE), user(LONG)))
 
 
 def test_cancelling_while_it_replies_keeps_what_arrived(engine):
@@ -198,7 +200,7 @@ def test_cancelling_while_it_replies_keeps_what_arrived(engine):
     assert (last.finish_reason, last.usage.completion_tokens) == ("cancelled", 2)
     whole = text_of(ask(engine, user("hello")))
     assert whole.startswith(text_of(shown))
-    assert whole == text_of(ask(LocalEngine("new", NET, TEMPLATE), user("hello")))
+    assert whole == text_of(ask(LocalEngine("new", model_of(NET), TEMPLATE), user("hello")))
 
 
 def test_closing_the_stream_leaves_the_engine_usable(engine):
@@ -206,7 +208,7 @@ def test_closing_the_stream_leaves_the_engine_usable(engine):
     next(stream)
     assert next(stream).tokens == 1
     stream.close()
-    expected = text_of(ask(LocalEngine("new", NET, TEMPLATE), user("hello")))
+    expected = text_of(ask(LocalEngine("new", model_of(NET), TEMPLATE), user("hello")))
     assert text_of(ask(engine, user("hello"))) == expected
 
 
@@ -223,7 +225,7 @@ def test_an_end_of_turn_is_no_part_of_the_reply():
     net = tiny.llama(len(TOKENIZER))
     first = int(net(torch.tensor([TEMPLATE.encode(user("hello")).ids])).logits[0, -1].argmax())
     net.generation_config.eos_token_id = [first, 3]
-    _, last = ask(LocalEngine("tiny", net, TEMPLATE), user("hello"))
+    _, last = ask(LocalEngine("tiny", model_of(net), TEMPLATE), user("hello"))
     assert (last.finish_reason, last.usage.completion_tokens, last.text) == ("stop", 0, "")
 
 
@@ -276,7 +278,7 @@ def test_warming_stops_when_cancelled(engine):
 
 
 def test_warming_ignores_what_cannot_be_sent():
-    engine = LocalEngine("tiny", NET, TEMPLATE, context_tokens=30)
+    engine = LocalEngine("tiny", model_of(NET), TEMPLATE, context_tokens=30)
     engine.warm(user(LONG, "ok"), Event())
     engine.warm([Message("user", "\ud83d")], Event())
     assert engine._cache.ids == []
@@ -318,7 +320,7 @@ class Full:
 
 def test_a_full_memory_is_an_error_and_the_next_call_works(engine):
     net = Full()
-    full = LocalEngine("full", net, TEMPLATE)
+    full = LocalEngine("full", model_of(net), TEMPLATE)
     with pytest.raises(OutOfMemory):
         ask(full, user("hello"))
     net.is_full = False
@@ -329,7 +331,7 @@ def test_a_net_that_computes_no_numbers_is_an_error():
     net = tiny.llama(len(TOKENIZER))
     net.lm_head.weight.data.fill_(math.nan)
     with pytest.raises(EngineError, match="not numbers"):
-        ask(LocalEngine("nan", net, TEMPLATE), user("hello"))
+        ask(LocalEngine("nan", model_of(net), TEMPLATE), user("hello"))
 
 
 @pytest.fixture(scope="module")
@@ -422,22 +424,25 @@ def built_in(tmp_path_factory):
         folder=tmp_path_factory.mktemp("empty"),
     )
     engine = open_engine(settings, lambda progress: None)
-    yield engine
+    checkpoint = find_checkpoint("smollm2", settings, lambda progress: None)
+    yield engine, load_net(checkpoint, settings, lambda progress: None)
     engine.close()
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("question", ["What is the capital of France?", "用中文说你好。", LONG])
 def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question):
-    net, template = built_in._cache._net, built_in._template
+    engine, net = built_in
+    template = engine._template
     prompt = template.encode(user(question))
     ids = torch.tensor([prompt.ids])
     whole = net.generate(
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False
     )
     said = [token for token in whole[0, ids.shape[1] :].tolist() if token != 2]
-    chunks = ask(built_in, user(question), max_tokens=48)
-    read = built_in._cache.ids[len(prompt.ids) :]
+    assert "fused" in engine.discovery
+    chunks = ask(engine, user(question), max_tokens=48)
+    read = engine._cache.ids[len(prompt.ids) :]
     assert read == said[: len(read)]
     assert len(said) - len(read) <= 1
     assert text_of(chunks) == template._backend.decode(said)
@@ -445,17 +450,19 @@ def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question)
 
 @pytest.mark.model
 def test_the_built_in_model_says_the_same_with_and_without_what_it_has_read(built_in):
-    built_in._cache.clear()
-    counts, replies = conversation(built_in, 3, max_tokens=24)
-    forgetful = Forgetful("anew", built_in._cache._net, built_in._template)
+    engine, net = built_in
+    engine._cache.clear()
+    counts, replies = conversation(engine, 3, max_tokens=24)
+    forgetful = Forgetful("anew", model_of(net), engine._template)
     assert conversation(forgetful, 3, max_tokens=24)[1] == replies
     assert [cached > 0 for _, cached, _ in counts] == [False, True, True]
 
 
 @pytest.mark.model
 def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
-    built_in._cache.clear()
-    counts, replies = conversation(built_in, 10, max_tokens=12)
+    engine, _ = built_in
+    engine._cache.clear()
+    counts, replies = conversation(engine, 10, max_tokens=12)
     for turn, (before, now) in enumerate(pairwise(counts)):
-        known = before[0] + len(built_in._template._backend.encode(replies[turn]).ids) - 1
+        known = before[0] + len(engine._template._backend.encode(replies[turn]).ids) - 1
         assert now[1] >= known

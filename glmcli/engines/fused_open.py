@@ -1,0 +1,180 @@
+"""From a checkpoint to the fused decoder, if it was proven for this checkpoint on this machine.
+
+The proof: transformers' own forward and the fused one read the same ids, the first time that a
+checkpoint is used, and their scores must agree. The verdict is kept. Knows nothing of text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glmcli.config import Settings
+from glmcli.engines import Report
+from glmcli.engines.checkpoint import Checkpoint, bin_tensors, load_errors, load_net
+from glmcli.engines.decode import Model, Reader, free_memory
+from glmcli.engines.defaults import read_defaults
+from glmcli.engines.fused import FusedNet
+from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
+from glmcli.engines.fused_weights import load_weights
+from glmcli.engines.linears import Linears
+from glmcli.engines.machine import drop_pages
+from glmcli.engines.placement import Placement, place_weights
+from glmcli.engines.watch import quiet
+from glmcli.types import Progress
+
+REVISION = 1
+"""Of the fused decoder: a new one has to prove itself again."""
+PROMPT_TOKENS, SINGLE_TOKENS = 40, 8
+"""Ids of the proof: so many read at once, then so many one by one."""
+BOUNDS = {torch.float32: 1e-3}
+USUAL_BOUND = 0.08
+"""How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
+DROP_BYTES = 16 << 20
+
+
+def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
+    """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
+    net, placement = covered(checkpoint, settings)
+    path = settings.cache / "proofs" / f"{fingerprint(checkpoint, placement)}.json"
+    verdict = {} if settings.verify else read_verdict(path)
+    if not verdict and not settings.history:
+        raise NotCovered("not proven yet, and nothing may be written down")
+    if not verdict:
+        report(Progress("loading", note="checking"))
+        wanted = reference_scores(checkpoint, settings, report)
+    linears = Linears(placement.device, placement.dtype)
+    fused = load(net, checkpoint, placement, linears, report)
+    if not verdict:
+        apart = distance(probe_scores(fused), wanted)
+        verdict = {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype)}
+        verdict["same"] = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
+        write_verdict(path, verdict)
+        fused.forget()
+    if not verdict["same"]:
+        raise NotCovered(f"the fused decoder's scores differ by {verdict['apart']:.2g}")
+    defaults, stop_ids = read_defaults(checkpoint)
+    return Model(
+        fused,
+        defaults,
+        stop_ids,
+        device=f"{placement.device} {str(placement.dtype).removeprefix('torch.')}",
+        path=f"fused decoder (apart from transformers' by {verdict['apart']:.1g})",
+        weight_bytes=linears.weight_bytes,
+    )
+
+
+def covered(checkpoint: Checkpoint, settings: Settings) -> tuple[Dimensions, Placement]:
+    """The sizes of a net that can be fused, and where it goes. Raises NotCovered, OutOfMemory."""
+    if not settings.fused:
+        raise NotCovered("switched off")
+    if settings.attn != "auto":
+        raise NotCovered(f"--attn {settings.attn} is transformers' own")
+    tensors = checkpoint.tensors or bin_tensors(checkpoint)
+    net = dimensions_of(checkpoint, tensors)
+    if "eos_token_id" not in checkpoint.config and checkpoint.family != "chatglm":
+        raise NotCovered("config.json does not say eos_token_id")
+    placement = place_weights(tensors, checkpoint.config, settings)
+    if not isinstance(placement.device_map, dict):
+        raise NotCovered("the weights go to several devices")
+    return net, placement
+
+
+def load(
+    net: Dimensions,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    linears: Linears,
+    report: Report,
+) -> FusedNet:
+    """Read the weights. What was copied of the files counts no longer as memory."""
+    total, undropped = placement.needed_bytes, 0
+
+    def tick() -> None:
+        nonlocal undropped
+        if linears.weight_bytes - undropped > DROP_BYTES:
+            drop_pages(checkpoint.weights)
+            undropped = linears.weight_bytes
+        done = min(linears.weight_bytes, total)
+        report(Progress("loading", done, total, "bytes", note="weights"))
+
+    with load_errors(checkpoint, placement):
+        loaded = load_weights(
+            net, checkpoint.weights, placement.device, placement.dtype, linears.make, tick
+        )
+    drop_pages(checkpoint.weights)
+    return loaded
+
+
+def reference_scores(checkpoint: Checkpoint, settings: Settings, report: Report) -> Tensor:
+    """What transformers' own forward says to the proof's ids. The net is let go of."""
+    from glmcli.engines.net import NetReader
+
+    net = load_net(checkpoint, settings, report)
+    with quiet():
+        scores = probe_scores(NetReader(net))
+    del net
+    free_memory()
+    return scores
+
+
+def probe_scores(reader: Reader) -> Tensor:
+    """Scores after each of the proof's ids, (ids, vocabulary), on the processor."""
+    ids = probe_ids()
+    scores = [reader.read(ids[:PROMPT_TOKENS], PROMPT_TOKENS)]
+    scores += [reader.read([token]) for token in ids[PROMPT_TOKENS:]]
+    return torch.cat(scores).cpu()
+
+
+def probe_ids() -> list[int]:
+    """Ids that every vocabulary has, in no order."""
+    return [
+        (37 * index * index + 11 * index) % 199 for index in range(PROMPT_TOKENS + SINGLE_TOKENS)
+    ]
+
+
+def distance(scores: Tensor, wanted: Tensor) -> float:
+    """How far scores are apart, relative to the spread of the wanted ones."""
+    spread = wanted - wanted.mean(-1, keepdim=True)
+    difference = scores - wanted
+    difference = difference - difference.mean(-1, keepdim=True)
+    apart = float(difference.norm() / spread.norm())
+    return apart if apart == apart else float("inf")  # NaN is no agreement
+
+
+def fingerprint(checkpoint: Checkpoint, placement: Placement) -> str:
+    """What tells one checkpoint on one kind of machine from another, without reading all of it."""
+    facts: list[object] = [REVISION, checkpoint.config, placement.device.partition(":")[0]]
+    facts += [str(placement.dtype), version("torch"), version("transformers")]
+    facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
+    for path in checkpoint.weights:
+        seen = path.stat()
+        facts.append([path.name, seen.st_size, seen.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
+
+
+def read_verdict(path: Path) -> dict[str, Any]:
+    """A verdict that was kept; empty if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("same"), bool) else {}
+
+
+def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
+    """Keep a verdict, whole or not at all; if it cannot be written, it is found again next time."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(verdict, file)
+        Path(file.name).replace(path)

@@ -1,0 +1,254 @@
+"""What a checkpoint's config.json and tensors mean to the fused decoder, or why it cannot be used.
+
+Knows nothing of torch: tensors are names and shapes. What a config leaves unsaid is not guessed,
+where families differ in it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from glmcli.engines.chatglm_config import glm_settings, has_linear_rope
+from glmcli.engines.checkpoint import IGNORABLE, Checkpoint
+from glmcli.engines.weights import Tensor
+
+LLAMA_SHAPED = ("llama", "mistral", "qwen2", "qwen3")
+GLM_SHAPED = ("glm", "glm4", "chatglm")
+NEEDED = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+    *("intermediate_size", "vocab_size", "rms_norm_eps", "max_position_embeddings"),
+)
+
+Config = Mapping[str, Any]
+Shape = tuple[int, ...]
+
+
+class NotCovered(Exception):
+    """The fused decoder does not know this net; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """The sizes of a net, and how its positions turn."""
+
+    family: str
+    layers: int
+    width: int
+    heads: int
+    groups: int
+    head_size: int
+    inner: int
+    """Width of gate and of up."""
+    vocabulary: int
+    eps: float
+    window: int
+    is_tied: bool
+    """The embedding is the output layer too."""
+    interleaved: bool
+    """Rotary pairs are neighbours; otherwise they are half a head apart."""
+    rotary_size: int
+    """How many numbers of a head turn, from the first."""
+    frequencies: tuple[float, ...]
+    """Radians per token, (rotary_size / 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a family calls its tensors; "" where it has none."""
+
+    embedding: str
+    norm: str
+    head: str
+    layer: str
+    """What all names of a layer begin with; "{}" is its number."""
+    qkv: tuple[str, ...]
+    out: str
+    gate_up: tuple[str, ...]
+    down: str
+    mlp_norm: str = "post_attention_layernorm"
+    after_attention: str = ""
+    after_mlp: str = ""
+    query_norm: str = ""
+    key_norm: str = ""
+
+
+SPLIT = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+USUAL = ("model.embed_tokens", "model.norm", "lm_head", "model.layers.{}.")
+NAMES = {
+    "chatglm": Names(
+        "transformer.embedding.word_embeddings",
+        "transformer.encoder.final_layernorm",
+        "transformer.output_layer",
+        "transformer.encoder.layers.{}.",
+        ("self_attention.query_key_value",),
+        "self_attention.dense",
+        ("mlp.dense_h_to_4h",),
+        "mlp.dense_4h_to_h",
+    ),
+    "glm": Names(*USUAL, SPLIT, "self_attn.o_proj", ("mlp.gate_up_proj",), "mlp.down_proj"),
+    "glm4": Names(
+        *USUAL,
+        SPLIT,
+        "self_attn.o_proj",
+        ("mlp.gate_up_proj",),
+        "mlp.down_proj",
+        after_attention="post_self_attn_layernorm",
+        after_mlp="post_mlp_layernorm",
+    ),
+    "qwen3": Names(
+        *USUAL,
+        SPLIT,
+        "self_attn.o_proj",
+        ("mlp.gate_proj", "mlp.up_proj"),
+        "mlp.down_proj",
+        query_norm="self_attn.q_norm",
+        key_norm="self_attn.k_norm",
+    ),
+}
+LLAMA = Names(*USUAL, SPLIT, "self_attn.o_proj", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj")
+
+
+def names_of(family: str) -> Names:
+    """What a family calls its tensors."""
+    return NAMES.get(family, LLAMA)
+
+
+def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dimensions:
+    """The sizes of a checkpoint's net, after a look at every tensor. Raises NotCovered."""
+    family = checkpoint.family
+    if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
+        raise NotCovered(f"no fused decoder for {family or 'this family'}")
+    config: Config = checkpoint.config
+    if family == "chatglm":
+        linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
+        stated = ("quantization_config", "layer_types", "use_sliding_window", "sliding_window")
+        config = glm_settings(dict(config), linear_rope=linear) | {
+            key: config[key] for key in stated if key in config
+        }
+    check_config(config)
+    found = read_config(family, config)
+    check_tensors(found, tensors)
+    return found
+
+
+def check_config(config: Config) -> None:
+    """Raise NotCovered for what the fused step does not do, or for what is unsaid."""
+    for key in NEEDED:
+        if not isinstance(config.get(key), int | float):
+            raise NotCovered(f"config.json does not say {key}")
+    if "quantization_config" in config:
+        raise NotCovered("the weights are packed")
+    if config.get("hidden_act", "silu") not in ("silu", "swiglu"):
+        raise NotCovered(f"no fused decoder with {config['hidden_act']}")
+    if set(config.get("layer_types") or ["full_attention"]) != {"full_attention"}:
+        raise NotCovered("some layers see only part of the text")
+    sliding = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+    if sliding is not None and sliding < config["max_position_embeddings"]:
+        raise NotCovered("its layers see only part of the text")
+
+
+def read_config(family: str, config: Config) -> Dimensions:
+    """The sizes that a config states. Raises NotCovered."""
+    heads = config["num_attention_heads"]
+    head_size = config.get("head_dim")
+    if head_size is None:
+        if family in ("qwen3", "glm", "glm4"):
+            raise NotCovered("config.json does not say head_dim")
+        head_size = config["hidden_size"] // heads
+    rope = rope_of(config)
+    is_glm = family in GLM_SHAPED
+    share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    if is_glm and share is None:
+        raise NotCovered("config.json does not say partial_rotary_factor")
+    rotary_size = int(head_size * (1.0 if share is None else share))
+    return Dimensions(
+        family=family,
+        layers=config["num_hidden_layers"],
+        width=config["hidden_size"],
+        heads=heads,
+        groups=config["num_key_value_heads"],
+        head_size=head_size,
+        inner=config["intermediate_size"],
+        vocabulary=config["vocab_size"],
+        eps=config["rms_norm_eps"],
+        window=config["max_position_embeddings"],
+        is_tied=bool(config.get("tie_word_embeddings", False)),
+        interleaved=is_glm,
+        rotary_size=rotary_size,
+        frequencies=frequencies(rope, rotary_size),
+    )
+
+
+def rope_of(config: Config) -> dict[str, Any]:
+    """The rotary settings, as old and new releases of transformers write them."""
+    rope = {"rope_theta": config.get("rope_theta", 10_000.0)}
+    for key in ("rope_scaling", "rope_parameters"):
+        rope |= config.get(key) or {}
+    return rope
+
+
+def frequencies(rope: Config, size: int) -> tuple[float, ...]:
+    """Radians per token of each pair. Raises NotCovered for kinds that change with the text.
+
+    Source: RoFormer (Su et al., 2021); Llama 3.1's stretching from its reference code.
+    """
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    plain = [rope["rope_theta"] ** (-2 * index / size) for index in range(size // 2)]
+    if kind == "default":
+        return tuple(plain)
+    if kind == "linear":
+        return tuple(value / rope["factor"] for value in plain)
+    if kind != "llama3":
+        raise NotCovered(f"no fused decoder with {kind} positions")
+    factor, trained = rope["factor"], rope["original_max_position_embeddings"]
+    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+    stretched = []
+    for value in plain:
+        turns = trained * value / (2 * math.pi)
+        share = min(max((turns - low) / (high - low), 0.0), 1.0)
+        stretched.append((1 - share) * value / factor + share * value)
+    return tuple(stretched)
+
+
+def shapes(net: Dimensions) -> dict[str, Shape]:
+    """Every tensor that a net needs, without biases."""
+    names = names_of(net.family)
+    queries, keys = net.heads * net.head_size, net.groups * net.head_size
+    parts = (queries, keys, keys) if len(names.qkv) == 3 else (queries + 2 * keys,)
+    inner = (net.inner,) * 2 if len(names.gate_up) == 2 else (2 * net.inner,)
+    found: dict[str, Shape] = {
+        names.embedding: (net.vocabulary, net.width),
+        names.norm: (net.width,),
+    }
+    if not net.is_tied:
+        found[names.head] = (net.vocabulary, net.width)
+    for index in range(net.layers):
+        layer: dict[str, Shape] = {
+            "input_layernorm": (net.width,),
+            names.mlp_norm: (net.width,),
+            names.out: (net.width, queries),
+            names.down: (net.width, net.inner),
+            **dict.fromkeys(filter(None, (names.after_attention, names.after_mlp)), (net.width,)),
+            **dict.fromkeys(filter(None, (names.query_norm, names.key_norm)), (net.head_size,)),
+            **{name: (rows, net.width) for name, rows in zip(names.qkv, parts, strict=True)},
+            **{name: (rows, net.width) for name, rows in zip(names.gate_up, inner, strict=True)},
+        }
+        found |= {names.layer.format(index) + name: shape for name, shape in layer.items()}
+    return {f"{name}.weight": shape for name, shape in found.items()}
+
+
+def check_tensors(net: Dimensions, tensors: Mapping[str, Tensor]) -> None:
+    """Raise NotCovered unless the files hold what the net needs, and nothing else but biases."""
+    needed = shapes(net)
+    for name, shape in needed.items():
+        if name not in tensors or tensors[name].shape != shape:
+            raise NotCovered(f"{name} is not as expected")
+    head = f"{names_of(net.family).head}.weight"
+    for name in tensors.keys() - needed.keys():
+        is_bias = re.sub(r"\.bias$", ".weight", name) in needed and name.endswith(".bias")
+        if not (is_bias or IGNORABLE.search(name) or (net.is_tied and name == head)):
+            raise NotCovered(f"{name} has no place")

@@ -1,0 +1,161 @@
+"""The weights of a fused decoder: read from a checkpoint's files, joined, and put into order.
+
+Knows nothing of text or sampling. Each tensor is read once; what was copied is no longer kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from glmcli.engines.fused import FusedNet, Layer, Linear, Plan, Weights
+from glmcli.engines.fused_plan import Dimensions, names_of
+
+Take = Callable[[str], Tensor]
+"""A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""
+MakeLinear = Callable[[str, Tensor, Tensor | None], Linear]
+"""A linear layer of its place's name, its weights (out, in) and its bias."""
+
+
+@contextmanager
+def open_files(files: Sequence[Path]) -> Iterator[tuple[Take, frozenset[str]]]:
+    """The tensors of a checkpoint's files, by name, read when they are asked for."""
+    owners: dict[str, Take] = {}
+    for path in files:
+        if path.suffix == ".safetensors":
+            opened: Any = safe_open(path, framework="pt")
+            owners |= dict.fromkeys(opened.keys(), opened.get_tensor)
+        else:
+            state: Mapping[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
+            owners |= dict.fromkeys(state, state.__getitem__)
+    yield lambda name: owners[name](name), frozenset(owners)
+
+
+def load_weights(
+    net: Dimensions,
+    files: Sequence[Path],
+    device: str,
+    dtype: torch.dtype,
+    make_linear: MakeLinear,
+    tick: Callable[[], None],
+) -> FusedNet:
+    """Read a net onto a device. `tick` is called after each layer."""
+    with open_files(files) as (take, present):
+        reader = Reader(net, take, present, torch.device(device), dtype)
+        layers = []
+        for index in range(net.layers):
+            layers.append(reader.layer(index, make_linear))
+            tick()
+        return FusedNet(reader.plan(), reader.whole(layers, make_linear))
+
+
+class Reader:
+    """Reads the tensors of one checkpoint in the order and shape that the step wants."""
+
+    def __init__(
+        self,
+        net: Dimensions,
+        take: Take,
+        present: frozenset[str],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._net = net
+        self._names = names_of(net.family)
+        self._take = take
+        self._present = present
+        self._device, self._dtype = device, dtype
+        self._order = pair_order(net)
+
+    def plan(self) -> Plan:
+        """The shape of the net."""
+        net = self._net
+        frequencies = torch.zeros(net.head_size // 2)
+        frequencies[: len(net.frequencies)] = torch.tensor(net.frequencies)
+        return Plan(
+            net.width, net.heads, net.groups, net.head_size, net.eps, net.window, frequencies
+        )
+
+    def layer(self, index: int, make_linear: MakeLinear) -> Layer:
+        """One layer."""
+        names, prefix = self._names, self._names.layer.format(index)
+
+        def linear(place: str, parts: Sequence[str], rows: Tensor | None = None) -> Linear:
+            weight, bias = self._joined([prefix + part for part in parts], rows)
+            return make_linear(f"{index}.{place}", weight, bias)
+
+        def norm(name: str) -> Tensor | None:
+            return self._tensor(f"{prefix}{name}.weight") if name else None
+
+        queries, keys = norm(names.query_norm), norm(names.key_norm)
+        return Layer(
+            norm=self._tensor(f"{prefix}input_layernorm.weight"),
+            qkv=linear("qkv", names.qkv, self._qkv_rows()),
+            out=linear("out", [names.out]),
+            mlp_norm=self._tensor(f"{prefix}{names.mlp_norm}.weight"),
+            gate_up=linear("gate_up", names.gate_up),
+            down=linear("down", [names.down]),
+            query_norm=queries if queries is None else queries[self._order],
+            key_norm=keys if keys is None else keys[self._order],
+            after_attention=norm(names.after_attention),
+            after_mlp=norm(names.after_mlp),
+        )
+
+    def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> Weights:
+        """The net, with what is not in a layer."""
+        names = self._names
+        embedding = self._tensor(f"{names.embedding}.weight")
+        if self._net.is_tied:
+            head = make_linear("head", embedding, None)
+        else:
+            head = make_linear("head", *self._joined([names.head]))
+        return Weights(embedding, layers, self._tensor(f"{names.norm}.weight"), head)
+
+    def _tensor(self, name: str) -> Tensor:
+        return self._take(name).to(self._device, self._dtype)
+
+    def _joined(
+        self, names: Sequence[str], rows: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Weights and biases one below the other, in the order of `rows`."""
+        weight = torch.cat([self._tensor(f"{name}.weight") for name in names])
+        bias = None
+        if f"{names[0]}.bias" in self._present:
+            bias = torch.cat([self._tensor(f"{name}.bias") for name in names])
+        if rows is None:
+            return weight, bias
+        return weight[rows], bias if bias is None else bias[rows]
+
+    def _qkv_rows(self) -> Tensor | None:
+        """The rows of queries, keys and values with the numbers of each head in pair order."""
+        net = self._net
+        plain = torch.arange(net.head_size)
+        if torch.equal(self._order, plain):
+            return None
+        turned = net.heads + net.groups
+        order = [self._order + head * net.head_size for head in range(turned)]
+        order += [plain + (turned + head) * net.head_size for head in range(net.groups)]
+        return torch.cat(order)
+
+
+def pair_order(net: Dimensions) -> Tensor:
+    """For each place in a head, the number that goes there: pairs end up half a head apart.
+
+    Numbers that do not turn fill the rest. Queries and keys in the same order have the same
+    products.
+    """
+    size, half = net.rotary_size, net.rotary_size // 2
+    numbers = torch.arange(net.head_size)
+    if net.interleaved:
+        first, second = numbers[0:size:2], numbers[1:size:2]
+    else:
+        first, second = numbers[:half], numbers[half:size]
+    rest = numbers[size:]
+    middle = len(rest) // 2
+    return torch.cat((first, rest[:middle], second, rest[middle:]))

@@ -1,0 +1,154 @@
+"""Any net of transformers as a reader: the plain path, which every architecture can take.
+
+Knows nothing of text or sampling.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+from glmcli.engines.decode import BLOCK, Model
+
+KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
+"""Kinds of layers that keep the keys and values of tokens."""
+
+
+class NetReader:
+    """A Reader over a transformers net and the cache that the net itself makes."""
+
+    def __init__(self, net: Any) -> None:
+        self.in_parts = reads_in_parts(net)
+        self._net = net
+        self._memory: Any = None
+        self._tokens = 0
+        self._device = net.device if net.device.type != "meta" else torch.device("cpu")
+        parameters = inspect.signature(net.forward).parameters
+        self._keeps_last = "logits_to_keep" in parameters
+
+    @torch.inference_mode()
+    def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
+        """Read `ids` after what was read; scores after the `last` of them, (last, vocabulary)."""
+        output = self._net(
+            input_ids=torch.tensor([ids], device=self._device),
+            past_key_values=self._memory,
+            use_cache=True,
+            **({"logits_to_keep": last} if self._keeps_last else {}),
+        )
+        if self._memory is None:
+            self._memory = with_room(output.past_key_values)
+        self._tokens += len(ids)
+        scores: torch.Tensor = output.logits[0, -last:].float()
+        return scores
+
+    def rewind(self, tokens: int) -> bool:
+        """Forget all but the first `tokens`; False if some layer no longer has their keys."""
+        if not can_crop(self._memory):
+            return False
+        self._memory.crop(tokens - self._tokens)  # negative: how many go
+        self._tokens = tokens
+        return True
+
+    def forget(self) -> None:
+        """Forget everything that was read."""
+        self._memory = None
+        self._tokens = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """What is reserved for keys and values, where the layers say so."""
+        return sum(
+            room.nbytes
+            for layer in getattr(self._memory, "layers", [])
+            for room in (getattr(layer, "_key_room", None), getattr(layer, "_value_room", None))
+            if room is not None
+        )
+
+
+def model_of(net: Any, path: str = "") -> Model:
+    """A transformers net as it is."""
+    device = f"{net.device.type} {str(net.dtype).removeprefix('torch.')}"
+    return Model(NetReader(net), net.generation_config, ending_ids(net), device, path)
+
+
+def ending_ids(net: Any) -> frozenset[int]:
+    """The ids that end a reply by the word of the net's configurations."""
+    found: set[int] = set()
+    for config in (net.generation_config, net.config):
+        ids = getattr(config, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+    """The keys and values of one layer, with room for more.
+
+    `DynamicLayer` copies everything it holds for every token; this writes only what is new.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.__dict__.update(layer.__dict__)
+        self._key_room, self._value_room = self.keys, self.values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add keys and values (batch, heads, tokens, size); returns all of them, as views."""
+        used = self.keys.shape[-2]
+        end = used + key_states.shape[-2]
+        if end > self._key_room.shape[-2]:
+            self._key_room = roomier(self.keys, end)
+            self._value_room = roomier(self.values, end)
+        self._key_room[..., used:end, :] = key_states
+        self._value_room[..., used:end, :] = value_states
+        self.keys = self._key_room[..., :end, :]
+        self.values = self._value_room[..., :end, :]
+        return self.keys, self.values
+
+
+def roomier(states: torch.Tensor, tokens: int) -> torch.Tensor:
+    """A copy of `states` with room for `tokens` tokens and a quarter more."""
+    used = states.shape[-2]
+    room = states.new_empty(*states.shape[:-2], tokens + tokens // 4 + BLOCK, states.shape[-1])
+    room[..., :used, :] = states
+    return room
+
+
+def with_room(memory: Any) -> Any:
+    """The cache a net has made, with room in the layers that keep every token."""
+    if type(memory) is DynamicCache:
+        memory.layers = [
+            RoomyLayer(layer) if type(layer) is DynamicLayer and layer.is_initialized else layer
+            for layer in memory.layers
+        ]
+    return memory
+
+
+def reads_in_parts(net: Any) -> bool:
+    """Whether a net can go on reading where it stopped, and keeps keys instead of a state.
+
+    Nets with recurrent or convolution layers can in some releases of transformers only.
+    """
+    config = net.config.get_text_config(decoder=True)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return not getattr(net, "_is_stateful", False) and kinds <= KEYED
+
+
+def can_crop(memory: Any) -> bool:
+    """Whether the end can be cut off exactly: every layer still has the keys of every token."""
+    return all(
+        type(layer) in (DynamicLayer, RoomyLayer)
+        or (
+            type(layer) is DynamicSlidingWindowLayer
+            and layer.get_seq_length() < layer.sliding_window
+        )
+        for layer in getattr(memory, "layers", [None])
+    )

@@ -1,0 +1,242 @@
+"""The fused decoder says what transformers' own forward says, or steps aside."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+import transformers
+
+from glmcli.config import load_settings
+from glmcli.engines import fused_open, local
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.fused_open import load, open_fused
+from glmcli.engines.fused_plan import NotCovered, dimensions_of
+from glmcli.engines.linears import Linears
+from glmcli.engines.net import NetReader
+from glmcli.engines.placement import place_weights
+
+COMMON = {
+    "vocab_size": 430,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+    "initializer_range": 0.2,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": 0,
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500_000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+LINEAR = {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 4.0}
+PARTIAL = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5}
+FAMILIES = {
+    "llama": ("Llama", {}),
+    "llama with biases": ("Llama", {"attention_bias": True, "mlp_bias": True}),
+    "llama 3": ("Llama", {"rope_parameters": LLAMA3}),
+    "tied": ("Llama", {"rope_parameters": LINEAR, "tie_word_embeddings": True}),
+    "one query head per key head": ("Llama", {"num_key_value_heads": 4}),
+    "mistral": ("Mistral", {"sliding_window": None}),
+    "qwen2": ("Qwen2", {}),
+    "qwen3": ("Qwen3", {"head_dim": 32}),
+    "glm": ("Glm", {"head_dim": 32, "attention_bias": True, "rope_parameters": PARTIAL}),
+    "glm4": ("Glm4", {"head_dim": 32, "rope_parameters": PARTIAL}),
+}
+IDS = torch.randint(0, 430, (320,), generator=torch.Generator().manual_seed(2)).tolist()
+
+
+@cache
+def net_of(name):
+    """A random net of a family, with norms and biases that matter."""
+    family, changes = FAMILIES[name]
+    torch.manual_seed(1)
+    config = getattr(transformers, f"{family}Config")(**COMMON | changes)
+    net = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    for key, parameter in net.named_parameters():
+        if "norm" in key or "bias" in key:
+            torch.nn.init.normal_(parameter, float("norm" in key), 0.2)
+    return net
+
+
+def saved(name, folder):
+    net_of(name).save_pretrained(folder)
+    return folder
+
+
+def opened(folder, tmp_path, **options):
+    """The checkpoint and the settings of a folder."""
+    options = {"model": str(folder), "device": "cpu", "dtype": "float32", **options}
+    settings = load_settings(options, environ={"GLM_CACHE": str(tmp_path / "cache")})
+    return find_checkpoint(str(folder), settings, lambda progress: None), settings
+
+
+def fused(checkpoint, settings):
+    """The decoder itself, without a proof."""
+    net = dimensions_of(checkpoint, checkpoint.tensors)
+    placement = place_weights(checkpoint.tensors, checkpoint.config, settings)
+    linears = Linears(placement.device, placement.dtype)
+    return load(net, checkpoint, placement, linears, lambda progress: None)
+
+
+def wanted(net, ids):
+    with torch.inference_mode():
+        return net(torch.tensor([ids])).logits[0].float()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_equal_those_of_transformers_at_every_place(name, tmp_path):
+    """In one block, in a block after another, and one by one."""
+    reader = fused(*opened(saved(name, tmp_path / "net"), tmp_path))
+    scores = [reader.read(IDS[:100], 100), reader.read(IDS[100:230], 130)]
+    scores += [reader.read([token]) for token in IDS[230:]]
+    expected = wanted(net_of(name), IDS)
+    assert float((torch.cat(scores) - expected).abs().max()) < 1e-4 * float(expected.std())
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2", "glm", "glm4"])
+def test_bfloat16_is_as_exact_as_that_of_transformers(name, tmp_path):
+    """Both differ from float32 by rounding; neither by more than the other."""
+    reader = fused(*opened(saved(name, tmp_path / "net"), tmp_path, dtype="bfloat16"))
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "net", dtype="bfloat16")
+    exact = wanted(net_of(name), IDS)
+    ours = torch.cat([reader.read(IDS[:300], 300), *(reader.read([i]) for i in IDS[300:])])
+    theirs = wanted(plain.eval(), IDS)
+    assert (ours - exact).norm() < 1.1 * (theirs - exact).norm()
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 99, 100, 257])
+def test_going_back_costs_nothing_and_changes_nothing(tokens, tmp_path):
+    reader = fused(*opened(saved("llama", tmp_path / "net"), tmp_path))
+    reader.read(IDS[:300])
+    reserved = reader.memory_bytes
+    assert reader.rewind(tokens)
+    again = reader.read(IDS[tokens : tokens + 20], 20)
+    expected = wanted(net_of("llama"), IDS)[tokens : tokens + 20]
+    assert torch.allclose(again, expected, atol=1e-3)
+    assert reader.memory_bytes == reserved
+
+
+def test_memory_grows_as_needed_and_never_beyond_the_window(tmp_path):
+    reader = fused(*opened(saved("llama", tmp_path / "net"), tmp_path))
+    per_token = 2 * 2 * 2 * 16 * 4  # layers, keys and values, groups, numbers, bytes
+    assert reader.memory_bytes == 0
+    sizes = []
+    for _ in range(1024):
+        reader.read([5])
+        sizes.append(reader.memory_bytes // per_token)
+    assert sorted(set(sizes)) == [256, 512, 1024]
+    reader.forget()
+    assert reader.memory_bytes == 0
+
+
+def test_old_bin_files_are_read_too(tmp_path):
+    folder = saved("qwen2", tmp_path / "net")
+    (folder / "model.safetensors").unlink()
+    torch.save(net_of("qwen2").state_dict(), folder / "pytorch_model.bin")
+    checkpoint, settings = opened(folder, tmp_path)
+    model = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.allclose(
+        model.reader.read(IDS[:9]), wanted(net_of("qwen2"), IDS[:9])[-1:], atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model_type": "gemma"}, "gemma"),
+        ({"hidden_act": "gelu"}, "gelu"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "yarn"),
+        ({"layer_types": ["sliding_attention", "full_attention"]}, "part of the text"),
+        ({"sliding_window": 16}, "part of the text"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "packed"),
+        ({"rms_norm_eps": None}, "rms_norm_eps"),
+        ({"num_hidden_layers": 3}, "not as expected"),
+        ({"num_hidden_layers": 1}, "no place"),
+        ({"intermediate_size": 128}, "not as expected"),
+    ],
+)
+def test_what_is_not_covered_is_said(changes, reason, tmp_path):
+    checkpoint, _ = opened(saved("llama", tmp_path / "net"), tmp_path)
+    changed = replace(checkpoint, config=checkpoint.config | changes)
+    with pytest.raises(NotCovered, match=reason):
+        dimensions_of(changed, changed.tensors)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"fused": "off"}, "switched off"), ({"attn": "eager"}, "eager")],
+)
+def test_settings_that_ask_for_transformers_own_get_it(options, reason, tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
+    model = local.open_model(checkpoint, settings, lambda progress: None)
+    assert type(model.reader) is NetReader
+    assert reason in model.path
+
+
+def verdicts(tmp_path):
+    return [json.loads(path.read_text()) for path in (tmp_path / "cache" / "proofs").glob("*")]
+
+
+def test_the_proof_is_made_once_and_kept(tmp_path, monkeypatch):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    first = open_fused(checkpoint, settings, lambda progress: None)
+    assert "fused" in first.path
+    assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
+    monkeypatch.setattr(fused_open, "reference_scores", None)  # called, it would fail
+    again = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.equal(again.reader.read(IDS[:9]), first.reader.read(IDS[:9]))
+
+
+def test_another_file_of_the_same_name_has_to_be_proven_itself(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, settings, lambda progress: None)
+    net_of("one query head per key head").save_pretrained(tmp_path / "net")
+    other, settings = opened(tmp_path / "net", tmp_path)
+    open_fused(other, settings, lambda progress: None)
+    assert len(verdicts(tmp_path)) == 2
+
+
+def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, monkeypatch):
+    def wrong(x, turn):
+        return x
+
+    folder = saved("llama", tmp_path / "net")
+    checkpoint, settings = opened(folder, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("glmcli.engines.fused.rotate", wrong)
+        model = local.open_model(checkpoint, settings, lambda progress: None)
+    assert "differ" in model.path
+    expected = wanted(net_of("llama"), IDS[:9])[-1:]
+    assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
+    assert [verdict["same"] for verdict in verdicts(tmp_path)] == [False]
+    # The verdict holds until it is asked for again.
+    assert "differ" in local.open_model(checkpoint, settings, lambda progress: None).path
+    again = replace(settings, verify=True)
+    assert "fused" in local.open_model(checkpoint, again, lambda progress: None).path
+    assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
+
+
+def test_a_damaged_verdict_is_made_anew(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, settings, lambda progress: None)
+    (path,) = (tmp_path / "cache" / "proofs").glob("*")
+    path.write_text('{"same": 1')
+    assert "fused" in open_fused(checkpoint, settings, lambda progress: None).path
+    assert verdicts(tmp_path)[0]["same"] is True
+
+
+def test_without_history_nothing_is_written_down(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, history="off")
+    with pytest.raises(NotCovered, match="not proven"):
+        open_fused(checkpoint, settings, lambda progress: None)
+    assert not (tmp_path / "cache").exists()

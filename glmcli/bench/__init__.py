@@ -31,9 +31,7 @@ HINT = "see glm bench --help"
 @with_settings(*MODEL_OPTIONS)
 def bench(
     settings: Settings,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="the same as --model")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="the same as --model")] = None,
     runs: Annotated[int, typer.Option("-n", "--runs", min=1, help="runs; medians are shown")] = 3,
     tokens: Annotated[int, typer.Option(min=2, help="tokens of each reply")] = 64,
     prompts: Annotated[
@@ -48,7 +46,11 @@ def bench(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Measure how fast a model answers, or with --quality how much fewer bits change it."""
+    """Measure how fast a model answers.
+
+    With --quality: how far a model in fewer bits is from itself in full, as the divergence of what
+    both expect after each token of a text of about 1,000 tokens.
+    """
     from glmcli.bench.measure import Plan
 
     settings = named(settings, name)

@@ -12,24 +12,24 @@ from math import floor, log10
 from glmcli.terminal.visible import visible_line
 
 WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 64, 150, 56, 52
+LEFT, RIGHT, TOP, BOTTOM = 64, 150, 84, 52
+INSET = 32
+"""Between the ends of the axis and the first and last points."""
 LETTERS = 72
 """Longer texts are cut: they would run off the page."""
-COLOURS = 6
+LIGHT = ("#0550ae", "#bc4c00", "#116329", "#8250df", "#a40e26", "#6e5b00")
+DARK = ("#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#ff7b72", "#d4b106")
 STYLE = """
-svg { color-scheme: light dark; font: 13px system-ui, sans-serif; }
-.page { fill: #ffffff; } text { fill: #24292f; } .dim { fill: #57606a; }
-.grid { stroke: #d8dee4; } .axis { stroke: #8c959f; }
-.s0 { --c: #0550ae; } .s1 { --c: #bc4c00; } .s2 { --c: #116329; }
-.s3 { --c: #8250df; } .s4 { --c: #a40e26; } .s5 { --c: #6e5b00; }
-.line { fill: none; stroke: var(--c); stroke-width: 2; } .mark { fill: var(--c); }
-.title { font-size: 16px; font-weight: 600; }
-@media (prefers-color-scheme: dark) {
-.page { fill: #0d1117; } text { fill: #e6edf3; } .dim { fill: #9198a1; }
-.grid { stroke: #30363d; } .axis { stroke: #6e7681; }
-.s0 { --c: #58a6ff; } .s1 { --c: #f0883e; } .s2 { --c: #3fb950; }
-.s3 { --c: #bc8cff; } .s4 { --c: #ff7b72; } .s5 { --c: #d4b106; }
-}"""
+svg {{ color-scheme: light dark; font: 13px system-ui, sans-serif; }}
+.page {{ fill: #ffffff; }} text {{ fill: #24292f; }} .dim {{ fill: #57606a; }}
+.grid {{ stroke: #d8dee4; }} .axis {{ stroke: #8c959f; }}
+.line {{ fill: none; stroke-width: 2; }} .title {{ font-size: 16px; font-weight: 600; }}
+{light}
+@media (prefers-color-scheme: dark) {{
+.page {{ fill: #0d1117; }} text {{ fill: #e6edf3; }} .dim {{ fill: #9198a1; }}
+.grid {{ stroke: #30363d; }} .axis {{ stroke: #6e7681; }}
+{dark}
+}}"""
 
 Points = Sequence[tuple[float, float]]
 
@@ -40,10 +40,11 @@ def line_plot(title: str, subtitle: str, series: Mapping[str, Points], *, x: str
     across = sorted({point[0] for points in drawn.values() for point in points}) or [1.0]
     top = ceiling(max((point[1] for points in drawn.values() for point in points), default=1.0))
     low, high = log10(across[0]), log10(across[-1])
+    right = WIDTH - (RIGHT if any(drawn) else LEFT)  # room for names, if there are any
 
     def place(point: tuple[float, float]) -> tuple[float, float]:
         share = (log10(point[0]) - low) / (high - low) if high > low else 0.5
-        return LEFT + share * (WIDTH - LEFT - RIGHT), up(point[1])
+        return LEFT + INSET + share * (right - LEFT - 2 * INSET), up(point[1])
 
     def up(value: float) -> float:
         return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
@@ -53,16 +54,15 @@ def line_plot(title: str, subtitle: str, series: Mapping[str, Points], *, x: str
         height, value = up(top * step / 4), top * step / 4
         kind = "grid" if step else "axis"
         parts.append(
-            f'<line class="{kind}" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
-            f'y1="{height:.1f}" y2="{height:.1f}"/>'
+            f'<line class="{kind}" x1="{LEFT}" x2="{right}" y1="{height:.1f}" y2="{height:.1f}"/>'
         )
         parts.append(label(LEFT - 8, height + 4, number(value), kind="dim", anchor="end"))
     for value in across:
         here = place((value, 0))[0]
         parts.append(label(here, HEIGHT - BOTTOM + 20, number(value), kind="dim", anchor="middle"))
-    middle = (LEFT + WIDTH - RIGHT) / 2
+    middle = (LEFT + right) / 2
     parts.append(label(middle, HEIGHT - 10, x, kind="dim", anchor="middle"))
-    parts.append(label(LEFT, TOP - 4, y, kind="dim"))
+    parts.append(label(16, TOP - 16, y, kind="dim"))
     ends = spread([place(points[-1])[1] for points in drawn.values()])
     for index, ((name, points), end) in enumerate(zip(drawn.items(), ends, strict=True)):
         places = [place(point) for point in points]
@@ -76,7 +76,7 @@ def line_of(
     places: Sequence[tuple[float, float]], index: int, *, one: bool, values: Sequence[float]
 ) -> Iterable[str]:
     """A line with its points; a line that is alone says their values."""
-    kind = f"s{index % COLOURS}"
+    kind = f"s{index % len(LIGHT)}"
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     yield f'<polyline class="line {kind}" points="{path}"/>'
     for (x, y), value in zip(places, values, strict=True):
@@ -91,12 +91,20 @@ def page(title: str, subtitle: str, parts: Iterable[str], *, height: float) -> s
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" '
         f'width="{WIDTH}" height="{height:.0f}" role="img">',
         f"<title>{safe(title)}</title>",
-        f"<style>{STYLE}</style>",
+        f"<style>{STYLE.format(light=colours(LIGHT), dark=colours(DARK))}</style>",
         f'<rect class="page" width="{WIDTH}" height="{height:.0f}" rx="8"/>',
         label(16, 24, title, kind="title"),
         label(16, 42, subtitle, kind="dim") if subtitle else "",
     ]
     return "\n".join([*filter(None, head), *parts, "</svg>"]) + "\n"
+
+
+def colours(chosen: Sequence[str]) -> str:
+    """The classes of lines and of what is filled, one for each series."""
+    return "\n".join(
+        f".line.s{index} {{ stroke: {colour}; }} .mark.s{index} {{ fill: {colour}; }}"
+        for index, colour in enumerate(chosen)
+    )
 
 
 def label(x: float, y: float, text: str, *, kind: str = "", anchor: str = "start") -> str:

@@ -11,6 +11,7 @@ from glmcli.bench.plot import line_plot
 from glmcli.config import Settings
 from glmcli.library import size
 from glmcli.messages import BENCH
+from glmcli.terminal.view import plural
 
 if TYPE_CHECKING:
     from glmcli.engines.quality import Quality
@@ -131,10 +132,11 @@ class Report:
             for item in self.timings.speeds
             if item.prompt_tokens and item.decode_tokens_per_s
         ]
-        threads = f"{self.threads} threads" if self.threads else ""
+        threads = plural(self.threads, "thread") if self.threads else ""
+        runs = f"medians of {self.plan.runs}" if self.plan.runs > 1 else ""
         return line_plot(
             f"{self.name or self.model}: decode speed",
-            ", ".join(filter(None, [self.device, threads, f"medians of {self.plan.runs} runs"])),
+            ", ".join(filter(None, [self.device, threads, runs])),
             {"": points},
             x="tokens of context",
             y="tokens/s",

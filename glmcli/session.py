@@ -322,6 +322,8 @@ class Session:
             for chunk in stream:
                 growing.add(chunk)
                 view.show(chunk)
+                if chunk.notice:
+                    self.notices.append(chunk.notice)
                 if chunk.finish_reason is not None:
                     return growing.message(chunk.finish_reason, chunk.usage)
                 has_grown = has_grown or bool(chunk.text or chunk.thinking)

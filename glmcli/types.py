@@ -96,6 +96,8 @@ class Chunk:
     """Set with `finish_reason`; the engine fills the counts, the session the clock."""
     progress: Progress | None = None
     """What happens meanwhile; such a chunk carries nothing else."""
+    notice: str = ""
+    """What the user is to be told below the reply; nothing else comes with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ class OpenAIEngine:
                 if not extras:
                     raise fault from exc
             if left_out := ", ".join(name for name in extras if name != "stream_options"):
-                yield Chunk(progress=Progress("waiting", note=f"asked again without {left_out}"))
+                host = self._server.faults.host
+                yield Chunk(notice=f"{host} refused a setting: asked again without {left_out}")
             extras, dropped = {}, True
 
     def count(self, messages: Sequence[Message]) -> int | None:

@@ -76,6 +76,10 @@ class Server:
         text = '{"error": {"message": "slow down"}}'
         answer(connection, "429 Too Many Requests\r\nRetry-After: 7", "application/json", text)
 
+    def strict(self, connection: Connection) -> None:
+        detail = '{"detail": "Unexpected fields in the request: {\'top_k\'}"}'
+        answer(connection, "422 Unprocessable Entity", "application/json", detail)
+
     def broken(self, connection: Connection) -> None:
         answer(connection, "500 Internal Server Error", "text/plain", "Internal Server Error")
 
@@ -201,6 +205,14 @@ def test_the_only_model_is_taken_and_the_history_knows_its_name(glm):
     assert "vLLM at 127.0.0.1" in done.err
     assert "asked /v1/models" in done.err
     assert glm("history", "list").out.split("\t")[2] == "openai:alpha"
+
+
+def test_a_setting_that_a_server_refuses_is_left_out_and_said(glm):
+    with Loopback(Server("strict")) as loopback:
+        options = ("--top-k", "5", "-m", "openai:alpha", "--base-url", loopback.url)
+        done = glm("ask", *options, "hello you")
+    assert (done.code, done.out) == (0, "hello you \n")
+    assert done.err.endswith("refused a setting: asked again without top_k\n")
 
 
 def test_a_server_that_is_not_there_is_one_line_and_one_hint(glm):

@@ -90,7 +90,8 @@ class Painter:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
         `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
-        reach stay; the next frames leave out what they say.
+        reach stay; the next frames leave out what they say, unless rows above them are hidden: what
+        comes first must be written first, so a few rows are then shown twice.
         """
         reach = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines

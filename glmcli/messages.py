@@ -192,6 +192,32 @@ COMMAND_HELP = {
 }
 """What each slash command does, for people whose locale is Chinese."""
 
+BENCH = {
+    "model": Line("model", "模型"),
+    "device": Line("device", "设备"),
+    "runs-as": Line("runs as", "运行方式"),
+    "threads": Line("processor threads", "处理器线程"),
+    "weights": Line("weights read per token", "每个词元读取的权重"),
+    "load": Line("load", "加载"),
+    "cold": Line("load and first token", "加载到首个词元"),
+    "memory": Line("peak memory", "内存峰值"),
+    "device-memory": Line("peak device memory", "设备内存峰值"),
+    "bandwidth": Line("memory bandwidth", "内存带宽"),
+    "share": Line("share of it used in decoding", "解码时占带宽的比例"),
+    "prompt": Line("prompt tokens", "提示词词元数"),
+    "prefill": Line("prefill", "预填充"),
+    "first": Line("first token", "首个词元"),
+    "next": Line("next turn's first token", "下一轮首个词元"),
+    "decode": Line("decode", "解码"),
+    "compared": Line("compared", "比较"),
+    "positions": Line("positions", "位置数"),
+    "kl-mean": Line("KL divergence, mean", "KL 散度，平均"),
+    "kl-p99": Line("KL divergence, 99th percentile", "KL 散度，第 99 百分位"),
+    "kl-worst": Line("KL divergence, worst", "KL 散度，最大"),
+    "same-best": Line("same most likely token", "首选词元一致"),
+}
+"""What the rows and columns of `glm bench` are called."""
+
 MOVED = {
     "empty": Line("now {model}", "现在是 {model}"),
     "nothing": Line(
@@ -244,31 +270,6 @@ def spoken(line: Line, **values: object) -> str:
     """A line that nobody needs to search for: in one language."""
     return (line.zh if chinese_locale() else line.en).format(**values)
 
-
-BENCH = {
-    "model": Line("model", "模型"),
-    "device": Line("device", "设备"),
-    "threads": Line("processor threads", "处理器线程"),
-    "weights": Line("weights read per token", "每个词元读取的权重"),
-    "load": Line("load", "加载"),
-    "cold": Line("load and first token", "加载到首个词元"),
-    "memory": Line("peak memory", "内存峰值"),
-    "device-memory": Line("peak device memory", "设备内存峰值"),
-    "bandwidth": Line("memory bandwidth", "内存带宽"),
-    "share": Line("share of it used in decoding", "解码时占带宽的比例"),
-    "prompt": Line("prompt tokens", "提示词词元数"),
-    "prefill": Line("prefill", "预填充"),
-    "first": Line("first token", "首个词元"),
-    "next": Line("next turn's first token", "下一轮首个词元"),
-    "decode": Line("decode", "解码"),
-    "compared": Line("compared", "比较"),
-    "positions": Line("positions", "位置数"),
-    "kl-mean": Line("KL divergence, mean", "KL 散度，平均"),
-    "kl-p99": Line("KL divergence, 99th percentile", "KL 散度，第 99 百分位"),
-    "kl-worst": Line("KL divergence, worst", "KL 散度，最大"),
-    "same-best": Line("same most likely token", "首选词元一致"),
-}
-"""What the rows and columns of `glm bench` are called."""
 
 KEYS_HELP = Line(
     "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes.\n"

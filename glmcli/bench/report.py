@@ -28,6 +28,8 @@ class Report:
     timings: Timings
     name: str = ""
     device: str = ""
+    runs_as: str = ""
+    """What the engine says of how it runs, after it did."""
     threads: int | None = None
     """Processor threads of the engine in this process, as it has chosen them."""
     weight_bytes: int | None = None
@@ -68,6 +70,7 @@ class Report:
         values = {
             "model": self.name or self.model,
             "device": self.device,
+            "runs-as": self.runs_as,
             "threads": threads,
             "weights": size(self.weight_bytes),
             "load": seconds(self.timings.load_s),
@@ -103,6 +106,7 @@ class Report:
             "model": self.model,
             "name": self.name,
             "device": self.device,
+            "runs_as": self.runs_as,
             "threads": self.threads,
             "weight_bytes": self.weight_bytes,
             "load_s": timings.load_s,

@@ -24,6 +24,7 @@ def report() -> Report:
         timings=timings,
         name="model",
         device="cpu bfloat16",
+        runs_as="fused",
         threads=1,
         weight_bytes=270_000_000,
         peak_bytes=800_000_000,
@@ -41,6 +42,7 @@ def test_facts_name_everything_that_is_known_and_nothing_else(report):
     assert dict(report.facts()) == {
         "model": "model",
         "device": "cpu bfloat16",
+        "runs as": "fused",
         "processor threads": "1",
         "weights read per token": "270 MB",
         "load": "4.00 s",

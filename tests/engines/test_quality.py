@@ -67,7 +67,7 @@ def test_the_99th_percentile_is_near_the_worst():
 
 
 def test_a_net_is_as_good_as_itself(folder):
-    settings = Settings(model=str(folder), dtype="float32", threads=1)
+    settings = Settings(model=str(folder), dtype="float32", threads=1, cache=folder)
     found, told = compared(settings, settings)
     result = found.result()
     assert (result.worst, result.same_best) == (0.0, 1.0)
@@ -75,7 +75,7 @@ def test_a_net_is_as_good_as_itself(folder):
 
 
 def test_fewer_bits_are_found_to_be_worse_as_both_nets_scores_say(folder):
-    full = Settings(model=str(folder), dtype="float32", threads=1)
+    full = Settings(model=str(folder), dtype="float32", threads=1, cache=folder)
     reduced = replace(full, dtype="bfloat16")
     result = compared(full, reduced)[0].result()
     assert 0 < result.mean < result.p99 <= result.worst < 1
@@ -95,5 +95,5 @@ def test_a_text_beyond_the_window_is_read_as_far_as_it_goes(tmp_path):
     tokenizer = tokenizer_of()
     tokenizer.save_pretrained(tmp_path)
     tiny.llama(len(tokenizer), max_position_embeddings=20).save_pretrained(tmp_path)
-    settings = Settings(model=str(tmp_path), dtype="float32", threads=1)
+    settings = Settings(model=str(tmp_path), dtype="float32", threads=1, cache=tmp_path)
     assert compared(settings, settings)[0].result().positions == 20

@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from glmcli.engines.fused_weights import load_weights
 from glmcli.engines.linears import Linears
 from glmcli.engines.machine import drop_pages
 from glmcli.engines.placement import Placement, place_weights
+from glmcli.engines.quantized import Shelf
 from glmcli.engines.watch import quiet
 from glmcli.types import Progress
 
@@ -45,29 +47,32 @@ DROP_BYTES = 16 << 20
 def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
     """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
     net, placement = covered(checkpoint, settings)
-    path = settings.cache / "proofs" / f"{fingerprint(checkpoint, placement)}.json"
+    key = fingerprint(checkpoint, placement)
+    path = settings.cache / "proofs" / f"{key}.json"
     verdict = {} if settings.verify else read_verdict(path)
-    if not verdict and not settings.history:
-        raise NotCovered("not proven yet, and nothing may be written down")
+    linears = Linears(placement.device, placement.dtype)
+    fused = None
     if not verdict:
+        if not settings.history:
+            raise NotCovered("not proven yet, and nothing may be written down")
         report(Progress("loading", note="checking"))
         wanted = reference_scores(checkpoint, settings, report)
-    linears = Linears(placement.device, placement.dtype)
-    fused = load(net, checkpoint, placement, linears, report)
-    if not verdict:
-        apart = distance(probe_scores(fused), wanted)
-        verdict = {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype)}
-        verdict["same"] = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
+        fused = load(net, checkpoint, placement, linears, report)
+        verdict = compared(fused, wanted, checkpoint, placement)
         write_verdict(path, verdict)
-        fused.forget()
     if not verdict["same"]:
         raise NotCovered(f"the fused decoder's scores differ by {verdict['apart']:.2g}")
+    number_format = str(placement.dtype).removeprefix("torch.")
+    if settings.quantize != "none":
+        fused, number_format = None, settings.quantize
+        shelf = Shelf(settings.cache / "quantized" / f"{key}-{number_format}", settings.history)
+        linears = Linears(placement.device, torch.float32, shelf)
     defaults, stop_ids = read_defaults(checkpoint)
     return Model(
-        fused,
+        fused or load(net, checkpoint, placement, linears, report),
         defaults,
         stop_ids,
-        device=f"{placement.device} {str(placement.dtype).removeprefix('torch.')}",
+        device=f"{placement.device} {number_format}",
         path=f"fused decoder (apart from transformers' by {verdict['apart']:.1g})",
         weight_bytes=linears.weight_bytes,
     )
@@ -84,6 +89,8 @@ def covered(checkpoint: Checkpoint, settings: Settings) -> tuple[Dimensions, Pla
     if "eos_token_id" not in checkpoint.config and checkpoint.family != "chatglm":
         raise NotCovered("config.json does not say eos_token_id")
     placement = place_weights(tensors, checkpoint.config, settings)
+    if settings.quantize != "none" and placement.device != "cpu":
+        raise NotCovered(f"--quantize {settings.quantize} is a library's on {placement.device}")
     if not isinstance(placement.device_map, dict):
         raise NotCovered("the weights go to several devices")
     return net, placement
@@ -97,19 +104,19 @@ def load(
     report: Report,
 ) -> FusedNet:
     """Read the weights. What was copied of the files counts no longer as memory."""
-    total, undropped = placement.needed_bytes, 0
+    undropped = 0
 
-    def tick() -> None:
+    def tick(share: float) -> None:
         nonlocal undropped
         if linears.weight_bytes - undropped > DROP_BYTES:
             drop_pages(checkpoint.weights)
             undropped = linears.weight_bytes
-        done = min(linears.weight_bytes, total)
-        report(Progress("loading", done, total, "bytes", note="weights"))
+        total = placement.needed_bytes
+        report(Progress("loading", round(share * total), total, "bytes", note="weights"))
 
-    with load_errors(checkpoint, placement):
+    with load_errors(checkpoint, placement), linears:
         loaded = load_weights(
-            net, checkpoint.weights, placement.device, placement.dtype, linears.make, tick
+            net, checkpoint.weights, placement.device, linears.dtype, linears.make, tick
         )
     drop_pages(checkpoint.weights)
     return loaded
@@ -119,12 +126,22 @@ def reference_scores(checkpoint: Checkpoint, settings: Settings, report: Report)
     """What transformers' own forward says to the proof's ids. The net is let go of."""
     from glmcli.engines.net import NetReader
 
-    net = load_net(checkpoint, settings, report)
+    net = load_net(checkpoint, replace(settings, quantize="none"), report)
     with quiet():
         scores = probe_scores(NetReader(net))
     del net
     free_memory()
     return scores
+
+
+def compared(
+    fused: FusedNet, wanted: Tensor, checkpoint: Checkpoint, placement: Placement
+) -> dict[str, Any]:
+    """The verdict over a fused decoder, which forgets what it has read for it."""
+    apart = distance(probe_scores(fused), wanted)
+    fused.forget()
+    same = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
+    return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
 
 
 def probe_scores(reader: Reader) -> Tensor:

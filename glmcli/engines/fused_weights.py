@@ -19,8 +19,8 @@ from glmcli.engines.fused_plan import Dimensions, names_of
 
 Take = Callable[[str], Tensor]
 """A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""
-MakeLinear = Callable[[str, Tensor, Tensor | None], Linear]
-"""A linear layer of its place's name, its weights (out, in) and its bias."""
+MakeLinear = Callable[[str, Callable[[], Tensor], Tensor | None], Linear]
+"""A linear layer of its place's name, of what reads its weights (out, in), and of its bias."""
 
 
 @contextmanager
@@ -43,15 +43,15 @@ def load_weights(
     device: str,
     dtype: torch.dtype,
     make_linear: MakeLinear,
-    tick: Callable[[], None],
+    tick: Callable[[float], None],
 ) -> FusedNet:
-    """Read a net onto a device. `tick` is called after each layer."""
+    """Read a net onto a device. `tick` is told the share after each layer."""
     with open_files(files) as (take, present):
         reader = Reader(net, take, present, torch.device(device), dtype)
         layers = []
         for index in range(net.layers):
             layers.append(reader.layer(index, make_linear))
-            tick()
+            tick((index + 1) / net.layers)
         return FusedNet(reader.plan(), reader.whole(layers, make_linear))
 
 
@@ -87,8 +87,9 @@ class Reader:
         names, prefix = self._names, self._names.layer.format(index)
 
         def linear(place: str, parts: Sequence[str], rows: Tensor | None = None) -> Linear:
-            weight, bias = self._joined([prefix + part for part in parts], rows)
-            return make_linear(f"{index}.{place}", weight, bias)
+            return self._linear(
+                f"{index}.{place}", [prefix + part for part in parts], make_linear, rows
+            )
 
         def norm(name: str) -> Tensor | None:
             return self._tensor(f"{prefix}{name}.weight") if name else None
@@ -110,27 +111,33 @@ class Reader:
     def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> Weights:
         """The net, with what is not in a layer."""
         names = self._names
-        embedding = self._tensor(f"{names.embedding}.weight")
-        if self._net.is_tied:
-            head = make_linear("head", embedding, None)
-        else:
-            head = make_linear("head", *self._joined([names.head]))
+        name = names.embedding if self._net.is_tied else names.head
+        # Only a row for each token is looked up in it, so it stays as it lies in the file.
+        table = self._take(f"{names.embedding}.weight")
+        is_wide = table.dtype.itemsize > self._dtype.itemsize
+        embedding = table.to(self._device, self._dtype if is_wide else table.dtype)
+        head = self._linear("head", [name], make_linear)
         return Weights(embedding, layers, self._tensor(f"{names.norm}.weight"), head)
 
     def _tensor(self, name: str) -> Tensor:
         return self._take(name).to(self._device, self._dtype)
 
-    def _joined(
-        self, names: Sequence[str], rows: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Weights and biases one below the other, in the order of `rows`."""
-        weight = torch.cat([self._tensor(f"{name}.weight") for name in names])
-        bias = None
-        if f"{names[0]}.bias" in self._present:
-            bias = torch.cat([self._tensor(f"{name}.bias") for name in names])
-        if rows is None:
-            return weight, bias
-        return weight[rows], bias if bias is None else bias[rows]
+    def _linear(
+        self,
+        place: str,
+        names: Sequence[str],
+        make_linear: MakeLinear,
+        rows: Tensor | None = None,
+    ) -> Linear:
+        """A layer of weights that lie one below the other, in the order of `rows`."""
+
+        def joined(kind: str) -> Tensor:
+            parts = [self._tensor(f"{name}.{kind}") for name in names]
+            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
+            return whole if rows is None else whole[rows]
+
+        bias = joined("bias") if f"{names[0]}.bias" in self._present else None
+        return make_linear(place, lambda: joined("weight"), bias)
 
     def _qkv_rows(self) -> Tensor | None:
         """The rows of queries, keys and values with the numbers of each head in pair order."""

@@ -7,33 +7,56 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from glmcli.engines.machine import has_vnni
 from glmcli.engines.packed import can_pack, fits_packing
+from glmcli.engines.quantized import TINY, Shelf, quantized_rows
 
 Linear = Callable[[Tensor], Tensor]
-
-TINY = 1e-12
-"""Less than any row's largest number, so that nothing is divided by zero."""
+Read = Callable[[], Tensor]
+"""Reads a layer's weights, (out, in), from a checkpoint."""
 
 
 class Linears:
-    """Makes the layers of one net, and counts what they hold."""
+    """Makes the layers of one net, and counts what they hold. With a shelf they are int8."""
 
-    def __init__(self, device: str, dtype: torch.dtype) -> None:
+    def __init__(self, device: str, dtype: torch.dtype, shelf: Shelf | None = None) -> None:
         self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
+        self._shelf = shelf
+        self.dtype = dtype
+        """Of all sums."""
         self.weight_bytes = 0
         """What is read for each token."""
 
-    def make(self, place: str, weight: Tensor, bias: Tensor | None) -> Linear:
-        """A layer of `weight` (out, in), for MakeLinear of fused_weights.py."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._shelf is not None:
+            self._shelf.close(is_whole=kind is None)
+
+    def make(self, place: str, read: Read, bias: Tensor | None) -> Linear:
+        """The layer that is called `place`; its weights are read only if they are needed."""
+        if self._shelf is not None:
+            return self._int8(self._shelf, place, read, bias)
+        weight = read()
         self.weight_bytes += weight.nbytes
         if self._packs and fits_packing(weight):
             return packed_linear(weight, bias)
         return plain_linear(weight, bias)
+
+    def _int8(self, shelf: Shelf, place: str, read: Read, bias: Tensor | None) -> Linear:
+        if shelf.is_full:
+            weight, scale = shelf.get(place)
+        else:
+            weight, scale = quantized_rows(read())
+            shelf.put(place, weight, scale)
+        self.weight_bytes += weight.nbytes
+        return int8_linear(weight, scale, bias)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:
@@ -46,13 +69,6 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
     product = torch.ops.mkldnn._linear_pointwise
     return lambda x: product(x, packed, bias, "none", [], "")
-
-
-def quantized_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """`weight` (out, in) as int8 and one float32 scale for each row: weight = int8 * scale."""
-    weight = weight.float()
-    scale = weight.abs().amax(1).clamp_min(TINY) / 127
-    return (weight / scale[:, None]).round_().to(torch.int8), scale
 
 
 def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:

@@ -17,10 +17,11 @@ from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages
 from glmcli.engines.pace import Pace
+from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
-from glmcli.errors import ContextFull, ModelError, UsageError, first_line
+from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
@@ -202,15 +203,34 @@ def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
     from glmcli.engines.fused_open import open_fused
     from glmcli.engines.fused_plan import NotCovered
 
+    check_quantize(settings)
     try:
         return open_fused(checkpoint, settings, report)
     except NotCovered as exc:
+        if settings.quantize != "none" and pick_device(settings.device) == "cpu":
+            raise ConfigError(
+                f"{checkpoint.name} cannot be quantised on the processor: {exc}",
+                "leave --quantize out, or choose a smaller model",
+            ) from exc
         path = f"transformers' forward ({exc})"
     from glmcli.engines.net import model_of
 
     net = load_net(checkpoint, settings, report)
     arrange(net, checkpoint, report)
     return model_of(net, path)
+
+
+def check_quantize(settings: Settings) -> None:
+    """Raise ConfigError for fewer bits than there is code for on this device."""
+    if settings.quantize == "none":
+        return
+    device = pick_device(settings.device)
+    if device == "cpu" and settings.quantize == "int4":
+        raise ConfigError("--quantize int4 needs a CUDA GPU", "on the processor: --quantize int8")
+    if not device.startswith(("cpu", "cuda")):
+        raise ConfigError(
+            f"--quantize {settings.quantize} is not available on {device}", "leave it out"
+        )
 
 
 def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:

@@ -1,0 +1,65 @@
+"""Weights in 8 bits, kept on disk: quantised once, read straight from then on.
+
+One file for each linear layer, in a folder that appears whole or not at all. Knows nothing of what
+the layers are for.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+TINY = 1e-12
+"""Less than any row's largest number, so that nothing is divided by zero."""
+
+
+def quantized_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """`weight` (out, in) as int8 and a float32 scale for each row: weight = int8 * scale."""
+    weight = weight.float()
+    scale = weight.abs().amax(1).clamp_min(TINY) / 127
+    return (weight / scale[:, None]).round_().to(torch.int8), scale
+
+
+class Shelf:
+    """The quantised layers of one checkpoint, in `folder`. With `keep` False nothing is written.
+
+    A disk that cannot be written is no fault: the layers are quantised again the next time.
+    """
+
+    def __init__(self, folder: Path, keep: bool) -> None:
+        self._folder = folder
+        self.is_full = folder.is_dir()
+        self._work: Path | None = None
+        if keep and not self.is_full:
+            with suppress(OSError):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                self._work = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+
+    def get(self, place: str) -> tuple[Tensor, Tensor]:
+        """The int8 weights and scales of a layer. Raises OSError, SafetensorError, KeyError."""
+        found = load_file(self._folder / f"{place}.safetensors")
+        return found["weight"], found["scale"]
+
+    def put(self, place: str, weight: Tensor, scale: Tensor) -> None:
+        """Keep a layer for the next time."""
+        if self._work is not None:
+            try:
+                save_file({"weight": weight, "scale": scale}, self._work / f"{place}.safetensors")
+            except OSError:
+                self.close(is_whole=False)
+
+    def close(self, *, is_whole: bool) -> None:
+        """Let the layers be found if all of them were put; leave nothing half-made behind."""
+        if self._work is None:
+            return
+        if is_whole:
+            with suppress(OSError):  # another process was faster
+                self._work.rename(self._folder)
+        shutil.rmtree(self._work, ignore_errors=True)
+        self._work = None

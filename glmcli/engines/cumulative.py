@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.faults import worker_fault
+from glmcli.engines.faults import cut_off, worker_fault
 from glmcli.engines.remote import Words, split_at, text_of, to_message, whole_number
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, FinishReason, Usage
@@ -100,10 +100,7 @@ class WorkerReply:
         the end of the text is missing.
         """
         if self._reason is None and (self._says_why or not self._text):
-            raise ConnectionLost(
-                f"{self._host} stopped before the reply was complete",
-                "/retry asks again; the worker's own log may say why",
-            )
+            raise cut_off(self._host)
         rest = self._rest(self._text)
         reason = self._reason or "stop"
         return Chunk(rest.text, rest.thinking, finish_reason=reason, usage=self._usage)

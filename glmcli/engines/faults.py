@@ -16,13 +16,13 @@ from typing import Any
 import httpx
 
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.trouble import said
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500
 UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
 """Control characters, blanks, and what changes the direction of a line."""
 PARENTHESES = re.compile(r"\*\*\s*\((.*)\)\s*$", re.DOTALL)
-START = "start the server, or give its address with --base-url"
 
 
 class Cancelled(Exception):
@@ -51,7 +51,7 @@ class Faults:
     def __init__(self, host: str, *, key: str = "", key_hint: str = "") -> None:
         self.host = host
         self._key = key
-        self._key_hint = key_hint or "set GLM_API_KEY to its key"
+        self._key_hint = key_hint or said("key")
 
     def clean(self, text: str) -> str:
         """Text of the server in one line that is safe to show."""
@@ -59,17 +59,12 @@ class Faults:
 
     def silent(self, seconds: float) -> ConnectionLost:
         """The error for a server that says nothing more."""
-        return ConnectionLost(
-            f"{self.host} sent nothing for {seconds:.0f} s",
-            "it may be overloaded or frozen; /retry asks again, --timeout waits longer",
-        )
+        message = said("silent", host=self.host, seconds=seconds)
+        return ConnectionLost(message, said("silent-hint"))
 
     def cut_off(self) -> ConnectionLost:
         """The error for a reply that stops without having ended."""
-        return ConnectionLost(
-            f"{self.host} stopped before the reply was complete",
-            "/retry asks again; the server's own log may say why",
-        )
+        return cut_off(self.host)
 
     def refused(self, response: httpx.Response, data: bytes) -> Refused:
         """The error for an answer that is no success."""
@@ -81,11 +76,12 @@ class Faults:
             answer = None
         page = headers.get("content-type", "").startswith("text/html")
         detail = self.clean("" if page else useful_part(answer, text))
-        message = f"{self.host} refused ({status})" + (f": {detail}" if detail else "")
+        message = said("refused", host=self.host, status=status, detail=detail)
         if 300 <= status < 400:
-            message = f"{self.host} moved to {self.clean(headers.get('location', '')) or 'nowhere'}"
+            where = self.clean(headers.get("location", "")) or "?"
+            message = said("moved", host=self.host, where=where)
         elif status == 200:
-            message = f"{self.host} sent a web page, not an answer"
+            message = said("page", host=self.host)
         hint = self._hint(status, headers.get("retry-after", ""))
         return Refused(message, hint, status=status, detail=detail, answer=answer)
 
@@ -93,13 +89,11 @@ class Faults:
         if status in (401, 403):
             return self._key_hint
         if status in (429, 503):
-            when = f"in {retry_after} s" if retry_after.isdecimal() else "in a moment"
-            return f"the server is busy or still loading; /retry {when}"
+            known = retry_after.isdecimal()
+            return said("busy-until", seconds=retry_after) if known else said("busy")
         if status in (404, 405) or status < 400:
-            return "check --base-url: for openai: it often ends in /v1, for fastchat: it never does"
-        if status >= 500:
-            return "/retry asks again; the server's own log may say why"
-        return "check the name of the model and the sampling settings"
+            return said("address")
+        return said("cut-off-hint" if status >= 500 else "settings")
 
     def lost(self, exc: Exception, silence_s: float) -> Exception:
         """The error for what the network did; anything else is a bug and stays as it is."""
@@ -113,23 +107,21 @@ class Faults:
 
     def _unreachable(self, exc: Exception) -> tuple[str, str]:
         if isinstance(exc, httpx.ConnectTimeout):
-            return f"{self.host} did not answer within {CONNECT_S:.0f} s", START
+            return said("no-answer", host=self.host, seconds=CONNECT_S), said("start")
+        detail = self.clean(str(exc))
         if isinstance(exc, httpx.ProxyError):
-            why = self.clean(str(exc))
-            return f"the proxy does not reach {self.host}: {why}", "check HTTPS_PROXY and NO_PROXY"
+            return said("proxy", host=self.host, detail=detail), said("proxy-hint")
         for cause in causes(exc):
             if isinstance(cause, ConnectionRefusedError):
-                return f"nothing listens at {self.host}", START
+                return said("nobody", host=self.host), said("start")
             if isinstance(cause, socket.gaierror):
-                return f"{self.host} is not a known host", "check --base-url and the network"
+                return said("unknown", host=self.host), said("unknown-hint")
             if isinstance(cause, ssl.SSLCertVerificationError):
-                return (
-                    f"the certificate of {self.host} is not trusted: {cause.verify_message}",
-                    "SSL_CERT_FILE can name the certificate of your own authority",
-                )
+                why = said("certificate", host=self.host, detail=cause.verify_message)
+                return why, said("certificate-hint")
             if isinstance(cause, ssl.SSLError):
-                return f"{self.host} does not speak TLS", "try http:// instead of https://"
-        return f"{self.host} cannot be reached: {self.clean(str(exc))}", START
+                return said("no-tls", host=self.host), said("no-tls-hint")
+        return said("unreachable", host=self.host, detail=detail), said("start")
 
 
 def one_line(text: str, limit: int = ERROR_CHARS) -> str:
@@ -140,10 +132,13 @@ def one_line(text: str, limit: int = ERROR_CHARS) -> str:
 
 def garbled(host: str, text: str) -> EngineError:
     """The error for what is no message of the protocol."""
-    return EngineError(
-        f"{host} sent what is no message: {one_line(text, 80) or 'nothing'}",
-        "is it the right kind of server? check --model and --base-url",
-    )
+    detail = one_line(text, 80) or "nothing"
+    return EngineError(said("garbled", host=host, detail=detail), said("garbled-hint"))
+
+
+def cut_off(host: str) -> ConnectionLost:
+    """The error for a reply that stops without having ended."""
+    return ConnectionLost(said("cut-off", host=host), said("cut-off-hint"))
 
 
 def worker_fault(host: str, code: int, text: str) -> EngineError:

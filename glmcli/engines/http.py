@@ -21,6 +21,7 @@ import httpx
 from glmcli.config import Settings
 from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused, garbled
 from glmcli.errors import ConfigError
+from glmcli.trouble import said
 
 ANSWER_S = 10.0
 """How long a server may take to answer a question that needs no model."""
@@ -269,7 +270,7 @@ def open_server(
     key, source, key_hint = key_for(settings, checked_url(url))
     if key and settings.sources.get("base_url") == ".env" != source:
         key = ""
-        key_hint = "no key was sent to an address from .env; give the address with --base-url"
+        key_hint = said("no-key")
     return Server(
         url,
         key=key,
@@ -289,9 +290,8 @@ def key_for(settings: Settings, address: httpx.URL) -> tuple[str, str, str]:
     host = f"[{address.host}]" if ":" in address.host else address.host
     for name in (f"{host}:{port}", host):
         if name in settings.keys:
-            hint = f"correct the key of {name} under [keys] in config.toml"
-            return settings.keys[name], sources.get("keys", ""), hint
-    hint = f"set GLM_API_KEY to {'another' if settings.api_key else 'its'} key"
+            return settings.keys[name], sources.get("keys", ""), said("host-key", host=name)
+    hint = said("other-key" if settings.api_key else "key")
     return settings.api_key, sources.get("api_key", ""), hint
 
 

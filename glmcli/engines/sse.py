@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.faults import one_line, useful_part, worker_fault
+from glmcli.engines.faults import cut_off, one_line, useful_part, worker_fault
 from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, to_message, whole_number
-from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.errors import EngineError, ServerRefused
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -110,10 +110,7 @@ class OpenAIReply:
     def end(self) -> Chunk:
         """The last chunk. An end of the stream is no end of the reply."""
         if self._reason is None:
-            raise ConnectionLost(
-                f"{self._host} stopped before the reply was complete",
-                "/retry asks again; the server's own log may say why",
-            )
+            raise cut_off(self._host)
         held = self._words.flush()
         return Chunk(held.text, held.thinking, finish_reason=self._reason, usage=self._usage)
 

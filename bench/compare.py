@@ -121,7 +121,7 @@ def alone(name: str, peers: Sequence[str], setup: Setup, plan: Plan) -> list[Mea
             try:
                 found.append(tasks.busy(peer, setup, plan))
             except PeerFailed as exc:
-                print(f"{peer} left out: {exc}", file=sys.stderr)
+                print(f"left out: {exc}", file=sys.stderr)
     return found
 
 

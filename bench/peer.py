@@ -4,8 +4,9 @@
 
 KIND is engine (any engine of glm), generate (transformers) or llama (llama-cpp-python). Reads a
 request a line, {"messages": [{"role", "content"}...], "tokens": N}, answers it greedily, and writes
-a line: {"first_s", "decode_s", "decode_tokens", "prompt_tokens", "text"}. Times are taken where a
-program that uses the peer would get its tokens. Only KIND engine imports glm.
+a line: {"first_s", "decode_s", "decode_tokens", "prompt_tokens", "text"}, or {"error"} as its last.
+Times are taken where a program that uses the peer would get its tokens. Only KIND engine imports
+glm.
 """
 
 from __future__ import annotations
@@ -123,16 +124,23 @@ def answer(started: float, times: list[float], text: str, prompt: int | None) ->
 
 
 def main() -> None:
-    """Serve requests until stdin ends."""
+    """Serve requests until stdin ends, or something fails: then say what."""
     kinds = {"engine": engine, "generate": generate, "llama": llama}
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not come between the answers
-    ask = kinds[sys.argv[1]](json.loads(sys.argv[2]))
-    print(json.dumps({"ready": True}), file=out, flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        found = ask(request["messages"], request["tokens"])
+
+    def say(found: dict[str, Any]) -> None:
         print(json.dumps(found), file=out, flush=True)
+
+    try:
+        ask = kinds[sys.argv[1]](json.loads(sys.argv[2]))
+        say({"ready": True})
+        for line in sys.stdin:
+            request = json.loads(line)
+            say(ask(request["messages"], request["tokens"]))
+    except Exception as exc:  # each library fails in its own way
+        say({"error": str(exc) or repr(exc)})
+        raise
 
 
 if __name__ == "__main__":

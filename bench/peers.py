@@ -79,14 +79,14 @@ class Peer:
 
     def ask(self, messages: Messages, tokens: int) -> Answer:
         """The reply to `messages`, `tokens` long at most. Raises PeerFailed."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
         try:
             self._process.stdin.write(json.dumps({"messages": list(messages), "tokens": tokens}))
             self._process.stdin.write("\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise PeerFailed(f"{self.name} ended") from None
-        found = json.loads(self._process.stdout.readline() or "{}")
+        found = heard(self.name, self._process)
         if found.get("first_s") is None:
             raise PeerFailed(f"{self.name} gave no token")
         numbers = (found["first_s"], found["decode_s"], found["decode_tokens"])
@@ -139,10 +139,17 @@ def child(
     """peer.py in an environment, ready to be asked."""
     command = [str(python), str(PEER), kind, json.dumps(options)]
     with process(command, setup, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as started:
-        assert started.stdout
-        if not started.stdout.readline():
-            raise PeerFailed(f"{name} did not start (exit code {started.wait()})")
+        heard(name, started)
         yield Peer(name, started)
+
+
+def heard(name: str, process: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next line of a peer. Raises PeerFailed."""
+    assert process.stdout
+    found: dict[str, Any] = json.loads(process.stdout.readline() or '{"error": "ended"}')
+    if "error" in found:
+        raise PeerFailed(f"{name}: {found['error']}")
+    return found
 
 
 @contextmanager

@@ -110,14 +110,15 @@ def started(names: Sequence[str], setup: Setup) -> Iterator[dict[str, Peer]]:
             try:
                 peers[name] = stack.enter_context(running(name, setup))
             except (PeerFailed, subprocess.CalledProcessError) as exc:
-                print(f"{name} left out: {exc}", file=sys.stderr)
+                print(f"left out: {exc}", file=sys.stderr)
         yield peers
 
 
 def against_glm(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Every glm with every other peer."""
+    """Every glm with every other peer, and with those glm that stand before it."""
     own = [name for name in names if name.partition(":")[0] == "glm"]
-    return [(one, other) for one in own for other in names if other != one]
+    others = [name for name in names if name not in own]
+    return [(one, other) for at, one in enumerate(own) for other in own[:at] + others]
 
 
 def text_of(tokens: int, setup: Setup) -> str:

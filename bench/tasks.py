@@ -232,7 +232,7 @@ def until_output(command: list[str]) -> float:
 
 def busy(name: str, setup: Setup, plan: Plan) -> Measured:
     """Decode speed with half of the cores taken by busy loops, against one thread undisturbed."""
-    taken, idle = f"{name}, half of the cores taken", f"{name}, one thread, idle machine"
+    taken, idle = f"{name}, half of cores taken", f"{name}, alone, one thread"
     measured = Measured("decode beside busy loops", "tok/s", pairs=[(taken, idle)])
     with (
         running(name, replace(setup, threads=None)) as free,
@@ -261,7 +261,9 @@ def busy(name: str, setup: Setup, plan: Plan) -> Measured:
 
 def paste(setup: Setup, plan: Plan) -> Measured:
     """First token after a long paste and some typing, with and without warming."""
-    measured = Measured("first token after a paste", "s", pairs=[("warmed", "GLM_WARM=off")])
+    measured = Measured(
+        "first token after a paste", "s", pairs=[("glm, warmed", "glm, GLM_WARM=off")]
+    )
     text = text_of(plan.scaled(PASTED_TOKENS), setup)
 
     def run(warm: str) -> Callable[[int], float]:
@@ -269,5 +271,6 @@ def paste(setup: Setup, plan: Plan) -> Measured:
             f"{number} {text}", model=setup.model, dtype=setup.dtype, warm=warm
         )
 
-    in_turns(measured, max(plan.rounds // 2, 1), {"warmed": run("on"), "GLM_WARM=off": run("off")})
+    runs = {"glm, warmed": run("on"), "glm, GLM_WARM=off": run("off")}
+    in_turns(measured, max(plan.rounds // 2, 1), runs)
     return measured

@@ -92,6 +92,38 @@ def test_help_does_not_load_what_measures():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    """A checkpoint of two small layers."""
+    from tests.engines import tiny
+    from tests.engines.test_local import tokenizer_of
+
+    made = tmp_path_factory.mktemp("checkpoint")
+    tokenizer = tokenizer_of()
+    tokenizer.save_pretrained(made)
+    tiny.llama(len(tokenizer)).save_pretrained(made)
+    return str(made)
+
+
+def test_a_model_in_this_process_is_measured_with_its_hardware(glm, folder, tmp_path):
+    done = glm("bench", folder, *QUICK, "--dtype", "float32", GLM_CACHE=str(tmp_path))
+    assert (done.code, done.err) == (0, "")
+    facts = dict(line.split("\t") for line in done.out.splitlines() if line.count("\t") == 1)
+    assert facts["device"] == "cpu float32"
+    for name in ("load", "peak memory", "memory bandwidth", "weights read per token"):
+        assert float(facts[name].split()[0].replace(",", "")) >= 0
+    assert len([line for line in done.out.splitlines() if line.count("\t") == 4]) == 2
+
+
+def test_quality_says_how_far_fewer_bits_are_from_the_whole(glm, folder, tmp_path):
+    arguments = ("bench", folder, "--quality", "--dtype", "bfloat16")
+    data = json.loads(glm(*arguments, "--json", GLM_CACHE=str(tmp_path)).out)
+    assert data["against"] == {"quantize": "none", "dtype": "float32"}
+    assert data["positions"] == 1024  # the window
+    assert 0 < data["mean"] < data["p99"] <= data["worst"]
+    assert 0 < data["same_best"] <= 1
+
+
 @pytest.mark.model
 def test_the_built_in_model_is_measured_with_its_hardware(glm):
     data = json.loads(glm("bench", *QUICK, "--threads", "1", "--json", timeout=280).out)

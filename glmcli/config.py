@@ -75,7 +75,11 @@ class Settings:
     history: bool = setting(True, "off writes nothing to disk")
     plain: bool = setting(False, "no Markdown rendering")
     stats: bool = setting(True, "a line with tokens and speed after each reply")
-    warm: bool = setting(True, "read the prompt while you type")
+    warm: str = setting(
+        "auto",
+        "read the prompt while you type; auto: not on battery or a busy machine",
+        choices=("auto", "on", "off"),
+    )
     vi: bool = setting(False, "vi keys at the prompt")
     notify: float | None = setting(None, "ring after replies of this many seconds", low=0.0)
     offline: bool = setting(False, "never use the network")

@@ -36,9 +36,10 @@ class Term:
         cols: int = 80,
         rows: int = 24,
         shell: bool = False,
+        module: str = "glmcli",
         **env: str,
     ):
-        argv = [sys.executable, "-m", "glmcli", *arguments]
+        argv = [sys.executable, "-m", module, *arguments]
         self.command_line = shlex.join(argv)
         if shell:
             argv = ["bash", "--norc", "--noprofile"]

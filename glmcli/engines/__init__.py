@@ -65,8 +65,12 @@ class Engine(Protocol):
         """The exact size of the prompt in tokens, or None if it cannot be known."""
         ...
 
-    def warm(self, messages: Sequence[Message], cancel: Event) -> None:
-        """Get ready for a prompt that starts like this. May do nothing."""
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
+        """Get ready for a prompt that starts like this. May do nothing.
+
+        A user's message at the end is a draft: text may still be added to it. When `cancel` is set,
+        this ends within one prefill block. No reply depends on it, only how soon it comes.
+        """
         ...
 
     def close(self) -> None:

@@ -58,7 +58,7 @@ class EchoEngine:
         """Words of all messages."""
         return sum(len(split_words(item.text)) for item in messages)
 
-    def warm(self, messages: Sequence[Message], cancel: Event) -> None:
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
         """Nothing to warm."""
 
     def close(self) -> None:

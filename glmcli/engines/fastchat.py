@@ -227,7 +227,9 @@ class FastChatEngine:
         except EngineError:
             return None
 
-    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+    def warm(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> None:
         """A worker keeps nothing between requests."""
 
     def close(self) -> None:

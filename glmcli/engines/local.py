@@ -7,7 +7,8 @@ Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,7 @@ class LocalEngine:
         self._defaults = model.defaults
         self._stop_ids = template.stop_ids | model.stop_ids
         self._cache: PrefixCache = PrefixCache(model.reader)
+        self._goes_back = True
         self._pace = make_pace(threads, model.device.partition(" ")[0])
 
     def stream(
@@ -98,22 +100,35 @@ class LocalEngine:
         except UsageError:
             return None
 
-    def warm(self, messages: Sequence[Message], cancel: Event) -> None:
-        """Read what every prompt that goes on from `messages` with a question begins with."""
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
+        """Read what prompts that go on from `messages` begin with, whatever is typed next.
+
+        The last tokens of a draft may still be read as others, when a word goes on; what is sent
+        then goes back by as many. A net that once could not go back is given no drafts any more.
+        """
         from glmcli.engines.decode import prefill, shared_prefix
 
-        questions = (Message("user", "a"), Message("user", "1"))
         try:
-            one, other = (self._template.encode([*messages, item]).ids for item in questions)
-        except UsageError:
+            self._check_size(messages)
+            one, other = (
+                self._template.encode(probe, think=params.think).ids for probe in probes(messages)
+            )
+        except (UsageError, ContextFull):
             return
         ids = one[: shared_prefix(one, other)]
-        if not ids or len(ids) >= (self.context_tokens or SANE_WINDOW):
+        known = shared_prefix(ids, self._cache.ids)
+        is_draft = bool(messages) and messages[-1].role == "user"
+        if (
+            known == len(ids)
+            or len(ids) >= (self.context_tokens or SANE_WINDOW)
+            or not self._cache.in_parts
+            or (is_draft and not self._goes_back)
+            or cancel.is_set()
+        ):
             return
-        if shared_prefix(ids, self._cache.ids) < len(ids):
-            self._cache.keep(ids)
-            for _ in prefill(self._cache, ids, cancel, leave=0):
-                pass
+        self._goes_back = self._cache.keep(ids) == known and self._goes_back
+        for _ in prefill(self._cache, ids, cancel, leave=0):
+            pass
 
     @property
     def discovery(self) -> str:
@@ -166,6 +181,15 @@ class LocalEngine:
             yield Chunk(progress=Progress("reading", cached, total))
         for done in prefill(self._cache, prompt.ids, cancel):
             yield Chunk(progress=Progress("reading", done, total))
+
+
+def probes(messages: Sequence[Message]) -> Iterator[list[Message]]:
+    """Two prompts that go on from `messages`, or from the draft at their end, in different ways."""
+    is_draft = bool(messages) and messages[-1].role == "user"
+    draft = messages[-1] if is_draft else Message("user", "")
+    before = messages[:-1] if is_draft else messages
+    for letter in ("a", "1"):
+        yield [*before, replace(draft, text=draft.text + letter)]
 
 
 def as_chunks(

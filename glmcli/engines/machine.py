@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
+SUPPLIES = Path("/sys/class/power_supply")
 PAGE_BYTES = mmap.PAGESIZE
 
 
@@ -59,6 +61,30 @@ def processor_flags() -> set[str]:
         if key.strip() in ("flags", "Features"):
             return set(value.split())
     return set()
+
+
+def has_power_to_spare(cores: int | None = None) -> bool:
+    """Whether work that nobody may ask for is welcome: on the mains, with a core left by others.
+
+    The load of the last minute counts what this process did itself. The number of tasks that want
+    to run right now does not, when the engine is idle, but some are there for a moment only. So
+    the smaller of the two is what others keep the machine busy with.
+    """
+    if any(is_discharging(supply) for supply in SUPPLIES.glob("*")):
+        return False
+    words = " ".join(read_lines(PROC / "loadavg")).split()  # "0.20 0.18 0.12 1/80 11206"
+    if len(words) < 4:
+        return True
+    running = int(words[3].partition("/")[0]) - 1  # without the thread that asks
+    return min(float(words[0]), running) < (cores or os.cpu_count() or 1)
+
+
+def is_discharging(supply: Path) -> bool:
+    """Whether a power supply is a battery that the machine itself runs on; a mouse has one too."""
+    kind, scope, status = (
+        "".join(read_lines(supply / name)).strip() for name in ("type", "scope", "status")
+    )
+    return kind == "Battery" and scope != "Device" and status == "Discharging"
 
 
 def resident_bytes() -> tuple[int, int]:

@@ -107,7 +107,9 @@ class OpenAIEngine:
         except EngineError:
             return None
 
-    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+    def warm(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> None:
         """A server keeps its own caches."""
 
     def close(self) -> None:

@@ -107,17 +107,31 @@ class EngineThread:
         engine = self._engine
         return self._ask(lambda: engine.count(messages)) if engine else None
 
-    def warm(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+    def warm(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> None:
         """Let the idle engine get ready for a prompt that starts like this; returns at once.
 
         Before `start` it does nothing.
         """
+        self.warm_with(lambda: messages, params, cancel)
+
+    def warm_with(
+        self,
+        make: Callable[[], Sequence[Message] | None],
+        params: GenerationParams,
+        cancel: threading.Event,
+    ) -> None:
+        """Like `warm`, with messages that are made on the thread; None if it is to do nothing."""
         if self._thread is None:
             return
 
         def job() -> None:
-            if self._engine is not None and not cancel.is_set():
-                self._engine.warm(messages, cancel)
+            if self._engine is None or cancel.is_set():
+                return
+            messages = make()
+            if messages is not None:
+                self._engine.warm(messages, params, cancel)
 
         self._jobs.put(lambda: _quietly(job))
 

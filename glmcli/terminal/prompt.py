@@ -63,12 +63,18 @@ class Prompt:
         models: Callable[[], Iterable[str]] = tuple,
         enter_sends: Callable[[], bool] = lambda: True,
         on_peek: Callable[[], None] = lambda: None,
+        on_draft: Callable[[str, bool], None] = lambda draft, pasted: None,
         vi: bool = False,
     ) -> None:
-        """`models` are completed after /model; `on_peek` shows the last reasoning (Ctrl-O)."""
+        """`models` are completed after /model; `on_peek` shows the last reasoning (Ctrl-O).
+
+        `on_draft` is told of every change, with placeholders for long pastes (see `expand`), and of
+        a paste a second time, as such.
+        """
         self._status = status
         self._enter_sends = enter_sends
         self._on_peek = on_peek
+        self._on_draft = on_draft
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._hint = ""
         self._interrupted_at = 0.0
@@ -92,11 +98,16 @@ class Prompt:
             tempfile_suffix=".md",
             vi_mode=vi,
         )
+        self._session.default_buffer.on_text_changed += lambda buffer: on_draft(buffer.text, False)
 
     def read(self, draft: str = "") -> str:
         """The next text, as typed; `draft` is there to begin with."""
         self._hint = ""
         text = self._session.prompt(default=draft, pre_run=self._before_run)
+        return self.expand(text)
+
+    def expand(self, text: str) -> str:
+        """A draft as it would be sent: with the pastes whole. Safe from any thread."""
         return self._pastes.expand(text)
 
     def redraw(self) -> None:
@@ -139,6 +150,7 @@ class Prompt:
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
         shown = self._pastes.fold(text)
         event.current_buffer.insert_text(shown)
+        self._on_draft(event.current_buffer.text, True)
         self._hint = "Ctrl-O shows the whole paste" if shown != text else ""
 
     def _enter(self, event: KeyPressEvent) -> None:
@@ -164,6 +176,7 @@ class Prompt:
         now = time.monotonic()
         if buffer.text:
             buffer.reset()
+            self._on_draft("", False)
             self._hint = ""
         elif now - self._interrupted_at < LEAVE_S:
             event.app.exit(exception=EOFError)

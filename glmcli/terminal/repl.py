@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING
 
-from glmcli.attachments import mentioned
+from glmcli.attachments import MENTION, mentioned
 from glmcli.commands import Chat, is_command, literal, run_command
 from glmcli.config import DEMONSTRATION, Settings, chinese_locale, wants_traceback
 from glmcli.engines import whereabouts
+from glmcli.engines.machine import has_power_to_spare
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, error_lines
 from glmcli.session import Session
+from glmcli.terminal.ahead import Ahead
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import (
     BaseView,
@@ -84,11 +86,10 @@ class PipeChat(Chat):
 
     def _with_files(self, line: str) -> str:
         """A typed line as it is sent: with the files that it mentions and those attached."""
-        text = literal(line)
-        files = mentioned(text)
+        files = mentioned(literal(line))
         for file in files:
             self.note(self.weighed(file))
-        text = "\n\n".join([text, *files, *self.attached])
+        text = joined(line, [*files, *self.attached])
         self.attached.clear()
         return text
 
@@ -130,8 +131,10 @@ class TerminalChat(PipeChat):
     def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
         super().__init__(session, settings, out, err)
         self.quiet = Quiet(out)
-        self.warming = Event()
         self.redraw: Callable[[], None] = lambda: None
+        self.expand: Callable[[str], str] = lambda draft: draft
+        """The whole of a draft with placeholders."""
+        self.ahead = Ahead(self.warm, grows=self.grows)
 
     def meant(self, line: str) -> str:
         """The same in every language: on a terminal nobody sends such a word alone."""
@@ -208,12 +211,30 @@ class TerminalChat(PipeChat):
             text = hang(visible(text), self.out.size().columns)
             self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")
 
-    def warm(self) -> None:
-        """Let the idle engine read what the next prompt begins with; `warming` calls it off."""
-        self.warming.set()
-        self.warming = Event()
-        if self.settings.warm:
-            self.session.engine.warm(self.session.conversation.prompt(), self.warming)
+    def warm(self, draft: str, cancel: Event) -> None:
+        """Let the idle engine read the conversation, and the draft as if it were sent now.
+
+        Files that the draft mentions are read on the engine's thread, and again when it is sent.
+        """
+        engine, attached = self.session.engine, [*self.attached]
+        if self.settings.warm == "off" or not isinstance(engine, EngineThread):
+            return
+        history = self.session.conversation.prompt()
+
+        def make() -> tuple[Message, ...] | None:
+            if self.settings.warm == "auto" and not has_power_to_spare():
+                return None
+            line = self.expand(draft)
+            if not line.strip() or is_command(line) or self.meant(line):
+                return history
+            text = joined(line, [*mentioned(literal(line)), *attached])
+            return (*history, Message("user", text))
+
+        engine.warm_with(make, self.session.params, cancel)
+
+    def grows(self, draft: str) -> bool:
+        """Whether what is typed after a draft is sent after it; files come between the two."""
+        return not draft or not (self.attached or MENTION.search(draft))
 
     def models(self) -> Iterator[str]:
         """Names that /model takes without the network."""
@@ -238,6 +259,11 @@ class TerminalChat(PipeChat):
         if not self.settings.history:
             parts.append("not saved")
         return visible(" · ".join(parts)), bool(window and used >= WARN_SHARE * window)
+
+
+def joined(line: str, files: Sequence[str]) -> str:
+    """A typed line as it is sent: with the files that go with it."""
+    return "\n\n".join([literal(line), *files])
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
@@ -266,13 +292,13 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             chat.handle(first)
         prompt = open_prompt(chat)
         while not chat.leaving:
-            chat.warm()
+            chat.ahead.begin()
             try:
                 line = prompt.read()
             except (EOFError, KeyboardInterrupt):
                 break
             finally:
-                chat.warming.set()
+                chat.ahead.drop()
             chat.handle(line)
 
 
@@ -285,7 +311,7 @@ def open_prompt(chat: TerminalChat) -> Prompt:
 
     def begin() -> None:
         engine.start()
-        chat.warm()
+        chat.ahead.begin()
 
     prompt = Prompt(
         history=chat.settings.home / "prompt_history" if chat.settings.history else None,
@@ -294,8 +320,10 @@ def open_prompt(chat: TerminalChat) -> Prompt:
         models=chat.models,
         enter_sends=lambda: chat.enter_sends,
         on_peek=lambda: chat.handle("/thinking"),
+        on_draft=lambda draft, pasted: chat.ahead.changed(draft, pasted=pasted),
         vi=chat.settings.vi,
     )
+    chat.expand = prompt.expand
     engine.on_change = chat.redraw = prompt.redraw
     return prompt
 

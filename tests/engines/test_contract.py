@@ -83,6 +83,17 @@ def test_another_conversation_in_between_changes_nothing(engine):
     assert text_of(chunks_of(engine)) == first
 
 
+def test_getting_ready_for_a_prompt_changes_no_reply(engine):
+    first = text_of(chunks_of(engine, CHAT))
+    off = Event()
+    off.set()
+    draft = Message("user", "And of ")
+    for messages in ((), CHAT[:2], CHAT, (*CHAT[:2], draft), (draft,)):
+        for cancel in (Event(), off):
+            engine.warm(messages, PARAMS, cancel)
+    assert text_of(chunks_of(engine, CHAT)) == first
+
+
 def test_the_messages_are_left_as_they_were(engine):
     messages = list(CHAT)
     chunks_of(engine, messages)

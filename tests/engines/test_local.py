@@ -24,6 +24,7 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress
 from tests.engines import tiny
 from tests.engines.test_template import CHATML
 
+PARAMS = GenerationParams()
 LONG = "The quick brown fox jumps over the lazy dog. " * 30
 
 
@@ -253,7 +254,7 @@ def test_a_reply_goes_on_with_the_last_message(engine):
 
 def test_warming_reads_what_the_next_prompt_begins_with(engine):
     history = user("hello", "you")
-    engine.warm(history, Event())
+    engine.warm(history, PARAMS, Event())
     read = list(engine._cache.ids)
     question = [*history, *user("what now?")]
     usage = ask(engine, question)[-1].usage
@@ -264,29 +265,29 @@ def test_warming_reads_what_the_next_prompt_begins_with(engine):
 def test_warming_never_drops_what_is_of_use(engine):
     ask(engine, user(LONG))
     before = list(engine._cache.ids)
-    engine.warm([], Event())
+    engine.warm([], PARAMS, Event())
     assert engine._cache.ids == before
-    engine.warm(user(LONG), Event())
+    engine.warm(user(LONG), PARAMS, Event())
     assert engine._cache.ids[: len(before) - 30] == before[: len(before) - 30]
 
 
 def test_warming_stops_when_cancelled(engine):
     cancel = Event()
     cancel.set()
-    engine.warm(user(LONG, "ok"), cancel)
+    engine.warm(user(LONG, "ok"), PARAMS, cancel)
     assert engine._cache.ids == []
 
 
 def test_warming_ignores_what_cannot_be_sent():
     engine = LocalEngine("tiny", model_of(NET), TEMPLATE, context_tokens=30)
-    engine.warm(user(LONG, "ok"), Event())
-    engine.warm([Message("user", "\ud83d")], Event())
+    engine.warm(user(LONG, "ok"), PARAMS, Event())
+    engine.warm([Message("user", "\ud83d")], PARAMS, Event())
     assert engine._cache.ids == []
 
 
 def test_a_system_prompt_is_ready_before_the_first_question(engine):
     system = [Message("system", LONG)]
-    engine.warm(system, Event())
+    engine.warm(system, PARAMS, Event())
     usage = ask(engine, [*system, *user("hi")])[-1].usage
     assert usage.prompt_tokens - usage.cached_tokens < BLOCK / 8
 

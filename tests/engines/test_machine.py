@@ -20,6 +20,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """`fake(memory_max="max")`: a /proc and a /sys/fs/cgroup with these files."""
     monkeypatch.setattr(machine, "PROC", tmp_path)
     monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "SUPPLIES", tmp_path / "supplies")
 
     def write(**files: str) -> None:
         for name, text in files.items():
@@ -59,6 +60,39 @@ def test_nothing_is_known_where_nothing_is_told(fake):
 def test_bfloat16_is_a_flag_of_the_processor(fake, line: str, has: bool):
     fake(cpuinfo=f"processor\t: 0\n{line}\n")
     assert machine.has_bfloat16() is has
+
+
+@pytest.mark.parametrize(
+    ("load", "has"),
+    [
+        ("0.20 0.18 0.12 1/80 11206", True),
+        ("1.90 1.00 0.50 9/80 11206", True),  # others have just begun, or it is a moment's work
+        ("2.00 1.00 0.50 2/80 11206", True),  # the load was our own: one other is left
+        ("2.00 1.00 0.50 3/80 11206", False),
+        ("5.49 4.22 4.14 6/80 11206", False),
+        ("nothing", True),
+    ],
+)
+def test_there_is_power_to_spare_until_others_take_all_cores(fake, load: str, has: bool):
+    fake(loadavg=load)
+    assert machine.has_power_to_spare(cores=2) is has
+
+
+@pytest.mark.parametrize(
+    ("facts", "has"),
+    [
+        ({"type": "Battery", "status": "Discharging"}, False),
+        ({"type": "Battery", "status": "Charging"}, True),
+        ({"type": "Battery", "status": "Discharging", "scope": "Device"}, True),
+        ({"type": "Mains", "online": "1"}, True),
+    ],
+)
+def test_there_is_no_power_to_spare_on_battery(fake, tmp_path: Path, facts, has: bool):
+    supply = tmp_path / "supplies" / "BAT0"
+    supply.mkdir(parents=True)
+    for name, value in facts.items():
+        (supply / name).write_text(f"{value}\n")
+    assert machine.has_power_to_spare(cores=2) is has
 
 
 def test_dropped_pages_come_back_with_the_same_bytes(tmp_path: Path):

@@ -138,15 +138,15 @@ def test_warming_waits_for_the_engine_and_is_dropped_when_called_off():
     warmed = []
 
     class Warm(EchoEngine):
-        def warm(self, messages, cancel):
+        def warm(self, messages, params, cancel):
             warmed.append(messages)
 
     thread = running(Warm())
-    thread.warm(HELLO, threading.Event())
+    thread.warm(HELLO, PARAMS, threading.Event())
     thread.start()
     off = threading.Event()
     off.set()
-    thread.warm(HELLO[:0], off)
-    thread.warm(HELLO, threading.Event())
+    thread.warm(HELLO[:0], PARAMS, off)
+    thread.warm(HELLO, PARAMS, threading.Event())
     assert text_of(thread) == "one two three"
     assert warmed == [HELLO]

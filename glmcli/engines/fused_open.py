@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +27,7 @@ from glmcli.engines.linears import Linears
 from glmcli.engines.machine import drop_pages
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.quantized import Shelf
+from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.watch import quiet
 from glmcli.types import Progress
 
@@ -177,21 +174,3 @@ def fingerprint(checkpoint: Checkpoint, placement: Placement) -> str:
         seen = path.stat()
         facts.append([path.name, seen.st_size, seen.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
-
-
-def read_verdict(path: Path) -> dict[str, Any]:
-    """A verdict that was kept; empty if there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) and isinstance(found.get("same"), bool) else {}
-
-
-def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
-    """Keep a verdict, whole or not at all; if it cannot be written, it is found again next time."""
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(verdict, file)
-        Path(file.name).replace(path)

@@ -50,13 +50,12 @@ class Linears:
         return plain_linear(weight, bias)
 
     def _int8(self, shelf: Shelf, place: str, read: Read, bias: Tensor | None) -> Linear:
-        if shelf.is_full:
-            weight, scale = shelf.get(place)
-        else:
-            weight, scale = quantized_rows(read())
+        kept = shelf.get(place)
+        weight, scale = kept or quantized_rows(read())
+        if kept is None:
             shelf.put(place, weight, scale)
         self.weight_bytes += weight.nbytes
-        return int8_linear(weight, scale, bias)
+        return int8_linear(weight, scale, bias, fine=place == "head")
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:
@@ -71,45 +70,60 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
     return lambda x: product(x, packed, bias, "none", [], "")
 
 
-def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
+def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None, *, fine: bool) -> Linear:
     """int8 weights (out, in) with a scale for each row, in float32 otherwise.
 
-    The numbers that come in are rounded to 8 bits as well, each token by itself, where the
-    processor multiplies int8 (FBGEMM); elsewhere they are not.
+    Where the processor multiplies int8 (FBGEMM), what comes in is rounded too: to 16 bits, or to 8
+    for a single token unless `fine`, which is quicker.
     """
-    if "fbgemm" in torch.backends.quantized.supported_engines:
-        return fbgemm_linear(weight, scale, bias)
+    if has_fbgemm():
+        product = Int8Product(weight, scale)
+        return lambda x: plus(product.fine(x) if fine or len(x) > 1 else product.quick(x), bias)
     small = scale.bfloat16()
-
-    def weight_only(x: Tensor) -> Tensor:
-        y = torch._weight_int8pack_mm(x.bfloat16(), weight, small).float()
-        return y if bias is None else y + bias
-
-    return weight_only
+    return lambda x: plus(torch._weight_int8pack_mm(x.bfloat16(), weight, small).float(), bias)
 
 
-def fbgemm_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
-    """int8 times int8 by FBGEMM."""
-    narrow = not has_vnni()  # without VNNI sums of two products overflow: 7 bits for what comes in
-    zeros = torch.zeros(len(scale), dtype=torch.long)
-    engine = torch.backends.quantized.engine
-    try:
-        torch.backends.quantized.engine = "fbgemm"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # says that quantised tensors, not the product, may go
-            rows = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
-            packed = torch.ops.quantized.linear_prepack(rows, None)
-    finally:
-        torch.backends.quantized.engine = engine
-    product = torch.ops.quantized.linear_dynamic
+def has_fbgemm() -> bool:
+    """Whether this torch multiplies int8 with int8 on this processor."""
+    return "fbgemm" in torch.backends.quantized.supported_engines
 
-    def int8(x: Tensor) -> Tensor:
-        y: Tensor
-        if x.shape[0] == 1:
-            y = product(x, packed, narrow)
-        else:  # one scale serves all tokens of a call: each is brought to the same size before
-            sizes = x.abs().amax(-1, keepdim=True).clamp_min(TINY)
-            y = product(x / sizes, packed, narrow) * sizes
-        return y if bias is None else y + bias
 
-    return int8
+def plus(y: Tensor, bias: Tensor | None) -> Tensor:
+    """`y` with the bias, if there is one."""
+    return y if bias is None else y + bias
+
+
+class Int8Product:
+    """Products of int8 with int8 by FBGEMM; sums are exact, so they depend on no other token."""
+
+    def __init__(self, weight: Tensor, scale: Tensor) -> None:
+        # Without VNNI sums of two products overflow: one bit less for what comes in.
+        self._is_narrow = not has_vnni()
+        self._top = 63 if self._is_narrow else 127
+        zeros = torch.zeros(len(scale), dtype=torch.long)
+        engine = torch.backends.quantized.engine
+        try:
+            torch.backends.quantized.engine = "fbgemm"
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # quantised tensors may go, the products stay
+                rows = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
+                self._packed = torch.ops.quantized.linear_prepack(rows, None)
+        finally:
+            torch.backends.quantized.engine = engine
+
+    def quick(self, x: Tensor) -> Tensor:
+        """One token, (1, in), rounded to 8 bits by the product itself."""
+        y: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, self._is_narrow)
+        return y
+
+    def fine(self, x: Tensor) -> Tensor:
+        """Each token in two rows: rounded to 8 bits, and what that left, in 8 bits as well."""
+        sizes = x.abs().amax(-1, keepdim=True).clamp_min(TINY) / self._top
+        numbers = x / sizes
+        high = numbers.round()
+        low = (numbers - high) * (2 * self._top)
+        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            torch.cat((high, low)), 1.0, 128, self._packed
+        )
+        y_high, y_low = both.chunk(2)
+        return torch.add(y_high, y_low, alpha=0.5 / self._top).mul_(sizes)

@@ -6,6 +6,7 @@ Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines import Report
+from glmcli.engines import Report, chat_tokenizer
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages
@@ -265,22 +266,33 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
 
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
         return own, window
+    tokenizer = load_tokenizer(checkpoint, settings)
+    limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
+    limit = min(limits, default=SANE_WINDOW)
+    return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
+
+
+def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:
+    """The tokenizer as transformers has it, or the same without transformers. Raises ModelError."""
+    folder, cache = checkpoint.folder, settings.cache
+    if settings.fused and not checkpoint.remote_code:
+        tokenizer = chat_tokenizer.proven(folder, cache, again=settings.verify)
+        if tokenizer is not None:
+            return tokenizer
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.folder,
-            local_files_only=True,
-            trust_remote_code=checkpoint.remote_code,
+        own = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
         )
     except Exception as exc:  # each tokenizer class fails in its own way
         raise ModelError(
             f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc)}",
             "the folder needs tokenizer.json and tokenizer_config.json: download it again",
         ) from exc
-    limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
-    limit = min(limits, default=SANE_WINDOW)
-    return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
+    if settings.history and not checkpoint.remote_code:
+        chat_tokenizer.prove(folder, cache, own)
+    return own
 
 
 def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
@@ -307,9 +319,10 @@ def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
 
 def silence_libraries() -> None:
     """Keep what libraries say while a net runs off the terminal, which belongs to the chat."""
-    from transformers.utils import logging
+    if "transformers" in sys.modules:
+        from transformers.utils import logging
 
-    logging.set_verbosity_error()
+        logging.set_verbosity_error()
     for library in ("torch", "transformers", "accelerate"):
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
 
@@ -318,8 +331,8 @@ def make_pace(wanted: int | None, device: str) -> Pace:
     """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
     import torch
 
-    cores = torch.get_num_threads()
     if wanted is not None:
-        torch.set_num_threads(wanted)
-    is_free = wanted is None and device == "cpu"
-    return Pace([1, max(cores // 2, 1), cores] if is_free else [cores], torch.set_num_threads)
+        return Pace([wanted], torch.set_num_threads)
+    cores = torch.get_num_threads()
+    counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
+    return Pace(counts, torch.set_num_threads)

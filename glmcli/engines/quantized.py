@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,6 +35,7 @@ class Shelf:
 
     def __init__(self, folder: Path, keep: bool) -> None:
         self._folder = folder
+        self._keep = keep
         self.is_full = folder.is_dir()
         self._work: Path | None = None
         if keep and not self.is_full:
@@ -41,18 +43,28 @@ class Shelf:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 self._work = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
 
-    def get(self, place: str) -> tuple[Tensor, Tensor]:
-        """The int8 weights and scales of a layer. Raises OSError, SafetensorError, KeyError."""
-        found = load_file(self._folder / f"{place}.safetensors")
-        return found["weight"], found["scale"]
+    def get(self, place: str) -> tuple[Tensor, Tensor] | None:
+        """The int8 weights and scales of a layer; None if they are not there, or damaged."""
+        if not self.is_full:
+            return None
+        try:
+            found = load_file(self._folder / f"{place}.safetensors")
+            return found["weight"], found["scale"]
+        except (OSError, KeyError, SafetensorError):
+            return None
 
     def put(self, place: str, weight: Tensor, scale: Tensor) -> None:
-        """Keep a layer for the next time."""
-        if self._work is not None:
-            try:
-                save_file({"weight": weight, "scale": scale}, self._work / f"{place}.safetensors")
-            except OSError:
-                self.close(is_whole=False)
+        """Keep a layer for the next time; one that was damaged is replaced."""
+        folder = self._folder if self.is_full and self._keep else self._work
+        if folder is None:
+            return
+        path = folder / f".{place}"
+        try:
+            save_file({"weight": weight, "scale": scale}, path)
+            path.replace(folder / f"{place}.safetensors")
+        except OSError:
+            path.unlink(missing_ok=True)
+            self.close(is_whole=False)
 
     def close(self, *, is_whole: bool) -> None:
         """Let the layers be found if all of them were put; leave nothing half-made behind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -28,7 +29,9 @@ CHANGED = ("spaces", "你的训练数据截止到什么时候？")
 @cache
 def engine_of(name: str) -> Engine:
     folder = str(find("checkpoints", name))
-    return open_engine(Settings(model=folder, device="cpu", dtype="float32"), lambda progress: None)
+    cache = Path(tempfile.mkdtemp())
+    settings = Settings(model=folder, device="cpu", dtype="float32", cache=cache)
+    return open_engine(settings, lambda progress: None)
 
 
 def ask(
@@ -108,7 +111,7 @@ def test_other_generations_answer_too(name: str, tmp_path: Path) -> None:
     else:
         source = find("checkpoints", "tiny-6b-safetensors", "tokenizer.model")
         shutil.copyfile(source, folder / "tokenizer.model")
-    settings = Settings(model=str(folder), device="cpu", dtype="float32")
+    settings = Settings(model=str(folder), device="cpu", dtype="float32", cache=tmp_path / "cache")
     engine = open_engine(settings, lambda progress: None)
     messages = [Message("system", "be kind"), Message("user", "hello")]
     chunks = ask(engine, messages, GenerationParams(temperature=0, max_tokens=12))

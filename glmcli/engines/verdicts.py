@@ -1,0 +1,28 @@
+"""What was found out about a checkpoint once, kept in small files, one for each finding."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def read_verdict(path: Path) -> dict[str, Any]:
+    """A verdict that was kept; empty if there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("same"), bool) else {}
+
+
+def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
+    """Keep a verdict, whole or not at all; if it cannot be written, it is found again next time."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(verdict, file)
+        Path(file.name).replace(path)

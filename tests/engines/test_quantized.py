@@ -1,0 +1,130 @@
+"""int8 on the processor: close to the full weights, quantised once, refused where it cannot be."""
+
+import pytest
+import torch
+
+from glmcli.engines import linears, local, quantized
+from glmcli.engines.fused_open import open_fused
+from glmcli.engines.linears import Int8Product, int8_linear
+from glmcli.engines.quantized import Shelf, quantized_rows
+from glmcli.errors import ConfigError
+from tests.engines.test_fused import FAMILIES, IDS, net_of, opened, saved, wanted
+
+WEIGHT = torch.randn(96, 64, generator=torch.Generator().manual_seed(3))
+X = torch.randn(7, 64, generator=torch.Generator().manual_seed(4))
+X[2] *= 1000  # sizes of tokens differ widely
+X[3] = 0
+
+
+def apart(one, other):
+    return float((one - other).norm() / other.norm())
+
+
+def test_rows_are_rounded_by_half_a_step_at_most():
+    numbers, scale = quantized_rows(WEIGHT)
+    assert numbers.dtype is torch.int8
+    assert float(((numbers * scale[:, None] - WEIGHT).abs() / scale[:, None]).max()) <= 0.501
+
+
+def test_a_row_of_zeros_stays_zero():
+    numbers, scale = quantized_rows(torch.zeros(2, 64))
+    assert not (numbers * scale[:, None]).any()
+
+
+@pytest.mark.parametrize("fine", [True, False])
+def test_products_are_close_to_those_of_the_rounded_weights(fine):
+    numbers, scale = quantized_rows(WEIGHT)
+    bias = torch.arange(96.0)
+    layer = int8_linear(numbers, scale, bias, fine=fine)
+    exact = X @ (numbers * scale[:, None]).T
+    for rows in (slice(0, 7), slice(1, 2)):
+        assert apart(layer(X[rows]) - bias, exact[rows]) < (1e-3 if fine or rows.stop > 2 else 2e-2)
+
+
+def test_fine_products_of_a_token_depend_on_no_other_token():
+    product = Int8Product(*quantized_rows(WEIGHT))
+    together = product.fine(X)
+    for index in range(len(X)):
+        assert torch.equal(product.fine(X[index : index + 1])[0], together[index])
+
+
+def test_processors_without_such_products_round_the_weights_alone(monkeypatch):
+    monkeypatch.setattr(linears, "has_fbgemm", lambda: False)
+    numbers, scale = quantized_rows(WEIGHT)
+    layer = int8_linear(numbers, scale, None, fine=True)
+    assert apart(layer(X), X @ (numbers * scale[:, None]).T) < 1e-2
+
+
+def test_seven_bits_are_used_where_sums_would_overflow(monkeypatch):
+    monkeypatch.setattr(linears, "has_vnni", lambda: False)
+    numbers, scale = quantized_rows(torch.ones(4, 64))
+    product = Int8Product(numbers, scale)
+    for found in (product.fine(torch.ones(2, 64)), product.quick(torch.ones(1, 64))):
+        assert torch.allclose(found, torch.full_like(found, 64.0), rtol=0.02)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_of_every_family_stay_close(name, tmp_path):
+    checkpoint, settings = opened(saved(name, tmp_path / "net"), tmp_path, quantize="int8")
+    model = open_fused(checkpoint, settings, lambda progress: None)
+    assert model.device == "cpu int8"
+    scores = torch.cat([model.reader.read(IDS[:40], 40), model.reader.read([IDS[40]])])
+    assert apart(scores, wanted(net_of(name), IDS[:41])) < 0.2
+
+
+def test_weights_are_quantised_once(tmp_path, monkeypatch):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, settings, lambda progress: None)
+    monkeypatch.setattr(linears, "quantized_rows", None)  # called, it would fail
+    again = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
+    assert again.weight_bytes == first.weight_bytes
+
+
+def test_a_shelf_that_was_cut_off_is_not_found(tmp_path):
+    shelf = Shelf(tmp_path / "cache" / "key", keep=True)
+    shelf.put("0.qkv", *quantized_rows(WEIGHT))
+    shelf.close(is_whole=False)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_shelf_is_filled_anew(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, settings, lambda progress: None)
+    (folder,) = (tmp_path / "cache" / "quantized").iterdir()
+    (folder / "1.down.safetensors").write_bytes(b"cut off")
+    again = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
+    assert (folder / "1.down.safetensors").stat().st_size > 100
+
+
+def test_a_full_disk_is_no_fault(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(quantized, "save_file", full)
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    open_fused(checkpoint, settings, lambda progress: None).reader.read(IDS[:9])
+    assert list((tmp_path / "cache" / "quantized").iterdir()) == []
+
+
+def test_without_history_nothing_is_kept(tmp_path):
+    folder = saved("llama", tmp_path / "net")
+    open_fused(*opened(folder, tmp_path), lambda progress: None)
+    checkpoint, settings = opened(folder, tmp_path, quantize="int8", history="off")
+    open_fused(checkpoint, settings, lambda progress: None)
+    assert not (tmp_path / "cache" / "quantized").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"quantize": "int4"}, "needs a CUDA GPU"),
+        ({"quantize": "int8", "fused": "off"}, "cannot be quantised on the processor"),
+    ],
+)
+def test_what_cannot_be_quantised_is_refused(options, reason, tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        local.open_model(checkpoint, settings, lambda progress: None)
+    assert caught.value.hint

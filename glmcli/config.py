@@ -54,6 +54,7 @@ class Settings:
     attn: str = setting("auto", "attention kernel", choices=("auto", "eager", "sdpa", "flash"))
     fused: bool = setting(True, "the decoder of our own, where it was proven")
     verify: bool = setting(False, "prove the fused decoder again")
+    speculate: bool = setting(False, "guess ids from the text so far and check several at once")
     threads: int | None = setting(None, "processor threads; unset: measured", low=1)
     system: str = setting("", "system prompt; @FILE reads a file")
     temperature: float | None = setting(None, "randomness; 0 is greedy", low=0.0)

@@ -28,7 +28,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "stop": ("--stop",),
 }
 """Flags that are not simply the setting's name."""
-SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify")
+SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
 MODEL_OPTIONS = (
     "model",
     "base_url",
@@ -38,6 +38,7 @@ MODEL_OPTIONS = (
     "attn",
     "fused",
     "verify",
+    "speculate",
     "threads",
     "template",
     "timeout",

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from glmcli.engines.lookup import Lookup
 from glmcli.engines.sampling import Sampler
 from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
 from glmcli.types import FinishReason
@@ -35,6 +36,11 @@ class Reader(Protocol):
     @property
     def memory_bytes(self) -> int:
         """What is reserved for the keys and values of what was read."""
+        ...
+
+    @property
+    def can_rewind(self) -> bool:
+        """Whether `rewind` would do it now."""
         ...
 
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
@@ -113,6 +119,16 @@ class PrefixCache:
         return scores
 
     @property
+    def can_rewind(self) -> bool:
+        """Whether the last ids can be forgotten without reading the others again."""
+        return self._net.can_rewind
+
+    def rewind(self, tokens: int) -> None:
+        """Forget all but the first `tokens` ids."""
+        if tokens < len(self.ids):
+            self.keep([*self.ids[:tokens], -1])
+
+    @property
     def memory_bytes(self) -> int:
         """What is reserved for keys and values."""
         return self._reader.memory_bytes if self._reader else 0
@@ -156,26 +172,50 @@ def decode(
     stop_ids: Collection[int],
     max_tokens: int,
     cancel: Event,
+    lookup: Lookup | None = None,
 ) -> Generator[int, None, FinishReason]:
     """Yield the ids that follow `ids`, which begin with `cache.ids`. Returns why they ended.
 
-    The id that ends the reply is not yielded. Raises OutOfMemory, EngineError.
+    With `lookup`, which holds `ids`, guesses are read along: an id that was guessed right needs no
+    step of its own, and each id is picked from the same scores as without. The id that ends the
+    reply is not yielded. Raises OutOfMemory, EngineError.
     """
-    unread = ids[len(cache.ids) :]
-    for _ in range(max_tokens):
+    unread = list(ids[len(cache.ids) :])
+    left = max_tokens
+    while left > 0:
         if cancel.is_set():
             return "cancelled"
-        scores = cache.read(unread)
-        try:
-            token = sampler.pick(scores)
-        except Exception as exc:
-            cache.clear()
-            raise translated(exc) from exc
-        if token in stop_ids:
-            return "stop"
-        yield token
+        guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
+        read = len(cache.ids) + len(unread)
+        scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
+        for index, row in enumerate(scores):
+            token = picked(sampler, row, cache)
+            if token in stop_ids:
+                cache.rewind(read + index)
+                return "stop"
+            if lookup:
+                lookup.add(token)
+            is_right = guesses[index : index + 1] == [token]
+            if not is_right:
+                cache.rewind(read + index)
+            left -= 1
+            yield token
+            if not is_right:
+                break
+            if cancel.is_set():
+                cache.rewind(read + index + 1)
+                return "cancelled"
         unread = [token]
     return "length"
+
+
+def picked(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
+    """The next id. Raises OutOfMemory, EngineError; then what was read is forgotten."""
+    try:
+        return sampler.pick(scores)
+    except Exception as exc:
+        cache.clear()
+        raise translated(exc) from exc
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:

@@ -97,7 +97,7 @@ def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
 class FusedNet:
     """A Reader (decode.py) over the weights of one net."""
 
-    in_parts = True
+    in_parts = can_rewind = True
 
     def __init__(self, plan: Plan, weights: Weights) -> None:
         self.plan = plan

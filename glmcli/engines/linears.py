@@ -24,9 +24,12 @@ Read = Callable[[], Tensor]
 class Linears:
     """Makes the layers of one net, and counts what they hold. With a shelf they are int8."""
 
-    def __init__(self, device: str, dtype: torch.dtype, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, device: str, dtype: torch.dtype, shelf: Shelf | None = None, *, fine: bool = False
+    ) -> None:
         self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
         self._shelf = shelf
+        self._fine = fine
         self.dtype = dtype
         """Of all sums."""
         self.weight_bytes = 0
@@ -55,7 +58,7 @@ class Linears:
         if kept is None:
             shelf.put(place, weight, scale)
         self.weight_bytes += weight.nbytes
-        return int8_linear(weight, scale, bias, fine=place == "head")
+        return int8_linear(weight, scale, bias, fine=self._fine or place == "head")
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:

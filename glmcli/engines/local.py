@@ -48,6 +48,7 @@ class LocalEngine:
         *,
         context_tokens: int | None = None,
         threads: int | None = None,
+        speculate: bool = False,
     ) -> None:
         from glmcli.engines.decode import PrefixCache
 
@@ -62,6 +63,7 @@ class LocalEngine:
         self._stop_ids = template.stop_ids | model.stop_ids
         self._cache: PrefixCache = PrefixCache(model.reader)
         self._goes_back = True
+        self._speculate = speculate
         self._pace = make_pace(threads, model.device.partition(" ")[0])
 
     def stream(
@@ -69,6 +71,7 @@ class LocalEngine:
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
         from glmcli.engines.decode import decode
+        from glmcli.engines.lookup import Lookup
         from glmcli.engines.sampling import Sampler
 
         self._check_size(messages)
@@ -89,8 +92,10 @@ class LocalEngine:
             stop_ids=self._stop_ids,
             max_tokens=room if params.max_tokens is None else min(room, params.max_tokens),
             cancel=cancel,
+            lookup=Lookup(prompt.ids) if self._speculate else None,
         )
-        finish = yield from as_chunks(self._pace.paced(ids), reply)
+        # Ids that were guessed right take no time: nothing can be learned from them.
+        finish = yield from as_chunks(ids if self._speculate else self._pace.paced(ids), reply)
         usage = Usage(len(prompt.ids), cached, reply.tokens)
         yield reply.end(finish, usage)
 
@@ -217,7 +222,14 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     called = checkpoint.name
     if isinstance(template, ChatTemplate) and template.is_base:
         called += " (base model)"
-    return LocalEngine(called, model, template, context_tokens=limit, threads=settings.threads)
+    return LocalEngine(
+        called,
+        model,
+        template,
+        context_tokens=limit,
+        threads=settings.threads,
+        speculate=settings.speculate,
+    )
 
 
 def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:

@@ -18,6 +18,9 @@ attention = nn.functional.scaled_dot_product_attention
 Linear = Callable[[Tensor], Tensor]
 """(tokens, in) to (tokens, out)."""
 
+Places = slice | Tensor
+"""Where ids are in the text: from here to there, or (tokens,) on the device."""
+
 ROOM = 256
 """Tokens for which memory is reserved at first; doubled when it is full."""
 
@@ -74,8 +77,15 @@ class Memory:
         self.keys = like.new_empty(plan.groups, 0, plan.head_size)
         self.values = torch.empty_like(self.keys)
 
-    def write(self, keys: Tensor, values: Tensor, at: slice) -> tuple[Tensor, Tensor]:
-        """Add (tokens, groups, head_size) at their places. Returns all up to there, by group."""
+    def write(self, keys: Tensor, values: Tensor, at: Places) -> tuple[Tensor, Tensor]:
+        """Add (tokens, groups, head_size) at their places. Returns all up to there, by group.
+
+        With places on the device nobody knows here how far that is: all that is reserved.
+        """
+        if isinstance(at, Tensor):
+            self.keys.index_copy_(1, at, keys.transpose(0, 1))
+            self.values.index_copy_(1, at, values.transpose(0, 1))
+            return self.keys, self.values
         count = at.stop - at.start
         self.keys.narrow(1, at.start, count).copy_(keys.transpose(0, 1))
         self.values.narrow(1, at.start, count).copy_(values.transpose(0, 1))
@@ -99,7 +109,8 @@ class FusedNet:
 
     in_parts = can_rewind = True
 
-    def __init__(self, plan: Plan, weights: Weights) -> None:
+    def __init__(self, plan: Plan, weights: Weights, *, static: bool | None = None) -> None:
+        """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
         self._weights = weights
         self.tokens = 0
@@ -107,6 +118,9 @@ class FusedNet:
         self.room = 0
         self._memories = [Memory(plan, weights.norm) for _ in weights.layers]
         self._cos = self._sin = weights.norm.new_empty(0)
+        self.device = weights.norm.device
+        self._single: Single | None = None
+        self._is_static = self.device.type == "cuda" if static is None else static
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
@@ -116,16 +130,23 @@ class FusedNet:
         """
         count = len(ids)
         self.reserve(self.tokens + count)
-        weights, plan = self._weights, self.plan
-        at = slice(self.tokens, self.tokens + count)
-        turn = self._cos[at, None], self._sin[at, None]
-        mask = self._mask(count)
-        x = weights.embedding[torch.tensor(ids, device=weights.norm.device)].to(weights.norm)
-        for layer, memory in zip(weights.layers, self._memories, strict=True):
-            x = step(plan, layer, memory, x, turn, at, mask)
+        if count == 1 and self._is_static:
+            self._single = self._single or Single(self)
+            scores = self._single(ids[0], self.tokens)
+        else:
+            at = slice(self.tokens, self.tokens + count)
+            scores = self.run(torch.tensor(ids, device=self.device), at, self._mask(count), last)
         self.tokens += count
-        scores = weights.head(norm(x[-last:], weights.norm, plan.eps))
-        return scores.float()
+        return scores
+
+    def run(self, ids: Tensor, at: Places, mask: Tensor | None, last: int = 1) -> Tensor:
+        """The whole net over ids (tokens,) at their places: scores (last, vocabulary), float32."""
+        weights = self._weights
+        turn = self._cos[at][:, None], self._sin[at][:, None]
+        x = weights.embedding[ids].to(weights.norm)
+        for layer, memory in zip(weights.layers, self._memories, strict=True):
+            x = step(self.plan, layer, memory, x, turn, at, mask)
+        return weights.head(norm(x[-last:], weights.norm, self.plan.eps)).float()
 
     def rewind(self, tokens: int) -> bool:
         """Forget all but the first `tokens`; what comes next overwrites them."""
@@ -140,11 +161,12 @@ class FusedNet:
         for memory in self._memories:
             memory.reserve(self.tokens, room)
         self._cos, self._sin = rotary(self.plan.frequencies, room, self._weights.norm)
-        self.room = room
+        self.room, self._single = room, None
 
     def forget(self) -> None:
         """Forget what was read and give its memory back."""
         self.tokens = self.room = 0
+        self._single = None
         self._memories = [Memory(self.plan, self._weights.norm) for _ in self._memories]
 
     @property
@@ -157,9 +179,50 @@ class FusedNet:
         if count == 1 or self.tokens == 0:
             return None
         total = self.tokens + count
-        device = self._weights.norm.device
-        seen = torch.ones(count, total, dtype=torch.bool, device=device)
+        seen = torch.ones(count, total, dtype=torch.bool, device=self.device)
         return seen.tril(self.tokens)
+
+
+class Single:
+    """One id at a time, over tensors that stay where they are: a GPU replays it as a graph.
+
+    Starting hundreds of kernels one by one would take longer than they do. Elsewhere the same step
+    runs as it is. Made anew when more memory is reserved.
+    """
+
+    def __init__(self, net: FusedNet) -> None:
+        self._net = net
+        self._token = torch.zeros(1, dtype=torch.long, device=net.device)
+        self._at = torch.full_like(self._token, net.tokens)
+        self._places = torch.arange(net.room, device=net.device)
+        self._scores: Tensor
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if net.device.type == "cuda":
+            self._capture()
+
+    def __call__(self, token: int, at: int) -> Tensor:
+        """The scores of what follows `token` at place `at`, (1, vocabulary)."""
+        self._token.fill_(token)
+        self._at.fill_(at)
+        if self._graph is None:
+            return self._step()
+        self._graph.replay()
+        return self._scores.clone()
+
+    def _step(self) -> Tensor:
+        return self._net.run(self._token, self._at, (self._places <= self._at)[None])
+
+    def _capture(self) -> None:
+        """Run it a few times, so that libraries are ready; what that writes is written over."""
+        stream = torch.cuda.Stream(self._net.device)
+        stream.wait_stream(torch.cuda.current_stream(self._net.device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                self._step()
+        torch.cuda.current_stream(self._net.device).wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, stream=stream):
+            self._scores = self._step()
 
 
 def step(
@@ -168,7 +231,7 @@ def step(
     memory: Memory,
     x: Tensor,
     turn: tuple[Tensor, Tensor],
-    at: slice,
+    at: Places,
     mask: Tensor | None,
 ) -> Tensor:
     """One layer over (tokens, width), whose places in the text are `at`."""
@@ -200,7 +263,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
         # The heads that share keys are to the kernel what several queries of one head are; so
         # keys are read once, not once for each head, and the sums are the same.
         grouped = queries.view(1, groups, heads // groups, size)
-        return attention(grouped, keys[None], values[None]).view(1, heads * size)
+        found = attention(grouped, keys[None], values[None], attn_mask=mask)
+        return found.view(1, heads * size)
     found = attention(
         queries.transpose(0, 1)[None],
         keys[None],

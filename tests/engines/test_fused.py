@@ -11,6 +11,7 @@ import transformers
 from glmcli.config import load_settings
 from glmcli.engines import fused_open, local
 from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_open import load, open_fused
 from glmcli.engines.fused_plan import NotCovered, dimensions_of
 from glmcli.engines.linears import Linears
@@ -80,12 +81,13 @@ def opened(folder, tmp_path, **options):
     return find_checkpoint(str(folder), settings, lambda progress: None), settings
 
 
-def fused(checkpoint, settings):
+def fused(checkpoint, settings, static=None):
     """The decoder itself, without a proof."""
     net = dimensions_of(checkpoint, checkpoint.tensors)
     placement = place_weights(checkpoint.tensors, checkpoint.config, settings)
     linears = Linears(placement.device, placement.dtype)
-    return load(net, checkpoint, placement, linears, lambda progress: None)
+    loaded = load(net, checkpoint, placement, linears, lambda progress: None)
+    return FusedNet(loaded.plan, loaded._weights, static=static)
 
 
 def wanted(net, ids):
@@ -112,6 +114,18 @@ def test_bfloat16_is_as_exact_as_that_of_transformers(name, tmp_path):
     ours = torch.cat([reader.read(IDS[:300], 300), *(reader.read([i]) for i in IDS[300:])])
     theirs = wanted(plain.eval(), IDS)
     assert (ours - exact).norm() < 1.1 * (theirs - exact).norm()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_step_that_a_gpu_replays_says_the_same(name, tmp_path):
+    """The same function over tensors that never move, with the graph left out."""
+    reader = fused(*opened(saved(name, tmp_path / "net"), tmp_path), static=True)
+    scores = [reader.read(IDS[:250], 250), *(reader.read([token]) for token in IDS[250:])]
+    expected = wanted(net_of(name), IDS)
+    assert float((torch.cat(scores) - expected).abs().max()) < 1e-4 * float(expected.std())
+    reader.rewind(100)
+    again = torch.cat([reader.read([token]) for token in IDS[100:130]])
+    assert float((again - expected[100:130]).abs().max()) < 1e-4 * float(expected.std())
 
 
 @pytest.mark.parametrize("tokens", [0, 1, 99, 100, 257])

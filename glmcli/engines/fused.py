@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -214,7 +215,7 @@ class Single:
 
     def _capture(self) -> None:
         """Run it a few times, so that libraries are ready; what that writes is written over."""
-        stream = torch.cuda.Stream(self._net.device)
+        stream: Any = torch.cuda.Stream(self._net.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._net.device))
         with torch.cuda.stream(stream):
             for _ in range(3):

@@ -82,7 +82,7 @@ def test_a_mentioned_file_is_read_as_it_will_be_sent_and_again_when_it_is(start,
 def test_an_attached_file_is_read_with_the_draft(start, told, tmp_path):
     (tmp_path / "notes.txt").write_text("alpha beta")
     term = told(start())
-    term.type("/attach notes.txt\r").see("goes with the next message").at_prompt()
+    term.type("/attach notes.txt\r").see("goes with").at_prompt()
     term.type("why?")
     told(term, f"why?\n\n{attach(tmp_path / 'notes.txt')}")
 

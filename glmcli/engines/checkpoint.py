@@ -23,7 +23,7 @@ from glmcli.engines.names import GGUF_HINT, fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
 from glmcli.engines.weights import DOWNLOAD_AGAIN, Tensor, check_index, read_json, read_weights
-from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
+from glmcli.errors import ModelError, OutOfMemory, first_line
 from glmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 IGNORABLE = re.compile(r"\.(inv_freq|masked_bias)$")
 """Buffers that old checkpoints hold and today's classes compute."""
+TOO_LARGE = re.compile(r"not enough memory|dispatched on the CPU or the disk")
+"""What torch and transformers say of weights that do not fit; the second if quantised."""
 ATTENTION = {"flash": "flash_attention_2"}
 SHORT = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 """torch's names of dtypes as safetensors writes them."""
@@ -184,25 +186,40 @@ def load_net(
     Raises ModelError, ConfigError, OutOfMemory.
     """
     if settings.quantize != "none":
-        raise ConfigError(
-            f"--quantize {settings.quantize} is not available yet on this device",
-            "leave it out, or choose a smaller model",
-        )
+        from glmcli.engines.fewer_bits import load_in_fewer_bits
+
+        return load_in_fewer_bits(checkpoint, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
         recipe = recipe_for(checkpoint)
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
         placement = place_weights(tensors, checkpoint.config, settings)
-        loading = Loading(checkpoint.weights, placement, report)
-        with load_errors(checkpoint, placement):
-            net, info = watched(
-                lambda: from_pretrained(checkpoint, recipe, placement, settings.attn),
-                loading.tick,
-                every_s=Loading.EVERY_S,
-            )
-        check_loaded(checkpoint, info)
-        recipe.settle(net)
-        loading.page_in(net)
+        return load_placed(checkpoint, recipe, placement, settings.attn, report)
+
+
+def load_placed(
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    placement: Placement,
+    attn: str,
+    report: Report,
+    *,
+    quantization: Any = None,
+) -> transformers.PreTrainedModel:
+    """Load the weights to their place, quantised on the way if transformers is told how.
+
+    Raises ModelError, OutOfMemory.
+    """
+    loading = Loading(checkpoint.weights, placement, report)
+    with load_errors(checkpoint, placement):
+        net, info = watched(
+            lambda: from_pretrained(checkpoint, recipe, placement, attn, quantization),
+            loading.tick,
+            every_s=Loading.EVERY_S,
+        )
+    check_loaded(checkpoint, info)
+    recipe.settle(net)
+    loading.page_in(net)
     return net.eval()
 
 
@@ -238,13 +255,15 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
 
 
 def from_pretrained(
-    checkpoint: Checkpoint, recipe: Recipe, placement: Placement, attn: str
+    checkpoint: Checkpoint, recipe: Recipe, placement: Placement, attn: str, quantization: Any
 ) -> tuple[transformers.PreTrainedModel, dict[str, Any]]:
     """The net and transformers' account of which weights went where."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     chosen = {} if attn == "auto" else {"attn_implementation": ATTENTION.get(attn, attn)}
+    if quantization is not None:
+        chosen["quantization_config"] = quantization
     net, info = recipe.net_class.from_pretrained(
         checkpoint.folder,
         config=recipe.config,
@@ -361,7 +380,7 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError) as exc:
         raise OutOfMemory(placement.needed_bytes, placement.free_bytes) from exc
     except Exception as exc:
-        if isinstance(exc, RuntimeError) and "not enough memory" in str(exc):
+        if isinstance(exc, RuntimeError | ValueError) and TOO_LARGE.search(str(exc)):
             raise OutOfMemory(placement.needed_bytes, placement.free_bytes) from exc
         quantized = checkpoint.config.get("quantization_config")
         if isinstance(quantized, dict):

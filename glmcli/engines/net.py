@@ -45,9 +45,14 @@ class NetReader:
         scores: torch.Tensor = output.logits[0, -last:].float()
         return scores
 
+    @property
+    def can_rewind(self) -> bool:
+        """Whether every layer still has the keys of every token."""
+        return can_crop(self._memory)
+
     def rewind(self, tokens: int) -> bool:
         """Forget all but the first `tokens`; False if some layer no longer has their keys."""
-        if not can_crop(self._memory):
+        if not self.can_rewind:
             return False
         self._memory.crop(tokens - self._tokens)  # negative: how many go
         self._tokens = tokens
@@ -71,8 +76,16 @@ class NetReader:
 
 def model_of(net: Any, path: str = "") -> Model:
     """A transformers net as it is."""
-    device = f"{net.device.type} {str(net.dtype).removeprefix('torch.')}"
+    device = f"{net.device.type} {number_format(net)}"
     return Model(NetReader(net), net.generation_config, ending_ids(net), device, path)
+
+
+def number_format(net: Any) -> str:
+    """What most weights are: "bfloat16", or "int8" and "int4" where bitsandbytes packed them."""
+    for bits in (4, 8):
+        if getattr(net, f"is_loaded_in_{bits}bit", False):
+            return f"int{bits}"
+    return str(net.dtype).removeprefix("torch.")
 
 
 def ending_ids(net: Any) -> frozenset[int]:

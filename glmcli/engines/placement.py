@@ -35,7 +35,7 @@ class Placement:
     """For `from_pretrained`: one device, or "auto" for all there are."""
     dtype: torch.dtype
     needed_bytes: int
-    """Size of the weights in that dtype."""
+    """Size of the weights in that dtype, or in fewer bits."""
     free_bytes: int | None
     """Free memory before loading; None if it cannot be known."""
 
@@ -59,19 +59,43 @@ def place_weights(
     """Choose device and dtype, and check that there is room. Raises ConfigError, OutOfMemory."""
     device = pick_device(settings.device)
     dtype = pick_dtype(settings.dtype, device, tensors, config)
-    packed = "quantization_config" in config
     needed = sum(
-        tensor.numbers * dtype.itemsize if tensor.is_float and not packed else tensor.size_bytes
-        for tensor in tensors.values()
+        loaded_bytes(name, tensor, dtype, config, settings.quantize)
+        for name, tensor in tensors.items()
     )
     free = free_bytes(device)
     device_map: str | dict[str, str] = {"": device}
     if device.startswith("cuda") and settings.device == "auto" and needed * ROOM > (free or 0):
-        # Several GPUs, and main memory for what they cannot hold.
-        device_map, free = "auto", all_bytes()
+        # Several GPUs, and main memory for what they cannot hold: not in fewer bits.
+        device_map, free = "auto", all_bytes(with_main=settings.quantize == "none")
     if free is not None and needed > free:
         raise OutOfMemory(needed, free)
     return Placement(device, device_map, dtype, needed, free)
+
+
+def loaded_bytes(
+    name: str, tensor: Tensor, dtype: torch.dtype, config: Mapping[str, Any], quantize: str
+) -> int:
+    """Size of one tensor of a file when it was loaded."""
+    if not tensor.is_float or "quantization_config" in config:
+        return tensor.size_bytes
+    if quantize == "none" or not is_quantizable(name, tensor, config):
+        return tensor.numbers * dtype.itemsize
+    # A float32 scale for each row, or for each block of 64.
+    if quantize == "int8":
+        return tensor.numbers + 4 * tensor.shape[0]
+    return tensor.numbers // 2 + 4 * -(-tensor.numbers // 64)
+
+
+def is_quantizable(name: str, tensor: Tensor, config: Mapping[str, Any]) -> bool:
+    """Whether it is the matrix of a linear layer inside a net: no embedding, head or expert.
+
+    transformers stacks the experts of a layer, which makes them no linear layers any more.
+    """
+    text = {**config, **(config.get("text_config") or {})}
+    vocabulary = (text.get("vocab_size"), text.get("padded_vocab_size"))
+    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] not in vocabulary
+    return is_matrix and ".experts." not in name
 
 
 def pick_device(wanted: str) -> str:
@@ -146,9 +170,9 @@ def free_bytes(device: str) -> int | None:
     return machine.free_bytes()
 
 
-def all_bytes() -> int:
-    """Free memory of all GPUs and the main memory."""
+def all_bytes(*, with_main: bool) -> int:
+    """Free memory of all GPUs, and of the main memory."""
     import torch
 
     gpus = sum(torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count()))
-    return gpus + (machine.free_bytes() or 0)
+    return gpus + ((machine.free_bytes() or 0) if with_main else 0)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.checkpoint import Loading, find_checkpoint, load_net, needs_remote_code
-from glmcli.errors import ConfigError, GlmError, ModelError
+from glmcli.errors import GlmError, ModelError
 from glmcli.types import Progress
 from tests.engines.folders import Reports, write_config, write_llama, write_zeros
 
@@ -348,11 +348,6 @@ def test_the_attention_kernel_can_be_chosen(stored: Any, settings: Settings, att
 
 def test_an_attention_kernel_that_is_not_installed(stored: Any, settings: Settings):
     assert "lash" in refused(stored("float32"), settings, attn="flash").message
-
-
-def test_quantising_says_that_it_cannot_be_done_yet(stored: Any, settings: Settings):
-    error = refused(stored("float32"), settings, quantize="int8")
-    assert isinstance(error, ConfigError)
 
 
 # ---- the hub without a network

@@ -1,0 +1,125 @@
+"""Any net of transformers with its weights in fewer bits: bitsandbytes quantises them.
+
+Once: what was quantised is kept, and loaded as it is from then on. int8 is LLM.int8() (Dettmers
+et al., arXiv:2208.07339), int4 is NF4 in blocks of 64 (Dettmers et al., arXiv:2305.14314).
+Embeddings, the head and stacked experts stay as they are. Knows nothing of devices.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from glmcli.config import Settings
+from glmcli.engines import Report
+from glmcli.engines.checkpoint import (
+    Checkpoint,
+    bin_tensors,
+    load_placed,
+    open_folder,
+    recipe_for,
+)
+from glmcli.engines.fused_open import fingerprint
+from glmcli.engines.placement import Placement, place_weights
+from glmcli.engines.watch import quiet
+from glmcli.errors import ConfigError, ModelError, first_line
+from glmcli.types import Progress
+
+INSTALL = "pip install 'glm-chat[quantize]'"
+
+
+def load_in_fewer_bits(checkpoint: Checkpoint, settings: Settings, report: Report) -> Any:
+    """The net as `settings.quantize` wants it. Raises ConfigError, ModelError, OutOfMemory."""
+    if known := checkpoint.config.get("quantization_config"):
+        how = known.get("quant_method") if isinstance(known, dict) else known
+        raise ConfigError(f"{checkpoint.name} is already quantised ({how})", "leave --quantize out")
+    report(Progress("loading", unit="bytes", note=checkpoint.name))
+    with quiet():
+        tensors = checkpoint.tensors or bin_tensors(checkpoint)
+        placement = place_weights(tensors, checkpoint.config, settings)
+        library = check_library(settings.quantize, placement.device)
+        key = f"{fingerprint(checkpoint, placement)}-bitsandbytes-{library}-{settings.quantize}"
+        folder = settings.cache / "quantized" / key
+        net = load_kept(folder, checkpoint, placement, settings, report)
+        if net is None:
+            net = load_placed(
+                checkpoint,
+                recipe_for(checkpoint),
+                placement,
+                settings.attn,
+                report,
+                quantization=make_quantization(settings.quantize, placement.dtype),
+            )
+            if settings.history and not checkpoint.remote_code:
+                keep(net, folder)
+    return net
+
+
+def check_library(bits: str, device: str) -> str:
+    """The version of bitsandbytes, which is here and can quantise on `device`. Raises ConfigError.
+
+    It has kernels for some devices and drivers only; whether it has them here, a first use shows.
+    """
+    try:
+        import bitsandbytes
+        from bitsandbytes import functional
+    except ImportError as exc:
+        raise ConfigError(f"--quantize {bits} needs bitsandbytes on {device}", INSTALL) from exc
+    # It warns whenever a layer casts its input.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    try:
+        row = torch.ones(1, 64, dtype=torch.float16, device=device)
+        quantise = functional.quantize_nf4 if bits == "int4" else functional.int8_vectorwise_quant
+        quantise(row)[0].cpu()
+    except Exception as exc:  # missing libraries, devices and kernels fail in ways of their own
+        raise ConfigError(
+            f"bitsandbytes {bitsandbytes.__version__} does not run on {device}: {first_line(exc)}",
+            "another version may: pip install --upgrade bitsandbytes; or leave --quantize out",
+        ) from exc
+    return str(bitsandbytes.__version__)
+
+
+def make_quantization(bits: str, dtype: torch.dtype) -> transformers.BitsAndBytesConfig:
+    """What `from_pretrained` is told; products are computed in `dtype`."""
+    if bits == "int8":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def load_kept(
+    folder: Path, checkpoint: Checkpoint, placement: Placement, settings: Settings, report: Report
+) -> Any | None:
+    """The net that was kept in `folder`; None if there is none, or a damaged one, which goes."""
+    if not folder.is_dir():
+        return None
+    try:
+        kept = open_folder(folder, name=checkpoint.name, settings=settings)
+        return load_placed(kept, recipe_for(kept), placement, settings.attn, report)
+    except ModelError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+
+
+def keep(net: Any, folder: Path) -> None:
+    """Keep a net that has read nothing yet, whole or not at all.
+
+    After its first product bitsandbytes may have its weights in another order.
+    """
+    # A full disk, or a family that does not save: it is quantised again the next time.
+    with suppress(Exception):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".", dir=folder.parent, ignore_cleanup_errors=True
+        ) as work:
+            whole = Path(work) / "net"
+            net.save_pretrained(whole)
+            whole.rename(folder)

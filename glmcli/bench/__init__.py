@@ -122,7 +122,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
             report.name, report.device = engine.name, engine.device
             for step in measure(engine, plan, report.timings):
                 status.say(step)
-            report.runs_as = getattr(engine, "discovery", "")
+            report.runs_as = engine.details
             if is_local:
                 status.say("memory")
                 look_at_hardware(report, engine, settings)

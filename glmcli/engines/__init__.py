@@ -51,6 +51,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def details(self) -> str:
+        """How it runs, in words, for `--stats`: which code, or what kind of server; may be ""."""
+        ...
+
+    @property
     def context_tokens(self) -> int | None:
         """The window, prompt and reply together."""
         ...
@@ -89,11 +94,8 @@ def open_engine(settings: Settings, report: Report) -> Engine:
 
 
 def whereabouts(engine: Engine) -> str:
-    """Where an engine runs, and how its server was recognised: what `--stats` says of it.
-
-    The second is an attribute that only the engines of servers have, and the thread around them.
-    """
-    return " · ".join(filter(None, [engine.device, getattr(engine, "discovery", "")]))
+    """Where an engine runs and how: what `--stats` says of it."""
+    return " · ".join(filter(None, [engine.device, engine.details]))
 
 
 def split_name(model: str) -> tuple[str, str]:

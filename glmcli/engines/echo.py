@@ -23,7 +23,7 @@ class EchoEngine:
 
     def __init__(self, *, delay_s: float = 0.0, context_tokens: int = 8192) -> None:
         self.name = "echo"
-        self.device = ""
+        self.device = self.details = ""
         self.context_tokens: int | None = context_tokens
         self._delay_s = delay_s
 

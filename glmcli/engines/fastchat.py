@@ -197,7 +197,7 @@ class FastChatEngine:
         return f"FastChat worker at {self._worker.server.faults.host}"
 
     @property
-    def discovery(self) -> str:
+    def details(self) -> str:
         """What the controller and the worker were asked, in that order."""
         return f"asked {', '.join(self._cluster.asked(self._worker))}"
 

@@ -100,7 +100,8 @@ class Memory:
 
 def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
     """A copy of the first `used` of `states`, with room for `tokens`."""
-    room = states.new_empty(states.shape[0], tokens, states.shape[2])
+    # Zeros: a place that is masked counts nothing only if there is a number in it.
+    room = states.new_zeros(states.shape[0], tokens, states.shape[2])
     room[:, :used] = states[:, :used]
     return room
 

@@ -1,4 +1,4 @@
-"""A transformers model in this process: messages in, chunks out.
+"""A model in this process: messages in, chunks out.
 
 Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it has read
 (decode.py) and a reply's text (text.py). Imports torch and transformers only when it is opened.
@@ -17,7 +17,7 @@ from glmcli.config import Settings
 from glmcli.engines import Report, chat_tokenizer
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
 from glmcli.engines.library import config_of, window_of
-from glmcli.engines.machine import drop_pages
+from glmcli.engines.machine import drop_pages, read_ahead
 from glmcli.engines.pace import Pace
 from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
@@ -137,7 +137,7 @@ class LocalEngine:
             pass
 
     @property
-    def discovery(self) -> str:
+    def details(self) -> str:
         """How it runs, for `--stats`: which code, how many threads, memory for what it has read."""
         import torch
 
@@ -215,6 +215,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
+    read_ahead(checkpoint.weights)  # while torch is imported
     with quiet():
         template, limit = open_template(checkpoint, settings)
     model = open_model(checkpoint, settings, report)

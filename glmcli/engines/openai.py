@@ -69,7 +69,7 @@ class OpenAIEngine:
         """What the server calls the limit of new tokens."""
 
     @property
-    def discovery(self) -> str:
+    def details(self) -> str:
         """What the server was asked to learn what it is, in that order."""
         return f"asked {', '.join(self._server.asked.values())}"
 

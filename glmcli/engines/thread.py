@@ -48,9 +48,9 @@ class EngineThread:
         return self._engine.device if self._engine else ""
 
     @property
-    def discovery(self) -> str:
-        """How a server was recognised; "" for what is no server."""
-        return getattr(self._engine, "discovery", "")
+    def details(self) -> str:
+        """How the model runs; "" until it is open."""
+        return self._engine.details if self._engine else ""
 
     @property
     def context_tokens(self) -> int | None:

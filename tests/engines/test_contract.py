@@ -94,6 +94,12 @@ def test_getting_ready_for_a_prompt_changes_no_reply(engine):
     assert text_of(chunks_of(engine, CHAT)) == first
 
 
+def test_what_runs_is_said_in_words(engine):
+    assert engine.name
+    assert isinstance(engine.device, str)
+    assert isinstance(engine.details, str)
+
+
 def test_the_messages_are_left_as_they_were(engine):
     messages = list(CHAT)
     chunks_of(engine, messages)

@@ -82,7 +82,7 @@ def test_a_model_is_found_through_its_controller():
 
 
 def test_it_can_be_told_how_a_cluster_was_asked():
-    assert opened(cluster()).discovery == (
+    assert opened(cluster()).details == (
         "asked /list_models, /get_worker_address, /model_details, /worker_get_conv_template"
     )
 

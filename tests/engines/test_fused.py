@@ -140,6 +140,17 @@ def test_going_back_costs_nothing_and_changes_nothing(tokens, tmp_path):
     assert reader.memory_bytes == reserved
 
 
+def test_what_lies_in_memory_that_was_not_written_changes_nothing(tmp_path, monkeypatch):
+    """Memory is handed out as it was left; a masked place counts nothing, whatever is in it."""
+    reader = fused(*opened(saved("llama", tmp_path / "net"), tmp_path), static=True)
+    empty = torch.Tensor.new_empty
+    monkeypatch.setattr(
+        torch.Tensor, "new_empty", lambda self, *size: empty(self, *size).fill_(torch.nan)
+    )
+    reader.read(IDS[:9])
+    assert torch.isfinite(reader.read([5])).all()
+
+
 def test_memory_grows_as_needed_and_never_beyond_the_window(tmp_path):
     reader = fused(*opened(saved("llama", tmp_path / "net"), tmp_path))
     per_token = 2 * 2 * 2 * 16 * 4  # layers, keys and values, groups, numbers, bytes

@@ -441,7 +441,7 @@ def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question)
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False
     )
     said = [token for token in whole[0, ids.shape[1] :].tolist() if token != 2]
-    assert "fused" in engine.discovery
+    assert "fused" in engine.details
     chunks = ask(engine, user(question), max_tokens=48)
     read = engine._cache.ids[len(prompt.ids) :]
     assert read == said[: len(read)]

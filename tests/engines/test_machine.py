@@ -109,3 +109,13 @@ def test_dropped_pages_come_back_with_the_same_bytes(tmp_path: Path):
         assert machine.resident_bytes()[1] < before - values.nbytes // 2
         assert mapped.sum() == total
         assert (mapped.numpy() == values).all()
+
+
+def test_files_are_read_ahead_without_being_changed_or_kept_open(tmp_path: Path):
+    files = [tmp_path / "one", tmp_path / "empty"]
+    files[0].write_bytes(b"x" * 10_000)
+    files[1].write_bytes(b"")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    machine.read_ahead(files)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert files[0].read_bytes() == b"x" * 10_000

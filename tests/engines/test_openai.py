@@ -59,11 +59,11 @@ def test_the_only_model_is_taken_with_its_window(models, window, device):
 
 def test_it_can_be_told_how_a_server_was_recognised():
     engine = opened(serving(tokenize="vllm_tokenize_chat"))
-    assert engine.discovery == "asked /v1/models"
+    assert engine.details == "asked /v1/models"
     engine.count(HELLO)
-    assert engine.discovery == "asked /v1/models, /tokenize"
+    assert engine.details == "asked /v1/models, /tokenize"
     models = httpx.Response(200, json={"data": [{"id": "m", "owned_by": "llamacpp"}]})
-    assert opened(serving(models)).discovery == "asked /v1/models, /props (404)"
+    assert opened(serving(models)).details == "asked /v1/models, /props (404)"
 
 
 def test_several_models_are_listed_to_choose_from():

@@ -53,9 +53,11 @@ def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
         if not settings.history:
             raise NotCovered("not proven yet, and nothing may be written down")
         report(Progress("loading", note="checking"))
-        wanted = reference_scores(checkpoint, settings, report)
+        ids = probe_ids(net.vocabulary)
+        wanted = reference_scores(checkpoint, settings, ids, report)
         fused = load(net, checkpoint, placement, linears, report)
-        verdict = compared(fused, wanted, checkpoint, placement)
+        verdict = compared(probe_scores(fused, ids), wanted, checkpoint, placement)
+        fused.forget()
         write_verdict(path, verdict)
     if not verdict["same"]:
         raise NotCovered(f"the fused decoder's scores differ by {verdict['apart']:.2g}")
@@ -120,41 +122,40 @@ def load(
     return loaded
 
 
-def reference_scores(checkpoint: Checkpoint, settings: Settings, report: Report) -> Tensor:
+def reference_scores(
+    checkpoint: Checkpoint, settings: Settings, ids: list[int], report: Report
+) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of."""
     from glmcli.engines.net import NetReader
 
     net = load_net(checkpoint, replace(settings, quantize="none"), report)
     with quiet():
-        scores = probe_scores(NetReader(net))
+        scores = probe_scores(NetReader(net), ids)
     del net
     free_memory()
     return scores
 
 
 def compared(
-    fused: FusedNet, wanted: Tensor, checkpoint: Checkpoint, placement: Placement
+    scores: Tensor, wanted: Tensor, checkpoint: Checkpoint, placement: Placement
 ) -> dict[str, Any]:
-    """The verdict over a fused decoder, which forgets what it has read for it."""
-    apart = distance(probe_scores(fused), wanted)
-    fused.forget()
+    """The verdict over a fused decoder's scores."""
+    apart = distance(scores, wanted)
     same = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
     return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
 
 
-def probe_scores(reader: Reader) -> Tensor:
+def probe_scores(reader: Reader, ids: list[int]) -> Tensor:
     """Scores after each of the proof's ids, (ids, vocabulary), on the processor."""
-    ids = probe_ids()
     scores = [reader.read(ids[:PROMPT_TOKENS], PROMPT_TOKENS)]
     scores += [reader.read([token]) for token in ids[PROMPT_TOKENS:]]
     return torch.cat(scores).cpu()
 
 
-def probe_ids() -> list[int]:
-    """Ids that every vocabulary has, in no order."""
-    return [
-        (37 * index * index + 11 * index) % 199 for index in range(PROMPT_TOKENS + SINGLE_TOKENS)
-    ]
+def probe_ids(vocabulary: int) -> list[int]:
+    """The proof's ids, in no order."""
+    count = PROMPT_TOKENS + SINGLE_TOKENS
+    return [(37 * index * index + 11 * index) % min(199, vocabulary) for index in range(count)]
 
 
 def distance(scores: Tensor, wanted: Tensor) -> float:

@@ -5,6 +5,7 @@ Knows nothing of text or sampling. Each tensor is read once; what was copied is 
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def open_files(files: Sequence[Path]) -> Iterator[tuple[Take, frozenset[str]]]:
             opened: Any = safe_open(path, framework="pt")
             owners |= dict.fromkeys(opened.keys(), opened.get_tensor)
         else:
-            state: Mapping[str, Tensor] = torch.load(path, mmap=True, weights_only=True)
+            is_zip = zipfile.is_zipfile(path)  # files of old are plain pickles
+            state: Mapping[str, Tensor] = torch.load(path, mmap=is_zip, weights_only=True)
             owners |= dict.fromkeys(state, state.__getitem__)
     yield lambda name: owners[name](name), frozenset(owners)
 

@@ -23,6 +23,7 @@ def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
     """Keep a verdict, whole or not at all; if it cannot be written, it is found again next time."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(verdict, file)
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
+            file = Path(folder) / path.name
+            file.write_text(json.dumps(verdict), encoding="utf-8")
+            file.replace(path)

@@ -17,6 +17,7 @@ from glmcli.engines.fused_plan import NotCovered, dimensions_of
 from glmcli.engines.linears import Linears
 from glmcli.engines.net import NetReader
 from glmcli.engines.placement import place_weights
+from tests.engines import tiny
 
 COMMON = {
     "vocab_size": 430,
@@ -164,10 +165,15 @@ def test_memory_grows_as_needed_and_never_beyond_the_window(tmp_path):
     assert reader.memory_bytes == 0
 
 
-def test_old_bin_files_are_read_too(tmp_path):
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_old_bin_files_are_read_too(is_zip, tmp_path):
     folder = saved("qwen2", tmp_path / "net")
     (folder / "model.safetensors").unlink()
-    torch.save(net_of("qwen2").state_dict(), folder / "pytorch_model.bin")
+    torch.save(
+        net_of("qwen2").state_dict(),
+        folder / "pytorch_model.bin",
+        _use_new_zipfile_serialization=is_zip,
+    )
     checkpoint, settings = opened(folder, tmp_path)
     model = open_fused(checkpoint, settings, lambda progress: None)
     assert torch.allclose(
@@ -249,6 +255,12 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
     again = replace(settings, verify=True)
     assert "fused" in local.open_model(checkpoint, again, lambda progress: None).path
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
+
+
+def test_the_smallest_vocabulary_and_window_can_be_proven(tmp_path):
+    folder = tmp_path / "net"
+    tiny.llama(vocab_size=5, max_position_embeddings=8).save_pretrained(folder)
+    assert "fused" in open_fused(*opened(folder, tmp_path), lambda progress: None).path
 
 
 def test_a_damaged_verdict_is_made_anew(tmp_path):

@@ -73,7 +73,7 @@ def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
         defaults,
         stop_ids,
         device=f"{placement.device} {number_format}",
-        path=f"fused decoder (apart from transformers' by {verdict['apart']:.1g})",
+        path=f"fused decoder, within {verdict['apart']:.1g} of transformers' scores",
         weight_bytes=linears.weight_bytes,
     )
 

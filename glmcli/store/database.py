@@ -197,9 +197,15 @@ def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
 
 
 def begin(db: sqlite3.Connection, wait_s: float) -> None:
-    """Begin to write, as soon as no other process does.
+    """Begin to write, as soon as no other process does."""
+    patiently(db, "BEGIN IMMEDIATE", wait_s)
+
+
+def patiently(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
+    """Execute a statement as soon as no other process is in the way.
 
     SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
+    And a change to WAL it does not wait for at all.
     """
     (before,) = db.execute("PRAGMA busy_timeout").fetchone()
     db.execute("PRAGMA busy_timeout = 0")
@@ -207,7 +213,7 @@ def begin(db: sqlite3.Connection, wait_s: float) -> None:
     try:
         while True:
             try:
-                db.execute("BEGIN IMMEDIATE")
+                db.execute(statement)
                 return
             except sqlite3.OperationalError as exc:
                 if primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
@@ -223,7 +229,7 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     try:
         is_older = checked_version(db, path) < len(MIGRATIONS)
         if is_older:
-            db.execute("PRAGMA journal_mode = WAL")
+            patiently(db, "PRAGMA journal_mode = WAL", wait_s)
         # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")

@@ -17,7 +17,6 @@ from typing import Any
 
 from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.weights import read_json
-from glmcli.errors import ModelError
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 END_MARK = "x3f9c0d1e7a52b846x"
@@ -153,7 +152,7 @@ def opened(folder: Path) -> ChatTokenizer | None:
     """The tokenizer of a folder; None if its files are of another kind."""
     try:
         return ChatTokenizer(folder)
-    except (ModelError, Exception):  # `tokenizers` raises plain Exception
+    except Exception:  # `tokenizers` raises nothing more special
         return None
 
 

@@ -92,11 +92,8 @@ class PrefixCache:
         shared = min(shared_prefix(self.ids, ids), len(ids) - 1)
         if not self.in_parts:
             self.clear()
-        elif shared < len(self.ids):
-            if shared > 0 and self._net.rewind(shared):
-                del self.ids[shared:]
-            else:
-                self.clear()
+        else:
+            self.rewind(shared)
         return len(self.ids)
 
     def read(self, ids: Sequence[int]) -> Tensor:
@@ -124,9 +121,13 @@ class PrefixCache:
         return self._net.can_rewind
 
     def rewind(self, tokens: int) -> None:
-        """Forget all but the first `tokens` ids."""
-        if tokens < len(self.ids):
-            self.keep([*self.ids[:tokens], -1])
+        """Forget all but the first `tokens` ids, or everything if the net cannot go back."""
+        if tokens >= len(self.ids):
+            return
+        if tokens > 0 and self._net.rewind(tokens):
+            del self.ids[tokens:]
+        else:
+            self.clear()
 
     @property
     def memory_bytes(self) -> int:

@@ -12,11 +12,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from glmcli.engines.fused import Linear
 from glmcli.engines.machine import has_vnni
 from glmcli.engines.packed import can_pack, fits_packing
 from glmcli.engines.quantized import TINY, Shelf, quantized_rows
 
-Linear = Callable[[Tensor], Tensor]
 Read = Callable[[], Tensor]
 """Reads a layer's weights, (out, in), from a checkpoint."""
 

@@ -11,9 +11,13 @@ HELP_FILE = __file__.removesuffix("__main__.py") + "help.txt"
 def main() -> None:
     """Run the command line."""
     if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
-        with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 5 ms)
-            sys.stdout.write(file.read())
-        return
+        try:
+            with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 5 ms)
+                sys.stdout.write(file.read())
+            sys.stdout.flush()
+            return
+        except OSError:
+            pass  # the command line meets it again, and says so
     from glmcli import cli
 
     cli.main()

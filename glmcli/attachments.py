@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from glmcli.errors import UsageError
+from glmcli.paths import is_file, path_of
 
-MENTION = re.compile(r"(?<!\S)@(\"[^\"\n]+\"|\S+)")
-"""`@path` or `@"path with blanks"`, at the start of a word."""
+MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
+"""`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
+PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』”’…]")
+"""What may follow a path in a sentence."""
+PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 LONGEST_FENCE = re.compile(r"`{3,}")
@@ -20,7 +25,6 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def attach(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is none, or no text."""
-    path = path.expanduser()
     try:
         size = path.stat().st_size
         if size > LARGEST_BYTES:
@@ -31,8 +35,9 @@ def attach(path: Path) -> str:
         if not path.is_file():
             raise UsageError(f"{path} is no file", "only text files can be attached")
         data = path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise UsageError(f"{path} cannot be attached: {reason}", "check the path") from exc
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
     try:
@@ -55,5 +60,29 @@ def heading(attached: str) -> str:
 
 def mentioned(text: str) -> list[str]:
     """The files that `text` mentions as `@path`, each under its header. Raises UsageError."""
-    paths = dict.fromkeys(Path(found.strip('"')) for found in MENTION.findall(text))
-    return [attach(path) for path in paths if path.expanduser().is_file()]
+    paths = dict.fromkeys(path for _, path in mentions(text) if path)
+    return [attach(path) for path in paths]
+
+
+def missed(text: str) -> list[str]:
+    """What `text` mentions like a path, though there is no such file."""
+    names = dict.fromkeys(name for name, path in mentions(text) if path is None)
+    return [name for name in names if PATH_LIKE.search(name)]
+
+
+def mentions(text: str) -> Iterator[tuple[str, Path | None]]:
+    """What follows each `@`, and the file that it is or begins with, if there is one."""
+    for found in MENTION.findall(text):
+        name = found.strip('"')
+        ends = [match.start() for match in PUNCTUATION.finditer(found)]
+        starts = [name] if found.startswith('"') else [found, *(found[:end] for end in ends[::-1])]
+        files = (path for start in starts if start and is_file(path := path_typed(start)))
+        yield name, next(files, None)
+
+
+def path_typed(name: str) -> Path:
+    """The path that a name in a text would be."""
+    try:
+        return path_of(name)
+    except UsageError:
+        return Path(name)

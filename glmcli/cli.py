@@ -5,10 +5,11 @@ Commands import what they need when they run, so that --help is quick.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from enum import StrEnum
 from io import TextIOWrapper
@@ -25,9 +26,9 @@ from glmcli.options import (
     REPLY_OPTIONS,
     read_messages,
     read_prompt,
-    read_system,
     with_settings,
 )
+from glmcli.paths import read_system
 from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -149,7 +150,11 @@ def ask(
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
-    text = read_prompt(prompt, use_stdin=use_stdin, warn=lambda line: err.write(f"{line}\n"))
+
+    def warn() -> None:
+        err.write("" if quiet else "waiting for the end of stdin; --no-stdin ignores it\n")
+
+    text = read_prompt(prompt, use_stdin=use_stdin, warn=warn)
     question: str | Message | None = text
     if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
         question = earlier.messages.pop()
@@ -159,7 +164,7 @@ def ask(
     if session.conversation.id and not quiet:
         from glmcli.commands.archive import resumed
 
-        err.write(f"{resumed(session)}\n")
+        err.say(f"{resumed(session)}\n")
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context
@@ -175,25 +180,33 @@ def ask(
         raise
     finally:
         for line in session.news():
-            err.write("" if quiet else f"{line}\n")
-    if settings.stats and settings.sources.get("stats") and reply.usage and not quiet:
-        from glmcli.engines import whereabouts
-        from glmcli.terminal.view import stats_line
-
-        line = stats_line(reply.usage, session.engine.context_tokens)
-        err.write(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
+            err.say("" if quiet else f"{line}\n")
+    if not quiet:
+        below_reply(reply, session, settings, err)
     if reply.finish_reason == "cancelled":
         raise Interrupted
 
 
+def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:
+    """Tell a person how a one-shot ended if not by itself, and anybody who asked what it cost."""
+    from glmcli.terminal.view import end_note, stats_line
+
+    window = session.engine.context_tokens
+    if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
+        err.say(note.partition(";")[0] + "\n")  # what comes next would be for a chat
+    if settings.stats and settings.sources.get("stats") and reply.usage:
+        from glmcli.engines import whereabouts
+
+        line = stats_line(reply.usage, window)
+        err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
+
+
 def outputs() -> tuple[Output, Output]:
-    """Stdout and stderr, made once. Raises UsageError if stdout is closed."""
+    """Stdout and stderr, made once; nowhere, if stderr is closed."""
     from glmcli.terminal.tty import Output
 
-    if sys.stdout is None:
-        raise UsageError("stdout is closed", "give the answer somewhere to go")
-    out = Output(sys.stdout)
-    return out, Output(sys.stderr) if sys.stderr is not None else out
+    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
+    return Output(sys.stdout), Output(err)
 
 
 def open_session(
@@ -255,7 +268,7 @@ def reply_view(
     quiet: bool,
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for."""
-    from glmcli.terminal import view
+    from glmcli.terminal import json_view, view
     from glmcli.terminal.tty import Quiet
 
     def facts() -> dict[str, str]:
@@ -263,17 +276,19 @@ def reply_view(
 
     match format:
         case Format.json:
-            return view.JsonView(out, facts)
+            return json_view.JsonView(out, facts)
         case Format.jsonl:
-            return view.JsonLinesView(out, facts)
+            return json_view.JsonLinesView(out, facts)
         case Format.records:
-            return view.RecordsView(out)
-        case _ if out.is_tty and stream:
+            return json_view.RecordsView(out)
+        case _ if out.is_tty:
             plain = settings.plain and format is not Format.markdown
-            return view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            live = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            return live if stream else view.AtTheEnd(live)
         case _:
             status = None if quiet else view.StatusLine(err)
-            return view.TextView(out, err, thinking=settings.thinking, stream=stream, status=status)
+            thinking = "hide" if quiet and settings.thinking == "fold" else settings.thinking
+            return view.TextView(out, err, thinking=thinking, stream=stream, status=status)
 
 
 def run(arguments: list[str]) -> int:
@@ -281,6 +296,8 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if sys.stdout is None:
+        return report(UsageError("stdout is closed", "give the answer somewhere to go"))
     try:
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -315,7 +332,12 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
             import traceback
 
             traceback.print_exception(cause or error)
-        sys.stderr.write(error_lines(error))
+        from glmcli.terminal.visible import visible
+
+        text = error_lines(error)
+        with suppress(OSError):  # the exit code says it too
+            sys.stderr.write(visible(text) if sys.stderr.isatty() else text)
+            sys.stderr.flush()
     return error.exit_code
 
 
@@ -338,5 +360,8 @@ def main() -> NoReturn:
     except Killed as exc:
         die_by(exc.signum)
     except Exception as exc:
-        code = report(GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where"), exc)
+        error = GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where")
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+            error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
+        code = report(error, exc)
     os._exit(code)  # the engine's thread may be inside torch: nobody waits for it

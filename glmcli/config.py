@@ -121,6 +121,13 @@ def table() -> dict[str, Field[Any]]:
     return {item.name: item for item in fields(Settings) if "help" in item.metadata}
 
 
+def choices(name: str) -> tuple[str, ...]:
+    """The words that a setting may be; none if it is a number or a text."""
+    item = table()[name]
+    words: tuple[str, ...] = item.metadata.get("choices", ())
+    return ("on", "off") if "bool" in str(item.type) else words
+
+
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"GLM_{name.upper()}"
@@ -150,8 +157,8 @@ def load_settings(
         (".env", named(dotenv, ".env", strict=True)),
     ]
     home, chosen_by = pick("home", layers)
-    home = home or default_folder("data")
-    toml = read_toml(Path(home).expanduser() / "config.toml")
+    home = parse("home", home or default_folder("data"), chosen_by)
+    toml = read_toml(home / "config.toml")
     # What a folder holds that .env names is to be trusted as much as .env.
     toml_source = ".env" if chosen_by == ".env" else "config.toml"
     layers.append((toml_source, toml))
@@ -163,7 +170,7 @@ def load_settings(
             continue
         values[name] = parse(name, raw, source)
         sources[name] = source
-    values["home"] = Path(home).expanduser()
+    values["home"] = home
     values.setdefault("cache", default_folder("cache"))
     return Settings(**values, sources=sources)
 
@@ -201,13 +208,12 @@ def parse(name: str, raw: Any, source: str) -> Any:
     try:
         value = convert(kind, raw)
     except ValueError:
-        wanted = (
-            "on or off" if "bool" in kind else "a whole number" if "int" in kind else "a number"
-        )
-        raise ConfigError(f"{label} is {raw!r}, not {wanted}", item.metadata["help"]) from None
-    choices = item.metadata.get("choices")
-    if choices and value not in choices:
-        raise ConfigError(f"{label} is {value!r}", f"one of: {', '.join(choices)}")
+        raise ConfigError(
+            f"{label} is {raw!r}, not {wanted(kind)}", item.metadata["help"]
+        ) from None
+    words = item.metadata.get("choices")
+    if words and value not in words:
+        raise ConfigError(f"{label} is {value!r}", f"one of: {', '.join(words)}")
     if isinstance(value, int | float) and not isinstance(value, bool):
         check_range(label, value, item.metadata)
     return value
@@ -216,7 +222,7 @@ def parse(name: str, raw: Any, source: str) -> Any:
 def convert(kind: str, raw: Any) -> Any:
     """`raw` as the annotated type `kind`. Raises ValueError."""
     if kind == "Path":
-        return Path(raw).expanduser()
+        return home_path(raw)
     if "tuple" in kind:
         return tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
     if "bool" in kind:
@@ -229,6 +235,20 @@ def convert(kind: str, raw: Any) -> Any:
         raise ValueError(raw)
     number = int if "int" in kind else float if "float" in kind else str
     return number(raw)
+
+
+def home_path(raw: Any) -> Path:
+    """A path with `~` as the home folder. Raises ValueError if there is no such folder."""
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(raw) from exc
+
+
+def wanted(kind: str) -> str:
+    """What a value of the annotated type `kind` is, for a person."""
+    names = {"Path": "the path of a folder", "bool": "on or off", "int": "a whole number"}
+    return next((name for word, name in names.items() if word in kind), "a number")
 
 
 def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:

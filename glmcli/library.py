@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -20,7 +20,7 @@ import typer
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.options import with_settings
-from glmcli.terminal.visible import visible_line
+from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
@@ -80,8 +80,6 @@ def styled(cell: object) -> RichText:
     """A cell for a terminal: made harmless, what was found in bold."""
     from rich.text import Text
 
-    from glmcli.terminal.visible import visible
-
     text = Text()
     if not isinstance(cell, Marked):
         return text.append(visible(str(cell)))
@@ -91,8 +89,14 @@ def styled(cell: object) -> RichText:
 
 
 def print_json(value: object) -> None:
-    """Indented JSON, every character as itself."""
-    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+    """Indented JSON, every character as itself unless it would steer a terminal."""
+    print_text(json.dumps(value, ensure_ascii=False, indent=2, default=str), visible_json)
+
+
+def print_text(text: str, harmless: Callable[[str], str] = visible) -> None:
+    """A text that ends in one newline; on a terminal what `harmless` makes of it."""
+    if text := text.rstrip("\n"):
+        print(harmless(text) if sys.stdout.isatty() else text)
 
 
 @contextmanager
@@ -137,22 +141,25 @@ def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
     if sys.stdout.isatty() and not as_json:
         show_rendered(conversation, plain=settings.plain)
         return
-    print((transcript.to_json if as_json else transcript.to_markdown)(conversation).rstrip("\n"))
+    if as_json:
+        print_text(transcript.to_json(conversation), visible_json)
+    else:
+        print_text(transcript.to_markdown(conversation))
 
 
 def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.live import show_message
-    from glmcli.terminal.tty import Output
-    from glmcli.terminal.visible import visible
+    from glmcli.terminal.tty import Output, Quiet
 
     out = Output(sys.stdout)
+    quiet = Quiet(out)
     facts = (conversation.id, conversation.title, conversation.model)
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
     if conversation.system:
         out.write(f"{visible(conversation.system)}\n\n")
     for message in conversation.messages:
-        show_message(out, message, plain=plain)
+        show_message(out, quiet, message, plain=plain)
         out.write("\n" if message.role == "assistant" else "")
 
 
@@ -214,11 +221,11 @@ def export(
         found = [store.load(name) for name in ids or [item.id for item in store.list(None)]]
     match format:
         case ExportFormat.json:
-            print(transcript.to_json(*found), end="")
+            print_text(transcript.to_json(*found), visible_json)
         case ExportFormat.jsonl:
-            print(transcript.to_jsonl(*found), end="")
+            print_text(transcript.to_jsonl(*found), visible_json)
         case _:
-            print("\n\n".join(transcript.to_markdown(each).rstrip() for each in found))
+            print_text("\n\n".join(transcript.to_markdown(each).rstrip() for each in found))
 
 
 @history.command("import")

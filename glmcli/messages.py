@@ -167,17 +167,17 @@ COMMAND_HELP = {
     "save": "把对话写成 Markdown 文件；文件名以 .json 结尾则写成 JSON",
     "export": "按扩展名把对话写成 .md、.json 或 .jsonl",
     "load": "从 /save 写出的 JSON 文件继续对话",
-    "attach": "随下一条消息发送一个文本文件；消息中的 @文件 作用相同",
+    "attach": "随下一条消息发送一个文本文件，与消息中的 @文件 相同；/attach off 取消",
     "tokens": "按角色显示提示词的准确长度、窗口大小和本次会话的总计",
     "retry": "重新回答上一个问题，可同时改变设置：/retry temperature=0.2",
     "undo": "撤回上一个问题及其回答",
     "continue": "让模型接着上一条回答继续写",
-    "edit": "在编辑器中修改第 N 个问题（默认最后一个），并从那里继续",
+    "edit": "在编辑器中写一条消息；给出 N 时修改第 N 个问题，并从那里继续",
     "copy": "复制上一条回答，或其中第 N 个代码块",
     "redraw": "重新显示上一条回答",
     "thinking": "显示上一条回答的思考过程，或选择显示方式",
     "think": "选择推理模型是否思考（模型支持时）",
-    "system": "显示或设置系统提示词；/system off 删除",
+    "system": "显示或设置系统提示词（可用 @文件）；/system off 删除",
     "model": "显示当前模型，或换一个模型继续：文件夹、模型 id，或 引擎:名称 及其网址",
     "set": "显示或修改设置；default 恢复模型默认值",
     "multiline": "切换回车键：发送，或换行（此时用 Alt-Enter 发送）",
@@ -272,11 +272,11 @@ def spoken(line: Line, **values: object) -> str:
 
 
 KEYS_HELP = Line(
-    "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes.\n"
-    "Ctrl-R searches what was typed; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or the\n"
+    "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
+    "Ctrl-R searches what was typed; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or the "
     "last reasoning; Ctrl-Z suspends; Ctrl-D leaves.",
-    "回车发送；Alt-Enter 或 Ctrl-J 换行；Ctrl-C 停止回答；Tab 补全。\n"
-    "Ctrl-R 搜索输入历史；Ctrl-X Ctrl-E 打开编辑器；Ctrl-O 展开粘贴的内容或显示思考过程；\n"
+    "回车发送；Alt-Enter 或 Ctrl-J 换行；Ctrl-C 停止回答；Tab 补全。"
+    "Ctrl-R 搜索输入历史；Ctrl-X Ctrl-E 打开编辑器；Ctrl-O 展开粘贴的内容或显示思考过程；"
     "Ctrl-Z 挂起；Ctrl-D 退出。",
 )
 

@@ -5,17 +5,20 @@ Knows nothing of engines or replies.
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import select
 import sys
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from glmcli.config import Settings, load_settings
 from glmcli.errors import UsageError
+from glmcli.paths import decoded, path_of
 from glmcli.types import Conversation
 
 FLAGS: dict[str, tuple[str, ...]] = {
@@ -63,6 +66,7 @@ REPLY_OPTIONS = (
     "debug",
 )
 STDIN_PATIENCE_S = 2.0
+READ_BYTES = 1 << 20
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -116,56 +120,45 @@ def metavar(kind: str) -> str:
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
 
 
-def read_prompt(
-    argument: str | None, *, use_stdin: bool, warn: Callable[[str], None]
-) -> str | None:
+def read_prompt(argument: str | None, *, use_stdin: bool, warn: Callable[[], None]) -> str | None:
     """The prompt: the argument, stdin, or both with a blank line between; None if there is none.
 
-    An argument "-" stands for stdin alone. Raises UsageError.
+    An argument "-" stands for stdin alone. `warn` is called if there is an argument and stdin does
+    not end. Raises UsageError.
     """
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
-        if not alone and not stdin_is_ready():
-            warn("waiting for the end of stdin; --no-stdin ignores it")
-        piped = decoded(sys.stdin.buffer.read(), "stdin").rstrip("\r\n")
+        data = read_stdin() if alone else read_stdin(warn)
+        piped = decoded(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
 
 
-def stdin_is_ready() -> bool:
-    """Whether stdin has bytes, or ends, within two seconds."""
+def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
+    """All of stdin; `warn` is called if its end takes longer than two seconds to come.
+
+    A stdin that is not open for reading, like that of nohup, is an empty one. Raises UsageError.
+    """
+    parts: list[bytes] = []
+    stdin = sys.stdin.fileno()
+    deadline: float | None = time.monotonic() + STDIN_PATIENCE_S
     try:
-        return bool(select.select([sys.stdin.fileno()], [], [], STDIN_PATIENCE_S)[0])
-    except (OSError, ValueError):
-        return True
-
-
-def decoded(data: bytes, where: str) -> str:
-    """UTF-8 text. Raises UsageError with the place of the first byte that is none."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise UsageError(
-            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
-        ) from exc
-
-
-def read_text_file(path: Path, what: str) -> str:
-    """A file as text. Raises UsageError."""
-    try:
-        data = path.expanduser().read_bytes()
+        while True:
+            if deadline is not None:
+                left = max(deadline - time.monotonic(), 0)
+                if not select.select([stdin], [], [], left)[0]:
+                    warn()
+                    deadline = None
+            part = os.read(stdin, READ_BYTES)
+            if not part:
+                return b"".join(parts)
+            parts.append(part)
     except OSError as exc:
-        raise UsageError(f"{what} {path} cannot be read: {exc.strerror}", "check the path") from exc
-    return decoded(data, str(path))
-
-
-def read_system(system: str) -> str:
-    """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
-    if not system.startswith("@"):
-        return system
-    return read_text_file(Path(system[1:]), "the system prompt").strip()
+        if exc.errno == errno.EBADF:
+            return b""
+        raise UsageError(f"stdin cannot be read: {exc.strerror}", "--no-stdin ignores it") from exc
 
 
 def read_messages(source: str) -> Conversation:
@@ -173,7 +166,7 @@ def read_messages(source: str) -> Conversation:
     from glmcli import transcript
 
     if source != "-":
-        return transcript.load(Path(source).expanduser())
+        return transcript.load(path_of(source))
     if sys.stdin is None:
         raise UsageError("stdin is closed", "name a file instead of -")
-    return transcript.parse(decoded(sys.stdin.buffer.read(), "stdin"))[0]
+    return transcript.parse(decoded(read_stdin(), "stdin"))[0]

@@ -65,7 +65,7 @@ def load_all(path: Path) -> list[Conversation]:
     """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise UsageError(f"{path} cannot be read: {reason}", "is the name right?") from exc
     try:
@@ -325,8 +325,10 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
 
     Raises UsageError if it exists and may not be overwritten, StoreError if the disk is full or so.
     """
-    path = path.expanduser().resolve()
-    if path.exists() and not overwrite:
+    path = path.resolve()
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
+    if not overwrite and os.path.lexists(path):
         raise UsageError(f"{path} exists already", "choose another name")
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -12,6 +12,7 @@ from glmcli.errors import UsageError
 from glmcli.session import Session
 from glmcli.store import Node
 from glmcli.terminal.view import plural
+from glmcli.terminal.visible import visible_line
 from glmcli.window import left_out
 
 SHOWN_TURNS = 2
@@ -29,21 +30,26 @@ def history(chat: Chat, rest: str) -> str:
         return "" if hits else "nothing found"
     rows = [
         f"{item.id}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(item.updated_at))}"
-        f"  {plural(item.turns, 'turn'):>9}  {item.title}"
+        f"  {plural(item.turns, 'turn'):>9}  {visible_line(item.title)}"
         for item in store.list(20)
     ]
     return "\n".join(rows) or "the history is empty"
 
 
-@command("[ID]")
+def others(chat: Chat, typed: str) -> list[tuple[str, str]]:
+    """The last conversations, for completion."""
+    return [(item.id, visible_line(item.title)) for item in chat.session.store.list(20)]
+
+
+@command("[ID]", words=others)
 def resume(chat: Chat, rest: str) -> str:
     """Go on with another conversation; without ID, with the one before this."""
     session = chat.session
     if not rest:
-        others = [item.id for item in session.store.list(2) if item.id != session.conversation.id]
-        if not others:
+        found = [item.id for item in session.store.list(2) if item.id != session.conversation.id]
+        if not found:
             raise UsageError("there is no other conversation", "/history lists them all")
-        rest = others[0]
+        rest = found[0]
     session.conversation = session.store.load(rest)
     session.params = session.conversation.params
     return show_end(chat)

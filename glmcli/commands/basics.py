@@ -7,21 +7,27 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from glmcli.commands.table import COMMANDS, Chat, command
+from glmcli.commands.table import COMMANDS, Chat, Command, command
 from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question
+from glmcli.paths import is_file, path_of
 from glmcli.session import Session
 from glmcli.terminal.view import plural
 from glmcli.types import GenerationParams, Message
 
 
-@command("[COMMAND]")
+def all_commands() -> list[tuple[str, Command]]:
+    """The commands by name."""
+    return sorted(COMMANDS.items())
+
+
+@command("[COMMAND]", words=lambda chat, typed: [(name, it.help) for name, it in all_commands()])
 def help(chat: Chat, rest: str) -> str:
     """Show the commands, or one of them."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
         raise UsageError(f"there is no command /{wanted}", "/help lists the commands")
-    shown = [COMMANDS[wanted]] if wanted else [COMMANDS[name] for name in sorted(COMMANDS)]
+    shown = [item for name, item in all_commands() if wanted in ("", name)]
     heads = [f"/{item.name} {item.usage}".rstrip() for item in shown]
     width = max(len(head) for head in heads)
     lines = [f"{head:<{width}}  {item.help}" for head, item in zip(heads, shown, strict=True)]
@@ -42,6 +48,7 @@ def exit(chat: Chat, rest: str) -> str:
 def reset(chat: Chat, rest: str) -> str:
     """Start a new conversation; the old one stays in the history."""
     chat.session.reset()
+    chat.attached.clear()
     return "a new conversation"
 
 
@@ -53,8 +60,8 @@ def save(chat: Chat, rest: str) -> str:
     conversation = chat.session.conversation
     if not conversation.messages:
         raise UsageError("there is nothing to save yet", "ask something first")
-    path = (Path(rest).expanduser() if rest else dated_file()).absolute()
-    agreed = chat.confirm(overwrite_question(path)) if path.is_file() else None
+    path = (path_of(rest) if rest else dated_file()).absolute()
+    agreed = chat.confirm(overwrite_question(path)) if is_file(path) else None
     if agreed is False:
         return f"{path} is as it was"
     return f"saved to {write(conversation, path, overwrite=bool(agreed))}"
@@ -82,27 +89,32 @@ def load(chat: Chat, rest: str) -> str:
 
     if not rest:
         raise UsageError("/load needs a file", "/load FILE.json")
-    conversation = read(Path(rest).expanduser())
+    path = path_of(rest)
+    conversation = read(path)
     conversation.id = ""
     chat.session.conversation = conversation
     turns = plural(sum(message.role == "user" for message in conversation.messages), "turn")
-    said = f"loaded {turns} from {Path(rest).expanduser().absolute()}"
+    said = f"loaded {turns} from {path.absolute()}"
     if conversation.params != GenerationParams():
         chat.session.params = conversation.params
         said += ", with its settings"
     return said
 
 
-@command("FILE")
+@command("[FILE|off]", words=lambda chat, typed: [("off", "")] if chat.attached else [])
 def attach(chat: Chat, rest: str) -> str:
-    """Send a text file with the next message; `@FILE` in a message does the same."""
+    """Send a text file with the next message, as `@FILE` in it does; `/attach off` sends none."""
     from glmcli import attachments
 
-    if not rest:
-        raise UsageError("/attach needs a file", "/attach notes.txt")
-    text = attachments.attach(Path(rest))
-    chat.attached.append(text)
-    return f"{chat.weighed(text)}: goes with the next message"
+    if rest == "off":
+        chat.attached.clear()
+    elif rest:
+        text = attachments.attach(path_of(rest))
+        if text not in chat.attached:
+            chat.attached.append(text)
+        return f"{chat.weighed(text)}: goes with the next message"
+    waiting = "\n".join(map(attachments.heading, chat.attached))
+    return waiting or "no file goes with the next message"
 
 
 @command()
@@ -126,7 +138,7 @@ def tokens(chat: Chat, rest: str) -> str:
             lines.append(f"{bar(total / window)} {total / window:.0%} of the window")
     used = session.totals
     lines.append(
-        f"session: {used.turns} turns, {used.prompt_tokens:,} prompt tokens "
+        f"session: {plural(used.turns, 'turn')}, {used.prompt_tokens:,} prompt tokens "
         f"({used.cached_tokens:,} cached), {used.completion_tokens:,} reply tokens"
     )
     return "\n".join(lines)

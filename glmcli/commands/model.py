@@ -19,7 +19,14 @@ SERVER_S = 30.0
 """More than a server may take to say what it has."""
 
 
-@command("[NAME [URL]]")
+def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
+    """Names that work without the network, for completion."""
+    from glmcli.engines.names import known_names
+
+    return [(name, "") for name in known_names(chat.settings)]
+
+
+@command("[NAME [URL]]", words=names)
 def model(chat: Chat, rest: str) -> str:
     """Show the model, or go on with another: a folder, a hub id, or engine:name [URL]."""
     session, old = chat.session, chat.settings

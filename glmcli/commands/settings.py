@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import fields, replace
-from typing import Any
 
 from glmcli.commands.table import Chat, command
-from glmcli.config import parse, show
+from glmcli.config import Settings, choices, parse, show
 from glmcli.errors import ConfigError, UsageError
 from glmcli.types import GenerationParams
 
@@ -16,17 +16,16 @@ DISPLAY = {"markdown": "plain", "stats": "stats", "thinking": "thinking", "notif
 """Names for how replies are shown, and the settings behind them."""
 CONTEXT = "context"
 """What becomes of a prompt that does not fit."""
+_PAIR = re.compile(r"([^\s=]*)(?:\s*=\s*|\s*)(.*)", re.DOTALL)
 DEFAULT = ("default", "none", "unset")
 """Words that give a setting back to the model."""
 
 
-@command("[NAME VALUE]")
+@command("[NAME VALUE]", words=lambda chat, typed: set_words(chat, typed))
 def set(chat: Chat, rest: str) -> str:
     """Show the settings, or change one; `default` gives it back to the model."""
     if not rest:
-        rows = [(name, getattr(chat.session.params, name)) for name in PARAMS]
-        rows += [(name, display_value(chat, name)) for name in DISPLAY]
-        rows.append((CONTEXT, chat.session.context))
+        rows = values(chat)
         return "\n".join(f"{name:<20}{show(value) or 'default'}" for name, value in rows)
     name, value = pair(rest)
     name = param_name(name)
@@ -56,17 +55,20 @@ def display_value(chat: Chat, name: str) -> object:
 
 def set_display(chat: Chat, name: str, value: str) -> None:
     """Change how replies are shown. Raises UsageError."""
-    parsed = parsed_value(DISPLAY[name], value)
-    changes: dict[str, Any] = {DISPLAY[name]: not parsed if name == "markdown" else parsed}
-    chat.settings = replace(chat.settings, **changes)
+    field, default = DISPLAY[name], getattr(Settings(), DISPLAY[name])
+    new = default
+    if value.lower() not in DEFAULT and not (default is None and value.lower() == "off"):
+        new = parsed_value(field, value, label=name)
+        new = not new if name == "markdown" else new
+    chat.settings = replace(chat.settings, **{field: new})
 
 
 def pair(text: str) -> tuple[str, str]:
     """NAME=VALUE or NAME VALUE. Raises UsageError."""
-    name, separator, value = text.partition("=" if "=" in text.split()[0] else " ")
-    if not separator or not value.strip():
-        raise UsageError(f"{name} has no value", f"/set {name} VALUE, or /set {name} default")
-    return name.strip(), value.strip()
+    name, value = _PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
+    if not name or not value:
+        raise UsageError(f"{name or text} has no value", "/set NAME VALUE, or /set NAME default")
+    return name, value
 
 
 def param_name(name: str) -> str:
@@ -87,9 +89,28 @@ def param_value(name: str, value: str) -> object:
     return parsed_value(name, value)
 
 
-def parsed_value(name: str, value: str) -> object:
-    """A setting's value. Raises UsageError."""
+def parsed_value(name: str, value: str, *, label: str = "") -> object:
+    """A setting's value; `label` is its name where it was typed. Raises UsageError."""
     try:
         return parse(name, value, "option")
     except ConfigError as exc:
-        raise UsageError(exc.message.removeprefix("--"), exc.hint) from exc
+        said = exc.message.removeprefix(f"--{name.replace('_', '-')}")
+        raise UsageError(f"{label or name}{said}", exc.hint) from exc
+
+
+def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:
+    """What may follow /set, for completion: names with their values, then what they may be."""
+    name, blank, _ = typed.partition(" ")
+    if not blank:
+        return [(f"{name} ", show(value) or "default") for name, value in values(chat)]
+    field = DISPLAY.get(name, name)
+    known = [*PARAMS, *DISPLAY.values(), CONTEXT]
+    words = [*choices(field), "default"] if field in known else []
+    return [(f"{name} {word}", "") for word in words]
+
+
+def values(chat: Chat) -> list[tuple[str, object]]:
+    """Every setting that can be changed here, and its value."""
+    rows: list[tuple[str, object]] = [(name, getattr(chat.session.params, name)) for name in PARAMS]
+    rows += [(name, display_value(chat, name)) for name in DISPLAY]
+    return [*rows, (CONTEXT, chat.session.context)]

@@ -6,7 +6,8 @@ A command gets the chat and the rest of its line, and returns what to show. It p
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from glmcli.attachments import heading
@@ -26,7 +27,7 @@ class Chat:
         self.settings = settings
         self.leaving = False
         self.draft = ""
-        """What the next prompt begins with."""
+        """What the next prompt begins with, if a command left something there."""
         self.enter_sends = True
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
@@ -66,13 +67,19 @@ class Chat:
         self.session.use_engine(engine)
 
 
+Run = Callable[[Chat, str], str]
+Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One entry of the table."""
 
     name: str
     usage: str
-    run: Callable[[Chat, str], str]
+    run: Run
+    words: Words
+    """What may follow it, for completion: of what is typed already, and with an explanation."""
 
     @property
     def help(self) -> str:
@@ -81,30 +88,34 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
+_COMMAND = re.compile(r"\s*/[^\W_][^\s/]*(?:\s|$)")
+_LITERAL = re.compile(r"(\s*)//(?=\w)")
 
 
-def command(usage: str = "") -> Callable[[Callable[[Chat, str], str]], Callable[[Chat, str], str]]:
-    """Put a function into the table under its own name."""
+def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], Run]:
+    """Put a function into the table under its own name.
 
-    def register(function: Callable[[Chat, str], str]) -> Callable[[Chat, str], str]:
+    Without `words` it is the alternatives in the usage that may follow: "[on|off]".
+    """
+    choices = usage.strip("[]").split("|") if usage.islower() else []
+
+    def register(function: Run) -> Run:
         name = function.__name__.rstrip("_")
-        COMMANDS[name] = Command(name, usage, function)
+        known = words or (lambda chat, typed: [(choice, "") for choice in choices])
+        COMMANDS[name] = Command(name, usage, function, known)
         return function
 
     return register
 
 
 def is_command(line: str) -> bool:
-    """Whether a typed line is a command: `/word`, not `//word` and not `/path/like/this`."""
-    word = line.strip().split(maxsplit=1)[0] if line.strip() else ""
-    return (
-        word.startswith("/") and word != "/" and not word.startswith("//") and "/" not in word[1:]
-    )
+    """Whether a typed line is a command: `/word`, but not `//word`, `/* x */` or `/path/to`."""
+    return _COMMAND.match(line) is not None
 
 
 def literal(line: str) -> str:
     """A typed line as it is sent: `//word` sends a literal slash."""
-    return line[1:] if line.startswith("//") else line
+    return _LITERAL.sub(r"\1/", line, count=1) if _LITERAL.match(line) else line
 
 
 def run_command(chat: Chat, line: str) -> str:
@@ -112,6 +123,9 @@ def run_command(chat: Chat, line: str) -> str:
     word, *rest = line.strip()[1:].split(maxsplit=1)
     if word not in COMMANDS:
         near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.4)
-        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands"
+        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands;"
         raise UsageError(f"there is no command /{word}", f"{hint} //{word} sends it as text")
-    return COMMANDS[word].run(chat, rest[0] if rest else "")
+    found = COMMANDS[word]
+    if rest and not found.usage:
+        raise UsageError(f"/{word} takes nothing after it", f"/{word} alone: {found.help}")
+    return found.run(chat, rest[0] if rest else "")

@@ -8,15 +8,37 @@ from glmcli.commands.settings import PARAMS, pair, param_name, param_value
 from glmcli.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.errors import UsageError
+from glmcli.paths import read_system
+from glmcli.session import checked
+from glmcli.terminal.view import end_note
 from glmcli.types import Message
 
 
-@command("[NAME=VALUE …]")
+def again(chat: Chat) -> str:
+    """Take back the last question to ask it again. Raises UsageError, before it does."""
+    questions = asked(chat)
+    if questions:
+        checked(questions[-1])
+    return chat.session.take_back()
+
+
+def asked(chat: Chat) -> list[str]:
+    """The questions of the conversation."""
+    return [item.text for item in chat.session.conversation.messages if item.role == "user"]
+
+
+def samplings(chat: Chat, typed: str) -> list[tuple[str, str]]:
+    """What may follow /retry, for completion."""
+    before = typed[: typed.rfind(" ") + 1]
+    return [(f"{before}{name}=", "") for name in PARAMS]
+
+
+@command("[NAME=VALUE …]", words=samplings)
 def retry(chat: Chat, rest: str) -> str:
     """Ask the last question again, with other settings if given: /retry temperature=0.2."""
     session = chat.session
     params = session.params.merged(dict(sampling(word) for word in rest.split()))
-    text = session.take_back()
+    text = again(chat)
     before, session.params = session.params, params
     try:
         chat.ask(text)
@@ -27,6 +49,8 @@ def retry(chat: Chat, rest: str) -> str:
 
 def sampling(word: str) -> tuple[str, object]:
     """NAME=VALUE as a sampling setting. Raises UsageError."""
+    if "=" not in word:
+        raise UsageError(f"{word} is no NAME=VALUE", "/retry temperature=0.2")
     name, value = pair(word)
     if (name := param_name(name)) not in PARAMS:
         raise UsageError(f"{name} changes no reply", f"/set {name} {value}")
@@ -44,24 +68,30 @@ def undo(chat: Chat, rest: str) -> str:
 def continue_(chat: Chat, rest: str) -> str:
     """Let the model go on with its last reply, for example one that was cut or stopped."""
     messages = chat.session.conversation.messages
-    if not messages or messages[-1].role != "assistant" or not messages[-1].text:
+    if not messages or messages[-1].role != "assistant":
         raise UsageError("there is no reply to go on with", "ask something first")
     reply = messages[-1]
-    chat.ask(chat.session.take_back(), after=reply)
+    if not reply.text:
+        raise UsageError("the last reply has no text to go on with", "/retry asks again")
+    chat.ask(again(chat), after=reply)
     return ""
 
 
 @command("[N]")
 def edit(chat: Chat, rest: str) -> str:
-    """Change your N-th question (the last, without N) in the editor, and go on from there."""
-    asked = [item.text for item in chat.session.conversation.messages if item.role == "user"]
-    if not asked:
+    """Write a message in the editor; with N, change your N-th question and go on from there."""
+    if not rest:
+        chat.draft = chat.edit("")
+        return ""
+    questions = asked(chat)
+    if not questions:
         raise UsageError("there is no question to edit", "ask something first")
-    number = whole_number(rest, len(asked)) if rest else len(asked)
-    text = chat.edit(asked[number - 1]).rstrip("\n")
-    if not text.strip():
+    number = whole_number(rest, len(questions))
+    text = chat.edit(questions[number - 1])
+    if text.strip() in ("", questions[number - 1].strip()):
         return "nothing was changed"
-    for _ in asked[number - 1 :]:
+    checked(text)
+    for _ in questions[number - 1 :]:
         chat.session.take_back()
     chat.ask(text)
     return ""
@@ -78,6 +108,8 @@ def whole_number(text: str, most: int) -> int:
 def copy(chat: Chat, rest: str) -> str:
     """Copy the last reply, or its N-th code block, to the clipboard."""
     text = last_reply(chat).text
+    if not text:
+        raise UsageError("the last reply has no text", "/retry asks again")
     if rest:
         blocks = code_blocks(text)
         if not blocks:
@@ -96,18 +128,19 @@ def last_reply(chat: Chat) -> Message:
 
 
 def code_blocks(text: str) -> list[str]:
-    """The contents of the fenced and indented code blocks of a Markdown text."""
-    from markdown_it import MarkdownIt
+    """The contents of the fenced and indented code blocks of a Markdown text, as it is shown."""
+    from glmcli.terminal.parser import Parser
 
-    tokens = MarkdownIt().parse(text)
+    tokens = Parser().blocks(text.split("\n"))
     return [token.content for token in tokens if token.type in ("fence", "code_block")]
 
 
 @command()
 def redraw(chat: Chat, rest: str) -> str:
     """Show the last reply again."""
-    chat.show(last_reply(chat))
-    return ""
+    reply = last_reply(chat)
+    chat.show(reply)
+    return end_note(reply)
 
 
 @command("[show|fold|hide]")
@@ -132,8 +165,8 @@ def think(chat: Chat, rest: str) -> str:
 
 @command("[TEXT]")
 def system(chat: Chat, rest: str) -> str:
-    """Show the system prompt, or set it; `/system off` removes it."""
+    """Show the system prompt, or set it to TEXT or to that of @FILE; `/system off` removes it."""
     conversation = chat.session.conversation
     if rest:
-        conversation.system = "" if rest == "off" else rest
+        conversation.system = "" if rest == "off" else read_system(rest)
     return f"system: {conversation.system or '(none)'}"

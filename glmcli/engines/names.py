@@ -101,12 +101,9 @@ def unknown(name: str, settings: Settings) -> ModelError:
 
 
 def known_names(settings: Settings) -> Iterator[str]:
-    """Names that would work without the network, the built-in one first."""
-    yield BUILT_IN_MODEL
+    """Names that would work without the network, each once, the built-in one first."""
     models = settings.cache / "models"
-    if models.is_dir():
-        for folder in models.iterdir():
-            if folder.is_dir() and not folder.name.startswith("."):
-                yield folder.name
-    for model in hub.cached_models():
-        yield model.name
+    folders = models.iterdir() if models.is_dir() else ()
+    fetched = (each.name for each in folders if each.is_dir() and not each.name.startswith("."))
+    cached = (model.name for model in hub.cached_models())
+    yield from dict.fromkeys((BUILT_IN_MODEL, *fetched, *cached))

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from glmcli.errors import UsageError
@@ -20,6 +21,8 @@ CLIPBOARDS = (
     ("DISPLAY", ("xclip", "-selection", "clipboard")),
     ("DISPLAY", ("xsel", "--clipboard", "--input")),
     ("", ("pbcopy",)),
+    # tmux's own buffer, and the clipboard around it; it takes no OSC 52 from programs by default
+    ("TMUX", ("tmux", "load-buffer", "-w", "-")),
 )
 """(environment variable that must be set, command that takes the text on stdin)."""
 OSC52_BYTES = 74_994
@@ -27,19 +30,34 @@ OSC52_BYTES = 74_994
 
 
 def edit(text: str) -> str:
-    """Open a text in $VISUAL or $EDITOR; returns it as it was saved. Raises UsageError."""
-    command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    """Open a text in $VISUAL or $EDITOR; returns it as it was saved, without line ends behind it.
+
+    Ctrl-C is the editor's own business meanwhile. Raises UsageError.
+    """
+    chosen = (os.environ.get(variable, "").strip() for variable in ("VISUAL", "EDITOR"))
+    command = next(filter(None, chosen), "vi")
+    name = Path(command.split()[0]).name
     with tempfile.TemporaryDirectory(prefix="glm-") as folder:
         path = Path(folder) / "message.md"
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            code = subprocess.call([*shlex.split(command), str(path)])
+            code = subprocess.call(
+                [*shlex.split(command), str(path)],
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
             edited = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as exc:
+            raise UsageError(
+                f"the editor {name} saved no UTF-8 (byte {exc.start:,})", "nothing was changed"
+            ) from exc
         except (OSError, ValueError) as exc:
-            raise UsageError(f"the editor {command!r} cannot be used: {exc}", "set EDITOR") from exc
+            raise UsageError(f"the editor {name} cannot be used: {exc}", "set EDITOR") from exc
+        finally:
+            signal.signal(signal.SIGINT, before)
     if code:
-        raise UsageError(f"the editor {command!r} ended with {code}", "nothing was changed")
-    return edited
+        raise UsageError(f"the editor {name} ended with {code}", "nothing was changed")
+    return edited.rstrip("\n")
 
 
 def confirm(question: str, out: Output) -> bool:
@@ -59,8 +77,16 @@ def copy(text: str, out: Output) -> None:
     data = text.encode("utf-8", "replace")
     for variable, command in CLIPBOARDS:
         there = (not variable or os.environ.get(variable)) and shutil.which(command[0])
-        if there and subprocess.run(command, input=data, check=False).returncode == 0:
+        if there and run_quietly(command, data) == 0:
             return
-    if not out.is_live or len(data) > OSC52_BYTES:
+    if not out.is_live:
+        raise UsageError("there is no clipboard here", "/save writes it to a file")
+    if len(data) > OSC52_BYTES:
         raise UsageError("there is no clipboard for so long a text", "/save writes it to a file")
     out.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
+
+
+def run_quietly(command: Sequence[str], data: bytes) -> int:
+    """Run a command with `data` on its stdin; its exit code."""
+    done = subprocess.run(command, input=data, stderr=subprocess.DEVNULL, check=False)
+    return done.returncode

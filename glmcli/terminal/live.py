@@ -45,21 +45,23 @@ class LiveView(BaseView):
         self._said = ""
         self._is_warm = False
         self._progress: Progress | None = None
-        self._tokens = 0
+        self._tokens = Count()
         self._first_token_at: float | None = None
         self._thought_s = 0.0
-        self._thought_tokens = 0
+        self._thought_tokens = Count()
+        self._has_said_thought = False
         self._tail = ""
 
     def show(self, chunk: Chunk) -> None:
         """Take in a chunk; paint if it is time to."""
+        self._terminal.collect()
         if self._terminal.wants_suspend:
             self._suspend()
         now = time.monotonic()
         self._progress = chunk.progress or self._progress
         if chunk.tokens or chunk.text or chunk.thinking:
             self._first_token_at = self._first_token_at or now
-        self._tokens += chunk.tokens
+        self._tokens.add(chunk)
         if chunk.thinking:
             self._think(chunk)
         if chunk.text:
@@ -83,6 +85,8 @@ class LiveView(BaseView):
     def abandon(self) -> None:
         """The same: what was shown stays."""
         self._end_stream()
+        if not self._is_reply:
+            self._say_thought()
         self._painter.finish()
 
     def _suspend(self) -> None:
@@ -94,33 +98,40 @@ class LiveView(BaseView):
 
     def _think(self, chunk: Chunk) -> None:
         self._thought_s = time.monotonic() - self._started
-        self._thought_tokens += chunk.tokens
+        self._thought_tokens.add(chunk)
         self._tail = (self._tail + chunk.thinking)[-TAIL_CHARS:]
         if self._thinking == "show":
-            if self._stream is None:
-                self._stream = self._new_stream(dim=True)
+            if self._stream is None or self._is_reply:  # some models think again in between
+                self._end_stream(gap=self._is_reply)
+                self._stream, self._is_reply = self._new_stream(dim=True), False
+                self._has_said_thought = False
             self._stream.feed(chunk.thinking)
 
     def _reply(self) -> MarkdownStream:
         """The stream of the reply itself; what came before it is brought to an end."""
         if not self._is_reply or self._stream is None:
             self._end_stream()
-            if self._thought_s:
-                said = (
-                    f"thought for {self._thought_s:.0f} s, {plural(self._thought_tokens, 'token')}"
-                )
-                gap: list[Row] = [()] if self._thinking == "show" else []
-                if self._thinking != "hide":
-                    self._painter.paint([*gap, ((said, theme.DIM),), ()])
+            if self._say_thought():
+                self._painter.paint([()])
             self._is_reply = True
             self._stream = self._new_stream()
         return self._stream
 
-    def _end_stream(self) -> None:
+    def _say_thought(self) -> bool:
+        """Say how long the model thought, unless it did not or nobody wants to know."""
+        if not self._tail.strip() or self._thinking == "hide" or self._has_said_thought:
+            return False
+        self._has_said_thought = True
+        said = f"thought for {self._thought_s:.0f} s, {self._thought_tokens}"
+        gap: list[Row] = [()] if self._thinking == "show" else []
+        self._painter.paint([*gap, ((said, theme.DIM),)])
+        return True
+
+    def _end_stream(self, *, gap: bool = False) -> None:
         if self._stream is not None:
             self._adapt()
             self._stream.finish()
-            self._painter.paint(self._stream.take())
+            self._painter.paint([*self._stream.take(), *([()] if gap else [])])
             self._stream = None
 
     def _paint(self, status: str) -> None:
@@ -157,13 +168,33 @@ class LiveView(BaseView):
         if self._first_token_at is None:
             return f"{progress_line(self._progress, now - self._started)} · Ctrl-C stops"
         seconds = now - self._first_token_at
-        speed = f" · {self._tokens / seconds:.1f} tok/s" if self._tokens and seconds > 0.5 else ""
+        speed = f" · {self._tokens.so_far / seconds:.1f} tok/s" if seconds > 0.5 else ""
         if not self._is_reply and self._thought_s and self._thinking != "hide":
-            tokens = plural(self._thought_tokens, "token")
-            head = f"thinking {now - self._started:.0f} s, {tokens}: …"
+            head = f"thinking {now - self._started:.0f} s, {self._thought_tokens}: …"
             return head + last_words(self._tail, self._painter.width - len(head))
         doing = "answering" if self._is_reply or not self._thought_s else "thinking"
-        return f"{doing} · {plural(self._tokens, 'token')}{speed} · Ctrl-C stops"
+        return f"{doing} · {self._tokens}{speed} · Ctrl-C stops"
+
+
+class Count:
+    """How many tokens came: as the engine says, or about as many as there were deltas."""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._deltas = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Count the tokens of a chunk."""
+        self._known += chunk.tokens
+        self._deltas += bool(chunk.text or chunk.thinking)
+
+    @property
+    def so_far(self) -> int:
+        """The best number there is."""
+        return self._known or self._deltas
+
+    def __str__(self) -> str:
+        return ("" if self._known else "~") + plural(self.so_far, "token")
 
 
 def last_words(text: str, columns: int) -> str:
@@ -174,13 +205,13 @@ def last_words(text: str, columns: int) -> str:
     return line
 
 
-def show_message(out: Output, message: Message, *, plain: bool) -> None:
+def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
         out.write(f"> {visible_line(message.text)}\n")
     elif plain or not out.is_live:
         out.write(f"{visible(message.text)}\n")
     else:
-        view = LiveView(out, Quiet(out))
+        view = LiveView(out, quiet)
         view.show(Chunk(message.text))
         view.finish(message)

@@ -25,6 +25,7 @@ from glmcli.terminal.wrap import Row, Span, trimmed, width
 
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 
+JOINER = "\u200d"
 _MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
 
@@ -88,8 +89,9 @@ class MarkdownStream:
         """The rows after the final ones, as they would be if no more text came."""
         self._settle()
         lines = [*self._pending]
-        if not _MARKS_ONLY.fullmatch(self._partial.strip(" \t>")):
-            lines.append(_expand_tabs(self._partial))
+        partial = self._partial.removesuffix(JOINER)  # half of an emoji
+        if not _MARKS_ONLY.fullmatch(partial.strip(" \t>")):
+            lines.append(_expand_tabs(partial))
         blocks = self._parse(lines, trial=True)
         rows: list[Row] = []
         for index, block in enumerate(blocks):

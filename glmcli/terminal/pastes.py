@@ -1,34 +1,82 @@
-"""Long pastes: a placeholder in the draft, the whole text in what is sent and remembered."""
+"""Long pastes: one character in the draft that is shown as a placeholder, and sent as it was.
+
+Knows nothing of keys: the placeholder is deleted, moved and undone like any other character.
+"""
 
 from __future__ import annotations
 
 import re
 
+from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.layout.utils import explode_text_fragments
+
 LONG_LINES = 10
 LONG_CHARS = 1_000
-PLACEHOLDER = re.compile(r"\[paste (\d+): [\d,]+ (?:lines|characters)\]")
+FIRST, LAST = 0x10FE00, 0x10FFFD
+"""The characters that stand for pastes: the end of the last private use area of Unicode."""
+STAND_IN = re.compile(f"[{chr(FIRST)}-{chr(LAST)}]")
 
 
 class Pastes:
-    """The pastes of a session, by number. A placeholder is expanded wherever it stands."""
+    """The pastes of a session, each with a character that stands for it."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
 
     def fold(self, text: str) -> str:
-        """`text`, or a placeholder for it if it is long."""
+        """`text`, or the character that stands for it if it is long."""
         lines = text.count("\n") + 1
-        if lines < LONG_LINES and len(text) < LONG_CHARS:
+        is_long = lines >= LONG_LINES or len(text) >= LONG_CHARS
+        if not is_long or FIRST + len(self._texts) > LAST:
             return text
         self._texts.append(text)
+        return chr(FIRST + len(self._texts) - 1)
+
+    def expand(self, draft: str) -> str:
+        """The draft with every paste whole."""
+        return STAND_IN.sub(lambda found: self._text(found[0]), draft)
+
+    def shown(self, draft: str) -> str:
+        """The draft with placeholders: "[paste 1: 40 lines]"."""
+        return STAND_IN.sub(lambda found: self.placeholder(found[0]), draft)
+
+    def placeholder(self, char: str) -> str:
+        """What is shown for a character: itself, if it stands for no paste."""
+        text = self._text(char)
+        if text == char:
+            return char
+        lines = text.count("\n") + 1
         size = f"{lines:,} lines" if lines >= LONG_LINES else f"{len(text):,} characters"
-        return f"[paste {len(self._texts)}: {size}]"
+        return f"[paste {ord(char) - FIRST + 1}: {size}]"
 
-    def expand(self, text: str) -> str:
-        """`text` with every placeholder replaced by what was pasted."""
+    def _text(self, char: str) -> str:
+        number = ord(char) - FIRST
+        return self._texts[number] if 0 <= number < len(self._texts) else char
 
-        def whole(match: re.Match[str]) -> str:
-            number = int(match[1])
-            return self._texts[number - 1] if 0 < number <= len(self._texts) else match[0]
 
-        return PLACEHOLDER.sub(whole, text)
+class Placeholders(Processor):
+    """Shows placeholders in prompt-toolkit's window of the draft."""
+
+    def __init__(self, pastes: Pastes) -> None:
+        self._pastes = pastes
+
+    def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
+        """See Processor."""
+        fragments = transformation_input.fragments
+        text = "".join(fragment[1] for fragment in fragments)
+        if not STAND_IN.search(text):
+            return Transformation(fragments)
+        starts, column, shown = [0], 0, []
+        for style, char, *handler in explode_text_fragments(fragments):
+            placeholder = self._pastes.placeholder(char)
+            shown.append((style, placeholder, *handler))
+            column += len(placeholder)
+            starts.append(column)
+
+        def to_display(index: int) -> int:
+            return starts[min(index, len(starts) - 1)]
+
+        def to_source(column: int) -> int:
+            return max((index for index, at in enumerate(starts) if at <= column), default=0)
+
+        return Transformation(shown, to_display, to_source)  # type: ignore[arg-type]

@@ -5,16 +5,14 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 
 from __future__ import annotations
 
-import os
-import re
 import time
-from collections.abc import Callable, Iterable
+from asyncio import TimerHandle, get_running_loop
+from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import get_app, run_in_terminal
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.data_structures import Point
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import (
     emacs_mode,
@@ -23,31 +21,36 @@ from prompt_toolkit.filters import (
     vi_navigation_mode,
 )
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import store_typeahead
 from prompt_toolkit.key_binding import (
     ConditionalKeyBindings,
     KeyBindings,
     KeyBindingsBase,
+    KeyPress,
     KeyPressEvent,
 )
 from prompt_toolkit.keys import Keys
-from prompt_toolkit.output import Output
+from prompt_toolkit.layout.processors import TabsProcessor
+from prompt_toolkit.layout.screen import Screen as ScreenRows
+from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import is_dumb_terminal
 
-from glmcli.commands import COMMANDS
-from glmcli.terminal.keys import ask_with_paste, know_modified_keys, tells_keys_apart
-from glmcli.terminal.pastes import Pastes
+from glmcli.terminal import editing
+from glmcli.terminal.completer import CommandCompleter, Words
+from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.pastes import Pastes, Placeholders
+from glmcli.terminal.recall import Suggestions, make_history
+from glmcli.terminal.tty import Output
+from glmcli.terminal.view import question_rows
 
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
-LONGEST_CHARACTER = 64
-"""More code points than what people see as one character has."""
-PATH_COMMANDS = ("/save", "/load", "/attach", "/export")
-MENTION = re.compile(r"(?:^|\s)@(\"[^\"\n]*|\S*)$")
+SETTLE_S = 0.3
+"""A window that has kept its size for so long is not being dragged."""
+MENU_ROWS = 6
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -56,55 +59,79 @@ class Prompt:
 
     def __init__(
         self,
+        out: Output,
         *,
         history: Path | None,
         status: Callable[[], tuple[str, bool]],
         on_first_draw: Callable[[], None],
-        models: Callable[[], Iterable[str]] = tuple,
+        edit: Callable[[str], str],
+        words: Words = lambda name, typed: (),
         enter_sends: Callable[[], bool] = lambda: True,
         on_peek: Callable[[], None] = lambda: None,
         on_draft: Callable[[str, bool], None] = lambda draft, pasted: None,
         vi: bool = False,
     ) -> None:
-        """`models` are completed after /model; `on_peek` shows the last reasoning (Ctrl-O).
+        """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
 
-        `on_draft` is told of every change, with placeholders for long pastes (see `expand`), and of
-        a paste a second time, as such.
+        `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is told of every change, with
+        stand-ins for long pastes (see `expand`), and of a paste a second time, as such.
         """
+        self._out = out
         self._status = status
+        self._edit_text = edit
         self._enter_sends = enter_sends
         self._on_peek = on_peek
         self._on_draft = on_draft
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._hint = ""
         self._interrupted_at = 0.0
+        self._typed: list[KeyPress] = []
+        """What was typed while nobody read."""
         self._pastes = Pastes()
         know_modified_keys()
         self._session: PromptSession[str] = PromptSession(
             message="> ",
-            output=make_output(),
+            output=make_screen(),
             multiline=True,
             prompt_continuation="  ",
             history=make_history(history, self._pastes),
-            auto_suggest=AutoSuggestFromHistory(),
-            completer=CommandCompleter(models),
+            auto_suggest=Suggestions(),
+            completer=CommandCompleter(words),
             complete_while_typing=True,
             key_bindings=self._keys(),
+            input_processors=[Placeholders(self._pastes), TabsProcessor(char1=" ", char2=" ")],
             bottom_toolbar=self._toolbar,
-            reserve_space_for_menu=6,
             style=STYLE,
             enable_suspend=True,
+            erase_when_done=True,
             search_ignore_case=True,
-            tempfile_suffix=".md",
             vi_mode=vi,
         )
-        self._session.default_buffer.on_text_changed += lambda buffer: on_draft(buffer.text, False)
+        self._session.default_buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
+        self._settling: TimerHandle | None = None
+        """Until when nothing is drawn, since rows are not where they were."""
+        self._redraw_resized = self._session.app._on_resize
+        self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
     def read(self, draft: str = "") -> str:
-        """The next text, as typed; `draft` is there to begin with."""
-        self._hint = ""
-        text = self._session.prompt(default=draft, pre_run=self._before_run)
+        """The next text, as typed; `draft` is there to begin with.
+
+        What is sent stays on the screen, with placeholders for long pastes.
+        """
+        self._hint, self._interrupted_at = "", 0.0
+        self._make_room()
+        store_typeahead(self._session.app.input, self._typed)
+        self._typed = []
+        try:
+            text = self._session.prompt(default=draft, pre_run=self._before_run)
+        finally:
+            self._start()  # if this was sooner than the delay
+        self._out.write(question_rows(self._pastes.shown(text)))
         return self.expand(text)
+
+    def collect(self) -> None:
+        """Take what was typed from the terminal, for the next `read`."""
+        self._typed += self._session.app.input.read_keys()
 
     def expand(self, text: str) -> str:
         """A draft as it would be sent: with the pastes whole. Safe from any thread."""
@@ -112,38 +139,97 @@ class Prompt:
 
     def redraw(self) -> None:
         """Draw the toolbar anew. Safe from any thread."""
-        self._session.app.invalidate()
+        if self._settling is None:
+            self._session.app.invalidate()
 
     def _before_run(self) -> None:
-        if self._on_first_draw is not None:
-            start, self._on_first_draw = self._on_first_draw, None
-            loop = get_app().loop
-            if loop is not None:
-                loop.call_later(LOAD_DELAY_S, start)
+        loop = get_app().loop
+        if loop is not None:
+            loop.call_later(LOAD_DELAY_S, self._start)
+
+    def _start(self) -> None:
+        start, self._on_first_draw = self._on_first_draw, None
+        if start is not None:
+            start()
+
+    def _make_room(self) -> None:
+        """A menu needs rows; prompt-toolkit draws nothing at all where they are not there."""
+        rows = self._out.size().lines - 3
+        self._session.reserve_space_for_menu = max(0, min(MENU_ROWS, rows))
+
+    def _resized(self) -> None:
+        """Wait until the window keeps its size; some terminals tell of it later than they wrap."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self._settling = get_running_loop().call_later(SETTLE_S, self._settled)
+
+    def _settled(self) -> None:
+        """Take the draft off from where it begins now, and have prompt-toolkit draw it anew.
+
+        It counts rows as they were before the terminal wrapped them anew, and erases from the
+        corner of the screen, which puts what was there into tmux's history.
+        """
+        self._settling = None
+        self._make_room()
+        app, screen = self._session.app, self._session.app.output
+        shown = app.renderer.last_rendered_screen
+        if shown is not None and not app.is_done:
+            at = shown.get_cursor_position(app.layout.current_window)
+            more = rows_more(shown, at, self._out.size().columns) if self._out.reflows else 0
+            screen.cursor_up(at.y + more)
+            screen.write_raw("\r\x1b[K\x1b7\x1b[B\x1b[J\x1b8")
+            screen.cursor_down(at.y)
+        self._redraw_resized()
 
     def _toolbar(self) -> StyleAndTextTuples:
         text, warning = self._status()
-        parts: StyleAndTextTuples = [("class:warning" if warning else "", f" {text}")]
-        if self._hint:
-            parts.append(("class:hint", f"  {self._hint}"))
-        return parts
+        hint: StyleAndTextTuples = [("class:hint", f" {self._hint} ")] if self._hint else []
+        return [*hint, ("class:warning" if warning else "", f" {text}")]
+
+    def _changed(self, draft: str) -> None:
+        self._hint = ""
+        self._on_draft(draft, False)
 
     def _keys(self) -> KeyBindingsBase:
         """The keys of the draft; while Ctrl-R searches they are prompt-toolkit's own."""
         keys = KeyBindings()
         keys.add("enter")(self._enter)
-        keys.add("c-i")(complete)
-        keys.add("c-j")(new_line)
+        keys.add("enter", filter=vi_navigation_mode)(editing.send)
         keys.add("escape", "enter", filter=emacs_mode)(self._other_enter)
-        keys.add("c-x", "c-e", filter=emacs_mode)(edit_in_editor)
-        keys.add("v", filter=vi_navigation_mode)(edit_in_editor)
+        keys.add("escape", filter=vi_insert_mode, eager=True)(self._escape)
+        keys.add("c-i")(editing.complete)
+        keys.add("c-j")(editing.new_line)
+        keys.add("c-@")(lambda event: None)  # toggles input methods; the mark would stop the typing
+        keys.add(SHIFT_SPACE)(lambda event: event.current_buffer.insert_text(" "))
+        keys.add("c-x", "c-e", filter=emacs_mode)(self._edit)
+        keys.add("v", filter=vi_navigation_mode)(self._edit)
         keys.add("c-c")(self._interrupt)
         keys.add(Keys.SIGINT)(self._interrupt)
-        keys.add("c-d")(leave_or_delete)
-        keys.add("c-h", filter=emacs_mode | vi_insert_mode)(delete_character)
+        keys.add("c-d")(self._leave_or_delete)
+        keys.add("delete")(editing.delete_under)
+        keys.add("c-h", filter=emacs_mode | vi_insert_mode)(editing.delete_before)
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
         return ConditionalKeyBindings(keys, ~is_searching)
+
+    def _enter(self, event: KeyPressEvent) -> None:
+        """Enter takes the chosen completion, or sends; after a backslash it makes a new line.
+
+        With /multiline it makes a new line and Alt-Enter sends.
+        """
+        is_open = event.current_buffer.document.text_before_cursor.endswith("\\")
+        if not editing.takes_completion(event):
+            (editing.send if self._enter_sends() and not is_open else editing.new_line)(event)
+
+    def _other_enter(self, event: KeyPressEvent) -> None:
+        (editing.new_line if self._enter_sends() else editing.send)(event)
+
+    def _escape(self, event: KeyPressEvent) -> None:
+        """In vi's insert mode: the beginning of Alt-Enter, or the way out."""
+        if editing.is_alt_enter(event):
+            self._other_enter(event)
+        else:
+            editing.leave_insert_mode(event)
 
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert what was pasted; a long paste as a placeholder that Ctrl-O expands."""
@@ -153,31 +239,41 @@ class Prompt:
         self._on_draft(event.current_buffer.text, True)
         self._hint = "Ctrl-O shows the whole paste" if shown != text else ""
 
-    def _enter(self, event: KeyPressEvent) -> None:
-        """Enter sends; with /multiline it makes a new line and Alt-Enter sends."""
-        (send_or_complete if self._enter_sends() else new_line)(event)
+    def _edit(self, event: KeyPressEvent) -> None:
+        """Open the draft in the editor, and come back to it without sending."""
+        buffer = event.current_buffer
 
-    def _other_enter(self, event: KeyPressEvent) -> None:
-        (new_line if self._enter_sends() else send_or_complete)(event)
+        def edit() -> None:
+            text = self._edit_text(self.expand(buffer.text))
+            buffer.document = Document(text, len(text))
+
+        run_in_terminal(edit)
 
     def _expand(self, event: KeyPressEvent) -> None:
         """Show the whole of the pastes in the draft; without one, the last reasoning."""
         buffer = event.current_buffer
-        if self._pastes.expand(buffer.text) == buffer.text:
+        if self.expand(buffer.text) == buffer.text:
             run_in_terminal(self._on_peek)
             return
-        before = self._pastes.expand(buffer.document.text_before_cursor)
-        after = self._pastes.expand(buffer.document.text_after_cursor)
+        before = self.expand(buffer.document.text_before_cursor)
+        after = self.expand(buffer.document.text_after_cursor)
         buffer.document = Document(before + after, len(before))
+
+    def _leave_or_delete(self, event: KeyPressEvent) -> None:
+        """Leave if the line is empty; else delete the character under the cursor."""
+        if event.current_buffer.text:
+            editing.delete_under(event)
+        else:
+            event.app.exit(exception=EOFError)
 
     def _interrupt(self, event: KeyPressEvent) -> None:
         """Clear the draft; on an empty line say how to leave, and leave at the second press."""
         buffer = event.current_buffer
         now = time.monotonic()
+        editing.enter_insert_mode(event)
         if buffer.text:
             buffer.reset()
-            self._on_draft("", False)
-            self._hint = ""
+            self._changed("")
         elif now - self._interrupted_at < LEAVE_S:
             event.app.exit(exception=EOFError)
         else:
@@ -185,141 +281,29 @@ class Prompt:
             self._hint = "Ctrl-C again or Ctrl-D leaves"
 
 
-def make_output() -> Output | None:
-    """Where the editor draws; None, its own choice, on a dumb terminal.
+def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
+    """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
+    from glmcli.terminal.wrap import fold_count  # it brings Rich along
+
+    more = 0
+    for y in range(at.y + 1):
+        cells = shown.data_buffer[y]
+        end = at.x if y == at.y else max(cells, default=0)
+        row = "".join(cells[x].char for x in range(end + 1))
+        more += fold_count(row.rstrip(), columns) - 1
+    return more
+
+
+def make_screen() -> Screen:
+    """Where the editor draws.
 
     A cursor position request costs a second where it is not answered, and its answer can leak into
-    the input; "one row below" lets the toolbar be drawn without it.
+    the input; "one row below" lets the toolbar be drawn without it. Whether pastes come in brackets
+    is not the editor's business, since they may come at any time.
     """
-    if is_dumb_terminal():
-        return None
-    output = create_output()
-    output.enable_cpr = False  # type: ignore[attr-defined]
-    output.get_rows_below_cursor_position = lambda: 1  # type: ignore[method-assign]
-    if tells_keys_apart():
-        ask_with_paste(output)
-    return output
-
-
-def send_or_complete(event: KeyPressEvent) -> None:
-    """Take the chosen completion; else a new line after a backslash; else send."""
-    buffer = event.current_buffer
-    if buffer.complete_state and buffer.complete_state.current_completion:
-        buffer.apply_completion(buffer.complete_state.current_completion)
-    elif buffer.document.is_cursor_at_the_end and buffer.text.endswith("\\"):
-        buffer.delete_before_cursor(1)
-        buffer.insert_text("\n")
-    elif buffer.text.strip():
-        buffer.validate_and_handle()
-
-
-def complete(event: KeyPressEvent) -> None:
-    """Tab: the next entry of the menu; else the only completion at once, or the menu."""
-    buffer = event.current_buffer
-    if buffer.complete_state:
-        buffer.complete_next()
-        return
-    asked = CompleteEvent(completion_requested=True)
-    found = list(buffer.completer.get_completions(buffer.document, asked))
-    if len(found) == 1:
-        buffer.apply_completion(found[0])
-    else:
-        buffer.start_completion(insert_common_part=True)
-
-
-def new_line(event: KeyPressEvent) -> None:
-    """Insert a line end."""
-    event.current_buffer.insert_text("\n")
-
-
-def edit_in_editor(event: KeyPressEvent) -> None:
-    """Open the draft in $EDITOR, and come back to it without sending."""
-    event.current_buffer.open_in_editor(validate_and_handle=False)
-
-
-def leave_or_delete(event: KeyPressEvent) -> None:
-    """Leave if the line is empty; else delete the character under the cursor."""
-    if event.current_buffer.text:
-        event.current_buffer.delete(1)
-    else:
-        event.app.exit(exception=EOFError)
-
-
-def delete_character(event: KeyPressEvent) -> None:
-    """Delete what people see as one character before the cursor, an emoji of several parts too."""
-    buffer = event.current_buffer
-    before = buffer.document.text_before_cursor[-LONGEST_CHARACTER:]
-    if before.isascii():
-        buffer.delete_before_cursor(event.arg)
-        return
-    from glmcli.terminal.wrap import graphemes
-
-    buffer.delete_before_cursor(sum(map(len, [*graphemes(before)][-event.arg :])))
-
-
-class CommandCompleter(Completer):
-    """Completes commands with their help lines, models after /model, and paths after `@` or so."""
-
-    def __init__(self, models: Callable[[], Iterable[str]] = tuple) -> None:
-        self._models = models
-        self._paths = PathCompleter(expanduser=True)
-
-    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
-        """Completions for the word before the cursor; paths and models only when asked for."""
-        text = document.text_before_cursor
-        word, space, rest = text.partition(" ")
-        if text.startswith("/") and not space and "/" not in text[1:] and "\n" not in text:
-            for name, item in sorted(COMMANDS.items()):
-                if name.startswith(word[1:]):
-                    yield Completion(f"/{name}", start_position=-len(word), display_meta=item.help)
-        elif not event.completion_requested:
-            return
-        elif word in PATH_COMMANDS:
-            yield from self._paths.get_completions(Document(rest), event)
-        elif word == "/model":
-            for name in self._models():
-                if name.startswith(rest):
-                    yield Completion(name, start_position=-len(rest))
-        elif mention := MENTION.search(text):
-            yield from self._mentions(mention[1], event)
-
-    def _mentions(self, typed: str, event: CompleteEvent) -> Iterable[Completion]:
-        """Paths after `@`, between quotes if they have blanks."""
-        start = typed.lstrip('"')
-        for found in self._paths.get_completions(Document(start), event):
-            path = start + found.text
-            end = "" if Path(path).expanduser().is_dir() else '"'
-            text = f'"{path}{end}' if " " in path or typed != start else path
-            yield Completion(text, start_position=-len(typed), display=found.display)
-
-
-class PrivateHistory(FileHistory):
-    """Prompt history that only its owner can read; it holds pastes whole, and breaks no chat."""
-
-    def __init__(self, path: Path, pastes: Pastes) -> None:
-        self._pastes = pastes
-        super().__init__(path)
-
-    def append_string(self, string: str) -> None:
-        """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
-        super().append_string(self._pastes.expand(string))
-
-    def store_string(self, string: str) -> None:
-        """Append an entry to the file."""
-        try:
-            os.close(os.open(os.fspath(self.filename), os.O_CREAT | os.O_APPEND, 0o600))
-            super().store_string(string.encode("utf-8", "replace").decode("utf-8"))
-        except OSError:
-            return  # a full or read-only disk: the entry is still there for this session
-
-
-def make_history(path: Path | None, pastes: Pastes) -> History:
-    """The history in a file, or in memory alone if there is no file or it cannot be read."""
-    if path is None:
-        return InMemoryHistory()
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
-    except OSError:
-        return InMemoryHistory()
-    return PrivateHistory(path, pastes)
+    screen = create_output()
+    screen.enable_cpr = False  # type: ignore[attr-defined]
+    screen.get_rows_below_cursor_position = lambda: 1  # type: ignore[method-assign]
+    screen.enable_bracketed_paste = lambda: None  # type: ignore[method-assign]
+    screen.disable_bracketed_paste = lambda: None  # type: ignore[method-assign]
+    return screen

@@ -5,18 +5,21 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from threading import Event
 from typing import TYPE_CHECKING
 
-from glmcli.attachments import MENTION, mentioned
-from glmcli.commands import Chat, is_command, literal, run_command
+from glmcli.attachments import MENTION, mentioned, missed
+from glmcli.commands import COMMANDS, Chat, is_command, literal, run_command
 from glmcli.config import DEMONSTRATION, Settings, chinese_locale, wants_traceback
 from glmcli.engines import whereabouts
 from glmcli.engines.machine import has_power_to_spare
 from glmcli.engines.thread import EngineThread
-from glmcli.errors import GlmError, error_lines
+from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.session import Session
 from glmcli.terminal.ahead import Ahead
 from glmcli.terminal.tty import Output, Quiet
@@ -24,7 +27,9 @@ from glmcli.terminal.view import (
     BaseView,
     TextView,
     end_note,
+    plural,
     progress_line,
+    question_rows,
     stats_line,
     terminal_view,
 )
@@ -32,8 +37,12 @@ from glmcli.terminal.visible import visible
 from glmcli.types import Message
 
 if TYPE_CHECKING:
+    from glmcli.terminal.plain_prompt import PlainPrompt
     from glmcli.terminal.prompt import Prompt
 
+STOP_S = 0.1
+"""How soon Ctrl-C is noticed where lines are not typed into an editor."""
+READ_BYTES = 1 << 16
 WARN_SHARE = 0.8
 """From this share of the window on, the toolbar warns."""
 
@@ -89,6 +98,8 @@ class PipeChat(Chat):
         files = mentioned(literal(line))
         for file in files:
             self.note(self.weighed(file))
+        for name in missed(literal(line)):
+            self.note(f"@{name} is no file here, so it is sent as these words")
         text = joined(line, [*files, *self.attached])
         self.attached.clear()
         return text
@@ -105,7 +116,12 @@ class PipeChat(Chat):
 
     def view(self) -> BaseView:
         """A view for one reply."""
-        return TextView(self.out, self.err, thinking=self.settings.thinking)
+        thinking = self.settings.thinking
+        if self.out.is_tty:
+            return terminal_view(
+                self.out, Quiet(self.out), thinking=thinking, plain=self.settings.plain
+            )
+        return TextView(self.out, self.err, thinking=thinking)
 
     def after(self, reply: Message) -> None:
         """What is said below a reply."""
@@ -118,11 +134,11 @@ class PipeChat(Chat):
     def note(self, text: str) -> None:
         """Show the program's own words."""
         if text:
-            self.err.write(f"{text}\n")
+            self.err.say(f"{text}\n")
 
     def complain(self, error: GlmError) -> None:
         """Show an error: one line, one hint."""
-        self.err.write(error_lines(error))
+        self.err.say(error_lines(error))
 
 
 class TerminalChat(PipeChat):
@@ -130,7 +146,7 @@ class TerminalChat(PipeChat):
 
     def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
         super().__init__(session, settings, out, err)
-        self.quiet = Quiet(out)
+        self.quiet = Quiet(out, for_editor=True)
         self.redraw: Callable[[], None] = lambda: None
         self.expand: Callable[[str], str] = lambda draft: draft
         """The whole of a draft with placeholders."""
@@ -149,7 +165,7 @@ class TerminalChat(PipeChat):
         """Show a message as it was shown when it arrived."""
         from glmcli.terminal.live import show_message
 
-        show_message(self.out, message, plain=self.settings.plain)
+        show_message(self.out, self.quiet, message, plain=self.settings.plain)
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns what was saved."""
@@ -157,6 +173,14 @@ class TerminalChat(PipeChat):
 
         with self.quiet.lifted():
             return edit(text)
+
+    def edit_draft(self, text: str) -> str:
+        """The same for what is not sent yet; it stays as it is if the editor fails."""
+        try:
+            return self.edit(text)
+        except UsageError as exc:
+            self.complain(exc)
+            return text
 
     def copy(self, text: str) -> None:
         """Copy to the clipboard of the terminal, and to the machine's own if there is one."""
@@ -236,12 +260,6 @@ class TerminalChat(PipeChat):
         """Whether what is typed after a draft is sent after it; files come between the two."""
         return not draft or not (self.attached or MENTION.search(draft))
 
-    def models(self) -> Iterator[str]:
-        """Names that /model takes without the network."""
-        from glmcli.engines.names import known_names
-
-        return known_names(self.settings)
-
     def status(self) -> tuple[str, bool]:
         """The toolbar's text: model, device, tokens used of the window; and whether to warn."""
         session = self.session
@@ -256,6 +274,8 @@ class TerminalChat(PipeChat):
         used, window = session.used_tokens or 0, engine.context_tokens
         if window:
             parts.append(f"{used:,} / {window:,} tokens")
+        if self.attached:
+            parts.append(f"{plural(len(self.attached), 'file')} attached")
         if not self.settings.history:
             parts.append("not saved")
         return visible(" · ".join(parts)), bool(window and used >= WARN_SHARE * window)
@@ -268,62 +288,84 @@ def joined(line: str, files: Sequence[str]) -> str:
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer every line of stdin; returns the exit code of the last failure, or 0."""
-    for line in lines_of_stdin(first):
+    for line in lines_of_stdin(first, lambda: chat.session.cancel.is_set()):
         chat.handle(line)
         if chat.leaving or chat.session.cancel.is_set():
             break
     return chat.exit_code
 
 
-def lines_of_stdin(first: str | None) -> Iterator[str]:
-    """The first turn, if one was given, and the lines of stdin without their ends."""
+def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[str]:
+    """The first turn, if there is one, and the lines of stdin without their ends, until stopped."""
     if first is not None:
         yield first
-    if sys.stdin is not None:
-        for data in sys.stdin.buffer:
-            yield data.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    held, is_open = b"", sys.stdin is not None
+    while is_open or held:
+        line, end, rest = held.partition(b"\n")
+        if end or not is_open:
+            held = rest
+            yield line.decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff")
+            continue
+        data = b""
+        with suppress(OSError):  # what is not open for reading, like the stdin of nohup, is empty
+            while not select.select([sys.stdin], [], [], STOP_S)[0]:
+                if stopped():
+                    return
+            data = os.read(sys.stdin.fileno(), READ_BYTES)
+        held += data
+        is_open = bool(data)
 
 
 def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
     """The REPL. Returns when the user leaves."""
+    engine = chat.session.engine
+    assert isinstance(engine, EngineThread)
     with chat.quiet:
         if first is not None:
-            chat.out.write(f"> {visible(first)}\n")
+            engine.start()
+        prompt = open_prompt(chat, engine)
+        if first is not None:
+            chat.out.write(question_rows(first))
             chat.handle(first)
-        prompt = open_prompt(chat)
         while not chat.leaving:
             chat.ahead.begin()
+            draft, chat.draft = chat.draft, ""
             try:
-                line = prompt.read()
-            except (EOFError, KeyboardInterrupt):
+                line = prompt.read(draft)
+            except EOFError:
                 break
             finally:
                 chat.ahead.drop()
             chat.handle(line)
 
 
-def open_prompt(chat: TerminalChat) -> Prompt:
+def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPrompt:
     """The line editor of a chat; the engine starts to load when it was drawn."""
-    from glmcli.terminal.prompt import Prompt
-
-    engine = chat.session.engine
-    assert isinstance(engine, EngineThread)
 
     def begin() -> None:
         engine.start()
         chat.ahead.begin()
 
+    if not chat.out.is_live:
+        from glmcli.terminal.plain_prompt import PlainPrompt
+
+        return PlainPrompt(chat.out, chat.quiet, on_first_draw=engine.start)
+    from glmcli.terminal.prompt import Prompt
+
     prompt = Prompt(
+        chat.out,
         history=chat.settings.home / "prompt_history" if chat.settings.history else None,
         status=chat.status,
         on_first_draw=begin,
-        models=chat.models,
+        edit=chat.edit_draft,
+        words=lambda name, typed: COMMANDS[name].words(chat, typed),
         enter_sends=lambda: chat.enter_sends,
         on_peek=lambda: chat.handle("/thinking"),
         on_draft=lambda draft, pasted: chat.ahead.changed(draft, pasted=pasted),
         vi=chat.settings.vi,
     )
     chat.expand = prompt.expand
+    chat.quiet.collect = prompt.collect
     engine.on_change = chat.redraw = prompt.redraw
     return prompt
 

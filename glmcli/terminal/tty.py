@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
 from glmcli.errors import GlmError
+from glmcli.terminal.visible import visible
 
 try:
     import termios
@@ -24,6 +25,10 @@ except ImportError:  # Windows has no termios: replies stream there without quie
 TERMIOS_ERRORS = (termios.error,) if termios else ()
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
+MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
+"""xterm's modifyOtherKeys at level 1: Shift-Enter is told apart, Ctrl-C stays what it is."""
+MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
+"""TERM_PROGRAM of those that understand; others might print what they do not understand."""
 
 
 class Killed(SystemExit):
@@ -70,6 +75,12 @@ class Output:
         return self.encoding.lower().replace("-", "").startswith("utf")
 
     @property
+    def tells_keys_apart(self) -> bool:
+        """Whether keys with modifiers can be asked for."""
+        known = os.environ.get("TERM_PROGRAM") in MODIFIERS_KNOWN
+        return self.is_live and (known or "XTERM_VERSION" in os.environ)
+
+    @property
     def reflows(self) -> bool:
         """Whether rows are wrapped anew when the window changes its width."""
         if "TMUX" in os.environ:
@@ -83,6 +94,10 @@ class Output:
         except OSError:
             return os.terminal_size((80, 24))
         return os.terminal_size((size.columns or 80, size.lines or 24))
+
+    def say(self, text: str) -> None:
+        """Write text that may hold what comes from outside: harmless on a terminal."""
+        self.write(visible(text) if self.is_tty else text)
 
     def write(self, text: str) -> None:
         """Write all of `text`; characters that the encoding lacks become '?'."""
@@ -104,14 +119,20 @@ class Quiet:
     """A terminal on which what is typed waits, unseen and whole, for whoever reads next.
 
     ECHO, ICANON and ICRNL are off; ISIG and NOFLSH on, so that Ctrl-C throws away neither what was
-    typed nor what was printed; bracketed paste on. Ctrl-Z suspends with the terminal as it was: at
-    once, or when the rows that are being painted were taken off. A context manager that may be
-    entered inside itself; where stdin is no terminal only Ctrl-Z is its business.
+    typed nor what was printed; bracketed paste on, without a gap, so that a paste is never taken
+    for Enter. Ctrl-Z suspends with the terminal as it was: at once, or when the rows that are being
+    painted were taken off. A context manager that may be entered inside itself; where stdin is no
+    terminal only Ctrl-Z is its business.
     """
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, for_editor: bool = False) -> None:
+        """`for_editor`: whether an editor reads what is typed, which understands modified keys."""
         self.wants_suspend = False
         """Whether Ctrl-Z was pressed while rows are painted; then `suspend` is to be called."""
+        self.collect: Callable[[], None] = lambda: None
+        """To be called at every tick: takes what was typed to where the next reader finds it. The
+        kernel holds 4 KB of it, and after that not even a Ctrl-C gets through."""
+        self._for_editor = for_editor
         self._is_painting = False
         self._output = output
         self._depth = 0
@@ -165,7 +186,7 @@ class Quiet:
             self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
-        if self._before is None:
+        if self._before is None or not in_foreground(sys.stdin.fileno()):
             return
         mode: list[Any] = [*self._before[:6], list(self._before[6])]
         if quiet:
@@ -174,7 +195,9 @@ class Quiet:
             mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
         termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
         if self._output.is_live:
-            self._output.write(PASTE_ON if quiet else PASTE_OFF + SHOW_CURSOR)
+            asks = self._for_editor and self._output.tells_keys_apart
+            on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
+            self._output.write(PASTE_ON + on if quiet else off + PASTE_OFF + SHOW_CURSOR)
 
     def suspend(self) -> None:
         """Stop the process as Ctrl-Z does; returns when it goes on."""
@@ -191,6 +214,14 @@ class Quiet:
         else:
             self._output.write("\n")
             self.suspend()
+
+
+def in_foreground(fd: int) -> bool:
+    """Whether this process may change the modes of its terminal; others are stopped for trying."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:  # a terminal without jobs
+        return True
 
 
 def install_signals(on_interrupt: Callable[[], None]) -> None:

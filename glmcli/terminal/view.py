@@ -1,25 +1,20 @@
-"""Views: one reply on a terminal, in a pipe, or as JSON; and the lines around it.
+"""Views: one reply on a terminal or in a pipe; and the lines around it.
 
 A view gets chunks and writes text. Knows nothing of engines, sessions or stores.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from glmcli.errors import GlmError
 from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.visible import visible
+from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress, Usage
-
-Facts = Callable[[], Mapping[str, Any]]
-"""Gives the model and the conversation of a reply, for machines."""
 
 
 class BaseView:
@@ -62,13 +57,19 @@ class StatusLine:
         self._started = time.monotonic()
         self._shown = ""
         self._progress: Progress | None = None
+        self._is_thinking = False
 
     def show(self, chunk: Chunk) -> None:
         """Say what happens, if the terminal can take it back."""
         self._progress = chunk.progress or self._progress
-        line = progress_line(self._progress, time.monotonic() - self._started)
+        self._is_thinking = self._is_thinking or bool(chunk.thinking)
+        seconds = time.monotonic() - self._started
+        line = progress_line(self._progress, seconds)
+        if self._is_thinking:
+            line = f"thinking, {seconds:.0f} s"
         if self._output.is_live and line != self._shown:
-            self._output.write(f"\r\x1b[K{visible(line)[: self._output.size().columns - 1]}")
+            row = clipped(visible_line(line), self._output.size().columns - 1)
+            self._output.write(f"\r\x1b[K{row}")
             self._shown = line
 
     def clear(self) -> None:
@@ -79,7 +80,10 @@ class StatusLine:
 
 
 class TextView(BaseView):
-    """Raw text, one write per delta, exactly one newline at the end; thinking goes to `err`."""
+    """Raw text, one write per delta, exactly one newline at the end; thinking goes to `err`.
+
+    Folded thinking is a row that leaves nothing behind, and is shown where there are no such rows.
+    """
 
     def __init__(
         self,
@@ -91,7 +95,8 @@ class TextView(BaseView):
         status: StatusLine | None = None,
     ) -> None:
         self._out = out
-        self._err = err if thinking == "show" else None
+        cannot_fold = err is not None and not err.is_live
+        self._err = err if thinking == "show" or (thinking == "fold" and cannot_fold) else None
         self._status = status
         self._stream = stream
         self._held = ""
@@ -101,19 +106,19 @@ class TextView(BaseView):
     def show(self, chunk: Chunk) -> None:
         """Write the delta; line ends are held back until something follows them."""
         if self._status:
-            if chunk.text or chunk.thinking or chunk.finish_reason:
+            if chunk.text or (chunk.thinking and self._err) or chunk.finish_reason:
                 self._status.clear()
                 self._status = None
             else:
                 self._status.show(chunk)
         if chunk.thinking and self._err:
-            self._err.write(chunk.thinking)
+            if not self._was_thinking and self._wrote and self._err is self._out:
+                self._err.write("\n")
+            self._err.say(chunk.thinking)
             self._was_thinking = True
         if not chunk.text:
             return
-        if self._was_thinking and self._err:
-            self._err.write("\n")
-            self._was_thinking = False
+        self._end_thinking()
         text = self._held + chunk.text
         body = text.rstrip("\n")
         self._held = text[len(body) :]
@@ -125,6 +130,7 @@ class TextView(BaseView):
 
     def finish(self, reply: Message) -> None:
         """End the line; nothing is written for a reply that was stopped before its first word."""
+        self._end_thinking()
         if not self._stream:
             self._out.write(self._held.rstrip("\n"))
         if reply.text or reply.finish_reason != "cancelled":
@@ -134,25 +140,57 @@ class TextView(BaseView):
         """End the line if there is one."""
         if self._status:
             self._status.clear()
+        self._end_thinking()
         if self._wrote:
             self._out.write("\n")
+
+    def _end_thinking(self) -> None:
+        if self._was_thinking and self._err:
+            self._err.write("\n")
+        self._was_thinking = False
 
 
 class PlainView(TextView):
     """Deltas on a terminal without Markdown: made harmless, with a status row until they come."""
 
     def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
-        super().__init__(out, out, thinking=thinking, status=StatusLine(out))
-        self._quiet = quiet
+        shown = "show" if thinking == "show" else "hide"
+        super().__init__(out, out, thinking=shown, status=StatusLine(out))
+        self._quiet = self._terminal = quiet
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""
+        self._terminal.collect()
         super().show(replace(chunk, text=visible(chunk.text), thinking=visible(chunk.thinking)))
 
     def finish(self, reply: Message) -> None:
         """End the line, if there is one."""
         if reply.text:
             super().finish(reply)
+        else:
+            self._end_thinking()
+
+
+class AtTheEnd(BaseView):
+    """Shows a reply through another view, but not before it is complete."""
+
+    def __init__(self, view: BaseView) -> None:
+        self._view = view
+        self._quiet = view
+
+    def show(self, chunk: Chunk) -> None:
+        """Show what happens, without the text."""
+        self._view.show(replace(chunk, text="", thinking=""))
+
+    def finish(self, reply: Message) -> None:
+        """Show the reply."""
+        self._view.show(Chunk(thinking=reply.thinking))
+        self._view.show(Chunk(reply.text))
+        self._view.finish(reply)
+
+    def abandon(self) -> None:
+        """The reply broke off."""
+        self._view.abandon()
 
 
 def terminal_view(out: Output, quiet: Quiet, *, thinking: str, plain: bool) -> BaseView:
@@ -162,114 +200,6 @@ def terminal_view(out: Output, quiet: Quiet, *, thinking: str, plain: bool) -> B
     from glmcli.terminal.live import LiveView
 
     return LiveView(out, quiet, thinking=thinking)
-
-
-class JsonView(BaseView):
-    """One JSON object when the reply is complete."""
-
-    def __init__(self, out: Output, facts: Facts) -> None:
-        self._out = out
-        self._facts = facts
-
-    def finish(self, reply: Message) -> None:
-        """Write the object."""
-        self._out.write(to_json(reply_fields(reply) | dict(self._facts())) + "\n")
-
-
-class JsonLinesView(BaseView):
-    """An event a line: text and thinking deltas, then `done` or `error`."""
-
-    def __init__(self, out: Output, facts: Facts) -> None:
-        self._out = out
-        self._facts = facts
-
-    def show(self, chunk: Chunk) -> None:
-        """Write a line for each kind of delta in the chunk."""
-        for kind, delta in (("thinking", chunk.thinking), ("text", chunk.text)):
-            if delta:
-                self._out.write(to_json({"type": kind, "delta": delta}) + "\n")
-
-    def finish(self, reply: Message) -> None:
-        """Write the `done` line."""
-        fields = {"type": "done"} | reply_fields(reply) | dict(self._facts())
-        self._out.write(to_json(fields) + "\n")
-
-    def fail(self, error: GlmError) -> None:
-        """Write the `error` line."""
-        fields = {"error": error.message, "hint": error.hint, "exit": error.exit_code}
-        self._out.write(to_json({"type": "error"} | fields) + "\n")
-
-
-class RecordsView(BaseView):
-    """FastChat's worker format, one object a line: text cumulative, a record for each token.
-
-    A record is written when the next token is known, since the last one says how the reply ended.
-    Source: `worker_generate_stream` of FastChat's model worker.
-    """
-
-    def __init__(self, out: Output) -> None:
-        self._out = out
-        self._prompt = 0
-        self._text = ""
-        self._tokens = 0
-        self._pending = False
-
-    def show(self, chunk: Chunk) -> None:
-        """Take in a chunk; write the record of the token before it."""
-        if chunk.progress and chunk.progress.stage == "reading":
-            self._prompt = chunk.progress.total or 0
-        if not (chunk.tokens or chunk.text):
-            return
-        if self._pending and (chunk.tokens or not chunk.finish_reason):
-            self._write(None)
-        self._text += chunk.text
-        self._tokens += chunk.tokens
-        self._pending = True
-
-    def finish(self, reply: Message) -> None:
-        """Write the last record."""
-        usage = reply.usage or Usage()
-        self._prompt = usage.prompt_tokens or self._prompt
-        self._tokens = usage.completion_tokens or self._tokens
-        self._write(reply.finish_reason)
-
-    def _write(self, reason: str | None) -> None:
-        usage = {
-            "prompt_tokens": self._prompt,
-            "completion_tokens": self._tokens,
-            "total_tokens": self._prompt + self._tokens,
-        }
-        record = {"text": self._text, "error_code": 0, "usage": usage, "finish_reason": reason}
-        self._out.write(to_json(record) + "\n")
-
-
-def reply_fields(reply: Message) -> dict[str, Any]:
-    """What machines are told of a reply."""
-    usage = reply.usage or Usage()
-    counts = asdict(usage)
-    counts["total_tokens"] = usage.total_tokens
-    speed = usage.tokens_per_s
-    counts["tokens_per_s"] = None if speed is None else round(speed, 2)
-    order = (
-        "prompt_tokens",
-        "cached_tokens",
-        "completion_tokens",
-        "total_tokens",
-        "first_token_s",
-        "total_s",
-        "tokens_per_s",
-    )
-    return {
-        "text": reply.text,
-        "thinking": reply.thinking,
-        "finish_reason": reply.finish_reason,
-        "usage": {name: counts[name] for name in order},
-    }
-
-
-def to_json(value: object) -> str:
-    """One line of JSON, every character as itself."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def stats_line(usage: Usage, context_tokens: int | None) -> str:
@@ -289,18 +219,47 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
     return " · ".join(parts)
 
 
+def clipped(line: str, columns: int) -> str:
+    """The start of a line, at most so many cells."""
+    if line.isascii():
+        return line[:columns]
+    from rich.style import Style
+
+    from glmcli.terminal.wrap import fold, plain
+
+    return plain(fold([(line, Style())], columns)[0])
+
+
+def question_rows(text: str) -> str:
+    """What was sent, as it stays on a terminal."""
+    return "> " + visible(text).replace("\n", "\n  ") + "\n"
+
+
 def end_note(reply: Message, context_tokens: int | None = None) -> str:
-    """What must be said when a reply did not end by itself; "" if it did."""
-    if reply.finish_reason == "cancelled":
-        return "stopped; what arrived is kept" if reply.text else "stopped before the first word"
-    if reply.finish_reason == "length":
-        used = (reply.usage or Usage()).total_tokens
-        if context_tokens and used and used >= context_tokens:
+    """What must be said when a reply did not end by itself, or is none; "" for all others."""
+    used = (reply.usage or Usage()).total_tokens
+    is_full = bool(context_tokens and used and used >= context_tokens)
+    match reply.finish_reason:
+        case "cancelled" if reply.text:
+            return "stopped; what arrived is kept"
+        case "cancelled" if reply.thinking:
+            return "stopped while it was thinking; /retry asks again"
+        case "cancelled":
+            return "stopped before the first word"
+        case "length" if is_full:
             return "cut: the window is full; /reset starts a new conversation"
-        return "cut at the token limit; /continue goes on"
-    if not reply.text and not reply.thinking:
-        return "the model ended its reply without a word"
-    return ""
+        case "length" if reply.text:
+            return "cut at the token limit; /continue goes on"
+        case "length" if reply.thinking:
+            return "cut at the token limit while it was thinking; /retry max_tokens=N asks again"
+        case "length":
+            return "cut at the token limit before the first word"
+        case _ if reply.text:
+            return ""
+        case _ if reply.thinking:
+            return "the model only thought; /thinking shows what"
+        case _:
+            return "the model ended its reply without a word"
 
 
 def progress_line(progress: Progress | None, seconds: float | None) -> str:

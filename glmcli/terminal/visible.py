@@ -6,6 +6,8 @@ terminal; pipes get the raw text. Knows nothing of Markdown or of colours.
 
 from __future__ import annotations
 
+import re
+
 BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Unicode property Bidi_Control: they reorder what is read without changing what is run."""
 
@@ -14,6 +16,10 @@ _C1 = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)}
 _BREAKS = {code: f"<U+{code:04X}>" for code in (0x2028, 0x2029, *BIDI_CONTROLS)}
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
 _SYMBOLS = {**_C0, 0x7F: "\N{SYMBOL FOR DELETE}", **_C1, **_BREAKS, **_SURROGATES}
+
+
+_NOT_ESCAPED = re.compile(f"[\x7f-\x9f\u2028\u2029{''.join(map(chr, BIDI_CONTROLS))}]")
+"""What JSON lets through of it."""
 
 
 def visible(text: str) -> str:
@@ -28,3 +34,8 @@ def visible(text: str) -> str:
 def visible_line(text: str) -> str:
     """The same on one line: tabs and line ends become spaces."""
     return visible(" ".join(text.split()))
+
+
+def visible_json(text: str) -> str:
+    r"""JSON with all of these as \uXXXX: the same value, and harmless."""
+    return _NOT_ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

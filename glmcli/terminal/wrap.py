@@ -88,6 +88,11 @@ def fold(spans: Sequence[Span], columns: int) -> list[Row]:
     return _cut(spans, list(_chop(plain(spans), columns)))
 
 
+def fold_count(text: str, columns: int) -> int:
+    """How many rows a text takes that is cut at exactly `columns` cells. At least one."""
+    return 1 + sum(1 for _ in _chop(text, columns)) if cells(text) > columns else 1
+
+
 def trimmed(row: Row) -> Row:
     """The row without blanks at its end."""
     while row and not (text := row[-1][0].rstrip(BLANKS)):

@@ -106,7 +106,7 @@ def test_what_is_typed_while_a_reply_streams_waits_unseen_for_the_next_prompt(st
 def test_reset_and_tokens_and_save(start, tmp_path):
     term = start().at_prompt()
     term.type("one two three\r").see("3 tokens").at_prompt()
-    term.type("/tokens\r").see("session: 1 turns").at_prompt()
+    term.type("/tokens\r").see("session: 1 turn,").at_prompt()
     term.type("/save talk.md\r").see("saved to").at_prompt()
     assert "one two three" in (tmp_path / "talk.md").read_text()
     term.type("/reset\r").see("a new conversation").at_prompt()
@@ -194,9 +194,9 @@ def test_the_editor_returns_to_the_draft_or_the_question(start, tmp_path):
     script.chmod(0o755)
     term = start("chat", "-m", "echo:", EDITOR=str(script)).at_prompt()
     term.type("one\r").see("1 token").at_prompt()
-    term.type("/edit\r").see("3 tokens").at_prompt()
-    assert "from the editor" in term.text()
-    term.type("draft\x18\x05").at_prompt("from the editor")
+    term.type("/edit\r").at_prompt("from the editor").type("\x03").at_prompt()
+    term.type("draft\x18\x05").at_prompt("from the editor").type("\x03").at_prompt()
+    term.type("/edit 1\r").see("3 tokens").at_prompt()
 
 
 def test_ctrl_z_at_the_prompt_keeps_the_draft(tmp_path):

@@ -1,0 +1,66 @@
+"""Paths and files that a user names: what was typed becomes a path, and a file becomes text.
+
+Knows nothing of what the text is for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from glmcli.errors import UsageError
+
+_QUOTED = re.compile(r"""(["'])(.+)\1""")
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def path_of(typed: str) -> Path:
+    r"""The path that was typed: `~` as the home folder, and quotes and `\ ` as in a shell.
+
+    Raises UsageError if it begins with the name of a user that does not exist.
+    """
+    quoted = _QUOTED.fullmatch(typed)
+    name = quoted[2] if quoted else typed
+    if not quoted and "\\" in name and not os.path.lexists(name):
+        name = _ESCAPED.sub(r"\1", name)
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as exc:
+        raise UsageError(f"{name}: there is no such home folder", "check the path") from exc
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file that can be reached; names that cannot be are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def decoded(data: bytes, where: str) -> str:
+    """UTF-8 text. Raises UsageError with the place of the first byte that is none."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(
+            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+        ) from exc
+
+
+def read_text_file(path: Path, what: str) -> str:
+    """A file as text. Raises UsageError."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise UsageError(f"{what} {path} cannot be read: {exc.strerror}", "check the path") from exc
+    except ValueError as exc:
+        raise UsageError(f"{what} {path} cannot be read: {exc}", "check the path") from exc
+    return decoded(data, str(path))
+
+
+def read_system(system: str) -> str:
+    """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
+    if not system.startswith("@"):
+        return system
+    return read_text_file(path_of(system[1:]), "the system prompt").strip()

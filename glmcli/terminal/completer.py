@@ -1,0 +1,67 @@
+"""Completion at the prompt: commands, what may follow them, and paths.
+
+Knows nothing of what the commands do. Only the names of commands are completed unasked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
+from prompt_toolkit.document import Document
+
+from glmcli.commands import COMMANDS
+
+Words = Callable[[str, str], Iterable[tuple[str, str]]]
+"""What may follow a command, given its name and what of it is typed; each with an explanation."""
+
+TAKES_PATH = "FILE"
+"""Commands that say so in their usage get paths."""
+MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
+
+
+class CommandCompleter(Completer):
+    """Completes commands with their help lines, what follows them, and paths after `@` or so."""
+
+    def __init__(self, words: Words = lambda name, typed: ()) -> None:
+        self._words = words
+        self._paths = PathCompleter(expanduser=True)
+
+    def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
+        """Completions for the word before the cursor."""
+        text = document.text_before_cursor
+        word, space, rest = text.partition(" ")
+        if text.startswith("/") and not space and "/" not in text[1:] and "\n" not in text:
+            for name, item in sorted(COMMANDS.items()):
+                if name.startswith(word[1:]):
+                    yield Completion(f"/{name}", start_position=-len(word), display_meta=item.help)
+        elif not event.completion_requested:
+            return
+        elif word.startswith("/") and word[1:] in COMMANDS:
+            if TAKES_PATH in COMMANDS[word[1:]].usage:
+                yield from self._after(rest)
+            for known, meta in self._words(word[1:], rest):
+                if known.startswith(rest) and known != rest:
+                    yield Completion(known, start_position=-len(rest), display_meta=meta)
+        elif mention := MENTION.search(text):
+            yield from self._mentions(mention[1])
+
+    def _after(self, typed: str) -> Iterable[Completion]:
+        for path, display in self._found(typed):
+            yield Completion(path, start_position=-len(typed), display=display)
+
+    def _mentions(self, typed: str) -> Iterable[Completion]:
+        """Paths after `@`, between quotes if they have blanks."""
+        start = typed.lstrip('"')
+        for path, display in self._found(start):
+            end = "" if path.endswith("/") else '"'
+            text = f'"{path}{end}' if " " in path or typed != start else path
+            yield Completion(text, start_position=-len(typed), display=display)
+
+    def _found(self, start: str) -> Iterable[tuple[str, str]]:
+        """Paths that begin so, and their names; those of folders end in a slash."""
+        asked = CompleteEvent(completion_requested=True)
+        for found in self._paths.get_completions(Document(start), asked):
+            name = found.display_text
+            yield start + found.text + "/" * name.endswith("/"), name

@@ -1,0 +1,104 @@
+"""What keys do to the draft that needs nothing else: lines, completions, characters as people see.
+
+Knows nothing of the prompt around the draft.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.key_binding import KeyPressEvent
+from prompt_toolkit.key_binding.vi_state import InputMode
+from prompt_toolkit.keys import Keys
+
+LONGEST_CHARACTER = 64
+"""More code points than what people see as one character has."""
+
+
+def send(event: KeyPressEvent) -> None:
+    """Send the draft, unless there is nothing in it."""
+    if event.current_buffer.text.strip():
+        event.current_buffer.validate_and_handle()
+
+
+def takes_completion(event: KeyPressEvent) -> bool:
+    """Take the chosen completion, if there is one."""
+    state = event.current_buffer.complete_state
+    if state is None or state.current_completion is None:
+        return False
+    event.current_buffer.apply_completion(state.current_completion)
+    return True
+
+
+def new_line(event: KeyPressEvent) -> None:
+    """Insert a line end, in place of a backslash before the cursor."""
+    buffer = event.current_buffer
+    if buffer.document.text_before_cursor.endswith("\\"):
+        buffer.delete_before_cursor(1)
+    buffer.insert_text("\n")
+
+
+def complete(event: KeyPressEvent) -> None:
+    """Tab: the next entry of the menu; a menu of one, or the only completion, is taken at once."""
+    buffer = event.current_buffer
+    if buffer.complete_state and len(buffer.complete_state.completions) > 1:
+        buffer.complete_next()
+        return
+    buffer.cancel_completion()
+    asked = CompleteEvent(completion_requested=True)
+    found = list(islice(buffer.completer.get_completions(buffer.document, asked), 2))
+    if len(found) == 1:
+        buffer.apply_completion(found[0])
+    else:
+        buffer.start_completion(insert_common_part=True)
+
+
+def delete_before(event: KeyPressEvent) -> None:
+    """Delete what people see as one character before the cursor, an emoji of several parts too."""
+    buffer = event.current_buffer
+    before = buffer.document.text_before_cursor[-LONGEST_CHARACTER:]
+    parts = characters(before)[-event.arg :] if event.arg > 0 else []
+    buffer.delete_before_cursor(sum(map(len, parts)))
+
+
+def delete_under(event: KeyPressEvent) -> None:
+    """Delete what people see as one character after the cursor."""
+    buffer = event.current_buffer
+    after = buffer.document.text_after_cursor[:LONGEST_CHARACTER]
+    buffer.delete(sum(map(len, characters(after)[: event.arg])))
+
+
+def characters(text: str) -> list[str]:
+    """Characters as people see them."""
+    if text.isascii():
+        return list(text)
+    from glmcli.terminal.wrap import graphemes
+
+    return [*graphemes(text)]
+
+
+def is_alt_enter(event: KeyPressEvent) -> bool:
+    """Whether an Escape is that of Alt-Enter: then the Enter came with it. Takes that Enter away.
+
+    A person who presses Escape and then Enter is slower.
+    """
+    waiting = event.app.key_processor.input_queue
+    if not waiting or waiting[0].key != Keys.ControlM:
+        return False
+    waiting.popleft()
+    return True
+
+
+def leave_insert_mode(event: KeyPressEvent) -> None:
+    """What Escape does in vi."""
+    buffer, state = event.current_buffer, event.app.vi_state
+    buffer.cancel_completion()
+    if state.input_mode in (InputMode.INSERT, InputMode.REPLACE):
+        buffer.cursor_position += buffer.document.get_cursor_left_position()
+    state.input_mode = InputMode.NAVIGATION
+
+
+def enter_insert_mode(event: KeyPressEvent) -> None:
+    """What an empty draft begins with in vi; without vi nothing changes."""
+    event.app.vi_state.input_mode = InputMode.INSERT

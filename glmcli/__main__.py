@@ -18,6 +18,9 @@ def main() -> None:
             return
         except OSError:
             pass  # the command line meets it again, and says so
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to save yet: end by it at once
     from glmcli import cli
 
     cli.main()

@@ -9,7 +9,8 @@ import errno
 import os
 import signal
 import sys
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from enum import StrEnum
 from io import TextIOWrapper
@@ -118,7 +119,8 @@ def chat(
                 terminal.note(show_end(terminal))
             chat_in_terminal(terminal, first=prompt)
             return
-        code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
+        with interrupts_first(session):
+            code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
     if session.cancel.is_set():
         raise Interrupted
     raise typer.Exit(code)
@@ -173,7 +175,7 @@ def ask(
         err.write(f"{DEMONSTRATION}\n")
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
-        with closing(session.store), view:
+        with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)
     except GlmError as exc:
         view.fail(exc)
@@ -183,8 +185,21 @@ def ask(
             err.say("" if quiet else f"{line}\n")
     if not quiet:
         below_reply(reply, session, settings, err)
-    if reply.finish_reason == "cancelled":
+    if session.cancel.is_set():
         raise Interrupted
+
+
+@contextmanager
+def interrupts_first(session: Session) -> Iterator[None]:
+    """End by Ctrl-C, if it ended the reader of a pipe as well."""
+    from glmcli.terminal.tty import PipeClosed
+
+    try:
+        yield
+    except PipeClosed:
+        if session.cancel.is_set():
+            raise Interrupted from None
+        raise
 
 
 def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:
@@ -299,7 +314,10 @@ def run(arguments: list[str]) -> int:
     if sys.stdout is None:
         return report(UsageError("stdout is closed", "give the answer somewhere to go"))
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
+        if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
+            raise Interrupted
         return code if isinstance(code, int) else 0
     except GlmError as exc:
         return report(exc)

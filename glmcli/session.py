@@ -125,10 +125,13 @@ class Session:
         self.conversation = conversation or Conversation()
         self.totals = Totals()
         self.cancel = Event()
+        """Set to stop what is being done; a new one for each turn, see `rearm`."""
+        self._is_used = False
         self.store_failure: StoreError | None = None
-        """Why the history is not being saved, if it is not. The chat goes on without it."""
+        """Why the last change was not saved, if it was not. The chat goes on without it."""
         self.context = "stop"
         """What becomes of a prompt that does not fit: stop, drop-oldest or summarise."""
+        self._has_told_failure = False
         self.notices: list[str] = []
         self._told = ""
         self.counted: tuple[Message, int | None] | None = None
@@ -144,7 +147,9 @@ class Session:
         is shown. A cancelled reply is returned. Raises GlmError; what had arrived is kept as
         interrupted.
         """
-        self.cancel = Event()  # a new one: an engine may still be stopping because of the last
+        if self._is_used:
+            self.rearm()
+        self._is_used = True
         asked = Message("user", question) if isinstance(question, str) else question
         checked(asked.text)
         turn = self._begin(asked)
@@ -157,6 +162,8 @@ class Session:
             reply = self._stream_fitting(() if after is None else (after,), growing, view, turn)
         finally:
             kept = reply or growing.message("interrupted")
+            if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
+                kept = after
             self.conversation.messages.append(kept)
             self._complete(turn, kept)
             if reply is None:
@@ -192,8 +199,16 @@ class Session:
         self.conversation = Conversation(system=self.conversation.system)
 
     def stop(self) -> None:
-        """Cancel the reply that is being streamed, if one is. Safe in a signal handler."""
+        """Cancel the reply that is being streamed, or comes next. Safe in a signal handler."""
         self.cancel.set()
+
+    def rearm(self) -> None:
+        """Forget an earlier stop: from now on `stop` is meant for the next turn.
+
+        The event is a new one, since an engine may still be stopping because of the last. Without
+        this call `ask` begins with it.
+        """
+        self.cancel, self._is_used = Event(), False
 
     def news(self) -> list[str]:
         """What the user has to be told since the last call: of the store, of what was not sent."""
@@ -201,9 +216,10 @@ class Session:
         if self.store.notice not in ("", self._told):
             self._told = self.store.notice
             news.append(self._told)
-        failure, self.store_failure = self.store_failure, None
-        if failure is not None:
+        failure = self.store_failure
+        if failure is not None and not self._has_told_failure:
             news.append(f"not saved: {failure.message}")
+        self._has_told_failure = True
         return news
 
     @property
@@ -212,6 +228,8 @@ class Session:
         for message in reversed(self.conversation.messages):
             if self.counted is not None and message is self.counted[0]:
                 return self.counted[1]
+            if message.role == "assistant" and not message.text:
+                continue  # neither it nor its question is sent again
             if message.usage and message.usage.total_tokens is not None:
                 return message.usage.total_tokens
         return None
@@ -350,12 +368,14 @@ class Session:
             self._try(lambda: self.store.complete(turn, reply))
 
     def _try(self, action: Callable[[], T]) -> T | None:
-        """Do something with the store; a failure is remembered once and does not stop the chat."""
+        """Do something with the store; a failure is remembered and does not stop the chat."""
         try:
-            return action()
+            result = action()
         except StoreError as exc:
-            self.store_failure = exc
+            self.store_failure, self._has_told_failure = exc, False
             return None
+        self.store_failure = None
+        return result
 
 
 def checked(text: str) -> None:

@@ -450,6 +450,10 @@ def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
     assert said.startswith(header)
     assert said.endswith("), 10 tokens: goes with the next message")
     assert "alpha beta" in chat.attached[0]
-    for line in ("/attach", "/attach nowhere.txt"):
-        with pytest.raises(UsageError):
-            run_command(chat, line)
+    assert run_command(chat, "/attach") == header + chat.attached[0][len(header) :].split("\n")[0]
+    run_command(chat, "/attach notes.txt")
+    assert len(chat.attached) == 1  # once is enough
+    with pytest.raises(UsageError):
+        run_command(chat, "/attach nowhere.txt")
+    assert run_command(chat, "/attach off") == "no file goes with the next message"
+    assert chat.attached == []

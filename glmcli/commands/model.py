@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from threading import Event
 
 from glmcli.commands.table import Chat, command
 from glmcli.config import Settings
@@ -37,7 +36,6 @@ def model(chat: Chat, rest: str) -> str:
     engine = engine_of(new)
     if both_here:
         chat.use_engine(engine)  # two models may not fit the memory: the old one goes first
-    session.cancel = Event()
     try:
         ready = engine.wait(LOCAL_S if is_local(new.model) else SERVER_S, session.cancel)
     except GlmError as exc:

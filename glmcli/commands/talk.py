@@ -87,7 +87,7 @@ def edit(chat: Chat, rest: str) -> str:
     if not questions:
         raise UsageError("there is no question to edit", "ask something first")
     number = whole_number(rest, len(questions))
-    text = chat.edit(questions[number - 1])
+    text = chat.edit(questions[number - 1]).rstrip("\n")
     if text.strip() in ("", questions[number - 1].strip()):
         return "nothing was changed"
     checked(text)

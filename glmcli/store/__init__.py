@@ -41,6 +41,8 @@ from glmcli.types import Conversation, GenerationParams, Message
 __all__ = ["Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
+TURN_WAIT_S = 0.5
+"""A person who chats does not wait longer for another process; what is missing is stored later."""
 
 
 def open_store(home: Path, *, enabled: bool = True) -> Store:
@@ -64,6 +66,7 @@ class Store:
         self.path = path
         self.enabled = enabled
         self._database = Database(path, enabled=enabled, wait_s=wait_s)
+        self._turn_wait_s = min(wait_s, TURN_WAIT_S)
         self._claims = Claims(path)
         self.recovered: tuple[str, ...] = ()
         """The conversations whose last reply was found broken off when the history was opened."""
@@ -102,7 +105,7 @@ class Store:
             return 0
         turn = 0
         try:
-            with self._database.writing() as db:
+            with self._database.writing(wait_s=self._turn_wait_s) as db:
                 ids = add_missing(db, conversation, unfinished=self._claims, question=text)
                 ids.append(find_or_add(db, conversation, ids, asked))
                 turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
@@ -132,7 +135,7 @@ class Store:
         """Store a reply that has ended, one way or another. Raises StoreError."""
         if not self.enabled:
             return
-        with self._database.writing() as db:
+        with self._database.writing(wait_s=self._turn_wait_s) as db:
             finish(db, turn, reply)
         self._claims.release(turn)
 

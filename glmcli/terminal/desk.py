@@ -62,14 +62,15 @@ def edit(text: str) -> str:
 
 def confirm(question: str, out: Output) -> bool:
     """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return input(f"{visible(question)} [y/N] ").strip().lower() in ("y", "yes")
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return input(f"{visible(question)} [y/N] ").strip().lower() in ("y", "yes")
+        finally:
+            signal.signal(signal.SIGINT, before)
     except (EOFError, KeyboardInterrupt):
         out.write("\n")
         return False
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def copy(text: str, out: Output) -> None:

@@ -51,16 +51,18 @@ def pick(source: Source, out: Output) -> str:
     """The id of the conversation that the user chooses. Raises UsageError if none is chosen."""
     entries = source.list(SHOWN)
     while True:
-        if not entries:
-            out.write("nothing found\n")
         for number, entry in enumerate(entries, 1):
             out.write(f"{number:>3}  {entry.id}  {visible_line(entry.title)}\n")
         try:
             answer = input("number, or words to search for: ").strip()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             answer = ""
+            out.write("\n")
         if not answer:
             raise UsageError("no conversation was chosen", "glm history list shows them all")
         if answer.isdecimal() and 1 <= int(answer) <= len(entries):
             return entries[int(answer) - 1].id
-        entries = [hit.conversation for hit in source.search(answer, SHOWN)]
+        found = [hit.conversation for hit in source.search(answer, SHOWN)]
+        if not found:
+            out.write("nothing found\n")
+        entries = found or entries

@@ -276,7 +276,7 @@ class TerminalChat(PipeChat):
             parts.append(f"{used:,} / {window:,} tokens")
         if self.attached:
             parts.append(f"{plural(len(self.attached), 'file')} attached")
-        if not self.settings.history:
+        if not self.settings.history or session.store_failure is not None:
             parts.append("not saved")
         return visible(" · ".join(parts)), bool(window and used >= WARN_SHARE * window)
 
@@ -292,6 +292,7 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
         chat.handle(line)
         if chat.leaving or chat.session.cancel.is_set():
             break
+        chat.session.rearm()
     return chat.exit_code
 
 
@@ -328,6 +329,7 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             chat.out.write(question_rows(first))
             chat.handle(first)
         while not chat.leaving:
+            chat.session.rearm()
             chat.ahead.begin()
             draft, chat.draft = chat.draft, ""
             try:

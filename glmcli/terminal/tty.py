@@ -134,6 +134,7 @@ class Quiet:
         kernel holds 4 KB of it, and after that not even a Ctrl-C gets through."""
         self._for_editor = for_editor
         self._is_painting = False
+        self._is_lifted = False
         self._output = output
         self._depth = 0
         self._before: list[Any] | None = None
@@ -180,9 +181,11 @@ class Quiet:
     def lifted(self) -> Iterator[None]:
         """Give the terminal to another program for a while."""
         self._set(quiet=False)
+        self._is_lifted = True
         try:
             yield
         finally:
+            self._is_lifted = False
             self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
@@ -206,7 +209,7 @@ class Quiet:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
         signal.signal(signal.SIGTSTP, self._stop_asked)
-        self._set(quiet=True)
+        self._set(quiet=not self._is_lifted)
 
     def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
         if self._is_painting:
@@ -227,23 +230,26 @@ def in_foreground(fd: int) -> bool:
 def install_signals(on_interrupt: Callable[[], None]) -> None:
     """Install the handlers for the whole life of the process.
 
-    SIGINT never raises: it calls `on_interrupt`. SIGTERM and SIGHUP raise Killed, once. A closed
-    pipe is no signal but PipeClosed, so that the reply can be saved first.
+    SIGINT never raises: it calls `on_interrupt`. SIGTERM, SIGHUP and SIGQUIT raise Killed, the
+    first of them only, so that what it interrupts can be saved. What nohup or a shell has chosen to
+    ignore stays ignored. A closed pipe is no signal but PipeClosed, for the same reason.
     """
 
     def interrupted(signum: int, frame: FrameType | None) -> None:
         on_interrupt()
 
     def killed(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_IGN)
+        for other in ending:
+            signal.signal(other, signal.SIG_IGN)
         raise Killed(signum)
 
-    signal.signal(signal.SIGINT, interrupted)
+    names = ("SIGTERM", "SIGHUP", "SIGQUIT")
+    ending = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    for signum in (signal.SIGINT, *ending):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, interrupted if signum == signal.SIGINT else killed)
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), killed)
 
 
 def die_by(signum: int) -> NoReturn:

@@ -20,7 +20,8 @@ def main() -> None:
             pass  # the command line meets it again, and says so
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to save yet: end by it at once
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing to save yet: end by it at once
     from glmcli import cli
 
     cli.main()

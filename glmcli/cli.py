@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from enum import StrEnum
+from functools import partial
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -152,11 +153,8 @@ def ask(
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
-
-    def warn() -> None:
-        err.write("" if quiet else "waiting for the end of stdin; --no-stdin ignores it\n")
-
-    text = read_prompt(prompt, use_stdin=use_stdin, warn=warn)
+    say = partial(tell, err, quiet)
+    text = read_prompt(prompt, use_stdin=use_stdin, say=say)
     question: str | Message | None = text
     if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
         question = earlier.messages.pop()
@@ -166,13 +164,13 @@ def ask(
     if session.conversation.id and not quiet:
         from glmcli.commands.archive import resumed
 
-        err.say(f"{resumed(session)}\n")
+        say(resumed(session))
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
-    if "model" not in settings.sources and not quiet:
-        err.write(f"{DEMONSTRATION}\n")
+    if "model" not in settings.sources:
+        say(DEMONSTRATION)
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with interrupts_first(session), closing(session.store), view:
@@ -182,11 +180,17 @@ def ask(
         raise
     finally:
         for line in session.news():
-            err.say("" if quiet else f"{line}\n")
+            say(line)
     if not quiet:
         below_reply(reply, session, settings, err)
     if session.cancel.is_set():
         raise Interrupted
+
+
+def tell(err: Output, quiet: bool, line: str) -> None:
+    """Tell a person something beside the answer."""
+    if line and not quiet:
+        err.say(f"{line}\n")
 
 
 @contextmanager
@@ -314,7 +318,8 @@ def run(arguments: list[str]) -> int:
     if sys.stdout is None:
         return report(UsageError("stdout is closed", "give the answer somewhere to go"))
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
             raise Interrupted

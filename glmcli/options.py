@@ -120,16 +120,19 @@ def metavar(kind: str) -> str:
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
 
 
-def read_prompt(argument: str | None, *, use_stdin: bool, warn: Callable[[], None]) -> str | None:
+def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:
     """The prompt: the argument, stdin, or both with a blank line between; None if there is none.
 
-    An argument "-" stands for stdin alone. `warn` is called if there is an argument and stdin does
-    not end. Raises UsageError.
+    An argument "-" stands for stdin alone. `say` tells a person what is waited for. Raises
+    UsageError.
     """
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
-        data = read_stdin() if alone else read_stdin(warn)
+        if sys.stdin.isatty():
+            say("type the question; Ctrl-D ends the prompt")
+        warning = "" if alone else "waiting for the end of stdin; --no-stdin ignores it"
+        data = read_stdin(lambda: say(warning))
         piped = decoded(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None

@@ -43,7 +43,7 @@ def run_glm(
     done = subprocess.run(
         command(*arguments),
         cwd=cwd,
-        env=clean_env(GLM_HOME=str(cwd / "home"), **env),
+        env=clean_env(**{"GLM_HOME": str(cwd / "home"), **env}),
         capture_output=True,
         timeout=timeout,
         **feed,

@@ -21,7 +21,7 @@ from prompt_toolkit.filters import (
     vi_navigation_mode,
 )
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.input.typeahead import store_typeahead
+from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import (
     ConditionalKeyBindings,
     KeyBindings,
@@ -67,19 +67,22 @@ class Prompt:
         edit: Callable[[str], str],
         words: Words = lambda name, typed: (),
         enter_sends: Callable[[], bool] = lambda: True,
+        on_interrupt: Callable[[], None] = lambda: None,
         on_peek: Callable[[], None] = lambda: None,
         on_draft: Callable[[str, bool], None] = lambda draft, pasted: None,
         vi: bool = False,
     ) -> None:
         """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
 
-        `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is told of every change, with
-        stand-ins for long pastes (see `expand`), and of a paste a second time, as such.
+        `on_interrupt` stops the reply; `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is
+        told of every change, with stand-ins for long pastes (see `expand`), and of a paste a second
+        time, as such.
         """
         self._out = out
         self._status = status
         self._edit_text = edit
         self._enter_sends = enter_sends
+        self._on_interrupt = on_interrupt
         self._on_peek = on_peek
         self._on_draft = on_draft
         self._on_first_draw: Callable[[], None] | None = on_first_draw
@@ -130,8 +133,15 @@ class Prompt:
         return self.expand(text)
 
     def collect(self) -> None:
-        """Take what was typed from the terminal, for the next `read`."""
-        self._typed += self._session.app.input.read_keys()
+        """Take what was typed from the terminal, for the next `read`.
+
+        A Ctrl-C that was typed right behind Enter is a key among others, and means the reply.
+        """
+        keys = [*get_typeahead(self._session.app.input), *self._session.app.input.read_keys()]
+        others = [key for key in keys if key.key != Keys.ControlC]
+        if len(others) < len(keys):
+            self._on_interrupt()
+        self._typed += others
 
     def expand(self, text: str) -> str:
         """A draft as it would be sent: with the pastes whole. Safe from any thread."""

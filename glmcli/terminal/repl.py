@@ -362,6 +362,7 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
         edit=chat.edit_draft,
         words=lambda name, typed: COMMANDS[name].words(chat, typed),
         enter_sends=lambda: chat.enter_sends,
+        on_interrupt=chat.session.stop,
         on_peek=lambda: chat.handle("/thinking"),
         on_draft=lambda draft, pasted: chat.ahead.changed(draft, pasted=pasted),
         vi=chat.settings.vi,

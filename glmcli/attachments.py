@@ -35,9 +35,8 @@ def attach(path: Path) -> str:
         if not path.is_file():
             raise UsageError(f"{path} is no file", "only text files can be attached")
         data = path.read_bytes()
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or exc
-        raise UsageError(f"{path} cannot be attached: {reason}", "check the path") from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
     try:
@@ -76,13 +75,14 @@ def mentions(text: str) -> Iterator[tuple[str, Path | None]]:
         name = found.strip('"')
         ends = [match.start() for match in PUNCTUATION.finditer(found)]
         starts = [name] if found.startswith('"') else [found, *(found[:end] for end in ends[::-1])]
-        files = (path for start in starts if start and is_file(path := path_typed(start)))
+        files = (path for start in starts if start and (path := file_at(start)))
         yield name, next(files, None)
 
 
-def path_typed(name: str) -> Path:
-    """The path that a name in a text would be."""
+def file_at(name: str) -> Path | None:
+    """The file that a name in a text may be, if there is one."""
     try:
-        return path_of(name)
+        path = path_of(name)
     except UsageError:
-        return Path(name)
+        return None
+    return path if is_file(path) else None

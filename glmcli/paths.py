@@ -18,8 +18,10 @@ _ESCAPED = re.compile(r"\\(.)")
 def path_of(typed: str) -> Path:
     r"""The path that was typed: `~` as the home folder, and quotes and `\ ` as in a shell.
 
-    Raises UsageError if it begins with the name of a user that does not exist.
+    Raises UsageError for what can be none, such as the home folder of nobody.
     """
+    if "\0" in typed:
+        raise UsageError("a path holds no NUL character", "check the path")
     quoted = _QUOTED.fullmatch(typed)
     name = quoted[2] if quoted else typed
     if not quoted and "\\" in name and not os.path.lexists(name):
@@ -34,7 +36,7 @@ def is_file(path: Path) -> bool:
     """Whether there is a file that can be reached; names that cannot be are none."""
     try:
         return path.is_file()
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 
@@ -54,8 +56,6 @@ def read_text_file(path: Path, what: str) -> str:
         data = path.read_bytes()
     except OSError as exc:
         raise UsageError(f"{what} {path} cannot be read: {exc.strerror}", "check the path") from exc
-    except ValueError as exc:
-        raise UsageError(f"{what} {path} cannot be read: {exc}", "check the path") from exc
     return decoded(data, str(path))
 
 

@@ -326,7 +326,7 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
     Raises UsageError if it exists and may not be overwritten, StoreError if the disk is full or so.
     """
     path = path.resolve()
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (a name that is too long is none)
         raise UsageError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
     if not overwrite and os.path.lexists(path):
         raise UsageError(f"{path} exists already", "choose another name")

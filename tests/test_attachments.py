@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from glmcli.attachments import attach, heading, mentioned
+from glmcli.attachments import attach, heading, mentioned, missed
 from glmcli.errors import UsageError
 
 
@@ -65,9 +65,54 @@ def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
     assert heading(found[0]) == f"File: {here / 'b c.txt'} (5 bytes, sha256 {digest})"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "look at @a.txt.",
+        "look at @a.txt, please",
+        "why @a.txt?!",
+        "@a.txt: explain",
+        "(see @a.txt)",
+        "what is '@a.txt'",
+        "看@a.txt，然后总结",
+        "请看（@a.txt）。",
+        'and @"a.txt".',
+    ],
+)
+def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
+    (here / "a.txt").write_text("alpha\n")
+    assert mentioned(text) == [attach(here / "a.txt")]
+    assert missed(text) == []
+
+
+def test_a_file_whose_name_has_such_characters_comes_first(here):
+    (here / "a.txt").write_text("alpha\n")
+    (here / "a.txt.").write_text("beta\n")
+    assert mentioned("look at @a.txt.") == [attach(here / "a.txt.")]
+
+
 def test_what_is_no_file_stays_text(here):
-    for text in ("mail me@a.txt", "@nobody said so", "no mention"):
+    (here / "a.txt").write_text("alpha\n")
+    (here / "folder").mkdir()
+    for text in ("mail me@a.txt", "@nobody said so", "no mention", "@folder", "@~nobody/a.txt"):
         assert mentioned(text) == []
+
+
+@pytest.mark.parametrize("text", ["@~nobody hello", "@" + "x" * 300, "@" + "x/" * 3000, "@a\0b"])
+def test_what_can_be_no_path_is_a_word(here, text):
+    assert mentioned(text) == []
+
+
+def test_a_mention_that_looks_like_a_path_is_missed(here):
+    (here / "folder").mkdir()
+    text = "@missing.txt @src/main @folder/ @dataclass @nobody me@example.org 3@2.5x @missing.txt"
+    assert missed(text) == ["missing.txt", "src/main", "folder/"]
+
+
+def test_a_missed_file_is_said_so_and_the_message_is_sent(glm):
+    done = glm("chat", "-m", "echo:", stdin="read @missing.txt\n")
+    assert done.out == "read @missing.txt\n"
+    assert "@missing.txt is no file here" in done.err
 
 
 def test_the_size_of_a_mentioned_file_is_said_before_the_reply(glm, tmp_path):

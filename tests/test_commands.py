@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,11 @@ def texts(chat):
         ("/nonsense", True),
         ("//help", False),
         ("/usr/bin/env is a path", False),
+        ("/help!", True),
+        ("/* a comment */", False),
+        ("// another", False),
+        ("/ and nothing", False),
+        ("/路径", True),
         ("help", False),
         ("1/2", False),
         ("", False),
@@ -52,6 +58,8 @@ def test_what_is_a_command(line, expected):
 
 def test_a_double_slash_sends_a_literal_one():
     assert literal("//help") == "/help"
+    assert literal("  //help me") == "  /help me"
+    assert literal("// a comment") == "// a comment"
     assert literal("plain") == "plain"
 
 
@@ -457,3 +465,144 @@ def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
         run_command(chat, "/attach nowhere.txt")
     assert run_command(chat, "/attach off") == "no file goes with the next message"
     assert chat.attached == []
+
+
+def test_a_path_may_be_quoted_or_escaped_as_in_a_shell(chat, tmp_path):
+    (tmp_path / "my notes.txt").write_text("alpha")
+    for typed in ('"my notes.txt"', "'my notes.txt'", "my\\ notes.txt", "my notes.txt"):
+        run_command(chat, "/attach off")
+        assert "my notes.txt (5 bytes" in run_command(chat, f"/attach {typed}")
+    chat.ask("hello")
+    run_command(chat, '/save "my talk.json"')
+    assert json.loads((tmp_path / "my talk.json").read_text())["messages"]
+    assert "loaded 1 turn" in run_command(chat, "/load 'my talk.json'")
+
+
+@pytest.mark.parametrize("path", ["~nobody/x", "x" * 300, "a\0b", "", "/root\0/x"])
+@pytest.mark.parametrize("command", ["attach", "load", "save", "export", "system @"])
+def test_a_path_that_can_be_none_is_refused_in_one_line(chat, command, path):
+    chat.ask("hello")
+    line = f"/{command}{path}" if command == "system @" else f"/{command} {path}"
+    if path or command not in ("attach", "save"):
+        with pytest.raises(GlmError) as caught:
+            run_command(chat, line)
+        assert caught.value.message
+        assert "\n" not in caught.value.message
+
+
+def test_a_folder_is_no_file_to_save_to(chat, tmp_path):
+    chat.ask("hello")
+    with pytest.raises(UsageError, match="is a folder"):
+        run_command(chat, f"/save {tmp_path}")
+
+
+def test_edit_leaves_what_was_written_for_the_next_prompt(chat):
+    chat.edit = lambda text: text + "from the editor"
+    run_command(chat, "/edit")
+    assert chat.draft == "from the editor"
+    assert texts(chat) == []
+
+
+def test_an_edited_question_that_cannot_be_sent_takes_nothing_back(chat):
+    chat.ask("one")
+    before = texts(chat)
+    for edited in ("a\0b", "", "one", "one\n", "\ud800"):
+        chat.edit = lambda text, edited=edited: edited
+        with suppress(UsageError):
+            run_command(chat, "/edit 1")
+        assert texts(chat) == before
+
+
+def test_what_cannot_be_sent_again_stays(chat):
+    chat.ask("one")
+    chat.session.conversation.messages[0] = Message("user", "a\0b")
+    for line in ("/retry", "/continue"):
+        with pytest.raises(UsageError, match="NUL"):
+            run_command(chat, line)
+        assert len(texts(chat)) == 2
+
+
+def test_a_command_without_arguments_refuses_them(chat):
+    chat.ask("one")
+    for line in ("/undo 3", "/reset all", "/exit now", "/fork x", "/continue now"):
+        with pytest.raises(UsageError, match="takes nothing after it"):
+            run_command(chat, line)
+    assert texts(chat) == ["one", "one"]
+
+
+def test_display_settings_can_be_given_back(chat):
+    for name, value, default in [
+        ("notify", "5", "default"),
+        ("thinking", "show", "fold"),
+        ("markdown", "off", "on"),
+        ("stats", "off", "on"),
+    ]:
+        run_command(chat, f"/set {name} {value}")
+        assert run_command(chat, f"/set {name} default").startswith(f"{name} is {default}"[:9])
+    run_command(chat, "/set notify 5")
+    run_command(chat, "/set notify off")
+    assert chat.settings.notify is None
+
+
+def test_a_wrong_value_is_named_as_it_was_typed(chat):
+    with pytest.raises(UsageError, match="markdown is 'x', not on or off"):
+        run_command(chat, "/set markdown x")
+    with pytest.raises(UsageError, match="notify is -1"):
+        run_command(chat, "/set notify -1")
+    with pytest.raises(UsageError, match="has no value"):
+        run_command(chat, "/set = 5")
+    assert run_command(chat, "/set temperature = 0.5") == "temperature is 0.5"
+
+
+def test_the_system_prompt_can_be_a_file(chat, tmp_path):
+    (tmp_path / "system.txt").write_text("be brief\n")
+    assert run_command(chat, "/system @system.txt") == "system: be brief"
+
+
+def test_the_numbers_of_code_blocks_are_those_of_the_screen(chat):
+    copied = []
+    chat.copy = copied.append
+    chat.session.conversation.messages += [
+        Message("user", "code"),
+        Message("assistant", "<div>\n```py\none\n```\n</div>\n\n- item\n\n  ```sh\n  two\n  ```\n"),
+    ]
+    run_command(chat, "/copy 1")
+    run_command(chat, "/copy 2")
+    assert copied == ["one\n", "two\n"]
+
+
+def test_a_reply_without_text_can_be_neither_copied_nor_continued(chat):
+    chat.session.conversation.messages += [
+        Message("user", "why"),
+        Message("assistant", "", thinking="because", finish_reason="length"),
+    ]
+    for line, hint in (("/copy", "/retry"), ("/continue", "/retry")):
+        with pytest.raises(UsageError) as caught:
+            run_command(chat, line)
+        assert hint in caught.value.hint
+
+
+def test_titles_of_several_lines_are_one_row_of_the_list(chat):
+    chat.ask("one")
+    run_command(chat, "/title a\nb")
+    assert len(run_command(chat, "/history").splitlines()) == 1
+
+
+def test_what_may_follow_is_known_for_completion(chat):
+    chat.ask("one")
+    follows = {
+        ("think", ""): "off",
+        ("thinking", ""): "fold",
+        ("set", ""): "temperature ",
+        ("set", "thinking "): "thinking show",
+        ("set", "context "): "context summarise",
+        ("help", ""): "undo",
+        ("resume", ""): chat.session.conversation.id,
+        ("retry", "seed=1 "): "seed=1 top_p=",
+        ("summary", ""): "off",
+        ("model", ""): "smollm2",
+    }
+    for (name, typed), word in follows.items():
+        words = [known for known, _ in COMMANDS[name].words(chat, typed)]
+        assert word in words, name
+        assert len(words) == len(set(words)), name

@@ -60,6 +60,9 @@ class Totals:
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+    decode_tokens: int = 0
+    """Those after the first of each reply, in `decode_s`: waiting and loading left out."""
+    decode_s: float = 0.0
 
     def add(self, usage: Usage, *, turns: int = 1) -> None:
         """Count one reply."""
@@ -68,6 +71,9 @@ class Totals:
         self.cached_tokens += usage.cached_tokens or 0
         self.completion_tokens += usage.completion_tokens or 0
         self.seconds += usage.total_s
+        if usage.tokens_per_s is not None:
+            self.decode_tokens += (usage.completion_tokens or 1) - 1
+            self.decode_s += usage.total_s - (usage.first_token_s or 0.0)
 
 
 @dataclass(slots=True)
@@ -169,7 +175,7 @@ class Session:
             if reply is None:
                 view.abandon()
         if reply.usage:
-            self.totals.add(reply.usage)
+            self.totals.add(reply.usage, turns=1 if after is None else 0)
         view.finish(reply)
         return reply
 

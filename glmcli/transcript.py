@@ -14,7 +14,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
-from glmcli.errors import StoreError, UsageError
+from glmcli.config import parse as parse_setting
+from glmcli.config import variable
+from glmcli.errors import ConfigError, StoreError, UsageError
 from glmcli.types import (
     ROLES,
     Conversation,
@@ -194,7 +196,7 @@ def from_record(record: Any) -> Conversation:
         title=text_of(record, "title"),
         model=text_of(record, "model"),
         system=text_of(record, "system"),
-        params=value_of(GenerationParams, record.get("params") or {}),
+        params=params_of(record.get("params") or {}),
     )
     if "system" in record:
         messages = list_of(record["messages"])
@@ -314,6 +316,19 @@ def value_of(kind: type[Value], record: Any) -> Value:
     return kind(**values)
 
 
+def params_of(record: Any) -> GenerationParams:
+    """Settings from JSON, as they could be typed. Raises UsageError."""
+    params = value_of(GenerationParams, record)
+    for name, value in asdict(params).items():
+        try:
+            if value is not None:
+                parse_setting(name, value, "the file")
+        except ConfigError as exc:
+            said = exc.message.removeprefix(f"{variable(name)} (the file)")
+            raise UsageError(f"{name}{said}", exc.hint) from exc
+    return params
+
+
 def kind_of(value: Any) -> str:
     """What a JSON value is, in words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
@@ -327,7 +342,7 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
     """
     path = path.resolve()
     if os.path.isdir(path):  # noqa: PTH112 (a name that is too long is none)
-        raise UsageError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
+        raise StoreError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
     if not overwrite and os.path.lexists(path):
         raise UsageError(f"{path} exists already", "choose another name")
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shell import clean_env, command
+from tests.shell import clean_env, command, run_glm
 
 ECHO = ("-m", "echo:")
 HEAVY = {"torch", "transformers", "rich", "prompt_toolkit", "httpx", "sqlite3"}
@@ -69,9 +69,11 @@ def test_ask_says_that_it_waits_for_a_stdin_that_nobody_closes(tmp_path):
         env=clean_env(GLM_HOME=str(tmp_path)),
     )
     with process:
+        process.stdin.write(b"some of it")  # which is not yet the end
+        process.stdin.flush()
         assert b"stdin" in process.stderr.readline()
         out, _ = process.communicate(b"", timeout=20)
-    assert out == b"hello\n"
+    assert out == b"hello\n\nsome of it\n"
 
 
 def test_a_reply_ends_with_exactly_one_newline(glm):
@@ -226,9 +228,42 @@ def test_closed_streams_are_no_crash(tmp_path):
 
     assert run("<&-").stdout == "hi\n"
     assert run("2>&- </dev/null").stdout == "hi\n"
+    assert run("0>/dev/null").stdout == "hi\n"  # open, but not for reading, as under nohup
     closed = run(">&- </dev/null")
     assert closed.returncode == 2
     assert "Traceback" not in closed.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--help", "--version", "history list", "models list", "config show", "chat -h"]
+)
+def test_a_stdout_that_is_closed_or_full_is_two_lines_and_no_crash(tmp_path, arguments):
+    shell = " ".join(command(*arguments.split()))
+    env = clean_env(GLM_HOME=str(tmp_path))
+    run_glm("ask", "-m", "echo:", "hi", cwd=tmp_path, GLM_HOME=str(tmp_path))
+    for redirect, code in ((">&-", 2), (">/dev/full", 1)):
+        done = subprocess.run(
+            ["sh", "-c", f"{shell} {redirect}"], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 2), redirect
+
+
+def test_notices_never_go_to_stdout_though_stderr_is_closed(tmp_path):
+    shell = " ".join(command("ask", "-m", "echo:", "--stats", "-f", "json", "hi"))
+    done = subprocess.run(
+        ["sh", "-c", f"{shell} 2>&- </dev/null"],
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        capture_output=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout)["text"] == "hi"
+
+
+def test_the_exit_code_says_what_a_full_stderr_cannot(tmp_path):
+    shell = " ".join(command("ask", "-m", "/nowhere/model", "hi"))
+    env = clean_env(GLM_HOME=str(tmp_path))
+    done = subprocess.run(["sh", "-c", f"{shell} 2>/dev/full </dev/null"], env=env, timeout=60)
+    assert done.returncode == 3
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path):

@@ -492,7 +492,7 @@ def test_a_path_that_can_be_none_is_refused_in_one_line(chat, command, path):
 
 def test_a_folder_is_no_file_to_save_to(chat, tmp_path):
     chat.ask("hello")
-    with pytest.raises(UsageError, match="is a folder"):
+    with pytest.raises(GlmError, match="is a folder"):
         run_command(chat, f"/save {tmp_path}")
 
 

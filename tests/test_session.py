@@ -450,3 +450,31 @@ def test_messages_given_from_outside_come_first(start):
     assert session.engine.prompts[0] == [("user", "x"), ("assistant", "y"), ("user", "z")]
     stored = session.store.load(session.conversation.id)
     assert [item.text for item in stored.messages] == ["x", "y", "z", "one"]
+
+
+def test_a_stop_that_comes_before_the_question_is_sent_is_meant_for_it(start):
+    session = start(reply("one"), reply("two"))
+    session.rearm()
+    session.stop()
+    answer = session.ask("first", Shown())
+    assert (answer.text, answer.finish_reason) == ("", "cancelled")
+    assert session.engine.prompts == []
+    session.rearm()
+    assert session.ask("second", Shown()).finish_reason == "stop"
+    assert texts(session)[0] == ("user", "first")
+
+
+def test_a_reply_that_could_not_be_gone_on_with_stays_as_it_was(start):
+    session = start(reply("one"), [EngineError("no", "wait")])
+    before = session.ask("first", Shown())
+    with pytest.raises(EngineError):
+        session.ask(session.take_back(), Shown(), after=before)
+    assert session.conversation.messages[-1] == before
+
+
+def test_a_question_that_got_no_text_takes_no_room(start):
+    session = start(reply("one"), [lambda: session.stop(), Chunk()])
+    session.ask("first", Shown())
+    used = session.used_tokens
+    session.ask("second", Shown())
+    assert session.used_tokens == used

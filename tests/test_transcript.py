@@ -32,9 +32,9 @@ MESSAGE = st.builds(
 )
 PARAMS = st.builds(
     GenerationParams,
-    max_tokens=COUNT,
+    max_tokens=st.none() | st.integers(1, 10**6),
     temperature=st.none() | st.floats(0, 2),
-    top_p=st.none() | st.floats(0, 1),
+    top_p=st.none() | st.floats(0, 1, exclude_min=True),
     top_k=COUNT,
     repetition_penalty=st.none() | st.floats(0.1, 2),
     stop=st.lists(TEXT).map(tuple),
@@ -315,4 +315,15 @@ def test_one_is_asked_for_and_the_file_holds_two(tmp_path):
     assert load_all(path) == [CHAT, CHAT]
     path.write_text("oops")
     with pytest.raises(UsageError, match=r"two\.jsonl: it is not JSON"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", -3), ("temperature", float("nan")), ("max_tokens", 1.5), ("top_p", 2)],
+)
+def test_settings_that_could_not_be_typed_are_refused(tmp_path, name, value):
+    path = tmp_path / "talk.json"
+    path.write_text(json.dumps({"messages": [], "params": {name: value}}))
+    with pytest.raises(UsageError, match=name):
         load(path)

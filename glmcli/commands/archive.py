@@ -11,7 +11,7 @@ from glmcli.commands.talk import whole_number
 from glmcli.errors import UsageError
 from glmcli.session import Session
 from glmcli.store import Node
-from glmcli.terminal.view import plural
+from glmcli.terminal.view import end_note, plural
 from glmcli.terminal.visible import visible_line
 from glmcli.window import left_out
 
@@ -60,7 +60,9 @@ def show_end(chat: Chat) -> str:
     with suppress(UsageError):  # a pipe carries what is new, and nothing else
         for message in chat.session.conversation.messages[-2 * SHOWN_TURNS :]:
             chat.show(message)
-    return resumed(chat.session)
+    last = chat.session.conversation.messages[-1:]
+    ended = [note for item in last if item.role == "assistant" and (note := end_note(item))]
+    return "\n".join([*ended, resumed(chat.session)])
 
 
 def resumed(session: Session) -> str:
@@ -188,6 +190,6 @@ def stats(chat: Chat, rest: str) -> str:
         f"reply tokens   {totals.completion_tokens:>9,}",
         f"seconds        {totals.seconds:>9,.1f}",
     ]
-    if totals.seconds and totals.completion_tokens:
-        lines.append(f"tokens/s       {totals.completion_tokens / totals.seconds:>9,.1f}")
+    if totals.decode_s:
+        lines.append(f"tokens/s       {totals.decode_tokens / totals.decode_s:>9,.1f}")
     return "\n".join(lines)

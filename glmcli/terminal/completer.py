@@ -12,6 +12,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 from glmcli.commands import COMMANDS
+from glmcli.terminal.visible import visible_line
 
 Words = Callable[[str, str], Iterable[tuple[str, str]]]
 """What may follow a command, given its name and what of it is typed; each with an explanation."""
@@ -64,4 +65,4 @@ class CommandCompleter(Completer):
         asked = CompleteEvent(completion_requested=True)
         for found in self._paths.get_completions(Document(start), asked):
             name = found.display_text
-            yield start + found.text + "/" * name.endswith("/"), name
+            yield start + found.text + "/" * name.endswith("/"), visible_line(name)

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
+from glmcli.terminal.json_view import JsonLinesView, RecordsView
 from glmcli.terminal.tty import Output
 from glmcli.terminal.view import (
-    JsonLinesView,
-    RecordsView,
     TextView,
     end_note,
     progress_line,
@@ -121,3 +120,29 @@ def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(cut, 17) == "cut at the token limit; /continue goes on"
     assert "the window is full" in end_note(cut, 16)
     assert end_note(Message("assistant", "", finish_reason="stop"))
+
+
+def test_folded_thinking_is_shown_where_there_are_no_rows_to_fold_it_into(out, tmp_path):
+    for thinking, wanted in (("fold", "hm\n"), ("hide", ""), ("show", "hm\n")):
+        with (tmp_path / "err.txt").open("w") as file:
+            view = TextView(out, Output(file), thinking=thinking)
+            view.show(Chunk(thinking="hm"))
+            view.finish(Message("assistant", "", thinking="hm", finish_reason="length"))
+        assert (tmp_path / "err.txt").read_text() == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "thinking", "reason", "said"),
+    [
+        ("", "hm", "stop", "only thought"),
+        ("", "hm", "length", "while it was thinking; /retry"),
+        ("", "hm", "cancelled", "while it was thinking; /retry"),
+        ("", "", "length", "before the first word"),
+        ("a", "hm", "length", "/continue goes on"),
+        ("a", "hm", "stop", ""),
+    ],
+)
+def test_a_reply_without_text_is_explained(text, thinking, reason, said):
+    note = end_note(Message("assistant", text, thinking=thinking, finish_reason=reason))
+    assert said in note
+    assert bool(note) == bool(said)

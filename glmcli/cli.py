@@ -98,13 +98,8 @@ def chat(
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.commands.archive import show_end
-    from glmcli.terminal.repl import (
-        PipeChat,
-        TerminalChat,
-        banner,
-        chat_in_pipe,
-        chat_in_terminal,
-    )
+    from glmcli.terminal.chats import PipeChat, TerminalChat
+    from glmcli.terminal.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.terminal.tty import install_signals
 
     out, err = outputs()

@@ -281,6 +281,30 @@ KEYS_HELP = Line(
 )
 
 
+LEAVE = Line("/exit leaves", "/exit 退出")
+ANEW = Line("/reset starts a new conversation", "/reset 开始新的对话")
+STOP = Line("Ctrl-C stops a reply, /exit leaves", "Ctrl-C 停止回答，/exit 退出")
+WORDS = {
+    "exit": LEAVE,
+    "quit": LEAVE,
+    "退出": LEAVE,
+    "clear": ANEW,
+    "清空": ANEW,
+    "stop": STOP,
+    "停止": STOP,
+}
+"""Words that other chats take as commands, and what does it here. They are never sent."""
+
+
+def command_for(text: str) -> str:
+    """What a word that other chats take as a command is called here; "" for all else."""
+    word = text.strip().lower()
+    line = WORDS.get(word)
+    if line is None:
+        return ""
+    return line.en if word.isascii() and not chinese_locale() else line.zh
+
+
 def command_help(name: str, english: str) -> str:
     """The help line of a slash command in the language of the locale."""
     return COMMAND_HELP.get(name, english) if chinese_locale() else english

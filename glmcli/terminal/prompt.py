@@ -88,8 +88,6 @@ class Prompt:
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._hint = ""
         self._interrupted_at = 0.0
-        self._typed: list[KeyPress] = []
-        """What was typed while nobody read."""
         self._pastes = Pastes()
         know_modified_keys()
         self._session: PromptSession[str] = PromptSession(
@@ -113,6 +111,8 @@ class Prompt:
         self._session.default_buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._settling: TimerHandle | None = None
         """Until when nothing is drawn, since rows are not where they were."""
+        self._typed = typed_early(self._session.app.input.read_keys())
+        """What was typed while nobody read."""
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
@@ -289,6 +289,17 @@ class Prompt:
         else:
             self._interrupted_at = now
             self._hint = "Ctrl-C again or Ctrl-D leaves"
+
+
+def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
+    """Keys that were typed before the chat began, when the terminal made a line end of Enter.
+
+    One line and its end were meant to be sent. More than one may have been pasted.
+    """
+    ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
+    if ends == [len(keys) - 1]:
+        return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
+    return keys
 
 
 def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:

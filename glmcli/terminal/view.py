@@ -11,6 +11,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from wcwidth import wcswidth
+
 from glmcli.errors import GlmError
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.visible import visible, visible_line
@@ -219,15 +221,13 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
     return " · ".join(parts)
 
 
-def clipped(line: str, columns: int) -> str:
-    """The start of a line, at most so many cells."""
-    if line.isascii():
-        return line[:columns]
-    from rich.style import Style
-
-    from glmcli.terminal.wrap import fold, plain
-
-    return plain(fold([(line, Style())], columns)[0])
+def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
+    """A line of at most so many cells: its start, or its end after "…"."""
+    if wcswidth(line) <= columns:
+        return line
+    while line and wcswidth(line) > columns - keep_end:
+        line = line[1:] if keep_end else line[:-1]
+    return f"…{line}" if keep_end else line
 
 
 def question_rows(text: str) -> str:

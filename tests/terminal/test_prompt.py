@@ -259,3 +259,16 @@ def test_on_a_dumb_terminal_what_is_typed_ahead_is_there_at_the_prompt(tmp_path)
     with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, TERM="dumb") as term:
         term.at_prompt().type("a b c d e f g h\r").see("\na b c").type("ahead")
         term.see("8 tokens").at_prompt("ahead").type(" of time\r").see("3 tokens")
+
+
+def test_a_line_that_is_typed_before_the_first_prompt_is_sent(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path) as term:
+        term.type("hello there\r").see("2 tokens").at_prompt()
+
+
+def test_the_toolbar_shows_what_matters_in_a_narrow_window(tmp_path):
+    model = "/nowhere/" + "very-" * 20 + "long"
+    with Term("chat", "-m", model, home=tmp_path, cols=40) as term:
+        term.at_prompt().see("there is no folder").type("\x03").see("Ctrl-C again or Ctrl-D leaves")
+    with Term("chat", "-m", "echo:window=8192,delay=0", home=tmp_path, cols=36) as term:
+        term.at_prompt().see("0 / 8,192 tokens")

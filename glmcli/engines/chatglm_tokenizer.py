@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet
+from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet, encoding_of
 from glmcli.messages import refusal
 
 CHATGLM_CONTROL = (
@@ -142,7 +142,7 @@ class GLM4Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of plain text."""
-        ids: list[int] = self._pairs.encode(well_formed(text), add_special_tokens=False).ids
+        ids: list[int] = encoding_of(self._pairs, well_formed(text)).ids
         return ids
 
     def decoder(self, *, starts: bool) -> BytesDecoder:

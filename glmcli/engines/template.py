@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes
+from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes, encoding_of
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.types import Message
 
@@ -64,7 +64,7 @@ class ChatTemplate:
             self._check_nothing_lost(messages, rendered, stand_ins, options)
             ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
         else:
-            ids = self._backend.encode(rendered, add_special_tokens=False).ids
+            ids = encoding_of(self._backend, rendered).ids
         if self.is_base:
             ids = self._start_ids + ids
         goes_on = bool(messages) and messages[-1].role == "assistant"
@@ -138,7 +138,7 @@ class ChatTemplate:
     def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
         """Ids of `rendered`, where each key of `texts` stands for a text without control tokens."""
         words = re.compile("|".join(texts))
-        encoding = self._backend.encode(rendered, add_special_tokens=False)
+        encoding = encoding_of(self._backend, rendered)
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         cuts = [
             (index, begin, end)
@@ -162,9 +162,9 @@ class ChatTemplate:
         """Ids of `text` without any control token. Raises UsageError if that cannot be."""
         backend, anchor = self._without_controls
         if at_start:
-            ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+            ids: list[int] = encoding_of(backend, text).ids
         else:
-            ids = backend.encode(anchor + text, add_special_tokens=False).ids[1:]
+            ids = encoding_of(backend, anchor + text).ids[1:]
         if not self._control_ids.isdisjoint(ids):
             raise UsageError(
                 "the model's tokenizer cannot spell its own control tokens as text",

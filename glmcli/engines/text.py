@@ -10,7 +10,7 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from glmcli.errors import ModelError
 from glmcli.types import Chunk, FinishReason, Message, Usage
@@ -87,6 +87,15 @@ class Vocabulary(Protocol):
     def get_vocab_size(self, with_added_tokens: bool = True) -> int:
         """One more than the highest id."""
         ...
+
+
+def encoding_of(tokenizer: Any, text: str) -> Any:
+    """The Encoding that a `tokenizers.Tokenizer` makes of a text, without tokens around it.
+
+    Other threads go on meanwhile: its `encode` would hold the interpreter for as long as it takes,
+    its `encode_batch` does not.
+    """
+    return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 
 class TokenBytes:

@@ -20,6 +20,7 @@ from glmcli.engines.chatglm_tokenizer import (
 )
 from glmcli.errors import ModelError
 from tests.engines.chatglm_data import expected, find, read_json
+from tests.engines.meanwhile import lets_others_run
 
 WORDS = (
     "the quick brown fox, 你好世界! It's 2024;\n\tdef f(x):\n    return x  # naïve 😀😀 don't\r\n"
@@ -153,6 +154,14 @@ def test_a_later_tokenizer_config_is_not_read(original: Tokenizer, tmp_path: Pat
     for text in ("a <|user|> b", "sophisticated", "[gMASK]"):
         assert tokenizer.encode(text) == original.encode(text)
         assert max(tokenizer.encode(text)) < 64789
+
+
+@pytest.mark.parametrize("kind", ["tiny", "glm4"])
+def test_a_long_text_becomes_ids_while_other_threads_go_on(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer: Tokenizer = request.getfixturevalue(kind)
+    assert lets_others_run(lambda: tokenizer.encode(WORDS * 20_000))
 
 
 @pytest.mark.parametrize("kind", ["tiny", "glm4"])

@@ -66,8 +66,11 @@ class Engine(Protocol):
         """Yield the reply to `messages`, piece by piece."""
         ...
 
-    def count(self, messages: Sequence[Message]) -> int | None:
-        """The exact size of the prompt in tokens, or None if it cannot be known."""
+    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+        """The size of the prompt in tokens; None if it cannot be known, or not before `cancel`.
+
+        It is exact, but for a prompt far beyond the window: any number above the window will do.
+        """
         ...
 
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:

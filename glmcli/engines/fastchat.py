@@ -219,12 +219,14 @@ class FastChatEngine:
         exchange = server.send("POST", "/worker_generate_stream", body)
         yield from read_reply(exchange, nul_messages, reply, cancel)
 
-    def count(self, messages: Sequence[Message]) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: threading.Event | None = None
+    ) -> int | None:
         """The exact size of the prompt, from the worker that answered last."""
         try:
             prompt = self._worker.template.render(messages)
-            return counted(self._worker, prompt, limit_s=COUNT_S)
-        except EngineError:
+            return counted(self._worker, prompt, cancel, limit_s=COUNT_S)
+        except (EngineError, Cancelled):
             return None
 
     def warm(

@@ -99,10 +99,17 @@ class LocalEngine:
         usage = Usage(len(prompt.ids), cached, reply.tokens)
         yield reply.end(finish, usage)
 
-    def count(self, messages: Sequence[Message]) -> int | None:
-        """The exact size of the prompt; None if the template refuses it."""
+    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+        """The size of the prompt; None if the template refuses it.
+
+        Far beyond the window it is the estimate with which `stream` would refuse the prompt.
+        """
+        del cancel  # encoding cannot be broken off; the window limits how long it takes
         try:
+            self._check_size(messages)
             return len(self._template.encode(messages).ids)
+        except ContextFull as exc:
+            return exc.needed
         except UsageError:
             return None
 
@@ -162,11 +169,12 @@ class LocalEngine:
         letters = sum(len(item.text) for item in messages)
         if letters <= FAR_LETTERS * limit:
             return
+        around = len(self._template.encode([Message("user", "")]).ids)
         tokens = seen = 0
         for item in messages:
             for start in range(0, len(item.text), SLICE_LETTERS):
                 part = item.text[start : start + SLICE_LETTERS]
-                tokens += len(self._template.encode([Message("user", part)]).ids)
+                tokens += len(self._template.encode([Message("user", part)]).ids) - around
                 seen += len(part)
                 if tokens > 2 * limit:
                     raise ContextFull(round(tokens * letters / seen), limit)

@@ -10,11 +10,12 @@ import re
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report
-from glmcli.engines.faults import Refused, one_line
+from glmcli.engines.faults import Cancelled, Refused, one_line
 from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
 from glmcli.engines.remote import read_reply, text_of, whole_number
 from glmcli.engines.sse import OpenAIReply, sse_messages
@@ -100,11 +101,13 @@ class OpenAIEngine:
                 yield Chunk(notice=f"{host} refused a setting: asked again without {left_out}")
             extras, dropped = {}, True
 
-    def count(self, messages: Sequence[Message]) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: threading.Event | None = None
+    ) -> int | None:
         """The exact size of the prompt, from vLLM and llama.cpp."""
         try:
-            return self._counted(messages)
-        except EngineError:
+            return self._counted(messages, cancel)
+        except (EngineError, Cancelled):
             return None
 
     def warm(
@@ -162,17 +165,18 @@ class OpenAIEngine:
             )
         return GOES_ON[self.kind]
 
-    def _counted(self, messages: Sequence[Message]) -> int | None:
+    def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
+        ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S)
         body = {"model": self.name, "messages": [to_api(message) for message in messages]}
         if self.kind == "vLLM":
             body |= self._going_on(messages)
-            answer = self._server.ask("POST", "/tokenize", body, limit_s=COUNT_S)
+            answer = ask("/tokenize", body)
             return whole_number(answer, "count")
         if self.kind == "llama.cpp":
-            answer = self._server.ask("POST", "/apply-template", body, limit_s=COUNT_S)
+            answer = ask("/apply-template", body)
             prompt = text_of(answer, "prompt")
             content = {"content": prompt, "add_special": True}
-            ids = self._server.ask("POST", "/tokenize", content, limit_s=COUNT_S).get("tokens")
+            ids = ask("/tokenize", content).get("tokens")
             return len(ids) if prompt and ids else None
         return None
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TypeVar
 
 from glmcli.engines import Engine, Report
 from glmcli.errors import ConnectionLost, EngineError, GlmError, first_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
-T = TypeVar("T")
 TICK_S = 0.05
 GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
@@ -102,10 +101,31 @@ class EngineThread:
             if item.finish_reason is not None:
                 return
 
-    def count(self, messages: Sequence[Message]) -> int | None:
-        """The exact size of the prompt, or None while the engine is not ready to say."""
-        engine = self._engine
-        return self._ask(lambda: engine.count(messages)) if engine else None
+    def count(
+        self, messages: Sequence[Message], cancel: threading.Event | None = None
+    ) -> int | None:
+        """The size of the prompt; None before the engine is open, or if it does not say in time.
+
+        When `cancel` is set, this returns within a tick, whatever the engine is doing.
+        """
+        engine, stop = self._engine, cancel or threading.Event()
+        if engine is None:
+            return None
+        answers: SimpleQueue[int | None] = SimpleQueue()
+
+        def job() -> None:
+            size = None
+            if not stop.is_set():
+                with suppress(Exception):
+                    size = engine.count(messages, stop)
+            answers.put(size)
+
+        self._jobs.put(job)
+        deadline = time.monotonic() + COUNT_S
+        while not stop.is_set() and time.monotonic() < deadline:
+            with suppress(Empty):
+                return answers.get(timeout=TICK_S)
+        return None
 
     def warm(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
@@ -173,21 +193,6 @@ class EngineThread:
         engine, self._engine = self._engine, None
         if engine is not None:
             _quietly(engine.close)
-
-    def _ask(self, question: Callable[[], T]) -> T | None:
-        answers: SimpleQueue[T | None] = SimpleQueue()
-
-        def job() -> None:
-            try:
-                answers.put(question())
-            except Exception:
-                answers.put(None)
-
-        self._jobs.put(job)
-        try:
-            return answers.get(timeout=COUNT_S)
-        except Empty:
-            return None
 
     def _produce(
         self,

@@ -10,6 +10,7 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.engines.fastchat import list_models, new_tokens, open_engine
+from glmcli.engines.http import COUNT_S
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
 from tests.engines.fastchat_cluster import RealCluster, wait_for
@@ -190,6 +191,22 @@ def test_the_only_model_is_taken_and_several_are_listed():
     with pytest.raises(ModelError) as caught:
         opened(cluster(), "")
     assert "smollm2, smollm2-alias" in caught.value.hint
+
+
+def test_a_worker_that_takes_long_to_count_is_not_waited_for_after_ctrl_c():
+    cancel, release = threading.Event(), threading.Event()
+
+    def frozen(request):
+        cancel.set()
+        release.wait(10)
+        return answer(count=8, error_code=0)
+
+    engine = opened(cluster(count_token=frozen))
+    started = time.monotonic()
+    assert engine.count(HELLO, cancel) is None
+    assert time.monotonic() - started < COUNT_S / 2
+    release.set()
+    assert engine.count(HELLO) == 8
 
 
 def test_a_missing_model_is_looked_for_anew_once():

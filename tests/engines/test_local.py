@@ -10,13 +10,14 @@ from threading import Event
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.checkpoint import find_checkpoint, load_net
 from glmcli.engines.decode import BLOCK
-from glmcli.engines.local import LocalEngine
+from glmcli.engines.local import FAR_LETTERS, LocalEngine
 from glmcli.engines.net import ending_ids, model_of
 from glmcli.engines.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, ModelError, OutOfMemory, UsageError
@@ -143,18 +144,43 @@ def test_the_reply_ends_where_the_window_ends(room):
         assert engine._cache.ids == []
 
 
-def test_a_text_far_beyond_the_window_is_refused_after_a_look_at_its_beginning(engine):
-    class Limited(ChatTemplate):
-        def encode(self, messages, *, think=None):
-            assert sum(len(item.text) for item in messages) < 100_000
-            return super().encode(messages, think=think)
+class Limited(ChatTemplate):
+    """Encodes no long text."""
 
+    def encode(self, messages, *, think=None):
+        assert sum(len(item.text) for item in messages) < 100_000
+        return super().encode(messages, think=think)
+
+
+def test_a_text_far_beyond_the_window_is_refused_after_a_look_at_its_beginning():
     engine = LocalEngine("tiny", model_of(NET), Limited(TOKENIZER), context_tokens=1024)
     text = "hello world " * 200_000
     with pytest.raises(ContextFull) as caught:
         ask(engine, user("hi", "ok", text))
     per_letter = len(TOKENIZER.encode(text[:60_000])) / 60_000
     assert caught.value.needed == pytest.approx(per_letter * len(text), rel=0.02)
+
+
+def test_a_text_far_beyond_the_window_is_counted_as_it_would_be_refused():
+    engine = LocalEngine("tiny", model_of(NET), Limited(TOKENIZER), context_tokens=1024)
+    messages = user("hi", "ok", "hello world " * 200_000)
+    with pytest.raises(ContextFull) as caught:
+        ask(engine, messages)
+    assert engine.count(messages) == caught.value.needed > 1024
+
+
+def test_many_short_messages_that_fit_are_not_taken_for_too_many():
+    """Though more is written around each of them alone than in a conversation."""
+    rule = "-" * 100
+    backend = Tokenizer.from_str(tiny.byte_level().to_str())
+    backend.add_tokens([rule])
+    template = ChatTemplate(tokenizer_of(backend=backend))
+    messages = user(*[rule] * 21)
+    needed = len(template.encode(messages).ids)
+    engine = LocalEngine("tiny", model_of(NET), template, context_tokens=needed + 1)
+    assert len(rule) * 21 > FAR_LETTERS * engine.context_tokens
+    assert engine.count(messages) == needed
+    assert next(engine.stream(messages, PARAMS, Event())).progress.total == needed
 
 
 def test_cancelling_before_the_start_ends_with_one_chunk(engine):

@@ -12,6 +12,7 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.engines.faults import Refused
+from glmcli.engines.http import COUNT_S
 from glmcli.engines.openai import list_models, open_engine
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
@@ -312,6 +313,28 @@ def test_llama_cpp_counts_a_conversation_exactly():
 @pytest.mark.parametrize("models", ["vllm_models", "llama_models", "fsoai_models", "tf_models"])
 def test_a_server_that_cannot_count_is_no_error(models):
     assert opened(serving(models), "smollm2").count(HELLO) is None
+
+
+@pytest.mark.parametrize(
+    ("models", "path"),
+    [("vllm_models", "tokenize"), ("llama_models", "tokenize"), ("llama_models", "apply_template")],
+)
+def test_a_server_that_takes_long_to_count_is_not_waited_for_after_ctrl_c(models, path):
+    cancel, release = threading.Event(), threading.Event()
+
+    def frozen(request):
+        cancel.set()
+        release.wait(10)
+        return httpx.Response(500)
+
+    answers = serving(models, apply_template="llama_apply_template")
+    answers.answers[path] = frozen
+    engine = opened(answers)
+    started = time.monotonic()
+    assert engine.count(HELLO, cancel) is None
+    assert time.monotonic() - started < COUNT_S / 2
+    assert reply(engine)[0]
+    release.set()
 
 
 def test_a_reply_can_be_gone_on_with_where_the_server_can():

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Sequence
 
 import pytest
 
 from glmcli.engines.echo import EchoEngine
-from glmcli.engines.thread import EngineThread
+from glmcli.engines.thread import COUNT_S, EngineThread
 from glmcli.errors import ConnectionLost, EngineError, ModelError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
@@ -107,6 +108,48 @@ def test_loading_is_shown_and_can_be_cancelled_without_stopping_it():
     release.set()
     assert text_of(thread) == "one two three"
     assert thread.count(HELLO) == 3
+
+
+class Slow(EchoEngine):
+    """Takes long to count; meanwhile the user may lose patience."""
+
+    def __init__(self, meanwhile=lambda: None):
+        super().__init__()
+        self.meanwhile = meanwhile
+        self.release = threading.Event()
+        self.told_by = []
+
+    def count(self, messages, cancel=None):
+        self.told_by.append(cancel)
+        self.meanwhile()
+        self.release.wait(10)
+        return super().count(messages)
+
+
+def test_counting_is_given_up_when_the_caller_loses_patience():
+    cancel = threading.Event()
+    engine = Slow(cancel.set)
+    thread = running(engine)
+    assert thread.wait(10, threading.Event())
+    started = time.monotonic()
+    assert thread.count(HELLO, cancel) is None
+    assert time.monotonic() - started < COUNT_S / 2
+    assert thread.count(HELLO, cancel) is None
+    engine.release.set()
+    assert thread.count(HELLO, threading.Event()) == 3
+    assert engine.told_by[0] is cancel  # so that it can stop as well
+    assert len(engine.told_by) == 2  # what nobody waited for any more was not begun
+
+
+def test_an_engine_that_does_not_count_in_time_is_open_all_the_same():
+    engine = Slow()
+    thread = running(engine)
+    assert thread.count(HELLO) is None
+    assert not thread.is_open
+    assert thread.wait(10, threading.Event())
+    assert thread.count(HELLO) is None
+    assert thread.is_open
+    engine.release.set()
 
 
 def test_opening_that_failed_is_tried_again_at_the_next_request():

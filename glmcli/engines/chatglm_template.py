@@ -170,6 +170,10 @@ class ReplyDecoder:
         """What was held back, incomplete as it is. Blanks at the end stay unseen."""
         return self._text.push(self._decoder.flush()) + self._text.flush()
 
+    def drop_half(self) -> None:
+        """Forget half a character."""
+        self._decoder.drop_half()
+
 
 def sendable(messages: Sequence[Message]) -> list[Message]:
     """`messages` without replies that have nothing in them. Raises UsageError for broken text."""

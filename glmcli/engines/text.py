@@ -52,6 +52,10 @@ class Decoder(Protocol):
         """What was held back, incomplete as it is. More ids may follow."""
         ...
 
+    def drop_half(self) -> None:
+        """Forget half a character that is held back: the ids that complete it will not come."""
+        ...
+
 
 class Template(Protocol):
     """How one family of models is written to and read."""
@@ -191,6 +195,10 @@ class BytesDecoder:
     def flush(self) -> str:
         """Half a character becomes U+FFFD."""
         return without_escapes(self._utf8.decode(b"", final=True))
+
+    def drop_half(self) -> None:
+        """Forget half a character."""
+        self._utf8.reset()
 
 
 ESCAPES = dict.fromkeys(range(0xDC80, 0xDD00), UNREADABLE)
@@ -342,7 +350,13 @@ class Reply:
         return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)
 
     def end(self, reason: FinishReason, usage: Usage) -> Chunk:
-        """The last chunk, with what was held back."""
+        """The last chunk, with what was held back.
+
+        Half a character at the end of a reply that was cut is left out, so that the model can go
+        on with the whole one; at the end of a reply that ended by itself it becomes U+FFFD.
+        """
+        if reason != "stop":
+            self._decoder.drop_half()
         thinking, text = self._reasoning.push(self._decoder.flush())
         more_thinking, more_text = self._reasoning.flush()
         text = self._stops.push(text + more_text) + self._stops.flush()

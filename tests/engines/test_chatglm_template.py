@@ -210,6 +210,17 @@ def test_a_reply_goes_on_where_it_stopped(kind: str, request: pytest.FixtureRequ
     assert read(template, more, prompt) == " two"
 
 
+@pytest.mark.parametrize("kind", ["tiny", "second", "glm4"])
+def test_half_a_character_that_is_dropped_leaves_the_rest_of_a_reply(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    template = request.getfixturevalue(kind)
+    decoder = template.decoder(template.encode([Message("user", "hi")]))
+    shown = "".join(map(decoder.push, template.tokenizer.encode("one [[训练😀")[:-1]))
+    decoder.drop_half()
+    assert shown + decoder.flush() == "one [[训练"
+
+
 def test_an_empty_reply_leaves_no_trace(tiny: ChatGLM3Template, second: ChatGLM2Template) -> None:
     for template in (tiny, second):
         question = Message("user", "hi")

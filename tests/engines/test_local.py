@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from threading import Event
 
@@ -276,6 +277,52 @@ def test_a_reply_goes_on_with_the_last_message(engine):
     chunks = ask(engine, user("hello", whole), max_tokens=10)
     prompt = TEMPLATE.encode(user("hello")).ids
     assert chunks[-1].usage.prompt_tokens == len(prompt) + len(ids)
+
+
+class Saying:
+    """What has read a prompt and says one thing, whatever the net."""
+
+    in_parts = can_rewind = True
+    memory_bytes = 0
+
+    def __init__(self, prompt, said):
+        self.all = [*prompt, *said]
+        self.ids = []
+
+    def read(self, ids, last=1):
+        self.ids += ids
+        assert self.ids == self.all[: len(self.ids)]
+        scores = torch.zeros(last, len(TOKENIZER))
+        scores[-1, self.all[len(self.ids)]] = 1.0
+        return scores
+
+    def rewind(self, tokens):
+        del self.ids[tokens:]
+        return True
+
+    def forget(self):
+        self.ids.clear()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_reply_that_was_cut_inside_a_character_goes_on_with_the_whole_one(is_cancelled):
+    text = "a🦉 and the lazy dog"
+    prompt = TEMPLATE.encode(user("hello")).ids
+    said = [*TOKENIZER.encode(text, add_special_tokens=False), TOKENIZER.eos_token_id]
+    for size in range(1, 8):
+        model = replace(model_of(NET), reader=Saying(prompt, said))
+        engine = LocalEngine("sayer", model, TEMPLATE, context_tokens=1024)
+        cancel = Event()
+        params = GenerationParams(max_tokens=None if is_cancelled else size)
+        chunks = []
+        for chunk in engine.stream(user("hello"), params, cancel):
+            chunks.append(chunk)
+            if is_cancelled and len(sampled(chunks)) == size:
+                cancel.set()
+        assert chunks[-1].finish_reason == ("cancelled" if is_cancelled else "length")
+        first = text_of(chunks)
+        assert first == TOKENIZER.decode(said[:size]).rstrip("\ufffd")
+        assert first + text_of(ask(engine, user("hello", first))) == text
 
 
 def test_warming_reads_what_the_next_prompt_begins_with(engine):

@@ -215,15 +215,15 @@ def test_a_prompt_may_have_opened_the_reasoning(data):
     assert parted(Marks(), deltas, thinking=True) == ("why", "Because.")
 
 
-def reply_of(ids, marks, **options):
-    reply = Reply(BytesDecoder(BYTES["byte-level"]), marks, **options)
+def reply_of(ids, marks, *, name="byte-level", reason="stop", **options):
+    reply = Reply(BytesDecoder(BYTES[name]), marks, **options)
     chunks = []
     for token in ids:
         chunks.append(reply.push(token))
         if reply.stopped:
             break
     usage = Usage(completion_tokens=reply.tokens)
-    return [*chunks, reply.end("stop", usage)]
+    return [*chunks, reply.end(reason, usage)]
 
 
 def joined(chunks):
@@ -256,6 +256,36 @@ def test_the_last_chunk_brings_what_was_held_back():
     *chunks, last = reply_of(ids, Marks(), stop=["END"])
     assert joined(chunks)[1] == "one "
     assert last.text == "EN"
+
+
+@pytest.mark.parametrize("name", ["byte-level", "llama", "gemma", "mistral"])
+@pytest.mark.parametrize("reason", ["length", "cancelled"])
+def test_a_reply_that_is_cut_inside_a_character_ends_before_it(name, reason):
+    ids = TOKENIZERS[name].encode("a🦉", add_special_tokens=False).ids
+    for cut in range(len(ids)):
+        said = joined(reply_of(ids[:cut], Marks(), name=name, reason=reason))
+        assert said == ("", TOKENIZERS[name].decode(ids[:cut]).rstrip("\ufffd"))
+    thought = joined(reply_of(ids[:-1], Marks(), name=name, reason=reason, thinking=True))
+    assert thought == ("a", "")
+
+
+@pytest.mark.parametrize("reason", ["length", "cancelled"])
+def test_what_might_have_become_a_stop_string_is_shown_when_a_reply_is_cut(reason):
+    ids = TOKENIZERS["byte-level"].encode("one EN🦉").ids[:-1]
+    chunks = reply_of(ids, Marks(), reason=reason, stop=["END", "EN🦉"])
+    assert joined(chunks) == ("", "one EN")
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "cancelled"])
+def test_bytes_that_no_id_could_have_made_a_character_are_marked(reason):
+    tokenizer = TOKENIZERS["byte-level"]
+    broken = [*tokenizer.encode("a🦉").ids[:-1], *tokenizer.encode("b").ids]
+    assert joined(reply_of(broken, Marks(), reason=reason)) == ("", "a\ufffdb")
+
+
+def test_a_reply_that_ends_by_itself_inside_a_character_says_so():
+    ids = TOKENIZERS["byte-level"].encode("a🦉").ids[:-1]
+    assert joined(reply_of(ids, Marks())) == ("", "a\ufffd")
 
 
 def test_a_stop_string_ends_the_reply_but_not_the_reasoning():

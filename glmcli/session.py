@@ -250,7 +250,7 @@ class Session:
         used = self.used_tokens
         at_most = None if used is None else used + len(prompt[-1].text.encode()) + TEMPLATE_TOKENS
         may_be_full = at_most is None or is_full(at_most, window)
-        if self.context != "stop" and may_be_full and is_full(self.engine.count(prompt), window):
+        if self.context != "stop" and may_be_full and is_full(self.count(prompt), window):
             assert window is not None
             self._leave_out(window, after, view)
         while True:
@@ -271,7 +271,7 @@ class Session:
 
     def _leave_out(self, window: int, after: Sequence[Message], view: View) -> bool:
         """Leave out more of the oldest turns, or send a summary of them; whether that was done."""
-        conversation, count = self.conversation, self.engine.count
+        conversation, count = self.conversation, self.count
         not_sent = ""
         if self.context == "summarise":
             not_sent = "even a summary of the oldest turns does not fit beside this message"
@@ -298,7 +298,7 @@ class Session:
         """The size of the prompt when all turns but the last are left out, if it is known."""
         last = self.conversation.last_question() or 0
         alone = replace(self.conversation, omitted=Omission(last)).prompt()
-        return self.engine.count((*alone, *after))
+        return self.count((*alone, *after))
 
     def _written(self, request: Sequence[Message], room: int, view: View) -> str:
         """What the model replies to a request for a summary; "" if it did not end it."""
@@ -332,10 +332,13 @@ class Session:
         verb = "was" if oldest.endswith("turn") else "were"
         self.notices.append(f"the window is full: {oldest} {verb} {how}")
 
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The size of a prompt; None if it is not known, or not before `stop`."""
+        return self.engine.count(messages, self.cancel)
+
     def tokens_of(self, text: str) -> int | None:
         """How much of the window a text takes as part of a message, if that is known."""
-        size = self.engine.count([Message("user", text)])
-        empty = self.engine.count([Message("user", "")])
+        size, empty = self.count([Message("user", text)]), self.count([Message("user", "")])
         return None if size is None or empty is None else size - empty
 
     def _stream(

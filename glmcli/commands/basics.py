@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from glmcli.commands.table import COMMANDS, Chat, Command, command
+from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question
 from glmcli.paths import is_file, path_of
@@ -122,10 +123,12 @@ def tokens(chat: Chat, rest: str) -> str:
     """Show the prompt's exact size by role, the window, and the totals of the session."""
     session = chat.session
     prompt = session.conversation.prompt()
-    total = session.engine.count(prompt) if prompt else 0
+    total = session.count(prompt) if prompt else 0
     lines = []
     if total is None:
-        lines.append("the prompt's size is not known until the model is loaded")
+        is_loading = isinstance(session.engine, EngineThread) and not session.engine.is_open
+        when = "until the model is loaded" if is_loading else "here: the server does not count it"
+        lines.append(f"the prompt's size is not known {when}")
     else:
         for role, count in by_role(session, prompt, total):
             lines.append(f"{role:<10}{count:>9,}")
@@ -155,7 +158,7 @@ def by_role(session: Session, prompt: tuple[Message, ...], total: int) -> list[t
     counts = []
     for role in dict.fromkeys(message.role for message in prompt):
         blanked = [replace(item, text="") if item.role == role else item for item in prompt]
-        without = session.engine.count(blanked)
+        without = session.count(blanked)
         if without is None:
             return []
         counts.append((str(role), total - without))

@@ -82,7 +82,7 @@ def where_it_stands(chat: Chat) -> str:
     """How much of the new model's window the conversation takes, as far as that can be known."""
     session = chat.session
     prompt = session.conversation.prompt()
-    size = session.engine.count(prompt) if prompt else None
+    size = session.count(prompt) if prompt else None
     window = session.engine.context_tokens
     if session.conversation.messages:
         session.counted = (session.conversation.messages[-1], size)

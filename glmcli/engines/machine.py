@@ -5,7 +5,6 @@ Reads Linux's /proc and /sys; where they are missing the answer is None, or noth
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import os
 from collections.abc import Iterable
@@ -108,6 +107,8 @@ def drop_pages(files: Iterable[Path]) -> None:
 
     Only for files mapped to be read: what was written to a private mapping would be lost.
     """
+    import ctypes
+
     names = {str(path.resolve()) for path in files}
     libc = ctypes.CDLL(None)
     for line in read_lines(PROC / "self" / "maps"):

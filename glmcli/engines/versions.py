@@ -5,8 +5,6 @@ Knows nothing of models.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from glmcli.messages import refusal
 
 OLDEST, TOO_NEW = 5, 6
@@ -15,6 +13,8 @@ OLDEST, TOO_NEW = 5, 6
 
 def check_transformers() -> None:
     """Raise ModelError if transformers is missing, too old or too new."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         installed = version("transformers")
     except PackageNotFoundError:

@@ -59,3 +59,13 @@ def test_an_old_version_is_told_before_it_is_imported(tmp_path: Path) -> None:
     assert asked.stdout == ""
     assert "transformers 4.40.2 cannot be used" in asked.stderr
     assert "Traceback" not in asked.stderr
+
+
+def test_the_first_prompt_does_not_wait_for_what_only_opening_a_model_needs() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import glmcli.engines.machine, "
+        "glmcli.engines.thread; print(sorted({'ctypes', 'email', 'importlib.metadata'} & "
+        "(set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"

@@ -91,7 +91,8 @@ class EngineThread:
             try:
                 item = chunks.get(timeout=TICK_S)
             except Empty:
-                if cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S:
+                is_late = cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S
+                if is_late or (cancel.is_set() and not self.is_open):
                     item = Chunk(finish_reason="cancelled")
                 else:
                     item = Chunk(progress=None if self.is_open else self.progress)

@@ -94,6 +94,15 @@ def test_getting_ready_for_a_prompt_changes_no_reply(engine):
     assert text_of(chunks_of(engine, CHAT)) == first
 
 
+def test_a_count_that_is_called_off_is_exact_or_unknown_and_the_next_is_as_good(engine):
+    chunks_of(engine)
+    size = engine.count(CHAT)
+    cancel = Event()
+    cancel.set()
+    assert engine.count(CHAT, cancel) in (None, size)
+    assert engine.count(CHAT) == size
+
+
 def test_what_runs_is_said_in_words(engine):
     assert engine.name
     assert isinstance(engine.device, str)

@@ -43,8 +43,11 @@ class Chat:
 
     def weighed(self, attached: str) -> str:
         """What an attached file is, and how much of the window it takes if that is known."""
-        size = self.session.tokens_of(attached)
-        return heading(attached) + ("" if size is None else f", {size:,} tokens")
+        size, window = self.session.tokens_of(attached), self.session.engine.context_tokens
+        if size is None:
+            return heading(attached)
+        about = "about " if window and size > window else ""  # nobody counts it to the end
+        return f"{heading(attached)}, {about}{size:,} tokens"
 
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Show a line of a list: its head, and a text of which some pieces are set off."""

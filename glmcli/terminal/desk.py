@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli.errors import UsageError
@@ -40,12 +41,9 @@ def edit(text: str) -> str:
     with tempfile.TemporaryDirectory(prefix="glm-") as folder:
         path = Path(folder) / "message.md"
         path.write_text(text, encoding="utf-8", errors="replace")
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            code = subprocess.call(
-                [*shlex.split(command), str(path)],
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-            )
+            with deaf_to_interrupts():
+                code = subprocess.call([*shlex.split(command), str(path)])
             edited = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as exc:
             raise UsageError(
@@ -53,11 +51,21 @@ def edit(text: str) -> str:
             ) from exc
         except (OSError, ValueError) as exc:
             raise UsageError(f"the editor {name} cannot be used: {exc}", "set EDITOR") from exc
-        finally:
-            signal.signal(signal.SIGINT, before)
     if code:
         raise UsageError(f"the editor {name} ended with {code}", "nothing was changed")
     return edited.rstrip("\n")
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Hear nothing of Ctrl-C, nor let an event loop hear of it. Other programs do, as ever."""
+    wakeup = signal.set_wakeup_fd(-1)
+    before = signal.signal(signal.SIGINT, lambda signum, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        signal.set_wakeup_fd(wakeup)
 
 
 def confirm(question: str, out: Output) -> bool:

@@ -29,6 +29,7 @@ from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progres
 if TYPE_CHECKING:
     from glmcli.engines.decode import Model, PrefixCache
 
+NO_SWITCH = "this model has no switch for reasoning; --think changes nothing"
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
@@ -63,6 +64,7 @@ class LocalEngine:
         self._stop_ids = template.stop_ids | model.stop_ids
         self._cache: PrefixCache = PrefixCache(model.reader)
         self._goes_back = True
+        self._has_told_of_think = False
         self._speculate = speculate
         self._pace = make_pace(threads, model.device.partition(" ")[0])
 
@@ -83,6 +85,12 @@ class LocalEngine:
             thinking=prompt.thinking,
             stop=params.stop,
         )
+        if params.think is not None and not self._has_told_of_think:
+            self._has_told_of_think = True
+            if not self._has_think_switch():
+                yield Chunk(
+                    notice="this model has no switch for reasoning; --think changes nothing"
+                )
         cached = self._cache.keep(prompt.ids)
         yield from self._read(prompt, cached, cancel)
         ids = decode(
@@ -159,6 +167,12 @@ class LocalEngine:
     def close(self) -> None:
         """Let go of the net."""
         self._cache.close()
+
+    def _has_think_switch(self) -> bool:
+        """Whether the template writes another prompt with it."""
+        probe = [Message("user", "?")]
+        first, second = (self._template.encode(probe, think=think).ids for think in (True, False))
+        return first != second
 
     def _check_size(self, messages: Sequence[Message]) -> None:
         """Raise ContextFull for texts far beyond the window after a look at their beginning.

@@ -540,3 +540,12 @@ def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
     for turn, (before, now) in enumerate(pairwise(counts)):
         known = before[0] + len(engine._template._backend.encode(replies[turn]).ids) - 1
         assert now[1] >= known
+
+
+def test_a_switch_for_reasoning_that_the_template_lacks_is_told_of_once(engine):
+    notices = [chunk.notice for chunk in ask(engine, user("hi"), think=False) if chunk.notice]
+    assert notices == ["this model has no switch for reasoning; --think changes nothing"]
+    assert not any(chunk.notice for chunk in ask(engine, user("hi"), think=False))
+    switching = ChatTemplate(tokenizer_of(CHATML + "{{ 'no' if enable_thinking is false }}"))
+    other = LocalEngine("tiny", model_of(NET), switching, context_tokens=1024)
+    assert not any(chunk.notice for chunk in ask(other, user("hi"), think=False))

@@ -6,6 +6,7 @@ Knows nothing of keys: the placeholder is deleted, moved and undone like any oth
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
@@ -66,17 +67,17 @@ class Placeholders(Processor):
         text = "".join(fragment[1] for fragment in fragments)
         if not STAND_IN.search(text):
             return Transformation(fragments)
-        starts, column, shown = [0], 0, []
+        starts, shown = [0], []
         for style, char, *handler in explode_text_fragments(fragments):
             placeholder = self._pastes.placeholder(char)
             shown.append((style, placeholder, *handler))
-            column += len(placeholder)
-            starts.append(column)
+            starts.append(starts[-1] + len(placeholder))
 
         def to_display(index: int) -> int:
-            return starts[min(index, len(starts) - 1)]
+            beyond = max(index + 1 - len(starts), 0)
+            return starts[index - beyond] + beyond
 
         def to_source(column: int) -> int:
-            return max((index for index, at in enumerate(starts) if at <= column), default=0)
+            return bisect_right(starts, column) - 1
 
         return Transformation(shown, to_display, to_source)  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def test_a_stored_message_looks_as_it_did(out):
     live = FakeOutput()
     text = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```\n"
     shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
-    show_message(out, Message("assistant", text), plain=False)
+    show_message(out, Quiet(out), Message("assistant", text), plain=False)
     assert out.rows() == live.rows()
-    show_message(out, Message("user", "a question\nof two lines"), plain=False)
+    show_message(out, Quiet(out), Message("user", "a question\nof two lines"), plain=False)
     assert out.rows()[-1] == "> a question of two lines"

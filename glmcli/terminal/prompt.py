@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import get_app, run_in_terminal
+from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.data_structures import Point
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import (
@@ -153,9 +153,18 @@ class Prompt:
             self._session.app.invalidate()
 
     def _before_run(self) -> None:
-        loop = get_app().loop
+        app = self._session.app
+        loop = app.loop
         if loop is not None:
             loop.call_later(LOAD_DELAY_S, self._start)
+            loop.call_later(app.ttimeoutlen, self._flush)
+
+    def _flush(self) -> None:
+        """An Escape that was typed before the prompt was there is a key, if nothing follows it."""
+        app = self._session.app
+        if app.is_running:
+            app.key_processor.feed_multiple(app.input.flush_keys())
+            app.key_processor.process_keys()
 
     def _start(self) -> None:
         start, self._on_first_draw = self._on_first_draw, None

@@ -117,7 +117,7 @@ def chat(
             return
         with interrupts_first(session):
             code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
-    if session.cancel.is_set():
+    if session.is_stopped():
         raise Interrupted
     raise typer.Exit(code)
 
@@ -178,7 +178,7 @@ def ask(
             say(line)
     if not quiet:
         below_reply(reply, session, settings, err)
-    if session.cancel.is_set():
+    if session.is_stopped():
         raise Interrupted
 
 
@@ -196,7 +196,7 @@ def interrupts_first(session: Session) -> Iterator[None]:
     try:
         yield
     except PipeClosed:
-        if session.cancel.is_set():
+        if session.is_stopped():
             raise Interrupted from None
         raise
 

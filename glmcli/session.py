@@ -208,6 +208,10 @@ class Session:
         """Cancel the reply that is being streamed, or comes next. Safe in a signal handler."""
         self.cancel.set()
 
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called for this turn."""
+        return self.cancel.is_set()
+
     def rearm(self) -> None:
         """Forget an earlier stop: from now on `stop` is meant for the next turn.
 

@@ -198,7 +198,7 @@ class TerminalChat(PipeChat):
         from glmcli.terminal.desk import confirm
 
         with self.quiet.lifted():
-            return confirm(question, self.out)
+            return confirm(question, self.out, self.session.is_stopped)
 
     def note(self, text: str) -> None:
         """Dim."""

@@ -9,13 +9,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli.errors import UsageError
-from glmcli.terminal.tty import Output
-from glmcli.terminal.visible import visible
+from glmcli.terminal.tty import Output, read_line
 
 CLIPBOARDS = (
     ("WAYLAND_DISPLAY", ("wl-copy",)),
@@ -68,15 +67,11 @@ def deaf_to_interrupts() -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
 
 
-def confirm(question: str, out: Output) -> bool:
+def confirm(question: str, out: Output, stopped: Callable[[], bool]) -> bool:
     """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too."""
     try:
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            return input(f"{visible(question)} [y/N] ").strip().lower() in ("y", "yes")
-        finally:
-            signal.signal(signal.SIGINT, before)
-    except (EOFError, KeyboardInterrupt):
+        return read_line(f"{question} [y/N] ", out, stopped).lower() in ("y", "yes")
+    except EOFError:
         out.write("\n")
         return False
 

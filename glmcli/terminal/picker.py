@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from glmcli.errors import UsageError
-from glmcli.terminal.tty import Output
+from glmcli.terminal.tty import Output, read_line
 from glmcli.terminal.visible import visible_line
 
 SHOWN = 15
@@ -54,7 +54,7 @@ def pick(source: Source, out: Output) -> str:
         for number, entry in enumerate(entries, 1):
             out.write(f"{number:>3}  {entry.id}  {visible_line(entry.title)}\n")
         try:
-            answer = input("number, or words to search for: ").strip()
+            answer = read_line("number, or words to search for: ", out)
         except EOFError:
             answer = ""
             out.write("\n")

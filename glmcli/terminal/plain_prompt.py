@@ -7,25 +7,31 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable
 
+from glmcli.session import Session
 from glmcli.terminal.prompt import LEAVE_S
-from glmcli.terminal.tty import Output, Quiet
+from glmcli.terminal.tty import READ_BYTES, Output, Quiet, read_some
 from glmcli.terminal.view import question_rows
 from glmcli.terminal.visible import visible
 
-READ_BYTES = 65_536
+
+class Stopped(Exception):
+    """Ctrl-C was pressed."""
 
 
 class PlainPrompt:
     """Reads one text at a time. Raises EOFError when the user leaves."""
 
-    def __init__(self, out: Output, quiet: Quiet, *, on_first_draw: Callable[[], None]) -> None:
+    def __init__(
+        self, out: Output, quiet: Quiet, session: Session, *, on_first_draw: Callable[[], None]
+    ) -> None:
         self._out = out
         self._quiet = quiet
+        self._session = session
+        """Hears of Ctrl-C."""
         self._on_first_draw: Callable[[], None] | None = on_first_draw
         self._held = b""
         self._interrupted_at = 0.0
@@ -36,40 +42,43 @@ class PlainPrompt:
         if start is not None:
             start()
         self._collect()
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            with self._quiet.lifted():
-                text = ""
-                while not text.strip():
-                    self._out.write(question_rows(draft).rstrip("\n"))
+        with self._quiet.lifted():
+            while True:
+                self._out.write(question_rows(draft).rstrip("\n"))
+                try:
                     text = draft + self._typed()
-                return text
-        finally:
-            signal.signal(signal.SIGINT, before)
+                except Stopped:
+                    draft = self._begin_anew()
+                else:
+                    if text.strip():
+                        return text
+
+    def _begin_anew(self) -> str:
+        """Say how to leave, or leave if it was said just before."""
+        now = time.monotonic()
+        if now - self._interrupted_at < LEAVE_S:
+            raise EOFError
+        self._interrupted_at = now
+        self._session.rearm()
+        self._out.write("\nCtrl-C again or Ctrl-D leaves\n")
+        return ""
 
     def _typed(self) -> str:
-        """What is typed up to Enter; Ctrl-C begins anew."""
-        text = ""
-        while True:
-            try:
-                text += self._line()
-            except KeyboardInterrupt:
-                if time.monotonic() - self._interrupted_at < LEAVE_S:
-                    raise EOFError from None
-                self._interrupted_at, text = time.monotonic(), ""
-                self._out.write("\nCtrl-C again or Ctrl-D leaves\n> ")
-                continue
-            if not text.endswith("\\"):
-                return text
-            text = text[:-1] + "\n"
+        """What is typed up to Enter, over as many lines as end in a backslash."""
+        text = self._line()
+        while text.endswith("\\"):
             self._out.write("  ")
+            text = f"{text[:-1]}\n{self._line()}"
+        return text
 
     def _line(self) -> str:
         """A line; what of it was typed before is shown now, the rest is as it is typed."""
         line, end, self._held = self._held.partition(b"\n")
         self._out.write(visible((line + end).decode(self._out.encoding, "replace")))
         while not end:
-            data = os.read(sys.stdin.fileno(), READ_BYTES)
+            data = read_some(sys.stdin.fileno(), self._session.is_stopped)
+            if self._session.is_stopped():
+                raise Stopped
             if not data:
                 raise EOFError
             line, end, self._held = (line + data).partition(b"\n")

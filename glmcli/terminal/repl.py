@@ -5,8 +5,6 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -16,22 +14,19 @@ from glmcli.commands import COMMANDS
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.terminal.chats import PipeChat, TerminalChat
+from glmcli.terminal.tty import read_some
 from glmcli.terminal.view import question_rows
 
 if TYPE_CHECKING:
     from glmcli.terminal.plain_prompt import PlainPrompt
     from glmcli.terminal.prompt import Prompt
 
-STOP_S = 0.1
-"""How soon Ctrl-C is noticed where lines are not typed into an editor."""
-READ_BYTES = 1 << 16
-
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer every line of stdin; returns the exit code of the last failure, or 0."""
-    for line in lines_of_stdin(first, lambda: chat.session.cancel.is_set()):
+    for line in lines_of_stdin(first, chat.session.is_stopped):
         chat.handle(line)
-        if chat.leaving or chat.session.cancel.is_set():
+        if chat.leaving or chat.session.is_stopped():
             break
         chat.session.rearm()
     return chat.exit_code
@@ -50,10 +45,9 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[s
             continue
         data = b""
         with suppress(OSError):  # what is not open for reading, like the stdin of nohup, is empty
-            while not select.select([sys.stdin], [], [], STOP_S)[0]:
-                if stopped():
-                    return
-            data = os.read(sys.stdin.fileno(), READ_BYTES)
+            data = read_some(sys.stdin.fileno(), stopped)
+        if stopped():
+            return
         held += data
         is_open = bool(data)
 
@@ -92,7 +86,7 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
     if not chat.out.is_live:
         from glmcli.terminal.plain_prompt import PlainPrompt
 
-        return PlainPrompt(chat.out, chat.quiet, on_first_draw=engine.start)
+        return PlainPrompt(chat.out, chat.quiet, chat.session, on_first_draw=engine.start)
     from glmcli.terminal.prompt import Prompt
 
     prompt = Prompt(

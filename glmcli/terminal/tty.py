@@ -22,6 +22,9 @@ try:
 except ImportError:  # Windows has no termios: replies stream there without quiet mode
     termios = None  # type: ignore[assignment]
 
+POLL_S = 0.1
+"""How soon a signal is heard of that comes just before a read."""
+READ_BYTES = 1 << 16
 TERMIOS_ERRORS = (termios.error,) if termios else ()
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
@@ -217,6 +220,33 @@ class Quiet:
         else:
             self._output.write("\n")
             self.suspend()
+
+
+def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """What can be read, as soon as there is something; b"" at the end, or when stopped.
+
+    Waits in small steps: a signal that comes just before a read would not be heard of until it is
+    over.
+    """
+    while not select.select([fd], [], [], POLL_S)[0]:
+        if stopped():
+            return b""
+    return os.read(fd, READ_BYTES)
+
+
+def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
+    """A line that is typed in answer to a question, on a terminal that edits lines itself.
+
+    Raises EOFError at the end of the input, or when stopped.
+    """
+    out.say(question)
+    line = b""
+    while not line.endswith(b"\n"):
+        data = read_some(sys.stdin.fileno(), stopped)
+        if not data:
+            raise EOFError
+        line += data
+    return line.decode(out.encoding, "surrogateescape").strip()
 
 
 def in_foreground(fd: int) -> bool:

@@ -121,7 +121,7 @@ class Prompt:
 
         What is sent stays on the screen, with placeholders for long pastes.
         """
-        self._hint, self._interrupted_at = "", 0.0
+        self._hint, self._interrupted_at, self._settling = "", 0.0, None
         self._make_room()
         store_typeahead(self._session.app.input, self._typed)
         self._typed = []

@@ -16,8 +16,8 @@ from markdown_it.token import Token
 
 from glmcli.terminal.parser import STUB
 
-Kind = Literal["text", "fence", "code", "math", "table", "rule", "nothing", "empty"]
-"""`nothing` shows nothing (a link definition); `empty` is an item or a quote without content."""
+Kind = Literal["text", "fence", "code", "math", "table", "rule", "empty"]
+"""`empty` is an item or a quote without content."""
 
 _MARKER = re.compile(r"^ {0,3}([-+*]|\d{1,9}[.)])")
 _QUOTE = re.compile(r"^ *> ?")
@@ -27,7 +27,6 @@ _LEAVES: dict[str, Kind] = {
     "code_block": "code",
     "math_block": "math",
     "hr": "rule",
-    "definition": "nothing",
 }
 
 
@@ -214,7 +213,7 @@ class Walk:
             block.info, block.marks = token.info.strip(), token.markup
             block.closed = end - begin - 1 > token.content.count("\n")
         else:
-            block.closed = token.type in ("hr", "definition") or bool(token.meta.get("closed"))
+            block.closed = token.type == "hr" or bool(token.meta.get("closed"))
         return block
 
     def _table(self, token: Token, tokens: Sequence[Token], index: int) -> Block:

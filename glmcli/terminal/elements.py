@@ -12,8 +12,8 @@ from rich.style import Style
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.inline import preview_of, spans
-from glmcli.terminal.parser import STUB, Parser
-from glmcli.terminal.wrap import Row, fold, wrap
+from glmcli.terminal.parser import STUB, Inline, Parser
+from glmcli.terminal.wrap import Row, Span, fold, wrap
 
 PIECE = 256
 """Characters. A paragraph is parsed in pieces of about so many, cut where nothing is open."""
@@ -57,7 +57,7 @@ class Text:
             rows += self._next_piece()
         if last:
             parse = preview_of if preview else Parser.inline
-            rest = spans(parse(self._parser, self._source).tokens, self._style)
+            rest = self._spans(parse(self._parser, self._source))
             rows += wrap([*self._row, *rest], self.columns)
         return rows
 
@@ -72,8 +72,12 @@ class Text:
         if not (inline.is_closed or must):
             return []
         self._source, self._tried = self._source[end:], 0
-        *rows, self._row = wrap([*self._row, *spans(inline.tokens, self._style)], self.columns)
+        *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
         return rows
+
+    def _spans(self, inline: Inline) -> list[Span]:
+        self._parser.define(inline.tokens)
+        return spans(inline.tokens, self._style)
 
 
 def word_end(text: str, limit: int) -> int:
@@ -117,7 +121,7 @@ class Rule:
 
 
 class Nothing:
-    """An empty item, or a link definition."""
+    """An empty item or quote."""
 
     columns = 0
 

@@ -16,7 +16,7 @@ from glmcli.terminal.visible import visible
 from glmcli.terminal.wrap import Span
 
 _OPENERS = {"em_open": theme.ITALIC, "strong_open": theme.BOLD, "s_open": theme.STRIKE}
-_LITERALS = {"code_inline": theme.CODE, "math_inline": theme.MATH}
+_LITERALS = {"code_inline": theme.CODE, "math_inline": theme.MATH, "definition": theme.DIM}
 
 
 def preview_of(parser: Parser, source: str) -> Inline:

@@ -92,12 +92,13 @@ class MarkdownStream:
         partial = self._partial.removesuffix(JOINER)  # half of an emoji
         if not _MARKS_ONLY.fullmatch(partial.strip(" \t>")):
             lines.append(_expand_tabs(partial))
-        blocks = self._parse(lines, trial=True)
+        blocks = self._parse(lines)
         rows: list[Row] = []
-        for index, block in enumerate(blocks):
-            shown = self._open if index == 0 and self._open else self._shown(block)
-            is_last = index == len(blocks) - 1
-            rows += copy.copy(shown).add(block, spaced=self._begun or bool(rows), preview=is_last)
+        with self._parser.trial():
+            for index, block in enumerate(blocks):
+                shown = copy.copy(self._open if index == 0 and self._open else self._shown(block))
+                is_last = index == len(blocks) - 1
+                rows += shown.add(block, spaced=self._begun or bool(rows), preview=is_last)
         return rows
 
     def finish(self) -> None:
@@ -113,11 +114,11 @@ class MarkdownStream:
         if self._open:
             self._open.place(self._width)
 
-    def _parse(self, lines: Sequence[str], *, trial: bool = False) -> list[Block]:
+    def _parse(self, lines: Sequence[str]) -> list[Block]:
         if not lines and not self._open:
             return []
         source = [*self._head, *lines]
-        tokens = self._parser.blocks(source, trial=trial)
+        tokens = self._parser.blocks(source)
         return Walk(source, len(self._head), self._path).blocks(tokens)
 
     def _settle(self) -> None:

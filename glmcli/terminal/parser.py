@@ -8,10 +8,11 @@ comes after the line below it. Knows nothing of streams, rows or styles.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from markdown_it import MarkdownIt, rules_block
+from markdown_it.common.utils import normalizeReference
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
@@ -25,39 +26,65 @@ DEEPEST = 24
 """Quotes and lists nested deeper than this many levels (a list has two) are text."""
 
 _SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
+_ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLARS = re.compile(r"\$\$.+?\$\$|(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)", re.DOTALL)
-_LOOSE_END = re.compile(r"(<\S*\s*|&#?\w*)$")
+_LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
+_DEFINITION = re.compile(
+    rf"{_LABEL}[ \t]*(?P<url>(?:{_ADDRESS})[^\s<>]+|<(?:{_ADDRESS})[^<>\n]*>)"
+    r"""(?:[ \t]+(?:"[^"\n]*"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*(?=\n|$)""",
+    re.IGNORECASE,
+)
+_NO_LINK = re.compile(_LABEL)
+_LOOSE_END = re.compile(
+    # half a tag, half an entity, a definition that may go on
+    rf"(<\S*\s*|&#?\w*|(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
+    re.IGNORECASE,
+)
 
 
 class Parser:
-    """Blocks and inlines of one text; link definitions are remembered from call to call."""
+    """Blocks and inlines of one text. Links know the definitions that were made before them."""
 
     def __init__(self) -> None:
         self.parsed = 0
         """Characters that were parsed so far: the work that was done."""
         self._markdown = _make_markdown()
-        self._env: dict[str, Any] = {"references": {}}
+        self._references: dict[str, dict[str, str]] = {}
 
-    def blocks(self, lines: Sequence[str], *, trial: bool = False) -> list[Token]:
-        """Parse lines into block tokens. A trial forgets the link definitions that it meets."""
+    def blocks(self, lines: Sequence[str]) -> list[Token]:
+        """Parse lines into block tokens."""
         source = "".join(f"{line}\n" for line in lines)
         self.parsed += len(source)
-        known = dict(self._env["references"]) if trial else self._env["references"]
         tokens: list[Token] = []
-        self._markdown.block.parse(source, self._markdown, {"references": known}, tokens)
+        self._markdown.block.parse(source, self._markdown, {}, tokens)
         return tokens
 
     def inline(self, source: str) -> Inline:
         """Parse the text of one paragraph, heading or cell."""
         self.parsed += len(source)
-        state = StateInline(source, self._markdown, self._env, [])
+        state = StateInline(source, self._markdown, {"references": self._references}, [])
         self._markdown.inline.tokenize(state)
         for rule in self._markdown.inline.ruler2.getRules(""):
             rule(state)
         return Inline(source, state)
+
+    def define(self, tokens: Sequence[Token]) -> None:
+        """Remember the link definitions among the tokens of a text that is final."""
+        for token in tokens:
+            if token.type == "definition":
+                self._references.setdefault(token.info, {"href": token.markup, "title": ""})
+
+    @contextmanager
+    def trial(self) -> Iterator[None]:
+        """Forget the definitions that are made inside."""
+        known, self._references = self._references, dict(self._references)
+        try:
+            yield
+        finally:
+            self._references = known
 
 
 class Inline:
@@ -118,14 +145,13 @@ class _Markdown(MarkdownIt):
 
 
 def _make_markdown() -> MarkdownIt:
-    options = {"html": False, "inline_definitions": True, "maxNesting": 60}
-    markdown = _Markdown("commonmark", options).enable("strikethrough")
+    options = {"html": False, "maxNesting": 60}
+    markdown = _Markdown("commonmark", options).enable("strikethrough").disable("reference")
     block = markdown.block.ruler
-    ends_text: RuleOptionsType = {"alt": ["paragraph", "reference"]}
-    ends_most: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
-    ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    ends_text: RuleOptionsType = {"alt": ["paragraph"]}
+    ends_most: RuleOptionsType = {"alt": ["paragraph", "blockquote"]}
+    ends_all: RuleOptionsType = {"alt": ["paragraph", "blockquote", "list"]}
     block.at("fence", _short(rules_block.fence), ends_all)
-    block.at("reference", _short(_one_line_reference))
     block.at("lheading", _short(_one_line_heading))
     block.at("paragraph", _paragraph)
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
@@ -133,6 +159,7 @@ def _make_markdown() -> MarkdownIt:
     block.before("fence", "math_block", _short(_math_block), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
     block.before("lheading", "pipe_table", _short(rules_block.table), ends_text)
+    markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", _math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
     return markdown
@@ -158,15 +185,6 @@ def _shallow(rule: BlockRule) -> BlockRule:
     return shallow
 
 
-def _one_line_reference(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A link definition; its title must be on the same line."""
-    last, state.lineMax = state.lineMax, start + 1
-    try:
-        return rules_block.reference(state, start, end, silent)
-    finally:
-        state.lineMax = last
-
-
 def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """An underlined heading; only one line can be underlined."""
     return rules_block.lheading(state, start, min(end, start + 2), silent)
@@ -175,9 +193,8 @@ def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """A paragraph, with the wide blanks that Chinese paragraphs begin with."""
     rules_block.paragraph(state, start, end, silent)
-    line, text = _line(state, start), state.tokens[-2]
-    blanks = len(line) - len(line.lstrip("\u3000"))
-    text.content = line[:blanks] + text.content
+    text = state.getLines(start, state.line, state.blkIndent, False)
+    state.tokens[-2].content = text.strip(" \t")
     return True
 
 
@@ -208,6 +225,27 @@ def _math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 def _line(state: StateBlock, line: int) -> str:
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def _definition(state: StateInline, silent: bool) -> bool:
+    """`[label]: address` on a line of its own; a `[label]:` before anything else is no link."""
+    source, start = state.src, state.pos
+    if source[start] != "[" or source[source.rfind("\n", 0, start) + 1 : start].strip():
+        return False
+    found = _DEFINITION.match(source, start)
+    if found is None:
+        if not _NO_LINK.match(source, start):
+            return False
+        if not silent:
+            state.pending += "["
+        state.pos += 1
+        return True
+    if not silent:
+        token = state.push("definition", "", 0)
+        token.content, token.markup = found[0], found["url"].strip("<>")
+        token.info = normalizeReference(found["label"])
+    state.pos = found.end()
+    return True
 
 
 def _math_inline(state: StateInline, silent: bool) -> bool:

@@ -66,6 +66,8 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
         "| a |\n|---|\n| b |\n- c\n",
         "- - 1. a\n\n       b\n     2. c\n  - d\n",
         "\t- tab\n\n-\ttab\n\n\t\tcode\n",
+        "text " * 120 + "\nTitle\n====\n\u3000\n",
+        "[a]: http://x\n[a][a]\n===\n[b]: http://y\n\n[b] [a]\n",
         "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",
     ],
 )
@@ -76,8 +78,8 @@ def test_texts_that_are_easily_mistaken(text):
 
 def test_a_link_that_is_defined_after_its_use_stays_as_it_was_shown():
     text = "See [the docs][d].\n\nMore.\n\n[d]: https://example.org\n"
-    assert texts(streamed(pieces(text, 1), 60))[0] == "See [the docs][d]."
-    assert shown(text)[0] == "See the docs (https://example.org)."
+    for rows in (render(text, width=60), streamed(pieces(text, 1), 60)):
+        assert texts(rows) == ["See [the docs][d].", "", "More.", "", "[d]: https://example.org"]
 
 
 def test_final_and_live_rows_are_what_has_arrived():
@@ -181,7 +183,11 @@ def test_an_unclosed_fence_is_closed_at_the_end():
         ("$$\nx * y * z\n\\\\\n$$", ["$$", "x * y * z", "\\\\", "$$"]),
         ("a\n\n    code * 2 *", ["a", "", "code * 2 *"]),
         ("- \n- b", [" •", " • b"]),
-        ("[ref]: http://a.b\n\ntext", ["text"]),
+        ("[r]: http://a.b 'T'\n\n[t][r]", ["[r]: http://a.b 'T'", "", "t (http://a.b)"]),
+        ("[a]: http://x\n[b]: <www.y>\n", ["[a]: http://x", "[b]: <www.y>"]),
+        ("- [A]: right\n- [B]: http://x", [" • [A]: right", " • [B]: http://x"]),
+        ("[user]: hi\n\n[^1]: http://x\n", ["[user]: hi", "", "[^1]: http://x"]),
+        ("[用户]: https://a.b\n[用户]: 你好", ["[用户]: https://a.b", "[用户]: 你好"]),
     ],
 )
 def test_looks(markdown, rows):
@@ -204,6 +210,8 @@ def test_code_can_be_copied_as_it_was_written():
         ("gone", "~~gone~~", theme.STRIKE),
         ("$x$", "a $x$", theme.MATH),
         (" (u)", "[a](u)", theme.DIM),
+        ("[1]: http://a_b_c", "[1]: http://a_b_c", theme.DIM),
+        ("[1]: no address", "[1]: no address", theme.PLAIN),
     ],
 )
 def test_styles(words, markdown, style):

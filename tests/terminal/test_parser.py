@@ -24,8 +24,7 @@ def kinds(text: str) -> list[str]:
         ("a|b" + "c" * LONG_LINE + "\n-|-", "paragraph_open"),
         ("```" + "c" * LONG_LINE, "paragraph_open"),
         ("<div>", "paragraph_open"),
-        ("[a]: b", "definition"),
-        ("[a]: b 'title\nends'", "paragraph_open"),
+        ("[a]: http://b", "paragraph_open"),
     ],
 )
 def test_kinds_of_blocks(text, kind):
@@ -51,6 +50,10 @@ def test_kinds_of_blocks(text, kind):
         ("a \\( b", False),
         ("escaped \\* \\` \\[", False),
         ("escaped \\* \\`", True),
+        ("[a]: http", False),
+        ("[a]: http://b 'ti", False),
+        ("[a]: some words", True),
+        ("words [a]: http", True),
     ],
 )
 def test_whether_later_text_can_change_how_this_one_reads(source, closed):

@@ -20,6 +20,9 @@ from glmcli.types import Chunk, Message, Progress
 FRAME_S = 1 / 12
 STATUS_S = 0.4
 """The status row is worth its bytes only so often."""
+SETTLE_S = 0.4
+"""How long a window must have kept its size. tmux wraps its rows anew at once, and what is painted
+until it says so, up to 0.25 s later, is torn."""
 COST_SHARE = 6
 """A frame comes no sooner than this many times what the last one cost."""
 TAIL_CHARS = 200
@@ -34,8 +37,12 @@ class LiveView(BaseView):
         self._terminal = quiet
         self._quiet = quiet.painting()
         self._thinking = thinking
-        self._size = out.size()
+        self._size = self._seen_size = out.size()
+        """The size that is painted for, and the one that the window had last."""
+        self._changed_at = 0.0
         self._painter = self._new_painter()
+        self._ready: list[Row] = []
+        """Final rows that are not painted yet."""
         self._stream: MarkdownStream | None = None
         """The text that grows: reasoning first, if it is shown, then the reply."""
         self._is_reply = False
@@ -71,7 +78,7 @@ class LiveView(BaseView):
         elif not self._is_warm:
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
-        if now >= self._next_frame:
+        if self._has_settled(now) and now >= self._next_frame:
             if now >= self._next_status:
                 self._said, self._next_status = self._status(now), now + STATUS_S
             self._paint(self._said)
@@ -84,10 +91,13 @@ class LiveView(BaseView):
 
     def abandon(self) -> None:
         """The same: what was shown stays."""
+        self._adapt()
         self._end_stream()
         if not self._is_reply:
             self._say_thought()
+        self._painter.paint(self._ready)
         self._painter.finish()
+        self._ready = []
 
     def _suspend(self) -> None:
         """Take the live rows off while the shell is there; the next frame shows them again."""
@@ -112,7 +122,7 @@ class LiveView(BaseView):
         if not self._is_reply or self._stream is None:
             self._end_stream()
             if self._say_thought():
-                self._painter.paint([()])
+                self._ready.append(())
             self._is_reply = True
             self._stream = self._new_stream()
         return self._stream
@@ -123,24 +133,32 @@ class LiveView(BaseView):
             return False
         self._has_said_thought = True
         said = f"thought for {self._thought_s:.0f} s, {self._thought_tokens}"
-        gap: list[Row] = [()] if self._thinking == "show" else []
-        self._painter.paint([*gap, ((said, theme.DIM),)])
+        if self._thinking == "show":
+            self._ready.append(())
+        self._ready.append(((said, theme.DIM),))
         return True
 
     def _end_stream(self, *, gap: bool = False) -> None:
         if self._stream is not None:
-            self._adapt()
             self._stream.finish()
-            self._painter.paint([*self._stream.take(), *([()] if gap else [])])
+            self._ready += [*self._stream.take(), *([()] if gap else [])]
             self._stream = None
 
     def _paint(self, status: str) -> None:
         self._adapt()
-        final: list[Row] = []
         live: list[Row] = []
         if self._stream is not None:
-            final, live = self._stream.take(), self._stream.live()
-        self._painter.paint(final, live, ((visible_line(status), theme.DIM),))
+            self._ready += self._stream.take()
+            live = self._stream.live()
+        self._painter.paint(self._ready, live, ((visible_line(status), theme.DIM),))
+        self._ready = []
+
+    def _has_settled(self, now: float) -> bool:
+        """Whether the window keeps its size: nothing is painted while it changes."""
+        size = self._out.size()
+        if size != self._seen_size:
+            self._seen_size, self._changed_at = size, now
+        return now - self._changed_at >= SETTLE_S
 
     def _adapt(self) -> None:
         """Notice that the window changed its size."""

@@ -7,7 +7,7 @@ import os
 import pyte
 import pytest
 
-from glmcli.terminal.live import LiveView, show_message
+from glmcli.terminal.live import SETTLE_S, LiveView, show_message
 from glmcli.terminal.tty import Quiet
 from glmcli.types import Chunk, Message, Progress
 
@@ -115,6 +115,27 @@ def test_a_window_that_changes_its_size_loses_no_word(out):
     view.finish(REPLY)
     text = " ".join(out.rows())
     assert all(word in text for word in words[30:])
+
+
+def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
+    view = shown(out, Chunk("some words ", tokens=1))
+    for columns in (50, 40, 60):
+        out.columns = columns
+        written = out.raw
+        view._next_frame = 0.0
+        view.show(Chunk(f"at {columns} ", tokens=1))
+        assert out.raw == written
+    view._changed_at -= SETTLE_S
+    view.show(Chunk())
+    assert out.rows()[0] == "some words at 50 at 40 at 60"
+
+
+def test_the_end_does_not_wait_for_the_window(out):
+    view = shown(out, Chunk("some words ", tokens=1))
+    out.columns = 50
+    view.show(Chunk("and more", tokens=1))
+    view.finish(REPLY)
+    assert out.rows() == ["some words and more"]
 
 
 def test_a_stored_message_looks_as_it_did(out):

@@ -165,9 +165,9 @@ class LiveView(BaseView):
         size = self._out.size()
         if size != self._size:
             self._size = size
-            self._painter.resize(size.columns, size.lines, reflow=self._out.reflows)
+            kept = self._painter.resize(size.columns, size.lines, reflow=self._out.reflows)
             if self._stream is not None:
-                self._stream.resize(self._painter.width)
+                self._stream.resize(self._painter.width, keep=kept)
 
     def _new_painter(self) -> Painter:
         return Painter(

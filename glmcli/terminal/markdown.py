@@ -108,11 +108,16 @@ class MarkdownStream:
             self._emit(block)
         self._head, self._path, self._pending, self._is_parsed = [], (), [], True
 
-    def resize(self, width: int) -> None:
-        """Change the width of the rows that are not final yet."""
+    def resize(self, width: int, *, keep: bool = False) -> None:
+        """Change the width of the rows that are not final yet.
+
+        `keep` says that live rows went out of reach: what cannot be laid out anew below them, as
+        a table cannot, keeps its width.
+        """
         self._width = max(width, 8)
         if self._open:
-            self._open.place(self._width)
+            self._final += self._open.resize(self._width, keep=keep, spaced=self._begun)
+            self._begun = self._begun or bool(self._final)
 
     def _parse(self, lines: Sequence[str]) -> list[Block]:
         if not lines and not self._open:
@@ -256,8 +261,18 @@ class _Shown:
         self, block: Block, *, spaced: bool, last: bool = True, preview: bool = False
     ) -> list[Row]:
         """The rows that are final now; the first ever follows a blank row if `spaced`."""
+        return self._dress(self._element.add(block, last=last, preview=preview), spaced)
+
+    def resize(self, columns: int, *, keep: bool, spaced: bool) -> list[Row]:
+        """Fit what follows into so many cells, unless rows must be kept; the rows final by that."""
+        if keep and isinstance(self._element, Table):
+            return self._dress(self._element.keep(), spaced)
+        self.place(columns)
+        return []
+
+    def _dress(self, contents: Sequence[Row], spaced: bool) -> list[Row]:
         rows = []
-        for content in self._element.add(block, last=last, preview=preview):
+        for content in contents:
             if self._is_first and spaced and self._blank >= 0:
                 rows.append(self._row(self._indent[: self._blank]))
             rows.append(self._row([*(self._marks if self._is_first else self._indent), *content]))

@@ -86,21 +86,22 @@ class Painter:
         self._shown, self._has_status = rows[count:], bool(below)
         self._above += count
 
-    def resize(self, columns: int, lines: int, *, reflow: bool) -> None:
+    def resize(self, columns: int, lines: int, *, reflow: bool) -> bool:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
         `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
         reach stay; the next frames leave out what they say, unless rows above them are hidden: what
-        comes first must be written first, so a few rows are then shown twice.
+        comes first must be written first, so a few rows are then shown twice. Returns whether the
+        next frames leave rows out.
         """
-        reach = min(self._above + len(self._shown), self._lines, lines) - 1
+        known = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
         if not self._shown:
-            return
+            return bool(self._stuck)
         pieces = [fold(row, columns) if reflow else [row] for row in self._shown]
         rows = [row for parts in pieces for row in parts]
         below = len(pieces[-1]) - 1 if self._has_status else 0
-        above = len(rows) - 1 - below
+        above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
         if not self._hidden:
             self._stuck += "".join(map(_visible, rows[:stuck]))
@@ -108,6 +109,7 @@ class Painter:
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
         self._above = reach - (above - stuck)
+        return bool(self._stuck)
 
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""
@@ -125,13 +127,13 @@ class Painter:
         """The rows to show, and how many of them are final.
 
         Live rows at the top are hidden when there are too many to be reached again. That goes in
-        large steps, so that the rest need not move in every frame.
+        large steps, so that the rest need not move in every frame, and leaves half the window free,
+        so that the rest can be reached when the window becomes smaller.
         """
         final, live = self._unstuck(final, live)
         room = max(self._lines - 1 - reserved, 1)
-        extra = len(live) - room
-        step = max(room // 2, 1)
-        self._hidden = -(-extra // step) * step if extra > 0 else 0
+        extra, step = len(live) - room // 2, max(room // 4, 1)
+        self._hidden = -(-extra // step) * step if len(live) > room else 0
         return [*final, *live[self._hidden :]], len(final)
 
     def _unstuck(self, final: list[Row], live: list[Row]) -> tuple[list[Row], list[Row]]:
@@ -286,18 +288,21 @@ def _joins(after: Cells) -> bool:
 
 
 def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
-    """Rows without `text` at their start, as far as it is there, and what is left of it."""
+    """Rows without `text` at their start, and what is left of it; all rows if they say no such."""
+    left = text
     for index, row in enumerate(rows):
         visible = _visible(row)
-        if not text or not (text.startswith(visible) or visible.startswith(text)):
+        if not left:
             return rows[index:], ""
-        if len(visible) > len(text):
+        if not left.startswith(visible[: len(left)]):
+            return rows, ""
+        if len(visible) > len(left):
             characters = iter(cells_of(row))
-            while text:
-                text = text.removeprefix(next(characters)[0])
+            while left:
+                left = left.removeprefix(next(characters)[0])
             return [tuple(characters), *rows[index + 1 :]], ""
-        text = text[len(visible) :]
-    return [], text
+        left = left[len(visible) :]
+    return [], left
 
 
 def _visible(row: Row) -> str:

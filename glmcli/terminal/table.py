@@ -16,7 +16,7 @@ from glmcli.terminal.parser import Parser
 from glmcli.terminal.wrap import Row, Span, fold, plain, trimmed, width, wrap
 
 FIRST_ROWS = 12
-"""Rows of the body that the widths of the columns are taken from."""
+"""Rows of the screen. The rows of the body that fill so many give the columns their widths."""
 GAP = "  "
 
 Cell = Sequence[Span]
@@ -33,28 +33,39 @@ class Table:
         self._header = self._cells(block.cells[0], bold=True)
         self._first: tuple[list[Cell], ...] = ()
         """Rows of the body that the widths depend on."""
-        self._is_fixed = False
+        self._widths: tuple[int, ...] = ()
+        """Of the columns, once they are fixed."""
+        self._seen: list[tuple[int, ...]] = []
+        """The widths that were tried last, by copies too: what is on the screen."""
 
     def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
         """See Element."""
         body = [self._cells(cells) for cells in block.cells[1:-1]]
         body += [self._cells(cells, preview=preview) for cells in block.cells[1:][-1:]]
         rows: list[Row] = []
-        if not self._is_fixed:
-            taken = FIRST_ROWS - len(self._first)
-            self._first, body = (*self._first, *body[:taken]), body[taken:]
-            self._is_fixed = last or bool(body)
-            if self._is_fixed:
-                rows += self._top()
-        if self._is_fixed and body:
-            widths = self._widths()
-            rows += [row for cells in body for row in self._lines(cells, widths)]
-        return rows
+        for cells in body:
+            if self._widths:
+                rows += self._lines(cells, self._widths)
+            else:
+                self._first = (*self._first, cells)
+                rows += self._top(FIRST_ROWS if not last or cells is not body[-1] else 0)
+        return rows if self._widths or not last else self._top(0)
 
-    def _top(self) -> list[Row]:
-        widths = self._widths()
-        line = self._symbol * min(sum(widths) + len(GAP) * (len(widths) - 1), self.columns)
+    def keep(self) -> list[Row]:
+        """Fix the widths as they are on the screen, since that is out of reach; the rows so far."""
+        if self._widths or not self._seen:
+            return []
+        return self._top(0, self._seen[0])
+
+    def _top(self, enough: int, widths: tuple[int, ...] = ()) -> list[Row]:
+        """The rows so far, if the body has enough of them; that fixes the widths."""
+        widths = widths or self._natural()
+        self._seen[:] = [widths]
         body = [row for cells in self._first for row in self._lines(cells, widths)]
+        if len(body) < enough:
+            return []
+        self._widths = widths
+        line = self._symbol * min(sum(widths) + len(GAP) * (len(widths) - 1), self.columns)
         return [*self._lines(self._header, widths), ((line, theme.DIM),), *body]
 
     def _cells(
@@ -64,7 +75,7 @@ class Table:
         parse = preview_of if preview else Parser.inline
         return [spans(parse(self._parser, source).tokens, style) for source in sources]
 
-    def _widths(self) -> list[int]:
+    def _natural(self) -> tuple[int, ...]:
         rows = [self._header, *self._first]
         natural = [max(max(map(cell_width, column)), 1) for column in zip(*rows, strict=True)]
         return shrink(natural, self.columns - len(GAP) * (len(natural) - 1))
@@ -94,7 +105,7 @@ def cell_width(cell: Cell) -> int:
     return max(width([(line, theme.PLAIN)]) for line in plain(cell).split("\n"))
 
 
-def shrink(widths: Sequence[int], room: int) -> list[int]:
+def shrink(widths: Sequence[int], room: int) -> tuple[int, ...]:
     """Take from the widest columns until all fit into `room` cells; no column goes below 2."""
     limit = max(widths)
     while limit > 2 and sum(min(size, limit) for size in widths) > room:
@@ -105,4 +116,4 @@ def shrink(widths: Sequence[int], room: int) -> list[int]:
         if spare > 0 and shrunk[index] < size:
             shrunk[index] += 1
             spare -= 1
-    return shrunk
+    return tuple(shrunk)

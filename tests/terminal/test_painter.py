@@ -256,6 +256,22 @@ def test_rows_that_a_smaller_window_pushed_out_of_reach_are_not_shown_twice():
     assert written[0].count("y") == 50
 
 
+def test_rows_that_say_something_else_than_those_out_of_reach_are_shown_whole():
+    _, painter = resized(reflow=True, columns=30, lines=3)
+    written: list[str] = []
+    painter._write = written.append
+    painter.paint([row("x" * 29), row("z" * 29)])
+    assert written[0].count("x") == written[0].count("z") == 29
+
+
+def test_a_status_row_that_is_wrapped_leaves_less_in_reach():
+    terminal = Terminal(columns=60, lines=12)
+    terminal.painter.paint([row("final")] * 20, [row("x" * 50)] * 6, row("s" * 50))
+    assert terminal.painter.resize(30, 12, reflow=True)
+    assert terminal.frames[-1].startswith("\x1b[10A")
+    assert terminal.painter._stuck == "x" * 50
+
+
 def test_a_row_made_for_a_wider_window_is_cut():
     terminal = Terminal(columns=20)
     terminal.painter.paint([row("x" * 30)])

@@ -38,8 +38,8 @@ while (key := os.read(0, 1)) != b"q":
         while size == os.get_terminal_size(1):  # tmux takes its time
             signal.sigwait([signal.SIGWINCH])
         size = os.get_terminal_size(1)
-        painter.resize(size.columns, size.lines, reflow=True)
-        stream.resize(painter.width)
+        kept = painter.resize(size.columns, size.lines, reflow=True)
+        stream.resize(painter.width, keep=kept)
         paint()
     for _ in range(int(sys.argv[2]) if key == b"f" else 0):
         stream.feed(text[done : done + int(sys.argv[3])])

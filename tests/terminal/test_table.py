@@ -54,16 +54,41 @@ def test_missing_and_superfluous_cells():
 
 def test_the_first_rows_fix_the_widths_so_that_later_ones_can_be_appended():
     stream = MarkdownStream(width=40)
-    stream.feed(table(*["a | b"] * FIRST_ROWS) + "\n")
+    stream.feed(table(*["a | b"] * (FIRST_ROWS - 1)) + "\n")
     assert stream.take() == []
-    assert len(stream.live()) == FIRST_ROWS + 2
-    stream.feed("a long cell | c\n")
+    assert len(stream.live()) == FIRST_ROWS + 1
+    stream.feed("a | b\na long cell | c\n")
     assert texts(stream.take())[-4:] == ["a     b", "a     c", "long", "cell"]
     assert stream.live() == []
 
 
+def test_rows_that_fill_the_screen_fix_the_widths_sooner():
+    tall = "<br>".join("x" * (FIRST_ROWS // 2))
+    stream = MarkdownStream(width=40)
+    stream.feed(table(f"{tall} | b", f"{tall} | b", "a long cell | c") + "\n")
+    assert texts(stream.take())[-2:] == ["long", "cell"]
+
+
+def test_a_table_whose_rows_went_out_of_reach_keeps_its_widths():
+    stream = MarkdownStream(width=40)
+    stream.feed(table("some words in a cell | others", "more"))
+    before = texts(stream.live())
+    stream.resize(20, keep=True)
+    assert texts(stream.take() + stream.live()) == before
+    stream.feed("\nand more | words\n")
+    assert texts(stream.take()) == ["more", "and more              words"]
+
+
+def test_a_table_that_can_be_reached_is_laid_out_anew():
+    stream = MarkdownStream(width=40)
+    stream.feed(table("some words in a cell | others"))
+    stream.live()
+    stream.resize(20)
+    assert texts(stream.take() + stream.live())[2:] == ["some words    others", "in a cell"]
+
+
 def test_the_widest_columns_give_way_first():
-    assert shrink([5, 30, 30], 45) == [5, 20, 20]
-    assert shrink([5, 30, 31], 46) == [5, 21, 20]
-    assert shrink([1, 2], 10) == [1, 2]
-    assert shrink([9, 9], 1) == [2, 2]
+    assert shrink([5, 30, 30], 45) == (5, 20, 20)
+    assert shrink([5, 30, 31], 46) == (5, 21, 20)
+    assert shrink([1, 2], 10) == (1, 2)
+    assert shrink([9, 9], 1) == (2, 2)

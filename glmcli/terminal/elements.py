@@ -15,10 +15,11 @@ from glmcli.terminal.inline import preview_of, spans
 from glmcli.terminal.parser import STUB, Inline, Parser
 from glmcli.terminal.wrap import Row, Span, fold, wrap
 
-PIECE = 256
-"""Characters. A paragraph is parsed in pieces of about so many, cut where nothing is open."""
-LONGEST_PIECE = 4
-"""Pieces. What is still open after so many is cut all the same: it is hardly ever closed."""
+PIECE = 64
+"""Characters. A paragraph is parsed in pieces of so many, cut where nothing is open."""
+LONGEST_PIECE = 1024
+"""Characters. What is still open after so many is cut all the same: it is hardly ever closed."""
+_MARKS = "*_~`[<&$\\"
 
 
 class Element(Protocol):
@@ -44,8 +45,8 @@ class Text:
         self._style = style
         self._source = ""
         """What is not parsed yet."""
-        self._tried = 0
-        """Pieces of it in which something was open."""
+        self._size = PIECE
+        """Characters of the next piece: twice as many when something was open in fewer."""
         self._row: Row = ()
         """The row that is not full yet."""
 
@@ -53,7 +54,7 @@ class Text:
         """See Element."""
         self._source += block.content.removeprefix(STUB)
         rows: list[Row] = []
-        while len(self._source) > (self._tried + 1) * PIECE:
+        while len(self._source) > self._size:
             rows += self._next_piece()
         if last:
             parse = preview_of if preview else Parser.inline
@@ -63,15 +64,20 @@ class Text:
 
     def _next_piece(self) -> list[Row]:
         """Parse one more piece. Where it ends depends on the text alone, not on when it came."""
-        self._tried += 1
-        must = self._tried == LONGEST_PIECE
-        end = word_end(self._source, self._tried * PIECE) or (self._tried * PIECE if must else 0)
-        if not end:
-            return []
-        inline = self._parser.inline(self._source[:end])
-        if not (inline.is_closed or must):
-            return []
-        self._source, self._tried = self._source[end:], 0
+        source = self._source
+        last_mark = max(source.rfind(mark, 0, self._size) for mark in _MARKS)
+        for limit in (self._size, last_mark):
+            end = word_end(source, limit)
+            inline = self._parser.inline(source[:end])
+            if end and inline.is_closed:
+                break
+        else:
+            if self._size < LONGEST_PIECE:
+                self._size *= 2
+                return []
+            end = word_end(source, self._size) or self._size
+            inline = self._parser.inline(source[:end])
+        self._source, self._size = source[end:], PIECE
         *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
         return rows
 
@@ -81,11 +87,11 @@ class Text:
 
 
 def word_end(text: str, limit: int) -> int:
-    """The last offset up to `limit` that lies within a word or between ideographs; 0 if none.
+    """The last offset up to `limit`, and not far below, within a word or between ideographs, or 0.
 
     A mark of Markdown on either side means the same, wherever the text is cut there.
     """
-    for end in range(limit, max(1, limit - PIECE), -1):
+    for end in range(limit, limit // 2, -1):
         if text[end - 1].isalnum() and text[end].isalnum():
             return end
     return 0

@@ -21,7 +21,7 @@ from glmcli.terminal.wrap import Row, Span, fold
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped]
 
-OPEN_LINES = 8
+OPEN_LINES = 4
 """Lines at the end whose colours may still change; so many again before they are looked at."""
 LONGEST_STRETCH = 160
 """Lines. Lexing restarts after so many even inside what looks like one long string."""

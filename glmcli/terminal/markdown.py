@@ -18,7 +18,7 @@ from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
 from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
 from glmcli.terminal.fence import Fence
-from glmcli.terminal.parser import LONG_LINE, STUB, Parser
+from glmcli.terminal.parser import LONG_TEXT, STUB, Parser, is_plain
 from glmcli.terminal.table import Table
 from glmcli.terminal.visible import visible
 from glmcli.terminal.wrap import Row, Span, trimmed, width
@@ -134,7 +134,7 @@ class MarkdownStream:
                 self._advance(blocks, [*self._head, *self._pending])
             else:  # blank lines
                 self._pending = [line for line, _ in groupby(self._pending)] if self._head else []
-        if len(self._partial) > (PIECE if STUB in self._partial else LONG_LINE + PIECE):
+        if len(self._partial) > (PIECE if STUB in self._partial else LONG_TEXT + PIECE):
             self._take_long_line()
 
     def _advance(self, blocks: list[Block], lines: list[str]) -> None:
@@ -172,11 +172,9 @@ class MarkdownStream:
         """Take what there is of a line that goes on, if it is text and nothing else."""
         line = _expand_tabs(self._partial)
         start = line.rstrip(" #")  # a heading may end in these
-        blocks = self._parse([*self._pending, start])
-        if not blocks or (len(start) <= LONG_LINE and STUB not in start):
-            return
-        last = blocks[-1]
-        if last.kind == "text" and last.end == len(self._head) + len(self._pending) + 1:
+        blocks = self._parse([*self._pending, start]) if is_plain(start) else []
+        last = blocks[-1] if blocks else None
+        if last and last.kind == "text" and last.end == len(self._head) + len(self._pending) + 1:
             self._emit(*blocks[:-1])
             self._absorb(last)
             self._go_on(last.path, stub_lines(last.path), [])

@@ -24,7 +24,11 @@ _SURE = re.compile(
 )
 """Characters whose width is known, and those that are drawn here: columns can be counted."""
 
-_BLANKS = BLANKS + "▌"
+_UNSAID = BLANKS + "▌*`"
+"""What a width changes, or what is left out as long as a mark of Markdown may still be closed."""
+
+GAP: Row = (("…", Style(dim=True)),)
+"""Stands for rows that are hidden."""
 
 
 class Painter:
@@ -49,8 +53,8 @@ class Painter:
         """Without live rows: whether the cursor is at the start of an empty line."""
         self._above = 0
         """Rows known to be on the screen, or scrolled off it, above the live ones."""
-        self._hidden = 0
-        """Live rows at the top that are not shown, for want of room."""
+        self._whole = 0
+        """Live rows on the screen before the first one that is hidden for want of room."""
         self._stuck = ""
         """Text of live rows that a smaller window pushed out of reach."""
 
@@ -90,9 +94,7 @@ class Painter:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
         `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
-        reach stay; the next frames leave out what they say, unless rows above them are hidden: what
-        comes first must be written first, so a few rows are then shown twice. Returns whether the
-        next frames leave rows out.
+        reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
         known = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
@@ -103,8 +105,9 @@ class Painter:
         below = len(pieces[-1]) - 1 if self._has_status else 0
         above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
-        if not self._hidden:
-            self._stuck += "".join(map(_visible, rows[:stuck]))
+        # what comes after a hidden row has to be shown again: below that
+        whole = sum(map(len, pieces[: self._whole]))
+        self._stuck += "".join(map(_visible, rows[: min(stuck, whole)]))
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
@@ -117,7 +120,7 @@ class Painter:
         if not self._is_fresh:
             self._write("\r\n")
         self._is_fresh = True
-        self._above, self._hidden, self._stuck = 0, 0, ""
+        self._above, self._stuck = 0, ""
 
     def _fit(self, rows: Sequence[Row]) -> list[Row]:
         """Rows made for a wider window are cut."""
@@ -126,15 +129,19 @@ class Painter:
     def _reachable(self, final: list[Row], live: list[Row], reserved: int) -> tuple[list[Row], int]:
         """The rows to show, and how many of them are final.
 
-        Live rows at the top are hidden when there are too many to be reached again. That goes in
-        large steps, so that the rest need not move in every frame, and leaves half the window free,
-        so that the rest can be reached when the window becomes smaller.
+        When there are too many live rows to be reached again, some are hidden: of the first ones
+        as many stay as a smaller window may push out of reach, and of the last ones a third of the
+        window, since they must stay in reach. That third moves in steps, not in every frame.
         """
         final, live = self._unstuck(final, live)
         room = max(self._lines - 1 - reserved, 1)
-        extra, step = len(live) - room // 2, max(room // 4, 1)
-        self._hidden = -(-extra // step) * step if len(live) > room else 0
-        return [*final, *live[self._hidden :]], len(final)
+        self._whole = len(live)
+        if len(live) > room:
+            most, step = max(room // 3, 1), max(room // 6, 1)
+            newest = live[-((most - len(live)) // step) * step :]
+            self._whole = max(room - most - 1, 0)
+            live = [*live[: self._whole], *[GAP] * (self._whole > 0), *newest]
+        return [*final, *live], len(final)
 
     def _unstuck(self, final: list[Row], live: list[Row]) -> tuple[list[Row], list[Row]]:
         """Leave out what is stuck above already. The live rows will have to in later frames too."""
@@ -306,8 +313,8 @@ def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
 
 
 def _visible(row: Row) -> str:
-    """What does not depend on the width: the text without blanks and bars of quotes."""
-    return "".join(char for char in plain(row) if char not in _BLANKS)
+    """What a row says, however wide it is."""
+    return "".join(char for char in plain(row) if char not in _UNSAID)
 
 
 @lru_cache(maxsize=1024)

@@ -21,7 +21,9 @@ from markdown_it.token import Token
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
 LONG_LINE = 500
-"""Characters. A longer line is a paragraph's or a heading's, never a table's or a fence's."""
+"""Characters. A longer line opens no table, no fence and no formula."""
+LONG_TEXT = 100
+"""Characters. A longer line is no underlined heading, nor, without a | among so many, a table's."""
 DEEPEST = 24
 """Quotes and lists nested deeper than this many levels (a list has two) are text."""
 
@@ -37,6 +39,7 @@ _DEFINITION = re.compile(
     r"""(?:[ \t]+(?:"[^"\n]*"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*(?=\n|$)""",
     re.IGNORECASE,
 )
+_UNDERLINE = re.compile(r"[\s>]*(?:=+|[-|: ]+)\s*")
 _NO_LINK = re.compile(_LABEL)
 _LOOSE_END = re.compile(
     # half a tag, half an entity, a definition that may go on
@@ -152,28 +155,48 @@ def _make_markdown() -> MarkdownIt:
     ends_most: RuleOptionsType = {"alt": ["paragraph", "blockquote"]}
     ends_all: RuleOptionsType = {"alt": ["paragraph", "blockquote", "list"]}
     block.at("fence", _short(rules_block.fence), ends_all)
-    block.at("lheading", _short(_one_line_heading))
+    block.at("lheading", _open_ended(_one_line_heading))
     block.at("paragraph", _paragraph)
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(_math_block), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
-    block.before("lheading", "pipe_table", _short(rules_block.table), ends_text)
+    block.before("lheading", "pipe_table", _open_ended(rules_block.table), ends_text)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", _math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
     return markdown
 
 
+def is_plain(line: str) -> bool:
+    """Whether a line of text is nothing more, however it goes on and whatever comes below it."""
+    if len(line) > LONG_TEXT and "|" not in line[:LONG_TEXT]:
+        return _UNDERLINE.fullmatch(line) is None
+    return len(line) > LONG_LINE or STUB in line
+
+
 def _short(rule: BlockRule) -> BlockRule:
     """The rule, for lines that are not long."""
 
     def short(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        begin = state.src.rfind("\n", 0, state.bMarks[start]) + 1
-        line = state.src[begin : state.eMarks[start]]
+        line = _source_line(state, start)
         return len(line) <= LONG_LINE and STUB not in line and rule(state, start, end, silent)
 
     return short
+
+
+def _open_ended(rule: BlockRule) -> BlockRule:
+    """The rule, which makes more of a line because of the one below, for lines that allow it."""
+
+    def open_ended(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return not is_plain(_source_line(state, start)) and rule(state, start, end, silent)
+
+    return open_ended
+
+
+def _source_line(state: StateBlock, line: int) -> str:
+    """A line with all that stands before it."""
+    return state.src[state.src.rfind("\n", 0, state.bMarks[line]) + 1 : state.eMarks[line]]
 
 
 def _shallow(rule: BlockRule) -> BlockRule:

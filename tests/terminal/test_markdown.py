@@ -251,6 +251,26 @@ def test_deep_nesting_loses_no_text():
 # a window that changes
 
 
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        ("中文段落，没有换行。" * 200, 14),
+        ("Words in one **long** paragraph with `code` in it. " * 60, 10),
+        ("```python\n" + f"x = {'y' * 100}\n" * 40, 24),
+        ("| a | b | c |\n|---|---|---|\n" + "| some words in a cell | and more |\n" * 20, 19),
+        ("- " + "项目里的长文字" * 100, 14),
+    ],
+)
+def test_few_rows_are_open_at_a_time(text, most):
+    """Rows that are not final go out of reach when the window becomes smaller."""
+    stream, highest = MarkdownStream(width=39), 0
+    for chunk in pieces(text, 5):
+        stream.feed(chunk)
+        stream.take()
+        highest = max(highest, len(stream.live()))
+    assert highest <= most
+
+
 def test_a_resize_wraps_what_is_not_final_yet_and_loses_nothing():
     words = " ".join(f"word{n}" for n in range(200))
     stream, rows, columns = MarkdownStream(width=79), [], [39, 20, 120, 59]

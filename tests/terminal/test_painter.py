@@ -128,6 +128,18 @@ def test_live_rows_that_do_not_fit_are_shown_when_they_are_final():
     assert terminal.text() == [f"row {count}" for count in range(20)]
 
 
+def test_the_first_and_the_newest_rows_are_shown_when_not_all_can_be():
+    terminal = Terminal(lines=24)
+    rows = [row(f"row {count}") for count in range(60)]
+    for count in range(23, 60):
+        terminal.painter.paint([], rows[:count], status(count))
+        shown = terminal.text()[:-1]
+        assert shown[:15] == [f"row {number}" for number in range(14)] + ["…"]
+        newest = [f"row {number}" for number in range(count)][-len(shown[15:]) :]
+        assert shown[15:] == newest
+        assert 5 <= len(newest) <= 7
+
+
 def test_output_after_finish_begins_on_a_line_of_its_own():
     terminal = Terminal()
     terminal.painter.paint([row("final")], [row("live")], status(1))
@@ -262,6 +274,16 @@ def test_rows_that_say_something_else_than_those_out_of_reach_are_shown_whole():
     painter._write = written.append
     painter.paint([row("x" * 29), row("z" * 29)])
     assert written[0].count("x") == written[0].count("z") == 29
+
+
+def test_rows_out_of_reach_are_known_again_when_their_marks_turn_out_not_to_be_closed():
+    terminal = Terminal(columns=60, lines=12)
+    terminal.painter.paint([], [row("bold words " * 4)] * 2, row("status"))
+    terminal.painter.resize(30, 3, reflow=True)
+    assert terminal.painter._stuck == "boldwords" * 4
+    terminal.painter.paint([row("**bold words " * 4), row("next")])
+    assert "bold" not in terminal.frames[-1]
+    assert "next" in terminal.frames[-1]
 
 
 def test_a_status_row_that_is_wrapped_leaves_less_in_reach():

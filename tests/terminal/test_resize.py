@@ -92,6 +92,18 @@ def reply(tmp_path):
         window.close()
 
 
+def words(first: int, count: int) -> str:
+    """So many words that occur only once."""
+    return " ".join(f"w{number:04d}" for number in range(first, first + count))
+
+
+TABLE = "Intro\n\n| a | b | c | d |\n|---|---|---|---|\n" + "".join(
+    "|" + "|".join(words(n * 12 + 3 * cell, 3) for cell in range(4)) + "|\n" for n in range(11)
+)
+CODE = "Code:\n\n```python\n" + "".join(f"    {words(n * 14, 14)}\n" for n in range(30)) + "```\n"
+PARAGRAPHS = "\n\n".join(words(n * 60, 60) for n in range(4))
+
+
 def letters(text: str) -> str:
     """What does not depend on the width: no blanks, no drawn lines."""
     return re.sub(r"[\s▌─]", "", text)
@@ -115,3 +127,24 @@ def test_nothing_is_lost_or_shown_twice_when_the_window_changes(reply, changes):
         if window.done in sizes:
             window.resize(*sizes[window.done])
     assert letters(window.end()) == letters("".join(texts(render(SAMPLE, width=99))))
+
+
+@pytest.mark.parametrize("text", [TABLE, CODE, PARAGRAPHS], ids=["table", "code", "paragraphs"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [(600, 60, 30), (800, 40, 24)],
+        [(400, 40, 24), (800, 40, 12), (1000, 100, 30)],
+        [(200, 60, 12), (600, 40, 12)],
+    ],
+)
+def test_every_word_is_shown_once_whatever_is_typed_when_the_window_changes(reply, text, changes):
+    window = reply(text)
+    sizes = {done: size for done, *size in changes}
+    while window.done < len(text):
+        window.feed()
+        if window.done in sizes:
+            window.resize(*sizes[window.done])
+    shown = re.findall(r"w\d{4}", re.sub(r"\s", "", window.end()))
+    assert sorted(shown) == re.findall(r"w\d{4}", text)
+    assert shown == sorted(shown) or text is TABLE

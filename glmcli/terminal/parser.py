@@ -16,7 +16,10 @@ from markdown_it.common.utils import normalizeReference
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
+from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
+
+from glmcli.terminal.wrap import WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
@@ -31,6 +34,8 @@ _SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
 _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
+_IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
+_OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _DOLLARS = re.compile(r"\$\$.+?\$\$|(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)", re.DOTALL)
 _LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
@@ -68,7 +73,7 @@ class Parser:
     def inline(self, source: str) -> Inline:
         """Parse the text of one paragraph, heading or cell."""
         self.parsed += len(source)
-        state = StateInline(source, self._markdown, {"references": self._references}, [])
+        state = _State(source, self._markdown, {"references": self._references}, [])
         self._markdown.inline.tokenize(state)
         for rule in self._markdown.inline.ruler2.getRules(""):
             rule(state)
@@ -145,6 +150,23 @@ class _Markdown(MarkdownIt):
     def validateLink(self, url: str) -> bool:  # noqa: N802
         scheme = re.match(r"[A-Za-z][\w+.-]*:", url)
         return scheme is None or scheme[0].lower() in _SCHEMES
+
+
+class _State(StateInline):
+    """Lets `*` and `~` open and close beside Chinese, which has no blanks between words.
+
+    CommonMark asks for a blank or a mark on the other side: `**注意：**请` would not close.
+    """
+
+    def scanDelims(self, start: int, canSplitWord: bool) -> Scanned:  # noqa: N802, N803
+        scanned = super().scanDelims(start, canSplitWord)
+        before = self.src[start - 1 : start] if start else ""
+        after = self.src[start + scanned.length : start + scanned.length + 1]
+        if not canSplitWord or not before.strip() or not after.strip():
+            return scanned
+        if not (_IDEOGRAPHIC.match(before) or _IDEOGRAPHIC.match(after)):
+            return scanned
+        return Scanned(after not in _CLOSING, before not in _OPENING, scanned.length)
 
 
 def _make_markdown() -> MarkdownIt:

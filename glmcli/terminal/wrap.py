@@ -21,9 +21,10 @@ BLANKS = " \t\u3000\n"
 _OPEN = re.escape("（【「『《〈〔“‘([{")
 _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
-_WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
-_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{_WIDE}]"
-_WORD = f"[^ \t\u3000\n{_WIDE}]"
+WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+"""Chinese, Japanese and their marks, as they are written in a set of a regular expression."""
+_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE}]"
+_WORD = f"[^ \t\u3000\n{WIDE}]"
 # What must not be torn apart: openers, then a character or a word, then closers; with the blanks
 # behind it. A word that ends in an opener takes the character after it along.
 _UNIT = re.compile(

@@ -45,6 +45,8 @@ FRAGMENTS = [
     "[用户]: 你好 **b**\n",
     "![img](a.png)\n",
     "**unclosed\n",
+    "**注意：**请看，**“引号”**后，*强调*的 ~~删，~~\n",
+    "没有开头**：（**甲\n",
     "`unclosed\n",
     "[unclosed\n",
     "a\r\nb\rc\n",

@@ -218,6 +218,34 @@ def test_styles(words, markdown, style):
     assert style_of(words, markdown) == style
 
 
+@pytest.mark.parametrize(
+    ("markdown", "strong"),
+    [
+        ("**注意：**请不要这样。**“引号”**后面", ["注意：", "“引号”"]),
+        ("**步骤1：**安装", ["步骤1："]),
+        ("**步骤1：**pip install", ["步骤1："]),
+        ("这是**《红楼梦》**的", ["《红楼梦》"]),
+        ("**第一步（准备）：**先", ["第一步（准备）："]),
+        ("**50%**的人", ["50%"]),
+        ("运行 **`pip`**命令", ["pip"]),
+        ("（**甲**）和**乙**，**丙**。", ["甲", "乙", "丙"]),
+        ("没有开头**：甲（**乙**）", ["乙"]),
+        ("**没有结尾：请看**", ["没有结尾：请看"]),
+        ("**중요:**은", ["중요:"]),
+        ("2 ** 3，5**", []),
+        ("**A:**B", []),
+    ],
+)
+def test_chinese_is_bold_between_the_marks(markdown, strong):
+    rows = render(markdown, width=60)
+    assert [text for row in rows for text, style in row if style.bold] == strong
+
+
+def test_one_star_and_two_tildes_close_beside_chinese_too():
+    assert style_of("强调，", "*强调，*后") == theme.ITALIC
+    assert style_of("删除，", "~~删除，~~后") == theme.STRIKE
+
+
 def test_a_base_style_goes_under_all_others():
     rows = render("a **b**", width=20, style=theme.DIM)
     assert rows == [(("a ", theme.DIM), ("b", theme.DIM + theme.BOLD))]

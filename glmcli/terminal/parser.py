@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 from markdown_it import MarkdownIt, rules_block
 from markdown_it.common.utils import normalizeReference
@@ -37,7 +38,13 @@ BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_DOLLARS = re.compile(r"\$\$.+?\$\$|(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)", re.DOTALL)
+_DOLLAR = r"(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)"
+_DOLLARS = re.compile(rf"\$\$.+?\$\$|{_DOLLAR}", re.DOTALL)
+_BAR = re.compile(r"(?<!\\)\|")
+_LOOSE_BAR = re.compile(
+    # not in code, not in a formula
+    rf"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)|{_DOLLAR}|\\\(.+?\\\)|{_BAR.pattern}"
+)
 _LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
 _DEFINITION = re.compile(
     rf"{_LABEL}[ \t]*(?P<url>(?:{_ADDRESS})[^\s<>]+|<(?:{_ADDRESS})[^<>\n]*>)"
@@ -183,7 +190,7 @@ def _make_markdown() -> MarkdownIt:
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(_math_block), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
-    block.before("lheading", "pipe_table", _open_ended(rules_block.table), ends_text)
+    block.before("lheading", "pipe_table", _open_ended(_table), ends_text)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", _math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
@@ -266,6 +273,40 @@ def _math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     token.meta = {"closed": closed}
     state.line = line
     return True
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A table, of which no cell is left out."""
+    known = len(state.tokens)
+    if not rules_block.table(state, start, end, silent):
+        return False
+    columns = sum(token.type == "th_open" for token in state.tokens[known:])
+    cells: Iterator[str] = iter(())
+    for token in state.tokens[known:]:
+        if token.type == "tr_open" and token.map:
+            cells = iter(_cells(_line(state, token.map[0]), columns))
+        elif token.type == "inline":
+            token.content = next(cells)
+    return True
+
+
+def _cells(line: str, columns: int) -> list[str]:
+    """The cells of a row. A | in code or in a formula parts them unless they are too many then.
+
+    Those that are too many all the same go into the last column.
+    """
+    for bar in (_BAR, _LOOSE_BAR):
+        bars = [found.start() for found in bar.finditer(line) if found[0] == "|"]
+        cells = [line[a + 1 : b].strip() for a, b in pairwise([-1, *bars, len(line)])]
+        cells = cells[not cells[0] :]
+        while len(cells) > columns and not cells[-1]:
+            cells.pop()
+        if len(cells) <= columns:
+            break
+    else:
+        cells[columns - 1 :] = [" | ".join(cells[columns - 1 :])]
+    cells += [""] * (columns - len(cells))
+    return [cell.replace("\\|", "|") for cell in cells]
 
 
 def _line(state: StateBlock, line: int) -> str:

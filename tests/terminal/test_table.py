@@ -1,5 +1,7 @@
 """Tables, also wide ones, long ones and those that are still being typed."""
 
+import pytest
+
 from glmcli.terminal.markdown import MarkdownStream, render
 from glmcli.terminal.table import FIRST_ROWS, shrink
 from glmcli.terminal.theme import BOLD
@@ -48,8 +50,27 @@ def test_markdown_and_line_breaks_in_cells():
     assert shown(table("`x \\| y`<br>**z** | [t](u)"))[2:] == ["x | y  t (u)", "z"]
 
 
-def test_missing_and_superfluous_cells():
-    assert shown(table("a", "b | c | d"))[2:] == ["a", "b     c"]
+@pytest.mark.parametrize(
+    ("row", "shown_row"),
+    [
+        ("a", "a"),
+        ("| b | c |", "b     c"),
+        ("b | c | d | e", "b     c | d | e"),
+        ("| b | c | |", "b     c"),
+        ("| `a | b` | 按位或 |", "a | b  按位或"),
+        ("| $|x|$ | 绝对值 |", "$|x|$  绝对值"),
+        ("| \\(a|b\\) | ``c|`|d`` |", "\\(a|b\\)  c|`|d"),
+        ("| `a | b` | c |", "a | b  c"),
+        ("| `a | b |", "`a    b"),
+        ("| `a | b | c", "`a    b | c"),
+        ("| a \\| b | c |", "a | b  c"),
+        ("| $5 | $6 | $7 |", "$5    $6 | $7"),
+        ("| `a | b` |", "`a    b`"),
+        ("| `a | b | c` |", "a | b | c"),
+    ],
+)
+def test_no_cell_is_lost_and_code_stays_whole_if_it_can(row, shown_row):
+    assert shown(table(row))[2:] == [shown_row]
 
 
 def test_the_first_rows_fix_the_widths_so_that_later_ones_can_be_appended():

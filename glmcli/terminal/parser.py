@@ -25,7 +25,7 @@ from glmcli.terminal.wrap import WIDE
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
 LONG_LINE = 500
-"""Characters. A longer line opens no table, no fence and no formula."""
+"""Characters. A longer line opens no table, no fence and no block of TeX."""
 LONG_TEXT = 100
 """Characters. A longer line is no underlined heading, nor, without a | among so many, a table's."""
 DEEPEST = 24
@@ -38,7 +38,10 @@ BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_DOLLAR = r"(?<!\d)\$(?!\s)(?:\\.|[^$\\])+?(?<!\s)\$(?!\d)"
+LONGEST_MATH = 300
+"""Characters between two single dollars."""
+# not prices, not the variables of a shell
+_DOLLAR = rf"(?<!\d)\$(?!\s)(?:\\.|[^$\\`]){{1,{LONGEST_MATH}}}?(?<!\s)\$(?![0-9A-Za-z])"
 _DOLLARS = re.compile(rf"\$\$.+?\$\$|{_DOLLAR}", re.DOTALL)
 _BAR = re.compile(r"(?<!\\)\|")
 _LOOSE_BAR = re.compile(
@@ -116,7 +119,8 @@ class Inline:
         """Whether no text that follows can change how this one reads. Cautious: False if unsure."""
         return not (
             any(d.open and d.end < 0 for d in self._delimiters)
-            or re.search(r"[`$]|\\[(\[]", self._literal)
+            or re.search(r"`|\$\$|\\[(\[]", self._literal)
+            or "$" in self._literal[-LONGEST_MATH:]
             or _has_open_bracket(self._literal)
             or _LOOSE_END.search(self._source)
         )
@@ -335,7 +339,7 @@ def _definition(state: StateInline, silent: bool) -> bool:
 
 
 def _math_inline(state: StateInline, silent: bool) -> bool:
-    r"""`$x$` (no blanks inside, no digit after: not prices), `$$x$$`, `\(x\)` and `\[x\]`."""
+    r"""`$x$` (no blanks inside, no digit or letter after), `$$x$$`, `\(x\)` and `\[x\]`."""
     source, start = state.src, state.pos
     if source.startswith(("\\(", "\\["), start):
         end = source.find("\\)" if source[start + 1] == "(" else "\\]", start + 2)

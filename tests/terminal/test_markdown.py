@@ -241,6 +241,24 @@ def test_chinese_is_bold_between_the_marks(markdown, strong):
     assert [text for row in rows for text, style in row if style.bold] == strong
 
 
+@pytest.mark.parametrize(
+    ("markdown", "code", "math", "italic"),
+    [
+        ("Costs $5. Set `$HOME` and `$PATH` *now*.", ["$HOME", "$PATH"], [], ["now"]),
+        ("The $PATH variable: use `$PATH` *now*", ["$PATH"], [], ["now"]),
+        ("价格为$100，其中$x_1*y_1*z$ 是变量", [], ["$x_1*y_1*z$"], []),
+        ("$a_1*b*c$是 $x$, $y$。", [], ["$a_1*b*c$", "$x$", "$y$"], []),
+        ("$5 `a` or $6 `b` *c*", ["a", "b"], [], ["c"]),
+        ("$5 " + "or more " * 50 + "than x$ *c*", [], [], ["c"]),
+    ],
+)
+def test_prices_and_variables_of_a_shell_are_no_formulas(markdown, code, math, italic):
+    spans = [span for row in render(markdown, width=500) for span in row]
+    assert [text for text, style in spans if style == theme.CODE] == code
+    assert [text for text, style in spans if style == theme.MATH] == math
+    assert [text for text, style in spans if style.italic] == italic
+
+
 def test_one_star_and_two_tildes_close_beside_chinese_too():
     assert style_of("强调，", "*强调，*后") == theme.ITALIC
     assert style_of("删除，", "~~删除，~~后") == theme.STRIKE

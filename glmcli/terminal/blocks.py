@@ -43,6 +43,9 @@ class Container:
     position: int = 0
     """Place in its list, from 0."""
     number: int = 0
+    """As it is written."""
+    is_counted: bool = True
+    """Whether all items so far have the same number; then they are counted on from it."""
     task: str = ""
     """A blank or an x for an item with a box."""
 
@@ -50,6 +53,13 @@ class Container:
     def is_quote(self) -> bool:
         """Whether it is a quote."""
         return self.opener == "> "
+
+    def follow(self, before: Container) -> None:
+        """Come after an item of the same list."""
+        self.position = before.position + 1
+        self.is_counted = before.is_counted and self.number == before.number
+        if self.marker and self.is_counted:
+            self.marker = f"{self.number + self.position}{self.marker[-1]}"
 
     def prefix(self) -> str:
         """What continues it on a later line."""
@@ -112,7 +122,8 @@ class Walk:
         self._head = head
         self._known = path
         self._path: list[Container] = []
-        self._places: list[tuple[int, int]] = []
+        self._items: list[Container | None] = []
+        """The item before, for each list that is open."""
         self._opened: list[Container] = []
         self._before: tuple[Container, ...] = path
         self._before_end = head
@@ -136,9 +147,9 @@ class Walk:
     def _visit(self, token: Token, tokens: Sequence[Token], index: int) -> Block | None:
         kind = token.type
         if kind in ("bullet_list_open", "ordered_list_open"):
-            self._places.append((0, int(token.attrGet("start") or 1)))
+            self._items.append(None)
         elif kind in ("bullet_list_close", "ordered_list_close"):
-            self._places.pop()
+            self._items.pop()
         elif kind in ("list_item_open", "blockquote_open"):
             self._open(token)
         elif kind in ("list_item_close", "blockquote_close"):
@@ -161,12 +172,9 @@ class Walk:
         else:
             container = self._item(token, begin)
         if token.type == "list_item_open":
-            if begin < self._head:
-                self._places[-1] = (container.position, container.number)
-            container.position, container.number = self._places[-1]
-            self._places[-1] = (container.position + 1, container.number + 1)
-            if token.info:
-                container.marker = f"{container.number}{token.markup}"
+            if begin >= self._head and (before := self._items[-1]):
+                container.follow(before)
+            self._items[-1] = container
         self._path.append(container)
         self._opened.append(container)
 
@@ -183,7 +191,9 @@ class Walk:
         blanks = len(rest) - len(rest.lstrip(" "))
         if not rest.strip() or blanks > 4:
             blanks = 1
-        return Container(line[: len(line) - len(rest)] + " " * blanks, begin)
+        opener = line[: len(line) - len(rest)] + " " * blanks
+        marker = token.info + token.markup if token.info else ""
+        return Container(opener, begin, marker, number=int(token.info or 0))
 
     def _close(self) -> Block | None:
         container = self._path[-1]

@@ -12,7 +12,7 @@ from rich.style import Style
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.inline import preview_of, spans
-from glmcli.terminal.parser import STUB, Inline, Parser
+from glmcli.terminal.parser import Inline, Parser, without_stub
 from glmcli.terminal.wrap import Row, Span, fold, wrap
 
 PIECE = 64
@@ -52,7 +52,7 @@ class Text:
 
     def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
         """See Element."""
-        self._source += block.content.removeprefix(STUB)
+        self._source += without_stub(block.content)
         rows: list[Row] = []
         while len(self._source) > self._size:
             rows += self._next_piece()

@@ -18,7 +18,15 @@ from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
 from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
 from glmcli.terminal.fence import Fence
-from glmcli.terminal.parser import LONG_TEXT, STUB, Parser, is_plain
+from glmcli.terminal.parser import (
+    LONG_TEXT,
+    STUB,
+    Parser,
+    is_in_tex,
+    is_plain,
+    stub_line,
+    stub_start,
+)
 from glmcli.terminal.table import Table
 from glmcli.terminal.visible import visible
 from glmcli.terminal.wrap import Row, Span, trimmed, width
@@ -159,7 +167,7 @@ class MarkdownStream:
             last.content = last.content.rpartition("\n")[0]
             self._absorb(last)
             # the last line may be a table's header, the next one will tell
-            stub = indent(last.path) + STUB
+            stub = indent(last.path) + stub_line(last.content.split("\n"))
             self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end - 1 :]])
         else:
             while blocks and blocks[-1].kind == "empty" and blocks[-1].end < last.begin:
@@ -171,15 +179,18 @@ class MarkdownStream:
     def _take_long_line(self) -> None:
         """Take what there is of a line that goes on, if it is text and nothing else."""
         line = _expand_tabs(self._partial)
-        start = line.rstrip(" #")  # a heading may end in these
+        start = line.rstrip(" #$\\[")  # a heading may end in these, and TeX begin
         blocks = self._parse([*self._pending, start]) if is_plain(start) else []
         last = blocks[-1] if blocks else None
         if last and last.kind == "text" and last.end == len(self._head) + len(self._pending) + 1:
+            *before, text = last.content.split("\n")
+            if is_in_tex(text, before):
+                return
             self._emit(*blocks[:-1])
             self._absorb(last)
             self._go_on(last.path, stub_lines(last.path), [])
             marks = "#" * last.level + " " if last.level else ""
-            self._partial = indent(last.path) + marks + STUB + line[len(start) :]
+            self._partial = indent(last.path) + marks + stub_start(text) + line[len(start) :]
 
     def _go_on_after(self, block: Block, lines: list[str]) -> None:
         self._open = None

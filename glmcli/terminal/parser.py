@@ -20,10 +20,12 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 
+from glmcli.terminal import tex
 from glmcli.terminal.wrap import WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
+_STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")
 LONG_LINE = 500
 """Characters. A longer line opens no table, no fence and no block of TeX."""
 LONG_TEXT = 100
@@ -38,15 +40,10 @@ BlockRule = Callable[[StateBlock, int, int, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-LONGEST_MATH = 300
-"""Characters between two single dollars."""
-# not prices, not the variables of a shell
-_DOLLAR = rf"(?<!\d)\$(?!\s)(?:\\.|[^$\\`]){{1,{LONGEST_MATH}}}?(?<!\s)\$(?![0-9A-Za-z])"
-_DOLLARS = re.compile(rf"\$\$.+?\$\$|{_DOLLAR}", re.DOTALL)
 _BAR = re.compile(r"(?<!\\)\|")
 _LOOSE_BAR = re.compile(
     # not in code, not in a formula
-    rf"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)|{_DOLLAR}|\\\(.+?\\\)|{_BAR.pattern}"
+    rf"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)|{tex.DOLLAR}|\\\(.+?\\\)|{_BAR.pattern}"
 )
 _LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
 _DEFINITION = re.compile(
@@ -61,6 +58,34 @@ _LOOSE_END = re.compile(
     rf"(<\S*\s*|&#?\w*|(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
     re.IGNORECASE,
 )
+
+
+def stub_line(lines: Sequence[str]) -> str:
+    """What stands for whole lines of a paragraph that were parsed before."""
+    close = _left_open(lines)
+    return STUB + (STUB + close.replace("]", "[") if close else "")
+
+
+def stub_start(text: str) -> str:
+    """What stands for the first part of a line that was parsed before."""
+    return STUB + (f"$${STUB}" if text.count("$$") % 2 else "")
+
+
+def without_stub(content: str) -> str:
+    """The content of a paragraph without what stands for text that was parsed before."""
+    return _STUBS.sub("", content, count=1) if content.startswith(STUB) else content
+
+
+def is_in_tex(line: str, before: Sequence[str]) -> bool:
+    """Whether TeX goes on in a line of a paragraph, the lines before it given."""
+    return len(line) <= LONG_LINE and _left_open(before) != ""
+
+
+def _left_open(lines: Sequence[str], close: str = "") -> str:
+    for line in lines:
+        line = line.lstrip(" ")
+        close = tex.left_open(line, "" if len(line) > LONG_LINE else close)
+    return close
 
 
 class Parser:
@@ -119,8 +144,8 @@ class Inline:
         """Whether no text that follows can change how this one reads. Cautious: False if unsure."""
         return not (
             any(d.open and d.end < 0 for d in self._delimiters)
-            or re.search(r"`|\$\$|\\[(\[]", self._literal)
-            or "$" in self._literal[-LONGEST_MATH:]
+            or "`" in self._literal
+            or tex.is_open(self._literal)
             or _has_open_bracket(self._literal)
             or _LOOSE_END.search(self._source)
         )
@@ -192,11 +217,11 @@ def _make_markdown() -> MarkdownIt:
     block.at("paragraph", _paragraph)
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
-    block.before("fence", "math_block", _short(_math_block), ends_all)
+    block.before("fence", "math_block", _short(tex.math_block), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
     block.before("lheading", "pipe_table", _open_ended(_table), ends_text)
     markdown.inline.ruler.before("escape", "definition", _definition)
-    markdown.inline.ruler.before("escape", "math_inline", _math_inline)
+    markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
     return markdown
 
@@ -247,34 +272,25 @@ def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> 
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A paragraph, with the wide blanks that Chinese paragraphs begin with."""
-    rules_block.paragraph(state, start, end, silent)
-    text = state.getLines(start, state.line, state.blkIndent, False)
-    state.tokens[-2].content = text.strip(" \t")
-    return True
+    """A paragraph, with the wide blanks that Chinese paragraphs begin with.
 
-
-def _math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    r"""`$$` or `\[` at the start of a line, to the line with its partner, or to a blank line."""
-    first = _line(state, start)
-    close = {"$$": "$$", "\\[": "\\]"}.get(first[:2])
-    if close is None or state.is_code_block(start):
-        return False
-    body = first[2:].rstrip()
-    if close in body and not body.endswith(close):
-        return False
-    if silent:
-        return True
-    closed, line = close in body, start + 1
-    while not closed and line < end and not state.isEmpty(line):
-        if state.sCount[line] < state.blkIndent:
+    In TeX that began at the end of a line nothing is a list or a heading.
+    """
+    rules, parent = state.md.block.ruler.getRules("paragraph"), state.parentType
+    state.parentType = "paragraph"
+    line, close = start + 1, _left_open([tex.line_of(state, start)])
+    while line < state.lineMax and not state.isEmpty(line):
+        indent = state.sCount[line] - state.blkIndent
+        may_end = state.sCount[line] >= 0 and indent <= 3 and not (close and indent >= 0)
+        if may_end and any(rule(state, line, state.lineMax, True) for rule in rules):
             break
-        closed = close in _line(state, line)
+        close = _left_open([tex.line_of(state, line)], close)
         line += 1
-    token = state.push("math_block", "", 0)
-    token.content = state.getLines(start, line, state.blkIndent, True)
-    token.map = [start, line]
-    token.meta = {"closed": closed}
+    state.parentType = parent
+    state.push("paragraph_open", "p", 1).map = [start, line]
+    text = state.getLines(start, line, state.blkIndent, False)
+    state.push("inline", "", 0).content = text.strip(" \t")
+    state.push("paragraph_close", "p", -1)
     state.line = line
     return True
 
@@ -288,7 +304,7 @@ def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     cells: Iterator[str] = iter(())
     for token in state.tokens[known:]:
         if token.type == "tr_open" and token.map:
-            cells = iter(_cells(_line(state, token.map[0]), columns))
+            cells = iter(_cells(tex.line_of(state, token.map[0]), columns))
         elif token.type == "inline":
             token.content = next(cells)
     return True
@@ -313,10 +329,6 @@ def _cells(line: str, columns: int) -> list[str]:
     return [cell.replace("\\|", "|") for cell in cells]
 
 
-def _line(state: StateBlock, line: int) -> str:
-    return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
-
-
 def _definition(state: StateInline, silent: bool) -> bool:
     """`[label]: address` on a line of its own; a `[label]:` before anything else is no link."""
     source, start = state.src, state.pos
@@ -335,28 +347,6 @@ def _definition(state: StateInline, silent: bool) -> bool:
         token.content, token.markup = found[0], found["url"].strip("<>")
         token.info = normalizeReference(found["label"])
     state.pos = found.end()
-    return True
-
-
-def _math_inline(state: StateInline, silent: bool) -> bool:
-    r"""`$x$` (no blanks inside, no digit or letter after), `$$x$$`, `\(x\)` and `\[x\]`."""
-    source, start = state.src, state.pos
-    if source.startswith(("\\(", "\\["), start):
-        end = source.find("\\)" if source[start + 1] == "(" else "\\]", start + 2)
-        if end < 0:  # not closed: keep the backslash, it is hardly ever meant as an escape
-            if not silent:
-                state.pending += source[start : start + 2]
-            state.pos += 2
-            return True
-        end += 2
-    else:
-        found = _DOLLARS.match(source, start)
-        if found is None:
-            return False
-        end = found.end()
-    if not silent:
-        state.push("math_inline", "", 0).content = source[start:end]
-    state.pos = end
     return True
 
 

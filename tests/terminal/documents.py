@@ -72,6 +72,8 @@ FRAGMENTS = [
     "1. one\n",
     "2. two\n",
     "10. ten\n",
+    "5. five\n5. five\n\n5. five\n",
+    "7. seven\n   7. in it\n   7. and\n7. eight\n",
     "1) paren\n",
     "   para in item\n",
     "1.\n",
@@ -91,6 +93,12 @@ FRAGMENTS = [
     "$$\nx^2\n$$\n",
     "$$\n",
     "\\[ a \\]\n",
+    "\\[\n",
+    "Thus $$\n",
+    "where \\[\n",
+    "x*y*z\n\\] **b**\n",
+    "\\begin{a}\n x \\\\\n",
+    "\\end{a}\n",
     "| a | b |\n|---|:-:|\n| 1 | 2 |\n",
     "| c | d |\n",
     "| `c | d` | $|e|$ | f | \\|\n",
@@ -104,6 +112,8 @@ LONG = [
     "*a " * 100 + "\n",
     "x" * 90 + "\n",
     "# " + "h " * 400,
+    "中" * 200 + " $$\n",
+    "$$ words " * 21 + "\\[\n",
 ]
 SOUP = st.text(st.sampled_from("*_`~[]()<>#-+>|\\$:!&;=1.2 \n\t ab中，"), min_size=1, max_size=30)
 

@@ -3,7 +3,8 @@
 import pytest
 
 from glmcli.terminal.markdown import render
-from glmcli.terminal.parser import LONG_LINE, LONGEST_MATH, Parser
+from glmcli.terminal.parser import LONG_LINE, Parser
+from glmcli.terminal.tex import LONGEST
 from tests.terminal.documents import texts
 
 
@@ -45,8 +46,8 @@ def test_kinds_of_blocks(text, kind):
         ("a [b](c) d", True),
         ("array[0] is", True),
         ("it costs $5", False),
-        ("it costs $5" + LONGEST_MATH * "x", True),
-        ("it costs $$5" + LONGEST_MATH * "x", False),
+        ("it costs $5" + LONGEST * "x", True),
+        ("it costs $$5" + LONGEST * "x", False),
         ("a <br", False),
         ("a &am", False),
         ("a \\( b", False),

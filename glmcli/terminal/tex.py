@@ -56,24 +56,24 @@ def math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if found is None or state.is_code_block(start):
         return False
     close = f"\\end{{{found['name']}}}" if found["name"] else found[0].replace("[", "]")
-    _, closed, rest = first[found.end() :].partition(close)
+    _, mark, rest = first[found.end() :].partition(close)
     if rest.strip():
         return False
     if silent:
         return True
-    line = start + 1
+    closed, line = mark != "", start + 1
     while not closed and line < end:
         if state.isEmpty(line):
             if close == "$$":
                 break
         elif state.sCount[line] < state.blkIndent or _NO_TEX.match(line_of(state, line)):
             break
-        closed = close in line_of(state, line) and close
+        closed = close in line_of(state, line)
         line += 1
     token = state.push("math_block", "", 0)
     token.content = state.getLines(start, line, state.blkIndent, True)
     token.map = [start, line]
-    token.meta = {"closed": bool(closed)}
+    token.meta = {"closed": closed}
     state.line = line
     return True
 

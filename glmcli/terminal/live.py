@@ -11,7 +11,7 @@ from rich.cells import cell_len
 
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.painter import Painter, said
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import BaseView, plural, progress_line
 from glmcli.terminal.visible import visible, visible_line
@@ -74,7 +74,7 @@ class LiveView(BaseView):
         if chunk.text:
             if not self._is_reply:
                 self._next_status = 0.0
-            self._reply().feed(chunk.text)
+            self._reply().feed(said(chunk.text, self._out.encoding))
         elif not self._is_warm:
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
@@ -115,7 +115,7 @@ class LiveView(BaseView):
                 self._end_stream(gap=self._is_reply)
                 self._stream, self._is_reply = self._new_stream(dim=True), False
                 self._has_said_thought = False
-            self._stream.feed(chunk.thinking)
+            self._stream.feed(said(chunk.thinking, self._out.encoding))
 
     def _reply(self) -> MarkdownStream:
         """The stream of the reply itself; what came before it is brought to an end."""
@@ -175,6 +175,7 @@ class LiveView(BaseView):
             columns=self._size.columns,
             lines=self._size.lines,
             colours=self._out.colours,
+            encoding=self._out.encoding,
         )
 
     def _new_stream(self, *, dim: bool = False) -> MarkdownStream:

@@ -34,14 +34,22 @@ GAP: Row = (("…", Style(dim=True)),)
 class Painter:
     """Writes rows below the cursor, which must be at the start of an empty line at first.
 
-    `write` gets all of a frame in one call. `colours` is 0 for attributes only (NO_COLOR), else
-    the 16 of the terminal's palette are used. After `finish` it can be used again.
+    `write` gets all of a frame in one call, and writes what `encoding` lacks as "?". `colours` is 0
+    for attributes only (NO_COLOR), else the 16 of the terminal's palette are used. After `finish`
+    it can be used again.
     """
 
     def __init__(
-        self, write: Callable[[str], object], *, columns: int, lines: int, colours: int = 16
+        self,
+        write: Callable[[str], object],
+        *,
+        columns: int,
+        lines: int,
+        colours: int = 16,
+        encoding: str = "utf-8",
     ) -> None:
         self._write = write
+        self._encoding = encoding
         self._columns = columns
         self._lines = lines
         self._colours = colours
@@ -70,7 +78,7 @@ class Painter:
 
         All rows that were live before are replaced: by the same cells where nothing changed.
         """
-        below = [] if status is None else [crop(status, self.width)]
+        below = [] if status is None else [crop(self._said(status), self.width)]
         rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
         rows += below
         frame = _Frame(self._shown, self._colours, is_at_end=not self._has_status)
@@ -124,7 +132,10 @@ class Painter:
 
     def _fit(self, rows: Sequence[Row]) -> list[Row]:
         """Rows made for a wider window are cut."""
-        return [part for row in rows for part in fold(row, self.width)]
+        return [part for row in rows for part in fold(self._said(row), self.width)]
+
+    def _said(self, row: Row) -> Row:
+        return tuple((said(text, self._encoding), style) for text, style in row)
 
     def _reachable(self, final: list[Row], live: list[Row], reserved: int) -> tuple[list[Row], int]:
         """The rows to show, and how many of them are final.
@@ -231,6 +242,13 @@ class _Frame:
         self._is_at_end = True
         for text, style in merged(spans):
             self.out.append(sgr(text, style, self._colours))
+
+
+def said(text: str, encoding: str) -> str:
+    """The text as it is written in an encoding: a wide character that it lacks is a narrow "?"."""
+    if text.isascii() or encoding.lower().startswith("utf"):
+        return text
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def up(count: int) -> str:

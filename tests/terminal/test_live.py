@@ -6,6 +6,7 @@ import os
 
 import pyte
 import pytest
+from rich.cells import cell_len
 
 from glmcli.terminal.live import SETTLE_S, LiveView, show_message
 from glmcli.terminal.tty import Quiet
@@ -31,6 +32,7 @@ class FakeOutput:
         return os.terminal_size((self.columns, self.lines))
 
     def write(self, text):
+        text = text.encode(self.encoding, "replace").decode(self.encoding)
         self.raw += text
         self.stream.feed(text)
 
@@ -136,6 +138,19 @@ def test_the_end_does_not_wait_for_the_window(out):
     view.show(Chunk("and more", tokens=1))
     view.finish(REPLY)
     assert out.rows() == ["some words and more"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_characters_that_the_terminal_cannot_show_leave_no_holes(out, encoding):
+    out.encoding, out.is_unicode = encoding, False
+    text = "é 中文 and **粗 bold** 🙂 `code` &#20013; end\n\n|中|b|\n|-|-|\n|c|文d|\n"
+    shown(out, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
+    said = text.replace("&#20013;", "中").encode(encoding, "replace").decode(encoding)
+    row, _, _, _, cells = said.replace("*", "").replace("`", "").splitlines()[:5]
+    assert out.rows()[0].split() == row.split()
+    assert out.rows()[-1].split() == cells.strip("|").split("|")
+    before = [out.rows()[1].partition("b")[0], out.rows()[3].partition(cells[3])[0]]
+    assert cell_len(before[0]) == cell_len(before[1])
 
 
 def test_a_stored_message_looks_as_it_did(out):

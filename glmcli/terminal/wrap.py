@@ -20,16 +20,18 @@ BLANKS = " \t\u3000\n"
 
 _OPEN = re.escape("（【「『《〈〔“‘([{")
 _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
+_LATE = "[，。、；：？！）】」』》〉〕％]"
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
 WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and their marks, as they are written in a set of a regular expression."""
 _IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE}]"
 _WORD = f"[^ \t\u3000\n{WIDE}]"
-# What must not be torn apart: openers, then a character or a word, then closers; with the blanks
-# behind it. A word that ends in an opener takes the character after it along.
+# What must not be torn apart: openers, then a character or a word, then closers, Chinese ones also
+# after blanks; with the blanks behind it. A word that ends in an opener takes the character after
+# it along.
 _UNIT = re.compile(
-    f"(?:[{_OPEN}]*(?:{_IDEOGRAPH}|{_WORD}+(?:(?<=[{_OPEN}]){_IDEOGRAPH})?)[{_CLOSE}]*"
-    f"|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]*"
+    f"(?:[{_OPEN}]*(?:{_IDEOGRAPH}|{_WORD}+(?:(?<=[{_OPEN}]){_IDEOGRAPH})?)"
+    f"[{_CLOSE}]*(?:[ \t\u3000]+{_LATE}+)*|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]*"
 )
 
 _COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
@@ -139,12 +141,30 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
                 column = 0
             done = 0
             if size > columns:
-                for done in _chop(body, columns):
+                for done in _chop_unit(body, columns):
                     yield match.start() + done
             column += cells(unit[done:])
         if text[start:end].endswith("\n"):
             yield end
         start = end
+
+
+def _chop_unit(unit: str, columns: int) -> Iterator[int]:
+    """The same for a unit that is too long; its last character goes to the next row with closers.
+
+    That only where these are Chinese: others may turn out to be inside a word when it goes on.
+    """
+    closers = re.search(_LATE, unit)
+    end = len(unit[: closers.start()].rstrip(BLANKS)) if closers else len(unit)
+    start = 0
+    for start in _chop(unit[:end], columns):
+        yield start
+    if start < end < len(unit) and cells(unit[start:]) > columns:
+        last = end - len([*graphemes(unit[start:end])][-1])
+        if last > start:
+            start = last
+            yield start
+    yield from (start + offset for offset in _chop(unit[start:], columns))
 
 
 def _chop(text: str, columns: int) -> Iterator[int]:

@@ -9,7 +9,7 @@ from glmcli.terminal.wrap import fold, graphemes, hang, plain, trimmed, width, w
 
 FAMILY = "👨‍👩‍👧"
 TEXTS = st.text(
-    st.sampled_from("aB3 -_.,(［\n\t，。（）“”中文字👍🏽\u200d\ufe0fé\u0301🇨🇳"), max_size=80
+    st.sampled_from("aaaaB3  -_.,(［\n\t，，。（）“”中文字👍🏽\u200d\ufe0fé\u0301🇨🇳"), max_size=80
 )
 
 
@@ -30,6 +30,18 @@ def test_no_row_begins_with_a_closing_mark(closer):
     for columns in range(6, 20):
         rows = lines(f"一二三{closer}四五六七{closer}八九十百{closer}千" * 3, columns)
         assert not any(row.startswith(closer) for row in rows)
+
+
+def test_a_closing_mark_after_a_blank_stays_with_the_word_before_it():
+    assert lines("使用这个框架 PyTorch ，然后继续", 20) == ["使用这个框架", "PyTorch ，然后继续"]
+
+
+def test_a_long_word_gives_a_closing_mark_its_last_character():
+    assert lines("x" * 20 + "。", 10) == ["x" * 10, "x" * 9, "x。"]
+    assert lines("x" * 20 + "。”", 10) == ["x" * 10, "x" * 9, "x。”"]
+    assert lines("x" * 20 + " ，y", 10) == ["x" * 10, "x" * 9, "x ，y"]
+    assert lines("x" * 18 + "。y", 10) == ["x" * 10, "x" * 8 + "。", "y"]
+    assert lines("http://example.org/abc。", 11) == ["http://exam", "ple.org/ab", "c。"]
 
 
 @pytest.mark.parametrize("opener", "（【《“")

@@ -14,9 +14,9 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
-from glmcli.terminal.parser import Parser
+from glmcli.terminal.parser import STUB, Parser
 from glmcli.terminal.visible import visible_line
-from glmcli.terminal.wrap import Row, Span, fold
+from glmcli.terminal.wrap import Row, Span, fold, plain
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped]
@@ -25,8 +25,8 @@ OPEN_LINES = 4
 """Lines at the end whose colours may still change; so many again before they are looked at."""
 LONGEST_STRETCH = 160
 """Lines. Lexing restarts after so many even inside what looks like one long string."""
-LONGEST_LINE = 2000
-"""Characters. Nothing is highlighted around a longer line: it is data."""
+LONGEST_LINE = 500
+"""Characters. A longer line is data: not highlighted, and its rows are final as they fill."""
 
 
 class Fence:
@@ -43,6 +43,8 @@ class Fence:
         self._shown = 0
         """How many of them are final."""
         self._begun = False
+        self._row = ""
+        """The end of a line of data that is not complete."""
 
     def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
         """See Element."""
@@ -51,14 +53,30 @@ class Fence:
             rows += fold([(self._marks + self._info, theme.DIM)], self.columns)
             self._begun = True
         for line in block.content.split("\n")[:-1]:
+            if STUB in line or len(line) > LONGEST_LINE:
+                rows += [*self._flush(), *self._data(line)]
+                continue
             self._lines += (line,)
             if len(self._lines) - self._shown >= 2 * OPEN_LINES:
                 rows += self._settle()
         if last:
-            rows += self._rows(self._lex(self._lines)[self._shown :])
+            rows += self._flush()
             if block.closed or not preview:
                 rows.append(((self._marks, theme.DIM),))
         return rows
+
+    def _flush(self) -> list[Row]:
+        """Make all lines final; what follows is lexed without them."""
+        rows = self._rows(self._lex(self._lines)[self._shown :])
+        self._lines, self._shown = (), 0
+        return rows
+
+    def _data(self, line: str) -> list[Row]:
+        """A long line, or the next part of one: a stub stands where there is more of it."""
+        *rows, last = fold([(self._row + line.strip(STUB), theme.PLAIN)], self.columns)
+        goes_on = line.endswith(STUB) and line != STUB
+        self._row = plain(last) if goes_on else ""
+        return rows if goes_on else [*rows, last]
 
     def _settle(self) -> list[Row]:
         """Make all but the last lines final, and lex from further down next time if that is safe.
@@ -107,7 +125,7 @@ def find_lexer(language: str) -> Lexer | None:
 
 def highlight(lexer: Lexer | None, lines: Sequence[str]) -> list[list[Span]]:
     """Styled lines. A line that the lexer does not give back as it was stays plain."""
-    if lexer is None or any(len(line) > LONGEST_LINE for line in lines):
+    if lexer is None:
         return [[(line, theme.PLAIN)] for line in lines]
     styled: list[list[Span]] = [[]]
     for token, text in lexer.get_tokens("\n".join(lines) + "\n"):

@@ -17,7 +17,7 @@ from rich.style import Style
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
 from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
-from glmcli.terminal.fence import Fence
+from glmcli.terminal.fence import LONGEST_LINE, Fence
 from glmcli.terminal.parser import (
     LONG_TEXT,
     STUB,
@@ -175,22 +175,33 @@ class MarkdownStream:
             if blocks:
                 self._emit(*blocks)
                 self._go_on_after(blocks[-1], lines)
+            if last.kind == "empty":  # one ">" says as much as many
+                self._pending = [line for line, _ in groupby(self._pending)]
 
     def _take_long_line(self) -> None:
         """Take what there is of a line that goes on, if it is text and nothing else."""
         line = _expand_tabs(self._partial)
-        start = line.rstrip(" #$\\[")  # a heading may end in these, and TeX begin
-        blocks = self._parse([*self._pending, start]) if is_plain(start) else []
+        loose = " #$\\"  # a heading may end in these, and TeX begin
+        start = line.rstrip(loose).removesuffix("\\[").rstrip(loose)
+        if not is_plain(start):
+            return
+        blocks = self._parse([*self._pending, start])
         last = blocks[-1] if blocks else None
-        if last and last.kind == "text" and last.end == len(self._head) + len(self._pending) + 1:
-            *before, text = last.content.split("\n")
-            if is_in_tex(text, before):
-                return
+        if last is None or last.end < len(self._head) + len(self._pending) + 1:
+            return
+        *before, text = last.content.removesuffix("\n").split("\n")
+        if last.kind == "text" and not is_in_tex(text, before):
             self._emit(*blocks[:-1])
             self._absorb(last)
             self._go_on(last.path, stub_lines(last.path), [])
-            marks = "#" * last.level + " " if last.level else ""
-            self._partial = indent(last.path) + marks + stub_start(text) + line[len(start) :]
+            stub = "#" * last.level + " " * (last.level > 0) + stub_start(text)
+        elif last.kind == "fence" and (len(text) > LONGEST_LINE or STUB in text):
+            last.content = last.content.removesuffix("\n") + STUB + "\n"
+            self._advance(blocks, [*self._head, *self._pending, start])
+            stub = STUB
+        else:
+            return
+        self._partial = indent(last.path) + stub + line[len(start) :]
 
     def _go_on_after(self, block: Block, lines: list[str]) -> None:
         self._open = None

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
-from markdown_it import MarkdownIt, rules_block
+from markdown_it import MarkdownIt, rules_block, rules_inline
 from markdown_it.common.utils import normalizeReference
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
@@ -28,6 +28,8 @@ STUB = "\x02"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")
 LONG_LINE = 500
 """Characters. A longer line opens no table, no fence and no block of TeX."""
+LONGEST_ROW = 4000
+"""Characters. A longer line is no row of a table, but ends it."""
 LONG_TEXT = 100
 """Characters. A longer line is no underlined heading, nor, without a | among so many, a table's."""
 DEEPEST = 24
@@ -37,6 +39,7 @@ _SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
 _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
+InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
@@ -51,7 +54,6 @@ _DEFINITION = re.compile(
     r"""(?:[ \t]+(?:"[^"\n]*"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*(?=\n|$)""",
     re.IGNORECASE,
 )
-_UNDERLINE = re.compile(r"[\s>]*(?:=+|[-|: ]+)\s*")
 _NO_LINK = re.compile(_LABEL)
 _LOOSE_END = re.compile(
     # half a tag, half an entity, a definition that may go on
@@ -223,13 +225,16 @@ def _make_markdown() -> MarkdownIt:
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
+    markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
+    markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
     return markdown
 
 
 def is_plain(line: str) -> bool:
     """Whether a line of text is nothing more, however it goes on and whatever comes below it."""
     if len(line) > LONG_TEXT and "|" not in line[:LONG_TEXT]:
-        return _UNDERLINE.fullmatch(line) is None
+        text = line.strip(" \t>")  # a line below a heading, or below the header of a table
+        return text.strip("=") != "" and text.strip("-|: ") != ""
     return len(line) > LONG_LINE or STUB in line
 
 
@@ -297,9 +302,14 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """A table, of which no cell is left out."""
-    known = len(state.tokens)
-    if not rules_block.table(state, start, end, silent):
+    if not rules_block.table(state, start, end, True):
         return False
+    if silent:
+        return True
+    known = len(state.tokens)
+    rows = takewhile(lambda line: not state.isEmpty(line), range(start + 2, end))
+    long = (row for row in rows if len(_source_line(state, row)) > LONGEST_ROW)
+    rules_block.table(state, start, next(long, end), False)
     columns = sum(token.type == "th_open" for token in state.tokens[known:])
     cells: Iterator[str] = iter(())
     for token in state.tokens[known:]:
@@ -348,6 +358,16 @@ def _definition(state: StateInline, silent: bool) -> bool:
         token.info = normalizeReference(found["label"])
     state.pos = found.end()
     return True
+
+
+def _if_closed(rule: InlineRule) -> InlineRule:
+    """The rule for links or images, which takes its time for brackets that are never closed."""
+
+    def if_closed(state: StateInline, silent: bool) -> bool:
+        start = state.src.find("[", state.pos, state.pos + 2)
+        return 0 <= start <= state.src.rfind("]") and rule(state, silent)
+
+    return if_closed
 
 
 def _line_break(state: StateInline, silent: bool) -> bool:

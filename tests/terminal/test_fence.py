@@ -70,9 +70,28 @@ def test_a_long_string_does_not_stop_the_colours_for_good():
     assert texts(render(text, width=60)).count("words") == 500
 
 
-def test_a_line_of_data_is_not_highlighted():
-    line = '{"a": 1}' * (LONGEST_LINE // 8 + 1)
-    assert highlight(find_lexer("json"), [line])[0][0][0] == line
+def test_a_line_of_data_is_not_highlighted_but_the_lines_around_it_are():
+    data = "x = [" + "1, " * (LONGEST_LINE // 3) + "]"
+    rows = render(fenced(f"return 1\n{data}\nreturn 2", "python"), width=2 * LONGEST_LINE)
+    assert rows[2] == ((data, PLAIN),)
+    assert rows[1][0] == rows[3][0] == ("return", token_style(Keyword))
+
+
+def test_the_rows_of_a_long_line_are_final_as_they_fill():
+    stream, rows, line = MarkdownStream(width=40), [], "QUJD" * 5 * LONGEST_LINE
+    for chunk in pieces(f"- ```\n  {line}", 8):
+        stream.feed(chunk)
+        rows += stream.take()
+        assert len(stream.live()) < 2 + (LONGEST_LINE + 80) // 37
+    assert "".join(texts(rows + stream.live())).replace(" ", "") == "•```" + line
+    assert stream.parsed < 30 * len(line)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "```\n", "\n```\n", "\n  ```\n\nx", "\n\n  return\n"])
+def test_a_long_line_is_the_same_however_it_comes(end):
+    text = "> ```python\n> return\n> " + "ab 中文\t" * LONGEST_LINE + end.replace("\n", "\n> ")
+    for size in (7, 100, 1000, len(text)):
+        assert cells(streamed(pieces(text, size), 50)) == cells(render(text, width=50))
 
 
 def test_a_fence_ends_with_the_item_or_quote_that_it_is_in():

@@ -1,5 +1,7 @@
 """Markdown as it should look, and the same however it came."""
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, render
+from glmcli.terminal.painter import Painter
 from glmcli.terminal.wrap import plain, width
 from tests.terminal.documents import (
     SAMPLE,
@@ -67,6 +70,8 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
         "- - 1. a\n\n       b\n     2. c\n  - d\n",
         "\t- tab\n\n-\ttab\n\n\t\tcode\n",
         "text " * 120 + "\nTitle\n====\n\u3000\n",
+        "words " * 40 + "\\[\n- x*y*z\n\\]\n",
+        ">\n>\n>\n> - a\n>\n>\n>   b\n-\n-\n",
         "[a]: http://x\n[a][a]\n===\n[b]: http://y\n\n[b] [a]\n",
         "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",
     ],
@@ -108,10 +113,34 @@ def test_work_stays_in_proportion_to_the_text():
         "unclosed bracket": ("an [ unclosed bracket " * n for n in (150, 750)),
         "blank lines": ("- a\n" + "\n" * n for n in (100, 500)),
         "empty items": ("-\n" * n for n in (100, 500)),
+        "empty quote": (">\n" * n for n in (100, 500)),
+        "brackets": ("[" * n for n in (2000, 10_000)),
+        "long line in a fence": ("```\n" + "QUJD" * n for n in (1000, 5000)),
+        "long cell": ("| a | b |\n|-|-|\n| " + "很好，" * n for n in (2000, 10_000)),
     }
     for name, (small, large) in huge.items():
         shares = [work(text) / len(text) for text in (small, large)]
         assert shares[1] <= 1.25 * shares[0], name
+
+
+def test_a_model_in_a_loop_never_takes_a_frame_long():
+    loops = {
+        "cell": "| a | b |\n|-|-|\n| " + "很好，" * 4000,
+        "row": "| a | b |\n|-|-|\n|" + " word |" * 2500,
+        "line in a fence": "```python\nx = '" + "abcd " * 4000,
+        "images": "![" * 3000,
+        "stars": "*" * 3000 + "a" + "*" * 3000,
+        "blanks": " " * 6000 + "x",
+    }
+    for name, text in loops.items():
+        stream, painter = MarkdownStream(width=79), Painter(lambda _: None, columns=80, lines=24)
+        worst = 0.0
+        for chunk in pieces(text, 120):
+            begin = time.process_time()
+            stream.feed(chunk)
+            painter.paint(stream.take(), stream.live())
+            worst = max(worst, time.process_time() - begin)
+        assert worst < 0.1, name
 
 
 def work(text: str) -> int:

@@ -30,13 +30,21 @@ TAIL_CHARS = 200
 
 
 class LiveView(BaseView):
-    """Shows one reply. What scrolled away is never painted again."""
+    """Shows one reply. What scrolled away is never painted again.
 
-    def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
+    `after` is the text that the reply goes on with, if that was shown before: a fence, a list or a
+    table that is open in it stays one. Its last row is shown again, if it was not complete; a table
+    from its start, if what comes next changes its layout.
+    """
+
+    def __init__(
+        self, out: Output, quiet: Quiet, *, thinking: str = "fold", after: str = ""
+    ) -> None:
         self._out = out
         self._terminal = quiet
         self._quiet = quiet.painting()
         self._thinking = thinking
+        self._after = after
         self._size = self._seen_size = out.size()
         """The size that is painted for, and the one that the window had last."""
         self._changed_at = 0.0
@@ -125,7 +133,19 @@ class LiveView(BaseView):
                 self._ready.append(())
             self._is_reply = True
             self._stream = self._new_stream()
+            if self._after:
+                self._begin_after(self._stream)
         return self._stream
+
+    def _begin_after(self, stream: MarkdownStream) -> None:
+        """Bring the stream to where the text before the reply ended."""
+        text, self._after = said(self._after, self._out.encoding), ""
+        stream.feed(text)
+        stream.take()
+        rows = stream.live()
+        self._painter.paint(self._ready)
+        self._ready = []
+        self._painter.leave_out(rows if text.endswith("\n") else rows[:-1])
 
     def _say_thought(self) -> bool:
         """Say how long the model thought, unless it did not or nobody wants to know."""

@@ -64,7 +64,7 @@ class Painter:
         self._whole = 0
         """Live rows on the screen before the first one that is hidden for want of room."""
         self._stuck = ""
-        """Text of live rows that a smaller window pushed out of reach."""
+        """Text of live rows that are above, out of reach."""
 
     @property
     def width(self) -> int:
@@ -115,12 +115,16 @@ class Painter:
         stuck = max(above - reach, 0)
         # what comes after a hidden row has to be shown again: below that
         whole = sum(map(len, pieces[: self._whole]))
-        self._stuck += "".join(map(_visible, rows[: min(stuck, whole)]))
+        self.leave_out(rows[: min(stuck, whole)])
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
         self._above = reach - (above - stuck)
         return bool(self._stuck)
+
+    def leave_out(self, rows: Sequence[Row]) -> None:
+        """Take live rows as shown before: the next frames leave out what they say."""
+        self._stuck += "".join(map(_visible, rows))
 
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""

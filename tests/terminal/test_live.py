@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from glmcli.terminal.live import SETTLE_S, LiveView, show_message
 from glmcli.terminal.tty import Quiet
 from glmcli.types import Chunk, Message, Progress
+from tests.terminal.documents import pieces
 
 REPLY = Message("assistant", "", finish_reason="stop")
 
@@ -151,6 +152,55 @@ def test_characters_that_the_terminal_cannot_show_leave_no_holes(out, encoding):
     assert out.rows()[-1].split() == cells.strip("|").split("|")
     before = [out.rows()[1].partition("b")[0], out.rows()[3].partition(cells[3])[0]]
     assert cell_len(before[0]) == cell_len(before[1])
+
+
+PARTS = {
+    "paragraph": ("Some words and **bold wo", "rds** with `code` and more of them"),
+    "row": ("Words that take more than one row of the window, " * 3, "and the last of them"),
+    "lines": ("one line\nanother li", "ne\n\nand a paragraph"),
+    "list": ("1. one\n2. two\n   - in", "side\n3. three"),
+    "quote": ("> a quo", "te\n>\n> - of two"),
+    "code": ("Run:\n\n```python\ndef f(x):\n    ret", "urn x\n\nclass A:\n    pass\n```\nend"),
+    "code line": ("```python\ndef f(x):\n", "    return x\n```\nend"),
+    "table": ("| a | b |\n|---|---|\n| c | d |\n| so", "me long cell | e |\n\nend"),
+    "block": ("A paragraph.\n\n", "Another one."),
+    "formula": ("$$\nx*y", "*z\n$$"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_reply_that_goes_on_shows_every_word_in_the_place_that_it_has(out, name, size):
+    before, after = PARTS[name]
+    shown(out, Chunk(before)).finish(REPLY)
+    first = out.rows()
+    shown(out, *map(Chunk, pieces(after, size)), after=before).finish(REPLY)
+    whole = FakeOutput()
+    shown(whole, Chunk(before + after)).finish(REPLY)
+    again = out.rows()[len(first) :]
+    assert again == whole.rows()[len(whole.rows()) - len(again) :]
+    if name != "table":
+        assert len(first) + len(again) <= len(whole.rows()) + 2
+
+
+@pytest.mark.parametrize("name", ["code", "code line"])
+def test_code_that_goes_on_is_highlighted(out, name):
+    before, after = PARTS[name]
+    shown(out, Chunk(after, tokens=1), after=before).finish(REPLY)
+    assert "\x1b[35mreturn\x1b[0m x" in out.raw
+
+
+def test_reasoning_before_a_reply_that_goes_on_changes_nothing(out):
+    before, after = PARTS["list"]
+    chunks = [Chunk(thinking="why"), Chunk(after), Chunk(thinking="again"), Chunk("more")]
+    shown(out, *chunks, after=before, thinking="show").finish(REPLY)
+    assert [row.strip() for row in out.rows() if "thought" not in row] == [
+        "why",
+        "• inside",
+        "3. three",
+        "again",
+        "more",
+    ]
 
 
 def test_a_stored_message_looks_as_it_did(out):

@@ -175,8 +175,9 @@ class MarkdownStream:
             if blocks:
                 self._emit(*blocks)
                 self._go_on_after(blocks[-1], lines)
-            if last.kind == "empty":  # one ">" says as much as many
-                self._pending = [line for line, _ in groupby(self._pending)]
+            if last.kind == "empty":  # one ">" says as much as many; blank lines end items
+                runs = groupby(self._pending)
+                self._pending = [n for line, run in runs for n in ([line] if line.strip() else run)]
 
     def _take_long_line(self) -> None:
         """Take what there is of a line that goes on, if it is text and nothing else."""

@@ -178,6 +178,7 @@ def test_a_reply_that_goes_on_shows_every_word_in_the_place_that_it_has(out, nam
     whole = FakeOutput()
     shown(whole, Chunk(before + after)).finish(REPLY)
     again = out.rows()[len(first) :]
+    assert len(first) + len(again) >= len(whole.rows())
     assert again == whole.rows()[len(whole.rows()) - len(again) :]
     if name != "table":
         assert len(first) + len(again) <= len(whole.rows()) + 2

@@ -71,6 +71,7 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
         "\t- tab\n\n-\ttab\n\n\t\tcode\n",
         "text " * 120 + "\nTitle\n====\n\u3000\n",
         "words " * 40 + "\\[\n- x*y*z\n\\]\n",
+        "1. \n\n\n1. a\n",
         ">\n>\n>\n> - a\n>\n>\n>   b\n-\n-\n",
         "[a]: http://x\n[a][a]\n===\n[b]: http://y\n\n[b] [a]\n",
         "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",

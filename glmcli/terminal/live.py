@@ -152,10 +152,10 @@ class LiveView(BaseView):
         if not self._tail.strip() or self._thinking == "hide" or self._has_said_thought:
             return False
         self._has_said_thought = True
-        said = f"thought for {self._thought_s:.0f} s, {self._thought_tokens}"
+        words = f"thought for {self._thought_s:.0f} s, {self._thought_tokens}"
         if self._thinking == "show":
             self._ready.append(())
-        self._ready.append(((said, theme.DIM),))
+        self._ready.append(((words, theme.DIM),))
         return True
 
     def _end_stream(self, *, gap: bool = False) -> None:

@@ -25,7 +25,6 @@ from glmcli.terminal.wrap import WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
-_STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")
 LONG_LINE = 500
 """Characters. A longer line opens no table, no fence and no block of TeX."""
 LONGEST_ROW = 4000
@@ -42,6 +41,7 @@ BlockRule = Callable[[StateBlock, int, int, bool], bool]
 InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
+_STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _BAR = re.compile(r"(?<!\\)\|")
 _LOOSE_BAR = re.compile(
@@ -63,18 +63,18 @@ _LOOSE_END = re.compile(
 
 
 def stub_line(lines: Sequence[str]) -> str:
-    """What stands for whole lines of a paragraph that were parsed before."""
+    """What stands for whole lines of a paragraph: what opens the TeX that goes on behind them."""
     close = _left_open(lines)
     return STUB + (STUB + close.replace("]", "[") if close else "")
 
 
 def stub_start(text: str) -> str:
-    """What stands for the first part of a line that was parsed before."""
+    """What stands for the first part of a line: a `$$` if the rest of it is to close one."""
     return STUB + (f"$${STUB}" if text.count("$$") % 2 else "")
 
 
 def without_stub(content: str) -> str:
-    """The content of a paragraph without what stands for text that was parsed before."""
+    """The content of a paragraph without its stub."""
     return _STUBS.sub("", content, count=1) if content.startswith(STUB) else content
 
 

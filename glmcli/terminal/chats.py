@@ -88,19 +88,23 @@ class PipeChat(Chat):
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
         try:
-            with self.view() as view:
+            with self.view(after.text if after else "") as view:
                 reply = self.session.ask(text, view, after=after)
         finally:
             for line in self.session.news():
                 self.note(line)
         self.after(reply)
 
-    def view(self) -> BaseView:
-        """A view for one reply."""
+    def view(self, after: str = "") -> BaseView:
+        """A view for one reply; for the rest of one that begins with `after`."""
         thinking = self.settings.thinking
         if self.out.is_tty:
             return terminal_view(
-                self.out, Quiet(self.out), thinking=thinking, plain=self.settings.plain
+                self.out,
+                Quiet(self.out),
+                thinking=thinking,
+                plain=self.settings.plain,
+                after=after,
             )
         return TextView(self.out, self.err, thinking=thinking)
 
@@ -137,10 +141,10 @@ class TerminalChat(PipeChat):
         """The same in every language: on a terminal nobody sends such a word alone."""
         return command_for(line)
 
-    def view(self) -> BaseView:
+    def view(self, after: str = "") -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""
         thinking, plain = self.settings.thinking, self.settings.plain
-        return terminal_view(self.out, self.quiet, thinking=thinking, plain=plain)
+        return terminal_view(self.out, self.quiet, thinking=thinking, plain=plain, after=after)
 
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""

@@ -251,7 +251,7 @@ def test_tab_completes_paths_with_blanks_and_the_home_folder(start, tmp_path):
 def test_a_reply_that_was_cut_says_how_to_go_on_and_goes_on(start):
     term = start().at_prompt().type("/set max_tokens 3\r").see("max_tokens is 3").at_prompt()
     term.type("one two three four five\r").see("/continue goes on").at_prompt()
-    term.type("/continue\r").see("\nfour five").at_prompt()
+    term.type("/continue\r").see("> /continue\none two three four five").at_prompt()
     term.type("/set markdown off\r").see("markdown is off").at_prompt()
     term.type("/redraw\r").see("\none two three four five").at_prompt()
 
@@ -359,3 +359,14 @@ def test_no_row_of_the_help_breaks_a_word(start, columns):
     term = start(cols=columns).at_prompt().type("/help\r").see("/undo").see("Ctrl-Z").at_prompt()
     words = set(COMMANDS["undo"].help.split())
     assert words <= set(term.text().split())
+
+
+def test_a_reply_goes_on_in_the_middle_of_its_code(start):
+    code = "Look:\n\n```python\n# one\nx = 1\n# two\ny = 2\n```\n\nAnd **bold** words."
+    term = start().at_prompt().type("/set max_tokens 6\r").see("max_tokens is 6").at_prompt()
+    term.type("\x1b[200~" + code.replace("\n", "\r") + "\x1b[201~\r").see("/continue goes on")
+    term.at_prompt().type("/set max_tokens default\r").see("max_tokens is default").at_prompt()
+    term.type("/continue\r").see("And bold words.").at_prompt()
+    rest = term.text().split("> /continue")[1]
+    assert "# two\ny = 2" in rest
+    assert "**" not in rest

@@ -23,6 +23,8 @@ from glmcli.types import FinishReason
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
+GPU_BLOCK = 512
+"""The same where starting the work of a block takes longer than the work."""
 
 
 class Reader(Protocol):
@@ -31,6 +33,11 @@ class Reader(Protocol):
     @property
     def in_parts(self) -> bool:
         """Whether it can go on reading where it stopped."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """How many ids at a time it likes to read, see `block_for`."""
         ...
 
     @property
@@ -82,7 +89,7 @@ class PrefixCache:
     def __init__(self, reader: Reader) -> None:
         self.ids: list[int] = []
         self._reader: Reader | None = reader
-        self.in_parts = reader.in_parts
+        self.in_parts, self.block = reader.in_parts, reader.block
 
     def keep(self, ids: Sequence[int]) -> int:
         """Keep what `ids` begin with, all but the last of them at most. Returns how many are kept.
@@ -152,16 +159,22 @@ class PrefixCache:
         return self._reader
 
 
+def block_for(device: torch.device) -> int:
+    """How many tokens of a prompt are read at a time: between two looks at `cancel`."""
+    return BLOCK if device.type == "cpu" else GPU_BLOCK
+
+
 def prefill(
-    cache: PrefixCache, ids: Sequence[int], cancel: Event, *, leave: int = BLOCK
+    cache: PrefixCache, ids: Sequence[int], cancel: Event, *, leave: int | None = None
 ) -> Generator[int, None, None]:
     """Read `ids`, which begin with `cache.ids`, but the last `leave`. Yield how many are read.
 
-    A net that has to read a prompt in one go reads nothing here.
+    By default a block is left. A net that has to read a prompt in one go reads nothing here.
     """
-    while cache.in_parts and len(ids) - len(cache.ids) > leave and not cancel.is_set():
+    left = cache.block if leave is None else leave
+    while cache.in_parts and len(ids) - len(cache.ids) > left and not cancel.is_set():
         start = len(cache.ids)
-        cache.read(ids[start : start + BLOCK])
+        cache.read(ids[start : start + cache.block])
         yield len(cache.ids)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.bias import causal_lower_right
+
+from glmcli.engines.decode import block_for
 
 attention = nn.functional.scaled_dot_product_attention
 
@@ -121,6 +124,7 @@ class FusedNet:
         self._memories = [Memory(plan, weights.norm) for _ in weights.layers]
         self._cos = self._sin = weights.norm.new_empty(0)
         self.device = weights.norm.device
+        self.block = block_for(self.device)
         self._single: Single | None = None
         self._is_static = self.device.type == "cuda" if static is None else static
 
@@ -177,12 +181,13 @@ class FusedNet:
         return sum(memory.keys.nbytes + memory.values.nbytes for memory in self._memories)
 
     def _mask(self, count: int) -> Tensor | None:
-        """Which tokens each of `count` new ones may look at; None where that is plain."""
+        """Which tokens each of `count` new ones may look at; None where that is plain.
+
+        By its own type, which keeps a GPU to kernels that need no plan for every length.
+        """
         if count == 1 or self.tokens == 0:
             return None
-        total = self.tokens + count
-        seen = torch.ones(count, total, dtype=torch.bool, device=self.device)
-        return seen.tril(self.tokens)
+        return causal_lower_right(count, self.tokens + count)
 
 
 class Single:
@@ -212,7 +217,8 @@ class Single:
         return self._scores.clone()
 
     def _step(self) -> Tensor:
-        return self._net.run(self._token, self._at, (self._places <= self._at)[None])
+        unseen = torch.where(self._places <= self._at, 0.0, -torch.inf)
+        return self._net.run(self._token, self._at, unseen)
 
     def _capture(self) -> None:
         """Run it a few times, so that libraries are ready; what that writes is written over."""
@@ -258,15 +264,22 @@ def step(
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """(tokens, heads, size) of queries over (groups, seen, size): (tokens, heads * size)."""
+    """(tokens, heads, size) of queries over (groups, seen, size): (tokens, heads * size).
+
+    `mask` is what to add to the scores of a single one, (seen,), else as torch takes it.
+    """
     count, heads, size = queries.shape
     groups = len(keys)
     if count == 1:
         # The heads that share keys are to the kernel what several queries of one head are; so
         # keys are read once, not once for each head, and the sums are the same.
-        grouped = queries.view(1, groups, heads // groups, size)
-        found = attention(grouped, keys[None], values[None], attn_mask=mask)
-        return found.view(1, heads * size)
+        grouped = queries.view(groups, heads // groups, size)
+        if mask is None:
+            return attention(grouped[None], keys[None], values[None]).reshape(1, heads * size)
+        # torch's kernels give all that is reserved of a group to one part of a GPU. Products use
+        # the whole of it, which at 16,000 tokens of 2 groups is 8 times as fast.
+        scores = torch.add(mask, exact_product(grouped, keys.mT), alpha=size**-0.5)
+        return (scores.softmax(-1).to(values) @ values).view(1, heads * size)
     found = attention(
         queries.transpose(0, 1)[None],
         keys[None],
@@ -276,6 +289,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -
         enable_gqa=groups != heads,
     )
     return found[0].transpose(0, 1).reshape(count, heads * size)
+
+
+def exact_product(one: Tensor, other: Tensor) -> Tensor:
+    """The products of two batches of matrices, in float32 whatever they are in."""
+    if one.is_cuda and one.dtype is not torch.float32:
+        return torch.bmm(one, other, out_dtype=torch.float32)
+    return one.float() @ other.float()
 
 
 def norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.checkpoint import Checkpoint, bin_tensors, load_errors, load_net
-from glmcli.engines.decode import Model, Reader, free_memory
+from glmcli.engines.decode import Model, Reader, free_memory, translated
 from glmcli.engines.defaults import read_defaults
 from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
@@ -29,6 +29,7 @@ from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.quantized import Shelf
 from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.watch import quiet
+from glmcli.errors import OutOfMemory, first_line
 from glmcli.types import Progress
 
 REVISION = 1
@@ -56,7 +57,7 @@ def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
         ids = probe_ids(net.vocabulary)
         wanted = reference_scores(checkpoint, settings, ids, report)
         fused = load(net, checkpoint, placement, linears, report)
-        verdict = compared(probe_scores(fused, ids), wanted, checkpoint, placement)
+        verdict = compared(tried(fused, ids), wanted, checkpoint, placement)
         fused.forget()
         write_verdict(path, verdict)
     if not verdict["same"]:
@@ -143,6 +144,18 @@ def compared(
     apart = distance(scores, wanted)
     same = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
     return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
+
+
+def tried(fused: FusedNet, ids: list[int]) -> Tensor:
+    """The fused decoder's scores of the proof's ids. Raises NotCovered, OutOfMemory."""
+    try:
+        return probe_scores(fused, ids)
+    except RuntimeError as exc:
+        failure = translated(exc)
+        if isinstance(failure, OutOfMemory):
+            raise failure from exc
+        # Devices and versions of torch differ in what they can do; transformers' way may run.
+        raise NotCovered(f"the fused decoder failed: {first_line(exc)}") from exc
 
 
 def probe_scores(reader: Reader, ids: list[int]) -> Tensor:

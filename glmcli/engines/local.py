@@ -88,9 +88,7 @@ class LocalEngine:
         if params.think is not None and not self._has_told_of_think:
             self._has_told_of_think = True
             if not self._has_think_switch():
-                yield Chunk(
-                    notice="this model has no switch for reasoning; --think changes nothing"
-                )
+                yield Chunk(notice=NO_SWITCH)
         cached = self._cache.keep(prompt.ids)
         yield from self._read(prompt, cached, cancel)
         ids = decode(
@@ -260,10 +258,14 @@ def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
 
     Raises ModelError, ConfigError, OutOfMemory.
     """
+    import torch
+
     from glmcli.engines.fused_open import open_fused
     from glmcli.engines.fused_plan import NotCovered
 
     check_quantize(settings)
+    # cuDNN's attention plans anew for each length, which takes longer than the attention itself.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         return open_fused(checkpoint, settings, report)
     except NotCovered as exc:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from glmcli.engines.decode import BLOCK, Model
+from glmcli.engines.decode import BLOCK, Model, block_for
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of tokens."""
@@ -27,6 +27,7 @@ class NetReader:
         self._memory: Any = None
         self._tokens = 0
         self._device = net.device if net.device.type != "meta" else torch.device("cpu")
+        self.block = block_for(self._device)
         parameters = inspect.signature(net.forward).parameters
         self._keeps_last = "logits_to_keep" in parameters
 

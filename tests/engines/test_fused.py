@@ -129,6 +129,16 @@ def test_the_step_that_a_gpu_replays_says_the_same(name, tmp_path):
     assert float((again - expected[100:130]).abs().max()) < 1e-4 * float(expected.std())
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_that_step_is_as_exact_as_transformers_in_halves(dtype, tmp_path):
+    folder = saved("llama", tmp_path / "net")
+    reader = fused(*opened(folder, tmp_path, dtype=dtype), static=True)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+    exact = wanted(net_of("llama"), IDS)
+    ours = torch.cat([reader.read([token]) for token in IDS])
+    assert (ours - exact).norm() < 1.1 * (wanted(plain, IDS) - exact).norm()
+
+
 @pytest.mark.parametrize("tokens", [0, 1, 99, 100, 257])
 def test_going_back_costs_nothing_and_changes_nothing(tokens, tmp_path):
     reader = fused(*opened(saved("llama", tmp_path / "net"), tmp_path))
@@ -255,6 +265,23 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
     again = replace(settings, verify=True)
     assert "fused" in local.open_model(checkpoint, again, lambda progress: None).path
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
+
+
+def test_a_decoder_that_fails_on_this_machine_steps_aside(tmp_path, monkeypatch):
+    """What one version of torch or one device cannot do is no reason to do without a reply."""
+
+    def failing(*inputs, **options):
+        raise RuntimeError("no kernel for this device")
+
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("glmcli.engines.fused.attention", failing)
+        model = local.open_model(checkpoint, settings, lambda progress: None)
+    assert "failed: no kernel for this device" in model.path
+    expected = wanted(net_of("llama"), IDS[:9])[-1:]
+    assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
+    assert verdicts(tmp_path) == []  # tried again next time
+    assert "fused" in local.open_model(checkpoint, settings, lambda progress: None).path
 
 
 def test_the_smallest_vocabulary_and_window_can_be_proven(tmp_path):

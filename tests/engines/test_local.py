@@ -283,6 +283,7 @@ class Saying:
     """What has read a prompt and says one thing, whatever the net."""
 
     in_parts = can_rewind = True
+    block = BLOCK
     memory_bytes = 0
 
     def __init__(self, prompt, said):

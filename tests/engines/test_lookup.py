@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 import torch
 
-from glmcli.engines.decode import PrefixCache, decode
+from glmcli.engines.decode import BLOCK, PrefixCache, decode
 from glmcli.engines.defaults import Defaults
 from glmcli.engines.lookup import GUESSES, Lookup
 from glmcli.engines.net import NetReader
@@ -77,6 +77,7 @@ class Counter10:
     """A net that counts from 0 to 9 over and over."""
 
     in_parts = can_rewind = True
+    block = BLOCK
     memory_bytes = 0
 
     def read(self, ids, last=1):

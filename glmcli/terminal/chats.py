@@ -81,9 +81,7 @@ class PipeChat(Chat):
             self.note(self.weighed(file))
         for name in missed(literal(line)):
             self.note(f"@{name} is no file here, so it is sent as these words")
-        text = joined(line, [*files, *self.attached])
-        self.attached.clear()
-        return text
+        return joined(line, [*files, *self.attached])
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
@@ -91,9 +89,15 @@ class PipeChat(Chat):
             with self.view(after.text if after else "") as view:
                 reply = self.session.ask(text, view, after=after)
         finally:
+            self._let_go_of_files(text)
             for line in self.session.news():
                 self.note(line)
         self.after(reply)
+
+    def _let_go_of_files(self, text: str) -> None:
+        """Attach what went with a text no longer, once the model has it: see `Conversation`."""
+        if any(message.text == text for message in self.session.conversation.prompt()):
+            self.attached = [file for file in self.attached if file not in text]
 
     def view(self, after: str = "") -> BaseView:
         """A view for one reply; for the rest of one that begins with `after`."""

@@ -10,6 +10,7 @@ from glmcli.engines import full_name, is_local, open_engine
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
+from glmcli.types import Chunk
 from glmcli.window import is_full
 
 LOCAL_S = 2.0
@@ -37,7 +38,7 @@ def model(chat: Chat, rest: str) -> str:
     if both_here:
         chat.use_engine(engine)  # two models may not fit the memory: the old one goes first
     try:
-        ready = engine.wait(LOCAL_S if is_local(new.model) else SERVER_S, session.cancel)
+        ready = opened(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         exc.hint = "; ".join(filter(None, [exc.hint, moved("stays", model=old.model)]))
@@ -61,6 +62,19 @@ def chosen(settings: Settings, rest: str) -> Settings:
         raise UsageError("an address alone names no engine", f"/model openai: {url}")
     sources = {**settings.sources, "base_url": "option"}
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
+
+
+def opened(chat: Chat, engine: EngineThread, patience_s: float) -> bool:
+    """Open an engine and show how it goes; whether it is open in time. Raises GlmError."""
+    with chat.view() as view:
+        try:
+            return engine.wait(
+                patience_s,
+                chat.session.cancel,
+                lambda: view.show(Chunk(progress=engine.progress)),
+            )
+        finally:
+            view.abandon()
 
 
 def engine_of(settings: Settings) -> EngineThread:

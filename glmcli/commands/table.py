@@ -16,6 +16,7 @@ from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import command_help
 from glmcli.session import Session
+from glmcli.terminal.view import BaseView
 from glmcli.types import Message
 
 
@@ -40,6 +41,10 @@ class Chat:
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
         raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+
+    def view(self, after: str = "") -> BaseView:
+        """A view for one reply; for the rest of one that begins with `after`."""
+        return BaseView()
 
     def weighed(self, attached: str) -> str:
         """What an attached file is, and how much of the window it takes if that is known."""

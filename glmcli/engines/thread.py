@@ -68,13 +68,20 @@ class EngineThread:
             self._thread.start()
             self._jobs.put(self._open_quietly)
 
-    def wait(self, patience_s: float, stop: threading.Event) -> bool:
-        """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError."""
+    def wait(
+        self, patience_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError.
+
+        `tick` is called now and then meanwhile.
+        """
         self.start()
         deadline = time.monotonic() + patience_s
         while not self.is_open and time.monotonic() < deadline and not stop.wait(TICK_S):
             if self.failure is not None:
                 raise self.failure
+            if not self.is_open:
+                tick()
         return self.is_open
 
     def stream(

@@ -307,9 +307,9 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
     if progress.note:
         parts.append(progress.note)
     if progress.total and progress.done < progress.total:
-        parts.append(
-            f"{amount(progress.done, progress.unit)} of {amount(progress.total, progress.unit)}"
-        )
+        done = amount(progress.done, progress.unit)
+        done = done.removesuffix(f" {progress.unit}")  # "128 of 512 tokens", but "1 MB of 2 MB"
+        parts.append(f"{done} of {amount(progress.total, progress.unit)}")
     elif progress.done and not progress.total:
         parts.append(amount(progress.done, progress.unit))
     return ", ".join(parts) + clock

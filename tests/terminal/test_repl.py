@@ -175,6 +175,15 @@ def test_a_long_paste_is_a_placeholder_and_is_sent_whole(start):
     term.type("\r").see("40 tokens")
 
 
+def test_a_model_that_is_waited_for_shows_how_it_goes_and_can_be_stopped(start):
+    term = start().at_prompt().type("/model echo:load=3\r")
+    term.see("loading the model, pretending to load, 1 s · Ctrl-C stops")
+    term.see("now echo:load=3").at_prompt()
+    assert "Ctrl-C stops" not in term.text()
+    term.type("/model echo:load=60\r").see("loading the model")
+    term.type("\x03").see("stays with echo:load=3").at_prompt()
+
+
 def test_words_of_other_chats_are_answered_and_never_sent(start):
     term = start().at_prompt()
     term.type("quit\r").see("/exit leaves").at_prompt()

@@ -106,7 +106,7 @@ def test_the_stats_line_says_what_is_known():
     ("progress", "words"),
     [
         (None, "waiting for the model, 2 s"),
-        (Progress("reading", 128, 512), "reading the prompt, 128 tokens of 512 tokens, 2 s"),
+        (Progress("reading", 128, 512), "reading the prompt, 128 of 512 tokens, 2 s"),
         (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
         (Progress("waiting", 2, unit="s"), "waiting, 2 s; the server may be busy"),
         (Progress("waiting", note="lab:8000"), "waiting, 2 s; the server may be busy (lab:8000)"),
@@ -154,7 +154,7 @@ def test_a_reply_without_text_is_explained(text, thinking, reason, said):
 @pytest.mark.parametrize(
     ("columns", "row"),
     [
-        (80, "reading the prompt, 128 tokens of 512 tokens, 2 s · Ctrl-C stops"),
+        (80, "reading the prompt, 128 of 512 tokens, 2 s · Ctrl-C stops"),
         (40, "reading the prompt, 2 s · Ctrl-C stops"),
         (25, "reading t… · Ctrl-C stops"),
     ],

@@ -47,6 +47,8 @@ def texts(chat):
         ("// another", False),
         ("/ and nothing", False),
         ("/路径", True),
+        ("/?", True),
+        ("/?? what", False),
         ("help", False),
         ("1/2", False),
         ("", False),
@@ -100,6 +102,31 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
     with pytest.raises(UsageError) as caught:
         run_command(chat, typed)
     assert meant in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("/clear", "/reset starts a new conversation"),
+        ("/new", "/reset starts a new conversation"),
+        ("/stop", "Ctrl-C stops a reply"),
+        ("/bye", "/exit leaves"),
+        ("/list", "/history lists"),
+        ("/search sea", "/history lists"),
+        ("/退出", "/exit 退出"),
+        ("/xyzzy", "/help lists the commands"),
+    ],
+)
+def test_a_command_of_other_chats_is_told_what_it_is_called_here(chat, typed, meant):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, typed)
+    assert caught.value.hint.startswith(meant)
+    assert caught.value.hint.endswith(f"; //{typed.split()[0][1:]} sends it as text")
+
+
+def test_a_question_mark_is_help(chat):
+    assert run_command(chat, "/?") == run_command(chat, "/help")
+    assert run_command(chat, "/? save") == run_command(chat, "/help save")
 
 
 def test_exit_leaves(chat):

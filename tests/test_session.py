@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, StoreError, UsageError
-from glmcli.session import Session, checked
+from glmcli.paths import checked
+from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.view import BaseView
 from glmcli.types import RECAP, Chunk, GenerationParams, Message, Usage
@@ -142,7 +142,7 @@ def test_a_fault_before_the_first_word_can_be_retried(start):
     session = start([EngineError("broken", "mend it")], reply("two"))
     with pytest.raises(EngineError):
         session.ask("first", Shown())
-    assert session.ask_again(Shown()).text == "two"
+    assert session.ask(session.take_back(), Shown()).text == "two"
     assert session.engine.prompts[1] == [("user", "first")]
     assert texts(session) == [("user", "first"), ("assistant", "two")]
 
@@ -175,11 +175,10 @@ def stored_reply(session):
 
 
 def test_what_arrived_is_stored_within_a_second_even_if_nothing_more_comes(start, monkeypatch):
-    monkeypatch.setattr("glmcli.session.JOURNAL_S", 0.01)
     stored = []
     script = [
         Chunk("half"),
-        lambda: time.sleep(0.02),
+        lambda: monkeypatch.setattr("glmcli.session.JOURNAL_S", 0.0),
         Chunk(),
         lambda: stored.append(stored_reply(session)),
         Chunk(finish_reason="stop"),
@@ -222,7 +221,7 @@ def test_what_could_not_be_stored_because_another_wrote_is_stored_a_moment_later
 def test_retry_replaces_the_reply(start):
     session = start(reply("one"), reply("other"))
     session.ask("first", Shown())
-    session.ask_again(Shown())
+    session.ask(session.take_back(), Shown())
     assert texts(session) == [("user", "first"), ("assistant", "other")]
     stored = session.store.load(session.conversation.id)
     assert stored.messages == session.conversation.messages
@@ -404,7 +403,7 @@ def test_ctrl_c_during_the_summary_keeps_everything_and_sends_nothing(full):
     assert stored.messages == session.conversation.messages
     assert (stored.messages[-2].text, len(stored.messages)) == (LONG, 8)
     session.engine.summary = "at last"
-    session.ask_again(Shown())
+    session.ask(session.take_back(), Shown())
     assert session.engine.prompts[-1][1] == "at last"
 
 
@@ -470,6 +469,23 @@ def test_a_reply_that_could_not_be_gone_on_with_stays_as_it_was(start):
     with pytest.raises(EngineError):
         session.ask(session.take_back(), Shown(), after=before)
     assert session.conversation.messages[-1] == before
+
+
+def test_a_reply_that_nothing_was_added_to_stays_on_its_branch(start):
+    nothing = [Chunk(finish_reason="stop", usage=Usage(9, 0, 0))]
+    session = start(reply("one"), reply("two"), nothing, [EngineError("no", "wait")], reply("more"))
+    session.ask("first", Shown())
+    before = session.ask("second", Shown())
+    ids = list(session.conversation.ids)
+    for _ in range(2):
+        with suppress(EngineError):
+            session.ask(session.take_back(), Shown(), after=before)
+        assert session.conversation.ids == ids
+        stored = session.store.load(session.conversation.id)
+        assert (stored.messages, stored.ids) == (session.conversation.messages, ids)
+    assert len(session.store.tree(session.conversation)) == 4
+    assert session.ask("third", Shown()).text == "more"
+    assert session.store.load(session.conversation.id).ids[:4] == ids
 
 
 def test_a_question_that_got_no_text_takes_no_room(start):

@@ -8,8 +8,7 @@ from glmcli.commands.settings import PARAMS, pair, param_name, param_value
 from glmcli.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.errors import UsageError
-from glmcli.paths import read_system
-from glmcli.session import checked
+from glmcli.paths import checked, read_system
 from glmcli.terminal.view import end_note
 from glmcli.types import Message
 

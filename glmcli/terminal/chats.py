@@ -93,6 +93,8 @@ class PipeChat(Chat):
             self._let_go_of_files(text)
             for line in self.session.news():
                 self.note(line)
+        if after and reply.finish_reason == "stop" and reply.text == after.text:
+            self.note("the model has nothing to add")
         self.after(reply)
 
     def _let_go_of_files(self, text: str) -> None:

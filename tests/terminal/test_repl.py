@@ -265,6 +265,13 @@ def test_a_reply_that_was_cut_says_how_to_go_on_and_goes_on(start):
     term.type("/redraw\r").see("\none two three four five").at_prompt()
 
 
+def test_a_reply_that_is_complete_gets_nothing_added_and_says_so(start):
+    term = start().at_prompt().type("one two\r").see("2 tokens").at_prompt()
+    term.type("/continue\r").see("the model has nothing to add").at_prompt()
+    term.type("/tree\r").see("1 * one two").at_prompt()
+    assert "  2 " not in term.text().split("/tree")[1]
+
+
 def test_resuming_shows_the_last_turns_and_brings_model_and_settings_along(start):
     first = start("chat", "-m", "echo:window=500", "--temperature", "0.3").at_prompt()
     first.type("once upon a time\r").see("4 tokens").at_prompt().type("\x04").ended()

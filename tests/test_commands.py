@@ -363,8 +363,13 @@ def test_a_reply_that_was_asked_for_again_can_be_gone_back_to(chat):
     assert texts(chat) == ["one two three", "one two three"]
     chat.ask("a question that is longer than a line of the tree may be")
     assert run_command(chat, "/tree").split("\n")[1] == (
-        "  3 * a question that is longer than … → a question that is longer than …"
+        "  3 * a question that is longer than… → a question that is longer than…"
     )
+
+
+def test_rows_of_the_tree_are_as_wide_as_they_look(chat):
+    chat.ask("天" * 100)
+    assert run_command(chat, "/tree") == f"  1 * {'天' * 15}… → {'天' * 15}…"
 
 
 def test_a_tool_s_call_and_result_are_turns_of_the_tree(chat):
@@ -416,6 +421,21 @@ def test_history_and_resume(chat):
     assert texts(chat) == ["the first one", "the first one"]
     assert shown == texts(chat)
     assert chat.session.params.temperature == 0.3
+
+
+def test_settings_from_the_command_line_outlive_those_of_another_conversation(chat):
+    run_command(chat, "/set temperature 0.9")
+    run_command(chat, "/set top_p 0.5")
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/save talk.json")
+    run_command(chat, "/reset")
+    chat.settings = Settings(temperature=0.1)
+    for line in (f"/resume {first}", "/load talk.json"):
+        chat.session.params = GenerationParams()
+        with suppress(UsageError):
+            run_command(chat, line)
+        assert (chat.session.params.temperature, chat.session.params.top_p) == (0.1, 0.5), line
 
 
 def test_a_summary_is_shown_and_given_up(chat):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from glmcli.commands.table import Chat, command
 from glmcli.config import Settings
-from glmcli.engines import full_name, is_local, open_engine
-from glmcli.engines.thread import EngineThread
+from glmcli.engines import full_name, is_local
+from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
 from glmcli.types import Chunk
@@ -75,11 +75,6 @@ def opened(chat: Chat, engine: EngineThread, patience_s: float) -> bool:
             )
         finally:
             view.abandon()
-
-
-def engine_of(settings: Settings) -> EngineThread:
-    """The engine of a model, not open yet."""
-    return EngineThread(settings.model, lambda report: open_engine(settings, report))
 
 
 def stay(chat: Chat, engine: EngineThread, *, reload: bool) -> None:

@@ -31,13 +31,18 @@ def set(chat: Chat, rest: str) -> str:
     name = param_name(name)
     if name == CONTEXT:
         chosen = "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
-        chat.session.context = "drop-oldest" if chosen == "auto" else chosen
+        chat.session.context = context_of(chosen)
         return f"{name} is {chat.session.context}"
     if name in DISPLAY:
         set_display(chat, name, value)
         return f"{name} is {show(display_value(chat, name))}"
     chat.session.params = chat.session.params.merged({name: param_value(name, value)})
     return f"{name} is {show(getattr(chat.session.params, name)) or 'default'}"
+
+
+def context_of(chosen: str) -> str:
+    """What becomes of a prompt that does not fit, in a chat."""
+    return "drop-oldest" if chosen == "auto" else chosen
 
 
 @command()

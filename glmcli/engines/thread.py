@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from glmcli.engines import Engine, Report
+from glmcli.config import Settings
+from glmcli.engines import Engine, Report, open_engine
 from glmcli.errors import ConnectionLost, EngineError, GlmError, first_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
@@ -222,6 +223,11 @@ class EngineThread:
             raise ConnectionLost("the reply stopped without an end", "/retry asks again")
         except Exception as exc:
             chunks.put(translated(exc))
+
+
+def engine_of(settings: Settings) -> EngineThread:
+    """The engine of the model that is chosen, not open yet."""
+    return EngineThread(settings.model, lambda report: open_engine(settings, report))
 
 
 def translated(exc: Exception) -> GlmError:

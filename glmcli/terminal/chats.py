@@ -5,6 +5,7 @@ Each shows a reply and the program's own words in its way. Knows nothing of wher
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Event
@@ -72,8 +73,12 @@ class PipeChat(Chat):
         self.complain(error)
 
     def meant(self, line: str) -> str:
-        """What a word that other programs take as a command is called here; "" for all else."""
-        return command_for(line) if chinese_locale() else ""
+        """What a word that other programs take as a command is called here; "" for all else.
+
+        Typed on a terminal it is never sent; a script may mean the word itself.
+        """
+        is_typed = sys.stdin is not None and sys.stdin.isatty()
+        return command_for(line) if is_typed or chinese_locale() else ""
 
     def _with_files(self, line: str) -> str:
         """A typed line as it is sent: with the files that it mentions and those attached."""
@@ -143,10 +148,6 @@ class TerminalChat(PipeChat):
         self.expand: Callable[[str], str] = lambda draft: draft
         """The whole of a draft with placeholders."""
         self.ahead = Ahead(self.warm, grows=self.grows)
-
-    def meant(self, line: str) -> str:
-        """The same in every language: on a terminal nobody sends such a word alone."""
-        return command_for(line)
 
     def view(self, after: str = "") -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""

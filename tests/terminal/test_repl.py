@@ -191,6 +191,14 @@ def test_words_of_other_chats_are_answered_and_never_sent(start):
     assert "tokens ·" not in term.text()
 
 
+def test_such_words_are_not_sent_when_only_the_replies_go_into_a_pipe(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
+        term.at_shell().type(f"{term.command_line} | sed 's/^/got /'; echo left\r")
+        term.see("\n").type("exit\r").see("/exit leaves").type("hello\r/exit\r").see("\nleft")
+        assert "got hello" in term.text()
+        assert "got exit" not in term.text()
+
+
 def test_files_can_be_mentioned(start, tmp_path):
     (tmp_path / "notes.txt").write_text("alpha beta")
     term = start().at_prompt()
@@ -375,6 +383,13 @@ def test_no_row_of_the_help_breaks_a_word(start, columns):
     term = start(cols=columns).at_prompt().type("/help\r").see("/undo").see("Ctrl-Z").at_prompt()
     words = set(COMMANDS["undo"].help.split())
     assert words <= set(term.text().split())
+
+
+def test_no_row_of_a_note_with_a_tab_breaks_a_word(start):
+    words = [f"translate{n}" for n in range(12)]
+    term = start("chat", "-m", "echo:", "-s", "\t" + " ".join(words), cols=40).at_prompt()
+    term.type("/system\r").see(words[-1]).at_prompt()
+    assert {*words} <= {*term.text().split()}
 
 
 def test_a_reply_goes_on_in_the_middle_of_its_code(start):

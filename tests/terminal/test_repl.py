@@ -193,8 +193,9 @@ def test_words_of_other_chats_are_answered_and_never_sent(start):
 
 def test_such_words_are_not_sent_when_only_the_replies_go_into_a_pipe(tmp_path):
     with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
-        term.at_shell().type(f"{term.command_line} | sed 's/^/got /'; echo left\r")
-        term.see("\n").type("exit\r").see("/exit leaves").type("hello\r/exit\r").see("\nleft")
+        pipe = f"{term.command_line} | sed 's/^/got /'"
+        term.at_shell().type(f"echo begun; {pipe}; echo left\r")
+        term.see("\nbegun").type("exit\r").see("/exit leaves").type("hello\r/exit\r").see("\nleft")
         assert "got hello" in term.text()
         assert "got exit" not in term.text()
 

@@ -285,6 +285,22 @@ def test_load_of_what_cannot_be_loaded(chat, tmp_path):
     assert texts(chat) == ["hello", "hello"]
 
 
+@pytest.mark.parametrize("line", ["/save x.pdf", "/export s.DOCX"])
+def test_what_cannot_be_written_is_refused_and_not_written_as_something_else(chat, tmp_path, line):
+    chat.ask("hello")
+    with pytest.raises(UsageError, match=r"cannot be saved as \.") as caught:
+        run_command(chat, line)
+    assert ".md, .json or .jsonl" in caught.value.hint
+    assert not (tmp_path / line.split()[1]).exists()
+
+
+@pytest.mark.parametrize("name", ["talk", "talk.md", "talk.MARKDOWN", "talk.txt"])
+def test_markdown_is_what_people_read(chat, tmp_path, name):
+    chat.ask("hello")
+    run_command(chat, f"/save {name}")
+    assert (tmp_path / name).read_text().startswith("# hello\n")
+
+
 def test_save_of_nothing(chat):
     with pytest.raises(UsageError):
         run_command(chat, "/save")
@@ -440,6 +456,8 @@ def test_settings_from_the_command_line_outlive_those_of_another_conversation(ch
 
 def test_a_summary_is_shown_and_given_up(chat):
     assert run_command(chat, "/summary") == "the whole conversation is sent"
+    with pytest.raises(UsageError, match="/summary does not know on"):
+        run_command(chat, "/summary on")
     chat.ask("one two")
     chat.ask("three")
     chat.session.conversation.omitted = Omission(2, "in short")
@@ -483,7 +501,7 @@ def test_model_goes_on_with_another_engine(chat):
 def test_display_settings(chat):
     run_command(chat, "/set markdown off")
     assert chat.settings.plain
-    run_command(chat, "/thinking hide")
+    assert run_command(chat, "/thinking hide") == "thinking is hide"
     assert chat.settings.thinking == "hide"
     run_command(chat, "/think off")
     assert chat.session.params.think is False
@@ -587,13 +605,17 @@ def test_display_settings_can_be_given_back(chat):
         run_command(chat, f"/set {name} {value}")
         assert run_command(chat, f"/set {name} default").startswith(f"{name} is {default}"[:9])
     run_command(chat, "/set notify 5")
-    run_command(chat, "/set notify off")
-    assert chat.settings.notify is None
+    for off in ("off", "default"):
+        assert run_command(chat, f"/set notify {off}") == "notify is off"
+        assert chat.settings.notify is None
 
 
 def test_a_wrong_value_is_named_as_it_was_typed(chat):
-    with pytest.raises(UsageError, match="markdown is 'x', not on or off"):
+    with pytest.raises(UsageError, match="markdown is 'x', not on or off") as caught:
         run_command(chat, "/set markdown x")
+    assert caught.value.hint == "whether replies are rendered"
+    with pytest.raises(UsageError, match="/goto needs a number"):
+        run_command(chat, "/goto")
     with pytest.raises(UsageError, match="notify is -1"):
         run_command(chat, "/set notify -1")
     with pytest.raises(UsageError, match="has no value"):

@@ -92,14 +92,14 @@ def summary(chat: Chat, rest: str) -> str:
     """Show what is sent in place of the oldest turns; `/summary off` sends them again."""
     session, conversation = chat.session, chat.session.conversation
     omitted = conversation.omitted
+    if rest not in ("", "off"):
+        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
     if omitted is None:
         return "the whole conversation is sent"
-    if rest == "off":
+    if rest:
         conversation.omitted = None
         session.store.summarise(conversation)
         return "the whole conversation is sent from now on, as long as it fits"
-    if rest:
-        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
     size = session.tokens_of(omitted.summary)
     head = f"instead of {left_out(conversation)}" + (f" ({size:,} tokens)" if size else "")
     return f"{head}: {omitted.summary}" if omitted.summary else f"nothing is sent {head}"
@@ -176,6 +176,8 @@ def turn_before(node: Node, nodes: Sequence[Node], ends: Sequence[Node]) -> int 
 def goto(chat: Chat, rest: str) -> str:
     """Move to the branch that ends with turn N of /tree."""
     session = chat.session
+    if not rest:
+        raise UsageError("/goto needs a number", "/tree shows the turns and their numbers")
     with_history(session)
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:

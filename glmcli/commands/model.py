@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from glmcli.commands.table import Chat, command
 from glmcli.config import Settings
-from glmcli.engines import full_name, is_local
+from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
@@ -41,7 +41,8 @@ def model(chat: Chat, rest: str) -> str:
         ready = opened(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
-        exc.hint = "; ".join(filter(None, [exc.hint, moved("stays", model=old.model)]))
+        hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
+        exc.hint = "; ".join(filter(None, [hint, moved("stays", model=old.model)]))
         raise
     if not both_here and session.cancel.is_set():
         stay(chat, engine, reload=False)

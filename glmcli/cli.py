@@ -101,7 +101,7 @@ def chat(
     from glmcli.commands.settings import context_of
     from glmcli.terminal.chats import PipeChat, TerminalChat
     from glmcli.terminal.repl import banner, chat_in_pipe, chat_in_terminal
-    from glmcli.terminal.tty import install_signals
+    from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
     session, settings = open_session(settings, continue_=continue_, resume=resume)
@@ -144,7 +144,7 @@ def ask(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Answer one question, then exit. Piped stdin is appended to PROMPT."""
-    from glmcli.terminal.tty import install_signals
+    from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
@@ -214,14 +214,6 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
         line = stats_line(reply.usage, window)
         err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
-
-
-def outputs() -> tuple[Output, Output]:
-    """Stdout and stderr, made once; nowhere, if stderr is closed."""
-    from glmcli.terminal.tty import Output
-
-    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
-    return Output(sys.stdout), Output(err)
 
 
 def open_session(

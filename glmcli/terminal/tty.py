@@ -119,6 +119,12 @@ class Output:
                 ) from exc
 
 
+def outputs() -> tuple[Output, Output]:
+    """Stdout and stderr; what is written to a stderr that is closed goes nowhere."""
+    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
+    return Output(sys.stdout), Output(err)
+
+
 class Quiet:
     """A terminal on which what is typed waits, unseen and whole, for whoever reads next.
 

@@ -1,7 +1,9 @@
-"""What the program says when it refuses a model, in English and in Chinese, all in one place.
+"""What the program says in English and in Chinese, all in one place; of servers: `trouble`.
 
-Knows nothing of who says it or where it is shown. Where the locale is Chinese a line is given in
-both languages, so that either can be searched for.
+Why a model is refused; the help of commands and keys; other programs' commands; what /model and
+`glm bench` say; the question before a file is overwritten. Where the locale is Chinese a refusal is
+given in both languages, so that either can be searched for; all else in one. Knows nothing of who
+says it or where it is shown.
 """
 
 from __future__ import annotations

@@ -191,15 +191,6 @@ def test_words_of_other_chats_are_answered_and_never_sent(start):
     assert "tokens ·" not in term.text()
 
 
-def test_such_words_are_not_sent_when_only_the_replies_go_into_a_pipe(tmp_path):
-    with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
-        pipe = f"{term.command_line} | sed 's/^/got /'"
-        term.at_shell().type(f"echo begun; {pipe}; echo left\r")
-        term.see("\nbegun").type("exit\r").see("/exit leaves").type("hello\r/exit\r").see("\nleft")
-        assert "got hello" in term.text()
-        assert "got exit" not in term.text()
-
-
 def test_files_can_be_mentioned(start, tmp_path):
     (tmp_path / "notes.txt").write_text("alpha beta")
     term = start().at_prompt()

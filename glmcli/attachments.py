@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glmcli.errors import UsageError
-from glmcli.paths import is_file, path_of
+from glmcli.paths import decoded, is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
@@ -39,12 +39,7 @@ def attach(path: Path) -> str:
         raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise UsageError(
-            f"{path} is not UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
-        ) from exc
+    text = decoded(data, str(path))
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"

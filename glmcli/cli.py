@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
@@ -98,13 +98,14 @@ def chat(
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.commands.archive import show_end
+    from glmcli.commands.settings import context_of
     from glmcli.terminal.chats import PipeChat, TerminalChat
     from glmcli.terminal.repl import banner, chat_in_pipe, chat_in_terminal
-    from glmcli.terminal.tty import install_signals
+    from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
     session, settings = open_session(settings, continue_=continue_, resume=resume)
-    session.context = "drop-oldest" if settings.context == "auto" else settings.context
+    session.context = context_of(settings.context)
     install_signals(session.stop)
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
@@ -143,7 +144,7 @@ def ask(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Answer one question, then exit. Piped stdin is appended to PROMPT."""
-    from glmcli.terminal.tty import install_signals
+    from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
@@ -215,14 +216,6 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
         err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
 
 
-def outputs() -> tuple[Output, Output]:
-    """Stdout and stderr, made once; nowhere, if stderr is closed."""
-    from glmcli.terminal.tty import Output
-
-    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
-    return Output(sys.stdout), Output(err)
-
-
 def open_session(
     settings: Settings, *, continue_: bool, resume: str | None
 ) -> tuple[Session, Settings]:
@@ -230,8 +223,7 @@ def open_session(
 
     A resumed conversation brings its model and sampling settings along, where none were given.
     """
-    from glmcli.engines import open_engine
-    from glmcli.engines.thread import EngineThread
+    from glmcli.engines.thread import engine_of
     from glmcli.served import named_model
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -240,16 +232,17 @@ def open_session(
     conversation = Conversation()
     params = settings.params
     if resume is not None or continue_:
+        from glmcli.commands.archive import params_of
+
         conversation = stored_conversation(store, resume)
-        given = {name: value for name, value in asdict(params).items() if value not in (None, ())}
-        params = conversation.params.merged(given)
+        params = params_of(conversation, settings)
         if "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
     settings = named_model(settings)
     if settings.system:
         conversation.system = read_system(settings.system)
-    engine = EngineThread(settings.model, lambda report: open_engine(settings, report))
+    engine = engine_of(settings)
     session = Session(engine, store, params=params, model=settings.model, conversation=conversation)
     return session, settings
 

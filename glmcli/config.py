@@ -63,7 +63,7 @@ class Settings:
     repetition_penalty: float | None = setting(None, "above 1 avoids repeating", above=0.0)
     max_tokens: int | None = setting(None, "new tokens at most; unset: the window", low=1)
     stop: tuple[str, ...] = setting((), "a text that ends the reply; repeat for more")
-    seed: int | None = setting(None, "makes sampling repeatable", low=0)
+    seed: int | None = setting(None, "makes sampling repeatable", low=0, high=2**63 - 1)
     context: str = setting(
         "auto",
         "when the window is full; auto: stop in ask, drop-oldest in chat",

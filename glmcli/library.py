@@ -314,15 +314,17 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
 def pull(settings: Settings, name: NAME) -> None:
     """Fetch a model, so that later it is there without the network."""
     from glmcli.engines.checkpoint import find_checkpoint
-    from glmcli.terminal.tty import Output
+    from glmcli.terminal.tty import outputs
     from glmcli.terminal.view import StatusLine
     from glmcli.types import Chunk
 
-    status = StatusLine(Output(sys.stderr))
-    found = find_checkpoint(
-        name, settings, lambda step: status.show(Chunk(progress=step)), refresh=True
-    )
-    status.clear()
+    status = StatusLine(outputs()[1])
+    try:
+        found = find_checkpoint(
+            name, settings, lambda step: status.show(Chunk(progress=step)), refresh=True
+        )
+    finally:
+        status.clear()
     print(found.folder)
 
 
@@ -334,8 +336,9 @@ def remove(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
-    from glmcli.engines.library import remove
+    from glmcli.engines.library import removable, remove
 
+    removable(name, settings)  # nobody is asked about a model that cannot be removed
     if confirmed(f"remove {name}?", yes=yes):
         print(f"{size(remove(name, settings))} freed")
 

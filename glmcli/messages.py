@@ -1,7 +1,9 @@
-"""What the program says when it refuses a model, in English and in Chinese, all in one place.
+"""What the program says in English and in Chinese, all in one place; of servers: `trouble`.
 
-Knows nothing of who says it or where it is shown. Where the locale is Chinese a line is given in
-both languages, so that either can be searched for.
+Why a model is refused; the help of commands and keys; other programs' commands; what /model and
+`glm bench` say; the question before a file is overwritten. Where the locale is Chinese a refusal is
+given in both languages, so that either can be searched for; all else in one. Knows nothing of who
+says it or where it is shown.
 """
 
 from __future__ import annotations
@@ -283,6 +285,10 @@ KEYS_HELP = Line(
 
 LEAVE = Line("/exit leaves", "/exit 退出")
 ANEW = Line("/reset starts a new conversation", "/reset 开始新的对话")
+LIST = Line(
+    "/history lists the conversations, or those that hold WORDS",
+    "/history 列出对话，或包含某些词的对话",
+)
 STOP = Line("Ctrl-C stops a reply, /exit leaves", "Ctrl-C 停止回答，/exit 退出")
 WORDS = {
     "exit": LEAVE,
@@ -294,12 +300,23 @@ WORDS = {
     "停止": STOP,
 }
 """Words that other chats take as commands, and what does it here. They are never sent."""
+OTHER_COMMANDS = {**WORDS, "bye": LEAVE, "new": ANEW, "list": LIST, "search": LIST}
+"""What other chats call their commands behind the slash; without it some are words to be sent."""
 
 
 def command_for(text: str) -> str:
     """What a word that other chats take as a command is called here; "" for all else."""
-    word = text.strip().lower()
-    line = WORDS.get(word)
+    return said_of(text.strip(), WORDS)
+
+
+def slash_command_for(word: str) -> str:
+    """What another chat's /word is called here; "" for all else."""
+    return said_of(word, OTHER_COMMANDS)
+
+
+def said_of(word: str, words: dict[str, Line]) -> str:
+    """The line for a word, in the language of the locale or of the word; "" if there is none."""
+    line = words.get(word.lower())
     if line is None:
         return ""
     return line.en if word.isascii() and not chinese_locale() else line.zh

@@ -5,10 +5,8 @@ Knows nothing of engines or replies.
 
 from __future__ import annotations
 
-import errno
 import inspect
-import os
-import select
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -66,7 +64,6 @@ REPLY_OPTIONS = (
     "debug",
 )
 STDIN_PATIENCE_S = 2.0
-READ_BYTES = 1 << 20
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -142,26 +139,20 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
 def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
     """All of stdin; `warn` is called if its end takes longer than two seconds to come.
 
-    A stdin that is not open for reading, like that of nohup, is an empty one. Raises UsageError.
+    Raises UsageError.
     """
-    parts: list[bytes] = []
-    stdin = sys.stdin.fileno()
-    deadline: float | None = time.monotonic() + STDIN_PATIENCE_S
-    try:
-        while True:
-            if deadline is not None:
-                left = max(deadline - time.monotonic(), 0)
-                if not select.select([stdin], [], [], left)[0]:
-                    warn()
-                    deadline = None
-            part = os.read(stdin, READ_BYTES)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-    except OSError as exc:
-        if exc.errno == errno.EBADF:
-            return b""
-        raise UsageError(f"stdin cannot be read: {exc.strerror}", "--no-stdin ignores it") from exc
+    from glmcli.terminal import tty
+
+    deadline = time.monotonic() + STDIN_PATIENCE_S
+
+    def is_stopped() -> bool:
+        nonlocal deadline
+        if time.monotonic() >= deadline:
+            warn()
+            deadline = math.inf
+        return False
+
+    return b"".join(iter(lambda: tty.read_stdin(is_stopped), b""))
 
 
 def read_messages(source: str) -> Conversation:

@@ -1,4 +1,4 @@
-"""Paths and files that a user names: what was typed becomes a path, and a file becomes text.
+"""Paths, files and texts from a user: what was typed becomes a path, and a file becomes text.
 
 Knows nothing of what the text is for.
 """
@@ -47,6 +47,20 @@ def decoded(data: bytes, where: str) -> str:
     except UnicodeDecodeError as exc:
         raise UsageError(
             f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+        ) from exc
+
+
+def checked(text: str) -> None:
+    """Raise UsageError if `text` cannot be a prompt: if it is blank, or no text."""
+    if not text.strip():
+        raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
+    if "\0" in text:
+        raise UsageError("the prompt holds a NUL character", "is it a binary file?")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise UsageError(
+            "the prompt is not valid UTF-8", "convert it, for example with iconv"
         ) from exc
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from glmcli.engines import Engine
 from glmcli.errors import ConnectionLost, ContextFull, StoreError, UsageError
+from glmcli.paths import checked
 from glmcli.store import Store
 from glmcli.types import (
     Chunk,
@@ -171,17 +172,13 @@ class Session:
             if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
                 kept = after
             self.conversation.messages.append(kept)
-            self._complete(turn, kept)
+            self._complete(turn, kept, is_new=kept is not after)
             if reply is None:
                 view.abandon()
         if reply.usage:
             self.totals.add(reply.usage, turns=1 if after is None else 0)
         view.finish(reply)
         return reply
-
-    def ask_again(self, view: View) -> Message:
-        """Ask the last question once more, in place of the reply it got. Raises UsageError."""
-        return self.ask(self.take_back(), view)
 
     def take_back(self) -> str:
         """Remove the last question and all after it; returns the question. Raises UsageError."""
@@ -376,9 +373,13 @@ class Session:
         text, thinking = "".join(growing.text), "".join(growing.thinking)
         return self._try(lambda: self.store.progress(turn, text, thinking))
 
-    def _complete(self, turn: int | None, reply: Message) -> None:
-        if turn is not None:
+    def _complete(self, turn: int | None, reply: Message, *, is_new: bool) -> None:
+        if turn is None:
+            return
+        if is_new:
             self._try(lambda: self.store.complete(turn, reply))
+        else:  # the branch that was gone on with ends like this already
+            self._try(lambda: self.store.give_up(turn, self.conversation))
 
     def _try(self, action: Callable[[], T]) -> T | None:
         """Do something with the store; a failure is remembered and does not stop the chat."""
@@ -389,17 +390,3 @@ class Session:
             return None
         self.store_failure = None
         return result
-
-
-def checked(text: str) -> None:
-    """Raise UsageError if `text` cannot be a prompt: if it is blank, or no text."""
-    if not text.strip():
-        raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
-    if "\0" in text:
-        raise UsageError("the prompt holds a NUL character", "is it a binary file?")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as exc:
-        raise UsageError(
-            "the prompt is not valid UTF-8", "convert it, for example with iconv"
-        ) from exc

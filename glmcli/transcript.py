@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast, get_args
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
 from glmcli.errors import ConfigError, StoreError, UsageError
+from glmcli.paths import read_text_file
 from glmcli.types import (
     ROLES,
     Conversation,
@@ -40,17 +41,17 @@ FORMATS = (
 
 
 def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
-    """Write a conversation as the file's ending says: .json, .jsonl, or else Markdown.
+    """Write a conversation as the file's ending says: see WRITERS.
 
-    Returns the absolute path. Raises UsageError if the file exists, StoreError.
+    Returns the absolute path. Raises UsageError if the file exists or the ending is none of ours,
+    StoreError.
     """
-    if path.suffix.lower() == ".json":
-        text = to_json(conversation)
-    elif path.suffix.lower() == ".jsonl":
-        text = to_jsonl(conversation)
-    else:
-        text = to_markdown(conversation)
-    return write_file(path, text, overwrite=overwrite)
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise UsageError(
+            f"a conversation cannot be saved as {path.suffix}", "name a .md, .json or .jsonl file"
+        )
+    return write_file(path, write(conversation), overwrite=overwrite)
 
 
 def load(path: Path) -> Conversation:
@@ -65,11 +66,7 @@ def load(path: Path) -> Conversation:
 
 def load_all(path: Path) -> list[Conversation]:
     """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise UsageError(f"{path} cannot be read: {reason}", "is the name right?") from exc
+    text = read_text_file(path, "the conversation")
     try:
         return parse(text)
     except UsageError as exc:
@@ -109,6 +106,17 @@ def to_json(*conversations: Conversation) -> str:
 def to_jsonl(*conversations: Conversation) -> str:
     """Conversations exactly, one a line."""
     return "".join(json.dumps(to_record(each), ensure_ascii=False) + "\n" for each in conversations)
+
+
+WRITERS: dict[str, Callable[[Conversation], str]] = {
+    "": to_markdown,
+    ".md": to_markdown,
+    ".markdown": to_markdown,
+    ".txt": to_markdown,
+    ".json": to_json,
+    ".jsonl": to_jsonl,
+}
+"""A file's ending -> what is written."""
 
 
 def to_record(conversation: Conversation) -> Json:

@@ -145,3 +145,25 @@ def test_a_file_larger_than_the_window_is_refused_with_both_numbers(glm, tmp_pat
     done = glm("chat", "-m", "echo:window=100", stdin="hello\nread @a.txt\n")
     assert done.code == 4
     assert "210 tokens, but the model's window holds 100" in done.err
+
+
+def test_an_attached_file_waits_until_a_message_with_it_got_an_answer(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha")
+    talk = "/attach a.txt\n" + "word " * 100 + "\n/attach\nshort\n/attach\n"
+    done = glm("chat", "-m", "echo:window=60", stdin=talk)
+    assert done.out.startswith("short\n\nFile: ")
+    notes = [line for line in done.err_lines if not line.startswith(("glm:", "hint:"))]
+    assert [note.split(" ")[0] for note in notes] == ["File:", "File:", "no"]
+
+
+def test_an_attached_file_goes_with_a_message_that_is_asked_again_and_with_no_other(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha")
+    talk = "one two three\n/attach a.txt\nread it\n/undo\n/model echo:\n/attach\n"
+    done = glm("chat", "-m", "echo:window=10", "--context", "stop", stdin=talk)
+    assert "goes with the next message" in done.err
+    assert done.err_lines[-1].startswith("File: ")
+    done = glm(
+        "chat", "-m", "echo:window=10", stdin=talk.replace("/undo\n", "") + "/retry\n/attach"
+    )
+    assert done.out.endswith("```txt\nalpha\n```\n")
+    assert done.err_lines[-1] == "no file goes with the next message"

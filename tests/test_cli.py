@@ -47,35 +47,6 @@ def test_ask_prints_the_answer_and_nothing_else(glm):
     assert (done.out, done.err, done.code) == ("why is the sky blue?\n", "", 0)
 
 
-def test_ask_reads_stdin(glm):
-    assert glm("ask", *ECHO, stdin="from a pipe\n").out == "from a pipe\n"
-    assert glm("ask", *ECHO, "-", stdin="from a pipe\n").out == "from a pipe\n"
-
-
-def test_ask_puts_stdin_after_the_argument(glm):
-    assert glm("ask", *ECHO, "review this", stdin="a\nb\n").out == "review this\n\na\nb\n"
-
-
-def test_ask_can_ignore_stdin(glm):
-    assert glm("ask", *ECHO, "--no-stdin", "only this", stdin="not this").out == "only this\n"
-
-
-def test_ask_says_that_it_waits_for_a_stdin_that_nobody_closes(tmp_path):
-    process = subprocess.Popen(
-        command("ask", *ECHO, "hello"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=clean_env(GLM_HOME=str(tmp_path)),
-    )
-    with process:
-        process.stdin.write(b"some of it")  # which is not yet the end
-        process.stdin.flush()
-        assert b"stdin" in process.stderr.readline()
-        out, _ = process.communicate(b"", timeout=20)
-    assert out == b"hello\n\nsome of it\n"
-
-
 def test_a_reply_ends_with_exactly_one_newline(glm):
     assert glm("ask", *ECHO, "one\n\n\n").out == "one\n"
     assert glm("ask", *ECHO, "--no-stream", "one\n\ntwo\n\n").out == "one\n\ntwo\n"

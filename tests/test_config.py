@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.config import load_settings, show, table, variable
+from glmcli.config import load_settings, parse, show, table, variable
 from glmcli.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -192,3 +192,10 @@ def test_the_example_lists_every_setting_with_its_default():
         for name, item in table().items()
     }
     assert listed == wanted
+
+
+def test_a_seed_is_a_number_that_torch_can_hold():
+    assert parse("seed", str(2**63 - 1), "option") == 2**63 - 1
+    with pytest.raises(ConfigError, match="--seed is 9223372036854775808") as caught:
+        parse("seed", str(2**63), "option")
+    assert caught.value.hint == "it must be at most 9223372036854775807"

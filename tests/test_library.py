@@ -1,8 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
+
+from glmcli import cli
+from glmcli.errors import ModelError
+from glmcli.types import Progress
+from tests.shell import clean_env, command
 
 ECHO = ("-m", "echo:")
 
@@ -100,3 +107,38 @@ def test_a_model_that_is_not_here_is_one_line_and_one_hint(glm, name, tmp_path):
     done = glm("models", "show", name, GLM_OFFLINE="1", HF_HOME=str(tmp_path))
     assert done.code == 3
     assert len(done.err_lines) == 2
+
+
+def test_nobody_is_asked_about_a_model_that_is_not_there(glm, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, said in (("nope", "nope"), ("./mine", "is a folder of your own")):
+        done = glm("models", "remove", name, GLM_CACHE=str(tmp_path / "cache"))
+        assert (done.code, len(done.err_lines)) == (3, 2)
+        assert said in done.err
+        assert "--yes" not in done.err
+
+
+def test_a_pull_that_fails_says_so_in_its_exit_code_though_stderr_is_closed(tmp_path):
+    shell = " ".join(command("models", "pull", "smollm2", "--offline"))
+    env = clean_env(GLM_HOME=str(tmp_path), GLM_CACHE=str(tmp_path / "cache"))
+    done = subprocess.run(["sh", "-c", f"{shell} 2>&- </dev/null"], env=env, timeout=60)
+    assert done.returncode == 3
+
+
+def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
+    def find(name, settings, report, *, refresh):
+        report(Progress("fetching", 1_000_000, 2_000_000, "bytes"))
+        raise ModelError("the network is gone", "try again")
+
+    monkeypatch.setattr("glmcli.engines.checkpoint.find_checkpoint", find)
+    monkeypatch.setenv("TERM", "xterm")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert cli.run(["models", "pull", "anything"]) == 3
+        shown = os.read(master, 4096).decode()
+        monkeypatch.undo()
+    os.close(master)
+    row, said = shown.split("\r\x1b[K")[1:]
+    assert row.startswith("fetching the model, 1 MB of 2 MB")
+    assert said.startswith("glm: the network is gone")

@@ -221,15 +221,15 @@ class Status:
     """One row on stderr that says what is measured; nothing where that is no terminal."""
 
     def __init__(self) -> None:
-        from glmcli.terminal.tty import Output
+        from glmcli.terminal.tty import outputs
 
-        self._output = Output(sys.stderr) if sys.stderr is not None else None
+        self._output = outputs()[1]
 
     def say(self, line: str) -> None:
         """Show a line instead of the last one."""
         from glmcli.terminal.visible import visible_line
 
-        if self._output and self._output.is_live:
+        if self._output.is_live:
             width = self._output.size().columns - 1
             self._output.write(f"\r\x1b[K{visible_line(line)[:width]}")
 

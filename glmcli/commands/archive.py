@@ -8,15 +8,20 @@ from contextlib import suppress
 
 from glmcli.commands.table import Chat, command
 from glmcli.commands.talk import whole_number
+from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.session import Session
 from glmcli.store import Node
-from glmcli.terminal.view import end_note, plural
+from glmcli.terminal.view import clipped, end_note, plural
 from glmcli.terminal.visible import visible_line
+from glmcli.transcript import params_record
+from glmcli.types import Conversation, GenerationParams
 from glmcli.window import left_out
 
 SHOWN_TURNS = 2
 """How much of a resumed conversation is shown."""
+TEXT_COLUMNS = 32
+"""How much of a question or a reply is shown in the tree."""
 
 
 @command("[WORDS]")
@@ -51,8 +56,13 @@ def resume(chat: Chat, rest: str) -> str:
             raise UsageError("there is no other conversation", "/history lists them all")
         rest = found[0]
     session.conversation = session.store.load(rest)
-    session.params = session.conversation.params
+    session.params = params_of(session.conversation, chat.settings)
     return show_end(chat)
+
+
+def params_of(conversation: Conversation, settings: Settings) -> GenerationParams:
+    """How a conversation goes on: with its own sampling settings, where no others were given."""
+    return conversation.params.merged(params_record(settings.params))
 
 
 def show_end(chat: Chat) -> str:
@@ -82,14 +92,14 @@ def summary(chat: Chat, rest: str) -> str:
     """Show what is sent in place of the oldest turns; `/summary off` sends them again."""
     session, conversation = chat.session, chat.session.conversation
     omitted = conversation.omitted
+    if rest not in ("", "off"):
+        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
     if omitted is None:
         return "the whole conversation is sent"
-    if rest == "off":
+    if rest:
         conversation.omitted = None
         session.store.summarise(conversation)
         return "the whole conversation is sent from now on, as long as it fits"
-    if rest:
-        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
     size = session.tokens_of(omitted.summary)
     head = f"instead of {left_out(conversation)}" + (f" ({size:,} tokens)" if size else "")
     return f"{head}: {omitted.summary}" if omitted.summary else f"nothing is sent {head}"
@@ -139,7 +149,7 @@ def tree(chat: Chat, rest: str) -> str:
     while waiting:
         depth, number, node = waiting.pop()
         asked = texts.get(node.parent_id or 0, "") if node.role == "assistant" else ""
-        said = " → ".join(clipped(text, 32) for text in (asked, texts[node.id]) if text)
+        said = " → ".join(clipped(text, TEXT_COLUMNS) for text in (asked, texts[node.id]) if text)
         rows.append(f"{number:>3} {'*' if node.current else ' '} {'  ' * depth}{said}")
         below = after.get(node.id, [])
         waiting += [(depth + (len(below) > 1), *each) for each in reversed(below)]
@@ -162,15 +172,12 @@ def turn_before(node: Node, nodes: Sequence[Node], ends: Sequence[Node]) -> int 
     return above
 
 
-def clipped(text: str, most: int) -> str:
-    """A text of so many characters at most."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 @command("N")
 def goto(chat: Chat, rest: str) -> str:
     """Move to the branch that ends with turn N of /tree."""
     session = chat.session
+    if not rest:
+        raise UsageError("/goto needs a number", "/tree shows the turns and their numbers")
     with_history(session)
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:

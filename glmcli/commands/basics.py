@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from glmcli.commands.archive import params_of
 from glmcli.commands.table import COMMANDS, Chat, Command, command
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
@@ -97,7 +98,7 @@ def load(chat: Chat, rest: str) -> str:
     turns = plural(sum(message.role == "user" for message in conversation.messages), "turn")
     said = f"loaded {turns} from {path.absolute()}"
     if conversation.params != GenerationParams():
-        chat.session.params = conversation.params
+        chat.session.params = params_of(conversation, chat.settings)
         said += ", with its settings"
     return said
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from glmcli.commands.table import Chat, command
 from glmcli.config import Settings
-from glmcli.engines import full_name, is_local, open_engine
-from glmcli.engines.thread import EngineThread
+from glmcli.engines import full_name, is_local, split_name
+from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
+from glmcli.types import Chunk
 from glmcli.window import is_full
 
 LOCAL_S = 2.0
@@ -37,10 +38,11 @@ def model(chat: Chat, rest: str) -> str:
     if both_here:
         chat.use_engine(engine)  # two models may not fit the memory: the old one goes first
     try:
-        ready = engine.wait(LOCAL_S if is_local(new.model) else SERVER_S, session.cancel)
+        ready = opened(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
-        exc.hint = "; ".join(filter(None, [exc.hint, moved("stays", model=old.model)]))
+        hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
+        exc.hint = "; ".join(filter(None, [hint, moved("stays", model=old.model)]))
         raise
     if not both_here and session.cancel.is_set():
         stay(chat, engine, reload=False)
@@ -63,9 +65,17 @@ def chosen(settings: Settings, rest: str) -> Settings:
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
 
 
-def engine_of(settings: Settings) -> EngineThread:
-    """The engine of a model, not open yet."""
-    return EngineThread(settings.model, lambda report: open_engine(settings, report))
+def opened(chat: Chat, engine: EngineThread, patience_s: float) -> bool:
+    """Open an engine and show how it goes; whether it is open in time. Raises GlmError."""
+    with chat.view() as view:
+        try:
+            return engine.wait(
+                patience_s,
+                chat.session.cancel,
+                lambda: view.show(Chunk(progress=engine.progress)),
+            )
+        finally:
+            view.abandon()
 
 
 def stay(chat: Chat, engine: EngineThread, *, reload: bool) -> None:

@@ -31,13 +31,17 @@ def set(chat: Chat, rest: str) -> str:
     name = param_name(name)
     if name == CONTEXT:
         chosen = "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
-        chat.session.context = "drop-oldest" if chosen == "auto" else chosen
+        chat.session.context = context_of(chosen)
         return f"{name} is {chat.session.context}"
     if name in DISPLAY:
-        set_display(chat, name, value)
-        return f"{name} is {show(display_value(chat, name))}"
+        return set_display(chat, name, value)
     chat.session.params = chat.session.params.merged({name: param_value(name, value)})
     return f"{name} is {show(getattr(chat.session.params, name)) or 'default'}"
+
+
+def context_of(chosen: str) -> str:
+    """What becomes of a prompt that does not fit, in a chat."""
+    return "drop-oldest" if chosen == "auto" else chosen
 
 
 @command()
@@ -53,14 +57,16 @@ def display_value(chat: Chat, name: str) -> object:
     return not value if name == "markdown" else value
 
 
-def set_display(chat: Chat, name: str, value: str) -> None:
-    """Change how replies are shown. Raises UsageError."""
+def set_display(chat: Chat, name: str, value: str) -> str:
+    """Change how replies are shown; returns what to say of it. Raises UsageError."""
     field, default = DISPLAY[name], getattr(Settings(), DISPLAY[name])
     new = default
     if value.lower() not in DEFAULT and not (default is None and value.lower() == "off"):
-        new = parsed_value(field, value, label=name)
+        hint = "whether replies are rendered" if name == "markdown" else ""
+        new = parsed_value(field, value, label=name, hint=hint)
         new = not new if name == "markdown" else new
     chat.settings = replace(chat.settings, **{field: new})
+    return f"{name} is {show(display_value(chat, name)) or 'off'}"
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -89,13 +95,13 @@ def param_value(name: str, value: str) -> object:
     return parsed_value(name, value)
 
 
-def parsed_value(name: str, value: str, *, label: str = "") -> object:
+def parsed_value(name: str, value: str, *, label: str = "", hint: str = "") -> object:
     """A setting's value; `label` is its name where it was typed. Raises UsageError."""
     try:
         return parse(name, value, "option")
     except ConfigError as exc:
         said = exc.message.removeprefix(f"--{name.replace('_', '-')}")
-        raise UsageError(f"{label or name}{said}", exc.hint) from exc
+        raise UsageError(f"{label or name}{said}", hint or exc.hint) from exc
 
 
 def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:

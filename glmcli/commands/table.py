@@ -14,8 +14,9 @@ from glmcli.attachments import heading
 from glmcli.config import Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
-from glmcli.messages import command_help
+from glmcli.messages import command_help, slash_command_for
 from glmcli.session import Session
+from glmcli.terminal.view import BaseView
 from glmcli.types import Message
 
 
@@ -40,6 +41,10 @@ class Chat:
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
         raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+
+    def view(self, after: str = "") -> BaseView:
+        """A view for one reply; for the rest of one that begins with `after`."""
+        return BaseView()
 
     def weighed(self, attached: str) -> str:
         """What an attached file is, and how much of the window it takes if that is known."""
@@ -91,7 +96,9 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
-_COMMAND = re.compile(r"\s*/[^\W_][^\s/]*(?:\s|$)")
+HELP = "?"
+"""Another name for /help."""
+_COMMAND = re.compile(r"\s*/(?:[^\W_][^\s/]*|\?)(?:\s|$)")
 _LITERAL = re.compile(r"(\s*)//(?=\w)")
 
 
@@ -112,7 +119,7 @@ def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], R
 
 
 def is_command(line: str) -> bool:
-    """Whether a typed line is a command: `/word`, but not `//word`, `/* x */` or `/path/to`."""
+    """Whether a typed line is a command: `/word` or `/?`, but not `//word` or `/path/to`."""
     return _COMMAND.match(line) is not None
 
 
@@ -121,13 +128,20 @@ def literal(line: str) -> str:
     return _LITERAL.sub(r"\1/", line, count=1) if _LITERAL.match(line) else line
 
 
+def meant(word: str) -> str:
+    """What a word that is no command may mean."""
+    if known := slash_command_for(word):
+        return f"{known};"
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    return f"did you mean /{near[0]}?" if near else "/help lists the commands;"
+
+
 def run_command(chat: Chat, line: str) -> str:
     """Run a `/word` line; returns what to show. Raises UsageError, and what the command raises."""
     word, *rest = line.strip()[1:].split(maxsplit=1)
+    word = "help" if word == HELP else word
     if word not in COMMANDS:
-        near = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.4)
-        hint = f"did you mean /{near[0]}?" if near else "/help lists the commands;"
-        raise UsageError(f"there is no command /{word}", f"{hint} //{word} sends it as text")
+        raise UsageError(f"there is no command /{word}", f"{meant(word)} //{word} sends it as text")
     found = COMMANDS[word]
     if rest and not found.usage:
         raise UsageError(f"/{word} takes nothing after it", f"/{word} alone: {found.help}")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from glmcli.commands.settings import PARAMS, pair, param_name, param_value
+from glmcli.commands.settings import PARAMS, pair, param_name, param_value, set_display
 from glmcli.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.errors import UsageError
-from glmcli.paths import read_system
-from glmcli.session import checked
+from glmcli.paths import checked, read_system
 from glmcli.terminal.view import end_note
 from glmcli.types import Message
 
@@ -147,10 +144,7 @@ def redraw(chat: Chat, rest: str) -> str:
 def thinking(chat: Chat, rest: str) -> str:
     """Show the reasoning of the last reply, or choose how reasoning is shown."""
     if rest:
-        if rest not in ("show", "fold", "hide"):
-            raise UsageError(f"reasoning cannot be shown as {rest}", "one of: show, fold, hide")
-        chat.settings = replace(chat.settings, thinking=rest)
-        return f"thinking is {rest}"
+        return set_display(chat, "thinking", rest)
     return last_reply(chat).thinking or "the last reply has no reasoning"
 
 

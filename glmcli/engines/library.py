@@ -104,17 +104,23 @@ def describe(name: str, settings: Settings) -> Details:
     )
 
 
+def removable(name: str, settings: Settings) -> Path:
+    """The folder of a model in this machine's caches. Raises ModelError for any other."""
+    place = place_of(name, settings)
+    folder = here(place)
+    if not place.hub_id and folder.parent.resolve() != (settings.cache / "models").resolve():
+        raise ModelError(f"{folder} is a folder of your own", "delete it yourself")
+    return folder
+
+
 def remove(name: str, settings: Settings) -> int:
     """Delete a model from this machine's caches; returns the bytes that became free.
 
     Raises ModelError for a folder of the user's own.
     """
-    place = place_of(name, settings)
-    folder = here(place)
-    if place.hub_id:
+    folder = removable(name, settings)
+    if place_of(name, settings).hub_id:
         return sum(hub.remove(item) for item in hub.cached_models() if item.folder.samefile(folder))
-    if folder.parent.resolve() != (settings.cache / "models").resolve():
-        raise ModelError(f"{folder} is a folder of your own", "delete it yourself")
     size = describe_folder(name, folder).size_bytes or 0
     # Out of sight first: half a model must never be found under its name.
     hidden = folder.with_name(f".{folder.name}-removed")

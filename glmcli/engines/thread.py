@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from glmcli.engines import Engine, Report
+from glmcli.config import Settings
+from glmcli.engines import Engine, Report, open_engine
 from glmcli.errors import ConnectionLost, EngineError, GlmError, first_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
@@ -68,13 +69,20 @@ class EngineThread:
             self._thread.start()
             self._jobs.put(self._open_quietly)
 
-    def wait(self, patience_s: float, stop: threading.Event) -> bool:
-        """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError."""
+    def wait(
+        self, patience_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None
+    ) -> bool:
+        """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError.
+
+        `tick` is called now and then meanwhile.
+        """
         self.start()
         deadline = time.monotonic() + patience_s
         while not self.is_open and time.monotonic() < deadline and not stop.wait(TICK_S):
             if self.failure is not None:
                 raise self.failure
+            if not self.is_open:
+                tick()
         return self.is_open
 
     def stream(
@@ -215,6 +223,11 @@ class EngineThread:
             raise ConnectionLost("the reply stopped without an end", "/retry asks again")
         except Exception as exc:
             chunks.put(translated(exc))
+
+
+def engine_of(settings: Settings) -> EngineThread:
+    """The engine of the model that is chosen, not open yet."""
+    return EngineThread(settings.model, lambda report: open_engine(settings, report))
 
 
 def translated(exc: Exception) -> GlmError:

@@ -139,6 +139,19 @@ class Store:
             finish(db, turn, reply)
         self._claims.release(turn)
 
+    def give_up(self, turn: int, conversation: Conversation) -> None:
+        """Forget a reply that came to nothing: `conversation` ends with one that is stored already.
+
+        Raises StoreError.
+        """
+        if not self.enabled:
+            return
+        conversation.ids[:] = [each for each in conversation.ids if each != turn]
+        self.save(conversation)
+        with self._database.writing(wait_s=self._turn_wait_s) as db:
+            db.execute("DELETE FROM message WHERE id = ? AND pending = 1", (turn,))
+        self._claims.release(turn)
+
     # Conversations, and moving about in them.
 
     def save(self, *conversations: Conversation) -> None:

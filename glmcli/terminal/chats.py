@@ -5,10 +5,12 @@ Each shows a reply and the program's own words in its way. Knows nothing of wher
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from threading import Event
 
-from wcwidth import wcswidth
+import wcwidth
 
 from glmcli.attachments import MENTION, mentioned, missed
 from glmcli.commands import Chat, is_command, literal, run_command
@@ -27,12 +29,12 @@ from glmcli.terminal.view import (
     clipped,
     end_note,
     plural,
-    progress_line,
+    progress_forms,
     stats_line,
     terminal_view,
 )
 from glmcli.terminal.visible import visible, visible_line
-from glmcli.types import Message
+from glmcli.types import Message, Progress
 
 SHORTEST_NAME = 8
 """Cells of a model's name that the toolbar shows at least."""
@@ -71,8 +73,12 @@ class PipeChat(Chat):
         self.complain(error)
 
     def meant(self, line: str) -> str:
-        """What a word that other programs take as a command is called here; "" for all else."""
-        return command_for(line) if chinese_locale() else ""
+        """What a word that other programs take as a command is called here; "" for all else.
+
+        Typed on a terminal it is never sent; a script may mean the word itself.
+        """
+        is_typed = sys.stdin is not None and sys.stdin.isatty()
+        return command_for(line) if is_typed or chinese_locale() else ""
 
     def _with_files(self, line: str) -> str:
         """A typed line as it is sent: with the files that it mentions and those attached."""
@@ -81,9 +87,7 @@ class PipeChat(Chat):
             self.note(self.weighed(file))
         for name in missed(literal(line)):
             self.note(f"@{name} is no file here, so it is sent as these words")
-        text = joined(line, [*files, *self.attached])
-        self.attached.clear()
-        return text
+        return joined(line, [*files, *self.attached])
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
@@ -91,9 +95,17 @@ class PipeChat(Chat):
             with self.view(after.text if after else "") as view:
                 reply = self.session.ask(text, view, after=after)
         finally:
+            self._let_go_of_files(text)
             for line in self.session.news():
                 self.note(line)
+        if after and reply.finish_reason == "stop" and reply.text == after.text:
+            self.note("the model has nothing to add")
         self.after(reply)
+
+    def _let_go_of_files(self, text: str) -> None:
+        """Attach what went with a text no longer, once the model has it: see `Conversation`."""
+        if any(message.text == text for message in self.session.conversation.prompt()):
+            self.attached = [file for file in self.attached if file not in text]
 
     def view(self, after: str = "") -> BaseView:
         """A view for one reply; for the rest of one that begins with `after`."""
@@ -136,10 +148,6 @@ class TerminalChat(PipeChat):
         self.expand: Callable[[str], str] = lambda draft: draft
         """The whole of a draft with placeholders."""
         self.ahead = Ahead(self.warm, grows=self.grows)
-
-    def meant(self, line: str) -> str:
-        """The same in every language: on a terminal nobody sends such a word alone."""
-        return command_for(line)
 
     def view(self, after: str = "") -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""
@@ -216,7 +224,7 @@ class TerminalChat(PipeChat):
     def _write(self, text: str, style: str) -> None:
         if text:
             text, columns = visible(text), self.out.size().columns
-            if any(wcswidth(line) > columns for line in text.split("\n")):
+            if any(wcwidth.width(line) > columns for line in text.split("\n")):
                 from glmcli.terminal.wrap import hang  # it brings Rich along
 
                 text = hang(text, columns)
@@ -249,26 +257,39 @@ class TerminalChat(PipeChat):
 
     def status(self) -> tuple[str, bool]:
         """The toolbar's text: model, device, tokens used of the window; and whether to warn."""
-        session = self.session
-        engine = session.engine
-        parts = [visible_line(engine.name)]
+        engine = self.session.engine
+        used, window = self.session.used_tokens or 0, engine.context_tokens
+        where = [engine.device]
         if isinstance(engine, EngineThread) and not engine.is_open:
             if engine.failure is not None:
                 return visible_line(engine.failure.message), True
-            parts.append(progress_line(engine.progress, None) if engine.progress else "loading")
-        elif engine.device:
-            parts.append(engine.device)
-        used, window = session.used_tokens or 0, engine.context_tokens
-        if window:
-            parts.append(f"{used:,} / {window:,} tokens")
-        if self.attached:
-            parts.append(f"{plural(len(self.attached), 'file')} attached")
-        if not self.settings.history or session.store_failure is not None:
-            parts.append("not saved")
-        rest = visible("".join(f" · {part}" for part in parts[1:]))
-        room = self.out.size().columns - 2 - wcswidth(rest)
-        name = clipped(parts[0], max(room, SHORTEST_NAME), keep_end=True)
-        return name + rest, bool(window and used >= WARN_SHARE * window)
+            where = loading(engine.progress, engine.name)
+        size = [f"{used:,} / {window:,}{words}" for words in (" tokens", "")] if window else [""]
+        files = f"{plural(len(self.attached), 'file')} attached" if self.attached else ""
+        is_saved = self.settings.history and self.session.store_failure is None
+        unsaved = "" if is_saved else "not saved"
+        forms = [[place, size[0], files, unsaved] for place in [*where, ""]]
+        forms += [["", size[-1], shown, unsaved] for shown in (files, "")]
+        text = toolbar(visible_line(engine.name), forms, self.out.size().columns - 2)
+        return text, bool(window and used >= WARN_SHARE * window)
+
+
+def loading(progress: Progress | None, name: str) -> list[str]:
+    """What is being loaded, the longest form first; the name beside it is not said again."""
+    if progress is None:
+        return ["loading"]
+    said = replace(progress, note="" if progress.note == name else progress.note)
+    return [*progress_forms(said, None), progress.stage]
+
+
+def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:
+    """A name and the first of the forms that fits beside it; at last a form without the name."""
+    rests = [visible("".join(f" · {part}" for part in form if part)) for form in forms]
+    for rest in rests:
+        room = columns - wcwidth.width(rest)
+        if room >= min(SHORTEST_NAME, wcwidth.width(name)):
+            return clipped(name, room, keep_end=True) + rest
+    return clipped(rests[-1].removeprefix(" · ") or name, columns)
 
 
 def joined(line: str, files: Sequence[str]) -> str:

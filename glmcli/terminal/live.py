@@ -13,7 +13,7 @@ from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import Painter, said
 from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import BaseView, plural, progress_line
+from glmcli.terminal.view import BaseView, plural, progress_forms, status_row
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress
 
@@ -205,14 +205,16 @@ class LiveView(BaseView):
 
     def _status(self, now: float) -> str:
         if self._first_token_at is None:
-            return f"{progress_line(self._progress, now - self._started)} · Ctrl-C stops"
+            forms = progress_forms(self._progress, now - self._started)
+            return status_row(forms, self._painter.width)
         seconds = now - self._first_token_at
         speed = f" · {self._tokens.so_far / seconds:.1f} tok/s" if seconds > 0.5 else ""
         if not self._is_reply and self._thought_s and self._thinking != "hide":
             head = f"thinking {now - self._started:.0f} s, {self._thought_tokens}: …"
             return head + last_words(self._tail, self._painter.width - len(head))
         doing = "answering" if self._is_reply or not self._thought_s else "thinking"
-        return f"{doing} · {self._tokens}{speed} · Ctrl-C stops"
+        head = f"{doing} · {self._tokens}"
+        return status_row([head + speed, head, doing], self._painter.width)
 
 
 class Count:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from glmcli.commands import COMMANDS
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.terminal.chats import PipeChat, TerminalChat
-from glmcli.terminal.tty import read_some
+from glmcli.terminal.tty import read_stdin
 from glmcli.terminal.view import question_rows
 
 if TYPE_CHECKING:
@@ -33,7 +32,10 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
 
 
 def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[str]:
-    """The first turn, if there is one, and the lines of stdin without their ends, until stopped."""
+    """The first turn, if there is one, and the lines of stdin without their ends, until stopped.
+
+    Raises UsageError.
+    """
     if first is not None:
         yield first
     held, is_open = b"", sys.stdin is not None
@@ -43,9 +45,7 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[s
             held = rest
             yield line.decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff")
             continue
-        data = b""
-        with suppress(OSError):  # what is not open for reading, like the stdin of nohup, is empty
-            data = read_some(sys.stdin.fileno(), stopped)
+        data = read_stdin(stopped)
         if stopped():
             return
         held += data

@@ -6,6 +6,7 @@ Knows nothing of replies or rows: bytes, sizes, modes and signal numbers only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self, TextIO
 
-from glmcli.errors import GlmError
+from glmcli.errors import GlmError, UsageError
 from glmcli.terminal.visible import visible
 
 try:
@@ -116,6 +117,12 @@ class Output:
                 raise GlmError(
                     f"the output cannot be written: {exc.strerror}", "make room for it"
                 ) from exc
+
+
+def outputs() -> tuple[Output, Output]:
+    """Stdout and stderr; what is written to a stderr that is closed goes nowhere."""
+    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
+    return Output(sys.stdout), Output(err)
 
 
 class Quiet:
@@ -232,6 +239,21 @@ def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
         if stopped():
             return b""
     return os.read(fd, READ_BYTES)
+
+
+def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """`read_some` of stdin. One that is not open for reading, like that of nohup, is an empty one.
+
+    Raises UsageError: what broke off in the middle is not to be answered.
+    """
+    try:
+        return read_some(sys.stdin.fileno(), stopped)
+    except OSError as exc:
+        if exc.errno == errno.EBADF:
+            return b""
+        raise UsageError(
+            f"stdin cannot be read: {exc.strerror}", "is what feeds it alive?"
+        ) from exc
 
 
 def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:

@@ -6,17 +6,20 @@ A view gets chunks and writes text. Knows nothing of engines, sessions or stores
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from wcwidth import wcswidth
+import wcwidth
 
 from glmcli.errors import GlmError
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress, Usage
+
+STOPS = " · Ctrl-C stops"
 
 
 class BaseView:
@@ -66,13 +69,13 @@ class StatusLine:
         self._progress = chunk.progress or self._progress
         self._is_thinking = self._is_thinking or bool(chunk.thinking)
         seconds = time.monotonic() - self._started
-        line = progress_line(self._progress, seconds)
+        forms = progress_forms(self._progress, seconds)
         if self._is_thinking:
-            line = f"thinking, {seconds:.0f} s"
-        if self._output.is_live and line != self._shown:
-            row = clipped(visible_line(line), self._output.size().columns - 1)
+            forms = [f"thinking, {seconds:.0f} s"]
+        row = fitting(forms, self._output.size().columns - 1)
+        if self._output.is_live and row != self._shown:
             self._output.write(f"\r\x1b[K{row}")
-            self._shown = line
+            self._shown = row
 
     def clear(self) -> None:
         """Take the row back."""
@@ -210,7 +213,7 @@ def terminal_view(
 
 
 def stats_line(usage: Usage, context_tokens: int | None) -> str:
-    """What a reply cost: "42 tokens · first 0.2 s · 35 tok/s · cached 120/140 · 182 of 8,192"."""
+    """What a reply cost: "3 tokens · first 0.50 s · 2.0 tok/s · window 13 of 8,192"."""
     parts = []
     if usage.completion_tokens is not None:
         parts.append(plural(usage.completion_tokens, "token"))
@@ -227,12 +230,26 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
 
 
 def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
-    """A line of at most so many cells: its start, or its end after "…"."""
-    if wcswidth(line) <= columns:
+    """A line of at most so many cells: its start, or its end; "…" stands for the rest."""
+    cells = wcwidth.width(line)
+    if cells <= columns:
         return line
-    while line and wcswidth(line) > columns - keep_end:
-        line = line[1:] if keep_end else line[:-1]
-    return f"…{line}" if keep_end else line
+    if columns < 1:
+        return ""
+    if keep_end:
+        return "…" + wcwidth.clip(line, cells - columns + 1, cells).lstrip()
+    return wcwidth.clip(line, 0, columns - 1).rstrip() + "…"
+
+
+def fitting(lines: Sequence[str], columns: int) -> str:
+    """The first of the lines that has so many cells at most; else the last, clipped."""
+    fits = (line for line in lines if wcwidth.width(line) <= columns)
+    return next(fits, clipped(lines[-1], columns))
+
+
+def status_row(heads: Sequence[str], columns: int) -> str:
+    """What happens, in the longest of its forms for which there is room; and how to stop it."""
+    return fitting(heads, columns - len(STOPS)) + STOPS
 
 
 def question_rows(text: str) -> str:
@@ -267,12 +284,14 @@ def end_note(reply: Message, context_tokens: int | None = None) -> str:
             return "the model ended its reply without a word"
 
 
-def progress_line(progress: Progress | None, seconds: float | None) -> str:
-    """What happens before there is text, for a person who waits."""
+def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:
+    """What happens before there is text, for a person who waits; `brief` without its details."""
     clock = "" if seconds is None else f", {seconds:.0f} s"
     if progress is None:
         return "waiting for the model" + clock
     if progress.stage == "waiting":
+        if brief:
+            return "waiting" + clock
         note = f" ({progress.note})" if progress.note else ""
         return f"waiting{clock}; the server may be busy{note}"
     words = {
@@ -283,15 +302,22 @@ def progress_line(progress: Progress | None, seconds: float | None) -> str:
         "summarising": "summarising the oldest turns",
     }
     parts = [words[progress.stage]]
+    if brief:
+        return parts[0] + clock
     if progress.note:
         parts.append(progress.note)
     if progress.total and progress.done < progress.total:
-        parts.append(
-            f"{amount(progress.done, progress.unit)} of {amount(progress.total, progress.unit)}"
-        )
+        done = amount(progress.done, progress.unit)
+        done = done.removesuffix(f" {progress.unit}")  # "128 of 512 tokens", but "1 MB of 2 MB"
+        parts.append(f"{done} of {amount(progress.total, progress.unit)}")
     elif progress.done and not progress.total:
         parts.append(amount(progress.done, progress.unit))
     return ", ".join(parts) + clock
+
+
+def progress_forms(progress: Progress | None, seconds: float | None) -> list[str]:
+    """The same for a row of a terminal: the whole line, and the line without its details."""
+    return [visible_line(progress_line(progress, seconds, brief=it)) for it in (False, True)]
 
 
 def amount(count: int, unit: str) -> str:

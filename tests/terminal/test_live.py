@@ -56,7 +56,7 @@ def shown(out, *chunks, **settings):
 
 def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
     view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
-    assert "reading the prompt, 128 tokens of 512 tokens" in out.rows()[-1]
+    assert "reading the prompt, 128 of 512 tokens" in out.rows()[-1]
     view.show(Chunk("**Hello**", tokens=1))
     view._next_frame = view._next_status = 0.0
     view.show(Chunk())

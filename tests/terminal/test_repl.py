@@ -175,6 +175,15 @@ def test_a_long_paste_is_a_placeholder_and_is_sent_whole(start):
     term.type("\r").see("40 tokens")
 
 
+def test_a_model_that_is_waited_for_shows_how_it_goes_and_can_be_stopped(start):
+    term = start().at_prompt().type("/model echo:load=3\r")
+    term.see("loading the model, pretending to load, 1 s · Ctrl-C stops")
+    term.see("now echo:load=3").at_prompt()
+    assert "Ctrl-C stops" not in term.text()
+    term.type("/model echo:load=60\r").see("loading the model")
+    term.type("\x03").see("stays with echo:load=3").at_prompt()
+
+
 def test_words_of_other_chats_are_answered_and_never_sent(start):
     term = start().at_prompt()
     term.type("quit\r").see("/exit leaves").at_prompt()
@@ -254,6 +263,13 @@ def test_a_reply_that_was_cut_says_how_to_go_on_and_goes_on(start):
     term.type("/continue\r").see("> /continue\none two three four five").at_prompt()
     term.type("/set markdown off\r").see("markdown is off").at_prompt()
     term.type("/redraw\r").see("\none two three four five").at_prompt()
+
+
+def test_a_reply_that_is_complete_gets_nothing_added_and_says_so(start):
+    term = start().at_prompt().type("one two\r").see("2 tokens").at_prompt()
+    term.type("/continue\r").see("the model has nothing to add").at_prompt()
+    term.type("/tree\r").see("1 * one two").at_prompt()
+    assert "  2 " not in term.text().split("/tree")[1]
 
 
 def test_resuming_shows_the_last_turns_and_brings_model_and_settings_along(start):
@@ -359,6 +375,13 @@ def test_no_row_of_the_help_breaks_a_word(start, columns):
     term = start(cols=columns).at_prompt().type("/help\r").see("/undo").see("Ctrl-Z").at_prompt()
     words = set(COMMANDS["undo"].help.split())
     assert words <= set(term.text().split())
+
+
+def test_no_row_of_a_note_with_a_tab_breaks_a_word(start):
+    words = [f"translate{n}" for n in range(12)]
+    term = start("chat", "-m", "echo:", "-s", "\t" + " ".join(words), cols=40).at_prompt()
+    term.type("/system\r").see(words[-1]).at_prompt()
+    assert {*words} <= {*term.text().split()}
 
 
 def test_a_reply_goes_on_in_the_middle_of_its_code(start):

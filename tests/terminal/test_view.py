@@ -8,9 +8,12 @@ from glmcli.terminal.json_view import JsonLinesView, RecordsView
 from glmcli.terminal.tty import Output
 from glmcli.terminal.view import (
     TextView,
+    clipped,
     end_note,
+    progress_forms,
     progress_line,
     stats_line,
+    status_row,
 )
 from glmcli.types import Chunk, Message, Progress, Usage
 
@@ -103,7 +106,7 @@ def test_the_stats_line_says_what_is_known():
     ("progress", "words"),
     [
         (None, "waiting for the model, 2 s"),
-        (Progress("reading", 128, 512), "reading the prompt, 128 tokens of 512 tokens, 2 s"),
+        (Progress("reading", 128, 512), "reading the prompt, 128 of 512 tokens, 2 s"),
         (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
         (Progress("waiting", 2, unit="s"), "waiting, 2 s; the server may be busy"),
         (Progress("waiting", note="lab:8000"), "waiting, 2 s; the server may be busy (lab:8000)"),
@@ -146,3 +149,30 @@ def test_a_reply_without_text_is_explained(text, thinking, reason, said):
     note = end_note(Message("assistant", text, thinking=thinking, finish_reason=reason))
     assert said in note
     assert bool(note) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [
+        (80, "reading the prompt, 128 of 512 tokens, 2 s · Ctrl-C stops"),
+        (40, "reading the prompt, 2 s · Ctrl-C stops"),
+        (25, "reading t… · Ctrl-C stops"),
+    ],
+)
+def test_how_to_stop_is_said_in_a_narrow_window_too(columns, row):
+    assert status_row(progress_forms(Progress("reading", 128, 512), 2), columns) == row
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "start", "end"),
+    [
+        ("some words", 10, "some words", "some words"),
+        ("some words", 6, "some…", "…words"),
+        ("天气怎么样", 6, "天气…", "…么样"),
+        ("a\tb", 5, "a…", "…b"),
+        ("some words", 0, "", ""),
+    ],
+)
+def test_a_line_is_clipped_by_cells(line, columns, start, end):
+    assert clipped(line, columns) == start
+    assert clipped(line, columns, keep_end=True) == end

@@ -9,32 +9,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from glmcli.commands import Chat, run_command
+from glmcli.commands import run_command
 from glmcli.config import Settings
-from glmcli.engines.echo import EchoEngine
 from glmcli.errors import EngineError, ModelError, UsageError
-from glmcli.session import Session
-from glmcli.store import open_store
-from glmcli.terminal.view import BaseView
-from glmcli.types import GenerationParams
+from tests.commands.conftest import texts
 from tests.engines.loopback import OK, Connection, Loopback, closed_port
-
-
-class Quiet(Chat):
-    def ask(self, text, *, after=None):
-        self.session.ask(text, BaseView(), after=after)
-
-
-@pytest.fixture
-def chat(tmp_path, monkeypatch):
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    session = Session(
-        EchoEngine(), open_store(tmp_path / "home"), params=GenerationParams(), model="echo:"
-    )
-    yield Quiet(session, Settings(model="echo:"))
-    session.engine.close()
 
 
 @pytest.fixture
@@ -142,7 +121,10 @@ def test_a_server_that_is_not_there_changes_nothing(chat):
     engine = chat.session.engine
     with pytest.raises(EngineError, match="nothing listens") as caught:
         run_command(chat, f"/model openai:m http://127.0.0.1:{closed_port()}")
-    assert "the conversation stays with echo:" in caught.value.hint
+    assert caught.value.hint == (
+        "start the server, or give its address with /model openai: URL; "
+        "the conversation stays with echo:"
+    )
     assert chat.session.engine is engine
     assert (chat.session.model, chat.settings.base_url) == ("echo:", "")
     chat.ask("two")
@@ -195,3 +177,12 @@ def test_the_line_is_in_chinese_where_the_locale_is(chat, serve, monkeypatch):
     said = run_command(chat, f"/model openai:m {serve(size=5000, window=4096)}")
     assert "窗口中占 5,000 个" in said
     assert "过长" in said
+
+
+def test_model_goes_on_with_another_engine(chat):
+    chat.ask("one")
+    run_command(chat, "/model echo:window=100")
+    chat.ask("two")
+    assert texts(chat) == ["one", "one", "two", "two"]
+    assert chat.session.engine.context_tokens == 100
+    assert "echo:window=100" in run_command(chat, "/model")

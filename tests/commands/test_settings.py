@@ -1,0 +1,76 @@
+"""What /set shows and changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from glmcli.commands import run_command
+from glmcli.errors import UsageError
+
+
+def test_set_shows_and_changes(chat):
+    run_command(chat, "/set temperature 0.2")
+    run_command(chat, "/set top-p=0.5")
+    assert (chat.session.params.temperature, chat.session.params.top_p) == (0.2, 0.5)
+    assert "0.2" in run_command(chat, "/set")
+    run_command(chat, "/set temperature default")
+    assert chat.session.params.temperature is None
+
+
+@pytest.mark.parametrize(
+    "line", ["/set temperature abc", "/set temperature", "/set nonsense 1", "/set top_p 7"]
+)
+def test_set_refuses_what_makes_no_sense(chat, line):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, line)
+    assert caught.value.hint
+
+
+def test_what_becomes_of_a_full_window_is_a_setting(chat):
+    assert run_command(chat, "/set context summarise") == "context is summarise"
+    assert chat.session.context == "summarise"
+    assert run_command(chat, "/set context default") == "context is drop-oldest"
+    assert "drop-oldest" in run_command(chat, "/set")
+    with pytest.raises(UsageError, match="half"):
+        run_command(chat, "/set context half")
+
+
+def test_display_settings(chat):
+    run_command(chat, "/set markdown off")
+    assert chat.settings.plain
+    assert run_command(chat, "/thinking hide") == "thinking is hide"
+    assert chat.settings.thinking == "hide"
+    run_command(chat, "/think off")
+    assert chat.session.params.think is False
+    run_command(chat, "/think default")
+    assert chat.session.params.think is None
+    with pytest.raises(UsageError):
+        run_command(chat, "/thinking loud")
+
+
+def test_display_settings_can_be_given_back(chat):
+    for name, value, default in [
+        ("notify", "5", "default"),
+        ("thinking", "show", "fold"),
+        ("markdown", "off", "on"),
+        ("stats", "off", "on"),
+    ]:
+        run_command(chat, f"/set {name} {value}")
+        assert run_command(chat, f"/set {name} default").startswith(f"{name} is {default}"[:9])
+    run_command(chat, "/set notify 5")
+    for off in ("off", "default"):
+        assert run_command(chat, f"/set notify {off}") == "notify is off"
+        assert chat.settings.notify is None
+
+
+def test_a_wrong_value_is_named_as_it_was_typed(chat):
+    with pytest.raises(UsageError, match="markdown is 'x', not on or off") as caught:
+        run_command(chat, "/set markdown x")
+    assert caught.value.hint == "whether replies are rendered"
+    with pytest.raises(UsageError, match="/goto needs a number"):
+        run_command(chat, "/goto")
+    with pytest.raises(UsageError, match="notify is -1"):
+        run_command(chat, "/set notify -1")
+    with pytest.raises(UsageError, match="has no value"):
+        run_command(chat, "/set = 5")
+    assert run_command(chat, "/set temperature = 0.5") == "temperature is 0.5"

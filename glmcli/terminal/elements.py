@@ -98,7 +98,7 @@ def word_end(text: str, limit: int) -> int:
 
 
 class Verbatim:
-    """Lines as they are: TeX, indented code."""
+    """Lines as they are: TeX, HTML, indented code."""
 
     def __init__(self, columns: int, style: Style) -> None:
         self.columns = columns

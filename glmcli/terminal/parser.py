@@ -20,7 +20,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal import tex
+from glmcli.terminal import literal, tex
 from glmcli.terminal.wrap import WIDE
 
 STUB = "\x02"
@@ -56,8 +56,9 @@ _DEFINITION = re.compile(
 )
 _NO_LINK = re.compile(_LABEL)
 _LOOSE_END = re.compile(
-    # half a tag, half an entity, a definition that may go on
-    rf"(<\S*\s*|&#?\w*|(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
+    # half a tag, half an address, half an entity, a definition that may go on
+    rf"({literal.HALF}|<\S*\s*|&#?\w*|"
+    rf"(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
     re.IGNORECASE,
 )
 
@@ -220,11 +221,15 @@ def _make_markdown() -> MarkdownIt:
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(tex.math_block), ends_all)
+    block.before("fence", "element", _short(literal.element), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
     block.before("lheading", "pipe_table", _open_ended(_table), ends_text)
+    markdown.inline.ruler.at("text", literal.text)
+    markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
+    markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
     return markdown

@@ -110,6 +110,7 @@ def test_work_stays_in_proportion_to_the_text():
         "fence": ("```python\n" + "x = 'some text'  # why\n" * n for n in (100, 500)),
         "fence in an item": ("- a\n\n  ```c\n" + "  /* text */ f(x);\n" * n for n in (100, 500)),
         "string in a fence": ('```python\nx = """\n' + "words in it\n" * n for n in (300, 1500)),
+        "script": ("<script>\n" + "x = y*z;\n\n" * n for n in (100, 500)),
         "chinese": ("没有空格的中文段落，" * n for n in (100, 500)),
         "unclosed bracket": ("an [ unclosed bracket " * n for n in (150, 750)),
         "blank lines": ("- a\n" + "\n" * n for n in (100, 500)),

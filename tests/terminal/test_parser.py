@@ -36,7 +36,7 @@ def test_kinds_of_blocks(text, kind):
     ("source", "closed"),
     [
         ("words", True),
-        ("a **b** `c` [d](e) $f$ \\(g\\) h", True),
+        ("a **b** `c` [d](e) $f$ \\(g\\) i", True),
         ("2 * 3 = 6", True),
         ("[1] and (2) and \\[3", False),
         ("a **b", False),
@@ -49,6 +49,13 @@ def test_kinds_of_blocks(text, kind):
         ("it costs $5" + LONGEST * "x", True),
         ("it costs $$5" + LONGEST * "x", False),
         ("a <br", False),
+        ('a <b c="d > e" f', False),
+        ("a <!-- b", False),
+        ("a <b, c", True),
+        ("a htt", False),
+        ("a http://b.c/d", False),
+        ("a http://b.c/d e", True),
+        ("a www.b", False),
         ("a &am", False),
         ("a \\( b", False),
         ("escaped \\* \\` \\[", False),
@@ -56,7 +63,7 @@ def test_kinds_of_blocks(text, kind):
         ("[a]: http", False),
         ("[a]: http://b 'ti", False),
         ("[a]: some words", True),
-        ("words [a]: http", True),
+        ("words [a]: some", True),
     ],
 )
 def test_whether_later_text_can_change_how_this_one_reads(source, closed):

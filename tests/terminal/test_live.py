@@ -184,6 +184,19 @@ def test_a_reply_that_goes_on_shows_every_word_in_the_place_that_it_has(out, nam
         assert len(first) + len(again) <= len(whole.rows()) + 2
 
 
+@pytest.mark.parametrize("inside", ["", "- "])
+def test_a_table_that_becomes_wider_when_it_goes_on_is_shown_again_from_its_header(out, inside):
+    lines = ["| Name | Age |", "|---|---|", "| Bob | 30 |", "| Alexander the Great | 20 |"]
+    text = inside + f"\n{' ' * len(inside)}".join(lines)
+    cut = text.index("b | 30")
+    shown(out, Chunk(text[:cut])).finish(REPLY)
+    first = out.rows()
+    shown(out, *map(Chunk, pieces(text[cut:], 5)), after=text[:cut]).finish(REPLY)
+    whole = FakeOutput()
+    shown(whole, Chunk(text)).finish(REPLY)
+    assert out.rows() == [*first, *whole.rows()]
+
+
 @pytest.mark.parametrize("name", ["code", "code line"])
 def test_code_that_goes_on_is_highlighted(out, name):
     before, after = PARTS[name]

@@ -145,12 +145,17 @@ class Inline:
     @property
     def is_closed(self) -> bool:
         """Whether no text that follows can change how this one reads. Cautious: False if unsure."""
-        return not (
-            any(d.open and d.end < 0 for d in self._delimiters)
-            or "`" in self._literal
-            or tex.is_open(self._literal)
-            or _has_open_bracket(self._literal)
-            or _LOOSE_END.search(self._source)
+        return self.open_marks == 0
+
+    @property
+    def open_marks(self) -> int:
+        """How many marks text that follows may close; an address or a tag may go on."""
+        return (
+            sum(d.open and d.end < 0 for d in self._delimiters)
+            + self._literal.count("`")
+            + tex.is_open(self._literal)
+            + _open_brackets(self._literal)
+            + (_LOOSE_END.search(self._source) is not None)
         )
 
     @property
@@ -162,8 +167,8 @@ class Inline:
         return ticks + ("**" if strong else "")
 
 
-def _has_open_bracket(text: str) -> bool:
-    """Whether a `[`, or the `(` of a link, waits for its partner."""
+def _open_brackets(text: str) -> int:
+    """How many `[`, or `(` of a link, wait for their partners."""
     waiting: list[str] = []
     for mark in re.findall(r"\]\(|[\[\]()]", text):
         if mark == "[":
@@ -174,7 +179,7 @@ def _has_open_bracket(text: str) -> bool:
             waiting.pop()
             if mark == "](":
                 waiting.append(")")
-    return bool(waiting)
+    return len(waiting)
 
 
 class _Markdown(MarkdownIt):

@@ -1,5 +1,7 @@
 """What is parsed in its own way, so that a line is never turned into something else later."""
 
+import re
+
 import pytest
 
 from glmcli.terminal.markdown import render
@@ -94,3 +96,12 @@ def test_emphasis_in_a_long_paragraph_is_found_wherever_it_is():
 def test_a_mark_that_is_never_closed_costs_no_text():
     text = "An [open bracket and a ** star " + "and many words " * 400
     assert " ".join(texts(render(text, width=80))).split() == text.split()
+
+
+@pytest.mark.parametrize("mark", ["*stray", "**stray", "[open", "a (b [", "`stray"])
+def test_what_follows_a_mark_that_is_never_closed_is_cut_between_words(mark):
+    words = "**bold words** and [a link](http://a.b/c_d) with &amp; and _more words_ on "
+    for shift in range(0, len(words), 5):
+        text = f"{mark} {'x' * shift} {words * 30}"
+        said = " ".join(texts(render(text, width=80)))
+        assert not re.search(r"\*bold|words\*|\]\(|&amp;|_more|words_", said)

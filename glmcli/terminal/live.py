@@ -9,12 +9,13 @@ import time
 
 from rich.cells import cell_len
 
+from glmcli.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import Painter, said
 from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import BaseView, plural, progress_line
-from glmcli.terminal.visible import visible, visible_line
+from glmcli.terminal.view import BaseView, plural, progress_line, question_rows, terminal_view
+from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
 
 FRAME_S = 1 / 12
@@ -247,10 +248,8 @@ def last_words(text: str, columns: int) -> str:
 def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
-        out.write(f"> {visible_line(message.text)}\n")
-    elif plain or not out.is_live:
-        out.write(f"{visible(message.text)}\n")
+        out.write(question_rows(headings_only(message.text)))
     else:
-        view = LiveView(out, quiet)
+        view = terminal_view(out, quiet, thinking="hide", plain=plain)
         view.show(Chunk(message.text))
         view.finish(message)

@@ -8,6 +8,7 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
+from glmcli.attachments import attach
 from glmcli.terminal.live import SETTLE_S, LiveView, show_message
 from glmcli.terminal.tty import Quiet
 from glmcli.types import Chunk, Message, Progress
@@ -223,5 +224,27 @@ def test_a_stored_message_looks_as_it_did(out):
     shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
     show_message(out, Quiet(out), Message("assistant", text), plain=False)
     assert out.rows() == live.rows()
-    show_message(out, Quiet(out), Message("user", "a question\nof two lines"), plain=False)
-    assert out.rows()[-1] == "> a question of two lines"
+    for plain in (False, True):
+        show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
+        assert out.raw.endswith("\n> a question\n  \n    of two parts\n")
+
+
+def test_a_stored_reply_without_markdown_ends_in_one_line_end(out):
+    show_message(out, Quiet(out), Message("assistant", "**a**\x1b[2J\n\n"), plain=True)
+    assert out.raw == "**a**␛[2J\n"
+
+
+def test_a_stored_question_shows_the_headers_of_its_files(out, tmp_path):
+    files = [tmp_path / "a.py", tmp_path / "b.md"]
+    for file in files:
+        file.write_text("```py\nx\n```\n" + "word\n" * 40)
+    text = "\n\n".join(["What is this?\nFile: x", *map(attach, files)])
+    out.columns = 500
+    show_message(out, Quiet(out), Message("user", text), plain=False)
+    said = out.raw.splitlines()
+    assert said[:3] == ["> What is this?", "  File: x", "  "]
+    assert [line.partition(" (")[0] for line in said[3:]] == [
+        f"  File: {files[0]}",
+        "  ",
+        f"  File: {files[1]}",
+    ]

@@ -6,6 +6,7 @@ Joins the Markdown stream and the painter with the clock. Knows nothing of engin
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.cells import cell_len
 
@@ -39,9 +40,16 @@ class LiveView(BaseView):
     """
 
     def __init__(
-        self, out: Output, quiet: Quiet, *, thinking: str = "fold", after: str = ""
+        self,
+        out: Output,
+        quiet: Quiet,
+        *,
+        thinking: str = "fold",
+        after: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = out
+        self._clock = clock
         self._terminal = quiet
         self._quiet = quiet.painting()
         self._thinking = thinking
@@ -55,7 +63,7 @@ class LiveView(BaseView):
         self._stream: MarkdownStream | None = None
         """The text that grows: reasoning first, if it is shown, then the reply."""
         self._is_reply = False
-        self._started = time.monotonic()
+        self._started = clock()
         self._next_frame = 0.0
         self._next_status = 0.0
         self._said = ""
@@ -73,7 +81,7 @@ class LiveView(BaseView):
         self._terminal.collect()
         if self._terminal.wants_suspend:
             self._suspend()
-        now = time.monotonic()
+        now = self._clock()
         self._progress = chunk.progress or self._progress
         if chunk.tokens or chunk.text or chunk.thinking:
             self._first_token_at = self._first_token_at or now
@@ -91,7 +99,7 @@ class LiveView(BaseView):
             if now >= self._next_status:
                 self._said, self._next_status = self._status(now), now + STATUS_S
             self._paint(self._said)
-            cost = time.monotonic() - now
+            cost = self._clock() - now
             self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
 
     def finish(self, reply: Message) -> None:
@@ -116,7 +124,7 @@ class LiveView(BaseView):
         self._next_frame = 0.0
 
     def _think(self, chunk: Chunk) -> None:
-        self._thought_s = time.monotonic() - self._started
+        self._thought_s = self._clock() - self._started
         self._thought_tokens.add(chunk)
         self._tail = (self._tail + chunk.thinking)[-TAIL_CHARS:]
         if self._thinking == "show":

@@ -21,7 +21,7 @@ from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 
 from glmcli.terminal import literal, tex
-from glmcli.terminal.wrap import WIDE
+from glmcli.terminal.wrap import OPENING, WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
@@ -40,7 +40,7 @@ _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
 InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
-_OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
+_CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _BAR = re.compile(r"(?<!\\)\|")
@@ -210,7 +210,7 @@ class _State(StateInline):
             return scanned
         if not (_IDEOGRAPHIC.match(before) or _IDEOGRAPHIC.match(after)):
             return scanned
-        return Scanned(after not in _CLOSING, before not in _OPENING, scanned.length)
+        return Scanned(after not in _CLOSING, before not in OPENING, scanned.length)
 
 
 def _make_markdown() -> MarkdownIt:

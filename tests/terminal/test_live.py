@@ -29,6 +29,7 @@ class FakeOutput:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000, ratio=1e-9)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
+        self.now = 0.0
 
     def size(self):
         return os.terminal_size((self.columns, self.lines))
@@ -48,19 +49,23 @@ def out():
 
 
 def shown(out, *chunks, **settings):
-    view = LiveView(out, Quiet(out), **settings)
+    view = LiveView(out, Quiet(out), clock=lambda: out.now, **settings)
     for chunk in chunks:
-        view._next_frame = view._next_status = 0.0  # every chunk is a frame
-        view.show(chunk)
+        show(out, view, chunk)
     return view
+
+
+def show(out, view, chunk, seconds=1.0):
+    """Show a chunk so much later than what was shown before; by default that is a frame."""
+    out.now += seconds
+    view.show(chunk)
 
 
 def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
     view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
     assert "reading the prompt, 128 tokens of 512 tokens" in out.rows()[-1]
     view.show(Chunk("**Hello**", tokens=1))
-    view._next_frame = view._next_status = 0.0
-    view.show(Chunk())
+    show(out, view, Chunk())
     assert out.rows()[0] == "Hello"
     assert "answering · 1 token" in out.rows()[-1]
     view.finish(REPLY)
@@ -112,10 +117,8 @@ def test_a_window_that_changes_its_size_loses_no_word(out):
     view = shown(out, *[Chunk(word + " ", tokens=1) for word in words[:30]])
     out.columns = 40
     out.screen.resize(20, 40)
-    view._next_frame = 0.0
     for word in words[30:]:
-        view.show(Chunk(word + " ", tokens=1))
-        view._next_frame = 0.0
+        show(out, view, Chunk(word + " ", tokens=1))
     view.finish(REPLY)
     text = " ".join(out.rows())
     assert all(word in text for word in words[30:])
@@ -126,11 +129,9 @@ def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
     for columns in (50, 40, 60):
         out.columns = columns
         written = out.raw
-        view._next_frame = 0.0
-        view.show(Chunk(f"at {columns} ", tokens=1))
+        show(out, view, Chunk(f"at {columns} ", tokens=1), SETTLE_S / 2)
         assert out.raw == written
-    view._changed_at -= SETTLE_S
-    view.show(Chunk())
+    show(out, view, Chunk(), SETTLE_S)
     assert out.rows()[0] == "some words at 50 at 40 at 60"
 
 
@@ -226,7 +227,7 @@ def test_a_stored_message_looks_as_it_did(out):
     assert out.rows() == live.rows()
     for plain in (False, True):
         show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
-        assert out.raw.endswith("\n> a question\n  \n    of two parts\n")
+        assert out.raw.endswith("> a question\n  \n    of two parts\n")
 
 
 def test_a_stored_reply_without_markdown_ends_in_one_line_end(out):

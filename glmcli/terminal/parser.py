@@ -8,6 +8,7 @@ comes after the line below it. Knows nothing of streams, rows or styles.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise, takewhile
@@ -111,7 +112,8 @@ class Parser:
     def inline(self, source: str) -> Inline:
         """Parse the text of one paragraph, heading or cell."""
         self.parsed += len(source)
-        state = _State(source, self._markdown, {"references": self._references}, [])
+        known = ChainMap(dict[str, dict[str, str]](), self._references)
+        state = _State(source, self._markdown, {"references": known}, [])
         self._markdown.inline.tokenize(state)
         for rule in self._markdown.inline.ruler2.getRules(""):
             rule(state)
@@ -121,7 +123,7 @@ class Parser:
         """Remember the link definitions among the tokens of a text that is final."""
         for token in tokens:
             if token.type == "definition":
-                self._references.setdefault(token.info, {"href": token.markup, "title": ""})
+                self._references.setdefault(token.info, _reference(token))
 
     @contextmanager
     def trial(self) -> Iterator[None]:
@@ -366,8 +368,13 @@ def _definition(state: StateInline, silent: bool) -> bool:
         token = state.push("definition", "", 0)
         token.content, token.markup = found[0], found["url"].strip("<>")
         token.info = normalizeReference(found["label"])
+        state.env["references"].setdefault(token.info, _reference(token))
     state.pos = found.end()
     return True
+
+
+def _reference(definition: Token) -> dict[str, str]:
+    return {"href": definition.markup, "title": ""}
 
 
 def _if_closed(rule: InlineRule) -> InlineRule:

@@ -46,6 +46,7 @@ FRAGMENTS = [
     "[link](http://a.b/c_d)\n",
     "[ref] and [text][ref]\n",
     "[ref]: http://def\n",
+    "[ref]: http://def\n[ref]\n",
     "[ref]: <https://x.y> 'title'\n",
     "[用户]: 你好 **b**\n",
     "![img](a.png)\n",

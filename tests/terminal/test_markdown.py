@@ -233,6 +233,7 @@ def test_an_unclosed_fence_is_closed_at_the_end():
         ("a\n\n    code * 2 *", ["a", "", "code * 2 *"]),
         ("- \n- b", [" •", " • b"]),
         ("[r]: http://a.b 'T'\n\n[t][r]", ["[r]: http://a.b 'T'", "", "t (http://a.b)"]),
+        ("[r]: http://a.b\n[t][r] [r]", ["[r]: http://a.b", "t (http://a.b) r (http://a.b)"]),
         ("[a]: http://x\n[b]: <www.y>\n", ["[a]: http://x", "[b]: <www.y>"]),
         ("- [A]: right\n- [B]: http://x", [" • [A]: right", " • [B]: http://x"]),
         ("[user]: hi\n\n[^1]: http://x\n", ["[user]: hi", "", "[^1]: http://x"]),

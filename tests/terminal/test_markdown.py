@@ -1,7 +1,5 @@
 """Markdown as it should look, and the same however it came."""
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +7,6 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, render
-from glmcli.terminal.painter import Painter
 from glmcli.terminal.wrap import width
 from tests.terminal.documents import (
     SAMPLE,
@@ -19,7 +16,6 @@ from tests.terminal.documents import (
     random_pieces,
     streamed,
     texts,
-    tokens,
 )
 
 
@@ -95,64 +91,6 @@ def test_final_and_live_rows_are_what_has_arrived():
         text += line
         final += stream.take()
         assert cells(final + stream.live()) == cells(render(text, width=59))
-
-
-def test_work_stays_in_proportion_to_the_text():
-    words = "Some words, 一些文字, `code` and **bold** words; "
-    huge = {
-        "paragraph": (words * n for n in (30, 150)),
-        "many lines": ("one of many lines\n" * n for n in (100, 500)),
-        "quote": ("> a quoted line\n" * n for n in (100, 500)),
-        "quote of paragraphs": ("> a line\n>\n" * n for n in (50, 250)),
-        "table": ("| a | b |\n|-|-|\n" + "| some | words |\n" * n for n in (50, 250)),
-        "list": ("- an item\n" * n for n in (60, 300)),
-        "nested list": ("1. a\n" + "   - an item\n" * n for n in (60, 300)),
-        "fence": ("```python\n" + "x = 'some text'  # why\n" * n for n in (100, 500)),
-        "fence in an item": ("- a\n\n  ```c\n" + "  /* text */ f(x);\n" * n for n in (100, 500)),
-        "string in a fence": ('```python\nx = """\n' + "words in it\n" * n for n in (300, 1500)),
-        "script": ("<script>\n" + "x = y*z;\n\n" * n for n in (100, 500)),
-        "chinese": ("没有空格的中文段落，" * n for n in (100, 500)),
-        "unclosed bracket": ("an [ unclosed bracket " * n for n in (150, 750)),
-        "blank lines": ("- a\n" + "\n" * n for n in (100, 500)),
-        "empty items": ("-\n" * n for n in (100, 500)),
-        "empty quote": (">\n" * n for n in (100, 500)),
-        "brackets": ("[" * n for n in (2000, 10_000)),
-        "long line in a fence": ("```\n" + "QUJD" * n for n in (1000, 5000)),
-        "long cell": ("| a | b |\n|-|-|\n| " + "很好，" * n for n in (2000, 10_000)),
-    }
-    for name, (small, large) in huge.items():
-        shares = [work(text) / len(text) for text in (small, large)]
-        assert shares[1] <= 1.25 * shares[0], name
-
-
-def test_a_model_in_a_loop_never_takes_a_frame_long():
-    loops = {
-        "cell": "| a | b |\n|-|-|\n| " + "很好，" * 4000,
-        "row": "| a | b |\n|-|-|\n|" + " word |" * 2500,
-        "line in a fence": "```python\nx = '" + "abcd " * 4000,
-        "images": "![" * 3000,
-        "stars": "*" * 3000 + "a" + "*" * 3000,
-        "blanks": " " * 6000 + "x",
-    }
-    for name, text in loops.items():
-        stream, painter = MarkdownStream(width=79), Painter(lambda _: None, columns=80, lines=24)
-        worst = 0.0
-        for chunk in pieces(text, 120):
-            begin = time.process_time()
-            stream.feed(chunk)
-            painter.paint(stream.take(), stream.live())
-            worst = max(worst, time.process_time() - begin)
-        assert worst < 0.1, name
-
-
-def work(text: str) -> int:
-    """Characters parsed or lexed for a text that comes token by token, five of them a frame."""
-    stream, pending = MarkdownStream(width=79), tokens(text)
-    for start in range(0, len(pending), 5):
-        stream.feed("".join(pending[start : start + 5]))
-        stream.take()
-        stream.live()
-    return stream.parsed
 
 
 # what is typed right now

@@ -20,6 +20,10 @@ PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』�
 PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
+ATTACHED = re.compile(
+    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*\n.*?^\2$",
+    re.MULTILINE | re.DOTALL,
+)
 LONGEST_FENCE = re.compile(r"`{3,}")
 
 
@@ -50,6 +54,11 @@ def attach(path: Path) -> str:
 def heading(attached: str) -> str:
     """The header of an attached file: its path, size and hash."""
     return attached.partition("\n")[0]
+
+
+def headings_only(text: str) -> str:
+    """A message with the headers of its files in place of the files."""
+    return ATTACHED.sub(r"\1", text)
 
 
 def mentioned(text: str) -> list[str]:

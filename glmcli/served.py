@@ -12,6 +12,7 @@ from dataclasses import replace
 from glmcli.config import Settings
 from glmcli.engines import is_unnamed, list_served
 from glmcli.errors import EngineError, UsageError
+from glmcli.terminal.visible import visible_line
 
 
 def named_model(settings: Settings) -> Settings:
@@ -38,7 +39,7 @@ def pick(found: Sequence[tuple[str, int | None]]) -> str:
     names = {name: name for name, _ in found}
     for number, (name, window) in enumerate(found, 1):
         names.setdefault(str(number), name)
-        print(f"{number:>3}  {name}" + (f"  {window:,} tokens" if window else ""))
+        print(f"{number:>3}  {visible_line(name)}" + (f"  {window:,} tokens" if window else ""))
     try:
         while (answer := input("number or name: ").strip()) not in names and answer:
             print(f"there is no {answer} in the list")

@@ -300,10 +300,10 @@ def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | 
 
 
 def names_in(answer: dict[str, Any], field: str) -> list[str]:
-    """The names that an answer lists and that can be shown."""
+    """The names that an answer lists."""
     names = answer.get(field)
     names = names if isinstance(names, list) else []
-    return [name for name in names if isinstance(name, str) and name.isprintable()]
+    return [name for name in names if name and isinstance(name, str)]
 
 
 def pick(name: str, cluster: Cluster) -> str:
@@ -319,9 +319,8 @@ def pick(name: str, cluster: Cluster) -> str:
     if not name and len(names) == 1:
         return names[0]
     what = f"has no model {name!r}" if name else "has several models"
-    raise ModelError(
-        f"{cluster.host} {what}", f"choose one, as in fastchat:NAME: {', '.join(names[:20])}"
-    )
+    listed = ", ".join(one_line(known, 80) for known in names[:20])
+    raise ModelError(f"{cluster.host} {what}", f"choose one, as in fastchat:NAME: {listed}")
 
 
 def list_models(

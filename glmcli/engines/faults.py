@@ -1,7 +1,7 @@
 """What goes wrong between the program and a server, as errors a user can act on.
 
-Text of a server is shown in one line, without control characters and without the key. Knows
-nothing of models or prompts.
+Text of a server is shown in one line and without the key; control characters in it are for the
+terminal to make visible. Knows nothing of models or prompts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from glmcli.trouble import said
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500
-UNSEEN = re.compile(r"[\x00-\x20\x7f-\xa0\u061c\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]+")
-"""Control characters, blanks, and what changes the direction of a line."""
+BLANKS = re.compile(r"[ \t\r\n]+")
 PARENTHESES = re.compile(r"\*\*\s*\((.*)\)\s*$", re.DOTALL)
 
 
@@ -54,7 +53,7 @@ class Faults:
         self._key_hint = key_hint or said("key")
 
     def clean(self, text: str) -> str:
-        """Text of the server in one line that is safe to show."""
+        """Text of the server in one line, without the key."""
         return one_line(text.replace(self._key, "[key]") if self._key else text)
 
     def silent(self, seconds: float) -> ConnectionLost:
@@ -125,8 +124,8 @@ class Faults:
 
 
 def one_line(text: str, limit: int = ERROR_CHARS) -> str:
-    """Text of anybody in one line without control characters."""
-    text = UNSEEN.sub(" ", text).strip()
+    """Text of anybody in one line, its start if it is long."""
+    text = BLANKS.sub(" ", text).strip()
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -205,8 +205,7 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
     items = server.ask("GET", f"{prefix}/models").get("data")
     models = []
     for item in items if isinstance(items, list) else []:
-        name = text_of(item, "id")
-        if name and name.isprintable():
+        if name := text_of(item, "id"):
             window = whole_number(item, "max_model_len") or whole_number(item.get("meta"), "n_ctx")
             models.append(Listed(name, window, text_of(item, "owned_by")))
     return models
@@ -223,7 +222,7 @@ def pick(name: str, models: Sequence[Listed], host: str) -> Listed:
         return models[0]
     elif not models:
         raise ModelError(f"{host} lists no models", "name one: --model openai:NAME")
-    names = ", ".join(sorted(model.name for model in models)[:20])
+    names = ", ".join(sorted(one_line(model.name, 80) for model in models)[:20])
     what = f"has no model {one_line(name, 80)!r}" if name else "has several models"
     raise ModelError(f"{host} {what}", f"choose one, as in openai:NAME: {names}")
 

@@ -16,7 +16,7 @@ from markdown_it.token import Token
 
 from glmcli.terminal.parser import STUB
 
-Kind = Literal["text", "fence", "code", "math", "table", "rule", "empty"]
+Kind = Literal["text", "fence", "code", "math", "html", "table", "rule", "empty"]
 """`empty` is an item or a quote without content."""
 
 _MARKER = re.compile(r"^ {0,3}([-+*]|\d{1,9}[.)])")
@@ -26,6 +26,7 @@ _LEAVES: dict[str, Kind] = {
     "fence": "fence",
     "code_block": "code",
     "math_block": "math",
+    "element": "html",
     "hr": "rule",
 }
 

@@ -5,6 +5,7 @@ An element knows its own width, and nothing of the quotes and lists around it or
 
 from __future__ import annotations
 
+import re
 from typing import Protocol
 
 from rich.style import Style
@@ -19,7 +20,10 @@ PIECE = 64
 """Characters. A paragraph is parsed in pieces of so many, cut where nothing is open."""
 LONGEST_PIECE = 1024
 """Characters. What is still open after so many is cut all the same: it is hardly ever closed."""
+TRIES = 8
+"""Places for that cut: where the least is open, which is the mark that is never closed."""
 _MARKS = "*_~`[<&$\\"
+_MARK = re.compile(rf"[{re.escape(_MARKS)}]+")
 
 
 class Element(Protocol):
@@ -75,11 +79,19 @@ class Text:
             if self._size < LONGEST_PIECE:
                 self._size *= 2
                 return []
-            end = word_end(source, self._size) or self._size
-            inline = self._parser.inline(source[:end])
+            end, inline = self._least_open()
         self._source, self._size = source[end:], PIECE
         *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
         return rows
+
+    def _least_open(self) -> tuple[int, Inline]:
+        """Where to cut a piece in which something stays open, and the piece."""
+        source, size = self._source, self._size
+        marks = [mark.start() for mark in _MARK.finditer(source, size // 2, size)]
+        ends = [word_end(source, limit) for limit in (size, *reversed(marks[-TRIES:]))]
+        ends = [*dict.fromkeys(end for end in ends if end)] or [size]
+        pieces = [(end, self._parser.inline(source[:end])) for end in ends]
+        return min(pieces, key=lambda piece: piece[1].open_marks)
 
     def _spans(self, inline: Inline) -> list[Span]:
         self._parser.define(inline.tokens)
@@ -98,7 +110,7 @@ def word_end(text: str, limit: int) -> int:
 
 
 class Verbatim:
-    """Lines as they are: TeX, indented code."""
+    """Lines as they are: TeX, HTML, indented code."""
 
     def __init__(self, columns: int, style: Style) -> None:
         self.columns = columns

@@ -35,7 +35,7 @@ def spans(tokens: Sequence[Token], style: Style) -> list[Span]:
     found: list[Span] = []
     for token in tokens:
         kind, now = token.type, styles[-1]
-        if kind in ("text", "text_special"):
+        if kind in ("text", "text_special", "address", "tag"):
             found.append((visible(token.content), now))
         elif kind in _LITERALS:
             found.append((visible(token.content), now + _LITERALS[kind]))

@@ -6,15 +6,24 @@ Joins the Markdown stream and the painter with the clock. Knows nothing of engin
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from rich.cells import cell_len
 
+from glmcli.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import Painter, said
 from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import BaseView, plural, progress_forms, status_row
-from glmcli.terminal.visible import visible, visible_line
+from glmcli.terminal.view import (
+    BaseView,
+    plural,
+    progress_forms,
+    question_rows,
+    status_row,
+    terminal_view,
+)
+from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
 
 FRAME_S = 1 / 12
@@ -38,9 +47,16 @@ class LiveView(BaseView):
     """
 
     def __init__(
-        self, out: Output, quiet: Quiet, *, thinking: str = "fold", after: str = ""
+        self,
+        out: Output,
+        quiet: Quiet,
+        *,
+        thinking: str = "fold",
+        after: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = out
+        self._clock = clock
         self._terminal = quiet
         self._quiet = quiet.painting()
         self._thinking = thinking
@@ -54,7 +70,7 @@ class LiveView(BaseView):
         self._stream: MarkdownStream | None = None
         """The text that grows: reasoning first, if it is shown, then the reply."""
         self._is_reply = False
-        self._started = time.monotonic()
+        self._started = clock()
         self._next_frame = 0.0
         self._next_status = 0.0
         self._said = ""
@@ -72,7 +88,7 @@ class LiveView(BaseView):
         self._terminal.collect()
         if self._terminal.wants_suspend:
             self._suspend()
-        now = time.monotonic()
+        now = self._clock()
         self._progress = chunk.progress or self._progress
         if chunk.tokens or chunk.text or chunk.thinking:
             self._first_token_at = self._first_token_at or now
@@ -90,7 +106,7 @@ class LiveView(BaseView):
             if now >= self._next_status:
                 self._said, self._next_status = self._status(now), now + STATUS_S
             self._paint(self._said)
-            cost = time.monotonic() - now
+            cost = self._clock() - now
             self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
 
     def finish(self, reply: Message) -> None:
@@ -115,7 +131,7 @@ class LiveView(BaseView):
         self._next_frame = 0.0
 
     def _think(self, chunk: Chunk) -> None:
-        self._thought_s = time.monotonic() - self._started
+        self._thought_s = self._clock() - self._started
         self._thought_tokens.add(chunk)
         self._tail = (self._tail + chunk.thinking)[-TAIL_CHARS:]
         if self._thinking == "show":
@@ -249,10 +265,8 @@ def last_words(text: str, columns: int) -> str:
 def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
-        out.write(f"> {visible_line(message.text)}\n")
-    elif plain or not out.is_live:
-        out.write(f"{visible(message.text)}\n")
+        out.write(question_rows(headings_only(message.text)))
     else:
-        view = LiveView(out, quiet)
+        view = terminal_view(out, quiet, thinking="hide", plain=plain)
         view.show(Chunk(message.text))
         view.finish(message)

@@ -34,6 +34,7 @@ from glmcli.terminal.wrap import Row, Span, trimmed, width
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 
 JOINER = "\u200d"
+_VERBATIM = {"code": theme.CODE, "math": theme.MATH, "html": theme.PLAIN}
 _MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
 
@@ -151,7 +152,7 @@ class MarkdownStream:
         if last.closed:
             self._emit(*blocks, last)
             self._go_on_after(last, lines)
-        elif last.kind in ("fence", "math", "table"):
+        elif last.kind in ("fence", "math", "html", "table"):
             self._emit(*blocks)
             self._absorb(last)
             outer = [container for container in last.path if container.begin < last.begin]
@@ -239,8 +240,8 @@ class MarkdownStream:
             return Table(self._parser, 0, block, self._symbols.rule)
         if block.kind == "rule":
             return Rule(0, self._symbols.rule)
-        if block.kind in ("code", "math"):
-            return Verbatim(0, theme.MATH if block.kind == "math" else theme.CODE)
+        if block.kind in _VERBATIM:
+            return Verbatim(0, _VERBATIM[block.kind])
         return Nothing()
 
 

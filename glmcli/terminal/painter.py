@@ -326,12 +326,18 @@ def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
         if not left.startswith(visible[: len(left)]):
             return rows, ""
         if len(visible) > len(left):
+            if _is_ruler(left) and not (index and _is_ruler(_visible(rows[index - 1]))):
+                return rows, ""  # a longer one: the table is laid out anew
             characters = iter(cells_of(row))
             while left:
                 left = left.removeprefix(next(characters)[0])
             return [tuple(characters), *rows[index + 1 :]], ""
         left = left[len(visible) :]
     return [], left
+
+
+def _is_ruler(text: str) -> bool:
+    return not text.strip("─-")
 
 
 def _visible(row: Row) -> str:

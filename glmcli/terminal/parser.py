@@ -8,6 +8,7 @@ comes after the line below it. Knows nothing of streams, rows or styles.
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise, takewhile
@@ -20,8 +21,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal import tex
-from glmcli.terminal.wrap import WIDE
+from glmcli.terminal import literal, tex
+from glmcli.terminal.wrap import OPENING, WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
@@ -40,7 +41,7 @@ _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
 InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
-_OPENING, _CLOSING = "（【「『《〈〔“‘([{", "）】」』》〉〕”’，。、；：？！)]},.;:?!"
+_CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _BAR = re.compile(r"(?<!\\)\|")
@@ -56,8 +57,9 @@ _DEFINITION = re.compile(
 )
 _NO_LINK = re.compile(_LABEL)
 _LOOSE_END = re.compile(
-    # half a tag, half an entity, a definition that may go on
-    rf"(<\S*\s*|&#?\w*|(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
+    # half a tag, half an address, half an entity, a definition that may go on
+    rf"({literal.HALF}|<\S*\s*|&#?\w*|"
+    rf"(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
     re.IGNORECASE,
 )
 
@@ -110,7 +112,8 @@ class Parser:
     def inline(self, source: str) -> Inline:
         """Parse the text of one paragraph, heading or cell."""
         self.parsed += len(source)
-        state = _State(source, self._markdown, {"references": self._references}, [])
+        known = ChainMap(dict[str, dict[str, str]](), self._references)
+        state = _State(source, self._markdown, {"references": known}, [])
         self._markdown.inline.tokenize(state)
         for rule in self._markdown.inline.ruler2.getRules(""):
             rule(state)
@@ -120,7 +123,7 @@ class Parser:
         """Remember the link definitions among the tokens of a text that is final."""
         for token in tokens:
             if token.type == "definition":
-                self._references.setdefault(token.info, {"href": token.markup, "title": ""})
+                self._references.setdefault(token.info, _reference(token))
 
     @contextmanager
     def trial(self) -> Iterator[None]:
@@ -144,12 +147,17 @@ class Inline:
     @property
     def is_closed(self) -> bool:
         """Whether no text that follows can change how this one reads. Cautious: False if unsure."""
-        return not (
-            any(d.open and d.end < 0 for d in self._delimiters)
-            or "`" in self._literal
-            or tex.is_open(self._literal)
-            or _has_open_bracket(self._literal)
-            or _LOOSE_END.search(self._source)
+        return self.open_marks == 0
+
+    @property
+    def open_marks(self) -> int:
+        """How many marks text that follows may close; an address or a tag may go on."""
+        return (
+            sum(d.open and d.end < 0 for d in self._delimiters)
+            + self._literal.count("`")
+            + tex.is_open(self._literal)
+            + _open_brackets(self._literal)
+            + (_LOOSE_END.search(self._source) is not None)
         )
 
     @property
@@ -161,8 +169,8 @@ class Inline:
         return ticks + ("**" if strong else "")
 
 
-def _has_open_bracket(text: str) -> bool:
-    """Whether a `[`, or the `(` of a link, waits for its partner."""
+def _open_brackets(text: str) -> int:
+    """How many `[`, or `(` of a link, wait for their partners."""
     waiting: list[str] = []
     for mark in re.findall(r"\]\(|[\[\]()]", text):
         if mark == "[":
@@ -173,7 +181,7 @@ def _has_open_bracket(text: str) -> bool:
             waiting.pop()
             if mark == "](":
                 waiting.append(")")
-    return bool(waiting)
+    return len(waiting)
 
 
 class _Markdown(MarkdownIt):
@@ -204,7 +212,7 @@ class _State(StateInline):
             return scanned
         if not (_IDEOGRAPHIC.match(before) or _IDEOGRAPHIC.match(after)):
             return scanned
-        return Scanned(after not in _CLOSING, before not in _OPENING, scanned.length)
+        return Scanned(after not in _CLOSING, before not in OPENING, scanned.length)
 
 
 def _make_markdown() -> MarkdownIt:
@@ -220,11 +228,15 @@ def _make_markdown() -> MarkdownIt:
     block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
     block.at("list", _shallow(rules_block.list_block), ends_most)
     block.before("fence", "math_block", _short(tex.math_block), ends_all)
+    block.before("fence", "element", _short(literal.element), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
     block.before("lheading", "pipe_table", _open_ended(_table), ends_text)
+    markdown.inline.ruler.at("text", literal.text)
+    markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
     markdown.inline.ruler.before("autolink", "line_break", _line_break)
+    markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
     return markdown
@@ -356,8 +368,13 @@ def _definition(state: StateInline, silent: bool) -> bool:
         token = state.push("definition", "", 0)
         token.content, token.markup = found[0], found["url"].strip("<>")
         token.info = normalizeReference(found["label"])
+        state.env["references"].setdefault(token.info, _reference(token))
     state.pos = found.end()
     return True
+
+
+def _reference(definition: Token) -> dict[str, str]:
+    return {"href": definition.markup, "title": ""}
 
 
 def _if_closed(rule: InlineRule) -> InlineRule:

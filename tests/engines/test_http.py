@@ -283,7 +283,7 @@ def test_a_bug_stays_a_bug():
         (401, '{"detail":{"error":{"message":"","code":"invalid_api_key"}}}', "invalid_api_key"),
         (500, "Internal Server Error", "Internal Server Error"),
         (503, "", "refused (503)"),
-        (500, "a\nb\u001b[31m\u202ec\u0000d", "a b [31m c d"),
+        (500, "a\nb\u001b[31m\u202ec\u0000d", "a b\x1b[31m\u202ec\x00d"),
     ],
 )
 def test_a_refusal_shows_the_useful_part_in_one_line(status, body, shown):

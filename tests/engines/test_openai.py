@@ -356,8 +356,13 @@ def test_models_are_listed_with_their_windows():
     ]
 
 
+def test_a_name_with_control_characters_is_a_name():
+    listed = httpx.Response(200, json={"data": [{"id": "\x1b[2Jm"}]})
+    assert opened(serving(listed), "").name == "\x1b[2Jm"
+
+
 @pytest.mark.parametrize(
-    "data", [{}, {"data": None}, {"data": [None, 1, {}, {"id": 5}, {"id": "\x1b[2J"}]}]
+    "data", [{}, {"data": None}, {"data": [None, 1, {}, {"id": 5}, {"id": ""}]}]
 )
 def test_a_list_without_models_is_empty(data):
     with pytest.raises(ModelError, match="lists no models"):

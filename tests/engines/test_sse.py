@@ -217,7 +217,7 @@ def test_an_error_in_the_stream_is_raised_and_what_came_is_kept(error):
 
 def test_an_error_in_place_of_a_stream_is_raised():
     fault = read([b'{"error": {"message": "no\\nway\\u001b[31m"}}'])[2]
-    assert fault.message == "server.test failed: no way [31m"
+    assert fault.message == "server.test failed: no way\x1b[31m"
 
 
 def test_an_answer_that_is_not_streamed_is_read_all_the_same():

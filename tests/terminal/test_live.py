@@ -8,6 +8,7 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
+from glmcli.attachments import attach
 from glmcli.terminal.live import SETTLE_S, LiveView, show_message
 from glmcli.terminal.tty import Quiet
 from glmcli.types import Chunk, Message, Progress
@@ -28,6 +29,7 @@ class FakeOutput:
         self.screen = pyte.HistoryScreen(columns, lines, history=1000, ratio=1e-9)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
+        self.now = 0.0
 
     def size(self):
         return os.terminal_size((self.columns, self.lines))
@@ -47,19 +49,23 @@ def out():
 
 
 def shown(out, *chunks, **settings):
-    view = LiveView(out, Quiet(out), **settings)
+    view = LiveView(out, Quiet(out), clock=lambda: out.now, **settings)
     for chunk in chunks:
-        view._next_frame = view._next_status = 0.0  # every chunk is a frame
-        view.show(chunk)
+        show(out, view, chunk)
     return view
+
+
+def show(out, view, chunk, seconds=1.0):
+    """Show a chunk so much later than what was shown before; by default that is a frame."""
+    out.now += seconds
+    view.show(chunk)
 
 
 def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
     view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
     assert "reading the prompt, 128 of 512 tokens" in out.rows()[-1]
     view.show(Chunk("**Hello**", tokens=1))
-    view._next_frame = view._next_status = 0.0
-    view.show(Chunk())
+    show(out, view, Chunk())
     assert out.rows()[0] == "Hello"
     assert "answering · 1 token" in out.rows()[-1]
     view.finish(REPLY)
@@ -111,10 +117,8 @@ def test_a_window_that_changes_its_size_loses_no_word(out):
     view = shown(out, *[Chunk(word + " ", tokens=1) for word in words[:30]])
     out.columns = 40
     out.screen.resize(20, 40)
-    view._next_frame = 0.0
     for word in words[30:]:
-        view.show(Chunk(word + " ", tokens=1))
-        view._next_frame = 0.0
+        show(out, view, Chunk(word + " ", tokens=1))
     view.finish(REPLY)
     text = " ".join(out.rows())
     assert all(word in text for word in words[30:])
@@ -125,11 +129,9 @@ def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
     for columns in (50, 40, 60):
         out.columns = columns
         written = out.raw
-        view._next_frame = 0.0
-        view.show(Chunk(f"at {columns} ", tokens=1))
+        show(out, view, Chunk(f"at {columns} ", tokens=1), SETTLE_S / 2)
         assert out.raw == written
-    view._changed_at -= SETTLE_S
-    view.show(Chunk())
+    show(out, view, Chunk(), SETTLE_S)
     assert out.rows()[0] == "some words at 50 at 40 at 60"
 
 
@@ -184,6 +186,19 @@ def test_a_reply_that_goes_on_shows_every_word_in_the_place_that_it_has(out, nam
         assert len(first) + len(again) <= len(whole.rows()) + 2
 
 
+@pytest.mark.parametrize("inside", ["", "- "])
+def test_a_table_that_becomes_wider_when_it_goes_on_is_shown_again_from_its_header(out, inside):
+    lines = ["| Name | Age |", "|---|---|", "| Bob | 30 |", "| Alexander the Great | 20 |"]
+    text = inside + f"\n{' ' * len(inside)}".join(lines)
+    cut = text.index("b | 30")
+    shown(out, Chunk(text[:cut])).finish(REPLY)
+    first = out.rows()
+    shown(out, *map(Chunk, pieces(text[cut:], 5)), after=text[:cut]).finish(REPLY)
+    whole = FakeOutput()
+    shown(whole, Chunk(text)).finish(REPLY)
+    assert out.rows() == [*first, *whole.rows()]
+
+
 @pytest.mark.parametrize("name", ["code", "code line"])
 def test_code_that_goes_on_is_highlighted(out, name):
     before, after = PARTS[name]
@@ -210,5 +225,27 @@ def test_a_stored_message_looks_as_it_did(out):
     shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
     show_message(out, Quiet(out), Message("assistant", text), plain=False)
     assert out.rows() == live.rows()
-    show_message(out, Quiet(out), Message("user", "a question\nof two lines"), plain=False)
-    assert out.rows()[-1] == "> a question of two lines"
+    for plain in (False, True):
+        show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
+        assert out.raw.endswith("> a question\n  \n    of two parts\n")
+
+
+def test_a_stored_reply_without_markdown_ends_in_one_line_end(out):
+    show_message(out, Quiet(out), Message("assistant", "**a**\x1b[2J\n\n"), plain=True)
+    assert out.raw == "**a**␛[2J\n"
+
+
+def test_a_stored_question_shows_the_headers_of_its_files(out, tmp_path):
+    files = [tmp_path / "a.py", tmp_path / "b.md"]
+    for file in files:
+        file.write_text("```py\nx\n```\n" + "word\n" * 40)
+    text = "\n\n".join(["What is this?\nFile: x", *map(attach, files)])
+    out.columns = 500
+    show_message(out, Quiet(out), Message("user", text), plain=False)
+    said = out.raw.splitlines()
+    assert said[:3] == ["> What is this?", "  File: x", "  "]
+    assert [line.partition(" (")[0] for line in said[3:]] == [
+        f"  File: {files[0]}",
+        "  ",
+        f"  File: {files[1]}",
+    ]

@@ -224,13 +224,13 @@ def test_bytes_stay_in_proportion_to_the_text():
 # a window that changes
 
 
-def resized(reflow: bool, columns: int, lines: int, final: int = 20) -> tuple[str, Painter]:
-    """What is written for a new size, with two live rows of 50 cells and a status row."""
+def resized(reflow: bool, columns: int, lines: int, final: int = 20) -> Terminal:
+    """What gets a new size, with two live rows of 50 cells and a status row."""
     terminal = Terminal(columns=60, lines=12)
     live = [row("x" * 50), row("y" * 50)]
     terminal.painter.paint([row("final")] * final, live, row("status"))
     terminal.painter.resize(columns, lines, reflow=reflow)
-    return terminal.frames[-1], terminal.painter
+    return terminal
 
 
 @pytest.mark.parametrize(
@@ -238,15 +238,15 @@ def resized(reflow: bool, columns: int, lines: int, final: int = 20) -> tuple[st
     [(True, 60, 8, 2), (True, 30, 12, 4), (True, 90, 12, 2), (False, 30, 12, 2), (True, 30, 3, 2)],
 )
 def test_a_resize_takes_exactly_the_live_rows_off(reflow, columns, lines, up):
-    written, _ = resized(reflow, columns, lines)
-    assert written == f"\x1b[{up}A\r\x1b[K\x1b[B\x1b[J\x1b[A"
+    assert resized(reflow, columns, lines).frames[-1] == f"\x1b[{up}A\r\x1b[K\x1b[B\x1b[J\x1b[A"
 
 
 def test_a_resize_reaches_no_higher_than_the_rows_that_it_knows_of():
     """tmux keeps the cursor where it is and pushes rows above it into its history."""
-    written, painter = resized(reflow=True, columns=30, lines=12, final=1)
-    assert written == "\x1b[3A\r\x1b[K\x1b[B\x1b[J\x1b[A"
-    assert painter._stuck == "x" * 30
+    terminal = resized(reflow=True, columns=30, lines=12, final=1)
+    assert terminal.frames[-1] == "\x1b[3A\r\x1b[K\x1b[B\x1b[J\x1b[A"
+    terminal.painter.paint(live=[row("x" * 50), row("y" * 50)])
+    assert terminal.frames[-1].count("x") == 20
 
 
 def test_a_window_without_reflow_shows_live_rows_at_their_new_width():
@@ -260,27 +260,22 @@ def test_a_window_without_reflow_shows_live_rows_at_their_new_width():
 
 
 def test_rows_that_a_smaller_window_pushed_out_of_reach_are_not_shown_twice():
-    _, painter = resized(reflow=True, columns=30, lines=3)
-    written: list[str] = []
-    painter._write = written.append
-    painter.paint([], [row("x" * 29), row("x" * 21), row("y" * 29), row("y" * 21)])
-    assert written[0].count("x") == 0
-    assert written[0].count("y") == 50
+    terminal = resized(reflow=True, columns=30, lines=3)
+    terminal.painter.paint([], [row("x" * 29), row("x" * 21), row("y" * 29), row("y" * 21)])
+    assert terminal.frames[-1].count("x") == 0
+    assert terminal.frames[-1].count("y") == 50
 
 
 def test_rows_that_say_something_else_than_those_out_of_reach_are_shown_whole():
-    _, painter = resized(reflow=True, columns=30, lines=3)
-    written: list[str] = []
-    painter._write = written.append
-    painter.paint([row("x" * 29), row("z" * 29)])
-    assert written[0].count("x") == written[0].count("z") == 29
+    terminal = resized(reflow=True, columns=30, lines=3)
+    terminal.painter.paint([row("x" * 29), row("z" * 29)])
+    assert terminal.frames[-1].count("x") == terminal.frames[-1].count("z") == 29
 
 
 def test_rows_out_of_reach_are_known_again_when_their_marks_turn_out_not_to_be_closed():
     terminal = Terminal(columns=60, lines=12)
     terminal.painter.paint([], [row("bold words " * 4)] * 2, row("status"))
     terminal.painter.resize(30, 3, reflow=True)
-    assert terminal.painter._stuck == "boldwords" * 4
     terminal.painter.paint([row("**bold words " * 4), row("next")])
     assert "bold" not in terminal.frames[-1]
     assert "next" in terminal.frames[-1]
@@ -291,7 +286,8 @@ def test_a_status_row_that_is_wrapped_leaves_less_in_reach():
     terminal.painter.paint([row("final")] * 20, [row("x" * 50)] * 6, row("s" * 50))
     assert terminal.painter.resize(30, 12, reflow=True)
     assert terminal.frames[-1].startswith("\x1b[10A")
-    assert terminal.painter._stuck == "x" * 50
+    terminal.painter.paint(live=[row("x" * 50)] * 6)
+    assert terminal.frames[-1].count("x") == 250
 
 
 def test_a_row_made_for_a_wider_window_is_cut():

@@ -1,5 +1,7 @@
 """What is parsed in its own way, so that a line is never turned into something else later."""
 
+import re
+
 import pytest
 
 from glmcli.terminal.markdown import render
@@ -36,7 +38,7 @@ def test_kinds_of_blocks(text, kind):
     ("source", "closed"),
     [
         ("words", True),
-        ("a **b** `c` [d](e) $f$ \\(g\\) h", True),
+        ("a **b** `c` [d](e) $f$ \\(g\\) i", True),
         ("2 * 3 = 6", True),
         ("[1] and (2) and \\[3", False),
         ("a **b", False),
@@ -49,6 +51,13 @@ def test_kinds_of_blocks(text, kind):
         ("it costs $5" + LONGEST * "x", True),
         ("it costs $$5" + LONGEST * "x", False),
         ("a <br", False),
+        ('a <b c="d > e" f', False),
+        ("a <!-- b", False),
+        ("a <b, c", True),
+        ("a htt", False),
+        ("a http://b.c/d", False),
+        ("a http://b.c/d e", True),
+        ("a www.b", False),
         ("a &am", False),
         ("a \\( b", False),
         ("escaped \\* \\` \\[", False),
@@ -56,7 +65,7 @@ def test_kinds_of_blocks(text, kind):
         ("[a]: http", False),
         ("[a]: http://b 'ti", False),
         ("[a]: some words", True),
-        ("words [a]: http", True),
+        ("words [a]: some", True),
     ],
 )
 def test_whether_later_text_can_change_how_this_one_reads(source, closed):
@@ -87,3 +96,12 @@ def test_emphasis_in_a_long_paragraph_is_found_wherever_it_is():
 def test_a_mark_that_is_never_closed_costs_no_text():
     text = "An [open bracket and a ** star " + "and many words " * 400
     assert " ".join(texts(render(text, width=80))).split() == text.split()
+
+
+@pytest.mark.parametrize("mark", ["*stray", "**stray", "[open", "a (b [", "`stray"])
+def test_what_follows_a_mark_that_is_never_closed_is_cut_between_words(mark):
+    words = "**bold words** and [a link](http://a.b/c_d) with &amp; and _more words_ on "
+    for shift in range(0, len(words), 5):
+        text = f"{mark} {'x' * shift} {words * 30}"
+        said = " ".join(texts(render(text, width=80)))
+        assert not re.search(r"\*bold|words\*|\]\(|&amp;|_more|words_", said)

@@ -80,6 +80,9 @@ class Server:
         detail = '{"detail": "Unexpected fields in the request: {\'top_k\'}"}'
         answer(connection, "422 Unprocessable Entity", "application/json", detail)
 
+    def hostile(self, connection: Connection) -> None:
+        answer(connection, "500 Oops", "text/plain", "a\x1b[2J \u202eb")
+
     def broken(self, connection: Connection) -> None:
         answer(connection, "500 Internal Server Error", "text/plain", "Internal Server Error")
 
@@ -111,6 +114,16 @@ def test_of_several_models_one_is_picked_from_a_list(chat, typed):
     term.at_prompt().type("hello you\r").see("hello you")
     term.type("/model\r").see("openai:beta · vLLM at 127.0.0.1")
     assert server.asked_for == ["beta"]
+
+
+@pytest.mark.pty
+def test_controls_in_names_and_errors_of_a_server_are_shown_as_symbols(chat):
+    term, server = chat("hostile", models=("alpha", "b\x1b[2J\u202e"), model="openai:")
+    term.see("2  b␛[2J<U+202E>").type("2\r")
+    term.at_prompt().type("hello\r").see("refused (500): a␛[2J <U+202E>b")
+    term.type("/model\r").see("openai:b␛[2J<U+202E> ")
+    assert server.asked_for == ["b\x1b[2J\u202e"]
+    assert "\x1b[2J" not in term.raw
 
 
 @pytest.mark.pty

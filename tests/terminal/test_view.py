@@ -7,6 +7,7 @@ import pytest
 from glmcli.terminal.json_view import JsonLinesView, RecordsView
 from glmcli.terminal.tty import Output
 from glmcli.terminal.view import (
+    StatusLine,
     TextView,
     clipped,
     end_note,
@@ -50,6 +51,16 @@ def test_an_empty_reply_is_an_empty_line(out):
 def test_a_reply_that_was_stopped_before_its_first_word_writes_nothing(out):
     TextView(out).finish(Message("assistant", "", finish_reason="cancelled"))
     assert out.path.read_text() == ""
+
+
+def test_a_reply_that_breaks_off_before_its_first_word_leaves_no_status_row(out, monkeypatch):
+    monkeypatch.setattr(Output, "is_live", True)
+    view = TextView(out, status=StatusLine(out))
+    view.show(Chunk(progress=Progress("reading")))
+    view.abandon()
+    said = out.path.read_text()
+    assert "reading the prompt" in said
+    assert said.endswith("\x1b[K")
 
 
 def test_thinking_goes_elsewhere(out, tmp_path):

@@ -1,10 +1,15 @@
-"""Run `glm` as a shell would: `glm("ask", "-m", "echo:", "hi").out`."""
+"""Run `glm` as a shell would: `glm("ask", "-m", "echo:", "hi").out`.
+
+Also what terminals need for that: the command line, the environment, an end to all that was begun.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +34,20 @@ def clean_env(**extra: str) -> dict[str, str]:
     return kept | {"LC_ALL": "C.UTF-8"} | extra
 
 
-def command(*arguments: str) -> list[str]:
+def command(*arguments: str, module: str = "glmcli") -> list[str]:
     """The command line that runs the program under test."""
-    return [sys.executable, "-m", "glmcli", *arguments]
+    return [sys.executable, "-m", module, *arguments]
+
+
+def kill_session(leader: int) -> None:
+    """Kill all that a process began on its terminal; what it began survives its end otherwise."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pid="], check=True, stdout=subprocess.PIPE, text=True
+    )
+    for pid in map(int, listed.stdout.split()):
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
 
 
 def run_glm(

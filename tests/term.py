@@ -5,9 +5,7 @@ Tests wait for what a person would see; they never sleep.
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import pexpect
 import pyte
 from wcwidth import wcwidth
+
+from tests.shell import clean_env, command, kill_session
 
 TIMEOUT_S = 20
 
@@ -39,7 +39,7 @@ class Term:
         module: str = "glmcli",
         **env: str,
     ):
-        argv = [sys.executable, "-m", module, *arguments]
+        argv = command(*arguments, module=module)
         self.command_line = shlex.join(argv)
         if shell:
             argv = ["bash", "--norc", "--noprofile"]
@@ -47,7 +47,6 @@ class Term:
         self.screen = Screen(cols, rows, history=100_000, ratio=1e-9)
         self.stream = pyte.Stream(self.screen)
         self.raw = ""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "LC_", "LANG"))}
         self.process = pexpect.spawn(
             argv[0],
             argv[1:],
@@ -55,13 +54,7 @@ class Term:
             encoding="utf-8",
             codec_errors="replace",
             cwd=str(home),
-            env={
-                **clean,
-                "TERM": "xterm-256color",
-                "LC_ALL": "C.UTF-8",
-                "GLM_HOME": str(home),
-                **env,
-            },
+            env=clean_env(**{"TERM": "xterm-256color", "GLM_HOME": str(home), **env}),
         )
         self.process.delaybeforesend = None
         self.screen.write_process_input = self.process.send
@@ -70,12 +63,13 @@ class Term:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        kill_session(self.process.pid)
         self.process.close(force=True)
 
-    def pump(self, seconds: float = 0.02) -> bool:
+    def pump(self) -> bool:
         """Feed what has arrived to the emulator; False if nothing had."""
         try:
-            data = self.process.read_nonblocking(65536, seconds)
+            data = self.process.read_nonblocking(65536, 0.02)
         except (pexpect.TIMEOUT, pexpect.EOF):
             return False
         self.raw += data

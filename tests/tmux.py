@@ -9,17 +9,18 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.shell import clean_env, command, kill_session
 from tests.term import TIMEOUT_S
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-GLM = (sys.executable, "-m", "glmcli")
+GLM = tuple(command())
+SHELL = ("env", "PS1=$ ", "bash", "--norc", "--noprofile")
 
 
 class Tmux:
@@ -27,11 +28,11 @@ class Tmux:
 
     def __init__(self, *program: str, home: Path, cols: int = 80, rows: int = 24, **env: str):
         self._socket = str(home / "tmux")
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "LC_", "LANG"))}
-        self._env = {**clean, "LC_ALL": "C.UTF-8", "GLM_HOME": str(home), **env}
+        self._env = clean_env(**{"GLM_HOME": str(home), **env})
         self._home = home
         size = ["-x", str(cols), "-y", str(rows)]
-        self.run("-f", os.devnull, "new-session", "-d", *size, shlex.join(program))
+        begin = ["-f", os.devnull, "new-session", "-d", *size, "-P", "-F", "#{pane_pid}"]
+        self._pid = int(self.run(*begin, shlex.join(program)))
 
     def __enter__(self) -> Tmux:
         return self
@@ -41,20 +42,23 @@ class Tmux:
 
     def close(self) -> None:
         """End the program and its window."""
-        self.run("kill-server")
+        kill_session(self._pid)
+        self._tmux("kill-server")  # nothing is left to end where the program has ended
 
     def run(self, *arguments: str) -> str:
         """Run a tmux command; returns what it prints."""
-        command = ["tmux", "-S", self._socket, *arguments]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
+        done = self._tmux(*arguments)
+        done.check_returncode()
+        return done.stdout
+
+    def _tmux(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["tmux", "-S", self._socket, *arguments],
+            stdout=subprocess.PIPE,
             encoding="utf-8",
             env=self._env,
             cwd=self._home,
         )
-        return done.stdout
 
     def type(self, *keys: str) -> Tmux:
         """Press keys, by their names in tmux; what is no name is typed as it is."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.style import Style
+from wcwidth import iter_graphemes
 
 Span = tuple[str, Style]
 Row = tuple[Span, ...]
@@ -26,7 +27,9 @@ _LATE = "[，。、；：？！）】」』》〉〕％]"
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
 WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and their marks, as they are written in a set of a regular expression."""
-_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE}]"
+_MARKS = "\u0300-\u036f\u3099\u309a\uff9e\uff9f\ufe00-\ufe0f\U000e0100-\U000e01ef"
+# One of them, and the marks that are part of it.
+_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE}][{_MARKS}]*"
 _WORD = f"[^ \t\u3000\n{WIDE}]"
 # What must not be torn apart: openers, then a character or a word, then closers, Chinese ones also
 # after blanks; with the blanks behind it. A word that ends in an opener takes the character after
@@ -106,23 +109,8 @@ def trimmed(row: Row) -> Row:
 
 
 def graphemes(text: str) -> Iterator[str]:
-    """Characters as people see them: emoji sequences, flags and combining marks stay whole."""
-    start = 0
-    for index in range(1, len(text)):
-        if not _joined(text, start, index):
-            yield text[start:index]
-            start = index
-    if text:
-        yield text[start:]
-
-
-def _joined(text: str, start: int, index: int) -> bool:
-    char, before = text[index], text[index - 1]
-    if char < "\u0300":
-        return False
-    if "\U0001f1e6" <= char <= "\U0001f1ff":
-        return index - start == 1 and "\U0001f1e6" <= before <= "\U0001f1ff"
-    return before == "\u200d" or "\U0001f3fb" <= char <= "\U0001f3ff" or not cell_len(char)
+    """Characters as people see them: emoji, flags, letters with their marks, syllables."""
+    return iter_graphemes(text)
 
 
 def _ends(text: str) -> list[int]:

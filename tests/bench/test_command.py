@@ -96,7 +96,7 @@ def test_help_does_not_load_what_measures():
 def folder(tmp_path_factory) -> str:
     """A checkpoint of two small layers."""
     from tests.engines import tiny
-    from tests.engines.test_local import tokenizer_of
+    from tests.engines.tiny_chat import tokenizer_of
 
     made = tmp_path_factory.mktemp("checkpoint")
     tokenizer = tokenizer_of()

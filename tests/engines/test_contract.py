@@ -13,7 +13,7 @@ from glmcli.engines.net import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull
 from glmcli.types import GenerationParams, Message
-from tests.engines import test_fastchat, test_local, test_openai
+from tests.engines import fake_fastchat, fake_openai, tiny_chat
 
 HELLO = (Message("user", "What is the capital of France?"),)
 CHAT = (*HELLO, Message("assistant", "Paris."), Message("user", "And of Spain?"))
@@ -29,15 +29,15 @@ def threaded():
 
 
 def local():
-    return LocalEngine("tiny", model_of(test_local.NET), test_local.TEMPLATE, context_tokens=1024)
+    return LocalEngine("tiny", model_of(tiny_chat.NET), tiny_chat.TEMPLATE, context_tokens=1024)
 
 
 def openai():
-    return test_openai.opened(test_openai.serving())
+    return fake_openai.opened(fake_openai.serving())
 
 
 def fastchat():
-    return test_fastchat.opened(test_fastchat.cluster())
+    return fake_fastchat.opened(fake_fastchat.cluster())
 
 
 ENGINES = [echo, threaded, local, openai, fastchat]

@@ -1,75 +1,31 @@
+"""The engine for FastChat, against the recorded answers of a cluster."""
+
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
 
 import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.fastchat import list_models, new_tokens, open_engine
+from glmcli.engines.fastchat import list_models, new_tokens
 from glmcli.engines.http import COUNT_S
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
-from tests.engines.fastchat_cluster import RealCluster, wait_for
-from tests.engines.transcripts import FakeServer, joined
+from tests.engines.fake_fastchat import (
+    HELLO,
+    PLAIN,
+    WORKER,
+    answer,
+    cluster,
+    opened,
+    reply,
+    unreachable,
+)
+from tests.engines.transcripts import joined
 
 GENERATE = "/worker_generate_stream"
-HELLO = (Message("user", "What is the capital of France?"),)
-NEVER = threading.Event()
-PLAIN = GenerationParams()
-WORKER = "127.0.0.1:21002"
-
-
-def ignore(progress) -> None:
-    pass
-
-
-def cluster(stream="fs_stream_short", **changed) -> FakeServer:
-    """A controller and its worker at WORKER; both answer every path, as nobody mixes them up."""
-    return FakeServer(
-        **{
-            "list_models": "fs_controller_list_models",
-            "get_worker_address": "fs_controller_get_worker_address_known",
-            "refresh_all_workers": "fs_controller_refresh_all_workers",
-            "worker_get_conv_template": "fs_worker_get_conv_template",
-            "model_details": "fs_worker_model_details",
-            "count_token": "fs_worker_count_token",
-            "worker_generate_stream": stream,
-            **changed,
-        }
-    )
-
-
-def answer(**fields) -> httpx.Response:
-    return httpx.Response(200, json=fields)
-
-
-def opened(answers: httpx.MockTransport, name: str = "smollm2", **settings):
-    settings = {"base_url": "http://controller.test:21001", **settings}
-    return open_engine(name, Settings(**settings), ignore, transport=answers)
-
-
-def reply(engine, params: GenerationParams = PLAIN, messages=HELLO):
-    return joined(engine.stream(messages, params, NEVER))
-
-
-REFUSED = httpx.ConnectError("connection refused")
-
-
-def unreachable(
-    answers: httpx.BaseTransport, hosts: set[str], fault: Exception = REFUSED
-) -> httpx.MockTransport:
-    """The same servers, of which some do not answer."""
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        if request.url.netloc.decode() in hosts:
-            raise fault
-        return answers.handle_request(request)
-
-    return httpx.MockTransport(handle)
 
 
 def test_a_model_is_found_through_its_controller():
@@ -360,100 +316,3 @@ def test_a_cancelled_question_is_cancelled_before_a_word_is_sent():
     cancel.set()
     assert joined(engine.stream(HELLO, PLAIN, cancel))[2].finish_reason == "cancelled"
     assert not answers.asked(GENERATE)
-
-
-# The real FastChat: its controller, and its own worker classes around a scripted model.
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    pytest.importorskip("fastchat", reason="the real FastChat is not installed")
-    with RealCluster(tmp_path_factory.mktemp("fastchat")) as running:
-        running.start("one")
-        running.start("two")
-        yield running
-
-
-def open_real(
-    real: RealCluster, model: str, transport: httpx.BaseTransport | None = None, **settings
-):
-    settings = {"base_url": real.url, "timeout": 30.0, **settings}
-    return open_engine(model, Settings(**settings), ignore, transport=transport)
-
-
-def ask(engine, text: str, params: GenerationParams = PLAIN):
-    return reply(engine, params, (Message("user", text),))
-
-
-def test_a_real_cluster_answers_for_each_of_its_models(real: RealCluster):
-    assert list_models(Settings(base_url=real.url)) == [("one", None), ("two", None)]
-    for model in ("one", "two"):
-        with closing(open_real(real, model)) as engine:
-            assert engine.context_tokens == 512
-            text, _, last = ask(engine, "to be or not to be")
-            assert text == "to be or not to be "
-            assert last.finish_reason == "stop"
-            assert ask(engine, "a b c d", GenerationParams(max_tokens=2))[0] == "a b "
-
-
-def test_a_real_worker_counts_and_what_does_not_fit_is_not_sent(real: RealCluster):
-    with closing(open_real(real, "one")) as engine:
-        messages = (Message("user", "word " * 600),)
-        size = engine.count(messages)
-        assert size is not None
-        assert size > 600
-        with pytest.raises(ContextFull) as caught:
-            reply(engine, messages=messages)
-        assert caught.value.limit == 512
-
-
-def test_a_cancelled_reply_frees_the_real_workers_slot_within_a_second(real: RealCluster):
-    with closing(open_real(real, "one")) as engine:
-        cancel = threading.Event()
-        stream = engine.stream((Message("user", "pause " * 200),), PLAIN, cancel)
-        kept = next(chunk for chunk in stream if chunk.text).text
-        assert kept.startswith("pause")
-        cancel.set()
-        started = time.monotonic()
-        assert list(stream)[-1].finish_reason == "cancelled"
-        assert time.monotonic() - started < 0.5
-        status = f"{real.addresses['one']}/worker_get_status"
-        wait_for(status, '"queue_length":0', patience_s=1.5)
-        assert ask(engine, "next turn")[0] == "next turn "
-
-
-def test_an_error_of_the_real_worker_is_raised_and_the_slot_is_free(real: RealCluster):
-    with closing(open_real(real, "one")) as engine:
-        for _ in range(3):  # more often than the worker has slots
-            with pytest.raises(EngineError, match="CUDA out of memory"):
-                ask(engine, "one fault")
-        assert ask(engine, "fine again")[0] == "fine again "
-
-
-def test_a_real_worker_that_dies_is_an_interruption_and_then_gone(real: RealCluster):
-    real.start("mortal")
-    with closing(open_real(real, "mortal")) as engine:
-        chunks = []
-        with pytest.raises(ConnectionLost):
-            for chunk in engine.stream((Message("user", "a b die c"),), PLAIN, NEVER):
-                chunks.append(chunk)
-        assert "".join(chunk.text for chunk in chunks).startswith("a b die")
-        real.workers["mortal"].wait(10)
-        with pytest.raises(EngineError, match="no worker"):
-            ask(engine, "hello")
-
-
-def test_a_real_controller_passes_requests_on(real: RealCluster):
-    hidden = {real.addresses["one"].removeprefix("http://")}
-    with (
-        httpx.HTTPTransport() as network,
-        closing(open_real(real, "one", unreachable(network, hidden), template="chatml")) as engine,
-    ):
-        assert ask(engine, "by the way")[0] == "by the way "
-        with pytest.raises(EngineError, match="CUDA out of memory"):
-            ask(engine, "one fault")
-
-
-def test_a_real_worker_alone_answers_too(real: RealCluster):
-    with closing(open_real(real, "two", base_url=real.addresses["two"])) as engine:
-        assert ask(engine, "directly")[0] == "directly "

@@ -9,7 +9,7 @@ import torch
 from glmcli.config import Settings
 from glmcli.engines import meter
 from tests.engines import tiny
-from tests.engines.test_local import tokenizer_of
+from tests.engines.tiny_chat import tokenizer_of
 
 
 def saved(folder, **settings):

@@ -13,7 +13,7 @@ from glmcli.config import Settings
 from glmcli.engines import quality
 from glmcli.engines.quality import Divergence, compare
 from tests.engines import tiny
-from tests.engines.test_local import tokenizer_of
+from tests.engines.tiny_chat import tokenizer_of
 
 TEXT = "The quick brown fox. 你好，世界。 def f(x): return x * 2"
 

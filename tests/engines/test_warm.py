@@ -10,8 +10,8 @@ from glmcli.engines.local import LocalEngine
 from glmcli.engines.net import model_of
 from glmcli.types import GenerationParams, Message
 from tests.engines import tiny
-from tests.engines.test_local import LONG, NET, TEMPLATE, ask, text_of, tokenizer_of, user
 from tests.engines.test_template import CHATML, GLM4, LLAMA3, REASONER, ChatTemplate
+from tests.engines.tiny_chat import LONG, NET, TEMPLATE, ask, text_of, tokenizer_of, user
 
 PARAMS = GenerationParams()
 HISTORY = user("hello", "the quick brown fox")

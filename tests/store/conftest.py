@@ -21,6 +21,11 @@ def ask(store: Store, conversation: Conversation, text: str, reply: str | Messag
     store.complete(turn, message)
 
 
+def texts(conversation: Conversation) -> list[str]:
+    """What was said, in order."""
+    return [message.text for message in conversation.messages]
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder that does not exist yet."""

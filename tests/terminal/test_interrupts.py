@@ -20,17 +20,9 @@ WORDS = " ".join(f"w{n}" for n in range(200))
 
 
 @pytest.fixture
-def shell(tmp_path):
+def shell(open_term):
     """`shell("chat", …)`: a shell, in which `term.command_line` starts the program."""
-    terms = []
-
-    def start(*arguments: str) -> Term:
-        terms.append(Term(*arguments, home=tmp_path, shell=True))
-        return terms[-1].at_shell()
-
-    yield start
-    for term in terms:
-        term.process.close(force=True)
+    return lambda *arguments: open_term(*arguments, shell=True).at_shell()
 
 
 @pytest.mark.parametrize("how", ["{} | cat", "cat | {}", "{} > replies"])

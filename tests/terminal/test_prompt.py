@@ -13,16 +13,8 @@ LONG = "\r".join(f"line{n}" for n in range(40))
 
 
 @pytest.fixture
-def start(tmp_path):
-    terms = []
-
-    def make(*options, **env):
-        terms.append(Term("chat", "-m", "echo:", *options, home=tmp_path, **env))
-        return terms[-1].at_prompt()
-
-    yield make
-    for term in terms:
-        term.process.close(force=True)
+def start(open_term):
+    return lambda *options, **env: open_term("chat", "-m", "echo:", *options, **env).at_prompt()
 
 
 @pytest.fixture

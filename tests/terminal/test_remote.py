@@ -88,7 +88,7 @@ class Server:
 
 
 @pytest.fixture
-def chat(tmp_path) -> Iterator:
+def chat(open_term) -> Iterator:
     """Start a chat with a server that behaves as told."""
     opened = []
 
@@ -96,9 +96,8 @@ def chat(tmp_path) -> Iterator:
         server = Server(*behaviours, models=models)
         loopback = Loopback(server).__enter__()
         where = ("-m", model, "--base-url", loopback.url)
-        term = Term("chat", *where, *options, home=tmp_path, cols=120).__enter__()
-        opened.extend([loopback, term])
-        return term, server
+        opened.append(loopback)
+        return open_term("chat", *where, *options, cols=120), server
 
     yield start
     for item in reversed(opened):

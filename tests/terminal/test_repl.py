@@ -17,17 +17,8 @@ STORY = " ".join(f"word{n}" for n in range(400))
 
 
 @pytest.fixture
-def start(tmp_path):
-    terms = []
-
-    def make(*arguments, **env):
-        term = Term(*(arguments or ("chat", "-m", "echo:")), home=tmp_path, **env)
-        terms.append(term)
-        return term
-
-    yield make
-    for term in terms:
-        term.process.close(force=True)
+def start(open_term):
+    return lambda *arguments, **env: open_term(*(arguments or ("chat", "-m", "echo:")), **env)
 
 
 def test_a_first_prompt_a_reply_and_a_second_prompt(start):

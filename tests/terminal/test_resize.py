@@ -28,7 +28,7 @@ tty.setcbreak(0)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
 
 def paint():
-    where = f"{done} {painter._columns}x{painter._lines}"
+    where = f"{done} {size.columns}x{size.lines}"
     painter.paint(stream.take(), stream.live(), ((where, DIM),))
     sys.stdout.flush()
 

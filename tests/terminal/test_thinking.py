@@ -30,20 +30,16 @@ def reason(connection: Connection) -> None:
 
 
 @pytest.fixture
-def ask(tmp_path) -> Iterator:
+def ask(open_term) -> Iterator:
     """A chat with that server, in which one question was answered."""
     with Loopback(reason) as server:
         where = ("-m", "openai:alpha", "--base-url", server.url)
 
         def start(*options: str) -> Term:
-            term = Term("chat", *where, *options, home=tmp_path)
-            terms.append(term)
+            term = open_term("chat", *where, *options)
             return term.at_prompt().type("why\r").see("So.").at_prompt()
 
-        terms: list[Term] = []
         yield start
-        for term in terms:
-            term.__exit__()
 
 
 def test_reasoning_is_folded_and_ctrl_o_shows_it(ask):

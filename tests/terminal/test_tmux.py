@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.tmux import GLM, Tmux, needs_tmux
+from tests.tmux import GLM, SHELL, Tmux, needs_tmux
 
 pytestmark = [pytest.mark.pty, needs_tmux]
-SHELL = ("env", "PS1=$ ", "bash", "--norc", "--noprofile")
 START = " ".join([*GLM, "chat", "-m", "echo:delay=0.02"])
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from glmcli.attachments import attach
-from tests.term import Term
 from tests.terminal.telling import warmed
 
 pytestmark = pytest.mark.pty
@@ -16,23 +15,17 @@ PASTE = "\x1b[200~{}\x1b[201~"
 
 
 @pytest.fixture
-def start(tmp_path):
-    terms = []
-
+def start(open_term, tmp_path):
     def make(warm="on"):
-        term = Term(
+        term = open_term(
             *("chat", "-m", f"telling:{tmp_path / 'told'}"),
-            home=tmp_path,
             module="tests.terminal.telling",
             PYTHONPATH=ROOT,
             GLM_WARM=warm,
         )
-        terms.append(term)
         return term.at_prompt()
 
-    yield make
-    for term in terms:
-        term.process.close(force=True)
+    return make
 
 
 @pytest.fixture

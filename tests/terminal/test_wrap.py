@@ -68,6 +68,32 @@ def test_emoji_sequences_are_never_cut():
             assert not row.startswith(("\u200d", "\ufe0f", "🏽", "\u0301"))
 
 
+ONE_EACH = {
+    "line end": ["\r\n", "\n"],
+    "Devanagari": ["क्षि", "क्षि"],
+    "Thai": ["น", "ก\u0e33"],
+    "Hangul": ["\u1112\u1161\u11ab", "\u1100\u1173\u11af"],
+    "variants": ["葛\U000e0100", "辻\U000e0101"],
+    "kana": ["か\u3099", "は\u309a", "ん"],
+    "narrow kana": ["ｶﾞ", "ﾊﾟ", "ﾝ"],
+}
+
+
+@pytest.mark.parametrize("parts", ONE_EACH.values(), ids=ONE_EACH)
+def test_characters_are_what_people_take_for_one(parts):
+    assert list(graphemes("".join(parts))) == parts
+
+
+@pytest.mark.parametrize("parts", [*ONE_EACH.values()][1:], ids=[*ONE_EACH][1:])
+def test_no_row_begins_inside_a_character(parts):
+    for columns in range(6, 16):
+        for after in ("", "，", "abc"):
+            text = ("".join(parts) + after) * 9
+            for cut in (wrap, fold):
+                rows = [plain(row) for row in cut([(text, PLAIN)], columns)]
+                assert [c for row in rows for c in graphemes(row)] == list(graphemes(text))
+
+
 def test_joined_emoji_are_measured_as_terminals_show_them_that_cannot_join():
     assert width([(FAMILY, PLAIN)]) == 6
 

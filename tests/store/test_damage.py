@@ -1,0 +1,182 @@
+"""Damaged files, and files of other versions: what the history does with them."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from glmcli.errors import StoreError
+from glmcli.store import open_store
+from glmcli.store.database import migrate
+from glmcli.store.tables import MIGRATIONS
+from glmcli.types import Conversation, Message
+from tests.store.conftest import PARAMS, ask
+from tests.store.processes import WRITER, run_python
+
+# Damage.
+
+
+def damaged(home, how):
+    """A history of 50 turns that was damaged; returns the bytes that it then had."""
+    store, conversation = open_store(home), Conversation()
+    for number in range(50):
+        ask(store, conversation, f"question {number}", "words " * 200)
+    store.close()
+    path = home / "history.db"
+    data = bytearray(path.read_bytes())
+    if how == "garbage":
+        data = bytearray(b"this is no database at all" * 1000)
+    elif how == "truncated":
+        data = data[: len(data) // 2]
+    else:
+        data[4096:] = b"\xa5" * (len(data) - 4096)
+    path.write_bytes(data)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "overwritten"])
+def test_a_damaged_history_is_moved_aside_whole(home, how):
+    data = damaged(home, how)
+    store, conversation = open_store(home), Conversation()
+    (aside,) = home.glob("history.db.corrupt-*")
+    assert aside.read_bytes() == data
+    assert str(aside) in store.notice
+    ask(store, conversation, "new", "beginning")
+    assert store.list()[0].id == conversation.id
+    store.close()
+
+
+def test_damage_that_shows_later_costs_neither_the_old_history_nor_the_chat(home, store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    store.close()
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'message_parent'"
+        (page,) = db.execute(sql).fetchone()
+    with (home / "history.db").open("r+b") as file:
+        file.seek(4096 * (page - 1))
+        file.write(b"\xa5" * 4096)
+    store = open_store(home)
+    with pytest.raises(StoreError, match="moved to"):
+        store.begin(conversation, "two", params=PARAMS, model="m")
+    conversation.messages += [Message("user", "two"), Message("assistant", "2")]
+    ask(store, conversation, "three", "3")
+    assert store.load(conversation.id) == conversation
+    assert len(list(home.glob("history.db.corrupt-*"))) == 1
+    store.close()
+
+
+def test_a_damaged_history_that_another_process_has_open_stays_where_it_is(home, store):
+    ask(store, Conversation(), "x", "y")
+    store.close()
+    script = WRITER + "store.last(); print('open', flush=True); sys.stdin.readline()"
+    with run_python(script, home, stdin=subprocess.PIPE) as other:
+        assert other.stdout.readline() == "open\n"
+        with (home / "history.db").open("r+b") as file:
+            file.write(b"damage")
+        store = open_store(home)
+        with pytest.raises(StoreError, match="another glm"):
+            store.list()
+        assert not list(home.glob("*.corrupt-*"))
+        other.communicate("\n")
+    assert store.list() == []
+    assert len(list(home.glob("history.db.corrupt-*"))) == 1
+    store.close()
+
+
+def test_a_damaged_history_is_left_where_it_is_when_nothing_may_be_written(home):
+    data = damaged(home, "garbage")
+    store = open_store(home, enabled=False)
+    with pytest.raises(StoreError):
+        store.list()
+    assert (home / "history.db").read_bytes() == data
+    assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+# Versions.
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_newer_history_is_refused_and_left_alone(home, store, enabled):
+    conversation = Conversation()
+    ask(store, conversation, "x", "y")
+    store.close()
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    data = (home / "history.db").read_bytes()
+    newer = open_store(home, enabled=enabled)
+    for use in (newer.last, lambda: newer.search("x")):
+        with pytest.raises(StoreError, match="newer glm"):
+            use()
+    if enabled:
+        with pytest.raises(StoreError, match="newer glm"):
+            ask(newer, conversation, "x", "y")
+    assert (home / "history.db").read_bytes() == data
+    assert [path.name for path in home.iterdir()] == ["history.db"]
+
+
+def test_another_programs_database_is_refused_and_left_alone(home):
+    home.mkdir(parents=True)
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute("CREATE TABLE music (title)")
+    data = (home / "history.db").read_bytes()
+    store = open_store(home)
+    with pytest.raises(StoreError, match="another program"):
+        store.begin(Conversation(), "x", params=PARAMS, model="m")
+    assert (home / "history.db").read_bytes() == data
+
+
+def old_history(home, version):
+    """A history as the program of that version left it."""
+    home.mkdir(parents=True)
+    db = sqlite3.connect(home / "history.db", isolation_level=None)
+    migrate(db, MIGRATIONS[:version])
+    if version:
+        db.execute(
+            "INSERT INTO conversation VALUES ('abcd0000', 't', '', 'm', '{}', 2, 1, NULL, 0, 5.0)"
+        )
+        db.executemany(
+            "INSERT INTO message VALUES"
+            " (?, 'abcd0000', ?, ?, ?, '', NULL, NULL, '', '', '', '{}', 0, 5.0)",
+            [(1, None, "user", "你好"), (2, 1, "assistant", "hi")],
+        )
+    if version >= 2:
+        db.execute("INSERT INTO word (rowid, text) VALUES (1, '你 你好 好'), (2, 'hi')")
+    db.close()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("version", range(len(MIGRATIONS) + 1))
+def test_every_older_history_is_read_and_brought_up_to_date(home, version, enabled):
+    old_history(home, version)
+    before = (home / "history.db").read_bytes()
+    store = open_store(home, enabled=enabled)
+    if version:
+        assert [m.text for m in store.load("abcd").messages] == ["你好", "hi"]
+        assert [hit.conversation.id for hit in store.search("你好")] == ["abcd0000"]
+    conversation = store.last() or Conversation()
+    if enabled:
+        ask(store, conversation, "new", "words")
+        assert store.load(conversation.id) == conversation
+        assert store.search("words")
+    store.close()
+    if not enabled:
+        assert (home / "history.db").read_bytes() == before
+
+
+def test_a_migration_that_fails_changes_nothing(home):
+    old_history(home, 1)
+    db = sqlite3.connect(home / "history.db", isolation_level=None)
+
+    def broken(connection):
+        connection.execute("CREATE TABLE half_done (x)")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate(db, (MIGRATIONS[0], broken))
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'half_done'").fetchone()
+    db.close()

@@ -38,7 +38,7 @@ def runs(folder: Path) -> bool:
 
 def test_the_end_of_a_test_kills_the_jobs_of_a_shell_that_has_ended(tmp_path, stubborn):
     with Term(home=tmp_path, shell=True) as term:
-        term.at_shell().type(f"set +m; {stubborn} & disown\r").see("\nWAITING")
+        term.at_shell().type(f"set +m; {stubborn} & disown\r").see("WAITING")
         term.type("exit\r").ended()
         assert runs(tmp_path)
     assert not runs(tmp_path)
@@ -47,7 +47,7 @@ def test_the_end_of_a_test_kills_the_jobs_of_a_shell_that_has_ended(tmp_path, st
 @needs_tmux
 def test_the_end_of_a_test_kills_what_was_begun_in_tmux(tmp_path, stubborn):
     with Tmux(*SHELL, home=tmp_path) as tmux:
-        tmux.at_shell().type(str(stubborn), "Enter").see("\nWAITING")
+        tmux.at_shell().type(str(stubborn), "Enter").see("WAITING")
         assert runs(tmp_path)
     assert not runs(tmp_path)
 

@@ -30,7 +30,7 @@ def shell(tmp_path):
 
     yield start
     for term in terms:
-        term.process.close(force=True)
+        term.close()
 
 
 @pytest.mark.parametrize("how", ["{} | cat", "cat | {}", "{} > replies"])

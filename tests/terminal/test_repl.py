@@ -27,7 +27,7 @@ def start(tmp_path):
 
     yield make
     for term in terms:
-        term.process.close(force=True)
+        term.close()
 
 
 def test_a_first_prompt_a_reply_and_a_second_prompt(start):

@@ -32,7 +32,7 @@ def start(tmp_path):
 
     yield make
     for term in terms:
-        term.process.close(force=True)
+        term.close()
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""What is typed, as keys for the line editor: what came before it reads comes first.
+
+Knows nothing of what the keys do, but that a terminal which is gone sends no more of them.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from prompt_toolkit.input.posix_utils import PosixStdinReader
+from prompt_toolkit.input.typeahead import get_typeahead
+from prompt_toolkit.input.vt100 import Vt100Input
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
+
+
+class Keyboard(Vt100Input):
+    """The keys of stdin; `waiting` are those that were typed while nobody read."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdin)
+        self.stdin_reader = Reader(self.fileno(), encoding=sys.stdin.encoding)
+        self.waiting = typed_early(super().read_keys())
+
+    def hold(self) -> list[KeyPress]:
+        """Take what was typed from the terminal, for the next reader; returns what is new of it."""
+        new = [*get_typeahead(self), *super().read_keys()]
+        self.waiting += new
+        return new
+
+    def drop(self, key: Keys) -> None:
+        """Forget a key that was meant for somebody else."""
+        self.waiting = [press for press in self.waiting if press.key != key]
+
+    def read_keys(self) -> list[KeyPress]:
+        """See Input."""
+        waiting, self.waiting = self.waiting, []
+        return [*waiting, *super().read_keys()]
+
+
+class Reader(PosixStdinReader):
+    """Reads to the end of a terminal. prompt-toolkit's own takes an error for nothing to read, and
+    asks again for ever.
+    """
+
+    def read(self, count: int = 1024) -> str:
+        """What can be read now."""
+        try:
+            if self.closed or not select.select([self.stdin_fd], [], [], 0)[0]:
+                return ""
+            data = os.read(self.stdin_fd, count)
+        except OSError:
+            data = b""
+        self.closed = not data
+        return self._stdin_decoder.decode(data)
+
+
+def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
+    """Keys that were typed when the terminal made a line end of Enter.
+
+    One line and its end were meant to be sent. More than one may have been pasted.
+    """
+    ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
+    if ends == [len(keys) - 1]:
+        return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
+    return keys

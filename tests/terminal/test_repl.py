@@ -135,7 +135,9 @@ def test_a_kill_in_mid_reply_saves_and_restores_the_terminal(start, tmp_path, si
     term.type(STORY + "\r").see("\nword0 ").see("word20")
     os.kill(term.process.pid, signum)
     assert term.ended() == -signum
-    assert term.raw.rstrip().endswith("\x1b[?25h") or "\x1b[?2004l" in term.raw[-200:]
+    assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
+    assert term.raw.rindex("\x1b[?25h") > term.raw.rindex("\x1b[?25l")
+    assert term.has_lines()
     again = start("chat", "-m", "echo:", "--continue").at_prompt()
     again.type("/undo\r").see("took back: word0")
 
@@ -148,6 +150,7 @@ def test_a_kill_at_the_prompt_restores_the_terminal(start, signum):
     assert term.ended() == -signum
     assert term.raw.rindex("\x1b[>4m") > term.raw.rindex("\x1b[>4;1m")
     assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
+    assert term.has_lines()
 
 
 def test_a_dumb_terminal_gets_no_escape_sequences(start):

@@ -30,6 +30,21 @@ class Keyboard(Vt100Input):
         self.waiting += new
         return new
 
+    def hold_lines(self) -> None:
+        """The same, when Enter made a line end: there the terminal edited lines until now."""
+        before, self.waiting = self.waiting, []
+        self.hold()
+        self.waiting = [*before, *typed_early(self.waiting)]
+
+    def take_line(self) -> str:
+        """What waits, up to Enter; its end is a newline. What follows Enter waits on."""
+        for at, press in enumerate(self.waiting):
+            if press.key in (Keys.ControlM, Keys.ControlJ):
+                line, self.waiting = self.waiting[:at], self.waiting[at + 1 :]
+                return "".join(press.data for press in line) + "\n"
+        line, self.waiting = self.waiting, []
+        return "".join(press.data for press in line)
+
     def drop(self, key: Keys) -> None:
         """Forget a key that was meant for somebody else."""
         self.waiting = [press for press in self.waiting if press.key != key]

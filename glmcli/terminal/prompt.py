@@ -50,6 +50,8 @@ LOAD_DELAY_S = 0.05
 SETTLE_S = 0.3
 """A window that has kept its size for so long is not being dragged."""
 MENU_ROWS = 6
+ESCAPE_S = 0.05
+"""With vi's keys, an Escape that nothing follows for so long is a key of its own."""
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -112,6 +114,7 @@ class Prompt:
         self._session.default_buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._settling: TimerHandle | None = None
         """Until when nothing is drawn, since rows are not where they were."""
+        self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
@@ -139,13 +142,28 @@ class Prompt:
     def collect(self) -> None:
         """Take what was typed from the terminal, for the next `read`.
 
-        A Ctrl-C that was typed right behind Enter is a key among others, and means the reply.
+        A Ctrl-C or a Ctrl-Z that was typed right behind Enter is a key among others, and means the
+        reply.
         """
-        keys = self._keyboard.hold()
-        if any(key.key == Keys.ControlC for key in keys):
-            self._on_interrupt()
-        self._keyboard.drop(Keys.ControlC)
+        pressed = {key.key for key in self._keyboard.hold()}
         self._end_if_gone()
+        for key in (Keys.ControlC, Keys.ControlZ):
+            self._keyboard.drop(key)
+        if Keys.ControlC in pressed:
+            self._on_interrupt()
+        if Keys.ControlZ in pressed:
+            signal.raise_signal(signal.SIGTSTP)
+
+    def ask(self, question: Callable[[str], bool]) -> bool:
+        """Have a question asked; it is given what was typed ahead of it, up to Enter.
+
+        A line that is typed behind the answer is sent.
+        """
+        self.collect()
+        try:
+            return question(self._keyboard.take_line())
+        finally:
+            self._keyboard.hold_lines()
 
     def expand(self, text: str) -> str:
         """A draft as it would be sent: with the pastes whole. Safe from any thread."""

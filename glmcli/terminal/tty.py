@@ -151,6 +151,7 @@ class Quiet:
         self._for_editor = for_editor
         self._is_painting = False
         self._is_lifted = False
+        self._resumed: Callable[[], None] = lambda: None
         self._output = output
         self._depth = 0
         self._before: list[Any] | None = None
@@ -194,14 +195,16 @@ class Quiet:
                     self.suspend()
 
     @contextlib.contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Give the terminal to another program for a while."""
+    def lifted(self, resumed: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Give the terminal to another program, or to a question, which is shown again by `resumed`
+        when it was suspended.
+        """
         self._set(quiet=False)
-        self._is_lifted = True
+        self._is_lifted, self._resumed = True, resumed
         try:
             yield
         finally:
-            self._is_lifted = False
+            self._is_lifted, self._resumed = False, lambda: None
             self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
@@ -230,6 +233,7 @@ class Quiet:
         os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
         signal.signal(signal.SIGTSTP, self._stop_asked)
         self._set(quiet=not self._is_lifted)
+        self._resumed()
 
     def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
         if self._is_painting:
@@ -267,13 +271,16 @@ def end_if_gone(fd: int) -> None:
             raise Killed(signal.SIGHUP) from exc
 
 
-def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
+def read_line(
+    question: str, out: Output, stopped: Callable[[], bool] = lambda: False, *, typed: str = ""
+) -> str:
     """A line that is typed in answer to a question, on a terminal that edits lines itself.
 
-    Raises EOFError at the end of the input, or when stopped.
+    It begins with what was `typed` before. Raises EOFError at the end of the input, or when
+    stopped.
     """
-    out.say(question)
-    line = b""
+    out.say(question + typed)
+    line = typed.encode(out.encoding, "surrogateescape")
     while not line.endswith(b"\n"):
         data = read_some(sys.stdin.fileno(), stopped)
         if not data:

@@ -6,6 +6,7 @@ Knows nothing of what the keys do, but that a terminal which is gone sends no mo
 from __future__ import annotations
 
 import os
+import re
 import select
 import sys
 
@@ -17,10 +18,14 @@ from prompt_toolkit.keys import Keys
 
 
 class Keyboard(Vt100Input):
-    """The keys of stdin; `waiting` are those that were typed while nobody read."""
+    """The keys of stdin; `waiting` are those that were typed while nobody read.
 
-    def __init__(self) -> None:
+    A character that `pasted` matches comes as if it were pasted, since it means something else.
+    """
+
+    def __init__(self, *, pasted: re.Pattern[str]) -> None:
         super().__init__(sys.stdin)
+        self._pasted = pasted
         self.stdin_reader = Reader(self.fileno(), encoding=sys.stdin.encoding)
         self.waiting = typed_early(super().read_keys())
 
@@ -52,7 +57,10 @@ class Keyboard(Vt100Input):
     def read_keys(self) -> list[KeyPress]:
         """See Input."""
         waiting, self.waiting = self.waiting, []
-        return [*waiting, *super().read_keys()]
+        return [
+            KeyPress(Keys.BracketedPaste, press.data) if self._pasted.match(press.key) else press
+            for press in (*waiting, *super().read_keys())
+        ]
 
 
 class Reader(PosixStdinReader):

@@ -37,7 +37,7 @@ from glmcli.terminal import editing
 from glmcli.terminal.completer import CommandCompleter, Words
 from glmcli.terminal.keyboard import Keyboard
 from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
-from glmcli.terminal.pastes import Pastes, Placeholders
+from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.recall import Suggestions, make_history
 from glmcli.terminal.screen import make_screen, rows_more
 from glmcli.terminal.tty import Killed, Output
@@ -91,7 +91,7 @@ class Prompt:
         self._interrupted_at = 0.0
         self._pastes = Pastes()
         know_modified_keys()
-        self._keyboard = Keyboard()
+        self._keyboard = Keyboard(pasted=STAND_IN)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             input=self._keyboard,
@@ -129,7 +129,9 @@ class Prompt:
         self._keyboard.hold()
         try:
             text = self._session.prompt(
-                default=draft, pre_run=self._before_run, set_exception_handler=False
+                default=self._pastes.plain(draft),
+                pre_run=self._before_run,
+                set_exception_handler=False,
             )
         except EOFError:
             self._end_if_gone()
@@ -311,7 +313,7 @@ class Prompt:
         buffer = event.current_buffer
 
         def edit() -> None:
-            text = self._edit_text(self.expand(buffer.text))
+            text = self._pastes.plain(self._edit_text(self.expand(buffer.text)))
             buffer.document = Document(text, len(text))
 
         self._in_terminal(edit)
@@ -322,8 +324,8 @@ class Prompt:
         if self.expand(buffer.text) == buffer.text:
             self._in_terminal(self._on_peek)
             return
-        before = self.expand(buffer.document.text_before_cursor)
-        after = self.expand(buffer.document.text_after_cursor)
+        before = self._pastes.plain(self.expand(buffer.document.text_before_cursor))
+        after = self._pastes.plain(self.expand(buffer.document.text_after_cursor))
         buffer.document = Document(before + after, len(before))
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:

@@ -87,6 +87,38 @@ def test_text_that_looks_like_a_placeholder_is_text(start):
     term.type("[paste 1: 40 lines]\r").see("4 tokens").at_prompt()
 
 
+@pytest.mark.parametrize("how", ["pasted", "typed", "edited", "recalled"])
+def test_a_character_of_the_private_use_brings_no_earlier_paste_along(start, tmp_path, how):
+    char = "\U0010fe00"
+    editor = tmp_path / "editor.sh"
+    editor.write_text(f'#!/bin/sh\nprintf "x{char}y" > $1\n')
+    editor.chmod(0o755)
+    if how == "recalled":
+        (tmp_path / "prompt_history").write_text(f"\n# then\n+x{char}y\n")
+    term = start(EDITOR=str(editor)).type(pasted(LONG)).see(": 40 lines]").type("\x03").at_prompt()
+    term.type(
+        {
+            "pasted": pasted(f"x{char}y"),
+            "typed": f"x{char}y",
+            "edited": "\x18\x05",
+            "recalled": "\x1b[A",
+        }[how]
+    )
+    term.until(lambda t: t.prompt_row().startswith("> x"), "the draft")
+    term.type("\r").see("1 token ")
+    assert "line0" not in term.text()
+
+
+def test_what_would_steer_the_terminal_is_shown_in_a_draft_as_in_what_is_sent(start, tmp_path):
+    (tmp_path / "no\u202etes.txt").write_text("alpha")
+    (tmp_path / "prompt_history").write_text("\n# then\n+old\u2066line\n")
+    term = start().type(pasted("a\u202eb\u2028c\u2029d")).at_prompt("a<U+202E>b<U+2028>c<U+2029>d")
+    term.type("\r").see("\na<U+202E>b").at_prompt()
+    term.type("/attach no\t").at_prompt("/attach no<U+202E>tes.txt").type("\x03").at_prompt()
+    term.type("ol").at_prompt("old<U+2066>line")
+    assert not {"\u202e", "\u2028", "\u2029", "\u2066"} & set(term.raw)
+
+
 def test_tabs_in_a_paste_are_blanks_on_the_screen_and_tabs_in_what_is_sent(start):
     term = start().type(pasted("if x:\r\ty")).see("> if x:\n      y").type("\r").see("3 tokens")
     assert "^I" not in term.text()

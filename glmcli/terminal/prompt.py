@@ -28,6 +28,7 @@ from prompt_toolkit.key_binding import (
     KeyBindingsBase,
     KeyPress,
     KeyPressEvent,
+    merge_key_bindings,
 )
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
@@ -40,15 +41,11 @@ from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
 from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.recall import Suggestions, make_history
 from glmcli.terminal.screen import make_screen, rows_more
-from glmcli.terminal.tty import Killed, Output
+from glmcli.terminal.tty import LEAVE_S, SETTLE_S, Killed, Output
 from glmcli.terminal.view import question_rows
 
-LEAVE_S = 2.0
-"""Two Ctrl-C on an empty line within this time leave the chat."""
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
-SETTLE_S = 0.3
-"""A window that has kept its size for so long is not being dragged."""
 MENU_ROWS = 6
 ESCAPE_S = 0.05
 """With vi's keys, an Escape that nothing follows for so long is a key of its own."""
@@ -66,12 +63,12 @@ class Prompt:
         status: Callable[[], tuple[str, bool]],
         on_first_draw: Callable[[], None],
         edit: Callable[[str], str],
-        words: Words = lambda name, typed: (),
-        enter_sends: Callable[[], bool] = lambda: True,
-        on_interrupt: Callable[[], None] = lambda: None,
-        on_peek: Callable[[], None] = lambda: None,
-        on_draft: Callable[[str, bool], None] = lambda draft, pasted: None,
-        vi: bool = False,
+        words: Words,
+        enter_sends: Callable[[], bool],
+        on_interrupt: Callable[[], None],
+        on_peek: Callable[[], None],
+        on_draft: Callable[[str, bool], None],
+        vi: bool,
     ) -> None:
         """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
 
@@ -260,7 +257,7 @@ class Prompt:
         self._on_draft(draft, False)
 
     def _keys(self) -> KeyBindingsBase:
-        """The keys of the draft; while Ctrl-R searches they are prompt-toolkit's own."""
+        """The keys of the draft; while Ctrl-R searches most are prompt-toolkit's own."""
         keys = KeyBindings()
         keys.add("enter")(self._enter)
         keys.add("enter", filter=vi_navigation_mode)(editing.send)
@@ -279,7 +276,10 @@ class Prompt:
         keys.add("c-h", filter=emacs_mode | vi_insert_mode)(editing.delete_before)
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
-        return ConditionalKeyBindings(keys, ~is_searching)
+        searching = KeyBindings()
+        searching.add("c-g", filter=is_searching)(editing.leave_search)
+        searching.add("c-c", filter=is_searching)(editing.leave_search)
+        return merge_key_bindings([ConditionalKeyBindings(keys, ~is_searching), searching])
 
     def _enter(self, event: KeyPressEvent) -> None:
         """Enter takes the chosen completion, or sends; after a backslash it makes a new line.

@@ -25,6 +25,11 @@ POLL_S = 0.1
 GRACE_S = 2.0
 """Shells send several signals when a window closes. One that comes later than this after the first
 means a program that hangs."""
+LEAVE_S = 2.0
+"""Two Ctrl-C on an empty line within this time leave the chat."""
+SETTLE_S = 0.4
+"""A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
+once, and what is drawn until it says so, up to 0.25 s later, is torn."""
 READ_BYTES = 1 << 16
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"

@@ -112,6 +112,15 @@ def test_a_bug_behind_the_prompt_ends_the_chat_with_a_note_and_the_terminal_rest
         assert term.has_lines()
 
 
+def test_a_note_of_a_bug_that_shows_where_does_not_say_how_to_see_it(tmp_path):
+    broken = "from glmcli import cli\ncli.run = lambda arguments: 1 / 0\ncli.main()\n"
+    (tmp_path / "broken.py").write_text(broken)
+    with a_chat(tmp_path, module="broken", GLM_DEBUG="1") as term:
+        assert term.see("internal error: ZeroDivisionError").ended() == 1
+        assert "Traceback" in term.text()
+        assert "shows where" not in term.text()
+
+
 def ended(process: int) -> None:
     """Wait for the end of a process, given a descriptor of it."""
     assert select.select([process], [], [], 20)[0]

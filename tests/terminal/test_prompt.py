@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.term import Term
@@ -281,10 +284,37 @@ def test_shift_space_is_a_blank_where_terminals_tell_it_apart(window):
 def test_on_a_dumb_terminal_ctrl_c_clears_the_line_and_twice_leaves(start):
     term = start(TERM="dumb").type("draft").see("draft")
     term.type("\x03").see("Ctrl-C again").at_prompt()
-    term.type("one\\\rtwo\r").see("2 tokens").at_prompt()
+    term.type("one\\\rtwo three\r").see("3 tokens").at_prompt()
     assert "\x1b" not in term.raw
-    term.type("\x03")
-    assert term.ended() == 0
+    term.type("\x03").until(lambda t: t.text().count("Ctrl-C again") == 2, "the hint")
+    assert term.at_prompt().type("\x03").ended() == 0
+
+
+def test_on_a_dumb_terminal_ctrl_c_twice_leaves_only_where_nothing_was_typed_between(start):
+    term = start(TERM="dumb").type("\x03").see("Ctrl-C again").at_prompt().type("\r")
+    term.until(lambda t: t.lines().count(">") == 2, "another prompt").type("\x03")
+    term.until(lambda t: t.text().count("Ctrl-C again") == 2, "the hint").at_prompt()
+
+
+def test_a_dumb_terminal_needs_no_line_editor(tmp_path):
+    code = "import sys, glmcli.terminal.plain_prompt; print('prompt_toolkit' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"False\n"
+
+
+def test_on_a_dumb_terminal_the_prompt_is_there_again_after_it_was_suspended(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path, shell=True, TERM="dumb") as term:
+        term.at_shell().type(term.command_line + "\r").at_prompt().type("\x1a").see("Stopped")
+        term.at_shell().type("fg\r").at_prompt().type("one\r").see("1 token")
+
+
+def test_an_editor_that_ctrl_c_stops_is_said_so_on_a_row_of_its_own(start, tmp_path):
+    editor = tmp_path / "editor.sh"
+    editor.write_text("#!/bin/sh\necho EDITING\nread line\n")
+    editor.chmod(0o755)
+    term = start(EDITOR=str(editor)).type("one\r").see("1 token").at_prompt()
+    term.type("/edit 1\r").see("EDITING").type("\x03")
+    term.see("\nthe editor editor.sh was stopped\n").at_prompt()
 
 
 def test_on_a_dumb_terminal_what_is_typed_ahead_is_there_at_the_prompt(tmp_path):

@@ -287,6 +287,15 @@ def test_ctrl_r_finds_an_earlier_text_with_all_its_lines(start):
     term.type("\x03").at_prompt("a draft")
 
 
+@pytest.mark.parametrize("key", ["\x07", "\x03"])
+def test_a_search_that_is_called_off_gives_the_draft_back(start, key):
+    term = start().type("alpha one\r").see("2 tokens ").at_prompt()
+    term.type("alpha two\r").until(lambda t: t.text().count("2 tokens ") == 2, "it").at_prompt()
+    term.type("a draft\x12alp").see("backward: alp").see("> alpha two").type("\x12")
+    term.until(lambda t: t.text().count("> alpha one") == 2, "the one before")
+    term.type(key).at_prompt("a draft")
+
+
 def test_the_suggestion_is_taken_with_the_right_arrow(start):
     term = start().at_prompt().type("alpha beta gamma\r").see("3 tokens").at_prompt()
     term.type("al").at_prompt("alpha beta gamma").type("\x1b[C\r")

@@ -112,6 +112,22 @@ def test_a_bug_behind_the_prompt_ends_the_chat_with_a_note_and_the_terminal_rest
         assert term.has_lines()
 
 
+def test_a_toolbar_that_breaks_ends_the_chat_with_a_note(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "from pathlib import Path\n"
+        "from glmcli import cli\n"
+        "from glmcli.terminal.chats import TerminalChat\n"
+        "works = TerminalChat.status\n"
+        "TerminalChat.status = lambda self: 1 / 0 if Path('break').exists() else works(self)\n"
+        "cli.main()\n"
+    )
+    with a_chat(tmp_path, module="broken") as term:
+        term.at_prompt()
+        (tmp_path / "break").touch()
+        assert term.type("x").see("internal error: ZeroDivisionError").ended() == 1
+        assert term.has_lines()
+
+
 def test_a_note_of_a_bug_that_shows_where_does_not_say_how_to_see_it(tmp_path):
     broken = "from glmcli import cli\ncli.run = lambda arguments: 1 / 0\ncli.main()\n"
     (tmp_path / "broken.py").write_text(broken)

@@ -67,7 +67,8 @@ def test_a_chat_ends_with_its_terminal_in_a_question(tmp_path, ignoring):
 def test_a_chat_of_a_shell_ends_with_the_terminal(tmp_path):
     editor = an_editor(tmp_path, "echo EDITING; read line")
     with Term("chat", "-m", "echo:", home=tmp_path, shell=True, EDITOR=editor) as term:
-        term.at_shell().type(term.command_line + "\r").at_prompt().type("\x18\x05").see("EDITING")
+        term.at_shell().type(term.command_line + "\r").at_prompt().type("abc")
+        term.at_prompt("abc").type("\x18\x05").see("EDITING")
         started = [os.pidfd_open(pid) for pid in in_session(term.process.pid)]
         term.hang_up()
         for process in started:

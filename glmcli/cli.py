@@ -358,8 +358,7 @@ def main() -> NoReturn:
 
     code = 1
     try:
-        if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
         code = run(sys.argv[1:])
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
@@ -371,7 +370,8 @@ def main() -> NoReturn:
     except Killed as exc:
         die_by(exc.signum)
     except Exception as exc:
-        error = GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where")
+        hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
+        error = GlmError(f"internal error: {exc!r}", hint)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
         code = report(error, exc)

@@ -39,15 +39,24 @@ def command(*arguments: str, module: str = "glmcli") -> list[str]:
     return [sys.executable, "-m", module, *arguments]
 
 
-def kill_session(leader: int) -> None:
-    """Kill all that a process began on its terminal; what it began survives its end otherwise."""
+def in_session(leader: int) -> list[int]:
+    """The processes of a terminal: those, too, that a shell has moved to groups of their own."""
     listed = subprocess.run(
         ["ps", "-A", "-o", "pid="], check=True, stdout=subprocess.PIPE, text=True
     )
+    found = []
     for pid in map(int, listed.stdout.split()):
         with suppress(ProcessLookupError):
             if os.getsid(pid) == leader:
-                os.kill(pid, signal.SIGKILL)
+                found.append(pid)
+    return found
+
+
+def kill_session(leader: int) -> None:
+    """Kill all that a process began on its terminal; what it began survives its end otherwise."""
+    for pid in in_session(leader):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def run_glm(

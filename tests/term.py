@@ -5,7 +5,10 @@ Tests wait for what a person would see; they never sleep.
 
 from __future__ import annotations
 
+import os
+import select
 import shlex
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,9 +40,12 @@ class Term:
         rows: int = 24,
         shell: bool = False,
         module: str = "glmcli",
+        ignoring: str = "",
         **env: str,
     ):
         argv = command(*arguments, module=module)
+        if ignoring:  # signals, as a shell ignores them for what it starts
+            argv = ["sh", "-c", f'trap "" {ignoring}; exec "$@"', "sh", *argv]
         self.command_line = shlex.join(argv)
         if shell:
             argv = ["bash", "--norc", "--noprofile"]
@@ -63,8 +69,27 @@ class Term:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the program and all that it started, and wait for it."""
         kill_session(self.process.pid)
         self.process.close(force=True)
+
+    def has_lines(self) -> bool:
+        """Whether the terminal echoes and edits lines, as programs find it and have to leave it."""
+        wanted = termios.ECHO | termios.ICANON
+        return termios.tcgetattr(self.process.child_fd)[3] & wanted == wanted
+
+    def hang_up(self, timeout: float = TIMEOUT_S) -> int:
+        """Take the terminal away and wait for the end; the exit code, or minus the signal."""
+        gone = os.pidfd_open(self.process.pid)
+        try:
+            self.process.ptyproc.fileobj.close()
+            assert select.select([gone], [], [], timeout)[0], "the program outlives its terminal"
+        finally:
+            os.close(gone)
+        return self.code()
 
     def pump(self) -> bool:
         """Feed what has arrived to the emulator; False if nothing had."""
@@ -126,6 +151,16 @@ class Term:
     def ended(self, timeout: float = TIMEOUT_S) -> int:
         """Wait for the end; the exit code, or minus the signal."""
         self.until(lambda term: not term.process.isalive(), "the end", timeout)
+        return self.code()
+
+    def code(self) -> int:
+        """How it ended: the exit code, or minus the signal."""
+        assert not self.process.isalive()
         if self.process.signalstatus is not None:
             return -self.process.signalstatus
         return self.process.exitstatus
+
+
+def state(pid: int) -> str:
+    """What a process does: S sleeps, R runs, T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -39,7 +39,7 @@ class Ahead:
         self,
         warm: Callable[[str, Event], None],
         *,
-        grows: Callable[[str], bool] = lambda draft: True,
+        grows: Callable[[str], bool],
         later: Callable[[float, Callable[[], None]], Timer] = call_later,
     ) -> None:
         self._warm = warm

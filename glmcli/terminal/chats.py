@@ -147,6 +147,8 @@ class TerminalChat(PipeChat):
         self.redraw: Callable[[], None] = lambda: None
         self.expand: Callable[[str], str] = lambda draft: draft
         """The whole of a draft with placeholders."""
+        self.ask_ahead: Callable[[Callable[[str], bool]], bool] = lambda ask: ask("")
+        """Asks a question, given what was typed ahead of it."""
         self.ahead = Ahead(self.warm, grows=self.grows)
 
     def view(self, after: str = "") -> BaseView:
@@ -165,7 +167,7 @@ class TerminalChat(PipeChat):
         from glmcli.terminal.desk import edit
 
         with self.quiet.lifted():
-            return edit(text)
+            return edit(text, self.out)
 
     def edit_draft(self, text: str) -> str:
         """The same for what is not sent yet; it stays as it is if the editor fails."""
@@ -209,8 +211,13 @@ class TerminalChat(PipeChat):
         """Ask; no is what Enter means."""
         from glmcli.terminal.desk import confirm
 
-        with self.quiet.lifted():
-            return confirm(question, self.out, self.session.is_stopped)
+        question = f"{question} [y/N] "
+
+        def ask(typed: str) -> bool:
+            with self.quiet.lifted(lambda: self.out.say(question + typed)):
+                return confirm(question, self.out, self.session.is_stopped, typed)
+
+        return self.ask_ahead(ask)
 
     def note(self, text: str) -> None:
         """Dim."""

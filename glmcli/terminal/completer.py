@@ -25,7 +25,7 @@ MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
 class CommandCompleter(Completer):
     """Completes commands with their help lines, what follows them, and paths after `@` or so."""
 
-    def __init__(self, words: Words = lambda name, typed: ()) -> None:
+    def __init__(self, words: Words) -> None:
         self._words = words
         self._paths = PathCompleter(expanduser=True)
 
@@ -44,7 +44,12 @@ class CommandCompleter(Completer):
                 yield from self._after(rest)
             for known, meta in self._words(word[1:], rest):
                 if known.startswith(rest) and known != rest:
-                    yield Completion(known, start_position=-len(rest), display_meta=meta)
+                    yield Completion(
+                        known,
+                        start_position=-len(rest),
+                        display=visible_line(known),
+                        display_meta=visible_line(meta),
+                    )
         elif mention := MENTION.search(text):
             yield from self._mentions(mention[1])
 

@@ -29,7 +29,7 @@ OSC52_BYTES = 74_994
 """More than this is ignored by common terminals."""
 
 
-def edit(text: str) -> str:
+def edit(text: str, out: Output) -> str:
     """Open a text in $VISUAL or $EDITOR; returns it as it was saved, without line ends behind it.
 
     Ctrl-C is the editor's own business meanwhile. Raises UsageError.
@@ -50,6 +50,9 @@ def edit(text: str) -> str:
             ) from exc
         except (OSError, ValueError) as exc:
             raise UsageError(f"the editor {name} cannot be used: {exc}", "set EDITOR") from exc
+    if code < 0:
+        out.write("\n")  # it left the row as the terminal's ^C did
+        raise UsageError(f"the editor {name} was stopped", "nothing was changed")
     if code:
         raise UsageError(f"the editor {name} ended with {code}", "nothing was changed")
     return edited.rstrip("\n")
@@ -67,10 +70,13 @@ def deaf_to_interrupts() -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
 
 
-def confirm(question: str, out: Output, stopped: Callable[[], bool]) -> bool:
-    """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too."""
+def confirm(question: str, out: Output, stopped: Callable[[], bool], typed: str) -> bool:
+    """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too.
+
+    What was `typed` before is the answer, or its beginning.
+    """
     try:
-        return read_line(f"{question} [y/N] ", out, stopped).lower() in ("y", "yes")
+        return read_line(question, out, stopped, typed=typed).lower() in ("y", "yes")
     except EOFError:
         out.write("\n")
         return False

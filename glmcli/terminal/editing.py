@@ -11,6 +11,7 @@ from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.key_binding import KeyPressEvent
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.search import stop_search
 
 LONGEST_CHARACTER = 64
 """More code points than what people see as one character has."""
@@ -88,6 +89,15 @@ def is_alt_enter(event: KeyPressEvent) -> bool:
         return False
     waiting.popleft()
     return True
+
+
+def leave_search(event: KeyPressEvent) -> None:
+    """Go back from Ctrl-R to the draft, however far into the history the search went."""
+    stop_search()
+    buffer = event.app.current_buffer
+    draft = len(buffer.history.get_strings())
+    if buffer.working_index != draft:
+        buffer.go_to_history(draft)
 
 
 def leave_insert_mode(event: KeyPressEvent) -> None:

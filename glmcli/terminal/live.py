@@ -14,7 +14,7 @@ from glmcli.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import Painter, said
-from glmcli.terminal.tty import Output, Quiet
+from glmcli.terminal.tty import SETTLE_S, Output, Quiet
 from glmcli.terminal.view import (
     BaseView,
     plural,
@@ -29,9 +29,6 @@ from glmcli.types import Chunk, Message, Progress
 FRAME_S = 1 / 12
 STATUS_S = 0.4
 """The status row is worth its bytes only so often."""
-SETTLE_S = 0.4
-"""How long a window must have kept its size. tmux wraps its rows anew at once, and what is painted
-until it says so, up to 0.25 s later, is torn."""
 COST_SHARE = 6
 """A frame comes no sooner than this many times what the last one cost."""
 TAIL_CHARS = 200

@@ -1,6 +1,7 @@
 """Long pastes: one character in the draft that is shown as a placeholder, and sent as it was.
 
-Knows nothing of keys: the placeholder is deleted, moved and undone like any other character.
+Knows nothing of keys: the placeholder is deleted, moved and undone like any other character. Text
+from outside that holds such a character of its own becomes a paste as well (see `plain`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from bisect import bisect_right
 
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
+
+from glmcli.terminal.visible import visible
 
 LONG_LINES = 10
 LONG_CHARS = 1_000
@@ -28,8 +31,21 @@ class Pastes:
         """`text`, or the character that stands for it if it is long."""
         lines = text.count("\n") + 1
         is_long = lines >= LONG_LINES or len(text) >= LONG_CHARS
-        if not is_long or FIRST + len(self._texts) > LAST:
-            return text
+        return (self._stand_in(text) if is_long else "") or self.plain(text)
+
+    def plain(self, text: str) -> str:
+        """`text` for a draft: a character of it that would stand for a paste becomes a paste."""
+        return STAND_IN.sub(lambda found: self._character(found[0]), text)
+
+    def _character(self, char: str) -> str:
+        if char in self._texts:
+            return chr(FIRST + self._texts.index(char))
+        return self._stand_in(char) or "\N{REPLACEMENT CHARACTER}"
+
+    def _stand_in(self, text: str) -> str:
+        """The character that stands for a text from now on; "" if there is none left."""
+        if FIRST + len(self._texts) > LAST:
+            return ""
         self._texts.append(text)
         return chr(FIRST + len(self._texts) - 1)
 
@@ -48,6 +64,7 @@ class Pastes:
             return char
         lines = text.count("\n") + 1
         size = f"{lines:,} lines" if lines >= LONG_LINES else f"{len(text):,} characters"
+        size = "1 character" if len(text) == 1 else size
         return f"[paste {ord(char) - FIRST + 1}: {size}]"
 
     def _text(self, char: str) -> str:
@@ -56,7 +73,9 @@ class Pastes:
 
 
 class Placeholders(Processor):
-    """Shows placeholders in prompt-toolkit's window of the draft."""
+    """Shows a draft in prompt-toolkit's window: with placeholders, and as harmless as it is shown
+    when it was sent.
+    """
 
     def __init__(self, pastes: Pastes) -> None:
         self._pastes = pastes
@@ -65,11 +84,11 @@ class Placeholders(Processor):
         """See Processor."""
         fragments = transformation_input.fragments
         text = "".join(fragment[1] for fragment in fragments)
-        if not STAND_IN.search(text):
+        if not STAND_IN.search(text) and visible(text) == text:
             return Transformation(fragments)
         starts, shown = [0], []
         for style, char, *handler in explode_text_fragments(fragments):
-            placeholder = self._pastes.placeholder(char)
+            placeholder = visible(self._pastes.placeholder(char))
             shown.append((style, placeholder, *handler))
             starts.append(starts[-1] + len(placeholder))
 

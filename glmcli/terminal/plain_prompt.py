@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 
 from glmcli.session import Session
-from glmcli.terminal.prompt import LEAVE_S
-from glmcli.terminal.tty import READ_BYTES, Output, Quiet, read_some
+from glmcli.terminal.tty import LEAVE_S, READ_BYTES, Output, Quiet, read_some
 from glmcli.terminal.view import question_rows
 from glmcli.terminal.visible import visible
 
@@ -41,10 +40,11 @@ class PlainPrompt:
         start, self._on_first_draw = self._on_first_draw, None
         if start is not None:
             start()
+        self._interrupted_at = 0.0
         self._collect()
-        with self._quiet.lifted():
+        with self._quiet.lifted(lambda: self._show(draft)):
             while True:
-                self._out.write(question_rows(draft).rstrip("\n"))
+                self._show(draft)
                 try:
                     text = draft + self._typed()
                 except Stopped:
@@ -52,6 +52,9 @@ class PlainPrompt:
                 else:
                     if text.strip():
                         return text
+
+    def _show(self, draft: str) -> None:
+        self._out.write(question_rows(draft).rstrip("\n"))
 
     def _begin_anew(self) -> str:
         """Say how to leave, or leave if it was said just before."""
@@ -82,6 +85,7 @@ class PlainPrompt:
             if not data:
                 raise EOFError
             line, end, self._held = (line + data).partition(b"\n")
+        self._interrupted_at = 0.0
         return line.decode(self._out.encoding, "surrogateescape")
 
     def _collect(self) -> None:

@@ -5,14 +5,15 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 
 from __future__ import annotations
 
+import signal
 import time
-from asyncio import TimerHandle, get_running_loop
+from asyncio import AbstractEventLoop, Future, TimerHandle, ensure_future, get_running_loop
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.data_structures import Point
 from prompt_toolkit.document import Document
 from prompt_toolkit.filters import (
     emacs_mode,
@@ -21,36 +22,33 @@ from prompt_toolkit.filters import (
     vi_navigation_mode,
 )
 from prompt_toolkit.formatted_text import StyleAndTextTuples
-from prompt_toolkit.input.typeahead import get_typeahead, store_typeahead
 from prompt_toolkit.key_binding import (
     ConditionalKeyBindings,
     KeyBindings,
     KeyBindingsBase,
     KeyPress,
     KeyPressEvent,
+    merge_key_bindings,
 )
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
-from prompt_toolkit.layout.screen import Screen as ScreenRows
-from prompt_toolkit.output import Output as Screen
-from prompt_toolkit.output.defaults import create_output
 from prompt_toolkit.styles import Style
 
 from glmcli.terminal import editing
 from glmcli.terminal.completer import CommandCompleter, Words
+from glmcli.terminal.keyboard import Keyboard
 from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
-from glmcli.terminal.pastes import Pastes, Placeholders
+from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.recall import Suggestions, make_history
-from glmcli.terminal.tty import Output
+from glmcli.terminal.screen import make_screen, rows_more
+from glmcli.terminal.tty import LEAVE_S, SETTLE_S, Killed, Output
 from glmcli.terminal.view import question_rows
 
-LEAVE_S = 2.0
-"""Two Ctrl-C on an empty line within this time leave the chat."""
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
-SETTLE_S = 0.3
-"""A window that has kept its size for so long is not being dragged."""
 MENU_ROWS = 6
+ESCAPE_S = 0.05
+"""With vi's keys, an Escape that nothing follows for so long is a key of its own."""
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -65,12 +63,12 @@ class Prompt:
         status: Callable[[], tuple[str, bool]],
         on_first_draw: Callable[[], None],
         edit: Callable[[str], str],
-        words: Words = lambda name, typed: (),
-        enter_sends: Callable[[], bool] = lambda: True,
-        on_interrupt: Callable[[], None] = lambda: None,
-        on_peek: Callable[[], None] = lambda: None,
-        on_draft: Callable[[str, bool], None] = lambda draft, pasted: None,
-        vi: bool = False,
+        words: Words,
+        enter_sends: Callable[[], bool],
+        on_interrupt: Callable[[], None],
+        on_peek: Callable[[], None],
+        on_draft: Callable[[str, bool], None],
+        vi: bool,
     ) -> None:
         """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
 
@@ -90,9 +88,11 @@ class Prompt:
         self._interrupted_at = 0.0
         self._pastes = Pastes()
         know_modified_keys()
+        self._keyboard = Keyboard(pasted=STAND_IN)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
-            output=make_screen(),
+            input=self._keyboard,
+            output=make_screen(out),
             multiline=True,
             prompt_continuation="  ",
             history=make_history(history, self._pastes),
@@ -111,22 +111,28 @@ class Prompt:
         self._session.default_buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._settling: TimerHandle | None = None
         """Until when nothing is drawn, since rows are not where they were."""
-        self._typed = typed_early(self._session.app.input.read_keys())
-        """What was typed while nobody read."""
+        self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
     def read(self, draft: str = "") -> str:
         """The next text, as typed; `draft` is there to begin with.
 
-        What is sent stays on the screen, with placeholders for long pastes.
+        What is sent stays on the screen, with placeholders for long pastes. Raises Killed if the
+        terminal is gone.
         """
         self._hint, self._interrupted_at, self._settling = "", 0.0, None
         self._make_room()
-        store_typeahead(self._session.app.input, self._typed)
-        self._typed = []
+        self._keyboard.hold()
         try:
-            text = self._session.prompt(default=draft, pre_run=self._before_run)
+            text = self._session.prompt(
+                default=self._pastes.plain(draft),
+                pre_run=self._before_run,
+                set_exception_handler=False,
+            )
+        except EOFError:
+            self._end_if_gone()
+            raise
         finally:
             self._start()  # if this was sooner than the delay
         self._out.write(question_rows(self._pastes.shown(text)))
@@ -135,13 +141,28 @@ class Prompt:
     def collect(self) -> None:
         """Take what was typed from the terminal, for the next `read`.
 
-        A Ctrl-C that was typed right behind Enter is a key among others, and means the reply.
+        A Ctrl-C or a Ctrl-Z that was typed right behind Enter is a key among others, and means the
+        reply.
         """
-        keys = [*get_typeahead(self._session.app.input), *self._session.app.input.read_keys()]
-        others = [key for key in keys if key.key != Keys.ControlC]
-        if len(others) < len(keys):
+        pressed = {key.key for key in self._keyboard.hold()}
+        self._end_if_gone()
+        for key in (Keys.ControlC, Keys.ControlZ):
+            self._keyboard.drop(key)
+        if Keys.ControlC in pressed:
             self._on_interrupt()
-        self._typed += others
+        if Keys.ControlZ in pressed:
+            signal.raise_signal(signal.SIGTSTP)
+
+    def ask(self, question: Callable[[str], bool]) -> bool:
+        """Have a question asked; it is given what was typed ahead of it, up to Enter.
+
+        A line that is typed behind the answer is sent.
+        """
+        self.collect()
+        try:
+            return question(self._keyboard.take_line())
+        finally:
+            self._keyboard.hold_lines()
 
     def expand(self, text: str) -> str:
         """A draft as it would be sent: with the pastes whole. Safe from any thread."""
@@ -152,19 +173,45 @@ class Prompt:
         if self._settling is None:
             self._session.app.invalidate()
 
+    def _end_if_gone(self) -> None:
+        """A terminal sends no end but its own: Ctrl-D is a key among others."""
+        if self._keyboard.closed:
+            raise Killed(signal.SIGHUP)
+
     def _before_run(self) -> None:
-        app = self._session.app
-        loop = app.loop
-        if loop is not None:
-            loop.call_later(LOAD_DELAY_S, self._start)
-            loop.call_later(app.ttimeoutlen, self._flush)
+        loop, buffer = get_running_loop(), self._session.default_buffer
+        loop.set_exception_handler(self._failed)
+        loop.call_later(LOAD_DELAY_S, self._start)
+        loop.call_later(self._session.app.ttimeoutlen, self._flush)
+        buffer.load_history_if_not_yet_loaded()
+        loaded = buffer._load_history_task
+        assert loaded is not None
+        loaded.add_done_callback(lambda done: self._feed(self._keyboard.read_keys))
 
     def _flush(self) -> None:
         """An Escape that was typed before the prompt was there is a key, if nothing follows it."""
+        self._feed(self._keyboard.flush_keys)
+
+    def _feed(self, take: Callable[[], list[KeyPress]]) -> None:
         app = self._session.app
-        if app.is_running:
-            app.key_processor.feed_multiple(app.input.flush_keys())
+        if app.is_running and not app.is_done:
+            app.key_processor.feed_multiple(take())
             app.key_processor.process_keys()
+
+    def _failed(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What goes wrong in a task or a callback ends the prompt; else nobody would hear of it."""
+        app, exc = self._session.app, context.get("exception")
+        if exc is not None and app.is_running and not app.is_done:
+            app.exit(exception=exc)
+
+    def _in_terminal(self, call: Callable[[], None]) -> None:
+        """Call with the prompt taken off."""
+
+        def ended(done: Future[None]) -> None:
+            if not done.cancelled():
+                self._failed(get_running_loop(), {"exception": done.exception()})
+
+        ensure_future(run_in_terminal(call)).add_done_callback(ended)
 
     def _start(self) -> None:
         start, self._on_first_draw = self._on_first_draw, None
@@ -210,7 +257,7 @@ class Prompt:
         self._on_draft(draft, False)
 
     def _keys(self) -> KeyBindingsBase:
-        """The keys of the draft; while Ctrl-R searches they are prompt-toolkit's own."""
+        """The keys of the draft; while Ctrl-R searches most are prompt-toolkit's own."""
         keys = KeyBindings()
         keys.add("enter")(self._enter)
         keys.add("enter", filter=vi_navigation_mode)(editing.send)
@@ -229,7 +276,10 @@ class Prompt:
         keys.add("c-h", filter=emacs_mode | vi_insert_mode)(editing.delete_before)
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
-        return ConditionalKeyBindings(keys, ~is_searching)
+        searching = KeyBindings()
+        searching.add("c-g", filter=is_searching)(editing.leave_search)
+        searching.add("c-c", filter=is_searching)(editing.leave_search)
+        return merge_key_bindings([ConditionalKeyBindings(keys, ~is_searching), searching])
 
     def _enter(self, event: KeyPressEvent) -> None:
         """Enter takes the chosen completion, or sends; after a backslash it makes a new line.
@@ -263,19 +313,19 @@ class Prompt:
         buffer = event.current_buffer
 
         def edit() -> None:
-            text = self._edit_text(self.expand(buffer.text))
+            text = self._pastes.plain(self._edit_text(self.expand(buffer.text)))
             buffer.document = Document(text, len(text))
 
-        run_in_terminal(edit)
+        self._in_terminal(edit)
 
     def _expand(self, event: KeyPressEvent) -> None:
         """Show the whole of the pastes in the draft; without one, the last reasoning."""
         buffer = event.current_buffer
         if self.expand(buffer.text) == buffer.text:
-            run_in_terminal(self._on_peek)
+            self._in_terminal(self._on_peek)
             return
-        before = self.expand(buffer.document.text_before_cursor)
-        after = self.expand(buffer.document.text_after_cursor)
+        before = self._pastes.plain(self.expand(buffer.document.text_before_cursor))
+        after = self._pastes.plain(self.expand(buffer.document.text_after_cursor))
         buffer.document = Document(before + after, len(before))
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:
@@ -298,42 +348,3 @@ class Prompt:
         else:
             self._interrupted_at = now
             self._hint = "Ctrl-C again or Ctrl-D leaves"
-
-
-def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
-    """Keys that were typed before the chat began, when the terminal made a line end of Enter.
-
-    One line and its end were meant to be sent. More than one may have been pasted.
-    """
-    ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
-    if ends == [len(keys) - 1]:
-        return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
-    return keys
-
-
-def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
-    """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
-    from glmcli.terminal.wrap import fold_count  # it brings Rich along
-
-    more = 0
-    for y in range(at.y + 1):
-        cells = shown.data_buffer[y]
-        end = at.x if y == at.y else max(cells, default=0)
-        row = "".join(cells[x].char for x in range(end + 1))
-        more += fold_count(row.rstrip(), columns) - 1
-    return more
-
-
-def make_screen() -> Screen:
-    """Where the editor draws.
-
-    A cursor position request costs a second where it is not answered, and its answer can leak into
-    the input; "one row below" lets the toolbar be drawn without it. Whether pastes come in brackets
-    is not the editor's business, since they may come at any time.
-    """
-    screen = create_output()
-    screen.enable_cpr = False  # type: ignore[attr-defined]
-    screen.get_rows_below_cursor_position = lambda: 1  # type: ignore[method-assign]
-    screen.enable_bracketed_paste = lambda: None  # type: ignore[method-assign]
-    screen.disable_bracketed_paste = lambda: None  # type: ignore[method-assign]
-    return screen

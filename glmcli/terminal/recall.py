@@ -6,6 +6,7 @@ Knows nothing of conversations; pastes are kept whole.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory, Suggestion
@@ -37,7 +38,13 @@ class PrivateHistory(FileHistory):
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
-        super().append_string(self._pastes.expand(string))
+        whole = self._pastes.expand(string)
+        self._loaded_strings.insert(0, self._pastes.plain(whole))
+        self.store_string(whole)
+
+    def load_history_strings(self) -> Iterable[str]:
+        """The entries of the file, the last one first."""
+        return map(self._pastes.plain, super().load_history_strings())
 
     def store_string(self, string: str) -> None:
         """Append an entry to the file."""

@@ -104,6 +104,7 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
     )
     chat.expand = prompt.expand
     chat.quiet.collect = prompt.collect
+    chat.ask_ahead = prompt.ask
     engine.on_change = chat.redraw = prompt.redraw
     return prompt
 

@@ -11,22 +11,26 @@ import os
 import select
 import signal
 import sys
+import termios
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, Self, TextIO
+from typing import Any, ClassVar, NoReturn, Self, TextIO
 
 from glmcli.errors import GlmError, UsageError
 from glmcli.terminal.visible import visible
 
-try:
-    import termios
-except ImportError:  # Windows has no termios: replies stream there without quiet mode
-    termios = None  # type: ignore[assignment]
-
 POLL_S = 0.1
 """How soon a signal is heard of that comes just before a read."""
+GRACE_S = 2.0
+"""Shells send several signals when a window closes. One that comes later than this after the first
+means a program that hangs."""
+LEAVE_S = 2.0
+"""Two Ctrl-C on an empty line within this time leave the chat."""
+SETTLE_S = 0.4
+"""A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
+once, and what is drawn until it says so, up to 0.25 s later, is torn."""
 READ_BYTES = 1 << 16
-TERMIOS_ERRORS = (termios.error,) if termios else ()
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
@@ -38,12 +42,17 @@ MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 class Killed(SystemExit):
     """SIGTERM or SIGHUP arrived. No error: it passes every `except Exception` on its way out.
 
-    A SystemExit, since that is what asyncio lets pass when it is raised inside a callback.
+    A terminal that is gone counts as SIGHUP, which may have been ignored or not yet heard of. A
+    SystemExit, since that is what asyncio lets pass when it is raised inside a callback.
     """
+
+    first_at: ClassVar[float | None] = None
+    """When the program began to leave."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+        Killed.first_at = Killed.first_at or time.monotonic()
 
 
 class PipeClosed(BaseException):
@@ -54,7 +63,8 @@ class Output:
     """Where text goes: a terminal, a pipe or a file, without Python's buffer in between.
 
     A buffered write of more than 8 KB to a terminal loses its end when a signal arrives, so bytes
-    go out in an os.write loop. Raises PipeClosed, and GlmError if the system refuses the bytes.
+    go out in an os.write loop. Raises PipeClosed, Killed if the terminal is gone, and GlmError if
+    the system refuses the bytes.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -105,18 +115,25 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write all of `text`; characters that the encoding lacks become '?'."""
+        try:
+            self.send(text)
+        except BrokenPipeError as exc:
+            raise PipeClosed from exc
+        except OSError as exc:
+            if self.is_tty and exc.errno == errno.EIO:
+                raise Killed(signal.SIGHUP) from exc
+            raise GlmError(
+                f"the output cannot be written: {exc.strerror}", "make room for it"
+            ) from exc
+
+    def send(self, text: str) -> None:
+        """The same, with the errors of the system."""
         left = memoryview(text.encode(self.encoding, "replace"))
         while left:
             try:
                 left = left[os.write(self.fd, left) :]
             except BlockingIOError:
                 select.select([], [self.fd], [], 0.1)
-            except BrokenPipeError as exc:
-                raise PipeClosed from exc
-            except OSError as exc:
-                raise GlmError(
-                    f"the output cannot be written: {exc.strerror}", "make room for it"
-                ) from exc
 
 
 def outputs() -> tuple[Output, Output]:
@@ -145,6 +162,7 @@ class Quiet:
         self._for_editor = for_editor
         self._is_painting = False
         self._is_lifted = False
+        self._resumed: Callable[[], None] = lambda: None
         self._output = output
         self._depth = 0
         self._before: list[Any] | None = None
@@ -153,11 +171,10 @@ class Quiet:
     def __enter__(self) -> Self:
         self._depth += 1
         if self._depth == 1:
-            with contextlib.suppress(AttributeError, ValueError, OSError, *TERMIOS_ERRORS):
+            with contextlib.suppress(AttributeError, ValueError, OSError, termios.error):
                 self._before = termios.tcgetattr(sys.stdin.fileno())
             self._set(quiet=True)
-            if hasattr(signal, "SIGTSTP"):
-                self._previous = signal.signal(signal.SIGTSTP, self._stop_asked)
+            self._previous = signal.signal(signal.SIGTSTP, self._stop_asked)
         return self
 
     def __exit__(
@@ -169,11 +186,12 @@ class Quiet:
         """Give the terminal back as it was, if it is still there."""
         self._depth -= 1
         if self._depth == 0:
-            if hasattr(signal, "SIGTSTP"):
-                signal.signal(signal.SIGTSTP, self._previous)
-            with contextlib.suppress(OSError, GlmError, PipeClosed, *TERMIOS_ERRORS):
-                self._set(quiet=False)
-            self._before = None
+            signal.signal(signal.SIGTSTP, self._previous)
+            try:
+                with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
+                    self._set(quiet=False)
+            finally:
+                self._before = None
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -188,14 +206,16 @@ class Quiet:
                     self.suspend()
 
     @contextlib.contextmanager
-    def lifted(self) -> Iterator[None]:
-        """Give the terminal to another program for a while."""
+    def lifted(self, resumed: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Give the terminal to another program, or to a question, which is shown again by `resumed`
+        when it was suspended.
+        """
         self._set(quiet=False)
-        self._is_lifted = True
+        self._is_lifted, self._resumed = True, resumed
         try:
             yield
         finally:
-            self._is_lifted = False
+            self._is_lifted, self._resumed = False, lambda: None
             self._set(quiet=True)
 
     def _set(self, *, quiet: bool) -> None:
@@ -206,7 +226,11 @@ class Quiet:
             mode[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
             mode[3] = mode[3] & ~(termios.ECHO | termios.ICANON) | termios.NOFLSH
             mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
+        try:
+            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
+        except termios.error as exc:
+            end_if_gone(sys.stdin.fileno())
+            raise GlmError(f"the terminal refuses its mode: {exc}") from exc
         if self._output.is_live:
             asks = self._for_editor and self._output.tells_keys_apart
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
@@ -220,6 +244,7 @@ class Quiet:
         os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
         signal.signal(signal.SIGTSTP, self._stop_asked)
         self._set(quiet=not self._is_lifted)
+        self._resumed()
 
     def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
         if self._is_painting:
@@ -233,12 +258,28 @@ def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
     """What can be read, as soon as there is something; b"" at the end, or when stopped.
 
     Waits in small steps: a signal that comes just before a read would not be heard of until it is
-    over.
+    over. Raises Killed if there was a terminal that is gone.
     """
     while not select.select([fd], [], [], POLL_S)[0]:
         if stopped():
             return b""
-    return os.read(fd, READ_BYTES)
+    try:
+        data = os.read(fd, READ_BYTES)
+    except OSError:
+        end_if_gone(fd)
+        raise
+    if not data:
+        end_if_gone(fd)
+    return data
+
+
+def end_if_gone(fd: int) -> None:
+    """Raise Killed if there was a terminal here that is gone: the same as SIGHUP."""
+    try:
+        termios.tcgetattr(fd)
+    except termios.error as exc:
+        if exc.args[0] in (errno.EIO, errno.ENXIO):
+            raise Killed(signal.SIGHUP) from exc
 
 
 def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
@@ -256,13 +297,16 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
         ) from exc
 
 
-def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
+def read_line(
+    question: str, out: Output, stopped: Callable[[], bool] = lambda: False, *, typed: str = ""
+) -> str:
     """A line that is typed in answer to a question, on a terminal that edits lines itself.
 
-    Raises EOFError at the end of the input, or when stopped.
+    It begins with what was `typed` before. Raises EOFError at the end of the input, or when
+    stopped.
     """
-    out.say(question)
-    line = b""
+    out.say(question + typed)
+    line = typed.encode(out.encoding, "surrogateescape")
     while not line.endswith(b"\n"):
         data = read_some(sys.stdin.fileno(), stopped)
         if not data:
@@ -283,25 +327,24 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     """Install the handlers for the whole life of the process.
 
     SIGINT never raises: it calls `on_interrupt`. SIGTERM, SIGHUP and SIGQUIT raise Killed, the
-    first of them only, so that what it interrupts can be saved. What nohup or a shell has chosen to
-    ignore stays ignored. A closed pipe is no signal but PipeClosed, for the same reason.
+    first of them only, so that what it interrupts can be saved; one that comes much later ends the
+    process at once, for something hangs. What nohup or a shell has chosen to ignore stays ignored.
+    A closed pipe is no signal but PipeClosed, for the same reason.
     """
 
     def interrupted(signum: int, frame: FrameType | None) -> None:
         on_interrupt()
 
     def killed(signum: int, frame: FrameType | None) -> None:
-        for other in ending:
-            signal.signal(other, signal.SIG_IGN)
-        raise Killed(signum)
+        if Killed.first_at is None:
+            raise Killed(signum)
+        if time.monotonic() - Killed.first_at > GRACE_S:
+            die_by(signum)
 
-    names = ("SIGTERM", "SIGHUP", "SIGQUIT")
-    ending = [getattr(signal, name) for name in names if hasattr(signal, name)]
-    for signum in (signal.SIGINT, *ending):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, interrupted if signum == signal.SIGINT else killed)
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 def die_by(signum: int) -> NoReturn:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
-import termios
 from contextlib import closing
 
 import pytest
 
 from tests.shell import clean_env, command, run_glm
-from tests.term import Term
+from tests.term import Term, state
 
 pytestmark = pytest.mark.pty
 IGNORING = 'trap "" HUP INT; exec "$@"'
@@ -29,7 +29,7 @@ def shell(open_term):
 def test_ctrl_c_ends_a_chat_of_which_only_one_side_is_a_terminal(shell, how, tmp_path):
     term = shell("chat", "-m", "echo:delay=0.1")
     term.type(f"echo begun-$((6*7)); {how.format(term.command_line)}; echo over-$((6*7))\r")
-    term.see("begun-42").until(reads_lines, "a program that reads").type("one two three\r")
+    term.see("begun-42").until(Term.has_lines, "a program that reads").type("one two three\r")
     replies = tmp_path / "replies"
     term.until(
         lambda t: t.text().count("one two") == 2 or (replies.exists() and replies.read_text()),
@@ -76,11 +76,10 @@ def test_a_chat_that_is_suspended_when_its_window_closes_keeps_the_reply(tmp_pat
 
 def test_ctrl_backslash_gives_the_terminal_back(tmp_path):
     with Term("chat", "-m", "echo:delay=0.02", WORDS, home=tmp_path) as term:
-        before = termios.tcgetattr(term.process.child_fd)
         term.see("\nw0 w1 w2 w3").type("\x1c")
         assert term.ended() == -signal.SIGQUIT
         assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
-        assert before[3] & termios.ECHO
+        assert term.has_lines()
     assert "w20" in stored(tmp_path)
 
 
@@ -111,12 +110,17 @@ def test_kill_ends_a_suspended_chat(shell):
 
 def test_a_suspended_editor_comes_back_with_the_terminal_that_it_had(shell, tmp_path):
     editor = tmp_path / "editor.sh"
-    editor.write_text('#!/bin/sh\necho EDITING\nread line\nprintf "%s" "$line" > "$1"\n')
+    editor.write_text('#!/bin/sh\necho EDITING-$$-\nread line\nprintf "%s" "$line" > "$1"\n')
     editor.chmod(0o755)
     term = shell("chat", "-m", "echo:").type(f"export EDITOR={editor}\r")
     term.at_shell().type(term.command_line + "\r").at_prompt()
-    term.type("\x18\x05").see("EDITING").type("\x1a").see("Stopped").at_shell()
-    term.type("fg\r").until(reads_lines, "the editor").type("written\r").at_prompt("written")
+    term.type("\x18\x05").until(lambda t: re.search(r"EDITING-\d+-", t.text()), "the editor")
+    pid = int(term.text().split("EDITING-")[1].split("-")[0])
+    term.type("\x1a").see("Stopped").at_shell()
+    # The shell comes back when the chat has stopped; until the editor has too, it reads what is
+    # typed for the shell.
+    term.until(lambda t: state(pid) == "T", "an editor that is stopped")
+    term.type("fg\r").until(Term.has_lines, "the editor").type("written\r").at_prompt("written")
 
 
 def test_a_history_that_is_locked_costs_no_patience(tmp_path):
@@ -130,11 +134,6 @@ def test_a_history_that_is_locked_costs_no_patience(tmp_path):
         assert "not saved" not in term.lines()[-1]
     assert "two words" in stored(tmp_path)
     assert "three more words" in stored(tmp_path)
-
-
-def reads_lines(term: Term) -> bool:
-    """Whether the terminal is as programs find it that read lines; shells and chats change it."""
-    return bool(termios.tcgetattr(term.process.child_fd)[3] & termios.ECHO)
 
 
 def stored(home) -> str:

@@ -9,8 +9,8 @@ import pytest
 from rich.cells import cell_len
 
 from glmcli.attachments import attach
-from glmcli.terminal.live import SETTLE_S, LiveView, show_message
-from glmcli.terminal.tty import Quiet
+from glmcli.terminal.live import LiveView, show_message
+from glmcli.terminal.tty import SETTLE_S, Quiet
 from glmcli.types import Chunk, Message, Progress
 from tests.terminal.documents import pieces
 

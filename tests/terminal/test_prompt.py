@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.term import Term
@@ -77,6 +80,38 @@ def test_a_placeholder_is_expanded_wherever_the_cursor_is(start):
 def test_text_that_looks_like_a_placeholder_is_text(start):
     term = start().type(pasted(LONG)).at_prompt("[paste 1: 40 lines]").type("\x03").at_prompt()
     term.type("[paste 1: 40 lines]\r").see("4 tokens").at_prompt()
+
+
+@pytest.mark.parametrize("how", ["pasted", "typed", "edited", "recalled"])
+def test_a_character_of_the_private_use_brings_no_earlier_paste_along(start, tmp_path, how):
+    char = "\U0010fe00"
+    editor = tmp_path / "editor.sh"
+    editor.write_text(f'#!/bin/sh\nprintf "x{char}y" > $1\n')
+    editor.chmod(0o755)
+    if how == "recalled":
+        (tmp_path / "prompt_history").write_text(f"\n# then\n+x{char}y\n")
+    term = start(EDITOR=str(editor)).type(pasted(LONG)).see(": 40 lines]").type("\x03").at_prompt()
+    term.type(
+        {
+            "pasted": pasted(f"x{char}y"),
+            "typed": f"x{char}y",
+            "edited": "\x18\x05",
+            "recalled": "\x1b[A",
+        }[how]
+    )
+    term.until(lambda t: t.prompt_row().startswith("> x"), "the draft")
+    term.type("\r").see("1 token ")
+    assert "line0" not in term.text()
+
+
+def test_what_would_steer_the_terminal_is_shown_in_a_draft_as_in_what_is_sent(start, tmp_path):
+    (tmp_path / "no\u202etes.txt").write_text("alpha")
+    (tmp_path / "prompt_history").write_text("\n# then\n+old\u2066line\n")
+    term = start().type(pasted("a\u202eb\u2028c\u2029d")).at_prompt("a<U+202E>b<U+2028>c<U+2029>d")
+    term.type("\r").see("\na<U+202E>b").at_prompt()
+    term.type("/attach no\t").at_prompt("/attach no<U+202E>tes.txt").type("\x03").at_prompt()
+    term.type("ol").at_prompt("old<U+2066>line")
+    assert not {"\u202e", "\u2028", "\u2029", "\u2066"} & set(term.raw)
 
 
 def test_tabs_in_a_paste_are_blanks_on_the_screen_and_tabs_in_what_is_sent(start):
@@ -241,10 +276,37 @@ def test_shift_space_is_a_blank_where_terminals_tell_it_apart(window):
 def test_on_a_dumb_terminal_ctrl_c_clears_the_line_and_twice_leaves(start):
     term = start(TERM="dumb").type("draft").see("draft")
     term.type("\x03").see("Ctrl-C again").at_prompt()
-    term.type("one\\\rtwo\r").see("2 tokens").at_prompt()
+    term.type("one\\\rtwo three\r").see("3 tokens").at_prompt()
     assert "\x1b" not in term.raw
-    term.type("\x03")
-    assert term.ended() == 0
+    term.type("\x03").until(lambda t: t.text().count("Ctrl-C again") == 2, "the hint")
+    assert term.at_prompt().type("\x03").ended() == 0
+
+
+def test_on_a_dumb_terminal_ctrl_c_twice_leaves_only_where_nothing_was_typed_between(start):
+    term = start(TERM="dumb").type("\x03").see("Ctrl-C again").at_prompt().type("\r")
+    term.until(lambda t: t.lines().count(">") == 2, "another prompt").type("\x03")
+    term.until(lambda t: t.text().count("Ctrl-C again") == 2, "the hint").at_prompt()
+
+
+def test_a_dumb_terminal_needs_no_line_editor(tmp_path):
+    code = "import sys, glmcli.terminal.plain_prompt; print('prompt_toolkit' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
+    assert done.stdout == b"False\n"
+
+
+def test_on_a_dumb_terminal_the_prompt_is_there_again_after_it_was_suspended(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path, shell=True, TERM="dumb") as term:
+        term.at_shell().type(term.command_line + "\r").at_prompt().type("\x1a").see("Stopped")
+        term.at_shell().type("fg\r").at_prompt().type("one\r").see("1 token")
+
+
+def test_an_editor_that_ctrl_c_stops_is_said_so_on_a_row_of_its_own(start, tmp_path):
+    editor = tmp_path / "editor.sh"
+    editor.write_text("#!/bin/sh\necho EDITING\nread line\n")
+    editor.chmod(0o755)
+    term = start(EDITOR=str(editor)).type("one\r").see("1 token").at_prompt()
+    term.type("/edit 1\r").see("EDITING").type("\x03")
+    term.see("\nthe editor editor.sh was stopped\n").at_prompt()
 
 
 def test_on_a_dumb_terminal_what_is_typed_ahead_is_there_at_the_prompt(tmp_path):

@@ -126,7 +126,9 @@ def test_a_kill_in_mid_reply_saves_and_restores_the_terminal(start, tmp_path, si
     term.type(STORY + "\r").see("\nword0 ").see("word20")
     os.kill(term.process.pid, signum)
     assert term.ended() == -signum
-    assert term.raw.rstrip().endswith("\x1b[?25h") or "\x1b[?2004l" in term.raw[-200:]
+    assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
+    assert term.raw.rindex("\x1b[?25h") > term.raw.rindex("\x1b[?25l")
+    assert term.has_lines()
     again = start("chat", "-m", "echo:", "--continue").at_prompt()
     again.type("/undo\r").see("took back: word0")
 
@@ -139,6 +141,7 @@ def test_a_kill_at_the_prompt_restores_the_terminal(start, signum):
     assert term.ended() == -signum
     assert term.raw.rindex("\x1b[>4m") > term.raw.rindex("\x1b[>4;1m")
     assert term.raw.rindex("\x1b[?2004l") > term.raw.rindex("\x1b[?2004h")
+    assert term.has_lines()
 
 
 def test_a_dumb_terminal_gets_no_escape_sequences(start):
@@ -289,6 +292,15 @@ def test_ctrl_r_finds_an_earlier_text_with_all_its_lines(start):
     term.type("\r").until(lambda t: t.text().count("3 tokens") == 2, "the reply").at_prompt()
     term.type("a draft\x12bet").see("backward: bet").see("> beta")
     term.type("\x03").at_prompt("a draft")
+
+
+@pytest.mark.parametrize("key", ["\x07", "\x03"])
+def test_a_search_that_is_called_off_gives_the_draft_back(start, key):
+    term = start().type("alpha one\r").see("2 tokens ").at_prompt()
+    term.type("alpha two\r").until(lambda t: t.text().count("2 tokens ") == 2, "it").at_prompt()
+    term.type("a draft\x12alp").see("backward: alp").see("> alpha two").type("\x12")
+    term.until(lambda t: t.text().count("> alpha one") == 2, "the one before")
+    term.type(key).at_prompt("a draft")
 
 
 def test_the_suggestion_is_taken_with_the_right_arrow(start):

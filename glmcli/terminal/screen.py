@@ -1,0 +1,68 @@
+"""Where the line editor draws: prompt-toolkit's output, kept from what would cost time or hang.
+
+Knows nothing of what is drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Any, cast
+
+from prompt_toolkit.data_structures import Point
+from prompt_toolkit.layout.screen import Screen as ScreenRows
+from prompt_toolkit.output import Output as Screen
+from prompt_toolkit.output.defaults import create_output
+
+from glmcli.terminal.tty import Output
+
+
+def make_screen(out: Output) -> Screen:
+    """Where the editor draws.
+
+    A cursor position request costs a second where it is not answered, and its answer can leak into
+    the input; "one row below" lets the toolbar be drawn without it. Whether pastes come in brackets
+    is not the editor's business, since they may come at any time.
+    """
+    screen = cast(Any, create_output(sys.stdout))
+    screen.stdout = Drawn(out)
+    screen.enable_cpr = False
+    screen.get_rows_below_cursor_position = lambda: 1
+    screen.enable_bracketed_paste = lambda: None
+    screen.disable_bracketed_paste = lambda: None
+    return cast(Screen, screen)
+
+
+class Drawn:
+    """What prompt-toolkit writes to. On a terminal that is gone it draws nothing, and goes on: an
+    error in between would leave its tasks waiting for each other. The keyboard says what happened.
+    """
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+        self.encoding = out.encoding
+
+    def write(self, text: str) -> None:
+        """Write at once."""
+        with suppress(OSError):
+            self._out.send(text)
+
+    def flush(self) -> None:
+        """Nothing is left."""
+
+    def fileno(self) -> int:
+        """The terminal."""
+        return self._out.fd
+
+
+def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
+    """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
+    from glmcli.terminal.wrap import fold_count  # it brings Rich along
+
+    more = 0
+    for y in range(at.y + 1):
+        cells = shown.data_buffer[y]
+        end = at.x if y == at.y else max(cells, default=0)
+        row = "".join(cells[x].char for x in range(end + 1))
+        more += fold_count(row.rstrip(), columns) - 1
+    return more

@@ -105,6 +105,8 @@ class Loopback:
         while True:
             try:
                 client, _address = self._socket.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 return
             self._clients.append(client)

@@ -141,12 +141,12 @@ def test_delete_takes_what_people_see_as_one_character(start):
 def test_alt_enter_makes_a_new_line_with_vi_keys_and_escape_then_enter_sends(start):
     term = start("--vi").type("one\x1b\rtwo").see("> one\n  two")
     term.type("\x1b").until(lambda t: t.screen.cursor.x == 4, "the cursor on the last letter")
-    term.type("\r").see("2 tokens").at_prompt()
+    term.type("\r").see("\n2 tokens").at_prompt()
 
 
 def test_multiline_with_vi_keys_is_no_trap(start):
     term = start("--vi").type("/multiline\r").see("Alt-Enter sends").at_prompt()
-    term.type("one\rtwo\x1b\r").see("2 tokens").at_prompt()
+    term.type("one\rtwo\x1b\r").see("\n2 tokens").at_prompt()
     term.type("three\x1b").until(lambda t: t.screen.cursor.x == 6, "the navigation mode")
     term.type("\r").see("1 token").at_prompt()
 
@@ -317,7 +317,7 @@ def test_on_a_dumb_terminal_what_is_typed_ahead_is_there_at_the_prompt(tmp_path)
 
 def test_a_line_that_is_typed_before_the_first_prompt_is_sent(tmp_path):
     with Term("chat", "-m", "echo:", home=tmp_path) as term:
-        term.type("hello there\r").see("2 tokens").at_prompt()
+        term.type("hello there\r").see("\n2 tokens").at_prompt()
 
 
 def test_the_toolbar_shows_what_matters_in_a_narrow_window(tmp_path):

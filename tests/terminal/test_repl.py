@@ -24,7 +24,7 @@ def start(open_term):
 def test_a_first_prompt_a_reply_and_a_second_prompt(start):
     term = start().see("/help").at_prompt()
     term.type("hello 世界\r").until(lambda t: t.text().count("hello 世界") == 2, "the reply")
-    term.see("2 tokens").at_prompt()
+    term.see("\n2 tokens").at_prompt()
     assert "Traceback" not in term.raw
 
 
@@ -44,7 +44,7 @@ def test_the_prompt_comes_before_the_model_is_loaded(start):
 
 
 def test_the_first_turn_can_be_an_argument(start):
-    start("chat", "-m", "echo:", "first words").see("2 tokens").at_prompt()
+    start("chat", "-m", "echo:", "first words").see("\n2 tokens").at_prompt()
 
 
 def test_ctrl_c_keeps_what_arrived_and_the_chat_goes_on(start):
@@ -115,7 +115,7 @@ def test_tab_completes_commands(start):
 
 
 def test_history_survives_with_lines_intact(start):
-    start().at_prompt().type("one\x0atwo\r").see("2 tokens").at_prompt().type("/exit\r").ended()
+    start().at_prompt().type("one\x0atwo\r").see("\n2 tokens").at_prompt().type("/exit\r").ended()
     term = start().at_prompt()
     term.type("\x1b[A").at_prompt("/exit").type("\x1b[A").see("  two")
 
@@ -148,9 +148,9 @@ def test_a_dumb_terminal_gets_no_escape_sequences(start):
     term = start("chat", "-m", "echo:", TERM="dumb")
     term.until(lambda t: "> " in t.raw, "the prompt").type("plain words\r")
     term.until(lambda t: t.raw.count("plain words") >= 2, "the reply")
-    term.see("2 tokens")
+    term.see("\n2 tokens")
     reply = term.raw.split("plain words", 1)[1]
-    assert "\x1b[" not in reply.split("2 tokens")[0].replace("\x1b[?2004l", "")
+    assert "\x1b[" not in reply.split("\n2 tokens")[0].replace("\x1b[?2004l", "")
 
 
 def test_no_color_is_obeyed(start):
@@ -208,7 +208,7 @@ def test_ctrl_z_at_the_prompt_keeps_the_draft(tmp_path):
         term.at_shell().type(term.command_line + "\r").at_prompt()
         term.type("a draft\x1a").see("Stopped").at_shell()
         term.type("echo $((6*7))\r").see("\n42").at_shell().type("fg\r").at_prompt("a draft")
-        term.type("\r").see("2 tokens").at_prompt()
+        term.type("\r").see("\n2 tokens").at_prompt()
 
 
 def test_ctrl_z_in_mid_reply_shows_every_word_once_after_fg(tmp_path):
@@ -226,7 +226,7 @@ def test_ctrl_z_in_mid_reply_shows_every_word_once_after_fg(tmp_path):
 def test_with_multiline_enter_makes_a_line_and_alt_enter_sends(start):
     term = start().at_prompt()
     term.type("/multiline\r").see("Alt-Enter sends").at_prompt()
-    term.type("one\rtwo").see("  two").type("\x1b\r").see("2 tokens").at_prompt()
+    term.type("one\rtwo").see("  two").type("\x1b\r").see("\n2 tokens").at_prompt()
 
 
 def test_ctrl_o_shows_the_last_reasoning(start):
@@ -260,7 +260,7 @@ def test_a_reply_that_was_cut_says_how_to_go_on_and_goes_on(start):
 
 
 def test_a_reply_that_is_complete_gets_nothing_added_and_says_so(start):
-    term = start().at_prompt().type("one two\r").see("2 tokens").at_prompt()
+    term = start().at_prompt().type("one two\r").see("\n2 tokens").at_prompt()
     term.type("/continue\r").see("the model has nothing to add").at_prompt()
     term.type("/tree\r").see("1 * one two").at_prompt()
     assert "  2 " not in term.text().split("/tree")[1]
@@ -332,7 +332,7 @@ def test_a_paste_while_a_reply_streams_waits_whole_for_the_next_prompt(start):
 
 def test_a_bell_rings_after_a_long_reply_and_not_after_a_short_one(start):
     term = start(*SLOW).at_prompt().type("/set notify 0.3\r").see("notify is 0.3").at_prompt()
-    term.type("one two\r").see("2 tokens").at_prompt()
+    term.type("one two\r").see("\n2 tokens").at_prompt()
     assert "\a" not in term.raw
     term.type(" ".join("x" * 20) + "\r").see("20 tokens").at_prompt()
     assert term.raw.count("\a") == 1

@@ -97,6 +97,6 @@ def test_a_literal_slash_is_read_as_it_is_sent(start, told):
 
 def test_off_reads_nothing_ahead(start, told):
     term = start("off")
-    term.type("one two").at_prompt("one two").type("\r").see("2 tokens").at_prompt()
+    term.type("one two").at_prompt("one two").type("\r").see("\n2 tokens").at_prompt()
     term.type("three\r").see("1 token").at_prompt()
     assert told.all() == []

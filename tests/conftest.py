@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from tests.shell import run_glm
 # The same examples in every run: a test fails because of a change, not because of the day.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
+
+
+# What nohup or a shell's `&` has these tests ignore, the programs they start would ignore as well;
+# what is handled, here by nothing, is theirs to decide.
+for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        signal.signal(signum, lambda signum, frame: None)
 
 
 @pytest.fixture(autouse=True)

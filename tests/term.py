@@ -151,6 +151,8 @@ class Term:
     def ended(self, timeout: float = TIMEOUT_S) -> int:
         """Wait for the end; the exit code, or minus the signal."""
         self.until(lambda term: not term.process.isalive(), "the end", timeout)
+        while self.pump():  # its last words
+            pass
         return self.code()
 
     def code(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from glmcli.terminal.chats import loading, toolbar
@@ -54,5 +56,6 @@ def test_tokens_and_what_is_not_saved_are_seen_in_a_narrow_window(tmp_path, colu
 @pytest.mark.pty
 def test_how_to_stop_a_reply_is_seen_in_a_narrow_window(tmp_path):
     with Term("chat", "-q", "-m", "echo:delay=0.2", home=tmp_path, cols=40) as term:
-        term.at_prompt().type(" ".join("word" for _ in range(40)) + "\r").see("word word word")
-        term.see("answering · 5 tokens · Ctrl-C stops")
+        term.at_prompt().type(" ".join("word" for _ in range(40)) + "\r")
+        whole = re.compile(r"^answering · \d+ tokens · Ctrl-C stops$", re.MULTILINE)
+        term.until(lambda t: whole.search(t.text()) is not None, "the whole row")

@@ -11,7 +11,7 @@ from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
-from glmcli.terminal.tex import line_of
+from glmcli.terminal.tex import line_of, push_lines
 from glmcli.terminal.wrap import WIDE
 
 LONGEST_LINE = 4000
@@ -111,9 +111,5 @@ def element(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             break
         closed = close in text.lower()
         line += 1
-    token = state.push("element", "", 0)
-    token.content = state.getLines(start, line, state.blkIndent, True)
-    token.map = [start, line]
-    token.meta = {"closed": closed}
-    state.line = line
+    push_lines(state, "element", start, line, closed=closed)
     return True

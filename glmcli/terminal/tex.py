@@ -70,12 +70,17 @@ def math_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             break
         closed = close in line_of(state, line)
         line += 1
-    token = state.push("math_block", "", 0)
-    token.content = state.getLines(start, line, state.blkIndent, True)
-    token.map = [start, line]
-    token.meta = {"closed": closed}
-    state.line = line
+    push_lines(state, "math_block", start, line, closed=closed)
     return True
+
+
+def push_lines(state: StateBlock, kind: str, start: int, end: int, *, closed: bool) -> None:
+    """A block that is its lines as they are written, from `start` up to `end`."""
+    token = state.push(kind, "", 0)
+    token.content = state.getLines(start, end, state.blkIndent, True)
+    token.map = [start, end]
+    token.meta = {"closed": closed}
+    state.line = end
 
 
 def math_inline(state: StateInline, silent: bool) -> bool:

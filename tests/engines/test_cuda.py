@@ -68,10 +68,7 @@ def test_going_back_and_growing_change_nothing_of_what_a_graph_replays(tmp_path:
 
 def test_a_chat_says_what_the_processor_says(tmp_path: Path):
     """Three turns, of which each finds the last ones read."""
-    here, there = (
-        opened_on(device, tmp_path, dtype="float32", model=str(folder_of(TALKER)))
-        for device in ("cpu", "cuda")
-    )
+    here, there = (opened_on(device, tmp_path, dtype="float32") for device in ("cpu", "cuda"))
     assert there.device.startswith("cuda:")
     turns = ["hello"]
     for question in ("and then?", "what is that?", "why?"):

@@ -1,0 +1,118 @@
+"""Files that others made: opened only if they are what they should be.
+
+A regular file, not larger than its kind ever is, UTF-8 with or without a BOM, JSON that is not
+nested without end. Every error names the file. Knows nothing of what a file is for: the caller says
+in a few words (`what`) and which error it raises (`error`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from glmcli.errors import GlmError, UsageError
+
+MB = 1_000_000
+DEEPEST = 64
+"""Levels of JSON; what models, settings and conversations write has fewer than ten."""
+
+
+def open_regular(
+    path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError
+) -> BinaryIO:
+    """A regular file of at most `limit` bytes, open for reading; the caller closes it.
+
+    A FIFO, a device or a folder is never waited for or read. Raises `error`; an OSError of opening
+    becomes one too, and stays its cause (FileNotFoundError for a file that is missing).
+    """
+    name = f"{what} {path}" if what else f"{path}"
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as exc:
+        raise error(f"{name} cannot be read: {exc.strerror}", "check the path") from exc
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise error(f"{name} is {kind(found.st_mode)}, not a file", "name a regular file")
+        if found.st_size > limit:
+            raise error(
+                f"{name} is too large: {found.st_size:,} bytes; {limit:,} is the limit",
+                "is it the right file?",
+            )
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def kind(mode: int) -> str:
+    """What a file that is not regular is, for a message."""
+    names = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISSOCK: "a socket",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+    }
+    return next((name for test, name in names.items() if test(mode)), "something else")
+
+
+def read_bytes(
+    path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError
+) -> bytes:
+    """All of a file, see `open_regular`. A file that grows while it is read is cut at its limit."""
+    with open_regular(path, limit=limit, what=what, error=error) as file:
+        try:
+            return file.read(limit)
+        except OSError as exc:
+            raise error(f"{path} cannot be read: {exc.strerror}", "check the disk") from exc
+
+
+def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:
+    """A file of UTF-8 text, with or without a BOM, see `open_regular`. Raises `error`."""
+    return decoded(read_bytes(path, limit=limit, what=what, error=error), str(path), error=error)
+
+
+def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> str:
+    """UTF-8 text. Raises `error` with the place of the first byte that is wrong."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise error(
+            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+        ) from exc
+
+
+def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> Any:
+    """A JSON file, see `open_regular` and `parsed`. Raises `error`."""
+    return parsed(read_text(path, limit=limit, what=what, error=error), str(path), error=error)
+
+
+def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
+    """JSON as Python's values, at most `DEEPEST` levels deep. Raises `error`."""
+    try:
+        value = json.loads(text)
+    except RecursionError as exc:
+        raise error(f"{where}: JSON that is nested too deeply", "is it the right file?") from exc
+    except ValueError as exc:
+        raise error(f"{where} is not JSON: {exc}", "is it the right file?") from exc
+    if depth(value, DEEPEST) > DEEPEST:
+        raise error(f"{where}: JSON that is nested too deeply", "is it the right file?")
+    return value
+
+
+def depth(value: Any, enough: int) -> int:
+    """Levels of lists and dictionaries in a value; counting ends beyond `enough`."""
+    levels, row = 0, [value]
+    while row and levels <= enough:
+        row = [
+            item
+            for holder in row
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+        levels += bool(row)
+    return levels

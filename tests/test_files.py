@@ -1,0 +1,64 @@
+"""Files that others made: what is not a plain file of a sane size is refused, never waited for."""
+
+import os
+
+import pytest
+
+from glmcli import files
+from glmcli.errors import ModelError, UsageError
+
+
+def test_text_comes_with_or_without_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.txt"
+    for data in ("héllo".encode(), "héllo".encode("utf-8-sig")):
+        path.write_bytes(data)
+        assert files.read_text(path, limit=100) == "héllo"
+
+
+@pytest.mark.timeout(5)
+def test_what_is_not_a_regular_file_is_named_and_never_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "null").symlink_to("/dev/zero")
+    for name, kind in (("pipe", "a pipe"), ("folder", "a folder"), ("null", "a device")):
+        with pytest.raises(UsageError, match=f"{name} is {kind}, not a file"):
+            files.read_bytes(tmp_path / name, limit=10)
+
+
+def test_a_file_larger_than_its_kind_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "big.json"
+    with path.open("wb") as file:
+        file.truncate(2_000_000_000)
+    with pytest.raises(ModelError, match="too large: 2,000,000,000 bytes; 1,000 is the limit"):
+        files.read_bytes(path, limit=1_000, error=ModelError)
+
+
+def test_a_missing_file_keeps_its_cause(tmp_path):
+    with pytest.raises(UsageError, match=r"the list .* cannot be read: No such file") as caught:
+        files.read_text(tmp_path / "none", limit=10, what="the list")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_bytes_that_are_not_utf8_are_placed(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"ab\xff")
+    with pytest.raises(UsageError, match=r"a\.txt is not valid UTF-8 \(byte 2\)"):
+        files.read_text(path, limit=10)
+
+
+@pytest.mark.parametrize("levels", [100, 1_000, 100_000])
+def test_json_that_is_nested_without_end_is_refused(levels):
+    for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
+        with pytest.raises(ModelError, match=r"config\.json: JSON that is nested too deeply"):
+            files.parsed(text, "config.json", error=ModelError)
+
+
+def test_json_of_a_usual_depth_is_parsed():
+    assert files.parsed('{"a": [1, {"b": null}]}', "x") == {"a": [1, {"b": None}]}
+    assert files.parsed("[" * files.DEEPEST + "]" * files.DEEPEST, "x")
+
+
+@pytest.mark.parametrize("text", ["", "{", "nan", "1" * 5_000, '{"a": 1'])
+def test_what_is_not_json_is_said_with_the_place(text):
+    with pytest.raises(UsageError, match=r"messages\.json is not JSON"):
+        files.parsed(text, "messages.json")

@@ -23,6 +23,14 @@ for signum in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(signum, lambda signum, frame: None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The whole corpora of hostile material take minutes: they run where -m names them."""
+    if "hostile" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("hostile")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or writes the history of the person who runs it."""

@@ -67,7 +67,7 @@ def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
         fused, number_format = None, settings.quantize
         shelf = Shelf(settings.cache / "quantized" / f"{key}-{number_format}", settings.history)
         # Guesses are checked several at once, and must be what single steps would say.
-        linears = Linears(placement.device, torch.float32, shelf, fine=settings.speculate)
+        linears = Linears(placement.device, torch.float32, shelf)
     defaults, stop_ids = read_defaults(checkpoint)
     return Model(
         fused or load(net, checkpoint, placement, linears, report),

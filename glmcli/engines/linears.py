@@ -7,29 +7,28 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Self
+from functools import cache
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from glmcli.engines.fused import Linear
-from glmcli.engines.machine import has_vnni
 from glmcli.engines.packed import can_pack, fits_packing
 from glmcli.engines.quantized import TINY, Shelf, quantized_rows
 
 Read = Callable[[], Tensor]
 """Reads a layer's weights, (out, in), from a checkpoint."""
+WIDE, NARROW = (127, 128), (63, 64)
+"""The largest number that goes into a product of bytes, and the zero point that is added to it."""
 
 
 class Linears:
     """Makes the layers of one net, and counts what they hold. With a shelf they are int8."""
 
-    def __init__(
-        self, device: str, dtype: torch.dtype, shelf: Shelf | None = None, *, fine: bool = False
-    ) -> None:
+    def __init__(self, device: str, dtype: torch.dtype, shelf: Shelf | None = None) -> None:
         self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
         self._shelf = shelf
-        self._fine = fine
         self.dtype = dtype
         """Of all sums."""
         self.weight_bytes = 0
@@ -58,7 +57,7 @@ class Linears:
         if kept is None:
             shelf.put(place, weight, scale)
         self.weight_bytes += weight.nbytes
-        return int8_linear(weight, scale, bias, fine=self._fine or place == "head")
+        return int8_linear(weight, scale, bias)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:
@@ -73,17 +72,19 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
     return lambda x: product(x, packed, bias, "none", [], "")
 
 
-def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None, *, fine: bool) -> Linear:
-    """int8 weights (out, in) with a scale for each row, in float32 otherwise.
+def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
+    """int8 weights (out, in) with a scale for each row; what comes in keeps 16 bits of each number.
 
-    Where the processor multiplies int8 (FBGEMM), what comes in is rounded too: to 16 bits, or to 8
-    for a single token unless `fine`, which is quicker.
+    By FBGEMM where this torch has it. Elsewhere torch rounds what comes in, and each sum, to
+    bfloat16; the scale is applied in float32.
     """
     if has_fbgemm():
         product = Int8Product(weight, scale)
-        return lambda x: plus(product.fine(x) if fine or len(x) > 1 else product.quick(x), bias)
-    small = scale.bfloat16()
-    return lambda x: plus(torch._weight_int8pack_mm(x.bfloat16(), weight, small).float(), bias)
+        return lambda x: plus(product(x), bias)
+    ones = torch.ones(len(scale), dtype=torch.bfloat16)
+    return lambda x: plus(
+        torch._weight_int8pack_mm(x.bfloat16(), weight, ones).float() * scale, bias
+    )
 
 
 def has_fbgemm() -> bool:
@@ -97,36 +98,57 @@ def plus(y: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class Int8Product:
-    """Products of int8 with int8 by FBGEMM; sums are exact, so they depend on no other token."""
+    """Products of int8 with int8 by FBGEMM; sums are exact, so they depend on no other token.
 
-    def __init__(self, weight: Tensor, scale: Tensor) -> None:
-        # Without VNNI sums of two products overflow: one bit less for what comes in.
-        self._is_narrow = not has_vnni()
-        self._top = 63 if self._is_narrow else 127
-        zeros = torch.zeros(len(scale), dtype=torch.long)
-        engine = torch.backends.quantized.engine
-        try:
-            torch.backends.quantized.engine = "fbgemm"
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # quantised tensors may go, the products stay
-                rows = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
-                self._packed = torch.ops.quantized.linear_prepack(rows, None)
-        finally:
-            torch.backends.quantized.engine = engine
+    Each token goes in as two rows: rounded to 8 bits, and what that left, in 8 bits as well. FBGEMM
+    adds a zero point to make bytes of both, and without AVX512-VNNI sums two products in 16 bits,
+    which holds 2 * (63 + 64) * 127 but not 2 * (127 + 128) * 127: there, one bit less and a zero
+    point of 64.
+    """
 
-    def quick(self, x: Tensor) -> Tensor:
-        """One token, (1, in), rounded to 8 bits by the product itself."""
-        y: Tensor = torch.ops.quantized.linear_dynamic(x, self._packed, self._is_narrow)
-        return y
+    def __init__(self, weight: Tensor, scale: Tensor, *, is_wide: bool | None = None) -> None:
+        """`is_wide` says whether sums are exact for whole bytes; None: what was found here."""
+        is_wide = sums_are_wide() if is_wide is None else is_wide
+        self._top, self._zero = WIDE if is_wide else NARROW
+        self._packed = packed_rows(weight, scale)
 
-    def fine(self, x: Tensor) -> Tensor:
-        """Each token in two rows: rounded to 8 bits, and what that left, in 8 bits as well."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """(tokens, in) to (tokens, out), in float32."""
         sizes = x.abs().amax(-1, keepdim=True).clamp_min(TINY) / self._top
         numbers = x / sizes
         high = numbers.round()
         low = (numbers - high) * (2 * self._top)
-        both = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
-            torch.cat((high, low)), 1.0, 128, self._packed
-        )
+        both = multiplied(torch.cat((high, low)), self._zero, self._packed)
         y_high, y_low = both.chunk(2)
         return torch.add(y_high, y_low, alpha=0.5 / self._top).mul_(sizes)
+
+
+def packed_rows(weight: Tensor, scale: Tensor) -> Any:
+    """int8 weights (out, in) in FBGEMM's own order."""
+    zeros = torch.zeros(len(scale), dtype=torch.long)
+    engine = torch.backends.quantized.engine
+    try:
+        torch.backends.quantized.engine = "fbgemm"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # quantised tensors may go, the products stay
+            rows = torch._make_per_channel_quantized_tensor(weight, scale.double(), zeros, 0)
+            return torch.ops.quantized.linear_prepack(rows, None)
+    finally:
+        torch.backends.quantized.engine = engine
+
+
+def multiplied(numbers: Tensor, zero: int, packed: Any) -> Tensor:
+    """Products of whole numbers of 8 bits, to which FBGEMM adds `zero` before it multiplies."""
+    product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
+    y: Tensor = product(numbers, 1.0, zero, packed)
+    return y
+
+
+@cache
+def sums_are_wide() -> bool:
+    """Whether FBGEMM's sums hold whole bytes on this processor, found by trying.
+
+    Which instructions it looks for is its own affair: AVX-VNNI, for one, does not count.
+    """
+    packed = packed_rows(torch.full((1, 64), 127, dtype=torch.int8), torch.ones(1))
+    return float(multiplied(torch.full((1, 64), 127.0), WIDE[1], packed)) == 64 * 127 * 127

@@ -48,11 +48,6 @@ def has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & processor_flags())
 
 
-def has_vnni() -> bool:
-    """Whether the processor sums products of int8 without overflow."""
-    return bool({"avx512_vnni", "avx_vnni"} & processor_flags())
-
-
 def processor_flags() -> set[str]:
     """What the processor can do, in Linux's words."""
     for line in read_lines(PROC / "cpuinfo"):

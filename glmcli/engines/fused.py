@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.bias import causal_lower_right
 
 from glmcli.engines.decode import block_for
 
@@ -183,11 +182,17 @@ class FusedNet:
     def _mask(self, count: int) -> Tensor | None:
         """Which tokens each of `count` new ones may look at; None where that is plain.
 
-        By its own type, which keeps a GPU to kernels that need no plan for every length.
+        On a GPU by its own type, which keeps it to kernels that need no plan for every length.
+        Elsewhere as booleans, of the same bits: the type brings torch._dynamo along, 1.5 s of it.
         """
         if count == 1 or self.tokens == 0:
             return None
-        return causal_lower_right(count, self.tokens + count)
+        if self.device.type == "cuda":
+            from torch.nn.attention.bias import causal_lower_right
+
+            return causal_lower_right(count, self.tokens + count)
+        seen = torch.ones(count, self.tokens + count, dtype=torch.bool, device=self.device)
+        return seen.tril(self.tokens)
 
 
 class Single:

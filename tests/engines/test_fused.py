@@ -1,6 +1,8 @@
 """The fused decoder says what transformers' own forward says, or steps aside."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -304,3 +306,26 @@ def test_without_history_nothing_is_written_down(tmp_path):
     with pytest.raises(NotCovered, match="not proven"):
         open_fused(checkpoint, settings, lambda progress: None)
     assert not (tmp_path / "cache").exists()
+
+
+STARTED = """
+import sys
+from glmcli.config import load_settings
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.fused_open import open_fused
+folder, cache = sys.argv[1:]
+settings = load_settings(
+    {"model": folder, "device": "cpu", "dtype": "float32"}, environ={"GLM_CACHE": cache}
+)
+model = open_fused(find_checkpoint(folder, settings, print), settings, lambda progress: None)
+for ids in ([1, 2, 3], [4, 5], [6]):
+    model.reader.read(ids)
+print(*(name for name in ("torch._dynamo", "transformers", "rich") if name in sys.modules))
+"""
+
+
+def test_a_proven_checkpoint_is_read_without_the_compiler_of_torch(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, settings, lambda progress: None)
+    start = [sys.executable, "-c", STARTED, str(tmp_path / "net"), str(tmp_path / "cache")]
+    assert subprocess.run(start, capture_output=True, text=True, check=True).stdout == "\n"

@@ -6,7 +6,6 @@ long text need not be parsed again. Knows nothing of styles, widths or the scree
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ _LEAVES: dict[str, Kind] = {
     "math_block": "math",
     "element": "html",
     "hr": "rule",
+    "table": "table",
 }
 
 
@@ -92,7 +92,7 @@ class Block:
     closed: bool = False
     """Whether no further line can belong to it."""
     cells: list[list[str]] = field(default_factory=list)
-    """The rows of a table, its header first."""
+    """The rows of a table, its header first. Cells at the end of a row may be missing."""
     aligned: list[str] = field(default_factory=list)
     """left, center, right or "" for each column."""
 
@@ -157,8 +157,6 @@ class Walk:
             return self._close()
         elif kind in ("paragraph_open", "heading_open"):
             return self._text(token, tokens[index + 1].content)
-        elif kind == "table_open":
-            return self._table(token, tokens, index)
         elif kind in _LEAVES:
             return self._leaf(token)
         return None
@@ -223,22 +221,10 @@ class Walk:
         if token.type == "fence":
             block.info, block.marks = token.info.strip(), token.markup
             block.closed = end - begin - 1 > token.content.count("\n")
+        elif token.type == "table":
+            block.cells, block.aligned = token.meta["cells"], token.meta["aligned"]
         else:
             block.closed = token.type == "hr" or bool(token.meta.get("closed"))
-        return block
-
-    def _table(self, token: Token, tokens: Sequence[Token], index: int) -> Block:
-        begin, end = token.map or [0, 0]
-        block = self._block("table", begin, end)
-        for inner in itertools.islice(tokens, index, None):
-            if inner.type == "tr_open":
-                block.cells.append([])
-            elif inner.type == "inline":
-                block.cells[-1].append(inner.content)
-            elif inner.type == "th_open":
-                block.aligned.append(str(inner.attrGet("style") or ":").partition(":")[2])
-            elif inner.type == "table_close":
-                break
         return block
 
     def _block(self, kind: Kind, begin: int, end: int, content: str = "") -> Block:

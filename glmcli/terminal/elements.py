@@ -21,7 +21,10 @@ PIECE = 64
 LONGEST_PIECE = 1024
 """Characters. What is still open after so many is cut all the same: it is hardly ever closed."""
 TRIES = 8
-"""Places for that cut: where the least is open, which is the mark that is never closed."""
+"""Places for that cut: where the least is open, which is the mark that is never closed.
+
+Fewer after each such piece, since what is open in all of so many is just text.
+"""
 _MARKS = "*_~`[<&$\\"
 _MARK = re.compile(rf"[{re.escape(_MARKS)}]+")
 
@@ -53,6 +56,8 @@ class Text:
         """Characters of the next piece: twice as many when something was open in fewer."""
         self._row: Row = ()
         """The row that is not full yet."""
+        self._cut = 0
+        """How many pieces in a row were cut though something was open in them."""
 
     def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
         """See Element."""
@@ -68,27 +73,34 @@ class Text:
 
     def _next_piece(self) -> list[Row]:
         """Parse one more piece. Where it ends depends on the text alone, not on when it came."""
+        found = self._closed_piece() if self._cut < TRIES else None
+        if found is None and self._size < LONGEST_PIECE:
+            self._size *= 2
+            return []
+        end, inline = found or self._least_open()
+        self._cut = 0 if inline.is_closed else self._cut + 1
+        self._source = self._source[end:]
+        self._size = PIECE if self._cut < TRIES else LONGEST_PIECE
+        *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
+        return rows
+
+    def _closed_piece(self) -> tuple[int, Inline] | None:
+        """Where to cut so that nothing stays open, and the piece."""
         source = self._source
         last_mark = max(source.rfind(mark, 0, self._size) for mark in _MARKS)
         for limit in (self._size, last_mark):
             end = word_end(source, limit)
             inline = self._parser.inline(source[:end])
             if end and inline.is_closed:
-                break
-        else:
-            if self._size < LONGEST_PIECE:
-                self._size *= 2
-                return []
-            end, inline = self._least_open()
-        self._source, self._size = source[end:], PIECE
-        *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
-        return rows
+                return end, inline
+        return None
 
     def _least_open(self) -> tuple[int, Inline]:
         """Where to cut a piece in which something stays open, and the piece."""
         source, size = self._source, self._size
+        tries = max(TRIES - self._cut, 1)
         marks = [mark.start() for mark in _MARK.finditer(source, size // 2, size)]
-        ends = [word_end(source, limit) for limit in (size, *reversed(marks[-TRIES:]))]
+        ends = [word_end(source, limit) for limit in (size, *reversed(marks[-tries:]))]
         ends = [*dict.fromkeys(end for end in ends if end)] or [size]
         pieces = [(end, self._parser.inline(source[:end])) for end in ends]
         return min(pieces, key=lambda piece: piece[1].open_marks)

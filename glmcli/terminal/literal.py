@@ -21,7 +21,10 @@ _SCHEME = r"(?<![a-z0-9])(?:https?://|www\.)"
 _STOPS = rf"{WIDE}\uac00-\ud7a3\u2014\u2018-\u201f\u2026"
 _IN_ADDRESS = rf"""(?:(?!&(?:lt|gt|quot);)[^\s<>\[\]"`{_STOPS}])"""
 _ADDRESS = re.compile(rf"({_SCHEME}){_IN_ADDRESS}+", re.IGNORECASE)
-_TEXT_END = re.compile(rf"[\n\\`*_~\[\]!<&$]|{_SCHEME}", re.IGNORECASE)
+MARKS = "\n\\`*_~[]!<&$"
+"""The characters that may mean something in a text."""
+TEXT_END = re.compile(rf"[{re.escape(MARKS)}]|{_SCHEME}", re.IGNORECASE)
+"""Where text may mean something; a text without it is shown as it is."""
 
 _ATTRIBUTE = r"""\s+[a-z_:@#][\w:.@#-]*(?:\s*=\s*(?:[^\s"'=<>`]+|"[^"]*"|'[^']*'))?"""
 _OPENING = rf"<[a-z][\w:.-]*(?:{_ATTRIBUTE})*"
@@ -43,7 +46,7 @@ HALF = (
 
 def text(state: StateInline, silent: bool) -> bool:
     """Text up to the next character that means something, or to an address."""
-    found = _TEXT_END.search(state.src, state.pos, state.posMax)
+    found = TEXT_END.search(state.src, state.pos, state.posMax)
     end = found.start() if found else state.posMax
     if end == state.pos:
         return False

@@ -34,6 +34,10 @@ from glmcli.terminal.wrap import Row, Span, trimmed, width
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 
 JOINER = "\u200d"
+STRETCH = 4096
+"""Characters. No more of them are parsed at a time: much that comes at once is like a stream."""
+LONGEST_PART = 16_384
+"""Characters. A line that cannot be shown before it is complete is cut after so many."""
 _VERBATIM = {"code": theme.CODE, "math": theme.MATH, "html": theme.PLAIN}
 _MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
@@ -71,6 +75,8 @@ class MarkdownStream:
         """Complete lines that are not shown by a final row yet."""
         self._is_parsed = True
         """Whether `_pending` was looked at since it grew."""
+        self._untaken = 0
+        """Characters that came since then."""
         self._final: list[Row] = []
         self._begun = False
 
@@ -80,13 +86,26 @@ class MarkdownStream:
         return self._parser.parsed
 
     def feed(self, delta: str) -> None:
-        """Add text. Cheap: the work is done when rows are asked for."""
+        """Add text. Cheap if it is short: most work is done when rows are asked for."""
         delta = self._carriage_return + delta
         self._carriage_return = "\r" if delta.endswith("\r") else ""
         delta = delta.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-        *lines, self._partial = (self._partial + visible(delta)).split("\n")
+        text, start = visible(delta), 0
+        while start < len(text):
+            end = start + min(STRETCH, LONGEST_PART - len(self._partial))
+            self._take_in(text[start:end])
+            start = end
+
+    def _take_in(self, text: str) -> None:
+        *lines, self._partial = (self._partial + text).split("\n")
         self._pending += map(_expand_tabs, lines)
         self._is_parsed = self._is_parsed and not lines
+        self._untaken += len(text)
+        if self._untaken >= STRETCH or len(self._partial) >= LONGEST_PART:
+            self._settle()
+        if len(self._partial) >= LONGEST_PART:
+            self._pending.append(_expand_tabs(self._partial))
+            self._partial, self._is_parsed = "", False
 
     def take(self) -> list[Row]:
         """The rows that became final since the last call."""
@@ -137,6 +156,7 @@ class MarkdownStream:
 
     def _settle(self) -> None:
         """Make final what can no longer change."""
+        self._untaken = 0
         if not self._is_parsed:
             self._is_parsed = True
             if blocks := self._parse(self._pending):

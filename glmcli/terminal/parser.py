@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise, takewhile
 
 from markdown_it import MarkdownIt, rules_block, rules_inline
 from markdown_it.common.utils import normalizeReference
 from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
-from markdown_it.rules_inline.state_inline import Scanned
+from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal import literal, tex
+from glmcli.terminal import literal, pipes, tex
 from glmcli.terminal.wrap import OPENING, WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
 LONG_LINE = 500
 """Characters. A longer line opens no table, no fence and no block of TeX."""
-LONGEST_ROW = 4000
-"""Characters. A longer line is no row of a table, but ends it."""
 LONG_TEXT = 100
 """Characters. A longer line is no underlined heading, nor, without a | among so many, a table's."""
 DEEPEST = 24
@@ -44,11 +41,22 @@ _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_BAR = re.compile(r"(?<!\\)\|")
-_LOOSE_BAR = re.compile(
-    # not in code, not in a formula
-    rf"(?<![\\`])(`+)(?!`).+?(?<!`)\1(?!`)|{tex.DOLLAR}|\\\(.+?\\\)|{_BAR.pattern}"
-)
+_STARTS = {
+    "newline": "\n",
+    "definition": "[",
+    "math_inline": "$\\",
+    "escape": "\\",
+    "backticks": "`",
+    "strikethrough": "~",
+    "emphasis": "*_",
+    "link": "[",
+    "image": "!",
+    "line_break": "<",
+    "autolink": "<",
+    "tag": "<",
+    "entity": "&",
+}
+"""The characters with which each inline rule begins."""
 _LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
 _DEFINITION = re.compile(
     rf"{_LABEL}[ \t]*(?P<url>(?:{_ADDRESS})[^\s<>]+|<(?:{_ADDRESS})[^<>\n]*>)"
@@ -99,7 +107,7 @@ class Parser:
         self.parsed = 0
         """Characters that were parsed so far: the work that was done."""
         self._markdown = _make_markdown()
-        self._references: dict[str, dict[str, str]] = {}
+        self._references: MutableMapping[str, dict[str, str]] = {}
 
     def blocks(self, lines: Sequence[str]) -> list[Token]:
         """Parse lines into block tokens."""
@@ -112,12 +120,14 @@ class Parser:
     def inline(self, source: str) -> Inline:
         """Parse the text of one paragraph, heading or cell."""
         self.parsed += len(source)
+        if not literal.TEXT_END.search(source):
+            return Inline(source, [Token("text", "", 0, content=source)], [])
         known = ChainMap(dict[str, dict[str, str]](), self._references)
         state = _State(source, self._markdown, {"references": known}, [])
         self._markdown.inline.tokenize(state)
         for rule in self._markdown.inline.ruler2.getRules(""):
             rule(state)
-        return Inline(source, state)
+        return Inline(source, state.tokens, state.delimiters)
 
     def define(self, tokens: Sequence[Token]) -> None:
         """Remember the link definitions among the tokens of a text that is final."""
@@ -128,7 +138,7 @@ class Parser:
     @contextmanager
     def trial(self) -> Iterator[None]:
         """Forget the definitions that are made inside."""
-        known, self._references = self._references, dict(self._references)
+        known, self._references = self._references, ChainMap({}, self._references)
         try:
             yield
         finally:
@@ -138,11 +148,11 @@ class Parser:
 class Inline:
     """Parsed inline text: its tokens, and what is still open at its end."""
 
-    def __init__(self, source: str, state: StateInline) -> None:
-        self.tokens = state.tokens
+    def __init__(self, source: str, tokens: list[Token], delimiters: Sequence[Delimiter]) -> None:
+        self.tokens = tokens
         self._source = source
-        self._delimiters = state.delimiters
-        self._literal = "".join(t.content for t in state.tokens if t.type == "text")
+        self._delimiters = delimiters
+        self._literal = "".join(t.content for t in tokens if t.type == "text")
 
     @property
     def is_closed(self) -> bool:
@@ -230,7 +240,7 @@ def _make_markdown() -> MarkdownIt:
     block.before("fence", "math_block", _short(tex.math_block), ends_all)
     block.before("fence", "element", _short(literal.element), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
-    block.before("lheading", "pipe_table", _open_ended(_table), ends_text)
+    block.before("lheading", "pipe_table", _open_ended(pipes.table), ends_text)
     markdown.inline.ruler.at("text", literal.text)
     markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
@@ -239,7 +249,29 @@ def _make_markdown() -> MarkdownIt:
     markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
+    _ask_only_who_may_answer(markdown)
     return markdown
+
+
+def _ask_only_who_may_answer(markdown: MarkdownIt) -> None:
+    """Try no inline rule where the first character rules it out: half a text may be marks."""
+    ruler = markdown.inline.ruler
+    names = ruler.get_active_rules()
+    rules = dict(zip(names, ruler.getRules(""), strict=True))
+    at_mark = {
+        mark: [rule for name, rule in rules.items() if mark in _STARTS.get(name, "")]
+        for mark in literal.MARKS
+    }
+    elsewhere = [rules["address"], rules["text"]]
+
+    def any_rule(state: StateInline, silent: bool) -> bool:
+        for rule in at_mark.get(state.src[state.pos], elsewhere):  # noqa: SIM110 (half the time)
+            if rule(state, silent):
+                return True
+        return False
+
+    ruler.push("any_rule", any_rule)
+    ruler.enableOnly("any_rule")
 
 
 def is_plain(line: str) -> bool:
@@ -254,7 +286,7 @@ def _short(rule: BlockRule) -> BlockRule:
     """The rule, for lines that are not long."""
 
     def short(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        line = _source_line(state, start)
+        line = tex.source_line(state, start)
         return len(line) <= LONG_LINE and STUB not in line and rule(state, start, end, silent)
 
     return short
@@ -264,14 +296,9 @@ def _open_ended(rule: BlockRule) -> BlockRule:
     """The rule, which makes more of a line because of the one below, for lines that allow it."""
 
     def open_ended(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        return not is_plain(_source_line(state, start)) and rule(state, start, end, silent)
+        return not is_plain(tex.source_line(state, start)) and rule(state, start, end, silent)
 
     return open_ended
-
-
-def _source_line(state: StateBlock, line: int) -> str:
-    """A line with all that stands before it."""
-    return state.src[state.src.rfind("\n", 0, state.bMarks[line]) + 1 : state.eMarks[line]]
 
 
 def _shallow(rule: BlockRule) -> BlockRule:
@@ -310,45 +337,6 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     state.push("paragraph_close", "p", -1)
     state.line = line
     return True
-
-
-def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A table, of which no cell is left out."""
-    if not rules_block.table(state, start, end, True):
-        return False
-    if silent:
-        return True
-    known = len(state.tokens)
-    rows = takewhile(lambda line: not state.isEmpty(line), range(start + 2, end))
-    long = (row for row in rows if len(_source_line(state, row)) > LONGEST_ROW)
-    rules_block.table(state, start, next(long, end), False)
-    columns = sum(token.type == "th_open" for token in state.tokens[known:])
-    cells: Iterator[str] = iter(())
-    for token in state.tokens[known:]:
-        if token.type == "tr_open" and token.map:
-            cells = iter(_cells(tex.line_of(state, token.map[0]), columns))
-        elif token.type == "inline":
-            token.content = next(cells)
-    return True
-
-
-def _cells(line: str, columns: int) -> list[str]:
-    """The cells of a row. A | in code or in a formula parts them unless they are too many then.
-
-    Those that are too many all the same go into the last column.
-    """
-    for bar in (_BAR, _LOOSE_BAR):
-        bars = [found.start() for found in bar.finditer(line) if found[0] == "|"]
-        cells = [line[a + 1 : b].strip() for a, b in pairwise([-1, *bars, len(line)])]
-        cells = cells[not cells[0] :]
-        while len(cells) > columns and not cells[-1]:
-            cells.pop()
-        if len(cells) <= columns:
-            break
-    else:
-        cells[columns - 1 :] = [" | ".join(cells[columns - 1 :])]
-    cells += [""] * (columns - len(cells))
-    return [cell.replace("\\|", "|") for cell in cells]
 
 
 def _definition(state: StateInline, silent: bool) -> bool:

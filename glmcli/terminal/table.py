@@ -6,6 +6,7 @@ Knows nothing of Markdown outside its cells or of the screen.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rich.cells import cell_len
 
@@ -77,21 +78,23 @@ class Table:
 
     def _natural(self) -> tuple[int, ...]:
         rows = [self._header, *self._first]
-        natural = [max(max(map(cell_width, column)), 1) for column in zip(*rows, strict=True)]
+        natural = [
+            max(max(map(cell_width, column)), 1) for column in zip_longest(*rows, fillvalue=())
+        ]
         return shrink(natural, self.columns - len(GAP) * (len(natural) - 1))
 
     def _lines(self, cells: Sequence[Cell], widths: Sequence[int]) -> list[Row]:
         """One row of the table, as many rows of the screen as its tallest cell needs."""
-        wrapped = [wrap(cell, size) for cell, size in zip(cells, widths, strict=True)]
+        wrapped = [wrap(cell, size) for cell, size in zip(cells, widths, strict=False)]
         rows = [
             self._line([lines[n] if n < len(lines) else () for lines in wrapped], widths)
-            for n in range(max(map(len, wrapped)))
+            for n in range(max(map(len, wrapped), default=1))
         ]
         return [piece for row in rows for piece in fold(row, self.columns)]
 
     def _line(self, parts: Sequence[Row], widths: Sequence[int]) -> Row:
         row: list[Span] = []
-        for part, size, align in zip(parts, widths, self._aligned, strict=True):
+        for part, size, align in zip(parts, widths, self._aligned, strict=False):
             part = trimmed(part)
             free = max(size - cell_len(plain(part)), 0)
             left = {"right": free, "center": free // 2}.get(align, 0)

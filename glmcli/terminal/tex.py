@@ -104,3 +104,8 @@ def math_inline(state: StateInline, silent: bool) -> bool:
 def line_of(state: StateBlock, line: int) -> str:
     """A line of the source, without what stands before the text in it."""
     return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]]
+
+
+def source_line(state: StateBlock, line: int) -> str:
+    """A line with all that stands before it."""
+    return state.src[state.src.rfind("\n", 0, state.bMarks[line]) + 1 : state.eMarks[line]]

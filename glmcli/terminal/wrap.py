@@ -36,8 +36,13 @@ _WORD = f"[^ \t\u3000\n{WIDE}]"
 # it along.
 _UNIT = re.compile(
     f"(?:[{_OPEN}]*(?:{_IDEOGRAPH}|{_WORD}+(?:(?<=[{_OPEN}]){_IDEOGRAPH})?)"
-    f"[{_CLOSE}]*(?:[ \t\u3000]+{_LATE}+)*|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]*"
+    f"[{_CLOSE}]*(?:[ \t\u3000]+{_LATE}+)*|[{_OPEN}{_CLOSE}]+)?[ \t\u3000]{{0,256}}"
 )
+
+MOST_MARKS = 16
+"""Characters. What is seen as one has no more of them: the longest emoji has ten."""
+MOST_A_CELL = 16
+"""Characters. A row has no more of them for each of its cells: many take none."""
 
 _COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
 _ASCII_WORD = re.compile(r"[!-~]+")
@@ -68,7 +73,8 @@ def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
     Always at least one row.
     """
     text = plain(spans)
-    return _cut(spans, list(_breaks(text, columns)) if len(text) * 2 > columns else _ends(text))
+    fits = len(text) * (1 if text.isascii() else 2) <= columns
+    return _cut(spans, _ends(text) if fits else list(_breaks(text, columns)))
 
 
 def hang(text: str, columns: int) -> str:
@@ -91,14 +97,15 @@ def hang(text: str, columns: int) -> str:
 
 def fold(spans: Sequence[Span], columns: int) -> list[Row]:
     """Cut spans at exactly `columns` cells, wherever that is; for code. At least one row."""
-    if width(spans) <= columns:
+    text = plain(spans)
+    if _size(text) <= columns:
         return [tuple(spans)]
-    return _cut(spans, list(_chop(plain(spans), columns)))
+    return _cut(spans, list(_chop(text, columns)))
 
 
 def fold_count(text: str, columns: int) -> int:
     """How many rows a text takes that is cut at exactly `columns` cells. At least one."""
-    return 1 + sum(1 for _ in _chop(text, columns)) if cells(text) > columns else 1
+    return 1 + sum(1 for _ in _chop(text, columns)) if _size(text) > columns else 1
 
 
 def trimmed(row: Row) -> Row:
@@ -110,11 +117,20 @@ def trimmed(row: Row) -> Row:
 
 def graphemes(text: str) -> Iterator[str]:
     """Characters as people see them: emoji, flags, letters with their marks, syllables."""
-    return iter_graphemes(text)
+    start = 0
+    while start < len(text):
+        grapheme = next(iter_graphemes(text, start, start + MOST_MARKS))
+        yield grapheme
+        start += len(grapheme)
+
+
+def _size(text: str) -> int:
+    """Cells that the text is given in a row: a few too where it takes none, but is long."""
+    return max(cells(text), len(text) // MOST_A_CELL)
 
 
 def _ends(text: str) -> list[int]:
-    return [match.end() for match in re.finditer("\n", text)]
+    return [match.end() for match in re.finditer("\n", text)] if "\n" in text else []
 
 
 def _breaks(text: str, columns: int) -> Iterator[int]:
@@ -125,15 +141,16 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
         for match in _UNIT.finditer(text, start, end):
             unit = match[0]
             body = unit.rstrip(BLANKS)
-            size = cells(body)
-            if size and column and column + size > columns:
+            size = _size(body)
+            # blanks begin a row only where there is no end of them
+            if column and column + size > columns and (size or column > MOST_A_CELL * columns):
                 yield match.start()
                 column = 0
             done = 0
             if size > columns:
                 for done in _chop_unit(body, columns):
                     yield match.start() + done
-            column += cells(unit[done:])
+            column += _size(unit[done:])
         if text[start:end].endswith("\n"):
             yield end
         start = end
@@ -149,7 +166,7 @@ def _chop_unit(unit: str, columns: int) -> Iterator[int]:
     start = 0
     for start in _chop(unit[:end], columns):
         yield start
-    if start < end < len(unit) and cells(unit[start:]) > columns:
+    if start < end < len(unit) and _size(unit[start:]) > columns:
         last = end - len([*graphemes(unit[start:end])][-1])
         if last > start:
             start = last
@@ -162,12 +179,12 @@ def _chop(text: str, columns: int) -> Iterator[int]:
     if text.isascii():
         yield from range(columns, len(text), columns)
         return
-    offset = column = 0
+    begin = offset = column = 0
     for grapheme in graphemes(text):
         size = cells(grapheme)
-        if column and column + size > columns:
+        if (column and column + size > columns) or offset - begin >= MOST_A_CELL * columns:
             yield offset
-            column = 0
+            begin, column = offset, 0
         column += size
         offset += len(grapheme)
 

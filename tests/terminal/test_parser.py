@@ -22,7 +22,7 @@ def kinds(text: str) -> list[str]:
         ("$$\nx", "math_block"),
         ("$$x$$ words", "paragraph_open"),
         ("\\[x\\]", "math_block"),
-        ("a|b\n-|-", "table_open"),
+        ("a|b\n-|-", "table"),
         ("```a|b\n-|-", "fence"),
         ("a|b" + "c" * LONG_LINE + "\n-|-", "paragraph_open"),
         ("```" + "c" * LONG_LINE, "paragraph_open"),

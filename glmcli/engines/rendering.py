@@ -46,6 +46,7 @@ def render(
     if goes_on:
         shown[-1]["content"] += f"{END_MARK} "
     values = {
+        "tools": None,
         "documents": None,
         **special_tokens(tokenizer),
         **options,

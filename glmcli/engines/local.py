@@ -17,6 +17,7 @@ from glmcli.config import Settings
 from glmcli.engines import Report, chat_tokenizer
 from glmcli.engines.apart import errors_of, templates
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
+from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages, read_ahead
 from glmcli.engines.pace import Pace
@@ -302,6 +303,7 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
     if checkpoint.family == "chatglm":
         from glmcli.engines.chatglm_config import load_template
 
+        try_apart(checkpoint.folder)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
         return own, window
     templates().start()  # it gets ready while the tokenizer is read

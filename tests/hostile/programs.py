@@ -63,7 +63,6 @@ EXPRESSIONS = {
     "unique": "([3, 2, 1] * 10**8) | unique | list",
     "lipsum": "lipsum(n=10**7, max=10**4)",
     "lipsum at once": "lipsum(1, min=10**9, max=10**9 + 1)",
-    "strftime width": "strftime_now('%0999999999d')",
     "cycler": "cycler(*range(10**5)) and 'a' * 10**10",
     "dict of a range": "dict.fromkeys(range(10**5) | list * 10**5)",
     "split": "('a ' * 10**8).split() | length",
@@ -111,7 +110,8 @@ LOOPS = {
     "{% if (a + 'b') in (a * 9) %}{% endif %}{% endfor %}",
     "a loop over a repeat": "{% for a in [0] * 10**9 %}{% endfor %}",
     "a loop over letters": "{% for a in 'ab' * 10**8 %}{% endfor %}",
-    "a loop in a call": "{% macro m() %}{% for b in range(99999) %}{% endfor %}{% endmacro %}"
+    "a loop in a call": "{% macro m() %}{{ caller() }}{% for b in range(99999) %}{% endfor %}"
+    "{% endmacro %}"
     "{% for a in range(99999) %}{% call m() %}{% endcall %}{% endfor %}",
     "no loop with an end": "{% macro f(n) %}{% for b in range(99999) %}{{ f(n) }}{% endfor %}"
     "{% endmacro %}{{ f(1) }}",
@@ -149,9 +149,7 @@ def mixed() -> dict[str, str]:
     for number in range(6):
         picked = chance.sample(sorted(EXPRESSIONS), 3)
         found[f"mixed {number}"] = "{{ messages | length }}" + "".join(
-            f"{{% if messages | length > {chance.choice((0, 1))} %}}"
-            f"{{{{ {EXPRESSIONS[name]} }}}}{{% endif %}}"
-            for name in picked
+            f"{{% if messages %}}{{{{ {EXPRESSIONS[name]} }}}}{{% endif %}}" for name in picked
         )
     return found
 

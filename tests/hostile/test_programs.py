@@ -118,6 +118,7 @@ def test_every_hostile_template_ends_with_exit_3(name, runner, spoiled):
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("name", programs.tokenizers())
-def test_every_hostile_tokenizer_ends_with_exit_3(name, runner, spoiled):
+def test_every_hostile_tokenizer_ends_with_exit_3_or_does_no_harm(name, runner, spoiled):
     programs.spoil_tokenizer(spoiled, programs.tokenizers()[name])
-    check(ask(runner, spoiled, programs.QUESTION))
+    outcome = ask(runner, spoiled, programs.QUESTION)
+    assert not outcome.faults(0, 3), outcome.err

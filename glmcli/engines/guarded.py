@@ -21,7 +21,7 @@ WHAT = "the model's tokenizer"
 HINT = "choose another model, or download this one again"
 PARTS = 32
 """The most steps a plain tokenizer has; real ones have up to five."""
-LOAD_S = 4.0
+LOAD_S = 2.0
 LOAD_BYTES_A_SECOND = 10_000_000
 
 PATTERNS = frozenset(

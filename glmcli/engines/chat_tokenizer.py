@@ -1,30 +1,31 @@
 """A tokenizer and its chat template without transformers, whose import takes longer than a reply.
 
 Only for checkpoints where both were found to be the very same as transformers' own, the first time
-they were used: equal vocabulary and rules, equal special tokens, equal renderings. Templates are
-programs from elsewhere, so they run in jinja2's sandbox.
+they were used: equal vocabulary and rules, equal special tokens, equal renderings.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from glmcli.engines.apart import errors_of
+from glmcli.engines.guarded import is_plain, try_apart
+from glmcli.engines.rendering import TemplateFails, render
 from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.weights import read_json
+from glmcli.errors import ModelError, UsageError
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-END_MARK = "x3f9c0d1e7a52b846x"
-"""Stands where a message that is to be continued ends; no template writes it."""
 UNLIMITED = int(1e30)
-REVISION = 1
-PROBES: Sequence[tuple[list[dict[str, str]], dict[str, bool]]] = (
-    ([{"role": "user", "content": " a <b>\n"}], {"add_generation_prompt": True}),
+REVISION = 2
+PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
+    ([{"role": "user", "content": " a <b>\n"}], False),
     (
         [
             {"role": "system", "content": "Be brief."},
@@ -32,13 +33,11 @@ PROBES: Sequence[tuple[list[dict[str, str]], dict[str, bool]]] = (
             {"role": "assistant", "content": "Yes.\n\nNo. "},
             {"role": "user", "content": "x"},
         ],
-        {"add_generation_prompt": True},
+        False,
     ),
-    (
-        [{"role": "user", "content": "x"}, {"role": "assistant", "content": " go on  "}],
-        {"continue_final_message": True},
-    ),
+    ([{"role": "user", "content": "x"}, {"role": "assistant", "content": " go on  "}], True),
 )
+"""Conversations, and whether the last message goes on."""
 
 
 class ChatTokenizer:
@@ -66,7 +65,6 @@ class ChatTokenizer:
         if source is not None and not isinstance(source, str):
             raise ValueError("several chat templates")
         self.chat_template: str | None = source
-        self._compiled: Any = None
 
     @property
     def eos_token_id(self) -> int | None:
@@ -78,60 +76,20 @@ class ChatTokenizer:
         """The id that starts a text."""
         return self._id_of("bos_token")
 
-    def get_chat_template(self) -> str:
-        """The source of the template."""
-        return self.chat_template or ""
+    @property
+    def special_tokens_map(self) -> dict[str, Any]:
+        """The names of special tokens, and their texts."""
+        return self.special_tokens
 
-    def apply_chat_template(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        tokenize: bool = False,
-        add_generation_prompt: bool = False,
-        continue_final_message: bool = False,
-        **options: Any,
-    ) -> str:
-        """The prompt as text. Raises whatever the template raises."""
-        assert not tokenize, "ids are made by ChatTemplate"
-        if self._compiled is None:
-            self._compiled = compiled(self.get_chat_template())
-        shown = [dict(message) for message in messages]
-        if continue_final_message:
-            shown[-1]["content"] += f"{END_MARK} "
-        options = {"tools": None, "documents": None, **self.special_tokens, **options}
-        rendered: str = self._compiled.render(
-            messages=shown, add_generation_prompt=add_generation_prompt, **options
-        )
-        if not continue_final_message:
-            return rendered
-        text, mark, rest = rendered.rpartition(END_MARK)
-        if not mark:
-            raise ValueError("the template leaves out the message that is to be continued")
-        return text if rest.startswith(" ") else text.rstrip()  # the template trims messages
+    def get_chat_template(self, name: str | None = None, tools: Any = None) -> str:
+        """The source of the template: there is one, for all conversations."""
+        del name, tools
+        return self.chat_template or ""
 
     def _id_of(self, name: str) -> int | None:
         token = self.special_tokens.get(name)
         found: int | None = self.backend_tokenizer.token_to_id(token) if token else None
         return found
-
-
-def compiled(source: str) -> Any:
-    """A chat template, ready to be rendered in a sandbox. Raises jinja2.TemplateError."""
-    from jinja2 import TemplateError, ext, sandbox
-
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
-
-    def as_json(value: Any, indent: int | None = None, **options: Any) -> str:
-        return json.dumps(value, **{"ensure_ascii": False, "indent": indent, **options})
-
-    environment = sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[ext.loopcontrols]
-    )
-    environment.filters["tojson"] = as_json  # jinja2's own is for HTML
-    environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(source)
 
 
 def proven(folder: Path, cache: Path, *, again: bool) -> ChatTokenizer | None:
@@ -148,25 +106,35 @@ def prove(folder: Path, cache: Path, theirs: Any) -> None:
         write_verdict(path, {"same": ours is not None and same(ours, theirs)})
 
 
+def try_out(folder: Path, cache: Path) -> None:
+    """Read a tokenizer apart before anything here does, unless it was read here before.
+
+    Raises ModelError if it breaks down or takes too much.
+    """
+    if not read_verdict(verdict_path(folder, cache)):
+        try_apart(folder)
+
+
 def opened(folder: Path) -> ChatTokenizer | None:
     """The tokenizer of a folder; None if its files are of another kind."""
-    try:
+    with suppress(ModelError), errors_of("the tokenizer", ""):
         return ChatTokenizer(folder)
-    except Exception:  # `tokenizers` raises nothing more special
-        return None
+    return None
 
 
 def same(ours: ChatTokenizer, theirs: Any) -> bool:
-    """Whether both give the same ids and the same prompts."""
+    """Whether both give the same ids and the same prompts. Raises ModelError."""
     backend = getattr(theirs, "backend_tokenizer", None)
-    if backend is None or rules(backend) != rules(ours.backend_tokenizer):
+    if backend is None or not is_plain(backend) or not is_plain(ours.backend_tokenizer):
+        return False
+    if rules(backend) != rules(ours.backend_tokenizer):
         return False
     for name in ("eos_token_id", "bos_token_id", "model_max_length", "chat_template"):
         if getattr(ours, name) != getattr(theirs, name):
             return False
     return not ours.chat_template or all(
-        outcome(ours, messages, options) == outcome(theirs, messages, options)
-        for messages, options in PROBES
+        outcome(ours, messages, goes_on=goes_on) == outcome(theirs, messages, goes_on=goes_on)
+        for messages, goes_on in PROBES
     )
 
 
@@ -175,19 +143,18 @@ def rules(backend: Any) -> tuple[dict[str, Any], list[int]]:
 
     Cutting and filling up is never asked for; what is put before a text may be said in many ways.
     """
+    backend.no_padding()
     found: dict[str, Any] = json.loads(backend.to_str())
     for name in ("padding", "truncation", "post_processor"):
         found.pop(name, None)
     return found, backend.encode("").ids
 
 
-def outcome(tokenizer: Any, messages: list[dict[str, str]], options: dict[str, bool]) -> str | None:
-    """A rendering; None if the template refuses the messages."""
-    try:
-        text: str = tokenizer.apply_chat_template(messages, tokenize=False, **options)
-    except Exception:  # a template is a program and may raise anything
-        return None
-    return text
+def outcome(tokenizer: Any, messages: list[dict[str, str]], *, goes_on: bool) -> str | None:
+    """A rendering; None if the template does not take the messages. Raises ModelError."""
+    with suppress(UsageError, TemplateFails):
+        return render(tokenizer, messages, goes_on=goes_on)
+    return None
 
 
 def verdict_path(folder: Path, cache: Path) -> Path:

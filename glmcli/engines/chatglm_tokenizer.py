@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet, encoding_of
+from glmcli.errors import ModelError
 from glmcli.messages import refusal
 
 CHATGLM_CONTROL = (
@@ -56,7 +57,7 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
         raise refusal("lfs-pointer", file=path.name, folder=folder)
     try:
         return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
-    except (ValueError, RuntimeError) as exc:
+    except (ValueError, RuntimeError, ModelError) as exc:
         raise refusal("bad-tokenizer", name=name) from exc
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report, chat_tokenizer
+from glmcli.engines.apart import errors_of, templates
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
+from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages, read_ahead
 from glmcli.engines.pace import Pace
@@ -301,8 +303,10 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
     if checkpoint.family == "chatglm":
         from glmcli.engines.chatglm_config import load_template
 
+        try_apart(checkpoint.folder)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
         return own, window
+    templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, settings)
     limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
     limit = min(limits, default=SANE_WINDOW)
@@ -316,15 +320,17 @@ def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:
         tokenizer = chat_tokenizer.proven(folder, cache, again=settings.verify)
         if tokenizer is not None:
             return tokenizer
+    chat_tokenizer.try_out(folder, cache)
     from transformers import AutoTokenizer
 
     try:
-        own = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
-        )
-    except Exception as exc:  # each tokenizer class fails in its own way
+        with errors_of("loading", ""):  # each tokenizer class fails in its own way
+            own = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
+            )
+    except ModelError as exc:
         raise ModelError(
-            f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc)}",
+            f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc.__cause__ or exc)}",
             "the folder needs tokenizer.json and tokenizer_config.json: download it again",
         ) from exc
     if settings.history and not checkpoint.remote_code:

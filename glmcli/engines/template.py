@@ -10,12 +10,15 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from glmcli.engines.guarded import ApartBackend, guarded
+from glmcli.engines.rendering import TemplateFails, chosen_source, render
 from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes, encoding_of
-from glmcli.errors import ModelError, UsageError, first_line
+from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message
 
 REASONING = (
@@ -25,6 +28,8 @@ REASONING = (
     ("<seed:think>", "</seed:think>"),
 )
 """How model families mark their reasoning; the first is also assumed where no template says."""
+MOST_CONTROLS = 20_000
+"""Gemma 3 has 6,400."""
 
 
 class ChatTemplate:
@@ -40,8 +45,8 @@ class ChatTemplate:
                 "choose a model that comes with a tokenizer.json",
             )
         self._tokenizer = tokenizer
-        self._backend = tokenizer.backend_tokenizer
-        self._source = template_source(tokenizer)
+        self._backend = guarded(tokenizer.backend_tokenizer)
+        self._source = chosen_source(tokenizer)
         self._controls = control_tokens(self._backend, self._source)
         self._control_text = any_of(self._controls)
         self._token_bytes = TokenBytes(self._backend)
@@ -54,7 +59,11 @@ class ChatTemplate:
         return not self._source
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
-        """The whole prompt. Raises UsageError if the template refuses the conversation."""
+        """The whole prompt.
+
+        Raises UsageError if the template refuses the conversation, ModelError if it, or the
+        tokenizer, fails or has to be stopped.
+        """
         messages = [item for item in messages if item.text or item.role != "assistant"]
         check_characters(messages)
         stand_ins = self._stand_ins(messages)
@@ -81,28 +90,17 @@ class ChatTemplate:
             return join_texts(messages)
         try:
             return self._apply(messages, options)
-        except Exception as exc:  # a template is the model's own program and may raise anything
+        except (UsageError, TemplateFails):
             folded = fold_system(messages)
             if folded is not None:
-                try:
+                with suppress(UsageError, TemplateFails):  # the first failure says more
                     return self._apply(folded, options)
-                except Exception:  # the first failure says more
-                    pass
-            raise UsageError(
-                f"the model's chat template refuses this conversation: {first_line(exc)}",
-                "start again with /reset, or choose another model",
-            ) from exc
+            raise
 
     def _apply(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         goes_on = messages[-1].role == "assistant" if messages else False
-        rendered: str = self._tokenizer.apply_chat_template(
-            [as_item(message) for message in messages],
-            tokenize=False,
-            add_generation_prompt=not goes_on,
-            continue_final_message=goes_on,
-            **options,
-        )
-        return rendered
+        items = [as_item(message) for message in messages]
+        return render(self._tokenizer, items, goes_on=goes_on, **options)
 
     def _stand_ins(self, messages: Sequence[Message]) -> dict[str, str]:
         """Control string -> unguessable word, for the control strings in the messages' texts."""
@@ -190,8 +188,10 @@ class ChatTemplate:
         """
         from tokenizers import AddedToken, Tokenizer
 
-        backend = Tokenizer.from_str(self._backend.to_str())
         anchor = f"x{secrets.token_hex(12)}x"
+        if isinstance(self._backend, ApartBackend):
+            return self._backend.as_plain_text(list(self._controls), anchor), anchor
+        backend = Tokenizer.from_str(self._backend.to_str())
         backend.add_special_tokens([AddedToken(text, special=True) for text in self._controls])
         backend.add_tokens([AddedToken(anchor, normalized=False)])
         backend.encode_special_tokens = True
@@ -211,25 +211,13 @@ class ChatTemplate:
         probe = [Message("user", words[0]), Message("assistant", words[1])]
         try:
             rendered = self._render([*probe, Message("user", words[2])], {})
-        except UsageError:
+        except (UsageError, TemplateFails):
             return frozenset(found)
         between = rendered.partition(words[1])[2].partition(words[2])[0]
         match = self._control_text.search(between) if self._control_text else None
         if match:
             found.add(self._controls[match[0]])
         return frozenset(found)
-
-
-def template_source(tokenizer: Any) -> str:
-    """The chat template's source; "" if there is none. Raises ModelError."""
-    if not tokenizer.chat_template:
-        return ""
-    try:
-        return str(tokenizer.get_chat_template())
-    except ValueError as exc:
-        raise ModelError(
-            f"the chat template cannot be chosen: {first_line(exc)}", "choose another model"
-        ) from exc
 
 
 def added_tokens(backend: Any) -> dict[int, Any]:
@@ -241,14 +229,20 @@ def added_tokens(backend: Any) -> dict[int, Any]:
 def control_tokens(backend: Any, template: str) -> dict[str, int]:
     """Control string -> id: special tokens, and tags that the template writes ("<tool_call>").
 
-    A switch that users may type, such as GLM-4.5's "/nothink", is none.
+    A switch that users may type, such as GLM-4.5's "/nothink", is none. Raises ModelError.
     """
-    return {
+    found = {
         token.content: id
         for id, token in added_tokens(backend).items()
         if token.content.strip()
-        and (token.special or (token.content in template and token.content[0] in "<["))
+        and (token.special or (token.content[0] in "<[" and token.content in template))
     }
+    if len(found) > MOST_CONTROLS:  # each is looked for in every message
+        raise ModelError(
+            f"the tokenizer has {len(found):,} control tokens; {MOST_CONTROLS:,} is the limit",
+            "choose another model",
+        )
+    return found
 
 
 def any_of(texts: Sequence[str] | dict[str, int]) -> re.Pattern[str] | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol
 
+from glmcli.engines.apart import errors_of
 from glmcli.errors import ModelError
 from glmcli.types import Chunk, FinishReason, Message, Usage
 
@@ -97,9 +98,10 @@ def encoding_of(tokenizer: Any, text: str) -> Any:
     """The Encoding that a `tokenizers.Tokenizer` makes of a text, without tokens around it.
 
     Other threads go on meanwhile: its `encode` would hold the interpreter for as long as it takes,
-    its `encode_batch` does not.
+    its `encode_batch` does not. Raises ModelError.
     """
-    return tokenizer.encode_batch([text], add_special_tokens=False)[0]
+    with errors_of("the model's tokenizer", "choose another model, or ask in other words"):
+        return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 
 class TokenBytes:
@@ -112,22 +114,27 @@ class TokenBytes:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._anchor = find_anchor(vocabulary)
-        self._anchor_text = vocabulary.decode([self._anchor])
+        with errors_of("the model's tokenizer", "choose another model"):
+            self._anchor = find_anchor(vocabulary)
+        self._anchor_text = self._decoded(self._anchor)
         self._known: dict[int, bytes] = {}
         byte_token = vocabulary.token_to_id("<0x80>")
         self.has_byte_tokens = byte_token is not None and self.at_start(byte_token) == b"\x80"
 
     def at_start(self, token: int) -> bytes:
         """What `token` adds as the first of a text, where some tokenizers drop a blank."""
-        return self._to_bytes(token, self._vocabulary.decode([token]))
+        return self._to_bytes(token, self._decoded(token))
 
     def inside(self, token: int) -> bytes:
         """What `token` adds after other tokens; nothing for a special token."""
         if token not in self._known:
-            text = self._vocabulary.decode([self._anchor, token])
+            text = self._decoded(self._anchor, token)
             self._known[token] = self._to_bytes(token, text[len(self._anchor_text) :])
         return self._known[token]
+
+    def _decoded(self, *ids: int) -> str:
+        with errors_of("the model's tokenizer", "choose another model"):
+            return self._vocabulary.decode(ids)
 
     def _to_bytes(self, token: int, text: str) -> bytes:
         if UNREADABLE not in text:

@@ -3,14 +3,14 @@
 import json
 
 import pytest
-from jinja2 import TemplateError
-from jinja2.exceptions import SecurityError
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
 from glmcli.engines import local
-from glmcli.engines.chat_tokenizer import ChatTokenizer, compiled, prove, proven, same
+from glmcli.engines.chat_tokenizer import ChatTokenizer, prove, proven, same
 from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.rendering import render, rendered_apart
+from glmcli.errors import ModelError, UsageError
 from tests.engines import tiny
 
 CHATML = (
@@ -51,9 +51,12 @@ def test_prompts_equal_those_of_transformers(template, tmp_path):
     if template:
         messages = [{"role": "user", "content": " hi\n"}, {"role": "assistant", "content": "yes "}]
         tools = [{"name": "f", "text": "<ü>"}]
-        for options in ({"add_generation_prompt": True}, {"tools": tools}):
-            expected = theirs.apply_chat_template(messages, tokenize=False, **options)
-            assert ours.apply_chat_template(messages, **options) == expected
+        for options in ({}, {"tools": tools}):
+            expected = theirs.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **options
+            )
+            assert render(ours, messages, **options) == expected
+            assert render(theirs, messages, **options) == expected
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma", "mistral"])
@@ -93,8 +96,8 @@ def test_the_finding_is_kept_until_the_files_change(tmp_path):
 def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
     folder_of("{{ messages[0].content }}", tmp_path)
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    with pytest.raises(ValueError, match="continued"):
-        ChatTokenizer(tmp_path).apply_chat_template(messages, continue_final_message=True)
+    with pytest.raises(UsageError, match="continued"):
+        render(ChatTokenizer(tmp_path), messages, goes_on=True)
 
 
 @pytest.mark.parametrize(
@@ -102,15 +105,16 @@ def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
 )
 def test_templates_run_in_a_sandbox(source):
     try:
-        shown = compiled(source).render(messages=[])
-    except SecurityError:
+        shown = rendered_apart(source, {"messages": []})
+    except ModelError as exc:
+        assert "unsafe" in exc.message
         return
     assert shown == ""  # undefined: nothing was reached
 
 
 def test_a_template_may_refuse():
-    with pytest.raises(TemplateError, match="never"):
-        compiled("{{ raise_exception('never') }}").render()
+    with pytest.raises(UsageError, match="never"):
+        rendered_apart("{{ raise_exception('never') }}", {})
 
 
 def test_the_second_start_does_without_transformers(tmp_path):

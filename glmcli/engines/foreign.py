@@ -1,0 +1,225 @@
+"""Runs the programs that come with a checkpoint; a process of its own, started by apart.py.
+
+It may be stopped at any moment, takes no more memory than it is allowed, and has nothing that is
+worth taking. It reads jobs from stdin and answers on stdout, a length and JSON each. It is run as a
+file and imports nothing of this package. A job that needs too much of something ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import IO, Any
+
+LENGTH = 8
+"""Bytes of a length."""
+
+
+class TooMuch(Exception):
+    """A program goes beyond a limit; the text says which."""
+
+
+def main() -> None:
+    """Answer jobs until stdin ends."""
+    memory, *sys.path[:] = sys.argv[1:]
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (int(memory), most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    while (job := received(sys.stdin.buffer)) is not None:
+        limit_cpu(job.pop("cpu_s"))
+        send(sys.stdout.buffer, answer(job))
+
+
+def answer(job: dict[str, Any]) -> dict[str, Any]:
+    """What a job returns, or why it returns nothing."""
+    try:
+        return {"value": JOBS[job.pop("do")](**job)}
+    except TooMuch as exc:
+        return {"limit": str(exc)}
+    except MemoryError:
+        return {"limit": "needs too much memory"}
+    except RecursionError:
+        return {"limit": "calls itself too deeply"}
+    except BaseException as exc:  # a foreign program may raise anything, a Rust panic too
+        if isinstance(exc, OverflowError) or "Exceeds the limit" in str(exc):
+            return {"limit": "counts too far"}
+        kinds = [kind.__name__ for kind in type(exc).__mro__]
+        return {"error": str(exc)[:2000].strip() or kinds[0], "kinds": kinds}
+
+
+def limit_cpu(seconds: float) -> None:
+    """Let the system end this process when a job has taken so much of the processor."""
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + seconds) + 1, most))
+
+
+def send(stream: IO[bytes], message: dict[str, Any]) -> None:
+    """Write a message: its length, and JSON."""
+    data = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    stream.write(len(data).to_bytes(LENGTH, "little") + data)
+    stream.flush()
+
+
+def received(stream: IO[bytes], *, most: int = sys.maxsize) -> dict[str, Any] | None:
+    """The next message; None at the end, in place of half a message, and of more than `most`."""
+    head = stream.read(LENGTH)
+    size = int.from_bytes(head, "little")
+    if len(head) < LENGTH or size > most:
+        return None
+    data = stream.read(size)
+    if len(data) < size:
+        return None
+    found: dict[str, Any] = json.loads(data.decode("utf-8", "surrogatepass"))
+    return found
+
+
+def render(source: str, values: dict[str, Any], letters: int) -> str:
+    """A chat template's text of at most so many letters."""
+    pieces = []
+    for piece in compiled(source).generate(**values):
+        pieces.append(piece)
+        letters -= len(piece)
+        if letters < 0:
+            raise TooMuch("writes far more than it is given")
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=4)
+def compiled(source: str) -> Any:
+    """A chat template in jinja2's sandbox, with all that transformers offers it."""
+    from datetime import datetime
+
+    from jinja2 import TemplateError, ext, nodes, sandbox, utils
+    from jinja2.exceptions import SecurityError
+
+    class Generation(ext.Extension):
+        """The tag around what an assistant said: it marks, and changes nothing."""
+
+        tags = {"generation"}  # noqa: RUF012
+
+        def parse(self, parser: Any) -> Any:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
+
+        def _said(self, caller: Callable[[], str]) -> str:
+            return caller()
+
+    class Namespace(utils.Namespace):
+        """A namespace without names that begin with an underscore."""
+
+        def __init__(*args: Any, **values: Any) -> None:
+            names = dict(*args[1:], **values)
+            for name in names:
+                check_name(name)
+            utils.Namespace.__init__(args[0], names)
+
+        def __setitem__(self, name: str, value: Any) -> None:
+            check_name(name)
+            super().__setitem__(name, value)
+
+    class Dict:
+        """Makes dictionaries, and has no other attribute of the type."""
+
+        def __call__(self, *pairs: Any, **values: Any) -> dict[Any, Any]:
+            return dict(*pairs, **values)
+
+        def fromkeys(self, *keys: Any) -> dict[Any, Any]:
+            return dict.fromkeys(*keys)
+
+    def check_name(name: Any) -> None:
+        if isinstance(name, str) and name.startswith("_"):
+            raise SecurityError(f"a namespace takes no name like {name!r}")
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    def as_json(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: Any = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            value,
+            ensure_ascii=ensure_ascii,
+            indent=indent,
+            separators=separators,
+            sort_keys=sort_keys,
+        )
+
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
+    )
+    environment.filters["tojson"] = as_json  # jinja2's own is for HTML
+    environment.globals |= {
+        "raise_exception": refuse,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "dict": Dict(),
+        "namespace": Namespace,
+    }
+    return environment.from_string(source)
+
+
+BACKENDS: dict[bool, Any] = {}
+"""The tokenizer that was loaded, and the same whose control tokens are plain text."""
+
+
+def load(text: str = "", path: str = "") -> None:
+    """Take a tokenizer.json, and make and read a short text with it."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_file(path) if path else Tokenizer.from_str(text)
+    backend.no_padding()
+    backend.no_truncation()
+    BACKENDS[False] = backend
+    ids = backend.encode_batch(["Hello, 1 + 1 = 2.\n\n你好 "], add_special_tokens=False)[0].ids
+    backend.decode(ids)
+
+
+def load_pieces(path: str) -> None:
+    """Read a tokenizer.model of SentencePiece, if it is one."""
+    from sentencepiece import SentencePieceProcessor
+
+    SentencePieceProcessor(model_file=path)
+
+
+def spell_out(controls: list[str], anchor: str) -> None:
+    """Make the second tokenizer, to which the control tokens are text."""
+    from tokenizers import AddedToken, Tokenizer
+
+    backend = Tokenizer.from_str(BACKENDS[False].to_str())
+    backend.add_special_tokens([AddedToken(text, special=True) for text in controls])
+    backend.add_tokens([AddedToken(anchor, normalized=False)])
+    backend.encode_special_tokens = True
+    BACKENDS[True] = backend
+
+
+def encode(text: str, plain: bool = False, special: bool = False) -> tuple[list[int], list[Any]]:
+    """The ids of a text, and where each begins and ends."""
+    found = BACKENDS[plain].encode_batch([text], add_special_tokens=special)[0]
+    return found.ids, found.offsets
+
+
+def decode(ids: list[int], skip_special_tokens: bool = True) -> str:
+    """The text of ids."""
+    text: str = BACKENDS[False].decode(ids, skip_special_tokens=skip_special_tokens)
+    return text
+
+
+JOBS: dict[str, Callable[..., Any]] = {
+    "render": render,
+    "load": load,
+    "load_pieces": load_pieces,
+    "spell_out": spell_out,
+    "encode": encode,
+    "decode": decode,
+}
+
+if __name__ == "__main__":
+    main()

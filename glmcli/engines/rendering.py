@@ -1,0 +1,154 @@
+"""A chat template's text for a conversation, as transformers makes it, made apart.
+
+The template is a program that came with the model: it is only ever run in a process of its own,
+whichever tokenizer it belongs to. Knows nothing of ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glmcli.engines import apart
+from glmcli.errors import ModelError, UsageError, first_line
+
+END_MARK = "x3f9c0d1e7a52b846x"
+"""Stands where a message that is to be continued ends; no template writes it."""
+SOURCE_LETTERS = 1_000_000
+"""The longest template there is has about 20,000."""
+GROWTH = 10
+SPARE_LETTERS = 1_000_000
+"""A prompt has at most `GROWTH` times the letters of its messages, and so many more."""
+BROKEN = ("TemplateSyntaxError", "SecurityError")
+"""No conversation makes such a template work."""
+REFUSES = "TemplateError"
+"""What a template raises that says itself what it does not take."""
+AGAIN = "start again with /reset, or choose another model"
+CHOOSE = "choose another model, or repair its chat template"
+
+
+class TemplateFails(ModelError):
+    """A template ends with an error for one conversation; others may work."""
+
+
+def render(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, goes_on: bool = False, **options: Any
+) -> str:
+    """The prompt as text; where it `goes_on`, up to the end of the last message.
+
+    Raises UsageError if the template refuses the conversation, TemplateFails if it fails with it,
+    ModelError if it never works or has to be stopped.
+    """
+    if has_own_way(tokenizer):
+        return rendered_there(tokenizer, messages, goes_on=goes_on, **options)
+    source = chosen_source(tokenizer, options.get("tools"))
+    shown = [dict(message) for message in messages]
+    if goes_on:
+        shown[-1]["content"] += f"{END_MARK} "
+    values = {
+        "tools": None,
+        "documents": None,
+        **special_tokens(tokenizer),
+        **options,
+        "messages": shown,
+        "add_generation_prompt": not goes_on,
+    }
+    rendered = rendered_apart(source, values)
+    return up_to_mark(rendered, messages[-1]["content"]) if goes_on else rendered
+
+
+def rendered_apart(source: str, values: dict[str, Any]) -> str:
+    """A template's text. Raises UsageError, ModelError."""
+    letters = letters_of(values)
+    try:
+        text: str = apart.templates().ask(
+            "render",
+            source=source,
+            values=values,
+            letters=GROWTH * letters + SPARE_LETTERS,
+            cpu_s=apart.seconds_for(letters),
+        )
+    except apart.ProgramFailed as exc:
+        if any(kind in exc.kinds for kind in BROKEN):
+            message = f"the model's chat template is broken: {first_line(exc)}"
+            raise ModelError(message, CHOOSE) from exc
+        if exc.kinds[0] == REFUSES:
+            raise refusal(first_line(exc)) from exc
+        raise TemplateFails(
+            f"the model's chat template fails: {exc.kinds[0]}: {first_line(exc)}", AGAIN
+        ) from exc
+    return text
+
+
+def refusal(why: str) -> UsageError:
+    """The error for a conversation that the template does not take."""
+    return UsageError(f"the model's chat template refuses this conversation: {why}", AGAIN)
+
+
+def has_own_way(tokenizer: Any) -> bool:
+    """Whether it renders with code of its own, which the user has trusted, and no template."""
+    theirs = getattr(type(tokenizer), "apply_chat_template", None)
+    return theirs is not None and theirs.__module__ != "transformers.tokenization_utils_base"
+
+
+def rendered_there(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, goes_on: bool, **options: Any
+) -> str:
+    """The text that a tokenizer makes with its own code. Raises UsageError."""
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=not goes_on,
+            continue_final_message=goes_on,
+            **options,
+        )
+    except Exception as exc:  # code from elsewhere may raise anything
+        raise refusal(first_line(exc)) from exc
+    return text
+
+
+def chosen_source(tokenizer: Any, tools: Any = None) -> str:
+    """The chat template's source; "" if there is none. Raises ModelError.
+
+    A model may have several: one for tools, and one that is for everything else.
+    """
+    if not tokenizer.chat_template:
+        return ""
+    with apart.errors_of("choosing the chat template", "choose another model"):
+        source = tokenizer.get_chat_template(None, tools)
+    if not isinstance(source, str):
+        raise ModelError(
+            f"the chat template is {type(source).__name__}, not a text", "choose another model"
+        )
+    if len(source) > SOURCE_LETTERS:
+        raise ModelError(
+            f"the chat template has {len(source):,} letters; {SOURCE_LETTERS:,} is the limit",
+            "choose another model",
+        )
+    return source
+
+
+def special_tokens(tokenizer: Any) -> dict[str, Any]:
+    """The names that templates know special tokens by, "bos_token" and others, and their texts."""
+    return {
+        name: [str(item) for item in token] if isinstance(token, list) else str(token)
+        for name, token in tokenizer.special_tokens_map.items()
+    }
+
+
+def up_to_mark(rendered: str, content: str) -> str:
+    """What comes before END_MARK. Raises UsageError if the template leaves the message out."""
+    text, mark, rest = rendered.rpartition(END_MARK)
+    if not mark or content.strip() not in rendered:
+        raise refusal("it leaves out the message that is to be continued")
+    return text if rest.startswith(" ") else text.rstrip()  # the template trims messages
+
+
+def letters_of(value: Any) -> int:
+    """How much text is in a value of JSON."""
+    if isinstance(value, Mapping):
+        return sum(letters_of(key) + letters_of(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return sum(letters_of(item) for item in value)
+    return len(value) if isinstance(value, str) else 8

@@ -13,8 +13,6 @@ from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from glmcli.engines.text import held_back
-
 MASKED = "[key]"
 WORD = 8
 """A key below this length may be part of a word: it is masked only where it stands alone."""
@@ -29,9 +27,9 @@ class Mask:
     def __init__(self, keys: Collection[str] = ()) -> None:
         known = sorted({key for key in keys if key}, key=len, reverse=True)
         self._secrets = [key for key in known if len(key) >= SECRET]
-        self.forms = sorted({form for key in self._secrets for form in spellings(key)})
-        """All ways to write the keys that are taken out of replies."""
-        self._secret = pattern_of(self.forms)
+        self.forms = sorted({form for key in self._secrets for form in plain_spellings(key)})
+        """How the keys are written that are taken out of replies."""
+        self._secret = pattern_of([form for key in self._secrets for form in spellings(key)])
         short = [rf"(?<!\w){re.escape(key)}(?!\w)" for key in known if len(key) < WORD]
         forms = [form for key in known if len(key) >= WORD for form in spellings(key)]
         self._any = pattern_of(forms, short)
@@ -72,8 +70,13 @@ class MaskedText:
         """What is certain now."""
         if not self._mask.forms:
             return delta
-        text = self._mask.secrets(self._held + delta)
-        cut = len(text) - held_back(text, self._mask.forms)
+        text = self._held + delta
+        cut = len(text)
+        for form in self._mask.forms:
+            if form in text:
+                text = text.replace(form, MASKED)
+                cut = len(text)
+            cut = min(cut, start_of(form, text))
         self._held = text[cut:]
         return text[:cut]
 
@@ -83,11 +86,22 @@ class MaskedText:
         return self._mask(held)
 
 
+def start_of(form: str, text: str) -> int:
+    """Where the end of a text could be the start of `form`; its length if it cannot."""
+    at = text.find(form[0], max(0, len(text) - len(form) + 1))
+    while at >= 0 and not form.startswith(text[at:]):
+        at = text.find(form[0], at + 1)
+    return len(text) if at < 0 else at
+
+
+def plain_spellings(key: str) -> tuple[str, ...]:
+    """A key as it is, in an address, and in JSON."""
+    return key, quote(key, safe=""), json.dumps(key)[1:-1]
+
+
 def spellings(key: str) -> Iterator[str]:
     """The ways in which a key may come back."""
-    yield key
-    yield quote(key, safe="")
-    yield json.dumps(key)[1:-1]
+    yield from plain_spellings(key)
     data = key.encode()
     for before in range(3):  # base64 of a text that has the key in it, at any offset
         start = (8 * before + 5) // 6

@@ -25,11 +25,11 @@ LAST_S = 2.0
 """How long a server may take to close a stream when the reply has ended."""
 KEPT_ALIVE = 4
 """How many times longer a server may be without text as long as it sends signs of life."""
-EMPTY_MESSAGES = 100_000
+EMPTY_MESSAGES = 50_000
 """How many messages may come without text, whatever they cost."""
 MESSAGE_BYTES = 4_000_000
-REPLY_CHARS = 4_000_000
-"""Text and thinking of one reply: more than the largest windows hold."""
+REPLY_CHARS = 2_000_000
+"""Text and thinking of one reply: some 500,000 tokens, more than any model writes at once."""
 NAME_CHARS = 1000
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 """JSON can hold half of a surrogate pair; no text can."""

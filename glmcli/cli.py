@@ -156,7 +156,7 @@ def ask(
         question = earlier.messages.pop()
     if question is None:
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
-    session, settings = open_session(settings, continue_=continue_, resume=resume)
+    session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
         from glmcli.commands.archive import resumed
 
@@ -217,7 +217,7 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
 
 def open_session(
-    settings: Settings, *, continue_: bool, resume: str | None
+    settings: Settings, *, continue_: bool, resume: str | None, once: bool = False
 ) -> tuple[Session, Settings]:
     """The session that the options ask for; its engine is opened at the first request.
 
@@ -239,7 +239,7 @@ def open_session(
         if "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
-    settings = named_model(settings)
+    settings = named_model(settings, once=once)
     if settings.system:
         conversation.system = read_system(settings.system)
     engine = engine_of(settings)

@@ -6,6 +6,7 @@ Knows nothing of conversations, nor of what a server is asked.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,19 +15,29 @@ from glmcli.engines import is_unnamed, list_served
 from glmcli.errors import EngineError, UsageError
 from glmcli.terminal.visible import visible_line
 
+LEAST_S = 0.5
+"""What is left for an answer at least, however long the list took."""
 
-def named_model(settings: Settings) -> Settings:
+
+def named_model(settings: Settings, *, once: bool = False) -> Settings:
     """The settings with a name for `openai:` or `fastchat:`: the only model, or the one picked.
 
-    Without a terminal to pick on they stay as they are, and so they do if the server does not
-    answer: the engine says so when it is asked, and a chat can ask again. Raises UsageError.
+    Without a terminal to pick on they stay as they are. If the server does not answer a chat goes
+    on, since it can ask again; where only one question is asked (`once`) that is the end of it, and
+    what the list took is taken off the time for the answer. Raises UsageError, EngineError.
     """
     if not is_unnamed(settings.model):
         return settings
+    started = time.monotonic()
     try:
         found = list_served(settings)
     except EngineError:
+        if once:
+            raise
         return settings
+    if once:
+        rest = settings.timeout - (time.monotonic() - started)
+        settings = replace(settings, timeout=max(rest, LEAST_S))
     names = [name for name, _ in found]
     on_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     if len(names) > 1 and on_terminal:

@@ -69,6 +69,22 @@ LINES = {
     "no-tls": Line("{host} does not speak TLS", "{host} 不支持 TLS"),
     "no-tls-hint": Line("try http:// instead of https://", "请用 http:// 代替 https://"),
     "unreachable": Line("{host} cannot be reached", "无法连接 {host}"),
+    "too-much": Line(
+        "{host} sent more than {size}: no server needs that",
+        "{host} 发送的内容超过 {size}：正常的服务器不会这样",
+    ),
+    "idle": Line(
+        "{host} sent signs of life but no text for {seconds:.0f} s",
+        "{host} 在 {seconds:.0f} 秒内只发送了心跳，没有文字",
+    ),
+    "worker-address": Line(
+        "{host} names a worker at {where}, where none can be",
+        "{host} 给出的 worker 地址 {where} 不可用",
+    ),
+    "worker-address-hint": Line(
+        "give the worker's own address with --base-url, if you trust it",
+        "如果信任该 worker，请用 --base-url 直接给出其地址",
+    ),
     "garbled": Line("{host} sent what is no message", "{host} 返回的内容无法识别"),
     "garbled-hint": Line(
         "is it the right kind of server? check --model and --base-url",

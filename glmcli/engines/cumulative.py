@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.faults import cut_off, worker_fault
-from glmcli.engines.remote import Words, split_at, text_of, to_message, whole_number
+from glmcli.engines.faults import Faults
+from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, FinishReason, Usage
 
@@ -63,12 +63,14 @@ def go_on(seen: str, text: str) -> int:
 class WorkerReply:
     """One reply of a worker. `max_tokens` is what was asked for, if "stop" may hide "length"."""
 
-    def __init__(self, host: str, stop: Sequence[str], *, max_tokens: int | None = None) -> None:
+    def __init__(
+        self, faults: Faults, stop: Sequence[str], *, max_tokens: int | None = None
+    ) -> None:
         self.finished = False
         self.enough = False
-        self._host = host
+        self._faults = faults
         self._max_tokens = max_tokens
-        self._words = Words(stop)
+        self._words = Words(stop, faults.mask)
         self._settled = Settled()
         self._text = ""
         self._tokens = 0
@@ -79,7 +81,7 @@ class WorkerReply:
     def take(self, message: dict[str, Any]) -> Chunk:
         """The chunk of one message. Raises EngineError for one that holds an error, not text."""
         if code := message.get("error_code"):
-            raise worker_fault(self._host, code, text_of(message, "text"))
+            raise self._faults.worker(code, text_of(message, "text"))
         self._text = text_of(message, "text")
         before = self._tokens
         self._count(message)
@@ -100,7 +102,7 @@ class WorkerReply:
         the end of the text is missing.
         """
         if self._reason is None and (self._says_why or not self._text):
-            raise cut_off(self._host)
+            raise self._faults.cut_off()
         rest = self._rest(self._text)
         reason = self._reason or "stop"
         return Chunk(rest.text, rest.thinking, finish_reason=reason, usage=self._usage)
@@ -117,7 +119,7 @@ class WorkerReply:
         self._says_why = self._says_why or "finish_reason" in message
         tokens = whole_number(usage, "completion_tokens")
         if reason == "abort":
-            raise EngineError(f"{self._host} broke the reply off", "/retry asks again")
+            raise EngineError(f"{self._faults.host} broke the reply off", "/retry asks again")
         if reason == "length" and tokens is not None and "logprobs" in message:
             tokens += 1  # the model worker counts from 0
         if reason:
@@ -129,12 +131,17 @@ class WorkerReply:
             self._usage = Usage(whole_number(usage, "prompt_tokens"), None, tokens)
 
 
-def nul_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
+def nul_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any] | None]:
     """The JSON of NUL-ended messages; None for a tick. Raises ConnectionLost inside a message."""
+    blank = 0
     for part in split_at(b"\0", pieces):
         if part is None:
             yield None
         elif not part.endswith(b"\0"):
             raise ConnectionLost("the worker stopped inside a message", "/retry asks again")
         elif message := part[:-1].strip():
-            yield to_message(message)
+            yield faults.message(message)
+        else:
+            blank += len(part)
+            if blank > MESSAGE_BYTES:
+                raise EngineError("the worker sent nothing but blanks", "is it a model server?")

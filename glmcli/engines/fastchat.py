@@ -16,8 +16,17 @@ from glmcli.engines import Report
 from glmcli.engines.conversation import Template, named_template, read_template
 from glmcli.engines.cumulative import WorkerReply, nul_messages
 from glmcli.engines.faults import Cancelled, Refused, Unreachable, one_line
-from glmcli.engines.http import ANSWER_S, COUNT_S, Server, checked_url, open_server
-from glmcli.engines.remote import read_reply, text_of, whole_number
+from glmcli.engines.http import (
+    ANSWER_S,
+    COUNT_S,
+    Patience,
+    Server,
+    all_keys,
+    checked_url,
+    open_server,
+)
+from glmcli.engines.remote import is_name, read_reply, text_of, whole_number, window_of
+from glmcli.engines.workers import can_be_worker, can_have_worker
 from glmcli.errors import (
     ConfigError,
     ConnectionLost,
@@ -62,7 +71,9 @@ class Cluster:
     def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
         self._transport = transport
-        self._front = open_server(settings, settings.base_url or DEFAULT_URL, transport=transport)
+        self.patience = Patience(settings.timeout)
+        url = settings.base_url or DEFAULT_URL
+        self._front = open_server(settings, url, patience=self.patience, transport=transport)
         self._workers: dict[str, Worker] = {}
         self._passed_on: Worker | None = None
         """The controller itself, once the worker's own address turned out to be of no use."""
@@ -150,24 +161,36 @@ class Cluster:
             template = named_template(self._settings.template)
         else:
             conv = server.ask("POST", "/worker_get_conv_template", {}, cancel).get("conv")
-            template = read_template(conv or {})
-        worker = Worker(server, template, whole_number(details, "context_length"))
+            template = read_template(conv if isinstance(conv, dict) else {})
+        worker = Worker(server, template, window_of(details, "context_length"))
         self._workers[address] = worker
         return worker
 
     def _server_at(self, address: str) -> Server:
-        """The server at an address from the controller. The key stays with the controller's."""
+        """The server at an address from the controller. The key stays with the controller's.
+
+        Raises Unreachable for what is no address, EngineError for one that is no worker's.
+        """
         try:
-            known = checked_url(address) == checked_url(self._front.url)
+            url = checked_url(address)
+            known = url == checked_url(self._front.url)
         except ConfigError as exc:
             raise Unreachable(
-                f"{self.host} says that its worker is at {one_line(address, 80)!r}",
+                f"{self.host} says that its worker is at {self._front.faults.clean(address, 80)!r}",
                 "the worker needs --worker-address http://HOST:PORT",
             ) from exc
         if known:
             return self._front
-        silence_s = self._settings.timeout
-        return Server(address, silence_s=silence_s, transport=self._transport)
+        if not can_be_worker(url):
+            raise self._front.faults.wrong_worker(address)
+        return Server(
+            address,
+            secrets=all_keys(self._settings),
+            silence_s=self._settings.timeout,
+            patience=self.patience,
+            allowed=can_have_worker,
+            transport=self._transport,
+        )
 
     def _via_controller(self) -> Worker:
         known = [worker.template for worker in self._workers.values()]
@@ -213,11 +236,12 @@ class FastChatEngine:
         template, server = self._worker.template, self._worker.server
         stop = (*template.stop, *params.stop)
         hides_length = template.name.startswith(("chatglm", "glm-4"))
-        reply = WorkerReply(
-            server.faults.host, stop, max_tokens=max_tokens if hides_length else None
-        )
+        reply = WorkerReply(server.faults, stop, max_tokens=max_tokens if hides_length else None)
         exchange = server.send("POST", "/worker_generate_stream", body)
-        yield from read_reply(exchange, nul_messages, reply, cancel)
+        try:
+            yield from read_reply(exchange, nul_messages, reply, cancel)
+        finally:
+            self._cluster.patience.renew()
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
@@ -225,7 +249,7 @@ class FastChatEngine:
         """The exact size of the prompt, from the worker that answered last."""
         try:
             prompt = self._worker.template.render(messages)
-            return counted(self._worker, prompt, cancel, limit_s=COUNT_S)
+            return counted(self._worker, prompt, cancel, limit_s=COUNT_S, spend=False)
         except (EngineError, Cancelled):
             return None
 
@@ -273,12 +297,13 @@ def counted(
     cancel: threading.Event | None = None,
     *,
     limit_s: float = ANSWER_S,
+    spend: bool = True,
 ) -> int | None:
     """The size of a prompt. Raises Cancelled, EngineError."""
     if not worker.counts:
         return None
     body = {"prompt": prompt}
-    answer = worker.server.ask("POST", "/count_token", body, cancel, limit_s=limit_s)
+    answer = worker.server.ask("POST", "/count_token", body, cancel, limit_s=limit_s, spend=spend)
     return whole_number(answer, "count") or None  # 0 is what a worker says that cannot count
 
 
@@ -303,7 +328,7 @@ def names_in(answer: dict[str, Any], field: str) -> list[str]:
     """The names that an answer lists."""
     names = answer.get(field)
     names = names if isinstance(names, list) else []
-    return [name for name in names if name and isinstance(name, str)]
+    return [name for name in names if isinstance(name, str) and is_name(name)]
 
 
 def pick(name: str, cluster: Cluster) -> str:
@@ -318,7 +343,7 @@ def pick(name: str, cluster: Cluster) -> str:
         raise ModelError(f"{cluster.host} has no model", "start a worker that registers with it")
     if not name and len(names) == 1:
         return names[0]
-    what = f"has no model {name!r}" if name else "has several models"
+    what = f"has no model {one_line(name, 80)!r}" if name else "has several models"
     listed = ", ".join(one_line(known, 80) for known in names[:20])
     raise ModelError(f"{cluster.host} {what}", f"choose one, as in fastchat:NAME: {listed}")
 

@@ -11,7 +11,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Any
 from weakref import WeakSet
@@ -19,8 +20,8 @@ from weakref import WeakSet
 import httpx
 
 from glmcli.config import Settings
-from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused, garbled
-from glmcli.errors import ConfigError
+from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused
+from glmcli.errors import ConfigError, ConnectionLost
 from glmcli.trouble import said
 
 ANSWER_S = 10.0
@@ -35,13 +36,34 @@ GRACE_S = 0.05
 KEEP_S = 2.0
 """How long an idle connection is kept: less than the 5 s after which many servers close it."""
 ERROR_BYTES = 65_536
+ERROR_S = 3.0
+"""How long the body of an error may take; what came until then says enough."""
+ANSWER_BYTES = 4_000_000
+"""An answer to a question that needs no model; one about a prompt may be larger, as that is."""
+PIECE_BYTES = 65_536
+
+
+class Patience:
+    """The time that `--timeout` gives a server to begin a reply, questions before it included."""
+
+    def __init__(self, seconds: float) -> None:
+        self.whole_s = self.left_s = seconds
+
+    def spend(self, seconds: float) -> None:
+        """Have so much less for what comes next."""
+        self.left_s = max(0.0, self.left_s - seconds)
+
+    def renew(self) -> None:
+        """Have all of it again, for the next reply."""
+        self.left_s = self.whole_s
 
 
 class Server:
     """One server. For one request at a time.
 
     Raises ConfigError for an address or a key that cannot be one. `key_hint` says what to do if the
-    server wants a key, or another one.
+    server wants a key, or another one; `secrets` are the keys of other servers, which are masked
+    too. `allowed` decides about the number of a host once its name is looked up.
     """
 
     def __init__(
@@ -50,16 +72,20 @@ class Server:
         *,
         key: str = "",
         key_hint: str = "",
+        secrets: Collection[str] = (),
         silence_s: float = 120.0,
+        patience: Patience | None = None,
+        allowed: Callable[[str], bool] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         address = checked_url(url)
         self.url = str(address).rstrip("/")
         self.silence_s = silence_s
         """How long the server may be silent before a reply begins; half of it after that."""
-        self.faults = Faults(
-            address.netloc.decode("ascii"), key=checked_key(key), key_hint=key_hint
-        )
+        self.patience = patience or Patience(silence_s)
+        self._allowed = allowed
+        keys = (checked_key(key), *secrets)
+        self.faults = Faults(address.netloc.decode("ascii"), keys=keys, key_hint=key_hint)
         self.asked: dict[str, str] = {}
         """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -95,13 +121,16 @@ class Server:
         cancel: threading.Event | None = None,
         *,
         limit_s: float = ANSWER_S,
+        spend: bool = True,
     ) -> dict[str, Any]:
         """The JSON object that answers a question which needs no model; null is an empty one.
+
+        What it takes is spent of the patience for the next reply, unless that does not wait for it.
 
         Raises Cancelled, EngineError.
         """
         exchange = self.send(method, path, body, whole=True)
-        exchange.limit_s = min(limit_s, self.silence_s)
+        exchange.limit_s = min(limit_s, exchange.limit_s)
         try:
             data = b"".join(exchange.pieces(cancel or threading.Event()))
             self.asked[path] = path
@@ -110,20 +139,24 @@ class Server:
             raise
         finally:
             exchange.close()
-        try:
-            answer = json.loads(data)
-        except (ValueError, RecursionError):
-            answer = data
-        if answer is not None and not isinstance(answer, dict):
-            raise garbled(self.faults.host, data.decode("utf-8", "replace"))
-        return answer or {}
+            if spend:
+                self.patience.spend(time.monotonic() - exchange.started)
+        return self.faults.answer(data)
 
     def fetch(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request, its body not read yet. Raises httpx.TransportError."""
         return self._client.send(request, stream=True)
 
     def connected(self, connection: socket.socket | None) -> None:
-        """Remember an open connection, so that one thread can cut off what another one reads."""
+        """Remember an open connection, so that one thread can cut off what another one reads.
+
+        Raises EngineError for one to a host that is not allowed; nothing was sent yet.
+        """
+        if connection is not None and self._allowed is not None:
+            host = str(connection.getpeername()[0])
+            if not self._allowed(host):
+                connection.close()
+                raise self.faults.wrong_worker(host)
         if connection is not None:
             with self._lock:
                 self._sockets.add(connection)
@@ -149,11 +182,14 @@ class Exchange:
     def __init__(self, server: Server, request: httpx.Request, *, whole: bool) -> None:
         self.server = server
         self._whole = whole
-        self.limit_s = server.silence_s
+        self.limit_s = server.patience.left_s
         """How long the server may be silent from now on."""
+        self._most = ANSWER_BYTES + 8 * len(request.content)
         self.started = time.monotonic()
-        self._inbox: Queue[httpx.Response | bytes | Exception | None] = Queue(maxsize=256)
+        self._inbox: Queue[httpx.Response | bytes | Exception | None] = Queue(maxsize=64)
         self._ended = False
+        self._until: float | None = None
+        """When nothing more is waited for, where that is known."""
         self._abandoned = threading.Event()
         request.extensions["trace"] = self._trace
         threading.Thread(target=self._read, args=(request,), name="http", daemon=True).start()
@@ -165,17 +201,22 @@ class Exchange:
         """
         refused: httpx.Response | None = None
         body = b""
-        for item in self._items(cancel):
-            if isinstance(item, httpx.Response):
-                refused = None if is_success(item) else item
-            elif refused is None:
-                yield item
-            else:
-                body += item
-                if len(body) > ERROR_BYTES:
-                    break
+        try:
+            for item in self._items(cancel):
+                if isinstance(item, httpx.Response):
+                    refused = None if is_success(item) else item
+                    self._until = None if refused is None else time.monotonic() + ERROR_S
+                elif refused is None:
+                    yield item
+                else:
+                    body += item
+                    if len(body) > ERROR_BYTES:
+                        break
+        except ConnectionLost:
+            if refused is None:
+                raise  # the rest of an error's text is no loss
         if refused is not None:
-            raise self.server.faults.refused(refused, body)
+            raise self.server.faults.refused(refused, body[:ERROR_BYTES])
 
     def _items(self, cancel: threading.Event) -> Iterator[httpx.Response | bytes]:
         heard = ticked = time.monotonic()
@@ -184,6 +225,8 @@ class Exchange:
                 self._abandon()
                 raise Cancelled
             now = time.monotonic()
+            if self._until is not None and now > self._until:
+                return
             if now - ticked >= TICK_S:
                 ticked = now
                 yield b""
@@ -192,7 +235,7 @@ class Exchange:
             except Empty:
                 if now - heard > self.limit_s:
                     self._abandon()
-                    raise self.server.faults.silent(self.limit_s) from None
+                    raise self._silent() from None
                 continue
             heard = time.monotonic()
             if item is None:
@@ -200,8 +243,16 @@ class Exchange:
                 return
             if isinstance(item, Exception):
                 self._ended = True
-                raise self.server.faults.lost(item, self.server.silence_s) from item
+                fault = self.server.faults.lost(item, self.server.silence_s)
+                raise fault from (None if fault is item else item)
             yield item
+
+    def _silent(self) -> ConnectionLost:
+        """The error for silence, which may have used up what `--timeout` gives for all."""
+        server = self.server
+        if self.limit_s == server.patience.left_s < server.silence_s:
+            return server.faults.late(server.silence_s)
+        return server.faults.silent(self.limit_s)
 
     def close(self) -> None:
         """Keep the connection for the next request if the answer is complete, else cut it off."""
@@ -232,9 +283,9 @@ class Exchange:
         try:
             response = self.server.fetch(request)
             try:
-                pieces: Iterable[bytes] = response.iter_bytes()
+                pieces = unpacked(response, self.server.faults)
                 if self._whole:
-                    pieces = [b"".join(pieces)]
+                    pieces = [self._all_of(pieces)]
                 self._put(response)
                 for piece in pieces:
                     if piece:
@@ -247,6 +298,17 @@ class Exchange:
         except Exception as exc:  # whatever it is, the thread that waits must hear of it
             self._put(exc)
 
+    def _all_of(self, pieces: Iterable[bytes]) -> bytes:
+        """Pieces joined. Raises EngineError for more than an answer can be."""
+        data = bytearray()
+        for piece in pieces:
+            data += piece
+            if self._abandoned.is_set():
+                break
+            if len(data) > self._most:
+                raise self.server.faults.too_much(f"{self._most / 1e6:.0f} MB")
+        return bytes(data)
+
     def _put(self, item: httpx.Response | bytes | Exception | None) -> None:
         while not self._abandoned.is_set():
             try:
@@ -256,10 +318,32 @@ class Exchange:
                 continue
 
 
+def unpacked(response: httpx.Response, faults: Faults) -> Iterable[bytes]:
+    """The body in pieces of bounded size, though a server may pack what it was asked not to.
+
+    Raises httpx.TransportError, httpx.DecodingError, EngineError.
+    """
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing in ("", "identity"):
+        yield from response.iter_bytes()
+        return
+    if packing not in ("gzip", "x-gzip", "deflate"):
+        raise faults.garbled(f"Content-Encoding: {packing}".encode())
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it is
+    for piece in response.iter_raw():
+        while piece and not inflate.eof:
+            try:
+                yield inflate.decompress(piece, PIECE_BYTES)
+            except zlib.error as exc:
+                raise httpx.DecodingError(str(exc), request=response.request) from exc
+            piece = inflate.unconsumed_tail
+
+
 def open_server(
     settings: Settings,
     url: str,
     *,
+    patience: Patience | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Server:
     """The server at `url`, with its key if its address can be trusted.
@@ -275,9 +359,16 @@ def open_server(
         url,
         key=key,
         key_hint=key_hint,
+        secrets=all_keys(settings),
         silence_s=settings.timeout,
+        patience=patience,
         transport=transport,
     )
+
+
+def all_keys(settings: Settings) -> list[str]:
+    """Every key that the user has given, for whatever server."""
+    return [settings.api_key, *settings.keys.values()]
 
 
 def key_for(settings: Settings, address: httpx.URL) -> tuple[str, str, str]:
@@ -301,7 +392,7 @@ def checked_url(url: str) -> httpx.URL:
         address = httpx.URL(url.strip())
     except httpx.InvalidURL as exc:
         raise ConfigError("the address of the server is malformed", "http://HOST:PORT") from exc
-    if address.userinfo:
+    if address.userinfo or ("@" in url and not address.host):
         raise ConfigError(
             "the address of the server holds a name or a password", "a key belongs in GLM_API_KEY"
         )

@@ -17,7 +17,7 @@ from glmcli.config import Settings
 from glmcli.engines import Report
 from glmcli.engines.faults import Cancelled, Refused, one_line
 from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
-from glmcli.engines.remote import read_reply, text_of, whole_number
+from glmcli.engines.remote import is_name, read_reply, text_of, whole_number, window_of
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
@@ -43,7 +43,11 @@ GOES_ON = {
     "Ollama": {},
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
-LIMIT = re.compile(r"(?:maximum context length is|context (?:length|size) \()\s*(\d+)")
+LIMIT = re.compile(
+    r"(?:maximum context length is|context (?:length|size) \()\s*([1-9][0-9]{0,14})(?![0-9])"
+)
+NUMBER = re.compile(r"(?<![0-9])[0-9]{1,15}(?![0-9])")
+MOST_MODELS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +127,11 @@ class OpenAIEngine:
         self, body: dict[str, Any], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
-        reply = OpenAIReply(self._server.faults.host, params.stop)
-        yield from read_reply(exchange, sse_messages, reply, cancel)
+        reply = OpenAIReply(self._server.faults, params.stop)
+        try:
+            yield from read_reply(exchange, sse_messages, reply, cancel)
+        finally:
+            self._server.patience.renew()
 
     def _body(self, messages: Sequence[Message], params: GenerationParams) -> dict[str, Any]:
         """What every server takes. An unset field is not sent: null is not a number to all."""
@@ -166,7 +173,7 @@ class OpenAIEngine:
         return GOES_ON[self.kind]
 
     def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
-        ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S)
+        ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
         body = {"model": self.name, "messages": [to_api(message) for message in messages]}
         if self.kind == "vLLM":
             body |= self._going_on(messages)
@@ -177,14 +184,14 @@ class OpenAIEngine:
             prompt = text_of(answer, "prompt")
             content = {"content": prompt, "add_special": True}
             ids = ask("/tokenize", content).get("tokens")
-            return len(ids) if prompt and ids else None
+            return len(ids) if prompt and ids and isinstance(ids, list) else None
         return None
 
     def _understood(self, exc: Refused) -> GlmError:
         """A refusal as the error that says what to do."""
         if limit := LIMIT.search(exc.detail):
+            sizes = [int(digits) for digits in NUMBER.findall(exc.detail)]
             window = int(limit[1])
-            sizes = [int(digits) for digits in re.findall(r"\d+", exc.detail)]
             return ContextFull(next((n for n in sizes if n > window), window + 1), window)
         if exc.status == 404 and "model" in exc.detail.lower():
             return ModelError(exc.message, "glm models list --base-url … shows what it has")
@@ -203,10 +210,13 @@ def to_api(message: Message) -> dict[str, str]:
 def ask_models(server: Server, prefix: str) -> list[Listed]:
     """What the server lists, in its order. Raises EngineError."""
     items = server.ask("GET", f"{prefix}/models").get("data")
+    items = items if isinstance(items, list) else []
+    if len(items) > MOST_MODELS:
+        raise server.faults.too_much(f"{MOST_MODELS:,} models")
     models = []
-    for item in items if isinstance(items, list) else []:
-        if name := text_of(item, "id"):
-            window = whole_number(item, "max_model_len") or whole_number(item.get("meta"), "n_ctx")
+    for item in items:
+        if is_name(name := text_of(item, "id")):
+            window = window_of(item, "max_model_len") or window_of(item.get("meta"), "n_ctx")
             models.append(Listed(name, window, text_of(item, "owned_by")))
     return models
 
@@ -245,7 +255,10 @@ def list_models(
     """(name, window) of what the server lists. Raises ConfigError, EngineError."""
     server, prefix = open_api(settings, transport)
     try:
-        return sorted((model.name, model.window) for model in ask_models(server, prefix))
+        return sorted(
+            ((model.name, model.window) for model in ask_models(server, prefix)),
+            key=lambda found: found[0],
+        )
     finally:
         server.close()
 
@@ -286,4 +299,4 @@ def ask_slot(server: Server) -> int | None:
         answer = server.ask("GET", "/props")
     except Refused:
         return None
-    return whole_number(answer.get("default_generation_settings"), "n_ctx")
+    return window_of(answer.get("default_generation_settings"), "n_ctx")

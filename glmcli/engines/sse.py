@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.faults import cut_off, one_line, useful_part, worker_fault
-from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, to_message, whole_number
+from glmcli.engines.faults import Faults
+from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import EngineError, ServerRefused
 from glmcli.types import Chunk, FinishReason, Usage
 
@@ -20,7 +20,7 @@ LENGTH = ("length", "model_length", "max_tokens")
 BROKEN_OFF = ("abort", "error", "cancelled")
 
 
-def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
+def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any] | None]:
     """The JSON of server-sent events; None for a tick. An answer that is no stream is one message.
 
     Source: the event stream format of the HTML standard; `[DONE]` is OpenAI's.
@@ -29,7 +29,7 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
     stray: list[bytes] = []
     size = 0
     for line in sse_lines(pieces):
-        size += len(line or b"")
+        size += 0 if line is None else len(line) + 1
         if size > MESSAGE_BYTES:
             raise EngineError("the server sent an event without an end", "is it a model server?")
         if line is None:
@@ -43,12 +43,12 @@ def sse_messages(pieces: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
             if event == b"[DONE]":
                 return
             if event:
-                yield to_message(event)
+                yield faults.message(event)
             data.clear()
             size = 0
     if rest := b"\n".join(data or stray):
         try:
-            last = to_message(rest)
+            last = faults.message(rest)
         except EngineError:
             return  # cut off: a reply without an end says so itself
         yield last
@@ -78,11 +78,11 @@ def with_newlines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 class OpenAIReply:
     """One reply: the events of a stream in, chunks out."""
 
-    def __init__(self, host: str, stop: Sequence[str]) -> None:
+    def __init__(self, faults: Faults, stop: Sequence[str]) -> None:
         self.finished = False
         self.enough = False
-        self._host = host
-        self._words = Words(stop)
+        self._faults = faults
+        self._words = Words(stop, faults.mask)
         self._reason: FinishReason | None = None
         self._usage = Usage()
 
@@ -96,12 +96,12 @@ class OpenAIReply:
         self._finish(choices[0].get("finish_reason"))
         # Some servers repeat the whole message in the last event of a stream.
         delta = choices[0].get("delta" if "delta" in choices[0] else "message")
-        words = self._words.push(content_of(delta))
         thinking = text_of(delta, "reasoning") or text_of(delta, "reasoning_content")
+        words = self._words.push(content_of(delta), thinking)
         if self._words.stopped:
             self._reason = "stop"
             self.finished = self.enough = True
-        return Chunk(words.text, thinking + words.thinking)
+        return words
 
     def held(self) -> Chunk:
         """What could have been half a stop string or half a mark."""
@@ -110,7 +110,7 @@ class OpenAIReply:
     def end(self) -> Chunk:
         """The last chunk. An end of the stream is no end of the reply."""
         if self._reason is None:
-            raise cut_off(self._host)
+            raise self._faults.cut_off()
         held = self._words.flush()
         return Chunk(held.text, held.thinking, finish_reason=self._reason, usage=self._usage)
 
@@ -118,18 +118,19 @@ class OpenAIReply:
         if not isinstance(reason, str) or not reason:
             return
         if reason == "content_filter":
-            raise ServerRefused(f"a filter of {self._host} ended the reply", "ask in other words")
+            raise ServerRefused(
+                f"a filter of {self._faults.host} ended the reply", "ask in other words"
+            )
         if reason in BROKEN_OFF:
-            raise EngineError(f"{self._host} broke the reply off ({reason})", "/retry asks again")
+            raise self._faults.broken_off(reason)
         self._reason = "length" if reason in LENGTH else "stop"
         self.finished = True
 
     def _raise_error(self, message: dict[str, Any]) -> None:
         if code := message.get("error_code"):
-            raise worker_fault(self._host, code, text_of(message, "text"))
+            raise self._faults.worker(code, text_of(message, "text"))
         if message.get("error") or message.get("object") == "error":
-            detail = one_line(useful_part(message, "no reason given"))
-            raise EngineError(f"{self._host} failed: {detail}", "/retry asks again")
+            raise self._faults.failed(message)
 
 
 def content_of(delta: object) -> str:
@@ -150,10 +151,10 @@ def read_usage(message: dict[str, Any]) -> Usage | None:
             completion_tokens=whole_number(usage, "completion_tokens"),
         )
     if isinstance(timings, dict):
-        cached = whole_number(timings, "cache_n") or 0
+        cached, read = whole_number(timings, "cache_n"), whole_number(timings, "prompt_n")
         return Usage(
-            prompt_tokens=cached + (whole_number(timings, "prompt_n") or 0),
-            cached_tokens=cached,
+            prompt_tokens=None if read is None else (cached or 0) + read,
+            cached_tokens=None if read is None else cached or 0,
             completion_tokens=whole_number(timings, "predicted_n"),
         )
     return None

@@ -64,9 +64,7 @@ class EngineThread:
 
     def start(self) -> None:
         """Begin to open the engine; returns at once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-            self._thread.start()
+        if self._start():
             self._jobs.put(self._open_quietly)
 
     def wait(
@@ -89,7 +87,7 @@ class EngineThread:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply; an empty chunk, or one with progress, at every tick without news."""
-        self.start()
+        self._start()  # the request itself opens the engine, so that it is not tried twice
         chunks: SimpleQueue[Chunk | GlmError] = SimpleQueue()
         self._jobs.put(lambda: self._produce(messages, params, cancel, chunks))
         cancelled_at: float | None = None
@@ -170,6 +168,14 @@ class EngineThread:
             self._jobs.put(self._close)
             self._jobs.put(None)
             self._thread = None
+
+    def _start(self) -> bool:
+        """Start the thread; whether it was not running yet."""
+        if self._thread is not None:
+            return False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+        return True
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +54,11 @@ class Connection:
     def chunk(self, data: bytes) -> None:
         """Send a part of a chunked body; the empty one ends it."""
         self.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def reset(self) -> None:
+        """End the connection as a machine that was switched off does."""
+        self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise ConnectionResetError
 
     def freeze(self) -> None:
         """Say nothing more until the client goes away or the test ends."""

@@ -6,6 +6,7 @@ from threading import Event
 import pytest
 
 from glmcli.engines.cumulative import Settled, WorkerReply, nul_messages
+from glmcli.engines.faults import Faults
 from glmcli.engines.remote import read_reply
 from glmcli.errors import ConnectionLost, EngineError
 from tests.engines.transcripts import TRANSCRIPTS, ScriptedExchange, Transcript, joined, positions
@@ -21,7 +22,7 @@ CUT = ConnectionLost("cut off")
 def read(pieces, *, stop=(), fault=None, max_tokens=None):
     """(text, thinking, how it ended): the last chunk, or the error."""
     exchange = ScriptedExchange(pieces, fault)
-    reply = WorkerReply("server.test", stop, max_tokens=max_tokens)
+    reply = WorkerReply(Faults("server.test"), stop, max_tokens=max_tokens)
     chunks = []
     try:
         for chunk in read_reply(exchange, nul_messages, reply, Event()):
@@ -163,7 +164,7 @@ def test_tokens_are_reported_as_they_come():
         read_reply(
             ScriptedExchange([TRANSCRIPTS["fs_stream_short"].body]),
             nul_messages,
-            WorkerReply("server.test", ()),
+            WorkerReply(Faults("server.test"), ()),
             Event(),
         )
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.engines.faults import garbled, one_line, useful_part, worker_fault
+from glmcli.engines.faults import Faults, one_line, useful_part
 from glmcli.errors import ConnectionLost, EngineError
 
 
@@ -41,7 +41,7 @@ def test_the_useful_part_of_an_error_is_found_wherever_it_is(answer, part):
 
 def test_the_cause_of_a_workers_error_is_in_its_parentheses():
     text = "**NETWORK ERROR DUE TO HIGH TRAFFIC.**\n\n(index (3) out of\nrange)"
-    fault = worker_fault("server.test", 50001, text)
+    fault = Faults("server.test").worker(50001, text)
     assert fault.message == "server.test failed (50001): index (3) out of range"
 
 
@@ -55,11 +55,12 @@ def test_the_cause_of_a_workers_error_is_in_its_parentheses():
     ],
 )
 def test_a_code_is_told_in_words(code, kind, said):
-    fault = worker_fault("server.test", code, "why")
+    fault = Faults("server.test").worker(code, "why")
     assert isinstance(fault, kind)
     assert said in fault.message
     assert fault.hint
 
 
 def test_an_empty_answer_is_called_nothing():
-    assert garbled("server.test", "").message == "server.test sent what is no message: nothing"
+    fault = Faults("server.test").garbled(b"")
+    assert fault.message == "server.test sent what is no message: nothing"

@@ -106,9 +106,10 @@ def test_models_are_listed_with_their_windows():
     ]
 
 
-def test_a_name_with_control_characters_is_a_name():
-    listed = httpx.Response(200, json={"data": [{"id": "\x1b[2Jm"}]})
-    assert opened(serving(listed), "").name == "\x1b[2Jm"
+@pytest.mark.parametrize("name", ["\x1b[2Jm", "a\nb", "a\u202eb", " ", "m" * 1001])
+def test_a_name_that_nobody_can_read_and_type_is_left_out(name):
+    listed = httpx.Response(200, json={"data": [{"id": name}, {"id": "my model"}]})
+    assert opened(serving(listed), "").name == "my model"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines.faults import Cancelled
+from glmcli.engines.faults import Cancelled, Faults
 from glmcli.engines.remote import LAST_S, Words, read_reply, split_at
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError
@@ -17,7 +17,7 @@ LAST = b'data: {"choices": [{"delta": {"content": "o"}, "finish_reason": "stop"}
 
 
 def reading(exchange: ScriptedExchange, *stop: str):
-    return read_reply(exchange, sse_messages, OpenAIReply("server.test", stop), Event())
+    return read_reply(exchange, sse_messages, OpenAIReply(Faults("server.test"), stop), Event())
 
 
 def test_patience_is_long_before_a_reply_shorter_in_it_and_short_after_it():

@@ -5,6 +5,7 @@ from threading import Event
 
 import pytest
 
+from glmcli.engines.faults import Faults
 from glmcli.engines.remote import read_reply
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
@@ -25,7 +26,8 @@ def read(pieces, *, stop=(), fault=None):
     exchange = ScriptedExchange(pieces, fault)
     chunks = []
     try:
-        for chunk in read_reply(exchange, sse_messages, OpenAIReply("server.test", stop), Event()):
+        reply = OpenAIReply(Faults("server.test"), stop)
+        for chunk in read_reply(exchange, sse_messages, reply, Event()):
             chunks.append(chunk)
     except EngineError as exc:
         text = "".join(chunk.text for chunk in chunks)
@@ -113,7 +115,7 @@ def test_a_stream_is_shown_as_it_comes_whatever_ends_its_lines():
     first = events(says("a"), done=False).replace(b"\n", b"\r")
     rest = events(says("b", "stop")).replace(b"\n", b"\r")
     exchange = ScriptedExchange([first, rest], CUT)
-    stream = read_reply(exchange, sse_messages, OpenAIReply("server.test", ()), Event())
+    stream = read_reply(exchange, sse_messages, OpenAIReply(Faults("server.test"), ()), Event())
     assert next(stream) == Chunk("a")
     assert "".join(chunk.text for chunk in stream) == "b"
 
@@ -291,7 +293,7 @@ def test_silence_is_passed_on_as_a_sign_of_life():
     chunks = read_reply(
         ScriptedExchange([b"", events(says("a"), done=False), b"", events(says("b", "stop"))]),
         sse_messages,
-        OpenAIReply("server.test", ()),
+        OpenAIReply(Faults("server.test"), ()),
         Event(),
     )
     before, _a, between, *_rest = list(chunks)

@@ -33,6 +33,8 @@ PATIENCE = 15
 LETTERS_A_SECOND = 200_000
 """The least that is expected of a template or a tokenizer."""
 TICK_MS = 50
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ", "TMPDIR")
+"""Of the environment: what libraries are found by, and the time zone. No key, no secret."""
 
 
 class ProgramFailed(Exception):
@@ -106,7 +108,8 @@ class Apart:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # a Rust panic prints what no user can read
                 start_new_session=True,  # Ctrl-C is for the program, not for its parts
-                env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ}
+                | {"TOKENIZERS_PARALLELISM": "false"},
             )
         except OSError as exc:
             raise ModelError(

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from glmcli.engines.model_files import read_bytes
 from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet, encoding_of
+from glmcli.errors import ModelError
 from glmcli.messages import refusal
 
 CHATGLM_CONTROL = (
@@ -49,14 +51,16 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
     """Read tokenizer.model: the same file name holds two formats. Raises ModelError."""
     path = folder / "tokenizer.model"
     try:
-        data = path.read_bytes()
-    except OSError as exc:
+        data = read_bytes(path)
+    except ModelError as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
         raise refusal("no-tokenizer", name=name) from exc
     if data.startswith(b"version https://git-lfs"):
         raise refusal("lfs-pointer", file=path.name, folder=folder)
     try:
         return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
-    except (ValueError, RuntimeError) as exc:
+    except Exception as exc:  # the libraries raise nothing more special
         raise refusal("bad-tokenizer", name=name) from exc
 
 

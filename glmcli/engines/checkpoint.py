@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines import Report
+from glmcli.engines import Report, fields
+from glmcli.engines.agreement import check_sizes
 from glmcli.engines.chatglm_config import check_config
 from glmcli.engines.machine import PAGE_BYTES, drop_pages, resident_bytes
+from glmcli.engines.model_files import DOWNLOAD_AGAIN, check_files, read_json
 from glmcli.engines.names import GGUF_HINT, fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
-from glmcli.engines.weights import DOWNLOAD_AGAIN, Tensor, check_index, read_json, read_weights
+from glmcli.engines.weights import Tensor, check_index, read_weights
 from glmcli.errors import ModelError, OutOfMemory, first_line
 from glmcli.types import Progress
 
@@ -113,7 +115,7 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
     """Check a model's folder as far as can be without loading it. Raises ModelError."""
     try:
         check_folder(folder)
-        config = read_json(folder / "config.json")
+        config = read_config(folder)
         if config.get("model_type") == "chatglm":
             check_config(config, name=name)
         if needs_remote_code(config) and not settings.trust_remote_code:
@@ -126,6 +128,7 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
         if remote and not any(folder.glob("*.py")):
             raise ModelError(f"{folder} lacks the Python files that it needs", DOWNLOAD_AGAIN)
         weights = read_weights(folder)
+        check_sizes(config, weights.tensors)
     except OSError as exc:
         raise ModelError(
             f"{exc.filename or folder} cannot be read: {exc.strerror}", "check its permissions"
@@ -140,6 +143,20 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
         index=weights.index,
         remote_code=remote,
     )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json, after a look at what this and the other small files say. Raises ModelError."""
+    check_files(folder)
+    config = read_json(folder / "config.json")
+    fields.check_config(config)
+    for name, table in (
+        ("generation_config.json", fields.GENERATION),
+        ("tokenizer_config.json", fields.TOKENIZER),
+    ):
+        if (folder / name).exists():
+            fields.check(read_json(folder / name), table, name)
+    return config
 
 
 def runs_remote_code(config: Mapping[str, Any], settings: Settings) -> bool:
@@ -366,7 +383,9 @@ def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
                 "use the model's safetensors files: a .bin file is never run as Python here",
             ) from exc
     check_index(checkpoint.index, found)
-    return {name: tensor for names in found.values() for name, tensor in names.items()}
+    tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
+    check_sizes(checkpoint.config, tensors)
+    return tensors
 
 
 @contextmanager

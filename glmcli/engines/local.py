@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
-from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
+from glmcli.errors import ConfigError, ContextFull, GlmError, ModelError, UsageError, first_line
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
@@ -236,9 +237,10 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     read_ahead(checkpoint.weights)  # while torch is imported
-    with quiet():
-        template, limit = open_template(checkpoint, settings)
-    model = open_model(checkpoint, settings, report)
+    with opening(checkpoint):
+        with quiet():
+            template, limit = open_template(checkpoint, settings)
+        model = open_model(checkpoint, settings, report)
     silence_libraries()
     called = checkpoint.name
     if isinstance(template, ChatTemplate) and template.is_base:
@@ -251,6 +253,20 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         threads=settings.threads,
         speculate=settings.speculate,
     )
+
+
+@contextmanager
+def opening(checkpoint: Checkpoint) -> Iterator[None]:
+    """Translate what a library raises at files that it did not expect. Raises GlmError."""
+    try:
+        yield
+    except GlmError:
+        raise
+    except Exception as exc:  # foreign files, foreign code: it may be anything
+        raise ModelError(
+            f"{checkpoint.name} cannot be opened: {type(exc).__name__}: {first_line(exc)}",
+            "download it again; GLM_DEBUG=1 shows where it happened",
+        ) from exc
 
 
 def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:

@@ -71,10 +71,10 @@ def test_everything_on_this_machine_is_listed(settings: Settings, in_cache: Path
 
 
 def test_a_model_is_described_without_loading_it(in_cache: Path, settings: Settings):
-    tensors = {"a": np.zeros((10, 10), np.float16), "b": np.zeros(7, np.float16)}
+    tensors = {"a": np.zeros((96, 32), np.float16), "b": np.zeros(7, np.float16)}
     save_file(tensors | {"ids": np.zeros(3, np.int64)}, in_cache / "model.safetensors")
     details = describe("mine", settings)
-    assert details.parameters == 107
+    assert details.parameters == 96 * 32 + 7
     assert details.layers == 2
     # Keys and values, 2 bytes each, of 128 tokens in 2 layers with 2 heads of 8.
     assert details.cache_bytes == 2 * 2 * 128 * 2 * 2 * 8

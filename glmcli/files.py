@@ -30,7 +30,7 @@ def open_regular(
     A FIFO, a device or a folder is never waited for or read. Raises `error`; an OSError of opening
     becomes one too, and stays its cause (FileNotFoundError for a file that is missing).
     """
-    name = f"{what} {path}" if what else f"{path}"
+    name = f"{what} {shown(path)}" if what else shown(path)
     with _reading(name, error):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -43,9 +43,15 @@ def open_regular(
 
 def check_regular(path: Path, *, limit: int, error: type[GlmError] = UsageError) -> None:
     """Raise `error` for what `open_regular` would not open: for files that a library opens."""
-    with _reading(f"{path}", error):
+    with _reading(shown(path), error):
         found = path.stat()
-    _check(found, f"{path}", limit=limit, error=error)
+    _check(found, shown(path), limit=limit, error=error)
+
+
+def shown(path: Path) -> str:
+    """A path for a message of one line: names may hold any character."""
+    name = str(path)
+    return name if name.isprintable() else repr(name)
 
 
 @contextmanager
@@ -56,7 +62,7 @@ def _reading(name: str, error: type[GlmError]) -> Iterator[None]:
     except OSError as exc:
         raise error(f"{name} cannot be read: {exc.strerror}", "check the path") from exc
     except ValueError as exc:  # a NUL character, or a surrogate
-        raise error(f"{name!r} is not the name of a file", "check the path") from exc
+        raise error(f"{name} is not the name of a file", "check the path") from exc
 
 
 def _check(found: os.stat_result, name: str, *, limit: int, error: type[GlmError]) -> None:
@@ -87,14 +93,14 @@ def read_bytes(
     """All of a file, see `open_regular`. A file that grows while it is read is cut at its limit."""
     with (
         open_regular(path, limit=limit, what=what, error=error) as file,
-        _reading(f"{path}", error),
+        _reading(shown(path), error),
     ):
         return file.read(limit)
 
 
 def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:
     """A file of UTF-8 text, with or without a BOM, see `open_regular`. Raises `error`."""
-    return decoded(read_bytes(path, limit=limit, what=what, error=error), str(path), error=error)
+    return decoded(read_bytes(path, limit=limit, what=what, error=error), shown(path), error=error)
 
 
 def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> str:
@@ -109,7 +115,7 @@ def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> s
 
 def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> Any:
     """A JSON file, see `open_regular` and `parsed`. Raises `error`."""
-    return parsed(read_text(path, limit=limit, what=what, error=error), str(path), error=error)
+    return parsed(read_text(path, limit=limit, what=what, error=error), shown(path), error=error)
 
 
 def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:

@@ -27,12 +27,6 @@ class Kind:
     """As the end of "is 5, not ...": "a list of names"."""
     fits: Callable[[Any], bool]
 
-    def listed(self) -> Kind:
-        """One of these, or a list of them."""
-        return Kind(
-            f"{self.words} or a list of such", lambda value: all(map(self.fits, as_list(value)))
-        )
-
 
 Table = Mapping[str, Kind]
 
@@ -47,6 +41,14 @@ def whole(least: int, most: int) -> Kind:
     return Kind(
         f"a whole number from {least:,} to {most:,}",
         lambda value: is_whole(value) and least <= value <= most,
+    )
+
+
+def some(kind: Kind) -> Kind:
+    """One of a kind, or a list of them: one for each layer."""
+    return Kind(
+        f"{kind.words}, or a list of them",
+        lambda value: value != [] and all(map(kind.fits, as_list(value))),
     )
 
 
@@ -109,10 +111,13 @@ SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
 OBJECT = Kind("an object", lambda value: isinstance(value, dict))
 TOKEN = Kind("the text of a token", is_token)
 POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
-ID = whole(-1_000, 1_000_000_000).listed()
+TOKEN_ID = whole(-1_000, 1_000_000_000)
+IDS = Kind(
+    "the id of a token, or a list of them", lambda value: all(map(TOKEN_ID.fits, as_list(value)))
+)
 LAYERS = whole(1, 10_000)
 WIDTH = whole(1, 1_000_000)
-HEADS = whole(1, 100_000).listed()
+HEADS = some(whole(1, 100_000))
 WINDOW = number(1, 1e12)
 """A number that need not be written as a whole one: "1e6"."""
 CLASSES = Kind(
@@ -131,7 +136,7 @@ ROPE: Table = {
         number(),
     ),
     **dict.fromkeys(("beta_fast", "beta_slow", "mscale", "mscale_all_dim"), number()),
-    **dict.fromkeys(("long_factor", "short_factor"), number().listed()),
+    **dict.fromkeys(("long_factor", "short_factor"), some(number())),
 }
 CONFIG: Table = {
     "architectures": NAMES,
@@ -146,7 +151,7 @@ CONFIG: Table = {
     **dict.fromkeys(("num_attention_heads", "n_head"), HEADS),
     **dict.fromkeys(("num_key_value_heads", "multi_query_group_num"), HEADS),
     **dict.fromkeys(("head_dim", "kv_channels"), HEADS),
-    **dict.fromkeys(("intermediate_size", "ffn_hidden_size"), whole(1, 10_000_000).listed()),
+    **dict.fromkeys(("intermediate_size", "ffn_hidden_size"), some(whole(1, 10_000_000))),
     **dict.fromkeys(("vocab_size", "padded_vocab_size"), whole(1, 10_000_000)),
     **dict.fromkeys(("max_position_embeddings", "seq_length", "n_positions"), WINDOW),
     "max_seq_len": WINDOW,
@@ -155,7 +160,7 @@ CONFIG: Table = {
     **dict.fromkeys(("rope_theta", "rope_ratio"), POSITIVE),
     "partial_rotary_factor": number(0, 1),
     **dict.fromkeys(("tie_word_embeddings", "use_cache"), SWITCH),
-    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), ID),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), IDS),
 }
 GENERATION: Table = {
     "do_sample": SWITCH,
@@ -164,12 +169,12 @@ GENERATION: Table = {
     "top_p": number(0, 1),
     "min_p": number(0, 1),
     "repetition_penalty": POSITIVE,
-    "eos_token_id": ID,
+    "eos_token_id": IDS,
 }
 TOKENIZER: Table = {
     "model_max_length": Kind("a number of 0 or more", is_limit),
     "chat_template": Kind(
-        f"a template of at most {LONGEST_TEMPLATE:,} letters, or a list of such", is_template
+        f"a template of at most {LONGEST_TEMPLATE:,} letters, or a list of them", is_template
     ),
     "tokenizer_class": NAME,
     "auto_map": CLASSES,

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 GB = 1 << 30
 MEMORY_BYTES = 3 * GB
@@ -136,17 +136,21 @@ def watched(job: dict[str, Any], imports_s: float) -> Outcome:
         if pid == 0:
             become(job, [stdin.fileno(), out.fileno(), err.fileno()])
         code, used = waited(pid, started + job["patience_s"])
-        texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read(1 << 20).decode(errors="replace"))
+        texts = [whole(file) for file in (out, err)]
     return Outcome(
         code,
-        *texts,
+        out=texts[0],
+        err=texts[1],
         cpu_s=used.ru_utime + used.ru_stime + imports_s,
         peak_bytes=used.ru_maxrss * 1024,
         seconds=time.monotonic() - started,
     )
+
+
+def whole(file: IO[bytes]) -> str:
+    """The text that was written to a file, up to a megabyte."""
+    file.seek(0)
+    return file.read(1 << 20).decode(errors="replace")
 
 
 def waited(pid: int, deadline: float) -> tuple[int | None, resource.struct_rusage]:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines import Report, fields
+from glmcli.engines import Report
 from glmcli.engines.agreement import check_sizes
 from glmcli.engines.chatglm_config import check_config
+from glmcli.engines.folder import check_folder, read_config
 from glmcli.engines.machine import PAGE_BYTES, drop_pages, resident_bytes
-from glmcli.engines.model_files import DOWNLOAD_AGAIN, check_files, read_json
-from glmcli.engines.names import GGUF_HINT, fetched, place_of
+from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
+from glmcli.engines.names import fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
 from glmcli.engines.weights import Tensor, check_index, read_weights
@@ -145,20 +146,6 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
     )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, after a look at what this and the other small files say. Raises ModelError."""
-    check_files(folder)
-    config = read_json(folder / "config.json")
-    fields.check_config(config)
-    for name, table in (
-        ("generation_config.json", fields.GENERATION),
-        ("tokenizer_config.json", fields.TOKENIZER),
-    ):
-        if (folder / name).exists():
-            fields.check(read_json(folder / name), table, name)
-    return config
-
-
 def runs_remote_code(config: Mapping[str, Any], settings: Settings) -> bool:
     """Whether Python that comes with a model is needed, and trusted."""
     return settings.trust_remote_code and needs_remote_code(config)
@@ -175,24 +162,6 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
     tables = (Path(package.origin).parent / "models" / "auto").glob("*auto*.py")
     names = (path for path in tables if path.stem in ("configuration_auto", "auto_mappings"))
     return not any(f'"{family}"' in path.read_text(encoding="utf-8") for path in names)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ModelError for a folder that holds no model, or one of another kind."""
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        raise ModelError(f"{folder} is empty", DOWNLOAD_AGAIN)
-    if "config.json" in names:
-        return
-    if "adapter_config.json" in names:
-        raise ModelError(
-            f"{folder} holds an adapter (LoRA), not a model", "merge it into its base model first"
-        )
-    if any(name.endswith(".gguf") for name in names):
-        raise ModelError(f"{folder} holds GGUF files, which cannot be loaded here", GGUF_HINT)
-    raise ModelError(
-        f"{folder} has no config.json", "a model's folder holds config.json, weights, a tokenizer"
-    )
 
 
 def load_net(

@@ -150,7 +150,7 @@ CONFIG: Table = {
     **dict.fromkeys(("hidden_size", "n_embd", "d_model"), WIDTH),
     **dict.fromkeys(("num_attention_heads", "n_head"), HEADS),
     **dict.fromkeys(("num_key_value_heads", "multi_query_group_num"), HEADS),
-    **dict.fromkeys(("head_dim", "kv_channels"), HEADS),
+    **dict.fromkeys(("head_dim", "kv_channels"), some(whole(0, 100_000))),
     **dict.fromkeys(("intermediate_size", "ffn_hidden_size"), some(whole(1, 10_000_000))),
     **dict.fromkeys(("vocab_size", "padded_vocab_size"), whole(1, 10_000_000)),
     **dict.fromkeys(("max_position_embeddings", "seq_length", "n_positions"), WINDOW),

@@ -20,6 +20,8 @@ from glmcli.errors import GlmError, UsageError
 MB, GB = 1_000_000, 1_000_000_000
 DEEPEST = 64
 """Levels of JSON; what models, settings and conversations write has fewer than ten."""
+MOST_HOLDERS = 1_000_000
+"""Lists and objects in JSON: each takes twenty times the room of its two letters."""
 
 
 def open_regular(
@@ -119,7 +121,9 @@ def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] =
 
 
 def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
-    """JSON as Python's values, at most `DEEPEST` levels deep. Raises `error`."""
+    """JSON as Python's values, `DEEPEST` levels and `MOST_HOLDERS` at most. Raises `error`."""
+    if text.count("[") + text.count("{") > MOST_HOLDERS:
+        raise error(f"{where}: JSON of too many lists and objects", "is it the right file?")
     try:
         value = json.loads(text)
     except RecursionError as exc:

@@ -76,6 +76,11 @@ def test_json_that_is_nested_without_end_is_refused(levels):
             files.parsed(text, "config.json", error=ModelError)
 
 
+def test_json_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ModelError, match=r"a\.json: JSON of too many lists and objects"):
+        files.parsed("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
+
+
 def test_json_of_a_usual_depth_is_parsed():
     assert files.parsed('{"a": [1, {"b": null}]}', "x") == {"a": [1, {"b": None}]}
     assert files.parsed("[" * files.DEEPEST + "]" * files.DEEPEST, "x")

@@ -58,6 +58,8 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
         raise refusal("no-tokenizer", name=name) from exc
     if data.startswith(b"version https://git-lfs"):
         raise refusal("lfs-pointer", file=path.name, folder=folder)
+    if not data:  # SentencePiece would take it, and complain at every word
+        raise refusal("bad-tokenizer", name=name)
     try:
         return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
     except Exception as exc:  # the libraries raise nothing more special

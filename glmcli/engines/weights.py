@@ -20,7 +20,7 @@ from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
 
-LARGEST_HEADER = 32 * files.MB
+LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
 BYTES = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
@@ -30,6 +30,8 @@ BYTES = {
 }
 """Of one number; newer dtypes may have less than a byte."""
 MOST_SIDES = 64
+MOST_TENSORS = 100_000
+"""In one file; the largest nets have as many in a hundred files."""
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -184,6 +186,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
     """Tensors of a safetensors header whose file holds `data_bytes` after it."""
+    if header.count(b"[") > 2 * MOST_TENSORS:  # two lists each: its shape, and its place
+        raise ModelError(f"{path.name} holds more than {MOST_TENSORS:,} tensors", DOWNLOAD_AGAIN)
     try:
         items: dict[str, Any] = json.loads(header)
         about = items.pop("__metadata__", {})

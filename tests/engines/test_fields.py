@@ -92,7 +92,8 @@ REAL = [
     '{"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": null}}',
     '{"text_config": {"num_hidden_layers": 2}, "vision_config": {"hidden_size": "any"}}',
     '{"auto_map": {"AutoTokenizer": ["a.B", null]}, "architectures": null, "sliding_window": null}',
-    '{"model_type": "", "head_dim": 0, "quantization_config": {"quant_method": "fp8"}, "dtype": "bfloat16"}',
+    '{"model_type": "", "quantization_config": {"quant_method": "fp8"}, "dtype": "bfloat16"}',
+    '{"head_dim": 0, "num_key_value_heads": null, "tie_word_embeddings": true}',
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -154,3 +155,12 @@ def test_a_folder_of_the_users_own_is_never_removed(tmp_path: Path, settings: Se
     with pytest.raises(ModelError, match="a folder of your own"):
         remove(str(folder), settings)
     assert folder.is_dir()
+
+
+def test_a_folder_that_nobody_can_read_is_a_row_without_facts(in_cache: Path, settings: Settings):
+    (in_cache / "config.json").unlink()
+    os.mkfifo(in_cache / "config.json")
+    (in_cache / "loop").symlink_to("loop")
+    row = next(model for model in describe_all(settings) if model.name == "mine")
+    assert (row.family, row.window) == ("", None)
+    assert "config.json is a pipe, not a file" in describe("mine", settings).problem

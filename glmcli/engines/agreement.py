@@ -7,13 +7,15 @@ Knows names and shapes, not what a net computes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glmcli.engines.weights import Tensor
 from glmcli.errors import ModelError
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
+REUSED = 32
+"""Times that a net may go through the same layer; the plain ones do so once."""
 PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
@@ -38,10 +40,11 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
 def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelError for more layers than there are weights of."""
     numbers = [int(match[1][:9]) for name in tensors for match in LAYER.finditer(f".{name}")]
+    held = max(numbers, default=10**9) + 1
+    most = held if config.get("model_type") in PLAIN else REUSED * held
     for name in ("num_hidden_layers", "num_layers", "n_layer"):
-        stated = config.get(name)
-        if numbers and stated is not None and stated > max(numbers) + 1:
-            raise differs(name, f"{stated:,}", f"the weights hold {max(numbers) + 1:,} layers")
+        if (stated := config.get(name)) is not None and stated > most:
+            raise differs(name, f"{stated:,}", f"the weights hold {held:,} layers")
 
 
 def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -53,6 +56,20 @@ def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
         for name in names:
             if config.get(name) not in (None, found.shape[size]):
                 raise differs(name, config[name], f"the embedding has {found.shape[size]:,}")
+
+
+def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
+    """Raise ModelError if what the tokenizer makes of a text has no row in the embedding.
+
+    A token beyond it that no text becomes, as one for padding, does no harm.
+    """
+    whole = {**config, **(config.get("text_config") or {})}
+    rows = whole.get("padded_vocab_size") or whole.get("vocab_size")
+    if rows and ids and max(ids) >= rows:
+        raise ModelError(
+            f"the tokenizer says {max(ids):,} for a word, but the vocabulary has {rows:,}",
+            "the tokenizer belongs to another model: download the model again",
+        )
 
 
 def sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:

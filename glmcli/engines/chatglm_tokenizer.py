@@ -20,6 +20,8 @@ CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
 )
+LONGEST_TOKEN = 1_000
+"""Bytes; GLM-4's longest has 128."""
 GLM4_CONTROL = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
@@ -160,8 +162,11 @@ def read_ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
     """(token, rank) of each line. Raises ValueError."""
     for line in data.splitlines():
         if line.strip():
-            token, rank = line.split()
-            yield base64.b64decode(token, validate=True), int(rank)
+            word, rank = line.split()
+            token = base64.b64decode(word, validate=True)
+            if len(token) > LONGEST_TOKEN:  # every way to cut it would be tried
+                raise ValueError("a token is too long")
+            yield token, int(rank)
 
 
 def merges_of(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:

@@ -26,7 +26,7 @@ from glmcli.engines.names import fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
 from glmcli.engines.weights import Tensor, check_index, read_weights
-from glmcli.errors import ModelError, OutOfMemory, first_line
+from glmcli.errors import GlmError, ModelError, OutOfMemory, first_line
 from glmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -355,6 +355,20 @@ def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
     check_sizes(checkpoint.config, tensors)
     return tensors
+
+
+@contextmanager
+def opening(checkpoint: Checkpoint) -> Iterator[None]:
+    """Translate what a library raises at files that it did not expect. Raises GlmError."""
+    try:
+        yield
+    except GlmError:
+        raise
+    except Exception as exc:  # foreign files, foreign code: it may be anything
+        raise ModelError(
+            f"{checkpoint.name} cannot be opened: {type(exc).__name__}: {first_line(exc)}",
+            "download it again; GLM_DEBUG=1 shows where it happened",
+        ) from exc
 
 
 @contextmanager

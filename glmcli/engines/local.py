@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report, chat_tokenizer
-from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
+from glmcli.engines.agreement import check_ids
+from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net, opening
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages, read_ahead
 from glmcli.engines.pace import Pace
@@ -24,7 +24,7 @@ from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
-from glmcli.errors import ConfigError, ContextFull, GlmError, ModelError, UsageError, first_line
+from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
@@ -240,6 +240,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     with opening(checkpoint):
         with quiet():
             template, limit = open_template(checkpoint, settings)
+            check_ids(checkpoint.config, ids_of_hello(template))
         model = open_model(checkpoint, settings, report)
     silence_libraries()
     called = checkpoint.name
@@ -253,20 +254,6 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         threads=settings.threads,
         speculate=settings.speculate,
     )
-
-
-@contextmanager
-def opening(checkpoint: Checkpoint) -> Iterator[None]:
-    """Translate what a library raises at files that it did not expect. Raises GlmError."""
-    try:
-        yield
-    except GlmError:
-        raise
-    except Exception as exc:  # foreign files, foreign code: it may be anything
-        raise ModelError(
-            f"{checkpoint.name} cannot be opened: {type(exc).__name__}: {first_line(exc)}",
-            "download it again; GLM_DEBUG=1 shows where it happened",
-        ) from exc
 
 
 def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
@@ -323,6 +310,14 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
     limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
     limit = min(limits, default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
+
+
+def ids_of_hello(template: Template) -> Sequence[int]:
+    """The ids of a short question; none if the template refuses it."""
+    try:
+        return template.encode([Message("user", "hello")]).ids
+    except UsageError:
+        return []
 
 
 def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:

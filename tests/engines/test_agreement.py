@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from glmcli.engines.agreement import check_sizes
+from glmcli.engines.agreement import check_ids, check_sizes
 from glmcli.engines.weights import Tensor
 from glmcli.errors import ModelError
 
@@ -48,6 +48,7 @@ def test_a_size_that_the_weights_contradict_is_named(change, said):
     [
         CONFIG,
         CONFIG | {"num_hidden_layers": 1},  # layers beyond those of the chat: loading tells
+        CONFIG | {"model_type": "hrm_text", "num_hidden_layers": 16},  # goes through them again
         CONFIG | {"model_type": "opt", "hidden_size": 16},  # its embedding is narrower
         CONFIG | {"quantization_config": {"bits": 4}, "hidden_size": 64},
         {"model_type": "x", "text_config": {"hidden_size": 8}},
@@ -56,6 +57,15 @@ def test_a_size_that_the_weights_contradict_is_named(change, said):
 )
 def test_what_may_be_so_is_left_to_the_library(config: dict[str, Any]):
     check_sizes(config, tensors())
+
+
+def test_a_tokenizer_of_another_model_is_noticed():
+    check_ids(CONFIG, [0, 31])
+    check_ids({}, [10**6])
+    with pytest.raises(ModelError) as caught:
+        check_ids(CONFIG | {"text_config": {"vocab_size": 16}}, [3, 16])
+    assert "the tokenizer says 16 for a word, but the vocabulary has 16" in caught.value.message
+    assert "another model" in caught.value.hint
 
 
 def test_a_net_whose_names_have_no_numbers_has_any_number_of_layers():

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glmcli.errors import UsageError
-from glmcli.paths import decoded, is_file, path_of
+from glmcli.files import decoded
+from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""

@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from glmcli.errors import GlmError, UsageError
 
-MB = 1_000_000
+MB, GB = 1_000_000, 1_000_000_000
 DEEPEST = 64
 """Levels of JSON; what models, settings and conversations write has fewer than ten."""
+MOST_HOLDERS = 1_000_000
+"""Lists and objects in JSON: each takes twenty times the room of its two letters."""
 
 
 def open_regular(
@@ -28,24 +32,49 @@ def open_regular(
     A FIFO, a device or a folder is never waited for or read. Raises `error`; an OSError of opening
     becomes one too, and stays its cause (FileNotFoundError for a file that is missing).
     """
-    name = f"{what} {path}" if what else f"{path}"
-    try:
+    name = f"{what} {shown(path)}" if what else shown(path)
+    with _reading(name, error):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as exc:
-        raise error(f"{name} cannot be read: {exc.strerror}", "check the path") from exc
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise error(f"{name} is {kind(found.st_mode)}, not a file", "name a regular file")
-        if found.st_size > limit:
-            raise error(
-                f"{name} is too large: {found.st_size:,} bytes; {limit:,} is the limit",
-                "is it the right file?",
-            )
+        _check(os.fstat(handle), name, limit=limit, error=error)
         return os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
         raise
+
+
+def check_regular(path: Path, *, limit: int, error: type[GlmError] = UsageError) -> None:
+    """Raise `error` for what `open_regular` would not open: for files that a library opens."""
+    with _reading(shown(path), error):
+        found = path.stat()
+    _check(found, shown(path), limit=limit, error=error)
+
+
+def shown(path: Path) -> str:
+    """A path for a message of one line: names may hold any character."""
+    name = str(path)
+    return name if name.isprintable() else repr(name)
+
+
+@contextmanager
+def _reading(name: str, error: type[GlmError]) -> Iterator[None]:
+    """Translate what the system says to a path. Raises `error`."""
+    try:
+        yield
+    except OSError as exc:
+        raise error(f"{name} cannot be read: {exc.strerror}", "check the path") from exc
+    except ValueError as exc:  # a NUL character, or a surrogate
+        raise error(f"{name} is not the name of a file", "check the path") from exc
+
+
+def _check(found: os.stat_result, name: str, *, limit: int, error: type[GlmError]) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise error(f"{name} is {kind(found.st_mode)}, not a file", "name a regular file")
+    if found.st_size > limit:
+        raise error(
+            f"{name} is too large: {found.st_size:,} bytes; {limit:,} is the limit",
+            "is it the right file?",
+        )
 
 
 def kind(mode: int) -> str:
@@ -64,16 +93,16 @@ def read_bytes(
     path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError
 ) -> bytes:
     """All of a file, see `open_regular`. A file that grows while it is read is cut at its limit."""
-    with open_regular(path, limit=limit, what=what, error=error) as file:
-        try:
-            return file.read(limit)
-        except OSError as exc:
-            raise error(f"{path} cannot be read: {exc.strerror}", "check the disk") from exc
+    with (
+        open_regular(path, limit=limit, what=what, error=error) as file,
+        _reading(shown(path), error),
+    ):
+        return file.read(limit)
 
 
 def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:
     """A file of UTF-8 text, with or without a BOM, see `open_regular`. Raises `error`."""
-    return decoded(read_bytes(path, limit=limit, what=what, error=error), str(path), error=error)
+    return decoded(read_bytes(path, limit=limit, what=what, error=error), shown(path), error=error)
 
 
 def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> str:
@@ -88,11 +117,13 @@ def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> s
 
 def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> Any:
     """A JSON file, see `open_regular` and `parsed`. Raises `error`."""
-    return parsed(read_text(path, limit=limit, what=what, error=error), str(path), error=error)
+    return parsed(read_text(path, limit=limit, what=what, error=error), shown(path), error=error)
 
 
 def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
-    """JSON as Python's values, at most `DEEPEST` levels deep. Raises `error`."""
+    """JSON as Python's values, `DEEPEST` levels and `MOST_HOLDERS` at most. Raises `error`."""
+    if text.count("[") + text.count("{") > MOST_HOLDERS:
+        raise error(f"{where}: JSON of too many lists and objects", "is it the right file?")
     try:
         value = json.loads(text)
     except RecursionError as exc:

@@ -16,7 +16,8 @@ import typer
 
 from glmcli.config import Settings, load_settings
 from glmcli.errors import UsageError
-from glmcli.paths import decoded, path_of
+from glmcli.files import decoded
+from glmcli.paths import path_of
 from glmcli.types import Conversation
 
 FLAGS: dict[str, tuple[str, ...]] = {

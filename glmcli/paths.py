@@ -9,8 +9,11 @@ import os
 import re
 from pathlib import Path
 
+from glmcli import files
 from glmcli.errors import UsageError
 
+LARGEST_PROMPT = 10 * files.MB
+"""Bytes; far more than any window holds."""
 _QUOTED = re.compile(r"""(["'])(.+)\1""")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -40,16 +43,6 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def decoded(data: bytes, where: str) -> str:
-    """UTF-8 text. Raises UsageError with the place of the first byte that is none."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise UsageError(
-            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
-        ) from exc
-
-
 def checked(text: str) -> None:
     """Raise UsageError if `text` cannot be a prompt: if it is blank, or no text."""
     if not text.strip():
@@ -64,17 +57,9 @@ def checked(text: str) -> None:
         ) from exc
 
 
-def read_text_file(path: Path, what: str) -> str:
-    """A file as text. Raises UsageError."""
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{what} {path} cannot be read: {exc.strerror}", "check the path") from exc
-    return decoded(data, str(path))
-
-
 def read_system(system: str) -> str:
     """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
     if not system.startswith("@"):
         return system
-    return read_text_file(path_of(system[1:]), "the system prompt").strip()
+    path = path_of(system[1:])
+    return files.read_text(path, limit=LARGEST_PROMPT, what="the system prompt").strip()

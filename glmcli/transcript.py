@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast, get_args
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
 from glmcli.errors import ConfigError, StoreError, UsageError
-from glmcli.paths import read_text_file
+from glmcli.files import DEEPEST, GB, depth, read_text
 from glmcli.types import (
     ROLES,
     Conversation,
@@ -35,6 +35,8 @@ Value = TypeVar("Value", GenerationParams, Usage)
 OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
 """Other programs' roles -> ours."""
 HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+LARGEST = GB
+"""Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
 FORMATS = (
     "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
 )
@@ -66,7 +68,7 @@ def load(path: Path) -> Conversation:
 
 def load_all(path: Path) -> list[Conversation]:
     """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
-    text = read_text_file(path, "the conversation")
+    text = read_text(path, limit=LARGEST, what="the conversation")
     try:
         return parse(text)
     except UsageError as exc:
@@ -170,16 +172,25 @@ def parse(text: str) -> list[Conversation]:
 def read_json(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
     try:
-        try:
-            yield json.loads(text)
-        except json.JSONDecodeError as exc:
-            # Not splitlines(): a string in JSON may hold U+2028 and its kin.
-            lines = [line for line in text.split("\n") if line.strip()]
-            if len(lines) < 2 or exc.msg != "Extra data":
-                raise
-            yield from [json.loads(line) for line in lines]
+        values = parsed(text)
     except (ValueError, RecursionError) as exc:
         raise UsageError(f"it is not JSON: {exc}", FORMATS) from exc
+    for value in values:
+        if depth(value, DEEPEST) > DEEPEST:
+            raise UsageError("it is nested too deeply to be a conversation", FORMATS)
+        yield value
+
+
+def parsed(text: str) -> list[Any]:
+    """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as exc:
+        # Not splitlines(): a string in JSON may hold U+2028 and its kin.
+        lines = [line for line in text.split("\n") if line.strip()]
+        if len(lines) < 2 or exc.msg != "Extra data":
+            raise
+        return [json.loads(line) for line in lines]
 
 
 def is_message(value: Any) -> bool:

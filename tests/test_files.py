@@ -33,6 +33,29 @@ def test_a_file_larger_than_its_kind_is_refused_before_it_is_read(tmp_path):
         files.read_bytes(path, limit=1_000, error=ModelError)
 
 
+@pytest.mark.timeout(5)
+def test_what_a_library_is_to_open_is_looked_at_by_the_same_rule(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "good").write_bytes(bytes(10))
+    files.check_regular(tmp_path / "good", limit=10)
+    for name, limit, said in (
+        ("pipe", 10, "pipe is a pipe, not a file"),
+        ("loop", 10, "loop cannot be read: Too many levels"),
+        ("good", 9, "good is too large: 10 bytes; 9 is the limit"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            files.check_regular(tmp_path / name, limit=limit, error=ModelError)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "a\nb", "x" * 5_000])
+def test_a_name_that_no_file_has_is_refused_in_one_line(tmp_path, name):
+    with pytest.raises(UsageError) as caught:
+        files.read_bytes(tmp_path / name, limit=10)
+    assert "\n" not in caught.value.message
+    caught.value.message.encode()
+
+
 def test_a_missing_file_keeps_its_cause(tmp_path):
     with pytest.raises(UsageError, match=r"the list .* cannot be read: No such file") as caught:
         files.read_text(tmp_path / "none", limit=10, what="the list")
@@ -51,6 +74,11 @@ def test_json_that_is_nested_without_end_is_refused(levels):
     for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
         with pytest.raises(ModelError, match=r"config\.json: JSON that is nested too deeply"):
             files.parsed(text, "config.json", error=ModelError)
+
+
+def test_json_that_would_fill_the_memory_is_refused():
+    with pytest.raises(ModelError, match=r"a\.json: JSON of too many lists and objects"):
+        files.parsed("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
 
 
 def test_json_of_a_usual_depth_is_parsed():

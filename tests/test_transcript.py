@@ -302,7 +302,7 @@ def test_no_json_is_a_crash(value):
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     (tmp_path / "latin").write_bytes("é".encode("latin-1"))
-    for name, said in (("none.json", "cannot be read: No such"), (".", "cannot be read: Is a")):
+    for name, said in (("none.json", "cannot be read: No such"), (".", "is a folder, not a file")):
         with pytest.raises(UsageError, match=said):
             load(tmp_path / name)
     with pytest.raises(UsageError, match=r"latin is not valid UTF-8 \(byte 0\)") as caught:

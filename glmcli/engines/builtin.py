@@ -22,7 +22,8 @@ from threading import Event
 
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines import Report
-from glmcli.engines.weights import read_json, read_weights
+from glmcli.engines.model_files import read_json
+from glmcli.engines.weights import read_weights
 from glmcli.errors import ModelError
 from glmcli.types import Progress
 

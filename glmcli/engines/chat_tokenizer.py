@@ -16,9 +16,9 @@ from typing import Any
 
 from glmcli.engines.apart import errors_of
 from glmcli.engines.guarded import is_plain, try_apart
+from glmcli.engines.model_files import read_bytes, read_json, read_text
 from glmcli.engines.rendering import TemplateFails, render
 from glmcli.engines.verdicts import read_verdict, write_verdict
-from glmcli.engines.weights import read_json
 from glmcli.errors import ModelError, UsageError
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
@@ -61,7 +61,7 @@ class ChatTokenizer:
             if name.endswith("_token") and isinstance(value, str | dict)
         }
         path = folder / "chat_template.jinja"
-        source = path.read_text(encoding="utf-8") if path.exists() else config.get("chat_template")
+        source = read_text(path) if path.exists() else config.get("chat_template")
         if source is not None and not isinstance(source, str):
             raise ValueError("several chat templates")
         self.chat_template: str | None = source
@@ -162,5 +162,5 @@ def verdict_path(folder: Path, cache: Path) -> Path:
     digest = hashlib.sha256(f"{REVISION} {version('transformers')}".encode())
     for name in FILES:
         path = folder / name
-        digest.update(name.encode() + (path.read_bytes() if path.exists() else b""))
+        digest.update(name.encode() + (read_bytes(path) if path.exists() else b""))
     return cache / "proofs" / f"tokenizer-{digest.hexdigest()[:32]}.json"

@@ -12,6 +12,8 @@ from typing import Any
 
 from glmcli.engines.chatglm_template import ChatGLM2Template, ChatGLM3Template, GLM4Template
 from glmcli.engines.chatglm_tokenizer import GLM4Tokenizer, load_tokenizer
+from glmcli.engines.model_files import read_bytes
+from glmcli.errors import ModelError
 from glmcli.messages import refusal
 
 ROPE_BASE = 10_000.0
@@ -111,8 +113,8 @@ def is_chatglm2(config: Config, folder: Path, *, name: str) -> bool:
 def read_code(path: Path) -> str:
     """A Python file as text, never run; "" if there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return read_bytes(path).decode("utf-8", errors="replace")
+    except ModelError:
         return ""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from glmcli.engines.model_files import read_bytes
 from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet, encoding_of
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
@@ -19,6 +20,8 @@ CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
 )
+LONGEST_TOKEN = 1_000
+"""Bytes; GLM-4's longest has 128."""
 GLM4_CONTROL = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
@@ -50,14 +53,18 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
     """Read tokenizer.model: the same file name holds two formats. Raises ModelError."""
     path = folder / "tokenizer.model"
     try:
-        data = path.read_bytes()
-    except OSError as exc:
+        data = read_bytes(path)
+    except ModelError as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
         raise refusal("no-tokenizer", name=name) from exc
     if data.startswith(b"version https://git-lfs"):
         raise refusal("lfs-pointer", file=path.name, folder=folder)
+    if not data:  # SentencePiece would take it, and complain at every word
+        raise refusal("bad-tokenizer", name=name)
     try:
         return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
-    except (ValueError, RuntimeError, ModelError) as exc:
+    except Exception as exc:  # the libraries raise nothing more special
         raise refusal("bad-tokenizer", name=name) from exc
 
 
@@ -155,8 +162,11 @@ def read_ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
     """(token, rank) of each line. Raises ValueError."""
     for line in data.splitlines():
         if line.strip():
-            token, rank = line.split()
-            yield base64.b64decode(token, validate=True), int(rank)
+            word, rank = line.split()
+            token = base64.b64decode(word, validate=True)
+            if len(token) > LONGEST_TOKEN:  # every way to cut it would be tried
+                raise ValueError("a token is too long")
+            yield token, int(rank)
 
 
 def merges_of(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:

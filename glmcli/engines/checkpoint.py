@@ -17,13 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines import Report
+from glmcli.engines.agreement import check_sizes
 from glmcli.engines.chatglm_config import check_config
+from glmcli.engines.folder import check_folder, read_config
 from glmcli.engines.machine import PAGE_BYTES, drop_pages, resident_bytes
-from glmcli.engines.names import GGUF_HINT, fetched, place_of
+from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
+from glmcli.engines.names import fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
-from glmcli.engines.weights import DOWNLOAD_AGAIN, Tensor, check_index, read_json, read_weights
-from glmcli.errors import ModelError, OutOfMemory, first_line
+from glmcli.engines.weights import Tensor, check_index, read_weights
+from glmcli.errors import GlmError, ModelError, OutOfMemory, first_line
 from glmcli.types import Progress
 
 if TYPE_CHECKING:
@@ -113,7 +116,7 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
     """Check a model's folder as far as can be without loading it. Raises ModelError."""
     try:
         check_folder(folder)
-        config = read_json(folder / "config.json")
+        config = read_config(folder)
         if config.get("model_type") == "chatglm":
             check_config(config, name=name)
         if needs_remote_code(config) and not settings.trust_remote_code:
@@ -126,6 +129,7 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
         if remote and not any(folder.glob("*.py")):
             raise ModelError(f"{folder} lacks the Python files that it needs", DOWNLOAD_AGAIN)
         weights = read_weights(folder)
+        check_sizes(config, weights.tensors)
     except OSError as exc:
         raise ModelError(
             f"{exc.filename or folder} cannot be read: {exc.strerror}", "check its permissions"
@@ -158,24 +162,6 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
     tables = (Path(package.origin).parent / "models" / "auto").glob("*auto*.py")
     names = (path for path in tables if path.stem in ("configuration_auto", "auto_mappings"))
     return not any(f'"{family}"' in path.read_text(encoding="utf-8") for path in names)
-
-
-def check_folder(folder: Path) -> None:
-    """Raise ModelError for a folder that holds no model, or one of another kind."""
-    names = {path.name for path in folder.iterdir()}
-    if not names:
-        raise ModelError(f"{folder} is empty", DOWNLOAD_AGAIN)
-    if "config.json" in names:
-        return
-    if "adapter_config.json" in names:
-        raise ModelError(
-            f"{folder} holds an adapter (LoRA), not a model", "merge it into its base model first"
-        )
-    if any(name.endswith(".gguf") for name in names):
-        raise ModelError(f"{folder} holds GGUF files, which cannot be loaded here", GGUF_HINT)
-    raise ModelError(
-        f"{folder} has no config.json", "a model's folder holds config.json, weights, a tokenizer"
-    )
 
 
 def load_net(
@@ -366,7 +352,23 @@ def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
                 "use the model's safetensors files: a .bin file is never run as Python here",
             ) from exc
     check_index(checkpoint.index, found)
-    return {name: tensor for names in found.values() for name, tensor in names.items()}
+    tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
+    check_sizes(checkpoint.config, tensors)
+    return tensors
+
+
+@contextmanager
+def opening(checkpoint: Checkpoint) -> Iterator[None]:
+    """Translate what a library raises at files that it did not expect. Raises GlmError."""
+    try:
+        yield
+    except GlmError:
+        raise
+    except Exception as exc:  # foreign files, foreign code: it may be anything
+        raise ModelError(
+            f"{checkpoint.name} cannot be opened: {type(exc).__name__}: {first_line(exc)}",
+            "download it again; GLM_DEBUG=1 shows where it happened",
+        ) from exc
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 
 from glmcli.engines.chatglm_config import load_template
 from glmcli.engines.checkpoint import Checkpoint
-from glmcli.engines.weights import read_json
+from glmcli.engines.model_files import read_json
 from glmcli.errors import ModelError
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}

@@ -130,7 +130,10 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
             key: config[key] for key in stated if key in config
         }
     check_config(config)
-    found = read_config(family, config)
+    try:
+        found = read_config(family, config)
+    except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
+        raise NotCovered(f"config.json is not as expected: {exc!r}") from exc
     check_tensors(found, tensors)
     return found
 
@@ -175,7 +178,7 @@ def read_config(family: str, config: Config) -> Dimensions:
         inner=config["intermediate_size"],
         vocabulary=config["vocab_size"],
         eps=config["rms_norm_eps"],
-        window=config["max_position_embeddings"],
+        window=int(config["max_position_embeddings"]),
         is_tied=bool(config.get("tie_word_embeddings", False)),
         interleaved=is_glm,
         rotary_size=rotary_size,

@@ -17,6 +17,7 @@ from typing import Any
 from glmcli.engines import Report
 from glmcli.engines.watch import quiet, watched
 from glmcli.errors import ModelError, first_line
+from glmcli.paths import is_file
 from glmcli.types import Progress
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
@@ -62,14 +63,14 @@ def cached_models() -> list[HubModel]:
 
     try:
         repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
+    except (CacheNotFound, OSError, ValueError):  # there is none, or it is something else
         return []
     found = []
     for repo in sorted(repos, key=lambda repo: repo.repo_id):
         for revision in repo.revisions if repo.repo_type == "model" else ():
             ref = min(revision.refs, default=revision.commit_hash)
             name = repo.repo_id if "main" in revision.refs else f"{repo.repo_id}@{ref}"
-            if (revision.snapshot_path / "config.json").exists():
+            if is_file(revision.snapshot_path / "config.json"):
                 found.append(HubModel(name, revision.snapshot_path, revision.commit_hash))
     return found
 

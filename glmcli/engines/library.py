@@ -5,8 +5,10 @@ Reads configs and headers only, so that a list is quick. Knows nothing of torch 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines import hub
 from glmcli.engines.builtin import built_in_folder
 from glmcli.engines.checkpoint import needs_remote_code, open_folder
+from glmcli.engines.fields import check_config
+from glmcli.engines.model_files import read_json
 from glmcli.engines.names import Place, place_of
-from glmcli.engines.weights import missing_weights, read_json, read_weights
+from glmcli.engines.weights import missing_weights, read_weights
 from glmcli.errors import ModelError
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
@@ -75,8 +79,18 @@ def describe_all(settings: Settings) -> list[Model]:
 def describe_folder(name: str, folder: Path) -> Model:
     """One model's line."""
     config = config_of(folder)
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    return Model(name, str(folder), str(config.get("model_type") or ""), size, window_of(config))
+    family = str(config.get("model_type") or "")
+    return Model(name, str(folder), family, size_of(folder), window_of(config))
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder that can be reached."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def describe(name: str, settings: Settings) -> Details:
@@ -144,9 +158,10 @@ def here(place: Place) -> Path:
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """config.json with the text model's part on top; empty if it cannot be read."""
+    """config.json with the text model's part on top; empty if it cannot be what it says."""
     try:
         config = read_json(folder / "config.json")
+        check_config(config)
     except ModelError:
         return {}
     text = config.get("text_config")
@@ -161,7 +176,7 @@ def window_of(config: Mapping[str, Any]) -> int | None:
 def number(config: Mapping[str, Any], *names: str) -> int | None:
     """The first of these settings that is a whole number."""
     values = (config.get(name) for name in names)
-    return next((value for value in values if isinstance(value, int)), None)
+    return next((value for value in values if isinstance(value, int) and value), None)
 
 
 def cache_bytes(config: Mapping[str, Any]) -> int | None:

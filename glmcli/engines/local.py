@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.engines import Report, chat_tokenizer
+from glmcli.engines.agreement import check_ids
 from glmcli.engines.apart import errors_of, templates
-from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net
+from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net, opening
 from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.machine import drop_pages, read_ahead
@@ -238,9 +239,11 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     read_ahead(checkpoint.weights)  # while torch is imported
-    with quiet():
-        template, limit = open_template(checkpoint, settings)
-    model = open_model(checkpoint, settings, report)
+    with opening(checkpoint):
+        with quiet():
+            template, limit = open_template(checkpoint, settings)
+            check_ids(checkpoint.config, ids_of_hello(template))
+        model = open_model(checkpoint, settings, report)
     silence_libraries()
     called = checkpoint.name
     if isinstance(template, ChatTemplate) and template.is_base:
@@ -311,6 +314,14 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
     limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
     limit = min(limits, default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
+
+
+def ids_of_hello(template: Template) -> Sequence[int]:
+    """The ids of a short question; none if the template refuses it."""
+    try:
+        return template.encode([Message("user", "hello")]).ids
+    except UsageError:
+        return []
 
 
 def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:

@@ -7,6 +7,7 @@ nothing of torch: tensors are names, dtypes and shapes.
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,23 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from glmcli import files
+from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
 
-DOWNLOAD_AGAIN = "download the model again"
+LARGEST_HEADER = 30 * files.MB
+"""Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
+BYTES = {
+    **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
+    **dict.fromkeys(("F32", "I32", "U32"), 4),
+    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
+    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 1),
+}
+"""Of one number; newer dtypes may have less than a byte."""
+MOST_SIDES = 64
+MOST_TENSORS = 100_000
+"""In one file; the largest nets have as many in a hundred files."""
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -114,9 +128,16 @@ def read_index(path: Path) -> dict[str, str]:
         raise ModelError(f"{path.name} holds no weight_map", DOWNLOAD_AGAIN)
     for name in table.values():
         # A name with a path in it would reach outside the folder.
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ModelError(f"{path.name} names {name!r}, which is no file name", DOWNLOAD_AGAIN)
+        if not isinstance(name, str) or Path(name).name != name or not is_weights(name):
+            raise ModelError(
+                f"{path.name} names {name!r:.100}, which is not a file of weights", DOWNLOAD_AGAIN
+            )
     return table
+
+
+def is_weights(name: str) -> bool:
+    """Whether a name can be that of a file of weights."""
+    return len(name) <= 255 and name.isprintable() and name.endswith((".safetensors", ".bin"))
 
 
 def indexed_files(folder: Path, index: Mapping[str, str]) -> tuple[Path, ...]:
@@ -146,7 +167,7 @@ def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) ->
 
 def read_header(path: Path) -> dict[str, Tensor]:
     """The tensors of one file; none for a .bin. Raises ModelError if the file is not whole."""
-    with path.open("rb") as file:
+    with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
         start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
             raise refusal("lfs-pointer", file=path.name, folder=path.parent)
@@ -157,7 +178,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             return {}
         length = int.from_bytes(start[:8], "little")
         size = path.stat().st_size
-        if len(start) < 8 or length > size - 8:
+        if len(start) < 8 or length > min(size - 8, LARGEST_HEADER):
             raise damaged(path)
         file.seek(8)
         return parse_header(path, file.read(length), size - 8 - length)
@@ -165,38 +186,42 @@ def read_header(path: Path) -> dict[str, Tensor]:
 
 def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
     """Tensors of a safetensors header whose file holds `data_bytes` after it."""
+    if header.count(b"[") > 2 * MOST_TENSORS:  # two lists each: its shape, and its place
+        raise ModelError(f"{path.name} holds more than {MOST_TENSORS:,} tensors", DOWNLOAD_AGAIN)
     try:
         items: dict[str, Any] = json.loads(header)
-        items.pop("__metadata__", None)
-        offsets = {name: item["data_offsets"] for name, item in items.items()}
-        ends_at = max((end for _, end in offsets.values()), default=0)
-        tensors = {
-            name: Tensor(item["dtype"], tuple(item["shape"]), offsets[name][1] - offsets[name][0])
-            for name, item in items.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        about = items.pop("__metadata__", {})
+        if not all(isinstance(value, str) for value in about.values()):
+            raise TypeError("metadata is text")
+        places = sorted((item["data_offsets"] for item in items.values()), key=tuple)
+        tensors = {name: tensor_of(name, item, path) for name, item in items.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise damaged(path) from exc
-    if ends_at != data_bytes:
+    # One after the other, without gaps: what the library asks for.
+    ends = [0, *(end for _, end in places)]
+    if any(start != end for (start, _), end in zip(places, ends, strict=False)):
+        raise damaged(path)
+    if ends[-1] != data_bytes:
         raise damaged(path)
     return tensors
+
+
+def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
+    """One tensor of a header. Raises ModelError, KeyError, TypeError, ValueError."""
+    dtype, shape, (start, end) = item["dtype"], item["shape"], item["data_offsets"]
+    sizes = [start, end, *shape] if isinstance(shape, list) and len(shape) <= MOST_SIDES else [None]
+    if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ModelError(f"{path.name}: the header of {name!r:.80} makes no sense", DOWNLOAD_AGAIN)
+    tensor = Tensor(dtype, tuple(shape), end - start)
+    if dtype in BYTES and tensor.numbers * BYTES[dtype] != tensor.size_bytes:
+        raise ModelError(
+            f"{path.name}: {name!r:.80} has {tensor.size_bytes:,} bytes, which is not its shape",
+            DOWNLOAD_AGAIN,
+        )
+    return tensor
 
 
 def damaged(path: Path) -> ModelError:
     """The error for a file that is not whole."""
     size = path.stat().st_size
     return ModelError(f"{path.name} is damaged or cut off (it has {size:,} bytes)", DOWNLOAD_AGAIN)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ModelError."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
-        raise ModelError(f"{path.parent} has no {path.name}", DOWNLOAD_AGAIN) from exc
-    except OSError as exc:
-        raise ModelError(f"{path} cannot be read: {exc.strerror}", "check its permissions") from exc
-    except ValueError as exc:
-        raise ModelError(f"{path} is not valid JSON: {exc}", DOWNLOAD_AGAIN) from exc
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object", DOWNLOAD_AGAIN)
-    return value

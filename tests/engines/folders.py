@@ -43,8 +43,8 @@ def write_config(folder: Path, **changes: Any) -> Path:
 
 
 def write_zeros(path: Path, *names: str) -> None:
-    """A safetensors file of two zeros for each name."""
-    save_file({name: np.zeros(2, np.float32) for name in names}, path)
+    """A safetensors file of zeros for each name, as many as the config has tokens."""
+    save_file({name: np.zeros(96, np.float32) for name in names}, path)
 
 
 def write_shards(folder: Path, index: dict[str, str] | None = None) -> Path:

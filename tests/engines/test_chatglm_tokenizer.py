@@ -213,6 +213,7 @@ def test_the_bytes_of_the_file_tell_the_two_formats_apart(tiny: Tokenizer, glm4:
         (b"", "neither"),
         (b"not a vocabulary\n", "neither"),
         (b"aGk= 0\nbroken line here\n", "neither"),
+        (b"aGk= 0\n" + b"YWFh" * 400 + b" 1\n", "neither"),
         (b"\x0a\x0b\x0c" * 50, "neither"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1018370\n", "Git LFS"),
     ],

@@ -151,8 +151,8 @@ def test_a_tensor_of_another_shape_is_refused(tiny: Path, settings: Settings):
 
 
 def test_many_names_are_counted_and_few_are_shown(tiny: Path, settings: Settings):
-    write_config(tiny, num_hidden_layers=3, dtype="float32")
-    assert refused(tiny, settings).message.endswith("and 6 more")
+    write_config(tiny, attention_bias=True, dtype="float32")
+    assert refused(tiny, settings).message.endswith("and 5 more")
 
 
 # ---- models that are of another kind

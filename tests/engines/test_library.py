@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,10 +72,10 @@ def test_everything_on_this_machine_is_listed(settings: Settings, in_cache: Path
 
 
 def test_a_model_is_described_without_loading_it(in_cache: Path, settings: Settings):
-    tensors = {"a": np.zeros((10, 10), np.float16), "b": np.zeros(7, np.float16)}
+    tensors = {"a": np.zeros((96, 32), np.float16), "b": np.zeros(7, np.float16)}
     save_file(tensors | {"ids": np.zeros(3, np.int64)}, in_cache / "model.safetensors")
     details = describe("mine", settings)
-    assert details.parameters == 107
+    assert details.parameters == 96 * 32 + 7
     assert details.layers == 2
     # Keys and values, 2 bytes each, of 128 tokens in 2 layers with 2 heads of 8.
     assert details.cache_bytes == 2 * 2 * 128 * 2 * 2 * 8
@@ -154,3 +155,12 @@ def test_a_folder_of_the_users_own_is_never_removed(tmp_path: Path, settings: Se
     with pytest.raises(ModelError, match="a folder of your own"):
         remove(str(folder), settings)
     assert folder.is_dir()
+
+
+def test_a_folder_that_nobody_can_read_is_a_row_without_facts(in_cache: Path, settings: Settings):
+    (in_cache / "config.json").unlink()
+    os.mkfifo(in_cache / "config.json")
+    (in_cache / "loop").symlink_to("loop")
+    row = next(model for model in describe_all(settings) if model.name == "mine")
+    assert (row.family, row.window) == ("", None)
+    assert "config.json is a pipe, not a file" in describe("mine", settings).problem

@@ -1,5 +1,6 @@
 """A model in this process, from its folder on; also the built-in one."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -49,6 +50,18 @@ def test_a_folder_opens_and_answers(folder, tmp_path):
     assert {stage.stage for stage in stages} == {"loading"}
     assert ask(engine, user("hello"))[-1].usage.completion_tokens == 20
     engine.close()
+
+
+def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):
+    bad = tmp_path / "bad"
+    shutil.copytree(folder, bad)
+    config = json.loads((bad / "config.json").read_text())
+    (bad / "config.json").write_text(json.dumps(config | {"hidden_act": "no such function"}))
+    with pytest.raises(ModelError) as caught:
+        opened(bad, tmp_path)
+    assert "bad" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "again" in caught.value.hint
 
 
 def test_a_model_without_template_says_that_it_is_a_base_model(folder, tmp_path):

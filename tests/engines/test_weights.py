@@ -30,8 +30,8 @@ def test_one_file_says_what_it_holds(tmp_path: Path):
     write_zeros(tmp_path / "model.safetensors", "a", "b")
     weights = read_weights(tmp_path)
     assert [path.name for path in weights.files] == ["model.safetensors"]
-    assert weights.tensors["a"].shape == (2,)
-    assert weights.tensors["a"].size_bytes == 8
+    assert weights.tensors["a"].shape == (96,)
+    assert weights.tensors["a"].size_bytes == 4 * 96
     assert weights.tensors["a"].is_float
     assert weights.size_bytes == (tmp_path / "model.safetensors").stat().st_size
 
@@ -86,6 +86,46 @@ def test_a_strange_header_is_refused_or_read_but_never_a_crash(tmp_path: Path, h
     path.write_bytes(len(header).to_bytes(8, "little") + header)
     with contextlib.suppress(ModelError):
         assert isinstance(read_header(path), dict)
+
+
+def entry(
+    *, dtype: object = "F32", shape: object = (2,), place: object = (0, 8)
+) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": place}
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ({"a": entry(shape=["a"])}, "the header of 'a' makes no sense"),
+        ({"a": entry(shape=[-2])}, "the header of 'a' makes no sense"),
+        ({"a": entry(shape=[1] * 100)}, "the header of 'a' makes no sense"),
+        ({"a": entry(dtype=5)}, "the header of 'a' makes no sense"),
+        ({"a": entry(place=[-8, 0])}, "the header of 'a' makes no sense"),
+        ({"a": entry(shape=[10**9])}, "'a' has 8 bytes, which is not its shape"),
+        ({"a": entry(), "b": entry()}, "is damaged"),  # one upon the other
+        ({"a": entry(place=[4, 12])}, "is damaged"),  # a gap before it
+        ({"a": entry(place=[0])}, "is damaged"),
+        ({"a": entry(), "__metadata__": 5}, "is damaged"),
+        ({"a": {"x": [[]] * 300_000}}, "holds more than 100,000 tensors"),
+    ],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, items: object, said: str):
+    header = json.dumps(items).encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    error = refused(tmp_path)
+    assert error.message.startswith("model.safetensors")
+    assert said in error.message
+    assert error.hint == "download the model again"
+
+
+def test_a_header_larger_than_any_is_never_read(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((2 * 10**9).to_bytes(8, "little"))
+    with path.open("rb+") as file:
+        file.truncate(3 * 10**9)
+    assert "is damaged" in refused(tmp_path).message
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
@@ -143,7 +183,7 @@ def test_an_index_that_makes_no_sense_is_refused(tmp_path: Path, text: str):
 def test_an_index_cannot_reach_outside_the_folder(tmp_path: Path):
     write_zeros(tmp_path / "model.safetensors", "a")
     inside = write_shards(tmp_path / "inside", {"a": "../model.safetensors"})
-    assert "no file name" in refused(inside).message
+    assert "not a file of weights" in refused(inside).message
 
 
 def test_a_bin_that_was_cut_off_is_refused(tmp_path: Path):

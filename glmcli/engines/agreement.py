@@ -1,0 +1,94 @@
+"""Whether config.json and the weights speak of the same net, as far as their headers tell.
+
+A library would build what config.json says first, whatever its size, and look at the weights then.
+Knows names and shapes, not what a net computes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from glmcli.engines.weights import Tensor
+from glmcli.errors import ModelError
+
+LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
+REUSED = 32
+"""Times that a net may go through the same layer; the plain ones do so once."""
+PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
+"""Families whose embedding is one row of `hidden_size` numbers for each token."""
+EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
+
+
+def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for a net that is larger than the weights, or of another width.
+
+    `config` was checked. Packed weights do not show their sizes, and .bin files show none.
+    """
+    if not tensors or config.get("quantization_config"):
+        return
+    whole = {**config, **(config.get("text_config") or {})}
+    check_layers(whole, tensors)
+    check_embedding(whole, tensors)
+    largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+    for name, size in sizes(whole):
+        if size > largest:
+            raise differs(name, f"{size:,}", f"no side of a tensor is longer than {largest:,}")
+
+
+def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for more layers than there are weights of."""
+    numbers = [int(match[1][:9]) for name in tensors for match in LAYER.finditer(f".{name}")]
+    held = max(numbers, default=10**9) + 1
+    most = held if config.get("model_type") in PLAIN else REUSED * held
+    for name in ("num_hidden_layers", "num_layers", "n_layer"):
+        if (stated := config.get(name)) is not None and stated > most:
+            raise differs(name, f"{stated:,}", f"the weights hold {held:,} layers")
+
+
+def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for an embedding of another shape, in the families where it is known."""
+    found = next((tensors[name] for name in EMBEDDINGS if name in tensors), None)
+    if found is None or len(found.shape) != 2 or config.get("model_type") not in PLAIN:
+        return
+    for names, size in ((("vocab_size", "padded_vocab_size"), 0), (("hidden_size",), 1)):
+        for name in names:
+            if config.get(name) not in (None, found.shape[size]):
+                raise differs(name, config[name], f"the embedding has {found.shape[size]:,}")
+
+
+def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
+    """Raise ModelError if what the tokenizer makes of a text has no row in the embedding.
+
+    A token beyond it that no text becomes, as one for padding, does no harm.
+    """
+    whole = {**config, **(config.get("text_config") or {})}
+    rows = whole.get("padded_vocab_size") or whole.get("vocab_size")
+    if rows and ids and max(ids) >= rows:
+        raise ModelError(
+            f"the tokenizer says {max(ids):,} for a word, but the vocabulary has {rows:,}",
+            "the tokenizer belongs to another model: download the model again",
+        )
+
+
+def sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The sizes that are a side of some tensor, with the names of their fields."""
+    for name in ("hidden_size", "vocab_size", "padded_vocab_size"):
+        if config.get(name):
+            yield name, config[name]
+    for name in ("intermediate_size", "ffn_hidden_size"):
+        if isinstance(config.get(name), int | float):
+            yield name, config[name]
+    heads = config.get("num_attention_heads") or 1
+    for name in ("head_dim", "kv_channels"):
+        if isinstance(size := config.get(name), int) and isinstance(heads, int):
+            yield f"num_attention_heads × {name}", heads * size
+
+
+def differs(name: str, stated: object, found: str) -> ModelError:
+    """The error for a field that the weights contradict."""
+    return ModelError(
+        f"config.json: {name} is {stated}, but {found}",
+        "config.json belongs to another model, or the weights are not whole",
+    )

@@ -1,0 +1,238 @@
+"""What the JSON files of a checkpoint may say: a table of fields, of what they hold, and of bounds.
+
+Only what this program or a library relies on without a look is in it. null is always allowed, and
+fields that are not in a table may hold anything. Knows nothing of files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from glmcli.errors import ModelError
+
+LONGEST_NAME = 200
+LONGEST_TEMPLATE = 1_000_000
+SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a field may hold."""
+
+    words: str
+    """As the end of "is 5, not ...": "a list of names"."""
+    fits: Callable[[Any], bool]
+
+
+Table = Mapping[str, Kind]
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, anything else as the only one of a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def whole(least: int, most: int) -> Kind:
+    """A whole number within bounds."""
+    return Kind(
+        f"a whole number from {least:,} to {most:,}",
+        lambda value: is_whole(value) and least <= value <= most,
+    )
+
+
+def some(kind: Kind) -> Kind:
+    """One of a kind, or a list of them: one for each layer."""
+    return Kind(
+        f"{kind.words}, or a list of them",
+        lambda value: value != [] and all(map(kind.fits, as_list(value))),
+    )
+
+
+def number(least: float = -math.inf, most: float = math.inf) -> Kind:
+    """A finite number within bounds."""
+    if most < math.inf:
+        words = f"a number from {least:g} to {most:g}"
+    else:
+        words = "a number" if least == -math.inf else f"a number of {least:g} or more"
+    return Kind(words, lambda value: is_number(value) and least <= value <= most)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number, a finite one; true and false are none."""
+    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def is_name(value: Any) -> bool:
+    """Whether it is one line of text, and not a long one."""
+    return (
+        isinstance(value, str) and len(value) <= LONGEST_NAME and (not value or value.isprintable())
+    )
+
+
+def is_limit(value: Any) -> bool:
+    """Whether it is a number that may be infinite."""
+    return (is_whole(value) or isinstance(value, float)) and value >= 0
+
+
+def is_template(value: Any) -> bool:
+    """Whether it is a template or a list of named ones."""
+    if isinstance(value, str):
+        return len(value) <= LONGEST_TEMPLATE
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and is_name(each.get("name")) and is_template(each.get("template"))
+        for each in value
+    )
+
+
+def is_token(value: Any) -> bool:
+    """Whether it is the text of a token, or an object with one."""
+    return isinstance(value, str) or (
+        isinstance(value, dict) and isinstance(value.get("content"), str)
+    )
+
+
+def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether something is an object all of whose values fit."""
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+NAME = Kind("a name", is_name)
+NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(is_name, value)))
+SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
+OBJECT = Kind("an object", lambda value: isinstance(value, dict))
+TOKEN = Kind("the text of a token", is_token)
+POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+TOKEN_ID = whole(-1_000, 1_000_000_000)
+IDS = Kind(
+    "the id of a token, or a list of them", lambda value: all(map(TOKEN_ID.fits, as_list(value)))
+)
+LAYERS = whole(1, 10_000)
+WIDTH = whole(1, 1_000_000)
+HEADS = some(whole(1, 100_000))
+WINDOW = number(1, 1e12)
+"""A number that need not be written as a whole one: "1e6"."""
+CLASSES = Kind(
+    "an object of names",
+    dict_of(lambda value: all(each is None or is_name(each) for each in as_list(value))),
+)
+
+ROPE: Table = {
+    "rope_type": NAME,
+    "type": NAME,
+    "rope_theta": POSITIVE,
+    "factor": POSITIVE,
+    "original_max_position_embeddings": POSITIVE,
+    **dict.fromkeys(
+        ("low_freq_factor", "high_freq_factor", "partial_rotary_factor", "attention_factor"),
+        number(),
+    ),
+    **dict.fromkeys(("beta_fast", "beta_slow", "mscale", "mscale_all_dim"), number()),
+    **dict.fromkeys(("long_factor", "short_factor"), some(number())),
+}
+CONFIG: Table = {
+    "architectures": NAMES,
+    "model_type": NAME,
+    "auto_map": CLASSES,
+    "quantization_config": OBJECT,
+    "text_config": OBJECT,
+    **dict.fromkeys(("dtype", "torch_dtype", "hidden_act"), NAME),
+    "layer_types": NAMES,
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer"), LAYERS),
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model"), WIDTH),
+    **dict.fromkeys(("num_attention_heads", "n_head"), HEADS),
+    **dict.fromkeys(("num_key_value_heads", "multi_query_group_num"), HEADS),
+    **dict.fromkeys(("head_dim", "kv_channels"), some(whole(0, 100_000))),
+    **dict.fromkeys(("intermediate_size", "ffn_hidden_size"), some(whole(1, 10_000_000))),
+    **dict.fromkeys(("vocab_size", "padded_vocab_size"), whole(1, 10_000_000)),
+    **dict.fromkeys(("max_position_embeddings", "seq_length", "n_positions"), WINDOW),
+    "max_seq_len": WINDOW,
+    "sliding_window": whole(0, 1_000_000_000_000),
+    **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layernorm_epsilon"), number(0, 1)),
+    **dict.fromkeys(("rope_theta", "rope_ratio"), POSITIVE),
+    "partial_rotary_factor": number(0, 1),
+    **dict.fromkeys(("tie_word_embeddings", "use_cache"), SWITCH),
+    **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), IDS),
+}
+GENERATION: Table = {
+    "do_sample": SWITCH,
+    "temperature": number(0),
+    "top_k": whole(-1, 1_000_000_000),
+    "top_p": number(0, 1),
+    "min_p": number(0, 1),
+    "repetition_penalty": POSITIVE,
+    "eos_token_id": IDS,
+}
+TOKENIZER: Table = {
+    "model_max_length": Kind("a number of 0 or more", is_limit),
+    "chat_template": Kind(
+        f"a template of at most {LONGEST_TEMPLATE:,} letters, or a list of them", is_template
+    ),
+    "tokenizer_class": NAME,
+    "auto_map": CLASSES,
+    "added_tokens_decoder": Kind(
+        "an object of tokens by their ids",
+        lambda value: (
+            dict_of(is_token)(value) and all(re.fullmatch(r"\d{1,9}", id) for id in value)
+        ),
+    ),
+    **dict.fromkeys(
+        (f"{name}_token" for name in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")), TOKEN
+    ),
+}
+
+
+def check_config(config: Mapping[str, Any], where: str = "config.json") -> None:
+    """Raise ModelError for a config.json with a field that cannot be what it says."""
+    check(config, CONFIG, where)
+    for path, rope in ropes(config):
+        check(rope, ROPE, where, path)
+    if isinstance(text := config.get("text_config"), dict):
+        check(text, CONFIG, where, "text_config.")
+        for path, rope in ropes(text):
+            check(rope, ROPE, where, f"text_config.{path}")
+
+
+def ropes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The rotary settings, with their paths: for all layers, or one for each kind of layer."""
+    for name in ("rope_scaling", "rope_parameters"):
+        value = config.get(name)
+        if value is None:
+            continue
+        yield f"{name}.", value
+        if isinstance(value, dict):
+            yield from (
+                (f"{name}.{key}.", each) for key, each in value.items() if isinstance(each, dict)
+            )
+
+
+def check(values: Any, table: Table, where: str, path: str = "") -> None:
+    """Raise ModelError for the first field that does not hold what the table says."""
+    if not isinstance(values, dict):
+        raise wrong(where, path.removesuffix("."), values, OBJECT)
+    for name, kind in table.items():
+        value = values.get(name)
+        if value is not None and not kind.fits(value):
+            raise wrong(where, path + name, value, kind)
+
+
+def wrong(where: str, field: str, value: Any, kind: Kind) -> ModelError:
+    """The error for a field."""
+    return ModelError(
+        f"{where}: {field} is {shown(value)}, not {kind.words}",
+        f"correct {where} if you changed it, else download the model again",
+    )
+
+
+def shown(value: Any) -> str:
+    """The beginning of a value, on one line."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

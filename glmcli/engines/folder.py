@@ -1,0 +1,46 @@
+"""A model's folder before anything of it is loaded: what is in it, and whether that can be.
+
+Knows nothing of weights, which are in weights.py, or of families.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from glmcli.engines import fields
+from glmcli.engines.model_files import DOWNLOAD_AGAIN, check_files, read_json
+from glmcli.engines.names import GGUF_HINT
+from glmcli.errors import ModelError
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ModelError for a folder that holds no model, or one of another kind."""
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        raise ModelError(f"{folder} is empty", DOWNLOAD_AGAIN)
+    if "config.json" in names:
+        return
+    if "adapter_config.json" in names:
+        raise ModelError(
+            f"{folder} holds an adapter (LoRA), not a model", "merge it into its base model first"
+        )
+    if any(name.endswith(".gguf") for name in names):
+        raise ModelError(f"{folder} holds GGUF files, which cannot be loaded here", GGUF_HINT)
+    raise ModelError(
+        f"{folder} has no config.json", "a model's folder holds config.json, weights, a tokenizer"
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json, after a look at what this and the other small files say. Raises ModelError."""
+    check_files(folder)
+    config = read_json(folder / "config.json")
+    fields.check_config(config)
+    for name, table in (
+        ("generation_config.json", fields.GENERATION),
+        ("tokenizer_config.json", fields.TOKENIZER),
+    ):
+        if (folder / name).exists():
+            fields.check(read_json(folder / name), table, name)
+    return config

@@ -1,0 +1,96 @@
+"""The small files of a checkpoint, opened only if they are what they should be.
+
+Those that a library opens by itself are looked at first, by the same rule: it would wait for a pipe
+and read a device without end. Knows how large each may be, not what is in it: see fields.py.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from glmcli import files
+from glmcli.errors import ModelError
+
+DOWNLOAD_AGAIN = "download the model again"
+SMALL, LARGE = 10 * files.MB, 100 * files.MB
+LIMITS = {
+    "config.json": SMALL,
+    "generation_config.json": SMALL,
+    "adapter_config.json": SMALL,
+    "chat_template.jinja": SMALL,
+    "chat_template.json": SMALL,
+    "special_tokens_map.json": SMALL,
+    "tokenizer_config.json": 3 * SMALL,
+    "model.safetensors.index.json": 3 * SMALL,
+    "pytorch_model.bin.index.json": 3 * SMALL,
+    "added_tokens.json": LARGE,
+    "merges.txt": LARGE,
+    "spiece.model": LARGE,
+    "tokenizer.json": LARGE,
+    "tokenizer.model": LARGE,
+    "vocab.json": LARGE,
+    "vocab.txt": LARGE,
+}
+"""Bytes; each is several times what the largest model known has."""
+OPENED = re.compile(r"\.(bin|jinja|json|model|py|safetensors|tiktoken|txt)$")
+"""What a library may open by itself. Of names that are not in LIMITS any size may be."""
+
+
+def check_files(folder: Path) -> None:
+    """Raise ModelError for what a library would wait for or read without end. Raises OSError."""
+    more = folder / "additional_chat_templates"
+    for place in (folder, more) if more.is_dir() else (folder,):
+        for path in place.iterdir():
+            if OPENED.search(path.name):
+                check_file(path)
+
+
+def check_file(path: Path) -> None:
+    """Raise ModelError for a file that is there and is not what its name says."""
+    try:
+        with _told(path):
+            limit = LIMITS.get(path.name, sys.maxsize)
+            files.check_regular(path, limit=limit, error=ModelError)
+    except ModelError as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file. Raises ModelError, with a FileNotFoundError as its cause if there is none."""
+    with _told(path):
+        return files.read_bytes(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
+
+
+def read_text(path: Path) -> str:
+    """A file of text. Raises ModelError, see `read_bytes`."""
+    with _told(path):
+        return files.read_text(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ModelError, see `read_bytes`."""
+    with _told(path):
+        value = files.parsed(read_text(path), str(path), error=ModelError)
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object", DOWNLOAD_AGAIN)
+    return value
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Give an error of the reader the hint that helps with a checkpoint. Raises ModelError."""
+    try:
+        yield
+    except ModelError as exc:
+        message, hint, cause = exc.message, DOWNLOAD_AGAIN, exc.__cause__
+        if isinstance(cause, FileNotFoundError):
+            message = f"{path.parent} has no {path.name}"
+        elif isinstance(cause, OSError):
+            hint = "check its permissions"
+        raise ModelError(message, hint) from cause

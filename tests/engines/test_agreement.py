@@ -1,0 +1,72 @@
+"""A config.json that speaks of another net than the weights is refused before one is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from glmcli.engines.agreement import check_ids, check_sizes
+from glmcli.engines.weights import Tensor
+from glmcli.errors import ModelError
+
+CONFIG = {"model_type": "llama", "hidden_size": 8, "vocab_size": 32, "num_hidden_layers": 2}
+
+
+def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    found = {
+        "model.embed_tokens.weight": (32, 8),
+        "model.layers.0.mlp.weight": (16, 8),
+        "model.layers.1.mlp.weight": (16, 8),
+        **shapes,
+    }
+    return {name: Tensor("F32", shape, 0) for name, shape in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_hidden_layers": 9_999}, "num_hidden_layers is 9,999, but the weights hold 2 layers"),
+        ({"hidden_size": 16}, "hidden_size is 16, but the embedding has 8"),
+        ({"vocab_size": 17}, "vocab_size is 17, but the embedding has 32"),
+        ({"intermediate_size": 10**6}, "intermediate_size is 1,000,000, but no side of a tensor"),
+        (
+            {"num_attention_heads": 9, "head_dim": 4},
+            "num_attention_heads × head_dim is 36, but no side of a tensor is longer than 32",
+        ),
+    ],
+)
+def test_a_size_that_the_weights_contradict_is_named(change, said):
+    with pytest.raises(ModelError) as caught:
+        check_sizes(CONFIG | change, tensors())
+    assert caught.value.message.startswith(f"config.json: {said}")
+    assert "another model" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        CONFIG | {"num_hidden_layers": 1},  # layers beyond those of the chat: loading tells
+        CONFIG | {"model_type": "hrm_text", "num_hidden_layers": 16},  # goes through them again
+        CONFIG | {"model_type": "opt", "hidden_size": 16},  # its embedding is narrower
+        CONFIG | {"quantization_config": {"bits": 4}, "hidden_size": 64},
+        {"model_type": "x", "text_config": {"hidden_size": 8}},
+        {"model_type": "x", "intermediate_size": [16, 16], "num_attention_heads": [2, 4]},
+    ],
+)
+def test_what_may_be_so_is_left_to_the_library(config: dict[str, Any]):
+    check_sizes(config, tensors())
+
+
+def test_a_tokenizer_of_another_model_is_noticed():
+    check_ids(CONFIG, [0, 31])
+    check_ids({}, [10**6])
+    with pytest.raises(ModelError) as caught:
+        check_ids(CONFIG | {"text_config": {"vocab_size": 16}}, [3, 16])
+    assert "the tokenizer says 16 for a word, but the vocabulary has 16" in caught.value.message
+    assert "another model" in caught.value.hint
+
+
+def test_a_net_whose_names_have_no_numbers_has_any_number_of_layers():
+    check_sizes({"num_hidden_layers": 12}, {"shared.layers.weight": Tensor("F32", (8,), 0)})

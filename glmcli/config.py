@@ -67,7 +67,8 @@ def load_settings(
     environ = os.environ if environ is None else environ
     folder = folder or Path()
     own: list[Layer] = [(TYPED, options), (ENVIRONMENT, named(environ))]
-    home = own_home(environ)
+    chosen, source = pick("home", own)
+    home = parse("home", chosen or default_folder("data"), source)
     may = partial(sifted, rules=near_rules(), folder=folder, environ=environ)
     dotenv = read_dotenv(folder / ".env")
     values, problems = settings_in(dotenv)
@@ -79,7 +80,7 @@ def load_settings(
         if is_trusted(home, folder / ".env", dotenv.data, powerful):
             taken, ignored = may(values, trusted=True)
     layers = [*own, (DOTENV, taken)]
-    if "home" in taken and pick("home", own)[0] is None:
+    if "home" in taken and chosen is None:
         home = parse("home", taken["home"], DOTENV)
         toml, refused = near_toml(home / "config.toml", may, problems)
         layers.append((DOTENV, toml))
@@ -98,7 +99,7 @@ def merged(
 ) -> Settings:
     """The settings: of each the first value. Raises ConfigError if one that is needed is none."""
     last, toml = layers[-1]
-    values: dict[str, Any] = {"home": home, "keys": toml.get("keys", {})}
+    values: dict[str, Any] = {"keys": toml.get("keys", {})}
     sources = {"keys": last}
     for name in table():
         raw, source = pick(name, layers)
@@ -111,6 +112,7 @@ def merged(
             if needed is None or name in needed:
                 raise
             ignored[name] = Ignored(source, raw, exc.message)
+    values["home"] = home
     values.setdefault("cache", default_folder("cache"))
     settings = Settings(**values, sources=sources, problems=tuple(problems))
     return replace(settings, ignored={n: i for n, i in ignored.items() if matters(n, i, settings)})

@@ -15,7 +15,7 @@ from typing import Any
 
 from glmcli.config import DOTENV, load_settings
 from glmcli.errors import ConfigError
-from glmcli.near import Ignored
+from glmcli.near import UNTRUSTED, Ignored
 from glmcli.settings import Settings, masked, variable
 from glmcli.terminal.visible import visible_line
 
@@ -76,7 +76,7 @@ def is_agreed(dotenv: Path, powerful: Mapping[str, Any]) -> bool | None:
     """Whether the person at the terminal trusts a `.env`; None at the end of the input."""
     from glmcli.terminal.tty import Output, read_line
 
-    lines = [f"{dotenv.absolute()} sets what a folder decides only if you trust it:"]
+    lines = [f"{dotenv.absolute()} sets what a folder may decide only if you trust it:"]
     lines += shown(powerful)
     question = "\n".join([*lines, "Trust it, as it is now? [y/N] "])
     try:
@@ -118,9 +118,11 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
         missing.append("base_url")
     if missing:
         what = " and ".join(told(name, ignored[name].value) for name in missing)
+        item, options = ignored[missing[0]], " and ".join(map(option_of, missing))
+        hint = f"glm config trust lets it choose; or say {options}"
         raise ConfigError(
-            f"{ignored[missing[0]].source} chooses {what}, and is not trusted",
-            f"glm config trust lets it choose; or say {' and '.join(map(option_of, missing))}",
+            f"{item.source} chooses {what}, and is not trusted",
+            hint if item.why == UNTRUSTED else f"say {options}: {item.why}",
         )
 
 

@@ -22,7 +22,7 @@ LARGEST = 4_000_000
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """All that was decided: for each `.env` the digests of contents, and whether they are trusted."""
+    """All that was decided: for each `.env` the digests of contents, and which are trusted."""
 
     path: Path
     """The file that they are kept in."""

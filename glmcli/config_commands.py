@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,9 @@ from glmcli.opening import shown, tell
 from glmcli.options import with_settings
 from glmcli.settings import Settings
 from glmcli.terminal.visible import visible_line
-from glmcli.trust import Decisions, load_decisions
+
+if TYPE_CHECKING:
+    from glmcli.trust import Decisions
 
 config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
 
@@ -57,6 +59,8 @@ def trust(folder: FOLDER = HERE) -> None:
 
     When it changes you are asked again. No .env can let a model's Python run.
     """
+    from glmcli.trust import load_decisions
+
     dotenv = folder / ".env"
     content = read_dotenv(dotenv)
     if not content.values:
@@ -72,6 +76,8 @@ def trust(folder: FOLDER = HERE) -> None:
 @config.command()
 def untrust(folder: FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
+    from glmcli.trust import load_decisions
+
     dotenv = folder / ".env"
     load_decisions(own_home()).without(dotenv).save()
     print(visible_line(f"not trusted: {dotenv.absolute()}"))
@@ -80,6 +86,8 @@ def untrust(folder: FOLDER = HERE) -> None:
 @config.command()
 def trusted(as_json: AsJson = False) -> None:
     """List what was decided about the .env of folders."""
+    from glmcli.trust import load_decisions
+
     decisions = load_decisions(own_home())
     rows = [(path, state(decisions, Path(path))) for path in sorted(decisions.made)]
     if as_json:

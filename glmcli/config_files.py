@@ -6,48 +6,25 @@ taken as they are written, nothing of the process environment is put into them.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from glmcli import files
 from glmcli.errors import ConfigError
+from glmcli.values import Malformed
 
 LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
 READ_AT_MOST = 16_000_000
 """So much of a `.env` is looked through for a line of ours, so that it can be named."""
 
-_LINE = re.compile(
-    r"""[^\S\n]*+(?:export[^\S\n]++)?+
-    (?P<name>[^\s=\#'"]++)[^\S\n]*+=
-    (?:[^\S\n]*+(?:'(?P<single>(?:\\.|[^'\\])*+)'|"(?P<double>(?:\\.|[^"\\])*+)")
-       [^\S\n]*+(?:\#[^\n]*+)?(?=\n|\Z)
-    |(?![^\S\n]*+['"])(?P<bare>[^\n]*+))""",
-    re.VERBOSE | re.DOTALL,
-)
-_OURS = re.compile(r"[^\S\n]*+(?:export[^\S\n]++)?+(GLM_\w*+)", re.ASCII)
-_COMMENT = re.compile(r"\s#")
-_ESCAPED = {"single": re.compile(r"\\(['\\])"), "double": re.compile(r"\\([\\'\"abfnrtv])")}
-_MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
-
-@dataclass(frozen=True, slots=True)
-class Malformed:
-    """What stands for a value that cannot be read; the rest of its line may be a key."""
-
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dotenv:
+class Dotenv(NamedTuple):
     """The GLM_ lines of a `.env`, and the bytes that they were read from."""
 
-    values: Mapping[str, str | Malformed] = field(default_factory=dict)
-    data: bytes = field(default=b"", repr=False)
+    values: Mapping[str, str | Malformed] = {}
+    data: bytes = b""
     unread: str = ""
     """Why the file was not read, if it is there and was not."""
 
@@ -64,32 +41,10 @@ def read_dotenv(path: Path) -> Dotenv:
     if len(data) > LARGEST:
         unread = f"{path} is too large: {len(data):,} bytes; {LARGEST:,} is the limit"
         return Dotenv(data=data[:LARGEST], unread=unread)
+    from glmcli.dotenv import assignments
+
     text = data.decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
     return Dotenv(dict(assignments(text)), data)
-
-
-def assignments(text: str) -> Iterator[tuple[str, str | Malformed]]:
-    """Each GLM_ name and its value, in time that grows with the text and no faster."""
-    at, line = 0, 1
-    while at < len(text):
-        found = _LINE.match(text, at)
-        if found and found["name"].startswith("GLM_"):
-            value = value_of(found)
-            yield found["name"], Malformed(line) if _NO_TEXT.search(value) else value
-        elif not found and (ours := _OURS.match(text, at)):
-            yield ours[1], Malformed(line)
-        after = found.end() if found else at
-        end = text.find("\n", after) + 1 or len(text)
-        line += text.count("\n", at, end)
-        at = end
-
-
-def value_of(found: re.Match[str]) -> str:
-    """The value of a line: within quotes with their escapes, else up to a comment."""
-    if (bare := found["bare"]) is not None:
-        return _COMMENT.split(bare, maxsplit=1)[0].strip()
-    kind = "double" if found["single"] is None else "single"
-    return _ESCAPED[kind].sub(lambda escape: _MEANT.get(escape[1], escape[1]), found[kind])
 
 
 def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:

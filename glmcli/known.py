@@ -15,14 +15,14 @@ BUILT_IN_MODEL = "smollm2"
 WEIGHTS = (".safetensors", ".bin")
 
 _WORD = r"[A-Za-z0-9_][\w.-]*"
-_ID = re.compile(rf"(?P<repo>{_WORD}/{_WORD})(?:@(?P<revision>{_WORD}(?:/{_WORD})*))?", re.ASCII)
+_ID = rf"(?P<repo>{_WORD}/{_WORD})(?:@(?P<revision>{_WORD}(?:/{_WORD})*))?"
 
 
 def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether a name means a model of this machine, in whatever folder it is said."""
     if name == BUILT_IN_MODEL:
         return True
-    found = _ID.fullmatch(name)
+    found = re.fullmatch(_ID, name, re.ASCII)
     if not found or "--" in found["repo"] or ".." in name or os.path.lexists(folder / name):
         return False
     cache = hub_cache(environ)

@@ -6,9 +6,8 @@ A rule for each setting says it. Knows neither which settings there are nor who 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from glmcli.known import is_known_model
 from glmcli.values import OFF, ON
@@ -24,8 +23,7 @@ BESIDE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(NamedTuple):
     """A value that was not taken."""
 
     source: str

@@ -6,18 +6,16 @@ values come from, but for the names of the sources.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from glmcli.config_files import Malformed
 from glmcli.errors import ConfigError
 from glmcli.known import BUILT_IN_MODEL
 from glmcli.near import Ignored, Rule
 from glmcli.types import GenerationParams
-from glmcli.values import MASK, parsed
+from glmcli.values import MASK, Malformed, parsed
 
 
 def setting(default: Any, help: str, near: Rule, **rules: Any) -> Any:
@@ -171,10 +169,14 @@ def show(value: object) -> str:
 def masked(name: str, value: object) -> str:
     """The same for a person to read: a key, and a password within an address, are hidden."""
     if isinstance(value, Malformed):
-        return f"line {value.line}"
+        return f"line {value:d}"
     if value and (name == "keys" or table()[name].metadata.get("secret")):
         return MASK
-    return re.sub(r"//[^/]*@", f"//{MASK}@", show(value)) if name == "base_url" else show(value)
+    text = show(value)
+    if name == "base_url" and "@" in text:
+        start, _, rest = text.partition("//")
+        return f"{start}//{MASK}@{rest.rpartition('@')[2]}"
+    return text
 
 
 def parse(name: str, raw: Any, source: str) -> Any:
@@ -183,7 +185,7 @@ def parse(name: str, raw: Any, source: str) -> Any:
     label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
     if isinstance(raw, Malformed):
         raise ConfigError(
-            f"{source}, line {raw.line}: {variable(name)} cannot be parsed",
+            f"{source}, line {raw:d}: {variable(name)} cannot be parsed",
             "write NAME=value, or NAME='a value with blanks'",
         )
     return parsed(raw, str(item.type), label=label, rules=item.metadata)

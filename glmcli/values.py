@@ -16,6 +16,10 @@ OFF = frozenset({"", "0", "off", "false", "no"})
 MASK = "********"
 
 
+class Malformed(int):
+    """The line of a value that cannot be read. It stands for the value, which may be a key."""
+
+
 def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     """`raw` as the annotated type `kind`, within its `rules`. Raises ConfigError."""
     shown = MASK if rules.get("secret") else repr(raw)

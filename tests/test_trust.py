@@ -470,11 +470,11 @@ def test_enter_means_no_and_is_remembered_until_the_content_changes(tmp_path):
     with asked(tmp_path) as term:
         term.see(f"{tmp_path}/.env sets what").see("GLM_CACHE=./c").see(QUESTION).type("\r")
         assert term.ended() == 0
-        assert "ignored: GLM_CACHE" in term.text()
+        assert "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
         assert "sk-one" not in term.text()
     with asked(tmp_path) as term:
         assert term.ended() == 0
-        assert QUESTION not in term.text() and "ignored: GLM_CACHE" in term.text()
+        assert QUESTION not in term.text() and "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
     (tmp_path / ".env").write_text("GLM_CACHE=./d\n")
     with asked(tmp_path) as term:
         term.see(QUESTION).type("y\r")

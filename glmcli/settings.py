@@ -174,8 +174,8 @@ def masked(name: str, value: object) -> str:
         return MASK
     text = show(value)
     if name == "base_url" and "@" in text:
-        start, _, rest = text.partition("//")
-        return f"{start}//{MASK}@{rest.rpartition('@')[2]}"
+        scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
+        return f"{scheme}{slashes}{MASK}@{rest.rpartition('@')[2]}"
     return text
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from glmcli.config_files import Dotenv, nearest, read_dotenv, read_toml
 from glmcli.errors import ConfigError
@@ -113,7 +113,7 @@ def merged(
                 raise
             ignored[name] = Ignored(source, raw, exc.message)
     values["home"] = home
-    values.setdefault("cache", default_folder("cache"))
+    values["cache"] = values.get("cache") or default_folder("cache")
     settings = Settings(**values, sources=sources, problems=tuple(problems))
     return replace(settings, ignored={n: i for n, i in ignored.items() if matters(n, i, settings)})
 
@@ -205,13 +205,17 @@ def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, 
     return load_decisions(home).about(dotenv, data) is True
 
 
-def default_folder(which: str) -> Path:
-    """The platform's folder for this program's data or cache."""
+def default_folder(which: Literal["data", "cache"]) -> Path:
+    """The platform's folder for this program's data or cache. Raises ConfigError without a home."""
     import platformdirs
 
-    if which == "data":
-        return Path(platformdirs.user_data_dir("glm"))
-    return Path(platformdirs.user_cache_dir("glm"))
+    of = platformdirs.user_data_dir if which == "data" else platformdirs.user_cache_dir
+    folder = Path(of("glm"))
+    if not folder.is_absolute():  # "~" is left as it is: a folder of that name may be anybody's
+        raise ConfigError(
+            "there is no home folder to keep things in", "set GLM_HOME and GLM_CACHE to folders"
+        )
+    return folder
 
 
 def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:

@@ -188,6 +188,17 @@ def test_a_dotenv_without_a_line_for_glm_is_never_an_error(tmp_path):
     assert load(tmp_path).problems == ()
 
 
+def test_without_a_home_nothing_is_kept_in_the_working_folder(tmp_path, monkeypatch):
+    # What it says for a user without HOME whom the system does not know.
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: f"~/.local/share/{name}")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: f"~/.cache/{name}")
+    with pytest.raises(ConfigError, match="there is no home folder to keep things in") as caught:
+        load_settings({}, environ={}, folder=tmp_path)
+    assert caught.value.hint == "set GLM_HOME and GLM_CACHE to folders"
+    named = {"GLM_HOME": str(tmp_path / "h"), "GLM_CACHE": str(tmp_path / "c")}
+    assert load_settings({}, environ=named, folder=tmp_path).cache == tmp_path / "c"
+
+
 def test_a_slip_in_dotenv_is_told(tmp_path):
     settings = load(tmp_path, dotenv="GLM_TEMPERATUR=1\n")
     assert settings.problems == (

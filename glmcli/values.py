@@ -40,7 +40,10 @@ def converted(kind: str, raw: Any) -> Any:
     if kind == "Path":
         return home_path(text(raw))
     if "tuple" in kind:
-        return tuple(raw.split("|")) if isinstance(raw, str) else tuple(map(text, raw))
+        words = tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError(raw)
+        return words
     if "bool" in kind:
         if isinstance(raw, bool):
             return raw

@@ -31,6 +31,9 @@ COMMANDS = (
     "config",
     "config show",
     "config path",
+    "config trust",
+    "config untrust",
+    "config trusted",
 )
 
 

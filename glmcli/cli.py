@@ -22,6 +22,7 @@ import typer
 from glmcli import __version__, library
 from glmcli.bench import bench
 from glmcli.config import DEMONSTRATION, Settings, wants_traceback
+from glmcli.config_commands import config
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
     MODEL_OPTIONS,
@@ -51,7 +52,7 @@ app = typer.Typer(
 
 app.add_typer(library.history, name="history")
 app.add_typer(library.models, name="models")
-app.add_typer(library.config, name="config")
+app.add_typer(config, name="config")
 app.command()(bench)
 
 Continue = Annotated[

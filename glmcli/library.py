@@ -1,4 +1,4 @@
-"""What is on this machine: `glm history`, `glm models` and `glm config`.
+"""What is on this machine: `glm history` and `glm models`.
 
 Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --json.
 """
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
 models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
-config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
 
 
 class ExportFormat(StrEnum):
@@ -350,24 +349,6 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nothing was removed", "add --yes to remove without being asked")
     return typer.confirm(question)
-
-
-@config.command("show")
-@with_settings()
-def config_show(settings: Settings, as_json: AsJson = False) -> None:
-    """Show every setting, its value and where it came from."""
-    rows = list(settings.rows())
-    if as_json:
-        print_json([dict(zip(("name", "value", "source"), row, strict=True)) for row in rows])
-        return
-    print_rows(("setting", "value", "source"), rows)
-
-
-@config.command("path")
-@with_settings()
-def config_path(settings: Settings) -> None:
-    """Print where config.toml is looked for."""
-    print(settings.home / "config.toml")
 
 
 def age(moment: float) -> str:

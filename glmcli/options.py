@@ -9,14 +9,15 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from glmcli.config import Settings, load_settings
+from glmcli.config import Settings, table
 from glmcli.errors import UsageError
 from glmcli.files import decoded
+from glmcli.opening import opened_settings
 from glmcli.paths import path_of
 from glmcli.types import Conversation
 
@@ -67,8 +68,13 @@ REPLY_OPTIONS = (
 STDIN_PATIENCE_S = 2.0
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each named setting; it is called with the loaded `settings`."""
+def with_settings(
+    *names: str, needed: Collection[str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each named setting; it is called with the loaded `settings`.
+
+    Other settings that it needs are found by its options, unless they are named.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
@@ -79,7 +85,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
             options = {name: typed.pop(name) for name in names}
             options["history"] = False if options.get("history") else None
             options["stop"] = options.get("stop") or None
-            command(settings=load_settings(options), **typed)
+            uses = needed_by(names) if needed is None else needed
+            command(settings=opened_settings(options, uses, model=model_of(typed)), **typed)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -87,6 +94,21 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
         return run
 
     return decorate
+
+
+def needed_by(names: Collection[str]) -> Collection[str]:
+    """The settings that matter to a command with these options: all, if it opens a model."""
+    if "model" in names:
+        return {*table(), "keys"}
+    return {*names, "home", "cache", *(("api_key", "keys") if "base_url" in names else ())}
+
+
+def model_of(typed: Mapping[str, Any]) -> str | None:
+    """The model that a command's arguments bring along; "" for that of a conversation."""
+    if typed.get("continue_") or typed.get("resume") is not None:
+        return ""
+    name: str | None = typed.get("name")
+    return name
 
 
 def option(name: str) -> inspect.Parameter:

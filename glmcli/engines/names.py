@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.config import BUILT_IN_MODEL, ENVIRONMENT, TOML, Settings
 from glmcli.engines import Report, hub
 from glmcli.engines.builtin import built_in_folder, make_built_in
 from glmcli.errors import ModelError
@@ -41,6 +41,7 @@ def place_of(name: str, settings: Settings) -> Place:
         raise ModelError("no model is named", FORMS)
     path = expanded(name)
     if path.is_dir():
+        check_meant(name, settings)
         return Place(path.resolve().name, path)
     if path.exists():
         raise not_a_folder(path)
@@ -75,6 +76,19 @@ def expanded(name: str) -> Path:
         why = getattr(exc, "strerror", None) or exc
         raise ModelError(f"{name!r} cannot be opened: {why}", "check the path") from exc
     return path
+
+
+def check_meant(name: str, settings: Settings) -> None:
+    """Raise ModelError for a hub id that was set once for all folders, in one that has such a path.
+
+    The working folder may be anybody's: it does not decide what the user's own settings mean.
+    """
+    is_set = name == settings.model and settings.sources.get("model") in (ENVIRONMENT, TOML)
+    if is_set and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
+        raise ModelError(
+            f"{name} is a hub id in your settings, and a folder here",
+            f"say --model ./{name} for the folder, or go to another folder for the model",
+        )
 
 
 def looks_like_path(name: str) -> bool:

@@ -116,6 +116,15 @@ def test_an_index_without_the_package_is_one_line(settings: Settings, index: Pat
     assert left_in(settings) == []
 
 
+def test_a_pip_of_the_working_folder_is_not_run(
+    settings: Settings, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "pip.py").write_text("open('was-run', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "pip could not fetch" in refused(settings).message
+    assert not (tmp_path / "was-run").exists()
+
+
 def test_an_index_that_cannot_be_reached_is_one_line(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,0 +1,105 @@
+"""`glm config`: the settings and where they come from; which folders may decide more of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.config import own_home, powerful_settings
+from glmcli.config_files import read_dotenv
+from glmcli.errors import UsageError
+from glmcli.library import AsJson, print_json, print_rows
+from glmcli.opening import shown, tell
+from glmcli.options import with_settings
+from glmcli.settings import Settings
+from glmcli.terminal.visible import visible_line
+
+if TYPE_CHECKING:
+    from glmcli.trust import Decisions
+
+config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
+
+FOLDER = Annotated[
+    Path, typer.Argument(metavar="[FOLDER]", help="the folder of the .env", show_default=False)
+]
+HERE = Path()
+
+
+@config.command("show")
+@with_settings(needed=())
+def config_show(settings: Settings, as_json: AsJson = False) -> None:
+    """Show every setting, its value, where it came from, and what was ignored and why."""
+    ignored = settings.not_taken()
+    if as_json:
+        head = ("name", "value", "source", "ignored")
+        found = [(*row, ignored.get(row[0], "")) for row in settings.rows()]
+        print_json([dict(zip(head, row, strict=True)) for row in found])
+    else:
+        rows = [
+            (name, value, f"{source}; ignored: {ignored[name]}" if name in ignored else source)
+            for name, value, source in settings.rows()
+        ]
+        print_rows(("setting", "value", "source"), rows)
+    for problem in filter(None, [read_dotenv(Path(".env")).unread, *settings.problems]):
+        tell(problem)
+
+
+@config.command("path")
+@with_settings(needed=("home",))
+def config_path(settings: Settings) -> None:
+    """Print where config.toml is looked for."""
+    print(settings.home / "config.toml")
+
+
+@config.command()
+def trust(folder: FOLDER = HERE) -> None:
+    """Let the .env of a folder decide more, as it is now: the model, the server, the key, folders.
+
+    When it changes you are asked again. No .env can let a model's Python run.
+    """
+    from glmcli.trust import load_decisions
+
+    dotenv = folder / ".env"
+    content = read_dotenv(dotenv)
+    if not content.values:
+        problem = content.unread or f"{dotenv} sets nothing for glm"
+        raise UsageError(problem, ".env.example shows what can be set")
+    decisions = load_decisions(own_home())
+    decisions.with_answer(dotenv, content.data, trusted=True).save()
+    print(visible_line(f"trusted, as it is now: {dotenv.absolute()}"))
+    for line in shown(powerful_settings(folder, content)):
+        print(line)
+
+
+@config.command()
+def untrust(folder: FOLDER = HERE) -> None:
+    """Forget what was decided about the .env of a folder: yes or no."""
+    from glmcli.trust import load_decisions
+
+    dotenv = folder / ".env"
+    load_decisions(own_home()).without(dotenv).save()
+    print(visible_line(f"not trusted: {dotenv.absolute()}"))
+
+
+@config.command()
+def trusted(as_json: AsJson = False) -> None:
+    """List what was decided about the .env of folders."""
+    from glmcli.trust import load_decisions
+
+    decisions = load_decisions(own_home())
+    rows = [(path, state(decisions, Path(path))) for path in sorted(decisions.made)]
+    if as_json:
+        print_json([{"path": path, "state": state} for path, state in rows])
+        return
+    print_rows((".env", "state"), rows, none="nothing was decided about any folder")
+
+
+def state(decisions: Decisions, dotenv: Path) -> str:
+    """How a `.env` stands as it is now: "trusted", "refused", "changed" or "gone"."""
+    data = read_dotenv(dotenv).data
+    answer = decisions.about(dotenv, data)
+    if answer is None:
+        return "changed" if data else "gone"
+    return "trusted" if answer else "refused"

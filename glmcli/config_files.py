@@ -1,0 +1,104 @@
+"""The files that settings come from: a folder's `.env` and the user's config.toml.
+
+Reads them and nothing more. Knows neither what a setting may be nor who may decide it; values are
+taken as they are written, nothing of the process environment is put into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from glmcli import files
+from glmcli.errors import ConfigError
+from glmcli.values import Malformed
+
+LARGEST = 1_000_000
+"""Bytes of settings; a person writes some hundred lines."""
+READ_AT_MOST = 16_000_000
+"""So much of a `.env` is looked through for a line of ours, so that it can be named."""
+
+
+class Dotenv(NamedTuple):
+    """The GLM_ lines of a `.env`, and the bytes that they were read from."""
+
+    values: Mapping[str, str | Malformed] = {}
+    data: bytes = b""
+    unread: str = ""
+    """Why the file was not read, if it is there and was not."""
+
+
+def read_dotenv(path: Path) -> Dotenv:
+    """The lines of a `.env` that are ours. Never raises: the file may be anybody's."""
+    try:
+        data = files.read_bytes(path, limit=READ_AT_MOST, error=ConfigError)
+    except ConfigError as exc:
+        is_missing = isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError)
+        return Dotenv(unread="" if is_missing else exc.message)
+    if b"GLM_" not in data:
+        return Dotenv()
+    if len(data) > LARGEST:
+        unread = f"{path} is too large: {len(data):,} bytes; {LARGEST:,} is the limit"
+        return Dotenv(data=data[:LARGEST], unread=unread)
+    from glmcli.dotenv import assignments
+
+    text = data.decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
+    return Dotenv(dict(assignments(text)), data)
+
+
+def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
+    try:
+        text = files.read_text(path, limit=LARGEST, error=ConfigError)
+    except ConfigError as exc:
+        if isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError):
+            return {}
+        raise
+    import tomllib
+
+    try:
+        values = tomllib.loads(text)
+    except RecursionError as exc:
+        raise ConfigError(f"{path} is nested too deeply", "correct the file") from exc
+    except ValueError as exc:
+        raise ConfigError(f"{path}: {exc}", "correct the file, or move it away") from exc
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"{path} sets {name!r}, which is no setting", hint_for(name, known))
+    if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path} holds a key and others may read it", f"chmod 600 {path}")
+    if "keys" in values:
+        values["keys"] = read_keys(values["keys"], path)
+    return values
+
+
+def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
+    """The keys of the table [keys], by host. Raises ConfigError, which shows none of them."""
+    hint = 'under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"'
+    if not isinstance(entries, dict):
+        raise ConfigError(f"{path}: keys is no table", hint)
+    keys: dict[str, str] = {}
+    for name, value in entries.items():
+        host = f"{start}.{name}" if start else name
+        if isinstance(value, dict):  # a.b = "…" without quotes is a table in a table
+            keys |= read_keys(value, path, host)
+        elif isinstance(value, str) and value and "/" not in host:
+            keys[host.lower()] = value
+        else:
+            raise ConfigError(f"{path}: {host!r} is no host with a key", hint)
+    return keys
+
+
+def hint_for(word: str, known: Collection[str]) -> str:
+    """A hint that names the nearest known word."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else "glm config show lists all settings"
+
+
+def nearest(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
+    """The known word that a misspelt one is nearest to; "" if none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return near[0] if near else ""

@@ -1,0 +1,52 @@
+"""Whether a name means a model that is on this machine already: the built-in one, or a hub id.
+
+Decided by looking for a few files, without the hub's client. A name that could mean a path in the
+working folder is not one: that folder may be anybody's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+BUILT_IN_MODEL = "smollm2"
+WEIGHTS = (".safetensors", ".bin")
+
+_WORD = r"[A-Za-z0-9_][\w.-]*"
+_ID = rf"(?P<repo>{_WORD}/{_WORD})(?:@(?P<revision>{_WORD}(?:/{_WORD})*))?"
+
+
+def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
+    """Whether a name means a model of this machine, in whatever folder it is said."""
+    if name == BUILT_IN_MODEL:
+        return True
+    found = re.fullmatch(_ID, name, re.ASCII)
+    if not found or "--" in found["repo"] or ".." in name or os.path.lexists(folder / name):
+        return False
+    cache = hub_cache(environ)
+    if not cache.is_absolute():
+        return False
+    cached = cache / f"models--{found['repo'].replace('/', '--')}"
+    revision = found["revision"] or "main"
+    try:
+        commit = (cached / "refs" / revision).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        commit = revision
+    if re.fullmatch(r"[0-9A-Za-z]+", commit) is None:
+        return False
+    try:
+        files = {file.name for file in (cached / "snapshots" / commit).iterdir()}
+    except OSError:
+        return False
+    return "config.json" in files and any(file.endswith(WEIGHTS) for file in files)
+
+
+def hub_cache(environ: Mapping[str, str]) -> Path:
+    """The folder in which the hub's client keeps models."""
+    home = environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = environ.get("HF_HOME", f"{home}/huggingface")
+    cache = environ.get("HUGGINGFACE_HUB_CACHE", f"{home}/hub")
+    cache = environ.get("HF_HUB_CACHE", cache)
+    return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111 (raises nothing)

@@ -1,0 +1,191 @@
+"""The table of settings: what each is, what it may be, and what the files of a folder may make it.
+
+`Settings` is a value: the command line loads it once and passes it down. Knows nothing of where
+values come from, but for the names of the sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from glmcli.errors import ConfigError
+from glmcli.known import BUILT_IN_MODEL
+from glmcli.near import Ignored, Rule
+from glmcli.types import GenerationParams
+from glmcli.values import MASK, Malformed, parsed
+
+
+def setting(default: Any, help: str, near: Rule, **rules: Any) -> Any:
+    """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound).
+
+    `near` is what the files of a working folder may set it to; own files and options may anything.
+    """
+    secret = rules.get("secret", False)
+    return field(default=default, repr=not secret, metadata={"help": help, "near": near, **rules})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of the program. Its environment variable is GLM_ and the name in capitals."""
+
+    model: str = setting(
+        BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name", "if known"
+    )
+    base_url: str = setting("", "where a remote engine lives", "trusted")
+    api_key: str = setting("", "key for a remote engine; never an option", "trusted", secret=True)
+    template: str = setting(
+        "", "chat template of a FastChat worker, if it names the wrong one", "trusted"
+    )
+    timeout: float = setting(
+        120.0, "seconds a server may be silent before its reply", "yes", above=0.0, high=1e6
+    )
+    device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu", "yes")
+    dtype: str = setting(
+        "auto",
+        "number format of the weights",
+        "yes",
+        choices=("auto", "float32", "float16", "bfloat16"),
+    )
+    quantize: str = setting(
+        "none", "weights in fewer bits", "yes", choices=("none", "int8", "int4")
+    )
+    attn: str = setting(
+        "auto", "attention kernel", "yes", choices=("auto", "eager", "sdpa", "flash")
+    )
+    fused: bool = setting(True, "the decoder of our own, where it was proven", "yes")
+    verify: bool = setting(False, "prove the fused decoder again", "yes")
+    speculate: bool = setting(
+        False, "guess ids from the text so far and check several at once", "yes"
+    )
+    threads: int | None = setting(
+        None, "processor threads; unset: measured", "yes", low=1, high=4096
+    )
+    system: str = setting("", "system prompt; @FILE reads a file", "if text")
+    temperature: float | None = setting(None, "randomness; 0 is greedy", "yes", low=0.0)
+    top_p: float | None = setting(
+        None, "share of probability kept; 1 is off", "yes", above=0.0, high=1.0
+    )
+    top_k: int | None = setting(None, "number of tokens kept; 0 is off", "yes", low=0)
+    repetition_penalty: float | None = setting(None, "above 1 avoids repeating", "yes", above=0.0)
+    max_tokens: int | None = setting(None, "new tokens at most; unset: the window", "yes", low=1)
+    stop: tuple[str, ...] = setting((), "a text that ends the reply; repeat for more", "yes")
+    seed: int | None = setting(None, "makes sampling repeatable", "yes", low=0, high=2**63 - 1)
+    context: str = setting(
+        "auto",
+        "when the window is full; auto: stop in ask, drop-oldest in chat",
+        "yes",
+        choices=("auto", "stop", "drop-oldest", "summarise"),
+    )
+    think: bool | None = setting(None, "whether a reasoning model reasons", "yes")
+    thinking: str = setting(
+        "fold", "how reasoning is shown", "yes", choices=("show", "fold", "hide")
+    )
+    home: Path = setting(Path(), "folder of history, prompt history and config.toml", "trusted")
+    cache: Path = setting(Path(), "folder of converted and pulled models", "trusted")
+    # To keep less than the user wants takes nothing from them but the record, and is said;
+    # to keep more, or to use the network where they do not, is not a folder's to decide.
+    history: bool = setting(True, "off writes nothing to disk", "if off")
+    plain: bool = setting(False, "no Markdown rendering", "yes")
+    stats: bool = setting(True, "a line with tokens and speed after each reply", "yes")
+    warm: str = setting(
+        "auto",
+        "read the prompt while you type; auto: not on battery or a busy machine",
+        "yes",
+        choices=("auto", "on", "off"),
+    )
+    vi: bool = setting(False, "vi keys at the prompt", "yes")
+    notify: float | None = setting(None, "ring after replies of this many seconds", "yes", low=0.0)
+    offline: bool = setting(False, "never use the network", "if on")
+    trust_remote_code: bool = setting(False, "run Python that comes with a model", "never")
+    debug: bool = setting(False, "tracebacks with errors", "yes")
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys of servers, by host or host:port: the table [keys] of config.toml, and only that."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each value came from: option, environment, .env, config.toml or default."""
+    ignored: Mapping[str, Ignored] = field(default_factory=dict, repr=False)
+    """What a file sets and was not taken, by the name of the setting."""
+    problems: tuple[str, ...] = ()
+    """What else is wrong with the files that settings come from."""
+
+    @property
+    def params(self) -> GenerationParams:
+        """The sampling settings as one value."""
+        return GenerationParams(
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            repetition_penalty=self.repetition_penalty,
+            stop=self.stop,
+            seed=self.seed,
+            think=self.think,
+        )
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """(environment variable, value, source) of every setting; secrets masked."""
+        for name in table():
+            value = masked(name, getattr(self, name))
+            yield variable(name), value, self.sources.get(name, "default")
+        for host in self.keys:
+            yield f'keys."{host}"', MASK, self.sources["keys"]
+
+    def not_taken(self) -> dict[str, str]:
+        """By environment variable: which value was ignored, and why; secrets masked."""
+        return {
+            variable(name): f"{masked(name, item.value)!r} of {item.source}: {item.why}"
+            for name, item in self.ignored.items()
+        }
+
+
+def table() -> dict[str, Field[Any]]:
+    """Every setting that has a variable and an option, by name."""
+    return {item.name: item for item in fields(Settings) if "help" in item.metadata}
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The words that a setting may be; none if it is a number or a text."""
+    item = table()[name]
+    words: tuple[str, ...] = item.metadata.get("choices", ())
+    return ("on", "off") if "bool" in str(item.type) else words
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"GLM_{name.upper()}"
+
+
+def show(value: object) -> str:
+    """A setting's value as it would be typed."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "|".join(value)
+    return "" if value is None else str(value)
+
+
+def masked(name: str, value: object) -> str:
+    """The same for a person to read: a key, and a password within an address, are hidden."""
+    if isinstance(value, Malformed):
+        return f"line {value:d}"
+    if value and (name == "keys" or table()[name].metadata.get("secret")):
+        return MASK
+    text = show(value)
+    if name == "base_url" and "@" in text:
+        scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
+        return f"{scheme}{slashes}{MASK}@{rest.rpartition('@')[2]}"
+    return text
+
+
+def parse(name: str, raw: Any, source: str) -> Any:
+    """One value in its setting's type and range. Raises ConfigError."""
+    item = table()[name]
+    label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
+    if isinstance(raw, Malformed):
+        raise ConfigError(
+            f"{source}, line {raw:d}: {variable(name)} cannot be parsed",
+            "write NAME=value, or NAME='a value with blanks'",
+        )
+    return parsed(raw, str(item.type), label=label, rules=item.metadata)

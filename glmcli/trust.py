@@ -1,0 +1,106 @@
+"""What the user decided about the `.env` of folders: trusted or not, each for one content.
+
+Kept in a file of the user's own data folder. Knows nothing of settings, nor of who is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glmcli import files
+from glmcli.errors import ConfigError, GlmError, UsageError
+
+NAME = "trusted.json"
+LARGEST = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """All that was decided: for each `.env` the digests of contents, and which are trusted."""
+
+    path: Path
+    """The file that they are kept in."""
+    made: Mapping[str, Mapping[str, bool]] = field(default_factory=dict)
+
+    def about(self, dotenv: Path, data: bytes) -> bool | None:
+        """Whether this content is trusted in this place; None if nobody was asked yet."""
+        return self.made.get(place(dotenv), {}).get(digest(data))
+
+    def with_answer(self, dotenv: Path, data: bytes, *, trusted: bool) -> Decisions:
+        """The decisions with one more."""
+        name = place(dotenv)
+        contents = {**self.made.get(name, {}), digest(data): trusted}
+        return Decisions(self.path, {**self.made, name: contents})
+
+    def without(self, dotenv: Path) -> Decisions:
+        """The decisions without those about one `.env`. Raises UsageError if there are none."""
+        name = place(dotenv)
+        if name not in self.made:
+            raise UsageError(
+                f"nothing was decided about {name}", "glm config trusted lists what was"
+            )
+        return Decisions(self.path, {key: made for key, made in self.made.items() if key != name})
+
+    def save(self) -> None:
+        """Write them so that only their owner reads them. Raises ConfigError."""
+        text = json.dumps({"folders": self.made}, indent=1, ensure_ascii=True)
+        beside = self.path.with_name(f".{NAME}.{os.getpid()}")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                beside.unlink()
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="ascii") as file:
+                file.write(text)
+            beside.replace(self.path)
+        except OSError as exc:
+            raise ConfigError(
+                f"what is trusted cannot be kept in {self.path}: {exc.strerror}",
+                "check the folder, or set GLM_HOME",
+            ) from exc
+
+
+def load_decisions(home: Path) -> Decisions:
+    """What was decided, as kept in the data folder `home`.
+
+    A file that another could have written, or that is not what `save` writes, decides nothing.
+    """
+    path = home / NAME
+    try:
+        with files.open_regular(path, limit=LARGEST) as file:
+            found = os.fstat(file.fileno())
+            if found.st_uid != os.getuid() or found.st_mode & 0o077:
+                return Decisions(path)
+            data = file.read(LARGEST)
+        return Decisions(path, checked(files.parsed(files.decoded(data, str(path)), str(path))))
+    except (GlmError, OSError):
+        return Decisions(path)
+
+
+def checked(value: Any) -> dict[str, dict[str, bool]]:
+    """The part of a JSON value that is decisions."""
+    folders = value.get("folders") if isinstance(value, dict) else None
+    found = folders if isinstance(folders, dict) else {}
+    return {
+        name: {key: answer for key, answer in contents.items() if isinstance(answer, bool)}
+        for name, contents in found.items()
+        if isinstance(contents, dict)
+    }
+
+
+def place(dotenv: Path) -> str:
+    """The one name of a `.env`, however its folder was reached. It may be a link itself."""
+    return str(Path(os.path.realpath(dotenv.parent), dotenv.name))
+
+
+def digest(data: bytes) -> str:
+    """What tells a content from every other."""
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,97 @@
+"""One value of a setting, as it was written, in its setting's type and range.
+
+Knows nothing of which settings there are, nor of where a value came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glmcli.errors import ConfigError
+
+ON = frozenset({"1", "on", "true", "yes"})
+OFF = frozenset({"", "0", "off", "false", "no"})
+MASK = "********"
+
+
+class Malformed(int):
+    """The line of a value that cannot be read. It stands for the value, which may be a key."""
+
+
+def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
+    """`raw` as the annotated type `kind`, within its `rules`. Raises ConfigError."""
+    shown = MASK if rules.get("secret") else repr(raw)
+    try:
+        value = converted(kind, raw)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{label} is {shown}, not {wanted(kind)}", rules["help"]) from None
+    words = rules.get("choices")
+    if words and value not in words:
+        raise ConfigError(f"{label} is {value!r}", f"one of: {', '.join(words)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        check_range(label, value, rules)
+    return value
+
+
+def converted(kind: str, raw: Any) -> Any:
+    """`raw` as the annotated type `kind`. Raises ValueError, TypeError."""
+    if kind == "Path":
+        return home_path(text(raw))
+    if "tuple" in kind:
+        words = tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError(raw)
+        return words
+    if "bool" in kind:
+        if isinstance(raw, bool):
+            return raw
+        if str(raw).lower() not in ON | OFF:
+            raise ValueError(raw)
+        return str(raw).lower() in ON
+    if kind == "str":
+        return text(raw)
+    if isinstance(raw, bool) or ("int" in kind and isinstance(raw, float)):
+        raise ValueError(raw)
+    return int(raw) if "int" in kind else float(raw)
+
+
+def text(raw: Any) -> str:
+    """A text that files and programs can take. Raises ValueError."""
+    if not isinstance(raw, str | Path) or "\0" in str(raw):
+        raise ValueError(raw)
+    return str(raw)
+
+
+def home_path(raw: str) -> Path:
+    """A path with `~` as the home folder. Raises ValueError if there is no such folder."""
+    try:
+        return Path(raw).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(raw) from exc
+
+
+def wanted(kind: str) -> str:
+    """What a value of the annotated type `kind` is, for a person."""
+    names = {
+        "Path": "the path of a folder",
+        "bool": "on or off",
+        "int": "a whole number",
+        "float": "a number",
+        "tuple": "a list of texts",
+    }
+    return next((name for word, name in names.items() if word in kind), "a text")
+
+
+def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a number is out of its setting's bounds."""
+    low, high, above = rules.get("low"), rules.get("high"), rules.get("above")
+    if value != value or value in (float("inf"), float("-inf")):
+        raise ConfigError(f"{label} is {value}", "a finite number is needed")
+    if low is not None and value < low:
+        raise ConfigError(f"{label} is {value}", f"it must be at least {low}")
+    if above is not None and value <= above:
+        raise ConfigError(f"{label} is {value}", f"it must be greater than {above}")
+    if high is not None and value > high:
+        raise ConfigError(f"{label} is {value}", f"it must be at most {high}")

@@ -107,6 +107,7 @@ def chat(
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = context_of(settings.context)
     install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
             terminal = TerminalChat(session, settings, out, err)
@@ -165,6 +166,7 @@ def ask(
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
         say(DEMONSTRATION)
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)

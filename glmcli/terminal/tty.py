@@ -31,6 +31,10 @@ SETTLE_S = 0.4
 """A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""
 READ_BYTES = 1 << 16
+WRITE_BYTES = 4096
+"""A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
+CUT = "\x18\x1b[0m\r\n"
+"""Brings a terminal that got half of something to the start of a row."""
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
@@ -68,6 +72,9 @@ class Output:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self.is_stopped: Callable[[], bool] = lambda: False
+        """Whether the user stopped what is being written: then what nobody takes is left out."""
+        self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
         self.is_tty = stream.isatty()
@@ -127,13 +134,21 @@ class Output:
             ) from exc
 
     def send(self, text: str) -> None:
-        """The same, with the errors of the system."""
-        left = memoryview(text.encode(self.encoding, "replace"))
+        """The same, with the errors of the system.
+
+        Where nobody reads, this waits, but not when the user stopped the reply or the program is
+        leaving: the rest is left out then.
+        """
+        start = CUT if self._is_cut and self.is_live else ""
+        left = memoryview((start + text).encode(self.encoding, "replace"))
         while left:
-            try:
-                left = left[os.write(self.fd, left) :]
-            except BlockingIOError:
-                select.select([], [self.fd], [], 0.1)
+            if select.select([], [self.fd], [], POLL_S)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    left = left[os.write(self.fd, left[:WRITE_BYTES]) :]
+                    self._is_cut = False
+            elif self.is_stopped() or Killed.first_at is not None:
+                self._is_cut = True
+                return
 
 
 def outputs() -> tuple[Output, Output]:

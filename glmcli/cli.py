@@ -15,6 +15,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -309,7 +310,7 @@ def run(arguments: list[str]) -> int:
         return report(UsageError("stdout is closed", "give the answer somewhere to go"))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt)
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
             raise Interrupted
@@ -356,25 +357,36 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script. Ends by the signal itself when one ended the program."""
-    from glmcli.terminal.tty import Killed, PipeClosed, die_by
+    from glmcli.terminal.tty import Killed, PipeClosed, die_by, leave, leave_at_once
 
-    code = 1
+    sys.unraisablehook = leave_at_once
     try:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
-        code = run(sys.argv[1:])
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        leave(ended())
     except (Interrupted, KeyboardInterrupt):
         die_by(signal.SIGINT)
     except PipeClosed:
         die_by(signal.SIGPIPE)
     except Killed as exc:
         die_by(exc.signum)
+
+def ended() -> int:
+    """Run what was typed; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    try:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
+        code = run(sys.argv[1:])
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
     except Exception as exc:
         hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
         error = GlmError(f"internal error: {exc!r}", hint)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
         code = report(error, exc)
-    os._exit(code)  # the engine's thread may be inside torch: nobody waits for it
+    return code
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C, where nothing else hears of it; a second one ends the program at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt

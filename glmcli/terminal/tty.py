@@ -30,10 +30,12 @@ LEAVE_S = 2.0
 SETTLE_S = 0.4
 """A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
+"""Those that may come at any moment and mean the program."""
 READ_BYTES = 1 << 16
 WRITE_BYTES = 4096
 """A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
-CUT = "\x18\x1b[0m\r\n"
+CUT = "\x18\x1b[0m\x1b[?7h\r\n"
 """Brings a terminal that got half of something to the start of a row."""
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
@@ -137,18 +139,23 @@ class Output:
         """The same, with the errors of the system.
 
         Where nobody reads, this waits, but not when the user stopped the reply or the program is
-        leaving: the rest is left out then.
+        leaving: the rest is left out then, with what a terminal was sent and has not shown.
         """
         start = CUT if self._is_cut and self.is_live else ""
         left = memoryview((start + text).encode(self.encoding, "replace"))
+        self._is_cut = True  # until all is out: a signal may end this anywhere
         while left:
+            piece, count = left[:WRITE_BYTES], 0
             if select.select([], [self.fd], [], POLL_S)[1]:
                 with contextlib.suppress(BlockingIOError):
-                    left = left[os.write(self.fd, left[:WRITE_BYTES]) :]
-                    self._is_cut = False
-            elif self.is_stopped() or Killed.first_at is not None:
-                self._is_cut = True
+                    count = os.write(self.fd, piece)
+            left = left[count:]
+            has_room = count == len(piece)
+            if not has_room and (self.is_stopped() or Killed.first_at is not None):
+                with contextlib.suppress(termios.error):  # a pipe keeps what it has
+                    termios.tcflush(self.fd, termios.TCOFLUSH)
                 return
+        self._is_cut = False
 
 
 def outputs() -> tuple[Output, Output]:
@@ -166,6 +173,9 @@ class Quiet:
     painted were taken off. A context manager that may be entered inside itself; where stdin is no
     terminal only Ctrl-Z is its business.
     """
+
+    in_force: ClassVar[Quiet | None] = None
+    """Whose modes the terminal has, see `give_back_terminal`."""
 
     def __init__(self, output: Output, *, for_editor: bool = False) -> None:
         """`for_editor`: whether an editor reads what is typed, which understands modified keys."""
@@ -188,8 +198,9 @@ class Quiet:
         if self._depth == 1:
             with contextlib.suppress(AttributeError, ValueError, OSError, termios.error):
                 self._before = termios.tcgetattr(sys.stdin.fileno())
-            self._set(quiet=True)
+            Quiet.in_force = self  # and the handler first: a signal may come at any moment
             self._previous = signal.signal(signal.SIGTSTP, self._stop_asked)
+            self._set(quiet=True)
         return self
 
     def __exit__(
@@ -201,12 +212,9 @@ class Quiet:
         """Give the terminal back as it was, if it is still there."""
         self._depth -= 1
         if self._depth == 0:
+            give_back_terminal()
             signal.signal(signal.SIGTSTP, self._previous)
-            try:
-                with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
-                    self._set(quiet=False)
-            finally:
-                self._before = None
+            self._before = None
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -251,6 +259,11 @@ class Quiet:
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
             self._output.write(PASTE_ON + on if quiet else off + PASTE_OFF + SHOW_CURSOR)
 
+    def give_back(self) -> None:
+        """Give the terminal its modes back, if it is still there."""
+        with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
+            self._set(quiet=False)
+
     def suspend(self) -> None:
         """Stop the process as Ctrl-Z does; returns when it goes on."""
         self.wants_suspend = False
@@ -258,7 +271,7 @@ class Quiet:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
         signal.signal(signal.SIGTSTP, self._stop_asked)
-        self._set(quiet=not self._is_lifted)
+        self._set(quiet=self._depth > 0 and not self._is_lifted)
         self._resumed()
 
     def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
@@ -267,6 +280,13 @@ class Quiet:
         else:
             self._output.write("\n")
             self.suspend()
+
+
+def give_back_terminal() -> None:
+    """Give the terminal its modes back, if that was not done: a signal may come just before it."""
+    if Quiet.in_force is not None:
+        Quiet.in_force.give_back()
+        Quiet.in_force = None
 
 
 def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
@@ -362,8 +382,27 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+def leave_at_once(lost: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: a signal's exception may be raised where Python drops it."""
+    if isinstance(lost.exc_value, Killed):
+        die_by(lost.exc_value.signum)
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        die_by(signal.SIGINT)
+    sys.__unraisablehook__(lost)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code. The engine's thread may be inside torch: nobody waits."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    give_back_terminal()
+    os._exit(code)
+
+
 def die_by(signum: int) -> NoReturn:
     """End the process by the signal itself, so that shells and their loops see what happened."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    give_back_terminal()
     signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
     os.kill(os.getpid(), signum)
     os._exit(128 + signum)

@@ -22,6 +22,7 @@ class FakeOutput:
 
     encoding = "utf-8"
     is_tty = is_live = is_unicode = reflows = True
+    is_stopped = staticmethod(lambda: False)
     colours = 16
 
     def __init__(self, columns=60, lines=20):

@@ -6,7 +6,6 @@ Commands import what they need when they run, so that --help is quick.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -368,6 +367,7 @@ def main() -> NoReturn:
         die_by(signal.SIGPIPE)
     except Killed as exc:
         die_by(exc.signum)
+
 
 def ended() -> int:
     """Run what was typed; returns the exit code. Raises Killed, Interrupted, PipeClosed."""

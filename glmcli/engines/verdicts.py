@@ -9,12 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from glmcli.errors import GlmError
+from glmcli.files import MB, read_json
+
 
 def read_verdict(path: Path) -> dict[str, Any]:
     """A verdict that was kept; empty if there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(path, limit=MB)
+    except GlmError:
         return {}
     return found if isinstance(found, dict) and isinstance(found.get("same"), bool) else {}
 

@@ -17,6 +17,7 @@ import struct
 import sys
 import termios
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,8 +110,9 @@ class Job:
                 self._read()
 
     def send(self, signum: int) -> None:
-        """Send a signal to the program."""
-        os.kill(self.program, signum)
+        """Send a signal to the program, unless it has ended."""
+        with suppress(ProcessLookupError):
+            os.kill(self.program, signum)
 
     def order(self) -> None:
         """Let the shell go on: bring a stopped program to the foreground again."""
@@ -171,12 +173,12 @@ def faults(run: Run, home: Path) -> list[str]:
             job.at(moment)
             if not ended:
                 ended = job_after(job, signum)
-        ended = ended or job.told(3.0)
-        if not ended:  # Ctrl-C stops a reply, and is a key at the prompt: neither ends a chat
-            if run.signals[-1] != signal.SIGINT or not run.kind.startswith(("prompt", "f", "dumb")):
-                return ["did not end"]
-            job.send(signal.SIGTERM)
-            ended = job.told(20.0)
+        is_chat = CHATS[run.kind][0] == "chat"
+        if not ended and is_chat and run.signals[-1] == signal.SIGINT:
+            ended = job.told(0.5)  # stops a reply, and is a key at the prompt: neither ends a chat
+            if not ended:
+                job.send(signal.SIGTERM)
+        ended = ended or job.told(20.0)
         return [*wrong_end(run, ended), *wrong_terminal(job)]
     finally:
         job.close()
@@ -199,7 +201,8 @@ def job_after(job: Job, signum: int) -> str:
 
 
 def wrong_end(run: Run, ended: str) -> list[str]:
-    right = {"0", str(-run.signals[-1])}
+    """Whether it ended by the signal itself; a list may be complete before one comes."""
+    right = {str(-run.signals[-1])} | ({"0"} if run.kind == "list" else set())
     if run.signals[-1] == signal.SIGINT:
         right.add(str(-signal.SIGTERM))
     return [] if ended in right else [f"ended as {ended}"]
@@ -208,9 +211,8 @@ def wrong_end(run: Run, ended: str) -> list[str]:
 def wrong_terminal(job: Job) -> list[str]:
     shown = job.rest()
     wrong = []
-    if "Traceback" in shown or "Exception ignored" in shown:
-        if "glmcli" in shown.partition("Traceback")[2] or "Exception ignored" in shown:
-            wrong.append("a traceback")
+    if "Exception ignored" in shown or "glmcli" in shown.partition("Traceback")[2]:
+        wrong.append("a traceback")
     if termios.tcgetattr(job.terminal) != job.modes:
         wrong.append("the terminal has other modes")
     for mode, was in MODES.items():

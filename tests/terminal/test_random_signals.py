@@ -36,7 +36,8 @@ if not program:
     os.setpgid(0, 0)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.tcsetpgrp(0, os.getpid())
-    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    for signum in (signal.SIGTTOU, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
     os.write(report, b"%d\\n" % os.getpid())
     os.execv(sys.argv[3], sys.argv[3:])
 signal.signal(signal.SIGTTOU, signal.SIG_IGN)
@@ -179,6 +180,8 @@ def faults(run: Run, home: Path) -> list[str]:
             if not ended:
                 job.send(signal.SIGTERM)
         ended = ended or job.told(20.0)
+        if is_before_us(job.rest()):
+            ended = str(-signal.SIGINT)
         return [*wrong_end(run, ended), *wrong_terminal(job)]
     finally:
         job.close()
@@ -206,6 +209,11 @@ def wrong_end(run: Run, ended: str) -> list[str]:
     if run.signals[-1] == signal.SIGINT:
         right.add(str(-signal.SIGTERM))
     return [] if ended in right else [f"ended as {ended}"]
+
+
+def is_before_us(shown: str) -> bool:
+    """Whether Ctrl-C met the interpreter before it had read a line of this program."""
+    return "KeyboardInterrupt" in shown and "glmcli" not in shown
 
 
 def wrong_terminal(job: Job) -> list[str]:

@@ -25,18 +25,15 @@ POLL_S = 0.1
 GRACE_S = 2.0
 """Shells send several signals when a window closes. One that comes later than this after the first
 means a program that hangs."""
-LEAVE_S = 2.0
-"""Two Ctrl-C on an empty line within this time leave the chat."""
+LEAVE_S = 2.0  # two Ctrl-C on an empty line within this time leave the chat
 SETTLE_S = 0.4
 """A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
-"""Those that may come at any moment and mean the program."""
 READ_BYTES = 1 << 16
 WRITE_BYTES = 4096
 """A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
-CUT = "\x18\x1b[0m\x1b[?7h\r\n"
-"""Brings a terminal that got half of something to the start of a row."""
+CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of something
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
@@ -259,11 +256,6 @@ class Quiet:
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
             self._output.write(PASTE_ON + on if quiet else off + PASTE_OFF + SHOW_CURSOR)
 
-    def give_back(self) -> None:
-        """Give the terminal its modes back, if it is still there."""
-        with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
-            self._set(quiet=False)
-
     def suspend(self) -> None:
         """Stop the process as Ctrl-Z does; returns when it goes on."""
         self.wants_suspend = False
@@ -285,7 +277,8 @@ class Quiet:
 def give_back_terminal() -> None:
     """Give the terminal its modes back, if that was not done: a signal may come just before it."""
     if Quiet.in_force is not None:
-        Quiet.in_force.give_back()
+        with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
+            Quiet.in_force._set(quiet=False)
         Quiet.in_force = None
 
 
@@ -384,10 +377,8 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
 
 def leave_at_once(lost: sys.UnraisableHookArgs) -> None:
     """For sys.unraisablehook: a signal's exception may be raised where Python drops it."""
-    if isinstance(lost.exc_value, Killed):
-        die_by(lost.exc_value.signum)
-    if isinstance(lost.exc_value, KeyboardInterrupt):
-        die_by(signal.SIGINT)
+    if isinstance(lost.exc_value, Killed | KeyboardInterrupt):
+        die_by(getattr(lost.exc_value, "signum", signal.SIGINT))
     sys.__unraisablehook__(lost)
 
 
@@ -401,7 +392,8 @@ def leave(code: int) -> NoReturn:
 def die_by(signum: int) -> NoReturn:
     """End the process by the signal itself, so that shells and their loops see what happened."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    give_back_terminal()
+    with contextlib.suppress(Killed):  # it is gone
+        give_back_terminal()
     signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
     os.kill(os.getpid(), signum)

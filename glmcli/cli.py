@@ -6,7 +6,6 @@ Commands import what they need when they run, so that --help is quick.
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from io import TextIOWrapper
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -108,6 +108,7 @@ def chat(
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = context_of(settings.context)
     install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
             terminal = TerminalChat(session, settings, out, err)
@@ -166,6 +167,7 @@ def ask(
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
         say(DEMONSTRATION)
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
@@ -308,7 +310,7 @@ def run(arguments: list[str]) -> int:
         return report(UsageError("stdout is closed", "give the answer somewhere to go"))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt)
         code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
             raise Interrupted
@@ -355,25 +357,37 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script. Ends by the signal itself when one ended the program."""
-    from glmcli.terminal.tty import Killed, PipeClosed, die_by
+    from glmcli.terminal.tty import Killed, PipeClosed, die_by, leave, leave_at_once
 
-    code = 1
+    sys.unraisablehook = leave_at_once
     try:
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
-        code = run(sys.argv[1:])
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        leave(ended())
     except (Interrupted, KeyboardInterrupt):
         die_by(signal.SIGINT)
     except PipeClosed:
         die_by(signal.SIGPIPE)
     except Killed as exc:
         die_by(exc.signum)
+
+
+def ended() -> int:
+    """Run what was typed; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    try:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
+        code = run(sys.argv[1:])
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
     except Exception as exc:
         hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
         error = GlmError(f"internal error: {exc!r}", hint)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
         code = report(error, exc)
-    os._exit(code)  # the engine's thread may be inside torch: nobody waits for it
+    return code
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C, where nothing else hears of it; a second one ends the program at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt

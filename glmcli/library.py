@@ -204,6 +204,7 @@ def delete(
         named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
         if confirmed(f"delete {named}?", yes=yes):
             store.delete(*(each.id for each in found))
+            print(f"deleted {named}")
 
 
 @history.command()
@@ -339,7 +340,7 @@ def remove(
 
     removable(name, settings)  # nobody is asked about a model that cannot be removed
     if confirmed(f"remove {name}?", yes=yes):
-        print(f"{size(remove(name, settings))} freed")
+        print(f"removed {name}: {size(remove(name, settings))} freed")
 
 
 def confirmed(question: str, *, yes: bool) -> bool:

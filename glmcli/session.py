@@ -32,6 +32,9 @@ T = TypeVar("T")
 TEMPLATE_TOKENS = 64
 """More than a template puts around one message."""
 HINT = "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
+SHOWN_AFTER_STOP = 400
+"""Characters that are still shown when they come after a stop: the words that were being made. What
+waited behind a slow screen is more, and is only kept."""
 JOURNAL_S = 1.0
 """How much of a growing reply may be missing from the store."""
 
@@ -345,11 +348,14 @@ class Session:
     def _stream(
         self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
     ) -> Message:
-        saved_at, has_grown = time.monotonic(), False
+        saved_at, has_grown, after_stop = time.monotonic(), False, 0
         with closing(self.engine.stream(prompt, self.params, self.cancel)) as stream:
             for chunk in stream:
                 growing.add(chunk)
-                view.show(chunk)
+                if self.cancel.is_set():
+                    after_stop += len(chunk.text) + len(chunk.thinking)
+                is_shown = after_stop <= SHOWN_AFTER_STOP
+                view.show(chunk if is_shown else replace(chunk, text="", thinking=""))
                 if chunk.notice:
                     self.notices.append(chunk.notice)
                 if chunk.finish_reason is not None:

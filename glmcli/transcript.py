@@ -1,23 +1,21 @@
 """Conversations as text: Markdown to read; JSON to read back; other programs' JSON to import.
 
-Pure functions between `Conversation` and text, and one that writes a file or leaves it alone.
+Pure functions between `Conversation` and text, and those that read or write a file of it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
 
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
-from glmcli.errors import ConfigError, StoreError, UsageError
+from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, read_text
+from glmcli.ours import write_file
 from glmcli.types import (
     ROLES,
     Conversation,
@@ -352,42 +350,3 @@ def kind_of(value: Any) -> str:
     """What a JSON value is, in words."""
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "nothing" if value is None else kinds.get(type(value), "a number")
-
-
-def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
-    """Write a file wholly or not at all; returns its absolute path.
-
-    Raises UsageError if it exists and may not be overwritten, StoreError if the disk is full or so.
-    """
-    path = path.resolve()
-    if os.path.isdir(path):  # noqa: PTH112 (a name that is too long is none)
-        raise StoreError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
-    if not overwrite and os.path.lexists(path):
-        raise UsageError(f"{path} exists already", "choose another name")
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                # Lone surrogates as \udcff: they are no UTF-8, and JSON reads that back.
-                file.write(text.encode("utf-8", "backslashreplace"))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-            sync_folder(path.parent)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as exc:
-        raise StoreError(
-            f"{path} cannot be written: {exc.strerror}", "choose another folder, or free some space"
-        ) from exc
-    return path
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power loss, where the system can."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -142,3 +142,8 @@ def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
     row, said = shown.split("\r\x1b[K")[1:]
     assert row.startswith("fetching the model, 1 MB of 2 MB")
     assert said.startswith("glm: the network is gone")
+
+
+def test_delete_says_what_it_deleted(glm, talk):
+    done = glm("history", "delete", "--yes", talk[0])
+    assert done.out.startswith(f"deleted {talk[0]} ")

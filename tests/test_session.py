@@ -96,6 +96,16 @@ def test_a_cancelled_reply_keeps_what_arrived_and_the_chat_goes_on(start):
     assert ("assistant", "half a word") in session.engine.prompts[1]
 
 
+def test_what_waited_at_a_stop_is_kept_and_stored_but_not_shown(start):
+    waiting = "word " * 10_000
+    session = start([Chunk("half a "), lambda: session.stop(), Chunk(waiting)])
+    view = Shown()
+    answer = session.ask("first", view)
+    assert answer.text == "half a " + waiting
+    assert session.store.load(session.conversation.id).messages[-1].text == answer.text
+    assert "".join(chunk.text for chunk in view.chunks) == "half a "
+
+
 def test_a_new_question_does_not_call_off_the_stop_of_the_last(start):
     session = start([lambda: session.stop(), Chunk()], reply("two"))
     session.ask("first", Shown())

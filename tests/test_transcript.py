@@ -136,12 +136,34 @@ def test_a_file_is_overwritten_only_when_told(tmp_path):
     assert path.read_text() == to_markdown(CHAT)
 
 
-def test_a_link_stays_a_link(tmp_path):
-    (tmp_path / "real.md").write_text("old")
-    (tmp_path / "link.md").symlink_to("real.md")
-    save(CHAT, tmp_path / "link.md", overwrite=True)
-    assert (tmp_path / "link.md").is_symlink()
-    assert (tmp_path / "real.md").read_text() == to_markdown(CHAT)
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_symbolic_link_is_refused_and_nothing_is_written_where_it_leads(
+    tmp_path, there, overwrite
+):
+    outside, link = tmp_path / "outside.md", tmp_path / "talk.md"
+    if there:
+        outside.write_text("before")
+    link.symlink_to(outside)
+    with pytest.raises(UsageError, match=r"talk\.md is a symbolic link to .*outside\.md") as caught:
+        save(CHAT, link, overwrite=overwrite)
+    assert caught.value.hint == "name that file itself, or another"
+    assert link.is_symlink()
+    assert (outside.read_text() if there else outside.exists()) == ("before" if there else False)
+
+
+def test_a_folder_may_be_a_link_and_the_path_told_is_where_the_file_is(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    assert save(CHAT, tmp_path / "folder" / "talk.md") == tmp_path / "real" / "talk.md"
+
+
+def test_a_file_that_is_written_over_keeps_its_mode(tmp_path):
+    path = tmp_path / "talk.md"
+    path.write_text("before")
+    path.chmod(0o640)
+    save(CHAT, path, overwrite=True)
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_full_disk_leaves_the_old_file_whole(tmp_path):

@@ -159,11 +159,17 @@ def show(report: Report) -> None:
 
 
 def write_plot(path: Path, report: Report) -> None:
-    """Write the plot. Raises UsageError."""
+    """Write the plot, not through a symbolic link. Raises UsageError."""
     try:
-        path.write_text(report.plot(), encoding="utf-8")
+        with open(path, "w", encoding="utf-8", opener=open_no_link) as file:
+            file.write(report.plot())
     except OSError as exc:
         raise UsageError(f"{path} cannot be written: {exc.strerror}", "name another file") from exc
+
+
+def open_no_link(path: str, flags: int) -> int:
+    """For `open`: a symbolic link is an error. Raises OSError."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def show_quality(settings: Settings, *, as_json: bool) -> None:

@@ -56,14 +56,19 @@ def reset(chat: Chat, rest: str) -> str:
 
 @command("[FILE]")
 def save(chat: Chat, rest: str) -> str:
-    """Write the conversation to a Markdown file, or to JSON if FILE ends in .json."""
+    """Write the conversation to a Markdown file, or to JSON if FILE ends in .json.
+
+    A symbolic link is refused, not followed.
+    """
     from glmcli.transcript import save as write
 
     conversation = chat.session.conversation
     if not conversation.messages:
         raise UsageError("there is nothing to save yet", "ask something first")
     path = (path_of(rest) if rest else dated_file()).absolute()
-    agreed = chat.confirm(overwrite_question(path)) if is_file(path) else None
+    agreed = (
+        chat.confirm(overwrite_question(path)) if is_file(path) and not path.is_symlink() else None
+    )
     if agreed is False:
         return f"{path} is as it was"
     return f"saved to {write(conversation, path, overwrite=bool(agreed))}"

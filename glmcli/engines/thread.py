@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
 from glmcli.engines import Engine, Report, open_engine
-from glmcli.errors import ConnectionLost, EngineError, GlmError, first_line
+from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
+from glmcli.errors import ConnectionLost, EngineError, GlmError, ModelError, first_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 
-TICK_S = 0.05
 GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
 COUNT_S = 2.0
@@ -41,6 +41,7 @@ class EngineThread:
         self._engine: Engine | None = None
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._closing = threading.Event()
 
     @property
     def device(self) -> str:
@@ -86,27 +87,41 @@ class EngineThread:
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
-        """Yield the reply; an empty chunk, or one with progress, at every tick without news."""
+        """Yield the reply; an empty chunk, or one with progress, at every tick without news.
+
+        The engine is never far ahead of what was yielded. After `cancel` the rest of what had
+        arrived comes at once, in one chunk.
+        """
         self._start()  # the request itself opens the engine, so that it is not tried twice
-        chunks: SimpleQueue[Chunk | GlmError] = SimpleQueue()
-        self._jobs.put(lambda: self._produce(messages, params, cancel, chunks))
+        delivery = Delivery(cancel, self._closing)
+        self._jobs.put(lambda: self._produce(messages, params, cancel, delivery))
+        try:
+            for item in self._arriving(delivery, cancel):
+                if isinstance(item, GlmError):
+                    raise item
+                yield item
+                if item.finish_reason is not None:
+                    return
+        finally:
+            delivery.end()
+
+    def _arriving(self, delivery: Delivery, cancel: threading.Event) -> Iterator[Item]:
+        """What is delivered, and something at every tick; an end of our own if none comes."""
         cancelled_at: float | None = None
         while True:
             if cancel.is_set() and cancelled_at is None:
                 cancelled_at = time.monotonic()
-            try:
-                item = chunks.get(timeout=TICK_S)
-            except Empty:
-                is_late = cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S
-                if is_late or (cancel.is_set() and not self.is_open):
-                    item = Chunk(finish_reason="cancelled")
-                else:
-                    item = Chunk(progress=None if self.is_open else self.progress)
-            if isinstance(item, GlmError):
-                raise item
-            yield item
-            if item.finish_reason is not None:
-                return
+            items = delivery.take()
+            for at, item in enumerate(items):
+                if cancel.is_set():
+                    yield from joined(items[at:])
+                    break
+                yield item
+            is_late = cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S
+            if is_late or (cancel.is_set() and not self.is_open):
+                yield Chunk(finish_reason="cancelled")
+            elif not items:
+                yield Chunk(progress=None if self.is_open else self.progress)
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
@@ -123,7 +138,7 @@ class EngineThread:
         def job() -> None:
             size = None
             if not stop.is_set():
-                with suppress(Exception):
+                with suppress(BaseException):
                     size = engine.count(messages, stop)
             answers.put(size)
 
@@ -165,6 +180,7 @@ class EngineThread:
     def close(self) -> None:
         """Close the engine when it has finished what it is doing; returns at once."""
         if self._thread is not None:
+            self._closing.set()
             self._jobs.put(self._close)
             self._jobs.put(None)
             self._thread = None
@@ -173,13 +189,14 @@ class EngineThread:
         """Start the thread; whether it was not running yet."""
         if self._thread is not None:
             return False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
         return True
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            job()
+            _quietly(job)
 
     def _report(self, progress: Progress) -> None:
         self.progress = progress
@@ -193,8 +210,8 @@ class EngineThread:
             try:
                 self._engine = self._open_it(self._report)
                 self.name, self.failure = self._engine.name, None
-            except Exception as exc:
-                self.failure = translated(exc)
+            except BaseException as exc:
+                self.failure = opening_failed(exc)
                 raise self.failure from exc
             finally:
                 self.progress = None
@@ -214,21 +231,24 @@ class EngineThread:
         messages: Sequence[Message],
         params: GenerationParams,
         cancel: threading.Event,
-        chunks: SimpleQueue[Chunk | GlmError],
+        delivery: Delivery,
     ) -> None:
         """Stream on the thread; whatever happens, the last item put ends the caller's stream."""
         try:
             if cancel.is_set():
-                chunks.put(Chunk(finish_reason="cancelled"))
+                delivery.put_last(Chunk(finish_reason="cancelled"))
                 return
             engine = self._opened()
-            for chunk in engine.stream(messages, params, cancel):
-                chunks.put(chunk)
-                if chunk.finish_reason is not None:
-                    return
+            with closing(engine.stream(messages, params, cancel)) as stream:
+                for chunk in stream:
+                    if chunk.finish_reason is not None:
+                        delivery.put_last(chunk)
+                        return
+                    if not delivery.put(chunk):
+                        break
             raise ConnectionLost("the reply stopped without an end", "/retry asks again")
-        except Exception as exc:
-            chunks.put(translated(exc))
+        except BaseException as exc:  # a panic of a library's, and what it takes for an exit
+            delivery.put_last(translated(exc))
 
 
 def engine_of(settings: Settings) -> EngineThread:
@@ -236,7 +256,7 @@ def engine_of(settings: Settings) -> EngineThread:
     return EngineThread(settings.model, lambda report: open_engine(settings, report))
 
 
-def translated(exc: Exception) -> GlmError:
+def translated(exc: BaseException) -> GlmError:
     """A user's error for whatever an engine raised; a bug becomes an EngineError with its cause."""
     if isinstance(exc, GlmError):
         return exc
@@ -248,9 +268,22 @@ def translated(exc: Exception) -> GlmError:
     return error
 
 
+def opening_failed(exc: BaseException) -> GlmError:
+    """The same for what is raised while a model is opened; a panic is the fault of its files."""
+    if isinstance(exc, Exception):
+        return translated(exc)
+    error = ModelError(
+        f"the model cannot be opened: {type(exc).__name__}: {first_line(exc)}",
+        "its files may be damaged; GLM_DEBUG=1 shows where it happened",
+    )
+    error.__cause__ = exc
+    return error
+
+
 def _quietly(job: Callable[[], object]) -> None:
-    """Run what nobody waits for: its failure comes up again when somebody asks."""
-    try:
+    """Run what nobody waits for: its failure comes up again when somebody asks.
+
+    BaseException too: a library that panics must not end the thread.
+    """
+    with suppress(BaseException):
         job()
-    except Exception:
-        return

@@ -7,6 +7,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
 
 class Claims:
     """The claims of one process, and a look at those of others.
@@ -31,7 +33,7 @@ class Claims:
 
     def take(self, turn: int) -> None:
         """Say that this process writes a reply; only inside a transaction. Raises OSError."""
-        handle = os.open(self._file(turn), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        handle = os.open(self._file(turn), FLAGS | os.O_CREAT, 0o600)
         self._held[turn] = handle
         with suppress(OSError):  # some network disks know no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,7 +54,7 @@ class Claims:
     def is_alive(self, turn: int) -> bool:
         """Whether some process is writing the reply."""
         try:
-            handle = os.open(self._file(turn), os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(self._file(turn), FLAGS)
         except FileNotFoundError:
             return False
         try:

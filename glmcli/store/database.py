@@ -18,10 +18,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from glmcli.errors import StoreError
+from glmcli.ours import make_private, open_private
 from glmcli.store.tables import APPLICATION_ID, MIGRATIONS, Migration
 
 SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
 """The bytes of the file that SQLite locks while a connection is open (its os.h)."""
+
+HEAD_BYTES, APPLICATION_ID_AT = 72, 68
+"""Where a database says whose it is (SQLite's file format, 1.3)."""
 
 DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
 RESCUE = "sqlite3's .recover command may rescue what is in it"
@@ -104,7 +108,7 @@ class Database:
                 if self.path.stat().st_ino == self._inode:
                     return self._db
             self.close()
-        make_private(self.path)
+        prepare(self.path)
         self._inode = self.path.stat().st_ino
         try:
             self._db = open_database(self.path, wait_s=self.wait_s)
@@ -245,13 +249,19 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     return db
 
 
-def make_private(path: Path) -> None:
-    """Make the file if it is missing, and see to it that only its owner reads it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its -wal and -shm files the mode of the database.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+def prepare(path: Path) -> None:
+    """Make the file if it is missing, and see to it that only its owner reads it.
+
+    Another program's database, where a link may lead, is left as it is. Raises StoreError, OSError.
+    """
+    handle = open_private(path)
+    try:
+        # SQLite gives its -wal and -shm files the mode of the database.
+        head = os.pread(handle, HEAD_BYTES, 0)
+        if not head or head[APPLICATION_ID_AT:] == APPLICATION_ID.to_bytes(4):
+            make_private(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from glmcli.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
-from glmcli.terminal.painter import Painter, said
+from glmcli.terminal.painter import GAP, Painter, said
 from glmcli.terminal.tty import SETTLE_S, Output, Quiet
 from glmcli.terminal.view import (
     BaseView,
@@ -31,6 +31,8 @@ STATUS_S = 0.4
 """The status row is worth its bytes only so often."""
 COST_SHARE = 6
 """A frame comes no sooner than this many times what the last one cost."""
+MOST_UNPAINTED = 16_384
+"""Characters. With so many the next frame comes at once: a reply is no faster than the screen."""
 TAIL_CHARS = 200
 """How much of the reasoning is looked at for its last words."""
 
@@ -64,6 +66,12 @@ class LiveView(BaseView):
         self._painter = self._new_painter()
         self._ready: list[Row] = []
         """Final rows that are not painted yet."""
+        self._live = 0
+        """Rows that were live in the last frame."""
+        self._fed = len(after)
+        """Characters of the reply that were taken in."""
+        self._unpainted = 0
+        """Characters that came since the last frame."""
         self._stream: MarkdownStream | None = None
         """The text that grows: reasoning first, if it is shown, then the reply."""
         self._is_reply = False
@@ -96,10 +104,13 @@ class LiveView(BaseView):
             if not self._is_reply:
                 self._next_status = 0.0
             self._reply().feed(said(chunk.text, self._out.encoding))
+            self._fed += len(chunk.text)
         elif not self._is_warm:
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
-        if self._has_settled(now) and now >= self._next_frame:
+        self._unpainted += len(chunk.text) + len(chunk.thinking)
+        is_time = now >= self._next_frame or self._unpainted >= MOST_UNPAINTED
+        if self._has_settled(now) and is_time and not self._out.is_stopped():
             if now >= self._next_status:
                 self._said, self._next_status = self._status(now), now + STATUS_S
             self._paint(self._said)
@@ -107,18 +118,36 @@ class LiveView(BaseView):
             self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
 
     def finish(self, reply: Message) -> None:
-        """Paint what is left, without the status row."""
-        self.abandon()
+        """Paint what is left, without the status row; after a stop no more than half a screen.
+
+        A row with "…" stands for what had arrived and is not shown.
+        """
+        if reply.finish_reason != "cancelled" or not self._out.is_stopped():
+            self.abandon()
+            return
+        self._adapt()
+        self._end()
+        lines = self._size.lines
+        if len(self._ready) > min(self._live, lines) + lines // 2:
+            self._painter.freeze()
+        else:
+            missing = [GAP] if self._fed < len(reply.text) else []
+            self._painter.paint([*self._ready, *missing])
+        self._painter.finish()
+        self._ready = []
 
     def abandon(self) -> None:
-        """The same: what was shown stays."""
+        """The same after a fault: what was shown stays."""
         self._adapt()
-        self._end_stream()
-        if not self._is_reply:
-            self._say_thought()
+        self._end()
         self._painter.paint(self._ready)
         self._painter.finish()
         self._ready = []
+
+    def _end(self) -> None:
+        self._end_stream()
+        if not self._is_reply:
+            self._say_thought()
 
     def _suspend(self) -> None:
         """Take the live rows off while the shell is there; the next frame shows them again."""
@@ -183,8 +212,15 @@ class LiveView(BaseView):
         if self._stream is not None:
             self._ready += self._stream.take()
             live = self._stream.live()
-        self._painter.paint(self._ready, live, ((visible_line(status), theme.DIM),))
-        self._ready = []
+        row = ((visible_line(status), theme.DIM),)
+        self._unpainted, step = 0, max(self._size.lines // 2, 1)
+        while len(self._ready) > step:
+            if self._out.is_stopped():
+                return
+            self._painter.paint(self._ready[:step], (), row)
+            self._live, self._ready = 0, self._ready[step:]
+        self._painter.paint(self._ready, live, row)
+        self._live, self._ready = len(live), []
 
     def _has_settled(self, now: float) -> bool:
         """Whether the window keeps its size: nothing is painted while it changes."""
@@ -266,4 +302,4 @@ def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) ->
     else:
         view = terminal_view(out, quiet, thinking="hide", plain=plain)
         view.show(Chunk(message.text))
-        view.finish(message)
+        view.abandon()

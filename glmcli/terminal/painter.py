@@ -126,6 +126,11 @@ class Painter:
         """Take live rows as shown before: the next frames leave out what they say."""
         self._stuck += "".join(map(_visible, rows))
 
+    def freeze(self) -> None:
+        """Leave the live rows as they are on the screen; "…" below them in place of the status."""
+        self._stuck = ""  # it was left out of them
+        self.paint([*self._shown[: len(self._shown) - self._has_status], GAP])
+
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""
         self.paint()

@@ -14,6 +14,8 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from glmcli.errors import StoreError
+from glmcli.ours import make_private, open_private
 from glmcli.terminal.pastes import Pastes
 
 LONGEST_SUGGESTION = 200
@@ -49,9 +51,9 @@ class PrivateHistory(FileHistory):
     def store_string(self, string: str) -> None:
         """Append an entry to the file."""
         try:
-            os.close(os.open(os.fspath(self.filename), os.O_CREAT | os.O_APPEND, 0o600))
+            os.close(open_private(Path(os.fsdecode(self.filename))))
             super().store_string(string.encode("utf-8", "replace").decode("utf-8"))
-        except OSError:
+        except (OSError, StoreError):
             return  # a full or read-only disk: the entry is still there for this session
 
 
@@ -60,8 +62,9 @@ def make_history(path: Path | None, pastes: Pastes) -> History:
     if path is None:
         return InMemoryHistory()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_RDWR, 0o600))
-    except OSError:
+        handle = open_private(path)
+        make_private(handle)
+        os.close(handle)
+    except (OSError, StoreError):
         return InMemoryHistory()
     return PrivateHistory(path, pastes)

@@ -25,12 +25,15 @@ POLL_S = 0.1
 GRACE_S = 2.0
 """Shells send several signals when a window closes. One that comes later than this after the first
 means a program that hangs."""
-LEAVE_S = 2.0
-"""Two Ctrl-C on an empty line within this time leave the chat."""
+LEAVE_S = 2.0  # two Ctrl-C on an empty line within this time leave the chat
 SETTLE_S = 0.4
 """A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 READ_BYTES = 1 << 16
+WRITE_BYTES = 4096
+"""A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
+CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of something
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"
 MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
@@ -68,6 +71,9 @@ class Output:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self.is_stopped: Callable[[], bool] = lambda: False
+        """Whether the user stopped what is being written: then what nobody takes is left out."""
+        self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
         self.is_tty = stream.isatty()
@@ -127,13 +133,26 @@ class Output:
             ) from exc
 
     def send(self, text: str) -> None:
-        """The same, with the errors of the system."""
-        left = memoryview(text.encode(self.encoding, "replace"))
+        """The same, with the errors of the system.
+
+        Where nobody reads, this waits, but not when the user stopped the reply or the program is
+        leaving: the rest is left out then, with what a terminal was sent and has not shown.
+        """
+        start = CUT if self._is_cut and self.is_live else ""
+        left = memoryview((start + text).encode(self.encoding, "replace"))
+        self._is_cut = True  # until all is out: a signal may end this anywhere
         while left:
-            try:
-                left = left[os.write(self.fd, left) :]
-            except BlockingIOError:
-                select.select([], [self.fd], [], 0.1)
+            piece, count = left[:WRITE_BYTES], 0
+            if select.select([], [self.fd], [], POLL_S)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    count = os.write(self.fd, piece)
+            left = left[count:]
+            has_room = count == len(piece)
+            if not has_room and (self.is_stopped() or Killed.first_at is not None):
+                with contextlib.suppress(termios.error):  # a pipe keeps what it has
+                    termios.tcflush(self.fd, termios.TCOFLUSH)
+                return
+        self._is_cut = False
 
 
 def outputs() -> tuple[Output, Output]:
@@ -151,6 +170,9 @@ class Quiet:
     painted were taken off. A context manager that may be entered inside itself; where stdin is no
     terminal only Ctrl-Z is its business.
     """
+
+    in_force: ClassVar[Quiet | None] = None
+    """Whose modes the terminal has, see `give_back_terminal`."""
 
     def __init__(self, output: Output, *, for_editor: bool = False) -> None:
         """`for_editor`: whether an editor reads what is typed, which understands modified keys."""
@@ -173,8 +195,9 @@ class Quiet:
         if self._depth == 1:
             with contextlib.suppress(AttributeError, ValueError, OSError, termios.error):
                 self._before = termios.tcgetattr(sys.stdin.fileno())
-            self._set(quiet=True)
+            Quiet.in_force = self  # and the handler first: a signal may come at any moment
             self._previous = signal.signal(signal.SIGTSTP, self._stop_asked)
+            self._set(quiet=True)
         return self
 
     def __exit__(
@@ -186,12 +209,9 @@ class Quiet:
         """Give the terminal back as it was, if it is still there."""
         self._depth -= 1
         if self._depth == 0:
+            give_back_terminal()
             signal.signal(signal.SIGTSTP, self._previous)
-            try:
-                with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
-                    self._set(quiet=False)
-            finally:
-                self._before = None
+            self._before = None
 
     @contextlib.contextmanager
     def painting(self) -> Iterator[None]:
@@ -243,7 +263,7 @@ class Quiet:
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)  # the process stops here, and goes on after `fg`
         signal.signal(signal.SIGTSTP, self._stop_asked)
-        self._set(quiet=not self._is_lifted)
+        self._set(quiet=self._depth > 0 and not self._is_lifted)
         self._resumed()
 
     def _stop_asked(self, signum: int, frame: FrameType | None) -> None:
@@ -252,6 +272,14 @@ class Quiet:
         else:
             self._output.write("\n")
             self.suspend()
+
+
+def give_back_terminal() -> None:
+    """Give the terminal its modes back, if that was not done: a signal may come just before it."""
+    if Quiet.in_force is not None:
+        with contextlib.suppress(OSError, GlmError, PipeClosed, termios.error):
+            Quiet.in_force._set(quiet=False)
+        Quiet.in_force = None
 
 
 def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
@@ -347,8 +375,26 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+def leave_at_once(lost: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: a signal's exception may be raised where Python drops it."""
+    if isinstance(lost.exc_value, Killed | KeyboardInterrupt):
+        die_by(getattr(lost.exc_value, "signum", signal.SIGINT))
+    sys.__unraisablehook__(lost)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code. The engine's thread may be inside torch: nobody waits."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    give_back_terminal()
+    os._exit(code)
+
+
 def die_by(signum: int) -> NoReturn:
     """End the process by the signal itself, so that shells and their loops see what happened."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    with contextlib.suppress(Killed):  # it is gone
+        give_back_terminal()
     signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signum])
     os.kill(os.getpid(), signum)
     os._exit(128 + signum)

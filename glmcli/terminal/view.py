@@ -137,7 +137,7 @@ class TextView(BaseView):
         """End the line; nothing is written for a reply that was stopped before its first word."""
         self._end_thinking()
         if not self._stream:
-            self._out.write(self._held.rstrip("\n"))
+            self._out.write(reply.text.rstrip("\n"))
         if reply.text or reply.finish_reason != "cancelled":
             self._out.write("\n")
 
@@ -191,7 +191,7 @@ class AtTheEnd(BaseView):
         """Show the reply."""
         self._view.show(Chunk(thinking=reply.thinking))
         self._view.show(Chunk(reply.text))
-        self._view.finish(reply)
+        self._view.finish(replace(reply, finish_reason=reply.finish_reason and "stop"))
 
     def abandon(self) -> None:
         """The reply broke off."""

@@ -133,3 +133,11 @@ def test_the_built_in_model_is_measured_with_its_hardware(glm):
     assert 0.01 < data["bandwidth_share"] < 1.2
     assert data["load_s"] < data["cold_first_token_s"]
     assert 1e9 < data["bandwidth_bytes_per_s"] < 1e12
+
+
+def test_a_plot_is_not_written_through_a_link(glm, tmp_path):
+    (tmp_path / "plot.svg").symlink_to(tmp_path / "outside.svg")
+    done = glm("bench", "-m", "echo:", "--prompts", "10", "--plot", "plot.svg")
+    assert "plot.svg cannot be written: Too many levels of symbolic links" in done.err
+    assert done.code == 2
+    assert not (tmp_path / "outside.svg").exists()

@@ -176,3 +176,17 @@ def test_a_folder_is_no_file_to_save_to(chat, tmp_path):
     chat.ask("hello")
     with pytest.raises(GlmError, match="is a folder"):
         run_command(chat, f"/save {tmp_path}")
+
+
+@pytest.mark.parametrize("command", ["/save", "/export"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_never_followed_out_of_what_was_named(chat, tmp_path, command, there):
+    outside = tmp_path / "home" / "config.toml"
+    if there:
+        outside.parent.mkdir(exist_ok=True)
+        outside.write_text("before")
+    (tmp_path / "talk.md").symlink_to(outside)
+    chat.ask("hello")
+    with pytest.raises(UsageError, match=r"talk\.md is a symbolic link to .*config\.toml"):
+        run_command(chat, f"{command} talk.md")
+    assert (outside.read_text() if there else outside.exists()) == ("before" if there else False)

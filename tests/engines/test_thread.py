@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import pytest
 
+from glmcli.engines.delivery import MOST_CHARS, MOST_ITEMS, Delivery
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.thread import COUNT_S, EngineThread
 from glmcli.errors import ConnectionLost, EngineError, ModelError
@@ -193,3 +194,144 @@ def test_warming_waits_for_the_engine_and_is_dropped_when_called_off():
     thread.warm(HELLO, PARAMS, threading.Event())
     assert text_of(thread) == "one two three"
     assert warmed == [HELLO]
+
+
+class Flood(EchoEngine):
+    """Makes chunks as fast as it is let, and counts them."""
+
+    def __init__(self, *, hears=True):
+        super().__init__()
+        self.hears, self.made, self.is_over = hears, 0, threading.Event()
+
+    def stream(self, messages, params, cancel):
+        try:
+            while not (self.hears and cancel.is_set()):
+                self.made += 1
+                yield Chunk("word ", tokens=1)
+            yield Chunk(finish_reason="cancelled")
+        finally:
+            self.is_over.set()
+
+
+def standing(engine: Flood) -> int:
+    """How many chunks an engine has made when it makes no more."""
+    made = -1
+    while engine.made != made:
+        made = engine.made
+        time.sleep(0.2)
+    return made
+
+
+def test_an_engine_waits_for_a_screen_that_does_not_take_its_chunks():
+    engine = Flood()
+    stream = running(engine).stream(HELLO, PARAMS, threading.Event())
+    next(chunk for chunk in stream if chunk.text)
+    assert standing(engine) <= 2 * MOST_ITEMS + 2
+    stream.close()
+
+
+def test_a_full_delivery_takes_no_more_text_either():
+    cancel = threading.Event()
+    delivery = Delivery(cancel, threading.Event())
+    assert delivery.put(Chunk("x" * MOST_CHARS))
+    timer = threading.Timer(0.1, cancel.set)
+    timer.start()
+    assert delivery.put(Chunk("late"))  # when it is cancelled: nobody waits any more
+    assert cancel.is_set()
+    timer.join()
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_cancelling_hands_over_all_that_had_arrived_at_once_and_in_one_chunk(hears):
+    engine, cancel = Flood(hears=hears), threading.Event()
+    stream = running(engine).stream(HELLO, PARAMS, cancel)
+    taken = next(chunk for chunk in stream if chunk.text).tokens
+    made = standing(engine)
+    cancel.set()
+    started = time.monotonic()
+    rest = list(stream)
+    assert time.monotonic() - started < 2
+    assert rest[-1].finish_reason == "cancelled"
+    assert taken + sum(chunk.tokens for chunk in rest) >= made - 1
+    if hears:
+        assert len(rest) < 10
+    assert engine.is_over.wait(5)
+
+
+def test_a_stream_that_is_given_up_lets_the_engine_go():
+    engine = Flood()
+    thread = running(engine)
+    stream = thread.stream(HELLO, PARAMS, threading.Event())
+    next(stream)
+    stream.close()
+    assert engine.is_over.wait(5)
+    assert thread.count(HELLO) == 3
+
+
+def test_closing_beside_a_full_delivery_ends_the_reply_and_closes_the_engine():
+    closed = threading.Event()
+
+    class Closing(Flood):
+        def close(self):
+            closed.set()
+
+    engine = Closing()
+    thread = running(engine)
+    stream = thread.stream(HELLO, PARAMS, threading.Event())
+    next(chunk for chunk in stream if chunk.text)
+    standing(engine)
+    thread.close()
+    assert closed.wait(5)
+    with pytest.raises(ConnectionLost):
+        list(stream)
+
+
+class PanicException(BaseException):
+    """What a library in Rust raises: no Exception."""
+
+
+PANICS = [PanicException, SystemExit, KeyboardInterrupt]
+
+
+@pytest.mark.parametrize("panic", PANICS)
+def test_a_panic_in_a_reply_is_an_engine_error_and_the_next_question_is_answered(panic):
+    def script(cancel):
+        if not failed:
+            failed.append(1)
+            raise panic("it broke")
+        yield Chunk("fine")
+        yield Chunk(finish_reason="stop")
+
+    failed = []
+    thread = running(Scripted(script))
+    with pytest.raises(EngineError, match=f"the engine failed: {panic.__name__}: it broke"):
+        text_of(thread)
+    assert text_of(thread) == "fine"
+
+
+@pytest.mark.parametrize("panic", PANICS)
+def test_a_panic_while_a_model_is_opened_is_a_model_error_each_time(panic):
+    def open_it(report):
+        raise panic("it broke")
+
+    thread = EngineThread("test", open_it)
+    for _ in range(2):
+        with pytest.raises(ModelError, match=f"cannot be opened: {panic.__name__}: it broke"):
+            text_of(thread)
+
+
+def test_a_panic_while_counting_or_warming_does_not_end_the_thread():
+    class Panicking(EchoEngine):
+        def count(self, messages, cancel=None):
+            if cancel is not None:
+                raise PanicException
+            return super().count(messages)
+
+        def warm(self, messages, params, cancel):
+            raise PanicException
+
+    thread = running(Panicking())
+    assert text_of(thread) == "one two three"
+    assert thread.count(HELLO) is None
+    thread.warm(HELLO, PARAMS, threading.Event())
+    assert text_of(thread) == "one two three"

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -248,3 +248,30 @@ def test_every_commit_reaches_the_disk(home, store):
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("theirs", [b"a diary", None])
+def test_another_program_s_file_that_a_link_leads_to_keeps_its_mode(home, tmp_path, theirs):
+    target = tmp_path / "other.db"
+    if theirs is None:
+        with closing(sqlite3.connect(target)) as db:
+            db.execute("CREATE TABLE theirs (x)")
+            db.commit()
+    else:
+        target.write_bytes(theirs)
+    target.chmod(0o644)
+    home.mkdir(parents=True)
+    (home / "history.db").symlink_to(target)
+    store = open_store(home)
+    with suppress(StoreError):
+        store.begin(Conversation(), "secret", params=PARAMS, model="m")
+    store.close()
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_history_that_is_no_file_is_told_about(home):
+    home.mkdir(parents=True)
+    os.mkfifo(home / "history.db")
+    with pytest.raises(StoreError, match="is a pipe, not a file") as caught:
+        open_store(home).begin(Conversation(), "x", params=PARAMS, model="m")
+    assert caught.value.hint == "move it away"

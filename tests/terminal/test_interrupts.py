@@ -7,6 +7,7 @@ import re
 import signal
 import sqlite3
 import subprocess
+import time
 from contextlib import closing
 
 import pytest
@@ -140,3 +141,46 @@ def stored(home) -> str:
     """The last conversation, as the history shows it."""
     ids = run_glm("history", "list", cwd=home, GLM_HOME=str(home)).out.split("\t")
     return run_glm("history", "show", ids[0], cwd=home, GLM_HOME=str(home)).out
+
+
+def test_ctrl_c_drops_what_waits_and_keeps_it_in_the_history(tmp_path):
+    words = " ".join(f"word{n}" for n in range(100_000))
+    (tmp_path / "words.md").write_text(words)
+    with Term("chat", "-m", "echo:window=10000000", home=tmp_path) as term:
+        term.at_prompt().type("@words.md\r").see("answering · ")
+        seen = len(term.raw)
+        term.until(lambda t: len(t.raw) > seen + 20_000, "a flood")
+        before = len(term.raw)
+        started = time.monotonic()
+        term.type("\x03").see("stopped; what arrived is kept")
+        took = time.monotonic() - started
+        term.at_prompt()
+        # What was on its way to the terminal at that moment, and what comes after it.
+        assert len(term.raw) - before < 40_000
+        assert took < 5
+    assert "word50 " in stored(tmp_path)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_pipe_that_nobody_reads_does_not_keep_the_program(tmp_path, signum):
+    reader, writer = os.pipe()
+    program = subprocess.Popen(
+        command("ask", "-m", "echo:window=10000000", "-"),
+        cwd=tmp_path,
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        stdin=subprocess.PIPE,
+        stdout=writer,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    os.close(writer)
+    try:
+        assert program.stdin is not None
+        program.stdin.write(WORDS.encode() * 200)
+        program.stdin.close()
+        os.read(reader, 1)
+        time.sleep(0.3)  # until the pipe is full, or nearly so
+        program.send_signal(signum)
+        assert program.wait(20) == -signum
+    finally:
+        program.kill()
+        os.close(reader)

@@ -22,6 +22,7 @@ class FakeOutput:
 
     encoding = "utf-8"
     is_tty = is_live = is_unicode = reflows = True
+    is_stopped = staticmethod(lambda: False)
     colours = 16
 
     def __init__(self, columns=60, lines=20):
@@ -249,3 +250,44 @@ def test_a_stored_question_shows_the_headers_of_its_files(out, tmp_path):
         "  ",
         f"  File: {files[1]}",
     ]
+
+
+def flooded(out, text, *, reply=""):
+    """A view that was stopped with `text` taken in and not painted yet."""
+    view = LiveView(out, Quiet(out), clock=lambda: out.now)
+    with view:
+        view.show(Chunk("the beginning\n\n", tokens=1))
+        out.now += 10
+        view.show(Chunk())
+        out.is_stopped = lambda: True
+        out.raw = ""
+        view.show(Chunk(text))
+        whole = "the beginning\n\n" + (reply or text)
+        view.finish(Message("assistant", whole, finish_reason="cancelled"))
+
+
+def test_a_stop_paints_no_more_than_a_screen_of_what_waits(out):
+    flooded(out, "word " * 20_000)
+    assert len(out.raw) < 200
+    assert out.rows() == ["the beginning", "…"]
+
+
+def test_a_stop_paints_the_last_words_that_came(out):
+    flooded(out, "and the end")
+    assert out.rows() == ["the beginning", "and the end"]
+
+
+def test_a_row_stands_for_what_a_stop_left_out_before_it_came_here(out):
+    flooded(out, "and", reply="and " + "more " * 1000)
+    assert out.rows() == ["the beginning", "and", "…"]
+
+
+def test_a_reply_as_fast_as_a_flood_is_painted_in_steps_that_a_stop_ends(out):
+    view = LiveView(out, Quiet(out), clock=lambda: out.now)
+    with view:
+        out.now += 10
+        out.is_stopped = lambda: "word 30\n" in out.raw.replace("\r", "")
+        view.show(Chunk("".join(f"word {n}\n\n" for n in range(5000)), tokens=1))
+        view.finish(Message("assistant", "x" * 100_000, finish_reason="cancelled"))
+    assert "word 25" in out.raw
+    assert "word 60" not in out.raw

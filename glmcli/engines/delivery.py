@@ -1,0 +1,97 @@
+"""A reply on its way from the engine's thread to the main thread: never more than fits in here.
+
+When nobody takes what is there, the engine waits, not the memory grows. Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Condition, Event
+
+from glmcli.errors import GlmError
+from glmcli.types import Chunk
+
+Item = Chunk | GlmError
+
+TICK_S = 0.05
+MOST_ITEMS = 1024
+MOST_CHARS = 65_536
+"""A full delivery takes nothing more; one that is not full takes the next chunk, whatever its size.
+Some seconds of the fastest reply, and a screen's worth a hundred times over."""
+
+
+class Delivery:
+    """What was put and not taken yet. One thread puts, another one takes."""
+
+    def __init__(self, cancel: Event, closing: Event) -> None:
+        """After `cancel` nobody waits to put: what has arrived is taken at once, and not shown.
+
+        After `closing` nobody takes any more for certain, so that a full delivery stays full.
+        """
+        self._cancel = cancel
+        self._closing = closing
+        self._items: list[Item] = []
+        self._chars = 0
+        self._is_over = False
+        self._changed = Condition()
+
+    def put(self, item: Item) -> bool:
+        """Hand over the next item as soon as there is room; whether somebody may still take it."""
+        with self._changed:
+            while self._is_full() and not (self._is_over or self._cancel.is_set()):
+                if self._closing.is_set():
+                    return False
+                self._changed.wait(TICK_S)
+            return self._add(item)
+
+    def put_last(self, item: Item) -> None:
+        """Hand over what ends the reply; there is always room for that."""
+        with self._changed:
+            self._add(item)
+
+    def take(self) -> Sequence[Item]:
+        """All that is there, as soon as there is something; nothing after a tick without news."""
+        with self._changed:
+            if not self._items:
+                self._changed.wait(TICK_S)
+            items, self._items, self._chars = self._items, [], 0
+            self._changed.notify()
+        return items
+
+    def end(self) -> None:
+        """Nobody takes anything any more: whoever waits to put is let go."""
+        with self._changed:
+            self._is_over = True
+            self._items = []
+            self._changed.notify()
+
+    def _is_full(self) -> bool:
+        return len(self._items) >= MOST_ITEMS or self._chars >= MOST_CHARS
+
+    def _add(self, item: Item) -> bool:
+        if self._is_over:
+            return False
+        self._items.append(item)
+        if isinstance(item, Chunk):
+            self._chars += len(item.text) + len(item.thinking)
+        self._changed.notify()
+        return True
+
+
+def joined(items: Sequence[Item]) -> list[Item]:
+    """The same reply in as few chunks as it can be: what nobody wants to see grow."""
+    found: list[Item] = []
+    texts: list[Chunk] = []
+    for item in items:
+        if isinstance(item, Chunk) and item.finish_reason is None and not item.notice:
+            texts.append(item)
+        else:
+            found += [*_one(texts), item]
+            texts = []
+    return [*found, *_one(texts)]
+
+
+def _one(chunks: Sequence[Chunk]) -> list[Item]:
+    text, thinking = "".join(each.text for each in chunks), "".join(it.thinking for it in chunks)
+    tokens = sum(each.tokens for each in chunks)
+    return [Chunk(text, thinking, tokens)] if text or thinking or tokens else []

@@ -1,0 +1,90 @@
+"""Files that this program writes: whole or not at all, and never somewhere else than was named.
+
+A symbolic link in the place of a file is not followed; folders on the way may be links, as the user
+has made them. Modes are changed only on files of the user's own. Knows nothing of what they hold.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from glmcli.errors import StoreError, UsageError
+from glmcli.files import kind
+
+
+def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
+    """Write a file wholly or not at all; returns its absolute path.
+
+    Raises UsageError if it exists and may not be overwritten, or is a symbolic link; StoreError if
+    the disk is full or so.
+    """
+    path = path.parent.resolve() / path.name
+    if os.path.isdir(path):  # noqa: PTH112 (a name that is too long is none)
+        raise StoreError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
+    if os.path.islink(path):  # noqa: PTH114
+        raise UsageError(
+            f"{path} is a symbolic link to {path.readlink()}", "name that file itself, or another"
+        )
+    if not overwrite and os.path.lexists(path):
+        raise UsageError(f"{path} exists already", "choose another name")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                # Lone surrogates as \udcff: they are no UTF-8, and JSON reads that back.
+                file.write(text.encode("utf-8", "backslashreplace"))
+                file.flush()
+                with suppress(FileNotFoundError):
+                    os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)  # a link that was made meanwhile is replaced
+            sync_folder(path.parent)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as exc:
+        raise StoreError(
+            f"{path} cannot be written: {exc.strerror}", "choose another folder, or free some space"
+        ) from exc
+    return path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last through a power loss, where the system can."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def open_private(path: Path) -> int:
+    """A descriptor of a file that only its owner reads, made if it is missing; for appending.
+
+    A link that the user has put there leads to the file. Raises StoreError if that is no regular
+    file or another user's, OSError.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o600)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path} is {kind(found.st_mode)}, not a file", "move it away")
+        if found.st_uid != os.geteuid():
+            raise StoreError(f"{path} belongs to another user", "move it away, or set GLM_HOME")
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def make_private(handle: int) -> None:
+    """Let nobody but the owner read the file. Raises OSError."""
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    if mode & 0o077:
+        os.fchmod(handle, mode & 0o700)

@@ -26,11 +26,14 @@ from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
+    as_it_is,
     read_messages,
     read_prompt,
+    split_words,
     with_settings,
 )
 from glmcli.paths import read_system
+from glmcli.typed import Line
 from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -63,6 +66,12 @@ Resume = Annotated[
 ]
 
 
+Files = Annotated[
+    list[str] | None,
+    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
+]
+
+
 class Format(StrEnum):
     """How `glm ask` prints the reply."""
 
@@ -91,12 +100,21 @@ def root(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
 def chat(
     settings: Settings,
-    prompt: Annotated[str | None, typer.Argument(help="the first turn")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT] [@FILE]...", help="the first turn; files go with it"),
+    ] = None,
+    file: Files = None,
+    commands: Annotated[
+        bool,
+        typer.Option("--commands", help="stdin is your own script: run its /commands"),
+    ] = False,
     continue_: Continue = False,
     resume: Resume = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.commands import is_command
     from glmcli.commands.archive import show_end
     from glmcli.commands.settings import context_of
     from glmcli.terminal.chats import PipeChat, TerminalChat
@@ -104,12 +122,17 @@ def chat(
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
+    say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="chat", say=say)
+    if prompt and is_command(Line(prompt)):
+        say("the first turn is text; commands are typed at the prompt")
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = context_of(settings.context)
     install_signals(session.stop)
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
             terminal = TerminalChat(session, settings, out, err)
+            terminal.attached += files
             if not quiet:
                 terminal.note(banner(settings, session.store.recovered))
             if session.conversation.messages:
@@ -117,7 +140,9 @@ def chat(
             chat_in_terminal(terminal, first=prompt)
             return
         with interrupts_first(session):
-            code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
+            pipe = PipeChat(session, settings, out, err)
+            pipe.attached += files
+            code = chat_in_pipe(pipe, first=prompt, commands=commands)
     if session.is_stopped():
         raise Interrupted
     raise typer.Exit(code)
@@ -127,7 +152,13 @@ def chat(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
 def ask(
     settings: Settings,
-    prompt: Annotated[str | None, typer.Argument(help="the question; - reads stdin")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROMPT] [@FILE]...", help="the question, - reads stdin; files go with it"
+        ),
+    ] = None,
+    file: Files = None,
     format: Annotated[
         Format, typer.Option("-f", "--format", help="form of the reply")
     ] = Format.text,
@@ -150,10 +181,13 @@ def ask(
     earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
     say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="ask", say=say)
     text = read_prompt(prompt, use_stdin=use_stdin, say=say)
     question: str | Message | None = text
     if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
         question = earlier.messages.pop()
+    if files:
+        question = with_files(question, files)
     if question is None:
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
@@ -181,6 +215,13 @@ def ask(
         below_reply(reply, session, settings, err)
     if session.is_stopped():
         raise Interrupted
+
+
+def with_files(question: str | Message | None, files: list[str]) -> str | Message:
+    """A question with the files that go with it."""
+    if isinstance(question, Message):
+        return replace(question, text="\n\n".join([question.text, *files]))
+    return "\n\n".join(filter(None, [question, *files]))
 
 
 def tell(err: Output, quiet: bool, line: str) -> None:
@@ -308,7 +349,9 @@ def run(arguments: list[str]) -> int:
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
+        if arguments[:1] in (["ask"], ["chat"]):
+            arguments = as_it_is(with_resume_value(arguments))
+        code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
             raise Interrupted
         return code if isinstance(code, int) else 0

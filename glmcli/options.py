@@ -9,7 +9,7 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +17,7 @@ import typer
 from glmcli.config import Settings, load_settings
 from glmcli.errors import UsageError
 from glmcli.paths import decoded, path_of
+from glmcli.typed import Line, foreign
 from glmcli.types import Conversation
 
 FLAGS: dict[str, tuple[str, ...]] = {
@@ -64,6 +65,8 @@ REPLY_OPTIONS = (
     "debug",
 )
 STDIN_PATIENCE_S = 2.0
+AS_IT_IS = "\0"
+"""Stands before an argument in which no `@` names a file."""
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -115,6 +118,67 @@ def option(name: str) -> inspect.Parameter:
 def metavar(kind: str) -> str:
     """What stands for an option's value in the help."""
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
+
+
+def split_words(
+    words: Sequence[str], files: Sequence[str], *, command: str, say: Callable[[str], None]
+) -> tuple[str | None, list[str]]:
+    """The prompt among the arguments, and the files that go with it, each under its header.
+
+    An argument that is `@` and the path of a file is that file, and no other `@` is: `say` tells of
+    it. Behind `--` there is none. Raises UsageError.
+    """
+    from glmcli.attachments import attach, file_at
+
+    paths, prompts = [path_of(name) for name in files], []
+    for word in words:
+        path = file_at(word[1:]) if word.startswith("@") else None
+        if path is None:
+            prompts.append(word)
+        else:
+            paths.append(path)
+    check_alone(prompts, command)
+    prompt = prompts[0] if prompts else None
+    if prompt is not None:
+        say(not_attached(prompt))
+        prompt = prompt.removeprefix(AS_IT_IS)
+    return prompt, [attach(path) for path in dict.fromkeys(paths)]
+
+
+def check_alone(prompts: Sequence[str], command: str) -> None:
+    """Raise UsageError if there is more than one prompt among the arguments."""
+    if not prompts[1:]:
+        return
+    for word in prompts:
+        if word.startswith("@"):
+            raise UsageError(f"{word[1:]} is not a file", "@FILE or -a FILE attaches one")
+    many = "s" if prompts[2:] else ""
+    extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
+    hint = f"glm {command} --help shows what can be typed"
+    raise UsageError(f"Got unexpected extra argument{many} ({extra})", hint)
+
+
+def not_attached(prompt: str) -> str:
+    """What to say of a prompt that names a file, since an argument is text; "" for most."""
+    from glmcli.attachments import missed, untyped_mention
+
+    if prompt.startswith(AS_IT_IS):
+        return ""
+    if found := untyped_mention(foreign(prompt)):
+        return f"{found} inside the prompt is text; -a {found[1:]} sends the file"
+    if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
+        return f"{prompt} is not a file here, so it is sent as these words"
+    return ""
+
+
+def as_it_is(arguments: Sequence[str]) -> list[str]:
+    """The command line, with a mark at words behind `--` that hold an `@`: Typer tells of no `--`.
+
+    No argument of a program can hold the mark, a NUL character.
+    """
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    behind = (AS_IT_IS + word if "@" in word else word for word in arguments[at:])
+    return [*arguments[:at], *behind]
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:

@@ -34,6 +34,9 @@ class Chat:
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
         """Files that go with the next message."""
+        self.key = settings.api_key
+        self.key_is_for = {settings.base_url}
+        """Addresses that the key was given with, or that the user let it be sent to."""
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, as if it had been typed. Raises GlmError."""

@@ -6,7 +6,15 @@ import os
 
 import pytest
 
-from glmcli.attachments import attach, heading, mentioned, missed
+from glmcli.attachments import (
+    attach,
+    dropped,
+    heading,
+    mention_of,
+    mentioned,
+    missed,
+    untyped_mention,
+)
 from glmcli.errors import UsageError
 from glmcli.typed import Line
 
@@ -84,6 +92,40 @@ def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
     (here / "a.txt").write_text("alpha\n")
     assert mentioned(Line(text)) == [attach(here / "a.txt")]
     assert missed(Line(text)) == []
+
+
+@pytest.mark.parametrize("text", ["@a.txt", '@"a.txt"', "see @a.txt, please", "(@a.txt)"])
+def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text):
+    (here / "a.txt").write_text("alpha\n")
+    start = text.index("@")
+    end = text.rindex('"') + 1 if '"' in text else text.index("txt") + 3
+    for at in range(start, end):
+        line = Line(text, b"\0" * at + b"\1")
+        assert mentioned(line) == []
+        assert untyped_mention(line)
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', "file://{}", "file://localhost{}", "{} "])
+def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
+    (here / "a b.txt").write_text("alpha\n")
+    quoted = str(here / "a b.txt").replace(" ", "%20") if "file:" in form else str(here / "a b.txt")
+    assert dropped(form.format(quoted)) == here / "a b.txt"
+    assert mentioned(Line(mention_of(here / "a b.txt"))) == [attach(here / "a b.txt")]
+
+
+def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
+    (here / "a.txt").write_text("alpha\n")
+    assert dropped(str(here / "a.txt").replace(".", "\\.")) == here / "a.txt"
+    for text in (
+        "",
+        str(here),
+        "see a.txt",
+        "a.txt\nb",
+        "file://elsewhere/a.txt",
+        "file://[",
+        "~nobody",
+    ):
+        assert dropped(text) is None
 
 
 def test_a_file_whose_name_has_such_characters_comes_first(here):

@@ -30,6 +30,8 @@ from glmcli.options import (
     read_messages,
     read_prompt,
     split_words,
+    with_files,
+    with_resume_value,
     with_settings,
 )
 from glmcli.paths import read_system
@@ -217,13 +219,6 @@ def ask(
         raise Interrupted
 
 
-def with_files(question: str | Message | None, files: list[str]) -> str | Message:
-    """A question with the files that go with it."""
-    if isinstance(question, Message):
-        return replace(question, text="\n\n".join([question.text, *files]))
-    return "\n\n".join(filter(None, [question, *files]))
-
-
 def tell(err: Output, quiet: bool, line: str) -> None:
     """Tell a person something beside the answer."""
     if line and not quiet:
@@ -368,15 +363,6 @@ def usage_hint(exc: Exception) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     return f"{context.command_path if context else 'glm'} --help shows what can be typed"
-
-
-def with_resume_value(arguments: list[str]) -> list[str]:
-    """`--resume` may stand alone: give it an empty value then."""
-    result = []
-    for at, word in enumerate(arguments):
-        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
-        result.append("--resume=" if alone else word)
-    return result
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:

@@ -10,6 +10,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from glmcli.config import Settings, load_settings
 from glmcli.errors import UsageError
 from glmcli.paths import decoded, path_of
 from glmcli.typed import Line, foreign
-from glmcli.types import Conversation
+from glmcli.types import Conversation, Message
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "model": ("-m", "--model"),
@@ -179,6 +180,22 @@ def as_it_is(arguments: Sequence[str]) -> list[str]:
     at = arguments.index("--") if "--" in arguments else len(arguments)
     behind = (AS_IT_IS + word if "@" in word else word for word in arguments[at:])
     return [*arguments[:at], *behind]
+
+
+def with_resume_value(arguments: list[str]) -> list[str]:
+    """`--resume` may stand alone: give it an empty value then."""
+    result = []
+    for at, word in enumerate(arguments):
+        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
+        result.append("--resume=" if alone else word)
+    return result
+
+
+def with_files(question: str | Message | None, files: list[str]) -> str | Message:
+    """A question with the files that go with it."""
+    if isinstance(question, Message):
+        return replace(question, text="\n\n".join([question.text, *files]))
+    return "\n\n".join(filter(None, [question, *files]))
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:

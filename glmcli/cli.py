@@ -26,6 +26,8 @@ from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
+    Files,
+    Words,
     as_it_is,
     read_messages,
     read_prompt,
@@ -68,12 +70,6 @@ Resume = Annotated[
 ]
 
 
-Files = Annotated[
-    list[str] | None,
-    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
-]
-
-
 class Format(StrEnum):
     """How `glm ask` prints the reply."""
 
@@ -102,10 +98,7 @@ def root(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
 def chat(
     settings: Settings,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[PROMPT] [@FILE]...", help="the first turn; files go with it"),
-    ] = None,
+    words: Words = None,
     file: Files = None,
     commands: Annotated[
         bool,
@@ -154,12 +147,7 @@ def chat(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
 def ask(
     settings: Settings,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PROMPT] [@FILE]...", help="the question, - reads stdin; files go with it"
-        ),
-    ] = None,
+    words: Words = None,
     file: Files = None,
     format: Annotated[
         Format, typer.Option("-f", "--format", help="form of the reply")
@@ -176,7 +164,7 @@ def ask(
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
-    """Answer one question, then exit. Piped stdin is appended to PROMPT."""
+    """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()

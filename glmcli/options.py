@@ -65,6 +65,14 @@ REPLY_OPTIONS = (
     "history",
     "debug",
 )
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PROMPT] [@FILE]...", help="the question; files that go with it"),
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
+]
 STDIN_PATIENCE_S = 2.0
 AS_IT_IS = "\0"
 """Stands before an argument in which no `@` names a file."""

@@ -8,17 +8,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from glmcli.errors import UsageError
-from glmcli.files import decoded
+from glmcli.files import decoded, read_bytes
 from glmcli.paths import is_file, path_of
+from glmcli.typed import Line
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
 PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』”’…]")
 """What may follow a path in a sentence."""
 PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
+PLAIN_PATH = re.compile(r"[\w./~+-]*[\w/]")
+"""A path that can be mentioned without quotes."""
+LONGEST_PATH = 4096
+MOST_LOOKED_UP = 100
+"""Mentions in a text that was not typed: only to say that they attach nothing."""
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
@@ -29,19 +36,8 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 
 def attach(path: Path) -> str:
-    """The text of a file under its header. Raises UsageError if it is none, or no text."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_BYTES:
-            raise UsageError(
-                f"{path} is too large: {size:,} bytes of {LARGEST_BYTES:,} at most",
-                "attach a part of it",
-            )
-        if not path.is_file():
-            raise UsageError(f"{path} is no file", "only text files can be attached")
-        data = path.read_bytes()
-    except OSError as exc:
-        raise UsageError(f"{path} cannot be attached: {exc.strerror}", "check the path") from exc
+    """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
+    data = read_bytes(path, limit=LARGEST_BYTES)
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
     text = decoded(data, str(path))
@@ -62,30 +58,74 @@ def headings_only(text: str) -> str:
     return ATTACHED.sub(r"\1", text)
 
 
-def mentioned(text: str) -> list[str]:
-    """The files that `text` mentions as `@path`, each under its header. Raises UsageError."""
-    paths = dict.fromkeys(path for _, path in mentions(text) if path)
+def mentioned(line: Line) -> list[str]:
+    """The files that `line` mentions as `@path`, each under its header. Raises UsageError."""
+    paths = dict.fromkeys(path for _, path in mentions(line) if path)
     return [attach(path) for path in paths]
 
 
-def missed(text: str) -> list[str]:
-    """What `text` mentions like a path, though there is no such file."""
-    names = dict.fromkeys(name for name, path in mentions(text) if path is None)
+def missed(line: Line) -> list[str]:
+    """What `line` mentions like a path, though there is no such file."""
+    names = dict.fromkeys(name for name, path in mentions(line) if path is None)
     return [name for name in names if PATH_LIKE.search(name)]
 
 
-def mentions(text: str) -> Iterator[tuple[str, Path | None]]:
-    """What follows each `@`, and the file that it is or begins with, if there is one."""
-    for found in MENTION.findall(text):
-        name = found.strip('"')
-        ends = [match.start() for match in PUNCTUATION.finditer(found)]
-        starts = [name] if found.startswith('"') else [found, *(found[:end] for end in ends[::-1])]
-        files = (path for start in starts if start and (path := file_at(start)))
-        yield name, next(files, None)
+def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
+    """What follows each `@` that was typed, with all up to the next blank, and the file that it is
+    or begins with, if there is one.
+    """
+    for match in MENTION.finditer(line.text):
+        if line.is_typed(*match.span()):
+            yield match[1].strip('"'), file_in(match[1])
+
+
+def untyped_mention(line: Line) -> str:
+    """The first `@path` of a line that would be a file if all of it had been typed, or ""."""
+    found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
+    return next((match[0] for match in islice(found, MOST_LOOKED_UP) if file_in(match[1])), "")
+
+
+def file_in(mention: str) -> Path | None:
+    """The file that the words behind an `@` are or begin with, if there is one."""
+    if mention.startswith('"'):
+        return file_at(mention.strip('"'))
+    ends = [found.start() for found in PUNCTUATION.finditer(mention, 0, LONGEST_PATH)]
+    starts = [mention, *(mention[:end] for end in reversed(ends))]
+    return next((path for start in starts if start and (path := file_at(start))), None)
+
+
+def mention_of(path: Path) -> str:
+    """`@path` as it is typed; "" if there is no way to type it."""
+    name = str(path)
+    if PLAIN_PATH.fullmatch(name):
+        return f"@{name}"
+    return "" if '"' in name or "\n" in name else f'@"{name}"'
+
+
+def dropped(pasted: str) -> Path | None:
+    """The file that a terminal pastes the path of when a file is dragged into it, if it is one.
+
+    Terminals put quotes around it, or a backslash before blanks, or write a file:// address.
+    """
+    name = pasted.strip()
+    if not name or "\n" in name:
+        return None
+    if name.startswith("file://"):
+        from urllib.parse import unquote, urlsplit
+
+        try:
+            address = urlsplit(name)
+        except ValueError:
+            return None
+        name = unquote(address.path) if address.netloc in ("", "localhost") else ""
+    path = file_at(name) if name else None
+    return path.absolute() if path else None
 
 
 def file_at(name: str) -> Path | None:
     """The file that a name in a text may be, if there is one."""
+    if len(name) > LONGEST_PATH:
+        return None
     try:
         path = path_of(name)
     except UsageError:

@@ -27,11 +27,18 @@ from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
+    Files,
+    Words,
+    as_it_is,
     read_messages,
     read_prompt,
+    split_words,
+    with_files,
+    with_resume_value,
     with_settings,
 )
 from glmcli.paths import read_system
+from glmcli.typed import Line
 from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -92,12 +99,18 @@ def root(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
 def chat(
     settings: Settings,
-    prompt: Annotated[str | None, typer.Argument(help="the first turn")] = None,
+    words: Words = None,
+    file: Files = None,
+    commands: Annotated[
+        bool,
+        typer.Option("--commands", help="stdin is your own script: run its /commands"),
+    ] = False,
     continue_: Continue = False,
     resume: Resume = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.commands import is_command
     from glmcli.commands.archive import show_end
     from glmcli.commands.settings import context_of
     from glmcli.terminal.chats import PipeChat, TerminalChat
@@ -105,6 +118,10 @@ def chat(
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
+    say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="chat", say=say)
+    if prompt and is_command(Line(prompt)):
+        say("the first turn is text; commands are typed at the prompt")
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = context_of(settings.context)
     install_signals(session.stop)
@@ -112,6 +129,7 @@ def chat(
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
             terminal = TerminalChat(session, settings, out, err)
+            terminal.attached += files
             if not quiet:
                 terminal.note(banner(settings, session.store.recovered))
             if session.conversation.messages:
@@ -119,7 +137,9 @@ def chat(
             chat_in_terminal(terminal, first=prompt)
             return
         with interrupts_first(session):
-            code = chat_in_pipe(PipeChat(session, settings, out, err), first=prompt)
+            pipe = PipeChat(session, settings, out, err)
+            pipe.attached += files
+            code = chat_in_pipe(pipe, first=prompt, commands=commands)
     if session.is_stopped():
         raise Interrupted
     raise typer.Exit(code)
@@ -129,7 +149,8 @@ def chat(
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
 def ask(
     settings: Settings,
-    prompt: Annotated[str | None, typer.Argument(help="the question; - reads stdin")] = None,
+    words: Words = None,
+    file: Files = None,
     format: Annotated[
         Format, typer.Option("-f", "--format", help="form of the reply")
     ] = Format.text,
@@ -145,17 +166,20 @@ def ask(
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
-    """Answer one question, then exit. Piped stdin is appended to PROMPT."""
+    """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
     use_stdin = not no_stdin and messages != "-"
     say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="ask", say=say)
     text = read_prompt(prompt, use_stdin=use_stdin, say=say)
     question: str | Message | None = text
     if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
         question = earlier.messages.pop()
+    if files:
+        question = with_files(question, files)
     if question is None:
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
@@ -311,7 +335,9 @@ def run(arguments: list[str]) -> int:
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
-        code = app(with_resume_value(arguments), prog_name="glm", standalone_mode=False)
+        if arguments[:1] in (["ask"], ["chat"]):
+            arguments = as_it_is(with_resume_value(arguments))
+        code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
             raise Interrupted
         return code if isinstance(code, int) else 0
@@ -328,15 +354,6 @@ def usage_hint(exc: Exception) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     return f"{context.command_path if context else 'glm'} --help shows what can be typed"
-
-
-def with_resume_value(arguments: list[str]) -> list[str]:
-    """`--resume` may stand alone: give it an empty value then."""
-    result = []
-    for at, word in enumerate(arguments):
-        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
-        result.append("--resume=" if alone else word)
-    return result
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:

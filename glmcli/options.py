@@ -9,7 +9,8 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,8 @@ from glmcli.errors import UsageError
 from glmcli.files import decoded
 from glmcli.opening import opened_settings
 from glmcli.paths import path_of
-from glmcli.types import Conversation
+from glmcli.typed import Line, foreign
+from glmcli.types import Conversation, Message
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "model": ("-m", "--model"),
@@ -65,7 +67,17 @@ REPLY_OPTIONS = (
     "history",
     "debug",
 )
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PROMPT] [@FILE]...", help="the question; files that go with it"),
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
+]
 STDIN_PATIENCE_S = 2.0
+AS_IT_IS = "\0"
+"""Stands before an argument in which no `@` names a file."""
 
 
 def with_settings(
@@ -138,6 +150,83 @@ def option(name: str) -> inspect.Parameter:
 def metavar(kind: str) -> str:
     """What stands for an option's value in the help."""
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
+
+
+def split_words(
+    words: Sequence[str], files: Sequence[str], *, command: str, say: Callable[[str], None]
+) -> tuple[str | None, list[str]]:
+    """The prompt among the arguments, and the files that go with it, each under its header.
+
+    An argument that is `@` and the path of a file is that file, and no other `@` is: `say` tells of
+    it. Behind `--` there is none. Raises UsageError.
+    """
+    from glmcli.attachments import attach, file_at
+
+    paths, prompts = [path_of(name) for name in files], []
+    for word in words:
+        path = file_at(word[1:]) if word.startswith("@") else None
+        if path is None:
+            prompts.append(word)
+        else:
+            paths.append(path)
+    check_alone(prompts, command)
+    prompt = prompts[0] if prompts else None
+    if prompt is not None:
+        say(not_attached(prompt))
+        prompt = prompt.removeprefix(AS_IT_IS)
+    return prompt, [attach(path) for path in dict.fromkeys(paths)]
+
+
+def check_alone(prompts: Sequence[str], command: str) -> None:
+    """Raise UsageError if there is more than one prompt among the arguments."""
+    if not prompts[1:]:
+        return
+    for word in prompts:
+        if word.startswith("@"):
+            raise UsageError(f"{word[1:]} is not a file", "@FILE or -a FILE attaches one")
+    many = "s" if prompts[2:] else ""
+    extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
+    hint = f"glm {command} --help shows what can be typed"
+    raise UsageError(f"Got unexpected extra argument{many} ({extra})", hint)
+
+
+def not_attached(prompt: str) -> str:
+    """What to say of a prompt that names a file, since an argument is text; "" for most."""
+    from glmcli.attachments import missed, untyped_mention
+
+    if prompt.startswith(AS_IT_IS):
+        return ""
+    if found := untyped_mention(foreign(prompt)):
+        return f"{found} inside the prompt is text; -a {found[1:]} sends the file"
+    if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
+        return f"{prompt} is not a file here, so it is sent as these words"
+    return ""
+
+
+def as_it_is(arguments: Sequence[str]) -> list[str]:
+    """The command line, with a mark at words behind `--` that hold an `@`: Typer tells of no `--`.
+
+    No argument of a program can hold the mark, a NUL character.
+    """
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    behind = (AS_IT_IS + word if "@" in word else word for word in arguments[at:])
+    return [*arguments[:at], *behind]
+
+
+def with_resume_value(arguments: list[str]) -> list[str]:
+    """`--resume` may stand alone: give it an empty value then."""
+    result = []
+    for at, word in enumerate(arguments):
+        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
+        result.append("--resume=" if alone else word)
+    return result
+
+
+def with_files(question: str | Message | None, files: list[str]) -> str | Message:
+    """A question with the files that go with it."""
+    if isinstance(question, Message):
+        return replace(question, text="\n\n".join([question.text, *files]))
+    return "\n\n".join(filter(None, [question, *files]))
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:

@@ -6,8 +6,17 @@ import os
 
 import pytest
 
-from glmcli.attachments import attach, heading, mentioned, missed
+from glmcli.attachments import (
+    attach,
+    dropped,
+    heading,
+    mention_of,
+    mentioned,
+    missed,
+    untyped_mention,
+)
 from glmcli.errors import UsageError
+from glmcli.typed import Line
 
 
 @pytest.fixture
@@ -38,28 +47,28 @@ def test_what_is_no_text_is_refused(here, data, word):
 
 
 def test_a_missing_file_is_refused(here):
-    with pytest.raises(UsageError, match="cannot be attached"):
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
         attach(here / "nowhere")
 
 
 def test_a_folder_and_a_pipe_are_no_files(here):
     os.mkfifo(here / "pipe")
-    for path in (here, here / "pipe"):
-        with pytest.raises(UsageError, match="is no file"):
+    for path, what in ((here, "a folder"), (here / "pipe", "a pipe")):
+        with pytest.raises(UsageError, match=f"is {what}, not a file"):
             attach(path)
 
 
 def test_a_file_of_any_size_is_refused_before_it_is_read(here):
     with (here / "huge").open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(UsageError, match="1,000,000,000,000 bytes of 32,000,000 at most"):
+    with pytest.raises(UsageError, match="1,000,000,000,000 bytes; 32,000,000 is the limit"):
         attach(here / "huge")
 
 
 def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "b c.txt").write_text("beta\n")
-    found = mentioned('compare @"b c.txt" and @a.txt, and @a.txt again')
+    found = mentioned(Line('compare @"b c.txt" and @a.txt, and @a.txt again'))
     assert found == [attach(here / "b c.txt"), attach(here / "a.txt")]
     digest = hashlib.sha256(b"beta\n").hexdigest()[:16]
     assert heading(found[0]) == f"File: {here / 'b c.txt'} (5 bytes, sha256 {digest})"
@@ -81,43 +90,77 @@ def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
 )
 def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
     (here / "a.txt").write_text("alpha\n")
-    assert mentioned(text) == [attach(here / "a.txt")]
-    assert missed(text) == []
+    assert mentioned(Line(text)) == [attach(here / "a.txt")]
+    assert missed(Line(text)) == []
+
+
+@pytest.mark.parametrize("text", ["@a.txt", '@"a.txt"', "see @a.txt, please", "(@a.txt)"])
+def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text):
+    (here / "a.txt").write_text("alpha\n")
+    start = text.index("@")
+    end = text.rindex('"') + 1 if '"' in text else text.index("txt") + 3
+    for at in range(start, end):
+        line = Line(text, b"\0" * at + b"\1")
+        assert mentioned(line) == []
+        assert untyped_mention(line)
+
+
+@pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', "file://{}", "file://localhost{}", "{} "])
+def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
+    (here / "a b.txt").write_text("alpha\n")
+    quoted = str(here / "a b.txt").replace(" ", "%20") if "file:" in form else str(here / "a b.txt")
+    assert dropped(form.format(quoted)) == here / "a b.txt"
+    assert mentioned(Line(mention_of(here / "a b.txt"))) == [attach(here / "a b.txt")]
+
+
+def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
+    (here / "a.txt").write_text("alpha\n")
+    assert dropped(str(here / "a.txt").replace(".", "\\.")) == here / "a.txt"
+    for text in (
+        "",
+        str(here),
+        "see a.txt",
+        "a.txt\nb",
+        "file://elsewhere/a.txt",
+        "file://[",
+        "~nobody",
+    ):
+        assert dropped(text) is None
 
 
 def test_a_file_whose_name_has_such_characters_comes_first(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "a.txt.").write_text("beta\n")
-    assert mentioned("look at @a.txt.") == [attach(here / "a.txt.")]
+    assert mentioned(Line("look at @a.txt.")) == [attach(here / "a.txt.")]
 
 
 def test_what_is_no_file_stays_text(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "folder").mkdir()
     for text in ("mail me@a.txt", "@nobody said so", "no mention", "@folder", "@~nobody/a.txt"):
-        assert mentioned(text) == []
+        assert mentioned(Line(text)) == []
 
 
 @pytest.mark.parametrize("text", ["@~nobody hello", "@" + "x" * 300, "@" + "x/" * 3000, "@a\0b"])
 def test_what_can_be_no_path_is_a_word(here, text):
-    assert mentioned(text) == []
+    assert mentioned(Line(text)) == []
 
 
 def test_a_mention_that_looks_like_a_path_is_missed(here):
     (here / "folder").mkdir()
     text = "@missing.txt @src/main @folder/ @dataclass @nobody me@example.org 3@2.5x @missing.txt"
-    assert missed(text) == ["missing.txt", "src/main", "folder/"]
+    assert missed(Line(text)) == ["missing.txt", "src/main", "folder/"]
 
 
 def test_a_missed_file_is_said_so_and_the_message_is_sent(glm):
-    done = glm("chat", "-m", "echo:", stdin="read @missing.txt\n")
+    done = glm("chat", "-m", "echo:", "--commands", stdin="read @missing.txt\n")
     assert done.out == "read @missing.txt\n"
     assert "@missing.txt is no file here" in done.err
 
 
 def test_the_size_of_a_mentioned_file_is_said_before_the_reply(glm, tmp_path):
     (tmp_path / "a.txt").write_text("alpha beta\n")
-    done = glm("chat", "-m", "echo:", stdin="hello\nread @a.txt\n")
+    done = glm("chat", "-m", "echo:", "--commands", stdin="hello\nread @a.txt\n")
     digest = hashlib.sha256(b"alpha beta\n").hexdigest()[:16]
     header = f"File: {tmp_path / 'a.txt'} (11 bytes, sha256 {digest})"
     assert f"{header}, 10 tokens" in done.err
@@ -142,7 +185,7 @@ def test_what_is_no_text_is_refused_on_stdin_too(glm, data, words):
 
 def test_a_file_larger_than_the_window_is_refused_with_both_numbers(glm, tmp_path):
     (tmp_path / "a.txt").write_text("word " * 200)
-    done = glm("chat", "-m", "echo:window=100", stdin="hello\nread @a.txt\n")
+    done = glm("chat", "-m", "echo:window=100", "--commands", stdin="hello\nread @a.txt\n")
     assert done.code == 4
     assert "210 tokens, but the model's window holds 100" in done.err
 
@@ -150,7 +193,7 @@ def test_a_file_larger_than_the_window_is_refused_with_both_numbers(glm, tmp_pat
 def test_an_attached_file_waits_until_a_message_with_it_got_an_answer(glm, tmp_path):
     (tmp_path / "a.txt").write_text("alpha")
     talk = "/attach a.txt\n" + "word " * 100 + "\n/attach\nshort\n/attach\n"
-    done = glm("chat", "-m", "echo:window=60", stdin=talk)
+    done = glm("chat", "-m", "echo:window=60", "--commands", stdin=talk)
     assert done.out.startswith("short\n\nFile: ")
     notes = [line for line in done.err_lines if not line.startswith(("glm:", "hint:"))]
     assert [note.split(" ")[0] for note in notes] == ["File:", "File:", "no"]
@@ -159,11 +202,12 @@ def test_an_attached_file_waits_until_a_message_with_it_got_an_answer(glm, tmp_p
 def test_an_attached_file_goes_with_a_message_that_is_asked_again_and_with_no_other(glm, tmp_path):
     (tmp_path / "a.txt").write_text("alpha")
     talk = "one two three\n/attach a.txt\nread it\n/undo\n/model echo:\n/attach\n"
-    done = glm("chat", "-m", "echo:window=10", "--context", "stop", stdin=talk)
+    done = glm("chat", "-m", "echo:window=10", "--context", "stop", "--commands", stdin=talk)
     assert "goes with the next message" in done.err
     assert done.err_lines[-1].startswith("File: ")
     done = glm(
-        "chat", "-m", "echo:window=10", stdin=talk.replace("/undo\n", "") + "/retry\n/attach"
+        *("chat", "-m", "echo:window=10", "--commands"),
+        stdin=talk.replace("/undo\n", "") + "/retry\n/attach",
     )
     assert done.out.endswith("```txt\nalpha\n```\n")
     assert done.err_lines[-1] == "no file goes with the next message"

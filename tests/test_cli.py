@@ -279,7 +279,7 @@ def test_a_signal_prints_what_arrived_saves_it_and_ends_by_the_signal(tmp_path, 
 
 
 def test_chat_takes_a_turn_from_each_line(glm):
-    done = glm("chat", *ECHO, stdin="one\n\n//two words\n/reset\nthree")
+    done = glm("chat", *ECHO, "--commands", stdin="one\n\n//two words\n/reset\nthree")
     assert done.out == "one\n/two words\nthree\n"
     assert done.code == 0
 
@@ -291,11 +291,11 @@ def test_chat_goes_on_after_a_failed_turn_and_says_so_in_the_exit_code(glm):
 
 
 def test_chat_leaves_at_exit(glm):
-    assert glm("chat", *ECHO, stdin="one\n/exit\ntwo\n").out == "one\n"
+    assert glm("chat", *ECHO, "--commands", stdin="one\n/exit\ntwo\n").out == "one\n"
 
 
 def test_an_unknown_command_is_never_sent(glm):
-    done = glm("chat", *ECHO, stdin="/rest\n")
+    done = glm("chat", *ECHO, "--commands", stdin="/rest\n")
     assert done.out == ""
     assert "/reset" in done.err
     assert done.code == 2

@@ -1,7 +1,7 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
 from glmcli.commands import archive, basics, model, settings, talk
-from glmcli.commands.table import COMMANDS, Chat, is_command, literal, run_command
+from glmcli.commands.table import COMMANDS, Chat, is_command, literal, run_command, untyped
 
 __all__ = [
     "COMMANDS",
@@ -14,4 +14,5 @@ __all__ = [
     "run_command",
     "settings",
     "talk",
+    "untyped",
 ]

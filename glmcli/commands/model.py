@@ -10,6 +10,7 @@ from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
+from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk
 from glmcli.window import is_full
 
@@ -32,7 +33,7 @@ def model(chat: Chat, rest: str) -> str:
     session, old = chat.session, chat.settings
     if not rest:
         return " · ".join(filter(None, [session.model, session.engine.device]))
-    new = chosen(old, rest)
+    new = with_key(chat, chosen(old, rest))
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
@@ -63,6 +64,45 @@ def chosen(settings: Settings, rest: str) -> Settings:
         raise UsageError("an address alone names no engine", f"/model openai: {url}")
     sources = {**settings.sources, "base_url": "option"}
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
+
+
+def with_key(chat: Chat, new: Settings) -> Settings:
+    """The settings with the key that may be sent to their server: one key is for one address.
+
+    The user may agree that it goes to another. Raises UsageError where nobody can be asked.
+    """
+    known = (same_server(new.base_url, url) for url in chat.key_is_for)
+    if not chat.key or split_name(new.model)[0] not in ("openai", "fastchat") or any(known):
+        return replace(new, api_key=chat.key)
+    if has_own_key(new):
+        return replace(new, api_key="")
+    where = visible_line(new.base_url)
+    agreed = chat.confirm(f"GLM_API_KEY was not given for {where}: send it there?")
+    if agreed is None:
+        raise UsageError(
+            f"GLM_API_KEY was not given for {where}, so it is not sent there",
+            "[keys] of config.toml holds a key for each server",
+        )
+    if agreed:
+        chat.key_is_for.add(new.base_url)
+    return replace(new, api_key=chat.key if agreed else "")
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two addresses are the same server: scheme, host and port."""
+    from glmcli.engines.http import checked_url
+
+    if not one or not other:
+        return one == other
+    first, second = checked_url(one), checked_url(other)
+    return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
+
+
+def has_own_key(settings: Settings) -> bool:
+    """Whether there is a key for just this server."""
+    from glmcli.engines.http import checked_url, key_for
+
+    return bool(key_for(replace(settings, api_key=""), checked_url(settings.base_url))[0])
 
 
 def opened(chat: Chat, engine: EngineThread, patience_s: float) -> bool:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from glmcli.attachments import heading
+from glmcli.attachments import heading, untyped_mention
 from glmcli.config import Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import command_help, slash_command_for
 from glmcli.session import Session
 from glmcli.terminal.view import BaseView
+from glmcli.typed import NOTHING, Line
 from glmcli.types import Message
 
 
@@ -27,12 +28,15 @@ class Chat:
         self.session = session
         self.settings = settings
         self.leaving = False
-        self.draft = ""
+        self.draft = NOTHING
         """What the next prompt begins with, if a command left something there."""
         self.enter_sends = True
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
         """Files that go with the next message."""
+        self.key = settings.api_key
+        self.key_is_for = {settings.base_url}
+        """Addresses that the key was given with, or that the user let it be sent to."""
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, as if it had been typed. Raises GlmError."""
@@ -98,7 +102,8 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 HELP = "?"
 """Another name for /help."""
-_COMMAND = re.compile(r"\s*/(?:[^\W_][^\s/]*|\?)(?:\s|$)")
+_COMMAND = re.compile(r"\s*/(?:[^\W_][^\s/]*|\?)(?=\s|$)(?:\s+@.*)?", re.DOTALL)
+"""With what follows it, if that is an `@FILE`."""
 _LITERAL = re.compile(r"(\s*)//(?=\w)")
 
 
@@ -118,14 +123,29 @@ def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], R
     return register
 
 
-def is_command(line: str) -> bool:
-    """Whether a typed line is a command: `/word` or `/?`, but not `//word` or `/path/to`."""
-    return _COMMAND.match(line) is not None
+def is_command(line: Line) -> bool:
+    """Whether a line is a command: `/word` or `/?`, but not `//word` or `/path/to`.
+
+    The slash and the word must have been typed, and so must an `@FILE` behind them.
+    """
+    found = _COMMAND.match(line.text)
+    return found is not None and line.is_typed(*found.span())
 
 
-def literal(line: str) -> str:
-    """A typed line as it is sent: `//word` sends a literal slash."""
-    return _LITERAL.sub(r"\1/", line, count=1) if _LITERAL.match(line) else line
+def literal(line: Line) -> Line:
+    """A line as it is sent: `//word` sends a literal slash, if it was typed."""
+    found = _LITERAL.match(line.text)
+    if found is None or not line.is_typed(*found.span()):
+        return line
+    at = found.end(1)
+    return Line(line.text[:at] + line.text[at + 1 :], line.pasted[:at] + line.pasted[at + 1 :])
+
+
+def untyped(line: Line) -> str:
+    """The first thing in a line that would be a command, or attach a file, had it been typed."""
+    if is_command(Line(line.text)) and not is_command(line):
+        return line.text.split(maxsplit=1)[0]
+    return untyped_mention(line)
 
 
 def meant(word: str) -> str:

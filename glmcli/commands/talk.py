@@ -8,6 +8,7 @@ from glmcli.config import show
 from glmcli.errors import UsageError
 from glmcli.paths import checked, read_system
 from glmcli.terminal.view import end_note
+from glmcli.typed import foreign
 from glmcli.types import Message
 
 
@@ -78,7 +79,7 @@ def continue_(chat: Chat, rest: str) -> str:
 def edit(chat: Chat, rest: str) -> str:
     """Write a message in the editor; with N, change your N-th question and go on from there."""
     if not rest:
-        chat.draft = chat.edit("")
+        chat.draft = foreign(chat.edit(""))
         return ""
     questions = asked(chat)
     if not questions:

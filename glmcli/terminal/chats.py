@@ -34,6 +34,7 @@ from glmcli.terminal.view import (
     terminal_view,
 )
 from glmcli.terminal.visible import visible, visible_line
+from glmcli.typed import Line, foreign
 from glmcli.types import Message, Progress
 
 SHORTEST_NAME = 8
@@ -52,15 +53,15 @@ class PipeChat(Chat):
         self.exit_code = 0
         """The exit code of the last failure; 0 if there was none."""
 
-    def handle(self, line: str) -> None:
-        """Answer a typed line, or run it if it is a command. Errors are shown, not raised."""
+    def handle(self, line: Line) -> None:
+        """Answer a line, or run it if it is a command. Errors are shown, not raised."""
         try:
             if is_command(line):
-                self.note(run_command(self, line))
+                self.note(run_command(self, line.text))
             elif command := self.meant(line):
-                self.note(f"{line.strip()}: {command}")
-            elif line.strip():
-                self.ask(self._with_files(line))
+                self.note(f"{line.text.strip()}: {command}")
+            elif line.text.strip():
+                self.ask(self._with_files(literal(line)))
         except GlmError as exc:
             self._failed(exc)
         except Exception as exc:  # a bug must not cost the chat
@@ -72,22 +73,23 @@ class PipeChat(Chat):
         self.exit_code = error.exit_code
         self.complain(error)
 
-    def meant(self, line: str) -> str:
+    def meant(self, line: Line) -> str:
         """What a word that other programs take as a command is called here; "" for all else.
 
         Typed on a terminal it is never sent; a script may mean the word itself.
         """
-        is_typed = sys.stdin is not None and sys.stdin.isatty()
-        return command_for(line) if is_typed or chinese_locale() else ""
+        on_terminal = sys.stdin is not None and sys.stdin.isatty()
+        is_typed = line.is_typed(0, len(line.text)) and (on_terminal or chinese_locale())
+        return command_for(line.text) if is_typed else ""
 
-    def _with_files(self, line: str) -> str:
-        """A typed line as it is sent: with the files that it mentions and those attached."""
-        files = mentioned(literal(line))
+    def _with_files(self, line: Line) -> str:
+        """A line as it is sent: with the files that it mentions and those attached."""
+        files = mentioned(line)
         for file in files:
             self.note(self.weighed(file))
-        for name in missed(literal(line)):
+        for name in missed(line):
             self.note(f"@{name} is no file here, so it is sent as these words")
-        return joined(line, [*files, *self.attached])
+        return joined(line.text, [*files, *self.attached])
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
         """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
@@ -145,8 +147,8 @@ class TerminalChat(PipeChat):
         super().__init__(session, settings, out, err)
         self.quiet = Quiet(out, for_editor=True)
         self.redraw: Callable[[], None] = lambda: None
-        self.expand: Callable[[str], str] = lambda draft: draft
-        """The whole of a draft with placeholders."""
+        self.sent: Callable[[str], Line] = foreign
+        """What is sent of a draft with placeholders."""
         self.ask_ahead: Callable[[Callable[[str], bool]], bool] = lambda ask: ask("")
         """Asks a question, given what was typed ahead of it."""
         self.ahead = Ahead(self.warm, grows=self.grows)
@@ -245,15 +247,15 @@ class TerminalChat(PipeChat):
         engine, attached = self.session.engine, [*self.attached]
         if self.settings.warm == "off" or not isinstance(engine, EngineThread):
             return
-        history = self.session.conversation.prompt()
+        history, line = self.session.conversation.prompt(), self.sent(draft)
 
         def make() -> tuple[Message, ...] | None:
             if self.settings.warm == "auto" and not has_power_to_spare():
                 return None
-            line = self.expand(draft)
-            if not line.strip() or is_command(line) or self.meant(line):
+            if not line.text.strip() or is_command(line) or self.meant(line):
                 return history
-            text = joined(line, [*mentioned(literal(line)), *attached])
+            as_sent = literal(line)
+            text = joined(as_sent.text, [*mentioned(as_sent), *attached])
             return (*history, Message("user", text))
 
         engine.warm_with(make, self.session.params, cancel)
@@ -299,6 +301,6 @@ def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:
     return clipped(rests[-1].removeprefix(" · ") or name, columns)
 
 
-def joined(line: str, files: Sequence[str]) -> str:
-    """A typed line as it is sent: with the files that go with it."""
-    return "\n\n".join([literal(line), *files])
+def joined(text: str, files: Sequence[str]) -> str:
+    """A text as it is sent: with the files that go with it."""
+    return "\n\n".join(filter(None, [text, *files]))

@@ -5,14 +5,16 @@ Knows nothing of the prompt around the draft.
 
 from __future__ import annotations
 
-from itertools import islice
+from collections.abc import Callable
 
-from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
 from prompt_toolkit.key_binding import KeyPressEvent
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.search import stop_search
 
+Insert = Callable[[str], None]
+"""Inserts a text into the draft, and knows where it comes from."""
 LONGEST_CHARACTER = 64
 """More code points than what people see as one character has."""
 
@@ -32,27 +34,32 @@ def takes_completion(event: KeyPressEvent) -> bool:
     return True
 
 
-def new_line(event: KeyPressEvent) -> None:
+def new_line(event: KeyPressEvent, insert: Insert) -> None:
     """Insert a line end, in place of a backslash before the cursor."""
     buffer = event.current_buffer
     if buffer.document.text_before_cursor.endswith("\\"):
         buffer.delete_before_cursor(1)
-    buffer.insert_text("\n")
+    insert("\n")
 
 
-def complete(event: KeyPressEvent) -> None:
-    """Tab: the next entry of the menu; a menu of one, or the only completion, is taken at once."""
+def complete(event: KeyPressEvent, insert: Insert) -> None:
+    """Tab: the next entry of the menu; a menu of one, or the only completion, is taken at once.
+
+    What all completions share is inserted before the menu is shown.
+    """
     buffer = event.current_buffer
     if buffer.complete_state and len(buffer.complete_state.completions) > 1:
         buffer.complete_next()
         return
     buffer.cancel_completion()
     asked = CompleteEvent(completion_requested=True)
-    found = list(islice(buffer.completer.get_completions(buffer.document, asked), 2))
+    found = list(buffer.completer.get_completions(buffer.document, asked))
     if len(found) == 1:
         buffer.apply_completion(found[0])
-    else:
-        buffer.start_completion(insert_common_part=True)
+        return
+    if shared := get_common_complete_suffix(buffer.document, found):
+        insert(shared)
+    buffer.start_completion()
 
 
 def delete_before(event: KeyPressEvent) -> None:

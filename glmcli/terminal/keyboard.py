@@ -42,13 +42,19 @@ class Keyboard(Vt100Input):
         self.waiting = [*before, *typed_early(self.waiting)]
 
     def take_line(self) -> str:
-        """What waits, up to Enter; its end is a newline. What follows Enter waits on."""
-        for at, press in enumerate(self.waiting):
-            if press.key in (Keys.ControlM, Keys.ControlJ):
-                line, self.waiting = self.waiting[:at], self.waiting[at + 1 :]
-                return "".join(press.data for press in line) + "\n"
-        line, self.waiting = self.waiting, []
-        return "".join(press.data for press in line)
+        """What waits, up to Enter; its end is a newline. What follows Enter waits on.
+
+        A paste answers nothing: it waits, and so does what follows it.
+        """
+        ends = (Keys.ControlM, Keys.ControlJ, Keys.BracketedPaste)
+        at = next((at for at, press in enumerate(self.waiting) if press.key in ends), None)
+        if at is None:
+            line, self.waiting = self.waiting, []
+            return "".join(press.data for press in line)
+        line, end = self.waiting[:at], self.waiting[at]
+        is_answer = end.key != Keys.BracketedPaste
+        self.waiting = self.waiting[at + is_answer :]
+        return "".join(press.data for press in line) + "\n" * is_answer
 
     def drop(self, key: Keys) -> None:
         """Forget a key that was meant for somebody else."""
@@ -83,9 +89,12 @@ class Reader(PosixStdinReader):
 def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
     """Keys that were typed when the terminal made a line end of Enter.
 
-    One line and its end were meant to be sent. More than one may have been pasted.
+    One line and its end were meant to be sent. More than one may have been pasted, and so come as
+    if they were.
     """
     ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
     if ends == [len(keys) - 1]:
         return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
+    if ends and all(len(key.data) == 1 for key in keys):
+        return [KeyPress(Keys.BracketedPaste, "".join(key.data for key in keys))]
     return keys

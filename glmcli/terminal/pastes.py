@@ -13,6 +13,7 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 from prompt_toolkit.layout.utils import explode_text_fragments
 
 from glmcli.terminal.visible import visible
+from glmcli.typed import PASTED, Line
 
 LONG_LINES = 10
 LONG_CHARS = 1_000
@@ -52,6 +53,19 @@ class Pastes:
     def expand(self, draft: str) -> str:
         """The draft with every paste whole."""
         return STAND_IN.sub(lambda found: self._text(found[0]), draft)
+
+    def whole(self, line: Line) -> Line:
+        """The same for a draft of which it is known what was typed; itself, if there is no paste.
+
+        Safe from any thread.
+        """
+        if not STAND_IN.search(line.text):
+            return line
+        mask, pasted, done = line.mask(), [], 0
+        for found in STAND_IN.finditer(line.text):
+            pasted += [mask[done : found.start()], PASTED * len(self._text(found[0]))]
+            done = found.end()
+        return Line(self.expand(line.text), b"".join([*pasted, mask[done:]]))
 
     def shown(self, draft: str) -> str:
         """The draft with placeholders: "[paste 1: 40 lines]"."""

@@ -15,6 +15,7 @@ from glmcli.session import Session
 from glmcli.terminal.tty import LEAVE_S, READ_BYTES, Output, Quiet, read_some
 from glmcli.terminal.view import question_rows
 from glmcli.terminal.visible import visible
+from glmcli.typed import NOTHING, Line
 
 
 class Stopped(Exception):
@@ -35,28 +36,32 @@ class PlainPrompt:
         self._held = b""
         self._interrupted_at = 0.0
 
-    def read(self, draft: str = "") -> str:
-        """The next text; what is typed comes after `draft`."""
+    def read(self, draft: Line = NOTHING) -> Line:
+        """The next text; what is typed comes after `draft`.
+
+        A paste cannot be told from typing here.
+        """
         start, self._on_first_draw = self._on_first_draw, None
         if start is not None:
             start()
         self._interrupted_at = 0.0
         self._collect()
-        with self._quiet.lifted(lambda: self._show(draft)):
+        with self._quiet.lifted(lambda: self._show(draft.text)):
             while True:
-                self._show(draft)
+                self._show(draft.text)
                 try:
-                    text = draft + self._typed()
+                    text = draft.text + self._typed()
                 except Stopped:
-                    draft = self._begin_anew()
+                    self._begin_anew()
+                    draft = NOTHING
                 else:
                     if text.strip():
-                        return text
+                        return Line(text, draft.pasted)
 
     def _show(self, draft: str) -> None:
         self._out.write(question_rows(draft).rstrip("\n"))
 
-    def _begin_anew(self) -> str:
+    def _begin_anew(self) -> None:
         """Say how to leave, or leave if it was said just before."""
         now = time.monotonic()
         if now - self._interrupted_at < LEAVE_S:
@@ -64,7 +69,6 @@ class PlainPrompt:
         self._interrupted_at = now
         self._session.rearm()
         self._out.write("\nCtrl-C again or Ctrl-D leaves\n")
-        return ""
 
     def _typed(self) -> str:
         """What is typed up to Enter, over as many lines as end in a backslash."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
-from prompt_toolkit.document import Document
 from prompt_toolkit.filters import (
+    emacs_insert_mode,
     emacs_mode,
     is_searching,
     vi_insert_mode,
@@ -36,6 +36,7 @@ from prompt_toolkit.styles import Style
 
 from glmcli.terminal import editing
 from glmcli.terminal.completer import CommandCompleter, Words
+from glmcli.terminal.draft import Draft, paste_hint
 from glmcli.terminal.keyboard import Keyboard
 from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
 from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
@@ -43,6 +44,7 @@ from glmcli.terminal.recall import Suggestions, make_history
 from glmcli.terminal.screen import make_screen, rows_more
 from glmcli.terminal.tty import LEAVE_S, SETTLE_S, Killed, Output
 from glmcli.terminal.view import question_rows
+from glmcli.typed import NOTHING, Line
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
@@ -73,7 +75,7 @@ class Prompt:
         """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
 
         `on_interrupt` stops the reply; `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is
-        told of every change, with stand-ins for long pastes (see `expand`), and of a paste a second
+        told of every change, with stand-ins for long pastes (see `sent`), and of a paste a second
         time, as such.
         """
         self._out = out
@@ -89,13 +91,14 @@ class Prompt:
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
+        self._history = make_history(history, self._pastes, sent=self.sent)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             input=self._keyboard,
             output=make_screen(out),
             multiline=True,
             prompt_continuation="  ",
-            history=make_history(history, self._pastes),
+            history=self._history,
             auto_suggest=Suggestions(),
             completer=CommandCompleter(words),
             complete_while_typing=True,
@@ -108,15 +111,17 @@ class Prompt:
             search_ignore_case=True,
             vi_mode=vi,
         )
-        self._session.default_buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
+        buffer = self._session.default_buffer
+        self._draft = Draft(buffer, self._pastes, self._history.recalled)
+        buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._settling: TimerHandle | None = None
         """Until when nothing is drawn, since rows are not where they were."""
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
-    def read(self, draft: str = "") -> str:
-        """The next text, as typed; `draft` is there to begin with.
+    def read(self, draft: Line = NOTHING) -> Line:
+        """The next text; `draft` is there to begin with.
 
         What is sent stays on the screen, with placeholders for long pastes. Raises Killed if the
         terminal is gone.
@@ -126,7 +131,7 @@ class Prompt:
         self._keyboard.hold()
         try:
             text = self._session.prompt(
-                default=self._pastes.plain(draft),
+                default=self._draft.begin(draft),
                 pre_run=self._before_run,
                 set_exception_handler=False,
             )
@@ -136,7 +141,7 @@ class Prompt:
         finally:
             self._start()  # if this was sooner than the delay
         self._out.write(question_rows(self._pastes.shown(text)))
-        return self.expand(text)
+        return self.sent(text)
 
     def collect(self) -> None:
         """Take what was typed from the terminal, for the next `read`.
@@ -164,9 +169,9 @@ class Prompt:
         finally:
             self._keyboard.hold_lines()
 
-    def expand(self, text: str) -> str:
-        """A draft as it would be sent: with the pastes whole. Safe from any thread."""
-        return self._pastes.expand(text)
+    def sent(self, draft: str) -> Line:
+        """A draft as it would be sent: with the pastes whole."""
+        return self._draft.sent(draft)
 
     def redraw(self) -> None:
         """Draw the toolbar anew. Safe from any thread."""
@@ -259,14 +264,19 @@ class Prompt:
     def _keys(self) -> KeyBindingsBase:
         """The keys of the draft; while Ctrl-R searches most are prompt-toolkit's own."""
         keys = KeyBindings()
+        keys.add(
+            Keys.Any,
+            filter=vi_insert_mode | emacs_insert_mode,
+            save_before=lambda e: not e.is_repeat,
+        )(lambda event: self._draft.type(event.data * event.arg))
         keys.add("enter")(self._enter)
         keys.add("enter", filter=vi_navigation_mode)(editing.send)
         keys.add("escape", "enter", filter=emacs_mode)(self._other_enter)
         keys.add("escape", filter=vi_insert_mode, eager=True)(self._escape)
-        keys.add("c-i")(editing.complete)
-        keys.add("c-j")(editing.new_line)
+        keys.add("c-i")(lambda event: editing.complete(event, self._draft.insert_completion))
+        keys.add("c-j")(self._new_line)
         keys.add("c-@")(lambda event: None)  # toggles input methods; the mark would stop the typing
-        keys.add(SHIFT_SPACE)(lambda event: event.current_buffer.insert_text(" "))
+        keys.add(SHIFT_SPACE)(lambda event: self._draft.type(" "))
         keys.add("c-x", "c-e", filter=emacs_mode)(self._edit)
         keys.add("v", filter=vi_navigation_mode)(self._edit)
         keys.add("c-c")(self._interrupt)
@@ -276,6 +286,7 @@ class Prompt:
         keys.add("c-h", filter=emacs_mode | vi_insert_mode)(editing.delete_before)
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
+        keys.add("c-t")(self._make_typed)
         searching = KeyBindings()
         searching.add("c-g", filter=is_searching)(editing.leave_search)
         searching.add("c-c", filter=is_searching)(editing.leave_search)
@@ -288,10 +299,13 @@ class Prompt:
         """
         is_open = event.current_buffer.document.text_before_cursor.endswith("\\")
         if not editing.takes_completion(event):
-            (editing.send if self._enter_sends() and not is_open else editing.new_line)(event)
+            (editing.send if self._enter_sends() and not is_open else self._new_line)(event)
 
     def _other_enter(self, event: KeyPressEvent) -> None:
-        (editing.new_line if self._enter_sends() else editing.send)(event)
+        (self._new_line if self._enter_sends() else editing.send)(event)
+
+    def _new_line(self, event: KeyPressEvent) -> None:
+        editing.new_line(event, self._draft.type)
 
     def _escape(self, event: KeyPressEvent) -> None:
         """In vi's insert mode: the beginning of Alt-Enter, or the way out."""
@@ -303,30 +317,22 @@ class Prompt:
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert what was pasted; a long paste as a placeholder that Ctrl-O expands."""
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-        shown = self._pastes.fold(text)
-        event.current_buffer.insert_text(shown)
+        shown = self._draft.paste(text)
         self._on_draft(event.current_buffer.text, True)
-        self._hint = "Ctrl-O shows the whole paste" if shown != text else ""
+        self._hint = paste_hint(text) if shown == text else "Ctrl-O shows the whole paste"
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""
-        buffer = event.current_buffer
-
-        def edit() -> None:
-            text = self._pastes.plain(self._edit_text(self.expand(buffer.text)))
-            buffer.document = Document(text, len(text))
-
-        self._in_terminal(edit)
+        self._in_terminal(lambda: self._draft.edit(self._edit_text))
 
     def _expand(self, event: KeyPressEvent) -> None:
         """Show the whole of the pastes in the draft; without one, the last reasoning."""
-        buffer = event.current_buffer
-        if self.expand(buffer.text) == buffer.text:
+        if not self._draft.expand():
             self._in_terminal(self._on_peek)
-            return
-        before = self._pastes.plain(self.expand(buffer.document.text_before_cursor))
-        after = self._pastes.plain(self.expand(buffer.document.text_after_cursor))
-        buffer.document = Document(before + after, len(before))
+
+    def _make_typed(self, event: KeyPressEvent) -> None:
+        """Have what was pasted count as typed, so that it may be a command and name files."""
+        self._hint = "the draft counts as typed" if self._draft.make_typed() else ""
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:
         """Leave if the line is empty; else delete the character under the cursor."""
@@ -342,6 +348,7 @@ class Prompt:
         editing.enter_insert_mode(event)
         if buffer.text:
             buffer.reset()
+            self._draft.begin(NOTHING)
             self._changed("")
         elif now - self._interrupted_at < LEAVE_S:
             event.app.exit(exception=EOFError)

@@ -1,25 +1,34 @@
-"""What was typed before: kept in a file of its owner's, and suggested while typing.
+"""What was sent before: kept in a file of its owner's, and suggested while typing.
 
-Knows nothing of conversations; pastes are kept whole.
+Each entry says which of its characters were typed. Knows nothing of conversations; pastes are kept
+whole.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from prompt_toolkit.auto_suggest import AutoSuggestFromHistory, Suggestion
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.history import History
 
-from glmcli.errors import StoreError
+from glmcli.errors import StoreError, UsageError
+from glmcli.files import GB, read_bytes
 from glmcli.ours import make_private, open_private
 from glmcli.terminal.pastes import Pastes
+from glmcli.typed import PASTED, TYPED, Line, foreign
 
+LARGEST_BYTES = GB
 LONGEST_SUGGESTION = 200
 """Characters. A longer one would push the conversation off the screen."""
+RUN = re.compile(PASTED + b"+")
+ORIGINS = re.compile(r"# .* (?:typed|pasted((?: \d{1,9}-\d{1,9})+))")
+"""The line above an entry: when it was sent, and what of it was pasted."""
 
 
 class Suggestions(AutoSuggestFromHistory):
@@ -31,40 +40,98 @@ class Suggestions(AutoSuggestFromHistory):
         return found if found and len(found.text) <= LONGEST_SUGGESTION else None
 
 
-class PrivateHistory(FileHistory):
-    """Prompt history that only its owner can read; it holds pastes whole, and breaks no chat."""
+class PromptHistory(History):
+    """The texts that were sent, in a file that only its owner can read; it breaks no chat.
 
-    def __init__(self, path: Path, pastes: Pastes) -> None:
+    The file is that of prompt-toolkit's FileHistory. Entries of which it does not say what was
+    typed count as pasted.
+    """
+
+    def __init__(self, path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line]) -> None:
+        """Without `path` it is kept in memory; `sent` makes what is sent of a draft."""
+        super().__init__()
+        self._path = path
         self._pastes = pastes
-        super().__init__(path)
+        self._sent = sent
+        self._lines: dict[str, Line] = {}
+
+    def recalled(self, text: str) -> Line | None:
+        """An entry, and what of it was typed; None if there is no such entry.
+
+        What was once typed from its beginning to its end is the user's own.
+        """
+        return self._lines.get(text)
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
-        whole = self._pastes.expand(string)
-        self._loaded_strings.insert(0, self._pastes.plain(whole))
-        self.store_string(whole)
+        line = self._sent(string)
+        self._loaded_strings.insert(0, self._remembered(line))
+        self._store(line)
 
     def load_history_strings(self) -> Iterable[str]:
         """The entries of the file, the last one first."""
-        return map(self._pastes.plain, super().load_history_strings())
+        entries = [self._remembered(line) for line in self._stored()]
+        return reversed(entries)
 
     def store_string(self, string: str) -> None:
-        """Append an entry to the file."""
+        """Append an entry of unknown origin to the file."""
+        self._store(foreign(string))
+
+    def _remembered(self, line: Line) -> str:
+        text = self._pastes.plain(line.text)
+        if PASTED not in line.pasted or text not in self._lines:
+            self._lines[text] = Line(text, line.pasted)
+        return text
+
+    def _stored(self) -> Iterator[Line]:
         try:
-            os.close(open_private(Path(os.fsdecode(self.filename))))
-            super().store_string(string.encode("utf-8", "replace").decode("utf-8"))
+            data = read_bytes(self._path, limit=LARGEST_BYTES) if self._path else b""
+        except UsageError:
+            return
+        origins, entry = "", list[str]()
+        for line in [*data.split(b"\n"), b""]:
+            text = line.decode("utf-8", "replace")
+            if text.startswith("+"):
+                entry.append(text[1:])
+                continue
+            if entry:
+                yield with_origins("\n".join(entry), origins)
+            origins, entry = text, []
+
+    def _store(self, line: Line) -> None:
+        if self._path is None:
+            return
+        runs = [f" {run.start()}-{run.end()}" for run in RUN.finditer(line.pasted)]
+        origins = f"pasted{''.join(runs)}" if runs else "typed"
+        text = "".join(f"+{row}\n" for row in line.text.split("\n"))
+        try:
+            with os.fdopen(open_private(self._path), "ab") as file:
+                file.write(f"\n# {datetime.now()} {origins}\n{text}".encode("utf-8", "replace"))
         except (OSError, StoreError):
             return  # a full or read-only disk: the entry is still there for this session
 
 
-def make_history(path: Path | None, pastes: Pastes) -> History:
+def with_origins(text: str, origins: str) -> Line:
+    """An entry of the file, given the line above it."""
+    found = ORIGINS.fullmatch(origins)
+    if found is None:
+        return foreign(text)
+    mask = bytearray(TYPED * len(text))
+    for run in (found[1] or "").split():
+        start, end = (min(int(at), len(text)) for at in run.split("-"))
+        mask[start:end] = PASTED * (end - start)
+    return Line(text, bytes(mask)) if found[1] else Line(text)
+
+
+def make_history(
+    path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line]
+) -> PromptHistory:
     """The history in a file, or in memory alone if there is no file or it cannot be read."""
-    if path is None:
-        return InMemoryHistory()
-    try:
-        handle = open_private(path)
-        make_private(handle)
-        os.close(handle)
-    except (OSError, StoreError):
-        return InMemoryHistory()
-    return PrivateHistory(path, pastes)
+    if path is not None:
+        try:
+            handle = open_private(path)
+            make_private(handle)
+            os.close(handle)
+        except (OSError, StoreError):
+            path = None
+    return PromptHistory(path, pastes, sent=sent)

@@ -9,41 +9,55 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from glmcli.commands import COMMANDS
+from glmcli.commands import COMMANDS, untyped
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.terminal.chats import PipeChat, TerminalChat
 from glmcli.terminal.tty import read_stdin
 from glmcli.terminal.view import question_rows
+from glmcli.typed import NOTHING, Line, foreign
 
 if TYPE_CHECKING:
     from glmcli.terminal.plain_prompt import PlainPrompt
     from glmcli.terminal.prompt import Prompt
 
 
-def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
-    """Answer every line of stdin; returns the exit code of the last failure, or 0."""
-    for line in lines_of_stdin(first, chat.session.is_stopped):
-        chat.handle(line)
+def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = False) -> int:
+    """Answer `first` and every line of stdin; returns the exit code of the last failure, or 0.
+
+    Lines are commands, and attach files, only where they are typed or `commands` says so.
+    """
+    is_script = commands or (sys.stdin is not None and sys.stdin.isatty())
+    is_told = False
+    for number, line in lines_of_stdin(first, chat.session.is_stopped):
+        text = Line(line) if is_script and number else foreign(line)
+        if number and not is_told and untyped(text):
+            is_told = True
+            chat.note(f"line {number} was sent as text; --commands runs it")
+        chat.handle(text)
         if chat.leaving or chat.session.is_stopped():
             break
         chat.session.rearm()
     return chat.exit_code
 
 
-def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[str]:
-    """The first turn, if there is one, and the lines of stdin without their ends, until stopped.
+def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[tuple[int, str]]:
+    """The first turn, if there is one, as line 0; the lines of stdin without their ends, until
+    stopped.
 
     Raises UsageError.
     """
     if first is not None:
-        yield first
-    held, is_open = b"", sys.stdin is not None
+        yield 0, first
+    held, is_open, number = b"", sys.stdin is not None, 0
     while is_open or held:
         line, end, rest = held.partition(b"\n")
         if end or not is_open:
-            held = rest
-            yield line.decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff")
+            held, number = rest, number + 1
+            yield (
+                number,
+                line.decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff"),
+            )
             continue
         data = read_stdin(stopped)
         if stopped():
@@ -62,17 +76,19 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
         prompt = open_prompt(chat, engine)
         if first is not None:
             chat.out.write(question_rows(first))
-            chat.handle(first)
+            chat.handle(foreign(first))
         while not chat.leaving:
             chat.session.rearm()
             chat.ahead.begin()
-            draft, chat.draft = chat.draft, ""
+            draft, chat.draft = chat.draft, NOTHING
             try:
                 line = prompt.read(draft)
             except EOFError:
                 break
             finally:
                 chat.ahead.drop()
+            if word := untyped(line):
+                chat.note(f"{word} was not typed, so it is sent as text; Ctrl-T: as if typed")
             chat.handle(line)
 
 
@@ -98,11 +114,11 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
         words=lambda name, typed: COMMANDS[name].words(chat, typed),
         enter_sends=lambda: chat.enter_sends,
         on_interrupt=chat.session.stop,
-        on_peek=lambda: chat.handle("/thinking"),
+        on_peek=lambda: chat.handle(Line("/thinking")),
         on_draft=lambda draft, pasted: chat.ahead.changed(draft, pasted=pasted),
         vi=chat.settings.vi,
     )
-    chat.expand = prompt.expand
+    chat.sent = prompt.sent
     chat.quiet.collect = prompt.collect
     chat.ask_ahead = prompt.ask
     engine.on_change = chat.redraw = prompt.redraw

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -186,3 +187,41 @@ def test_model_goes_on_with_another_engine(chat):
     assert texts(chat) == ["one", "one", "two", "two"]
     assert chat.session.engine.context_tokens == 100
     assert "echo:window=100" in run_command(chat, "/model")
+
+
+def test_a_key_goes_to_no_other_server_that_a_command_names(chat, serve):
+    url = serve()
+    chat.settings = replace(chat.settings, base_url="http://given.example", api_key="secret-key")
+    chat = type(chat)(chat.session, chat.settings)
+    with pytest.raises(UsageError, match="GLM_API_KEY was not given for http:") as caught:
+        run_command(chat, f"/model openai:m {url}")
+    assert "[keys] of config.toml" in caught.value.hint
+    assert chat.session.model == "echo:"
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+def test_a_key_goes_along_only_where_the_user_agrees_and_is_asked_once(chat, serve, agrees):
+    url = serve()
+    chat = type(chat)(
+        chat.session, replace(chat.settings, base_url="http://given.example", api_key="secret-key")
+    )
+    asked = []
+    chat.confirm = lambda question: [agrees, asked.append(question)][0]
+    run_command(chat, f"/model openai:m {url}")
+    assert chat.settings.api_key == ("secret-key" if agrees else "")
+    assert asked == [f"GLM_API_KEY was not given for {url}: send it there?"]
+    run_command(chat, "/model echo:")
+    run_command(chat, f"/model openai:m {url}/")
+    assert len(asked) == (1 if agrees else 2)
+
+
+def test_no_question_for_the_server_of_the_key_nor_for_one_that_has_its_own(chat, serve):
+    url = serve()
+    host = url.removeprefix("http://").partition("/")[0]
+    for more in ({"base_url": url}, {"keys": {host: "its-own"}}):
+        one = type(chat)(chat.session, replace(chat.settings, api_key="secret-key", **more))
+        one.confirm = lambda question: pytest.fail(question)
+        run_command(one, f"/model openai:m {url}")
+        assert one.settings.api_key == ("" if "keys" in more else "secret-key")
+        run_command(one, "/model echo:")
+        assert one.settings.api_key == "secret-key"

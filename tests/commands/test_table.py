@@ -6,6 +6,7 @@ import pytest
 
 from glmcli.commands import COMMANDS, is_command, literal, run_command
 from glmcli.errors import UsageError
+from glmcli.typed import Line
 from tests.commands.conftest import texts
 
 
@@ -30,14 +31,14 @@ from tests.commands.conftest import texts
     ],
 )
 def test_what_is_a_command(line, expected):
-    assert is_command(line) is expected
+    assert is_command(Line(line)) is expected
 
 
 def test_a_double_slash_sends_a_literal_one():
-    assert literal("//help") == "/help"
-    assert literal("  //help me") == "  /help me"
-    assert literal("// a comment") == "// a comment"
-    assert literal("plain") == "plain"
+    assert literal(Line("//help")).text == "/help"
+    assert literal(Line("  //help me")).text == "  /help me"
+    assert literal(Line("// a comment")).text == "// a comment"
+    assert literal(Line("plain")).text == "plain"
 
 
 def test_every_command_has_a_help_line_that_is_a_sentence():

@@ -8,6 +8,7 @@ import pytest
 
 from glmcli.commands import run_command
 from glmcli.errors import UsageError
+from glmcli.typed import foreign
 from glmcli.types import Message
 from tests.commands.conftest import texts
 
@@ -101,7 +102,7 @@ def test_redraw_shows_the_last_reply(chat):
 def test_edit_leaves_what_was_written_for_the_next_prompt(chat):
     chat.edit = lambda text: text + "from the editor"
     run_command(chat, "/edit")
-    assert chat.draft == "from the editor"
+    assert chat.draft == foreign("from the editor")
     assert texts(chat) == []
 
 

@@ -1,0 +1,142 @@
+"""The draft in the line editor: its pastes, and which of its characters were typed.
+
+Knows nothing of keys, nor of what is typed for: see `Line`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.document import Document
+
+from glmcli.attachments import dropped, mention_of
+from glmcli.commands.table import untyped
+from glmcli.terminal.completer import MENTION
+from glmcli.terminal.origins import Origins
+from glmcli.terminal.pastes import STAND_IN, Pastes
+from glmcli.terminal.visible import visible_line
+from glmcli.typed import PASTED, Line, foreign
+
+PASTED_RUN = re.compile(PASTED + b"+")
+WORD = re.compile(r"\S*$")
+
+
+class Draft:
+    """The text of an editor's buffer, followed through all its changes."""
+
+    def __init__(
+        self, buffer: Buffer, pastes: Pastes, recalled: Callable[[str], Line | None]
+    ) -> None:
+        self._buffer = buffer
+        self._pastes = pastes
+        self._origins = Origins(recalled)
+        buffer.on_text_changed += self._follow
+        for name in ("apply_completion", "go_to_completion"):
+            setattr(buffer, name, partial(self._complete, getattr(buffer, name)))
+
+    def begin(self, line: Line) -> str:
+        """Start with a new draft; returns its text for the buffer."""
+        text = self._pastes.plain(line.text)
+        self._origins.begin(Line(text, line.pasted))
+        return text
+
+    def sent(self, text: str) -> Line:
+        """What is sent of a text of the buffer: with the pastes whole."""
+        line = self._origins.line
+        return self._pastes.whole(line if line.text == text else foreign(text))
+
+    def type(self, text: str) -> None:
+        """Insert what a key stands for."""
+        with self._origins.arriving(typed=True):
+            self._buffer.insert_text(text)
+
+    def paste(self, text: str) -> str:
+        """Insert what was pasted, a long one as a placeholder; returns what it is shown as."""
+        shown = self._pastes.fold(text)
+        with self._origins.arriving(typed=False):
+            self._buffer.insert_text(shown)
+        return shown
+
+    def expand(self) -> bool:
+        """Put whole pastes in place of their placeholders; whether there were any."""
+        line, at = self._origins.line, self._buffer.cursor_position
+        whole = self._pastes.whole(line)
+        if whole is line:
+            return False
+        before = self._pastes.whole(Line(line.text[:at], line.mask()[:at]))
+        self._put(whole, len(before.text))
+        return True
+
+    def edit(self, edit: Callable[[str], str]) -> None:
+        """Change the draft in an editor; what is new in it counts as pasted."""
+        whole = self._pastes.whole(self._origins.line)
+        text = self._pastes.plain(edit(whole.text))
+        self._origins.put(Line(self._pastes.plain(whole.text), whole.pasted))
+        with self._origins.arriving(typed=False):
+            self._origins.follow(text)
+        self._buffer.document = Document(text, len(text))
+
+    def make_typed(self) -> bool:
+        """Have all that can be read in the draft count as typed; whether something did not.
+
+        The path of a file that was dragged here becomes a mention of it.
+        """
+        line = self._origins.line
+        if PASTED not in line.pasted:
+            return False
+        text, done = "", 0
+        for run in PASTED_RUN.finditer(line.pasted):
+            text += line.text[done : run.start()]
+            part, done = line.text[run.start() : run.end()], run.end()
+            if mention := dropped_mention(part):
+                part = mention if not text or text[-1].isspace() else f" {mention}"
+            text += part
+        text += line.text[done:]
+        mask = bytes(STAND_IN.match(char) is not None for char in text)
+        after = len(line.text) - self._buffer.cursor_position
+        self._put(Line(text, mask), max(len(text) - after, 0))
+        return True
+
+    def _put(self, line: Line, cursor: int) -> None:
+        text = self._pastes.plain(line.text)
+        self._buffer.save_to_undo_stack()
+        self._origins.put(Line(text, line.pasted))
+        self._buffer.document = Document(text, cursor)
+
+    def _follow(self, buffer: Buffer) -> None:
+        entry = len(buffer._working_lines) - buffer.working_index
+        self._origins.follow(buffer.text, entry=entry)
+
+    def _complete(self, complete: Callable[..., None], *arguments: object) -> None:
+        """What is chosen from a menu counts as typed, if the word that it completes was."""
+        at = self._buffer.cursor_position
+        before = self._buffer.text[:at]
+        word = MENTION.search(before) or WORD.search(before)
+        is_typed = self._origins.line.is_typed(word.start() if word else at, at)
+        with self._origins.arriving(typed=is_typed):
+            complete(*arguments)
+
+    def insert_completion(self, text: str) -> None:
+        """Insert what all completions share."""
+        self._complete(self._buffer.insert_text, text)
+
+
+def dropped_mention(text: str) -> str:
+    """The mention of a file that was dragged into the terminal; "" if the text is anything else."""
+    path = dropped(text)
+    return mention_of(path) if path else ""
+
+
+def paste_hint(text: str) -> str:
+    """What to say of a paste that would do something if it had been typed."""
+    path = dropped(text)
+    if path is not None and mention_of(path):
+        with suppress(OSError):
+            return f"Ctrl-T attaches {visible_line(path.name)} ({path.stat().st_size:,} bytes)"
+    if untyped(foreign(text)):
+        return "a paste is sent as text; Ctrl-T makes it count as typed"
+    return ""

@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 
 import pytest
-from prompt_toolkit.history import InMemoryHistory
 
 from glmcli.terminal.pastes import Pastes
-from glmcli.terminal.recall import PrivateHistory, make_history
+from glmcli.terminal.recall import PromptHistory, make_history
+from glmcli.typed import Line
+
+
+def history_in(path) -> PromptHistory:
+    return make_history(path, Pastes(), sent=Line)
 
 
 def test_what_others_could_read_is_closed_to_them(tmp_path):
     path = tmp_path / "prompt_history"
     path.write_text("")
     path.chmod(0o644)
-    assert isinstance(make_history(path, Pastes()), PrivateHistory)
+    history_in(path).append_string("hello")
     assert path.stat().st_mode & 0o777 == 0o600
+    assert list(history_in(path).load_history_strings()) == ["hello"]
 
 
+@pytest.mark.timeout(10)
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     path = tmp_path / "prompt_history"
     os.mkfifo(path)
-    assert isinstance(make_history(path, Pastes()), InMemoryHistory)
+    history = history_in(path)
+    history.append_string("hello")
+    assert history.get_strings() == ["hello"]
+    assert list(history.load_history_strings()) == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user's")
@@ -31,5 +40,6 @@ def test_another_user_s_file_is_left_as_it_is(tmp_path):
     path.write_text("")
     os.chown(path, 12345, 12345)
     path.chmod(0o644)
-    assert isinstance(make_history(path, Pastes()), InMemoryHistory)
+    history_in(path).append_string("hello")
     assert path.stat().st_mode & 0o777 == 0o644
+    assert path.read_text() == ""

@@ -35,7 +35,7 @@ from tasks import Measured, Plan, started
 from glmcli import __version__
 from glmcli.config import default_folder, load_settings
 from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.machine import PROC, read_lines
+from glmcli.machine import PROC, read_lines
 from glmcli.terminal.view import plural
 
 TOGETHER = {

@@ -5,7 +5,7 @@ Knows nothing of models, terminals or disks. Everything but `Conversation` is fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -200,3 +200,7 @@ def answered(messages: Sequence[Message]) -> list[Message]:
         else:
             kept.append(message)
     return kept
+
+
+Report = Callable[[Progress], None]
+"""Called from the engine's thread while something takes time."""

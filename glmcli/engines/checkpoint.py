@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines import Report
 from glmcli.engines.agreement import check_sizes
 from glmcli.engines.chatglm_config import check_config
 from glmcli.engines.folder import check_folder, read_config
-from glmcli.engines.machine import PAGE_BYTES, drop_pages, resident_bytes
 from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
 from glmcli.engines.names import fetched, place_of
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet, watched
 from glmcli.engines.weights import Tensor, check_index, read_weights
 from glmcli.errors import GlmError, ModelError, OutOfMemory, first_line
-from glmcli.types import Progress
+from glmcli.machine import PAGE_BYTES, drop_pages, resident_bytes
+from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
     import transformers

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glmcli.engines import Report
-from glmcli.types import Progress
+from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
     import gguf

@@ -11,9 +11,8 @@ from collections.abc import Generator, Sequence
 from threading import Event
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.errors import ContextFull, ModelError
-from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
+from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 OPTIONS = ("delay", "load", "window")
 

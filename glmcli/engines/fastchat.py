@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.engines.conversation import Template, named_template, read_template
 from glmcli.engines.cumulative import WorkerReply, nul_messages
 from glmcli.engines.faults import Cancelled, Refused, Unreachable, one_line
@@ -35,7 +34,7 @@ from glmcli.errors import (
     GlmError,
     ModelError,
 )
-from glmcli.types import Chunk, GenerationParams, Message, Progress
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 if TYPE_CHECKING:
     import httpx

@@ -18,7 +18,7 @@ import httpx
 from glmcli.engines.masking import Mask
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.files import DEEPEST, depth
-from glmcli.trouble import said
+from glmcli.messages import said
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500

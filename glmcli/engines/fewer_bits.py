@@ -18,7 +18,6 @@ import torch
 import transformers
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.engines.checkpoint import (
     Checkpoint,
     bin_tensors,
@@ -30,7 +29,7 @@ from glmcli.engines.fused_open import fingerprint
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ModelError, first_line
-from glmcli.types import Progress
+from glmcli.types import Progress, Report
 
 INSTALL = "pip install 'glm-chat[quantize]'"
 

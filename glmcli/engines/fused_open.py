@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.engines.checkpoint import Checkpoint, bin_tensors, load_errors, load_net
 from glmcli.engines.decode import Model, Reader, free_memory, translated
 from glmcli.engines.defaults import read_defaults
@@ -24,13 +23,13 @@ from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
 from glmcli.engines.fused_weights import load_weights
 from glmcli.engines.linears import Linears
-from glmcli.engines.machine import drop_pages
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.quantized import Shelf
 from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.watch import quiet
 from glmcli.errors import OutOfMemory, first_line
-from glmcli.types import Progress
+from glmcli.machine import drop_pages
+from glmcli.types import Progress, Report
 
 REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""

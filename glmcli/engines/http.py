@@ -22,7 +22,7 @@ import httpx
 from glmcli.config import Settings
 from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused
 from glmcli.errors import ConfigError, ConnectionLost
-from glmcli.trouble import said
+from glmcli.messages import said
 
 ANSWER_S = 10.0
 """How long a server may take to answer a question that needs no model."""

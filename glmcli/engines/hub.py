@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines import Report
 from glmcli.engines.watch import quiet, watched
 from glmcli.errors import ModelError, first_line
 from glmcli.paths import is_file
-from glmcli.types import Progress
+from glmcli.types import Progress, Report
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
 FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]

@@ -14,20 +14,20 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines import Report, chat_tokenizer
+from glmcli.engines import chat_tokenizer
 from glmcli.engines.agreement import check_ids
 from glmcli.engines.apart import errors_of, templates
 from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net, opening
 from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
-from glmcli.engines.machine import drop_pages, read_ahead
 from glmcli.engines.pace import Pace
 from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
-from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
+from glmcli.machine import drop_pages, read_ahead
+from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:
     from glmcli.engines.decode import Model, PrefixCache

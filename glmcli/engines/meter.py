@@ -15,7 +15,7 @@ import torch
 
 from glmcli.config import Settings
 from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.machine import PROC, free_bytes, read_lines
+from glmcli.machine import PROC, free_bytes, read_lines
 
 BUFFER_BYTES = 512 << 20
 """Far more than any processor's cache."""

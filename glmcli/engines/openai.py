@@ -14,13 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.engines.faults import Cancelled, Refused, one_line
 from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
 from glmcli.engines.remote import is_name, read_reply, text_of, whole_number, window_of
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
-from glmcli.types import Chunk, GenerationParams, Message, Progress
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 if TYPE_CHECKING:
     import httpx

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from glmcli.engines import machine
+from glmcli import machine
 
 
 class PackedLinear(nn.Module):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from glmcli import machine
 from glmcli.config import Settings
-from glmcli.engines import machine
 from glmcli.engines.weights import Tensor
 from glmcli.errors import ConfigError, OutOfMemory
 

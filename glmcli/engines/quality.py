@@ -16,9 +16,9 @@ from typing import IO, Any
 import torch
 
 from glmcli.config import Settings
-from glmcli.engines import Report, open_engine
+from glmcli.engines import open_engine
 from glmcli.errors import UsageError
-from glmcli.types import Message
+from glmcli.types import Message, Report
 
 BLOCK = 64
 """Ids of the first half that are read at once: few, since the scores of all of them are kept."""

@@ -13,10 +13,10 @@ from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, Report, open_engine
+from glmcli.engines import Engine, open_engine
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
 from glmcli.errors import ConnectionLost, EngineError, GlmError, ModelError, first_line
-from glmcli.types import Chunk, GenerationParams, Message, Progress
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""

@@ -15,10 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from glmcli.config import Settings
-from glmcli.engines import Report
 from glmcli.engines.checkpoint import Loading, find_checkpoint, load_net, needs_remote_code
 from glmcli.errors import GlmError, ModelError
-from glmcli.types import Progress
+from glmcli.types import Progress, Report
 from tests.engines.folders import Reports, write_config, write_llama, write_zeros
 
 TRAP = (

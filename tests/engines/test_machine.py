@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from glmcli.engines import machine
+from glmcli import machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 MEMINFO = "MemTotal:       1000 kB\nMemAvailable:    600 kB\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from glmcli import machine
 from glmcli.config import Settings
-from glmcli.engines import machine
 from glmcli.engines.placement import pick_device, pick_dtype, place_weights
 from glmcli.engines.weights import Tensor
 from glmcli.errors import ConfigError, OutOfMemory

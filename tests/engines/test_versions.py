@@ -63,7 +63,7 @@ def test_an_old_version_is_told_before_it_is_imported(tmp_path: Path) -> None:
 
 def test_the_first_prompt_does_not_wait_for_what_only_opening_a_model_needs() -> None:
     code = (
-        "import sys; before = set(sys.modules); import glmcli.engines.machine, "
+        "import sys; before = set(sys.modules); import glmcli.machine, "
         "glmcli.engines.thread; print(sorted({'ctypes', 'email', 'importlib.metadata'} & "
         "(set(sys.modules) - before)))"
     )

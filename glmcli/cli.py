@@ -110,11 +110,12 @@ def chat(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.chat.pipe import PipeChat
+    from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
+    from glmcli.chat.terminal import TerminalChat
     from glmcli.commands import is_command
     from glmcli.commands.archive import show_end
     from glmcli.commands.settings import context_of
-    from glmcli.terminal.chats import PipeChat, TerminalChat
-    from glmcli.terminal.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()

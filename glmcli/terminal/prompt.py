@@ -34,8 +34,8 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
+from glmcli.chat.completer import CommandCompleter, Words
 from glmcli.terminal import editing
-from glmcli.terminal.completer import CommandCompleter, Words
 from glmcli.terminal.draft import Draft, paste_hint
 from glmcli.terminal.keyboard import Keyboard
 from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.terminal.ahead import PAUSE_S, Ahead
+from glmcli.chat.ahead import PAUSE_S, Ahead
 
 
 class Desk:

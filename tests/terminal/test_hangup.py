@@ -100,7 +100,7 @@ def test_a_bug_behind_the_prompt_ends_the_chat_with_a_note_and_the_terminal_rest
 ):
     (tmp_path / "broken.py").write_text(
         "from glmcli import cli\n"
-        "from glmcli.terminal.chats import TerminalChat\n"
+        "from glmcli.chat.terminal import TerminalChat\n"
         f"TerminalChat.{where} = lambda self, *given: 1 / 0\n"
         "cli.main()\n"
     )
@@ -117,7 +117,7 @@ def test_a_toolbar_that_breaks_ends_the_chat_with_a_note(tmp_path):
     (tmp_path / "broken.py").write_text(
         "from pathlib import Path\n"
         "from glmcli import cli\n"
-        "from glmcli.terminal.chats import TerminalChat\n"
+        "from glmcli.chat.terminal import TerminalChat\n"
         "works = TerminalChat.status\n"
         "TerminalChat.status = lambda self: 1 / 0 if Path('break').exists() else works(self)\n"
         "cli.main()\n"

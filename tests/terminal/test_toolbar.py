@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from glmcli.terminal.chats import loading, toolbar
+from glmcli.chat.toolbar import loading, toolbar
 from glmcli.types import Progress
 from tests.term import Term
 

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from glmcli.chat.pipe import PipeChat
+from glmcli.chat.terminal import TerminalChat
 from glmcli.commands import COMMANDS, untyped
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.engines.thread import EngineThread
-from glmcli.terminal.chats import PipeChat, TerminalChat
 from glmcli.terminal.tty import read_stdin
 from glmcli.terminal.view import question_rows
 from glmcli.typed import NOTHING, Line, foreign

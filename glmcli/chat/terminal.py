@@ -5,139 +5,27 @@ Each shows a reply and the program's own words in its way. Knows nothing of wher
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from threading import Event
 
 import wcwidth
 
-from glmcli.attachments import MENTION, mentioned, missed
-from glmcli.commands import Chat, is_command, literal, run_command
-from glmcli.config import Settings, chinese_locale, wants_traceback
+from glmcli.attachments import MENTION, mentioned
+from glmcli.chat.ahead import Ahead
+from glmcli.chat.pipe import PipeChat, joined
+from glmcli.chat.toolbar import WARN_SHARE, loading, toolbar
+from glmcli.commands import is_command, literal
+from glmcli.config import Settings
 from glmcli.engines import whereabouts
 from glmcli.engines.thread import EngineThread
-from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.errors import GlmError, UsageError
 from glmcli.machine import has_power_to_spare
-from glmcli.messages import command_for
 from glmcli.session import Session
-from glmcli.terminal.ahead import Ahead
 from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import (
-    BaseView,
-    TextView,
-    clipped,
-    end_note,
-    plural,
-    progress_forms,
-    stats_line,
-    terminal_view,
-)
+from glmcli.terminal.view import BaseView, plural, stats_line, terminal_view
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.typed import Line, foreign
-from glmcli.types import Message, Progress
-
-SHORTEST_NAME = 8
-"""Cells of a model's name that the toolbar shows at least."""
-WARN_SHARE = 0.8
-"""From this share of the window on, the toolbar warns."""
-
-
-class PipeChat(Chat):
-    """A chat whose replies go to stdout as they are, and all else to stderr."""
-
-    def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
-        super().__init__(session, settings)
-        self.out = out
-        self.err = err
-        self.exit_code = 0
-        """The exit code of the last failure; 0 if there was none."""
-
-    def handle(self, line: Line) -> None:
-        """Answer a line, or run it if it is a command. Errors are shown, not raised."""
-        try:
-            if is_command(line):
-                self.note(run_command(self, line.text))
-            elif command := self.meant(line):
-                self.note(f"{line.text.strip()}: {command}")
-            elif line.text.strip():
-                self.ask(self._with_files(literal(line)))
-        except GlmError as exc:
-            self._failed(exc)
-        except Exception as exc:  # a bug must not cost the chat
-            if wants_traceback():
-                raise
-            self._failed(GlmError(f"internal error: {exc!r}", "GLM_DEBUG=1 shows where"))
-
-    def _failed(self, error: GlmError) -> None:
-        self.exit_code = error.exit_code
-        self.complain(error)
-
-    def meant(self, line: Line) -> str:
-        """What a word that other programs take as a command is called here; "" for all else.
-
-        Typed on a terminal it is never sent; a script may mean the word itself.
-        """
-        on_terminal = sys.stdin is not None and sys.stdin.isatty()
-        is_typed = line.is_typed(0, len(line.text)) and (on_terminal or chinese_locale())
-        return command_for(line.text) if is_typed else ""
-
-    def _with_files(self, line: Line) -> str:
-        """A line as it is sent: with the files that it mentions and those attached."""
-        files = mentioned(line)
-        for file in files:
-            self.note(self.weighed(file))
-        for name in missed(line):
-            self.note(f"@{name} is no file here, so it is sent as these words")
-        return joined(line.text, [*files, *self.attached])
-
-    def ask(self, text: str, *, after: Message | None = None) -> None:
-        """Send a text and show the reply, and what is to be said below it. Raises GlmError."""
-        try:
-            with self.view(after.text if after else "") as view:
-                reply = self.session.ask(text, view, after=after)
-        finally:
-            self._let_go_of_files(text)
-            for line in self.session.news():
-                self.note(line)
-        if after and reply.finish_reason == "stop" and reply.text == after.text:
-            self.note("the model has nothing to add")
-        self.after(reply)
-
-    def _let_go_of_files(self, text: str) -> None:
-        """Attach what went with a text no longer, once the model has it: see `Conversation`."""
-        if any(message.text == text for message in self.session.conversation.prompt()):
-            self.attached = [file for file in self.attached if file not in text]
-
-    def view(self, after: str = "") -> BaseView:
-        """A view for one reply; for the rest of one that begins with `after`."""
-        thinking = self.settings.thinking
-        if self.out.is_tty:
-            return terminal_view(
-                self.out,
-                Quiet(self.out),
-                thinking=thinking,
-                plain=self.settings.plain,
-                after=after,
-            )
-        return TextView(self.out, self.err, thinking=thinking)
-
-    def after(self, reply: Message) -> None:
-        """What is said below a reply."""
-        self.note(end_note(reply, self.session.engine.context_tokens))
-
-    def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
-        """Plain: what is set off can only be seen on a terminal."""
-        self.note(f"{head}  {''.join(text for text, _ in pieces)}")
-
-    def note(self, text: str) -> None:
-        """Show the program's own words."""
-        if text:
-            self.err.say(f"{text}\n")
-
-    def complain(self, error: GlmError) -> None:
-        """Show an error: one line, one hint."""
-        self.err.say(error_lines(error))
+from glmcli.types import Message
 
 
 class TerminalChat(PipeChat):
@@ -281,26 +169,3 @@ class TerminalChat(PipeChat):
         forms += [["", size[-1], shown, unsaved] for shown in (files, "")]
         text = toolbar(visible_line(engine.name), forms, self.out.size().columns - 2)
         return text, bool(window and used >= WARN_SHARE * window)
-
-
-def loading(progress: Progress | None, name: str) -> list[str]:
-    """What is being loaded, the longest form first; the name beside it is not said again."""
-    if progress is None:
-        return ["loading"]
-    said = replace(progress, note="" if progress.note == name else progress.note)
-    return [*progress_forms(said, None), progress.stage]
-
-
-def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:
-    """A name and the first of the forms that fits beside it; at last a form without the name."""
-    rests = [visible("".join(f" · {part}" for part in form if part)) for form in forms]
-    for rest in rests:
-        room = columns - wcwidth.width(rest)
-        if room >= min(SHORTEST_NAME, wcwidth.width(name)):
-            return clipped(name, room, keep_end=True) + rest
-    return clipped(rests[-1].removeprefix(" · ") or name, columns)
-
-
-def joined(text: str, files: Sequence[str]) -> str:
-    """A text as it is sent: with the files that go with it."""
-    return "\n\n".join(filter(None, [text, *files]))

@@ -110,12 +110,12 @@ def chat(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.chat.commands import is_command
+    from glmcli.chat.commands.history import show_end
+    from glmcli.chat.commands.settings import context_of
     from glmcli.chat.pipe import PipeChat
     from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.chat.terminal import TerminalChat
-    from glmcli.commands import is_command
-    from glmcli.commands.archive import show_end
-    from glmcli.commands.settings import context_of
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()
@@ -185,7 +185,7 @@ def ask(
         raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
-        from glmcli.commands.archive import resumed
+        from glmcli.chat.commands.history import resumed
 
         say(resumed(session))
     session.conversation.system = session.conversation.system or earlier.system
@@ -260,7 +260,7 @@ def open_session(
     conversation = Conversation()
     params = settings.params
     if resume is not None or continue_:
-        from glmcli.commands.archive import params_of
+        from glmcli.chat.commands.history import params_of
 
         conversation = stored_conversation(store, resume)
         params = params_of(conversation, settings)

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from glmcli.commands import Chat, run_command
+from glmcli.chat.commands import Chat, run_command
 from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError, GlmError

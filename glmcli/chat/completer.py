@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
-from glmcli.commands import COMMANDS
+from glmcli.chat.commands import COMMANDS
 from glmcli.terminal.visible import visible_line
 
 Words = Callable[[str, str], Iterable[tuple[str, str]]]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from glmcli.attachments import mentioned, missed
-from glmcli.commands import Chat, is_command, literal, run_command
+from glmcli.chat.commands import Chat, is_command, literal, run_command
 from glmcli.config import Settings, chinese_locale, wants_traceback
 from glmcli.errors import GlmError, error_lines
 from glmcli.messages import command_for

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from glmcli.chat.commands import COMMANDS, untyped
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
-from glmcli.commands import COMMANDS, untyped
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.engines.thread import EngineThread
 from glmcli.terminal.tty import read_stdin

@@ -12,9 +12,9 @@ import wcwidth
 
 from glmcli.attachments import MENTION, mentioned
 from glmcli.chat.ahead import Ahead
+from glmcli.chat.commands import is_command, literal
 from glmcli.chat.pipe import PipeChat, joined
 from glmcli.chat.toolbar import WARN_SHARE, loading, toolbar
-from glmcli.commands import is_command, literal
 from glmcli.config import Settings
 from glmcli.engines import whereabouts
 from glmcli.engines.thread import EngineThread

@@ -14,8 +14,8 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
 from glmcli.attachments import dropped, mention_of
+from glmcli.chat.commands.table import untyped
 from glmcli.chat.completer import MENTION
-from glmcli.commands.table import untyped
 from glmcli.terminal.origins import Origins
 from glmcli.terminal.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line

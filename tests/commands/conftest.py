@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.commands import Chat
+from glmcli.chat.commands import Chat
 from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.session import Session

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from glmcli.commands import run_command
+from glmcli.chat.commands import run_command
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.store import open_store

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.commands import run_command
+from glmcli.chat.commands import run_command
 from glmcli.errors import GlmError, UsageError
 from tests.commands.conftest import texts
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from glmcli.commands import run_command
+from glmcli.chat.commands import run_command
 from glmcli.config import Settings
 from glmcli.errors import EngineError, ModelError, UsageError
 from tests.commands.conftest import texts
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_wait_for_a_server_and_changes_nothing(chat):
 
 
 def test_a_model_that_takes_its_time_is_loaded_while_you_type(chat, monkeypatch):
-    monkeypatch.setattr("glmcli.commands.model.SERVER_S", 0.1)
+    monkeypatch.setattr("glmcli.chat.commands.model.SERVER_S", 0.1)
     said = run_command(chat, "/model echo:load=1")
     assert said == "echo:load=1 is being loaded; the conversation goes on with it"
     chat.ask("two")

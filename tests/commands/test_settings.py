@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.commands import run_command
+from glmcli.chat.commands import run_command
 from glmcli.errors import UsageError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.commands import COMMANDS, is_command, literal, run_command
+from glmcli.chat.commands import COMMANDS, is_command, literal, run_command
 from glmcli.errors import UsageError
 from glmcli.typed import Line
 from tests.commands.conftest import texts

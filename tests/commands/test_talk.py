@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from glmcli.commands import run_command
+from glmcli.chat.commands import run_command
 from glmcli.errors import UsageError
 from glmcli.typed import foreign
 from glmcli.types import Message

@@ -7,7 +7,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.commands import is_command, literal, untyped
+from glmcli.chat.commands import is_command, literal, untyped
 from glmcli.terminal.origins import Origins
 from glmcli.typed import Line, foreign
 

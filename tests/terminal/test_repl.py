@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from glmcli.commands import COMMANDS
+from glmcli.chat.commands import COMMANDS
 from tests.term import Term
 
 pytestmark = pytest.mark.pty

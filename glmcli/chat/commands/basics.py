@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from glmcli.commands.archive import params_of
-from glmcli.commands.table import COMMANDS, Chat, Command, command
+from glmcli.chat.commands.history import params_of
+from glmcli.chat.commands.table import COMMANDS, Chat, Command, command
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question

@@ -6,8 +6,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from glmcli.commands.table import Chat, command
-from glmcli.commands.talk import whole_number
+from glmcli.chat.commands.table import Chat, command
+from glmcli.chat.commands.talk import whole_number
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.session import Session

@@ -1,13 +1,13 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
-from glmcli.commands import archive, basics, model, settings, talk
-from glmcli.commands.table import COMMANDS, Chat, is_command, literal, run_command, untyped
+from glmcli.chat.commands import basics, history, model, settings, talk
+from glmcli.chat.commands.table import COMMANDS, Chat, is_command, literal, run_command, untyped
 
 __all__ = [
     "COMMANDS",
     "Chat",
-    "archive",
     "basics",
+    "history",
     "is_command",
     "literal",
     "model",

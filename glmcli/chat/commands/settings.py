@@ -6,7 +6,7 @@ import difflib
 import re
 from dataclasses import fields, replace
 
-from glmcli.commands.table import Chat, command
+from glmcli.chat.commands.table import Chat, command
 from glmcli.config import Settings, choices, parse, show
 from glmcli.errors import ConfigError, UsageError
 from glmcli.types import GenerationParams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from glmcli.commands.table import Chat, command
+from glmcli.chat.commands.table import Chat, command
 from glmcli.config import Settings
 from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from glmcli.commands.settings import PARAMS, pair, param_name, param_value, set_display
-from glmcli.commands.table import Chat, command
+from glmcli.chat.commands.settings import PARAMS, pair, param_name, param_value, set_display
+from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.errors import UsageError
 from glmcli.paths import checked, read_system

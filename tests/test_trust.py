@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glmcli.cli.settings import shown
 from glmcli.config import load_settings
 from glmcli.errors import ConfigError, ModelError, UsageError
 from glmcli.known import hub_cache, is_known_model
-from glmcli.opening import shown
 from glmcli.settings import Settings, table, variable
 from glmcli.trust import load_decisions
 from tests.term import Term

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.bench.measure import Plan, Sample, Timings
 from glmcli.bench.plot import line_plot
+from glmcli.cli.history import size
 from glmcli.config import Settings
-from glmcli.library import size
 from glmcli.messages import BENCH
 from glmcli.terminal.view import plural
 

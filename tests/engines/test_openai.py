@@ -291,7 +291,8 @@ def test_ctrl_c_keeps_what_arrived_and_the_next_turn_is_as_good_as_the_first():
 
 
 @pytest.mark.parametrize(
-    "module", ["glmcli.engines.thread", "glmcli.config", "glmcli.served", "glmcli.chat.commands"]
+    "module",
+    ["glmcli.engines.thread", "glmcli.config", "glmcli.cli.served", "glmcli.chat.commands"],
 )
 def test_nobody_pays_for_http_who_does_not_use_it(module):
     code = (

@@ -8,12 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from glmcli.cli.served import named_model
 from glmcli.config import Settings
 from glmcli.engines import open_engine
 from glmcli.engines.http import Patience, Server
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConnectionLost, EngineError
-from glmcli.served import named_model
 from glmcli.types import GenerationParams, Message
 from tests.engines.loopback import Connection, Loopback
 from tests.engines.reading import NEVER, frozen

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
+from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, table
 from glmcli.errors import UsageError
 from glmcli.files import decoded
-from glmcli.opening import opened_settings
 from glmcli.paths import path_of
 from glmcli.typed import Line, foreign
 from glmcli.types import Conversation, Message

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.options import with_settings
+from glmcli.cli.settings import shown, tell
+from glmcli.cli.tables import AsJson, print_json, print_rows
 from glmcli.config import own_home, powerful_settings
 from glmcli.config_files import read_dotenv
 from glmcli.errors import UsageError
-from glmcli.library import AsJson, print_json, print_rows
-from glmcli.opening import shown, tell
-from glmcli.options import with_settings
 from glmcli.settings import Settings
 from glmcli.terminal.visible import visible_line
 

@@ -1,0 +1,136 @@
+"""The command line: options in, exit code out. The only place that exits.
+
+Commands import what they need when they run, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from contextlib import suppress
+from io import TextIOWrapper
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from glmcli import __version__
+from glmcli.cli import ask, bench, chat, history, models
+from glmcli.cli.config import config
+from glmcli.cli.opening import Interrupted
+from glmcli.cli.options import as_it_is, with_resume_value
+from glmcli.config import wants_traceback
+from glmcli.errors import GlmError, UsageError, error_lines
+
+app = typer.Typer(
+    name="glm",
+    help="A terminal chat for language models that run on your own machine.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.add_typer(history.history, name="history")
+app.add_typer(models.models, name="models")
+app.add_typer(config, name="config")
+app.command()(bench.bench)
+app.command()(chat.chat)
+app.command()(ask.ask)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="show the version and exit")] = False,
+) -> None:
+    """Hold the options that come before a command."""
+    if version:
+        sys.stdout.write(f"glm {__version__}\n")
+        raise typer.Exit
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    if sys.stdout is None:
+        return report(UsageError("stdout is closed", "give the answer somewhere to go"))
+    try:
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, interrupt)
+        if arguments[:1] in (["ask"], ["chat"]):
+            arguments = as_it_is(with_resume_value(arguments))
+        code = app(arguments, prog_name="glm", standalone_mode=False)
+        if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
+            raise Interrupted
+        return code if isinstance(code, int) else 0
+    except GlmError as exc:
+        return report(exc)
+    except Exception as exc:
+        # Typer's usage errors; their class moved between its versions, so look at the shape.
+        if not hasattr(exc, "format_message"):
+            raise
+        return report(UsageError(exc.format_message().rstrip("."), usage_hint(exc)))
+
+
+def usage_hint(exc: Exception) -> str:
+    """What to do about a usage error of Typer's."""
+    context = getattr(exc, "ctx", None)
+    return f"{context.command_path if context else 'glm'} --help shows what can be typed"
+
+
+def report(error: GlmError, cause: Exception | None = None) -> int:
+    """Print an error's line and hint on stderr; returns its exit code."""
+    if sys.stderr is not None:
+        if wants_traceback():
+            import traceback
+
+            traceback.print_exception(cause or error)
+        from glmcli.terminal.visible import visible
+
+        text = error_lines(error)
+        with suppress(OSError):  # the exit code says it too
+            sys.stderr.write(visible(text) if sys.stderr.isatty() else text)
+            sys.stderr.flush()
+    return error.exit_code
+
+
+def main() -> NoReturn:
+    """The console script. Ends by the signal itself when one ended the program."""
+    from glmcli.terminal.tty import Killed, PipeClosed, die_by, leave, leave_at_once
+
+    sys.unraisablehook = leave_at_once
+    try:
+        leave(ended())
+    except (Interrupted, KeyboardInterrupt):
+        die_by(signal.SIGINT)
+    except PipeClosed:
+        die_by(signal.SIGPIPE)
+    except Killed as exc:
+        die_by(exc.signum)
+
+
+def ended() -> int:
+    """Run what was typed; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    try:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
+        code = run(sys.argv[1:])
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except Exception as exc:
+        hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
+        error = GlmError(f"internal error: {exc!r}", hint)
+        if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
+            error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
+        code = report(error, exc)
+    return code
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C, where nothing else hears of it; a second one ends the program at once."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt

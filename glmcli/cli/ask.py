@@ -1,0 +1,162 @@
+"""`glm ask`: one reply, then exit.
+
+Knows nothing of how a reply is made or painted: that is the session's and the view's.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
+from glmcli.cli.options import (
+    MODEL_OPTIONS,
+    REPLY_OPTIONS,
+    Files,
+    Words,
+    read_messages,
+    read_prompt,
+    split_words,
+    with_files,
+    with_settings,
+)
+from glmcli.config import DEMONSTRATION, Settings
+from glmcli.errors import GlmError, UsageError
+from glmcli.types import Conversation, Message
+
+if TYPE_CHECKING:
+    from glmcli.session import Session
+    from glmcli.terminal.tty import Output
+    from glmcli.terminal.view import BaseView
+
+
+class Format(StrEnum):
+    """How `glm ask` prints the reply."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+    records = "records"
+
+
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
+def ask(
+    settings: Settings,
+    words: Words = None,
+    file: Files = None,
+    format: Annotated[
+        Format, typer.Option("-f", "--format", help="form of the reply")
+    ] = Format.text,
+    messages: Annotated[
+        str | None,
+        typer.Option("--messages", metavar="FILE", help="JSON messages to put before PROMPT"),
+    ] = None,
+    continue_: Continue = False,
+    resume: Resume = None,
+    no_stream: Annotated[
+        bool, typer.Option("--no-stream", help="print the reply at its end")
+    ] = False,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+) -> None:
+    """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
+    from glmcli.terminal.tty import install_signals, outputs
+
+    out, err = outputs()
+    earlier = read_messages(messages) if messages else Conversation()
+    use_stdin = not no_stdin and messages != "-"
+    say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="ask", say=say)
+    text = read_prompt(prompt, use_stdin=use_stdin, say=say)
+    question: str | Message | None = text
+    if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
+        question = earlier.messages.pop()
+    if files:
+        question = with_files(question, files)
+    if question is None:
+        raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
+    session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
+    if session.conversation.id and not quiet:
+        from glmcli.chat.commands.history import resumed
+
+        say(resumed(session))
+    session.conversation.system = session.conversation.system or earlier.system
+    session.conversation.messages += earlier.messages
+    session.context = "stop" if settings.context == "auto" else settings.context
+    install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
+    if "model" not in settings.sources:
+        say(DEMONSTRATION)
+    view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
+    try:
+        with interrupts_first(session), closing(session.store), view:
+            reply = session.ask(question, view)
+    except GlmError as exc:
+        view.fail(exc)
+        raise
+    finally:
+        for line in session.news():
+            say(line)
+    if not quiet:
+        below_reply(reply, session, settings, err)
+    if session.is_stopped():
+        raise Interrupted
+
+
+def tell(err: Output, quiet: bool, line: str) -> None:
+    """Tell a person something beside the answer."""
+    if line and not quiet:
+        err.say(f"{line}\n")
+
+
+def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:
+    """Tell a person how a one-shot ended if not by itself, and anybody who asked what it cost."""
+    from glmcli.terminal.view import end_note, stats_line
+
+    window = session.engine.context_tokens
+    if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
+        err.say(note.partition(";")[0] + "\n")  # what comes next would be for a chat
+    if settings.stats and settings.sources.get("stats") and reply.usage:
+        from glmcli.engines import whereabouts
+
+        line = stats_line(reply.usage, window)
+        err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
+
+
+def reply_view(
+    format: Format,
+    session: Session,
+    settings: Settings,
+    out: Output,
+    err: Output,
+    *,
+    stream: bool,
+    quiet: bool,
+) -> BaseView:
+    """The view that a one-shot's format and its stdout ask for."""
+    from glmcli.terminal import json_view, view
+    from glmcli.terminal.tty import Quiet
+
+    def facts() -> dict[str, str]:
+        return {"model": session.model, "conversation": session.conversation.id}
+
+    match format:
+        case Format.json:
+            return json_view.JsonView(out, facts)
+        case Format.jsonl:
+            return json_view.JsonLinesView(out, facts)
+        case Format.records:
+            return json_view.RecordsView(out)
+        case _ if out.is_tty:
+            plain = settings.plain and format is not Format.markdown
+            live = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            return live if stream else view.AtTheEnd(live)
+        case _:
+            status = None if quiet else view.StatusLine(err)
+            thinking = "hide" if quiet and settings.thinking == "fold" else settings.thinking
+            return view.TextView(out, err, thinking=thinking, stream=stream, status=status)

@@ -1,0 +1,252 @@
+"""`glm bench`: how fast a model answers on this machine, and what fewer bits cost.
+
+A table on a terminal, tab-separated lines in a pipe, JSON with --json, a plot with --plot. Knows
+nothing of how it is measured: see measure.py, engines/meter.py and engines/quality.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from glmcli.cli.options import MODEL_OPTIONS, with_settings
+from glmcli.config import Settings, chinese_locale
+from glmcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from glmcli.bench.measure import Plan
+    from glmcli.bench.report import Report
+    from glmcli.engines import Engine
+
+HINT = "see glm bench --help"
+
+
+@with_settings(*MODEL_OPTIONS)
+def bench(
+    settings: Settings,
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="the same as --model")] = None,
+    runs: Annotated[int, typer.Option("-n", "--runs", min=1, help="runs; medians are shown")] = 3,
+    tokens: Annotated[int, typer.Option(min=2, help="tokens of each reply")] = 64,
+    prompts: Annotated[
+        str, typer.Option(metavar="N,N…", help="tokens of the prompts")
+    ] = "100,1000,4000",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="write decode speed as a plot")
+    ] = None,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="how far --quantize or --dtype is from the model in full"),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Measure how fast a model answers.
+
+    With --quality: how far a model in fewer bits is from itself in full, as the divergence of what
+    both expect after each token of a text of about 1,000 tokens.
+    """
+    from glmcli.bench.measure import Plan
+
+    settings = named(settings, name)
+    if quality:
+        if plot:
+            raise UsageError("--plot shows speed, which --quality does not measure", HINT)
+        show_quality(settings, as_json=as_json)
+        return
+    if plot:
+        check_writable(plot)
+    plan = Plan(lengths=lengths_of(prompts), tokens=tokens, runs=runs)
+    report, stopped = measured(settings, plan)
+    if as_json:
+        from glmcli.cli.tables import print_json
+
+        print_json(report.as_json())
+    else:
+        show(report)
+    if plot and report.timings.speeds:
+        write_plot(plot, report)
+    if stopped:
+        end_by_interrupt()
+
+
+def named(settings: Settings, model: str | None) -> Settings:
+    """The settings with the model of the argument. Raises UsageError if two are named."""
+    if model is None:
+        return settings
+    if settings.sources.get("model") == "option" and settings.model != model:
+        raise UsageError("two models are named", "measure one after the other")
+    return replace(settings, model=model, sources={**settings.sources, "model": "option"})
+
+
+def lengths_of(text: str) -> tuple[int, ...]:
+    """The numbers in "100,1000". Raises UsageError."""
+    try:
+        lengths = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        lengths = ()
+    if not lengths or min(lengths) < 1:
+        raise UsageError(f"--prompts is {text!r}", "give whole numbers, as in 100,1000,4000")
+    return lengths
+
+
+def check_writable(path: Path) -> None:
+    """Raise UsageError now rather than after minutes of measuring."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"--plot {path} cannot be written", "name a file in a folder of yours")
+
+
+def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
+    """Everything that can be measured, and whether an interrupt ended it before it was done."""
+    import time
+
+    from glmcli.bench.measure import Timings, measure
+    from glmcli.bench.report import Report
+    from glmcli.engines import open_engine, split_name
+    from glmcli.terminal.view import progress_line
+
+    status = Status()
+    report = Report(model=settings.model, plan=plan, timings=Timings())
+    is_local = split_name(settings.model)[0] == "local"
+    try:
+        started = time.perf_counter()
+        engine = open_engine(settings, lambda step: status.say(progress_line(step, None)))
+        with closing(engine):
+            if is_local:
+                report.timings.load_s = time.perf_counter() - started
+            report.name, report.device = engine.name, engine.device
+            for step in measure(engine, plan, report.timings):
+                status.say(step)
+            report.runs_as = engine.details
+            if is_local:
+                status.say("memory")
+                look_at_hardware(report, engine, settings)
+    except KeyboardInterrupt:
+        return report, True
+    finally:
+        status.clear()
+    return report, False
+
+
+def look_at_hardware(report: Report, engine: Engine, settings: Settings) -> None:
+    """Add what only an engine in this process can be asked for."""
+    from glmcli.engines import meter
+
+    device = settings.device if ":" in settings.device else engine.device.partition(" ")[0]
+    # First, since the measurement of the bandwidth takes memory too.
+    report.peak_bytes = meter.peak_bytes()
+    report.device_peak_bytes = meter.device_peak_bytes(device)
+    report.threads = meter.threads()
+    report.weight_bytes = meter.weight_bytes(engine, settings)
+    report.bandwidth = meter.bandwidth(device)
+
+
+def show(report: Report) -> None:
+    """Both tables."""
+    from glmcli.cli.tables import print_rows
+
+    chinese = chinese_locale() and sys.stdout.isatty()
+    print_rows(("", ""), report.facts(chinese=chinese))
+    if report.timings.speeds:
+        if sys.stdout.isatty():
+            print()
+        print_rows(report.head(chinese=chinese), report.rows())
+
+
+def write_plot(path: Path, report: Report) -> None:
+    """Write the plot, not through a symbolic link. Raises UsageError."""
+    try:
+        with open(path, "w", encoding="utf-8", opener=open_no_link) as file:
+            file.write(report.plot())
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be written: {exc.strerror}", "name another file") from exc
+
+
+def open_no_link(path: str, flags: int) -> int:
+    """For `open`: a symbolic link is an error. Raises OSError."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def show_quality(settings: Settings, *, as_json: bool) -> None:
+    """Compare the chosen net with the same net in full, and show the divergence."""
+    from glmcli.bench.measure import sample_text
+    from glmcli.bench.report import quality_rows
+    from glmcli.engines import split_name
+
+    if split_name(settings.model)[0] != "local":
+        raise UsageError("--quality needs a model in this process", "give a folder or a hub id")
+    full = in_full(settings)
+    from glmcli.cli.tables import print_json, print_rows
+    from glmcli.engines.quality import Divergence, compare
+    from glmcli.terminal.view import progress_line
+
+    status, found, stopped = Status(), Divergence(), False
+    try:
+        compare(
+            full,
+            settings,
+            sample_text(),
+            found,
+            lambda step: status.say(progress_line(step, None)),
+            lambda done, total: status.say(f"{done:,}/{total:,}"),
+        )
+    except KeyboardInterrupt:
+        stopped = True
+    finally:
+        status.clear()
+    result = found.result()
+    if result and as_json:
+        chosen = {"model": settings.model, "quantize": settings.quantize, "dtype": settings.dtype}
+        against = {"quantize": full.quantize, "dtype": full.dtype}
+        print_json({**chosen, "against": against, **asdict(result)})
+    elif result:
+        chinese = chinese_locale() and sys.stdout.isatty()
+        print_rows(("", ""), quality_rows(result, settings, full, chinese=chinese))
+    if stopped:
+        end_by_interrupt()
+
+
+def in_full(settings: Settings) -> Settings:
+    """What the chosen net is compared with: no quantisation, or else float32. Raises UsageError."""
+    if settings.quantize != "none":
+        return replace(settings, quantize="none")
+    if settings.dtype in ("auto", "float32"):
+        raise UsageError(
+            "--quality compares fewer bits with the model in full, and none were asked for",
+            "add --quantize int8, or --dtype bfloat16",
+        )
+    return replace(settings, dtype="float32")
+
+
+class Status:
+    """One row on stderr that says what is measured; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        from glmcli.terminal.tty import outputs
+
+        self._output = outputs()[1]
+
+    def say(self, line: str) -> None:
+        """Show a line instead of the last one."""
+        from glmcli.terminal.visible import visible_line
+
+        if self._output.is_live:
+            width = self._output.size().columns - 1
+            self._output.write(f"\r\x1b[K{visible_line(line)[:width]}")
+
+    def clear(self) -> None:
+        """Take the row back."""
+        self.say("")
+
+
+def end_by_interrupt() -> NoReturn:
+    """End as Ctrl-C ends a program, once what was measured is printed."""
+    from glmcli.terminal.tty import Killed
+
+    sys.stdout.flush()
+    raise Killed(signal.SIGINT)

@@ -1,0 +1,76 @@
+"""`glm chat`: the door to the shell, on a terminal or in a pipe.
+
+Knows nothing of what happens in it: see glmcli/chat.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import closing
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from glmcli.cli.ask import tell
+from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
+from glmcli.cli.options import (
+    MODEL_OPTIONS,
+    REPLY_OPTIONS,
+    Files,
+    Words,
+    split_words,
+    with_settings,
+)
+from glmcli.config import Settings
+from glmcli.typed import Line
+
+
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
+def chat(
+    settings: Settings,
+    words: Words = None,
+    file: Files = None,
+    commands: Annotated[
+        bool,
+        typer.Option("--commands", help="stdin is your own script: run its /commands"),
+    ] = False,
+    continue_: Continue = False,
+    resume: Resume = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+) -> None:
+    """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
+    from glmcli.chat.commands import is_command
+    from glmcli.chat.commands.history import show_end
+    from glmcli.chat.commands.settings import context_of
+    from glmcli.chat.pipe import PipeChat
+    from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
+    from glmcli.chat.terminal import TerminalChat
+    from glmcli.terminal.tty import install_signals, outputs
+
+    out, err = outputs()
+    say = partial(tell, err, quiet)
+    prompt, files = split_words(words or [], file or [], command="chat", say=say)
+    if prompt and is_command(Line(prompt)):
+        say("the first turn is text; commands are typed at the prompt")
+    session, settings = open_session(settings, continue_=continue_, resume=resume)
+    session.context = context_of(settings.context)
+    install_signals(session.stop)
+    out.is_stopped = err.is_stopped = session.is_stopped
+    with closing(session.store):
+        if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
+            terminal = TerminalChat(session, settings, out, err)
+            terminal.attached += files
+            if not quiet:
+                terminal.note(banner(settings, session.store.recovered))
+            if session.conversation.messages:
+                terminal.note(show_end(terminal))
+            chat_in_terminal(terminal, first=prompt)
+            return
+        with interrupts_first(session):
+            pipe = PipeChat(session, settings, out, err)
+            pipe.attached += files
+            code = chat_in_pipe(pipe, first=prompt, commands=commands)
+    if session.is_stopped():
+        raise Interrupted
+    raise typer.Exit(code)

@@ -1,0 +1,197 @@
+"""What is on this machine: `glm history` and `glm models`.
+
+Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --json.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.cli.options import with_settings
+from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
+from glmcli.config import Settings
+from glmcli.terminal.visible import visible, visible_json, visible_line
+
+if TYPE_CHECKING:
+    from glmcli.store import Store
+    from glmcli.types import Conversation
+
+history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
+
+
+class ExportFormat(StrEnum):
+    """How conversations are exported."""
+
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+
+
+ID = Annotated[str, typer.Argument(metavar="ID", help="a conversation, or the start of its id")]
+
+
+@contextmanager
+def open_history(settings: Settings) -> Iterator[Store]:
+    """The store, for reading whatever the settings say about writing."""
+    from glmcli.store import open_store
+
+    with closing(open_store(settings.home)) as store:
+        yield store
+
+
+@history.command("list")
+@with_settings()
+def list_(
+    settings: Settings,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List the conversations, the newest first."""
+    with open_history(settings) as store:
+        found = store.list(limit)
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    rows = [
+        (item.id, item.title, item.model, item.turns, item.tokens or "", age(item.updated_at))
+        for item in found
+    ]
+    print_rows(
+        ("id", "title", "model", "turns", "tokens", "age"), rows, none="the history is empty"
+    )
+
+
+@history.command()
+@with_settings("plain")
+def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
+    """Show a conversation; in a pipe as Markdown, or as JSON."""
+    from glmcli import transcript
+
+    with open_history(settings) as store:
+        conversation = store.load(id)
+    if sys.stdout.isatty() and not as_json:
+        show_rendered(conversation, plain=settings.plain)
+        return
+    if as_json:
+        print_text(transcript.to_json(conversation), visible_json)
+    else:
+        print_text(transcript.to_markdown(conversation))
+
+
+def show_rendered(conversation: Conversation, *, plain: bool) -> None:
+    """Show a conversation on a terminal as it was shown when it was new."""
+    from glmcli.terminal.live import show_message
+    from glmcli.terminal.tty import Output, Quiet
+
+    out = Output(sys.stdout)
+    quiet = Quiet(out)
+    facts = (conversation.id, conversation.title, conversation.model)
+    out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
+    if conversation.system:
+        out.write(f"{visible(conversation.system)}\n\n")
+    for message in conversation.messages:
+        show_message(out, quiet, message, plain=plain)
+        out.write("\n" if message.role == "assistant" else "")
+
+
+@history.command()
+@with_settings()
+def search(
+    settings: Settings,
+    query: Annotated[str, typer.Argument(help="words; all must be there")],
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Search all conversations."""
+    with open_history(settings) as store:
+        hits = store.search(query, limit)
+    if as_json:
+        print_json([asdict(hit) for hit in hits])
+        return
+    rows = [
+        (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
+        for hit in hits
+    ]
+    print_rows(("id", "title", "role", "text"), rows, none="nothing found")
+
+
+@history.command()
+@with_settings()
+def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) -> None:
+    """Give a conversation another title."""
+    with open_history(settings) as store:
+        store.rename(id, title)
+
+
+@history.command()
+@with_settings()
+def delete(
+    settings: Settings,
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="or the starts of their ids")],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+) -> None:
+    """Delete conversations for good."""
+    with open_history(settings) as store:
+        found = [store.find(id) for id in ids]
+        named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
+        if confirmed(f"delete {named}?", yes=yes):
+            store.delete(*(each.id for each in found))
+            print(f"deleted {named}")
+
+
+@history.command()
+@with_settings()
+def export(
+    settings: Settings,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="none: all")] = None,
+    format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
+) -> None:
+    """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
+    from glmcli import transcript
+
+    with open_history(settings) as store:
+        found = [store.load(name) for name in ids or [item.id for item in store.list(None)]]
+    match format:
+        case ExportFormat.json:
+            print_text(transcript.to_json(*found), visible_json)
+        case ExportFormat.jsonl:
+            print_text(transcript.to_jsonl(*found), visible_json)
+        case _:
+            print_text("\n\n".join(transcript.to_markdown(each).rstrip() for each in found))
+
+
+@history.command("import")
+@with_settings()
+def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
+    """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
+    from glmcli import transcript
+
+    found = [each for path in files for each in transcript.load_all(path)]
+    for conversation in found:
+        conversation.id = ""
+    with open_history(settings) as store:
+        store.save(*found)
+    print_rows(("id", "title"), [(each.id, each.title) for each in found])
+
+
+@history.command("path")
+@with_settings()
+def history_path(settings: Settings) -> None:
+    """Print where the history is stored."""
+    with open_history(settings) as store:
+        print(store.path)
+
+
+def size(count: int | None) -> str:
+    """Bytes for a person: "259 MB"."""
+    if count is None:
+        return ""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,0 +1,113 @@
+"""`glm models`: what models are on this machine, or on a server.
+
+Knows nothing of how a model's files are read or fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.cli.history import size
+from glmcli.cli.options import with_settings
+from glmcli.cli.tables import AsJson, confirmed, print_json, print_rows
+from glmcli.config import Settings
+
+if TYPE_CHECKING:
+    from glmcli.engines.library import Model
+
+models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+
+NAME = Annotated[str, typer.Argument(metavar="NAME", help="folder, hub id or built-in name")]
+
+
+@models.command("list")
+@with_settings("base_url", "offline", "timeout")
+def models_list(settings: Settings, as_json: AsJson = False) -> None:
+    """List the models on this machine, or those of the server at --base-url."""
+    from glmcli.engines.library import describe_all
+
+    found = served(settings) if settings.base_url else describe_all(settings)
+    if as_json:
+        print_json([asdict(item) for item in found])
+        return
+    rows = [
+        (item.name, item.family, size(item.size_bytes), item.window or "", item.path)
+        for item in found
+    ]
+    print_rows(("name", "family", "size", "window", "path"), rows)
+
+
+def served(settings: Settings) -> list[Model]:
+    """The models of the server at `settings.base_url`. Raises ConfigError, EngineError."""
+    from glmcli.engines.discover import list_models
+    from glmcli.engines.library import Model
+
+    return [
+        Model(name, settings.base_url, name.partition(":")[0], None, window)
+        for name, window in list_models(settings)
+    ]
+
+
+@models.command("show")
+@with_settings("trust_remote_code")
+def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None:
+    """Show what a model is, what it needs, and what is missing."""
+    from glmcli.engines.library import describe
+
+    found = describe(name, settings)
+    if as_json:
+        print_json(asdict(found))
+        return
+    model = found.model
+    rows = [
+        ("name", model.name),
+        ("path", model.path or "not fetched yet"),
+        ("family", model.family),
+        ("layers", found.layers),
+        ("parameters", "" if found.parameters is None else f"{found.parameters:,}"),
+        ("window", "" if model.window is None else f"{model.window:,} tokens"),
+        ("size on disk", size(model.size_bytes)),
+        ("cache of a full window", size(found.cache_bytes)),
+        *((f"memory at {bits}", size(count)) for bits, count in found.memory_bytes.items()),
+        ("needs remote code", "yes" if found.remote_code else "no"),
+        ("missing files", ", ".join(found.missing) or "none"),
+        *([("problem", found.problem)] if found.problem else []),
+    ]
+    print_rows(("", ""), [(key, "" if value is None else value) for key, value in rows])
+
+
+@models.command()
+@with_settings("offline")
+def pull(settings: Settings, name: NAME) -> None:
+    """Fetch a model, so that later it is there without the network."""
+    from glmcli.engines.checkpoint import find_checkpoint
+    from glmcli.terminal.tty import outputs
+    from glmcli.terminal.view import StatusLine
+    from glmcli.types import Chunk
+
+    status = StatusLine(outputs()[1])
+    try:
+        found = find_checkpoint(
+            name, settings, lambda step: status.show(Chunk(progress=step)), refresh=True
+        )
+    finally:
+        status.clear()
+    print(found.folder)
+
+
+@models.command()
+@with_settings()
+def remove(
+    settings: Settings,
+    name: NAME,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+) -> None:
+    """Remove a fetched model from the disk. A folder of your own is never removed."""
+    from glmcli.engines.library import removable, remove
+
+    removable(name, settings)  # nobody is asked about a model that cannot be removed
+    if confirmed(f"remove {name}?", yes=yes):
+        print(f"removed {name}: {size(remove(name, settings))} freed")

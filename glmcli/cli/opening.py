@@ -1,0 +1,96 @@
+"""From options to a session: its store, its conversation, its engine.
+
+Shared by `glm ask` and `glm chat`. Opens no model: the engine does at the first request.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.config import Settings
+from glmcli.errors import UsageError
+from glmcli.paths import read_system
+from glmcli.types import Conversation
+
+if TYPE_CHECKING:
+    from glmcli.session import Session
+    from glmcli.store import Store
+
+Continue = Annotated[
+    bool, typer.Option("-c", "--continue", help="go on with the last conversation")
+]
+Resume = Annotated[
+    str | None,
+    typer.Option("--resume", metavar="[ID]", help="go on with a conversation", show_default=False),
+]
+
+
+class Interrupted(BaseException):
+    """The user stopped a one-shot; what had arrived was printed."""
+
+
+@contextmanager
+def interrupts_first(session: Session) -> Iterator[None]:
+    """End by Ctrl-C, if it ended the reader of a pipe as well."""
+    from glmcli.terminal.tty import PipeClosed
+
+    try:
+        yield
+    except PipeClosed:
+        if session.is_stopped():
+            raise Interrupted from None
+        raise
+
+
+def open_session(
+    settings: Settings, *, continue_: bool, resume: str | None, once: bool = False
+) -> tuple[Session, Settings]:
+    """The session that the options ask for; its engine is opened at the first request.
+
+    A resumed conversation brings its model and sampling settings along, where none were given.
+    """
+    from glmcli.cli.served import named_model
+    from glmcli.engines.thread import engine_of
+    from glmcli.session import Session
+    from glmcli.store import open_store
+
+    store = open_store(settings.home, enabled=settings.history)
+    conversation = Conversation()
+    params = settings.params
+    if resume is not None or continue_:
+        from glmcli.chat.commands.history import params_of
+
+        conversation = stored_conversation(store, resume)
+        params = params_of(conversation, settings)
+        if "model" not in settings.sources and conversation.model:
+            resumed = {**settings.sources, "model": "the conversation"}
+            settings = replace(settings, model=conversation.model, sources=resumed)
+    settings = named_model(settings, once=once)
+    if settings.system:
+        conversation.system = read_system(settings.system)
+    engine = engine_of(settings)
+    session = Session(engine, store, params=params, model=settings.model, conversation=conversation)
+    return session, settings
+
+
+def stored_conversation(store: Store, resume: str | None) -> Conversation:
+    """The last conversation, the one named, or the one that is picked. Raises UsageError."""
+    if resume is None:
+        last = store.last()
+        if last is None:
+            raise UsageError("there is no conversation to continue", "start one with glm chat")
+        return last
+    if not resume:
+        if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
+            raise UsageError("--resume needs an id here", "glm history list shows them")
+        from glmcli.terminal.picker import pick
+        from glmcli.terminal.tty import Output
+
+        resume = pick(store, Output(sys.stdout))
+    return store.load(resume)

@@ -1,0 +1,94 @@
+"""Lists as tables on a terminal, as lines of tabs in a pipe, as JSON with --json.
+
+Knows nothing of what is listed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glmcli.errors import UsageError
+from glmcli.terminal.visible import visible, visible_json
+
+if TYPE_CHECKING:
+    from rich.text import Text as RichText
+
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A cell of which some pieces are set off on a terminal."""
+
+    pieces: Sequence[tuple[str, bool]]
+
+    def __str__(self) -> str:
+        return "".join(text for text, _ in self.pieces)
+
+
+def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str = "") -> None:
+    """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(" ".join(str(cell).split()) for cell in row))
+        return
+    if not rows:
+        print(none)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(styled, row))
+    Console().print(table)
+
+
+def styled(cell: object) -> RichText:
+    """A cell for a terminal: made harmless, what was found in bold."""
+    from rich.text import Text
+
+    text = Text()
+    if not isinstance(cell, Marked):
+        return text.append(visible(str(cell)))
+    for piece, found in cell.pieces:
+        text.append(visible(piece), "bold" if found else None)
+    return text
+
+
+def print_json(value: object) -> None:
+    """Indented JSON, every character as itself unless it would steer a terminal."""
+    print_text(json.dumps(value, ensure_ascii=False, indent=2, default=str), visible_json)
+
+
+def print_text(text: str, harmless: Callable[[str], str] = visible) -> None:
+    """A text that ends in one newline; on a terminal what `harmless` makes of it."""
+    if text := text.rstrip("\n"):
+        print(harmless(text) if sys.stdout.isatty() else text)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Whether the user agrees; --yes does so beforehand. Raises UsageError without a terminal."""
+    if yes:
+        return True
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UsageError("nothing was removed", "add --yes to remove without being asked")
+    return typer.confirm(question)
+
+
+def age(moment: float) -> str:
+    """How long ago, in the largest unit that fits: "5 min"."""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s"

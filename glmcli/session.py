@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Protocol, TypeVar
 
+from glmcli.conversation.window import is_full, left_out, questions, summarised, without_oldest
 from glmcli.engines import Engine
 from glmcli.errors import ConnectionLost, ContextFull, StoreError, UsageError
 from glmcli.paths import checked
@@ -26,7 +27,6 @@ from glmcli.types import (
     Progress,
     Usage,
 )
-from glmcli.window import is_full, left_out, questions, summarised, without_oldest
 
 T = TypeVar("T")
 TEMPLATE_TOKENS = 64

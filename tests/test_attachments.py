@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from glmcli.attachments import (
+from glmcli.conversation.attachments import (
     attach,
     dropped,
     heading,
@@ -15,8 +15,8 @@ from glmcli.attachments import (
     missed,
     untyped_mention,
 )
+from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
-from glmcli.typed import Line
 
 
 @pytest.fixture

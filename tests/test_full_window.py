@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from glmcli.conversation.window import REQUEST
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.types import RECAP, Chunk, GenerationParams, Usage
-from glmcli.window import REQUEST
 from tests.shown import Shown
 
 

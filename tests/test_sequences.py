@@ -14,13 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from glmcli.chat.commands import Chat, run_command
 from glmcli.config import Settings
+from glmcli.conversation.window import REQUEST
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError, GlmError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.view import BaseView
 from glmcli.types import Chunk, Conversation, GenerationParams
-from glmcli.window import REQUEST
 
 WINDOW = 150
 NUMBER = re.compile(r"\d+")

@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glmcli.conversation.transcript import (
+    load,
+    load_all,
+    parse,
+    save,
+    to_json,
+    to_jsonl,
+    to_markdown,
+)
 from glmcli.errors import StoreError, UsageError
-from glmcli.transcript import load, load_all, parse, save, to_json, to_jsonl, to_markdown
 from glmcli.types import Conversation, GenerationParams, Message, Omission, Usage
 
 # Undecodable bytes become low surrogates; a high one before them would make a character in JSON.

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from glmcli.cli.settings import shown
 from glmcli.config import load_settings
+from glmcli.config.known import hub_cache, is_known_model
+from glmcli.config.settings import Settings, table, variable
+from glmcli.config.trust import load_decisions
 from glmcli.errors import ConfigError, ModelError, UsageError
-from glmcli.known import hub_cache, is_known_model
-from glmcli.settings import Settings, table, variable
-from glmcli.trust import load_decisions
 from tests.term import Term
 
 POWERFUL = (

@@ -5,8 +5,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glmcli.conversation.window import REQUEST, is_full, summarised, without_oldest
 from glmcli.types import RECAP, Conversation, Message, Omission
-from glmcli.window import REQUEST, is_full, summarised, without_oldest
 
 
 def chat(*sizes, system=True, last="last"):

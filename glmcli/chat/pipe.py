@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from glmcli.attachments import mentioned, missed
 from glmcli.chat.commands import Chat, is_command, literal, run_command
 from glmcli.config import Settings, chinese_locale, wants_traceback
+from glmcli.conversation.attachments import mentioned, missed
+from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError, error_lines
 from glmcli.messages import command_for
 from glmcli.session import Session
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import BaseView, TextView, end_note, terminal_view
-from glmcli.typed import Line
 from glmcli.types import Message
 
 

@@ -13,10 +13,10 @@ from glmcli.chat.commands import COMMANDS, untyped
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
+from glmcli.conversation.typed import NOTHING, Line, foreign
 from glmcli.engines.thread import EngineThread
 from glmcli.terminal.tty import read_stdin
 from glmcli.terminal.view import question_rows
-from glmcli.typed import NOTHING, Line, foreign
 
 if TYPE_CHECKING:
     from glmcli.terminal.plain_prompt import PlainPrompt

@@ -10,12 +10,13 @@ from threading import Event
 
 import wcwidth
 
-from glmcli.attachments import MENTION, mentioned
 from glmcli.chat.ahead import Ahead
 from glmcli.chat.commands import is_command, literal
 from glmcli.chat.pipe import PipeChat, joined
 from glmcli.chat.toolbar import WARN_SHARE, loading, toolbar
 from glmcli.config import Settings
+from glmcli.conversation.attachments import MENTION, mentioned
+from glmcli.conversation.typed import Line, foreign
 from glmcli.engines import whereabouts
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, UsageError
@@ -24,7 +25,6 @@ from glmcli.session import Session
 from glmcli.terminal.tty import Output, Quiet
 from glmcli.terminal.view import BaseView, plural, stats_line, terminal_view
 from glmcli.terminal.visible import visible, visible_line
-from glmcli.typed import Line, foreign
 from glmcli.types import Message
 
 

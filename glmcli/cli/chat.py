@@ -23,7 +23,7 @@ from glmcli.cli.options import (
     with_settings,
 )
 from glmcli.config import Settings
-from glmcli.typed import Line
+from glmcli.conversation.typed import Line
 
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
@@ -40,12 +40,12 @@ def chat(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
-    from glmcli.chat.commands import is_command
     from glmcli.chat.commands.history import show_end
     from glmcli.chat.commands.settings import context_of
     from glmcli.chat.pipe import PipeChat
     from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.chat.terminal import TerminalChat
+    from glmcli.conversation.lines import is_command
     from glmcli.terminal.tty import install_signals, outputs
 
     out, err = outputs()

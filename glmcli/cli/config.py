@@ -11,13 +11,13 @@ from glmcli.cli.options import with_settings
 from glmcli.cli.settings import shown, tell
 from glmcli.cli.tables import AsJson, print_json, print_rows
 from glmcli.config import own_home, powerful_settings
-from glmcli.config_files import read_dotenv
+from glmcli.config.files import read_dotenv
+from glmcli.config.settings import Settings
 from glmcli.errors import UsageError
-from glmcli.settings import Settings
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
-    from glmcli.trust import Decisions
+    from glmcli.config.trust import Decisions
 
 config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
 
@@ -59,7 +59,7 @@ def trust(folder: FOLDER = HERE) -> None:
 
     When it changes you are asked again. No .env can let a model's Python run.
     """
-    from glmcli.trust import load_decisions
+    from glmcli.config.trust import load_decisions
 
     dotenv = folder / ".env"
     content = read_dotenv(dotenv)
@@ -76,7 +76,7 @@ def trust(folder: FOLDER = HERE) -> None:
 @config.command()
 def untrust(folder: FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
-    from glmcli.trust import load_decisions
+    from glmcli.config.trust import load_decisions
 
     dotenv = folder / ".env"
     load_decisions(own_home()).without(dotenv).save()
@@ -86,7 +86,7 @@ def untrust(folder: FOLDER = HERE) -> None:
 @config.command()
 def trusted(as_json: AsJson = False) -> None:
     """List what was decided about the .env of folders."""
-    from glmcli.trust import load_decisions
+    from glmcli.config.trust import load_decisions
 
     decisions = load_decisions(own_home())
     rows = [(path, state(decisions, Path(path))) for path in sorted(decisions.made)]

@@ -73,7 +73,7 @@ def list_(
 @with_settings("plain")
 def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
     """Show a conversation; in a pipe as Markdown, or as JSON."""
-    from glmcli import transcript
+    from glmcli.conversation import transcript
 
     with open_history(settings) as store:
         conversation = store.load(id)
@@ -155,7 +155,7 @@ def export(
     format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
 ) -> None:
     """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
-    from glmcli import transcript
+    from glmcli.conversation import transcript
 
     with open_history(settings) as store:
         found = [store.load(name) for name in ids or [item.id for item in store.list(None)]]
@@ -172,7 +172,7 @@ def export(
 @with_settings()
 def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
-    from glmcli import transcript
+    from glmcli.conversation import transcript
 
     found = [each for path in files for each in transcript.load_all(path)]
     for conversation in found:

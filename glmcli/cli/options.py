@@ -17,10 +17,10 @@ import typer
 
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, table
+from glmcli.conversation.typed import Line, foreign
 from glmcli.errors import UsageError
 from glmcli.files import decoded
 from glmcli.paths import path_of
-from glmcli.typed import Line, foreign
 from glmcli.types import Conversation, Message
 
 FLAGS: dict[str, tuple[str, ...]] = {
@@ -160,7 +160,7 @@ def split_words(
     An argument that is `@` and the path of a file is that file, and no other `@` is: `say` tells of
     it. Behind `--` there is none. Raises UsageError.
     """
-    from glmcli.attachments import attach, file_at
+    from glmcli.conversation.attachments import attach, file_at
 
     paths, prompts = [path_of(name) for name in files], []
     for word in words:
@@ -192,7 +192,7 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
 
 def not_attached(prompt: str) -> str:
     """What to say of a prompt that names a file, since an argument is text; "" for most."""
-    from glmcli.attachments import missed, untyped_mention
+    from glmcli.conversation.attachments import missed, untyped_mention
 
     if prompt.startswith(AS_IT_IS):
         return ""
@@ -269,7 +269,7 @@ def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
 
 def read_messages(source: str) -> Conversation:
     """The conversation in a JSON file, or on stdin for "-". Raises UsageError."""
-    from glmcli import transcript
+    from glmcli.conversation import transcript
 
     if source != "-":
         return transcript.load(path_of(source))

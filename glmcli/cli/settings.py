@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.config import DOTENV, load_settings
+from glmcli.config.near import UNTRUSTED, Ignored
+from glmcli.config.settings import Settings, masked, variable
 from glmcli.errors import ConfigError
-from glmcli.near import UNTRUSTED, Ignored
-from glmcli.settings import Settings, masked, variable
 from glmcli.terminal.visible import visible_line
 
 TOLD = {
@@ -58,7 +58,7 @@ def decided(
     needed: Collection[str], home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]
 ) -> bool:
     """Whether the user trusts a `.env`: as decided before, or as a person says who is asked now."""
-    from glmcli.trust import load_decisions
+    from glmcli.config.trust import load_decisions
 
     decisions = load_decisions(home)
     answer = decisions.about(dotenv, data)

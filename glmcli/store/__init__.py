@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
@@ -35,7 +36,6 @@ from glmcli.store.rows import (
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import forget_words, from_sql, to_sql
-from glmcli.transcript import value_of
 from glmcli.types import Conversation, GenerationParams, Message
 
 __all__ = ["Hit", "Node", "Store", "Summary", "open_store"]

@@ -16,8 +16,8 @@ from typing import Any, cast
 
 from wcwidth import wcwidth
 
+from glmcli.conversation.transcript import params_record, value_of
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
-from glmcli.transcript import params_record, value_of
 from glmcli.types import Conversation, Message, Omission, Role, Usage
 
 TITLE_COLUMNS = 60

@@ -13,13 +13,13 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.attachments import dropped, mention_of
-from glmcli.chat.commands.table import untyped
 from glmcli.chat.completer import MENTION
+from glmcli.conversation.attachments import dropped, mention_of
+from glmcli.conversation.lines import untyped
+from glmcli.conversation.typed import PASTED, Line, foreign
 from glmcli.terminal.origins import Origins
 from glmcli.terminal.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
-from glmcli.typed import PASTED, Line, foreign
 
 PASTED_RUN = re.compile(PASTED + b"+")
 WORD = re.compile(r"\S*$")

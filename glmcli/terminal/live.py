@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
-from glmcli.attachments import headings_only
+from glmcli.conversation.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
 from glmcli.terminal.painter import GAP, Painter, said

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 
-from glmcli.typed import PASTED, TYPED, Line, foreign
+from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
 
 REMEMBERED = 4_000_000
 """Characters of earlier texts of a draft; what comes back from before them counts as pasted."""

@@ -12,8 +12,8 @@ from bisect import bisect_right
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
 
+from glmcli.conversation.typed import PASTED, Line
 from glmcli.terminal.visible import visible
-from glmcli.typed import PASTED, Line
 
 LONG_LINES = 10
 LONG_CHARS = 1_000

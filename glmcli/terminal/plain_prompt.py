@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 
+from glmcli.conversation.typed import NOTHING, Line
 from glmcli.session import Session
 from glmcli.terminal.tty import LEAVE_S, READ_BYTES, Output, Quiet, read_some
 from glmcli.terminal.view import question_rows
 from glmcli.terminal.visible import visible
-from glmcli.typed import NOTHING, Line
 
 
 class Stopped(Exception):

@@ -35,6 +35,7 @@ from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
 from glmcli.chat.completer import CommandCompleter, Words
+from glmcli.conversation.typed import NOTHING, Line
 from glmcli.terminal import editing
 from glmcli.terminal.draft import Draft, paste_hint
 from glmcli.terminal.keyboard import Keyboard
@@ -44,7 +45,6 @@ from glmcli.terminal.recall import Suggestions, make_history
 from glmcli.terminal.screen import make_screen, rows_more
 from glmcli.terminal.tty import LEAVE_S, SETTLE_S, Killed, Output
 from glmcli.terminal.view import question_rows
-from glmcli.typed import NOTHING, Line
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""

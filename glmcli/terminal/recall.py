@@ -17,11 +17,11 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 
+from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import GB, read_bytes
 from glmcli.ours import make_private, open_private
 from glmcli.terminal.pastes import Pastes
-from glmcli.typed import PASTED, TYPED, Line, foreign
 
 LARGEST_BYTES = GB
 LONGEST_SUGGESTION = 200

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from glmcli.chat.commands import COMMANDS, is_command, literal, run_command
+from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
-from glmcli.typed import Line
 from tests.commands.conftest import texts
 
 

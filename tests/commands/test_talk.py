@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.conversation.typed import foreign
 from glmcli.errors import UsageError
-from glmcli.typed import foreign
 from glmcli.types import Message
 from tests.commands.conftest import texts
 

@@ -8,7 +8,7 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
-from glmcli.attachments import attach
+from glmcli.conversation.attachments import attach
 from glmcli.terminal.live import LiveView, show_message
 from glmcli.terminal.tty import SETTLE_S, Quiet
 from glmcli.types import Chunk, Message, Progress

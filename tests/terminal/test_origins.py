@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glmcli.chat.commands import is_command, literal, untyped
+from glmcli.conversation.typed import Line, foreign
 from glmcli.terminal.origins import Origins
-from glmcli.typed import Line, foreign
 
 OF_PASTES = string.ascii_uppercase
 """Pastes hold these and the marks below; what is typed holds small letters."""

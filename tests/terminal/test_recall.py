@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from glmcli.conversation.typed import Line
 from glmcli.terminal.pastes import Pastes
 from glmcli.terminal.recall import PromptHistory, make_history
-from glmcli.typed import Line
 
 
 def history_in(path) -> PromptHistory:

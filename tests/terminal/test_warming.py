@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.attachments import attach
+from glmcli.conversation.attachments import attach
 from tests.terminal.telling import warmed
 
 pytestmark = pytest.mark.pty

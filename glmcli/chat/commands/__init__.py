@@ -1,7 +1,8 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
 from glmcli.chat.commands import basics, history, model, settings, talk
-from glmcli.chat.commands.table import COMMANDS, Chat, is_command, literal, run_command, untyped
+from glmcli.chat.commands.table import COMMANDS, Chat, run_command
+from glmcli.conversation.lines import is_command, literal, untyped
 
 __all__ = [
     "COMMANDS",

@@ -60,7 +60,7 @@ def save(chat: Chat, rest: str) -> str:
 
     A symbolic link is refused, not followed.
     """
-    from glmcli.transcript import save as write
+    from glmcli.conversation.transcript import save as write
 
     conversation = chat.session.conversation
     if not conversation.messages:
@@ -92,7 +92,7 @@ def dated_file() -> Path:
 @command("FILE")
 def load(chat: Chat, rest: str) -> str:
     """Go on with a conversation from a JSON file that /save wrote."""
-    from glmcli.transcript import load as read
+    from glmcli.conversation.transcript import load as read
 
     if not rest:
         raise UsageError("/load needs a file", "/load FILE.json")
@@ -111,7 +111,7 @@ def load(chat: Chat, rest: str) -> str:
 @command("[FILE|off]", words=lambda chat, typed: [("off", "")] if chat.attached else [])
 def attach(chat: Chat, rest: str) -> str:
     """Send a text file with the next message, as `@FILE` in it does; `/attach off` sends none."""
-    from glmcli import attachments
+    from glmcli.conversation import attachments
 
     if rest == "off":
         chat.attached.clear()

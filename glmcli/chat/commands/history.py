@@ -9,14 +9,14 @@ from contextlib import suppress
 from glmcli.chat.commands.table import Chat, command
 from glmcli.chat.commands.talk import whole_number
 from glmcli.config import Settings
+from glmcli.conversation.transcript import params_record
+from glmcli.conversation.window import left_out
 from glmcli.errors import UsageError
 from glmcli.session import Session
 from glmcli.store import Node
 from glmcli.terminal.view import clipped, end_note, plural
 from glmcli.terminal.visible import visible_line
-from glmcli.transcript import params_record
 from glmcli.types import Conversation, GenerationParams
-from glmcli.window import left_out
 
 SHOWN_TURNS = 2
 """How much of a resumed conversation is shown."""

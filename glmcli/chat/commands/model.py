@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import Settings
+from glmcli.conversation.window import is_full
 from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.messages import moved, too_long
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk
-from glmcli.window import is_full
 
 LOCAL_S = 2.0
 """How long to wait for a model that is loaded here: that may take minutes, the prompt need not."""

@@ -6,18 +6,17 @@ A command gets the chat and the rest of its line, and returns what to show. It p
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from glmcli.attachments import heading, untyped_mention
 from glmcli.config import Settings
+from glmcli.conversation.attachments import heading
+from glmcli.conversation.typed import NOTHING
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import command_help, slash_command_for
 from glmcli.session import Session
 from glmcli.terminal.view import BaseView
-from glmcli.typed import NOTHING, Line
 from glmcli.types import Message
 
 
@@ -102,9 +101,6 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 HELP = "?"
 """Another name for /help."""
-_COMMAND = re.compile(r"\s*/(?:[^\W_][^\s/]*|\?)(?=\s|$)(?:\s+@.*)?", re.DOTALL)
-"""With what follows it, if that is an `@FILE`."""
-_LITERAL = re.compile(r"(\s*)//(?=\w)")
 
 
 def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], Run]:
@@ -121,31 +117,6 @@ def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], R
         return function
 
     return register
-
-
-def is_command(line: Line) -> bool:
-    """Whether a line is a command: `/word` or `/?`, but not `//word` or `/path/to`.
-
-    The slash and the word must have been typed, and so must an `@FILE` behind them.
-    """
-    found = _COMMAND.match(line.text)
-    return found is not None and line.is_typed(*found.span())
-
-
-def literal(line: Line) -> Line:
-    """A line as it is sent: `//word` sends a literal slash, if it was typed."""
-    found = _LITERAL.match(line.text)
-    if found is None or not line.is_typed(*found.span()):
-        return line
-    at = found.end(1)
-    return Line(line.text[:at] + line.text[at + 1 :], line.pasted[:at] + line.pasted[at + 1 :])
-
-
-def untyped(line: Line) -> str:
-    """The first thing in a line that would be a command, or attach a file, had it been typed."""
-    if is_command(Line(line.text)) and not is_command(line):
-        return line.text.split(maxsplit=1)[0]
-    return untyped_mention(line)
 
 
 def meant(word: str) -> str:

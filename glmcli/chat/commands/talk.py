@@ -5,10 +5,10 @@ from __future__ import annotations
 from glmcli.chat.commands.settings import PARAMS, pair, param_name, param_value, set_display
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
+from glmcli.conversation.typed import foreign
 from glmcli.errors import UsageError
 from glmcli.paths import checked, read_system
 from glmcli.terminal.view import end_note
-from glmcli.typed import foreign
 from glmcli.types import Message
 
 

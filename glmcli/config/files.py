@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli import files
+from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
-from glmcli.values import Malformed
 
 LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -41,7 +41,7 @@ def read_dotenv(path: Path) -> Dotenv:
     if len(data) > LARGEST:
         unread = f"{path} is too large: {len(data):,} bytes; {LARGEST:,} is the limit"
         return Dotenv(data=data[:LARGEST], unread=unread)
-    from glmcli.dotenv import assignments
+    from glmcli.config.dotenv import assignments
 
     text = data.decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
     return Dotenv(dict(assignments(text)), data)

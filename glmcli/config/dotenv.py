@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from glmcli.values import Malformed
+from glmcli.config.values import Malformed
 
 _LINE = re.compile(
     r"""[^\S\n]*+(?:export[^\S\n]++)?+

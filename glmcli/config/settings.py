@@ -11,11 +11,11 @@ from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.near import Ignored, Rule
+from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
-from glmcli.known import BUILT_IN_MODEL
-from glmcli.near import Ignored, Rule
 from glmcli.types import GenerationParams
-from glmcli.values import MASK, Malformed, parsed
 
 
 def setting(default: Any, help: str, near: Rule, **rules: Any) -> Any:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from glmcli.known import is_known_model
-from glmcli.values import OFF, ON
+from glmcli.config.known import is_known_model
+from glmcli.config.values import OFF, ON
 
 Rule = Literal["yes", "if on", "if off", "if text", "if known", "trusted", "never"]
 """From a folder: any value; one that gives nothing away (to switch on or off, a plain text, a model

@@ -1,7 +1,8 @@
 """Loading settings: option > environment > .env > config.toml > default.
 
 The only module that reads the environment. What the files of the working folder may decide, and
-what only once the user trusts it, is written in the table: see settings.py and near.py.
+what only once the user trusts it, is written in the table: see config/settings.py and
+config/near.py.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from glmcli.config_files import Dotenv, nearest, read_dotenv, read_toml
+from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
+from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, Sifted, sifted
+from glmcli.config.settings import Settings, choices, parse, show, table, variable
+from glmcli.config.values import ON
 from glmcli.errors import ConfigError
-from glmcli.known import BUILT_IN_MODEL
-from glmcli.near import BESIDE, UNTRUSTED, Ignored, Rule, Sifted, sifted
-from glmcli.settings import Settings, choices, parse, show, table, variable
-from glmcli.values import ON
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -200,7 +201,7 @@ def near_toml(
 
 def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]) -> bool:
     """Whether the user has trusted a `.env` with just this content before."""
-    from glmcli.trust import load_decisions
+    from glmcli.config.trust import load_decisions
 
     return load_decisions(home).about(dotenv, data) is True
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decoded, read_bytes
 from glmcli.paths import is_file, path_of
-from glmcli.typed import Line
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""

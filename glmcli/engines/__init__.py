@@ -11,7 +11,6 @@ from threading import Event
 from typing import Protocol
 
 from glmcli.config import Settings
-from glmcli.engines.versions import check_transformers
 from glmcli.types import Chunk, GenerationParams, Message, Report
 
 ENGINES: dict[str, str] = {
@@ -86,8 +85,6 @@ class Engine(Protocol):
 def open_engine(settings: Settings, report: Report) -> Engine:
     """Open the engine that `settings.model` names. Raises ModelError, OutOfMemory, EngineError."""
     engine, name = split_name(settings.model)
-    if engine == "local":
-        check_transformers()
     module = importlib.import_module(ENGINES[engine])
     opened: Engine = module.open_engine(name, settings, report)
     return opened

@@ -24,6 +24,7 @@ from glmcli.engines.pace import Pace
 from glmcli.engines.placement import pick_device
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
+from glmcli.engines.versions import check_transformers
 from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
 from glmcli.machine import drop_pages, read_ahead
@@ -236,6 +237,7 @@ def as_chunks(
 
 def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
+    check_transformers()
     checkpoint = find_checkpoint(name, settings, report)
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     read_ahead(checkpoint.weights)  # while torch is imported

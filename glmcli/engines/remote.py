@@ -15,7 +15,7 @@ from typing import Protocol, TypeVar
 from glmcli.engines.faults import Cancelled, Faults, as_count
 from glmcli.engines.http import Exchange
 from glmcli.engines.masking import Mask, MaskedText
-from glmcli.engines.text import Marks, Reasoning, StopStrings
+from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, Progress
 

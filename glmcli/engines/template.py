@@ -17,7 +17,8 @@ from typing import Any
 
 from glmcli.engines.guarded import ApartBackend, guarded
 from glmcli.engines.rendering import TemplateFails, chosen_source, render
-from glmcli.engines.text import BytesDecoder, Marks, Prompt, TokenBytes, encoding_of
+from glmcli.engines.reply import Marks
+from glmcli.engines.text import BytesDecoder, Prompt, TokenBytes, encoding_of
 from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from glmcli.engines.text import Marks, Reasoning, StopStrings
+from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.terminal.markdown import MarkdownStream, Row, render, warm_up
 from glmcli.terminal.painter import Painter
 from glmcli.terminal.wrap import plain

@@ -1,0 +1,135 @@
+"""What ends a reply and what its parts are: stop strings, reasoning and its marks.
+
+Works on text alone, for all engines. Knows nothing of ids or servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a model writes around its reasoning. Recognised at the start of a reply only."""
+
+    open: str = "<think>"
+    close: str = "</think>"
+    open_id: int | None = None
+    """The mark as one token; if it is known, the same mark spelled in letters is plain text."""
+    close_id: int | None = None
+
+
+def held_back(text: str, marks: Sequence[str]) -> int:
+    """How many characters at the end of `text` could be the start of one of `marks`."""
+    longest = max((len(mark) for mark in marks), default=1) - 1
+    for size in range(min(longest, len(text)), 0, -1):
+        if any(mark.startswith(text[-size:]) for mark in marks):
+            return size
+    return 0
+
+
+class StopStrings:
+    """Ends a text before the first of `stops`; which one is first does not depend on the deltas."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = [stop for stop in stops if stop]
+        self._held = ""
+        self.hit = False
+
+    def push(self, text: str) -> str:
+        """The text that is certain now."""
+        if self.hit or not self._stops:
+            return "" if self.hit else text
+        text = self._held + text
+        ends = [(text.find(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
+        if ends:
+            end, size = min(ends)
+            self.hit = True
+            return text[: end + size]
+        cut = len(text) - held_back(text, self._stops)
+        self._held = text[cut:]
+        return text[:cut]
+
+    def flush(self) -> str:
+        """What was held back and is no stop string after all."""
+        return "" if self.hit else self._held
+
+
+class Reasoning:
+    """Parts deltas into (thinking, text). Blanks around the marks belong to neither."""
+
+    def __init__(self, marks: Marks, *, thinking: bool = False) -> None:
+        self._marks = marks
+        self._state: Literal["start", "thinking", "after", "text"] = (
+            "thinking" if thinking else "start"
+        )
+        self._held = ""
+        self._thought = False
+
+    @property
+    def awaited(self) -> int | None:
+        """The id that would open or close the reasoning now."""
+        waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
+        return waiting.get(self._state)
+
+    def turn(self, text: str) -> tuple[str, str]:
+        """Like `push`; then the awaited id has come."""
+        self._held += text
+        if self._state == "start":
+            self._state, self._held = "thinking", ""
+            return "", ""
+        thinking, self._held = self._held.rstrip(), ""
+        self._state = "after"
+        return self._first(thinking), ""
+
+    def push(self, text: str) -> tuple[str, str]:
+        """The thinking and the text that are certain now."""
+        self._held += text
+        thinking = ""
+        if self._state == "start":
+            self._start()
+        if self._state == "thinking":
+            thinking = self._think()
+        if self._state == "after":
+            self._held = self._held.lstrip()
+            self._state = "text" if self._held else "after"
+        if self._state != "text":
+            return thinking, ""
+        text, self._held = self._held, ""
+        return thinking, text
+
+    def flush(self) -> tuple[str, str]:
+        """What was held back and is no mark after all."""
+        rest, self._held = self._held, ""
+        if self._state == "thinking":
+            return self._first(rest.rstrip()), ""
+        return "", rest
+
+    def _start(self) -> None:
+        begun = self._held.lstrip()
+        mark = self._marks.open
+        if self._marks.open_id is not None:
+            self._state = "text" if begun else "start"
+        elif begun.startswith(mark):
+            self._state, self._held = "thinking", begun[len(mark) :]
+        elif not mark.startswith(begun):
+            self._state = "text"
+
+    def _think(self) -> str:
+        mark = self._marks.close if self._marks.close_id is None else ""
+        if mark and mark in self._held:
+            thinking, _, self._held = self._held.partition(mark)
+            self._state = "after"
+            return self._first(thinking.rstrip())
+        cut = len(self._held) - (held_back(self._held, (mark,)) if mark else 0)
+        cut = len(self._held[:cut].rstrip())
+        thinking, self._held = self._held[:cut], self._held[cut:]
+        return self._first(thinking)
+
+    def _first(self, thinking: str) -> str:
+        if not self._thought:
+            thinking = thinking.lstrip()
+            self._thought = bool(thinking)
+        return thinking

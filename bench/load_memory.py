@@ -24,7 +24,7 @@ import torch, transformers, accelerate, safetensors.torch
 from transformers import LlamaForCausalLM
 from glmcli.config import load_settings
 from glmcli.engines.checkpoint import find_checkpoint, load_net
-from glmcli.engines.local import arrange
+from glmcli.engines.local.engine import arrange
 
 settings = load_settings({"dtype": sys.argv[2], "device": "cpu"})
 find_checkpoint(sys.argv[1], settings, lambda progress: None)

@@ -15,7 +15,7 @@ from glmcli.types import Chunk, GenerationParams, Message, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
-    "local": "glmcli.engines.local",
+    "local": "glmcli.engines.local.engine",
     "openai": "glmcli.engines.openai",
     "fastchat": "glmcli.engines.fastchat",
 }

@@ -25,7 +25,7 @@ from glmcli.engines.checkpoint import (
     open_folder,
     recipe_for,
 )
-from glmcli.engines.fused_open import fingerprint
+from glmcli.engines.local.proofs import fingerprint
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ModelError, first_line
@@ -44,7 +44,8 @@ def load_in_fewer_bits(checkpoint: Checkpoint, settings: Settings, report: Repor
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
         placement = place_weights(tensors, checkpoint.config, settings)
         library = check_library(settings.quantize, placement.device)
-        key = f"{fingerprint(checkpoint, placement)}-bitsandbytes-{library}-{settings.quantize}"
+        made_of = fingerprint(checkpoint, device=placement.device, dtype=str(placement.dtype))
+        key = f"{made_of}-bitsandbytes-{library}-{settings.quantize}"
         folder = settings.cache / "quantized" / key
         net = load_kept(folder, checkpoint, placement, settings, report)
         if net is None:

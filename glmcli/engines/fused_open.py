@@ -6,10 +6,7 @@ checkpoint is used, and their scores must agree. The verdict is kept. Knows noth
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -23,16 +20,14 @@ from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
 from glmcli.engines.fused_weights import load_weights
 from glmcli.engines.linears import Linears
+from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.quantized import Shelf
-from glmcli.engines.verdicts import read_verdict, write_verdict
 from glmcli.engines.watch import quiet
 from glmcli.errors import OutOfMemory, first_line
 from glmcli.machine import drop_pages
 from glmcli.types import Progress, Report
 
-REVISION = 1
-"""Of the fused decoder: a new one has to prove itself again."""
 PROMPT_TOKENS, SINGLE_TOKENS = 40, 8
 """Ids of the proof: so many read at once, then so many one by one."""
 BOUNDS = {torch.float32: 1e-3}
@@ -44,7 +39,7 @@ DROP_BYTES = 16 << 20
 def open_fused(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
     """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
     net, placement = covered(checkpoint, settings)
-    key = fingerprint(checkpoint, placement)
+    key = fingerprint(checkpoint, device=placement.device, dtype=str(placement.dtype))
     path = settings.cache / "proofs" / f"{key}.json"
     verdict = {} if settings.verify else read_verdict(path)
     linears = Linears(placement.device, placement.dtype)
@@ -176,14 +171,3 @@ def distance(scores: Tensor, wanted: Tensor) -> float:
     difference = difference - difference.mean(-1, keepdim=True)
     apart = float(difference.norm() / spread.norm())
     return apart if apart == apart else float("inf")  # NaN is no agreement
-
-
-def fingerprint(checkpoint: Checkpoint, placement: Placement) -> str:
-    """What tells one checkpoint on one kind of machine from another, without reading all of it."""
-    facts: list[object] = [REVISION, checkpoint.config, placement.device.partition(":")[0]]
-    facts += [str(placement.dtype), version("torch"), version("transformers")]
-    facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
-    for path in checkpoint.weights:
-        seen = path.stat()
-        facts.append([path.name, seen.st_size, seen.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]

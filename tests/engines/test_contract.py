@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from glmcli.engines.echo import EchoEngine
-from glmcli.engines.local import LocalEngine
+from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.net import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull

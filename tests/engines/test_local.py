@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glmcli.engines.decode import BLOCK
-from glmcli.engines.local import FAR_LETTERS, LocalEngine
+from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
 from glmcli.engines.net import ending_ids, model_of
 from glmcli.engines.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError

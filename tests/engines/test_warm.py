@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from glmcli.engines.decode import BLOCK, shared_prefix
-from glmcli.engines.local import LocalEngine
+from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.net import model_of
 from glmcli.types import GenerationParams, Message
 from tests.engines import tiny

@@ -4,7 +4,7 @@ from threading import Event
 
 from transformers import PreTrainedTokenizerFast
 
-from glmcli.engines.local import LocalEngine
+from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.template import ChatTemplate
 from glmcli.types import GenerationParams, Message
 from tests.engines import tiny

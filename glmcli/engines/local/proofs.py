@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from glmcli import files
+from glmcli.engines.checkpoint import Checkpoint
 from glmcli.errors import GlmError
+
+REVISION = 1
+"""Of the fused decoder: a new one has to prove itself again."""
 
 
 def read_verdict(path: Path) -> dict[str, Any]:
@@ -30,3 +36,14 @@ def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
             file = Path(folder) / path.name
             file.write_text(json.dumps(verdict), encoding="utf-8")
             file.replace(path)
+
+
+def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:
+    """What tells one checkpoint on one kind of machine from another, without reading all of it."""
+    facts: list[object] = [REVISION, checkpoint.config, device.partition(":")[0]]
+    facts += [dtype, version("torch"), version("transformers")]
+    facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
+    for path in checkpoint.weights:
+        seen = path.stat()
+        facts.append([path.name, seen.st_size, seen.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]

@@ -23,8 +23,9 @@ import sys, time
 import torch, transformers, accelerate, safetensors.torch
 from transformers import LlamaForCausalLM
 from glmcli.config import load_settings
-from glmcli.engines.checkpoint import find_checkpoint, load_net
-from glmcli.engines.local.engine import arrange
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.net.open import arrange
 
 settings = load_settings({"dtype": sys.argv[2], "device": "cpu"})
 find_checkpoint(sys.argv[1], settings, lambda progress: None)

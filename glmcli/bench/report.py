@@ -14,7 +14,7 @@ from glmcli.messages import BENCH
 from glmcli.terminal.view import plural
 
 if TYPE_CHECKING:
-    from glmcli.engines.quality import Quality
+    from glmcli.engines.local.net.divergence import Quality
 
 HEAD = ("prompt", "prefill", "first", "next", "decode")
 

@@ -1,7 +1,7 @@
 """`glm bench`: how fast a model answers on this machine, and what fewer bits cost.
 
 A table on a terminal, tab-separated lines in a pipe, JSON with --json, a plot with --plot. Knows
-nothing of how it is measured: see measure.py, engines/meter.py and engines/quality.py.
+nothing of how it is measured: see measure.py, engines/local/net/meter.py and engines/quality.py.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
 
 def look_at_hardware(report: Report, engine: Engine, settings: Settings) -> None:
     """Add what only an engine in this process can be asked for."""
-    from glmcli.engines import meter
+    from glmcli.engines.local.net import meter
 
     device = settings.device if ":" in settings.device else engine.device.partition(" ")[0]
     # First, since the measurement of the bandwidth takes memory too.
@@ -182,7 +182,8 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
         raise UsageError("--quality needs a model in this process", "give a folder or a hub id")
     full = in_full(settings)
     from glmcli.cli.tables import print_json, print_rows
-    from glmcli.engines.quality import Divergence, compare
+    from glmcli.engines.local.net.divergence import Divergence
+    from glmcli.engines.quality import compare
     from glmcli.terminal.view import progress_line
 
     status, found, stopped = Status(), Divergence(), False

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glmcli.engines.decode import block_for
+from glmcli.engines.local.net.reader import block_for
 
 attention = nn.functional.scaled_dot_product_attention
 
@@ -109,7 +109,7 @@ def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
 
 
 class FusedNet:
-    """A Reader (decode.py) over the weights of one net."""
+    """A Reader (engines/local/net/decode.py) over the weights of one net."""
 
     in_parts = can_rewind = True
 

@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import Checkpoint, bin_tensors, load_errors, load_net
-from glmcli.engines.decode import Model, Reader, free_memory, translated
+from glmcli.engines.checkpoint import Checkpoint
 from glmcli.engines.defaults import read_defaults
 from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
 from glmcli.engines.fused_weights import load_weights
 from glmcli.engines.linears import Linears
+from glmcli.engines.local.net.load import bin_tensors, load_errors, load_net
+from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.reader import Model, Reader, free_memory, translated
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
-from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.quantized import Shelf
 from glmcli.engines.watch import quiet
 from glmcli.errors import OutOfMemory, first_line
@@ -121,7 +122,7 @@ def reference_scores(
     checkpoint: Checkpoint, settings: Settings, ids: list[int], report: Report
 ) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of."""
-    from glmcli.engines.net import NetReader
+    from glmcli.engines.local.net.plain import NetReader
 
     net = load_net(checkpoint, replace(settings, quantize="none"), report)
     with quiet():

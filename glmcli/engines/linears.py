@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glmcli.engines.fused import Linear
-from glmcli.engines.packed import can_pack, fits_packing
+from glmcli.engines.local.net.packed import can_pack, fits_packing
 from glmcli.engines.quantized import TINY, Shelf, quantized_rows
 
 Read = Callable[[], Tensor]
@@ -66,7 +66,7 @@ def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:
 
 
 def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
-    """bfloat16 in oneDNN's own order; the same bits as torch's (packed.py)."""
+    """bfloat16 in oneDNN's own order; the same bits as torch's (engines/local/net/packed.py)."""
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, 1)
     product = torch.ops.mkldnn._linear_pointwise
     return lambda x: product(x, packed, bias, "none", [], "")

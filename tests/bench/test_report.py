@@ -9,7 +9,7 @@ import pytest
 from glmcli.bench.measure import Plan, Run, Sample, Timings
 from glmcli.bench.report import Report, quality_rows, rate, seconds, word
 from glmcli.config import Settings
-from glmcli.engines.quality import Quality
+from glmcli.engines.local.net.divergence import Quality
 from glmcli.messages import BENCH
 
 

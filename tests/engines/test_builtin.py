@@ -27,7 +27,8 @@ from glmcli.engines.builtin import (
     pip_error,
     publish,
 )
-from glmcli.engines.checkpoint import find_checkpoint, load_net
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.local.net.load import load_net
 from glmcli.errors import ModelError
 from glmcli.types import Progress
 from tests.engines.folders import Reports, write_config, write_zeros

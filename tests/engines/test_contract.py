@@ -9,7 +9,7 @@ import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.net import model_of
+from glmcli.engines.local.net.plain import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull
 from glmcli.types import GenerationParams, Message

@@ -11,8 +11,9 @@ import torch
 
 from glmcli.config import Settings, load_settings
 from glmcli.engines import open_engine
-from glmcli.engines.decode import GPU_BLOCK, PrefixCache, free_memory
 from glmcli.engines.local.engine import LocalEngine
+from glmcli.engines.local.net.decode import PrefixCache
+from glmcli.engines.local.net.reader import GPU_BLOCK, free_memory
 from glmcli.errors import OutOfMemory
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.engines.chatglm_data import folder_of

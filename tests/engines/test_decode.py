@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glmcli.engines.decode import BLOCK, PrefixCache, decode, prefill, shared_prefix
-from glmcli.engines.net import NetReader
-from glmcli.engines.sampling import Sampler
+from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared_prefix
+from glmcli.engines.local.net.plain import NetReader
+from glmcli.engines.local.net.reader import BLOCK
+from glmcli.engines.local.net.sampling import Sampler
 from glmcli.errors import EngineError, OutOfMemory
 from glmcli.types import GenerationParams
 from tests.engines import tiny

@@ -17,10 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import bin_tensors, find_checkpoint, load_errors, load_net
-from glmcli.engines.fewer_bits import check_library
-from glmcli.engines.net import NetReader, model_of
-from glmcli.engines.placement import Placement, place_weights
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.local.net.bitsandbytes import check_library
+from glmcli.engines.local.net.load import bin_tensors, load_errors
+from glmcli.engines.local.net.open import load_in_any_bits
+from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain import NetReader, model_of
 from glmcli.errors import ConfigError, OutOfMemory
 from tests.engines.chatglm_data import folder_of
 from tests.engines.folders import Reports, write_config
@@ -93,7 +95,7 @@ def folder_for(kind: str, folder: Path) -> Path:
 
 def load(folder: Path, settings: Settings, **changes: Any) -> Any:
     settings = replace(settings, **changes)
-    return load_net(find_checkpoint(str(folder), settings, Reports()), settings, Reports())
+    return load_in_any_bits(find_checkpoint(str(folder), settings, Reports()), settings, Reports())
 
 
 def scores(net: Any) -> torch.Tensor:
@@ -170,7 +172,7 @@ def test_the_memory_that_is_asked_for_is_the_memory_that_is_taken(
 ):
     chosen = replace(settings, quantize=bits)
     checkpoint = find_checkpoint(str(folder_for(kind, tmp_path / "net")), chosen, Reports())
-    net = load_net(checkpoint, chosen, Reports())
+    net = load_in_any_bits(checkpoint, chosen, Reports())
     tensors = checkpoint.tensors or bin_tensors(checkpoint)
     with safe_open(kept(settings)[0] / "model.safetensors", "pt") as file:
         found = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118

@@ -17,9 +17,9 @@ from glmcli.engines.fused import FusedNet
 from glmcli.engines.fused_open import load, open_fused
 from glmcli.engines.fused_plan import NotCovered, dimensions_of
 from glmcli.engines.linears import Linears
-from glmcli.engines.local import engine
-from glmcli.engines.net import NetReader
-from glmcli.engines.placement import place_weights
+from glmcli.engines.local.net import open as open_module
+from glmcli.engines.local.net.placement import place_weights
+from glmcli.engines.local.net.plain import NetReader
 from tests.engines import tiny
 
 COMMON = {
@@ -222,7 +222,7 @@ def test_what_is_not_covered_is_said(changes, reason, tmp_path):
 )
 def test_settings_that_ask_for_transformers_own_get_it(options, reason, tmp_path):
     checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
-    model = engine.open_model(checkpoint, settings, lambda progress: None)
+    model = open_module.open_model(checkpoint, settings, lambda progress: None)
     assert type(model.reader) is NetReader
     assert reason in model.path
 
@@ -258,15 +258,15 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
     checkpoint, settings = opened(folder, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("glmcli.engines.fused.rotate", wrong)
-        model = engine.open_model(checkpoint, settings, lambda progress: None)
+        model = open_module.open_model(checkpoint, settings, lambda progress: None)
     assert "differ" in model.path
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
     assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [False]
     # The verdict holds until it is asked for again.
-    assert "differ" in engine.open_model(checkpoint, settings, lambda progress: None).path
+    assert "differ" in open_module.open_model(checkpoint, settings, lambda progress: None).path
     again = replace(settings, verify=True)
-    assert "fused" in engine.open_model(checkpoint, again, lambda progress: None).path
+    assert "fused" in open_module.open_model(checkpoint, again, lambda progress: None).path
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
 
 
@@ -279,12 +279,12 @@ def test_a_decoder_that_fails_on_this_machine_steps_aside(tmp_path, monkeypatch)
     checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("glmcli.engines.fused.attention", failing)
-        model = engine.open_model(checkpoint, settings, lambda progress: None)
+        model = open_module.open_model(checkpoint, settings, lambda progress: None)
     assert "failed: no kernel for this device" in model.path
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
     assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
     assert verdicts(tmp_path) == []  # tried again next time
-    assert "fused" in engine.open_model(checkpoint, settings, lambda progress: None).path
+    assert "fused" in open_module.open_model(checkpoint, settings, lambda progress: None).path
 
 
 def test_the_smallest_vocabulary_and_window_can_be_proven(tmp_path):

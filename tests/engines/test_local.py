@@ -9,9 +9,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from glmcli.engines.decode import BLOCK
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
-from glmcli.engines.net import ending_ids, model_of
+from glmcli.engines.local.net.plain import ending_ids, model_of
+from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
 from glmcli.types import Chunk, GenerationParams, Message, Progress

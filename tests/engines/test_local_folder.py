@@ -12,8 +12,9 @@ import torch
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
-from glmcli.engines.checkpoint import find_checkpoint, load_net
-from glmcli.engines.net import model_of
+from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.net.plain import model_of
 from glmcli.errors import ModelError
 from tests.engines import tiny
 from tests.engines.tiny_chat import (

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 
 from glmcli.config import Settings
-from glmcli.engines import meter
+from glmcli.engines.local.net import meter
 from tests.engines import tiny
 from tests.engines.tiny_chat import tokenizer_of
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from glmcli.engines.pace import Pace
+from glmcli.engines.local.net.threads import Pace
 
 
 class Machine:

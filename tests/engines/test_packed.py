@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from glmcli.engines.packed import PackedLinear, can_pack, find_linears, is_packable, pack
+from glmcli.engines.local.net.packed import PackedLinear, can_pack, find_linears, is_packable, pack
 from tests.engines import tiny
 
 needs_packing = pytest.mark.skipif(not can_pack(), reason="this processor gains nothing by packing")

@@ -7,7 +7,7 @@ import torch
 
 from glmcli import machine
 from glmcli.config import Settings
-from glmcli.engines.placement import pick_device, pick_dtype, place_weights
+from glmcli.engines.local.net.placement import pick_device, pick_dtype, place_weights
 from glmcli.engines.weights import Tensor
 from glmcli.errors import ConfigError, OutOfMemory
 

@@ -11,7 +11,8 @@ import torch
 
 from glmcli.config import Settings
 from glmcli.engines import quality
-from glmcli.engines.quality import Divergence, compare
+from glmcli.engines.local.net.divergence import Divergence
+from glmcli.engines.quality import compare
 from tests.engines import tiny
 from tests.engines.tiny_chat import tokenizer_of
 

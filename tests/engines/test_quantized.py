@@ -6,7 +6,7 @@ import torch
 from glmcli.engines import linears, quantized
 from glmcli.engines.fused_open import open_fused
 from glmcli.engines.linears import Int8Product, int8_linear, sums_are_wide
-from glmcli.engines.local import engine
+from glmcli.engines.local.net import open as open_module
 from glmcli.engines.quantized import Shelf, quantized_rows
 from glmcli.errors import ConfigError
 from tests.engines.test_fused import FAMILIES, IDS, net_of, opened, saved, wanted
@@ -149,5 +149,5 @@ def test_without_history_nothing_is_kept(tmp_path):
 def test_what_cannot_be_quantised_is_refused(options, reason, tmp_path):
     checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
     with pytest.raises(ConfigError, match=reason) as caught:
-        engine.open_model(checkpoint, settings, lambda progress: None)
+        open_module.open_model(checkpoint, settings, lambda progress: None)
     assert caught.value.hint

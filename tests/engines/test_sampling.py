@@ -10,7 +10,7 @@ from transformers import (
 )
 
 from glmcli.engines.defaults import Defaults
-from glmcli.engines.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalised
+from glmcli.engines.local.net.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalised
 from glmcli.types import GenerationParams
 
 SCORES = torch.randn(400, generator=torch.Generator().manual_seed(0)) * 3

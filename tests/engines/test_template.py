@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from glmcli.engines.decode import shared_prefix
+from glmcli.engines.local.net.decode import shared_prefix
 from glmcli.engines.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message

@@ -5,9 +5,10 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines.decode import BLOCK, shared_prefix
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.net import model_of
+from glmcli.engines.local.net.decode import shared_prefix
+from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.reader import BLOCK
 from glmcli.types import GenerationParams, Message
 from tests.engines import tiny
 from tests.engines.test_template import CHATML, GLM4, LLAMA3, REASONER, ChatTemplate

@@ -6,8 +6,6 @@ Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it
 
 from __future__ import annotations
 
-import sys
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
@@ -17,27 +15,27 @@ from glmcli.config import Settings
 from glmcli.engines import chat_tokenizer
 from glmcli.engines.agreement import check_ids
 from glmcli.engines.apart import errors_of, templates
-from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, load_net, opening
+from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, opening
 from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
-from glmcli.engines.pace import Pace
-from glmcli.engines.placement import pick_device
+from glmcli.engines.local.net.open import open_model, silence_libraries
+from glmcli.engines.local.net.threads import make_pace
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.versions import check_transformers
 from glmcli.engines.watch import quiet
-from glmcli.errors import ConfigError, ContextFull, ModelError, UsageError, first_line
-from glmcli.machine import drop_pages, read_ahead
+from glmcli.errors import ContextFull, ModelError, UsageError, first_line
+from glmcli.machine import read_ahead
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:
-    from glmcli.engines.decode import Model, PrefixCache
+    from glmcli.engines.local.net.decode import PrefixCache
+    from glmcli.engines.local.net.reader import Model
 
 NO_SWITCH = "this model has no switch for reasoning; --think changes nothing"
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
-DROP_BYTES = 16 << 20
 SANE_WINDOW = 100_000_000
 """Tokenizers without a limit of their own say 10**30."""
 
@@ -55,7 +53,7 @@ class LocalEngine:
         threads: int | None = None,
         speculate: bool = False,
     ) -> None:
-        from glmcli.engines.decode import PrefixCache
+        from glmcli.engines.local.net.decode import PrefixCache
 
         self.name = name
         self.device = model.device
@@ -76,9 +74,9 @@ class LocalEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
-        from glmcli.engines.decode import decode
-        from glmcli.engines.lookup import Lookup
-        from glmcli.engines.sampling import Sampler
+        from glmcli.engines.local.net.decode import decode
+        from glmcli.engines.local.net.lookup import Lookup
+        from glmcli.engines.local.net.sampling import Sampler
 
         self._check_size(messages)
         prompt = self._template.encode(messages, think=params.think)
@@ -129,7 +127,7 @@ class LocalEngine:
         The last tokens of a draft may still be read as others, when a word goes on; what is sent
         then goes back by as many. A net that once could not go back is given no drafts any more.
         """
-        from glmcli.engines.decode import prefill, shared_prefix
+        from glmcli.engines.local.net.decode import prefill, shared_prefix
 
         try:
             self._check_size(messages)
@@ -204,7 +202,7 @@ class LocalEngine:
 
     def _read(self, prompt: Prompt, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
         """Read the prompt, but for its last block, and say how far it is and how long."""
-        from glmcli.engines.decode import prefill
+        from glmcli.engines.local.net.decode import prefill
 
         total = len(prompt.ids)
         if not cancel.is_set():
@@ -260,48 +258,6 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     )
 
 
-def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
-    """The fused decoder where it is proven, else any net as transformers has it.
-
-    Raises ModelError, ConfigError, OutOfMemory.
-    """
-    import torch
-
-    from glmcli.engines.fused_open import open_fused
-    from glmcli.engines.fused_plan import NotCovered
-
-    check_quantize(settings)
-    # cuDNN's attention plans anew for each length, which takes longer than the attention itself.
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    try:
-        return open_fused(checkpoint, settings, report)
-    except NotCovered as exc:
-        if settings.quantize != "none" and pick_device(settings.device) == "cpu":
-            raise ConfigError(
-                f"{checkpoint.name} cannot be quantised on the processor: {exc}",
-                "leave --quantize out, or choose a smaller model",
-            ) from exc
-        path = f"transformers' forward ({exc})"
-    from glmcli.engines.net import model_of
-
-    net = load_net(checkpoint, settings, report)
-    arrange(net, checkpoint, report)
-    return model_of(net, path)
-
-
-def check_quantize(settings: Settings) -> None:
-    """Raise ConfigError for fewer bits than there is code for on this device."""
-    if settings.quantize == "none":
-        return
-    device = pick_device(settings.device)
-    if device == "cpu" and settings.quantize == "int4":
-        raise ConfigError("--quantize int4 needs a CUDA GPU", "on the processor: --quantize int8")
-    if not device.startswith(("cpu", "cuda")):
-        raise ConfigError(
-            f"--quantize {settings.quantize} is not available on {device}", "leave it out"
-        )
-
-
 def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
     """The template of a checkpoint, and the window. Raises ModelError."""
     window = window_of(config_of(checkpoint.folder))
@@ -349,46 +305,3 @@ def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:
     if settings.history and not checkpoint.remote_code:
         chat_tokenizer.prove(folder, cache, own)
     return own
-
-
-def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
-    """Put the weights into the order this processor is fastest with, where there is one.
-
-    What was copied counts no longer as memory: the pages of the files are given back on the way.
-    """
-    from glmcli.engines.packed import find_linears, pack
-
-    places = find_linears(net)
-    total = sum(place.size_bytes for place in places)
-    done, undropped = 0, total  # loading has read all pages
-    for place in places:
-        if undropped > DROP_BYTES:
-            drop_pages(checkpoint.weights)
-            undropped = 0
-        pack(place)
-        done += place.size_bytes
-        undropped += place.size_bytes
-        report(Progress("loading", done, total, "bytes", note="arranging"))
-    if places:
-        drop_pages(checkpoint.weights)
-
-
-def silence_libraries() -> None:
-    """Keep what libraries say while a net runs off the terminal, which belongs to the chat."""
-    if "transformers" in sys.modules:
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()
-    for library in ("torch", "transformers", "accelerate"):
-        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
-
-
-def make_pace(wanted: int | None, device: str) -> Pace:
-    """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
-    import torch
-
-    if wanted is not None:
-        return Pace([wanted], torch.set_num_threads)
-    cores = torch.get_num_threads()
-    counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
-    return Pace(counts, torch.set_num_threads)

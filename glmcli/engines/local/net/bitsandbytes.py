@@ -18,15 +18,10 @@ import torch
 import transformers
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import (
-    Checkpoint,
-    bin_tensors,
-    load_placed,
-    open_folder,
-    recipe_for,
-)
+from glmcli.engines.checkpoint import Checkpoint, open_folder
+from glmcli.engines.local.net.load import bin_tensors, load_placed, recipe_for
+from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.proofs import fingerprint
-from glmcli.engines.placement import Placement, place_weights
 from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ModelError, first_line
 from glmcli.types import Progress, Report

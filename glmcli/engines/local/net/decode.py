@@ -6,81 +6,15 @@ what it had read is forgotten, so that the next reply starts from a state that i
 
 from __future__ import annotations
 
-import gc
-import traceback
 from collections.abc import Collection, Generator, Sequence
-from dataclasses import dataclass
 from threading import Event
-from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from glmcli.engines.lookup import Lookup
-from glmcli.engines.sampling import Sampler
-from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
+from glmcli.engines.local.net.lookup import Lookup
+from glmcli.engines.local.net.reader import Reader, free_memory, translated
+from glmcli.engines.local.net.sampling import Sampler
 from glmcli.types import FinishReason
-
-BLOCK = 128
-"""Tokens of a prompt that are read between two looks at `cancel`."""
-GPU_BLOCK = 512
-"""The same where starting the work of a block takes longer than the work."""
-
-
-class Reader(Protocol):
-    """A net with what it has read. transformers' nets are read by net.py, others by fused.py."""
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether it can go on reading where it stopped."""
-        ...
-
-    @property
-    def block(self) -> int:
-        """How many ids at a time it likes to read, see `block_for`."""
-        ...
-
-    @property
-    def memory_bytes(self) -> int:
-        """What is reserved for the keys and values of what was read."""
-        ...
-
-    @property
-    def can_rewind(self) -> bool:
-        """Whether `rewind` would do it now."""
-        ...
-
-    def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
-
-        float32, (last, vocabulary). Raises whatever torch raises; then `forget` is due.
-        """
-        ...
-
-    def rewind(self, tokens: int) -> bool:
-        """Forget all but the first `tokens` that were read; False if that cannot be done."""
-        ...
-
-    def forget(self) -> None:
-        """Forget everything that was read."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A net that is ready to answer, and what it brings along."""
-
-    reader: Reader
-    defaults: Any
-    """How it wants to be sampled, by the names of transformers' GenerationConfig."""
-    stop_ids: frozenset[int]
-    """Ids that end a reply by the word of its configurations."""
-    device: str
-    """Where and as what it runs: "cpu bfloat16"."""
-    path: str = ""
-    """Which code runs it, and why: for `--stats`."""
-    weight_bytes: int | None = None
-    """What is read of the weights for each token, if that is known."""
 
 
 class PrefixCache:
@@ -159,11 +93,6 @@ class PrefixCache:
         return self._reader
 
 
-def block_for(device: torch.device) -> int:
-    """How many tokens of a prompt are read at a time: between two looks at `cancel`."""
-    return BLOCK if device.type == "cpu" else GPU_BLOCK
-
-
 def prefill(
     cache: PrefixCache, ids: Sequence[int], cancel: Event, *, leave: int | None = None
 ) -> Generator[int, None, None]:
@@ -238,34 +167,3 @@ def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
         if a != b:
             return index
     return min(len(one), len(other))
-
-
-def translated(exc: Exception) -> GlmError:
-    """A user's error for what a net raised. Frees the tensors that its frames hold."""
-    if isinstance(exc, GlmError):
-        return exc
-    traceback.clear_frames(exc.__traceback__)
-    if is_out_of_memory(exc):
-        free_memory()
-        return OutOfMemory(None, None, what="the conversation")
-    return EngineError(
-        f"the model failed: {first_line(exc)}",
-        "/retry asks again; --attn eager is the safest kernel",
-    )
-
-
-def free_memory() -> None:
-    """Give unused memory back to the device."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def is_out_of_memory(exc: Exception) -> bool:
-    """Whether a device or the machine has no memory left; each says so in its own way."""
-    if isinstance(exc, MemoryError | torch.OutOfMemoryError):
-        return True
-    said = str(exc).lower()
-    return isinstance(exc, RuntimeError) and (
-        "out of memory" in said or "can't allocate memory" in said or "not enough memory" in said
-    )

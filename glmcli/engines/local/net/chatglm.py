@@ -21,8 +21,9 @@ from transformers.core_model_loading import (
 from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 
 from glmcli.engines.chatglm_config import glm_settings, has_linear_rope
-from glmcli.engines.checkpoint import Checkpoint, Recipe
+from glmcli.engines.checkpoint import Checkpoint
 from glmcli.engines.defaults import CHATGLM, chatglm_stop_ids
+from glmcli.engines.local.net.recipe import Recipe
 
 RENAMED = (
     (r"^transformer\.embedding\.word_embeddings", "model.embed_tokens"),

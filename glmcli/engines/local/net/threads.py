@@ -96,3 +96,14 @@ class Pace:
         )
         if len(self._counts) > 1 and (is_slow or self._since_trial >= AGAIN_TOKENS):
             self._begin_trial()
+
+
+def make_pace(wanted: int | None, device: str) -> Pace:
+    """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
+    import torch
+
+    if wanted is not None:
+        return Pace([wanted], torch.set_num_threads)
+    cores = torch.get_num_threads()
+    counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
+    return Pace(counts, torch.set_num_threads)

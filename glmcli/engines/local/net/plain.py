@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from glmcli.engines.decode import BLOCK, Model, block_for
+from glmcli.engines.local.net.reader import BLOCK, Model, block_for
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of tokens."""

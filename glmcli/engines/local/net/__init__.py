@@ -1,0 +1,1 @@
+"""From ids to scores to ids. The only place that knows torch."""

@@ -1,0 +1,24 @@
+"""How a checkpoint becomes a net: what transformers is given, and what comes after.
+
+Knows nothing of families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import transformers
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a checkpoint becomes a net: what `from_pretrained` is given, and what comes after."""
+
+    config: transformers.PreTrainedConfig
+    net_class: Any
+    """A class with `from_pretrained`."""
+    settle: Callable[[transformers.PreTrainedModel], None] = lambda net: None
+    """Called once with the loaded net."""

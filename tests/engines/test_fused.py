@@ -11,13 +11,13 @@ import torch
 import transformers
 
 from glmcli.config import load_settings
-from glmcli.engines import fused_open
 from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.fused import FusedNet
-from glmcli.engines.fused_open import load, open_fused
-from glmcli.engines.fused_plan import NotCovered, dimensions_of
-from glmcli.engines.linears import Linears
 from glmcli.engines.local.net import open as open_module
+from glmcli.engines.local.net.fused import proof
+from glmcli.engines.local.net.fused.decoder import FusedNet
+from glmcli.engines.local.net.fused.linears import Linears
+from glmcli.engines.local.net.fused.plan import NotCovered, dimensions_of
+from glmcli.engines.local.net.fused.proof import load, open_fused
 from glmcli.engines.local.net.placement import place_weights
 from glmcli.engines.local.net.plain import NetReader
 from tests.engines import tiny
@@ -236,7 +236,7 @@ def test_the_proof_is_made_once_and_kept(tmp_path, monkeypatch):
     first = open_fused(checkpoint, settings, lambda progress: None)
     assert "fused" in first.path
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
-    monkeypatch.setattr(fused_open, "reference_scores", None)  # called, it would fail
+    monkeypatch.setattr(proof, "reference_scores", None)  # called, it would fail
     again = open_fused(checkpoint, settings, lambda progress: None)
     assert torch.equal(again.reader.read(IDS[:9]), first.reader.read(IDS[:9]))
 
@@ -257,7 +257,7 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
     folder = saved("llama", tmp_path / "net")
     checkpoint, settings = opened(folder, tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("glmcli.engines.fused.rotate", wrong)
+        patch.setattr("glmcli.engines.local.net.fused.decoder.rotate", wrong)
         model = open_module.open_model(checkpoint, settings, lambda progress: None)
     assert "differ" in model.path
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
@@ -278,7 +278,7 @@ def test_a_decoder_that_fails_on_this_machine_steps_aside(tmp_path, monkeypatch)
 
     checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("glmcli.engines.fused.attention", failing)
+        patch.setattr("glmcli.engines.local.net.fused.decoder.attention", failing)
         model = open_module.open_model(checkpoint, settings, lambda progress: None)
     assert "failed: no kernel for this device" in model.path
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
@@ -313,7 +313,7 @@ STARTED = """
 import sys
 from glmcli.config import load_settings
 from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.fused_open import open_fused
+from glmcli.engines.local.net.fused.proof import open_fused
 folder, cache = sys.argv[1:]
 settings = load_settings(
     {"model": folder, "device": "cpu", "dtype": "float32"}, environ={"GLM_CACHE": cache}

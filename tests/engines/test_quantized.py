@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from glmcli.engines import linears, quantized
-from glmcli.engines.fused_open import open_fused
-from glmcli.engines.linears import Int8Product, int8_linear, sums_are_wide
 from glmcli.engines.local.net import open as open_module
-from glmcli.engines.quantized import Shelf, quantized_rows
+from glmcli.engines.local.net.fused import int8, linears
+from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
+from glmcli.engines.local.net.fused.linears import Int8Product, int8_linear, sums_are_wide
+from glmcli.engines.local.net.fused.proof import open_fused
 from glmcli.errors import ConfigError
 from tests.engines.test_fused import FAMILIES, IDS, net_of, opened, saved, wanted
 
@@ -125,7 +125,7 @@ def test_a_full_disk_is_no_fault(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(quantized, "save_file", full)
+    monkeypatch.setattr(int8, "save_file", full)
     checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
     open_fused(checkpoint, settings, lambda progress: None).reader.read(IDS[:9])
     assert list((tmp_path / "cache" / "quantized").iterdir()) == []

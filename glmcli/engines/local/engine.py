@@ -19,7 +19,7 @@ from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, opening
 from glmcli.engines.guarded import try_apart
 from glmcli.engines.library import config_of, window_of
 from glmcli.engines.local.net.open import open_model, silence_libraries
-from glmcli.engines.local.net.threads import make_pace
+from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.template import ChatTemplate
 from glmcli.engines.text import Prompt, Reply, Template
 from glmcli.engines.versions import check_transformers
@@ -154,11 +154,9 @@ class LocalEngine:
     @property
     def details(self) -> str:
         """How it runs, for `--stats`: which code, how many threads, memory for what it has read."""
-        import torch
-
         parts = [self._path]
         if self.device.startswith("cpu"):
-            threads = torch.get_num_threads()
+            threads = threads_in_use()
             parts.append("1 thread" if threads == 1 else f"{threads} threads")
         if reserved := self._cache.memory_bytes:
             parts.append(f"{reserved / 1e6:,.0f} MB for {len(self._cache.ids):,} tokens")

@@ -30,8 +30,8 @@ def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Mo
     """
     import torch
 
-    from glmcli.engines.fused_open import open_fused
-    from glmcli.engines.fused_plan import NotCovered
+    from glmcli.engines.local.net.fused.plan import NotCovered
+    from glmcli.engines.local.net.fused.proof import open_fused
 
     check_quantize(settings)
     # cuDNN's attention plans anew for each length, which takes longer than the attention itself.

@@ -23,7 +23,7 @@ GPU_BLOCK = 512
 
 
 class Reader(Protocol):
-    """A net with what it has read. transformers' nets are read by plain.py, others by fused.py."""
+    """A net with what it has read. transformers' nets are read by plain, others by decoder."""
 
     @property
     def in_parts(self) -> bool:

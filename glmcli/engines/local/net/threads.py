@@ -107,3 +107,10 @@ def make_pace(wanted: int | None, device: str) -> Pace:
     cores = torch.get_num_threads()
     counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
     return Pace(counts, torch.set_num_threads)
+
+
+def threads_in_use() -> int:
+    """The number of processor threads that torch uses now."""
+    import torch
+
+    return torch.get_num_threads()

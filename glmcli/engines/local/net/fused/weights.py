@@ -15,8 +15,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from glmcli.engines.fused import FusedNet, Layer, Linear, Plan, Weights
-from glmcli.engines.fused_plan import Dimensions, names_of
+from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, Plan, Weights
+from glmcli.engines.local.net.fused.plan import Dimensions, names_of
 
 Take = Callable[[str], Tensor]
 """A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""

@@ -13,9 +13,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from glmcli.engines.fused import Linear
+from glmcli.engines.local.net.fused.decoder import Linear
+from glmcli.engines.local.net.fused.int8 import TINY, Shelf, quantized_rows
 from glmcli.engines.local.net.packed import can_pack, fits_packing
-from glmcli.engines.quantized import TINY, Shelf, quantized_rows
 
 Read = Callable[[], Tensor]
 """Reads a layer's weights, (out, in), from a checkpoint."""

@@ -15,15 +15,15 @@ from torch import Tensor
 from glmcli.config import Settings
 from glmcli.engines.checkpoint import Checkpoint
 from glmcli.engines.defaults import read_defaults
-from glmcli.engines.fused import FusedNet
-from glmcli.engines.fused_plan import Dimensions, NotCovered, dimensions_of
-from glmcli.engines.fused_weights import load_weights
-from glmcli.engines.linears import Linears
+from glmcli.engines.local.net.fused.decoder import FusedNet
+from glmcli.engines.local.net.fused.int8 import Shelf
+from glmcli.engines.local.net.fused.linears import Linears
+from glmcli.engines.local.net.fused.plan import Dimensions, NotCovered, dimensions_of
+from glmcli.engines.local.net.fused.weights import load_weights
 from glmcli.engines.local.net.load import bin_tensors, load_errors, load_net
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.reader import Model, Reader, free_memory, translated
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
-from glmcli.engines.quantized import Shelf
 from glmcli.engines.watch import quiet
 from glmcli.errors import OutOfMemory, first_line
 from glmcli.machine import drop_pages

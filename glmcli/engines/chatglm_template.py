@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from glmcli.engines.chatglm_reply import ReplyText, split_reply
 from glmcli.engines.chatglm_tokenizer import Tokenizer
+from glmcli.engines.local.prompt.decoder import Decoder, Prompt
+from glmcli.engines.local.prompt.template import check_characters, offered_tools
 from glmcli.engines.reply import Marks
-from glmcli.engines.template import check_characters, offered_tools
-from glmcli.engines.text import Decoder, Prompt
 from glmcli.errors import UsageError
 from glmcli.types import Message
 

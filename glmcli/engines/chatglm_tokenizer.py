@@ -11,8 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from glmcli.engines.local.prompt.decoder import (
+    BytesDecoder,
+    Decoder,
+    TokenBytes,
+    byte_alphabet,
+    encoding_of,
+)
 from glmcli.engines.model_files import read_bytes
-from glmcli.engines.text import BytesDecoder, Decoder, TokenBytes, byte_alphabet, encoding_of
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
 

@@ -6,10 +6,10 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
-from glmcli.engines.chat_tokenizer import ChatTokenizer, prove, proven, same
 from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.local import engine
-from glmcli.engines.rendering import render, rendered_apart
+from glmcli.engines.local.prompt import open as open_module
+from glmcli.engines.local.prompt.rendering import render, rendered_apart
+from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, prove, proven, same
 from glmcli.errors import ModelError, UsageError
 from tests.engines import tiny
 
@@ -124,6 +124,6 @@ def test_the_second_start_does_without_transformers(tmp_path):
     environ = {"GLM_CACHE": str(tmp_path / "cache")}
     settings = load_settings({"model": str(folder), "device": "cpu"}, environ=environ)
     checkpoint = find_checkpoint(str(folder), settings, lambda progress: None)
-    kinds = [type(engine.load_tokenizer(checkpoint, settings)) for _ in range(2)]
+    kinds = [type(open_module.load_tokenizer(checkpoint, settings)) for _ in range(2)]
     assert kinds[0] is not ChatTokenizer
     assert kinds[1] is ChatTokenizer

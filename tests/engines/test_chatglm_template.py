@@ -15,7 +15,7 @@ from glmcli.engines.chatglm_template import (
     GLM4Template,
 )
 from glmcli.engines.chatglm_tokenizer import GLM4Tokenizer
-from glmcli.engines.text import Prompt, Template
+from glmcli.engines.local.prompt.decoder import Prompt, Template
 from glmcli.errors import UsageError
 from glmcli.types import Message
 from tests.engines.chatglm_data import as_messages, expected, find, read_json

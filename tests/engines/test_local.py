@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
 from glmcli.engines.local.net.plain import ending_ids, model_of
 from glmcli.engines.local.net.reader import BLOCK
-from glmcli.engines.template import ChatTemplate
+from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 from tests.engines import tiny

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.net.decode import shared_prefix
-from glmcli.engines.template import ChatTemplate
+from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message
 from tests.engines import tiny

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glmcli.engines.local.prompt.decoder import BytesDecoder, Reply, TokenBytes
 from glmcli.engines.reply import Marks, Reasoning, StopStrings, held_back
-from glmcli.engines.text import BytesDecoder, Reply, TokenBytes
 from glmcli.errors import ModelError
 from glmcli.types import Usage
 from tests.engines import tiny

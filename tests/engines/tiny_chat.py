@@ -5,7 +5,7 @@ from threading import Event
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.template import ChatTemplate
+from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.types import GenerationParams, Message
 from tests.engines import tiny
 from tests.engines.test_template import CHATML

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from glmcli.engines.rendering import rendered_apart
+from glmcli.engines.local.prompt.rendering import rendered_apart
 from glmcli.errors import ModelError
 from tests.engines import tiny
 from tests.engines.folders import write_llama

@@ -1,7 +1,8 @@
 """A model in this process: messages in, chunks out.
 
 Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it has read
-(decode.py) and a reply's text (text.py). Imports torch and transformers only when it is opened.
+(decode.py) and a reply's text (prompt/decoder.py). Imports torch and transformers only when it is
+opened.
 """
 
 from __future__ import annotations
@@ -9,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
-from glmcli.engines import chat_tokenizer
 from glmcli.engines.agreement import check_ids
-from glmcli.engines.apart import errors_of, templates
-from glmcli.engines.checkpoint import Checkpoint, find_checkpoint, opening
-from glmcli.engines.guarded import try_apart
-from glmcli.engines.library import config_of, window_of
+from glmcli.engines.checkpoint import find_checkpoint, opening
 from glmcli.engines.local.net.open import open_model, silence_libraries
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
-from glmcli.engines.template import ChatTemplate
-from glmcli.engines.text import Prompt, Reply, Template
+from glmcli.engines.local.prompt.decoder import Prompt, Reply, Template
+from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
+from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.engines.versions import check_transformers
 from glmcli.engines.watch import quiet
-from glmcli.errors import ContextFull, ModelError, UsageError, first_line
+from glmcli.errors import ContextFull, UsageError
 from glmcli.machine import read_ahead
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
@@ -36,8 +34,6 @@ NO_SWITCH = "this model has no switch for reasoning; --think changes nothing"
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
-SANE_WINDOW = 100_000_000
-"""Tokenizers without a limit of their own say 10**30."""
 
 
 class LocalEngine:
@@ -256,50 +252,9 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     )
 
 
-def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
-    """The template of a checkpoint, and the window. Raises ModelError."""
-    window = window_of(config_of(checkpoint.folder))
-    if checkpoint.family == "chatglm":
-        from glmcli.engines.chatglm_config import load_template
-
-        try_apart(checkpoint.folder)
-        own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
-        return own, window
-    templates().start()  # it gets ready while the tokenizer is read
-    tokenizer = load_tokenizer(checkpoint, settings)
-    limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
-    limit = min(limits, default=SANE_WINDOW)
-    return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
-
-
 def ids_of_hello(template: Template) -> Sequence[int]:
     """The ids of a short question; none if the template refuses it."""
     try:
         return template.encode([Message("user", "hello")]).ids
     except UsageError:
         return []
-
-
-def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:
-    """The tokenizer as transformers has it, or the same without transformers. Raises ModelError."""
-    folder, cache = checkpoint.folder, settings.cache
-    if settings.fused and not checkpoint.remote_code:
-        tokenizer = chat_tokenizer.proven(folder, cache, again=settings.verify)
-        if tokenizer is not None:
-            return tokenizer
-    chat_tokenizer.try_out(folder, cache)
-    from transformers import AutoTokenizer
-
-    try:
-        with errors_of("loading", ""):  # each tokenizer class fails in its own way
-            own = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
-            )
-    except ModelError as exc:
-        raise ModelError(
-            f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc.__cause__ or exc)}",
-            "the folder needs tokenizer.json and tokenizer_config.json: download it again",
-        ) from exc
-    if settings.history and not checkpoint.remote_code:
-        chat_tokenizer.prove(folder, cache, own)
-    return own

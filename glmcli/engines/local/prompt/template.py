@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from glmcli.engines.guarded import ApartBackend, guarded
-from glmcli.engines.rendering import TemplateFails, chosen_source, render
+from glmcli.engines.local.prompt.decoder import BytesDecoder, Prompt, TokenBytes, encoding_of
+from glmcli.engines.local.prompt.guarded import ApartBackend, guarded
+from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
 from glmcli.engines.reply import Marks
-from glmcli.engines.text import BytesDecoder, Prompt, TokenBytes, encoding_of
 from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from glmcli.engines import apart
+from glmcli.engines.local.prompt import apart
 from glmcli.errors import ModelError, UsageError, first_line
 
 END_MARK = "x3f9c0d1e7a52b846x"

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from glmcli.engines import foreign
+from glmcli.engines.local.prompt import foreign
 from glmcli.errors import GlmError, ModelError, first_line
 
 PROGRAM = Path(__file__).with_name("foreign.py")

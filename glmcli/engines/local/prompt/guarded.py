@@ -14,7 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from glmcli.engines import apart
+from glmcli.engines.local.prompt import apart
 from glmcli.errors import ModelError, first_line
 
 WHAT = "the model's tokenizer"

@@ -14,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines.apart import errors_of
-from glmcli.engines.guarded import is_plain, try_apart
+from glmcli.engines.local.prompt.apart import errors_of
+from glmcli.engines.local.prompt.guarded import is_plain, try_apart
+from glmcli.engines.local.prompt.rendering import TemplateFails, render
 from glmcli.engines.local.proofs import read_verdict, write_verdict
 from glmcli.engines.model_files import read_bytes, read_json, read_text
-from glmcli.engines.rendering import TemplateFails, render
 from glmcli.errors import ModelError, UsageError
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")

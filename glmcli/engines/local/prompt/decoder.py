@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from glmcli.engines.apart import errors_of
+from glmcli.engines.local.prompt.apart import errors_of
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import ModelError
 from glmcli.types import Chunk, FinishReason, Message, Usage

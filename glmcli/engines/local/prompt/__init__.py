@@ -1,0 +1,1 @@
+"""From messages to ids, and from ids to text. Knows nothing of torch."""

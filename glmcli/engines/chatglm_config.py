@@ -10,8 +10,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines.chatglm_template import ChatGLM2Template, ChatGLM3Template, GLM4Template
-from glmcli.engines.chatglm_tokenizer import GLM4Tokenizer, load_tokenizer
 from glmcli.engines.model_files import read_bytes
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
@@ -116,15 +114,3 @@ def read_code(path: Path) -> str:
         return read_bytes(path).decode("utf-8", errors="replace")
     except ModelError:
         return ""
-
-
-def load_template(
-    config: Config, folder: Path, *, name: str
-) -> ChatGLM2Template | ChatGLM3Template | GLM4Template:
-    """The template of a checkpoint. Raises ModelError if there is no tokenizer that fits it."""
-    tokenizer = load_tokenizer(folder, name=name)
-    if isinstance(tokenizer, GLM4Tokenizer):
-        return GLM4Template(tokenizer)
-    if is_chatglm2(config, folder, name=name):
-        return ChatGLM2Template(tokenizer)
-    return ChatGLM3Template(tokenizer)

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from glmcli.engines.chatglm_config import load_template
 from glmcli.engines.checkpoint import Checkpoint
+from glmcli.engines.local.prompt.chatglm.template import load_template
 from glmcli.engines.model_files import read_json
 from glmcli.errors import ModelError
 

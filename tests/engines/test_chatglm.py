@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from transformers import GlmConfig, GlmForCausalLM
 
 from glmcli.config import Settings
-from glmcli.engines.chatglm_config import load_template
 from glmcli.engines.checkpoint import Checkpoint, open_folder
 from glmcli.engines.local.net import chatglm
 from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.prompt.chatglm.template import load_template
 from glmcli.errors import ModelError
 from tests.engines.chatglm_data import (
     CHECKPOINTS,

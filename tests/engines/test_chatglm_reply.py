@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.engines.chatglm_reply import ReplyText, literal_call, split_reply
+from glmcli.engines.local.prompt.chatglm.reply import ReplyText, literal_call, split_reply
 from tests.engines.chatglm_data import expected
 
 CALL = '```python\ntool_call(location="beijing", unit="celsius")\n```'

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from glmcli.engines.chatglm_config import load_template
-from glmcli.engines.chatglm_template import (
+from glmcli.engines.local.prompt.chatglm.template import (
     ChatGLM2Template,
     ChatGLM3Template,
     GLM4Template,
+    load_template,
 )
-from glmcli.engines.chatglm_tokenizer import GLM4Tokenizer
+from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer
 from glmcli.engines.local.prompt.decoder import Prompt, Template
 from glmcli.errors import UsageError
 from glmcli.types import Message

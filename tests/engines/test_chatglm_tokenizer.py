@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.engines.chatglm_tokenizer import (
+from glmcli.engines.local.prompt.chatglm.tokenizer import (
     CHATGLM_CONTROL,
     GLM4_CONTROL,
     ChatGLMTokenizer,

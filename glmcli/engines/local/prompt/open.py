@@ -25,7 +25,7 @@ def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template,
     """The template of a checkpoint, and the window. Raises ModelError."""
     window = window_of(config_of(checkpoint.folder))
     if checkpoint.family == "chatglm":
-        from glmcli.engines.chatglm_config import load_template
+        from glmcli.engines.local.prompt.chatglm.template import load_template
 
         try_apart(checkpoint.folder)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)

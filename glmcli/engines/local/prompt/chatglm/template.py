@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from glmcli.engines.chatglm_reply import ReplyText, split_reply
-from glmcli.engines.chatglm_tokenizer import Tokenizer
+from glmcli.engines.chatglm_config import Config, is_chatglm2
+from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
+from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
 from glmcli.engines.local.prompt.decoder import Decoder, Prompt
 from glmcli.engines.local.prompt.template import check_characters, offered_tools
 from glmcli.engines.reply import Marks
@@ -196,3 +198,15 @@ def name_of(tool: Any) -> str:
     """A tool's name; "" if it has none."""
     function = function_of(tool)
     return str(function.get("name", "")) if isinstance(function, dict) else ""
+
+
+def load_template(
+    config: Config, folder: Path, *, name: str
+) -> ChatGLM2Template | ChatGLM3Template | GLM4Template:
+    """The template of a checkpoint. Raises ModelError if there is no tokenizer that fits it."""
+    tokenizer = load_tokenizer(folder, name=name)
+    if isinstance(tokenizer, GLM4Tokenizer):
+        return GLM4Template(tokenizer)
+    if is_chatglm2(config, folder, name=name):
+        return ChatGLM2Template(tokenizer)
+    return ChatGLM3Template(tokenizer)

@@ -5,7 +5,7 @@ import string
 import httpx
 import pytest
 
-from glmcli.engines.http import Server
+from glmcli.engines.remote.http import Server
 from glmcli.errors import EngineError
 from glmcli.messages import LINES, said
 from tests.engines.loopback import closed_port

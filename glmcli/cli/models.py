@@ -42,8 +42,8 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
 
 def served(settings: Settings) -> list[Model]:
     """The models of the server at `settings.base_url`. Raises ConfigError, EngineError."""
-    from glmcli.engines.discover import list_models
     from glmcli.engines.library import Model
+    from glmcli.engines.remote.discover import list_models
 
     return [
         Model(name, settings.base_url, name.partition(":")[0], None, window)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from glmcli.config import Settings
 from glmcli.engines.conversation import Template, named_template, read_template
 from glmcli.engines.cumulative import WorkerReply, nul_messages
-from glmcli.engines.faults import Cancelled, Refused, Unreachable, one_line
-from glmcli.engines.http import (
+from glmcli.engines.remote.faults import Cancelled, Refused, Unreachable, one_line
+from glmcli.engines.remote.http import (
     ANSWER_S,
     COUNT_S,
     Patience,
@@ -24,7 +24,7 @@ from glmcli.engines.http import (
     checked_url,
     open_server,
 )
-from glmcli.engines.remote import is_name, read_reply, text_of, whole_number, window_of
+from glmcli.engines.remote.stream import is_name, read_reply, text_of, whole_number, window_of
 from glmcli.engines.workers import can_be_worker, can_have_worker
 from glmcli.errors import (
     ConfigError,

@@ -14,9 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.faults import Cancelled, Refused, one_line
-from glmcli.engines.http import COUNT_S, Server, checked_url, open_server
-from glmcli.engines.remote import is_name, read_reply, text_of, whole_number, window_of
+from glmcli.engines.remote.faults import Cancelled, Refused, one_line
+from glmcli.engines.remote.http import COUNT_S, Server, checked_url, open_server
+from glmcli.engines.remote.stream import is_name, read_reply, text_of, whole_number, window_of
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report

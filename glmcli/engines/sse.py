@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.faults import Faults
-from glmcli.engines.remote import MESSAGE_BYTES, Words, split_at, text_of, whole_number
+from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import EngineError, ServerRefused
 from glmcli.types import Chunk, FinishReason, Usage
 

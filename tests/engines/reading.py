@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from glmcli.engines.http import Server
+from glmcli.engines.remote.http import Server
 from glmcli.errors import EngineError
 from tests.engines.loopback import OK, Connection
 

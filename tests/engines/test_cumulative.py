@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from glmcli.engines.cumulative import Settled, WorkerReply, nul_messages
-from glmcli.engines.faults import Faults
-from glmcli.engines.remote import read_reply
+from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.stream import read_reply
 from glmcli.errors import ConnectionLost, EngineError
 from tests.engines.transcripts import TRANSCRIPTS, ScriptedExchange, Transcript, joined, positions
 

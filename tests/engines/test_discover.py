@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.discover import list_models
-from glmcli.engines.faults import Refused
+from glmcli.engines.remote.discover import list_models
+from glmcli.engines.remote.faults import Refused
 from tests.engines.transcripts import FakeServer
 
 SETTINGS = Settings(base_url="http://server.test:21001")

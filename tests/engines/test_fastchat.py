@@ -10,7 +10,7 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.engines.fastchat import list_models, new_tokens
-from glmcli.engines.http import COUNT_S
+from glmcli.engines.remote.http import COUNT_S
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
 from tests.engines.fake_fastchat import (

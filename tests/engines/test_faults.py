@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.engines.faults import Faults, one_line, useful_part
+from glmcli.engines.remote.faults import Faults, one_line, useful_part
 from glmcli.errors import ConnectionLost, EngineError
 
 

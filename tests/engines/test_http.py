@@ -13,8 +13,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from glmcli.engines.faults import Cancelled, Refused, Unreachable
-from glmcli.engines.http import POLL_S, Server
+from glmcli.engines.remote.faults import Cancelled, Refused, Unreachable
+from glmcli.engines.remote.http import POLL_S, Server
 from glmcli.errors import ConnectionLost, EngineError
 from tests.engines.loopback import CERTIFICATE, OK, Connection, Loopback, closed_port
 from tests.engines.reading import NEVER, answering, fault_of, frozen, frozen_after_headers, read

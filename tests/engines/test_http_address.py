@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.faults import Refused, Unreachable
-from glmcli.engines.http import Server, is_loopback, open_server
+from glmcli.engines.remote.faults import Refused, Unreachable
+from glmcli.engines.remote.http import Server, is_loopback, open_server
 from glmcli.errors import ConfigError
 from tests.engines.loopback import Loopback, closed_port
 from tests.engines.reading import answering, fault_of, read

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.engines.masking import MASKED, Mask, MaskedText
+from glmcli.engines.remote.masking import MASKED, Mask, MaskedText
 
 KEY = "sk-proj/0123456789+abcdefgh"
 

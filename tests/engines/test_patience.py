@@ -11,7 +11,7 @@ import pytest
 from glmcli.cli.served import named_model
 from glmcli.config import Settings
 from glmcli.engines import open_engine
-from glmcli.engines.http import Patience, Server
+from glmcli.engines.remote.http import Patience, Server
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import GenerationParams, Message

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines.faults import Cancelled, Faults
-from glmcli.engines.remote import LAST_S, Words, read_reply, split_at
+from glmcli.engines.remote.faults import Cancelled, Faults
+from glmcli.engines.remote.stream import LAST_S, Words, read_reply, split_at
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines.faults import Faults
-from glmcli.engines.remote import read_reply
+from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.stream import read_reply
 from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.types import Chunk

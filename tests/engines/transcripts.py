@@ -10,7 +10,7 @@ from threading import Event
 
 import httpx
 
-from glmcli.engines.http import Server
+from glmcli.engines.remote.http import Server
 from glmcli.types import Chunk
 
 FOLDER = Path(__file__).parents[1] / "data" / "transcripts"

@@ -10,7 +10,7 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.engines import open_engine
-from glmcli.engines.faults import causes
+from glmcli.engines.remote.faults import causes
 from glmcli.errors import GlmError
 from glmcli.types import GenerationParams, Message
 from tests.engines.loopback import Loopback

@@ -90,7 +90,7 @@ def with_key(chat: Chat, new: Settings) -> Settings:
 
 def same_server(one: str, other: str) -> bool:
     """Whether two addresses are the same server: scheme, host and port."""
-    from glmcli.engines.http import checked_url
+    from glmcli.engines.remote.http import checked_url
 
     if not one or not other:
         return one == other
@@ -100,7 +100,7 @@ def same_server(one: str, other: str) -> bool:
 
 def has_own_key(settings: Settings) -> bool:
     """Whether there is a key for just this server."""
-    from glmcli.engines.http import checked_url, key_for
+    from glmcli.engines.remote.http import checked_url, key_for
 
     return bool(key_for(replace(settings, api_key=""), checked_url(settings.base_url))[0])
 

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from glmcli.engines.faults import Cancelled, Faults, as_count
-from glmcli.engines.http import Exchange
-from glmcli.engines.masking import Mask, MaskedText
+from glmcli.engines.remote.faults import Cancelled, Faults, as_count
+from glmcli.engines.remote.http import Exchange
+from glmcli.engines.remote.masking import Mask, MaskedText
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, Progress

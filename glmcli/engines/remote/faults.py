@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from glmcli.engines.masking import Mask
+from glmcli.engines.remote.masking import Mask
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.files import DEEPEST, depth
 from glmcli.messages import said

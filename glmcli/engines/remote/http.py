@@ -20,7 +20,7 @@ from weakref import WeakSet
 import httpx
 
 from glmcli.config import Settings
-from glmcli.engines.faults import CONNECT_S, Cancelled, Faults, Refused
+from glmcli.engines.remote.faults import CONNECT_S, Cancelled, Faults, Refused
 from glmcli.errors import ConfigError, ConnectionLost
 from glmcli.messages import said
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
 from glmcli.engines import fastchat, openai
-from glmcli.engines.faults import Refused
+from glmcli.engines.remote.faults import Refused
 
 if TYPE_CHECKING:
     import httpx

@@ -17,7 +17,7 @@ ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
     "local": "glmcli.engines.local.engine",
     "openai": "glmcli.engines.openai",
-    "fastchat": "glmcli.engines.fastchat",
+    "fastchat": "glmcli.engines.remote.fastchat.engine",
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 

@@ -7,7 +7,7 @@ import threading
 import httpx
 
 from glmcli.config import Settings
-from glmcli.engines.fastchat import open_engine
+from glmcli.engines.remote.fastchat.engine import open_engine
 from glmcli.types import GenerationParams, Message
 from tests.engines.transcripts import FakeServer, joined
 

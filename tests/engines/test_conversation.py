@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from glmcli.engines.conversation import (
+from glmcli.engines.remote.fastchat.templates import (
     NAMED,
     NUMBERS,
     NUMBERS_2024,

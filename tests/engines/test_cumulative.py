@@ -5,7 +5,7 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines.cumulative import Settled, WorkerReply, nul_messages
+from glmcli.engines.remote.fastchat.texts import Settled, WorkerReply, nul_messages
 from glmcli.engines.remote.faults import Faults
 from glmcli.engines.remote.stream import read_reply
 from glmcli.errors import ConnectionLost, EngineError

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.fastchat import list_models, new_tokens
+from glmcli.engines.remote.fastchat.engine import list_models, new_tokens
 from glmcli.engines.remote.http import COUNT_S
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.fastchat import list_models, open_engine
+from glmcli.engines.remote.fastchat.engine import list_models, open_engine
 from glmcli.errors import ConnectionLost, ContextFull, EngineError
 from glmcli.types import GenerationParams, Message
 from tests.engines.fake_fastchat import (

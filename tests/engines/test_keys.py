@@ -93,7 +93,7 @@ def test_a_redirect_takes_the_key_of_a_host_nowhere():
 
 def test_a_worker_gets_no_key_from_a_controller():
     """Where a worker is, the controller says: nobody chose to trust that address."""
-    from glmcli.engines.fastchat import Cluster
+    from glmcli.engines.remote.fastchat.cluster import Cluster
 
     settings = Settings(base_url="http://controller.test", keys=KEYS)
     answers = FakeServer(

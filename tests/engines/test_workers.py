@@ -8,8 +8,8 @@ from contextlib import closing
 import httpx
 import pytest
 
+from glmcli.engines.remote.fastchat.workers import can_be_worker, can_have_worker
 from glmcli.engines.remote.http import Server
-from glmcli.engines.workers import can_be_worker, can_have_worker
 from glmcli.errors import EngineError
 from tests.engines.loopback import Loopback
 from tests.engines.reading import answering, read

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
-from glmcli.engines import fastchat, openai
+from glmcli.engines import openai
+from glmcli.engines.remote.fastchat import engine
 from glmcli.engines.remote.faults import Refused
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def list_models(
         if refusal.status not in (404, 405):
             raise
         try:
-            found = fastchat.list_models(settings, transport=transport)
+            found = engine.list_models(settings, transport=transport)
         except Refused:
             raise refusal from None
     return [(f"fastchat:{name}", window) for name, window in found]

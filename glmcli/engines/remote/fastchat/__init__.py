@@ -1,0 +1,1 @@
+"""A FastChat controller and its workers."""

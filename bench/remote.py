@@ -20,8 +20,8 @@ from typing import ClassVar
 import httpx
 
 from glmcli.config import Settings
-from glmcli.engines import openai
 from glmcli.engines.remote.fastchat import engine as fastchat
+from glmcli.engines.remote.openai import engine as openai
 from glmcli.types import GenerationParams, Message
 
 HELLO = (Message("user", "Tell me about the sea."),)

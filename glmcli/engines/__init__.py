@@ -16,7 +16,7 @@ from glmcli.types import Chunk, GenerationParams, Message, Report
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
     "local": "glmcli.engines.local.engine",
-    "openai": "glmcli.engines.openai",
+    "openai": "glmcli.engines.remote.openai.engine",
     "fastchat": "glmcli.engines.remote.fastchat.engine",
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from glmcli.config import Settings
-from glmcli.engines.openai import open_engine
+from glmcli.engines.remote.openai.engine import open_engine
 from glmcli.types import GenerationParams, Message
 from tests.engines.transcripts import FakeServer, joined, replayed
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.openai import open_engine
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
+from glmcli.engines.remote.openai.engine import open_engine
 from tests.engines.loopback import Connection, Loopback
 from tests.engines.transcripts import FakeServer
 

@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.openai import open_engine
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import COUNT_S
+from glmcli.engines.remote.openai.engine import open_engine
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
 from tests.engines.fake_openai import (

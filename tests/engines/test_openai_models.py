@@ -6,8 +6,8 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.openai import list_models
 from glmcli.engines.remote.faults import Refused
+from glmcli.engines.remote.openai.engine import list_models
 from glmcli.errors import EngineError, ModelError
 from tests.engines.fake_openai import (
     HELLO,

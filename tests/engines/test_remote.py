@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from glmcli.engines.remote.faults import Cancelled, Faults
+from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.stream import LAST_S, Words, read_reply, split_at
-from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk
 from tests.engines.transcripts import ScriptedExchange, joined

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.openai import list_models, open_engine
 from glmcli.engines.remote.faults import Refused
+from glmcli.engines.remote.openai.engine import list_models, open_engine
 from glmcli.errors import GlmError
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.engines.loopback import Connection, Loopback

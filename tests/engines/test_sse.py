@@ -6,8 +6,8 @@ from threading import Event
 import pytest
 
 from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.stream import read_reply
-from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.types import Chunk
 from tests.engines.transcripts import TRANSCRIPTS, ScriptedExchange, Transcript, joined, positions

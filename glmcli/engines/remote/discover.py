@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
-from glmcli.engines import openai
 from glmcli.engines.remote.fastchat import engine
 from glmcli.engines.remote.faults import Refused
+from glmcli.engines.remote.openai import engine as openai
 
 if TYPE_CHECKING:
     import httpx

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible server: vLLM, SGLang, llama.cpp, Ollama, transformers, public ones.
 
 Sends what all of them take, and what this one is known to take. Knows nothing of sockets or of
-how a reply is spelled on the wire (sse.py).
+how a reply is spelled on the wire (events.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config import Settings
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.http import COUNT_S, Server, checked_url, open_server
+from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.stream import is_name, read_reply, text_of, whole_number, window_of
-from glmcli.engines.sse import OpenAIReply, sse_messages
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from glmcli.bench.plot import WIDTH, label, number, page
+from glmcli.measure.plot import WIDTH, label, number, page
 
 NAMES, VALUES, BAR, GAP, HEAD = 230, 110, 18, 8, 26
 TOP = 60

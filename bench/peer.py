@@ -24,9 +24,9 @@ Ask = Callable[[list[dict[str, str]], int], dict[str, Any]]
 
 def engine(options: dict[str, Any]) -> Ask:
     """An engine of glm: the model in this process, or a server."""
-    from glmcli.bench.measure import timed_reply
     from glmcli.config import load_settings
     from glmcli.engines import open_engine
+    from glmcli.measure.speed import timed_reply
     from glmcli.types import Message
 
     opened = open_engine(load_settings(options), lambda progress: None)

@@ -18,7 +18,7 @@ from paste import PASTED_TOKENS, first_token_after_paste
 from peers import Peer, PeerFailed, Setup, reply, running, user
 from tokenizers import Tokenizer
 
-from glmcli.bench.measure import sample_text
+from glmcli.measure.speed import sample_text
 
 STORY = "Tell me a long story about a fox who wanted to see the sea."
 QUESTIONS = (

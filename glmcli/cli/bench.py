@@ -1,7 +1,8 @@
 """`glm bench`: how fast a model answers on this machine, and what fewer bits cost.
 
 A table on a terminal, tab-separated lines in a pipe, JSON with --json, a plot with --plot. Knows
-nothing of how it is measured: see measure.py, engines/local/net/meter.py and engines/quality.py.
+nothing of how it is measured: see measure/speed.py, engines/local/net/meter.py and
+measure/quality.py.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from glmcli.config import Settings, chinese_locale
 from glmcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from glmcli.bench.measure import Plan
-    from glmcli.bench.report import Report
     from glmcli.engines import Engine
+    from glmcli.measure.result import Report
+    from glmcli.measure.speed import Plan
 
 HINT = "see glm bench --help"
 
@@ -51,7 +52,7 @@ def bench(
     With --quality: how far a model in fewer bits is from itself in full, as the divergence of what
     both expect after each token of a text of about 1,000 tokens.
     """
-    from glmcli.bench.measure import Plan
+    from glmcli.measure.speed import Plan
 
     settings = named(settings, name)
     if quality:
@@ -105,9 +106,9 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
-    from glmcli.bench.measure import Timings, measure
-    from glmcli.bench.report import Report
     from glmcli.engines import open_engine, split_name
+    from glmcli.measure.result import Report
+    from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.view import progress_line
 
     status = Status()
@@ -174,16 +175,16 @@ def open_no_link(path: str, flags: int) -> int:
 
 def show_quality(settings: Settings, *, as_json: bool) -> None:
     """Compare the chosen net with the same net in full, and show the divergence."""
-    from glmcli.bench.measure import sample_text
-    from glmcli.bench.report import quality_rows
     from glmcli.engines import split_name
+    from glmcli.measure.result import quality_rows
+    from glmcli.measure.speed import sample_text
 
     if split_name(settings.model)[0] != "local":
         raise UsageError("--quality needs a model in this process", "give a folder or a hub id")
     full = in_full(settings)
     from glmcli.cli.tables import print_json, print_rows
     from glmcli.engines.local.net.divergence import Divergence
-    from glmcli.engines.quality import compare
+    from glmcli.measure.quality import compare
     from glmcli.terminal.view import progress_line
 
     status, found, stopped = Status(), Divergence(), False

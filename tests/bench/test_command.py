@@ -85,7 +85,7 @@ def test_ctrl_c_shows_what_was_measured_and_ends_by_the_signal(tmp_path: Path):
 
 
 def test_help_does_not_load_what_measures():
-    code = "import sys, glmcli.cli; print([n for n in ('torch', 'glmcli.bench.plot') if n in "
+    code = "import sys, glmcli.cli; print([n for n in ('torch', 'glmcli.measure.plot') if n in "
     done = subprocess.run(
         [sys.executable, "-c", code + "sys.modules])"], capture_output=True, text=True, check=True
     )

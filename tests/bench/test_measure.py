@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from glmcli.bench.measure import (
+from glmcli.engines.echo import EchoEngine
+from glmcli.errors import UsageError
+from glmcli.measure.speed import (
     Plan,
     Run,
     Sample,
@@ -18,8 +20,6 @@ from glmcli.bench.measure import (
     sample_text,
     timed_reply,
 )
-from glmcli.engines.echo import EchoEngine
-from glmcli.errors import UsageError
 from glmcli.types import Chunk, Message, Progress, Usage
 
 HELLO = [Message("user", "hello")]

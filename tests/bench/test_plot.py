@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from glmcli.bench.plot import HEIGHT, WIDTH, ceiling, line_plot, number, spread
+from glmcli.measure.plot import HEIGHT, WIDTH, ceiling, line_plot, number, spread
 
 SVG = "{http://www.w3.org/2000/svg}"
 POINTS = [(100.0, 40.0), (1000.0, 30.0), (4000.0, 20.0)]

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from glmcli.bench.measure import Plan, Run, Sample, Timings
-from glmcli.bench.report import Report, quality_rows, rate, seconds, word
 from glmcli.config import Settings
 from glmcli.engines.local.net.divergence import Quality
+from glmcli.measure.result import Report, quality_rows, rate, seconds, word
+from glmcli.measure.speed import Plan, Run, Sample, Timings
 from glmcli.messages import BENCH
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from glmcli.config import Settings
-from glmcli.engines import quality
 from glmcli.engines.local.net.divergence import Divergence
-from glmcli.engines.quality import compare
+from glmcli.measure import quality
+from glmcli.measure.quality import compare
 from tests.engines import tiny
 from tests.engines.tiny_chat import tokenizer_of
 

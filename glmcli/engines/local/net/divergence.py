@@ -10,6 +10,9 @@ from typing import IO
 
 import torch
 
+Scores = torch.Tensor
+"""Of one position: float32, (vocabulary,)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quality:

@@ -12,11 +12,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-import torch
-
 from glmcli.config import Settings
 from glmcli.engines import open_engine
-from glmcli.engines.local.net.divergence import Divergence, next_row
+from glmcli.engines.local.net.divergence import Divergence, Scores, next_row
 from glmcli.errors import UsageError
 from glmcli.types import Message, Report
 
@@ -54,7 +52,7 @@ def ids_of(engine: Any, text: str) -> list[int]:
     return ids[: engine.context_tokens]
 
 
-def read(engine: Any, ids: Sequence[int]) -> Iterator[torch.Tensor]:
+def read(engine: Any, ids: Sequence[int]) -> Iterator[Scores]:
     """The scores after each id: float32, (vocabulary,), in main memory."""
 
     engine._cache.clear()
@@ -63,7 +61,7 @@ def read(engine: Any, ids: Sequence[int]) -> Iterator[torch.Tensor]:
         block = ids[start : min(start + BLOCK, half)]
         yield from engine._cache.read_each(block, last=len(block)).cpu()
 
-    def singles() -> Generator[torch.Tensor, None, None]:
+    def singles() -> Generator[Scores, None, None]:
         for token in ids[half:]:
             yield engine._cache.read([token]).cpu()
 

@@ -205,4 +205,4 @@ def prompt_of(engine: Engine, length: int, number: int) -> Message:
 
 def sample_text() -> str:
     """About 1,000 tokens of English, Chinese and code, which come with the program."""
-    return (resources.files("glmcli.bench") / "sample.txt").read_text(encoding="utf-8")
+    return (resources.files("glmcli.measure") / "sample.txt").read_text(encoding="utf-8")

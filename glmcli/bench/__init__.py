@@ -1,1 +1,0 @@
-"""What `glm bench` measures and prints."""

@@ -34,8 +34,8 @@ from tasks import Measured, Plan, started
 
 from glmcli import __version__
 from glmcli.config import default_folder, load_settings
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.machine import PROC, read_lines
+from glmcli.models.checkpoint import find_checkpoint
 from glmcli.terminal.view import plural
 
 TOGETHER = {

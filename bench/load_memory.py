@@ -23,7 +23,7 @@ import sys, time
 import torch, transformers, accelerate, safetensors.torch
 from transformers import LlamaForCausalLM
 from glmcli.config import load_settings
-from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.models.checkpoint import find_checkpoint
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.open import arrange
 

@@ -229,7 +229,7 @@ def test_the_cache_of_the_hub_is_where_its_client_has_it(environ, monkeypatch):
 
 
 def test_a_hub_id_of_the_users_own_settings_is_not_taken_for_a_folder(clone, monkeypatch):
-    from glmcli.engines.names import place_of
+    from glmcli.models.names import place_of
 
     monkeypatch.chdir(clone)
     name = "zai-org/chatglm3-6b"

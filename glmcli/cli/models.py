@@ -16,7 +16,7 @@ from glmcli.cli.tables import AsJson, confirmed, print_json, print_rows
 from glmcli.config import Settings
 
 if TYPE_CHECKING:
-    from glmcli.engines.library import Model
+    from glmcli.models.library import Model
 
 models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ NAME = Annotated[str, typer.Argument(metavar="NAME", help="folder, hub id or bui
 @with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or those of the server at --base-url."""
-    from glmcli.engines.library import describe_all
+    from glmcli.models.library import describe_all
 
     found = served(settings) if settings.base_url else describe_all(settings)
     if as_json:
@@ -42,8 +42,8 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
 
 def served(settings: Settings) -> list[Model]:
     """The models of the server at `settings.base_url`. Raises ConfigError, EngineError."""
-    from glmcli.engines.library import Model
     from glmcli.engines.remote.discover import list_models
+    from glmcli.models.library import Model
 
     return [
         Model(name, settings.base_url, name.partition(":")[0], None, window)
@@ -55,7 +55,7 @@ def served(settings: Settings) -> list[Model]:
 @with_settings("trust_remote_code")
 def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None:
     """Show what a model is, what it needs, and what is missing."""
-    from glmcli.engines.library import describe
+    from glmcli.models.library import describe
 
     found = describe(name, settings)
     if as_json:
@@ -83,7 +83,7 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
 @with_settings("offline")
 def pull(settings: Settings, name: NAME) -> None:
     """Fetch a model, so that later it is there without the network."""
-    from glmcli.engines.checkpoint import find_checkpoint
+    from glmcli.models.checkpoint import find_checkpoint
     from glmcli.terminal.tty import outputs
     from glmcli.terminal.view import StatusLine
     from glmcli.types import Chunk
@@ -106,7 +106,7 @@ def remove(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
-    from glmcli.engines.library import removable, remove
+    from glmcli.models.library import removable, remove
 
     removable(name, settings)  # nobody is asked about a model that cannot be removed
     if confirmed(f"remove {name}?", yes=yes):

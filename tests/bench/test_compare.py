@@ -127,7 +127,7 @@ def test_the_texts_have_as_many_tokens_as_was_asked_for(load):
     from tokenizers import Tokenizer
 
     from glmcli.config import load_settings
-    from glmcli.engines.checkpoint import find_checkpoint
+    from glmcli.models.checkpoint import find_checkpoint
 
     folder = find_checkpoint("smollm2", load_settings({}), lambda progress: None).folder
     text = tasks.text_of(3000, peers.Setup("smollm2", folder, folder, None))

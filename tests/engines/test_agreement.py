@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from glmcli.engines.agreement import check_ids, check_sizes
-from glmcli.engines.weights import Tensor
 from glmcli.errors import ModelError
+from glmcli.models.files.agreement import check_ids, check_sizes
+from glmcli.models.files.headers import Tensor
 
 CONFIG = {"model_type": "llama", "hidden_size": 8, "vocab_size": 32, "num_hidden_layers": 2}
 

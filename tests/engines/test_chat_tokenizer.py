@@ -6,11 +6,11 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.engines.local.prompt import open as open_module
 from glmcli.engines.local.prompt.rendering import render, rendered_apart
 from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, prove, proven, same
 from glmcli.errors import ModelError, UsageError
+from glmcli.models.checkpoint import find_checkpoint
 from tests.engines import tiny
 
 CHATML = (

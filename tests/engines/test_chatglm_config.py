@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from glmcli.engines.chatglm_config import check_config, glm_settings, has_linear_rope, is_chatglm2
 from glmcli.engines.local.prompt.chatglm.template import (
     ChatGLM2Template,
     ChatGLM3Template,
@@ -15,6 +14,7 @@ from glmcli.engines.local.prompt.chatglm.template import (
     load_template,
 )
 from glmcli.errors import ModelError
+from glmcli.models.chatglm import check_config, glm_settings, has_linear_rope, is_chatglm2
 from tests.engines.chatglm_data import CHECKPOINTS, OTHERS, find, read_json
 from tests.engines.test_chatglm_tokenizer import byte_pairs, tiktoken_file
 

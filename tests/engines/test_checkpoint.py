@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import find_checkpoint, needs_remote_code
 from glmcli.engines.local.net.load import Loading, load_net
 from glmcli.errors import GlmError, ModelError
+from glmcli.models.checkpoint import find_checkpoint, needs_remote_code
 from glmcli.types import Progress, Report
 from tests.engines.folders import Reports, write_config, write_llama, write_zeros
 

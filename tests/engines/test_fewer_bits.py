@@ -17,13 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.engines.local.net.bitsandbytes import check_library
 from glmcli.engines.local.net.load import bin_tensors, load_errors
 from glmcli.engines.local.net.open import load_in_any_bits
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.plain import NetReader, model_of
 from glmcli.errors import ConfigError, OutOfMemory
+from glmcli.models.checkpoint import find_checkpoint
 from tests.engines.chatglm_data import folder_of
 from tests.engines.folders import Reports, write_config
 

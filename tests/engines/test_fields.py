@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from glmcli.engines import fields
 from glmcli.errors import ModelError
+from glmcli.models.files import fields
 
 
 def refusal(table: fields.Table, **values: Any) -> str:

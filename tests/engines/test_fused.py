@@ -11,7 +11,6 @@ import torch
 import transformers
 
 from glmcli.config import load_settings
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import proof
 from glmcli.engines.local.net.fused.decoder import FusedNet
@@ -20,6 +19,7 @@ from glmcli.engines.local.net.fused.plan import NotCovered, dimensions_of
 from glmcli.engines.local.net.fused.proof import load, open_fused
 from glmcli.engines.local.net.placement import place_weights
 from glmcli.engines.local.net.plain import NetReader
+from glmcli.models.checkpoint import find_checkpoint
 from tests.engines import tiny
 
 COMMON = {
@@ -312,7 +312,7 @@ def test_without_history_nothing_is_written_down(tmp_path):
 STARTED = """
 import sys
 from glmcli.config import load_settings
-from glmcli.engines.checkpoint import find_checkpoint
+from glmcli.models.checkpoint import find_checkpoint
 from glmcli.engines.local.net.fused.proof import open_fused
 folder, cache = sys.argv[1:]
 settings = load_settings(

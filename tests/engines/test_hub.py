@@ -15,9 +15,9 @@ import pytest
 from huggingface_hub import constants
 
 from glmcli.config import Settings
-from glmcli.engines import hub
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.errors import ModelError
+from glmcli.models import hub
+from glmcli.models.checkpoint import find_checkpoint
 from tests.engines.folders import Reports, write_config, write_zeros
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

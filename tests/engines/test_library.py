@@ -13,8 +13,8 @@ from huggingface_hub import constants
 from safetensors.numpy import save_file
 
 from glmcli.config import Settings
-from glmcli.engines.library import describe, describe_all, remove
 from glmcli.errors import ModelError
+from glmcli.models.library import describe, describe_all, remove
 from tests.engines.folders import write_config, write_shards, write_zeros
 
 SHA = "0123456789abcdef0123456789abcdef01234567"

@@ -12,10 +12,10 @@ import torch
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain import model_of
 from glmcli.errors import ModelError
+from glmcli.models.checkpoint import find_checkpoint
 from tests.engines import tiny
 from tests.engines.tiny_chat import (
     LONG,

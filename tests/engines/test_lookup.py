@@ -6,12 +6,12 @@ from threading import Event
 import pytest
 import torch
 
-from glmcli.engines.defaults import Defaults
 from glmcli.engines.local.net.decode import PrefixCache, decode
 from glmcli.engines.local.net.lookup import GUESSES, Lookup
 from glmcli.engines.local.net.plain import NetReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling import Sampler
+from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 from tests.engines import tiny
 from tests.engines.test_fused import fused, opened, saved

@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import constants
 
 from glmcli.config import Settings
-from glmcli.engines.names import Place, place_of
 from glmcli.errors import ModelError
+from glmcli.models.names import Place, place_of
 
 
 @pytest.fixture

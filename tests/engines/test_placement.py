@@ -8,8 +8,8 @@ import torch
 from glmcli import machine
 from glmcli.config import Settings
 from glmcli.engines.local.net.placement import pick_device, pick_dtype, place_weights
-from glmcli.engines.weights import Tensor
 from glmcli.errors import ConfigError, OutOfMemory
+from glmcli.models.files.headers import Tensor
 
 HALF = {"a": Tensor("BF16", (10, 10), 200), "norm": Tensor("F32", (10,), 40)}
 

@@ -9,8 +9,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from glmcli.engines.defaults import Defaults
 from glmcli.engines.local.net.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalised
+from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 
 SCORES = torch.randn(400, generator=torch.Generator().manual_seed(0)) * 3

@@ -21,8 +21,8 @@ import pytest
 
 from glmcli.config import Settings, default_folder
 from glmcli.engines import Engine, open_engine
-from glmcli.engines.builtin import make_built_in
 from glmcli.errors import ConnectionLost, ContextFull, EngineError
+from glmcli.models.builtin import make_built_in
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.engines.loopback import closed_port
 from tests.engines.test_second_client import read_by_package, read_by_us

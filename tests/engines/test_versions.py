@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.engines.versions import check_transformers
 from glmcli.errors import ModelError
+from glmcli.models.libraries import check_transformers
 
 
 def pretend(version: str, folder: Path) -> str:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glmcli.engines.weights import missing_weights, read_header, read_weights
 from glmcli.errors import ModelError
+from glmcli.models.files.headers import missing_weights, read_header, read_weights
 from tests.engines.folders import write_config, write_shards, write_zeros
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 269060552\n"

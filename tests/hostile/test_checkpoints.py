@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import open_folder
-from glmcli.engines.library import describe, describe_all
 from glmcli.errors import ModelError
+from glmcli.models.checkpoint import open_folder
+from glmcli.models.library import describe, describe_all
 from tests.hostile import healthy
 from tests.hostile.checkpoints import every_case
 from tests.hostile.running import Outcome, Runner

@@ -22,7 +22,7 @@ SERVER_S = 30.0
 
 def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
     """Names that work without the network, for completion."""
-    from glmcli.engines.names import known_names
+    from glmcli.models.names import known_names
 
     return [(name, "") for name in known_names(chat.settings)]
 

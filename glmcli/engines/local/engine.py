@@ -13,17 +13,16 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
-from glmcli.engines.agreement import check_ids
-from glmcli.engines.checkpoint import find_checkpoint, opening
 from glmcli.engines.local.net.open import open_model, silence_libraries
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.decoder import Prompt, Reply, Template
 from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
 from glmcli.engines.local.prompt.template import ChatTemplate
-from glmcli.engines.versions import check_transformers
-from glmcli.engines.watch import quiet
 from glmcli.errors import ContextFull, UsageError
 from glmcli.machine import read_ahead
+from glmcli.models.checkpoint import find_checkpoint, opening
+from glmcli.models.files.agreement import check_ids
+from glmcli.models.libraries import check_transformers, quiet
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from glmcli import files
-from glmcli.engines.checkpoint import Checkpoint
 from glmcli.errors import GlmError
+from glmcli.models.checkpoint import Checkpoint
 
 REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""

@@ -18,12 +18,12 @@ import torch
 import transformers
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import Checkpoint, open_folder
 from glmcli.engines.local.net.load import bin_tensors, load_placed, recipe_for
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.proofs import fingerprint
-from glmcli.engines.watch import quiet
 from glmcli.errors import ConfigError, ModelError, first_line
+from glmcli.models.checkpoint import Checkpoint, open_folder
+from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
 
 INSTALL = "pip install 'glm-chat[quantize]'"

@@ -20,10 +20,10 @@ from transformers.core_model_loading import (
 )
 from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 
-from glmcli.engines.chatglm_config import glm_settings, has_linear_rope
-from glmcli.engines.checkpoint import Checkpoint
-from glmcli.engines.defaults import CHATGLM, chatglm_stop_ids
 from glmcli.engines.local.net.recipe import Recipe
+from glmcli.models.chatglm import glm_settings, has_linear_rope
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.defaults import CHATGLM, chatglm_stop_ids
 
 RENAMED = (
     (r"^transformer\.embedding\.word_embeddings", "model.embed_tokens"),

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.agreement import check_sizes
-from glmcli.engines.checkpoint import IGNORABLE, Checkpoint
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.recipe import Recipe
-from glmcli.engines.model_files import DOWNLOAD_AGAIN
-from glmcli.engines.watch import quiet, watched
-from glmcli.engines.weights import Tensor, check_index
 from glmcli.errors import ModelError, OutOfMemory, first_line
 from glmcli.machine import PAGE_BYTES, drop_pages, resident_bytes
+from glmcli.models.checkpoint import IGNORABLE, Checkpoint
+from glmcli.models.files.agreement import check_sizes
+from glmcli.models.files.headers import Tensor, check_index
+from glmcli.models.files.small import DOWNLOAD_AGAIN
+from glmcli.models.libraries import quiet, watched
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:

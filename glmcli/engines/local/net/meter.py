@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import find_checkpoint
 from glmcli.machine import PROC, free_bytes, read_lines
+from glmcli.models.checkpoint import find_checkpoint
 
 BUFFER_BYTES = 512 << 20
 """Far more than any processor's cache."""

@@ -10,11 +10,11 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import Checkpoint
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import pick_device
 from glmcli.errors import ConfigError
 from glmcli.machine import drop_pages
+from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:

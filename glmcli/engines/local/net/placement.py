@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli import machine
 from glmcli.config import Settings
-from glmcli.engines.weights import Tensor
 from glmcli.errors import ConfigError, OutOfMemory
+from glmcli.models.files.headers import Tensor
 
 if TYPE_CHECKING:
     import torch

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import Checkpoint
-from glmcli.engines.library import config_of, window_of
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import errors_of, templates
 from glmcli.engines.local.prompt.decoder import Template
 from glmcli.engines.local.prompt.guarded import try_apart
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, first_line
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.library import config_of, window_of
 
 SANE_WINDOW = 100_000_000
 """Tokenizers without a limit of their own say 10**30."""

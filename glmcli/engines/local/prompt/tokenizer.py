@@ -18,8 +18,8 @@ from glmcli.engines.local.prompt.apart import errors_of
 from glmcli.engines.local.prompt.guarded import is_plain, try_apart
 from glmcli.engines.local.prompt.rendering import TemplateFails, render
 from glmcli.engines.local.proofs import read_verdict, write_verdict
-from glmcli.engines.model_files import read_bytes, read_json, read_text
 from glmcli.errors import ModelError, UsageError
+from glmcli.models.files.small import read_bytes, read_json, read_text
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 UNLIMITED = int(1e30)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glmcli.engines.chatglm_config import glm_settings, has_linear_rope
-from glmcli.engines.checkpoint import IGNORABLE, Checkpoint
-from glmcli.engines.weights import Tensor
+from glmcli.models.chatglm import glm_settings, has_linear_rope
+from glmcli.models.checkpoint import IGNORABLE, Checkpoint
+from glmcli.models.files.headers import Tensor
 
 LLAMA_SHAPED = ("llama", "mistral", "qwen2", "qwen3")
 GLM_SHAPED = ("glm", "glm4", "chatglm")

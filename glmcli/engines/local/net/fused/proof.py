@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 from glmcli.config import Settings
-from glmcli.engines.checkpoint import Checkpoint
-from glmcli.engines.defaults import read_defaults
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.int8 import Shelf
 from glmcli.engines.local.net.fused.linears import Linears
@@ -24,9 +22,11 @@ from glmcli.engines.local.net.load import bin_tensors, load_errors, load_net
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.reader import Model, Reader, free_memory, translated
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
-from glmcli.engines.watch import quiet
 from glmcli.errors import OutOfMemory, first_line
 from glmcli.machine import drop_pages
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.defaults import read_defaults
+from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
 
 PROMPT_TOKENS, SINGLE_TOKENS = 40, 8

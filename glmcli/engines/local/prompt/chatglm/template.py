@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glmcli.engines.chatglm_config import Config, is_chatglm2
 from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
 from glmcli.engines.local.prompt.decoder import Decoder, Prompt
 from glmcli.engines.local.prompt.template import check_characters, offered_tools
 from glmcli.engines.reply import Marks
 from glmcli.errors import UsageError
+from glmcli.models.chatglm import Config, is_chatglm2
 from glmcli.types import Message
 
 END_OF_TEXT = 2

@@ -18,9 +18,9 @@ from glmcli.engines.local.prompt.decoder import (
     byte_alphabet,
     encoding_of,
 )
-from glmcli.engines.model_files import read_bytes
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
+from glmcli.models.files.small import read_bytes
 
 CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines import hub
-from glmcli.engines.builtin import built_in_folder
-from glmcli.engines.checkpoint import needs_remote_code, open_folder
-from glmcli.engines.fields import check_config
-from glmcli.engines.model_files import read_json
-from glmcli.engines.names import Place, place_of
-from glmcli.engines.weights import missing_weights, read_weights
 from glmcli.errors import ModelError
+from glmcli.models import hub
+from glmcli.models.builtin import built_in_folder
+from glmcli.models.checkpoint import needs_remote_code, open_folder
+from glmcli.models.files.fields import check_config
+from glmcli.models.files.headers import missing_weights, read_weights
+from glmcli.models.files.small import read_json
+from glmcli.models.names import Place, place_of
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 BYTES_PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5625}

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from glmcli.engines.weights import Tensor
 from glmcli.errors import ModelError
+from glmcli.models.files.headers import Tensor
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 REUSED = 32

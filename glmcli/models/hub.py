@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines.watch import quiet, watched
 from glmcli.errors import ModelError, first_line
+from glmcli.models.libraries import quiet, watched
 from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 

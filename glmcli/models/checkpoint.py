@@ -1,7 +1,7 @@
 """From a model's name to a net: find the folder, check its files, load the weights.
 
 Knows nothing of prompts, tokenizers or sampling. Names are in names.py, what weight files say in
-weights.py, devices and memory in engines/local/net/placement.py.
+models/files/headers.py, devices and memory in engines/local/net/placement.py.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.engines.agreement import check_sizes
-from glmcli.engines.chatglm_config import check_config
-from glmcli.engines.folder import check_folder, read_config
-from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
-from glmcli.engines.names import fetched, place_of
-from glmcli.engines.weights import Tensor, read_weights
 from glmcli.errors import GlmError, ModelError, first_line
+from glmcli.models.chatglm import check_config
+from glmcli.models.files.agreement import check_sizes
+from glmcli.models.files.folder import check_folder, read_config
+from glmcli.models.files.headers import Tensor, read_weights
+from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
+from glmcli.models.names import fetched, place_of
 from glmcli.types import Report
 
 IGNORABLE = re.compile(r"\.(inv_freq|masked_bias)$")

@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines.model_files import read_bytes
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
+from glmcli.models.files.small import read_bytes
 
 ROPE_BASE = 10_000.0
 NEEDED = (

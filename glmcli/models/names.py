@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glmcli.config import BUILT_IN_MODEL, ENVIRONMENT, TOML, Settings
-from glmcli.engines import hub
-from glmcli.engines.builtin import built_in_folder, make_built_in
 from glmcli.errors import ModelError
+from glmcli.models import hub
+from glmcli.models.builtin import built_in_folder, make_built_in
 from glmcli.types import Report
 
 GGUF_HINT = "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"

@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from glmcli.messages import refusal
+
 T = TypeVar("T")
+
+
+OLDEST, TOO_NEW = 5, 6
+"""Major versions: the first that loads weights in the way used here, and the first untested one."""
 
 
 def watched(job: Callable[[], T], tick: Callable[[], None], *, every_s: float) -> T:
@@ -51,3 +57,16 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def check_transformers() -> None:
+    """Raise ModelError if transformers is missing, too old or too new."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version("transformers")
+    except PackageNotFoundError:
+        raise refusal("no-transformers") from None
+    major = installed.partition(".")[0]
+    if not major.isdigit() or not OLDEST <= int(major) < TOO_NEW:
+        raise refusal("transformers-version", installed=installed)

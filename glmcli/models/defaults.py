@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from glmcli.engines.checkpoint import Checkpoint
-from glmcli.engines.local.prompt.chatglm.template import load_template
-from glmcli.engines.model_files import read_json
-from glmcli.errors import ModelError
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.files.small import read_json
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
 """The defaults of the original `chat`, for checkpoints without a generation_config.json."""
@@ -48,12 +46,6 @@ def read_defaults(checkpoint: Checkpoint) -> tuple[Defaults, frozenset[int]]:
 
 
 def chatglm_stop_ids(checkpoint: Checkpoint) -> list[int]:
-    """The ids that end a reply: those of the config if it has several, else the template's."""
+    """The ids that end a reply by the config alone; the template brings those of its roles."""
     stated = checkpoint.config.get("eos_token_id", 2)
-    if isinstance(stated, list):
-        return stated
-    try:
-        template = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
-    except ModelError:  # weights without a tokenizer
-        return [stated]
-    return sorted(template.stop_ids)
+    return stated if isinstance(stated, list) else [stated]

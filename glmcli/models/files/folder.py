@@ -1,6 +1,6 @@
 """A model's folder before anything of it is loaded: what is in it, and whether that can be.
 
-Knows nothing of weights, which are in weights.py, or of families.
+Knows nothing of weights, which are in headers.py, or of families.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines import fields
-from glmcli.engines.model_files import DOWNLOAD_AGAIN, check_files, read_json
-from glmcli.engines.names import GGUF_HINT
 from glmcli.errors import ModelError
+from glmcli.models.files import fields
+from glmcli.models.files.small import DOWNLOAD_AGAIN, check_files, read_json
+from glmcli.models.names import GGUF_HINT
 
 
 def check_folder(folder: Path) -> None:

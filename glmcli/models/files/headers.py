@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from glmcli import files
-from glmcli.engines.model_files import DOWNLOAD_AGAIN, read_json
 from glmcli.errors import ModelError
 from glmcli.messages import refusal
+from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""

@@ -1,0 +1,1 @@
+"""A checkpoint's files, looked at before anything is built of them."""

@@ -17,7 +17,7 @@ from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
-from glmcli.store.found import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
+from glmcli.store.results import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
 from glmcli.store.rows import (
     ID_LETTERS,
     add,

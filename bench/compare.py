@@ -36,7 +36,7 @@ from glmcli import __version__
 from glmcli.config import default_folder, load_settings
 from glmcli.machine import PROC, read_lines
 from glmcli.models.checkpoint import find_checkpoint
-from glmcli.terminal.view import plural
+from glmcli.terminal.phrases import plural
 
 TOGETHER = {
     "decode": tasks.decode,

@@ -15,8 +15,10 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError, error_lines
 from glmcli.messages import command_for
 from glmcli.session import Session
-from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import BaseView, TextView, end_note, terminal_view
+from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import end_note
+from glmcli.terminal.quiet import Quiet
+from glmcli.terminal.view import BaseView, TextView, terminal_view
 from glmcli.types import Message
 
 

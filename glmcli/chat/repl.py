@@ -15,8 +15,8 @@ from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.conversation.typed import NOTHING, Line, foreign
 from glmcli.engines.thread import EngineThread
-from glmcli.terminal.tty import read_stdin
-from glmcli.terminal.view import question_rows
+from glmcli.terminal.phrases import question_rows
+from glmcli.terminal.reading import read_stdin
 
 if TYPE_CHECKING:
     from glmcli.terminal.plain_prompt import PlainPrompt

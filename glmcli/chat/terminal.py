@@ -22,8 +22,10 @@ from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, UsageError
 from glmcli.machine import has_power_to_spare
 from glmcli.session import Session
-from glmcli.terminal.tty import Output, Quiet
-from glmcli.terminal.view import BaseView, plural, stats_line, terminal_view
+from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import plural, stats_line
+from glmcli.terminal.quiet import Quiet
+from glmcli.terminal.view import BaseView, terminal_view
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message
 
@@ -122,7 +124,7 @@ class TerminalChat(PipeChat):
         if text:
             text, columns = visible(text), self.out.size().columns
             if any(wcwidth.width(line) > columns for line in text.split("\n")):
-                from glmcli.terminal.wrap import hang  # it brings Rich along
+                from glmcli.terminal.rows import hang  # it brings Rich along
 
                 text = hang(text, columns)
             self.out.write(f"\x1b[{style}m{text}\x1b[0m\n" if self.out.colours else f"{text}\n")

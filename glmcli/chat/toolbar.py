@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import wcwidth
 
-from glmcli.terminal.view import clipped, progress_forms
+from glmcli.terminal.phrases import clipped, progress_forms
 from glmcli.terminal.visible import visible
 from glmcli.types import Progress
 

@@ -100,7 +100,9 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script. Ends by the signal itself when one ended the program."""
-    from glmcli.terminal.tty import Killed, PipeClosed, die_by, leave, leave_at_once
+    from glmcli.terminal.leaving import die_by, leave, leave_at_once
+    from glmcli.terminal.output import PipeClosed
+    from glmcli.terminal.signals import Killed
 
     sys.unraisablehook = leave_at_once
     try:

@@ -30,7 +30,7 @@ from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
     from glmcli.session import Session
-    from glmcli.terminal.tty import Output
+    from glmcli.terminal.output import Output
     from glmcli.terminal.view import BaseView
 
 
@@ -65,7 +65,8 @@ def ask(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
 ) -> None:
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
-    from glmcli.terminal.tty import install_signals, outputs
+    from glmcli.terminal.leaving import install_signals
+    from glmcli.terminal.output import outputs
 
     out, err = outputs()
     earlier = read_messages(messages) if messages else Conversation()
@@ -116,7 +117,7 @@ def tell(err: Output, quiet: bool, line: str) -> None:
 
 def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:
     """Tell a person how a one-shot ended if not by itself, and anybody who asked what it cost."""
-    from glmcli.terminal.view import end_note, stats_line
+    from glmcli.terminal.phrases import end_note, stats_line
 
     window = session.engine.context_tokens
     if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
@@ -140,7 +141,7 @@ def reply_view(
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for."""
     from glmcli.terminal import json_view, view
-    from glmcli.terminal.tty import Quiet
+    from glmcli.terminal.quiet import Quiet
 
     def facts() -> dict[str, str]:
         return {"model": session.model, "conversation": session.conversation.id}

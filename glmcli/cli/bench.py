@@ -109,7 +109,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
     from glmcli.engines import open_engine, split_name
     from glmcli.measure.result import Report
     from glmcli.measure.speed import Timings, measure
-    from glmcli.terminal.view import progress_line
+    from glmcli.terminal.phrases import progress_line
 
     status = Status()
     report = Report(model=settings.model, plan=plan, timings=Timings())
@@ -185,7 +185,7 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
     from glmcli.cli.tables import print_json, print_rows
     from glmcli.engines.local.net.divergence import Divergence
     from glmcli.measure.quality import compare
-    from glmcli.terminal.view import progress_line
+    from glmcli.terminal.phrases import progress_line
 
     status, found, stopped = Status(), Divergence(), False
     try:
@@ -229,7 +229,7 @@ class Status:
     """One row on stderr that says what is measured; nothing where that is no terminal."""
 
     def __init__(self) -> None:
-        from glmcli.terminal.tty import outputs
+        from glmcli.terminal.output import outputs
 
         self._output = outputs()[1]
 
@@ -248,7 +248,7 @@ class Status:
 
 def end_by_interrupt() -> NoReturn:
     """End as Ctrl-C ends a program, once what was measured is printed."""
-    from glmcli.terminal.tty import Killed
+    from glmcli.terminal.signals import Killed
 
     sys.stdout.flush()
     raise Killed(signal.SIGINT)

@@ -46,7 +46,8 @@ def chat(
     from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.chat.terminal import TerminalChat
     from glmcli.conversation.lines import is_command
-    from glmcli.terminal.tty import install_signals, outputs
+    from glmcli.terminal.leaving import install_signals
+    from glmcli.terminal.output import outputs
 
     out, err = outputs()
     say = partial(tell, err, quiet)

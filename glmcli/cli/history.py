@@ -89,7 +89,8 @@ def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
 def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.live import show_message
-    from glmcli.terminal.tty import Output, Quiet
+    from glmcli.terminal.output import Output
+    from glmcli.terminal.quiet import Quiet
 
     out = Output(sys.stdout)
     quiet = Quiet(out)
@@ -188,10 +189,3 @@ def history_path(settings: Settings) -> None:
     """Print where the history is stored."""
     with open_history(settings) as store:
         print(store.path)
-
-
-def size(count: int | None) -> str:
-    """Bytes for a person: "259 MB"."""
-    if count is None:
-        return ""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

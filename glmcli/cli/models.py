@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.history import size
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, confirmed, print_json, print_rows
 from glmcli.config import Settings
+from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
     from glmcli.models.library import Model
@@ -84,7 +84,7 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
 def pull(settings: Settings, name: NAME) -> None:
     """Fetch a model, so that later it is there without the network."""
     from glmcli.models.checkpoint import find_checkpoint
-    from glmcli.terminal.tty import outputs
+    from glmcli.terminal.output import outputs
     from glmcli.terminal.view import StatusLine
     from glmcli.types import Chunk
 

@@ -38,7 +38,7 @@ class Interrupted(BaseException):
 @contextmanager
 def interrupts_first(session: Session) -> Iterator[None]:
     """End by Ctrl-C, if it ended the reader of a pipe as well."""
-    from glmcli.terminal.tty import PipeClosed
+    from glmcli.terminal.output import PipeClosed
 
     try:
         yield
@@ -89,8 +89,8 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
     if not resume:
         if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
             raise UsageError("--resume needs an id here", "glm history list shows them")
+        from glmcli.terminal.output import Output
         from glmcli.terminal.picker import pick
-        from glmcli.terminal.tty import Output
 
         resume = pick(store, Output(sys.stdout))
     return store.load(resume)

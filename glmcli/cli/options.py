@@ -253,7 +253,7 @@ def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
 
     Raises UsageError.
     """
-    from glmcli.terminal import tty
+    from glmcli.terminal import reading
 
     deadline = time.monotonic() + STDIN_PATIENCE_S
 
@@ -264,7 +264,7 @@ def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
             deadline = math.inf
         return False
 
-    return b"".join(iter(lambda: tty.read_stdin(is_stopped), b""))
+    return b"".join(iter(lambda: reading.read_stdin(is_stopped), b""))
 
 
 def read_messages(source: str) -> Conversation:

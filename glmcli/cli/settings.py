@@ -74,7 +74,8 @@ def decided(
 
 def is_agreed(dotenv: Path, powerful: Mapping[str, Any]) -> bool | None:
     """Whether the person at the terminal trusts a `.env`; None at the end of the input."""
-    from glmcli.terminal.tty import Output, read_line
+    from glmcli.terminal.output import Output
+    from glmcli.terminal.reading import read_line
 
     lines = [f"{dotenv.absolute()} sets what a folder may decide only if you trust it:"]
     lines += shown(powerful)
@@ -102,7 +103,7 @@ def is_on_terminal() -> bool:
         return False
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    from glmcli.terminal.tty import in_foreground
+    from glmcli.terminal.quiet import in_foreground
 
     return in_foreground(sys.stdin.fileno())
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from glmcli.cli.history import size
 from glmcli.config import Settings
 from glmcli.measure.plot import line_plot
 from glmcli.measure.speed import Plan, Sample, Timings
 from glmcli.messages import BENCH
-from glmcli.terminal.view import plural
+from glmcli.terminal.phrases import plural, size
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.divergence import Quality

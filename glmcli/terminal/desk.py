@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli.errors import UsageError
-from glmcli.terminal.tty import Output, read_line
+from glmcli.terminal.output import Output
+from glmcli.terminal.reading import read_line
 
 CLIPBOARDS = (
     ("WAYLAND_DISPLAY", ("wl-copy",)),

@@ -81,7 +81,7 @@ def characters(text: str) -> list[str]:
     """Characters as people see them."""
     if text.isascii():
         return list(text)
-    from glmcli.terminal.wrap import graphemes
+    from glmcli.terminal.rows import graphemes
 
     return [*graphemes(text)]
 

@@ -14,7 +14,7 @@ from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.inline import preview_of, spans
 from glmcli.terminal.parser import Inline, Parser, without_stub
-from glmcli.terminal.wrap import Row, Span, fold, wrap
+from glmcli.terminal.rows import Row, Span, fold, wrap
 
 PIECE = 64
 """Characters. A paragraph is parsed in pieces of so many, cut where nothing is open."""

@@ -15,8 +15,8 @@ from rich.style import Style
 from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.parser import STUB, Parser
+from glmcli.terminal.rows import Row, Span, fold, plain
 from glmcli.terminal.visible import visible_line
-from glmcli.terminal.wrap import Row, Span, fold, plain
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer  # type: ignore[import-untyped]

@@ -12,8 +12,8 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.parser import Inline, Parser
+from glmcli.terminal.rows import Span
 from glmcli.terminal.visible import visible
-from glmcli.terminal.wrap import Span
 
 _OPENERS = {"em_open": theme.ITALIC, "strong_open": theme.BOLD, "s_open": theme.STRIKE}
 _LITERALS = {"code_inline": theme.CODE, "math_inline": theme.MATH, "definition": theme.DIM}

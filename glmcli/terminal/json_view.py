@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from glmcli.errors import GlmError
-from glmcli.terminal.tty import Output
+from glmcli.terminal.output import Output
 from glmcli.terminal.view import BaseView
 from glmcli.terminal.visible import visible_json
 from glmcli.types import Chunk, Message, Usage

@@ -13,16 +13,11 @@ from rich.cells import cell_len
 from glmcli.conversation.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
+from glmcli.terminal.output import Output
 from glmcli.terminal.painter import GAP, Painter, said
-from glmcli.terminal.tty import SETTLE_S, Output, Quiet
-from glmcli.terminal.view import (
-    BaseView,
-    plural,
-    progress_forms,
-    question_rows,
-    status_row,
-    terminal_view,
-)
+from glmcli.terminal.phrases import plural, progress_forms, question_rows, status_row
+from glmcli.terminal.quiet import SETTLE_S, Quiet
+from glmcli.terminal.view import BaseView, terminal_view
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
 

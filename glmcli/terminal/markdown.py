@@ -27,9 +27,9 @@ from glmcli.terminal.parser import (
     stub_line,
     stub_start,
 )
+from glmcli.terminal.rows import Row, Span, trimmed, width
 from glmcli.terminal.table import Table
 from glmcli.terminal.visible import visible
-from glmcli.terminal.wrap import Row, Span, trimmed, width
 
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 

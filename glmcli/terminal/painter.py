@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.wrap import BLANKS, Row, Span, cells, fold, plain, width
+from glmcli.terminal.rows import BLANKS, Row, Span, cells, fold, plain, width
 
 Cells = list[tuple[str, Style]]
 """A row, character by character."""

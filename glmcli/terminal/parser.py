@@ -21,7 +21,7 @@ from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
 from glmcli.terminal import literal, pipes, tex
-from glmcli.terminal.wrap import OPENING, WIDE
+from glmcli.terminal.rows import OPENING, WIDE
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""

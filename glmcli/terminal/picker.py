@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from glmcli.errors import UsageError
-from glmcli.terminal.tty import Output, read_line
+from glmcli.terminal.output import Output
+from glmcli.terminal.reading import read_line
 from glmcli.terminal.visible import visible_line
 
 SHOWN = 15

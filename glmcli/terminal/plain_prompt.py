@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.session import Session
-from glmcli.terminal.tty import LEAVE_S, READ_BYTES, Output, Quiet, read_some
-from glmcli.terminal.view import question_rows
+from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import question_rows
+from glmcli.terminal.quiet import LEAVE_S, Quiet
+from glmcli.terminal.reading import READ_BYTES, read_some
 from glmcli.terminal.visible import visible
 
 

@@ -40,11 +40,13 @@ from glmcli.terminal import editing
 from glmcli.terminal.draft import Draft, paste_hint
 from glmcli.terminal.keyboard import Keyboard
 from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.output import Output
 from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
+from glmcli.terminal.phrases import question_rows
+from glmcli.terminal.quiet import LEAVE_S, SETTLE_S
 from glmcli.terminal.recall import Suggestions, make_history
 from glmcli.terminal.screen import make_screen, rows_more
-from glmcli.terminal.tty import LEAVE_S, SETTLE_S, Killed, Output
-from glmcli.terminal.view import question_rows
+from glmcli.terminal.signals import Killed
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""

@@ -14,7 +14,7 @@ from prompt_toolkit.layout.screen import Screen as ScreenRows
 from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.output.defaults import create_output
 
-from glmcli.terminal.tty import Output
+from glmcli.terminal.output import Output
 
 
 def make_screen(out: Output) -> Screen:
@@ -57,7 +57,7 @@ class Drawn:
 
 def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
     """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
-    from glmcli.terminal.wrap import fold_count  # it brings Rich along
+    from glmcli.terminal.rows import fold_count  # it brings Rich along
 
     more = 0
     for y in range(at.y + 1):

@@ -14,7 +14,7 @@ from glmcli.terminal import theme
 from glmcli.terminal.blocks import Block
 from glmcli.terminal.inline import preview_of, spans
 from glmcli.terminal.parser import Parser
-from glmcli.terminal.wrap import Row, Span, fold, plain, trimmed, width, wrap
+from glmcli.terminal.rows import Row, Span, fold, plain, trimmed, width, wrap
 
 FIRST_ROWS = 12
 """Rows of the screen. The rows of the body that fill so many give the columns their widths."""

@@ -11,7 +11,7 @@ import pytest
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.terminal.markdown import MarkdownStream, Row, render, warm_up
 from glmcli.terminal.painter import Painter
-from glmcli.terminal.wrap import plain
+from glmcli.terminal.rows import plain
 from tests.hostile.texts import TEXTS
 
 LIMIT_S = 5.0

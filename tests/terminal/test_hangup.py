@@ -78,7 +78,7 @@ def test_a_chat_of_a_shell_ends_with_the_terminal(tmp_path):
 def test_a_second_kill_ends_a_chat_that_hangs_while_it_leaves(tmp_path):
     (tmp_path / "hanging.py").write_text(
         "from glmcli import cli\n"
-        "from glmcli.terminal import tty\n"
+        "from glmcli.terminal import quiet as tty\n"
         "tty.GRACE_S = 0.0\n"
         "def hang(self, *exc):\n"
         "    print('HANGING', flush=True)\n"

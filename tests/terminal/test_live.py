@@ -10,7 +10,7 @@ from rich.cells import cell_len
 
 from glmcli.conversation.attachments import attach
 from glmcli.terminal.live import LiveView, show_message
-from glmcli.terminal.tty import SETTLE_S, Quiet
+from glmcli.terminal.quiet import SETTLE_S, Quiet
 from glmcli.types import Chunk, Message, Progress
 from tests.terminal.documents import pieces
 

@@ -7,7 +7,7 @@ from rich.style import Style
 
 from glmcli.terminal import theme
 from glmcli.terminal.markdown import MarkdownStream, Row, render
-from glmcli.terminal.wrap import width
+from glmcli.terminal.rows import width
 from tests.terminal.documents import (
     SAMPLE,
     cells,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from glmcli.terminal.markdown import MarkdownStream, render
 from glmcli.terminal.painter import Painter
+from glmcli.terminal.rows import Row
 from glmcli.terminal.theme import BOLD, CODE, DIM, PLAIN
-from glmcli.terminal.wrap import Row
 from tests.term import Screen
 from tests.terminal.documents import SAMPLE, documents, long_sample, random_pieces
 

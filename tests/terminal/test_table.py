@@ -3,9 +3,9 @@
 import pytest
 
 from glmcli.terminal.markdown import MarkdownStream, render
+from glmcli.terminal.rows import width
 from glmcli.terminal.table import FIRST_ROWS, shrink
 from glmcli.terminal.theme import BOLD
-from glmcli.terminal.wrap import width
 from tests.terminal.documents import texts
 
 

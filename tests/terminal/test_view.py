@@ -5,10 +5,8 @@ import json
 import pytest
 
 from glmcli.terminal.json_view import JsonLinesView, RecordsView
-from glmcli.terminal.tty import Output
-from glmcli.terminal.view import (
-    StatusLine,
-    TextView,
+from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import (
     clipped,
     end_note,
     progress_forms,
@@ -16,6 +14,7 @@ from glmcli.terminal.view import (
     stats_line,
     status_row,
 )
+from glmcli.terminal.view import StatusLine, TextView
 from glmcli.types import Chunk, Message, Progress, Usage
 
 REPLY = Message("assistant", "ab", finish_reason="stop", usage=Usage(10, 4, 3, 0.5, 1.5))

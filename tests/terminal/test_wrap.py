@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glmcli.terminal.rows import fold, graphemes, hang, plain, trimmed, width, wrap
 from glmcli.terminal.theme import BOLD, PLAIN
-from glmcli.terminal.wrap import fold, graphemes, hang, plain, trimmed, width, wrap
 
 FAMILY = "👨‍👩‍👧"
 TEXTS = st.text(

@@ -14,7 +14,7 @@ from glmcli.errors import UsageError
 from glmcli.messages import keys_help, overwrite_question
 from glmcli.paths import is_file, path_of
 from glmcli.session import Session
-from glmcli.terminal.view import plural
+from glmcli.terminal.phrases import plural
 from glmcli.types import GenerationParams, Message
 
 

@@ -14,7 +14,7 @@ from glmcli.conversation.window import left_out
 from glmcli.errors import UsageError
 from glmcli.session import Session
 from glmcli.store import Node
-from glmcli.terminal.view import clipped, end_note, plural
+from glmcli.terminal.phrases import clipped, end_note, plural
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Conversation, GenerationParams
 

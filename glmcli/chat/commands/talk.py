@@ -8,7 +8,7 @@ from glmcli.config import show
 from glmcli.conversation.typed import foreign
 from glmcli.errors import UsageError
 from glmcli.paths import checked, read_system
-from glmcli.terminal.view import end_note
+from glmcli.terminal.phrases import end_note
 from glmcli.types import Message
 
 

@@ -1,0 +1,133 @@
+"""The two outputs: what they can show, and how bytes get out.
+
+Knows nothing of what is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import sys
+import termios
+from collections.abc import Callable
+from typing import TextIO
+
+from glmcli.errors import GlmError
+from glmcli.terminal.signals import Killed
+from glmcli.terminal.visible import visible
+
+POLL_S = 0.1
+"""How soon a signal is heard of that comes just before a read."""
+
+WRITE_BYTES = 4096
+"""A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
+CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of something
+
+MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
+"""TERM_PROGRAM of those that understand; others might print what they do not understand."""
+
+
+class PipeClosed(BaseException):
+    """Nobody reads the output any more. No error: what was asked for was given."""
+
+
+class Output:
+    """Where text goes: a terminal, a pipe or a file, without Python's buffer in between.
+
+    A buffered write of more than 8 KB to a terminal loses its end when a signal arrives, so bytes
+    go out in an os.write loop. Raises PipeClosed, Killed if the terminal is gone, and GlmError if
+    the system refuses the bytes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.is_stopped: Callable[[], bool] = lambda: False
+        """Whether the user stopped what is being written: then what nobody takes is left out."""
+        self._is_cut = False
+        self.fd = stream.fileno()
+        self.encoding = stream.encoding or "utf-8"
+        self.is_tty = stream.isatty()
+        self._term = os.environ.get("TERM", "")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether rows can be repainted here."""
+        return self.is_tty and self._term not in ("", "dumb", "unknown")
+
+    @property
+    def colours(self) -> int:
+        """How many colours may be used: 0, or the 16 of the terminal's own palette."""
+        return 0 if not self.is_live or os.environ.get("NO_COLOR") else 16
+
+    @property
+    def is_unicode(self) -> bool:
+        """Whether every character can be written."""
+        return self.encoding.lower().replace("-", "").startswith("utf")
+
+    @property
+    def tells_keys_apart(self) -> bool:
+        """Whether keys with modifiers can be asked for."""
+        known = os.environ.get("TERM_PROGRAM") in MODIFIERS_KNOWN
+        return self.is_live and (known or "XTERM_VERSION" in os.environ)
+
+    @property
+    def reflows(self) -> bool:
+        """Whether rows are wrapped anew when the window changes its width."""
+        if "TMUX" in os.environ:
+            return True
+        return "XTERM_VERSION" not in os.environ and self._term not in ("linux", "screen")
+
+    def size(self) -> os.terminal_size:
+        """Columns and lines; 80 by 24 if unknown. COLUMNS in the environment is not believed."""
+        try:
+            size = os.get_terminal_size(self.fd)
+        except OSError:
+            return os.terminal_size((80, 24))
+        return os.terminal_size((size.columns or 80, size.lines or 24))
+
+    def say(self, text: str) -> None:
+        """Write text that may hold what comes from outside: harmless on a terminal."""
+        self.write(visible(text) if self.is_tty else text)
+
+    def write(self, text: str) -> None:
+        """Write all of `text`; characters that the encoding lacks become '?'."""
+        try:
+            self.send(text)
+        except BrokenPipeError as exc:
+            raise PipeClosed from exc
+        except OSError as exc:
+            if self.is_tty and exc.errno == errno.EIO:
+                raise Killed(signal.SIGHUP) from exc
+            raise GlmError(
+                f"the output cannot be written: {exc.strerror}", "make room for it"
+            ) from exc
+
+    def send(self, text: str) -> None:
+        """The same, with the errors of the system.
+
+        Where nobody reads, this waits, but not when the user stopped the reply or the program is
+        leaving: the rest is left out then, with what a terminal was sent and has not shown.
+        """
+        start = CUT if self._is_cut and self.is_live else ""
+        left = memoryview((start + text).encode(self.encoding, "replace"))
+        self._is_cut = True  # until all is out: a signal may end this anywhere
+        while left:
+            piece, count = left[:WRITE_BYTES], 0
+            if select.select([], [self.fd], [], POLL_S)[1]:
+                with contextlib.suppress(BlockingIOError):
+                    count = os.write(self.fd, piece)
+            left = left[count:]
+            has_room = count == len(piece)
+            if not has_room and (self.is_stopped() or Killed.first_at is not None):
+                with contextlib.suppress(termios.error):  # a pipe keeps what it has
+                    termios.tcflush(self.fd, termios.TCOFLUSH)
+                return
+        self._is_cut = False
+
+
+def outputs() -> tuple[Output, Output]:
+    """Stdout and stderr; what is written to a stderr that is closed goes nowhere."""
+    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
+    return Output(sys.stdout), Output(err)

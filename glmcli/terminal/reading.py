@@ -1,0 +1,81 @@
+"""Bytes from stdin, in steps that a stopped program can leave.
+
+Knows nothing of what is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import sys
+import termios
+from collections.abc import Callable
+
+from glmcli.errors import UsageError
+from glmcli.terminal.output import POLL_S, Output
+from glmcli.terminal.signals import Killed
+
+READ_BYTES = 1 << 16
+
+
+def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """What can be read, as soon as there is something; b"" at the end, or when stopped.
+
+    Waits in small steps: a signal that comes just before a read would not be heard of until it is
+    over. Raises Killed if there was a terminal that is gone.
+    """
+    while not select.select([fd], [], [], POLL_S)[0]:
+        if stopped():
+            return b""
+    try:
+        data = os.read(fd, READ_BYTES)
+    except OSError:
+        end_if_gone(fd)
+        raise
+    if not data:
+        end_if_gone(fd)
+    return data
+
+
+def end_if_gone(fd: int) -> None:
+    """Raise Killed if there was a terminal here that is gone: the same as SIGHUP."""
+    try:
+        termios.tcgetattr(fd)
+    except termios.error as exc:
+        if exc.args[0] in (errno.EIO, errno.ENXIO):
+            raise Killed(signal.SIGHUP) from exc
+
+
+def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
+    """`read_some` of stdin. One that is not open for reading, like that of nohup, is an empty one.
+
+    Raises UsageError: what broke off in the middle is not to be answered.
+    """
+    try:
+        return read_some(sys.stdin.fileno(), stopped)
+    except OSError as exc:
+        if exc.errno == errno.EBADF:
+            return b""
+        raise UsageError(
+            f"stdin cannot be read: {exc.strerror}", "is what feeds it alive?"
+        ) from exc
+
+
+def read_line(
+    question: str, out: Output, stopped: Callable[[], bool] = lambda: False, *, typed: str = ""
+) -> str:
+    """A line that is typed in answer to a question, on a terminal that edits lines itself.
+
+    It begins with what was `typed` before. Raises EOFError at the end of the input, or when
+    stopped.
+    """
+    out.say(question + typed)
+    line = typed.encode(out.encoding, "surrogateescape")
+    while not line.endswith(b"\n"):
+        data = read_some(sys.stdin.fileno(), stopped)
+        if not data:
+            raise EOFError
+        line += data
+    return line.decode(out.encoding, "surrogateescape").strip()

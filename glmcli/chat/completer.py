@@ -5,13 +5,13 @@ Knows nothing of what the commands do. Only the names of commands are completed 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
 from glmcli.chat.commands import COMMANDS
+from glmcli.terminal.input.draft import MENTION
 from glmcli.terminal.visible import visible_line
 
 Words = Callable[[str, str], Iterable[tuple[str, str]]]
@@ -19,7 +19,6 @@ Words = Callable[[str, str], Iterable[tuple[str, str]]]
 
 TAKES_PATH = "FILE"
 """Commands that say so in their usage get paths."""
-MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
 
 
 class CommandCompleter(Completer):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from glmcli.chat.commands import COMMANDS, untyped
+from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
@@ -19,8 +20,8 @@ from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import read_stdin
 
 if TYPE_CHECKING:
-    from glmcli.terminal.plain_prompt import PlainPrompt
-    from glmcli.terminal.prompt import Prompt
+    from glmcli.terminal.input.plain_prompt import PlainPrompt
+    from glmcli.terminal.input.prompt import Prompt
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = False) -> int:
@@ -101,10 +102,10 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
         chat.ahead.begin()
 
     if not chat.out.is_live:
-        from glmcli.terminal.plain_prompt import PlainPrompt
+        from glmcli.terminal.input.plain_prompt import PlainPrompt
 
         return PlainPrompt(chat.out, chat.quiet, chat.session, on_first_draw=engine.start)
-    from glmcli.terminal.prompt import Prompt
+    from glmcli.terminal.input.prompt import Prompt
 
     prompt = Prompt(
         chat.out,
@@ -112,7 +113,7 @@ def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPromp
         status=chat.status,
         on_first_draw=begin,
         edit=chat.edit_draft,
-        words=lambda name, typed: COMMANDS[name].words(chat, typed),
+        completer=CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)),
         enter_sends=lambda: chat.enter_sends,
         on_interrupt=chat.session.stop,
         on_peek=lambda: chat.handle(Line("/thinking")),

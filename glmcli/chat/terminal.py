@@ -56,7 +56,7 @@ class TerminalChat(PipeChat):
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns what was saved."""
-        from glmcli.terminal.desk import edit
+        from glmcli.terminal.input.editor import edit
 
         with self.quiet.lifted():
             return edit(text, self.out)
@@ -71,7 +71,7 @@ class TerminalChat(PipeChat):
 
     def copy(self, text: str) -> None:
         """Copy to the clipboard of the terminal, and to the machine's own if there is one."""
-        from glmcli.terminal.desk import copy
+        from glmcli.terminal.input.editor import copy
 
         copy(text, self.out)
 
@@ -101,7 +101,7 @@ class TerminalChat(PipeChat):
 
     def confirm(self, question: str) -> bool:
         """Ask; no is what Enter means."""
-        from glmcli.terminal.desk import confirm
+        from glmcli.terminal.input.editor import confirm
 
         question = f"{question} [y/N] "
 

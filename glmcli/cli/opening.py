@@ -89,8 +89,8 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
     if not resume:
         if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
             raise UsageError("--resume needs an id here", "glm history list shows them")
+        from glmcli.terminal.input.picker import pick
         from glmcli.terminal.output import Output
-        from glmcli.terminal.picker import pick
 
         resume = pick(store, Output(sys.stdout))
     return store.load(resume)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glmcli.chat.commands import is_command, literal, untyped
 from glmcli.conversation.typed import Line, foreign
-from glmcli.terminal.origins import Origins
+from glmcli.terminal.input.origins import Origins
 
 OF_PASTES = string.ascii_uppercase
 """Pastes hold these and the marks below; what is typed holds small letters."""

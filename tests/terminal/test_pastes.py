@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from prompt_toolkit.layout.processors import Transformation, TransformationInput
 
-from glmcli.terminal.pastes import FIRST, LAST, Pastes, Placeholders
+from glmcli.terminal.input.pastes import FIRST, LAST, Pastes, Placeholders
 
 
 def test_a_short_paste_is_itself():

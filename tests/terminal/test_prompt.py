@@ -289,7 +289,7 @@ def test_on_a_dumb_terminal_ctrl_c_twice_leaves_only_where_nothing_was_typed_bet
 
 
 def test_a_dumb_terminal_needs_no_line_editor(tmp_path):
-    code = "import sys, glmcli.terminal.plain_prompt; print('prompt_toolkit' in sys.modules)"
+    code = "import sys, glmcli.terminal.input.plain_prompt; print('prompt_toolkit' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     assert done.stdout == b"False\n"
 

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from glmcli.conversation.typed import Line
-from glmcli.terminal.pastes import Pastes
-from glmcli.terminal.recall import PromptHistory, make_history
+from glmcli.terminal.input.history import PromptHistory, make_history
+from glmcli.terminal.input.pastes import Pastes
 
 
 def history_in(path) -> PromptHistory:

@@ -14,6 +14,7 @@ from typing import Any
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.completion import Completer
 from prompt_toolkit.filters import (
     emacs_insert_mode,
     emacs_mode,
@@ -34,18 +35,17 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
-from glmcli.chat.completer import CommandCompleter, Words
 from glmcli.conversation.typed import NOTHING, Line
-from glmcli.terminal import editing
-from glmcli.terminal.draft import Draft, paste_hint
-from glmcli.terminal.keyboard import Keyboard
-from glmcli.terminal.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.input import editing
+from glmcli.terminal.input.draft import Draft, paste_hint
+from glmcli.terminal.input.history import Suggestions, make_history
+from glmcli.terminal.input.keyboard import Keyboard
+from glmcli.terminal.input.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
+from glmcli.terminal.input.screen import make_screen, rows_more
 from glmcli.terminal.output import Output
-from glmcli.terminal.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.quiet import LEAVE_S, SETTLE_S
-from glmcli.terminal.recall import Suggestions, make_history
-from glmcli.terminal.screen import make_screen, rows_more
 from glmcli.terminal.signals import Killed
 
 LOAD_DELAY_S = 0.05
@@ -67,14 +67,15 @@ class Prompt:
         status: Callable[[], tuple[str, bool]],
         on_first_draw: Callable[[], None],
         edit: Callable[[str], str],
-        words: Words,
+        completer: Completer,
         enter_sends: Callable[[], bool],
         on_interrupt: Callable[[], None],
         on_peek: Callable[[], None],
         on_draft: Callable[[str, bool], None],
         vi: bool,
     ) -> None:
-        """`words` may follow a command; `edit` opens a text in an editor (Ctrl-X Ctrl-E).
+        """`completer` completes commands and paths; `edit` opens a text in an editor (Ctrl-X
+        Ctrl-E).
 
         `on_interrupt` stops the reply; `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is
         told of every change, with stand-ins for long pastes (see `sent`), and of a paste a second
@@ -102,7 +103,7 @@ class Prompt:
             prompt_continuation="  ",
             history=self._history,
             auto_suggest=Suggestions(),
-            completer=CommandCompleter(words),
+            completer=completer,
             complete_while_typing=True,
             key_bindings=self._keys(),
             input_processors=[Placeholders(self._pastes), TabsProcessor(char1=" ", char2=" ")],

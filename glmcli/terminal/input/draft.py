@@ -13,16 +13,18 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.chat.completer import MENTION
 from glmcli.conversation.attachments import dropped, mention_of
 from glmcli.conversation.lines import untyped
 from glmcli.conversation.typed import PASTED, Line, foreign
-from glmcli.terminal.origins import Origins
-from glmcli.terminal.pastes import STAND_IN, Pastes
+from glmcli.terminal.input.origins import Origins
+from glmcli.terminal.input.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
 
 PASTED_RUN = re.compile(PASTED + b"+")
 WORD = re.compile(r"\S*$")
+
+
+MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
 
 
 class Draft:

@@ -10,9 +10,9 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from glmcli.conversation.typed import NOTHING, Line
-from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.quiet import LEAVE_S, Quiet
@@ -24,11 +24,23 @@ class Stopped(Exception):
     """Ctrl-C was pressed."""
 
 
+class Stoppable(Protocol):
+    """What hears of Ctrl-C."""
+
+    def rearm(self) -> None:
+        """Forget the last Ctrl-C."""
+        ...
+
+    def is_stopped(self) -> bool:
+        """Whether Ctrl-C was pressed since."""
+        ...
+
+
 class PlainPrompt:
     """Reads one text at a time. Raises EOFError when the user leaves."""
 
     def __init__(
-        self, out: Output, quiet: Quiet, session: Session, *, on_first_draw: Callable[[], None]
+        self, out: Output, quiet: Quiet, session: Stoppable, *, on_first_draw: Callable[[], None]
     ) -> None:
         self._out = out
         self._quiet = quiet

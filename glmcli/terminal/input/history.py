@@ -21,7 +21,7 @@ from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import GB, read_bytes
 from glmcli.ours import make_private, open_private
-from glmcli.terminal.pastes import Pastes
+from glmcli.terminal.input.pastes import Pastes
 
 LARGEST_BYTES = GB
 LONGEST_SUGGESTION = 200

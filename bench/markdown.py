@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmcli.terminal.markdown import MarkdownStream, warm_up
+from glmcli.terminal.markdown.stream import MarkdownStream, warm_up
 from glmcli.terminal.painter import Painter
 from glmcli.terminal.theme import DIM
 

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from glmcli.conversation.attachments import headings_only
 from glmcli.terminal import theme
-from glmcli.terminal.markdown import MarkdownStream, Row, warm_up
+from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
 from glmcli.terminal.painter import GAP, Painter, said
 from glmcli.terminal.phrases import plural, progress_forms, question_rows, status_row

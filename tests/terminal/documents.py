@@ -10,7 +10,7 @@ from random import Random
 
 from hypothesis import strategies as st
 
-from glmcli.terminal.markdown import MarkdownStream, Row
+from glmcli.terminal.markdown.stream import MarkdownStream, Row
 from glmcli.terminal.rows import plain
 
 SAMPLE = (Path(__file__).parent / "sample.md").read_text(encoding="utf-8")

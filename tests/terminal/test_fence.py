@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygments.token import Keyword
 
-from glmcli.terminal.fence import LONGEST_LINE, find_lexer, highlight
-from glmcli.terminal.markdown import MarkdownStream, render
+from glmcli.terminal.markdown.fence import LONGEST_LINE, find_lexer, highlight
+from glmcli.terminal.markdown.stream import MarkdownStream, render
 from glmcli.terminal.theme import PLAIN, token_style
 from tests.terminal.documents import cells, pieces, streamed, texts
 

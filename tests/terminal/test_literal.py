@@ -3,7 +3,7 @@
 import pytest
 from rich.style import Style
 
-from glmcli.terminal.markdown import render
+from glmcli.terminal.markdown.stream import render
 from glmcli.terminal.theme import BOLD, ITALIC, PLAIN
 from tests.terminal.documents import cells, pieces, streamed, texts
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.markdown import MarkdownStream, Row, render
+from glmcli.terminal.markdown.stream import MarkdownStream, Row, render
 from glmcli.terminal.rows import width
 from tests.terminal.documents import (
     SAMPLE,

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from glmcli.terminal.markdown import render
-from glmcli.terminal.parser import LONG_LINE, Parser
-from glmcli.terminal.tex import LONGEST
+from glmcli.terminal.markdown.parser import LONG_LINE, Parser
+from glmcli.terminal.markdown.stream import render
+from glmcli.terminal.markdown.tex import LONGEST
 from tests.terminal.documents import texts
 
 

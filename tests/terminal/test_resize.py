@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from glmcli.terminal.markdown import render
+from glmcli.terminal.markdown.stream import render
 from tests.terminal.documents import SAMPLE, texts
 from tests.tmux import Tmux, needs_tmux
 
@@ -16,7 +16,7 @@ STEP = 5
 FRAMES_A_KEY = 40
 PROGRAM = """
 import os, signal, sys, tty
-from glmcli.terminal.markdown import MarkdownStream
+from glmcli.terminal.markdown.stream import MarkdownStream
 from glmcli.terminal.painter import Painter
 from glmcli.terminal.theme import DIM
 

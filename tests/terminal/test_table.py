@@ -2,9 +2,9 @@
 
 import pytest
 
-from glmcli.terminal.markdown import MarkdownStream, render
+from glmcli.terminal.markdown.stream import MarkdownStream, render
+from glmcli.terminal.markdown.table import FIRST_ROWS, shrink
 from glmcli.terminal.rows import width
-from glmcli.terminal.table import FIRST_ROWS, shrink
 from glmcli.terminal.theme import BOLD
 from tests.terminal.documents import texts
 

@@ -127,7 +127,7 @@ def last_reply(chat: Chat) -> Message:
 
 def code_blocks(text: str) -> list[str]:
     """The contents of the fenced and indented code blocks of a Markdown text, as it is shown."""
-    from glmcli.terminal.parser import Parser
+    from glmcli.terminal.markdown.parser import Parser
 
     tokens = Parser().blocks(text.split("\n"))
     return [token.content for token in tokens if token.type in ("fence", "code_block")]

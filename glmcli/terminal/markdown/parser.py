@@ -20,7 +20,7 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal import literal, pipes, tex
+from glmcli.terminal.markdown import literal, pipes, tex
 from glmcli.terminal.rows import OPENING, WIDE
 
 STUB = "\x02"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.blocks import Block
-from glmcli.terminal.parser import STUB, Parser
+from glmcli.terminal.markdown.blocks import Block
+from glmcli.terminal.markdown.parser import STUB, Parser
 from glmcli.terminal.rows import Row, Span, fold, plain
 from glmcli.terminal.visible import visible_line
 

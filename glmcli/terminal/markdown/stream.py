@@ -15,10 +15,10 @@ from itertools import groupby
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.blocks import Block, Container, Walk, indent, stub_lines
-from glmcli.terminal.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
-from glmcli.terminal.fence import LONGEST_LINE, Fence
-from glmcli.terminal.parser import (
+from glmcli.terminal.markdown.blocks import Block, Container, Walk, indent, stub_lines
+from glmcli.terminal.markdown.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
+from glmcli.terminal.markdown.fence import LONGEST_LINE, Fence
+from glmcli.terminal.markdown.parser import (
     LONG_TEXT,
     STUB,
     Parser,
@@ -27,8 +27,8 @@ from glmcli.terminal.parser import (
     stub_line,
     stub_start,
 )
+from glmcli.terminal.markdown.table import Table
 from glmcli.terminal.rows import Row, Span, trimmed, width
-from glmcli.terminal.table import Table
 from glmcli.terminal.visible import visible
 
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]

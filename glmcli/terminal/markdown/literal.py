@@ -11,8 +11,8 @@ from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
+from glmcli.terminal.markdown.tex import line_of, push_lines
 from glmcli.terminal.rows import WIDE
-from glmcli.terminal.tex import line_of, push_lines
 
 LONGEST_LINE = 4000
 """Characters. A longer line is no part of an element, but ends it."""

@@ -11,7 +11,7 @@ from markdown_it.token import Token
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.parser import Inline, Parser
+from glmcli.terminal.markdown.parser import Inline, Parser
 from glmcli.terminal.rows import Span
 from glmcli.terminal.visible import visible
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from markdown_it.token import Token
 
-from glmcli.terminal.parser import STUB
+from glmcli.terminal.markdown.parser import STUB
 
 Kind = Literal["text", "fence", "code", "math", "html", "table", "rule", "empty"]
 """`empty` is an item or a quote without content."""

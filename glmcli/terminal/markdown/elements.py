@@ -11,9 +11,9 @@ from typing import Protocol
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.blocks import Block
-from glmcli.terminal.inline import preview_of, spans
-from glmcli.terminal.parser import Inline, Parser, without_stub
+from glmcli.terminal.markdown.blocks import Block
+from glmcli.terminal.markdown.inline import preview_of, spans
+from glmcli.terminal.markdown.parser import Inline, Parser, without_stub
 from glmcli.terminal.rows import Row, Span, fold, wrap
 
 PIECE = 64

@@ -11,9 +11,9 @@ from itertools import zip_longest
 from rich.cells import cell_len
 
 from glmcli.terminal import theme
-from glmcli.terminal.blocks import Block
-from glmcli.terminal.inline import preview_of, spans
-from glmcli.terminal.parser import Parser
+from glmcli.terminal.markdown.blocks import Block
+from glmcli.terminal.markdown.inline import preview_of, spans
+from glmcli.terminal.markdown.parser import Parser
 from glmcli.terminal.rows import Row, Span, fold, plain, trimmed, width, wrap
 
 FIRST_ROWS = 12

@@ -1,0 +1,1 @@
+"""Markdown as rows of a terminal, streamed and at once alike."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glmcli.terminal.markdown.stream import MarkdownStream, warm_up
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.theme import DIM
 
 SAMPLE = Path(__file__).parent.parent / "tests/terminal/sample.md"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 
 
 class Shown(BaseView):

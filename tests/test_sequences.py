@@ -19,7 +19,7 @@ from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError, GlmError
 from glmcli.session import Session
 from glmcli.store import open_store
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Chunk, Conversation, GenerationParams
 
 WINDOW = 150

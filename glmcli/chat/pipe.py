@@ -18,7 +18,8 @@ from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import end_note
 from glmcli.terminal.quiet import Quiet
-from glmcli.terminal.view import BaseView, TextView, terminal_view
+from glmcli.terminal.replies.choose import terminal_view
+from glmcli.terminal.replies.text import BaseView, TextView
 from glmcli.types import Message
 
 

@@ -25,7 +25,8 @@ from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import plural, stats_line
 from glmcli.terminal.quiet import Quiet
-from glmcli.terminal.view import BaseView, terminal_view
+from glmcli.terminal.replies.choose import terminal_view
+from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message
 
@@ -50,7 +51,7 @@ class TerminalChat(PipeChat):
 
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
-        from glmcli.terminal.live import show_message
+        from glmcli.terminal.replies.choose import show_message
 
         show_message(self.out, self.quiet, message, plain=self.settings.plain)
 

@@ -31,7 +31,7 @@ from glmcli.types import Conversation, Message
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.terminal.output import Output
-    from glmcli.terminal.view import BaseView
+    from glmcli.terminal.replies.text import BaseView
 
 
 class Format(StrEnum):
@@ -140,8 +140,10 @@ def reply_view(
     quiet: bool,
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for."""
-    from glmcli.terminal import json_view, view
     from glmcli.terminal.quiet import Quiet
+    from glmcli.terminal.replies import choose
+    from glmcli.terminal.replies import json as json_view
+    from glmcli.terminal.replies import text as view
 
     def facts() -> dict[str, str]:
         return {"model": session.model, "conversation": session.conversation.id}
@@ -155,7 +157,7 @@ def reply_view(
             return json_view.RecordsView(out)
         case _ if out.is_tty:
             plain = settings.plain and format is not Format.markdown
-            live = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            live = choose.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
             return live if stream else view.AtTheEnd(live)
         case _:
             status = None if quiet else view.StatusLine(err)

@@ -85,7 +85,7 @@ def pull(settings: Settings, name: NAME) -> None:
     """Fetch a model, so that later it is there without the network."""
     from glmcli.models.checkpoint import find_checkpoint
     from glmcli.terminal.output import outputs
-    from glmcli.terminal.view import StatusLine
+    from glmcli.terminal.replies.text import StatusLine
     from glmcli.types import Chunk
 
     status = StatusLine(outputs()[1])

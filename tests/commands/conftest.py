@@ -9,7 +9,7 @@ from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.session import Session
 from glmcli.store import open_store
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 from glmcli.types import GenerationParams
 
 

@@ -10,7 +10,7 @@ from glmcli.chat.commands import run_command
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.store import open_store
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 from glmcli.types import GenerationParams, Message, Omission
 from tests.commands.conftest import texts
 

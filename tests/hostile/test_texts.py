@@ -10,7 +10,7 @@ import pytest
 
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, render, warm_up
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.rows import plain
 from tests.hostile.texts import TEXTS
 

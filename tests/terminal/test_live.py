@@ -9,8 +9,9 @@ import pytest
 from rich.cells import cell_len
 
 from glmcli.conversation.attachments import attach
-from glmcli.terminal.live import LiveView, show_message
 from glmcli.terminal.quiet import SETTLE_S, Quiet
+from glmcli.terminal.replies.choose import show_message
+from glmcli.terminal.replies.live import LiveView
 from glmcli.types import Chunk, Message, Progress
 from tests.terminal.documents import pieces
 

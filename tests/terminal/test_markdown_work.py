@@ -5,7 +5,7 @@ import time
 import pytest
 
 from glmcli.terminal.markdown.stream import MarkdownStream
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.replies.painter import Painter
 from tests.terminal.documents import pieces, tokens
 
 

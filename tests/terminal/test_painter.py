@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmcli.terminal.markdown.stream import MarkdownStream, render
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.rows import Row
 from glmcli.terminal.theme import BOLD, CODE, DIM, PLAIN
 from tests.term import Screen

@@ -17,7 +17,7 @@ FRAMES_A_KEY = 40
 PROGRAM = """
 import os, signal, sys, tty
 from glmcli.terminal.markdown.stream import MarkdownStream
-from glmcli.terminal.painter import Painter
+from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.theme import DIM
 
 text = open(sys.argv[1], encoding="utf-8").read()

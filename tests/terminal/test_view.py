@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from glmcli.terminal.json_view import JsonLinesView, RecordsView
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import (
     clipped,
@@ -14,7 +13,8 @@ from glmcli.terminal.phrases import (
     stats_line,
     status_row,
 )
-from glmcli.terminal.view import StatusLine, TextView
+from glmcli.terminal.replies.json import JsonLinesView, RecordsView
+from glmcli.terminal.replies.text import StatusLine, TextView
 from glmcli.types import Chunk, Message, Progress, Usage
 
 REPLY = Message("assistant", "ab", finish_reason="stop", usage=Usage(10, 4, 3, 0.5, 1.5))

@@ -16,7 +16,7 @@ from glmcli.engines.thread import EngineThread
 from glmcli.errors import UsageError
 from glmcli.messages import command_help, slash_command_for
 from glmcli.session import Session
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Message
 
 

@@ -193,17 +193,3 @@ class AtTheEnd(BaseView):
     def abandon(self) -> None:
         """The reply broke off."""
         self._view.abandon()
-
-
-def terminal_view(
-    out: Output, quiet: Quiet, *, thinking: str, plain: bool, after: str = ""
-) -> BaseView:
-    """The view for a terminal: live Markdown, or plain deltas where that is wanted or needed.
-
-    `after` is the beginning of a reply that goes on.
-    """
-    if plain or not out.is_live:
-        return PlainView(out, quiet, thinking=thinking)
-    from glmcli.terminal.live import LiveView
-
-    return LiveView(out, quiet, thinking=thinking, after=after)

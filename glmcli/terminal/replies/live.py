@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
-from glmcli.conversation.attachments import headings_only
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
-from glmcli.terminal.painter import GAP, Painter, said
-from glmcli.terminal.phrases import plural, progress_forms, question_rows, status_row
+from glmcli.terminal.phrases import plural, progress_forms, status_row
 from glmcli.terminal.quiet import SETTLE_S, Quiet
-from glmcli.terminal.view import BaseView, terminal_view
+from glmcli.terminal.replies.painter import GAP, Painter, said
+from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
 
@@ -288,13 +287,3 @@ def last_words(text: str, columns: int) -> str:
     while line and cell_len(line) > columns:
         line = line[1 + (cell_len(line) - columns) // 2 :]
     return line
-
-
-def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
-    """Show a message that is there already, as it was shown when it arrived."""
-    if message.role == "user":
-        out.write(question_rows(headings_only(message.text)))
-    else:
-        view = terminal_view(out, quiet, thinking="hide", plain=plain)
-        view.show(Chunk(message.text))
-        view.abandon()

@@ -12,7 +12,7 @@ from typing import Any
 
 from glmcli.errors import GlmError
 from glmcli.terminal.output import Output
-from glmcli.terminal.view import BaseView
+from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_json
 from glmcli.types import Chunk, Message, Usage
 

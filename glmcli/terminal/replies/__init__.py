@@ -1,0 +1,1 @@
+"""Replies as they arrive: as text, on a terminal, for machines."""

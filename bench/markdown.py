@@ -20,7 +20,7 @@ from glmcli.terminal.markdown.stream import MarkdownStream, warm_up
 from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.theme import DIM
 
-SAMPLE = Path(__file__).parent.parent / "tests/terminal/sample.md"
+SAMPLE = Path(__file__).parent.parent / "tests/data/sample.md"
 COLUMNS, LINES = 100, 30
 TOKENS_A_FRAME = 5
 TOKEN = re.compile(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.term import Term
+from tests.support.term import Term
 
 GLM = str(Path(sys.executable).with_name("glm"))
 

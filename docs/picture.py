@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from tests.term import Term
+from tests.support.term import Term
 
 COLUMNS, ROWS = 88, 36
 QUESTIONS = (

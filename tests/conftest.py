@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.shell import run_glm
+from tests.support.shell import run_glm
 
 # The same examples in every run: a test fails because of a change, not because of the day.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)

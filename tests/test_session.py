@@ -13,7 +13,7 @@ from glmcli.paths import checked
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.types import Chunk, GenerationParams, Message, Usage
-from tests.shown import Shown
+from tests.support.shown import Shown
 
 
 class Scripted(EchoEngine):

@@ -8,7 +8,7 @@ import pytest
 from glmcli.engines.remote.http import Server
 from glmcli.errors import EngineError
 from glmcli.messages import LINES, said
-from tests.engines.loopback import closed_port
+from tests.support.loopback import closed_port
 
 
 @pytest.fixture(autouse=True)

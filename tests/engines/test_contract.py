@@ -13,7 +13,7 @@ from glmcli.engines.local.net.plain import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull
 from glmcli.types import GenerationParams, Message
-from tests.engines import fake_fastchat, fake_openai, tiny_chat
+from tests.support import fake_fastchat, fake_openai, tiny_chat
 
 HELLO = (Message("user", "What is the capital of France?"),)
 CHAT = (*HELLO, Message("assistant", "Paris."), Message("user", "And of Spain?"))

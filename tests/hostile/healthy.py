@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from sentencepiece import SentencePieceTrainer
 
-from tests.engines import tiny
+from tests.support import tiny
 
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role + '\\n' + message.content }}"

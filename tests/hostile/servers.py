@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.engines.loopback import OK, Connection
+from tests.support.loopback import OK, Connection
 
 KEY = "sk-hostile/0123456789+abcdefghijKLMNOP"
 Say = Callable[[Connection], None]

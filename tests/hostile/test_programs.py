@@ -13,11 +13,11 @@ from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.prompt.rendering import rendered_apart
 from glmcli.errors import ModelError
-from tests.engines import tiny
-from tests.engines.folders import write_llama
-from tests.engines.test_template import CHATML
 from tests.hostile import programs
 from tests.hostile.running import Runner
+from tests.support import tiny
+from tests.support.folders import write_llama
+from tests.support.templates import CHATML
 
 QUICK = (
     "repeated text",

@@ -13,9 +13,9 @@ from glmcli.engines import open_engine
 from glmcli.engines.remote.faults import causes
 from glmcli.errors import GlmError
 from glmcli.types import GenerationParams, Message
-from tests.engines.loopback import Loopback
 from tests.hostile.asking import Ended, ask
 from tests.hostile.servers import KEY, MODES, Mode
+from tests.support.loopback import Loopback
 
 TIMEOUT_S = 2
 MOST_MEMORY = 200_000_000

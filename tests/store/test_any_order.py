@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from glmcli.store import open_store
 from glmcli.types import Conversation, Message, Omission
-from tests.store.conftest import PARAMS, ask, texts
+from tests.support.turns import PARAMS, ask, texts
 
 
 class Commands(RuleBasedStateMachine):

@@ -8,7 +8,7 @@ import pytest
 
 from glmcli.errors import UsageError
 from glmcli.types import Conversation, Message, Omission
-from tests.store.conftest import ask, texts
+from tests.support.turns import ask, texts
 
 
 def test_asking_again_shares_the_question(store):

@@ -13,8 +13,8 @@ from glmcli.store import open_store
 from glmcli.store.database import migrate
 from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, Message
-from tests.store.conftest import PARAMS, ask
-from tests.store.processes import WRITER, run_python
+from tests.support.processes import WRITER, run_python
+from tests.support.turns import PARAMS, ask
 
 # Damage.
 

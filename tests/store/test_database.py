@@ -19,8 +19,8 @@ from glmcli.errors import StoreError
 from glmcli.store import Store, open_store
 from glmcli.store.database import Busy
 from glmcli.types import Conversation, Message
-from tests.store.conftest import PARAMS, ask
-from tests.store.processes import WRITER, output, run_python, without_privileges
+from tests.support.processes import WRITER, output, run_python, without_privileges
+from tests.support.turns import PARAMS, ask
 
 CHAT = """
 while True:

@@ -7,7 +7,7 @@ import pytest
 from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
 from glmcli.types import Conversation, GenerationParams, Message, Usage
-from tests.store.conftest import PARAMS, ask, texts
+from tests.support.turns import PARAMS, ask, texts
 
 ODD = "lone \udcff and \ud83d, NUL \0, line \u2028, 🙂 and \x1b[31m"
 

@@ -1,0 +1,192 @@
+"""Help, leaving, starting anew; files that are saved, loaded and attached; sizes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from glmcli.chat.commands import run_command
+from glmcli.errors import GlmError, UsageError
+from tests.support.chats import texts
+
+
+def test_exit_leaves(chat):
+    run_command(chat, "/exit")
+    assert chat.leaving
+
+
+def test_reset_starts_anew_and_keeps_the_old_one_in_the_history(chat):
+    chat.ask("hello")
+    old = chat.session.conversation.id
+    run_command(chat, "/reset")
+    assert texts(chat) == []
+    assert [item.text for item in chat.session.store.load(old).messages] == ["hello", "hello"]
+
+
+def test_tokens_add_up(chat):
+    chat.session.conversation.system = "be brief"
+    chat.ask("a b c")
+    *rows, bar, _ = run_command(chat, "/tokens").splitlines()
+    assert bar == "#------------------- 0% of the window"
+    shown = dict(row.rsplit(maxsplit=1) for row in rows)
+    count = {name: int(value.replace(",", "")) for name, value in shown.items()}
+    assert (count["system"], count["user"], count["assistant"]) == (2, 3, 3)
+    assert count["prompt"] == 8
+    assert count["left"] == count["window"] - 8
+
+
+def test_tokens_of_nothing(chat):
+    assert "prompt" in run_command(chat, "/tokens")
+
+
+def test_save_writes_markdown_to_a_dated_file_and_says_where(chat, tmp_path):
+    chat.ask("hello there")
+    path = Path(run_command(chat, "/save").removeprefix("saved to "))
+    assert path.is_absolute()
+    assert path.parent == tmp_path
+    assert path.suffix == ".md"
+    assert "hello there" in path.read_text()
+
+
+def test_two_saves_in_a_row_write_two_files(chat):
+    chat.ask("hello")
+    assert run_command(chat, "/save") != run_command(chat, "/save")
+
+
+def test_json_that_was_saved_can_be_loaded(chat, tmp_path):
+    chat.session.conversation.system = "be brief"
+    chat.ask("hello there")
+    before = chat.session.conversation.messages
+    run_command(chat, "/save chat.json")
+    assert json.loads((tmp_path / "chat.json").read_text())
+    run_command(chat, "/reset")
+    run_command(chat, "/load chat.json")
+    assert chat.session.conversation.messages == before
+    assert chat.session.conversation.system == "be brief"
+    chat.ask("go on")
+    assert texts(chat) == ["hello there", "hello there", "go on", "go on"]
+
+
+def test_loading_brings_the_settings_along_if_there_are_any(chat, tmp_path):
+    run_command(chat, "/set temperature 0.3")
+    chat.ask("hello")
+    run_command(chat, "/save chat.json")
+    run_command(chat, "/set temperature 0.9")
+    assert run_command(chat, "/load chat.json").endswith("chat.json, with its settings")
+    assert chat.session.params.temperature == 0.3
+    (tmp_path / "other.json").write_text('[{"role": "user", "content": "hi"}]')
+    assert "settings" not in run_command(chat, "/load other.json")
+    assert chat.session.params.temperature == 0.3
+
+
+def test_save_never_overwrites(chat, tmp_path):
+    chat.ask("hello")
+    (tmp_path / "taken.md").write_text("mine")
+    with pytest.raises(GlmError):
+        run_command(chat, "/save taken.md")
+    assert (tmp_path / "taken.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_save_asks_before_it_overwrites(chat, tmp_path, agreed):
+    asked = []
+    chat.confirm = lambda question: (asked.append(question), agreed)[1]
+    chat.ask("one")
+    run_command(chat, "/save new.md")
+    assert asked == []
+    (tmp_path / "old.md").write_text("mine")
+    said = run_command(chat, "/save old.md")
+    assert asked == [f"{tmp_path / 'old.md'} exists already: overwrite it?"]
+    assert ((tmp_path / "old.md").read_text() == "mine") is not agreed
+    assert str(tmp_path / "old.md") in said
+
+
+def test_load_of_what_cannot_be_loaded(chat, tmp_path):
+    chat.ask("hello")
+    (tmp_path / "bad.json").write_text("{")
+    for line in ("/load", "/load nowhere.json", "/load bad.json"):
+        with pytest.raises(GlmError):
+            run_command(chat, line)
+    assert texts(chat) == ["hello", "hello"]
+
+
+@pytest.mark.parametrize("line", ["/save x.pdf", "/export s.DOCX"])
+def test_what_cannot_be_written_is_refused_and_not_written_as_something_else(chat, tmp_path, line):
+    chat.ask("hello")
+    with pytest.raises(UsageError, match=r"cannot be saved as \.") as caught:
+        run_command(chat, line)
+    assert ".md, .json or .jsonl" in caught.value.hint
+    assert not (tmp_path / line.split()[1]).exists()
+
+
+@pytest.mark.parametrize("name", ["talk", "talk.md", "talk.MARKDOWN", "talk.txt"])
+def test_markdown_is_what_people_read(chat, tmp_path, name):
+    chat.ask("hello")
+    run_command(chat, f"/save {name}")
+    assert (tmp_path / name).read_text().startswith("# hello\n")
+
+
+def test_save_of_nothing(chat):
+    with pytest.raises(UsageError):
+        run_command(chat, "/save")
+
+
+def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
+    (tmp_path / "notes.txt").write_text("alpha beta")
+    said = run_command(chat, "/attach notes.txt")
+    header = f"File: {tmp_path / 'notes.txt'} (10 bytes, sha256 "
+    assert said.startswith(header)
+    assert said.endswith("), 10 tokens: goes with the next message")
+    assert "alpha beta" in chat.attached[0]
+    assert run_command(chat, "/attach") == header + chat.attached[0][len(header) :].split("\n")[0]
+    run_command(chat, "/attach notes.txt")
+    assert len(chat.attached) == 1  # once is enough
+    with pytest.raises(UsageError):
+        run_command(chat, "/attach nowhere.txt")
+    assert run_command(chat, "/attach off") == "no file goes with the next message"
+    assert chat.attached == []
+
+
+def test_a_path_may_be_quoted_or_escaped_as_in_a_shell(chat, tmp_path):
+    (tmp_path / "my notes.txt").write_text("alpha")
+    for typed in ('"my notes.txt"', "'my notes.txt'", "my\\ notes.txt", "my notes.txt"):
+        run_command(chat, "/attach off")
+        assert "my notes.txt (5 bytes" in run_command(chat, f"/attach {typed}")
+    chat.ask("hello")
+    run_command(chat, '/save "my talk.json"')
+    assert json.loads((tmp_path / "my talk.json").read_text())["messages"]
+    assert "loaded 1 turn" in run_command(chat, "/load 'my talk.json'")
+
+
+@pytest.mark.parametrize("path", ["~nobody/x", "x" * 300, "a\0b", "", "/root\0/x"])
+@pytest.mark.parametrize("command", ["attach", "load", "save", "export", "system @"])
+def test_a_path_that_can_be_none_is_refused_in_one_line(chat, command, path):
+    chat.ask("hello")
+    line = f"/{command}{path}" if command == "system @" else f"/{command} {path}"
+    if path or command not in ("attach", "save"):
+        with pytest.raises(GlmError) as caught:
+            run_command(chat, line)
+        assert caught.value.message
+        assert "\n" not in caught.value.message
+
+
+def test_a_folder_is_no_file_to_save_to(chat, tmp_path):
+    chat.ask("hello")
+    with pytest.raises(GlmError, match="is a folder"):
+        run_command(chat, f"/save {tmp_path}")
+
+
+@pytest.mark.parametrize("command", ["/save", "/export"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_never_followed_out_of_what_was_named(chat, tmp_path, command, there):
+    outside = tmp_path / "home" / "config.toml"
+    if there:
+        outside.parent.mkdir(exist_ok=True)
+        outside.write_text("before")
+    (tmp_path / "talk.md").symlink_to(outside)
+    chat.ask("hello")
+    with pytest.raises(UsageError, match=r"talk\.md is a symbolic link to .*config\.toml"):
+        run_command(chat, f"{command} talk.md")
+    assert (outside.read_text() if there else outside.exists()) == ("before" if there else False)

@@ -1,0 +1,152 @@
+"""Other conversations, and the branches of this one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from glmcli.chat.commands import run_command
+from glmcli.config import Settings
+from glmcli.errors import UsageError
+from glmcli.store import open_store
+from glmcli.terminal.replies.text import BaseView
+from glmcli.types import GenerationParams, Message, Omission
+from tests.support.chats import texts
+
+
+def test_branches_can_be_seen_and_gone_back_to(chat):
+    chat.ask("one")
+    chat.ask("two")
+    run_command(chat, "/undo")
+    chat.ask("zwei")
+    tree = run_command(chat, "/tree").splitlines()
+    assert tree == ["  1 * one → one", "  2     two → two", "  3 *   zwei → zwei"]
+    run_command(chat, "/goto 2")
+    assert texts(chat) == ["one", "one", "two", "two"]
+    for line in ("/goto 9", "/goto", "/goto x"):
+        with pytest.raises(UsageError):
+            run_command(chat, line)
+
+
+def test_a_reply_that_was_asked_for_again_can_be_gone_back_to(chat):
+    chat.ask("one two three")
+    run_command(chat, "/retry max_tokens=1")
+    assert run_command(chat, "/tree").split("\n") == [
+        "  1   one two three → one two three",
+        "  2 * one two three → one",
+    ]
+    run_command(chat, "/goto 1")
+    assert texts(chat) == ["one two three", "one two three"]
+    chat.ask("a question that is longer than a line of the tree may be")
+    assert run_command(chat, "/tree").split("\n")[1] == (
+        "  3 * a question that is longer than… → a question that is longer than…"
+    )
+
+
+def test_rows_of_the_tree_are_as_wide_as_they_look(chat):
+    chat.ask("天" * 100)
+    assert run_command(chat, "/tree") == f"  1 * {'天' * 15}… → {'天' * 15}…"
+
+
+def test_a_tool_s_call_and_result_are_turns_of_the_tree(chat):
+    chat.session.conversation.messages += [Message("user", "weather?"), Message("assistant", "f()")]
+    chat.session.ask(Message("tool", "22"), BaseView())
+    assert run_command(chat, "/tree").split("\n") == ["  1 * weather? → f()", "  2 * 22 → weather?"]
+
+
+def test_a_question_without_a_reply_is_in_the_tree(chat):
+    chat.session.conversation.messages.append(Message("user", "alone"))
+    chat.session.store.save(chat.session.conversation)
+    assert run_command(chat, "/tree") == "  1 * alone"
+
+
+def test_fork_leaves_the_original_as_it_is(chat):
+    chat.ask("one")
+    before = chat.session.conversation.id
+    run_command(chat, "/fork")
+    chat.ask("two")
+    assert chat.session.conversation.id != before
+    assert [item.text for item in chat.session.store.load(before).messages] == ["one", "one"]
+
+
+@pytest.mark.parametrize("line", ["/fork", "/tree", "/goto 1"])
+def test_branches_need_a_history(chat, tmp_path, line):
+    chat.session.store = open_store(tmp_path / "none", enabled=False)
+    chat.ask("one")
+    with pytest.raises(UsageError, match="not saved"):
+        run_command(chat, line)
+
+
+def test_history_and_resume(chat):
+    shown = []
+    chat.show = lambda message: shown.append(message.text)
+    run_command(chat, "/set temperature 0.3")
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+    run_command(chat, "/set temperature default")
+    chat.ask("another")
+    assert first in run_command(chat, "/history")
+    marked = []
+    chat.mark = lambda head, pieces: marked.append((head, pieces))
+    assert run_command(chat, "/history first") == ""
+    assert marked == [(first, [("the ", False), ("first", True), (" one", False)])]
+    assert run_command(chat, "/history nowhere") == "nothing found"
+    said = run_command(chat, "/resume")
+    assert first in said
+    assert texts(chat) == ["the first one", "the first one"]
+    assert shown == texts(chat)
+    assert chat.session.params.temperature == 0.3
+
+
+def test_settings_from_the_command_line_outlive_those_of_another_conversation(chat):
+    run_command(chat, "/set temperature 0.9")
+    run_command(chat, "/set top_p 0.5")
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/save talk.json")
+    run_command(chat, "/reset")
+    chat.settings = Settings(temperature=0.1)
+    for line in (f"/resume {first}", "/load talk.json"):
+        chat.session.params = GenerationParams()
+        with suppress(UsageError):
+            run_command(chat, line)
+        assert (chat.session.params.temperature, chat.session.params.top_p) == (0.1, 0.5), line
+
+
+def test_a_summary_is_shown_and_given_up(chat):
+    assert run_command(chat, "/summary") == "the whole conversation is sent"
+    with pytest.raises(UsageError, match="/summary does not know on"):
+        run_command(chat, "/summary on")
+    chat.ask("one two")
+    chat.ask("three")
+    chat.session.conversation.omitted = Omission(2, "in short")
+    chat.session.store.summarise(chat.session.conversation)
+    assert run_command(chat, "/summary") == "instead of the oldest turn (2 tokens): in short"
+    run_command(chat, "/resume " + chat.session.conversation.id)
+    assert chat.session.conversation.omitted == Omission(2, "in short")
+    with pytest.raises(UsageError):
+        run_command(chat, "/summary on")
+    run_command(chat, "/summary off")
+    assert len(chat.session.conversation.prompt()) == 4
+    run_command(chat, "/resume " + chat.session.conversation.id)
+    assert chat.session.conversation.omitted is None
+
+
+def test_title(chat):
+    chat.ask("what is the weather like?")
+    assert "weather" in run_command(chat, "/title")
+    run_command(chat, "/title the sky")
+    assert chat.session.store.load(chat.session.conversation.id).title == "the sky"
+
+
+def test_stats_count_the_session(chat):
+    chat.ask("a b c")
+    assert "reply tokens" in run_command(chat, "/stats")
+
+
+def test_titles_of_several_lines_are_one_row_of_the_list(chat):
+    chat.ask("one")
+    run_command(chat, "/title a\nb")
+    assert len(run_command(chat, "/history").splitlines()) == 1

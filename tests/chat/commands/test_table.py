@@ -1,0 +1,127 @@
+"""Which lines are commands, what they are called, and what may follow them."""
+
+from __future__ import annotations
+
+import pytest
+
+from glmcli.chat.commands import COMMANDS, is_command, literal, run_command
+from glmcli.conversation.typed import Line
+from glmcli.errors import UsageError
+from tests.support.chats import texts
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("/help", True),
+        ("  /help", True),
+        ("/nonsense", True),
+        ("//help", False),
+        ("/usr/bin/env is a path", False),
+        ("/help!", True),
+        ("/* a comment */", False),
+        ("// another", False),
+        ("/ and nothing", False),
+        ("/路径", True),
+        ("/?", True),
+        ("/?? what", False),
+        ("help", False),
+        ("1/2", False),
+        ("", False),
+    ],
+)
+def test_what_is_a_command(line, expected):
+    assert is_command(Line(line)) is expected
+
+
+def test_a_double_slash_sends_a_literal_one():
+    assert literal(Line("//help")).text == "/help"
+    assert literal(Line("  //help me")).text == "  /help me"
+    assert literal(Line("// a comment")).text == "// a comment"
+    assert literal(Line("plain")).text == "plain"
+
+
+def test_every_command_has_a_help_line_that_is_a_sentence():
+    for item in COMMANDS.values():
+        assert item.help[0].isupper(), item.name
+        assert len(item.help) < 90, item.name
+
+
+def test_help_lists_every_command(chat):
+    shown = run_command(chat, "/help")
+    for name in COMMANDS:
+        assert f"/{name}" in shown
+
+
+def test_help_is_in_chinese_where_the_locale_is(chat, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    shown = run_command(chat, "/help")
+    assert "退出" in shown
+    for name, item in COMMANDS.items():
+        assert any("\u4e00" <= char <= "\u9fff" for char in item.help), name
+
+
+def test_help_of_one_command(chat):
+    assert run_command(chat, "/help save").startswith("/save [FILE]")
+    with pytest.raises(UsageError):
+        run_command(chat, "/help nonsense")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("/rest", "/reset"), ("/toknes", "/tokens")])
+def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, typed)
+    assert meant in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("/clear", "/reset starts a new conversation"),
+        ("/new", "/reset starts a new conversation"),
+        ("/stop", "Ctrl-C stops a reply"),
+        ("/bye", "/exit leaves"),
+        ("/list", "/history lists"),
+        ("/search sea", "/history lists"),
+        ("/退出", "/exit 退出"),
+        ("/xyzzy", "/help lists the commands"),
+    ],
+)
+def test_a_command_of_other_chats_is_told_what_it_is_called_here(chat, typed, meant):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, typed)
+    assert caught.value.hint.startswith(meant)
+    assert caught.value.hint.endswith(f"; //{typed.split()[0][1:]} sends it as text")
+
+
+def test_a_question_mark_is_help(chat):
+    assert run_command(chat, "/?") == run_command(chat, "/help")
+    assert run_command(chat, "/? save") == run_command(chat, "/help save")
+
+
+def test_a_command_without_arguments_refuses_them(chat):
+    chat.ask("one")
+    for line in ("/undo 3", "/reset all", "/exit now", "/fork x", "/continue now"):
+        with pytest.raises(UsageError, match="takes nothing after it"):
+            run_command(chat, line)
+    assert texts(chat) == ["one", "one"]
+
+
+def test_what_may_follow_is_known_for_completion(chat):
+    chat.ask("one")
+    follows = {
+        ("think", ""): "off",
+        ("thinking", ""): "fold",
+        ("set", ""): "temperature ",
+        ("set", "thinking "): "thinking show",
+        ("set", "context "): "context summarise",
+        ("help", ""): "undo",
+        ("resume", ""): chat.session.conversation.id,
+        ("retry", "seed=1 "): "seed=1 top_p=",
+        ("summary", ""): "off",
+        ("model", ""): "smollm2",
+    }
+    for (name, typed), word in follows.items():
+        words = [known for known, _ in COMMANDS[name].words(chat, typed)]
+        assert word in words, name
+        assert len(words) == len(set(words)), name

@@ -1,0 +1,61 @@
+"""What the toolbar keeps when the window is narrow."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from glmcli.chat.toolbar import loading, toolbar
+from glmcli.types import Progress
+from tests.support.term import Term
+
+FORMS = [
+    ["cpu bfloat16", "0 / 8,192 tokens", "1 file attached", "not saved"],
+    ["", "0 / 8,192 tokens", "1 file attached", "not saved"],
+    ["", "0 / 8,192", "1 file attached", "not saved"],
+    ["", "0 / 8,192", "", "not saved"],
+]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (80, "smollm2 · cpu bfloat16 · 0 / 8,192 tokens · 1 file attached · not saved"),
+        (60, "smollm2 · 0 / 8,192 tokens · 1 file attached · not saved"),
+        (50, "smollm2 · 0 / 8,192 · 1 file attached · not saved"),
+        (40, "smollm2 · 0 / 8,192 · not saved"),
+        (25, "0 / 8,192 · not saved"),
+    ],
+)
+def test_the_device_goes_first_and_what_is_not_saved_stays(columns, shown):
+    assert toolbar("smollm2", FORMS, columns) == shown
+
+
+def test_a_long_name_shows_its_end():
+    assert toolbar("zai-org/chatglm3-6b", [["cpu"]], 20) == "…g/chatglm3-6b · cpu"
+
+
+def test_the_name_is_not_said_twice_while_it_loads():
+    forms = loading(Progress("loading", unit="bytes", note="smollm2"), "smollm2")
+    assert forms == ["loading the model", "loading the model", "loading"]
+    forms = loading(Progress("loading", 1_000_000, 2_000_000, "bytes", "weights"), "smollm2")
+    assert forms[0] == "loading the model, weights, 1 MB of 2 MB"
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [(40, " echo · 0 / 8,192 tokens · not saved"), (25, " 0 / 8,192 · not saved")],
+)
+def test_tokens_and_what_is_not_saved_are_seen_in_a_narrow_window(tmp_path, columns, shown):
+    with Term("chat", "-q", "-m", "echo:", "--no-save", home=tmp_path, cols=columns) as term:
+        term.at_prompt().until(lambda t: shown in t.lines(), shown)
+
+
+@pytest.mark.pty
+def test_how_to_stop_a_reply_is_seen_in_a_narrow_window(tmp_path):
+    with Term("chat", "-q", "-m", "echo:delay=0.2", home=tmp_path, cols=40) as term:
+        term.at_prompt().type(" ".join("word" for _ in range(40)) + "\r")
+        whole = re.compile(r"^answering · \d+ tokens · Ctrl-C stops$", re.MULTILINE)
+        term.until(lambda t: whole.search(t.text()) is not None, "the whole row")

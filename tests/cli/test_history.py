@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+
+from glmcli import cli
+from glmcli.errors import ModelError
+from glmcli.types import Progress
+from tests.support.shell import clean_env, command
+
+ECHO = ("-m", "echo:")
+
+
+@pytest.fixture
+def talk(glm):
+    """Two stored conversations; returns their ids, the newest first."""
+    glm("ask", *ECHO, "the first question")
+    glm("ask", *ECHO, "天气怎么样")
+    return [line.split("\t")[0] for line in glm("history", "list").out.splitlines()]
+
+
+def test_the_list_is_tab_separated_in_a_pipe(glm, talk):
+    lines = [line.split("\t") for line in glm("history", "list").out.splitlines()]
+    assert [line[1] for line in lines] == ["天气怎么样", "the first question"]
+    assert {len(line) for line in lines} == {6}
+
+
+def test_the_list_as_json(glm, talk):
+    items = json.loads(glm("history", "list", "--json", "--limit", "1").out)
+    assert [item["id"] for item in items] == talk[:1]
+    assert items[0]["model"] == "echo:"
+
+
+def test_show_prints_markdown_or_json(glm, talk):
+    assert "天气怎么样" in glm("history", "show", talk[0]).out
+    shown = json.loads(glm("history", "show", talk[0][:5], "--json").out)
+    assert [item["role"] for item in shown["messages"]] == ["user", "assistant"]
+
+
+def test_search_finds_two_chinese_characters(glm, talk):
+    assert talk[0] in glm("history", "search", "天气").out
+    assert glm("history", "search", "nowhere").out == ""
+
+
+def test_export_and_import_round_trip(glm, talk, tmp_path):
+    exported = glm("history", "export", "--format", "jsonl").out
+    (tmp_path / "all.jsonl").write_text(exported)
+    imported = glm("history", "import", "all.jsonl").out
+    assert len(imported.splitlines()) == 2
+    assert len(glm("history", "list").out.splitlines()) == 4
+    assert "the first question" in glm("history", "export", talk[1]).out
+
+
+def test_rename(glm, talk):
+    glm("history", "rename", talk[0], "about the weather")
+    assert "about the weather" in glm("history", "list").out
+
+
+def test_delete_asks_first(glm, talk):
+    refused = glm("history", "delete", talk[0])
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    glm("history", "delete", "--yes", talk[0])
+    assert talk[0] not in glm("history", "list").out
+
+
+def test_an_unknown_id_is_one_line_and_one_hint(glm, talk):
+    done = glm("history", "show", "zzzz")
+    assert done.code == 2
+    assert len(done.err_lines) == 2
+
+
+def test_reading_a_history_that_is_not_there_writes_nothing(glm, tmp_path):
+    assert glm("history", "list").out == ""
+    assert glm("history", "path").out.strip() == str(tmp_path / "home" / "history.db")
+    assert not (tmp_path / "home" / "history.db").exists()
+
+
+def test_config_show_says_where_each_value_came_from(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_TOP_K=7\n")
+    rows = [
+        line.split("\t")
+        for line in glm("config", "show", GLM_SEED="5", GLM_API_KEY="secret").out.splitlines()
+    ]
+    values = {name: (value, source) for name, value, source in rows}
+    assert values["GLM_TOP_K"] == ("7", ".env")
+    assert values["GLM_SEED"] == ("5", "environment")
+    assert values["GLM_MODEL"] == ("smollm2", "default")
+    assert values["GLM_API_KEY"] == ("********", "environment")
+
+
+def test_config_path(glm, tmp_path):
+    assert glm("config", "path").out.strip() == str(tmp_path / "home" / "config.toml")
+
+
+def test_the_built_in_model_is_always_listed(glm, tmp_path):
+    items = json.loads(glm("models", "list", "--json", GLM_CACHE=str(tmp_path / "cache")).out)
+    assert items[0]["name"] == "smollm2"
+    assert set(items[0]) == {"name", "path", "family", "size_bytes", "window"}
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "nonsense", "nobody/nothing"])
+def test_a_model_that_is_not_here_is_one_line_and_one_hint(glm, name, tmp_path):
+    done = glm("models", "show", name, GLM_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert done.code == 3
+    assert len(done.err_lines) == 2
+
+
+def test_nobody_is_asked_about_a_model_that_is_not_there(glm, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, said in (("nope", "nope"), ("./mine", "is a folder of your own")):
+        done = glm("models", "remove", name, GLM_CACHE=str(tmp_path / "cache"))
+        assert (done.code, len(done.err_lines)) == (3, 2)
+        assert said in done.err
+        assert "--yes" not in done.err
+
+
+def test_a_pull_that_fails_says_so_in_its_exit_code_though_stderr_is_closed(tmp_path):
+    shell = " ".join(command("models", "pull", "smollm2", "--offline"))
+    env = clean_env(GLM_HOME=str(tmp_path), GLM_CACHE=str(tmp_path / "cache"))
+    done = subprocess.run(["sh", "-c", f"{shell} 2>&- </dev/null"], env=env, timeout=60)
+    assert done.returncode == 3
+
+
+def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
+    def find(name, settings, report, *, refresh):
+        report(Progress("fetching", 1_000_000, 2_000_000, "bytes"))
+        raise ModelError("the network is gone", "try again")
+
+    monkeypatch.setattr("glmcli.models.checkpoint.find_checkpoint", find)
+    monkeypatch.setenv("TERM", "xterm")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as terminal:
+        monkeypatch.setattr("sys.stderr", terminal)
+        assert cli.run(["models", "pull", "anything"]) == 3
+        shown = os.read(master, 4096).decode()
+        monkeypatch.undo()
+    os.close(master)
+    row, said = shown.split("\r\x1b[K")[1:]
+    assert row.startswith("fetching the model, 1 MB of 2 MB")
+    assert said.startswith("glm: the network is gone")
+
+
+def test_delete_says_what_it_deleted(glm, talk):
+    done = glm("history", "delete", "--yes", talk[0])
+    assert done.out.startswith(f"deleted {talk[0]} ")

@@ -1,0 +1,506 @@
+"""What the files of a working folder decide, and what only a person who trusts it lets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glmcli.cli.settings import shown
+from glmcli.config import load_settings
+from glmcli.config.known import hub_cache, is_known_model
+from glmcli.config.settings import Settings, table, variable
+from glmcli.config.trust import load_decisions
+from glmcli.errors import ConfigError, ModelError, UsageError
+from tests.support.term import Term
+
+POWERFUL = (
+    "model",
+    "base_url",
+    "api_key",
+    "template",
+    "home",
+    "cache",
+    "trust_remote_code",
+    "keys",
+)
+COMMIT = "0123456789abcdef"
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder that somebody else filled."""
+    folder = tmp_path / "clone"
+    for name in ("evil", "zai-org/chatglm3-6b", "h"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.json").write_text("{}")
+        (folder / name / "model.safetensors").touch()
+    toml = 'base_url = "http://evil.test"\napi_key = "x"\ntrust_remote_code = true\n'
+    (folder / "h" / "config.toml").write_text(f'{toml}[keys]\n"evil.test" = "x"\n')
+    (folder / "h" / "config.toml").chmod(0o600)
+    return folder
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """An environment with models in the hub's cache: whole, without weights, in the clone too."""
+    hub = tmp_path / "hub"
+    for repo, weights in (("org/whole", True), ("org/bare", False), ("zai-org/chatglm3-6b", True)):
+        cached = hub / f"models--{repo.replace('/', '--')}"
+        (cached / "snapshots" / COMMIT).mkdir(parents=True)
+        (cached / "refs").mkdir()
+        (cached / "refs" / "main").write_text(COMMIT)
+        (cached / "snapshots" / COMMIT / "config.json").write_text("{}")
+        if weights:
+            (cached / "snapshots" / COMMIT / "model.safetensors").touch()
+    return {"GLM_HOME": str(tmp_path / "home"), "HF_HUB_CACHE": str(hub), "SECRET": "sk-secret"}
+
+
+def values(settings: Settings) -> dict[str, object]:
+    """What no folder may decide."""
+    return {name: getattr(settings, name) for name in POWERFUL} | {
+        "system": settings.system.startswith("@"),
+        "keeps less": settings.history,
+        "uses more": settings.offline,
+    }
+
+
+WAYS = {
+    "a folder": "GLM_MODEL=./evil",
+    "a folder without its dot": "GLM_MODEL=evil",
+    "a folder that looks like a hub id": "GLM_MODEL=zai-org/chatglm3-6b",
+    "a folder and a revision": "GLM_MODEL=zai-org/chatglm3-6b@../../../../../clone/evil",
+    "a folder from the root": "GLM_MODEL=/clone/evil",
+    "a folder from home": "GLM_MODEL=~/evil",
+    "the folder above": "GLM_MODEL=..",
+    "a folder two above": "GLM_MODEL=a/../../evil",
+    "the folder itself": "GLM_MODEL=.",
+    "a path behind a built-in name": "GLM_MODEL=smollm2/../evil",
+    "a snapshot elsewhere": f"GLM_MODEL=org/whole@../snapshots/{COMMIT}",
+    "a path out of the cache": "GLM_MODEL=../whole",
+    "a hub id that is not here": "GLM_MODEL=org/elsewhere",
+    "a hub id without its weights": "GLM_MODEL=org/bare",
+    "a revision that is not here": "GLM_MODEL=org/whole@dev",
+    "a server": "GLM_MODEL=openai:m\nGLM_BASE_URL=http://evil.test",
+    "a cluster": "GLM_MODEL=fastchat:\nGLM_BASE_URL=http://evil.test",
+    "an engine": "GLM_MODEL=local:./evil",
+    "an address": "GLM_BASE_URL=http://evil.test",
+    "an address and a key": "GLM_BASE_URL=http://evil.test\nGLM_API_KEY=x",
+    "a secret of the environment": "GLM_API_KEY=${SECRET}",
+    "a secret as the prompt": "GLM_SYSTEM=@${SECRET}",
+    "a file as the prompt": "GLM_SYSTEM=@/etc/passwd",
+    "a file of the user": "GLM_SYSTEM='@~/.profile'",
+    "a file in two lines": 'GLM_SYSTEM="@/etc\n/passwd"',
+    "a file by its escape": r'GLM_SYSTEM="\n@x"' + "\nGLM_SYSTEM=@x",
+    "a home": "GLM_HOME=./h",
+    "a home and what it may": "GLM_HOME=h\nGLM_SEED=1",
+    "a cache": "GLM_CACHE=./h",
+    "a template": "GLM_TEMPLATE=evil",
+    "code": "GLM_TRUST_REMOTE_CODE=on",
+    "code by another word": "GLM_TRUST_REMOTE_CODE=TRUE",
+    "code and a model": "GLM_TRUST_REMOTE_CODE=1\nGLM_MODEL=./evil",
+    "more history": "GLM_HISTORY=on",
+    "more network": "GLM_OFFLINE=off",
+    "exported": "export GLM_BASE_URL=http://evil.test",
+    "indented": "\t export\tGLM_BASE_URL = 'http://evil.test' # x",
+    "behind a BOM": "\ufeffGLM_BASE_URL=http://evil.test",
+    "other line ends": "A=1\rGLM_BASE_URL=http://evil.test\r\nGLM_CACHE=x\r",
+    "twice": "GLM_SYSTEM=harmless\nGLM_SYSTEM=@/etc/passwd",
+    "within a text of another": "A='\nGLM_BASE_URL=http://evil.test\n'",
+    "behind a text that never ends": "A='\nGLM_BASE_URL=http://evil.test\n",
+    "a key of a server": "GLM_KEYS=x\nkeys.evil=x\nGLM_KEYS__EVIL=x",
+    "in small letters": "glm_base_url=http://evil.test\nGlm_Model=./evil",
+    "what other programs hear": "HTTPS_PROXY=http://evil.test\nHF_HUB_CACHE=.\nHF_ENDPOINT=x\nHOME=.",
+    "a value that is none": "GLM_BASE_URL=\0http://evil.test\nGLM_HISTORY=\0",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_folder_that_nobody_trusts_decides_nothing_of_weight(way, clone, environ):
+    Path(environ["GLM_HOME"]).mkdir()
+    toml = 'history = false\noffline = true\nmodel = "mine"\n'
+    (Path(environ["GLM_HOME"]) / "config.toml").write_text(toml)
+    before = load_settings({}, environ=environ, folder=clone)
+    (clone / ".env").write_text(WAYS[way], newline="")
+    after = load_settings({}, environ=environ, folder=clone)
+    assert values(after) == values(before)
+
+
+def test_no_way_is_named_twice_and_there_are_enough():
+    assert len(set(WAYS.values())) == len(WAYS) >= 25
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "export ", " \t", "A='\n", "#"]),
+            st.sampled_from([variable(name) for name in table()] + ["GLM_KEYS", "PATH"]),
+            st.sampled_from(["=", " = ", "='", '="', " "]),
+            st.one_of(
+                st.sampled_from(["on", "off", "@x", "./evil", "http://evil.test", "${SECRET}"]),
+                st.text(max_size=8),
+            ),
+            st.sampled_from(["", "'", '"', " #"]),
+        ),
+        max_size=5,
+    )
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_dotenv_holds_no_powerful_setting_changes(clone, environ, lines):
+    before = load_settings({}, environ=environ, folder=clone.parent / "nowhere")
+    text = "\n".join("".join(parts) for parts in lines)
+    (clone / ".env").write_text(text, errors="replace", newline="")
+    try:
+        after = load_settings({}, environ=environ, folder=clone)
+    except ConfigError:
+        return  # a malformed number, say
+    want, got = values(before), values(after)
+    want["keeps less"] = got["keeps less"]  # off is all that it can be made
+    want["uses more"] = got["uses more"]  # and on
+    assert got == want
+
+
+def test_what_gives_nothing_away_is_taken_from_any_folder(clone, environ):
+    (clone / ".env").write_text(
+        "GLM_TEMPERATURE=0.5\nGLM_THINKING=hide\nGLM_MODEL=org/whole\nGLM_SYSTEM=${SECRET} text\n"
+        "GLM_HISTORY=off\nGLM_OFFLINE=on\nGLM_DEVICE=cpu\n"
+    )
+    found = load_settings({}, environ=environ, folder=clone)
+    assert (found.temperature, found.thinking, found.device) == (0.5, "hide", "cpu")
+    assert (found.model, found.system) == ("org/whole", "${SECRET} text")
+    assert (found.history, found.offline) == (False, True)
+    assert found.ignored == {}
+
+
+def test_every_setting_says_what_a_folder_may_make_of_it():
+    rules = {name: item.metadata["near"] for name, item in table().items()}
+    assert rules["trust_remote_code"] == "never"
+    assert {name for name, rule in rules.items() if rule == "trusted"} == {
+        *("base_url", "api_key", "template", "home", "cache"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("smollm2", True),
+        ("org/whole", True),
+        ("org/whole@main", True),
+        (f"org/whole@{COMMIT}", True),
+        ("org/whole@dev", False),
+        ("org/bare", False),
+        ("zai-org/chatglm3-6b", False),
+        ("org--whole", False),
+        ("models/org/whole", False),
+        ("org/whole/", False),
+        ("org/whole\n", False),
+        (".org/whole", False),
+    ],
+)
+def test_a_model_is_known_if_it_is_here_and_not_a_folder(name, known, clone, environ):
+    assert is_known_model(name, clone, environ) is known
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"XDG_CACHE_HOME": "/c"},
+        {"HF_HOME": "~/$X/h", "X": "y"},
+        {"HUGGINGFACE_HUB_CACHE": "/old", "HF_HOME": "/h"},
+        {"HF_HUB_CACHE": "/new", "HUGGINGFACE_HUB_CACHE": "/old"},
+    ],
+)
+def test_the_cache_of_the_hub_is_where_its_client_has_it(environ, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert str(hub_cache(os.environ)) == done.stdout.strip()
+
+
+def test_a_hub_id_of_the_users_own_settings_is_not_taken_for_a_folder(clone, monkeypatch):
+    from glmcli.models.names import place_of
+
+    monkeypatch.chdir(clone)
+    name = "zai-org/chatglm3-6b"
+    with pytest.raises(ModelError) as caught:
+        place_of(name, Settings(model=name, sources={"model": "environment"}))
+    assert caught.value.message == f"{name} is a hub id in your settings, and a folder here"
+    assert f"--model ./{name}" in caught.value.hint
+    assert place_of(name, Settings(model=name, sources={"model": "option"})).folder == Path(name)
+
+
+# The program as a whole, in a pipe.
+
+SERVER = "GLM_MODEL=openai:m\nGLM_BASE_URL=http://user:secret@evil.test/v1\nGLM_API_KEY=sk-one\n"
+
+
+def test_in_a_pipe_what_is_ignored_is_one_line(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_CACHE=./c\nGLM_TRUST_REMOTE_CODE=on\nGLM_TOP_K=1\n")
+    done = glm("ask", "-q", "-m", "echo:", "hi")
+    assert (done.out, done.code) == ("hi\n", 0)
+    assert done.err_lines == [
+        "ignored: GLM_CACHE of .env (the folder is not trusted: glm config trust); "
+        "GLM_TRUST_REMOTE_CODE of .env (a folder never decides that)"
+    ]
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "arguments", "said", "hint"),
+    [
+        (
+            SERVER,
+            ("ask", "hi"),
+            "the model openai:m and the server http://********@evil.test/v1",
+            "",
+        ),
+        (SERVER, ("chat",), "the model openai:m", "--model and --base-url"),
+        (SERVER, ("bench",), "the model openai:m", "--model"),
+        (SERVER, ("models", "list"), "the server http://********@evil.test/v1", "--base-url"),
+        ("GLM_MODEL=./evil", ("ask", "hi"), "the model ./evil", "say --model"),
+        (
+            "GLM_BASE_URL=http://evil.test",
+            ("ask", "hi"),
+            "the server http://evil.test",
+            "--base-url",
+        ),
+        (SERVER, ("ask", "-m", "openai:m", "hi"), "the server", "say --base-url"),
+    ],
+)
+def test_no_other_model_or_server_answers_in_place_of_one_that_is_ignored(
+    glm, tmp_path, dotenv, arguments, said, hint
+):
+    (tmp_path / ".env").write_text(dotenv)
+    done = glm(*arguments)
+    assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
+    assert done.err_lines[0].startswith(f"glm: .env chooses {said}")
+    assert done.err_lines[0].endswith(", and is not trusted")
+    assert done.err_lines[1].startswith("hint: glm config trust lets it choose; or say ")
+    assert hint in done.err_lines[1]
+    assert "secret" not in done.err and "sk-one" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"),
+    [
+        (("ask", "-m", "echo:", "hi"), {}),
+        (("ask", "hi"), {"GLM_MODEL": "echo:"}),
+        (("bench", "echo:", "-n1", "--tokens=2", "--prompts=9"), {}),
+    ],
+)
+def test_what_is_more_trusted_answers(glm, tmp_path, arguments, env):
+    (tmp_path / ".env").write_text(SERVER)
+    done = glm(*arguments, **env)
+    assert done.code == 0, done.err
+    assert "ignored: " in done.err
+
+
+def test_config_toml_of_the_user_is_more_trusted(glm, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text('model = "echo:"\n')
+    (tmp_path / ".env").write_text("GLM_MODEL=./evil\n")
+    done = glm("ask", "hi")
+    assert (done.out, done.code) == ("hi\n", 0)
+    assert done.err_lines == [
+        "ignored: GLM_MODEL of .env (the folder is not trusted: glm config trust)"
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("history", "list"), ("models", "show", "smollm2"), ("config", "path"), ("config", "show")],
+)
+def test_every_command_leaves_the_home_of_a_folder_alone(glm, tmp_path, arguments):
+    (tmp_path / ".env").write_text("GLM_HOME=./stolen\n")
+    done = glm(*arguments, GLM_HOME="", XDG_DATA_HOME=str(tmp_path / "data"))
+    assert "stolen" not in done.out.replace("ignored: './stolen'", "")
+    assert ("ignored: GLM_HOME of .env" in done.err) is (arguments != ("config", "show"))
+    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("ask", "--help"), ("--version",)])
+def test_help_says_nothing_of_the_folder(glm, tmp_path, arguments):
+    (tmp_path / ".env").write_text(SERVER)
+    assert (glm(*arguments).err, glm(*arguments).code) == ("", 0)
+
+
+def test_a_folder_is_trusted_for_its_content_and_no_other(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\nGLM_API_KEY=sk-one\n")
+    done = glm("config", "trust")
+    assert done.out.splitlines() == [
+        f"trusted, as it is now: {tmp_path}/.env",
+        "  GLM_MODEL=echo:",
+        "  GLM_API_KEY=********",
+    ]
+    kept = tmp_path / "home" / "trusted.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert "sk-one" not in kept.read_text()
+    done = glm("ask", "-q", "hi")
+    assert (done.out, done.err) == ("hi\n", "chosen by .env: the model echo:\n")
+    with (tmp_path / ".env").open("a") as file:
+        file.write("# more\n")
+    assert glm("ask", "hi").code == 2
+    assert glm("config", "trusted").out == f"{tmp_path}/.env\tchanged\n"
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\nGLM_API_KEY=sk-one\n")
+    assert json.loads(glm("config", "trusted", "--json").out) == [
+        {"path": f"{tmp_path}/.env", "state": "trusted"}
+    ]
+    assert glm("config", "untrust").out == f"not trusted: {tmp_path}/.env\n"
+    assert glm("ask", "hi").code == 2
+    done = glm("config", "untrust")
+    assert (done.code, done.err_lines[0]) == (
+        2,
+        f"glm: nothing was decided about {tmp_path}/.env",
+    )
+    assert glm("config", "trusted").out == ""
+
+
+def test_a_copy_of_a_trusted_dotenv_elsewhere_is_not_trusted(glm, tmp_path):
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".env").write_text("GLM_MODEL=echo:\n")
+    (tmp_path / "way").symlink_to("mine")
+    assert glm("config", "trust", "way").code == 0
+    environ = {"GLM_HOME": str(tmp_path / "home")}
+    models = {
+        name: load_settings({}, environ=environ, folder=tmp_path / name).model
+        for name in ("mine", "way", "theirs")
+    }
+    assert models == {"mine": "echo:", "way": "echo:", "theirs": "smollm2"}
+
+
+@pytest.mark.parametrize("dotenv", [None, "A=1\n"])
+def test_a_folder_without_a_line_for_glm_needs_no_trust(glm, tmp_path, dotenv):
+    if dotenv:
+        (tmp_path / ".env").write_text(dotenv)
+    done = glm("config", "trust")
+    assert (done.code, done.err_lines) == (
+        2,
+        ["glm: .env sets nothing for glm", "hint: .env.example shows what can be set"],
+    )
+
+
+def test_a_trusted_folder_still_runs_no_python_and_sends_no_key_of_the_user(glm, tmp_path):
+    (tmp_path / ".env").write_text(f"{SERVER}GLM_TRUST_REMOTE_CODE=on\n")
+    glm("config", "trust")
+    rows = {row["name"]: row for row in json.loads(glm("config", "show", "--json").out)}
+    assert rows["GLM_TRUST_REMOTE_CODE"] == {
+        "name": "GLM_TRUST_REMOTE_CODE",
+        "value": "off",
+        "source": "default",
+        "ignored": "'on' of .env: a folder never decides that",
+    }
+    assert rows["GLM_BASE_URL"]["value"] == "http://********@evil.test/v1"
+    assert rows["GLM_BASE_URL"]["source"] == ".env"
+
+
+def test_config_show_says_what_was_ignored_and_why(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_API_KEY=sk-one\n")
+    assert (
+        "GLM_API_KEY\t\tdefault; ignored: '********' of .env: "
+        "the folder is not trusted: glm config trust\n"
+    ) in glm("config", "show").out
+    (tmp_path / ".env").unlink()
+    os.mkfifo(tmp_path / ".env")
+    assert glm("config", "show").err == ".env is a pipe, not a file\n"
+
+
+@pytest.mark.parametrize(
+    "forged", ['{"folders": {PATH: {HASH: true}}}', "[" * 999, '{"folders": 1}']
+)
+def test_decisions_that_another_could_have_written_are_none(tmp_path, forged):
+    dotenv, data = tmp_path / ".env", b"GLM_MODEL=echo:\n"
+    load_decisions(tmp_path).with_answer(dotenv, data, trusted=True).save()
+    kept = tmp_path / "trusted.json"
+    assert load_decisions(tmp_path).about(dotenv, data) is True
+    if "PATH" in forged:
+        kept.chmod(0o644)
+    else:
+        kept.write_text(forged)
+    assert load_decisions(tmp_path).about(dotenv, data) is None
+
+
+def test_keeping_a_decision_follows_no_link(tmp_path):
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "trusted.json").symlink_to("precious")
+    load_decisions(tmp_path).with_answer(tmp_path / ".env", b"x", trusted=True).save()
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert load_decisions(tmp_path).about(tmp_path / ".env", b"x") is True
+
+
+def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
+    (tmp_path / "home").touch()
+    decisions = load_decisions(tmp_path / "home").with_answer(tmp_path, b"x", trusted=True)
+    with pytest.raises(ConfigError, match="what is trusted cannot be kept in") as caught:
+        decisions.save()
+    assert "GLM_HOME" in caught.value.hint
+    with pytest.raises(UsageError, match="nothing was decided about"):
+        load_decisions(tmp_path).without(tmp_path / "other" / ".env")
+
+
+def test_what_is_shown_is_harmless_and_short():
+    lines = shown({"base_url": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
+    assert lines[0].startswith("  GLM_BASE_URL=http://a␛[2J<U+202E> b")
+    assert lines[0].endswith("… (322 characters)")
+
+
+# On a terminal.
+
+QUESTION = "Trust it, as it is now? [y/N]"
+
+
+def asked(home: Path, *arguments: str) -> Term:
+    return Term(*(arguments or ("ask", "-m", "echo:", "hi")), home=home)
+
+
+@pytest.mark.pty
+def test_enter_means_no_and_is_remembered_until_the_content_changes(tmp_path):
+    (tmp_path / ".env").write_text("GLM_CACHE=./c\nGLM_API_KEY=sk-one\n")
+    with asked(tmp_path) as term:
+        term.see(f"{tmp_path}/.env sets what").see("GLM_CACHE=./c").see(QUESTION).type("\r")
+        assert term.ended() == 0
+        assert "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
+        assert "sk-one" not in term.text()
+    with asked(tmp_path) as term:
+        assert term.ended() == 0
+        assert QUESTION not in term.text() and "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
+    (tmp_path / ".env").write_text("GLM_CACHE=./d\n")
+    with asked(tmp_path) as term:
+        term.see(QUESTION).type("y\r")
+        assert term.ended() == 0
+        assert "chosen by .env: the cache in d" in term.text()
+    with asked(tmp_path) as term:
+        assert term.ended() == 0
+        assert QUESTION not in term.text()
+
+
+@pytest.mark.pty
+def test_ctrl_c_at_the_question_ends_by_the_signal_and_decides_nothing(tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, "chat") as term:
+        term.see(QUESTION).type("\x03")
+        assert term.ended() == -signal.SIGINT
+    with asked(tmp_path, "ask", "hi") as term:
+        term.see(QUESTION).type("\x04").see("ignored: GLM_MODEL")
+    with asked(tmp_path, "ask", "hi") as term:
+        term.see(QUESTION).type("yes\r")
+        assert term.ended() == 0
+
+
+@pytest.mark.pty
+def test_a_folder_that_is_trusted_on_a_terminal_chats(tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, "chat") as term:
+        term.see(QUESTION).type("y\r").see("chosen by .env: the model echo:").at_prompt()
+        term.type("a b c\r").see("3 tokens")

@@ -1,0 +1,174 @@
+"""A chat that outgrows the window: what is left out, summarised, said and stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from glmcli.conversation.window import REQUEST
+from glmcli.engines.echo import EchoEngine
+from glmcli.errors import ContextFull, EngineError
+from glmcli.session import Session
+from glmcli.store import open_store
+from glmcli.types import RECAP, Chunk, GenerationParams, Usage
+from tests.support.shown import Shown
+
+
+def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
+    store = open_store(tmp_path / "home")
+    session = Session(
+        EchoEngine(context_tokens=20), store, params=GenerationParams(), model="echo:"
+    )
+    for text in ("a b c", "d e f"):
+        session.ask(text, Shown())
+    with pytest.raises(ContextFull) as caught:
+        session.ask("g h i j k l m n o p", Shown())
+    assert "--context drop-oldest" in caught.value.hint
+    session.context = "drop-oldest"
+    assert session.ask("g h i j k l m n o p", Shown()).text == "g h i j k l m n o p"
+    assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
+    stored = store.load(session.conversation.id).messages
+    assert [item.text for item in stored[:2]] == ["a b c", "a b c"]
+    with pytest.raises(ContextFull, match="30 tokens, but the model's window holds 20"):
+        session.ask("word " * 30, Shown())
+
+
+class Recorder(EchoEngine):
+    """Echoes; remembers the prompts, and answers a request for a summary with one."""
+
+    def __init__(self, *, context_tokens, summary="all of it in short"):
+        super().__init__(context_tokens=context_tokens)
+        self.summary = summary
+        self.prompts = []
+        self.summaries = 0
+
+    def stream(self, messages, params, cancel):
+        if messages[-1].text != REQUEST:
+            self.prompts.append([item.text for item in messages])
+            yield from super().stream(messages, params, cancel)
+            return
+        self.summaries += 1
+        assert params.max_tokens == self.context_tokens // 8
+        if callable(self.summary):
+            self.summary()
+            yield Chunk("half a")
+            yield Chunk(finish_reason="cancelled")
+        elif isinstance(self.summary, Exception):
+            raise self.summary
+        else:
+            yield Chunk(self.summary, tokens=4)
+            yield Chunk(finish_reason="stop", usage=Usage(9, 0, 4))
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A chat whose window of 160 words is nearly full: three turns of 50 words."""
+
+    def make(context, **options):
+        engine = Recorder(context_tokens=160, **options)
+        store = open_store(tmp_path / "home")
+        session = Session(engine, store, params=GenerationParams(), model="echo:")
+        session.context = context
+        for text in "abc":
+            session.ask(" ".join(text * 25), Shown())
+        assert session.news() == []
+        return session
+
+    return make
+
+
+LONG = " ".join("d" * 25)
+
+
+def test_a_prompt_that_goes_on_where_the_last_one_began_is_sent_until_it_is_full_too(full):
+    session = full("drop-oldest")
+    session.ask(LONG, Shown())
+    assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
+    session.ask("next", Shown())
+    assert session.engine.prompts[-1][:-1] == [*session.engine.prompts[-2], LONG]
+    assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
+
+
+def test_another_engine_is_sent_what_was_left_out(full):
+    session = full("drop-oldest")
+    session.ask(LONG, Shown())
+    session.use_engine(Recorder(context_tokens=1000))
+    session.ask("next", Shown())
+    assert len(session.engine.prompts[0]) == 9
+
+
+def test_the_oldest_turns_are_sent_as_a_summary_which_is_stored_and_said_once(full):
+    session = full("summarise")
+    view = Shown()
+    assert session.ask(LONG, view).text == LONG
+    assert session.news() == [
+        "the window is full: the oldest 3 turns were sent as a summary of 5 tokens; "
+        "/summary shows it"
+    ]
+    assert any(each.progress and each.progress.stage == "summarising" for each in view.chunks)
+    assert "all of it in short" not in "".join(each.text for each in view.chunks)
+    assert session.engine.prompts[-1][:2] == [RECAP, "all of it in short"]
+    stored = session.store.load(session.conversation.id)
+    assert len(stored.messages) == 8
+    assert stored.omitted == session.conversation.omitted
+    session.ask("next", Shown())
+    assert session.news() == []
+    assert session.engine.summaries == 2  # the window does not hold three turns and a request
+    assert (session.totals.turns, session.totals.completion_tokens) == (5, 4 * 25 + 1 + 2 * 4)
+
+
+def test_a_resumed_chat_sends_the_summary_again_and_makes_no_other(full):
+    before = full("summarise")
+    before.ask(LONG, Shown())
+    stored = before.store.load(before.conversation.id)
+    engine = Recorder(context_tokens=160)
+    session = Session(
+        engine, before.store, params=GenerationParams(), model="echo:", conversation=stored
+    )
+    session.ask("next", Shown())
+    assert engine.summaries == 0
+    assert engine.prompts[0][:2] == [RECAP, "all of it in short"]
+    assert session.news() == [
+        "the window is full: the oldest 3 turns were sent as a summary of 5 tokens; "
+        "/summary shows it"
+    ]
+
+
+def test_ctrl_c_during_the_summary_keeps_everything_and_sends_nothing(full):
+    session = full("summarise", summary=lambda: session.stop())
+    sent = len(session.engine.prompts)
+    reply = session.ask(LONG, Shown())
+    assert (reply.text, reply.finish_reason) == ("", "cancelled")
+    assert len(session.engine.prompts) == sent
+    assert session.conversation.omitted is None
+    stored = session.store.load(session.conversation.id)
+    assert stored.messages == session.conversation.messages
+    assert (stored.messages[-2].text, len(stored.messages)) == (LONG, 8)
+    session.engine.summary = "at last"
+    session.ask(session.take_back(), Shown())
+    assert session.engine.prompts[-1][1] == "at last"
+
+
+def test_a_fault_during_the_summary_keeps_the_question(full):
+    session = full("summarise", summary=EngineError("broken", "mend it"))
+    with pytest.raises(EngineError, match="broken"):
+        session.ask(LONG, Shown())
+    assert session.store.load(session.conversation.id).messages[-2].text == LONG
+
+
+@pytest.mark.parametrize(
+    ("question", "summary", "said"),
+    [
+        (LONG, " ", "the oldest turns could not be summarised"),
+        (LONG, ContextFull(200, 160), "the oldest turns could not be summarised"),
+        ("d " * 74, "s", "even a summary of the oldest turns does not fit beside this message"),
+    ],
+)
+def test_where_no_summary_can_be_sent_the_oldest_turns_are_left_out(full, question, summary, said):
+    session = full("summarise", summary=summary)
+    session.engine.context_tokens = 160 if question == LONG else 80
+    session.ask(question, Shown())
+    turns = 2 if question == LONG else 3
+    assert session.news() == [
+        said,
+        f"the window is full: the oldest {turns} turns were not sent",
+    ]

@@ -1,0 +1,153 @@
+"""int8 on the processor: close to the full weights, quantised once, refused where it cannot be."""
+
+import pytest
+import torch
+
+from glmcli.engines.local.net import open as open_module
+from glmcli.engines.local.net.fused import int8, linears
+from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
+from glmcli.engines.local.net.fused.linears import Int8Product, int8_linear, sums_are_wide
+from glmcli.engines.local.net.fused.proof import open_fused
+from glmcli.errors import ConfigError
+from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
+
+WEIGHT = torch.randn(96, 64, generator=torch.Generator().manual_seed(3))
+X = torch.randn(7, 64, generator=torch.Generator().manual_seed(4))
+X[2] *= 1000  # sizes of tokens differ widely
+X[3] = 0
+
+
+def apart(one, other):
+    return float((one - other).norm() / other.norm())
+
+
+def test_rows_are_rounded_by_half_a_step_at_most():
+    numbers, scale = quantized_rows(WEIGHT)
+    assert numbers.dtype is torch.int8
+    assert float(((numbers * scale[:, None] - WEIGHT).abs() / scale[:, None]).max()) <= 0.501
+
+
+def test_a_row_of_zeros_stays_zero():
+    numbers, scale = quantized_rows(torch.zeros(2, 64))
+    assert not (numbers * scale[:, None]).any()
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_products_are_those_of_the_rounded_weights(is_wide):
+    if is_wide and not sums_are_wide():
+        is_wide = None  # this processor cannot; the bound below holds anywhere
+    numbers, scale = quantized_rows(WEIGHT)
+    product = Int8Product(numbers, scale, is_wide=is_wide)
+    exact = X @ (numbers * scale[:, None]).T
+    for rows in (slice(0, 7), slice(1, 2)):
+        assert apart(product(X[rows]), exact[rows]) < 5e-4
+
+
+@pytest.mark.parametrize("is_wide", [True, False])
+def test_products_of_whole_numbers_are_exact(is_wide):
+    if is_wide and not sums_are_wide():
+        is_wide = None
+    for columns in (64, 4096):
+        weight = torch.full((4, columns), 127, dtype=torch.int8)
+        product = Int8Product(weight, torch.ones(4), is_wide=is_wide)
+        found = product(torch.ones(2, columns))
+        assert torch.allclose(found, torch.full((2, 4), 127.0 * columns), rtol=1e-6, atol=0)
+
+
+def summed_in_16_bits(numbers, weight):
+    """Two products of a byte with an int8 at a time, cut to 16 bits, as without AVX512-VNNI."""
+    pairs = (numbers * weight).unflatten(-1, (-1, 2)).sum(-1)
+    return int(pairs.clamp(-(2**15), 2**15 - 1).sum())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_sum_of_narrow_products_overflows_16_bits(sign):
+    top, zero = linears.NARROW
+    for value in (top, -top):
+        numbers, weight = torch.full((64,), value + zero), torch.full((64,), sign * 127)
+        assert summed_in_16_bits(numbers, weight) == int((numbers * weight).sum())
+    top, zero = linears.WIDE
+    numbers, weight = torch.full((64,), top + zero), torch.full((64,), sign * 127)
+    assert summed_in_16_bits(numbers, weight) != int((numbers * weight).sum())
+
+
+def test_products_of_a_token_depend_on_no_other_token():
+    product = Int8Product(*quantized_rows(WEIGHT))
+    together = product(X)
+    for index in range(len(X)):
+        assert torch.equal(product(X[index : index + 1])[0], together[index])
+
+
+def test_processors_without_such_products_round_what_comes_in_to_bfloat16(monkeypatch):
+    monkeypatch.setattr(linears, "has_fbgemm", lambda: False)
+    numbers, scale = quantized_rows(WEIGHT)
+    layer = int8_linear(numbers, scale, torch.arange(96.0))
+    exact = X.bfloat16().float() @ (numbers * scale[:, None]).T + torch.arange(96.0)
+    assert apart(layer(X), exact) < 3e-3
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_of_every_family_stay_close(name, tmp_path):
+    checkpoint, settings = opened(saved(name, tmp_path / "net"), tmp_path, quantize="int8")
+    model = open_fused(checkpoint, settings, lambda progress: None)
+    assert model.device == "cpu int8"
+    scores = torch.cat([model.reader.read(IDS[:40], 40), model.reader.read([IDS[40]])])
+    assert apart(scores, wanted(net_of(name), IDS[:41])) < 0.2
+
+
+def test_weights_are_quantised_once(tmp_path, monkeypatch):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, settings, lambda progress: None)
+    monkeypatch.setattr(linears, "quantized_rows", None)  # called, it would fail
+    again = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
+    assert again.weight_bytes == first.weight_bytes
+
+
+def test_a_shelf_that_was_cut_off_is_not_found(tmp_path):
+    shelf = Shelf(tmp_path / "cache" / "key", keep=True)
+    shelf.put("0.qkv", *quantized_rows(WEIGHT))
+    shelf.close(is_whole=False)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_shelf_is_filled_anew(tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, settings, lambda progress: None)
+    (folder,) = (tmp_path / "cache" / "quantized").iterdir()
+    (folder / "1.down.safetensors").write_bytes(b"cut off")
+    again = open_fused(checkpoint, settings, lambda progress: None)
+    assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
+    assert (folder / "1.down.safetensors").stat().st_size > 100
+
+
+def test_a_full_disk_is_no_fault(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(int8, "save_file", full)
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    open_fused(checkpoint, settings, lambda progress: None).reader.read(IDS[:9])
+    assert list((tmp_path / "cache" / "quantized").iterdir()) == []
+
+
+def test_without_history_nothing_is_kept(tmp_path):
+    folder = saved("llama", tmp_path / "net")
+    open_fused(*opened(folder, tmp_path), lambda progress: None)
+    checkpoint, settings = opened(folder, tmp_path, quantize="int8", history="off")
+    open_fused(checkpoint, settings, lambda progress: None)
+    assert not (tmp_path / "cache" / "quantized").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"quantize": "int4"}, "needs a CUDA GPU"),
+        ({"quantize": "int8", "fused": "off"}, "cannot be quantised on the processor"),
+    ],
+)
+def test_what_cannot_be_quantised_is_refused(options, reason, tmp_path):
+    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
+    with pytest.raises(ConfigError, match=reason) as caught:
+        open_module.open_model(checkpoint, settings, lambda progress: None)
+    assert caught.value.hint

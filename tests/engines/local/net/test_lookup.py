@@ -1,0 +1,147 @@
+"""Guesses make replies quicker and change nothing in them."""
+
+from collections import Counter
+from threading import Event
+
+import pytest
+import torch
+
+from glmcli.engines.local.net.decode import PrefixCache, decode
+from glmcli.engines.local.net.lookup import GUESSES, Lookup
+from glmcli.engines.local.net.plain import NetReader
+from glmcli.engines.local.net.reader import BLOCK
+from glmcli.engines.local.net.sampling import Sampler
+from glmcli.models.defaults import Defaults
+from glmcli.types import GenerationParams
+from tests.support import tiny
+from tests.support.nets import fused, opened, saved
+
+NETS = {"llama": tiny.llama(), "sliding": tiny.sliding()}
+PROMPT = [7, 8, 9, 10, 11, 7, 8, 9]
+
+
+@pytest.fixture(scope="module")
+def fused_net(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fused")
+    return fused(*opened(saved("llama", folder / "net"), folder))
+
+
+class Counting(PrefixCache):
+    """Counts how often the net runs."""
+
+    reads = 0
+
+    def read_each(self, ids, *, last):
+        self.reads += 1
+        return super().read_each(ids, last=last)
+
+
+def reply(reader, ids, *, speculate, count=60, stop_ids=(), cancel_after=None, params=None):
+    reader.forget()
+    cache, cancel = Counting(reader), Event()
+    sampler = Sampler(params or GenerationParams(temperature=0.0), Defaults(), ids)
+    stream = decode(
+        cache,
+        ids,
+        sampler,
+        stop_ids=stop_ids,
+        max_tokens=count,
+        cancel=cancel,
+        lookup=Lookup(ids) if speculate else None,
+    )
+    found = []
+    while True:
+        try:
+            found.append(next(stream))
+        except StopIteration as end:
+            return found, end.value, cache
+        if len(found) == cancel_after:
+            cancel.set()
+
+
+def reader_of(name, fused_net):
+    return fused_net if name == "fused" else NetReader(NETS[name])
+
+
+@pytest.mark.parametrize("name", ["fused", *NETS])
+@pytest.mark.parametrize("seed", range(4))
+def test_greedy_replies_are_the_same_in_fewer_steps(name, seed, fused_net):
+    reader = reader_of(name, fused_net)
+    ids = torch.randint(0, 430, (20,), generator=torch.Generator().manual_seed(seed)).tolist() * 2
+    plain, why, _ = reply(reader, ids, speculate=False)
+    guessed, also_why, cache = reply(reader, ids, speculate=True)
+    assert (guessed, also_why) == (plain, why)
+    assert cache.reads <= len(plain)
+
+
+class Counter10:
+    """A net that counts from 0 to 9 over and over."""
+
+    in_parts = can_rewind = True
+    block = BLOCK
+    memory_bytes = 0
+
+    def read(self, ids, last=1):
+        following = torch.tensor([(token + 1) % 10 for token in ids[-last:]])
+        return torch.nn.functional.one_hot(following, 10).float()
+
+    def rewind(self, tokens):
+        return True
+
+    def forget(self):
+        pass
+
+
+def test_a_reply_that_repeats_itself_takes_few_steps():
+    plain, _, slow = reply(Counter10(), [0, 1], speculate=False, count=200)
+    guessed, _, quick = reply(Counter10(), [0, 1], speculate=True, count=200)
+    assert guessed == plain == [number % 10 for number in range(2, 202)]
+    assert slow.reads == 200
+    assert quick.reads <= 12 + 200 // GUESSES
+
+
+@pytest.mark.parametrize("name", ["fused", "llama"])
+@pytest.mark.parametrize("after", [1, 2, 5, 17, 40])
+def test_what_is_kept_after_cancelling_is_what_was_said(name, after, fused_net):
+    reader = reader_of(name, fused_net)
+    ids = [*PROMPT] * 12
+    plain, _, _ = reply(reader, ids, speculate=False, count=80)
+    said, why, cache = reply(reader, ids, speculate=True, count=80, cancel_after=after)
+    assert why == "cancelled"
+    assert said == plain[:after]
+    assert [*ids, *said][: len(cache.ids)] == cache.ids
+    assert len(cache.ids) >= len(ids) + len(said) - 1
+
+
+@pytest.mark.parametrize("name", ["fused", "llama"])
+def test_an_end_or_a_limit_within_the_guesses_is_kept(name, fused_net):
+    reader = reader_of(name, fused_net)
+    ids = [*PROMPT] * 12
+    plain, _, _ = reply(reader, ids, speculate=False, count=80)
+    for count in (1, 2, 3, 9, 30):
+        assert reply(reader, ids, speculate=True, count=count)[:2] == (plain[:count], "length")
+    for token in Counter(plain):
+        end = plain.index(token)
+        said, why, cache = reply(reader, ids, speculate=True, count=80, stop_ids=(token,))
+        assert (said, why) == (plain[:end], "stop")
+        assert [*ids, *said][: len(cache.ids)] == cache.ids
+
+
+@pytest.mark.parametrize("name", ["fused", "llama"])
+@pytest.mark.parametrize("seed", range(6))
+def test_sampled_replies_of_a_seed_are_the_same(name, seed, fused_net):
+    """Each id is drawn from the same distribution with the same random numbers."""
+    reader = reader_of(name, fused_net)
+    params = GenerationParams(temperature=0.7, top_k=20, repetition_penalty=1.1, seed=seed)
+    ids = [*PROMPT] * 12
+    plain = reply(reader, ids, speculate=False, params=params)[:2]
+    assert reply(reader, ids, speculate=True, params=params)[:2] == plain
+
+
+def test_guesses_follow_the_last_time():
+    lookup = Lookup([1, 2, 3, 4, 5, 1, 2, 3, 6, 1, 2, 3])
+    assert lookup.guess() == [6, 1, 2, 3]
+    lookup.add(4)
+    assert lookup.guess() == [5, 1, 2, 3, 6, 1, 2, 3][:GUESSES]
+    assert Lookup([1, 2, 3, 4]).guess() == []
+    assert Lookup([1, 2]).guess() == []

@@ -1,0 +1,129 @@
+"""Without transformers the prompts are the same, or transformers is used."""
+
+import json
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from glmcli.config import load_settings
+from glmcli.engines.local.prompt import open as open_module
+from glmcli.engines.local.prompt.rendering import render, rendered_apart
+from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, prove, proven, same
+from glmcli.errors import ModelError, UsageError
+from glmcli.models.checkpoint import find_checkpoint
+from tests.support import tiny
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TOOLS = (
+    "{{ tools | tojson }}{{ tools | tojson(indent=2) }}{{ bos_token }}|{{ messages[0].content }}"
+)
+LOOPS = (
+    "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m.content }}"
+    "{% endfor %}"
+)
+STRICT = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('no') }}{% endif %}"
+    "x{{ messages[-1].content | trim }}"
+)
+DATED = "{{ strftime_now('%Y') }}{{ messages[-1]['content'] }}"
+
+
+def folder_of(template, folder, backend=None, **config):
+    own = PreTrainedTokenizerFast(
+        tokenizer_object=backend or tiny.byte_level(),
+        eos_token="<|im_end|>",
+        bos_token="<|endoftext|>",
+        chat_template=template,
+        **config,
+    )
+    own.save_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("template", [CHATML, TOOLS, LOOPS, STRICT, DATED, None])
+def test_prompts_equal_those_of_transformers(template, tmp_path):
+    theirs = folder_of(template, tmp_path, model_max_length=77)
+    ours = ChatTokenizer(tmp_path)
+    assert same(ours, theirs)
+    if template:
+        messages = [{"role": "user", "content": " hi\n"}, {"role": "assistant", "content": "yes "}]
+        tools = [{"name": "f", "text": "<ü>"}]
+        for options in ({}, {"tools": tools}):
+            expected = theirs.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, **options
+            )
+            assert render(ours, messages, **options) == expected
+            assert render(theirs, messages, **options) == expected
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma", "mistral"])
+def test_tokenizers_with_byte_tokens_are_the_same(kind, tmp_path):
+    theirs = folder_of(CHATML, tmp_path, tiny.byte_tokens(kind))
+    assert same(ChatTokenizer(tmp_path), theirs)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"eos_token": "<|im_start|>"},
+        {"model_max_length": 5},
+        {"chat_template": CHATML.replace("\n", " ")},
+    ],
+)
+def test_a_difference_is_noticed(change, tmp_path):
+    theirs = folder_of(CHATML, tmp_path)
+    (tmp_path / "chat_template.jinja").unlink()
+    path = tmp_path / "tokenizer_config.json"
+    config = json.loads(path.read_text()) | {"chat_template": CHATML} | change
+    path.write_text(json.dumps(config))
+    assert not same(ChatTokenizer(tmp_path), theirs)
+
+
+def test_the_finding_is_kept_until_the_files_change(tmp_path):
+    folder, cache = tmp_path / "tokenizer", tmp_path / "cache"
+    theirs = folder_of(CHATML, folder)
+    assert proven(folder, cache, again=False) is None
+    prove(folder, cache, theirs)
+    assert proven(folder, cache, again=False) is not None
+    assert proven(folder, cache, again=True) is None
+    (folder / "chat_template.jinja").write_text(LOOPS)
+    assert proven(folder, cache, again=False) is None
+
+
+def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
+    folder_of("{{ messages[0].content }}", tmp_path)
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    with pytest.raises(UsageError, match="continued"):
+        render(ChatTokenizer(tmp_path), messages, goes_on=True)
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ dict.__init__ }}"]
+)
+def test_templates_run_in_a_sandbox(source):
+    try:
+        shown = rendered_apart(source, {"messages": []})
+    except ModelError as exc:
+        assert "unsafe" in exc.message
+        return
+    assert shown == ""  # undefined: nothing was reached
+
+
+def test_a_template_may_refuse():
+    with pytest.raises(UsageError, match="never"):
+        rendered_apart("{{ raise_exception('never') }}", {})
+
+
+def test_the_second_start_does_without_transformers(tmp_path):
+    folder = tmp_path / "net"
+    tiny.llama().save_pretrained(folder)
+    folder_of(CHATML, folder)
+    environ = {"GLM_CACHE": str(tmp_path / "cache")}
+    settings = load_settings({"model": str(folder), "device": "cpu"}, environ=environ)
+    checkpoint = find_checkpoint(str(folder), settings, lambda progress: None)
+    kinds = [type(open_module.load_tokenizer(checkpoint, settings)) for _ in range(2)]
+    assert kinds[0] is not ChatTokenizer
+    assert kinds[1] is ChatTokenizer

@@ -1,0 +1,175 @@
+"""A model in this process, from its folder on; also the built-in one."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+
+from glmcli.config import load_settings
+from glmcli.engines import open_engine
+from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.net.plain import model_of
+from glmcli.errors import ModelError
+from glmcli.models.checkpoint import find_checkpoint
+from tests.support import tiny
+from tests.support.tiny_chat import (
+    LONG,
+    TOKENIZER,
+    Forgetful,
+    ask,
+    conversation,
+    text_of,
+    tokenizer_of,
+    user,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A checkpoint as people have it on disk."""
+    path = tmp_path_factory.mktemp("models") / "tiny-chat"
+    net = tiny.llama(len(TOKENIZER), max_position_embeddings=300)
+    net.save_pretrained(path)
+    TOKENIZER.save_pretrained(path)
+    return path
+
+
+def opened(folder, tmp_path, **options):
+    settings = load_settings({"model": str(folder), **options}, environ={}, folder=tmp_path)
+    stages = []
+    return open_engine(settings, stages.append), stages
+
+
+def test_a_folder_opens_and_answers(folder, tmp_path):
+    engine, stages = opened(folder, tmp_path)
+    assert (engine.name, engine.context_tokens) == ("tiny-chat", 300)
+    assert {stage.stage for stage in stages} == {"loading"}
+    assert ask(engine, user("hello"))[-1].usage.completion_tokens == 20
+    engine.close()
+
+
+def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):
+    bad = tmp_path / "bad"
+    shutil.copytree(folder, bad)
+    config = json.loads((bad / "config.json").read_text())
+    (bad / "config.json").write_text(json.dumps(config | {"hidden_act": "no such function"}))
+    with pytest.raises(ModelError) as caught:
+        opened(bad, tmp_path)
+    assert "bad" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "again" in caught.value.hint
+
+
+def test_a_model_without_template_says_that_it_is_a_base_model(folder, tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(folder, base)
+    (base / "chat_template.jinja").unlink()
+    engine, _ = opened(base, tmp_path)
+    assert engine.name == "base (base model)"
+    assert engine.count(user("hello")) == len(TOKENIZER.encode("hello"))
+
+
+def test_a_tokenizer_s_smaller_limit_is_the_window(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    tokenizer = tokenizer_of()
+    tokenizer.model_max_length = 77
+    tokenizer.save_pretrained(other)
+    assert opened(other, tmp_path)[0].context_tokens == 77
+
+
+def test_a_folder_without_tokenizer_is_a_model_error(folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    for path in other.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match="tokenizer"):
+        opened(other, tmp_path)
+
+
+def test_threads_are_set_where_asked(folder, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        opened(folder, tmp_path, threads=1)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+SILENT = """
+import sys
+from threading import Event
+from glmcli.config import load_settings
+from glmcli.engines import open_engine
+from glmcli.types import GenerationParams, Message
+
+engine = open_engine(load_settings({"model": sys.argv[1]}, environ={}), lambda progress: None)
+for chunk in engine.stream([Message("user", "hi")], GenerationParams(max_tokens=3), Event()):
+    pass
+"""
+
+
+def test_libraries_print_nothing(folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, str(folder)], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture(scope="module")
+def built_in(tmp_path_factory):
+    """The built-in model, in float32: in bfloat16 two tokens may tie."""
+    cache = {name: os.environ[name] for name in ("GLM_CACHE",) if name in os.environ}
+    settings = load_settings(
+        {"model": "smollm2", "dtype": "float32", "device": "cpu"},
+        environ=cache,
+        folder=tmp_path_factory.mktemp("empty"),
+    )
+    engine = open_engine(settings, lambda progress: None)
+    checkpoint = find_checkpoint("smollm2", settings, lambda progress: None)
+    yield engine, load_net(checkpoint, settings, lambda progress: None)
+    engine.close()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("question", ["What is the capital of France?", "用中文说你好。", LONG])
+def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question):
+    engine, net = built_in
+    template = engine._template
+    prompt = template.encode(user(question))
+    ids = torch.tensor([prompt.ids])
+    whole = net.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=48, do_sample=False
+    )
+    said = [token for token in whole[0, ids.shape[1] :].tolist() if token != 2]
+    assert "fused" in engine.details
+    chunks = ask(engine, user(question), max_tokens=48)
+    read = engine._cache.ids[len(prompt.ids) :]
+    assert read == said[: len(read)]
+    assert len(said) - len(read) <= 1
+    assert text_of(chunks) == template._backend.decode(said)
+
+
+@pytest.mark.model
+def test_the_built_in_model_says_the_same_with_and_without_what_it_has_read(built_in):
+    engine, net = built_in
+    engine._cache.clear()
+    counts, replies = conversation(engine, 3, max_tokens=24)
+    forgetful = Forgetful("anew", model_of(net), engine._template)
+    assert conversation(forgetful, 3, max_tokens=24)[1] == replies
+    assert [cached > 0 for _, cached, _ in counts] == [False, True, True]
+
+
+@pytest.mark.model
+def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
+    engine, _ = built_in
+    engine._cache.clear()
+    counts, replies = conversation(engine, 10, max_tokens=12)
+    for turn, (before, now) in enumerate(pairwise(counts)):
+        known = before[0] + len(engine._template._backend.encode(replies[turn]).ids) - 1
+        assert now[1] >= known

@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import json
+from threading import Event
+
+import pytest
+
+from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
+from glmcli.engines.remote.stream import read_reply
+from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.types import Chunk
+from tests.support.transcripts import TRANSCRIPTS, ScriptedExchange, Transcript, joined, positions
+
+STREAMS = [
+    item
+    for item in TRANSCRIPTS.values()
+    if item.path == "/v1/chat/completions" and item.status == 200
+]
+EVENTS = [item for item in STREAMS if item.body.startswith((b"data", b":"))]
+CUT = ConnectionLost("cut off")
+
+
+def read(pieces, *, stop=(), fault=None):
+    """(text, thinking, how it ended): the last chunk, or the error."""
+    exchange = ScriptedExchange(pieces, fault)
+    chunks = []
+    try:
+        reply = OpenAIReply(Faults("server.test"), stop)
+        for chunk in read_reply(exchange, sse_messages, reply, Event()):
+            chunks.append(chunk)
+    except EngineError as exc:
+        text = "".join(chunk.text for chunk in chunks)
+        return text, "".join(chunk.thinking for chunk in chunks), exc
+    finally:
+        assert exchange.closed
+    return joined(chunks)
+
+
+def expected(body: bytes) -> tuple[str, str, object]:
+    """What the events of a body say when it is read at leisure: (text, thinking, how it ended)."""
+    text, thinking, end = "", "", ConnectionLost
+    lines = body.decode("utf-8", "ignore").replace("\r\n", "\n").split("\n")
+    if not body.startswith((b"data", b":")):
+        lines = ["data: " + body.decode()]
+    for line in lines:
+        if not line.startswith("data:") or "[DONE]" in line:
+            continue
+        try:
+            event = json.loads(line[5:])
+        except ValueError:
+            break  # cut off
+        if "error" in event or "error_code" in event:
+            return text, thinking, EngineError
+        for choice in event["choices"]:
+            delta = choice.get("delta") or choice.get("message") or {}
+            text += delta.get("content") or ""
+            thinking += delta.get("reasoning") or ""
+            end = choice.get("finish_reason") or end
+    return text, thinking, end
+
+
+def same(found, wanted) -> bool:
+    if found[:2] != wanted[:2]:
+        return False
+    if isinstance(wanted[2], str):
+        return getattr(found[2], "finish_reason", None) == wanted[2]
+    return isinstance(found[2], wanted[2])
+
+
+def events(*choices: dict, done: bool = True) -> bytes:
+    lines = ["data: " + json.dumps({"choices": [choice]}) + "\n\n" for choice in choices]
+    return "".join([*lines, "data: [DONE]\n\n" if done else ""]).encode()
+
+
+def says(text: str | None, reason: str | None = None, **delta) -> dict:
+    return {"delta": {"content": text, **delta}, "finish_reason": reason}
+
+
+@pytest.mark.parametrize("stream", STREAMS, ids=lambda item: item.name)
+def test_the_deltas_are_the_reply_wherever_the_bytes_are_parted(stream: Transcript):
+    fault = None if stream.complete else CUT
+    wanted = expected(stream.body)
+    assert same(read([stream.body], fault=fault), wanted)
+    size = 1 if len(stream.body) < 5000 else 7
+    small = [stream.body[at : at + size] for at in range(0, len(stream.body), size)]
+    assert same(read(small, fault=fault), wanted)
+    for at in positions(len(stream.body), most=80):
+        pieces = [piece for piece in (stream.body[:at], stream.body[at:]) if piece]
+        assert same(read(pieces, fault=fault), wanted), at
+
+
+@pytest.mark.parametrize("stream", EVENTS, ids=lambda item: item.name)
+@pytest.mark.parametrize("fault", [CUT, None], ids=["broken", "closed"])
+def test_a_stream_that_is_cut_off_keeps_what_came_and_says_so(stream: Transcript, fault):
+    for at in positions(len(stream.body) - 1, most=80):
+        body = stream.body[:at]
+        text, thinking, end = read([body] if body else [], fault=fault)
+        body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        whole = expected(body if fault is None else body[: body.rfind(b"\n\n") + 2])
+        assert (text, thinking) == whole[:2], at
+        assert same((text, thinking, end), whole), at
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_lines_have_three_kinds_of_ends_and_comments_mean_nothing(end, size):
+    body = b": hello\n\n" + events(says("a\r\n"), says("b"), says("c", "stop")) + b":\n\n"
+    body = b"\xef\xbb\xbf" + body.replace(b"\n", end)
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert same(read(pieces), ("a\r\nbc", "", "stop"))
+
+
+def test_a_stream_is_shown_as_it_comes_whatever_ends_its_lines():
+    first = events(says("a"), done=False).replace(b"\n", b"\r")
+    rest = events(says("b", "stop")).replace(b"\n", b"\r")
+    exchange = ScriptedExchange([first, rest], CUT)
+    stream = read_reply(exchange, sse_messages, OpenAIReply(Faults("server.test"), ()), Event())
+    assert next(stream) == Chunk("a")
+    assert "".join(chunk.text for chunk in stream) == "b"
+
+
+@pytest.mark.parametrize("nothing", [b"data:\n\n", b"data: \n\n", b"event: ping\n\n", b"\n\n\n"])
+def test_an_event_without_data_is_a_sign_of_life(nothing):
+    body = nothing + events(says("a"), done=False) + nothing + events(says("b", "stop"))
+    assert same(read([body]), ("ab", "", "stop"))
+
+
+def test_done_may_stand_among_blanks():
+    body = events(says("a", "stop"), done=False)
+    assert same(read([body + b"data:  [DONE] \n\nnonsense"]), ("a", "", "stop"))
+
+
+def test_a_whole_message_at_the_end_of_a_stream_is_not_shown_twice():
+    whole = says(None, "stop") | {"message": {"role": "assistant", "content": "ab"}}
+    assert same(read([events(says("a"), says("b"), whole)]), ("ab", "", "stop"))
+
+
+def test_text_may_come_in_parts():
+    parts = {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, "b"]}}
+    assert same(read([events(parts, says("c", "stop"))]), ("ac", "", "stop"))
+
+
+@pytest.mark.parametrize("reason", ["length", "model_length", "max_tokens"])
+def test_a_limit_has_several_names(reason):
+    assert same(read([events(says("a", reason))]), ("a", "", "length"))
+
+
+@pytest.mark.parametrize("empty", [None, {}, {"prompt_tokens": None}, [], 0])
+def test_counts_that_say_nothing_do_no_harm(empty):
+    body = events(says("a"), done=False)
+    body += b"data: " + json.dumps({"choices": [], "usage": empty}).encode() + b"\n\n"
+    assert same(read([body + events(says("", "stop"))]), ("a", "", "stop"))
+
+
+def test_empty_counts_at_the_end_do_not_hide_earlier_ones():
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    body = b"".join(
+        b"data: " + json.dumps({"choices": [choice], "usage": counts}).encode() + b"\n\n"
+        for choice, counts in ((says("a"), usage), (says("", "stop"), {}))
+    )
+    assert read([body])[2].usage.prompt_tokens == 7
+
+
+def test_data_may_come_without_a_blank_and_over_several_lines():
+    body = b'event: x\nid: 1\ndata:{"choices":\ndata: [{"delta":{"content":"a"},'
+    body += b'\ndata: "finish_reason":"stop"}]}\n\n'
+    assert same(read([body]), ("a", "", "stop"))
+
+
+def test_a_stream_may_end_without_done_but_not_without_a_reason():
+    assert same(read([events(says("a", "stop"), done=False)]), ("a", "", "stop"))
+    assert same(read([events(says("a"))]), ("a", "", ConnectionLost))
+
+
+def test_a_connection_that_breaks_after_the_end_does_no_harm():
+    body = events(says("a", "stop"), done=False)
+    assert same(read([body], fault=CUT), ("a", "", "stop"))
+
+
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
+def test_reasoning_has_two_names(field):
+    body = events(says(None, **{field: "hm"}), says("a"), says("", "stop"))
+    assert same(read([body]), ("a", "hm", "stop"))
+
+
+def test_reasoning_that_comes_under_both_names_is_shown_once():
+    both = {"reasoning": "hm", "reasoning_content": "hm"}
+    assert same(read([events(says(None, **both), says("a", "stop"))]), ("a", "hm", "stop"))
+
+
+def test_reasoning_may_come_as_text_with_marks():
+    body = events(says("<thi"), says("nk>hm</th"), says("ink>\n\na"), says("", "stop"))
+    assert same(read([body]), ("a", "hm", "stop"))
+
+
+def test_a_stop_string_that_a_server_lets_through_is_not_shown():
+    body = TRANSCRIPTS["tf_chat_stream_stop"].body
+    text, _, last = read([body], stop=("4",))
+    assert (text, last.finish_reason) == ("1. 1\n2. 2\n3. 3\n", "stop")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"error": "CUDA out of memory"},
+        {"error": {"message": "CUDA out of memory"}},
+        {"object": "error", "message": "CUDA out of memory"},
+        {"text": "**BUSY**\n\n(CUDA out of memory)", "error_code": 50002},
+    ],
+)
+def test_an_error_in_the_stream_is_raised_and_what_came_is_kept(error):
+    body = events(says("a"), done=False) + b"data: " + json.dumps(error).encode() + b"\n\n"
+    text, _, fault = read([body])
+    assert text == "a"
+    assert isinstance(fault, EngineError)
+    assert fault.message.endswith("CUDA out of memory")
+
+
+def test_an_error_in_place_of_a_stream_is_raised():
+    fault = read([b'{"error": {"message": "no\\nway\\u001b[31m"}}'])[2]
+    assert fault.message == "server.test failed: no way\x1b[31m"
+
+
+def test_an_answer_that_is_not_streamed_is_read_all_the_same():
+    body = {"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}
+    assert same(read([json.dumps(body, indent=1).encode()]), ("a", "", "length"))
+
+
+@pytest.mark.parametrize("usage_first", [True, False])
+def test_counts_may_come_before_with_or_after_the_end(usage_first):
+    usage = {"prompt_tokens": 7, "completion_tokens": 2}
+    usage["prompt_tokens_details"] = {"cached_tokens": 3}
+    counts = b"data: " + json.dumps({"choices": [], "usage": usage}).encode() + b"\n\n"
+    end = events(says("a", "stop"), done=False)
+    last = read([counts + end if usage_first else end + counts])[2]
+    found = last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens
+    assert found == (7, 3, 2)
+
+
+def test_llama_cpp_counts_in_its_timings():
+    usage = read([TRANSCRIPTS["llama_chat_stream"].body])[2].usage
+    assert (usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens) == (37, 36, 32)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"delta": None},
+        {"delta": {}},
+        {"delta": {"content": None}},
+        {"delta": {"content": [{"type": "text"}]}},
+        {"delta": {"role": "assistant", "content": ""}, "finish_reason": ""},
+    ],
+)
+def test_an_event_may_say_nothing(choice):
+    assert same(read([events(choice, says("a", "stop"))]), ("a", "", "stop"))
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_a_reply_that_the_server_broke_off_is_an_error(reason):
+    assert isinstance(read([events(says("a"), says(None, reason))])[2], EngineError)
+
+
+def test_a_filtered_reply_is_refused():
+    assert isinstance(read([events(says("a"), says(None, "content_filter"))])[2], ServerRefused)
+
+
+@pytest.mark.parametrize("garbage", [b"data: <html>\n\n", b"data: [1]\n\n", b"data: \xff\n\n"])
+def test_what_is_no_message_is_an_error_in_one_line(garbage):
+    error = read([garbage + events(says("a", "stop"))])[2]
+    assert isinstance(error, EngineError)
+    assert "no message" in error.message
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize("part", [b"x" * 999, b"data: x\n", b"no event\n"])
+def test_a_message_without_an_end_does_not_fill_the_memory(part):
+    def endless():
+        while True:
+            yield part * 1000
+
+    error = read(endless())[2]
+    assert "without an end" in error.message
+
+
+def test_json_that_is_too_deep_is_no_crash():
+    assert isinstance(read([b"data: " + b"[" * 100_000 + b"\n\n"])[2], EngineError)
+
+
+def test_silence_is_passed_on_as_a_sign_of_life():
+    chunks = read_reply(
+        ScriptedExchange([b"", events(says("a"), done=False), b"", events(says("b", "stop"))]),
+        sse_messages,
+        OpenAIReply(Faults("server.test"), ()),
+        Event(),
+    )
+    before, _a, between, *_rest = list(chunks)
+    assert before.progress.stage == "waiting"
+    assert before.progress.unit == "s"
+    assert between == Chunk()

@@ -1,0 +1,308 @@
+"""What is sent over HTTP comes whole, or ends as an error that says what to do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import ssl
+import threading
+import time
+from contextlib import closing
+
+import httpx
+import pytest
+
+from glmcli.engines.remote.faults import Cancelled, Refused, Unreachable
+from glmcli.engines.remote.http import POLL_S, Server
+from glmcli.errors import ConnectionLost, EngineError
+from tests.support.loopback import CERTIFICATE, OK, Connection, Loopback, closed_port
+from tests.support.reading import NEVER, answering, fault_of, frozen, frozen_after_headers, read
+from tests.support.transcripts import FakeServer
+
+
+def test_an_answer_comes_whole_and_the_connection_is_used_again():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        for word in (b"one ", b"two ", b"three"):
+            connection.chunk(word)
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        assert read(server) == read(server) == b"one two three"
+        assert len(loopback.connections) == 1
+        assert json.loads(loopback.connections[0].requests[0].partition(b"\r\n\r\n")[2]) == {"a": 1}
+
+
+def test_a_packed_answer_is_unpacked_and_a_torn_one_is_an_error():
+    packed = gzip.compress(b"data: \xf0\x9f\x99\x82\n\n")
+
+    def script(connection: Connection) -> None:
+        assert b"accept-encoding: identity" in connection.requests[-1].lower()
+        connection.send(OK.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n"))
+        for at in range(0, len(packed), 5):
+            connection.chunk(packed[at : at + 5])
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        assert read(server) == "data: 🙂\n\n".encode()
+        packed = b"\x1f\x8b" + packed[4:]
+        with pytest.raises(ConnectionLost):
+            read(server)
+
+
+@pytest.mark.parametrize("script", [frozen, frozen_after_headers])
+def test_a_cancelled_request_ends_at_once_and_the_server_learns_of_it(script):
+    cancel = threading.Event()
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        exchange = server.send("POST", "/x")
+        assert loopback.asked.wait(5)
+        cancel.set()
+        started = time.monotonic()
+        with closing(exchange), pytest.raises(Cancelled):
+            list(exchange.pieces(cancel))
+        assert time.monotonic() - started < 3 * POLL_S
+        assert loopback.connections[0].gone.wait(1)
+
+
+def test_the_next_request_after_a_cancelled_one_is_as_good_as_the_first():
+    scripts = [frozen_after_headers, answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")]
+    cancel = threading.Event()
+    with (
+        Loopback(lambda connection: scripts.pop(0)(connection)) as loopback,
+        closing(Server(loopback.url)) as server,
+    ):
+        exchange = server.send("POST", "/x")
+        assert loopback.asked.wait(5)
+        cancel.set()
+        with closing(exchange), pytest.raises(Cancelled):
+            list(exchange.pieces(cancel))
+        assert read(server) == b"ok"
+
+
+def test_a_request_cancelled_before_it_could_be_sent_is_never_sent():
+    connecting, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(httpx.HTTPTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            connecting.set()
+            assert go_on.wait(10)
+            try:
+                return super().handle_request(request)
+            finally:
+                done.set()
+
+    cancel = threading.Event()
+    with Loopback(frozen) as loopback, closing(Server(loopback.url, transport=Slow())) as server:
+        exchange = server.send("POST", "/x")
+        assert connecting.wait(5)
+        cancel.set()
+        with closing(exchange), pytest.raises(Cancelled):
+            list(exchange.pieces(cancel))
+        go_on.set()
+        assert done.wait(5)
+        assert all(not connection.requests for connection in loopback.connections)
+
+
+def test_closing_an_exchange_early_cuts_it_off():
+    with Loopback(frozen_after_headers) as loopback, closing(Server(loopback.url)) as server:
+        exchange = server.send("POST", "/x")
+        assert next(exchange.pieces(NEVER)) == b"data: 1\n\n"
+        exchange.close()
+        assert loopback.connections[0].gone.wait(1)
+
+
+@pytest.mark.parametrize("script", [frozen, frozen_after_headers])
+def test_a_server_that_says_nothing_is_given_up(script):
+    with Loopback(script) as loopback:
+        fault = fault_of(loopback.url, silence_s=0.3)
+        assert isinstance(fault, ConnectionLost)
+        assert "sent nothing" in fault.message
+        assert loopback.connections[0].gone.wait(1)
+
+
+def test_a_server_that_lets_us_wait_is_waited_for_with_a_sign_of_life():
+    go_on = threading.Event()
+
+    def script(connection: Connection) -> None:
+        assert go_on.wait(10)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        exchange = server.send("POST", "/x")
+        with closing(exchange):
+            pieces = exchange.pieces(NEVER)
+            assert next(pieces) == b""
+            assert 0.9 < time.monotonic() - exchange.started < 2
+            go_on.set()
+            assert b"".join(pieces) == b"ok"
+
+
+def test_signs_of_life_that_are_no_text_do_not_stop_the_clock():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        for _ in range(15):
+            connection.chunk(b": keep-alive\n\n")
+            threading.Event().wait(0.1)
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url, silence_s=1)) as server:
+        exchange = server.send("POST", "/x")
+        with closing(exchange):
+            pieces = list(exchange.pieces(NEVER))
+    assert pieces.count(b": keep-alive\n\n") == 15
+    assert pieces.count(b"") == 1
+
+
+def test_signs_of_life_are_no_answer_to_a_question():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        while not connection.gone.wait(0.1):
+            connection.chunk(b"\n")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url)) as server:
+        started = time.monotonic()
+        with pytest.raises(ConnectionLost, match="sent nothing for 1 s"):
+            server.ask("GET", "/x", limit_s=1)
+        assert time.monotonic() - started < 4
+        assert loopback.connections[0].gone.wait(5)
+
+
+def test_a_connection_that_breaks_is_no_end():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(b"one")
+        raise OSError
+
+    with Loopback(script) as loopback:
+        assert isinstance(fault_of(loopback.url), ConnectionLost)
+
+
+def test_a_server_that_hangs_up_without_a_word_is_an_error():
+    def script(connection: Connection) -> None:
+        raise OSError
+
+    with Loopback(script) as loopback:
+        assert isinstance(fault_of(loopback.url), ConnectionLost)
+
+
+def test_what_is_no_http_is_an_error():
+    with Loopback(answering(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")) as loopback:
+        assert isinstance(fault_of(loopback.url), ConnectionLost)
+
+
+def test_nothing_listens():
+    fault = fault_of(f"http://127.0.0.1:{closed_port()}")
+    assert isinstance(fault, Unreachable)
+    assert "nothing listens at 127.0.0.1:" in fault.message
+
+
+def test_a_server_without_tls_is_told_from_one_that_is_down():
+    with Loopback(answering(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as loopback:
+        fault = fault_of(loopback.url.replace("http:", "https:"))
+    assert isinstance(fault, Unreachable)
+    assert "http://" in fault.hint
+
+
+def test_an_unknown_host_is_named():
+    def unknown(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no") from socket.gaierror(-2, "Name or service not known")
+
+    fault = fault_of("http://nowhere.test", transport=httpx.MockTransport(unknown))
+    assert "nowhere.test is not a known host" in fault.message
+
+
+def test_a_certificate_that_is_not_trusted_is_named():
+    def untrusted(request: httpx.Request) -> httpx.Response:
+        cause = ssl.SSLCertVerificationError(1, "certificate verify failed")
+        cause.verify_message = "self-signed certificate"
+        raise httpx.ConnectError("no") from cause
+
+    fault = fault_of("https://server.test", transport=httpx.MockTransport(untrusted))
+    assert "certificate of server.test is not trusted: self-signed" in fault.message
+
+
+def test_the_certificate_of_an_authority_of_your_own_can_be_named(monkeypatch):
+    ok = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with Loopback(ok, tls=True) as loopback:
+        fault = fault_of(loopback.url)
+        assert "is not trusted: self" in fault.message
+        assert "SSL_CERT_FILE" in fault.hint
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with closing(Server(loopback.url)) as server:
+            assert read(server) == b"ok"
+
+
+def test_a_bug_stays_a_bug():
+    def broken(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    server = Server("http://server.test", transport=httpx.MockTransport(broken))
+    with pytest.raises(ZeroDivisionError):
+        read(server)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (400, '{"error":{"message":"too hot","code":400}}', "too hot"),
+        (400, '{"error":"too hot"}', "too hot"),
+        (400, '{"object":"error","message":"too hot","code":40302}', "too hot"),
+        (404, '{"detail":"Not Found"}', "Not Found"),
+        (422, '{"detail":[{"type":"x","msg":"too hot"}]}', "too hot"),
+        (401, '{"detail":{"error":{"message":"","code":"invalid_api_key"}}}', "invalid_api_key"),
+        (500, "Internal Server Error", "Internal Server Error"),
+        (503, "", "refused (503)"),
+        (500, "a\nb\u001b[31m\u202ec\u0000d", "a b\x1b[31m\u202ec\x00d"),
+    ],
+)
+def test_a_refusal_shows_the_useful_part_in_one_line(status, body, shown):
+    response = httpx.Response(status, content=body.encode())
+    fault = fault_of("http://server.test", transport=FakeServer(x=response))
+    assert isinstance(fault, Refused)
+    assert fault.status == status
+    assert fault.message.endswith(shown)
+
+
+def test_a_long_refusal_is_cut():
+    response = httpx.Response(500, content=b"x" * 200_000)
+    assert len(fault_of("http://server.test", transport=FakeServer(x=response)).message) < 600
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "hint"),
+    [
+        (401, {}, "GLM_API_KEY"),
+        (403, {}, "GLM_API_KEY"),
+        (404, {}, "/v1"),
+        (429, {"Retry-After": "7"}, "in 7 s"),
+        (429, {"Retry-After": "\x1b[31m"}, "in a moment"),
+        (503, {}, "loading"),
+        (500, {}, "/retry"),
+        (302, {"Location": "https://elsewhere.test/"}, "--base-url"),
+    ],
+)
+def test_a_refusal_says_what_to_do(status, headers, hint):
+    response = httpx.Response(status, headers=headers, content=b"no")
+    assert hint in fault_of("http://server.test", transport=FakeServer(x=response)).hint
+
+
+def test_a_web_page_is_no_answer():
+    page = httpx.Response(200, headers={"Content-Type": "text/html"}, content=b"<html>Hello")
+    fault = fault_of("http://server.test", transport=FakeServer(x=page))
+    assert "web page" in fault.message
+    assert "<html>" not in fault.message
+
+
+def test_a_question_gets_json_or_an_error():
+    answers = FakeServer(
+        good=httpx.Response(200, json={"a": 1}),
+        empty=httpx.Response(200, text="null"),
+        bad=httpx.Response(200, text="?"),
+    )
+    with closing(Server("http://server.test", transport=answers)) as server:
+        assert server.ask("GET", "/good") == {"a": 1}
+        assert server.ask("GET", "/empty") == {}
+        with pytest.raises(EngineError, match="no message: \\?"):
+            server.ask("GET", "/bad")

@@ -1,0 +1,240 @@
+"""The hub's cache and fetching, against a small hub on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from glmcli.config import Settings
+from glmcli.errors import ModelError
+from glmcli.models import hub
+from glmcli.models.checkpoint import find_checkpoint
+from tests.support.folders import Reports, write_config, write_zeros
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+class SmallHub(ThreadingHTTPServer):
+    """Has one model, org/tiny, of one revision; org/gated cannot be read."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.requests: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @property
+    def fetched(self) -> set[str]:
+        """Names of files whose content was asked for."""
+        gets = (request for request in self.requests if request.startswith("GET /org/"))
+        return {request.rpartition("/")[2] for request in gets}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: SmallHub
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        self.server.requests.append(f"{self.command} {path}")
+        parts = path.strip("/").split("/")
+        if parts[:3] == ["api", "models", "org"] and parts[3] == "gated":
+            self.answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
+        elif parts[:4] != ["api", "models", "org", "tiny"] and parts[:2] != ["org", "tiny"]:
+            self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        elif parts[4:] == ["revision", "main"]:
+            names = [{"rfilename": name} for name in self.server.files]
+            self.answer_json({"id": "org/tiny", "sha": SHA, "siblings": names})
+        elif parts[4:5] == ["revision"]:
+            self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+        elif parts[4:5] == ["tree"]:
+            self.answer_json(
+                [
+                    {"type": "file", "path": name, "size": len(data), "oid": etag(data)}
+                    for name, data in self.server.files.items()
+                ]
+            )
+        else:
+            data = self.server.files[path.partition(f"/resolve/{SHA}/")[2]]
+            self.answer(200, data, {"ETag": f'"{etag(data)}"', "X-Repo-Commit": SHA})
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def answer_json(self, value: object) -> None:
+        self.answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+    def answer(self, code: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(code)
+        for name, value in (headers | {"Content-Length": str(len(body))}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+
+def etag(data: bytes) -> str:
+    return hashlib.sha1(data).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Read from the environment when it was imported, so set here."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
+    with SmallHub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        folder = write_config(tmp_path / "model")
+        write_zeros(folder / "model.safetensors", "a")
+        for name in ("config.json", "model.safetensors"):
+            server.files[name] = (folder / name).read_bytes()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(cache=tmp_path / "cache")
+
+
+def refused(name: str) -> ModelError:
+    with pytest.raises(ModelError) as caught:
+        hub.fetch(name, Reports())
+    error = caught.value
+    assert "\n" not in error.message and "\n" not in error.hint and error.hint
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("org/name", ("org/name", "main")),
+        ("org/name@v1.0", ("org/name", "v1.0")),
+        ("org/na-me.x_y@refs/pr/3", ("org/na-me.x_y", "refs/pr/3")),
+    ],
+)
+def test_a_hub_id_has_a_revision(name: str, parts: tuple[str, str]):
+    assert hub.split_id(name) == parts
+
+
+@pytest.mark.parametrize("name", ["org", "a/b/c", "org/name@", "org /name", "org/名"])
+def test_other_words_are_no_hub_ids(name: str):
+    with pytest.raises(ModelError):
+        hub.split_id(name)
+
+
+def test_only_what_is_needed_is_fetched(server: SmallHub):
+    unneeded = ("pytorch_model.bin", "modeling_x.py", "onnx/model.onnx", "original/params.json")
+    for name in (*unneeded, "consolidated.safetensors", "tokenizer.json"):
+        server.files[name] = b"{}"
+    folder = hub.fetch("org/tiny", Reports())
+    fetched = {path.name for path in folder.rglob("*")}
+    assert fetched == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert server.fetched == fetched
+
+
+def test_bin_files_are_fetched_where_there_is_nothing_better(server: SmallHub):
+    del server.files["model.safetensors"]
+    server.files["pytorch_model.bin"] = b"x" * 10
+    folder = hub.fetch("org/tiny", Reports())
+    assert {path.name for path in folder.iterdir()} == {"config.json", "pytorch_model.bin"}
+
+
+def test_python_is_fetched_only_with_trust(server: SmallHub):
+    server.files["modeling_x.py"] = b"pass"
+    folder = hub.fetch("org/tiny", Reports(), with_code=True)
+    assert (folder / "modeling_x.py").exists()
+
+
+def test_what_was_fetched_is_used_again_without_asking(server: SmallHub, settings: Settings):
+    found = find_checkpoint("org/tiny", settings, Reports())
+    assert found.name == "tiny"
+    asked = len(server.requests)
+    assert find_checkpoint("org/tiny", settings, Reports()) == found
+    assert len(server.requests) == asked
+    find_checkpoint("org/tiny", settings, Reports(), refresh=True)
+    assert len(server.requests) > asked
+
+
+def test_half_a_model_in_the_cache_is_completed(server: SmallHub, settings: Settings):
+    folder = hub.fetch("org/tiny", Reports())
+    (folder / "model.safetensors").unlink()
+    assert find_checkpoint("org/tiny", settings, Reports()).size_bytes > 0
+
+
+def test_the_bars_of_the_client_are_read_and_not_drawn():
+    seen = hub.Seen()
+    bar = hub.bar_class(seen)(unit="B", total=0)
+    bar.total = 200
+    bar.update(120)
+    bar.refresh()
+    assert (seen.done, seen.total) == (120, 200)
+    bar.close()
+    hub.bar_class(seen)(unit="it", total=9).close()
+    assert (seen.done, seen.total) == (120, 200)
+
+
+def test_nothing_is_written_to_the_terminal(server: SmallHub, capfd: pytest.CaptureFixture[str]):
+    hub.fetch("org/tiny", Reports())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_that_the_hub_does_not_have(server: SmallHub):
+    assert "has no model org/other" in refused("org/other").message
+
+
+def test_a_revision_that_the_model_does_not_have(server: SmallHub):
+    assert "org/tiny has no revision v9" in refused("org/tiny@v9").message
+
+
+def test_a_gated_model_says_how_to_get_it(server: SmallHub):
+    assert "hf auth login" in refused("org/gated").hint
+
+
+def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert "could not be fetched" in refused("org/tiny").message
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(hub, "TIMEOUT_S", 0.1)
+        assert "could not be fetched" in refused("org/tiny").message
+
+
+def test_a_name_that_the_hub_would_not_allow(server: SmallHub):
+    assert "no name on the hub" in refused("x--y/..z").message
+
+
+def test_the_cache_is_listed_and_emptied(server: SmallHub, own_cache: Path):
+    assert hub.cached_models() == []
+    folder = hub.fetch("org/tiny", Reports())
+    (model,) = hub.cached_models()
+    assert (model.name, model.folder.resolve(), model.commit) == ("org/tiny", folder.resolve(), SHA)
+    assert hub.cached("org/tiny") == folder
+    assert hub.remove(model) > 0
+    assert hub.cached("org/tiny") is None

@@ -1,0 +1,114 @@
+"""One-shots on a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.support.shell import run_glm
+from tests.support.term import Term
+
+pytestmark = pytest.mark.pty
+
+
+def test_a_one_shot_is_rendered_like_the_chat(tmp_path):
+    with Term("ask", "-m", "echo:", "some **bold** words", home=tmp_path) as term:
+        term.see("some bold words")
+        assert term.ended() == 0
+        assert "**" not in term.text()
+
+
+def test_plain_leaves_markdown_as_it_is(tmp_path):
+    with Term("ask", "--plain", "-m", "echo:", "some **bold** words", home=tmp_path) as term:
+        term.see("some **bold** words")
+        assert term.ended() == 0
+
+
+def test_ctrl_c_keeps_what_was_shown_and_ends_by_the_signal(tmp_path):
+    story = " ".join(f"word{n}" for n in range(400))
+    with Term("ask", "-m", "echo:delay=0.02", story, home=tmp_path) as term:
+        term.see("word20").type("\x03")
+        assert term.ended() == -signal.SIGINT
+        shown = term.text().split()
+        assert shown[:10] == [f"word{n}" for n in range(10)]
+        assert "Traceback" not in term.raw
+        assert term.raw.rstrip().endswith("\x1b[?25h")
+
+
+def test_ctrl_z_and_fg_show_every_word_once_even_with_a_pipe_before(tmp_path):
+    story = " ".join(f"w{n}" for n in range(100))
+    (tmp_path / "story").write_text(story)
+    with Term("ask", "-m", "echo:delay=0.02", home=tmp_path, shell=True) as term:
+        term.at_shell().type(f"cat story | {term.command_line}\r").see("\nw0 ").see("w20")
+        term.type("\x1a").see("Stopped").at_shell().type("fg\r").see("w99").at_shell()
+        assert term.text().split().count("w20") == 1
+
+
+def test_stats_say_where_the_model_runs(tmp_path):
+    with Term("ask", "--stats", "-m", "echo:", "hello", home=tmp_path) as term:
+        term.see("1 token")
+        assert term.ended() == 0
+
+
+HOSTILE = "a\x1b]0;owned\x07b \x9b31m c\u202ed \x08\x7f end"
+"""A title, colours, a change of direction: what must not reach a terminal."""
+
+
+def is_harmless(term: Term) -> bool:
+    return "\x1b]0;" not in term.raw and not {"\x9b", "\u202e", "\x08", "\x7f"} & set(term.raw)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "-m", "echo:", "--no-stream", HOSTILE),
+        ("ask", "-m", "echo:", "--format", "json", HOSTILE),
+        ("ask", "-m", "echo:", "--format", "jsonl", HOSTILE),
+        ("ask", "-m", "echo:", "--format", "records", HOSTILE),
+        ("ask", "-m", f"/nowhere/{HOSTILE}", "end"),
+        ("ask", "--messages", f"/nowhere/{HOSTILE}", "end"),
+        ("ask", f"--{HOSTILE}"),
+        ("history", "import", f"/nowhere/{HOSTILE}"),
+    ],
+)
+def test_hostile_text_is_harmless_in_a_one_shot(tmp_path, arguments):
+    with Term(*arguments, home=tmp_path, cols=200) as term:
+        term.ended()
+        assert "end" in term.text()
+        assert is_harmless(term)
+
+
+@pytest.mark.parametrize("how", ["chat -m echo: < text", "history export", "history show x --json"])
+def test_hostile_text_is_harmless_wherever_a_terminal_shows_it(tmp_path, how):
+    (tmp_path / "text").write_text(HOSTILE + "\n")
+    run_glm("chat", "-m", "echo:", stdin=HOSTILE, cwd=tmp_path, GLM_HOME=str(tmp_path))
+    id = run_glm("history", "list", cwd=tmp_path, GLM_HOME=str(tmp_path)).out.split("\t")[0]
+    with Term(home=tmp_path, shell=True, cols=200) as term:
+        program = term.command_line
+        term.at_shell().type(f"{program} {how.replace(' x ', f' {id} ')}; echo done\r")
+        term.see("\ndone").at_shell()
+        assert " end" in term.text()
+        assert is_harmless(term)
+
+
+def test_without_streaming_a_terminal_shows_markdown_too(tmp_path):
+    text = "# A title\n\nsome **bold** words"
+    with Term("ask", "-m", "echo:", "--no-stream", text, home=tmp_path) as term:
+        assert term.ended() == 0
+        assert term.text().split() == ["A", "title", "some", "bold", "words"]
+
+
+def test_a_chat_with_lines_from_a_file_is_rendered_on_a_terminal(tmp_path):
+    (tmp_path / "lines").write_text("some **bold** words\n/nonsense\n")
+    with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
+        term.at_shell().type(term.command_line + " < lines\r").see("no command /nonsense")
+        term.see("some bold words").at_shell()
+
+
+def test_a_reply_that_was_cut_is_said_so_to_a_person(tmp_path):
+    with Term("ask", "-m", "echo:", "--max-tokens", "2", "one two three", home=tmp_path) as term:
+        term.see("one two").see("cut at the token limit")
+        assert term.ended() == 0
+    done = run_glm("ask", "-m", "echo:", "--max-tokens", "2", "one two three", cwd=tmp_path)
+    assert (done.out, done.err) == ("one two \n", "")

@@ -1,0 +1,115 @@
+"""The history as a person meets it: on a real terminal."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.shell import run_glm
+from tests.support.term import Term
+
+pytestmark = pytest.mark.pty
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """Two stored conversations in the home that `start` uses too."""
+
+    def glm(*arguments, **options):
+        return run_glm(*arguments, cwd=tmp_path, **options)
+
+    glm("ask", "-m", "echo:", "why is the sky blue \u202e today?")
+    glm("ask", "-m", "echo:", "今天天气怎么样")
+    return glm
+
+
+def is_bold(term, words):
+    """Whether these words stand somewhere on the screen, all of them bold."""
+    width = len(words)
+    for y, line in enumerate(term.lines()):
+        starts = [at for at in range(len(line)) if line.startswith(words, at)]
+        if any(all(term.screen.buffer[y][at + n].bold for n in range(width)) for at in starts):
+            return True
+    return False
+
+
+def test_what_was_searched_for_is_bold_on_a_terminal(talk, tmp_path):
+    with Term("history", "search", "sky", home=tmp_path / "home", cols=100) as term:
+        term.ended()
+        assert is_bold(term, "sky")
+        assert not is_bold(term, "why is the")
+        assert "\u202e" not in term.raw
+
+
+def test_a_search_in_a_pipe_is_plain_and_as_json_says_where(talk):
+    plain = talk("history", "search", "天气")
+    assert "\x1b" not in plain.out
+    assert [line.split("\t")[3] for line in plain.out.splitlines()] == ["今天天气怎么样"]
+    (hit,) = json.loads(talk("history", "search", "--json", "天气").out)
+    assert [hit["excerpt"][start:end] for start, end in hit["spans"]] == ["天气"]
+
+
+def test_a_search_in_the_chat_sets_off_what_it_found(talk, tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path / "home") as term:
+        term.at_prompt().type("/history sky\r").see("why is the")
+        term.until(lambda term: is_bold(term, "sky"), "bold words")
+
+
+@pytest.mark.parametrize(("keys", "written"), [("y\r", True), ("\r", False), ("\x03", False)])
+def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, keys, written):
+    taken = tmp_path / "taken.md"
+    taken.write_text("mine")
+    with Term("chat", "-m", "echo:", "hello", home=tmp_path, cols=200) as term:
+        term.see("hello").at_prompt().type("/save taken.md\r")
+        term.see(f"{taken} exists already: overwrite it? [y/N]").type(keys)
+        term.see(f"saved to {taken}" if written else f"{taken} is as it was")
+        term.at_prompt().type("again\r").see("> again").at_prompt()
+    assert (taken.read_text() != "mine") is written
+
+
+def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
+    talk("ask", "-m", "echo:", "**loud**\x1b[41m")
+    with Term("history", "list", home=tmp_path / "home", cols=100) as term:
+        term.ended()
+        assert "title" in term.lines()[0]
+        ident = next(line.split()[0] for line in term.lines() if "loud" in line)
+    with Term("history", "show", ident, home=tmp_path / "home") as term:
+        term.ended()
+        assert "> **loud**" in term.text()
+        assert is_bold(term, "loud")
+        assert "\x1b[41m" not in term.raw
+
+
+def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):
+    with Term("history", "search", "nowhere", home=tmp_path / "home") as term:
+        term.see("nothing found").ended()
+    (tmp_path / "new").mkdir()
+    with Term("history", "list", home=tmp_path / "new") as term:
+        term.see("the history is empty").ended()
+
+
+def test_a_terminal_is_asked_before_conversations_are_deleted(talk, tmp_path):
+    ids = [line.split("\t")[0] for line in talk("history", "list").out.splitlines()]
+    for keys, left in (("n\r", 2), ("y\r", 0)):
+        with Term("history", "delete", *ids, home=tmp_path / "home", cols=200) as term:
+            term.see("[y/N]").type(keys).ended()
+        assert len(talk("history", "list").out.splitlines()) == left
+
+
+WORDS = " ".join("word" for _ in range(30))
+
+
+def test_a_summary_is_announced_while_it_is_made_and_shown_when_asked_for(tmp_path):
+    chat = ("chat", "-m", "echo:delay=0.02,window=200", "--context", "summarise")
+    with Term(*chat, home=tmp_path, cols=100, rows=40) as term:
+        for turn in range(3):
+            term.at_prompt().type(f"{WORDS} {turn}\r")
+            term.until(lambda term, n=turn: term.text().count("31 tokens") > n, "the reply")
+        term.at_prompt().type(f"{WORDS} 3\r").see("summarising the oldest turns")
+        term.type("\x03").see("stopped").at_prompt()
+        term.type("/retry\r").see("the window is full: the oldest").see("/summary shows it")
+        term.at_prompt().type("/summary\r").see("instead of the oldest").at_prompt()
+        term.type("\x04").ended()
+    with Term("chat", "-c", home=tmp_path, cols=100) as term:
+        term.see("its beginning is sent as a summary").at_prompt()

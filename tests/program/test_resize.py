@@ -1,0 +1,150 @@
+"""A window that changes its size in the middle of a reply, in a terminal that wraps rows anew."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import pytest
+
+from glmcli.terminal.markdown.stream import render
+from tests.support.documents import SAMPLE, texts
+from tests.support.tmux import Tmux, needs_tmux
+
+pytestmark = [pytest.mark.pty, needs_tmux]
+STEP = 5
+FRAMES_A_KEY = 40
+PROGRAM = """
+import os, signal, sys, tty
+from glmcli.terminal.markdown.stream import MarkdownStream
+from glmcli.terminal.replies.painter import Painter
+from glmcli.terminal.theme import DIM
+
+text = open(sys.argv[1], encoding="utf-8").read()
+size = os.get_terminal_size(1)
+painter = Painter(sys.stdout.write, columns=size.columns, lines=size.lines)
+stream, done = MarkdownStream(width=painter.width), 0
+tty.setcbreak(0)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGWINCH])
+
+def paint():
+    where = f"{done} {size.columns}x{size.lines}"
+    painter.paint(stream.take(), stream.live(), ((where, DIM),))
+    sys.stdout.flush()
+
+paint()
+while (key := os.read(0, 1)) != b"q":
+    if key == b"r":
+        while size == os.get_terminal_size(1):  # tmux takes its time
+            signal.sigwait([signal.SIGWINCH])
+        size = os.get_terminal_size(1)
+        kept = painter.resize(size.columns, size.lines, reflow=True)
+        stream.resize(painter.width, keep=kept)
+        paint()
+    for _ in range(int(sys.argv[2]) if key == b"f" else 0):
+        stream.feed(text[done : done + int(sys.argv[3])])
+        done += int(sys.argv[3])
+        paint()
+stream.finish()
+painter.paint(stream.take())
+painter.finish()
+print("END", flush=True)
+os.read(0, 1)
+"""
+
+
+class Reply:
+    """A window of tmux in which a text is streamed, so many frames a key."""
+
+    def __init__(self, tmux: Tmux) -> None:
+        self.tmux = tmux
+        self.done = 0
+
+    def feed(self) -> None:
+        """Stream a piece of the text."""
+        self.done += FRAMES_A_KEY * STEP
+        self.tmux.type("f").see(f"{self.done} ")
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size of the window."""
+        self.tmux.resize(columns, lines).type("r").see(f"{self.done} {columns}x{lines}")
+
+    def end(self) -> str:
+        """What is in the window after the reply."""
+        return self.tmux.type("q").see("END").text().partition("END")[0]
+
+
+@pytest.fixture
+def reply(tmp_path):
+    """`reply(text)`: a window of 100 x 30 in which the text can be streamed."""
+    windows = []
+
+    def start(text: str) -> Reply:
+        program, file = tmp_path / "program.py", tmp_path / "text"
+        program.write_text(PROGRAM, encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
+        command = [sys.executable, str(program), str(file), str(FRAMES_A_KEY), str(STEP)]
+        windows.append(Tmux(*command, home=tmp_path, cols=100, rows=30))
+        return Reply(windows[-1].see("0 100x30"))
+
+    yield start
+    for window in windows:
+        window.close()
+
+
+def words(first: int, count: int) -> str:
+    """So many words that occur only once."""
+    return " ".join(f"w{number:04d}" for number in range(first, first + count))
+
+
+TABLE = "Intro\n\n| a | b | c | d |\n|---|---|---|---|\n" + "".join(
+    "|" + "|".join(words(n * 12 + 3 * cell, 3) for cell in range(4)) + "|\n" for n in range(11)
+)
+CODE = "Code:\n\n```python\n" + "".join(f"    {words(n * 14, 14)}\n" for n in range(30)) + "```\n"
+PARAGRAPHS = "\n\n".join(words(n * 60, 60) for n in range(4))
+
+
+def letters(text: str) -> str:
+    """What does not depend on the width: no blanks, no drawn lines."""
+    return re.sub(r"[\s▌─]", "", text)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [(200, 60, 24), (400, 40, 24), (600, 100, 30)],
+        [(200, 40, 12), (400, 120, 40), (600, 70, 20)],
+        [(200, 100, 12), (400, 60, 24), (600, 80, 16)],
+        [(600, 50, 30), (800, 120, 16), (1200, 40, 30), (1400, 40, 24), (1800, 80, 40)],
+    ],
+)
+def test_nothing_is_lost_or_shown_twice_when_the_window_changes(reply, changes):
+    """`changes`: after so many characters, so many columns and lines."""
+    window = reply(SAMPLE)
+    sizes = {done: size for done, *size in changes}
+    while window.done < len(SAMPLE):
+        window.feed()
+        if window.done in sizes:
+            window.resize(*sizes[window.done])
+    assert letters(window.end()) == letters("".join(texts(render(SAMPLE, width=99))))
+
+
+@pytest.mark.parametrize("text", [TABLE, CODE, PARAGRAPHS], ids=["table", "code", "paragraphs"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [(600, 60, 30), (800, 40, 24)],
+        [(400, 40, 24), (800, 40, 12), (1000, 100, 30)],
+        [(200, 60, 12), (600, 40, 12)],
+    ],
+)
+def test_every_word_is_shown_once_whatever_is_typed_when_the_window_changes(reply, text, changes):
+    window = reply(text)
+    sizes = {done: size for done, *size in changes}
+    while window.done < len(text):
+        window.feed()
+        if window.done in sizes:
+            window.resize(*sizes[window.done])
+    shown = re.findall(r"w\d{4}", re.sub(r"\s", "", window.end()))
+    assert sorted(shown) == re.findall(r"w\d{4}", text)
+    assert shown == sorted(shown) or text is TABLE

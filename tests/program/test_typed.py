@@ -1,0 +1,206 @@
+"""Data is not commands: what is pasted on a real terminal or piped is text."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.shell import run_glm
+from tests.support.term import Term
+
+
+def pasted(text: str) -> str:
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+@pytest.fixture
+def start(open_term, tmp_path):
+    (tmp_path / "mine.txt").write_text("alpha")
+    (tmp_path / "secret.txt").write_text("hunter2")
+    return lambda *options, **env: open_term(
+        "chat", "-m", "echo:", *options, cols=100, **env
+    ).at_prompt()
+
+
+@pytest.mark.pty
+def test_a_pasted_mention_is_text_until_ctrl_t(start):
+    term = start().type("see " + pasted("@secret.txt")).see("Ctrl-T makes it count as typed")
+    term.type("\r").see("@secret.txt was not typed, so it is sent as text").see("2 tokens")
+    assert "hunter2" not in term.at_prompt().text()
+    term.type(pasted("see @secret.txt")).at_prompt("see @secret.txt").type("\x14")
+    term.see("the draft counts as typed").type("\r").see("hunter2").at_prompt()
+
+
+@pytest.mark.pty
+def test_of_a_draft_that_mixes_both_only_the_typed_mention_is_a_file(start):
+    term = start().type("see @mine.txt and " + pasted("@secret.txt.\rbye"))
+    term.see("bye").type("\x01").type("\x04\x04\x04\x19\r").see("alpha").at_prompt()
+    assert "hunter2" not in term.text()
+
+
+@pytest.mark.pty
+def test_a_pasted_command_is_text_at_the_prompt_and_in_mid_reply(start):
+    term = start().type(pasted("/title taken") + "\r")
+    term.see("/title was not typed, so it is sent as text").see("2 tokens").at_prompt()
+    term.type("/" + pasted("title taken") + "\r").until(
+        lambda t: t.text().count("2 tokens") == 2, "the reply"
+    )
+    term.at_prompt().type("/title\r").at_prompt()
+    assert "\ntaken" not in term.text()
+
+
+@pytest.mark.pty
+def test_a_paste_in_mid_reply_is_one_at_the_next_prompt(open_term, tmp_path):
+    term = open_term("chat", "-m", "echo:delay=0.05", cols=100).at_prompt()
+    term.type("one two three four five\r").see("\none").type(pasted("/save taken.md"))
+    term.see("5 tokens").at_prompt("/save taken.md").type("\r").see("2 tokens").at_prompt()
+    assert not (tmp_path / "taken.md").exists()
+
+
+@pytest.mark.pty
+def test_what_was_pasted_is_recalled_as_a_paste_in_a_later_session_too(start, tmp_path):
+    term = start().type(pasted("/save taken.md") + "\r").see("2 tokens").at_prompt()
+    term.type("/title mine\r").see("\nmine").at_prompt().type("/exit\r").ended()
+    term = start().type("\x1b[A\x1b[A\x1b[A").at_prompt("/save taken.md").type("\r").see("2 tokens")
+    term.at_prompt().type("\x1b[A\x1b[A\x1b[A").at_prompt("/title mine").type("\r").see("\nmine")
+    assert not (tmp_path / "taken.md").exists()
+
+
+@pytest.mark.pty
+def test_entries_of_an_older_history_count_as_pasted(start, tmp_path):
+    (tmp_path / "prompt_history").write_text("\n# 2026-01-01 10:00:00\n+/save taken.md\n")
+    start().type("\x1b[A\r").see("/save was not typed").see("2 tokens").at_prompt()
+    assert not (tmp_path / "taken.md").exists()
+
+
+@pytest.mark.pty
+def test_a_file_that_is_dragged_in_is_offered_and_never_attached_unasked(start, tmp_path):
+    (tmp_path / "two words.txt").write_text("beta")
+    dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")
+    term = start().type(dragged).see("Ctrl-T attaches two words.txt (4 bytes)").type("\r")
+    term.see("tokens\n").at_prompt()
+    assert "sha256" not in term.text()
+    term.type("explain " + dragged).see("Ctrl-T attaches").type("\x14").see('explain @"/').type(
+        "\r"
+    )
+    term.see("sha256").see("beta").at_prompt()
+
+
+@pytest.mark.pty
+def test_a_path_that_tab_completes_counts_as_typed_and_what_an_editor_wrote_does_not(
+    start, tmp_path
+):
+    editor = tmp_path / "editor.sh"
+    editor.write_text('#!/bin/sh\nprintf "see @secret.txt" > $1\n')
+    editor.chmod(0o755)
+    term = start(EDITOR=str(editor)).type("see @mi\t").at_prompt("see @mine.txt").type("\r")
+    term.see("alpha").at_prompt().type("\x18\x05").at_prompt("see @secret.txt").type("\r")
+    term.see("@secret.txt was not typed").at_prompt()
+    assert "hunter2" not in term.text()
+
+
+@pytest.mark.pty
+def test_a_paste_answers_no_question(tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one two three\r").see("\none").type("/save there.md\r")
+        term.type(pasted("y\n")).see("[y/N]").type("\r").see("is as it was")
+        term.see("> y")
+    assert (tmp_path / "there.md").read_text() == "before"
+
+
+def test_the_first_command_in_a_pipe_is_told_about_once(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha")
+    done = glm("chat", "-m", "echo:", stdin="one\n\n/save x.md\nsee @a.txt\n/exit\nexit\n")
+    assert done.out == "one\n/save x.md\nsee @a.txt\n/exit\nexit\n"
+    assert done.err == "line 3 was sent as text; --commands runs it\n"
+    assert not (tmp_path / "x.md").exists()
+    done = glm("chat", "-m", "echo:", stdin="see @a.txt\n")
+    assert done.err == "line 1 was sent as text; --commands runs it\n"
+
+
+def test_with_commands_the_lines_of_a_pipe_are_a_script(glm, tmp_path):
+    (tmp_path / "a.txt").write_text("alpha")
+    done = glm("chat", "-m", "echo:", "--commands", stdin="see @a.txt\n/save x.md\n/exit\nmore\n")
+    assert "alpha" in done.out
+    assert "more" not in done.out
+    assert (tmp_path / "x.md").exists()
+
+
+HOSTILE = [
+    *("/save taken", "/exit", "/attach secret.txt", "/system @secret.txt", "/load secret.txt"),
+    *("@secret.txt", '@"secret.txt"', "(@secret.txt)", "/model echo:", "//exit"),
+]
+LINES = st.lists(
+    st.tuples(
+        st.sampled_from(["", " ", "\t", "see ", "\ufeff"]),
+        st.sampled_from(HOSTILE),
+        st.sampled_from(["", " ", " @secret.txt", "\r", "."]),
+    ).map("".join),
+    min_size=1,
+    max_size=30,
+)
+SHARED = [HealthCheck.function_scoped_fixture]
+"""One folder serves all examples: none of them may change it."""
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=SHARED)
+@given(LINES)
+def test_whatever_is_piped_is_text(tmp_path, lines):
+    (tmp_path / "secret.txt").write_text("hunter2")
+    done = run_glm(
+        "chat", "-m", "echo:", "--no-save", stdin="\n".join(lines), cwd=tmp_path, GLM_HOME="home"
+    )
+    sent = [line.rstrip("\r").removeprefix("\ufeff") for line in lines]
+    assert done.out.split("\n")[:-1] == [line for line in sent if line.strip()]
+    assert "hunter2" not in done.out + done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["secret.txt"]
+
+
+def test_an_argument_attaches_only_as_one_of_its_own(glm, tmp_path):
+    (tmp_path / "a b.txt").write_text("alpha")
+    (tmp_path / "c.txt").write_text("gamma")
+    done = glm("ask", "-m", "echo:", "explain", "@a b.txt", "-a", "c.txt")
+    assert done.out.startswith("explain\n\nFile: ")
+    assert done.out.index("gamma") < done.out.index("alpha")
+    done = glm("ask", "-m", "echo:", "explain @c.txt")
+    assert done.out == "explain @c.txt\n"
+    assert done.err == "@c.txt inside the prompt is text; -a c.txt sends the file\n"
+    assert glm("ask", "-m", "echo:", "-q", "explain @c.txt").err == ""
+    assert glm("ask", "-m", "echo:", "--", "@c.txt").out == "@c.txt\n"
+    assert "gamma" in glm("chat", "-m", "echo:", "explain", "@c.txt", stdin="").out
+    assert "gamma" in glm("chat", "-m", "echo:", "-a", "c.txt", stdin="explain\n").out
+
+
+def test_stdin_and_messages_attach_nothing(glm, tmp_path):
+    (tmp_path / "c.txt").write_text("gamma")
+    (tmp_path / "m.json").write_text('[{"role": "user", "content": "see @c.txt"}]')
+    assert glm("ask", "-m", "echo:", stdin="see @c.txt").out == "see @c.txt\n"
+    assert glm("ask", "-m", "echo:", "--messages", "m.json").out == "see @c.txt\n"
+    done = glm("ask", "-m", "echo:", "--messages", "m.json", "--no-stdin", "-a", "c.txt")
+    assert done.out.startswith("see @c.txt\n\nFile: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["what", "is", "this"], "Got unexpected extra arguments (is this)"),
+        (["what", "@c.txt", "is"], "Got unexpected extra argument (is)"),
+        (["@nowhere.txt", "explain"], "nowhere.txt is not a file"),
+        (["explain", "-a", "nowhere.txt"], "nowhere.txt cannot be read: No such file"),
+    ],
+)
+def test_arguments_that_are_neither_prompt_nor_file_are_refused(glm, tmp_path, words, message):
+    (tmp_path / "c.txt").write_text("gamma")
+    done = glm("ask", "-m", "echo:", *words)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"glm: {message}")
+
+
+def test_the_first_turn_of_a_chat_is_no_command(glm):
+    done = glm("chat", "-m", "echo:", "/exit", stdin="more\n")
+    assert done.out == "/exit\nmore\n"
+    assert done.err == "the first turn is text; commands are typed at the prompt\n"

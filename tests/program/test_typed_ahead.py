@@ -1,0 +1,77 @@
+"""Keys that are pressed before anybody reads them: each reaches the one that it was meant for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.term import Term
+
+pytestmark = pytest.mark.pty
+WORDS = " ".join(f"w{n}" for n in range(40))
+
+
+@pytest.fixture
+def term(tmp_path):
+    with Term("chat", "-m", "echo:delay=0.05", home=tmp_path) as term:
+        yield term.at_prompt()
+
+
+@pytest.fixture
+def shell(tmp_path):
+    with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, shell=True) as term:
+        yield term.at_shell().type(term.command_line + "\r").at_prompt()
+
+
+def test_up_and_ctrl_r_find_earlier_texts_though_they_are_pressed_in_mid_reply(term):
+    term.type("alpha beta gamma delta\r").see("\nalpha beta").type("\x1b[A")
+    term.see("4 tokens").at_prompt("alpha beta gamma delta").type("\x03").at_prompt()
+    term.type("one two three four\r").see("\none two").type("\x12gam")
+    term.see("backward: gam").see("> alpha beta gamma delta").type("\r\r")
+    term.until(lambda t: t.text().count("\nalpha beta gamma delta") == 2, "the reply")
+
+
+def test_keys_that_follow_an_arrow_in_mid_reply_come_after_it(term):
+    term.type("one two three four\r").see("\none two").type("\x1b[A five")
+    term.see("4 tokens").at_prompt("one two three four five")
+
+
+def test_ctrl_z_right_behind_enter_suspends_the_reply(shell):
+    shell.type(f"{WORDS}\r\x1a").see("Stopped").at_shell()
+    assert shell.text().split().count("w39") == 1  # the question
+    shell.type("fg\r").see("40 tokens").at_prompt()
+
+
+def test_a_question_is_asked_again_after_it_was_suspended(shell, tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    shell.type("one\r").see("1 token").at_prompt().type("/save there.md\r").see("[y/N]")
+    shell.type("\x1a").see("Stopped").at_shell().type("fg\r")
+    shell.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question").type("y\r")
+    shell.see("saved to").at_prompt()
+
+
+def test_an_answer_that_is_typed_ahead_of_its_question_answers_it(term, tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    term.type("one\r").see("1 token").at_prompt()
+    term.type("/save there.md\ry\rthree more words\r").see("saved to").see("3 tokens").at_prompt()
+    assert "[y/N] y\n" in term.text()
+
+
+def test_the_beginning_of_an_answer_may_be_typed_ahead(term, tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    term.type("one\r").see("1 token").at_prompt()
+    term.type("/save there.md\rye").see("[y/N] ye").type("s\r").see("saved to").at_prompt()
+
+
+def test_a_line_that_is_typed_behind_an_answer_is_sent(term, tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    term.type("one\r").see("1 token").at_prompt().type("/save there.md\r").see("[y/N]")
+    term.type("y\rthree more words\r").see("saved to").see("3 tokens").at_prompt()
+
+
+def test_escape_and_then_enter_sends_with_vi_keys_however_soon_they_are_seen(tmp_path):
+    with Term("chat", "--vi", "-m", "echo:", home=tmp_path) as term:
+        term.at_prompt().type("hello").at_prompt("hello").type("\x1b")
+        next_key = time.monotonic() + 0.3  # a quick person; time is what tells it from Alt-Enter
+        term.until(lambda t: time.monotonic() > next_key, "a moment").type("\r").see("1 token")

@@ -1,0 +1,294 @@
+"""Replies on a terminal as they grow, on an emulated screen."""
+
+from __future__ import annotations
+
+import os
+
+import pyte
+import pytest
+from rich.cells import cell_len
+
+from glmcli.conversation.attachments import attach
+from glmcli.terminal.quiet import SETTLE_S, Quiet
+from glmcli.terminal.replies.choose import show_message
+from glmcli.terminal.replies.live import LiveView
+from glmcli.types import Chunk, Message, Progress
+from tests.support.documents import pieces
+
+REPLY = Message("assistant", "", finish_reason="stop")
+
+
+class FakeOutput:
+    """An Output that feeds an emulator."""
+
+    encoding = "utf-8"
+    is_tty = is_live = is_unicode = reflows = True
+    is_stopped = staticmethod(lambda: False)
+    colours = 16
+
+    def __init__(self, columns=60, lines=20):
+        self.columns, self.lines = columns, lines
+        self.screen = pyte.HistoryScreen(columns, lines, history=1000, ratio=1e-9)
+        self.stream = pyte.Stream(self.screen)
+        self.raw = ""
+        self.now = 0.0
+
+    def size(self):
+        return os.terminal_size((self.columns, self.lines))
+
+    def write(self, text):
+        text = text.encode(self.encoding, "replace").decode(self.encoding)
+        self.raw += text
+        self.stream.feed(text)
+
+    def rows(self):
+        return [line.rstrip() for line in self.screen.display if line.strip()]
+
+
+@pytest.fixture
+def out():
+    return FakeOutput()
+
+
+def shown(out, *chunks, **settings):
+    view = LiveView(out, Quiet(out), clock=lambda: out.now, **settings)
+    for chunk in chunks:
+        show(out, view, chunk)
+    return view
+
+
+def show(out, view, chunk, seconds=1.0):
+    """Show a chunk so much later than what was shown before; by default that is a frame."""
+    out.now += seconds
+    view.show(chunk)
+
+
+def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
+    view = shown(out, Chunk(progress=Progress("reading", 128, 512)))
+    assert "reading the prompt, 128 of 512 tokens" in out.rows()[-1]
+    view.show(Chunk("**Hello**", tokens=1))
+    show(out, view, Chunk())
+    assert out.rows()[0] == "Hello"
+    assert "answering · 1 token" in out.rows()[-1]
+    view.finish(REPLY)
+    assert out.rows() == ["Hello"]
+
+
+def test_reasoning_is_folded_to_one_live_row(out):
+    thoughts = [Chunk(thinking=f"thought {n} ", tokens=2) for n in range(50)]
+    view = shown(out, *thoughts)
+    assert len(out.rows()) == 1
+    assert "thinking" in out.rows()[0]
+    assert "100 tokens" in out.rows()[0]
+    assert "thought 49" in out.rows()[0]
+    view.show(Chunk("Answer", tokens=1))
+    view.finish(REPLY)
+    assert out.rows()[-1] == "Answer"
+    assert "thought for" in out.rows()[0]
+    assert not any("thought 49" in row for row in out.rows())
+
+
+def test_reasoning_can_be_shown_or_hidden(out):
+    view = shown(out, Chunk(thinking="because", tokens=1), Chunk("So.", tokens=1), thinking="show")
+    view.finish(REPLY)
+    assert out.rows()[0] == "because"
+    assert out.rows()[-1] == "So."
+    hidden = FakeOutput()
+    view = shown(
+        hidden, Chunk(thinking="because", tokens=1), Chunk("So.", tokens=1), thinking="hide"
+    )
+    view.finish(REPLY)
+    assert hidden.rows() == ["So."]
+
+
+def test_hostile_text_is_made_visible(out):
+    view = shown(out, Chunk("a\x1b]52;c;aGk=\x07b \u202ec", thinking="\x1b[2J"), thinking="show")
+    view.finish(REPLY)
+    assert "\x1b]52" not in out.raw
+    assert "\x1b[2J" not in out.raw
+    assert "\u202e" not in out.raw
+
+
+def test_a_reply_that_breaks_off_keeps_what_was_shown(out):
+    shown(out, Chunk("half a sen", tokens=3)).abandon()
+    assert out.rows() == ["half a sen"]
+
+
+def test_a_window_that_changes_its_size_loses_no_word(out):
+    words = [f"word{n}" for n in range(60)]
+    view = shown(out, *[Chunk(word + " ", tokens=1) for word in words[:30]])
+    out.columns = 40
+    out.screen.resize(20, 40)
+    for word in words[30:]:
+        show(out, view, Chunk(word + " ", tokens=1))
+    view.finish(REPLY)
+    text = " ".join(out.rows())
+    assert all(word in text for word in words[30:])
+
+
+def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
+    view = shown(out, Chunk("some words ", tokens=1))
+    for columns in (50, 40, 60):
+        out.columns = columns
+        written = out.raw
+        show(out, view, Chunk(f"at {columns} ", tokens=1), SETTLE_S / 2)
+        assert out.raw == written
+    show(out, view, Chunk(), SETTLE_S)
+    assert out.rows()[0] == "some words at 50 at 40 at 60"
+
+
+def test_the_end_does_not_wait_for_the_window(out):
+    view = shown(out, Chunk("some words ", tokens=1))
+    out.columns = 50
+    view.show(Chunk("and more", tokens=1))
+    view.finish(REPLY)
+    assert out.rows() == ["some words and more"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
+def test_characters_that_the_terminal_cannot_show_leave_no_holes(out, encoding):
+    out.encoding, out.is_unicode = encoding, False
+    text = "é 中文 and **粗 bold** 🙂 `code` &#20013; end\n\n|中|b|\n|-|-|\n|c|文d|\n"
+    shown(out, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
+    said = text.replace("&#20013;", "中").encode(encoding, "replace").decode(encoding)
+    row, _, _, _, cells = said.replace("*", "").replace("`", "").splitlines()[:5]
+    assert out.rows()[0].split() == row.split()
+    assert out.rows()[-1].split() == cells.strip("|").split("|")
+    before = [out.rows()[1].partition("b")[0], out.rows()[3].partition(cells[3])[0]]
+    assert cell_len(before[0]) == cell_len(before[1])
+
+
+PARTS = {
+    "paragraph": ("Some words and **bold wo", "rds** with `code` and more of them"),
+    "row": ("Words that take more than one row of the window, " * 3, "and the last of them"),
+    "lines": ("one line\nanother li", "ne\n\nand a paragraph"),
+    "list": ("1. one\n2. two\n   - in", "side\n3. three"),
+    "quote": ("> a quo", "te\n>\n> - of two"),
+    "code": ("Run:\n\n```python\ndef f(x):\n    ret", "urn x\n\nclass A:\n    pass\n```\nend"),
+    "code line": ("```python\ndef f(x):\n", "    return x\n```\nend"),
+    "table": ("| a | b |\n|---|---|\n| c | d |\n| so", "me long cell | e |\n\nend"),
+    "block": ("A paragraph.\n\n", "Another one."),
+    "formula": ("$$\nx*y", "*z\n$$"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_reply_that_goes_on_shows_every_word_in_the_place_that_it_has(out, name, size):
+    before, after = PARTS[name]
+    shown(out, Chunk(before)).finish(REPLY)
+    first = out.rows()
+    shown(out, *map(Chunk, pieces(after, size)), after=before).finish(REPLY)
+    whole = FakeOutput()
+    shown(whole, Chunk(before + after)).finish(REPLY)
+    again = out.rows()[len(first) :]
+    assert len(first) + len(again) >= len(whole.rows())
+    assert again == whole.rows()[len(whole.rows()) - len(again) :]
+    if name != "table":
+        assert len(first) + len(again) <= len(whole.rows()) + 2
+
+
+@pytest.mark.parametrize("inside", ["", "- "])
+def test_a_table_that_becomes_wider_when_it_goes_on_is_shown_again_from_its_header(out, inside):
+    lines = ["| Name | Age |", "|---|---|", "| Bob | 30 |", "| Alexander the Great | 20 |"]
+    text = inside + f"\n{' ' * len(inside)}".join(lines)
+    cut = text.index("b | 30")
+    shown(out, Chunk(text[:cut])).finish(REPLY)
+    first = out.rows()
+    shown(out, *map(Chunk, pieces(text[cut:], 5)), after=text[:cut]).finish(REPLY)
+    whole = FakeOutput()
+    shown(whole, Chunk(text)).finish(REPLY)
+    assert out.rows() == [*first, *whole.rows()]
+
+
+@pytest.mark.parametrize("name", ["code", "code line"])
+def test_code_that_goes_on_is_highlighted(out, name):
+    before, after = PARTS[name]
+    shown(out, Chunk(after, tokens=1), after=before).finish(REPLY)
+    assert "\x1b[35mreturn\x1b[0m x" in out.raw
+
+
+def test_reasoning_before_a_reply_that_goes_on_changes_nothing(out):
+    before, after = PARTS["list"]
+    chunks = [Chunk(thinking="why"), Chunk(after), Chunk(thinking="again"), Chunk("more")]
+    shown(out, *chunks, after=before, thinking="show").finish(REPLY)
+    assert [row.strip() for row in out.rows() if "thought" not in row] == [
+        "why",
+        "• inside",
+        "3. three",
+        "again",
+        "more",
+    ]
+
+
+def test_a_stored_message_looks_as_it_did(out):
+    live = FakeOutput()
+    text = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```\n"
+    shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
+    show_message(out, Quiet(out), Message("assistant", text), plain=False)
+    assert out.rows() == live.rows()
+    for plain in (False, True):
+        show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
+        assert out.raw.endswith("> a question\n  \n    of two parts\n")
+
+
+def test_a_stored_reply_without_markdown_ends_in_one_line_end(out):
+    show_message(out, Quiet(out), Message("assistant", "**a**\x1b[2J\n\n"), plain=True)
+    assert out.raw == "**a**␛[2J\n"
+
+
+def test_a_stored_question_shows_the_headers_of_its_files(out, tmp_path):
+    files = [tmp_path / "a.py", tmp_path / "b.md"]
+    for file in files:
+        file.write_text("```py\nx\n```\n" + "word\n" * 40)
+    text = "\n\n".join(["What is this?\nFile: x", *map(attach, files)])
+    out.columns = 500
+    show_message(out, Quiet(out), Message("user", text), plain=False)
+    said = out.raw.splitlines()
+    assert said[:3] == ["> What is this?", "  File: x", "  "]
+    assert [line.partition(" (")[0] for line in said[3:]] == [
+        f"  File: {files[0]}",
+        "  ",
+        f"  File: {files[1]}",
+    ]
+
+
+def flooded(out, text, *, reply=""):
+    """A view that was stopped with `text` taken in and not painted yet."""
+    view = LiveView(out, Quiet(out), clock=lambda: out.now)
+    with view:
+        view.show(Chunk("the beginning\n\n", tokens=1))
+        out.now += 10
+        view.show(Chunk())
+        out.is_stopped = lambda: True
+        out.raw = ""
+        view.show(Chunk(text))
+        whole = "the beginning\n\n" + (reply or text)
+        view.finish(Message("assistant", whole, finish_reason="cancelled"))
+
+
+def test_a_stop_paints_no_more_than_a_screen_of_what_waits(out):
+    flooded(out, "word " * 20_000)
+    assert len(out.raw) < 200
+    assert out.rows() == ["the beginning", "…"]
+
+
+def test_a_stop_paints_the_last_words_that_came(out):
+    flooded(out, "and the end")
+    assert out.rows() == ["the beginning", "and the end"]
+
+
+def test_a_row_stands_for_what_a_stop_left_out_before_it_came_here(out):
+    flooded(out, "and", reply="and " + "more " * 1000)
+    assert out.rows() == ["the beginning", "and", "…"]
+
+
+def test_a_reply_as_fast_as_a_flood_is_painted_in_steps_that_a_stop_ends(out):
+    view = LiveView(out, Quiet(out), clock=lambda: out.now)
+    with view:
+        out.now += 10
+        out.is_stopped = lambda: "word 30\n" in out.raw.replace("\r", "")
+        view.show(Chunk("".join(f"word {n}\n\n" for n in range(5000)), tokens=1))
+        view.finish(Message("assistant", "x" * 100_000, finish_reason="cancelled"))
+    assert "word 25" in out.raw
+    assert "word 60" not in out.raw

@@ -8,6 +8,7 @@ check:
     mypy
     lint-imports
     python docs/build.py --check
+    python .ci/budgets.py
 
 fix:
     ruff check --fix .

@@ -1,7 +1,7 @@
 """Settings: option > environment > .env > config.toml > default; each knows where it came from.
 
-The only module that reads the environment. `Settings` is a value: the command line loads it once
-and passes it down.
+Beside language.py the only module that reads the environment. `Settings` is a value: the command
+line loads it once and passes it down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ DEMONSTRATION = (
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
 MASK = "********"
-LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 
 
 def setting(default: Any, help: str, **rules: Any) -> Any:
@@ -271,15 +270,6 @@ def default_folder(which: str) -> Path:
     if which == "data":
         return Path(platformdirs.user_data_dir("glm"))
     return Path(platformdirs.user_cache_dir("glm"))
-
-
-def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
-    environ = os.environ if environ is None else environ
-    chosen = next((environ[name] for name in LOCALE if environ.get(name)), "")
-    if chosen not in ("C", "POSIX"):
-        chosen = environ.get("LANGUAGE") or chosen
-    return chosen.lower().startswith("zh")
 
 
 def read_dotenv(path: Path) -> dict[str, str]:

@@ -5,7 +5,7 @@ Knows nothing of how it is noticed. What a server itself says is shown as it cam
 
 from __future__ import annotations
 
-from glmcli.config import chinese_locale
+from glmcli.language import chinese_locale
 from glmcli.messages import Line
 
 LINES = {

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from glmcli.config import Settings, chinese_locale
+from glmcli.config import Settings
 from glmcli.errors import UsageError
+from glmcli.language import chinese_locale
 from glmcli.options import MODEL_OPTIONS, with_settings
 
 if TYPE_CHECKING:

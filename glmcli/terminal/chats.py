@@ -14,11 +14,12 @@ import wcwidth
 
 from glmcli.attachments import MENTION, mentioned, missed
 from glmcli.commands import Chat, is_command, literal, run_command
-from glmcli.config import Settings, chinese_locale, wants_traceback
+from glmcli.config import Settings, wants_traceback
 from glmcli.engines import whereabouts
 from glmcli.engines.machine import has_power_to_spare
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.language import chinese_locale
 from glmcli.messages import command_for
 from glmcli.session import Session
 from glmcli.terminal.ahead import Ahead

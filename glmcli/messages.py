@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from glmcli.config import chinese_locale
 from glmcli.errors import ModelError
+from glmcli.language import chinese_locale
 
 
 @dataclass(frozen=True, slots=True)

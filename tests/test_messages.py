@@ -6,7 +6,7 @@ import string
 
 import pytest
 
-from glmcli.config import chinese_locale
+from glmcli.language import chinese_locale
 from glmcli.messages import REFUSALS, Line, refusal
 
 LINES = [(reason, line) for reason, pair in REFUSALS.items() for line in pair]

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from glmcli.chat.commands import Chat, is_command, literal, run_command
-from glmcli.config import Settings, chinese_locale, wants_traceback
+from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import mentioned, missed
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError, error_lines
+from glmcli.language import chinese_locale
 from glmcli.messages import command_for
 from glmcli.session import Session
 from glmcli.terminal.output import Output

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from glmcli.cli.options import MODEL_OPTIONS, with_settings
-from glmcli.config import Settings, chinese_locale
+from glmcli.config import Settings
 from glmcli.errors import UsageError
+from glmcli.language import chinese_locale
 
 if TYPE_CHECKING:
     from glmcli.engines import Engine

@@ -1,8 +1,8 @@
 """Loading settings: option > environment > .env > config.toml > default.
 
-The only module that reads the environment. What the files of the working folder may decide, and
-what only once the user trusts it, is written in the table: see config/settings.py and
-config/near.py.
+Beside language.py the only module that reads the environment. What the files of the working folder
+may decide, and what only once the user trusts it, is written in the table: see config/settings.py
+and config/near.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ DEMONSTRATION = (
     "choose a real one with --model or GLM_MODEL: a folder or a hub id."
 )
 """Said where nobody chose a model."""
-LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 MANY = 100
 """So many names of a `.env` are compared with ours."""
 
@@ -217,15 +216,6 @@ def default_folder(which: Literal["data", "cache"]) -> Path:
             "there is no home folder to keep things in", "set GLM_HOME and GLM_CACHE to folders"
         )
     return folder
-
-
-def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
-    environ = os.environ if environ is None else environ
-    chosen = next((environ[name] for name in LOCALE if environ.get(name)), "")
-    if chosen not in ("C", "POSIX"):
-        chosen = environ.get("LANGUAGE") or chosen
-    return chosen.lower().startswith("zh")
 
 
 def wants_traceback() -> bool:

@@ -1,0 +1,56 @@
+"""The user's language: English sentences stand where they are said, others in catalogues.
+
+Beside config.py the only module that reads the environment. Knows nothing of what is said. The
+catalogues are `locale/*/LC_MESSAGES/glm.po`, compiled when the program is installed; docs/texts.py
+keeps them complete.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gettext import NullTranslations
+
+FOLDER = __file__.removesuffix("language.py") + "locale"
+VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+"""Which of them is set first names the locale, as for any program."""
+
+
+def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
+    environ = os.environ if environ is None else environ
+    chosen = next((environ[name] for name in VARIABLES if environ.get(name)), "")
+    if chosen.partition(".")[0] not in ("C", "POSIX"):
+        chosen = environ.get("LANGUAGE") or chosen
+    return chosen.lower().startswith("zh")
+
+
+def tr(english: str, /, **values: object) -> str:
+    """A sentence in the user's language, its {fields} filled in. A literal brace is doubled."""
+    text = catalogue("zh_CN").gettext(english) if chinese_locale() else english
+    return text.format(**values)
+
+
+def ntr(one: str, many: str, n: int, /, **values: object) -> str:
+    """The same for what is counted: `{n}` is the number, and chooses the sentence."""
+    text = (
+        catalogue("zh_CN").ngettext(one, many, n) if chinese_locale() else one if n == 1 else many
+    )
+    return text.format(n=n, **values)
+
+
+def later(english: str) -> str:
+    """A sentence of a table, as it is: whoever shows it passes it through `tr`."""
+    return english
+
+
+@cache
+def catalogue(language: str) -> NullTranslations:
+    """The compiled catalogue of a language; English where it was not compiled."""
+    import gettext
+
+    return gettext.translation("glm", FOLDER, [language], fallback=True)

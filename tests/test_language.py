@@ -1,0 +1,77 @@
+"""Every text that a user can see has a translation, and no translation is left over."""
+
+import gettext
+import string
+
+import pytest
+
+from docs import texts
+from glmcli.language import FOLDER, chinese_locale, later, ntr, tr
+from hatch_build import CATALOGUES, ROOT, compile_all, compiled, entries
+
+CATALOGUE = next(iter(sorted(ROOT.glob(CATALOGUES))))
+
+
+def fields(text: str) -> set[str]:
+    """The {fields} of a text, with how they are written."""
+    return {f"{name}:{form}" for _, name, form, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_text_is_translated_and_no_translation_is_left_over():
+    assert texts.missing() == {CATALOGUE: []}
+
+
+def test_translations_have_the_fields_of_their_texts():
+    for english, other in entries(CATALOGUE.read_text(encoding="utf-8")).items():
+        if english:
+            allowed = set().union(*(fields(form) for form in english.split("\0")))
+            assert all(fields(form) <= allowed for form in other.split("\0")), english
+            assert "\0" in english or fields(other) == allowed, english
+
+
+def test_gettext_reads_what_was_compiled(tmp_path):
+    path = tmp_path / "glm.mo"
+    header = "Content-Type: text/plain; charset=utf-8\nPlural-Forms: nplurals=1; plural=0;\n"
+    found = {"": header, "yes": "是", "{n} file\0{n} files": "{n} 个文件"}
+    path.write_bytes(compiled(found))
+    with path.open("rb") as file:
+        read = gettext.GNUTranslations(file)
+    assert read.gettext("yes") == "是"
+    assert read.ngettext("{n} file", "{n} files", 3) == "{n} 个文件"
+
+
+def test_the_installed_catalogue_is_that_of_the_source():
+    # Compiled by the installation. After an edit: python docs/texts.py
+    made = CATALOGUE.with_suffix(".mo").read_bytes()
+    assert made == compiled(entries(CATALOGUE.read_text(encoding="utf-8")))
+
+
+def test_a_text_without_a_translation_stays_english(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert tr("no {thing} like this {n:,}", thing="text", n=1_000) == "no text like this 1,000"
+
+
+def test_the_number_chooses_the_sentence(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    assert [ntr("{n} day", "{n} days", n) for n in (0, 1, 2)] == ["0 days", "1 day", "2 days"]
+    assert later("a text") == "a text"
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_chinese"),
+    [
+        ({"LANG": "zh_CN.UTF-8"}, True),
+        ({"LANG": "zh_TW.UTF-8"}, True),
+        ({"LANG": "de_DE.UTF-8", "LANGUAGE": "zh_CN:en"}, True),
+        ({"LC_ALL": "C.UTF-8", "LANGUAGE": "zh_CN", "LANG": "zh_CN.UTF-8"}, False),
+        ({"LC_ALL": "en_US.UTF-8", "LANG": "zh_CN.UTF-8"}, False),
+        ({}, False),
+    ],
+)
+def test_the_locale_says_whether_chinese_is_wanted(environ, is_chinese):
+    assert chinese_locale(environ) is is_chinese
+
+
+def test_compiling_finds_the_catalogues_of_the_package():
+    assert CATALOGUE.is_relative_to(FOLDER)
+    assert CATALOGUE.with_suffix(".mo") in compile_all(ROOT)

@@ -44,9 +44,9 @@ def reply(text):
 
 @pytest.fixture
 def start(tmp_path):
-    def make(*scripts):
+    def make(*scripts, store=None):
         engine = Scripted(*scripts)
-        store = open_store(tmp_path / "home")
+        store = store or open_store(tmp_path / "home")
         return Session(engine, store, params=GenerationParams(), model="test:")
 
     return make
@@ -229,15 +229,13 @@ def test_take_back_without_a_question_is_a_usage_error(start):
 
 
 def test_a_store_that_fails_does_not_stop_the_chat(start):
-    session = start(reply("one"))
-
     class Broken:
         notice = ""
 
         def begin(self, *args, **kwargs):
             raise StoreError("the disk is full", "make room")
 
-    session.store = Broken()
+    session = start(reply("one"), store=Broken())
     assert session.ask("first", Shown()).text == "one"
     assert session.news() == ["not saved: the disk is full"]
     assert session.news() == []

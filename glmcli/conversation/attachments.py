@@ -18,6 +18,8 @@ from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
+OPEN_MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
+"""One at the end of a text, as far as it is typed."""
 PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』”’…]")
 """What may follow a path in a sentence."""
 PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")

@@ -1,13 +1,59 @@
-"""What ends a reply and what its parts are: stop strings, reasoning and its marks.
+"""How a reply ends and which parts it has: stop strings, reasoning and its marks, what arrived.
 
 Works on text alone, for all engines. Knows nothing of ids or servers.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from glmcli.errors import ConnectionLost
+from glmcli.language import tr
+from glmcli.types import Chunk, FinishReason, Message, Usage
+
+
+def broken_off() -> ConnectionLost:
+    """The error for a stream that stops without a `finish_reason`."""
+    return ConnectionLost(tr("the reply stopped without an end"), tr("/retry asks again"))
+
+
+@dataclass(slots=True)
+class Growing:
+    """A reply while it grows: its text so far, and the clock."""
+
+    started: float = field(default_factory=time.monotonic)
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    tokens: int = 0
+    first_token_s: float | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in a chunk."""
+        if (chunk.text or chunk.thinking) and self.first_token_s is None:
+            self.first_token_s = time.monotonic() - self.started
+        if chunk.text:
+            self.text.append(chunk.text)
+        if chunk.thinking:
+            self.thinking.append(chunk.thinking)
+        self.tokens += chunk.tokens
+
+    def message(self, reason: FinishReason, usage: Usage | None = None) -> Message:
+        """The reply as it is now."""
+        counted = usage or Usage(completion_tokens=self.tokens or None)
+        return Message(
+            "assistant",
+            "".join(self.text),
+            thinking="".join(self.thinking),
+            finish_reason=reason,
+            usage=replace(
+                counted,
+                first_token_s=self.first_token_s,
+                total_s=time.monotonic() - self.started,
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

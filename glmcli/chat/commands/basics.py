@@ -36,7 +36,7 @@ def help(chat: Chat, rest: str) -> str:
         return table
     keys = tr(
         "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
-        "Ctrl-R searches what was typed; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
+        "Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
         "the last reasoning; Ctrl-Z suspends; Ctrl-D leaves."
     )
     return f"{table}\n\n{keys}"

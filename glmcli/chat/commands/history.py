@@ -96,7 +96,7 @@ def resumed(session: Session) -> str:
 
 @command("[off]")
 def summary(chat: Chat, rest: str) -> str:
-    """Show what is sent in place of the oldest turns; `/summary off` sends them again."""
+    """Show the summary that is sent in place of the oldest turns; `/summary off` sends them again."""
     session, conversation = chat.session, chat.session.conversation
     omitted = conversation.omitted
     if rest not in ("", "off"):
@@ -224,7 +224,7 @@ def goto(chat: Chat, rest: str) -> str:
 
 @command()
 def stats(chat: Chat, rest: str) -> str:
-    """Show what this session used, and how fast it was."""
+    """Show the usage and the speed of this session."""
     totals = chat.session.totals
     rows = [
         (tr("turns"), f"{totals.turns:>9,}"),

@@ -70,9 +70,7 @@ def chosen(settings: Settings, rest: str) -> Settings:
     if not url.startswith(("http://", "https://")):
         return replace(settings, model=rest)
     if not name:
-        raise UsageError(
-            tr("an address alone does not name an engine"), tr("/model openai: {url}", url=url)
-        )
+        raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
     sources = {**settings.sources, "base_url": "option"}
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
 

@@ -48,7 +48,7 @@ def setting_line(name: str, value: str) -> str:
 
 @command()
 def multiline(chat: Chat, rest: str) -> str:
-    """Switch what Enter does: send, or make a new line (then Alt-Enter sends)."""
+    """Switch Enter: it sends, or makes a new line (then Alt-Enter sends)."""
     chat.enter_sends = not chat.enter_sends
     if chat.enter_sends:
         return tr("Enter sends")

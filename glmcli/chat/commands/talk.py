@@ -51,12 +51,12 @@ def retry(chat: Chat, rest: str) -> str:
 def sampling(word: str) -> tuple[str, object]:
     """NAME=VALUE as a sampling setting. Raises UsageError."""
     if "=" not in word:
-        raise UsageError(tr("{word} is not NAME=VALUE", word=word), tr("/retry temperature=0.2"))
+        raise UsageError(tr("{word} is not NAME=VALUE", word=word), "/retry temperature=0.2")
     name, value = pair(word)
     if (name := param_name(name)) not in PARAMS:
         raise UsageError(
             tr("{name} does not change a reply", name=name),
-            tr("/set {name} {value}", name=name, value=value),
+            f"/set {name} {value}",
         )
     return name, param_value(name, value)
 

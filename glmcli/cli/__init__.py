@@ -22,10 +22,11 @@ from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
 from glmcli.config import wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.language import tr
 
 app = typer.Typer(
     name="glm",
-    help="A terminal chat for language models that run on your own machine.",
+    help=tr("A terminal chat for language models that run on your own machine."),
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -43,7 +44,9 @@ app.command()(ask.ask)
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[bool, typer.Option("--version", help="show the version and exit")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help=tr("show the version and exit"))
+    ] = False,
 ) -> None:
     """Hold the options that come before a command."""
     if version:
@@ -57,7 +60,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     if sys.stdout is None:
-        return report(UsageError("stdout is closed", "give the answer somewhere to go"))
+        return report(UsageError(tr("stdout is closed"), tr("give the answer somewhere to go")))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
@@ -125,9 +128,12 @@ def ended() -> int:
                 stream.flush()
     except Exception as exc:
         hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
-        error = GlmError(f"internal error: {exc!r}", hint)
+        error = GlmError(tr("internal error: {exc!r}", exc=exc), hint)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
-            error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
+            error = GlmError(
+                tr("the output cannot be written: {strerror}", strerror=exc.strerror),
+                tr("make room for it"),
+            )
         code = report(error, exc)
     return code
 

@@ -26,6 +26,7 @@ from glmcli.cli.options import (
 )
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.errors import GlmError, UsageError
+from glmcli.language import tr
 from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -50,19 +51,19 @@ def ask(
     words: Words = None,
     file: Files = None,
     format: Annotated[
-        Format, typer.Option("-f", "--format", help="form of the reply")
+        Format, typer.Option("-f", "--format", help=tr("form of the reply"))
     ] = Format.text,
     messages: Annotated[
         str | None,
-        typer.Option("--messages", metavar="FILE", help="JSON messages to put before PROMPT"),
+        typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
     ] = None,
     continue_: Continue = False,
     resume: Resume = None,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="print the reply at its end")
+        bool, typer.Option("--no-stream", help=tr("print the reply at its end"))
     ] = False,
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help=tr("ignore stdin"))] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.leaving import install_signals
@@ -80,7 +81,7 @@ def ask(
     if files:
         question = with_files(question, files)
     if question is None:
-        raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
+        raise UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
         from glmcli.chat.commands.history import resumed

@@ -14,15 +14,16 @@ from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
 from glmcli.config.settings import Settings
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
     from glmcli.config.trust import Decisions
 
-config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
+config = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
 
 FOLDER = Annotated[
-    Path, typer.Argument(metavar="[FOLDER]", help="the folder of the .env", show_default=False)
+    Path, typer.Argument(metavar="[FOLDER]", help=tr("the folder of the .env"), show_default=False)
 ]
 HERE = Path()
 
@@ -65,7 +66,7 @@ def trust(folder: FOLDER = HERE) -> None:
     content = read_dotenv(dotenv)
     if not content.values:
         problem = content.unread or f"{dotenv} sets nothing for glm"
-        raise UsageError(problem, ".env.example shows what can be set")
+        raise UsageError(problem, tr(".env.example shows what can be set"))
     decisions = load_decisions(own_home())
     decisions.with_answer(dotenv, content.data, trusted=True).save()
     print(visible_line(f"trusted, as it is now: {dotenv.absolute()}"))
@@ -93,7 +94,7 @@ def trusted(as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"path": path, "state": state} for path, state in rows])
         return
-    print_rows((".env", "state"), rows, none="nothing was decided about any folder")
+    print_rows((".env", "state"), rows, none=tr("nothing was decided about any folder"))
 
 
 def state(decisions: Decisions, dotenv: Path) -> str:

@@ -13,14 +13,15 @@ import typer
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, confirmed, print_json, print_rows
 from glmcli.config import Settings
+from glmcli.language import tr
 from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
     from glmcli.models.library import Model
 
-models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+models = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="folder, hub id or built-in name")]
+NAME = Annotated[str, typer.Argument(metavar="NAME", help=tr("folder, hub id or built-in name"))]
 
 
 @models.command("list")
@@ -103,11 +104,11 @@ def pull(settings: Settings, name: NAME) -> None:
 def remove(
     settings: Settings,
     name: NAME,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
     from glmcli.models.library import removable, remove
 
     removable(name, settings)  # nobody is asked about a model that cannot be removed
-    if confirmed(f"remove {name}?", yes=yes):
+    if confirmed(tr("remove {name}?", name=name), yes=yes):
         print(f"removed {name}: {size(remove(name, settings))} freed")

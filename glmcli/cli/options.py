@@ -20,6 +20,7 @@ from glmcli.config import Settings, table
 from glmcli.conversation.typed import Line, foreign
 from glmcli.errors import UsageError
 from glmcli.files import decoded
+from glmcli.language import tr
 from glmcli.paths import path_of
 from glmcli.types import Conversation, Message
 
@@ -69,11 +70,11 @@ REPLY_OPTIONS = (
 )
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PROMPT] [@FILE]...", help="the question; files that go with it"),
+    typer.Argument(metavar="[PROMPT] [@FILE]...", help=tr("the question; files that go with it")),
 ]
 Files = Annotated[
     list[str] | None,
-    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
+    typer.Option("-a", "--file", metavar="FILE", help=tr("a text file to send; repeat for more")),
 ]
 STDIN_PATIENCE_S = 2.0
 AS_IT_IS = "\0"
@@ -183,11 +184,15 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
         return
     for word in prompts:
         if word.startswith("@"):
-            raise UsageError(f"{word[1:]} is not a file", "@FILE or -a FILE attaches one")
+            raise UsageError(
+                tr("{word} is not a file", word=word[1:]), tr("@FILE or -a FILE attaches one")
+            )
     many = "s" if prompts[2:] else ""
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
     hint = f"glm {command} --help shows what can be typed"
-    raise UsageError(f"Got unexpected extra argument{many} ({extra})", hint)
+    raise UsageError(
+        tr("Got unexpected extra argument{many} ({extra})", many=many, extra=extra), hint
+    )
 
 
 def not_attached(prompt: str) -> str:
@@ -239,7 +244,7 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
         if sys.stdin.isatty():
-            say("type the question; Ctrl-D ends the prompt")
+            say(tr("type the question; Ctrl-D ends the prompt"))
         warning = "" if alone else "waiting for the end of stdin; --no-stdin ignores it"
         data = read_stdin(lambda: say(warning))
         piped = decoded(data, "stdin").rstrip("\r\n")
@@ -274,5 +279,5 @@ def read_messages(source: str) -> Conversation:
     if source != "-":
         return transcript.load(path_of(source))
     if sys.stdin is None:
-        raise UsageError("stdin is closed", "name a file instead of -")
+        raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
     return transcript.parse(decoded(read_stdin(), "stdin"))[0]

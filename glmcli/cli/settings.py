@@ -17,6 +17,7 @@ from glmcli.config import DOTENV, load_settings
 from glmcli.config.near import UNTRUSTED, Ignored
 from glmcli.config.settings import Settings, masked, variable
 from glmcli.errors import ConfigError
+from glmcli.language import tr
 from glmcli.terminal.visible import visible_line
 
 TOLD = {
@@ -122,7 +123,7 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
         item, options = ignored[missing[0]], " and ".join(map(option_of, missing))
         hint = f"glm config trust lets it choose; or say {options}"
         raise ConfigError(
-            f"{item.source} chooses {what}, and is not trusted",
+            tr("{source} chooses {what}, and is not trusted", source=item.source, what=what),
             hint if item.why == UNTRUSTED else f"say {options}: {item.why}",
         )
 

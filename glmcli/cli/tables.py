@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.terminal.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
 
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+AsJson = Annotated[bool, typer.Option("--json", help=tr("print JSON"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nothing was removed", "add --yes to remove without being asked")
+        raise UsageError(tr("nothing was removed"), tr("add --yes to remove without being asked"))
     return typer.confirm(question)
 
 

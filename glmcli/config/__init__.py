@@ -21,6 +21,7 @@ from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, Sifted, sifted
 from glmcli.config.settings import Settings, choices, parse, show, table, variable
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
+from glmcli.language import tr
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -213,7 +214,8 @@ def default_folder(which: Literal["data", "cache"]) -> Path:
     folder = Path(of("glm"))
     if not folder.is_absolute():  # "~" is left as it is: a folder of that name may be anybody's
         raise ConfigError(
-            "there is no home folder to keep things in", "set GLM_HOME and GLM_CACHE to folders"
+            tr("there is no home folder to keep things in"),
+            tr("set GLM_HOME and GLM_CACHE to folders"),
         )
     return folder
 

@@ -5,6 +5,7 @@ Knows nothing of how a reply is made or painted: that is the session's and the v
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from enum import StrEnum
 from functools import partial
@@ -93,7 +94,7 @@ def ask(
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
-        say(DEMONSTRATION)
+        say(tr(DEMONSTRATION))
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with interrupts_first(session), closing(session.store), view:
@@ -122,7 +123,7 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
     window = session.engine.context_tokens
     if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
-        err.say(note.partition(";")[0] + "\n")  # what comes next would be for a chat
+        err.say(re.split("[;；]", note)[0] + "\n")  # what comes next would be for a chat
     if settings.stats and settings.sources.get("stats") and reply.usage:
         from glmcli.engines import whereabouts
 

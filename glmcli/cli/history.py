@@ -18,7 +18,7 @@ import typer
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
@@ -66,7 +66,16 @@ def list_(
         for item in found
     ]
     print_rows(
-        ("id", "title", "model", "turns", "tokens", "age"), rows, none=tr("the history is empty")
+        (
+            later("id"),
+            later("title"),
+            later("model"),
+            later("turns"),
+            later("tokens"),
+            later("age"),
+        ),
+        rows,
+        none=tr("the history is empty"),
     )
 
 
@@ -122,7 +131,9 @@ def search(
         (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
         for hit in hits
     ]
-    print_rows(("id", "title", "role", "text"), rows, none=tr("nothing found"))
+    print_rows(
+        (later("id"), later("title"), later("role"), later("text")), rows, none=tr("nothing found")
+    )
 
 
 @history.command()
@@ -146,7 +157,7 @@ def delete(
         named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
         if confirmed(tr("delete {named}?", named=named), yes=yes):
             store.delete(*(each.id for each in found))
-            print(f"deleted {named}")
+            print(tr("deleted {named}", named=named))
 
 
 @history.command()
@@ -183,7 +194,7 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
         conversation.id = ""
     with open_history(settings) as store:
         store.save(*found)
-    print_rows(("id", "title"), [(each.id, each.title) for each in found])
+    print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
 
 
 @history.command("path")

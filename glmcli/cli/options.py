@@ -20,7 +20,7 @@ from glmcli.config import Settings, table
 from glmcli.conversation.typed import Line, foreign
 from glmcli.errors import UsageError
 from glmcli.files import decoded
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 from glmcli.paths import path_of
 from glmcli.types import Conversation, Message
 
@@ -128,14 +128,14 @@ def option(name: str) -> inspect.Parameter:
     """The option of one setting. Its value stays text: `load_settings` checks all sources."""
     item = Settings.__dataclass_fields__[name]
     flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
-    help_text = item.metadata["help"]
+    help_text = tr(item.metadata["help"])
     if item.metadata.get("choices"):
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
     extra: dict[str, Any] = {"metavar": metavar(str(item.type))}
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
-        help_text = "write nothing to the history" if name == "history" else help_text
+        help_text = tr("write nothing to the history") if name == "history" else help_text
     elif name == "stop":
         kind = list[str] | None
     return inspect.Parameter(
@@ -187,12 +187,15 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
             raise UsageError(
                 tr("{word} is not a file", word=word[1:]), tr("@FILE or -a FILE attaches one")
             )
-    many = "s" if prompts[2:] else ""
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
-    hint = f"glm {command} --help shows what can be typed"
-    raise UsageError(
-        tr("Got unexpected extra argument{many} ({extra})", many=many, extra=extra), hint
+    hint = tr("{command} --help shows what can be typed", command=f"glm {command}")
+    message = ntr(
+        "Got unexpected extra argument ({extra})",
+        "Got unexpected extra arguments ({extra})",
+        len(prompts) - 1,
+        extra=extra,
     )
+    raise UsageError(message, hint)
 
 
 def not_attached(prompt: str) -> str:
@@ -202,9 +205,13 @@ def not_attached(prompt: str) -> str:
     if prompt.startswith(AS_IT_IS):
         return ""
     if found := untyped_mention(foreign(prompt)):
-        return f"{found} inside the prompt is text; -a {found[1:]} sends the file"
+        return tr(
+            "{mention} inside the prompt is text; -a {path} sends the file",
+            mention=found,
+            path=found[1:],
+        )
     if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
-        return f"{prompt} is not a file here, so it is sent as these words"
+        return tr("{name} is not a file here, so it is sent as these words", name=prompt)
     return ""
 
 
@@ -245,7 +252,7 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
         if sys.stdin.isatty():
             say(tr("type the question; Ctrl-D ends the prompt"))
-        warning = "" if alone else "waiting for the end of stdin; --no-stdin ignores it"
+        warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         data = read_stdin(lambda: say(warning))
         piped = decoded(data, "stdin").rstrip("\r\n")
     if alone:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from glmcli.config import Settings
 from glmcli.engines import is_unnamed, list_served
 from glmcli.errors import EngineError, UsageError
-from glmcli.language import tr
 from glmcli.terminal.visible import visible_line
 
 LEAST_S = 0.5
@@ -58,5 +57,5 @@ def pick(found: Sequence[tuple[str, int | None]]) -> str:
     except EOFError:
         answer = ""
     if not answer:
-        raise UsageError(tr("no model was chosen"), tr("name one: --model openai:NAME"))
+        raise UsageError("no model was chosen", "name one: --model openai:NAME")
     return names[answer]

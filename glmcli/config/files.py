@@ -40,7 +40,12 @@ def read_dotenv(path: Path) -> Dotenv:
     if b"GLM_" not in data:
         return Dotenv()
     if len(data) > LARGEST:
-        unread = f"{path} is too large: {len(data):,} bytes; {LARGEST:,} is the limit"
+        unread = tr(
+            "{path} is too large: {size:,} bytes; {limit:,} is the limit",
+            path=path,
+            size=len(data),
+            limit=LARGEST,
+        )
         return Dotenv(data=data[:LARGEST], unread=unread)
     from glmcli.config.dotenv import assignments
 
@@ -69,7 +74,7 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
     for name in values:
         if name not in known:
             raise ConfigError(
-                tr("{path} sets {name!r}, which is no setting", path=path, name=name),
+                tr("{path} sets {name!r}, which is not a setting", path=path, name=name),
                 hint_for(name, known),
             )
     if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
@@ -84,9 +89,9 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
     """The keys of the table [keys], by host. Raises ConfigError, which shows none of them."""
-    hint = 'under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"'
+    hint = tr('under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"')
     if not isinstance(entries, dict):
-        raise ConfigError(tr("{path}: keys is no table", path=path), hint)
+        raise ConfigError(tr("{path}: keys is not a table", path=path), hint)
     keys: dict[str, str] = {}
     for name, value in entries.items():
         host = f"{start}.{name}" if start else name
@@ -96,7 +101,7 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
             keys[host.lower()] = value
         else:
             raise ConfigError(
-                tr("{path}: {host!r} is no host with a key", path=path, host=host), hint
+                tr("{path}: {host!r} is not a host with a key", path=path, host=host), hint
             )
     return keys
 
@@ -104,7 +109,9 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
 def hint_for(word: str, known: Collection[str]) -> str:
     """A hint that names the nearest known word."""
     near = nearest(word, known)
-    return f"did you mean {near}?" if near else "glm config show lists all settings"
+    if near:
+        return tr("did you mean {near}?", near=near)
+    return tr("glm config show lists all settings")
 
 
 def nearest(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:

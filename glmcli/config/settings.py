@@ -136,7 +136,12 @@ class Settings:
     def not_taken(self) -> dict[str, str]:
         """By environment variable: which value was ignored, and why; secrets masked."""
         return {
-            variable(name): f"{masked(name, item.value)!r} of {item.source}: {item.why}"
+            variable(name): tr(
+                "{value!r} of {source}: {why}",
+                value=masked(name, item.value),
+                source=item.source,
+                why=tr(item.why),
+            )
             for name, item in self.ignored.items()
         }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import ConfigError
-from glmcli.language import tr
+from glmcli.language import later, tr
 
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
@@ -29,7 +29,7 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError):
         raise ConfigError(
             tr("{label} is {shown}, not {wanted}", label=label, shown=shown, wanted=wanted(kind)),
-            rules["help"],
+            tr(rules["help"]),
         ) from None
     words = rules.get("choices")
     if words and value not in words:
@@ -82,13 +82,13 @@ def home_path(raw: str) -> Path:
 def wanted(kind: str) -> str:
     """What a value of the annotated type `kind` is, for a person."""
     names = {
-        "Path": "the path of a folder",
-        "bool": "on or off",
-        "int": "a whole number",
-        "float": "a number",
-        "tuple": "a list of texts",
+        "Path": later("the path of a folder"),
+        "bool": later("on or off"),
+        "int": later("a whole number"),
+        "float": later("a number"),
+        "tuple": later("a list of texts"),
     }
-    return next((name for word, name in names.items() if word in kind), "a text")
+    return tr(next((name for word, name in names.items() if word in kind), later("a text")))
 
 
 def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:

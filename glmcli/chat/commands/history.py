@@ -96,7 +96,7 @@ def resumed(session: Session) -> str:
 
 @command("[off]")
 def summary(chat: Chat, rest: str) -> str:
-    """Show the summary that is sent in place of the oldest turns; `/summary off` sends them again."""
+    """Show the summary sent in place of the oldest turns; `/summary off` sends them again."""
     session, conversation = chat.session, chat.session.conversation
     omitted = conversation.omitted
     if rest not in ("", "off"):

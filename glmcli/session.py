@@ -40,8 +40,8 @@ from glmcli.types import (
 TEMPLATE_TOKENS = 64
 """More than a template puts around one message."""
 SHOWN_AFTER_STOP = 400
-"""Characters that are still shown when they come after a stop: the words that were being made. What
-waited behind a slow screen is more, and is only kept."""
+"""Characters that are still shown when they come after a stop: the words that were being made. Text
+that waited behind a slow screen is longer, and is only kept."""
 JOURNAL_S = 1.0
 """How much of a growing reply may be missing from the store."""
 
@@ -116,7 +116,7 @@ class Session:
 
     @property
     def conversation(self) -> Conversation:
-        """What was asked and replied."""
+        """The questions and replies."""
         return self._conversation
 
     @property
@@ -126,7 +126,7 @@ class Session:
 
     @property
     def totals(self) -> Totals:
-        """What was used so far."""
+        """The usage so far."""
         return self._totals
 
     @property
@@ -140,7 +140,7 @@ class Session:
         return self._journal.is_saved
 
     def use(self, engine: Engine, model: str) -> None:
-        """Go on with another engine, whose window may hold what was left out; closes the old."""
+        """Go on with another engine, whose window may hold more turns; closes the old one."""
         self._engine.close()
         self._engine, self._model = engine, model
         omitted = self._conversation.omitted
@@ -198,8 +198,8 @@ class Session:
 
         A question is the user's text, or a message: the user's or a tool's result.
 
-        With `after`, an earlier reply to it, the model goes on with that; only what is new
-        is shown. A cancelled reply is returned. Raises GlmError; what had arrived is kept as
+        With `after`, an earlier reply to it, the model goes on with that; only the new text
+        is shown. A cancelled reply is returned. Raises GlmError; then the reply so far is kept as
         interrupted.
         """
         if self._is_used:
@@ -207,25 +207,23 @@ class Session:
         self._is_used = True
         asked = Message("user", question) if isinstance(question, str) else question
         checked(asked.text)
-        turn = self._journal.begin(
-            self._conversation, asked, params=self._params, model=self._model
-        )
+        self._journal.begin(self._conversation, asked, params=self._params, model=self._model)
         self._conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
             growing.text, growing.thinking = [after.text], [after.thinking]
         reply: Message | None = None
         try:
-            reply = self._stream_fitting(() if after is None else (after,), growing, view, turn)
+            reply = self._stream_fitting(() if after is None else (after,), growing, view)
         finally:
             kept = reply or growing.message("interrupted")
             if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
                 kept = after
             self._conversation.messages.append(kept)
             if kept is after:
-                self._journal.give_up(turn, self._conversation)
+                self._journal.give_up(self._conversation)
             else:
-                self._journal.complete(turn, kept)
+                self._journal.complete(kept)
             if reply is None:
                 view.abandon()
         if reply.usage:
@@ -259,7 +257,7 @@ class Session:
         self._cancel, self._is_used = Event(), False
 
     def news(self) -> list[str]:
-        """What the user has to be told since the last call: of the store, of turns not sent."""
+        """Messages for the user since the last call: of the store, of turns that were not sent."""
         news, self._notices = self._notices, []
         return [*news, *self._journal.news()]
 
@@ -275,9 +273,7 @@ class Session:
                 return message.usage.total_tokens
         return None
 
-    def _stream_fitting(
-        self, after: Sequence[Message], growing: Growing, view: View, turn: int | None
-    ) -> Message:
+    def _stream_fitting(self, after: Sequence[Message], growing: Growing, view: View) -> Message:
         """Stream; leave out the oldest turns of a prompt that does not fit, if that is allowed."""
         window = self._engine.context_tokens
         prompt = (*self._conversation.prompt(), *after)
@@ -293,7 +289,7 @@ class Session:
             if self._cancel.is_set():
                 return growing.message("cancelled")
             try:
-                reply = self._stream(prompt, growing, view, turn)
+                reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
                 if self._context == "stop":
                     if questions(self._conversation, None):
@@ -375,9 +371,7 @@ class Session:
         size, empty = self.count([Message("user", text)]), self.count([Message("user", "")])
         return None if size is None or empty is None else size - empty
 
-    def _stream(
-        self, prompt: Sequence[Message], growing: Growing, view: View, turn: int | None
-    ) -> Message:
+    def _stream(self, prompt: Sequence[Message], growing: Growing, view: View) -> Message:
         saved_at, has_grown, after_stop = time.monotonic(), False, 0
         with closing(self._engine.stream(prompt, self._params, self._cancel)) as stream:
             for chunk in stream:
@@ -394,7 +388,6 @@ class Session:
                 # Ticks count too: a reply may pause for long after its first words.
                 if has_grown and time.monotonic() - saved_at >= JOURNAL_S:
                     text, thinking = "".join(growing.text), "".join(growing.thinking)
-                    # False: another process is writing, so again at the next tick.
-                    has_grown = self._journal.keep(turn, text, thinking) is False
+                    has_grown = not self._journal.keep(text, thinking)  # then at the next tick
                     saved_at = saved_at if has_grown else time.monotonic()
         raise broken_off()

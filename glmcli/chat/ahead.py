@@ -56,7 +56,7 @@ class Ahead:
         self._timer: Timer | None = None
 
     def begin(self, draft: str = "") -> None:
-        """Have `draft` read now, in place of another; what was read of that one stays read."""
+        """Have `draft` read now, in place of another, whose read part stays read."""
         self.drop()
         self._draft, self._cancel = draft, Event()
         self._warm(draft, self._cancel)

@@ -69,7 +69,7 @@ class TerminalChat(Shell):
         self._ahead.changed(draft, pasted=pasted)
 
     def collect(self) -> None:
-        """Take what was typed from the terminal, for the next `read`."""
+        """Take typed keys from the terminal, for the next `read`."""
         self._editor.collect()
 
     def peek(self) -> None:

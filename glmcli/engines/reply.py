@@ -58,7 +58,7 @@ class Growing:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a model writes around its reasoning. Recognised at the start of a reply only."""
+    """The marks that a model writes around its reasoning, at the start of a reply only."""
 
     open: str = "<think>"
     close: str = "</think>"
@@ -99,12 +99,12 @@ class StopStrings:
         return text[:cut]
 
     def flush(self) -> str:
-        """What was held back and is no stop string after all."""
+        """The text that was held back and is not a stop string after all."""
         return "" if self.hit else self._held
 
 
 class Reasoning:
-    """Parts deltas into (thinking, text). Blanks around the marks belong to neither."""
+    """Splits deltas into (thinking, text). Blanks around the marks belong to neither."""
 
     def __init__(self, marks: Marks, *, thinking: bool = False) -> None:
         self._marks = marks
@@ -120,7 +120,7 @@ class Reasoning:
         waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
         return waiting.get(self._state)
 
-    def turn(self, text: str) -> tuple[str, str]:
+    def switch(self, text: str) -> tuple[str, str]:
         """Like `push`; then the awaited id has come."""
         self._held += text
         if self._state == "start":
@@ -147,7 +147,7 @@ class Reasoning:
         return thinking, text
 
     def flush(self) -> tuple[str, str]:
-        """What was held back and is no mark after all."""
+        """The text that was held back and is not a mark after all."""
         rest, self._held = self._held, ""
         if self._state == "thinking":
             return self._first(rest.rstrip()), ""

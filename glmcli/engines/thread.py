@@ -105,8 +105,8 @@ class EngineThread:
     ) -> Generator[Chunk, None, None]:
         """Yield the reply; an empty chunk, or one with progress, at every tick without news.
 
-        The engine is never far ahead of what was yielded. After `cancel` the rest of what had
-        arrived comes at once, in one chunk.
+        The engine is never far ahead of the caller. After `cancel` the rest that had arrived comes
+        at once, in one chunk.
         """
         self._start()  # the request itself opens the engine, so that it is not tried twice
         delivery = Delivery(cancel, self._closing)
@@ -122,7 +122,7 @@ class EngineThread:
             delivery.end()
 
     def _arriving(self, delivery: Delivery, cancel: threading.Event) -> Iterator[Item]:
-        """What is delivered, and something at every tick; an end of our own if none comes."""
+        """The items delivered, or a chunk at every tick; our own end if none comes in time."""
         cancelled_at: float | None = None
         while True:
             if cancel.is_set() and cancelled_at is None:
@@ -195,7 +195,7 @@ class EngineThread:
         self._jobs.put(lambda: _quietly(job))
 
     def close(self) -> None:
-        """Close the engine when it has finished what it is doing; returns at once."""
+        """Close the engine when it has finished its work; returns at once."""
         if self._thread is not None:
             self._closing.set()
             self._jobs.put(self._close)
@@ -264,7 +264,7 @@ class EngineThread:
                     if not delivery.put(chunk):
                         break
             raise broken_off()
-        except BaseException as exc:  # a panic of a library's, and what it takes for an exit
+        except BaseException as exc:  # a library may panic, or try to exit
             delivery.put_last(as_user_error(exc))
 
 
@@ -286,7 +286,7 @@ def as_user_error(exc: BaseException) -> GlmError:
 
 
 def opening_failed(exc: BaseException) -> GlmError:
-    """The same for what is raised while a model is opened; a panic is the fault of its files."""
+    """The same for errors while a model is opened; a panic is the fault of its files."""
     if isinstance(exc, Exception):
         return as_user_error(exc)
     error = ModelError(
@@ -298,7 +298,7 @@ def opening_failed(exc: BaseException) -> GlmError:
 
 
 def _quietly(job: Callable[[], object]) -> None:
-    """Run what nobody waits for: its failure comes up again when somebody asks.
+    """Run a job for which nobody waits: its failure comes up again when somebody asks.
 
     BaseException too: a library that panics must not end the thread.
     """

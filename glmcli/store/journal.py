@@ -21,6 +21,8 @@ class Journal:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._turn: int | None = None
+        """The store's number for the turn that was begun; None if it was not stored."""
         self._failure: StoreError | None = None
         self._has_told_failure = False
         self._told = ""
@@ -32,25 +34,28 @@ class Journal:
 
     def begin(
         self, conversation: Conversation, asked: Message, *, params: GenerationParams, model: str
-    ) -> int | None:
-        """Store a question; the turn that it begins, or None if it was not stored."""
-        return self.attempt(
+    ) -> None:
+        """Store a question: a turn begins."""
+        self._turn = self.attempt(
             lambda: self._store.begin(conversation, asked, params=params, model=model)
         )
 
-    def keep(self, turn: int | None, text: str, thinking: str) -> bool | None:
-        """Store a reply that is still growing; False if it is to be tried again soon."""
-        if turn is None:
-            return None
-        return self.attempt(lambda: self._store.progress(turn, text, thinking))
+    def keep(self, text: str, thinking: str) -> bool:
+        """Store the reply so far; False if another process is writing, so that it can wait."""
+        turn = self._turn
+        return turn is None or (
+            self.attempt(lambda: self._store.progress(turn, text, thinking)) is not False
+        )
 
-    def complete(self, turn: int | None, reply: Message) -> None:
+    def complete(self, reply: Message) -> None:
         """Store a reply that has ended, one way or another."""
+        turn = self._turn
         if turn is not None:
             self.attempt(lambda: self._store.complete(turn, reply))
 
-    def give_up(self, turn: int | None, conversation: Conversation) -> None:
+    def give_up(self, conversation: Conversation) -> None:
         """Forget a turn to which nothing was added: the branch ends like this already."""
+        turn = self._turn
         if turn is not None:
             self.attempt(lambda: self._store.give_up(turn, conversation))
 
@@ -65,7 +70,7 @@ class Journal:
         return result
 
     def news(self) -> list[str]:
-        """What the user has to be told of the store since the last call."""
+        """Messages for the user about the store, since the last call."""
         news = []
         if self._store.notice not in ("", self._told):
             self._told = self._store.notice

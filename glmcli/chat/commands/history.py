@@ -114,7 +114,7 @@ def summary(chat: Chat, rest: str) -> str:
 
 
 def omission(turns: int, summary: str, size: int | None) -> str:
-    """What is sent in place of the oldest turns; `size` is in tokens."""
+    """The answer to /summary; `size` is that of the summary, in tokens."""
     if not summary:
         return ntr(
             "nothing is sent instead of the oldest turn",

@@ -26,7 +26,7 @@ SLASH_WORDS = {**WORDS, "bye": LEAVE, "new": BEGIN, "list": LIST, "search": LIST
 
 
 def command_for(text: str) -> str:
-    """What does here what a word without a slash does elsewhere; "" for all other texts."""
+    """How to do here what a word without a slash does elsewhere; "" for all other texts."""
     return sentence(WORDS.get(text.strip().lower()))
 
 

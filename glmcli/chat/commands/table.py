@@ -1,6 +1,6 @@
 """The table of slash commands, and how a typed line becomes one.
 
-A command gets the chat and the rest of its line, and returns what to show. It prints nothing.
+A command gets the chat and the rest of its line, and returns a text to show. It prints nothing.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:
 
 
 def run_command(chat: Chat, line: str) -> str:
-    """Run a `/word` line; returns what to show. Raises UsageError, and what the command raises."""
+    """Run a `/word` line; returns a text to show. Raises UsageError and its own errors."""
     word, *rest = line.strip()[1:].split(maxsplit=1)
     word = "help" if word == HELP else word
     if word not in COMMANDS:

@@ -1,6 +1,6 @@
-"""What a person types: an editor reads it for its owner.
+"""The editors that read the texts a person types, for their owner.
 
-Knows nothing of what is done with it. The editors are imported when one is opened: they are heavy.
+Knows nothing of replies or commands. The editors are imported when one is opened: they are heavy.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Editor:
         return question("")
 
     def collect(self) -> None:
-        """Take what was typed from the terminal, for the next `read`."""
+        """Take typed keys from the terminal, for the next `read`."""
 
     def redraw(self) -> None:
         """Draw the toolbar again. Safe from any thread."""

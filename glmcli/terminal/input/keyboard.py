@@ -57,7 +57,7 @@ class Keyboard(Vt100Input):
         return "".join(press.data for press in line) + "\n" * is_answer
 
     def drop(self, key: Keys) -> None:
-        """Forget a key that was meant for somebody else."""
+        """Forget a key that somebody else has acted on."""
         self.waiting = [press for press in self.waiting if press.key != key]
 
     def read_keys(self) -> list[KeyPress]:

@@ -1,4 +1,4 @@
-"""Keys with modifiers: reading what a terminal sends that was asked to tell them apart.
+"""Keys with modifiers: reading them from a terminal that was asked to tell them apart.
 
 Knows nothing of what the keys do, and asks for nothing: `Quiet` does.
 """

@@ -56,7 +56,7 @@ class Pastes:
         return STAND_IN.sub(lambda found: self._text(found[0]), draft)
 
     def whole(self, line: Line) -> Line:
-        """The same for a draft of which it is known what was typed; itself, if there is no paste.
+        """The same for a draft whose typed parts are known; itself, if there is no paste.
 
         Safe from any thread.
         """

@@ -124,7 +124,7 @@ class LineEditor(Editor):
         return self.sent(text)
 
     def collect(self) -> None:
-        """Take what was typed from the terminal, for the next `read`.
+        """Take typed keys from the terminal, for the next `read`.
 
         A Ctrl-C or a Ctrl-Z typed right behind Enter is a key among others, and meant for the
         reply.

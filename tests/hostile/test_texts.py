@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from glmcli.conversation.attachments import headings_only
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.terminal.input.draft import mention_at_end
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, render, warm_up
@@ -170,6 +171,14 @@ def test_a_path_is_completed_behind_many_marks_that_are_none():
     found = mention_at_end("@" * 500_000 + " @note")
     assert found is not None
     assert found[1] == "note"
+
+
+def test_headers_of_files_without_end_are_left_in_proportion():
+    def work(n: int) -> float:
+        text = f"File: a (1 bytes, sha256 {'0' * 16})\n\n```x\n" * n
+        return seconds(lambda: headings_only(text))
+
+    assert work(4000) <= 8 * work(1000) + 0.02
 
 
 @pytest.mark.hostile

@@ -22,8 +22,6 @@ from glmcli.terminal.visible import visible_line
 
 PASTED_RUN = re.compile(PASTED + b"+")
 WORD = re.compile(r"\S*$")
-
-
 _MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
 
 

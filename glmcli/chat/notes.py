@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import wcwidth
-
 from glmcli.engines import whereabouts
 from glmcli.session import Session
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import stats_line
+from glmcli.terminal.phrases import fits, stats_line
 from glmcli.terminal.visible import visible
 from glmcli.types import Usage
 
@@ -24,7 +22,7 @@ def write_note(out: Output, text: str, style: str = DIM) -> None:
     if not text:
         return
     text, columns = visible(text), out.size().columns
-    if any(wcwidth.width(line) > columns for line in text.split("\n")):
+    if not all(fits(line, columns) for line in text.split("\n")):
         from glmcli.terminal.rows import hang  # it brings Rich along
 
         text = hang(text, columns)

@@ -31,8 +31,7 @@ MOST_LOOKED_UP = 100
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
-    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*\n.*?^\2$",
-    re.MULTILINE | re.DOTALL,
+    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*$", re.MULTILINE
 )
 LONGEST_FENCE = re.compile(r"`{3,}")
 
@@ -57,7 +56,19 @@ def heading(attached: str) -> str:
 
 def headings_only(text: str) -> str:
     """A message with the headers of its files in place of the files."""
-    return ATTACHED.sub(r"\1", text)
+    shown, done, source = "", 0, f"{text}\n"
+    never_closed = set[str]()
+    for found in ATTACHED.finditer(text):
+        fence = found[2]
+        if found.start() < done or fence in never_closed:
+            continue
+        end = source.find(f"\n{fence}\n", found.end())
+        if end < 0:
+            never_closed.add(fence)
+            continue
+        shown += text[done : found.end(1)]
+        done = end + 1 + len(fence)
+    return shown + text[done:]
 
 
 def mentioned(line: Line) -> list[str]:
@@ -79,6 +90,11 @@ def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
     for match in MENTION.finditer(line.text):
         if line.is_typed(*match.span()):
             yield match[1].strip('"'), file_in(match[1])
+
+
+def mention_at_end(text: str) -> re.Match[str] | None:
+    """The `@path` that a text ends with, unless it is longer than a path can be."""
+    return OPEN_MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
 def untyped_mention(line: Line) -> str:

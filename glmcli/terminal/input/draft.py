@@ -13,7 +13,7 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import OPEN_MENTION, dropped, mention_of
+from glmcli.conversation.attachments import dropped, mention_at_end, mention_of
 from glmcli.conversation.lines import untyped
 from glmcli.conversation.typed import PASTED, Line, foreign
 from glmcli.language import tr
@@ -115,7 +115,7 @@ class Draft:
         """A choice from a menu counts as typed, if the word that it completes was typed."""
         at = self._buffer.cursor_position
         before = self._buffer.text[:at]
-        word = OPEN_MENTION.search(before) or WORD.search(before)
+        word = mention_at_end(before) or WORD.search(before)
         is_typed = self._origins.line.is_typed(word.start() if word else at, at)
         with self._origins.arriving(typed=is_typed):
             complete(*arguments)

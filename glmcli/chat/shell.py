@@ -52,7 +52,7 @@ class Shell(Chat):
             if is_command(line):
                 self.note(run_command(self, line.text))
             elif command := self.other_command(line):
-                self.note(f"{line.text.strip()}: {command}")
+                self.note(tr(": ").join([line.text.strip(), command]))
             elif line.text.strip():
                 self.ask(self._with_files(literal(line)))
         except GlmError as exc:

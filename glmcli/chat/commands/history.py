@@ -91,7 +91,7 @@ def resumed(session: Session) -> str:
         parts.append(tr("it was with {model}, /model goes back to it", model=conversation.model))
     if conversation.omitted is not None:
         parts.append(tr("its beginning is sent as a summary, /summary shows it"))
-    return "; ".join(parts)
+    return tr("; ").join(parts)
 
 
 @command("[off]")

@@ -50,7 +50,7 @@ def model(chat: Chat, rest: str) -> str:
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
-        exc.hint = "; ".join(filter(None, [hint, stays]))
+        exc.hint = tr("; ").join(filter(None, [hint, stays]))
         raise
     if not both_here and session.is_stopped():
         stay(chat, engine, reload=False)
@@ -162,4 +162,4 @@ def where_it_stands(chat: Chat) -> str:
         size=size,
         window=window,
     )
-    return f"{line}: {tr(TOO_LONG[session.context])}" if is_full(size, window) else line
+    return tr(": ").join([line, tr(TOO_LONG[session.context])]) if is_full(size, window) else line

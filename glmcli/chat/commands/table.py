@@ -127,10 +127,10 @@ def suggestion(word: str) -> str:
     """A hint for a word that is not a command."""
     as_text = tr("//{word} sends it as text", word=word)
     if known := slash_command_for(word):
-        return f"{known}; {as_text}"
+        return tr("; ").join([known, as_text])
     if near := difflib.get_close_matches(word, COMMANDS, n=1):
         return tr("did you mean /{name}?", name=near[0]) + f" {as_text}"
-    return f"{tr('/help lists the commands')}; {as_text}"
+    return tr("; ").join([tr("/help lists the commands"), as_text])
 
 
 def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:

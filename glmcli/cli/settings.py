@@ -57,13 +57,13 @@ def opened_settings(
     opens = "model" in needed
 
     def used_with(chosen: str | None) -> Collection[str]:
-        return needed if changes else used(needed, model or chosen, is_given=bool(model))
+        if changes or not (opens or model):
+            return needed
+        return used(needed, model or chosen, is_given=bool(model))
 
     known = used_with(None if model == "" else own_value("model", options))
     settings = load_settings(options, needed=needed, decide=partial(decided, known))
-    has_model = "model" in settings.sources
-    is_open = not has_model and (model == "" or "model" in settings.ignored)
-    uses = used_with(None if is_open else settings.model)
+    uses = used_with(settings.model if "model" in settings.sources else None)
     ignored = {name: item for name, item in settings.ignored.items() if name in uses}
     if ignored and opens and not is_on_terminal():
         check_chosen(settings, ignored, model=model)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.dialog import fitted
-from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
+from glmcli.cli.opening import (
+    Continue,
+    Interrupted,
+    Resume,
+    interrupts_first,
+    open_session,
+    resumed_line,
+)
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
@@ -84,9 +91,7 @@ def ask(
     question = question_of(text, files, earlier)
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
-        from glmcli.chat.commands.history import resumed
-
-        say(resumed(session))
+        say(resumed_line(session))
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
     session.context = "stop" if settings.context == "auto" else settings.context

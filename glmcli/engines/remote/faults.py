@@ -91,13 +91,13 @@ class Faults:
 
     def garbled(self, data: bytes) -> EngineError:
         """The error for what is no message of the protocol."""
-        detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or "nothing"
+        detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or tr("nothing")
         line = tr("{host} sent an unreadable message", host=self.host)
         return EngineError(add_detail(line, detail), wrong_kind())
 
     def failed(self, answer: object) -> EngineError:
         """The error for one that a server sent in place of a reply."""
-        detail = self.clean(useful_part(answer, "no reason given"))
+        detail = self.clean(useful_part(answer, tr("no reason given")))
         return EngineError(add_detail(tr("{host} failed", host=self.host), detail), ask_again())
 
     def broken_off(self, reason: str = "") -> EngineError:

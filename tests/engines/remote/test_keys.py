@@ -107,7 +107,9 @@ def test_a_worker_gets_no_key_from_a_controller():
     assert not any("Authorization" in request.headers for request in answers.requests)
 
 
-@pytest.mark.parametrize("worker", ["http://lab.test", "http://lab.test:443", "https://lab.test:1"])
+@pytest.mark.parametrize(
+    "worker", ["http://lab.test", "http://lab.test:443", "https://lab.test:8443"]
+)
 def test_a_worker_gets_the_key_of_its_controller_only_at_the_same_address(worker):
     from glmcli.engines.remote.fastchat.cluster import Cluster
 

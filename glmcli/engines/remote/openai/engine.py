@@ -57,8 +57,10 @@ class OpenAIEngine:
 
     def __init__(self, server: Server, prefix: str, model: Listed) -> None:
         self.name = model.name
-        self.kind = KINDS.get(model.owner, "server")
-        self.device = tr("{kind} at {host}", kind=self.kind, host=server.faults.host)
+        self.kind = KINDS.get(model.owner, "")
+        """Which server it is; "" if that is not known."""
+        kind = self.kind or tr("server")
+        self.device = tr("{kind} at {host}", kind=kind, host=server.faults.host)
         self.context_tokens = model.window
         self._server = server
         self._prefix = prefix

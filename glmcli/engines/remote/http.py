@@ -223,17 +223,6 @@ class Exchange:
         for piece in self._body:  # noqa: UP028 (whoever reads no further must not close it)
             yield piece
 
-    def close(self) -> None:
-        """Keep the connection for the next request if the answer is complete, else cut it off."""
-        if self._why is None and not self._cancel.is_set():
-            self.expect(GRACE_S)
-            with suppress(Cancelled, EngineError):
-                for _ in self._body:
-                    pass
-        self._over.set()
-        if not self._is_complete:
-            self.server.disconnect()
-
     # 1. Sent by one thread, waited for by the other
 
     def _attend(self, request: httpx.Request) -> None:
@@ -313,6 +302,19 @@ class Exchange:
                 if len(body) > ERROR_BYTES:
                     break
         return self.server.faults.refused(head, body[:ERROR_BYTES])
+
+    # 3. Kept, or cut off
+
+    def close(self) -> None:
+        """Keep the connection for the next request if the answer is complete, else cut it off."""
+        if self._why is None and not self._cancel.is_set():
+            self.expect(GRACE_S)
+            with suppress(Cancelled, EngineError):
+                for _ in self._body:
+                    pass
+        self._over.set()
+        if not self._is_complete:
+            self.server.disconnect()
 
 
 def unpack(response: httpx.Response, faults: Faults) -> Iterator[bytes]:

@@ -29,6 +29,10 @@ class Mask:
         self._secrets = [key for key in known if len(key) >= SECRET]
         self.forms = sorted({form for key in self._secrets for form in plain_spellings(key)})
         """How the keys are written that are taken out of replies."""
+        starts = (re.escape(form[:3]) for form in self.forms)
+        ends = (re.escape(form[:size]) + r"\Z" for form in self.forms for size in (1, 2))
+        self.start = re.compile("|".join([*starts, *ends])) if self.forms else None
+        """What every delta holds that begins one of them, and few others do."""
         self._secret = pattern_of([form for key in self._secrets for form in spellings(key)])
         short = [rf"(?<!\w){re.escape(key)}(?!\w)" for key in known if len(key) < WORD]
         forms = [form for key in known if len(key) >= WORD for form in spellings(key)]
@@ -68,7 +72,8 @@ class MaskedText:
 
     def push(self, delta: str) -> str:
         """What is certain now."""
-        if not self._mask.forms:
+        start = self._mask.start
+        if start is None or not (self._held or start.search(delta)):
             return delta
         text = self._held + delta
         cut = len(text)

@@ -40,7 +40,7 @@ class Unreachable(EngineError):
 
 
 class Refused(ServerRefused):
-    """A server's answer that is no success."""
+    """A server's answer that is not a success."""
 
     def __init__(self, message: str, hint: str, *, status: int, detail: str, answer: Any) -> None:
         super().__init__(message, hint)
@@ -80,7 +80,7 @@ class Faults:
         return masked
 
     def message(self, data: bytes) -> dict[str, Any]:
-        """A message of a stream as it came. Raises EngineError if it is no JSON object."""
+        """A message of a stream as it came. Raises EngineError if it is not a JSON object."""
         try:
             message = json.loads(data)
         except (ValueError, RecursionError):
@@ -90,7 +90,7 @@ class Faults:
         return message
 
     def garbled(self, data: bytes) -> EngineError:
-        """The error for what is no message of the protocol."""
+        """The error for bytes that are not a message of the protocol."""
         detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or tr("nothing")
         line = tr("{host} sent an unreadable message", host=self.host)
         return EngineError(add_detail(line, detail), wrong_kind())
@@ -112,7 +112,7 @@ class Faults:
         )
 
     def cannot_go_on(self) -> EngineError:
-        """The error for a server that begins each reply anew."""
+        """The error for a server that begins each reply from the start."""
         return EngineError(tr("{host} cannot go on with a reply", host=self.host), ask_again())
 
     def too_much(self, size: str) -> EngineError:
@@ -179,7 +179,7 @@ class Faults:
         )
 
     def lost_worker(self, address: str) -> Unreachable:
-        """The error for a worker at what is not an address."""
+        """The error for a worker whose address is not one."""
         where = self.clean(address, 80)
         return Unreachable(
             tr("{host} says that its worker is at {where!r}", host=self.host, where=where),
@@ -206,7 +206,7 @@ class Faults:
         )
 
     def refused(self, response: httpx.Response, data: bytes) -> Refused:
-        """The error for an answer that is no success."""
+        """The error for an answer that is not a success."""
         status, headers = response.status_code, response.headers
         text = data.decode("utf-8", "replace")
         try:

@@ -51,7 +51,7 @@ class Patience:
         self.whole_s = self.left_s = seconds
 
     def spend(self, seconds: float) -> None:
-        """Have so much less for what comes next."""
+        """Have so much less for the rest."""
         self.left_s = max(0.0, self.left_s - seconds)
 
     def renew(self) -> None:
@@ -109,7 +109,7 @@ class Server:
     def send(self, method: str, path: str, body: object = None, *, whole: bool = False) -> Exchange:
         """Send a request to `path`, which begins with a slash.
 
-        Of a `whole` answer only the end counts: what comes before it is no sign of life.
+        Of a `whole` answer only the end counts: what comes before it is not a sign of life.
         """
         content = None if body is None else json.dumps(body).encode("ascii")
         request = self._client.build_request(method, self.url + path, content=content)
@@ -196,6 +196,8 @@ class Exchange:
         self.limit_s = server.patience.left_s
         """How long the server may be silent from now on."""
         self.started = self._heard = time.monotonic()
+        self._away_since: float | None = self.started
+        """Since when nobody waits for the server, which therefore cannot be late."""
         self.sent_bytes = len(request.content)
         self._whole = whole
         self._within_s = self._until = math.inf
@@ -211,11 +213,15 @@ class Exchange:
 
     def expect(self, seconds: float) -> None:
         """Give the server so many seconds from now to get on, whatever it sends until then."""
-        self._within_s, self._until = seconds, time.monotonic() + seconds
+        now = time.monotonic()
+        self._within_s, self._until = seconds, now + seconds
+        if self._away_since is not None:
+            self._away_since = now
 
     def pieces(self, cancel: threading.Event) -> Iterator[bytes]:
         """The body as it arrives. Raises Cancelled, Unreachable, ConnectionLost, Refused."""
         self._cancel = cancel
+        self._come_back()
         head = self._wait()
         self._body = self._read(head)
         if not is_success(head):
@@ -263,6 +269,8 @@ class Exchange:
         now = time.monotonic()
         if self._cancel.is_set():
             return Cancelled()
+        if self._away_since is not None:
+            return None
         if now - self._heard > self.limit_s:
             server = self.server
             if self.limit_s == server.patience.left_s < server.silence_s:
@@ -277,15 +285,23 @@ class Exchange:
             for piece in unpack(head, self.server.faults):
                 if self._cancel.is_set():
                     raise Cancelled
-                if not self._whole:
-                    self._heard = time.monotonic()
                 if piece:
+                    self._away_since = time.monotonic()
                     yield piece
+                    self._come_back()
         except Exception as exc:
             self._raise(exc)
         if self._why is not None:  # a body of unknown length just ends where it is cut off
             raise self._why
         self._is_complete = True
+
+    def _come_back(self) -> None:
+        """Wait for the server again, or at last: what somebody else took is not its time."""
+        now = time.monotonic()
+        if not self._whole:
+            self._heard = now
+        self._until += now - (self._away_since or now)
+        self._away_since = None
 
     def _raise(self, exc: Exception) -> NoReturn:
         """Raise what the transport says as an error that a user can act on."""
@@ -293,10 +309,10 @@ class Exchange:
         raise fault from (None if fault is exc else exc)
 
     def _refused(self, head: httpx.Response) -> Refused:
-        """The error for an answer that is no success, with what can be read of its body."""
+        """The error for an answer that is not a success, with its text if that can be read."""
         self.expect(ERROR_S)
         body = b""
-        with suppress(ConnectionLost):  # the rest of an error's text is no loss
+        with suppress(ConnectionLost):  # nobody misses the rest of an error
             for piece in self._body:
                 body += piece
                 if len(body) > ERROR_BYTES:

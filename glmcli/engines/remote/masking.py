@@ -17,7 +17,7 @@ MASKED = "[key]"
 WORD = 8
 """A key below this length may be part of a word: it is masked only where it stands alone."""
 SECRET = 16
-"""A key of this length is no word: no text has it by chance, nor a part of it of `PART`."""
+"""A key of this length is not a word: no text has it by chance, nor a part of it of `PART`."""
 PART = 12
 
 
@@ -47,11 +47,11 @@ class Mask:
         return text
 
     def secrets(self, text: str) -> str:
-        """A text without the keys that are no words."""
+        """A text without the keys that are not words."""
         return text if self._secret is None else self._secret.sub(MASKED, text)
 
     def value(self, value: Any) -> Any:
-        """JSON whose texts hold no key that is no word."""
+        """JSON without the keys that are not words."""
         if self._secret is None:
             return value
         if isinstance(value, str):
@@ -86,7 +86,7 @@ class MaskedText:
         return text[:cut]
 
     def flush(self) -> str:
-        """What was held back and is no key; most of one is not shown either."""
+        """The rest, which is not a key; most of one is not shown either."""
         held, self._held = self._held, ""
         return self._mask(held)
 

@@ -166,6 +166,26 @@ def test_a_body_of_unknown_length_that_is_cut_off_here_is_no_end():
         assert "sent nothing" in fault_of(loopback.url, silence_s=0.3).message
 
 
+def test_whoever_reads_slowly_does_not_take_the_server_for_silent():
+    def script(connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(b"one")
+        connection.gone.wait(0.2)
+        connection.chunk(b"two")
+        connection.chunk(b"")
+
+    with Loopback(script) as loopback, closing(Server(loopback.url, silence_s=0.5)) as server:
+        exchange = server.send("POST", "/x")
+        exchange.expect(0.5)
+        with closing(exchange):
+            time.sleep(0.8)  # as when a pager or a suspended program reads
+            found = []
+            for piece in exchange.pieces(NEVER):
+                found.append(piece)
+                time.sleep(0.8)
+        assert found == [b"one", b"two"]
+
+
 def test_signs_of_life_are_no_answer_to_a_question():
     def script(connection: Connection) -> None:
         connection.send(OK)

@@ -157,9 +157,9 @@ class Cluster:
     def _server_at(self, address: str) -> Server:
         """The server at an address from the controller. The key stays with the controller's own.
 
-        That is the same scheme, host and port: what was given for https is not sent in the clear.
+        That means the same scheme, host and port: a key for https is never sent in the clear.
 
-        Raises Unreachable for what is not an address, EngineError for one that is not a worker's.
+        Raises Unreachable for a malformed address, EngineError for one that is not a worker's.
         """
         try:
             url = parse_address(address)

@@ -82,8 +82,7 @@ STYLES = {
 """What can be rendered, under FastChat's names; CHATML_BARE is ours, with no empty system prompt.
 
 That is 68 of the 78 templates that workers of FastChat 0.2.36 name. Not DOLLY, METAMATH, PHOENIX,
-ROBIN, RWKV, YUAN2: ten templates, of models of 2023 that write no long chats, or that nobody serves
-any more.
+ROBIN, RWKV, YUAN2: ten templates of models of 2023 that few people chat with today.
 """
 NUMBERS = [
     *("ADD_COLON_SINGLE", "ADD_COLON_TWO", "ADD_COLON_SPACE_SINGLE", "NO_COLON_SINGLE"),
@@ -95,7 +94,7 @@ NUMBERS = [
 NUMBERS_2024 = [*NUMBERS[:7], "LLAMA3", *NUMBERS[7:], "GEMMA", "CLLM", "DEFAULT"]
 """Styles by number in FastChat since 2024-04, which still calls itself 0.2.36."""
 KEYS_2024 = ("system_message_vision", "max_image_size_mb")
-"""Fields that only the later FastChat sends, though not from its first day on."""
+"""Fields that only the later FastChat sends."""
 NAMES = {
     "LLAMA3": "llama-3",
     "CHATGLM": "chatglm chatglm2",

@@ -439,7 +439,7 @@ MODES: dict[str, Mode] = {
     "the key in a worker's code": stream_of(6, "failed", message("oh", error_code={"key": KEY})),
     "the key in a worker's text": stream_of(0, "[key]", message(f"hello {KEY} ")),
     "the key in a worker's garbage": stream_of(6, "[key]", KEY.encode() + b"\0"),
-    "the key in a worker's address": worker_at(f"{KEY} http://", "[key]"),
+    "the key in a worker's address": worker_at(f"{KEY} http://", "cannot be reached"),
     # addresses
     "a worker in the cloud's metadata": worker_at("http://169.254.169.254/latest/meta-data"),
     "a worker at a link-local address": worker_at("http://[fe80::1]:21002"),

@@ -24,7 +24,7 @@ from glmcli.language import chinese_locale
 
 if TYPE_CHECKING:
     from glmcli.engines import Engine
-    from glmcli.measure.result import Report
+    from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Plan
 
 HINT = "see glm bench --help"
@@ -103,17 +103,17 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--plot {path} cannot be written", "name a file in a folder of yours")
 
 
-def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
+def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
     from glmcli.engines import open_engine, split_name
-    from glmcli.measure.result import Report
+    from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.phrases import progress_line
 
     status = Status()
-    report = Report(model=settings.model, plan=plan, timings=Timings())
+    report = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
@@ -135,8 +135,9 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
     return report, False
 
 
-def look_at_hardware(report: Report, engine: Engine, settings: Settings) -> None:
+def look_at_hardware(report: BenchResult, engine: Engine, settings: Settings) -> None:
     """Add what only an engine in this process can be asked for."""
+    from glmcli.engines import split_name
     from glmcli.engines.local.net import meter
 
     device = settings.device if ":" in settings.device else engine.device.partition(" ")[0]
@@ -144,11 +145,13 @@ def look_at_hardware(report: Report, engine: Engine, settings: Settings) -> None
     report.peak_bytes = meter.peak_bytes()
     report.device_peak_bytes = meter.device_peak_bytes(device)
     report.threads = meter.threads()
-    report.weight_bytes = meter.weight_bytes(engine, settings)
+    report.weight_bytes = meter.weight_bytes(
+        engine, split_name(settings.model)[1], settings.model_options
+    )
     report.bandwidth = meter.bandwidth(device)
 
 
-def show(report: Report) -> None:
+def show(report: BenchResult) -> None:
     """Both tables."""
     from glmcli.cli.tables import print_rows
 
@@ -160,7 +163,7 @@ def show(report: Report) -> None:
         print_rows(report.head(chinese=chinese), report.rows())
 
 
-def write_plot(path: Path, report: Report) -> None:
+def write_plot(path: Path, report: BenchResult) -> None:
     """Write the plot, not through a symbolic link. Raises UsageError."""
     try:
         with open(path, "w", encoding="utf-8", opener=open_no_link) as file:

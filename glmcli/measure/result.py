@@ -19,7 +19,7 @@ HEAD = ("prompt", "prefill", "first", "next", "decode")
 
 
 @dataclass(slots=True)
-class Report:
+class BenchResult:
     """One measurement of one model; None where something is not known."""
 
     model: str

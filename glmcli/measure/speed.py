@@ -15,6 +15,7 @@ from threading import Event
 
 from glmcli.engines import Engine
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message
 
 TASK = "Write a long story of many chapters that begins after this text:"
@@ -181,8 +182,12 @@ def fitting(plan: Plan, window: int | None) -> tuple[int, ...]:
     room = window - plan.tokens - 64  # the next turn's question and the template around it
     if room < 1:
         raise UsageError(
-            f"replies of {plan.tokens:,} tokens leave no room in a window of {window:,}",
-            "let --tokens be smaller",
+            tr(
+                "replies of {tokens:,} tokens leave no room in a window of {window:,}",
+                tokens=plan.tokens,
+                window=window,
+            ),
+            tr("let --tokens be smaller"),
         )
     return tuple(sorted({min(length, room) for length in plan.lengths}))
 

@@ -8,17 +8,17 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.engines.local.net.divergence import Quality
-from glmcli.measure.result import Report, quality_rows, rate, seconds, word
+from glmcli.measure.result import BenchResult, quality_rows, rate, seconds, word
 from glmcli.measure.speed import Plan, Run, Sample, Timings
 from glmcli.messages import BENCH
 
 
 @pytest.fixture
-def report() -> Report:
+def report() -> BenchResult:
     first = Sample(0.5, 2.0, 41, 40, 100, 0, "a text")
     follow = Sample(0.02, 0.0, 1, 0, 150, 140)
     timings = Timings(load_s=4.0, cold=Sample(0.25, 1.0, 5, 4), runs={100: [Run(first, follow)]})
-    return Report(
+    return BenchResult(
         model="some/model",
         plan=Plan(),
         timings=timings,
@@ -51,7 +51,7 @@ def test_facts_name_everything_that_is_known_and_nothing_else(report):
         "memory bandwidth": "30.0 GB/s",
         "share of it used in decoding": "18%",
     }
-    bare = Report(model="openai:x", plan=Plan(), timings=Timings())
+    bare = BenchResult(model="openai:x", plan=Plan(), timings=Timings())
     assert bare.facts() == [("model", "openai:x")]
     assert bare.rows() == []
 

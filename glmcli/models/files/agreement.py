@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.models.files.headers import Tensor
+from glmcli.models.meaning import text_part, vocabulary_of
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 REUSED = 32
@@ -28,7 +30,7 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
     """
     if not tensors or config.get("quantization_config"):
         return
-    whole = {**config, **(config.get("text_config") or {})}
+    whole = text_part(config)
     check_layers(whole, tensors)
     check_embedding(whole, tensors)
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
@@ -63,12 +65,16 @@ def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
 
     A token beyond it that no text becomes, as one for padding, does no harm.
     """
-    whole = {**config, **(config.get("text_config") or {})}
-    rows = whole.get("padded_vocab_size") or whole.get("vocab_size")
+    whole = text_part(config)
+    rows = vocabulary_of(whole)
     if rows and ids and max(ids) >= rows:
         raise ModelError(
-            f"the tokenizer says {max(ids):,} for a word, but the vocabulary has {rows:,}",
-            "the tokenizer belongs to another model: download the model again",
+            tr(
+                "the tokenizer says {id:,} for a word, but the vocabulary has {rows:,}",
+                id=max(ids),
+                rows=rows,
+            ),
+            tr("the tokenizer belongs to another model: download the model again"),
         )
 
 
@@ -89,6 +95,6 @@ def sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 def differs(name: str, stated: object, found: str) -> ModelError:
     """The error for a field that the weights contradict."""
     return ModelError(
-        f"config.json: {name} is {stated}, but {found}",
-        "config.json belongs to another model, or the weights are not whole",
+        tr("config.json: {name} is {stated}, but {found}", name=name, stated=stated, found=found),
+        tr("config.json belongs to another model, or the weights are not whole"),
     )

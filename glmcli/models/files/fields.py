@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glmcli.errors import ModelError
+from glmcli.language import tr
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
@@ -227,8 +228,14 @@ def check(values: Any, table: Table, where: str, path: str = "") -> None:
 def wrong(where: str, field: str, value: Any, kind: Kind) -> ModelError:
     """The error for a field."""
     return ModelError(
-        f"{where}: {field} is {shown(value)}, not {kind.words}",
-        f"correct {where} if you changed it, else download the model again",
+        tr(
+            "{where}: {field} is {value}, not {words}",
+            where=where,
+            field=field,
+            value=shown(value),
+            words=kind.words,
+        ),
+        tr("correct {where} if you changed it, else download the model again", where=where),
     )
 
 

@@ -131,8 +131,9 @@ def built_in(tmp_path_factory):
         folder=tmp_path_factory.mktemp("empty"),
     )
     engine = open_engine(settings, lambda progress: None)
-    checkpoint = find_checkpoint("smollm2", settings, lambda progress: None)
-    yield engine, load_net(checkpoint, settings, lambda progress: None)
+    options = settings.model_options
+    checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
+    yield engine, load_net(checkpoint, options, lambda progress: None)
     engine.close()
 
 

@@ -29,7 +29,7 @@ ROOM = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Sizes:
     """The shape of a net."""
 
     width: int
@@ -62,7 +62,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class NetWeights:
     """A whole net, on one device."""
 
     embedding: Tensor
@@ -76,7 +76,7 @@ class Weights:
 class Memory:
     """Keys and values of one layer, (groups, tokens, head_size), with room for more."""
 
-    def __init__(self, plan: Plan, like: Tensor) -> None:
+    def __init__(self, plan: Sizes, like: Tensor) -> None:
         self.keys = like.new_empty(plan.groups, 0, plan.head_size)
         self.values = torch.empty_like(self.keys)
 
@@ -109,11 +109,11 @@ def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
 
 
 class FusedNet:
-    """A Reader (engines/local/net/decode.py) over the weights of one net."""
+    """A NetReader (engines/local/net/decode.py) over the weights of one net."""
 
     in_parts = can_rewind = True
 
-    def __init__(self, plan: Plan, weights: Weights, *, static: bool | None = None) -> None:
+    def __init__(self, plan: Sizes, weights: NetWeights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
         self._weights = weights
@@ -239,7 +239,7 @@ class Single:
 
 
 def step(
-    plan: Plan,
+    plan: Sizes,
     layer: Layer,
     memory: Memory,
     x: Tensor,

@@ -1,6 +1,6 @@
 """How fast an engine answers, measured through the Engine protocol alone, as a chat uses it.
 
-Every engine can be measured. Knows nothing of tables, plots or hardware.
+Every engine can be measured. Knows nothing of tables or hardware.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured."""
+    """What to measure."""
 
     lengths: tuple[int, ...] = (100, 1000, 4000)
     """Sizes of the prompts, in tokens."""
@@ -158,16 +158,18 @@ def timed_reply(
 
 
 def measure(engine: Engine, plan: Plan, timings: Timings) -> Iterator[str]:
-    """Measure step by step into `timings`; yields what comes next, for a person who waits.
+    """Measure step by step into `timings`; yields the next step, for a person who waits.
 
     Lengths beyond the window become what fits it. Raises UsageError if nothing does.
     """
     lengths = fitting(plan, engine.context_tokens)
-    yield "first reply"
+    yield tr("first reply")
     timings.cold = timed_reply(engine, [HELLO], plan.tokens)
     for number in range(plan.runs):
         for length in lengths:
-            yield f"{length:,} tokens, {number + 1}/{plan.runs}"
+            yield tr(
+                "{length:,} tokens, {run}/{runs}", length=length, run=number + 1, runs=plan.runs
+            )
             question = prompt_of(engine, length, number)
             first = timed_reply(engine, [question], plan.tokens)
             chat = [question, Message("assistant", first.text or "…"), GO_ON]

@@ -11,7 +11,7 @@ from glmcli.config import load_settings
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
-from glmcli.engines.local.net.fused.proof import load
+from glmcli.engines.local.net.fused.weights import load_fused
 from glmcli.engines.local.net.placement import place_weights
 from glmcli.models.checkpoint import find_checkpoint
 
@@ -83,7 +83,7 @@ def fused(checkpoint, options, static=None):
     net = dimensions_of(checkpoint, checkpoint.tensors)
     placement = place_weights(checkpoint.tensors, checkpoint.config, options)
     linears = Linears(placement.device, placement.dtype)
-    loaded = load(net, checkpoint, placement, linears, lambda progress: None)
+    loaded = load_fused(net, checkpoint, placement, linears, lambda progress: None)
     return FusedNet(loaded.plan, loaded._weights, static=static)
 
 

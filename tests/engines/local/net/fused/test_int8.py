@@ -7,7 +7,7 @@ from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import int8, linears
 from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
 from glmcli.engines.local.net.fused.linears import Int8Product, int8_linear, sums_are_wide
-from glmcli.engines.local.net.fused.proof import open_fused
+from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.errors import ConfigError
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
 

@@ -120,7 +120,7 @@ class MappedFiles:
 def drop_pages(files: Iterable[Path]) -> None:
     """Take the pages of mapped files out of this process; a later access brings them back.
 
-    Only for files mapped to be read: what was written to a private mapping would be lost.
+    Only for files mapped to be read: changes to a private mapping would be lost.
     """
     import ctypes
 

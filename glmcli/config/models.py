@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The folder of pulled and converted models, and of what was found out about them."""
+    """The folder of pulled and converted models, and of findings about them."""
 
     folder: Path
     may_write: bool = True

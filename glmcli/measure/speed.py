@@ -118,7 +118,7 @@ def medians(runs: Sequence[Run]) -> Speed:
 
 
 def middle(values: Sequence[float | None]) -> float | None:
-    """The median of what was measured; None if nothing was."""
+    """The median of the known values; None without any."""
     known = [value for value in values if value is not None]
     return median(known) if known else None
 

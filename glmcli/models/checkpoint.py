@@ -63,7 +63,7 @@ class Checkpoint:
 def find_checkpoint(
     name: str, options: ModelOptions, report: Report, *, refresh: bool = False
 ) -> Checkpoint:
-    """Find a folder, a hub id or a built-in model, fetch what is missing, and check the files.
+    """Find a folder, a hub id or a built-in model, fetch the missing files, and check all.
 
     What is here and whole is used as it is, without asking the network, unless `refresh`.
     Raises ModelError.

@@ -88,7 +88,7 @@ def remove(model: HubModel) -> int:
 
 
 def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
-    """Fetch what is missing of a hub id, safetensors rather than .bin; returns its folder.
+    """Fetch the missing files of a hub id, safetensors rather than .bin; returns its folder.
 
     Python files only `with_code`. Raises ModelError.
     """

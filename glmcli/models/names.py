@@ -74,7 +74,7 @@ def fetch_missing(place: Place, options: ModelOptions, report: Report) -> Path:
 
 
 def expand(name: str) -> Path:
-    """The path that a name would be. Raises ModelError for what can be none."""
+    """The path that a name would be. Raises ModelError for a name that cannot be one."""
     try:
         path = Path(name).expanduser()
         path.stat()

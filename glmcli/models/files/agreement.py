@@ -36,7 +36,9 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     for name, size in sizes(whole):
         if size > largest:
-            raise differs(name, f"{size:,}", f"no side of a tensor is longer than {largest:,}")
+            raise differs(
+                name, f"{size:,}", tr("no side of a tensor is longer than {most:,}", most=largest)
+            )
 
 
 def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -46,7 +48,7 @@ def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> No
     most = held if config.get("model_type") in PLAIN else REUSED * held
     for name in ("num_hidden_layers", "num_layers", "n_layer"):
         if (stated := config.get(name)) is not None and stated > most:
-            raise differs(name, f"{stated:,}", f"the weights hold {held:,} layers")
+            raise differs(name, f"{stated:,}", tr("the weights hold {held:,} layers", held=held))
 
 
 def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -57,7 +59,9 @@ def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     for names, size in ((("vocab_size", "padded_vocab_size"), 0), (("hidden_size",), 1)):
         for name in names:
             if config.get(name) not in (None, found.shape[size]):
-                raise differs(name, config[name], f"the embedding has {found.shape[size]:,}")
+                raise differs(
+                    name, config[name], tr("the embedding has {size:,}", size=found.shape[size])
+                )
 
 
 def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
@@ -70,7 +74,7 @@ def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
     if rows and ids and max(ids) >= rows:
         raise ModelError(
             tr(
-                "the tokenizer says {id:,} for a word, but the vocabulary has {rows:,}",
+                "the tokenizer gives a word the id {id:,}, but the vocabulary has {rows:,} entries",
                 id=max(ids),
                 rows=rows,
             ),

@@ -1,4 +1,4 @@
-"""A model's folder before anything of it is loaded: what is in it, and whether that can be.
+"""A model's folder before anything of it is loaded: its files, and whether they make a model.
 
 Knows nothing of weights, which are in headers.py, or of families.
 """

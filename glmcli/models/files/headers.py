@@ -77,7 +77,7 @@ def read_weights(folder: Path) -> Weights:
     if not files:
         raise ModelError(
             tr(
-                "{folder} holds no weights (no model.safetensors, no pytorch_model.bin)",
+                "{folder} has no weights (no model.safetensors, no pytorch_model.bin)",
                 folder=folder,
             ),
             tr(DOWNLOAD_AGAIN),
@@ -136,7 +136,7 @@ def read_index(path: Path) -> dict[str, str]:
     """The tensor -> file table of an index. Raises ModelError."""
     table = read_json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise ModelError(tr("{name} holds no weight_map", name=path.name), tr(DOWNLOAD_AGAIN))
+        raise ModelError(tr("{name} has no weight_map", name=path.name), tr(DOWNLOAD_AGAIN))
     for name in table.values():
         # A name with a path in it would reach outside the folder.
         if not isinstance(name, str) or Path(name).name != name or not is_weights(name):

@@ -1,7 +1,7 @@
 """The small files of a checkpoint, opened only if they are what they should be.
 
 Those that a library opens by itself are looked at first, by the same rule: it would wait for a pipe
-and read a device without end. Knows how large each may be, not what is in it: see fields.py.
+and read a device without end. Knows how large each may be, not what may be in it: see fields.py.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with _told(path):
         value = files.parsed(read_text(path), str(path), error=ModelError)
     if not isinstance(value, dict):
-        raise ModelError(tr("{path} holds no JSON object", path=path), tr(DOWNLOAD_AGAIN))
+        raise ModelError(tr("{path} is not a JSON object", path=path), tr(DOWNLOAD_AGAIN))
     return value
 
 

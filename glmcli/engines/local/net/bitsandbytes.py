@@ -1,6 +1,6 @@
 """Any net of transformers with its weights in fewer bits: bitsandbytes quantises them.
 
-Once: what was quantised is kept, and loaded as it is from then on. int8 is LLM.int8() (Dettmers
+Once: the result is kept, and loaded as it is from then on. int8 is LLM.int8() (Dettmers
 et al., arXiv:2208.07339), int4 is NF4 in blocks of 64 (Dettmers et al., arXiv:2305.14314).
 Embeddings, the head and stacked experts stay as they are. Knows nothing of devices.
 """

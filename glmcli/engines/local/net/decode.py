@@ -72,7 +72,7 @@ class PrefixCache:
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values."""
+        """Bytes reserved for keys and values."""
         return self._reader.memory_bytes if self._reader else 0
 
     def clear(self) -> None:
@@ -128,7 +128,7 @@ def decode(
     while left > 0:
         if cancel.is_set():
             return "cancelled"
-        # 1. Read what has to be read, and behind it guesses at what comes next.
+        # 1. Read what has to be read, and behind it guesses at the next ids.
         guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
         read = len(cache.ids) + len(unread)
         scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
@@ -159,7 +159,7 @@ def decode(
 
 
 def pick(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
-    """The next id. Raises OutOfMemory, EngineError; then what was read is forgotten."""
+    """The next id. Raises OutOfMemory, EngineError, and then everything read is forgotten."""
     try:
         return sampler.pick(scores)
     except Exception as exc:

@@ -159,12 +159,12 @@ class Loading:
         self._done = 0
 
     def tick(self) -> None:
-        """Look at what has arrived."""
+        """Look at the memory, and say how far it is."""
         self._show(self._placement.arrived_bytes() - self._before)
         self._pages.tidy()
 
     def page_in(self, net: transformers.PreTrainedModel) -> None:
-        """Read what is still only mapped, so that loading ends when the weights are in memory."""
+        """Read the weights that are only mapped so far, so that loading ends when the weights are in memory."""
         import torch
 
         self._pages.drop()
@@ -266,7 +266,7 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
                     how=quantized.get("quant_method"),
                     why=first_line(exc),
                 ),
-                tr("use the model that was not quantised, or install what is named"),
+                tr("use the model that is not quantised, or install the library it needs"),
             ) from exc
         raise ModelError(
             tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc)), tr(DOWNLOAD_AGAIN)

@@ -34,7 +34,7 @@ class PlainReader:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
-        """Read `ids` after what was read; scores after the `last` of them, (last, vocabulary)."""
+        """Read further `ids`; scores after each of the `last` of them, (last, vocabulary)."""
         output = self._net(
             input_ids=torch.tensor([ids], device=self._device),
             past_key_values=self._memory,
@@ -67,7 +67,7 @@ class PlainReader:
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values, where the layers say so."""
+        """Bytes reserved for keys and values, where the layers say so."""
         return sum(
             room.nbytes
             for layer in getattr(self._memory, "layers", [])
@@ -99,7 +99,7 @@ def stated_ends(net: Any) -> frozenset[int]:
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     """The keys and values of one layer, with room for more.
 
-    `DynamicLayer` copies everything it holds for every token; this writes only what is new.
+    `DynamicLayer` copies everything it holds for every token; this writes only the new ones.
     """
 
     keys: torch.Tensor

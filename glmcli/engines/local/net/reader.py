@@ -38,7 +38,7 @@ class NetReader(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for the keys and values of what was read."""
+        """Bytes reserved for keys and values."""
         ...
 
     @property
@@ -47,7 +47,7 @@ class NetReader(Protocol):
         ...
 
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
+        """Read further `ids`. Returns the scores after each of the `last` of them.
 
         float32, (last, vocabulary). Raises whatever torch raises; then `forget` is due.
         """

@@ -41,7 +41,7 @@ class Sampler:
 
     @torch.inference_mode()
     def pick(self, scores: Tensor) -> int:
-        """The next id of scores (vocabulary,). Raises EngineError if they are no numbers.
+        """The next id of scores (vocabulary,). Raises EngineError if they are not numbers.
 
         Scores and id are fetched together: on a GPU each fetch waits for the device.
         """

@@ -33,8 +33,8 @@ ANSWER_BYTES = 256 << 20
 WALL_S, WALL_PER_CPU = 60.0, 10.0
 """Seconds on the clock: so many, and so many for each second of the processor.
 
-The system ends what is too much work (`cpu_s`). This ends what waits for something, so it may be
-long: on a busy machine a job gets a tenth of a processor, and what is cancelled does not wait.
+The system ends a job that works too much (`cpu_s`). This ends one that waits for something, so it
+may be long: on a busy machine a job gets a tenth of a processor, and `cancel` ends it earlier.
 """
 STOPPED = {
     "time": later("{what} takes too long: it was stopped"),

@@ -19,7 +19,7 @@ from glmcli.models.libraries import errors_of
 from glmcli.types import Chunk, FinishReason, Message, Usage
 
 UNREADABLE = "\ufffd"
-"""What stands for bytes that are no UTF-8."""
+"""What stands for bytes that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def byte_alphabet() -> dict[str, int]:
 class BytesDecoder:
     """A Decoder over TokenBytes.
 
-    Bytes that are no UTF-8 become U+FFFD: one for each broken character, or one for each byte
+    Bytes that are not UTF-8 become U+FFFD: one for each broken character, or one for each byte
     where the vocabulary has byte tokens (as SentencePiece does).
     """
 

@@ -115,7 +115,7 @@ def generation_tag() -> type:
         tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: Any) -> Any:
-            """The block, as a call that returns what is in it."""
+            """The block, as a call that returns its text."""
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)

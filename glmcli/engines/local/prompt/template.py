@@ -181,7 +181,7 @@ class ChatTemplate:
 
     @cached_property
     def _without_controls(self) -> tuple[Any, str]:
-        """The tokenizer without control tokens, and a token to put before what is not the start.
+        """The tokenizer without control tokens, and a token to put before texts that are not at the start.
 
         Some tokenizers add a blank at the start of a text, and only there.
         """
@@ -282,7 +282,7 @@ def template_options(messages: Sequence[Message], think: bool | None) -> dict[st
 
 
 def offered_tools(messages: Sequence[Message]) -> list[Any] | None:
-    """The tools of the conversation. Raises UsageError if they are no JSON list."""
+    """The tools of the conversation. Raises UsageError if they are not a JSON list."""
     for message in messages:
         if message.tools:
             try:
@@ -317,7 +317,7 @@ def join_texts(messages: Sequence[Message]) -> str:
 
 
 def check_characters(messages: Sequence[Message]) -> None:
-    """Raise UsageError for text that is no Unicode."""
+    """Raise UsageError for text that is not Unicode."""
     for message in messages:
         try:
             message.text.encode()

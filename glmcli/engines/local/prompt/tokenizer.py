@@ -141,9 +141,9 @@ def same(ours: ChatTokenizer, theirs: Any) -> bool:
 
 
 def rules(backend: Any) -> tuple[dict[str, Any], list[int]]:
-    """All that makes ids of a text, and what is put before every text.
+    """All that makes ids of a text, and the ids before every text.
 
-    Cutting and filling up is never asked for; what is put before a text may be said in many ways.
+    Cutting and filling up are never asked for; the ids before a text may be stated in many ways.
     """
     backend.no_padding()
     found: dict[str, Any] = json.loads(backend.to_str())

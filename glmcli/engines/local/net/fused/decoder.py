@@ -129,7 +129,7 @@ class FusedNet:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
+        """Read further `ids`. Returns the scores after each of the `last` of them.
 
         float32, (last, vocabulary).
         """
@@ -169,14 +169,14 @@ class FusedNet:
         self.room, self._single = room, None
 
     def forget(self) -> None:
-        """Forget what was read and give its memory back."""
+        """Forget everything and give the memory back."""
         self.tokens = self.room = 0
         self._single = None
         self._memories = [Memory(self.plan, self._weights.norm) for _ in self._memories]
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values."""
+        """Bytes reserved for keys and values."""
         return sum(memory.keys.nbytes + memory.values.nbytes for memory in self._memories)
 
     def _mask(self, count: int) -> Tensor | None:
@@ -199,7 +199,7 @@ class Single:
     """One id at a time, over tensors that stay where they are: a GPU replays it as a graph.
 
     Starting hundreds of kernels one by one would take longer than they do. Elsewhere the same step
-    runs as it is. Made anew when more memory is reserved.
+    runs as it is. Made again when more memory is reserved.
     """
 
     def __init__(self, net: FusedNet) -> None:
@@ -213,7 +213,7 @@ class Single:
             self._capture()
 
     def __call__(self, token: int, at: int) -> Tensor:
-        """The scores of what follows `token` at place `at`, (1, vocabulary)."""
+        """The scores after `token` at place `at`, (1, vocabulary)."""
         self._token.fill_(token)
         self._at.fill_(at)
         if self._graph is None:

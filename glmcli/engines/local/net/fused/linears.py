@@ -73,9 +73,9 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
 
 
 def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
-    """int8 weights (out, in) with a scale for each row; what comes in keeps 16 bits of each number.
+    """int8 weights (out, in) with a scale for each row; inputs keep 16 bits of each number.
 
-    By FBGEMM where this torch has it. Elsewhere torch rounds what comes in, and each sum, to
+    By FBGEMM where this torch has it. Elsewhere torch rounds the inputs, and each sum, to
     bfloat16; the scale is applied in float32.
     """
     if has_fbgemm():
@@ -107,7 +107,7 @@ class Int8Product:
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, *, is_wide: bool | None = None) -> None:
-        """`is_wide` says whether sums are exact for whole bytes; None: what was found here."""
+        """`is_wide` says whether sums are exact for whole bytes; None: as found here."""
         is_wide = sums_are_wide() if is_wide is None else is_wide
         self._top, self._zero = WIDE if is_wide else NARROW
         self._packed = packed_rows(weight, scale)

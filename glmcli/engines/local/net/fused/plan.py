@@ -122,7 +122,7 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     """The sizes of a checkpoint's net, after a look at every tensor. Raises NotCovered."""
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
-        raise NotCovered(tr("no fused decoder for {value}", value=family or "this family"))
+        raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
     config: Config = checkpoint.config
     if family == "chatglm":
         linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
@@ -140,7 +140,7 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
 
 
 def check_config(config: Config) -> None:
-    """Raise NotCovered for what the fused step does not do, or for what is unsaid."""
+    """Raise NotCovered for what the fused step does not do, and for fields that are missing."""
     for key in NEEDED:
         if not isinstance(config.get(key), int | float):
             raise NotCovered(tr("config.json does not say {key}", key=key))

@@ -83,4 +83,4 @@ def distance(scores: Tensor, wanted: Tensor) -> float:
     difference = scores - wanted
     difference = difference - difference.mean(-1, keepdim=True)
     apart = float(difference.norm() / spread.norm())
-    return apart if apart == apart else float("inf")  # NaN is no agreement
+    return apart if apart == apart else float("inf")  # NaN is not agreement

@@ -1,6 +1,6 @@
 """The weights of a fused decoder: read from a checkpoint's files, joined, and put into order.
 
-Knows nothing of text or sampling. Each tensor is read once; what was copied is no longer kept.
+Knows nothing of text or sampling. Each tensor is read once, and not kept once it is copied.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class WeightsReader:
         )
 
     def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> NetWeights:
-        """The net, with what is not in a layer."""
+        """The net: its layers and the rest."""
         names = self._names
         name = names.embedding if self._net.is_tied else names.head
         # Only a row for each token is looked up in it, so it stays as it lies in the file.

@@ -54,7 +54,7 @@ class ChatGLM3Template:
         self.stop_ids = self._find_stop_ids()
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
-        """The whole prompt. Raises UsageError for tools that are no JSON list."""
+        """The whole prompt. Raises UsageError for tools that are not a JSON list."""
         del think  # these models do not reason
         messages = sendable(messages)
         control, encode = self.tokenizer.control, self.tokenizer.encode
@@ -188,7 +188,7 @@ def sendable(messages: Sequence[Message]) -> list[Message]:
 
 
 def tool_names(messages: Sequence[Message]) -> frozenset[str]:
-    """The names of the tools on offer. Raises UsageError if they are no JSON list."""
+    """The names of the tools on offer. Raises UsageError if they are not a JSON list."""
     return frozenset(name_of(tool) for tool in offered_tools(messages) or [] if name_of(tool))
 
 

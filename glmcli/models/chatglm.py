@@ -1,4 +1,4 @@
-"""What a ChatGLM checkpoint's config.json means: its kind, its settings as a Glm, and why some are refused.
+"""What a ChatGLM checkpoint's config.json means: its settings as a Glm, and why some are refused.
 
 Knows nothing of torch and runs nothing that comes with a checkpoint: its Python files are read as
 text at most. Covers ChatGLM2, ChatGLM3 and the old layout of GLM-4, all of them "chatglm".

@@ -164,7 +164,7 @@ class Loading:
         self._pages.tidy()
 
     def page_in(self, net: transformers.PreTrainedModel) -> None:
-        """Read the weights that are only mapped so far, so that loading ends when the weights are in memory."""
+        """Read the weights that are only mapped: loading ends when all are in memory."""
         import torch
 
         self._pages.drop()

@@ -39,7 +39,7 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
     from glmcli.engines.local.net.fused.plan import NotCovered
 
     check_quantize(options)
-    # cuDNN's attention makes a new plan for each length, which takes longer than the attention itself.
+    # cuDNN's attention plans again for each length, which takes longer than the attention.
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         return open_fused(checkpoint, options, report)

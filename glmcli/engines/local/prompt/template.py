@@ -181,7 +181,7 @@ class ChatTemplate:
 
     @cached_property
     def _without_controls(self) -> tuple[Any, str]:
-        """The tokenizer without control tokens, and a token to put before texts that are not at the start.
+        """The tokenizer without control tokens, and a token to put before a text inside others.
 
         Some tokenizers add a blank at the start of a text, and only there.
         """

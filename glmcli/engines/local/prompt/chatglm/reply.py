@@ -27,7 +27,7 @@ CALL = re.compile(r"```python\n(?P<name>[\w.-]+)\((?P<arguments>.*)\)\n?```", re
 
 
 class ReplyText:
-    """One reply's text as it arrives: the joined results of `push` and `flush` are the shown text."""
+    """One reply's text as it arrives: joined, `push` and `flush` return the shown text."""
 
     def __init__(self, *, goes_on: bool = False, parts: bool = True) -> None:
         self._shown = goes_on

@@ -79,7 +79,7 @@ class LocalEngine:
                 self._check_size(messages)
                 prompt = self._template.encode(messages, think=params.think)
         except GivenUp:
-            yield Chunk(finish_reason="cancelled")
+            yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
         room = self._room(prompt)
         reply = DecodedReply(

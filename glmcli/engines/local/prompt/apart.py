@@ -48,6 +48,8 @@ STOPPED = {
 LETTERS_A_SECOND = 200_000
 """The least that is expected of a template or a tokenizer."""
 TICK_MS = 50
+GRACE_S = 1.0
+"""How long an answer that nobody waited for may keep the next job waiting."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ", "TMPDIR")
 """Of the environment: what libraries are found by, and the time zone. No key, no secret."""
 
@@ -56,7 +58,7 @@ _cancel: ContextVar[Event | None] = ContextVar("cancel", default=None)
 
 
 class GivenUp(GlmError):
-    """The caller's `cancel` was set while a foreign program ran; the program was ended."""
+    """The caller's `cancel` was set while a foreign program ran."""
 
 
 @contextmanager
@@ -94,6 +96,8 @@ class Apart:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: list[dict[str, Any]] = []
+        self._is_late = False
+        """Whether an answer is under way that nobody waits for any more."""
         self._end: Callable[[], object] = lambda: None
 
     def start(self) -> None:
@@ -108,6 +112,7 @@ class Apart:
         Raises ModelError if it takes too much, ProgramFailed if it fails by itself, GivenUp.
         """
         with self._lock:
+            self._drop_late_answer()
             if self._process is None or self._process.poll() is not None:
                 self._start()
             for first in self._waiting:
@@ -119,6 +124,7 @@ class Apart:
         """End the process."""
         self._end()
         self._process = None
+        self._is_late = False
 
     def _start(self) -> None:
         self._end()
@@ -152,6 +158,7 @@ class Apart:
             raise ModelError(message, tr("close other programs")) from exc
         self._end = weakref.finalize(self, end, self._process)
         self._waiting = self._prepare()
+        self._is_late = False
 
     def _ask(self, job: dict[str, Any], wall_s: float | None = None) -> Any:
         process = self._process
@@ -161,6 +168,9 @@ class Apart:
             with suppress(BrokenPipeError):  # how it ended says more
                 foreign.send(process.stdin, job)
             data = self._wait(process, time.monotonic() + wall_s)
+        except GivenUp:  # the process may be starting: it is worth keeping
+            self._is_late = True
+            raise
         except BaseException:  # half an answer may be under way
             self.close()
             raise
@@ -169,6 +179,16 @@ class Apart:
         if "limit" in data:
             raise self._stopped(data["limit"])
         raise ProgramFailed(data["error"], data["kinds"])
+
+    def _drop_late_answer(self) -> None:
+        """Read the answer that nobody waited for; end a process that still works on it."""
+        if not self._is_late or self._process is None:
+            return
+        with suppress(ModelError):
+            self._wait(self._process, time.monotonic() + GRACE_S)
+            self._is_late = False
+            return
+        self.close()
 
     def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> Any:
         """The answer. Raises GivenUp; ModelError if the process ends or has to be ended before."""

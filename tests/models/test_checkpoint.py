@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net.load import Loading, load_net
 from glmcli.errors import GlmError, ModelError
+from glmcli.machine import MappedFiles
 from glmcli.models.checkpoint import find_checkpoint, needs_remote_code
 from glmcli.types import Progress, Report
 from tests.support.folders import Reports, write_config, write_llama, write_zeros
@@ -231,7 +232,7 @@ def test_a_native_family_never_runs_remote_code(
 def test_python_that_was_not_fetched_is_missing(tiny: Path, options: ModelOptions):
     write_config(tiny, model_type="hal9000", auto_map=AUTO_MAP)
     error = refused(tiny, options, trust_remote_code=True)
-    assert "lacks the Python files" in error.message
+    assert "does not have the Python files" in error.message
 
 
 def test_which_families_are_native_is_known_without_importing_them():
@@ -304,7 +305,7 @@ def test_weights_arrive_in_the_dtype_asked_for(
 def test_converted_weights_survive_giving_back_the_pages_of_the_files(
     stored: Any, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Loading, "DROP_BYTES", -1)
+    monkeypatch.setattr(MappedFiles, "DROP_BYTES", -1)
     monkeypatch.setattr(Loading, "EVERY_S", 0.0)
     net = load(stored("float16"), options, dtype="bfloat16")
     on_disk = load_file(stored("float16") / "model.safetensors")

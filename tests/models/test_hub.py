@@ -227,7 +227,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_name_that_the_hub_would_not_allow(server: SmallHub):
-    assert "no name on the hub" in refused("x--y/..z").message
+    assert "not a name on the hub" in refused("x--y/..z").message
 
 
 def test_the_cache_is_listed_and_emptied(server: SmallHub, own_cache: Path):

@@ -12,7 +12,6 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
-from glmcli.engines.local.prompt.guarded import try_apart
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
@@ -44,8 +43,9 @@ def find_template(
     if checkpoint.family == "chatglm":
         from glmcli.engines.local.prompt.chatglm.template import load_template
 
-        try_apart(checkpoint.folder)
+        chat_tokenizer.try_out(checkpoint.folder, options.cache)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
+        chat_tokenizer.note_harmless(checkpoint.folder, options.cache)
         return own, window
     templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, options)

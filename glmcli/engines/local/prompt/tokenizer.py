@@ -23,9 +23,9 @@ from glmcli.language import tr
 from glmcli.models.files.small import read_bytes, read_json, read_text
 from glmcli.models.libraries import errors_of
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
 UNLIMITED = int(1e30)
-REVISION = 2
+REVISION = 3
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (
@@ -106,6 +106,13 @@ def prove(folder: Path, cache: Cache, theirs: Any) -> None:
     if not read_verdict(path):
         ours = open_own(folder)
         write_verdict(path, {"same": ours is not None and same(ours, theirs)})
+
+
+def note_harmless(folder: Path, cache: Cache) -> None:
+    """Write down that the tokenizer of a folder, which is not transformers', did no harm."""
+    path = verdict_path(folder, cache)
+    if cache.may_write and not read_verdict(path):
+        write_verdict(path, {"same": False})
 
 
 def try_out(folder: Path, cache: Cache) -> None:

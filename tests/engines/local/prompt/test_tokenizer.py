@@ -6,13 +6,15 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
-from glmcli.config.models import Cache
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.prompt import open as open_module
+from glmcli.engines.local.prompt import tokenizer as tokenizer_module
 from glmcli.engines.local.prompt.rendering import render, render_apart
 from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, find_proven, prove, same
 from glmcli.errors import ModelError, UsageError
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support import tiny
+from tests.support.chatglm_data import copy_of
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -128,3 +130,21 @@ def test_the_second_start_does_without_transformers(tmp_path):
     kinds = [type(open_module.load_tokenizer(checkpoint, options)) for _ in range(2)]
     assert kinds[0] is not ChatTokenizer
     assert kinds[1] is ChatTokenizer
+
+
+def test_the_tokenizer_of_a_chatglm_is_tried_apart_once(tmp_path, monkeypatch):
+    tried = []
+    try_apart = tokenizer_module.try_apart
+    monkeypatch.setattr(
+        tokenizer_module, "try_apart", lambda folder: tried.append(try_apart(folder))
+    )
+    options = ModelOptions(Cache(tmp_path / "cache"), device="cpu")
+    folder = copy_of("tiny-6b-safetensors", tmp_path)
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    for _ in range(2):
+        open_module.open_template(checkpoint, options)
+    assert len(tried) == 1
+    with (folder / "tokenizer_config.json").open("a") as file:
+        file.write(" ")
+    open_module.open_template(checkpoint, options)
+    assert len(tried) == 2

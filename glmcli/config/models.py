@@ -46,5 +46,5 @@ class ModelOptions:
     threads: int | None = None
     offline: bool = False
     trust_remote_code: bool = False
-    usual_model: str = ""
-    """The model that the user's own environment or config.toml names for all folders; may be ""."""
+    untyped_model: str = ""
+    """The model if it was not typed, but set or taken from a conversation; else ""."""

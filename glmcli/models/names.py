@@ -89,11 +89,12 @@ def expand(name: str) -> Path:
 
 
 def check_meant(name: str, options: ModelOptions) -> None:
-    """Raise ModelError for a hub id that was set once for all folders, in one that has such a path.
+    """Raise ModelError for a hub id that was not typed, in a folder that has such a path.
 
-    The working folder may be anybody's: it does not decide what the user's own settings mean.
+    The working folder may be anybody's: it does not decide what the user's own settings, or a
+    conversation that goes on, mean.
     """
-    if name == options.usual_model and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
+    if name == options.untyped_model and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
         raise ModelError(
             tr("{name} is a hub id in your settings, and a folder here", name=name),
             tr(

@@ -44,7 +44,8 @@ def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
         return read_json(path)
     if checkpoint.family == "chatglm":
         # The ids of its roles end a reply too; the template brings them.
-        return {**CHATGLM, "eos_token_id": checkpoint.config.get("eos_token_id", 2)}
+        ends = ending_ids(checkpoint.config.get("eos_token_id", 2))
+        return {**CHATGLM, "eos_token_id": sorted(ends)}
     return checkpoint.config
 
 

@@ -98,16 +98,17 @@ def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
     from glmcli.engines.local.net.packed import find_linears, pack
 
     places = find_linears(net)
+    if not places:
+        return
     total = sum(place.size_bytes for place in places)
     done, pages = 0, MappedFiles(checkpoint.weights)
+    pages.drop()  # loading has read all of them
     for place in places:
-        # Loading has read all pages: the first time there is much to let go of.
-        pages.tidy() if done else pages.drop()
         pack(place)
+        pages.tidy()
         done += place.size_bytes
         report(Progress("loading", done, total, "bytes", note=tr("arranging")))
-    if places:
-        pages.drop()
+    pages.drop()
 
 
 def silence_libraries() -> None:

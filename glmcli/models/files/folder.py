@@ -11,7 +11,7 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files import fields
-from glmcli.models.files.small import DOWNLOAD_AGAIN, check_files, read_json
+from glmcli.models.files.small import bad_download, check_files, read_json
 from glmcli.models.names import GGUF_HINT
 
 
@@ -19,7 +19,7 @@ def check_folder(folder: Path) -> None:
     """Raise ModelError for a folder that holds no model, or one of another kind."""
     names = {path.name for path in folder.iterdir()}
     if not names:
-        raise ModelError(tr("{folder} is empty", folder=folder), tr(DOWNLOAD_AGAIN))
+        raise bad_download(tr("{folder} is empty", folder=folder))
     if "config.json" in names:
         return
     if "adapter_config.json" in names:

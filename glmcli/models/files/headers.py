@@ -18,7 +18,7 @@ from typing import Any
 from glmcli import files
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
+from glmcli.models.files.small import bad_download, read_json
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
@@ -75,12 +75,11 @@ def read_weights(folder: Path) -> Weights:
     """Find and check the weight files of a folder, safetensors first. Raises ModelError."""
     index_path, files = find_files(folder)
     if not files:
-        raise ModelError(
+        raise bad_download(
             tr(
                 "{folder} has no weights (no model.safetensors, no pytorch_model.bin)",
                 folder=folder,
-            ),
-            tr(DOWNLOAD_AGAIN),
+            )
         )
     if index_path and not index_path.exists():
         raise ModelError(
@@ -94,10 +93,7 @@ def read_weights(folder: Path) -> Weights:
         )
     for path in files:
         if not path.exists():
-            raise ModelError(
-                tr("{file} is named in the index but is not there", file=path.name),
-                tr(DOWNLOAD_AGAIN),
-            )
+            raise bad_download(tr("{file} is named in the index but is not there", file=path.name))
     headers = {path.name: read_header(path) for path in files}
     index = read_index(index_path) if index_path else {}
     if files[0].suffix == ".safetensors":
@@ -136,17 +132,16 @@ def read_index(path: Path) -> dict[str, str]:
     """The tensor -> file table of an index. Raises ModelError."""
     table = read_json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise ModelError(tr("{name} has no weight_map", name=path.name), tr(DOWNLOAD_AGAIN))
+        raise bad_download(tr("{name} has no weight_map", name=path.name))
     for name in table.values():
         # A name with a path in it would reach outside the folder.
         if not isinstance(name, str) or Path(name).name != name or not is_weights(name):
-            raise ModelError(
+            raise bad_download(
                 tr(
                     "{file} names {name!r:.100}, which is not a file of weights",
                     file=path.name,
                     name=name,
-                ),
-                tr(DOWNLOAD_AGAIN),
+                )
             )
     return table
 
@@ -174,13 +169,12 @@ def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) ->
     found = {name: set(names) for name, names in files.items()}
     for tensor, name in index.items():
         if tensor not in found[name]:
-            raise ModelError(
+            raise bad_download(
                 tr(
                     "the index says that {tensor} is in {file}, but it is not",
                     tensor=tensor,
                     file=name,
-                ),
-                tr(DOWNLOAD_AGAIN),
+                )
             )
     for name, tensors in found.items():
         for tensor in sorted(tensors):
@@ -216,13 +210,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
 def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
     """Tensors of a safetensors header whose file holds `data_bytes` after it."""
     if header.count(b"[") > 2 * MOST_TENSORS:  # two lists each: its shape, and its place
-        raise ModelError(
-            tr(
-                "{name} holds more than {limit:,} tensors",
-                name=path.name,
-                limit=MOST_TENSORS,
-            ),
-            tr(DOWNLOAD_AGAIN),
+        raise bad_download(
+            tr("{name} holds more than {limit:,} tensors", name=path.name, limit=MOST_TENSORS)
         )
     try:
         items: dict[str, Any] = json.loads(header)
@@ -247,20 +236,18 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
     dtype, shape, (start, end) = item["dtype"], item["shape"], item["data_offsets"]
     sizes = [start, end, *shape] if isinstance(shape, list) and len(shape) <= MOST_SIDES else [None]
     if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise ModelError(
-            tr("{file}: the header of {name!r:.80} makes no sense", file=path.name, name=name),
-            tr(DOWNLOAD_AGAIN),
+        raise bad_download(
+            tr("{file}: the header of {name!r:.80} makes no sense", file=path.name, name=name)
         )
     tensor = Tensor(dtype, tuple(shape), end - start)
     if dtype in BYTES and tensor.numbers * BYTES[dtype] != tensor.size_bytes:
-        raise ModelError(
+        raise bad_download(
             tr(
                 "{file}: {name!r:.80} has {size:,} bytes, which is not its shape",
                 file=path.name,
                 name=name,
                 size=tensor.size_bytes,
-            ),
-            tr(DOWNLOAD_AGAIN),
+            )
         )
     return tensor
 
@@ -268,9 +255,8 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
 def damaged(path: Path) -> ModelError:
     """The error for a file that is not whole."""
     size = path.stat().st_size
-    return ModelError(
-        tr("{name} is damaged or cut off (it has {size:,} bytes)", name=path.name, size=size),
-        tr(DOWNLOAD_AGAIN),
+    return bad_download(
+        tr("{name} is damaged or cut off (it has {size:,} bytes)", name=path.name, size=size)
     )
 
 

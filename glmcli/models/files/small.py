@@ -42,6 +42,11 @@ OPENED = re.compile(r"\.(bin|jinja|json|model|py|safetensors|tiktoken|txt)$")
 """What a library may open by itself. Of names that are not in LIMITS any size may be."""
 
 
+def bad_download(message: str) -> ModelError:
+    """The error for files that are not what they should be."""
+    return ModelError(message, tr(DOWNLOAD_AGAIN))
+
+
 def check_files(folder: Path) -> None:
     """Raise ModelError for what a library would wait for or read without end. Raises OSError."""
     more = folder / "additional_chat_templates"
@@ -79,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with _told(path):
         value = files.parsed(read_text(path), str(path), error=ModelError)
     if not isinstance(value, dict):
-        raise ModelError(tr("{path} is not a JSON object", path=path), tr(DOWNLOAD_AGAIN))
+        raise bad_download(tr("{path} is not a JSON object", path=path))
     return value
 
 

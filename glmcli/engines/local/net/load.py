@@ -22,7 +22,7 @@ from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.headers import Tensor, check_index
-from glmcli.models.files.small import DOWNLOAD_AGAIN
+from glmcli.models.files.small import bad_download
 from glmcli.models.libraries import quiet, watch
 from glmcli.types import Progress, Report
 
@@ -109,8 +109,8 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
             checkpoint.folder, trust_remote_code=remote, local_files_only=True
         )
     except Exception as exc:  # each family's config class checks in its own way
-        raise ModelError(
-            tr("{name}: bad config.json: {why}", name=name, why=first_line(exc)), tr(DOWNLOAD_AGAIN)
+        raise bad_download(
+            tr("{name}: bad config.json: {why}", name=name, why=first_line(exc))
         ) from exc
     # The class itself: AutoModel would prefer remote code to its own where it is trusted.
     own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
@@ -185,18 +185,14 @@ def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
     """Refuse a net of which any weight was made up or left over. Raises ModelError."""
     name = checkpoint.name
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(
-            tr("{name} lacks weights: {names}", name=name, names=list_few(missing)),
-            tr(DOWNLOAD_AGAIN),
-        )
+        raise bad_download(tr("{name} lacks weights: {names}", name=name, names=list_few(missing)))
     if mismatched := sorted(str(item[0]) for item in info["mismatched_keys"]):
-        raise ModelError(
+        raise bad_download(
             tr(
                 "{name}: config.json and weights differ in shape: {names}",
                 name=name,
                 names=list_few(mismatched),
-            ),
-            tr(DOWNLOAD_AGAIN),
+            )
         )
     if left := sorted(key for key in info["unexpected_keys"] if not IGNORABLE.search(key)):
         raise ModelError(
@@ -268,6 +264,6 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
                 ),
                 tr("use the model that is not quantised, or install the library it needs"),
             ) from exc
-        raise ModelError(
-            tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc)), tr(DOWNLOAD_AGAIN)
+        raise bad_download(
+            tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc))
         ) from exc

@@ -21,7 +21,7 @@ from glmcli.engines.local.prompt.decoder import (
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files.headers import LFS_POINTER, lfs_pointer
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_bytes
+from glmcli.models.files.small import bad_download, read_bytes
 
 CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
@@ -64,9 +64,7 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
     except ModelError as exc:
         if not isinstance(exc.__cause__, FileNotFoundError):
             raise
-        raise ModelError(
-            tr("{name} has no tokenizer.model", name=name), tr(DOWNLOAD_AGAIN)
-        ) from exc
+        raise bad_download(tr("{name} has no tokenizer.model", name=name)) from exc
     if data.startswith(LFS_POINTER):
         raise lfs_pointer(path)
     if not data:  # SentencePiece would take it, and complain at every word
@@ -79,12 +77,11 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
 
 def neither_format(name: str) -> ModelError:
     """The error for a tokenizer.model that cannot be read."""
-    return ModelError(
+    return bad_download(
         tr(
             "{name}: tokenizer.model is neither a SentencePiece model nor a tiktoken vocabulary",
             name=name,
-        ),
-        tr(DOWNLOAD_AGAIN),
+        )
     )
 
 

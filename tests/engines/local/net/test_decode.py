@@ -306,10 +306,10 @@ def test_a_growing_cache_is_not_copied_for_every_token():
     reader = PlainReader(NET)
     reader.read(prompt(4))
     reader.read([1])
-    room = reader._memory.layers[0].keys.untyped_storage().data_ptr()
+    place = reader._cache.layers[0].keys.untyped_storage().data_ptr()
     for _ in range(BLOCK):
         reader.read([1])
-    assert reader._memory.layers[0].keys.untyped_storage().data_ptr() == room
+    assert reader._cache.layers[0].keys.untyped_storage().data_ptr() == place
 
 
 def test_shared_prefix_counts_equal_ids_from_the_start():

@@ -5,7 +5,6 @@ What is sent is what is stored: the header holds the path, the size and the hash
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -40,6 +39,8 @@ def attach(path: Path) -> str:
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
     text = decoded(data, str(path))
+    import hashlib
+
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"

@@ -116,7 +116,7 @@ class FusedNet:
     def __init__(self, plan: Plan, weights: Weights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
-        self._weights = weights
+        self.weights = weights
         self.tokens = 0
         """How many have been read; set it lower to go back."""
         self.room = 0
@@ -146,7 +146,7 @@ class FusedNet:
 
     def run(self, ids: Tensor, at: Places, mask: Tensor | None, last: int = 1) -> Tensor:
         """The whole net over ids (tokens,) at their places: scores (last, vocabulary), float32."""
-        weights = self._weights
+        weights = self.weights
         turn = self._cos[at][:, None], self._sin[at][:, None]
         x = weights.embedding[ids].to(weights.norm)
         for layer, memory in zip(weights.layers, self._memories, strict=True):
@@ -165,14 +165,14 @@ class FusedNet:
         room = max(tokens, min(max(ROOM, 2 * self.room), self.plan.window))
         for memory in self._memories:
             memory.reserve(self.tokens, room)
-        self._cos, self._sin = rotary(self.plan.frequencies, room, self._weights.norm)
+        self._cos, self._sin = rotary(self.plan.frequencies, room, self.weights.norm)
         self.room, self._single = room, None
 
     def forget(self) -> None:
         """Forget what was read and give its memory back."""
         self.tokens = self.room = 0
         self._single = None
-        self._memories = [Memory(self.plan, self._weights.norm) for _ in self._memories]
+        self._memories = [Memory(self.plan, self.weights.norm) for _ in self._memories]
 
     @property
     def memory_bytes(self) -> int:

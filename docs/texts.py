@@ -44,7 +44,7 @@ def texts_of(node: ast.AST) -> Iterator[tuple[str, ...]]:
     if isinstance(node, ast.Call):
         words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in CALLS:
+        if name in CALLS and words:  # else a text that `later` stands around elsewhere
             yield tuple(words[: CALLS[name]])
         elif name == "setting":
             yield (ast.literal_eval(node.args[1]),)

@@ -14,6 +14,7 @@ from pathlib import Path
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decoded, read_bytes
+from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
@@ -39,7 +40,7 @@ def attach(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
     data = read_bytes(path, limit=LARGEST_BYTES)
     if b"\0" in data:
-        raise UsageError(f"{path} is a binary file", "only text can be attached")
+        raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decoded(data, str(path))
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])

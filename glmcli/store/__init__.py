@@ -15,6 +15,7 @@ from pathlib import Path
 
 from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
+from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
 from glmcli.store.results import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
@@ -247,7 +248,9 @@ class Store:
                 (message_id, conversation.id),
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no message {message_id}", "/tree shows them all")
+                raise UsageError(
+                    tr("there is no message {id}", id=message_id), tr("/tree shows them all")
+                )
             ids, messages = branch(db, row[0])
         conversation.ids[:], conversation.messages[:] = ids, messages
         conversation.omitted = None
@@ -307,9 +310,9 @@ class Store:
         if not rows:
             raise no_such(name)
         if len(rows) > 1:
-            ids = ", ".join(row[0] for row in rows[:3])
             raise UsageError(
-                f"more than one conversation begins with {name!r}", f"type more of it: {ids} ..."
+                tr("more than one conversation begins with {name!r}", name=name),
+                tr("type more of it: {ids} ...", ids=", ".join(row[0] for row in rows[:3])),
             )
         return summary_of(rows[0])
 
@@ -365,6 +368,6 @@ class Store:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that the user asked for, which cannot be left out quietly."""
         if not self.enabled:
-            raise StoreError("the history is switched off", "set GLM_HISTORY=on")
+            raise StoreError(tr("the history is switched off"), tr("set GLM_HISTORY=on"))
         with self._database.writing() as db:
             yield db

@@ -107,16 +107,21 @@ class Store:
         turn = 0
         try:
             with self._database.writing(wait_s=self._turn_wait_s) as db:
+                # 1. What came before, if some of it is not stored: the disk may have been full.
                 ids = add_missing(db, conversation, unfinished=self._claims, question=text)
+                # 2. The question; one that was asked here before is not stored twice.
                 ids.append(find_or_add(db, conversation, ids, asked))
+                # 3. The reply, empty, and claimed before any other process can see it.
                 turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
                 self._claims.take(turn)
                 ids.append(turn)
+                # 4. The conversation ends there now.
                 questions = sum(message.role == "user" for message in conversation.messages)
                 describe(db, conversation, ids, turns=questions + 1)
         except BaseException:
             self._claims.release(turn)
             raise
+        # 5. All of it is on the disk: replies before this one are no longer ours to finish.
         self._settle(conversation, ids)
         return turn
 

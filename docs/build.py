@@ -9,6 +9,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parent / "cli.md"
 SHORT = Path(__file__).parent.parent / "glmcli" / "help.txt"
+CHINESE = SHORT.with_name("help.zh_CN.txt")
 COMMANDS = (
     "",
     "chat",
@@ -37,14 +38,14 @@ COMMANDS = (
 )
 
 
-def help_of(command: str, columns: int) -> str:
+def help_of(command: str, columns: int, locale: str = "C.UTF-8") -> str:
     """What `glm COMMAND --help` prints."""
     argv = [
         sys.executable,
         "-c",
         "import sys; from glmcli.cli import run; sys.exit(run(sys.argv[1:]))",
     ]
-    env = os.environ | {"COLUMNS": str(columns), "LC_ALL": "C.UTF-8"}
+    env = os.environ | {"COLUMNS": str(columns), "LC_ALL": locale, "LANGUAGE": ""}
     done = subprocess.run(
         [*argv, *command.split(), "--help"], env=env, capture_output=True, text=True, check=True
     )
@@ -61,7 +62,11 @@ def page() -> str:
 
 def main() -> int:
     """Write the files, or compare them."""
-    files = {PAGE: page(), SHORT: help_of("", 80) + "\n"}
+    files = {
+        PAGE: page(),
+        SHORT: help_of("", 80) + "\n",
+        CHINESE: help_of("", 80, "zh_CN.UTF-8") + "\n",
+    }
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]
     if "--check" in sys.argv:
         for path in stale:

@@ -42,10 +42,10 @@ def texts() -> dict[tuple[str, ...], list[tuple[str, int]]]:
 def texts_of(node: ast.AST) -> Iterator[tuple[str, ...]]:
     """The texts that a call, or a function that is a command, gives a user to read."""
     if isinstance(node, ast.Call):
-        words = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
         name = node.func.id if isinstance(node.func, ast.Name) else ""
-        if name in CALLS and words:  # else a text that `later` stands around elsewhere
-            yield tuple(words[: CALLS[name]])
+        words = [arg for arg in node.args[: CALLS.get(name, 0)] if isinstance(arg, ast.Constant)]
+        if words:
+            yield tuple(word.value for word in words)
         elif name == "setting":
             yield (ast.literal_eval(node.args[1]),)
     elif isinstance(node, ast.FunctionDef) and any(map(is_command, node.decorator_list)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # built in, behind `signal`
 import sys
 
-HELP_FILE = __file__.removesuffix("__main__.py") + "help.txt"
-"""Written by docs/build.py from the command line's own help."""
+HELP_FILE = __file__.removesuffix("__main__.py") + "help{}.txt"
+"""Written by docs/build.py from the command line's own help, in each language."""
 
 
 def main() -> None:
@@ -16,8 +16,11 @@ def main() -> None:
     if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
+        from glmcli.language import chinese_locale
+
         try:
-            with open(HELP_FILE, encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 5 ms)
+            name = HELP_FILE.format(".zh_CN" if chinese_locale() else "")
+            with open(name, encoding="utf-8") as file:  # noqa: PTH123 (pathlib takes 5 ms)
                 sys.stdout.write(file.read())
             sys.stdout.flush()
             return

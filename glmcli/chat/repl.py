@@ -16,6 +16,7 @@ from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.conversation.typed import NOTHING, Line, foreign
 from glmcli.engines.thread import EngineThread
+from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import read_stdin
 
@@ -131,7 +132,7 @@ def banner(settings: Settings, recovered: Sequence[str]) -> str:
     """What is said at the start: how to get help, what the model is, what had broken off."""
     lines = ["/help lists the commands, Ctrl-D leaves."]
     if "model" not in settings.sources:
-        lines.append(DEMONSTRATION)
+        lines.append(tr(DEMONSTRATION))
     if recovered:
         lines.append(f"the last chat broke off: /resume {recovered[-1]} goes on with it.")
     return "\n".join(lines)

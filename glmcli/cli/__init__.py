@@ -22,10 +22,11 @@ from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
 from glmcli.config import wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.language import FOLDER, chinese_locale, later, tr
 
 app = typer.Typer(
     name="glm",
-    help="A terminal chat for language models that run on your own machine.",
+    help=tr("A terminal chat for language models that run on your own machine."),
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -40,10 +41,21 @@ app.command()(bench.bench)
 app.command()(chat.chat)
 app.command()(ask.ask)
 
+TYPER = (
+    later("Options"),
+    later("Commands"),
+    later("Arguments"),
+    later("required"),
+    later("default: {default}"),
+)
+"""Words of Typer's own that it passes through gettext; the others stay English."""
+
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[bool, typer.Option("--version", help="show the version and exit")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help=tr("show the version and exit"))
+    ] = False,
 ) -> None:
     """Hold the options that come before a command."""
     if version:
@@ -51,13 +63,27 @@ def root(
         raise typer.Exit
 
 
+def translate(typer_app: typer.Typer) -> None:
+    """Say the help of commands, and what Typer passes through gettext, in the user's language."""
+    import gettext
+
+    gettext.bindtextdomain("glm", FOLDER)
+    gettext.textdomain("glm")
+    for group in typer_app.registered_groups:
+        translate(group.typer_instance or app)
+    for command in typer_app.registered_commands:
+        command.help = tr((command.callback.__doc__ or "").strip().split("\n")[0])
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
+    if chinese_locale():
+        translate(app)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     if sys.stdout is None:
-        return report(UsageError("stdout is closed", "give the answer somewhere to go"))
+        return report(UsageError(tr("stdout is closed"), tr("give the answer somewhere to go")))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, interrupt)
@@ -79,7 +105,8 @@ def run(arguments: list[str]) -> int:
 def usage_hint(exc: Exception) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
-    return f"{context.command_path if context else 'glm'} --help shows what can be typed"
+    command = context.command_path if context else "glm"
+    return tr("{command} --help shows what can be typed", command=command)
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:
@@ -124,10 +151,13 @@ def ended() -> int:
             if stream is not None:
                 stream.flush()
     except Exception as exc:
-        hint = "" if wants_traceback() else "GLM_DEBUG=1 shows where"
-        error = GlmError(f"internal error: {exc!r}", hint)
+        hint = "" if wants_traceback() else tr("GLM_DEBUG=1 shows where")
+        error = GlmError(tr("internal error: {exc!r}", exc=exc), hint)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
-            error = GlmError(f"the output cannot be written: {exc.strerror}", "make room for it")
+            error = GlmError(
+                tr("the output cannot be written: {strerror}", strerror=exc.strerror),
+                tr("make room for it"),
+            )
         code = report(error, exc)
     return code
 

@@ -5,6 +5,7 @@ Knows nothing of how a reply is made or painted: that is the session's and the v
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from enum import StrEnum
 from functools import partial
@@ -26,6 +27,7 @@ from glmcli.cli.options import (
 )
 from glmcli.config import DEMONSTRATION, Settings
 from glmcli.errors import GlmError, UsageError
+from glmcli.language import tr
 from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
@@ -50,19 +52,19 @@ def ask(
     words: Words = None,
     file: Files = None,
     format: Annotated[
-        Format, typer.Option("-f", "--format", help="form of the reply")
+        Format, typer.Option("-f", "--format", help=tr("form of the reply"))
     ] = Format.text,
     messages: Annotated[
         str | None,
-        typer.Option("--messages", metavar="FILE", help="JSON messages to put before PROMPT"),
+        typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
     ] = None,
     continue_: Continue = False,
     resume: Resume = None,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="print the reply at its end")
+        bool, typer.Option("--no-stream", help=tr("print the reply at its end"))
     ] = False,
-    no_stdin: Annotated[bool, typer.Option("--no-stdin", help="ignore stdin")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+    no_stdin: Annotated[bool, typer.Option("--no-stdin", help=tr("ignore stdin"))] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.leaving import install_signals
@@ -80,7 +82,7 @@ def ask(
     if files:
         question = with_files(question, files)
     if question is None:
-        raise UsageError("there is no prompt", 'type one: glm ask "why is the sky blue?"')
+        raise UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
         from glmcli.chat.commands.history import resumed
@@ -92,7 +94,7 @@ def ask(
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
-        say(DEMONSTRATION)
+        say(tr(DEMONSTRATION))
     view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with interrupts_first(session), closing(session.store), view:
@@ -121,7 +123,7 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
     window = session.engine.context_tokens
     if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
-        err.say(note.partition(";")[0] + "\n")  # what comes next would be for a chat
+        err.say(re.split("[;；]", note)[0] + "\n")  # what comes next would be for a chat
     if settings.stats and settings.sources.get("stats") and reply.usage:
         from glmcli.engines import whereabouts
 

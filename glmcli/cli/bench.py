@@ -20,7 +20,7 @@ import typer
 from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
 from glmcli.errors import UsageError
-from glmcli.language import chinese_locale
+from glmcli.language import chinese_locale, tr
 
 if TYPE_CHECKING:
     from glmcli.engines import Engine
@@ -33,20 +33,26 @@ HINT = "see glm bench --help"
 @with_settings(*MODEL_OPTIONS)
 def bench(
     settings: Settings,
-    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="the same as --model")] = None,
-    runs: Annotated[int, typer.Option("-n", "--runs", min=1, help="runs; medians are shown")] = 3,
-    tokens: Annotated[int, typer.Option(min=2, help="tokens of each reply")] = 64,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=tr("the same as --model"))
+    ] = None,
+    runs: Annotated[
+        int, typer.Option("-n", "--runs", min=1, help=tr("runs; medians are shown"))
+    ] = 3,
+    tokens: Annotated[int, typer.Option(min=2, help=tr("tokens of each reply"))] = 64,
     prompts: Annotated[
-        str, typer.Option(metavar="N,N…", help="tokens of the prompts")
+        str, typer.Option(metavar="N,N…", help=tr("tokens of the prompts"))
     ] = "100,1000,4000",
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="write decode speed as a plot")
+        Path | None, typer.Option(metavar="FILE.svg", help=tr("write decode speed as a plot"))
     ] = None,
     quality: Annotated[
         bool,
-        typer.Option("--quality", help="how far --quantize or --dtype is from the model in full"),
+        typer.Option(
+            "--quality", help=tr("how far --quantize or --dtype is from the model in full")
+        ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=tr("print JSON"))] = False,
 ) -> None:
     """Measure how fast a model answers.
 
@@ -58,7 +64,7 @@ def bench(
     settings = named(settings, name)
     if quality:
         if plot:
-            raise UsageError("--plot shows speed, which --quality does not measure", HINT)
+            raise UsageError(tr("--plot shows speed, which --quality does not measure"), HINT)
         show_quality(settings, as_json=as_json)
         return
     if plot:
@@ -82,7 +88,7 @@ def named(settings: Settings, model: str | None) -> Settings:
     if model is None:
         return settings
     if settings.sources.get("model") == "option" and settings.model != model:
-        raise UsageError("two models are named", "measure one after the other")
+        raise UsageError(tr("two models are named"), tr("measure one after the other"))
     return replace(settings, model=model, sources={**settings.sources, "model": "option"})
 
 
@@ -93,14 +99,18 @@ def lengths_of(text: str) -> tuple[int, ...]:
     except ValueError:
         lengths = ()
     if not lengths or min(lengths) < 1:
-        raise UsageError(f"--prompts is {text!r}", "give whole numbers, as in 100,1000,4000")
+        raise UsageError(
+            tr("--prompts is {text!r}", text=text), tr("give whole numbers, as in 100,1000,4000")
+        )
     return lengths
 
 
 def check_writable(path: Path) -> None:
     """Raise UsageError now rather than after minutes of measuring."""
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(f"--plot {path} cannot be written", "name a file in a folder of yours")
+        raise UsageError(
+            tr("--plot {path} cannot be written", path=path), tr("name a file in a folder of yours")
+        )
 
 
 def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
@@ -126,7 +136,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
                 status.say(step)
             report.runs_as = engine.details
             if is_local:
-                status.say("memory")
+                status.say(tr("memory"))
                 look_at_hardware(report, engine, settings)
     except KeyboardInterrupt:
         return report, True
@@ -166,7 +176,10 @@ def write_plot(path: Path, report: Report) -> None:
         with open(path, "w", encoding="utf-8", opener=open_no_link) as file:
             file.write(report.plot())
     except OSError as exc:
-        raise UsageError(f"{path} cannot be written: {exc.strerror}", "name another file") from exc
+        raise UsageError(
+            tr("{path} cannot be written: {strerror}", path=path, strerror=exc.strerror),
+            tr("name another file"),
+        ) from exc
 
 
 def open_no_link(path: str, flags: int) -> int:
@@ -181,7 +194,9 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
     from glmcli.measure.speed import sample_text
 
     if split_name(settings.model)[0] != "local":
-        raise UsageError("--quality needs a model in this process", "give a folder or a hub id")
+        raise UsageError(
+            tr("--quality needs a model in this process"), tr("give a folder or a hub id")
+        )
     full = in_full(settings)
     from glmcli.cli.tables import print_json, print_rows
     from glmcli.engines.local.net.divergence import Divergence
@@ -220,8 +235,8 @@ def in_full(settings: Settings) -> Settings:
         return replace(settings, quantize="none")
     if settings.dtype in ("auto", "float32"):
         raise UsageError(
-            "--quality compares fewer bits with the model in full, and none were asked for",
-            "add --quantize int8, or --dtype bfloat16",
+            tr("--quality compares fewer bits with the model in full, and none were asked for"),
+            tr("add --quantize int8, or --dtype bfloat16"),
         )
     return replace(settings, dtype="float32")
 

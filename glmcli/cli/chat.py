@@ -24,6 +24,7 @@ from glmcli.cli.options import (
 )
 from glmcli.config import Settings
 from glmcli.conversation.typed import Line
+from glmcli.language import tr
 
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
@@ -33,11 +34,11 @@ def chat(
     file: Files = None,
     commands: Annotated[
         bool,
-        typer.Option("--commands", help="stdin is your own script: run its /commands"),
+        typer.Option("--commands", help=tr("stdin is your own script: run its /commands")),
     ] = False,
     continue_: Continue = False,
     resume: Resume = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="no notices")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.chat.commands.history import show_end
@@ -53,7 +54,7 @@ def chat(
     say = partial(tell, err, quiet)
     prompt, files = split_words(words or [], file or [], command="chat", say=say)
     if prompt and is_command(Line(prompt)):
-        say("the first turn is text; commands are typed at the prompt")
+        say(tr("the first turn is text; commands are typed at the prompt"))
     session, settings = open_session(settings, continue_=continue_, resume=resume)
     session.context = context_of(settings.context)
     install_signals(session.stop)

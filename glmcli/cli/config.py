@@ -14,15 +14,16 @@ from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
 from glmcli.config.settings import Settings
 from glmcli.errors import UsageError
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
     from glmcli.config.trust import Decisions
 
-config = typer.Typer(help="Settings, and where they come from.", no_args_is_help=True)
+config = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
 
 FOLDER = Annotated[
-    Path, typer.Argument(metavar="[FOLDER]", help="the folder of the .env", show_default=False)
+    Path, typer.Argument(metavar="[FOLDER]", help=tr("the folder of the .env"), show_default=False)
 ]
 HERE = Path()
 
@@ -38,10 +39,16 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
         print_json([dict(zip(head, row, strict=True)) for row in found])
     else:
         rows = [
-            (name, value, f"{source}; ignored: {ignored[name]}" if name in ignored else source)
+            (
+                name,
+                value,
+                tr("{source}; ignored: {what}", source=source, what=ignored[name])
+                if name in ignored
+                else source,
+            )
             for name, value, source in settings.rows()
         ]
-        print_rows(("setting", "value", "source"), rows)
+        print_rows((later("setting"), later("value"), later("source")), rows)
     for problem in filter(None, [read_dotenv(Path(".env")).unread, *settings.problems]):
         tell(problem)
 
@@ -64,11 +71,11 @@ def trust(folder: FOLDER = HERE) -> None:
     dotenv = folder / ".env"
     content = read_dotenv(dotenv)
     if not content.values:
-        problem = content.unread or f"{dotenv} sets nothing for glm"
-        raise UsageError(problem, ".env.example shows what can be set")
+        problem = content.unread or tr("{dotenv} sets nothing for glm", dotenv=dotenv)
+        raise UsageError(problem, tr(".env.example shows what can be set"))
     decisions = load_decisions(own_home())
     decisions.with_answer(dotenv, content.data, trusted=True).save()
-    print(visible_line(f"trusted, as it is now: {dotenv.absolute()}"))
+    print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
     for line in shown(powerful_settings(folder, content)):
         print(line)
 
@@ -80,7 +87,7 @@ def untrust(folder: FOLDER = HERE) -> None:
 
     dotenv = folder / ".env"
     load_decisions(own_home()).without(dotenv).save()
-    print(visible_line(f"not trusted: {dotenv.absolute()}"))
+    print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 
 
 @config.command()
@@ -93,7 +100,7 @@ def trusted(as_json: AsJson = False) -> None:
     if as_json:
         print_json([{"path": path, "state": state} for path, state in rows])
         return
-    print_rows((".env", "state"), rows, none="nothing was decided about any folder")
+    print_rows((".env", later("state")), rows, none=tr("nothing was decided about any folder"))
 
 
 def state(decisions: Decisions, dotenv: Path) -> str:

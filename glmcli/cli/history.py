@@ -18,13 +18,14 @@ import typer
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
     from glmcli.store import Store
     from glmcli.types import Conversation
 
-history = typer.Typer(help="The stored conversations.", no_args_is_help=True)
+history = typer.Typer(help=tr("The stored conversations."), no_args_is_help=True)
 
 
 class ExportFormat(StrEnum):
@@ -35,7 +36,7 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
 
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="a conversation, or the start of its id")]
+ID = Annotated[str, typer.Argument(metavar="ID", help=tr("a conversation, or the start of its id"))]
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def open_history(settings: Settings) -> Iterator[Store]:
 @with_settings()
 def list_(
     settings: Settings,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List the conversations, the newest first."""
@@ -65,7 +66,16 @@ def list_(
         for item in found
     ]
     print_rows(
-        ("id", "title", "model", "turns", "tokens", "age"), rows, none="the history is empty"
+        (
+            later("id"),
+            later("title"),
+            later("model"),
+            later("turns"),
+            later("tokens"),
+            later("age"),
+        ),
+        rows,
+        none=tr("the history is empty"),
     )
 
 
@@ -107,8 +117,8 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
 @with_settings()
 def search(
     settings: Settings,
-    query: Annotated[str, typer.Argument(help="words; all must be there")],
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="how many")] = 50,
+    query: Annotated[str, typer.Argument(help=tr("words; all must be there"))],
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Search all conversations."""
@@ -121,7 +131,9 @@ def search(
         (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
         for hit in hits
     ]
-    print_rows(("id", "title", "role", "text"), rows, none="nothing found")
+    print_rows(
+        (later("id"), later("title"), later("role"), later("text")), rows, none=tr("nothing found")
+    )
 
 
 @history.command()
@@ -136,23 +148,25 @@ def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) 
 @with_settings()
 def delete(
     settings: Settings,
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help="or the starts of their ids")],
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help=tr("or the starts of their ids"))],
+    yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Delete conversations for good."""
     with open_history(settings) as store:
         found = [store.find(id) for id in ids]
         named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
-        if confirmed(f"delete {named}?", yes=yes):
+        if confirmed(tr("delete {named}?", named=named), yes=yes):
             store.delete(*(each.id for each in found))
-            print(f"deleted {named}")
+            print(tr("deleted {named}", named=named))
 
 
 @history.command()
 @with_settings()
 def export(
     settings: Settings,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="none: all")] = None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help=tr("none: all"))
+    ] = None,
     format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
 ) -> None:
     """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
@@ -180,7 +194,7 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
         conversation.id = ""
     with open_history(settings) as store:
         store.save(*found)
-    print_rows(("id", "title"), [(each.id, each.title) for each in found])
+    print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
 
 
 @history.command("path")

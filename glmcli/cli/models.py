@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.options import with_settings
-from glmcli.cli.tables import AsJson, confirmed, print_json, print_rows
+from glmcli.cli.tables import AsJson, confirmed, print_facts, print_json, print_rows
 from glmcli.config import Settings
-from glmcli.terminal.phrases import size
+from glmcli.language import later, tr
+from glmcli.terminal.phrases import size, tokens
 
 if TYPE_CHECKING:
     from glmcli.models.library import Model
 
-models = typer.Typer(help="The models on this machine.", no_args_is_help=True)
+models = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help="folder, hub id or built-in name")]
+NAME = Annotated[str, typer.Argument(metavar="NAME", help=tr("folder, hub id or built-in name"))]
 
 
 @models.command("list")
@@ -37,7 +38,9 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
         (item.name, item.family, size(item.size_bytes), item.window or "", item.path)
         for item in found
     ]
-    print_rows(("name", "family", "size", "window", "path"), rows)
+    print_rows(
+        (later("name"), later("family"), later("size"), later("window"), later("path")), rows
+    )
 
 
 def served(settings: Settings) -> list[Model]:
@@ -63,20 +66,23 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
         return
     model = found.model
     rows = [
-        ("name", model.name),
-        ("path", model.path or "not fetched yet"),
-        ("family", model.family),
-        ("layers", found.layers),
-        ("parameters", "" if found.parameters is None else f"{found.parameters:,}"),
-        ("window", "" if model.window is None else f"{model.window:,} tokens"),
-        ("size on disk", size(model.size_bytes)),
-        ("cache of a full window", size(found.cache_bytes)),
-        *((f"memory at {bits}", size(count)) for bits, count in found.memory_bytes.items()),
-        ("needs remote code", "yes" if found.remote_code else "no"),
-        ("missing files", ", ".join(found.missing) or "none"),
-        *([("problem", found.problem)] if found.problem else []),
+        (later("name"), model.name),
+        (later("path"), model.path or tr("not fetched yet")),
+        (later("family"), model.family),
+        (later("layers"), found.layers),
+        (later("parameters"), "" if found.parameters is None else f"{found.parameters:,}"),
+        (later("window"), "" if model.window is None else tokens(model.window)),
+        (later("size on disk"), size(model.size_bytes)),
+        (later("cache of a full window"), size(found.cache_bytes)),
+        *(
+            (tr("memory at {bits}", bits=bits), size(count))
+            for bits, count in found.memory_bytes.items()
+        ),
+        (later("needs remote code"), tr("yes") if found.remote_code else tr("no")),
+        (later("missing files"), ", ".join(found.missing) or tr("none")),
+        *([(later("problem"), found.problem)] if found.problem else []),
     ]
-    print_rows(("", ""), [(key, "" if value is None else value) for key, value in rows])
+    print_facts([(key, "" if value is None else value) for key, value in rows])
 
 
 @models.command()
@@ -103,11 +109,12 @@ def pull(settings: Settings, name: NAME) -> None:
 def remove(
     settings: Settings,
     name: NAME,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
     from glmcli.models.library import removable, remove
 
     removable(name, settings)  # nobody is asked about a model that cannot be removed
-    if confirmed(f"remove {name}?", yes=yes):
-        print(f"removed {name}: {size(remove(name, settings))} freed")
+    if confirmed(tr("remove {name}?", name=name), yes=yes):
+        freed = size(remove(name, settings))
+        print(tr("removed {name}: {freed} freed", name=name, freed=freed))

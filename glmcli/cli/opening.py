@@ -15,6 +15,7 @@ import typer
 
 from glmcli.config import Settings
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.paths import read_system
 from glmcli.types import Conversation
 
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from glmcli.store import Store
 
 Continue = Annotated[
-    bool, typer.Option("-c", "--continue", help="go on with the last conversation")
+    bool, typer.Option("-c", "--continue", help=tr("go on with the last conversation"))
 ]
 Resume = Annotated[
     str | None,
-    typer.Option("--resume", metavar="[ID]", help="go on with a conversation", show_default=False),
+    typer.Option(
+        "--resume", metavar="[ID]", help=tr("go on with a conversation"), show_default=False
+    ),
 ]
 
 
@@ -84,11 +87,13 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
     if resume is None:
         last = store.last()
         if last is None:
-            raise UsageError("there is no conversation to continue", "start one with glm chat")
+            raise UsageError(
+                tr("there is no conversation to continue"), tr("start one with glm chat")
+            )
         return last
     if not resume:
         if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
-            raise UsageError("--resume needs an id here", "glm history list shows them")
+            raise UsageError(tr("--resume needs an id here"), tr("glm history list shows them"))
         from glmcli.terminal.input.picker import pick
         from glmcli.terminal.output import Output
 

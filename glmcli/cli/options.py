@@ -20,6 +20,7 @@ from glmcli.config import Settings, table
 from glmcli.conversation.typed import Line, foreign
 from glmcli.errors import UsageError
 from glmcli.files import decoded
+from glmcli.language import ntr, tr
 from glmcli.paths import path_of
 from glmcli.types import Conversation, Message
 
@@ -69,11 +70,11 @@ REPLY_OPTIONS = (
 )
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PROMPT] [@FILE]...", help="the question; files that go with it"),
+    typer.Argument(metavar="[PROMPT] [@FILE]...", help=tr("the question; files that go with it")),
 ]
 Files = Annotated[
     list[str] | None,
-    typer.Option("-a", "--file", metavar="FILE", help="a text file to send; repeat for more"),
+    typer.Option("-a", "--file", metavar="FILE", help=tr("a text file to send; repeat for more")),
 ]
 STDIN_PATIENCE_S = 2.0
 AS_IT_IS = "\0"
@@ -127,14 +128,14 @@ def option(name: str) -> inspect.Parameter:
     """The option of one setting. Its value stays text: `load_settings` checks all sources."""
     item = Settings.__dataclass_fields__[name]
     flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
-    help_text = item.metadata["help"]
+    help_text = tr(item.metadata["help"])
     if item.metadata.get("choices"):
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
     extra: dict[str, Any] = {"metavar": metavar(str(item.type))}
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
-        help_text = "write nothing to the history" if name == "history" else help_text
+        help_text = tr("write nothing to the history") if name == "history" else help_text
     elif name == "stop":
         kind = list[str] | None
     return inspect.Parameter(
@@ -183,11 +184,18 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
         return
     for word in prompts:
         if word.startswith("@"):
-            raise UsageError(f"{word[1:]} is not a file", "@FILE or -a FILE attaches one")
-    many = "s" if prompts[2:] else ""
+            raise UsageError(
+                tr("{word} is not a file", word=word[1:]), tr("@FILE or -a FILE attaches one")
+            )
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
-    hint = f"glm {command} --help shows what can be typed"
-    raise UsageError(f"Got unexpected extra argument{many} ({extra})", hint)
+    hint = tr("{command} --help shows what can be typed", command=f"glm {command}")
+    message = ntr(
+        "Got unexpected extra argument ({extra})",
+        "Got unexpected extra arguments ({extra})",
+        len(prompts) - 1,
+        extra=extra,
+    )
+    raise UsageError(message, hint)
 
 
 def not_attached(prompt: str) -> str:
@@ -197,9 +205,13 @@ def not_attached(prompt: str) -> str:
     if prompt.startswith(AS_IT_IS):
         return ""
     if found := untyped_mention(foreign(prompt)):
-        return f"{found} inside the prompt is text; -a {found[1:]} sends the file"
+        return tr(
+            "{mention} inside the prompt is text; -a {path} sends the file",
+            mention=found,
+            path=found[1:],
+        )
     if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
-        return f"{prompt} is not a file here, so it is sent as these words"
+        return tr("{name} is not a file here, so it is sent as these words", name=prompt)
     return ""
 
 
@@ -239,8 +251,8 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
         if sys.stdin.isatty():
-            say("type the question; Ctrl-D ends the prompt")
-        warning = "" if alone else "waiting for the end of stdin; --no-stdin ignores it"
+            say(tr("type the question; Ctrl-D ends the prompt"))
+        warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         data = read_stdin(lambda: say(warning))
         piped = decoded(data, "stdin").rstrip("\r\n")
     if alone:
@@ -274,5 +286,5 @@ def read_messages(source: str) -> Conversation:
     if source != "-":
         return transcript.load(path_of(source))
     if sys.stdin is None:
-        raise UsageError("stdin is closed", "name a file instead of -")
+        raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
     return transcript.parse(decoded(read_stdin(), "stdin"))[0]

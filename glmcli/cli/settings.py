@@ -17,16 +17,17 @@ from glmcli.config import DOTENV, load_settings
 from glmcli.config.near import UNTRUSTED, Ignored
 from glmcli.config.settings import Settings, masked, variable
 from glmcli.errors import ConfigError
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
 
 TOLD = {
-    "model": "the model {}",
-    "base_url": "the server {}",
-    "home": "the history in {}",
-    "cache": "the cache in {}",
-    "system": "the system prompt {}",
-    "template": "the template {}",
-    "history": "that nothing is stored",
+    "model": later("the model {value}"),
+    "base_url": later("the server {value}"),
+    "home": later("the history in {value}"),
+    "cache": later("the cache in {value}"),
+    "system": later("the system prompt {value}"),
+    "template": later("the template {value}"),
+    "history": later("that nothing is stored"),
 }
 """What a person is told of where a folder chose it."""
 REMOTE = ("openai", "fastchat")
@@ -77,9 +78,10 @@ def is_agreed(dotenv: Path, powerful: Mapping[str, Any]) -> bool | None:
     from glmcli.terminal.output import Output
     from glmcli.terminal.reading import read_line
 
-    lines = [f"{dotenv.absolute()} sets what a folder may decide only if you trust it:"]
+    path = dotenv.absolute()
+    lines = [tr("{path} sets what a folder may decide only if you trust it:", path=path)]
     lines += shown(powerful)
-    question = "\n".join([*lines, "Trust it, as it is now? [y/N] "])
+    question = "\n".join([*lines, tr("Trust it, as it is now? [y/N] ")])
     try:
         return read_line(question, Output(sys.stderr)).lower() in YES
     except EOFError:
@@ -92,7 +94,7 @@ def shown(values: Mapping[str, Any]) -> list[str]:
     for name, value in values.items():
         line = visible_line(masked(name, value))
         if len(line) > WIDEST:
-            line = f"{line[:WIDEST]}… ({len(line):,} characters)"
+            line = line[:WIDEST] + tr("… ({count:,} characters)", count=len(line))
         lines.append(f"  {variable(name)}={line}")
     return lines
 
@@ -118,12 +120,14 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
     if "base_url" in ignored and "base_url" not in settings.sources and not is_unused:
         missing.append("base_url")
     if missing:
-        what = " and ".join(told(name, ignored[name].value) for name in missing)
-        item, options = ignored[missing[0]], " and ".join(map(option_of, missing))
-        hint = f"glm config trust lets it choose; or say {options}"
+        what = tr(" and ").join(told(name, ignored[name].value) for name in missing)
+        item, options = ignored[missing[0]], tr(" and ").join(map(option_of, missing))
+        hint = tr("glm config trust lets it choose; or say {options}", options=options)
         raise ConfigError(
-            f"{item.source} chooses {what}, and is not trusted",
-            hint if item.why == UNTRUSTED else f"say {options}: {item.why}",
+            tr("{source} chooses {what}, and is not trusted", source=item.source, what=what),
+            hint
+            if item.why == UNTRUSTED
+            else tr("say {options}: {why}", options=options, why=tr(item.why)),
         )
 
 
@@ -132,8 +136,11 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
     parts: dict[tuple[str, str], list[str]] = {}
     for name, item in ignored.items():
         parts.setdefault((item.source, item.why), []).append(variable(name))
-    said = (f"{', '.join(names)} of {source} ({why})" for (source, why), names in parts.items())
-    return f"ignored: {'; '.join(said)}" if parts else ""
+    items = (
+        tr("{names} of {source} ({why})", names=", ".join(names), source=source, why=tr(why))
+        for (source, why), names in parts.items()
+    )
+    return tr("ignored: {items}", items="; ".join(items)) if parts else ""
 
 
 def taken_line(settings: Settings, needed: Collection[str]) -> str:
@@ -143,13 +150,13 @@ def taken_line(settings: Settings, needed: Collection[str]) -> str:
         for name in TOLD
         if name in needed and settings.sources.get(name) == DOTENV
     ]
-    return f"chosen by .env: {', '.join(chosen)}" if chosen else ""
+    return tr("chosen by .env: {items}", items=", ".join(chosen)) if chosen else ""
 
 
 def told(name: str, value: Any) -> str:
     """A setting of a folder, in words."""
     line = visible_line(masked(name, value))
-    return TOLD[name].format(line if len(line) <= WIDEST else f"{line[:WIDEST]}…")
+    return tr(TOLD[name], value=line if len(line) <= WIDEST else f"{line[:WIDEST]}…")
 
 
 def option_of(name: str) -> str:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.errors import UsageError
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible, visible_json
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
 
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+AsJson = Annotated[bool, typer.Option("--json", help=tr("print JSON"))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,16 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str 
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(tr(name) if name else "", overflow="fold")
     for row in rows:
         table.add_row(*map(styled, row))
     Console().print(table)
+
+
+def print_facts(rows: Sequence[tuple[str, Any]]) -> None:
+    """What is known of one thing, a row each: its name, in the user's language on a terminal."""
+    on_terminal = sys.stdout.isatty()
+    print_rows(("", ""), [(tr(name) if on_terminal else name, value) for name, value in rows])
 
 
 def styled(cell: object) -> RichText:
@@ -81,14 +88,14 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError("nothing was removed", "add --yes to remove without being asked")
+        raise UsageError(tr("nothing was removed"), tr("add --yes to remove without being asked"))
     return typer.confirm(question)
 
 
 def age(moment: float) -> str:
     """How long ago, in the largest unit that fits: "5 min"."""
     seconds = max(0.0, time.time() - moment)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+    for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
         if seconds >= length:
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+            return f"{seconds // length:.0f} {tr(unit)}"
+    return f"{seconds:.0f} {tr('s')}"

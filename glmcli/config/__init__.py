@@ -21,6 +21,7 @@ from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, Sifted, sifted
 from glmcli.config.settings import Settings, choices, parse, show, table, variable
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
+from glmcli.language import later, tr
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -33,8 +34,8 @@ __all__ = [
     "variable",
 ]
 
-DEMONSTRATION = (
-    f"{BUILT_IN_MODEL} is a small model for demonstration; "
+DEMONSTRATION = later(
+    "smollm2 is a small model for demonstration; "
     "choose a real one with --model or GLM_MODEL: a folder or a hub id."
 )
 """Said where nobody chose a model."""
@@ -179,7 +180,13 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
     known = {variable(name) for name in table()}
     for name in sorted(dotenv.values.keys() - known)[:MANY]:
         if near := nearest(name, known, cutoff=0.9):
-            problems.append(f".env sets {name}, which is no setting; did you mean {near}?")
+            problems.append(
+                tr(
+                    ".env sets {name}, which is not a setting; did you mean {near}?",
+                    name=name,
+                    near=near,
+                )
+            )
     return named(dotenv.values), problems
 
 
@@ -213,7 +220,8 @@ def default_folder(which: Literal["data", "cache"]) -> Path:
     folder = Path(of("glm"))
     if not folder.is_absolute():  # "~" is left as it is: a folder of that name may be anybody's
         raise ConfigError(
-            "there is no home folder to keep things in", "set GLM_HOME and GLM_CACHE to folders"
+            tr("there is no home folder to keep things in"),
+            tr("set GLM_HOME and GLM_CACHE to folders"),
         )
     return folder
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from glmcli import files
 from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
+from glmcli.language import tr
 
 LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -39,7 +40,12 @@ def read_dotenv(path: Path) -> Dotenv:
     if b"GLM_" not in data:
         return Dotenv()
     if len(data) > LARGEST:
-        unread = f"{path} is too large: {len(data):,} bytes; {LARGEST:,} is the limit"
+        unread = tr(
+            "{path} is too large: {size:,} bytes; {limit:,} is the limit",
+            path=path,
+            size=len(data),
+            limit=LARGEST,
+        )
         return Dotenv(data=data[:LARGEST], unread=unread)
     from glmcli.config.dotenv import assignments
 
@@ -60,14 +66,22 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except RecursionError as exc:
-        raise ConfigError(f"{path} is nested too deeply", "correct the file") from exc
+        raise ConfigError(
+            tr("{path} is nested too deeply", path=path), tr("correct the file")
+        ) from exc
     except ValueError as exc:
-        raise ConfigError(f"{path}: {exc}", "correct the file, or move it away") from exc
+        raise ConfigError(f"{path}: {exc}", tr("correct the file, or move it away")) from exc
     for name in values:
         if name not in known:
-            raise ConfigError(f"{path} sets {name!r}, which is no setting", hint_for(name, known))
+            raise ConfigError(
+                tr("{path} sets {name!r}, which is not a setting", path=path, name=name),
+                hint_for(name, known),
+            )
     if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
-        raise ConfigError(f"{path} holds a key and others may read it", f"chmod 600 {path}")
+        raise ConfigError(
+            tr("{path} holds a key and others may read it", path=path),
+            tr("chmod 600 {path}", path=path),
+        )
     if "keys" in values:
         values["keys"] = read_keys(values["keys"], path)
     return values
@@ -75,9 +89,9 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
     """The keys of the table [keys], by host. Raises ConfigError, which shows none of them."""
-    hint = 'under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"'
+    hint = tr('under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"')
     if not isinstance(entries, dict):
-        raise ConfigError(f"{path}: keys is no table", hint)
+        raise ConfigError(tr("{path}: keys is not a table", path=path), hint)
     keys: dict[str, str] = {}
     for name, value in entries.items():
         host = f"{start}.{name}" if start else name
@@ -86,14 +100,18 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
         elif isinstance(value, str) and value and "/" not in host:
             keys[host.lower()] = value
         else:
-            raise ConfigError(f"{path}: {host!r} is no host with a key", hint)
+            raise ConfigError(
+                tr("{path}: {host!r} is not a host with a key", path=path, host=host), hint
+            )
     return keys
 
 
 def hint_for(word: str, known: Collection[str]) -> str:
     """A hint that names the nearest known word."""
     near = nearest(word, known)
-    return f"did you mean {near}?" if near else "glm config show lists all settings"
+    if near:
+        return tr("did you mean {near}?", near=near)
+    return tr("glm config show lists all settings")
 
 
 def nearest(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:

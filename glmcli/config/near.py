@@ -11,14 +11,15 @@ from typing import Any, Literal, NamedTuple
 
 from glmcli.config.known import is_known_model
 from glmcli.config.values import OFF, ON
+from glmcli.language import later
 
 Rule = Literal["yes", "if on", "if off", "if text", "if known", "trusted", "never"]
 """From a folder: any value; one that gives nothing away (to switch on or off, a plain text, a model
 of this machine), all others once the folder is trusted; nothing before that; nothing at all."""
 
-UNTRUSTED = "the folder is not trusted: glm config trust"
-NEVER = "a folder never decides that"
-BESIDE = (
+UNTRUSTED = later("the folder is not trusted: glm config trust")
+NEVER = later("a folder never decides that")
+BESIDE = later(
     "a config.toml in a folder that .env names decides no more than a folder that nobody trusts"
 )
 

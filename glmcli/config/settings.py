@@ -15,6 +15,7 @@ from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import Ignored, Rule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
+from glmcli.language import tr
 from glmcli.types import GenerationParams
 
 
@@ -135,7 +136,12 @@ class Settings:
     def not_taken(self) -> dict[str, str]:
         """By environment variable: which value was ignored, and why; secrets masked."""
         return {
-            variable(name): f"{masked(name, item.value)!r} of {item.source}: {item.why}"
+            variable(name): tr(
+                "{value!r} of {source}: {why}",
+                value=masked(name, item.value),
+                source=item.source,
+                why=tr(item.why),
+            )
             for name, item in self.ignored.items()
         }
 
@@ -185,7 +191,12 @@ def parse(name: str, raw: Any, source: str) -> Any:
     label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
     if isinstance(raw, Malformed):
         raise ConfigError(
-            f"{source}, line {raw:d}: {variable(name)} cannot be parsed",
-            "write NAME=value, or NAME='a value with blanks'",
+            tr(
+                "{source}, line {raw:d}: {variable} cannot be parsed",
+                source=source,
+                raw=raw,
+                variable=variable(name),
+            ),
+            tr("write NAME=value, or NAME='a value with blanks'"),
         )
     return parsed(raw, str(item.type), label=label, rules=item.metadata)

@@ -15,6 +15,7 @@ from typing import Any
 
 from glmcli import files
 from glmcli.errors import ConfigError, GlmError, UsageError
+from glmcli.language import tr
 
 NAME = "trusted.json"
 LARGEST = 4_000_000
@@ -43,7 +44,8 @@ class Decisions:
         name = place(dotenv)
         if name not in self.made:
             raise UsageError(
-                f"nothing was decided about {name}", "glm config trusted lists what was"
+                tr("nothing was decided about {name}", name=name),
+                tr("glm config trusted lists what was"),
             )
         return Decisions(self.path, {key: made for key, made in self.made.items() if key != name})
 
@@ -61,8 +63,12 @@ class Decisions:
             beside.replace(self.path)
         except OSError as exc:
             raise ConfigError(
-                f"what is trusted cannot be kept in {self.path}: {exc.strerror}",
-                "check the folder, or set GLM_HOME",
+                tr(
+                    "what is trusted cannot be kept in {path}: {strerror}",
+                    path=self.path,
+                    strerror=exc.strerror,
+                ),
+                tr("check the folder, or set GLM_HOME"),
             ) from exc
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import ConfigError
+from glmcli.language import later, tr
 
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
@@ -26,10 +27,16 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     try:
         value = converted(kind, raw)
     except (ValueError, TypeError):
-        raise ConfigError(f"{label} is {shown}, not {wanted(kind)}", rules["help"]) from None
+        raise ConfigError(
+            tr("{label} is {shown}, not {wanted}", label=label, shown=shown, wanted=wanted(kind)),
+            tr(rules["help"]),
+        ) from None
     words = rules.get("choices")
     if words and value not in words:
-        raise ConfigError(f"{label} is {value!r}", f"one of: {', '.join(words)}")
+        raise ConfigError(
+            tr("{label} is {value!r}", label=label, value=value),
+            tr("one of: {names}", names=", ".join(words)),
+        )
     if isinstance(value, int | float) and not isinstance(value, bool):
         check_range(label, value, rules)
     return value
@@ -75,23 +82,34 @@ def home_path(raw: str) -> Path:
 def wanted(kind: str) -> str:
     """What a value of the annotated type `kind` is, for a person."""
     names = {
-        "Path": "the path of a folder",
-        "bool": "on or off",
-        "int": "a whole number",
-        "float": "a number",
-        "tuple": "a list of texts",
+        "Path": later("the path of a folder"),
+        "bool": later("on or off"),
+        "int": later("a whole number"),
+        "float": later("a number"),
+        "tuple": later("a list of texts"),
     }
-    return next((name for word, name in names.items() if word in kind), "a text")
+    return tr(next((name for word, name in names.items() if word in kind), later("a text")))
 
 
 def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:
     """Raise ConfigError if a number is out of its setting's bounds."""
     low, high, above = rules.get("low"), rules.get("high"), rules.get("above")
     if value != value or value in (float("inf"), float("-inf")):
-        raise ConfigError(f"{label} is {value}", "a finite number is needed")
+        raise ConfigError(
+            tr("{label} is {value}", label=label, value=value), tr("a finite number is needed")
+        )
     if low is not None and value < low:
-        raise ConfigError(f"{label} is {value}", f"it must be at least {low}")
+        raise ConfigError(
+            tr("{label} is {value}", label=label, value=value),
+            tr("it must be at least {low}", low=low),
+        )
     if above is not None and value <= above:
-        raise ConfigError(f"{label} is {value}", f"it must be greater than {above}")
+        raise ConfigError(
+            tr("{label} is {value}", label=label, value=value),
+            tr("it must be greater than {above}", above=above),
+        )
     if high is not None and value > high:
-        raise ConfigError(f"{label} is {value}", f"it must be at most {high}")
+        raise ConfigError(
+            tr("{label} is {value}", label=label, value=value),
+            tr("it must be at most {high}", high=high),
+        )

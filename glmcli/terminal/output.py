@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from glmcli.errors import GlmError
+from glmcli.language import tr
 from glmcli.terminal.signals import Killed
 from glmcli.terminal.visible import visible
 
@@ -101,7 +102,8 @@ class Output:
             if self.is_tty and exc.errno == errno.EIO:
                 raise Killed(signal.SIGHUP) from exc
             raise GlmError(
-                f"the output cannot be written: {exc.strerror}", "make room for it"
+                tr("the output cannot be written: {strerror}", strerror=exc.strerror),
+                tr("make room for it"),
             ) from exc
 
     def send(self, text: str) -> None:

@@ -9,10 +9,19 @@ from collections.abc import Sequence
 
 import wcwidth
 
+from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message, Progress, Usage
 
-STOPS = " · Ctrl-C stops"
+STOPS = later(" · Ctrl-C stops")
+STAGES = {
+    "fetching": later("fetching the model"),
+    "converting": later("converting the model"),
+    "loading": later("loading the model"),
+    "reading": later("reading the prompt"),
+    "summarising": later("summarising the oldest turns"),
+}
+"""What an engine does before there is text."""
 
 
 def size(count: int | None) -> str:
@@ -26,16 +35,22 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
     """What a reply cost: "3 tokens · first 0.50 s · 2.0 tok/s · window 13 of 8,192"."""
     parts = []
     if usage.completion_tokens is not None:
-        parts.append(plural(usage.completion_tokens, "token"))
+        parts.append(tokens(usage.completion_tokens))
     if usage.first_token_s is not None:
-        parts.append(f"first {usage.first_token_s:.2f} s")
+        parts.append(tr("first {seconds:.2f} s", seconds=usage.first_token_s))
     if usage.tokens_per_s is not None:
-        parts.append(f"{usage.tokens_per_s:.1f} tok/s")
+        parts.append(tr("{speed:.1f} tok/s", speed=usage.tokens_per_s))
     if usage.cached_tokens:
-        parts.append(f"cached {usage.cached_tokens:,} of {usage.prompt_tokens:,}")
+        parts.append(
+            tr("cached {cached:,} of {all:,}", cached=usage.cached_tokens, all=usage.prompt_tokens)
+        )
     if usage.total_tokens is not None:
-        window = f" of {context_tokens:,}" if context_tokens else ""
-        parts.append(f"window {usage.total_tokens:,}{window}")
+        used, window = usage.total_tokens, context_tokens
+        parts.append(
+            tr("window {used:,} of {window:,}", used=used, window=window)
+            if window
+            else tr("window {used:,}", used=used)
+        )
     return " · ".join(parts)
 
 
@@ -59,7 +74,8 @@ def fitting(lines: Sequence[str], columns: int) -> str:
 
 def status_row(heads: Sequence[str], columns: int) -> str:
     """What happens, in the longest of its forms for which there is room; and how to stop it."""
-    return fitting(heads, columns - len(STOPS)) + STOPS
+    stops = tr(STOPS)
+    return fitting(heads, columns - wcwidth.width(stops)) + stops
 
 
 def question_rows(text: str) -> str:
@@ -68,61 +84,58 @@ def question_rows(text: str) -> str:
 
 
 def end_note(reply: Message, context_tokens: int | None = None) -> str:
-    """What must be said when a reply did not end by itself, or is none; "" for all others."""
+    """What must be said of a reply that did not end by itself, or is empty; "" for all others."""
     used = (reply.usage or Usage()).total_tokens
     is_full = bool(context_tokens and used and used >= context_tokens)
     match reply.finish_reason:
         case "cancelled" if reply.text:
-            return "stopped; what arrived is kept"
+            return tr("stopped; what arrived is kept")
         case "cancelled" if reply.thinking:
-            return "stopped while it was thinking; /retry asks again"
+            return tr("stopped while it was thinking; /retry asks again")
         case "cancelled":
-            return "stopped before the first word"
+            return tr("stopped before the first word")
         case "length" if is_full:
-            return "cut: the window is full; /reset starts a new conversation"
+            return tr("cut: the window is full; /reset starts a new conversation")
         case "length" if reply.text:
-            return "cut at the token limit; /continue goes on"
+            return tr("cut at the token limit; /continue goes on")
         case "length" if reply.thinking:
-            return "cut at the token limit while it was thinking; /retry max_tokens=N asks again"
+            return tr(
+                "cut at the token limit while it was thinking; /retry max_tokens=N asks again"
+            )
         case "length":
-            return "cut at the token limit before the first word"
+            return tr("cut at the token limit before the first word")
         case _ if reply.text:
             return ""
         case _ if reply.thinking:
-            return "the model only thought; /thinking shows what"
+            return tr("the model only thought; /thinking shows what")
         case _:
-            return "the model ended its reply without a word"
+            return tr("the model ended its reply without a word")
 
 
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:
     """What happens before there is text, for a person who waits; `brief` without its details."""
-    clock = "" if seconds is None else f", {seconds:.0f} s"
+    clock = "" if seconds is None else tr(", {seconds:.0f} s", seconds=seconds)
     if progress is None:
-        return "waiting for the model" + clock
+        return tr("waiting for the model") + clock
     if progress.stage == "waiting":
         if brief:
-            return "waiting" + clock
+            return tr("waiting") + clock
         note = f" ({progress.note})" if progress.note else ""
-        return f"waiting{clock}; the server may be busy{note}"
-    words = {
-        "fetching": "fetching the model",
-        "converting": "converting the model",
-        "loading": "loading the model",
-        "reading": "reading the prompt",
-        "summarising": "summarising the oldest turns",
-    }
-    parts = [words[progress.stage]]
+        return tr("waiting{clock}; the server may be busy", clock=clock) + note
+    parts = [tr(STAGES[progress.stage])]
     if brief:
         return parts[0] + clock
     if progress.note:
         parts.append(progress.note)
     if progress.total and progress.done < progress.total:
-        done = amount(progress.done, progress.unit)
-        done = done.removesuffix(f" {progress.unit}")  # "128 of 512 tokens", but "1 MB of 2 MB"
-        parts.append(f"{done} of {amount(progress.total, progress.unit)}")
+        total = amount(progress.total, progress.unit)
+        done = f"{progress.done:,}"
+        if progress.unit == "bytes":  # "128 of 512 tokens", but "1 MB of 2 MB"
+            done = amount(progress.done, progress.unit)
+        parts.append(tr("{done} of {total}", done=done, total=total))
     elif progress.done and not progress.total:
         parts.append(amount(progress.done, progress.unit))
-    return ", ".join(parts) + clock
+    return tr(", ").join(parts) + clock
 
 
 def progress_forms(progress: Progress | None, seconds: float | None) -> list[str]:
@@ -132,7 +145,14 @@ def progress_forms(progress: Progress | None, seconds: float | None) -> list[str
 
 def amount(count: int, unit: str) -> str:
     """A number with its unit."""
-    return f"{count / 1e6:,.0f} MB" if unit == "bytes" else f"{count:,} {unit}"
+    if unit == "bytes":
+        return f"{count / 1e6:,.0f} MB"
+    return tokens(count) if unit == "tokens" else f"{count:,} {unit}"
+
+
+def tokens(count: int) -> str:
+    """A count of tokens: "1 token", "2 tokens"."""
+    return ntr("{n:,} token", "{n:,} tokens", count)
 
 
 def plural(count: int, noun: str) -> str:

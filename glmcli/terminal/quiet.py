@@ -15,6 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any, ClassVar, Self
 
 from glmcli.errors import GlmError
+from glmcli.language import tr
 from glmcli.terminal.output import Output, PipeClosed
 from glmcli.terminal.reading import end_if_gone
 
@@ -117,7 +118,7 @@ class Quiet:
             termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, mode)
         except termios.error as exc:
             end_if_gone(sys.stdin.fileno())
-            raise GlmError(f"the terminal refuses its mode: {exc}") from exc
+            raise GlmError(tr("the terminal refuses its mode: {exc}", exc=exc)) from exc
         if self._output.is_live:
             asks = self._for_editor and self._output.tells_keys_apart
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")

@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable
 
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.terminal.output import POLL_S, Output
 from glmcli.terminal.signals import Killed
 
@@ -59,7 +60,8 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
         if exc.errno == errno.EBADF:
             return b""
         raise UsageError(
-            f"stdin cannot be read: {exc.strerror}", "is what feeds it alive?"
+            tr("stdin cannot be read: {strerror}", strerror=exc.strerror),
+            tr("is what feeds it alive?"),
         ) from exc
 
 

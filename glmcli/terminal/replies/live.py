@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 
+from glmcli.language import tr
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import plural, progress_forms, status_row
+from glmcli.terminal.phrases import progress_forms, status_row, tokens
 from glmcli.terminal.quiet import SETTLE_S, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
 from glmcli.terminal.replies.text import BaseView
@@ -188,7 +189,11 @@ class LiveView(BaseView):
         if not self._tail.strip() or self._thinking == "hide" or self._has_said_thought:
             return False
         self._has_said_thought = True
-        words = f"thought for {self._thought_s:.0f} s, {self._thought_tokens}"
+        words = tr(
+            "thought for {seconds:.0f} s, {tokens}",
+            seconds=self._thought_s,
+            tokens=self._thought_tokens,
+        )
         if self._thinking == "show":
             self._ready.append(())
         self._ready.append(((words, theme.DIM),))
@@ -251,11 +256,14 @@ class LiveView(BaseView):
             forms = progress_forms(self._progress, now - self._started)
             return status_row(forms, self._painter.width)
         seconds = now - self._first_token_at
-        speed = f" · {self._tokens.so_far / seconds:.1f} tok/s" if seconds > 0.5 else ""
+        speed = ""
+        if seconds > 0.5:
+            speed = " · " + tr("{speed:.1f} tok/s", speed=self._tokens.so_far / seconds)
         if not self._is_reply and self._thought_s and self._thinking != "hide":
-            head = f"thinking {now - self._started:.0f} s, {self._thought_tokens}: …"
-            return head + last_words(self._tail, self._painter.width - len(head))
-        doing = "answering" if self._is_reply or not self._thought_s else "thinking"
+            passed, tokens = now - self._started, self._thought_tokens
+            head = tr("thinking {seconds:.0f} s, {tokens}: …", seconds=passed, tokens=tokens)
+            return head + last_words(self._tail, self._painter.width - cell_len(head))
+        doing = tr("answering") if self._is_reply or not self._thought_s else tr("thinking")
         head = f"{doing} · {self._tokens}"
         return status_row([head + speed, head, doing], self._painter.width)
 
@@ -278,7 +286,7 @@ class Count:
         return self._known or self._deltas
 
     def __str__(self) -> str:
-        return ("" if self._known else "~") + plural(self.so_far, "token")
+        return ("" if self._known else "~") + tokens(self.so_far)
 
 
 def last_words(text: str, columns: int) -> str:

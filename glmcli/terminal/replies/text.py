@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from glmcli.errors import GlmError
+from glmcli.language import tr
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import fitting, progress_forms
 from glmcli.terminal.quiet import Quiet
@@ -68,7 +69,7 @@ class StatusLine:
         seconds = time.monotonic() - self._started
         forms = progress_forms(self._progress, seconds)
         if self._is_thinking:
-            forms = [f"thinking, {seconds:.0f} s"]
+            forms = [tr("thinking") + tr(", {seconds:.0f} s", seconds=seconds)]
         row = fitting(forms, self._output.size().columns - 1)
         if self._output.is_live and row != self._shown:
             self._output.write(f"\r\x1b[K{row}")

@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from glmcli.language import ntr
 from glmcli.types import Conversation, Message, Omission
 
 Count = Callable[[Sequence[Message]], int | None]
@@ -112,10 +111,10 @@ def readable(
 
 
 def left_out(conversation: Conversation) -> str:
-    """The part of a conversation that is not sent: "the oldest turn", "the oldest 3 turns"."""
+    """What of a conversation is not sent, in words: "the oldest turn", "the oldest 3 turns"."""
     first = conversation.omitted.messages if conversation.omitted else 0
     turns = sum(message.role == "user" for message in conversation.messages[:first])
-    return ntr("the oldest turn", "the oldest {n} turns", turns)
+    return "the oldest turn" if turns == 1 else f"the oldest {turns} turns"
 
 
 def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:

@@ -10,11 +10,9 @@ import pytest
 import torch
 
 from glmcli.config import Settings
-from glmcli.engines.local.net.decode import PrefixCache
 from glmcli.engines.local.net.divergence import Divergence
-from glmcli.engines.local.net.open import open_model
-from glmcli.measure.quality import compare, open_local
-from glmcli.models.checkpoint import find_checkpoint
+from glmcli.measure import quality
+from glmcli.measure.quality import compare
 from tests.support import tiny
 from tests.support.tiny_chat import tokenizer_of
 
@@ -85,12 +83,12 @@ def test_fewer_bits_are_judged_in_blocks_like_a_prompt_and_singly_like_a_reply(f
     own = Divergence()
     rows = []
     for settings in (full, reduced):
-        ids = open_local(settings, lambda step: None).ids_of(TEXT)
+        engine = quality.open_engine(settings, lambda step: None)
+        ids = quality.ids_of(engine, TEXT)
+        engine._cache.clear()
         half = len(ids) // 2
-        checkpoint = find_checkpoint(str(folder), settings, lambda step: None)
-        cache = PrefixCache(open_model(checkpoint, settings, lambda step: None).reader)
-        block = cache.read_each(ids[:half], last=half)
-        rows.append([*block, *(cache.read([token]) for token in ids[half:])])
+        block = engine._cache.read_each(ids[:half], last=half)
+        rows.append([*block, *(engine._cache.read([token]) for token in ids[half:])])
     for one, other in zip(*rows, strict=True):
         own.add(one, other)
     assert own.result() == result

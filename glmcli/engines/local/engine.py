@@ -27,15 +27,12 @@ from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progres
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.decode import PrefixCache
-    from glmcli.engines.local.net.divergence import Scores
     from glmcli.engines.local.net.reader import Model
 
 NO_SWITCH = "this model has no switch for reasoning; --think changes nothing"
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
-SCORED_BLOCK = 64
-"""Ids that are read at once where the scores of all of them are kept."""
 
 
 class LocalEngine:
@@ -157,24 +154,6 @@ class LocalEngine:
     def forget(self) -> None:
         """Forget what the net has read: the next prompt is read whole."""
         self._cache.clear()
-
-    def ids_of(self, text: str) -> list[int]:
-        """The prompt that a user's text makes, as far as the window goes. Raises UsageError."""
-        return self._template.encode([Message("user", text)]).ids[: self.context_tokens]
-
-    def scores(self, ids: Sequence[int]) -> Iterator[Scores]:
-        """The scores after each id: float32, (vocabulary,), in main memory.
-
-        Read as in a chat: the first half in blocks, like a prompt, the rest one at a time, like a
-        reply. Raises OutOfMemory, EngineError.
-        """
-        self.forget()
-        half = len(ids) // 2
-        for start in range(0, half, SCORED_BLOCK):
-            block = ids[start : min(start + SCORED_BLOCK, half)]
-            yield from self._cache.read_each(block, last=len(block)).cpu()
-        # As in a reply: a busy neighbour must not make this ten times slower.
-        yield from self._pace.paced(self._cache.read([token]).cpu() for token in ids[half:])
 
     @property
     def details(self) -> str:

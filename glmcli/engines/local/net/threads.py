@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-Item = TypeVar("Item")
 T = TypeVar("T")
 
 TRIAL_TOKENS = 4
@@ -48,22 +47,22 @@ class Pace:
         self._trying: int | None = None
         set_threads(self._counts[-1])
 
-    def paced(self, items: Generator[Item, None, T]) -> Generator[Item, None, T]:
-        """The same items, ids or scores; the time of each but the first is learned from."""
+    def paced(self, ids: Generator[int, None, T]) -> Generator[int, None, T]:
+        """The same ids; the time that each of them takes is learned from, but for the first."""
         if self._trying is None and not self._trial:
             self._begin_trial()
         is_first = True
         while True:
             started = self._clock()
             try:
-                item = next(items)
+                token = next(ids)
             except StopIteration as end:
                 ending: T = end.value
                 return ending
             if not is_first:
                 self._learn(self._clock() - started)
             is_first = False
-            yield item
+            yield token
 
     def _begin_trial(self) -> None:
         self._trial = {}

@@ -111,6 +111,6 @@ def error_lines(error: GlmError) -> str:
 def first_line(exc: BaseException) -> str:
     """The start of what a library says when it fails, for a message of one line."""
     lines = (str(exc).strip() or type(exc).__name__).splitlines()
-    if lines[0].endswith(":") and len(lines) > 1:  # what is the matter comes below
+    if lines[0].endswith(":") and len(lines) > 1:  # the reason comes below
         lines[0] += f" {lines[1].strip()}"
     return lines[0][:200]

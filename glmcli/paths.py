@@ -1,4 +1,4 @@
-"""Paths, files and texts from a user: what was typed becomes a path, and a file becomes text.
+"""Paths and texts from a user: a typed name becomes a path, and a file becomes text.
 
 Knows nothing of what the text is for.
 """

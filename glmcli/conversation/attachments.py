@@ -1,6 +1,6 @@
 """Text files that go with a message, each under a header that says what it is.
 
-What is sent is what is stored: the header holds the path, the size and the hash of the file.
+The message is stored as it is sent: the header holds the path, size and hash of the file.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def mentioned(line: Line) -> list[str]:
 
 
 def missed(line: Line) -> list[str]:
-    """What `line` mentions like a path, though there is no such file."""
+    """Mentions in `line` that look like paths, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
     return [name for name in names if PATH_LIKE.search(name)]
 

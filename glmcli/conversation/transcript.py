@@ -44,7 +44,7 @@ FORMATS = later(
 def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
     """Write a conversation as the file's ending says: see WRITERS.
 
-    Returns the absolute path. Raises UsageError if the file exists or the ending is none of ours,
+    Returns the absolute path. Raises UsageError if the file exists or its ending is unknown,
     StoreError.
     """
     write = WRITERS.get(path.suffix.lower())
@@ -119,7 +119,7 @@ WRITERS: dict[str, Callable[[Conversation], str]] = {
     ".json": to_json,
     ".jsonl": to_jsonl,
 }
-"""A file's ending -> what is written."""
+"""A file's ending -> the function that writes it."""
 
 
 def to_record(conversation: Conversation) -> Json:
@@ -143,7 +143,7 @@ def params_record(params: GenerationParams) -> Json:
 
 
 def message_record(message: Message) -> Json:
-    """A message as JSON, without what is empty."""
+    """A message as JSON, without empty fields."""
     record: Json = {"role": message.role, "content": message.text}
     record |= {
         name: getattr(message, name)

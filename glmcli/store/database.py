@@ -132,7 +132,7 @@ class Database:
         """Move a damaged database away, with the files that belong to it, and note where to."""
         self.close()
         with suppress(FileNotFoundError), only_user(self.path):
-            # Another process may have moved it already: what is there now is its new one.
+            # Another process may have moved it already: the file that is there now is its new one.
             if self.path.stat().st_ino == self._inode:
                 aside = unused_name(self.path)
                 for suffix in ("-shm", "-wal", ""):
@@ -255,7 +255,7 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
+        db.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten with zeros
         if is_older:  # else opening need not wait for a process that writes
             migrate(db, wait_s=wait_s)
         for table in ("conversation", "message", "word_data"):
@@ -299,7 +299,7 @@ def only_user(path: Path) -> Iterator[None]:
 
 
 def unused_name(path: Path) -> Path:
-    """A name that tells what is wrong with the file, and when that was found."""
+    """A name that tells that the file is damaged, and since when."""
     name = f"{path.name}.corrupt-{time.strftime('%Y-%m-%d-%H%M%S')}"
     names = (path.with_name(f"{name}{f'-{n}' if n > 1 else ''}") for n in count(1))
     return next(each for each in names if not each.exists())

@@ -46,7 +46,7 @@ class Hit:
     """The parts of `excerpt` that match, as start and end."""
 
     def pieces(self) -> list[tuple[str, bool]]:
-        """`excerpt` in pieces, each with whether it is what was looked for."""
+        """`excerpt` in pieces, each with whether it matches."""
         found, done = [], 0
         for start, end in self.spans:
             found += [(self.excerpt[done:start], False), (self.excerpt[start:end], True)]

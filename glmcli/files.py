@@ -108,7 +108,8 @@ def read_bytes(
         open_regular(path, limit=limit, what=what, error=error) as file,
         _reading(shown(path), error),
     ):
-        return file.read(limit)
+        # A device that looks like a file may have nothing to give, and says None.
+        return file.read(limit) or b""
 
 
 def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:

@@ -7,6 +7,7 @@ from time import process_time
 import pytest
 
 from glmcli.config import load_settings, parse, show, table, variable
+from glmcli.config.settings import masked
 from glmcli.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -202,7 +203,7 @@ def test_without_a_home_nothing_is_kept_in_the_working_folder(tmp_path, monkeypa
 def test_a_slip_in_dotenv_is_told(tmp_path):
     settings = load(tmp_path, dotenv="GLM_TEMPERATUR=1\n")
     assert settings.problems == (
-        ".env sets GLM_TEMPERATUR, which is no setting; did you mean GLM_TEMPERATURE?",
+        ".env sets GLM_TEMPERATUR, which is not a setting; did you mean GLM_TEMPERATURE?",
     )
 
 
@@ -343,3 +344,17 @@ def test_a_seed_is_a_number_that_torch_can_hold():
     with pytest.raises(ConfigError, match="--seed is 9223372036854775808") as caught:
         parse("seed", str(2**63), "option")
     assert caught.value.hint == "it must be at most 9223372036854775807"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("http://user:pass@host:80/v1", "http://********@host:80/v1"),
+        ("http://host:80/x@other/v1", "http://host:80/x@other/v1"),
+        ("http://host:80?x@other", "http://host:80?x@other"),
+        ("user:pass@host", "********@host"),
+        ("http://api.\u043epenai.com/v1", "http://api.xn--penai-iye.com/v1"),
+    ],
+)
+def test_an_address_is_shown_with_the_host_that_it_leads_to(address, shown):
+    assert masked("base_url", address) == shown

@@ -11,7 +11,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 from glmcli.chat.commands import COMMANDS
-from glmcli.terminal.input.draft import MENTION
+from glmcli.terminal.input.draft import mention_at_end
 from glmcli.terminal.visible import visible_line
 
 Words = Callable[[str, str], Iterable[tuple[str, str]]]
@@ -49,7 +49,7 @@ class CommandCompleter(Completer):
                         display=visible_line(known),
                         display_meta=visible_line(meta),
                     )
-        elif mention := MENTION.search(text):
+        elif mention := mention_at_end(text):
             yield from self._mentions(mention[1])
 
     def _after(self, typed: str) -> Iterable[Completion]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Event
 
-import wcwidth
-
 from glmcli.chat.ahead import Ahead
 from glmcli.chat.commands import is_command, literal
 from glmcli.chat.pipe import PipeChat, joined
@@ -23,7 +21,7 @@ from glmcli.errors import GlmError, UsageError
 from glmcli.machine import has_power_to_spare
 from glmcli.session import Session
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import plural, stats_line
+from glmcli.terminal.phrases import fits, plural, stats_line
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.replies.choose import terminal_view
 from glmcli.terminal.replies.text import BaseView
@@ -124,7 +122,7 @@ class TerminalChat(PipeChat):
     def _write(self, text: str, style: str) -> None:
         if text:
             text, columns = visible(text), self.out.size().columns
-            if any(wcwidth.width(line) > columns for line in text.split("\n")):
+            if not all(fits(line, columns) for line in text.split("\n")):
                 from glmcli.terminal.rows import hang  # it brings Rich along
 
                 text = hang(text, columns)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import wcwidth
 
-from glmcli.terminal.phrases import clipped, progress_forms
+from glmcli.terminal.phrases import clipped, fits, progress_forms
 from glmcli.terminal.visible import visible
 from glmcli.types import Progress
 
@@ -31,8 +31,9 @@ def loading(progress: Progress | None, name: str) -> list[str]:
 def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:
     """A name and the first of the forms that fits beside it; at last a form without the name."""
     rests = [visible("".join(f" · {part}" for part in form if part)) for form in forms]
+    name = clipped(name, columns, keep_end=True)
+    least = min(SHORTEST_NAME, wcwidth.width(name))
     for rest in rests:
-        room = columns - wcwidth.width(rest)
-        if room >= min(SHORTEST_NAME, wcwidth.width(name)):
-            return clipped(name, room, keep_end=True) + rest
+        if fits(rest, columns - least):
+            return clipped(name, columns - wcwidth.width(rest), keep_end=True) + rest
     return clipped(rests[-1].removeprefix(" · ") or name, columns)

@@ -112,13 +112,14 @@ def usage_hint(exc: Exception) -> str:
 def report(error: GlmError, cause: Exception | None = None) -> int:
     """Print an error's line and hint on stderr; returns its exit code."""
     if sys.stderr is not None:
+        lines: list[str] = []
         if wants_traceback():
             import traceback
 
-            traceback.print_exception(cause or error)
+            lines = traceback.format_exception(cause or error)
         from glmcli.terminal.visible import visible
 
-        text = error_lines(error)
+        text = "".join(lines) + error_lines(error)
         with suppress(OSError):  # the exit code says it too
             sys.stderr.write(visible(text) if sys.stderr.isatty() else text)
             sys.stderr.flush()

@@ -9,7 +9,7 @@ import typer
 
 from glmcli.cli.options import with_settings
 from glmcli.cli.settings import shown, tell
-from glmcli.cli.tables import AsJson, print_json, print_rows
+from glmcli.cli.tables import AsJson, print_json, print_rows, print_text
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
 from glmcli.config.settings import Settings
@@ -57,7 +57,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
 @with_settings(needed=("home",))
 def config_path(settings: Settings) -> None:
     """Print where config.toml is looked for."""
-    print(settings.home / "config.toml")
+    print_text(str(settings.home / "config.toml"))
 
 
 @config.command()

@@ -191,7 +191,8 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
 
     found = [each for path in files for each in transcript.load_all(path)]
     for conversation in found:
-        conversation.id = ""
+        # A file from elsewhere does not decide what is loaded when somebody goes on with it.
+        conversation.id = conversation.model = ""
     with open_history(settings) as store:
         store.save(*found)
     print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
@@ -202,4 +203,4 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
 def history_path(settings: Settings) -> None:
     """Print where the history is stored."""
     with open_history(settings) as store:
-        print(store.path)
+        print_text(str(store.path))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.options import with_settings
-from glmcli.cli.tables import AsJson, confirmed, print_facts, print_json, print_rows
+from glmcli.cli.tables import AsJson, confirmed, print_facts, print_json, print_rows, print_text
 from glmcli.config import Settings
 from glmcli.language import later, tr
 from glmcli.terminal.phrases import size, tokens
@@ -101,7 +101,7 @@ def pull(settings: Settings, name: NAME) -> None:
         )
     finally:
         status.clear()
-    print(found.folder)
+    print_text(str(found.folder))
 
 
 @models.command()

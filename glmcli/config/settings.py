@@ -6,6 +6,7 @@ values come from, but for the names of the sources.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -179,10 +180,21 @@ def masked(name: str, value: object) -> str:
     if value and (name == "keys" or table()[name].metadata.get("secret")):
         return MASK
     text = show(value)
-    if name == "base_url" and "@" in text:
+    if name == "base_url":
         scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
-        return f"{scheme}{slashes}{MASK}@{rest.rpartition('@')[2]}"
+        host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
+        _, at, place = host.rpartition("@")
+        shown = f"{MASK}@{ascii_host(place)}" if at else ascii_host(host)
+        return f"{scheme}{slashes}{shown}{rest.removeprefix(host)}"
     return text
+
+
+def ascii_host(host: str) -> str:
+    """A host as it is looked up: letters that only look like others become visible."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host.encode("ascii", "backslashreplace").decode("ascii")
 
 
 def parse(name: str, raw: Any, source: str) -> Any:

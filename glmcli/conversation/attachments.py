@@ -30,8 +30,7 @@ MOST_LOOKED_UP = 100
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
-    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*\n.*?^\2$",
-    re.MULTILINE | re.DOTALL,
+    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*$", re.MULTILINE
 )
 LONGEST_FENCE = re.compile(r"`{3,}")
 
@@ -56,7 +55,19 @@ def heading(attached: str) -> str:
 
 def headings_only(text: str) -> str:
     """A message with the headers of its files in place of the files."""
-    return ATTACHED.sub(r"\1", text)
+    shown, done, source = "", 0, f"{text}\n"
+    never_closed = set[str]()
+    for found in ATTACHED.finditer(text):
+        fence = found[2]
+        if found.start() < done or fence in never_closed:
+            continue
+        end = source.find(f"\n{fence}\n", found.end())
+        if end < 0:
+            never_closed.add(fence)
+            continue
+        shown += text[done : found.end(1)]
+        done = end + 1 + len(fence)
+    return shown + text[done:]
 
 
 def mentioned(line: Line) -> list[str]:

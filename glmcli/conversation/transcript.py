@@ -34,6 +34,8 @@ Value = TypeVar("Value", GenerationParams, Usage)
 OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
 """Other programs' roles -> ours."""
 HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+MOST_HOLDERS = 5_000_000
+"""Lists and objects of a file: exports of whole accounts have fewer."""
 LARGEST = GB
 """Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
 FORMATS = later(
@@ -184,6 +186,8 @@ def read_json(text: str) -> Iterator[Any]:
 
 def parsed(text: str) -> list[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
+    if text.count("[") + text.count("{") > MOST_HOLDERS:
+        raise ValueError("too many lists and objects")
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as exc:

@@ -66,6 +66,9 @@ class Reasoning:
             "thinking" if thinking else "start"
         )
         self._held = ""
+        """What may be the start of a mark."""
+        self._blanks: list[str] = []
+        """Those before it: shown with what follows, or never."""
         self._thought = False
 
     @property
@@ -76,13 +79,10 @@ class Reasoning:
 
     def turn(self, text: str) -> tuple[str, str]:
         """Like `push`; then the awaited id has come."""
-        self._held += text
-        if self._state == "start":
-            self._state, self._held = "thinking", ""
-            return "", ""
-        thinking, self._held = self._held.rstrip(), ""
-        self._state = "after"
-        return self._first(thinking), ""
+        thinking = self._before_blanks(self._held + text) if self._state == "thinking" else ""
+        self._state = "after" if self._state == "thinking" else "thinking"
+        self._held, self._blanks = "", []
+        return thinking, ""
 
     def push(self, text: str) -> tuple[str, str]:
         """The thinking and the text that are certain now."""
@@ -95,25 +95,27 @@ class Reasoning:
         if self._state == "after":
             self._held = self._held.lstrip()
             self._state = "text" if self._held else "after"
-        if self._state != "text":
-            return thinking, ""
-        text, self._held = self._held, ""
-        return thinking, text
+        return thinking, self._take() if self._state == "text" else ""
 
     def flush(self) -> tuple[str, str]:
         """What was held back and is no mark after all."""
-        rest, self._held = self._held, ""
         if self._state == "thinking":
-            return self._first(rest.rstrip()), ""
-        return "", rest
+            held, self._held = self._held, ""
+            return self._before_blanks(held), ""
+        return "", self._take()
+
+    def _take(self) -> str:
+        text = "".join([*self._blanks, self._held])
+        self._held, self._blanks = "", []
+        return text
 
     def _start(self) -> None:
         begun = self._held.lstrip()
-        mark = self._marks.open
-        if self._marks.open_id is not None:
-            self._state = "text" if begun else "start"
-        elif begun.startswith(mark):
-            self._state, self._held = "thinking", begun[len(mark) :]
+        mark = self._marks.open if self._marks.open_id is None else ""
+        self._blanks.append(self._held[: len(self._held) - len(begun)])
+        self._held = begun
+        if mark and begun.startswith(mark):
+            self._state, self._held, self._blanks = "thinking", begun[len(mark) :], []
         elif not mark.startswith(begun):
             self._state = "text"
 
@@ -122,14 +124,21 @@ class Reasoning:
         if mark and mark in self._held:
             thinking, _, self._held = self._held.partition(mark)
             self._state = "after"
-            return self._first(thinking.rstrip())
+            thinking = self._before_blanks(thinking)
+            self._blanks = []
+            return thinking
         cut = len(self._held) - (held_back(self._held, (mark,)) if mark else 0)
-        cut = len(self._held[:cut].rstrip())
         thinking, self._held = self._held[:cut], self._held[cut:]
-        return self._first(thinking)
+        return self._before_blanks(thinking)
 
-    def _first(self, thinking: str) -> str:
-        if not self._thought:
-            thinking = thinking.lstrip()
-            self._thought = bool(thinking)
-        return thinking
+    def _before_blanks(self, text: str) -> str:
+        """Thinking that is shown now: without the blanks at its end, and those at the start."""
+        thinking = text.rstrip()
+        if not thinking:
+            self._blanks.append(text)
+            return ""
+        blanks, self._blanks = self._blanks, [text[len(thinking) :]]
+        if self._thought:
+            return "".join(blanks) + thinking
+        self._thought = True
+        return thinking.lstrip()

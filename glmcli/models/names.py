@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmcli.config import BUILT_IN_MODEL, ENVIRONMENT, TOML, Settings
+from glmcli.config import BUILT_IN_MODEL, TYPED, Settings
 from glmcli.errors import ModelError
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
@@ -80,11 +80,12 @@ def expanded(name: str) -> Path:
 
 
 def check_meant(name: str, settings: Settings) -> None:
-    """Raise ModelError for a hub id that was set once for all folders, in one that has such a path.
+    """Raise ModelError for a hub id that was not typed, in a folder that has such a path.
 
-    The working folder may be anybody's: it does not decide what the user's own settings mean.
+    The working folder may be anybody's: it does not decide what the user's own settings, or a
+    conversation that goes on, mean.
     """
-    is_set = name == settings.model and settings.sources.get("model") in (ENVIRONMENT, TOML)
+    is_set = name == settings.model and settings.sources.get("model", TYPED) != TYPED
     if is_set and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
         raise ModelError(
             f"{name} is a hub id in your settings, and a folder here",

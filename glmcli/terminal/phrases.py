@@ -14,6 +14,8 @@ from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
+MOST_A_CELL = 16
+"""Characters. A line that fits has no more of them for each cell: many take none."""
 STAGES = {
     "fetching": later("fetching the model"),
     "converting": later("converting the model"),
@@ -56,20 +58,26 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
 
 def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
     """A line of at most so many cells: its start, or its end; "…" stands for the rest."""
-    cells = wcwidth.width(line)
-    if cells <= columns:
+    if fits(line, columns):
         return line
     if columns < 1:
         return ""
+    most = MOST_A_CELL * columns
     if keep_end:
-        return "…" + wcwidth.clip(line, cells - columns + 1, cells).lstrip()
-    return wcwidth.clip(line, 0, columns - 1).rstrip() + "…"
+        line = line[-most:]
+        cells = wcwidth.width(line)
+        return "…" + wcwidth.clip(line, max(cells - columns + 1, 0), cells).lstrip()
+    return wcwidth.clip(line[:most], 0, columns - 1).rstrip() + "…"
+
+
+def fits(line: str, columns: int) -> bool:
+    """Whether a line has so many cells at most, and not far more characters."""
+    return len(line) <= MOST_A_CELL * columns and wcwidth.width(line) <= columns
 
 
 def fitting(lines: Sequence[str], columns: int) -> str:
     """The first of the lines that has so many cells at most; else the last, clipped."""
-    fits = (line for line in lines if wcwidth.width(line) <= columns)
-    return next(fits, clipped(lines[-1], columns))
+    return next((line for line in lines if fits(line, columns)), clipped(lines[-1], columns))
 
 
 def status_row(heads: Sequence[str], columns: int) -> str:

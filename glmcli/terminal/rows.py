@@ -24,6 +24,7 @@ OPENING = "（【「『《〈〔“‘([{"
 _OPEN = re.escape(OPENING)
 _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·％,.!?:;)]}%々ーっッゃゅょャュョ")
 _LATE = "[，。、；：？！）】」』》〉〕％]"
+_FIRST_LATE = re.compile(_LATE)
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
 WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and their marks, as they are written in a set of a regular expression."""
@@ -126,7 +127,7 @@ def graphemes(text: str) -> Iterator[str]:
 
 def _size(text: str) -> int:
     """Cells that the text is given in a row: a few too where it takes none, but is long."""
-    return max(cells(text), len(text) // MOST_A_CELL)
+    return len(text) if text.isascii() else max(cells(text), len(text) // MOST_A_CELL)
 
 
 def _ends(text: str) -> list[int]:
@@ -161,7 +162,7 @@ def _chop_unit(unit: str, columns: int) -> Iterator[int]:
 
     That only where these are Chinese: others may turn out to be inside a word when it goes on.
     """
-    closers = re.search(_LATE, unit)
+    closers = _FIRST_LATE.search(unit)
     end = len(unit[: closers.start()].rstrip(BLANKS)) if closers else len(unit)
     start = 0
     for start in _chop(unit[:end], columns):

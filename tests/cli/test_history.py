@@ -147,3 +147,10 @@ def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
 def test_delete_says_what_it_deleted(glm, talk):
     done = glm("history", "delete", "--yes", talk[0])
     assert done.out.startswith(f"deleted {talk[0]} ")
+
+
+def test_a_file_from_elsewhere_does_not_choose_the_model(glm, tmp_path):
+    talk = {"system": "", "model": "./evil", "messages": [{"role": "user", "content": "hi"}]}
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+    glm("history", "import", "talk.json")
+    assert json.loads(glm("history", "list", "--json").out)[0]["model"] == ""

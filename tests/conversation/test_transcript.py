@@ -360,3 +360,8 @@ def test_settings_that_could_not_be_typed_are_refused(tmp_path, name, value):
     path.write_text(json.dumps({"messages": [], "params": {name: value}}))
     with pytest.raises(UsageError, match=name):
         load(path)
+
+
+def test_lists_without_end_are_refused_before_they_are_made():
+    with pytest.raises(UsageError, match="too many lists and objects"):
+        parse("[" + "[]," * 5_000_000 + "[]]")

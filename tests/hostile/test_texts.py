@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from glmcli.conversation.attachments import headings_only
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
+from glmcli.terminal.input.draft import mention_at_end
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, render, warm_up
+from glmcli.terminal.phrases import clipped
 from glmcli.terminal.replies.painter import Painter
 from glmcli.terminal.rows import plain
 from tests.hostile.texts import TEXTS
@@ -40,7 +43,7 @@ SLOW_ONCE = [
 def text_of(name: str, characters: int) -> str:
     """The text in a small size."""
     make, _ = TEXTS[name]
-    return make(max(int(characters / (len(make(20)) / 20)), 2))
+    return make(max(int(characters / (len(make(20)) / 20)), 2))[: 4 * characters]
 
 
 def show(text: str, *, width: int = 80, chunk: int = 0, frame: int = 0) -> list[Row]:
@@ -130,6 +133,52 @@ def test_a_stop_string_that_nearly_matches_is_looked_for_in_proportion():
         return calls(run)
 
     assert work(2000) <= 5 * work(500)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """CPU time of what is no call of a function, at its least: other work disturbs it."""
+    times = []
+    for _ in range(3):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+def test_blanks_before_or_in_thinking_are_held_in_proportion(thinking):
+    def work(n: int) -> float:
+        def run() -> None:
+            reasoning = Reasoning(Marks(), thinking=thinking)
+            for _ in range(n):
+                reasoning.push(" " * 100)
+
+        return seconds(run)
+
+    assert work(4000) <= 8 * work(1000) + 0.02
+
+
+@pytest.mark.parametrize("keep_end", [True, False])
+@pytest.mark.parametrize("character", ["\U0001f1e8", "\u0301", "\u200d", "x"])
+def test_a_long_name_is_clipped_in_no_time(character, keep_end):
+    shown = clipped(character * 500_000, 40, keep_end=keep_end)
+    assert "…" in shown
+    assert len(shown) <= 16 * 40 + 1
+
+
+def test_a_path_is_completed_behind_many_marks_that_are_none():
+    assert mention_at_end("@" * 500_000 + " ") is None
+    found = mention_at_end("@" * 500_000 + " @note")
+    assert found is not None
+    assert found[1] == "note"
+
+
+def test_headers_of_files_without_end_are_left_in_proportion():
+    def work(n: int) -> float:
+        text = f"File: a (1 bytes, sha256 {'0' * 16})\n\n```x\n" * n
+        return seconds(lambda: headings_only(text))
+
+    assert work(4000) <= 8 * work(1000) + 0.02
 
 
 @pytest.mark.hostile

@@ -13,7 +13,7 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import dropped, mention_of
+from glmcli.conversation.attachments import LONGEST_PATH, dropped, mention_of
 from glmcli.conversation.lines import untyped
 from glmcli.conversation.typed import PASTED, Line, foreign
 from glmcli.terminal.input.origins import Origins
@@ -22,9 +22,12 @@ from glmcli.terminal.visible import visible_line
 
 PASTED_RUN = re.compile(PASTED + b"+")
 WORD = re.compile(r"\S*$")
+_MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
 
 
-MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
+def mention_at_end(text: str) -> re.Match[str] | None:
+    """The `@path` that a text ends with, unless it is longer than a path can be."""
+    return _MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
 class Draft:
@@ -117,7 +120,7 @@ class Draft:
         """What is chosen from a menu counts as typed, if the word that it completes was."""
         at = self._buffer.cursor_position
         before = self._buffer.text[:at]
-        word = MENTION.search(before) or WORD.search(before)
+        word = mention_at_end(before) or WORD.search(before)
         is_typed = self._origins.line.is_typed(word.start() if word else at, at)
         with self._origins.arriving(typed=is_typed):
             complete(*arguments)

@@ -78,7 +78,7 @@ class Text:
             self._size *= 2
             return []
         end, inline = found or self._least_open()
-        self._cut = 0 if inline.is_closed else self._cut + 1
+        self._cut = 0 if found or inline.is_closed else self._cut + 1
         self._source = self._source[end:]
         self._size = PIECE if self._cut < TRIES else LONGEST_PIECE
         *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
@@ -86,13 +86,13 @@ class Text:
 
     def _closed_piece(self) -> tuple[int, Inline] | None:
         """Where to cut so that nothing stays open, and the piece."""
-        source = self._source
-        last_mark = max(source.rfind(mark, 0, self._size) for mark in _MARKS)
-        for limit in (self._size, last_mark):
+        source, limit = self._source, self._size
+        for _ in range(2):
             end = word_end(source, limit)
             inline = self._parser.inline(source[:end])
             if end and inline.is_closed:
                 return end, inline
+            limit = max(source.rfind(mark, 0, limit) for mark in _MARKS)
         return None
 
     def _least_open(self) -> tuple[int, Inline]:

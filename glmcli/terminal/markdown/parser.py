@@ -65,8 +65,8 @@ _DEFINITION = re.compile(
 )
 _NO_LINK = re.compile(_LABEL)
 _LOOSE_END = re.compile(
-    # half a tag, half an address, half an entity, a definition that may go on
-    rf"({literal.HALF}|<\S*\s*|&#?\w*|"
+    # half a tag, half an address, half an entity, a definition that may go on: each begins so
+    rf"(?=[<hw&\n \t\[])({literal.HALF}|<\S*\s*|&#?\w*|"
     rf"(?:^|\n)[ \t]*{_LABEL}[ \t]*(?:<?[a-z]{{0,6}}|<?(?:{_ADDRESS})[^\n]*))$",
     re.IGNORECASE,
 )
@@ -366,11 +366,12 @@ def _reference(definition: Token) -> dict[str, str]:
 
 
 def _if_closed(rule: InlineRule) -> InlineRule:
-    """The rule for links or images, which takes its time for brackets that are never closed."""
+    """The rule for links or images, which takes its time, for brackets that may be one's."""
 
     def if_closed(state: StateInline, silent: bool) -> bool:
         start = state.src.find("[", state.pos, state.pos + 2)
-        return 0 <= start <= state.src.rfind("]") and rule(state, silent)
+        close = "]" if state.env["references"] else "]("
+        return 0 <= start <= state.src.rfind(close) and rule(state, silent)
 
     return if_closed
 

@@ -323,9 +323,7 @@ class _Shown:
 
     def _row(self, spans: Sequence[Span]) -> Row:
         row = trimmed(tuple(spans))
-        if self._style == theme.PLAIN:
-            return row
-        return tuple((text, self._style + style) for text, style in row)
+        return tuple((text, self._style + style) for text, style in row) if self._style else row
 
 
 def _prefix(container: Container, symbols: theme.Symbols) -> tuple[Span, Span]:

@@ -144,7 +144,7 @@ class Painter:
         return [part for row in rows for part in fold(self._said(row), self.width)]
 
     def _said(self, row: Row) -> Row:
-        return tuple((said(text, self._encoding), style) for text, style in row)
+        return tuple([(said(text, self._encoding), style) for text, style in row])
 
     def _reachable(self, final: list[Row], live: list[Row], reserved: int) -> tuple[list[Row], int]:
         """The rows to show, and how many of them are final.

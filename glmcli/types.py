@@ -170,7 +170,7 @@ class Conversation:
         omitted = self.omitted or Omission(0)
         if omitted.summary:
             sent += [Message("user", RECAP), Message("assistant", omitted.summary)]
-        sent += answered(self.messages[omitted.messages :])
+        sent += without_open_questions(self.messages[omitted.messages :])
         if question is not None:
             sent.append(question)
         return tuple(sent)
@@ -190,7 +190,7 @@ class Conversation:
         return None
 
 
-def answered(messages: Sequence[Message]) -> list[Message]:
+def without_open_questions(messages: Sequence[Message]) -> list[Message]:
     """`messages` without replies that have no text, and without the questions they left open."""
     kept: list[Message] = []
     for message in messages:

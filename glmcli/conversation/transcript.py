@@ -175,7 +175,7 @@ def parse(text: str) -> list[Conversation]:
 def read_json(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
     try:
-        values = parsed(text)
+        values = json_values(text)
     except (ValueError, RecursionError) as exc:
         raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(FORMATS)) from exc
     for value in values:
@@ -184,7 +184,7 @@ def read_json(text: str) -> Iterator[Any]:
         yield value
 
 
-def parsed(text: str) -> list[Any]:
+def json_values(text: str) -> list[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
     if text.count("[") + text.count("{") > MOST_HOLDERS:
         raise ValueError("too many lists and objects")

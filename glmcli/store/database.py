@@ -169,7 +169,7 @@ def primary_code(exc: sqlite3.Error) -> int:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF
 
 
-def checked_version(db: sqlite3.Connection, path: Path) -> int:
+def check_version(db: sqlite3.Connection, path: Path) -> int:
     """The version of the tables. Raises StoreError if they are not ours, or from the future."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -219,10 +219,10 @@ def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
 
 def begin(db: sqlite3.Connection, wait_s: float) -> None:
     """Begin to write, as soon as no other process does."""
-    patiently(db, "BEGIN IMMEDIATE", wait_s)
+    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
 
 
-def patiently(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
+def execute_when_free(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
     """Execute a statement as soon as no other process is in the way.
 
     SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
@@ -248,9 +248,9 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
     db = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
     try:
-        is_older = checked_version(db, path) < len(MIGRATIONS)
+        is_older = check_version(db, path) < len(MIGRATIONS)
         if is_older:
-            patiently(db, "PRAGMA journal_mode = WAL", wait_s)
+            execute_when_free(db, "PRAGMA journal_mode = WAL", wait_s)
         # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
@@ -315,7 +315,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     in_use = Path(f"{path}-wal").exists()
     how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
     db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
-    if checked_version(db, path) == len(MIGRATIONS):
+    if check_version(db, path) == len(MIGRATIONS):
         return db
     copy = sqlite3.connect(":memory:", isolation_level=None)
     with closing(db):

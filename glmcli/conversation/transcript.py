@@ -174,6 +174,8 @@ def parse(text: str) -> list[Conversation]:
 
 def read_json(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
+    if text.count("[") + text.count("{") > MOST_HOLDERS:
+        raise UsageError(tr("there are too many lists and objects in it"), tr(FORMATS))
     try:
         values = json_values(text)
     except (ValueError, RecursionError) as exc:
@@ -186,8 +188,6 @@ def read_json(text: str) -> Iterator[Any]:
 
 def json_values(text: str) -> list[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
-    if text.count("[") + text.count("{") > MOST_HOLDERS:
-        raise ValueError("too many lists and objects")
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as exc:

@@ -182,15 +182,6 @@ def test_cancelling_while_it_replies_keeps_what_arrived(engine):
     assert whole == text_of(ask(LocalEngine("new", model_of(NET), TEMPLATE), user("hello")))
 
 
-def test_closing_the_stream_leaves_the_engine_usable(engine):
-    stream = engine.stream(user("hello"), GenerationParams(), Event())
-    next(stream)
-    assert next(stream).tokens == 1
-    stream.close()
-    expected = text_of(ask(LocalEngine("new", model_of(NET), TEMPLATE), user("hello")))
-    assert text_of(ask(engine, user("hello"))) == expected
-
-
 def test_a_stop_string_ends_the_reply_and_is_not_shown(engine):
     whole = text_of(ask(engine, user("hello"), max_tokens=30))
     stop = whole[9:12]

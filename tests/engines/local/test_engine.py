@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
-from glmcli.engines.local.net.plain import ending_ids, model_of
+from glmcli.engines.local.net.plain import model_of, stated_ends
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
@@ -191,7 +191,7 @@ def test_a_stop_string_ends_the_reply_and_is_not_shown(engine):
     assert len(sampled(chunks)) < 30
 
 
-def test_an_end_of_turn_is_no_part_of_the_reply():
+def test_an_end_of_turn_is_not_part_of_the_reply():
     net = tiny.llama(len(TOKENIZER))
     first = int(net(torch.tensor([TEMPLATE.encode(user("hello")).ids])).logits[0, -1].argmax())
     net.generation_config.eos_token_id = [first, 3]
@@ -202,8 +202,8 @@ def test_an_end_of_turn_is_no_part_of_the_reply():
 def test_the_ends_of_the_net_s_configurations_count():
     net = tiny.llama(eos_token_id=[5, 6])
     net.generation_config.eos_token_id = 7
-    assert ending_ids(net) == {5, 6, 7}
-    assert ending_ids(NET) == frozenset()
+    assert stated_ends(net) == {5, 6, 7}
+    assert stated_ends(NET) == frozenset()
 
 
 def test_a_seed_makes_replies_repeatable(engine):

@@ -133,10 +133,12 @@ def built_in(tmp_path_factory):
         folder=tmp_path_factory.mktemp("empty"),
     )
     engine = open_engine(settings, lambda progress: None)
-    checkpoint = find_checkpoint("smollm2", settings, lambda progress: None)
-    template, _ = open_template(checkpoint, settings)
+    options = settings.model_options
+    checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
+    template, _ = open_template(checkpoint, options)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
-    yield engine, load_net(checkpoint, settings, lambda progress: None), template, tokenizer
+    net = load_net(checkpoint, options, lambda progress: None)
+    yield engine, net, template, tokenizer
     engine.close()
 
 

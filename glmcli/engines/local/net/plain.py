@@ -12,14 +12,15 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from glmcli.engines.local.net.reader import BLOCK, Model, block_for
+from glmcli.engines.local.net.reader import BLOCK, LoadedNet, block_for
+from glmcli.models.defaults import ending_ids
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of tokens."""
 
 
-class NetReader:
-    """A Reader over a transformers net and the cache that the net itself makes."""
+class PlainReader:
+    """A NetReader over a transformers net and the cache that the net itself makes."""
 
     def __init__(self, net: Any) -> None:
         self.in_parts = reads_in_parts(net)
@@ -33,7 +34,7 @@ class NetReader:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
-        """Read `ids` after what was read; scores after the `last` of them, (last, vocabulary)."""
+        """Read further `ids`; scores after each of the `last` of them, (last, vocabulary)."""
         output = self._net(
             input_ids=torch.tensor([ids], device=self._device),
             past_key_values=self._memory,
@@ -66,7 +67,7 @@ class NetReader:
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values, where the layers say so."""
+        """Bytes reserved for keys and values, where the layers say so."""
         return sum(
             room.nbytes
             for layer in getattr(self._memory, "layers", [])
@@ -75,10 +76,10 @@ class NetReader:
         )
 
 
-def model_of(net: Any, path: str = "") -> Model:
+def model_of(net: Any, runner: str = "") -> LoadedNet:
     """A transformers net as it is."""
     device = f"{net.device.type} {number_format(net)}"
-    return Model(NetReader(net), net.generation_config, ending_ids(net), device, path)
+    return LoadedNet(PlainReader(net), net.generation_config, stated_ends(net), device, runner)
 
 
 def number_format(net: Any) -> str:
@@ -89,19 +90,16 @@ def number_format(net: Any) -> str:
     return str(net.dtype).removeprefix("torch.")
 
 
-def ending_ids(net: Any) -> frozenset[int]:
-    """The ids that end a reply by the word of the net's configurations."""
-    found: set[int] = set()
-    for config in (net.generation_config, net.config):
-        ids = getattr(config, "eos_token_id", None)
-        found.update([ids] if isinstance(ids, int) else ids or [])
-    return frozenset(found)
+def stated_ends(net: Any) -> frozenset[int]:
+    """The ids that end a reply by the word of the net's configurations, defaults included."""
+    configs = (net.generation_config, net.config)
+    return ending_ids(*(getattr(config, "eos_token_id", None) for config in configs))
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     """The keys and values of one layer, with room for more.
 
-    `DynamicLayer` copies everything it holds for every token; this writes only what is new.
+    `DynamicLayer` copies everything it holds for every token; this writes only the new ones.
     """
 
     keys: torch.Tensor

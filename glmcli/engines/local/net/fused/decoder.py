@@ -29,7 +29,7 @@ ROOM = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Sizes:
     """The shape of a net."""
 
     width: int
@@ -62,7 +62,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class NetWeights:
     """A whole net, on one device."""
 
     embedding: Tensor
@@ -76,7 +76,7 @@ class Weights:
 class Memory:
     """Keys and values of one layer, (groups, tokens, head_size), with room for more."""
 
-    def __init__(self, plan: Plan, like: Tensor) -> None:
+    def __init__(self, plan: Sizes, like: Tensor) -> None:
         self.keys = like.new_empty(plan.groups, 0, plan.head_size)
         self.values = torch.empty_like(self.keys)
 
@@ -109,11 +109,11 @@ def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
 
 
 class FusedNet:
-    """A Reader (engines/local/net/decode.py) over the weights of one net."""
+    """A NetReader (engines/local/net/decode.py) over the weights of one net."""
 
     in_parts = can_rewind = True
 
-    def __init__(self, plan: Plan, weights: Weights, *, static: bool | None = None) -> None:
+    def __init__(self, plan: Sizes, weights: NetWeights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
         self.weights = weights
@@ -129,7 +129,7 @@ class FusedNet:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
+        """Read further `ids`. Returns the scores after each of the `last` of them.
 
         float32, (last, vocabulary).
         """
@@ -169,14 +169,14 @@ class FusedNet:
         self.room, self._single = room, None
 
     def forget(self) -> None:
-        """Forget what was read and give its memory back."""
+        """Forget everything and give the memory back."""
         self.tokens = self.room = 0
         self._single = None
         self._memories = [Memory(self.plan, self.weights.norm) for _ in self._memories]
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values."""
+        """Bytes reserved for keys and values."""
         return sum(memory.keys.nbytes + memory.values.nbytes for memory in self._memories)
 
     def _mask(self, count: int) -> Tensor | None:
@@ -199,7 +199,7 @@ class Single:
     """One id at a time, over tensors that stay where they are: a GPU replays it as a graph.
 
     Starting hundreds of kernels one by one would take longer than they do. Elsewhere the same step
-    runs as it is. Made anew when more memory is reserved.
+    runs as it is. Made again when more memory is reserved.
     """
 
     def __init__(self, net: FusedNet) -> None:
@@ -213,7 +213,7 @@ class Single:
             self._capture()
 
     def __call__(self, token: int, at: int) -> Tensor:
-        """The scores of what follows `token` at place `at`, (1, vocabulary)."""
+        """The scores after `token` at place `at`, (1, vocabulary)."""
         self._token.fill_(token)
         self._at.fill_(at)
         if self._graph is None:
@@ -239,7 +239,7 @@ class Single:
 
 
 def step(
-    plan: Plan,
+    plan: Sizes,
     layer: Layer,
     memory: Memory,
     x: Tensor,

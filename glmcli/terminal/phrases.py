@@ -14,6 +14,8 @@ from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
+BUSY_S = 1.0
+"""How long any server takes to begin."""
 MOST_A_CELL = 16
 """Characters. A line that fits has no more of them for each cell: many take none."""
 STAGES = {
@@ -123,7 +125,8 @@ def end_note(reply: Message, context_tokens: int | None = None) -> str:
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:
     """What happens before there is text, for a person who waits; `brief` without its details."""
     clock = "" if seconds is None else tr(", {seconds:.0f} s", seconds=seconds)
-    if progress is None:
+    is_soon = seconds is not None and seconds < BUSY_S
+    if progress is None or (progress.stage == "waiting" and is_soon and not progress.note):
         return tr("waiting for the model") + clock
     if progress.stage == "waiting":
         if brief:

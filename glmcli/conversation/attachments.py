@@ -5,7 +5,6 @@ The message is stored as it is sent: the header holds the path, size and hash of
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -41,6 +40,8 @@ def attach(path: Path) -> str:
     if b"\0" in data:
         raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decoded(data, str(path))
+    import hashlib
+
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"

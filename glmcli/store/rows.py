@@ -14,8 +14,6 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from wcwidth import wcwidth
-
 from glmcli.conversation.transcript import params_record, value_of
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage
@@ -257,6 +255,10 @@ def first_text(conversation: Conversation) -> str:
 def title_of(text: str) -> str:
     """The first line with letters in it, at most TITLE_COLUMNS wide on a terminal."""
     line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    if line.isascii() and len(line) <= TITLE_COLUMNS:
+        return line
+    from wcwidth import wcwidth  # it brings much along
+
     width = 0
     for at, character in enumerate(line):
         width += max(0, wcwidth(character))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.config.near import Ignored, Rule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
@@ -124,6 +125,25 @@ class Settings:
             stop=self.stop,
             seed=self.seed,
             think=self.think,
+        )
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """What a model in this process needs of them."""
+        is_typed = self.sources.get("model", "option") == "option"
+        return ModelOptions(
+            cache=Cache(self.cache, may_write=self.history),
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            attn=self.attn,
+            fused=self.fused,
+            verify=self.verify,
+            speculate=self.speculate,
+            threads=self.threads,
+            offline=self.offline,
+            trust_remote_code=self.trust_remote_code,
+            untyped_model="" if is_typed else self.model,
         )
 
     def rows(self) -> Iterator[tuple[str, str, str]]:

@@ -234,10 +234,11 @@ def test_a_hub_id_of_the_users_own_settings_is_not_taken_for_a_folder(clone, mon
     monkeypatch.chdir(clone)
     name = "zai-org/chatglm3-6b"
     with pytest.raises(ModelError) as caught:
-        place_of(name, Settings(model=name, sources={"model": "environment"}))
+        place_of(name, Settings(model=name, sources={"model": "environment"}).model_options)
     assert caught.value.message == f"{name} is a hub id in your settings, and a folder here"
     assert f"--model ./{name}" in caught.value.hint
-    assert place_of(name, Settings(model=name, sources={"model": "option"})).folder == Path(name)
+    typed = Settings(model=name, sources={"model": "option"}).model_options
+    assert place_of(name, typed).folder == Path(name)
 
 
 # The program as a whole, in a pipe.

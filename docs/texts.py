@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from hatch_build import CATALOGUES, compile_all, entries  # noqa: E402
 
-CALLS = {"tr": 1, "later": 1, "ntr": 2}
+CALLS = {"tr": 1, "later": 1, "cell": 1, "ntr": 2}
 """Function -> how many of its first arguments are English texts."""
 CHANGING = tuple(
     f'"{name}'

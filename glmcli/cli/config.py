@@ -11,7 +11,7 @@ import typer
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.settings import shown
-from glmcli.cli.tables import AsJson, print_json, print_rows, print_text
+from glmcli.cli.tables import AsJson, cell, print_json, print_rows, print_text
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
 from glmcli.config.settings import Settings
@@ -44,7 +44,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
             (
                 name,
                 value,
-                tr("{source}; ignored: {what}", source=source, what=ignored[name])
+                cell("{source}; ignored: {what}", source=source, what=ignored[name])
                 if name in ignored
                 else source,
             )

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.options import with_settings
-from glmcli.cli.tables import AsJson, confirmed, print_facts, print_json, print_rows, print_text
+from glmcli.cli.tables import (
+    AsJson,
+    cell,
+    confirmed,
+    print_facts,
+    print_json,
+    print_rows,
+    print_text,
+)
 from glmcli.config import Settings
 from glmcli.language import later, tr
-from glmcli.terminal.phrases import size, tokens
+from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
     from glmcli.models.library import Model
@@ -67,19 +75,19 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
     model = found.model
     rows = [
         (later("name"), model.name),
-        (later("path"), model.path or tr("not fetched yet")),
+        (later("path"), model.path or cell("not fetched yet")),
         (later("family"), model.family),
         (later("layers"), found.layers),
         (later("parameters"), "" if found.parameters is None else f"{found.parameters:,}"),
-        (later("window"), "" if model.window is None else tokens(model.window)),
+        (later("window"), "" if model.window is None else cell("{n:,} tokens", n=model.window)),
         (later("size on disk"), size(model.size_bytes)),
         (later("cache of a full window"), size(found.cache_bytes)),
         *(
-            (tr("memory at {bits}", bits=bits), size(count))
+            (cell("memory at {bits}", bits=bits), size(count))
             for bits, count in found.memory_bytes.items()
         ),
-        (later("needs remote code"), tr("yes") if found.remote_code else tr("no")),
-        (later("missing files"), ", ".join(found.missing) or tr("none")),
+        (later("needs remote code"), cell("yes") if found.remote_code else cell("no")),
+        (later("missing files"), ", ".join(found.missing) or cell("none")),
         *([(later("problem"), found.problem)] if found.problem else []),
     ]
     print_facts([(key, "" if value is None else value) for key, value in rows])

@@ -54,10 +54,14 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str 
     Console().print(table)
 
 
+def cell(english: str, /, **values: Any) -> str:
+    """A word of a table: in the user's language on a terminal, in English for programs."""
+    return tr(english, **values) if sys.stdout.isatty() else english.format(**values)
+
+
 def print_facts(rows: Sequence[tuple[str, Any]]) -> None:
     """What is known of one thing, a row each: its name, in the user's language on a terminal."""
-    on_terminal = sys.stdout.isatty()
-    print_rows(("", ""), [(tr(name) if on_terminal else name, value) for name, value in rows])
+    print_rows(("", ""), [(cell(name), value) for name, value in rows])
 
 
 def styled(cell: object) -> RichText:
@@ -99,5 +103,5 @@ def age(moment: float) -> str:
     seconds = max(0.0, time.time() - moment)
     for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
         if seconds >= length:
-            return f"{seconds // length:.0f} {tr(unit)}"
-    return f"{seconds:.0f} {tr('s')}"
+            return f"{seconds // length:.0f} {cell(unit)}"
+    return f"{seconds:.0f} {cell('s')}"

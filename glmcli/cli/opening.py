@@ -82,6 +82,13 @@ def open_session(
     return session, settings
 
 
+def resumed_line(session: Session) -> str:
+    """What to say of a conversation that goes on."""
+    from glmcli.chat.commands.history import resumed
+
+    return resumed(session)
+
+
 def stored_conversation(store: Store, resume: str | None) -> Conversation:
     """The last conversation, the one named, or the one that is picked. Raises UsageError."""
     if resume is None:

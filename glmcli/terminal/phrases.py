@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import wcwidth
-
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message, Progress, Usage
@@ -64,6 +62,8 @@ def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
         return line
     if columns < 1:
         return ""
+    import wcwidth
+
     most = MOST_A_CELL * columns
     if keep_end:
         line = line[-most:]
@@ -74,6 +74,10 @@ def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
 
 def fits(line: str, columns: int) -> bool:
     """Whether a line has so many cells at most, and not far more characters."""
+    if line.isascii() and line.isprintable():
+        return len(line) <= columns
+    import wcwidth  # it brings much along
+
     return len(line) <= MOST_A_CELL * columns and wcwidth.width(line) <= columns
 
 
@@ -84,6 +88,8 @@ def fitting(lines: Sequence[str], columns: int) -> str:
 
 def status_row(heads: Sequence[str], columns: int) -> str:
     """What happens, in the longest of its forms for which there is room; and how to stop it."""
+    import wcwidth
+
     stops = tr(STOPS)
     return fitting(heads, columns - wcwidth.width(stops)) + stops
 

@@ -24,7 +24,7 @@ def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
     """Names that work without the network, for completion."""
     from glmcli.models.names import known_names
 
-    return [(name, "") for name in known_names(chat.settings)]
+    return [(name, "") for name in known_names(chat.settings.model_options)]
 
 
 @command("[NAME [URL]]", words=names)

@@ -1,6 +1,6 @@
 """The words of the program: plain values that every other module speaks in.
 
-Knows nothing of models, terminals or disks. Everything but `Conversation` is frozen.
+Knows nothing of models, terminals or disks. All but `Conversation` and `Totals` are frozen.
 """
 
 from __future__ import annotations
@@ -47,6 +47,31 @@ class Usage:
         if self.completion_tokens < 2 or seconds <= 0:
             return None
         return (self.completion_tokens - 1) / seconds
+
+
+@dataclass(slots=True)
+class Totals:
+    """What several replies cost together."""
+
+    turns: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    decode_tokens: int = 0
+    """Those after the first of each reply, in `decode_s`: waiting and loading left out."""
+    decode_s: float = 0.0
+
+    def add(self, usage: Usage, *, turns: int = 1) -> None:
+        """Count one reply."""
+        self.turns += turns
+        self.prompt_tokens += usage.prompt_tokens or 0
+        self.cached_tokens += usage.cached_tokens or 0
+        self.completion_tokens += usage.completion_tokens or 0
+        self.seconds += usage.total_s
+        if usage.tokens_per_s is not None:
+            self.decode_tokens += (usage.completion_tokens or 1) - 1
+            self.decode_s += usage.total_s - (usage.first_token_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)

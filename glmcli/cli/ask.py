@@ -94,7 +94,6 @@ def ask(
         say(resumed_line(session))
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
-    session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:

@@ -42,7 +42,6 @@ def chat(
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.chat.commands.history import show_end
-    from glmcli.chat.commands.settings import context_of
     from glmcli.chat.pipe import PipeChat
     from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.chat.terminal import TerminalChat
@@ -56,12 +55,11 @@ def chat(
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
     session, settings = open_session(load(), continue_=continue_, resume=resume)
-    session.context = context_of(settings.context)
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
-            terminal = TerminalChat(session, settings, out, err)
+            terminal = TerminalChat(session, settings, out)
             terminal.attached += files
             if not quiet:
                 terminal.note(banner(settings, session.store.recovered))

@@ -78,7 +78,15 @@ def open_session(
     if settings.system:
         conversation.system = read_system(settings.system)
     engine = engine_of(settings)
-    session = Session(engine, store, params=params, model=settings.model, conversation=conversation)
+    session = Session(
+        engine,
+        store,
+        params=params,
+        model=settings.model,
+        conversation=conversation,
+        context=settings.context,
+        once=once,
+    )
     return session, settings
 
 

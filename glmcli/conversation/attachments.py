@@ -18,6 +18,8 @@ from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
+OPEN_MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
+"""One at the end of a text, as far as it is typed."""
 PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』”’…]")
 """What may follow a path in a sentence."""
 PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
@@ -90,6 +92,11 @@ def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
     for match in MENTION.finditer(line.text):
         if line.is_typed(*match.span()):
             yield match[1].strip('"'), file_in(match[1])
+
+
+def mention_at_end(text: str) -> re.Match[str] | None:
+    """The `@path` that a text ends with, unless it is longer than a path can be."""
+    return OPEN_MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
 def untyped_mention(line: Line) -> str:

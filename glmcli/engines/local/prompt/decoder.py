@@ -232,7 +232,7 @@ class DecodedReply:
         """The chunk of one id, which may show nothing yet."""
         self.tokens += 1
         if token == self._reasoning.awaited:
-            thinking, text = self._reasoning.turn(self._decoder.flush())
+            thinking, text = self._reasoning.switch(self._decoder.flush())
         else:
             thinking, text = self._reasoning.push(self._decoder.push(token))
         return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)

@@ -118,6 +118,8 @@ def merged(
             if needed is None or name in needed:
                 raise
             ignored[name] = Ignored(source, raw, exc.message)
+    beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})
+    values["key_url"] = str(beside_key.get("base_url") or "")
     values["home"] = home
     values["cache"] = values.get("cache") or default_folder("cache")
     settings = Settings(**values, sources=sources, problems=tuple(problems))

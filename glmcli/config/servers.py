@@ -17,6 +17,8 @@ class ServerOptions:
 
     base_url: str = ""
     api_key: str = field(default="", repr=False)
+    key_url: str = field(default="", repr=False)
+    """The address that `api_key` was given together with; "" if it was given alone."""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by host or host:port."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +38,7 @@ def server_options(settings: Settings) -> ServerOptions:
     return ServerOptions(
         base_url=settings.base_url,
         api_key=settings.api_key,
+        key_url=settings.key_url,
         keys=settings.keys,
         sources=settings.sources,
         template=settings.template,

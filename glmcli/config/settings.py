@@ -106,6 +106,8 @@ class Settings:
     debug: bool = setting(False, "tracebacks with errors", "yes")
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys of servers, by host or host:port: the table [keys] of config.toml, and only that."""
+    key_url: str = field(default="", repr=False)
+    """The address that `api_key` was given together with; "" if it was given alone."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from: option, environment, .env, config.toml or default."""
     ignored: Mapping[str, Ignored] = field(default_factory=dict, repr=False)

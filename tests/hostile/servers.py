@@ -409,6 +409,29 @@ MODES: dict[str, Mode] = {
         6, "[key]", reply=http(b"Basic " + base64.b64encode(f"me:{KEY}".encode()), status="500 No")
     ),
     "half the key in an error": openai(6, "[key]", reply=http(KEY[:24].encode(), status="500 No")),
+    "the key in hexadecimal": openai(
+        6, "[key]", reply=http(KEY.encode().hex().encode(), status="401 No")
+    ),
+    "each letter of the key in percent": openai(
+        6,
+        "[key]",
+        reply=http("".join(f"%{ord(char):02x}" for char in KEY).encode(), status="401 No"),
+    ),
+    "each letter of the key in HTML": openai(
+        6, "[key]", reply=http("".join(f"&#{ord(char)};" for char in KEY).encode(), status="401 No")
+    ),
+    "the key escaped in broken JSON": openai(
+        6, "[key]", reply=http(b'{"error": ' + ESCAPED_KEY.encode(), status="401 No")
+    ),
+    "the key backwards": openai(6, "[key]", reply=http(KEY[::-1].encode(), status="401 No")),
+    "the key with a colour in it": openai(
+        6, "[key]", reply=http(f"{KEY[:5]}\x1b[31m{KEY[5:]}".encode(), status="401 No")
+    ),
+    "the key as base64 in the reply": events(
+        0, "[key]", *(word(char) for char in base64.b64encode(KEY.encode()).decode()), END
+    ),
+    "the key without its end in the reply": events(0, "is [key]", word(f"it is {KEY[:-1]}"), END),
+    "the key with nothing in it in the reply": events(0, "[key]", word("\u200b".join(KEY)), END),
     "the key in an event": events(6, "[key]", event({"error": {"message": f"no {KEY}"}})),
     "the key escaped in an event": events(
         6, "[key]", b'data: {"error": ' + ESCAPED_KEY.encode() + b"}\n\n"
@@ -438,6 +461,12 @@ MODES: dict[str, Mode] = {
     "the key in a worker's error": stream_of(6, "[key]", message(f"** ({KEY})", error_code=50001)),
     "the key in a worker's code": stream_of(6, "failed", message("oh", error_code={"key": KEY})),
     "the key in a worker's text": stream_of(0, "[key]", message(f"hello {KEY} ")),
+    "a worker's text that shrinks": stream_of(
+        0, "hello there", message("hello", None), message("XY", None), message("hello there")
+    ),
+    "a worker's text that is replaced": stream_of(
+        6, "took back", message("hello", None), message("XY, and more")
+    ),
     "the key in a worker's garbage": stream_of(6, "[key]", KEY.encode() + b"\0"),
     "the key in a worker's address": worker_at(f"{KEY} http://", "cannot be reached"),
     # addresses

@@ -82,7 +82,7 @@ def with_key(chat: Chat, new: Settings) -> Settings:
     """
     known = (same_server(new.base_url, url) for url in chat.key_is_for)
     if not chat.key or split_name(new.model)[0] not in ("openai", "fastchat") or any(known):
-        return replace(new, api_key=chat.key)
+        return replace(new, api_key=chat.key, key_url="")
     if has_own_key(new):
         return replace(new, api_key="")
     where = visible_line(new.base_url)
@@ -94,7 +94,7 @@ def with_key(chat: Chat, new: Settings) -> Settings:
         )
     if agreed:
         chat.key_is_for.add(new.base_url)
-    return replace(new, api_key=chat.key if agreed else "")
+    return replace(new, api_key=chat.key if agreed else "", key_url="")
 
 
 def same_server(one: str, other: str) -> bool:

@@ -37,7 +37,7 @@ class Chat:
         self.attached: list[str] = []
         """Files that go with the next message."""
         self.key = settings.api_key
-        self.key_is_for = {settings.base_url}
+        self.key_is_for = {settings.key_url or settings.base_url}
         """Addresses that the key was given with, or that the user let it be sent to."""
 
     def ask(self, text: str, *, after: Message | None = None) -> None:

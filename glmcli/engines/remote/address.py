@@ -6,12 +6,24 @@ Knows nothing of connections, nor of what a server is asked.
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass, field
 
 import httpx
 
 from glmcli.config.servers import ServerOptions
 from glmcli.errors import ConfigError
 from glmcli.language import tr
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenKey:
+    """The key for a server, "" for none."""
+
+    text: str = field(repr=False)
+    hint: str
+    """What to do if the server wants another one."""
+    notice: str = ""
+    """What the user must hear before the server is asked: that their key is not sent."""
 
 
 def parse_address(url: str) -> httpx.URL:
@@ -51,23 +63,42 @@ def own_key(options: ServerOptions, address: httpx.URL) -> tuple[str, str]:
     return name, options.keys.get(name, "")
 
 
-def key_for(options: ServerOptions, address: httpx.URL) -> tuple[str, str]:
-    """(the key that may be sent to an address, what to do if the server wants another one).
+def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
+    """The key that may be sent to an address.
 
-    A key for just this host goes before one for any host. An address from a .env file in the
-    working folder may be anybody's: it gets no key but one from the same file.
+    A key for just this host goes before one for any host. A key that was given together with an
+    address is for the host of that. An address from a .env file in the working folder may be
+    anybody's: it gets no key but one from the same file.
     """
     sources = options.sources
     name, key = own_key(options, address)
     source = sources.get("keys" if name else "api_key", "")
     key = key if name else options.api_key
     if key and sources.get("base_url") == ".env" != source:
-        return "", tr("no key was sent to an address from .env; give the address with --base-url")
+        hint = tr("no key was sent to an address from .env; give the address with --base-url")
+        return ChosenKey("", hint)
     if name:
-        return key, tr("correct the key of {host} under [keys] in config.toml", host=name)
+        hint = tr("correct the key of {host} under [keys] in config.toml", host=name)
+        return ChosenKey(key, hint)
+    if key and (host := host_of(options.key_url)) not in ("", address.host):
+        hint = tr(
+            "GLM_API_KEY was given for {host} and is not sent to {other}; "
+            "set it together with the address, or [keys] in config.toml",
+            host=host,
+            other=address.host,
+        )
+        return ChosenKey("", hint, notice=hint)
     if key:
-        return key, tr("set GLM_API_KEY to another key")
-    return "", tr("set GLM_API_KEY to its key")
+        return ChosenKey(key, tr("set GLM_API_KEY to another key"))
+    return ChosenKey("", tr("set GLM_API_KEY to its key"))
+
+
+def host_of(url: str) -> str:
+    """The host of an address; "" without one, "?" where it cannot be told."""
+    try:
+        return parse_address(url).host if url else ""
+    except ConfigError:
+        return "?"
 
 
 def is_loopback(host: str) -> bool:

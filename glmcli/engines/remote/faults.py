@@ -105,6 +105,11 @@ class Faults:
         line = tr("{host} broke the reply off", host=self.host)
         return EngineError(f"{line} ({self.clean(reason, 80)})" if reason else line, ask_again())
 
+    def taken_back(self) -> EngineError:
+        """The error for a reply that another one took the place of."""
+        line = tr("{host} took back what it had sent", host=self.host)
+        return EngineError(line, ask_again())
+
     def filtered(self) -> ServerRefused:
         """The error for a reply that was ended because of what it says."""
         return ServerRefused(

@@ -63,8 +63,9 @@ class Server:
     """One server. For one request at a time.
 
     Raises ConfigError for an address or a key that cannot be one. `key_hint` says what to do if the
-    server wants a key, or another one; `secrets` are the keys of other servers, which are masked
-    too. `allowed` decides about the number of a host once its name is looked up.
+    server wants a key, or another one; `notice` is for the user before the first reply; `secrets`
+    are the keys of other servers, which are masked too. `allowed` decides about the number of a
+    host once its name is looked up.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Server:
         *,
         key: str = "",
         key_hint: str = "",
+        notice: str = "",
         secrets: Collection[str] = (),
         silence_s: float = 120.0,
         patience: Patience | None = None,
@@ -86,6 +88,7 @@ class Server:
         """How long the server may be silent before a reply begins; half of it after that."""
         self.patience = patience or Patience(silence_s)
         self._allowed = allowed
+        self._notice = notice
         host = address.netloc.decode("ascii")
         self.faults = Faults(host, keys=(key, *secrets), key_hint=key_hint)
         self.asked: dict[str, str] = {}
@@ -149,6 +152,11 @@ class Server:
             if spend:
                 self.patience.spend(time.monotonic() - exchange.started)
         return self.faults.answer(bytes(data))
+
+    def take_notice(self) -> str:
+        """What the user must hear before the next reply, if anything; said once."""
+        notice, self._notice = self._notice, ""
+        return notice
 
     def fetch(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request, its body not read yet. Raises httpx.TransportError."""
@@ -362,11 +370,12 @@ def open_server(
     transport: httpx.BaseTransport | None = None,
 ) -> Server:
     """The server at `url`, with its key if that may be sent there. Raises ConfigError."""
-    key, key_hint = key_for(options, parse_address(url))
+    key = key_for(options, parse_address(url))
     return Server(
         url,
-        key=key,
-        key_hint=key_hint,
+        key=key.text,
+        key_hint=key.hint,
+        notice=key.notice,
         secrets=options.all_keys,
         silence_s=options.timeout,
         patience=patience,

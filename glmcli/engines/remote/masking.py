@@ -1,17 +1,18 @@
-"""Keys of servers, kept out of what is shown, stored and logged, however a server spells them.
+"""Keys of servers, kept out of what is shown, stored and logged, in each spelling of `spellings`.
 
-A key may come back as it is, quoted for an address, as base64 or cut short. A long one is taken out
-of replies as well; a short one ("EMPTY") may be a word of the reply. Knows nothing of servers.
+Looks for them in the text as it reads once it is decoded (folding.py), and takes out of the
+original all that stands for one. A long key is taken out of replies as well; a short one ("EMPTY")
+may be a word of the reply. Knows nothing of servers.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
-from urllib.parse import quote
+
+from glmcli.engines.remote.folding import Folded, half_escape
 
 MASKED = "[key]"
 WORD = 8
@@ -19,6 +20,12 @@ WORD = 8
 SECRET = 16
 """A key of this length is not a word: no text has it by chance, nor a part of it of `PART`."""
 PART = 12
+INNER = 4
+"""A delta that ends in so much of the middle of a key may go on with it."""
+MOST_HELD = 2000
+"""A key takes less in each of its spellings, so no more is held back for one."""
+
+Span = tuple[int, int]
 
 
 class Mask:
@@ -26,33 +33,34 @@ class Mask:
 
     def __init__(self, keys: Collection[str] = ()) -> None:
         known = sorted({key for key in keys if key}, key=len, reverse=True)
-        self._secrets = [key for key in known if len(key) >= SECRET]
-        self.forms = sorted({form for key in self._secrets for form in plain_spellings(key)})
-        """How the keys are written that are taken out of replies."""
-        starts = (re.escape(form[:3]) for form in self.forms)
-        ends = (re.escape(form[:size]) + r"\Z" for form in self.forms for size in (1, 2))
-        self.start = re.compile("|".join([*starts, *ends])) if self.forms else None
-        """What every delta holds that begins one of them, and few others do."""
-        self._secret = pattern_of([form for key in self._secrets for form in spellings(key)])
-        short = [rf"(?<!\w){re.escape(key)}(?!\w)" for key in known if len(key) < WORD]
-        forms = [form for key in known if len(key) >= WORD for form in spellings(key)]
-        self._any = pattern_of(forms, short)
+        self.parts = Parts(form for key in known if len(key) >= SECRET for form in spellings(key))
+        """What is taken out of replies as well."""
+        self._forms = pattern_of(
+            re.escape(form) for key in known if WORD <= len(key) < SECRET for form in spellings(key)
+        )
+        self._words = pattern_of(
+            rf"(?<!\w){re.escape(key)}(?!\w)" for key in known if len(key) < WORD
+        )
 
     def __call__(self, text: str) -> str:
         """A text about a server, or of one, without any key or a long part of one."""
-        if self._any is not None:
-            text = self._any.sub(MASKED, text)
-        for key in self._secrets:
-            text = without_parts(text, key)
-        return text
+        text = self.secrets(text)
+        if self._forms is not None:
+            folded = Folded(text)
+            found = [match.span() for match in self._forms.finditer(folded.text)]
+            text = without(text, folded, found)
+        return text if self._words is None else self._words.sub(MASKED, text)
 
     def secrets(self, text: str) -> str:
-        """A text without the keys that are not words."""
-        return text if self._secret is None else self._secret.sub(MASKED, text)
+        """A text without the keys that are not words, and without long parts of them."""
+        if not self.parts:
+            return text
+        folded = Folded(text)
+        return without(text, folded, self.parts.find(folded.text))
 
     def value(self, value: Any) -> Any:
         """JSON without the keys that are not words."""
-        if self._secret is None:
+        if not self.parts:
             return value
         if isinstance(value, str):
             return self.secrets(value)
@@ -63,70 +71,119 @@ class Mask:
         return value
 
 
+class Parts:
+    """The parts of secrets that are too long for chance. Texts are folded ones."""
+
+    def __init__(self, forms: Iterable[str]) -> None:
+        forms = sorted(set(forms), key=len, reverse=True)
+        self._longest = max(map(len, forms), default=0)
+        self._all = "".join(f"\0{form}" for form in forms)
+        self._places = {form[at : at + PART]: form[at:] for form in forms for at in starts(form)}
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def find(self, text: str) -> list[Span]:
+        """Where they are in a text, each as long as it goes."""
+        found: list[Span] = []
+        at = 0
+        while at <= len(text) - PART:
+            form = self._places.get(text[at : at + PART])
+            if form is None:
+                at += 1
+                continue
+            size = PART
+            while form[size : size + 1] == text[at + size : at + size + 1] != "":
+                size += 1
+            found.append((at, at + size))
+            at += size
+        return found
+
+    def begins(self, text: str) -> int:
+        """Where the end of a text could go on as one; its length if it cannot."""
+        for size in range(min(self._longest, len(text)), 0, -1):
+            end = text[-size:]
+            if f"\0{end}" in self._all or (size >= INNER and end in self._all):
+                return len(text) - size
+        return len(text)
+
+
 class MaskedText:
-    """A text that comes in deltas, without keys: the start of one is held back."""
+    """A text that comes in deltas, without keys: what may be the start of one is held back."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._held = ""
+        self._past = ""
+        """The last of what is out, folded: too little to be told from any word."""
 
     def push(self, delta: str) -> str:
         """What is certain now."""
-        start = self._mask.start
-        if start is None or not (self._held or start.search(delta)):
+        parts = self._mask.parts
+        if not parts or not delta:
             return delta
         text = self._held + delta
-        cut = len(text)
-        for form in self._mask.forms:
-            if form in text:
-                text = text.replace(form, MASKED)
-                cut = len(text)
-            cut = min(cut, start_of(form, text))
+        cut = half_escape(text)
+        folded = Folded(text[:cut])
+        read = self._past + folded.text
+        found = parts.find(read)
+        begin = parts.begins(read)
+        begin = next((start for start, end in found if start < begin < end), begin)
+        begin = max(begin - len(self._past), 0)
+        if begin < len(folded.text):
+            cut = folded.start(begin)
+        if len(text) - cut > MOST_HELD:
+            cut = len(text)
         self._held = text[cut:]
-        return text[:cut]
+        return self._out(text[:cut])
 
     def flush(self) -> str:
         """The rest, which is not a key; most of one is not shown either."""
         held, self._held = self._held, ""
-        return self._mask(held)
+        return self._mask(self._out(held))
 
-
-def start_of(form: str, text: str) -> int:
-    """Where the end of a text could be the start of `form`; its length if it cannot."""
-    at = text.find(form[0], max(0, len(text) - len(form) + 1))
-    while at >= 0 and not form.startswith(text[at:]):
-        at = text.find(form[0], at + 1)
-    return len(text) if at < 0 else at
-
-
-def plain_spellings(key: str) -> tuple[str, ...]:
-    """A key as it is, in an address, and in JSON."""
-    return key, quote(key, safe=""), json.dumps(key)[1:-1]
+    def _out(self, text: str) -> str:
+        """A text that goes out now, without the parts that end in it."""
+        if not text:
+            return text
+        folded, before = Folded(text), len(self._past)
+        read = self._past + folded.text
+        self._past = read[1 - INNER :]
+        found = self._mask.parts.find(read)
+        inside = [(max(start - before, 0), end - before) for start, end in found]
+        return without(text, folded, inside)
 
 
 def spellings(key: str) -> Iterator[str]:
-    """The ways in which a key may come back."""
-    yield from plain_spellings(key)
+    """The ways in which a key may come back, as folded text: as it is, backwards, encoded."""
     data = key.encode()
+    forms = [key, key[::-1], data.hex()]
     for before in range(3):  # base64 of a text that has the key in it, at any offset
         start = (8 * before + 5) // 6
         size = (8 * (before + len(data))) // 6
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            yield encode(b"\0" * before + data).decode()[start:size]
+            forms.append(encode(b"\0" * before + data).decode()[start:size])
+    return (Folded(form).text for form in forms)
 
 
-def pattern_of(forms: Collection[str], more: Collection[str] = ()) -> re.Pattern[str] | None:
-    """What finds each of `forms`, the longest first, and `more` patterns; None if there is none."""
-    found = [re.escape(form) for form in sorted(set(forms), key=len, reverse=True)]
-    return re.compile("|".join([*found, *more])) if found or more else None
+def starts(form: str) -> range:
+    """Where a part of a form can begin, the first one last: it is the longest of equal ones."""
+    return range(len(form) - PART, -1, -1)
 
 
-def without_parts(text: str, key: str) -> str:
-    """`text` without the parts of `key` that are too long for chance."""
-    for at in range(len(key) - PART + 1):
-        while (start := text.find(key[at : at + PART])) >= 0:
-            size = PART
-            while key[at + size : at + size + 1] == text[start + size : start + size + 1] != "":
-                size += 1
-            text = text[:start] + MASKED + text[start + size :]
-    return text
+def pattern_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
+    """What finds each of some patterns, the longest first; None if there is none."""
+    found = sorted(set(patterns), key=len, reverse=True)
+    return re.compile("|".join(found)) if found else None
+
+
+def without(text: str, folded: Folded, spans: Iterable[Span]) -> str:
+    """A text with a mark in place of what stands at `spans` of its folded form."""
+    pieces: list[str] = []
+    at = -1
+    for start, end in spans:
+        first, last = folded.start(start), folded.end(end)
+        if first != at:
+            pieces += [text[max(at, 0) : first], MASKED]
+        at = last
+    return "".join([*pieces, text[max(at, 0) :]])

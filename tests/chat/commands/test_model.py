@@ -12,6 +12,8 @@ import pytest
 
 from glmcli.chat.commands import run_command
 from glmcli.config import Settings
+from glmcli.config.servers import server_options
+from glmcli.engines.remote.address import key_for, parse_address
 from glmcli.errors import EngineError, ModelError, UsageError
 from tests.support.chats import texts
 from tests.support.loopback import OK, Connection, Loopback, closed_port
@@ -225,3 +227,19 @@ def test_no_question_for_the_server_of_the_key_nor_for_one_that_has_its_own(chat
         assert one.settings.api_key == ("" if "keys" in more else "secret-key")
         run_command(one, "/model echo:")
         assert one.settings.api_key == "secret-key"
+
+
+def test_a_key_that_was_given_for_another_server_goes_to_this_one_only_if_the_user_agrees(
+    chat, serve
+):
+    url = serve()
+    given = {"base_url": url, "api_key": "secret-key", "key_url": "http://given.example"}
+    asked = []
+    for agrees in (False, True):
+        one = type(chat)(chat.session, replace(chat.settings, **given))
+        one.confirm = lambda question, agrees=agrees: [agrees, asked.append(question)][0]
+        run_command(one, f"/model openai:m {url}")
+        sent = key_for(server_options(one.settings), parse_address(url)).text
+        assert sent == ("secret-key" if agrees else "")
+        run_command(one, "/model echo:")
+    assert asked == 2 * [f"GLM_API_KEY was not given for {url}: send it there?"]

@@ -6,15 +6,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.fastchat.engine import open_engine as open_fastchat
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
 from glmcli.engines.remote.openai.engine import open_engine
+from glmcli.types import GenerationParams, Message
 from tests.support.loopback import Connection, Loopback
 from tests.support.transcripts import FakeServer
 
@@ -81,6 +84,53 @@ def test_an_address_from_a_strange_folder_gets_no_key_of_its_host(source):
     sent, fault = refused_by("http://api.test", sources, api_key="sk-any")
     assert sent is None
     assert "--base-url" in fault.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "sent"),
+    [
+        ("http://lab.test/v1", "http://lab.test:9000", "Bearer sk-any"),
+        ("HTTP://LAB.test", "http://lab.test", "Bearer sk-any"),
+        ("", "http://lab.test", "Bearer sk-any"),
+        ("http://lab.test", "http://other.test", None),
+        ("http://lab.test", "http://lab.test.other.test", None),
+        ("not an address", "http://lab.test", None),
+        ("http://lab.test", "http://api.test", "Bearer sk-host"),
+    ],
+)
+def test_a_key_that_was_given_with_an_address_goes_to_no_other_host(given, url, sent):
+    got, fault = refused_by(url, {}, api_key="sk-any", key_url=given)
+    assert got == sent
+    if sent is None:
+        host = "?" if given == "not an address" else "lab.test"
+        assert fault.hint == (
+            f"GLM_API_KEY was given for {host} and is not sent to {httpx.URL(url).host}; "
+            "set it together with the address, or [keys] in config.toml"
+        )
+
+
+@pytest.mark.parametrize("opened", [open_engine, open_fastchat])
+def test_that_a_key_is_not_sent_is_said_once_and_before_the_first_reply(opened):
+    answers = FakeServer(
+        v1_models="vllm_models",
+        v1_chat_completions="vllm_chat_stream",
+        list_models=httpx.Response(200, json={"models": ["m"]}),
+        get_worker_address=httpx.Response(200, json={"address": "http://other.test"}),
+        model_details=httpx.Response(200, json={"context_length": 100}),
+        worker_get_conv_template="fs_worker_get_conv_template",
+        count_token=httpx.Response(200, json={"count": 3}),
+        worker_generate_stream="fs_stream_emoji",
+    )
+    settings = Settings(base_url="http://other.test", api_key="k-any", key_url="http://lab.test")
+    engine = opened("", settings, lambda progress: None, transport=answers)
+    messages = [Message("user", "hi")]
+    first, second = (
+        [chunk.notice for chunk in engine.stream(messages, GenerationParams(), Event())]
+        for _ in range(2)
+    )
+    assert first[0].startswith("GLM_API_KEY was given for lab.test and is not sent to other.test;")
+    assert not any([*first[1:], *second])
+    assert not any("Authorization" in request.headers for request in answers.requests)
 
 
 def test_a_redirect_takes_the_key_of_a_host_nowhere():
@@ -182,3 +232,40 @@ def test_a_key_is_in_no_output_and_no_file_of_the_program(tmp_path, from_file):
     holding = [path.name for path in written if b"sk-secret" in path.read_bytes()]
     assert len(written) > len(holding)
     assert holding == (["config.toml"] if from_file else [])
+
+
+LAB = "http://lab.test"
+
+
+@pytest.mark.parametrize(
+    ("toml", "environ", "is_sent"),
+    [
+        ({"base_url": LAB, "api_key": "sk-secret"}, {"GLM_BASE_URL": ""}, False),
+        ({"base_url": LAB, "api_key": "sk-secret"}, {}, False),
+        ({}, {"GLM_BASE_URL": LAB, "GLM_API_KEY": "sk-secret"}, False),
+        ({"base_url": LAB}, {"GLM_BASE_URL": "", "GLM_API_KEY": "sk-secret"}, True),
+        ({"api_key": "sk-secret"}, {}, True),
+        ({}, {"GLM_API_KEY": "sk-secret"}, True),
+    ],
+)
+def test_an_address_that_is_named_later_gets_no_key_of_another(tmp_path, toml, environ, is_sent):
+    """It is typed if the environment names one already, or none; else the environment names it."""
+    (tmp_path / "config.toml").touch(mode=0o600)
+    lines = (f'{name} = "{value}"\n' for name, value in toml.items())
+    (tmp_path / "config.toml").write_text("".join(lines))
+    with Loopback(echo_all) as loopback:
+        typed = ("--base-url", loopback.url) if "GLM_BASE_URL" in environ else ()
+        run = glm(
+            tmp_path,
+            "ask",
+            "-m",
+            "openai:m",
+            *typed,
+            "hello",
+            **{"GLM_BASE_URL": loopback.url} | environ,
+        )
+        asked = [request for item in loopback.connections for request in item.requests]
+    assert run.returncode == 6
+    assert asked
+    assert all((b"sk-secret" in request) is is_sent for request in asked)
+    assert ("was given for lab.test and is not sent to 127.0.0.1" in run.stderr) is not is_sent

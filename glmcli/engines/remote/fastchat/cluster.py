@@ -117,6 +117,10 @@ class Cluster:
             self._passed_on = self._via_controller()
             return use(self._passed_on)
 
+    def take_notice(self) -> str:
+        """What the user must hear before the next reply, if anything; said once."""
+        return self._front.take_notice()
+
     def asked(self, worker: Worker) -> list[str]:
         """The questions to the controller, then those to a worker."""
         return list((self._front.asked | worker.server.asked).values())

@@ -53,6 +53,8 @@ class FastChatEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull before a worker could cut the prompt."""
+        if notice := self._cluster.take_notice():
+            yield Chunk(notice=notice)
         try:
             body, max_tokens = self._request(messages, params, cancel)
         except Cancelled:

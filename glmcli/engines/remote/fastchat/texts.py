@@ -29,10 +29,13 @@ class Settled:
 
     The deltas joined are the last text for every rewrite that the known workers do. After one that
     they do not, the reply goes on behind the last words that both texts have: nothing is lost, and
-    a rewritten word may stay as it was or show twice.
+    a rewritten word may stay as it was or show twice. A text that got shorter is not looked at
+    until it has grown again, or is the last.
     """
 
     def __init__(self) -> None:
+        self.replaced = False
+        """The text is another one: it has nothing of what is out already."""
         self._seen = ""
 
     def push(self, text: str, *, final: bool = False) -> str:
@@ -40,15 +43,21 @@ class Settled:
         if not final:
             tail = UNSETTLED.search(text, max(0, len(text) - UNSETTLED_CHARS))
             text = text[: tail.start()] if tail else text
-        if self._seen.startswith(text):
+        if self._seen.startswith(text) or (len(text) < len(self._seen) and not final):
             return ""  # it shrank, for now
         start = len(self._seen) if text.startswith(self._seen) else go_on(self._seen, text)
+        self.replaced = bool(self._seen) and start == 0
+        if self.replaced:
+            return ""
         self._seen = text
         return text[start:]
 
 
 def go_on(seen: str, text: str) -> int:
-    """The index in `text` behind the last words that it shares with `seen`, its earlier self."""
+    """The index in `text` behind the last words that it shares with `seen`, its earlier self.
+
+    0 if it shares nothing.
+    """
     differ = (at for at, pair in enumerate(zip(seen, text, strict=False)) if pair[0] != pair[1])
     same = next(differ, min(len(seen), len(text)))
     rest = seen[same:]
@@ -85,6 +94,8 @@ class WorkerReply:
         before = self._tokens
         self._count(message)
         words = self._words.push(self._settled.push(self._text, final=self.finished))
+        if self._settled.replaced:
+            raise self._faults.taken_back()
         if self._words.stopped:
             self._reason = "stop"
             self.finished = self.enough = True
@@ -103,6 +114,8 @@ class WorkerReply:
         if self._reason is None and (self._says_why or not self._text):
             raise self._faults.cut_off()
         rest = self._rest(self._text)
+        if self._settled.replaced:
+            raise self._faults.taken_back()
         reason = self._reason or "stop"
         return Chunk(rest.text, rest.thinking, finish_reason=reason, usage=self._usage)
 

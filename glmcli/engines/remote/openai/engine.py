@@ -77,6 +77,8 @@ class OpenAIEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. What not every server takes is left out and tried again if refused."""
+        if notice := self._server.take_notice():
+            yield Chunk(notice=notice)
         extras = self._extras(params) if self._takes_extras else {}
         dropped = False
         while True:

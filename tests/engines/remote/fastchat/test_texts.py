@@ -132,6 +132,41 @@ def test_a_rewrite_that_nobody_expects_loses_no_word():
     assert shown == "one two three four five"
 
 
+@pytest.mark.parametrize(
+    ("texts", "shown"),
+    [
+        (("hello", "XY", "hello there"), "hello there"),
+        (("hello", "", "hello there"), "hello there"),
+        (("hello there", "hello you", "hello there, you"), "hello there, you"),
+        ((" hello", "hello", "hello there"), " hello there"),
+    ],
+)
+def test_a_text_that_gets_shorter_shows_no_word_twice_once_it_is_back(texts, shown):
+    messages = b"".join(
+        json.dumps({"text": text, "error_code": 0}).encode() + b"\0" for text in texts
+    )
+    assert read([messages])[0] == shown
+
+
+@pytest.mark.parametrize(
+    "texts", [("hello", "XY"), ("hello", "Quit it!"), ("hello", "XY", "Quit it!")]
+)
+def test_a_text_that_another_takes_the_place_of_is_an_error(texts):
+    messages = b"".join(
+        json.dumps({"text": text, "error_code": 0}).encode() + b"\0" for text in texts
+    )
+    text, _, fault = read([messages])
+    assert text == "hello"
+    assert fault.message == "server.test took back what it had sent"
+    assert fault.hint == "/retry asks again"
+
+
+def test_what_came_before_a_text_was_taken_back_is_kept_when_the_user_stops():
+    reply = WorkerReply(Faults("server.test"), ())
+    shown = [reply.take({"text": text}).text for text in ("hello there", "XY")]
+    assert "".join(shown) + reply.held().text == "hello there"
+
+
 def test_text_that_gets_shorter_waits_until_it_grows_again():
     settled = Settled()
     texts = ("one two three", "one two", "one two three", "one two three four")

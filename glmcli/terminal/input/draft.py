@@ -68,7 +68,7 @@ class Draft:
         if whole is line:
             return False
         before = self._pastes.whole(Line(line.text[:at], line.mask()[:at]))
-        self._put(whole, len(before.text))
+        self._put(Line(self._pastes.plain(whole.text), whole.pasted), len(before.text))
         return True
 
     def edit(self, edit: Callable[[str], str]) -> None:
@@ -92,7 +92,7 @@ class Draft:
         for run in PASTED_RUN.finditer(line.pasted):
             text += line.text[done : run.start()]
             part, done = line.text[run.start() : run.end()], run.end()
-            if mention := dropped_mention(part):
+            if mention := self._pastes.plain(dropped_mention(part)):
                 part = mention if not text or text[-1].isspace() else f" {mention}"
             text += part
         text += line.text[done:]
@@ -102,10 +102,9 @@ class Draft:
         return True
 
     def _put(self, line: Line, cursor: int) -> None:
-        text = self._pastes.plain(line.text)
         self._buffer.save_to_undo_stack()
-        self._origins.put(Line(text, line.pasted))
-        self._buffer.document = Document(text, cursor)
+        self._origins.put(line)
+        self._buffer.document = Document(line.text, cursor)
 
     def _follow(self, buffer: Buffer) -> None:
         entry = len(buffer._working_lines) - buffer.working_index

@@ -112,6 +112,38 @@ def test_a_paste_answers_no_question(tmp_path):
     assert (tmp_path / "there.md").read_text() == "before"
 
 
+@pytest.mark.pty
+@pytest.mark.parametrize("paste", ["y\r", "y", "yes\r\ry\r"])
+def test_a_paste_answers_no_question_that_stands(tmp_path, paste):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type(pasted(paste)).type("n").see("[y/N] n").type("\r").see("was not changed")
+        term.see("> y")
+    assert (tmp_path / "there.md").read_text() == "before"
+
+
+@pytest.mark.pty
+def test_an_answer_can_be_corrected_and_follows_a_paste(tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type("no\x7f\x7f" + pasted("later") + "y").see("[y/N] y").type("\r").see("saved to")
+        term.at_prompt("later")
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_ctrl_c_and_ctrl_d_answer_a_question_with_no(tmp_path, key):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type(key).see("was not changed").at_prompt()
+
+
 def test_the_first_command_in_a_pipe_is_told_about_once(glm, tmp_path):
     (tmp_path / "a.txt").write_text("alpha")
     done = glm("chat", "-m", "echo:", stdin="one\n\n/save x.md\nsee @a.txt\n/exit\nexit\n")

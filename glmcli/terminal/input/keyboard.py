@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import sys
 
 from prompt_toolkit.input.posix_utils import PosixStdinReader
@@ -15,6 +16,8 @@ from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
+
+from glmcli.terminal.signals import Killed
 
 
 class Keyboard(Vt100Input):
@@ -35,26 +38,22 @@ class Keyboard(Vt100Input):
         self.waiting += new
         return new
 
-    def hold_lines(self) -> None:
-        """The same, when Enter made a line end: there the terminal edited lines until now."""
-        before, self.waiting = self.waiting, []
+    def wait(self, seconds: float) -> None:
+        """Hold the keys that come within this time."""
+        select.select([self.fileno()], [], [], seconds)
         self.hold()
-        self.waiting = [*before, *typed_early(self.waiting)]
 
-    def take_line(self) -> str:
-        """The text that waits, up to Enter, which becomes a newline. Later keys wait on.
+    def end_if_gone(self) -> None:
+        """Raise Killed if the terminal is gone. It sends no end but its own: Ctrl-D is a key."""
+        if self.closed:
+            raise Killed(signal.SIGHUP)
 
-        A paste answers nothing: it waits, and so do the keys after it.
-        """
-        ends = (Keys.ControlM, Keys.ControlJ, Keys.BracketedPaste)
-        at = next((at for at, press in enumerate(self.waiting) if press.key in ends), None)
-        if at is None:
-            line, self.waiting = self.waiting, []
-            return "".join(press.data for press in line)
-        line, end = self.waiting[:at], self.waiting[at]
-        is_answer = end.key != Keys.BracketedPaste
-        self.waiting = self.waiting[at + is_answer :]
-        return "".join(press.data for press in line) + "\n" * is_answer
+    def take_from_paste(self) -> list[KeyPress]:
+        """The first paste that waits, and all keys after it."""
+        keys = [press.key for press in self.waiting]
+        at = keys.index(Keys.BracketedPaste) if Keys.BracketedPaste in keys else len(keys)
+        later, self.waiting = self.waiting[at:], self.waiting[:at]
+        return later
 
     def drop(self, key: Keys) -> None:
         """Forget a key that somebody else has acted on."""
@@ -92,9 +91,9 @@ def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
     One line and its end were meant to be sent. More than one may have been pasted, and so come as
     if they were.
     """
-    ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
+    ends = [at for at, key in enumerate(keys) if key.key in (Keys.ControlJ, Keys.ControlM)]
     if ends == [len(keys) - 1]:
         return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
-    if ends and all(len(key.data) == 1 for key in keys):
+    if ends:
         return [KeyPress(Keys.BracketedPaste, "".join(key.data for key in keys))]
     return keys

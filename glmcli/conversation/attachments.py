@@ -98,9 +98,14 @@ def mention_at_end(text: str) -> re.Match[str] | None:
 
 
 def untyped_mention(line: Line) -> str:
-    """The first `@path` of a line that would be a file if all of it had been typed, or ""."""
+    """The first `@path` of a line that would be a file if all of it had been typed, or "".
+
+    Not one of a file that the line mentions as well by typing.
+    """
+    typed = {None, *(path for _, path in mentions(line))}
     found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
-    return next((match[0] for match in islice(found, MOST_LOOKED_UP) if file_in(match[1])), "")
+    looked_up = islice(found, MOST_LOOKED_UP)
+    return next((match[0] for match in looked_up if file_in(match[1]) not in typed), "")
 
 
 def file_in(mention: str) -> Path | None:

@@ -142,6 +142,22 @@ def omission_notice(conversation: Conversation, size: int | None) -> str:
     )
 
 
+def way_out(conversation: Conversation, context: str, *, once: bool) -> str:
+    """What helps when a prompt does not fit: in a chat, or with a single question (`once`)."""
+    is_choice = context == "stop" and bool(questions(conversation, None))
+    if once and is_choice:
+        return tr(
+            "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
+        )
+    if once:
+        return tr("shorten the prompt, or use a model with a larger window")
+    if is_choice:
+        return tr(
+            "/set context drop-oldest leaves the oldest turns out, /reset starts a new conversation"
+        )
+    return tr("shorten the prompt, start again with /reset, or use a model with a larger window")
+
+
 def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:
     """Where turns begin, of the messages after the first one that is sent."""
     first = omitted.messages if omitted else 0

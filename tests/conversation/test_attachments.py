@@ -94,6 +94,14 @@ def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
     assert missed(Line(text)) == []
 
 
+def test_a_pasted_mention_of_a_file_that_is_typed_as_well_is_not_missed(here):
+    (here / "a.txt").write_text("alpha")
+    (here / "b.txt").write_text("beta")
+    pasted = b"\0" * len("see @a.txt: ") + b"\1" * 30
+    assert untyped_mention(Line("see @a.txt: @a.txt", pasted)) == ""
+    assert untyped_mention(Line("see @a.txt: @a.txt, @b.txt", pasted)) == "@b.txt"
+
+
 @pytest.mark.parametrize("text", ["@a.txt", '@"a.txt"', "see @a.txt, please", "(@a.txt)"])
 def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text):
     (here / "a.txt").write_text("alpha\n")

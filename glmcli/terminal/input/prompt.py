@@ -288,9 +288,12 @@ class LineEditor(Editor):
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert a paste; a long one as a placeholder that Ctrl-O expands."""
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        behind = event.current_buffer.document.text_before_cursor
         shown = self._draft.paste(text)
         self._owner.draft_changed(event.current_buffer.text, pasted=True)
-        self._hint = paste_hint(text) if shown == text else tr("Ctrl-O shows the whole paste")
+        is_folded = shown != text
+        hint = tr("Ctrl-O shows the whole paste") if is_folded else paste_hint(text, behind=behind)
+        self._hint = hint
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""

@@ -6,8 +6,10 @@ What is sent is what is stored: the header holds the path, the size and the hash
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +33,8 @@ MOST_LOOKED_UP = 100
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
-    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*$", re.MULTILINE
+    r"^File: [^\n]+ \(([0-9][0-9,]{0,13}) bytes, sha256 ([0-9a-f]{16})\)\n\n(`{3,})[^\n`]*$",
+    re.MULTILINE,
 )
 LONGEST_FENCE = re.compile(r"`{3,}")
 
@@ -45,8 +48,14 @@ def attach(path: Path) -> str:
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
-    header = f"File: {path.absolute()} ({len(data):,} bytes, sha256 {digest})"
+    header = f"File: {place(path)} ({len(data):,} bytes, sha256 {digest})"
     return f"{header}\n\n{fence}{path.suffix.lstrip('.')}\n{text}{end}{fence}"
+
+
+def place(path: Path) -> str:
+    """Where a file is; if a link leads there, also where the link was found."""
+    real = os.path.realpath(path)
+    return real if real == os.path.abspath(path) else f"{path.absolute()}, a link to {real}"
 
 
 def heading(attached: str) -> str:
@@ -54,21 +63,47 @@ def heading(attached: str) -> str:
     return attached.partition("\n")[0]
 
 
+def joined(text: str, files: Sequence[str]) -> str:
+    """A text as it is sent: with the files that go with it, each under its header.
+
+    A text that ends as if it had such files gets a line end, which tells it apart: it is shown
+    whole.
+    """
+    own = text if headings_only(text) == text else f"{text}\n"
+    return "\n\n".join(filter(None, [own, *files]))
+
+
 def headings_only(text: str) -> str:
-    """A message with the headers of its files in place of the files."""
-    shown, done, source = "", 0, f"{text}\n"
-    never_closed = set[str]()
-    for found in ATTACHED.finditer(text):
-        fence = found[2]
-        if found.start() < done or fence in never_closed:
+    """A message with the headers of its files in place of the files.
+
+    Only what `joined` put behind the text is a file: all else is shown, whatever it looks like.
+    """
+    found, headers, end = list(ATTACHED.finditer(text)), list[str](), len(text)
+    while found and end:
+        fence = text[text.rfind("\n", 0, end) + 1 : end]
+        begun = found.pop()
+        if begun[3] != fence:  # inside a file, whose fence is a longer one
             continue
-        end = source.find(f"\n{fence}\n", found.end())
-        if end < 0:
-            never_closed.add(fence)
-            continue
-        shown += text[done : found.end(1)]
-        done = end + 1 + len(fence)
-    return shown + text[done:]
+        before = "\n\n" if begun.start() else ""
+        content = text[begun.end() + 1 : end - len(fence)]
+        if not (text.endswith(before, 0, begun.start()) and is_content(begun, content)):
+            break
+        headers.insert(0, begun[0].partition("\n")[0])
+        end = begun.start() - len(before)
+    return "\n\n".join(filter(None, [text[:end], *headers]))
+
+
+def is_content(header: re.Match[str], content: str) -> bool:
+    """Whether a file's header, with its size and hash, was made for this content.
+
+    `attach` leaves out the mark at the beginning, and adds a line end that was missing.
+    """
+    data = content.encode("utf-8", "surrogatepass")
+    forms = (mark + kept for mark in (b"", BOM_UTF8) for kept in (data, data[:-1]))
+    size, digest = int(header[1].replace(",", "")), header[2]
+    return any(
+        len(form) == size and hashlib.sha256(form).hexdigest().startswith(digest) for form in forms
+    )
 
 
 def mentioned(line: Line) -> list[str]:

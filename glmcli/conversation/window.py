@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from glmcli.language import ntr
+from glmcli.language import ntr, tr
 from glmcli.types import Conversation, Message, Omission
 
 Count = Callable[[Sequence[Message]], int | None]

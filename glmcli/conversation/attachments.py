@@ -5,7 +5,6 @@ What is sent is what is stored: the header holds the path, the size and the hash
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from codecs import BOM_UTF8
@@ -45,6 +44,8 @@ def attach(path: Path) -> str:
     if b"\0" in data:
         raise UsageError(f"{path} is a binary file", "only text can be attached")
     text = decoded(data, str(path))
+    import hashlib
+
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
@@ -55,7 +56,7 @@ def attach(path: Path) -> str:
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
     real = os.path.realpath(path)
-    return real if real == os.path.abspath(path) else f"{path.absolute()}, a link to {real}"
+    return real if real == os.path.normpath(path.absolute()) else f"{path.absolute()}, a link to {real}"
 
 
 def heading(attached: str) -> str:
@@ -98,6 +99,8 @@ def is_content(header: re.Match[str], content: str) -> bool:
 
     `attach` leaves out the mark at the beginning, and adds a line end that was missing.
     """
+    import hashlib
+
     data = content.encode("utf-8", "surrogatepass")
     forms = (mark + kept for mark in (b"", BOM_UTF8) for kept in (data, data[:-1]))
     size, digest = int(header[1].replace(",", "")), header[2]

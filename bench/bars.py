@@ -1,10 +1,10 @@
-"""A horizontal bar for each run of a task, as SVG; what they share with lines is in glmcli."""
+"""A horizontal bar for each run of a task, as SVG; what they share with lines is in plot.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from glmcli.measure.plot import WIDTH, label, number, page
+from plot import WIDTH, label, number, page
 
 NAMES, VALUES, BAR, GAP, HEAD = 230, 110, 18, 8, 26
 TOP = 60

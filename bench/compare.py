@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace) -> list[Measured]:
     settings = load_settings({"model": options.model})
     setup = Setup(
         model=options.model,
-        folder=find_checkpoint(options.model, settings, lambda progress: None).folder,
+        folder=find_checkpoint(options.model, settings.model_options, lambda progress: None).folder,
         environments=options.folder,
         gguf=options.gguf,
         dtype=options.dtype,

@@ -27,13 +27,13 @@ from glmcli.models.checkpoint import find_checkpoint
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.open import arrange
 
-settings = load_settings({"dtype": sys.argv[2], "device": "cpu"})
-find_checkpoint(sys.argv[1], settings, lambda progress: None)
+options = load_settings({"dtype": sys.argv[2], "device": "cpu"}).model_options
+find_checkpoint(sys.argv[1], options, lambda progress: None)
 print("ready", flush=True)
 sys.stdin.readline()
 begin = time.perf_counter()
-checkpoint = find_checkpoint(sys.argv[1], settings, print)
-net = load_net(checkpoint, settings, lambda progress: None)
+checkpoint = find_checkpoint(sys.argv[1], options, print)
+net = load_net(checkpoint, options, lambda progress: None)
 weights = sum(parameter.nbytes for parameter in net.parameters())
 arrange(net, checkpoint, lambda progress: None)
 print(weights, time.perf_counter() - begin, net.dtype, flush=True)

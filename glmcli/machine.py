@@ -97,10 +97,30 @@ def read_ahead(files: Iterable[Path]) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
+class MappedFiles:
+    """Files that are mapped and copied from: a page counts as memory until it is let go of."""
+
+    DROP_BYTES = 16 << 20
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._files = tuple(files)
+        self._before = resident_bytes()[1]
+
+    def tidy(self) -> None:
+        """Let go of the pages once they are more than a few."""
+        if resident_bytes()[1] - self._before > self.DROP_BYTES:
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of the pages."""
+        drop_pages(self._files)
+        self._before = resident_bytes()[1]
+
+
 def drop_pages(files: Iterable[Path]) -> None:
     """Take the pages of mapped files out of this process; a later access brings them back.
 
-    Only for files mapped to be read: what was written to a private mapping would be lost.
+    Only for files mapped to be read: changes to a private mapping would be lost.
     """
     import ctypes
 

@@ -130,7 +130,7 @@ class GenerationParams:
     """How to sample. None means the model's own default."""
 
     max_tokens: int | None = None
-    """New tokens at most; None: what is left of the window."""
+    """New tokens at most; None: the rest of the window."""
     temperature: float | None = None
     """0 is greedy."""
     top_p: float | None = None
@@ -152,7 +152,7 @@ class GenerationParams:
 
 
 RECAP = "Summarise our conversation so far."
-"""The question to which a summary is the reply, so that roles alternate in what is sent."""
+"""The question to which a summary is the reply, so that roles alternate in a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Omission:
     """The beginning of a conversation that is not sent, because the window is full."""
 
     messages: int
-    """How many of the first messages; what comes after them is a question."""
+    """How many of the first messages; a question comes after them."""
     summary: str = ""
     """What is sent in their place, in the model's own words; "" if nothing is."""
 
@@ -195,7 +195,7 @@ class Conversation:
         omitted = self.omitted or Omission(0)
         if omitted.summary:
             sent += [Message("user", RECAP), Message("assistant", omitted.summary)]
-        sent += answered(self.messages[omitted.messages :])
+        sent += without_open_questions(self.messages[omitted.messages :])
         if question is not None:
             sent.append(question)
         return tuple(sent)
@@ -215,7 +215,7 @@ class Conversation:
         return None
 
 
-def answered(messages: Sequence[Message]) -> list[Message]:
+def without_open_questions(messages: Sequence[Message]) -> list[Message]:
     """`messages` without replies that have no text, and without the questions they left open."""
     kept: list[Message] = []
     for message in messages:

@@ -1,18 +1,15 @@
 """`glm bench`: how fast a model answers on this machine, and what fewer bits cost.
 
-A table on a terminal, tab-separated lines in a pipe, JSON with --json, a plot with --plot. Knows
-nothing of how it is measured: see measure/speed.py, engines/local/net/meter.py and
-measure/quality.py.
+A table on a terminal, tab-separated lines in a pipe, JSON with --json. Knows nothing of how it is
+measured: see measure/speed.py, engines/local/net/meter.py and measure/quality.py.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from contextlib import closing
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -20,11 +17,11 @@ import typer
 from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
 from glmcli.errors import UsageError
-from glmcli.language import chinese_locale, tr
+from glmcli.language import tr
 
 if TYPE_CHECKING:
     from glmcli.engines import Engine
-    from glmcli.measure.result import Report
+    from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Plan
 
 HINT = "see glm bench --help"
@@ -43,9 +40,6 @@ def bench(
     prompts: Annotated[
         str, typer.Option(metavar="N,N…", help=tr("tokens of the prompts"))
     ] = "100,1000,4000",
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help=tr("write decode speed as a plot"))
-    ] = None,
     quality: Annotated[
         bool,
         typer.Option(
@@ -63,22 +57,16 @@ def bench(
 
     settings = named(settings, name)
     if quality:
-        if plot:
-            raise UsageError(tr("--plot shows speed, which --quality does not measure"), HINT)
         show_quality(settings, as_json=as_json)
         return
-    if plot:
-        check_writable(plot)
     plan = Plan(lengths=lengths_of(prompts), tokens=tokens, runs=runs)
-    report, stopped = measured(settings, plan)
+    found, stopped = measured(settings, plan)
     if as_json:
         from glmcli.cli.tables import print_json
 
-        print_json(report.as_json())
+        print_json(found.as_json())
     else:
-        show(report)
-    if plot and report.timings.speeds:
-        write_plot(plot, report)
+        show(found)
     if stopped:
         end_by_interrupt()
 
@@ -105,86 +93,65 @@ def lengths_of(text: str) -> tuple[int, ...]:
     return lengths
 
 
-def check_writable(path: Path) -> None:
-    """Raise UsageError now rather than after minutes of measuring."""
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise UsageError(
-            tr("--plot {path} cannot be written", path=path), tr("name a file in a folder of yours")
-        )
-
-
-def measured(settings: Settings, plan: Plan) -> tuple[Report, bool]:
+def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
     from glmcli.engines import open_engine, split_name
-    from glmcli.measure.result import Report
+    from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.phrases import progress_line
 
     status = Status()
-    report = Report(model=settings.model, plan=plan, timings=Timings())
+    found = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
         engine = open_engine(settings, lambda step: status.say(progress_line(step, None)))
         with closing(engine):
             if is_local:
-                report.timings.load_s = time.perf_counter() - started
-            report.name, report.device = engine.name, engine.device
-            for step in measure(engine, plan, report.timings):
+                found.timings.load_s = time.perf_counter() - started
+            found.name, found.device = engine.name, engine.device
+            for step in measure(engine, plan, found.timings):
                 status.say(step)
-            report.runs_as = engine.details
+            found.runs_as = engine.details
             if is_local:
                 status.say(tr("memory"))
-                look_at_hardware(report, engine, settings)
+                look_at_hardware(found, engine, settings)
     except KeyboardInterrupt:
-        return report, True
+        return found, True
     finally:
         status.clear()
-    return report, False
+    return found, False
 
 
-def look_at_hardware(report: Report, engine: Engine, settings: Settings) -> None:
+def look_at_hardware(found: BenchResult, engine: Engine, settings: Settings) -> None:
     """Add what only an engine in this process can be asked for."""
+    from glmcli.engines import split_name
     from glmcli.engines.local.net import meter
 
     device = settings.device if ":" in settings.device else engine.device.partition(" ")[0]
     # First, since the measurement of the bandwidth takes memory too.
-    report.peak_bytes = meter.peak_bytes()
-    report.device_peak_bytes = meter.device_peak_bytes(device)
-    report.threads = meter.threads()
-    report.weight_bytes = meter.weight_bytes(engine, settings)
-    report.bandwidth = meter.bandwidth(device)
+    found.peak_bytes = meter.peak_bytes()
+    found.device_peak_bytes = meter.device_peak_bytes(device)
+    found.threads = meter.threads()
+    found.weight_bytes = meter.weight_bytes(
+        engine, split_name(settings.model)[1], settings.model_options
+    )
+    found.bandwidth = meter.bandwidth(device)
 
 
-def show(report: Report) -> None:
+def show(found: BenchResult) -> None:
     """Both tables."""
     from glmcli.cli.tables import print_rows
+    from glmcli.measure.result import HEAD
 
-    chinese = chinese_locale() and sys.stdout.isatty()
-    print_rows(("", ""), report.facts(chinese=chinese))
-    if report.timings.speeds:
+    word = tr if sys.stdout.isatty() else str
+    print_rows(("", ""), [(word(name), value) for name, value in found.facts()])
+    if found.timings.speeds:
         if sys.stdout.isatty():
             print()
-        print_rows(report.head(chinese=chinese), report.rows())
-
-
-def write_plot(path: Path, report: Report) -> None:
-    """Write the plot, not through a symbolic link. Raises UsageError."""
-    try:
-        with open(path, "w", encoding="utf-8", opener=open_no_link) as file:
-            file.write(report.plot())
-    except OSError as exc:
-        raise UsageError(
-            tr("{path} cannot be written: {strerror}", path=path, strerror=exc.strerror),
-            tr("name another file"),
-        ) from exc
-
-
-def open_no_link(path: str, flags: int) -> int:
-    """For `open`: a symbolic link is an error. Raises OSError."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        print_rows([word(name) for name in HEAD], found.rows())
 
 
 def show_quality(settings: Settings, *, as_json: bool) -> None:
@@ -223,8 +190,9 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
         against = {"quantize": full.quantize, "dtype": full.dtype}
         print_json({**chosen, "against": against, **asdict(result)})
     elif result:
-        chinese = chinese_locale() and sys.stdout.isatty()
-        print_rows(("", ""), quality_rows(result, settings, full, chinese=chinese))
+        word = tr if sys.stdout.isatty() else str
+        rows = quality_rows(result, settings, full)
+        print_rows(("", ""), [(word(name), value) for name, value in rows])
     if stopped:
         end_by_interrupt()
 

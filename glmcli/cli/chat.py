@@ -18,18 +18,18 @@ from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
     Files,
+    Load,
     Words,
     split_words,
     with_settings,
 )
-from glmcli.config import Settings
 from glmcli.conversation.typed import Line
 from glmcli.language import tr
 
 
-@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi", changes=True)
 def chat(
-    settings: Settings,
+    load: Load,
     words: Words = None,
     file: Files = None,
     commands: Annotated[
@@ -54,7 +54,7 @@ def chat(
     prompt, files = split_words(words or [], file or [], command="chat", say=say)
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
-    session, settings = open_session(settings, continue_=continue_, resume=resume)
+    session, settings = open_session(load(), continue_=continue_, resume=resume)
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):

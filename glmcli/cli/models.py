@@ -30,7 +30,7 @@ def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or those of the server at --base-url."""
     from glmcli.models.library import describe_all
 
-    found = served(settings) if settings.base_url else describe_all(settings)
+    found = served(settings) if settings.base_url else describe_all(settings.model_options)
     if as_json:
         print_json([asdict(item) for item in found])
         return
@@ -60,7 +60,7 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
     """Show what a model is, what it needs, and what is missing."""
     from glmcli.models.library import describe
 
-    found = describe(name, settings)
+    found = describe(name, settings.model_options)
     if as_json:
         print_json(asdict(found))
         return
@@ -97,7 +97,10 @@ def pull(settings: Settings, name: NAME) -> None:
     status = StatusLine(outputs()[1])
     try:
         found = find_checkpoint(
-            name, settings, lambda step: status.show(Chunk(progress=step)), refresh=True
+            name,
+            settings.model_options,
+            lambda step: status.show(Chunk(progress=step)),
+            refresh=True,
         )
     finally:
         status.clear()
@@ -114,7 +117,7 @@ def remove(
     """Remove a fetched model from the disk. A folder of your own is never removed."""
     from glmcli.models.library import removable, remove
 
-    removable(name, settings)  # nobody is asked about a model that cannot be removed
+    removable(name, settings.model_options)  # nobody is asked about a model that cannot be removed
     if confirmed(tr("remove {name}?", name=name), yes=yes):
-        freed = size(remove(name, settings))
+        freed = size(remove(name, settings.model_options))
         print(tr("removed {name}: {freed} freed", name=name, freed=freed))

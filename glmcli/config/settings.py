@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.config.near import Ignored, Rule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
@@ -126,19 +127,40 @@ class Settings:
             think=self.think,
         )
 
+    @property
+    def model_options(self) -> ModelOptions:
+        """What a model in this process needs of them."""
+        is_typed = self.sources.get("model", "option") == "option"
+        return ModelOptions(
+            cache=Cache(self.cache, may_write=self.history),
+            device=self.device,
+            dtype=self.dtype,
+            quantize=self.quantize,
+            attn=self.attn,
+            fused=self.fused,
+            verify=self.verify,
+            speculate=self.speculate,
+            threads=self.threads,
+            offline=self.offline,
+            trust_remote_code=self.trust_remote_code,
+            untyped_model="" if is_typed else self.model,
+        )
+
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(environment variable, value, source) of every setting; secrets masked."""
         for name in table():
             value = masked(name, getattr(self, name))
             yield variable(name), value, self.sources.get(name, "default")
+        if "keys" in self.ignored:
+            yield entry("keys"), "", self.sources["keys"]
         for host in self.keys:
             yield f'keys."{host}"', MASK, self.sources["keys"]
 
     def not_taken(self) -> dict[str, str]:
         """By environment variable: which value was ignored, and why; secrets masked."""
         return {
-            variable(name): tr(
-                "{value!r} of {source}: {why}",
+            entry(name): tr(
+                "{value!r} of {source} ({why})",
                 value=masked(name, item.value),
                 source=item.source,
                 why=tr(item.why),
@@ -162,6 +184,11 @@ def choices(name: str) -> tuple[str, ...]:
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"GLM_{name.upper()}"
+
+
+def entry(name: str) -> str:
+    """A setting, or the table of keys, as a file of settings has it."""
+    return "[keys]" if name == "keys" else variable(name)
 
 
 def show(value: object) -> str:

@@ -1,6 +1,6 @@
 """Text files that go with a message, each under a header that says what it is.
 
-What is sent is what is stored: the header holds the path, the size and the hash of the file.
+The message is stored as it is sent: the header holds the path, size and hash of the file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decoded, read_bytes
+from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
@@ -42,7 +43,7 @@ def attach(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
     data = read_bytes(path, limit=LARGEST_BYTES)
     if b"\0" in data:
-        raise UsageError(f"{path} is a binary file", "only text can be attached")
+        raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decoded(data, str(path))
     import hashlib
 
@@ -55,8 +56,8 @@ def attach(path: Path) -> str:
 
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
-    real = os.path.realpath(path)
-    return real if real == os.path.normpath(path.absolute()) else f"{path.absolute()}, a link to {real}"
+    found, real = path.absolute(), os.path.realpath(path)
+    return real if real == os.path.normpath(found) else f"{found}, a link to {real}"
 
 
 def heading(attached: str) -> str:
@@ -116,7 +117,7 @@ def mentioned(line: Line) -> list[str]:
 
 
 def missed(line: Line) -> list[str]:
-    """What `line` mentions like a path, though there is no such file."""
+    """Mentions in `line` that look like paths, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
     return [name for name in names if PATH_LIKE.search(name)]
 

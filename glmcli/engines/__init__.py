@@ -185,16 +185,6 @@ def is_unnamed(model: str) -> bool:
     return model in ("openai:", "fastchat:")
 
 
-def list_served(settings: Settings) -> list[tuple[str, int | None]]:
-    """(name, window) of each model that the engine of `settings.model` finds on its server.
-
-    Raises ConfigError, EngineError.
-    """
-    module = importlib.import_module(ENGINES[split_name(settings.model)[0]])
-    found: list[tuple[str, int | None]] = module.list_models(settings)
-    return found
-
-
 def full_name(model: str, found: str) -> str:
     """A model with the name that was `found` for it on a server, if it was given without one."""
     return model + found if is_unnamed(model) else model

@@ -8,18 +8,17 @@ file. Knows nothing of tables or options.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 from glmcli.config import Settings
-from glmcli.engines import open_engine
-from glmcli.engines.local.net.divergence import Divergence, Scores, next_row
+from glmcli.engines import split_name
+from glmcli.engines.local.engine import LocalEngine, open_engine
+from glmcli.engines.local.net.divergence import Divergence, next_row
 from glmcli.errors import UsageError
-from glmcli.types import Message, Report
+from glmcli.language import tr
+from glmcli.types import Report
 
-BLOCK = 64
-"""Ids of the first half that are read at once: few, since the scores of all of them are kept."""
 Tell = Callable[[int, int], None]
 """Called with the number of ids that are read, and of all ids."""
 
@@ -32,38 +31,22 @@ def compare(
     Raises UsageError if the two write the text in different ids; else what opening one raises.
     """
     with tempfile.TemporaryFile() as file:
-        with closing(open_engine(full, report)) as engine:
-            ids = ids_of(engine, text)
-            for number, scores in enumerate(read(engine, ids)):
+        with closing(open_net(full, report)) as engine:
+            ids = engine.ids(text)
+            for number, scores in enumerate(engine.scores(ids)):
                 file.write(scores.numpy().tobytes())
                 tell(number + 1, 2 * len(ids))
         file.seek(0)
-        with closing(open_engine(reduced, report)) as engine:
-            if ids_of(engine, text) != ids:
-                raise UsageError("the two write the text in different ids", "compare one model")
-            for number, scores in enumerate(read(engine, ids)):
+        with closing(open_net(reduced, report)) as engine:
+            if engine.ids(text) != ids:
+                raise UsageError(
+                    tr("the two write the text in different ids"), tr("compare one model")
+                )
+            for number, scores in enumerate(engine.scores(ids)):
                 found.add(next_row(file, len(scores)), scores)
                 tell(len(ids) + number + 1, 2 * len(ids))
 
 
-def ids_of(engine: Any, text: str) -> list[int]:
-    """The prompt that a text makes, as far as the window goes."""
-    ids: list[int] = engine._template.encode([Message("user", text)]).ids
-    return ids[: engine.context_tokens]
-
-
-def read(engine: Any, ids: Sequence[int]) -> Iterator[Scores]:
-    """The scores after each id: float32, (vocabulary,), in main memory."""
-
-    engine._cache.clear()
-    half = len(ids) // 2
-    for start in range(0, half, BLOCK):
-        block = ids[start : min(start + BLOCK, half)]
-        yield from engine._cache.read_each(block, last=len(block)).cpu()
-
-    def singles() -> Generator[Scores, None, None]:
-        for token in ids[half:]:
-            yield engine._cache.read([token]).cpu()
-
-    # As in a reply: a busy neighbour must not make this ten times slower.
-    yield from engine._pace.paced(singles())
+def open_net(settings: Settings, report: Report) -> LocalEngine:
+    """The engine of a model in this process. Raises what opening one raises."""
+    return open_engine(split_name(settings.model)[1], settings, report)

@@ -1,4 +1,7 @@
-"""What `glm bench` found, as rows, JSON and a plot. Knows nothing of how it was measured."""
+"""What `glm bench` found, as rows and JSON. Knows nothing of how it was measured.
+
+Names of rows and columns are texts of `later`: in English for programs, translated for people.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,25 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.measure.plot import line_plot
+from glmcli.language import later
 from glmcli.measure.speed import Plan, Sample, Timings
-from glmcli.messages import BENCH
-from glmcli.terminal.phrases import plural, size
+from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.divergence import Quality
 
-HEAD = ("prompt", "prefill", "first", "next", "decode")
+HEAD = (
+    later("prompt tokens"),
+    later("prefill"),
+    later("first token"),
+    later("next turn's first token"),
+    later("decode"),
+)
+"""The columns of `rows`."""
 
 
 @dataclass(slots=True)
-class Report:
+class BenchResult:
     """One measurement of one model; None where something is not known."""
 
     model: str
@@ -62,28 +71,23 @@ class Report:
             return None
         return self.weight_bytes * speed / self.bandwidth
 
-    def facts(self, *, chinese: bool = False) -> list[tuple[str, str]]:
+    def facts(self) -> list[tuple[str, str]]:
         """(what, how much) of all that is known but the speeds."""
-        share = self.bandwidth_share
-        threads = "" if self.threads is None else str(self.threads)
-        values = {
-            "model": self.name or self.model,
-            "device": self.device,
-            "runs-as": self.runs_as,
-            "threads": threads,
-            "weights": size(self.weight_bytes),
-            "load": seconds(self.timings.load_s),
-            "cold": seconds(self.cold_first_token_s),
-            "memory": size(self.peak_bytes),
-            "device-memory": size(self.device_peak_bytes),
-            "bandwidth": "" if self.bandwidth is None else f"{self.bandwidth / 1e9:.1f} GB/s",
-            "share": "" if share is None else f"{share:.0%}",
-        }
-        return [(word(key, chinese=chinese), value) for key, value in values.items() if value]
-
-    def head(self, *, chinese: bool = False) -> list[str]:
-        """What the columns of `rows` are."""
-        return [word(key, chinese=chinese) for key in HEAD]
+        share, bandwidth = self.bandwidth_share, self.bandwidth
+        values = [
+            (later("model"), self.name or self.model),
+            (later("device"), self.device),
+            (later("runs as"), self.runs_as),
+            (later("processor threads"), "" if self.threads is None else str(self.threads)),
+            (later("weights read per token"), size(self.weight_bytes)),
+            (later("load"), seconds(self.timings.load_s)),
+            (later("load and first token"), seconds(self.cold_first_token_s)),
+            (later("peak memory"), size(self.peak_bytes)),
+            (later("peak device memory"), size(self.device_peak_bytes)),
+            (later("memory bandwidth"), "" if bandwidth is None else f"{bandwidth / 1e9:.1f} GB/s"),
+            (later("share of it used in decoding"), "" if share is None else f"{share:.0%}"),
+        ]
+        return [(name, value) for name, value in values if value]
 
     def rows(self) -> list[tuple[str, ...]]:
         """The medians at each length of the prompt."""
@@ -128,54 +132,28 @@ class Report:
                     "next_turn": numbers_of(run.next_turn),
                 }
 
-    def plot(self) -> str:
-        """Decode speed against the length of the prompt, as SVG."""
-        points = [
-            (float(item.prompt_tokens), item.decode_tokens_per_s)
-            for item in self.timings.speeds
-            if item.prompt_tokens and item.decode_tokens_per_s
-        ]
-        threads = plural(self.threads, "thread") if self.threads else ""
-        runs = f"medians of {self.plan.runs}" if self.plan.runs > 1 else ""
-        return line_plot(
-            f"{self.name or self.model}: decode speed",
-            ", ".join(filter(None, [self.device, threads, runs])),
-            {"": points},
-            x="tokens of context",
-            y="tokens/s",
-        )
-
 
 def numbers_of(sample: Sample) -> dict[str, Any]:
     """A sample without its text."""
     return {key: value for key, value in asdict(sample).items() if key != "text"}
 
 
-def quality_rows(
-    result: Quality, chosen: Settings, full: Settings, *, chinese: bool = False
-) -> list[tuple[str, str]]:
+def quality_rows(found: Quality, chosen: Settings, full: Settings) -> list[tuple[str, str]]:
     """(what, how much) of a comparison."""
 
     def bits(settings: Settings) -> str:
         return settings.dtype if settings.quantize == "none" else settings.quantize
 
     against = bits(full) if bits(full) != "auto" else "none"
-    values = {
-        "model": chosen.model,
-        "compared": f"{bits(chosen)} / {against}",
-        "positions": f"{result.positions:,}",
-        "kl-mean": f"{result.mean:.3g} nats",
-        "kl-p99": f"{result.p99:.3g} nats",
-        "kl-worst": f"{result.worst:.3g} nats",
-        "same-best": f"{result.same_best:.1%}",
-    }
-    return [(word(key, chinese=chinese), value) for key, value in values.items()]
-
-
-def word(key: str, *, chinese: bool) -> str:
-    """What something is called, in one language."""
-    line = BENCH[key]
-    return line.zh if chinese else line.en
+    return [
+        (later("model"), chosen.model),
+        (later("compared"), f"{bits(chosen)} / {against}"),
+        (later("positions"), f"{found.positions:,}"),
+        (later("KL divergence, mean"), f"{found.mean:.3g} nats"),
+        (later("KL divergence, 99th percentile"), f"{found.p99:.3g} nats"),
+        (later("KL divergence, worst"), f"{found.worst:.3g} nats"),
+        (later("same most likely token"), f"{found.same_best:.1%}"),
+    ]
 
 
 def seconds(value: float | None) -> str:

@@ -1,6 +1,6 @@
 """How fast an engine answers, measured through the Engine protocol alone, as a chat uses it.
 
-Every engine can be measured. Knows nothing of tables, plots or hardware.
+Every engine can be measured. Knows nothing of tables or hardware.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from threading import Event
 
 from glmcli.engines import Engine
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message
 
 TASK = "Write a long story of many chapters that begins after this text:"
@@ -78,7 +79,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be measured."""
+    """What to measure."""
 
     lengths: tuple[int, ...] = (100, 1000, 4000)
     """Sizes of the prompts, in tokens."""
@@ -117,7 +118,7 @@ def medians(runs: Sequence[Run]) -> Speed:
 
 
 def middle(values: Sequence[float | None]) -> float | None:
-    """The median of what was measured; None if nothing was."""
+    """The median of the known values; None without any."""
     known = [value for value in values if value is not None]
     return median(known) if known else None
 
@@ -157,16 +158,18 @@ def timed_reply(
 
 
 def measure(engine: Engine, plan: Plan, timings: Timings) -> Iterator[str]:
-    """Measure step by step into `timings`; yields what comes next, for a person who waits.
+    """Measure step by step into `timings`; yields the next step, for a person who waits.
 
     Lengths beyond the window become what fits it. Raises UsageError if nothing does.
     """
     lengths = fitting(plan, engine.context_tokens)
-    yield "first reply"
+    yield tr("first reply")
     timings.cold = timed_reply(engine, [HELLO], plan.tokens)
     for number in range(plan.runs):
         for length in lengths:
-            yield f"{length:,} tokens, {number + 1}/{plan.runs}"
+            yield tr(
+                "{length:,} tokens, {run}/{runs}", length=length, run=number + 1, runs=plan.runs
+            )
             question = prompt_of(engine, length, number)
             first = timed_reply(engine, [question], plan.tokens)
             chat = [question, Message("assistant", first.text or "…"), GO_ON]
@@ -181,8 +184,12 @@ def fitting(plan: Plan, window: int | None) -> tuple[int, ...]:
     room = window - plan.tokens - 64  # the next turn's question and the template around it
     if room < 1:
         raise UsageError(
-            f"replies of {plan.tokens:,} tokens leave no room in a window of {window:,}",
-            "let --tokens be smaller",
+            tr(
+                "replies of {tokens:,} tokens leave no room in a window of {window:,}",
+                tokens=plan.tokens,
+                window=window,
+            ),
+            tr("let --tokens be smaller"),
         )
     return tuple(sorted({min(length, room) for length in plan.lengths}))
 

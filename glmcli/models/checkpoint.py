@@ -1,27 +1,28 @@
-"""From a model's name to a net: find the folder, check its files, load the weights.
+"""From a model's name to a checkpoint: find the folder, fetch what it lacks, check its files.
 
-Knows nothing of prompts, tokenizers or sampling. Names are in names.py, what weight files say in
-models/files/headers.py, devices and memory in engines/local/net/placement.py.
+Knows nothing of nets, prompts or sampling. Names are in names.py, what weight files say in
+files/headers.py.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glmcli.config import BUILT_IN_MODEL, Settings
-from glmcli.errors import GlmError, ModelError, first_line
+from glmcli.config import BUILT_IN_MODEL
+from glmcli.config.models import ModelOptions
+from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.models.chatglm import check_config
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.folder import check_folder, read_config
 from glmcli.models.files.headers import Tensor, read_weights
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
-from glmcli.models.names import fetched, place_of
+from glmcli.models.files.small import bad_download, read_json
+from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
 IGNORABLE = re.compile(r"\.(inv_freq|masked_bias)$")
@@ -60,54 +61,60 @@ class Checkpoint:
 
 
 def find_checkpoint(
-    name: str, settings: Settings, report: Report, *, refresh: bool = False
+    name: str, options: ModelOptions, report: Report, *, refresh: bool = False
 ) -> Checkpoint:
-    """Find a folder, a hub id or a built-in model, fetch what is missing, and check the files.
+    """Find a folder, a hub id or a built-in model, fetch the missing files, and check all.
 
     What is here and whole is used as it is, without asking the network, unless `refresh`.
     Raises ModelError.
     """
-    place = place_of(name, settings)
+    place = place_of(name, options)
     folder = place.folder
     if place.hub_id or name == BUILT_IN_MODEL:
-        here = folder is not None and (settings.offline or is_complete(folder, settings))
+        here = folder is not None and (options.offline or is_complete(folder, options))
         if refresh or not here:
-            folder = fetched(place, settings, report)
+            folder = fetch_missing(place, options, report)
     assert folder is not None, "only the hub and the built-in model can be absent"
-    return open_folder(folder, name=place.name, settings=settings)
+    return open_folder(folder, name=place.name, options=options)
 
 
-def is_complete(folder: Path, settings: Settings) -> bool:
+def is_complete(folder: Path, options: ModelOptions) -> bool:
     """Whether nothing needs to be fetched."""
     try:
         read_weights(folder)
-        remote = runs_remote_code(read_json(folder / "config.json"), settings)
+        remote = runs_remote_code(read_json(folder / "config.json"), options)
     except (ModelError, OSError):
         return False
     return not remote or any(folder.glob("*.py"))
 
 
-def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
+def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint:
     """Check a model's folder as far as can be without loading it. Raises ModelError."""
     try:
         check_folder(folder)
         config = read_config(folder)
         if config.get("model_type") == "chatglm":
             check_config(config, name=name)
-        if needs_remote_code(config) and not settings.trust_remote_code:
+        if needs_remote_code(config) and not options.trust_remote_code:
             raise ModelError(
-                f"{name} needs Python code that comes with it: transformers has no "
-                f"{config.get('model_type')!r}",
-                f"read the .py files in {folder}, then add --trust-remote-code",
+                tr(
+                    "{name} needs Python code that comes with it: transformers has no {family!r}",
+                    name=name,
+                    family=config.get("model_type"),
+                ),
+                tr("read the .py files in {folder}, then add --trust-remote-code", folder=folder),
             )
-        remote = runs_remote_code(config, settings)
+        remote = runs_remote_code(config, options)
         if remote and not any(folder.glob("*.py")):
-            raise ModelError(f"{folder} lacks the Python files that it needs", DOWNLOAD_AGAIN)
+            raise bad_download(
+                tr("{folder} does not have the Python files that it needs", folder=folder)
+            )
         weights = read_weights(folder)
         check_sizes(config, weights.tensors)
     except OSError as exc:
         raise ModelError(
-            f"{exc.filename or folder} cannot be read: {exc.strerror}", "check its permissions"
+            tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),
+            tr("check its permissions"),
         ) from exc
     return Checkpoint(
         name=name,
@@ -121,9 +128,9 @@ def open_folder(folder: Path, *, name: str, settings: Settings) -> Checkpoint:
     )
 
 
-def runs_remote_code(config: Mapping[str, Any], settings: Settings) -> bool:
+def runs_remote_code(config: Mapping[str, Any], options: ModelOptions) -> bool:
     """Whether Python that comes with a model is needed, and trusted."""
-    return settings.trust_remote_code and needs_remote_code(config)
+    return options.trust_remote_code and needs_remote_code(config)
 
 
 def needs_remote_code(config: Mapping[str, Any]) -> bool:
@@ -137,17 +144,3 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
     tables = (Path(package.origin).parent / "models" / "auto").glob("*auto*.py")
     names = (path for path in tables if path.stem in ("configuration_auto", "auto_mappings"))
     return not any(f'"{family}"' in path.read_text(encoding="utf-8") for path in names)
-
-
-@contextmanager
-def opening(checkpoint: Checkpoint) -> Iterator[None]:
-    """Translate what a library raises at files that it did not expect. Raises GlmError."""
-    try:
-        yield
-    except GlmError:
-        raise
-    except Exception as exc:  # foreign files, foreign code: it may be anything
-        raise ModelError(
-            f"{checkpoint.name} cannot be opened: {type(exc).__name__}: {first_line(exc)}",
-            "download it again; GLM_DEBUG=1 shows where it happened",
-        ) from exc

@@ -1,11 +1,12 @@
-"""What a checkpoint says about sampling and endings, read from its JSON files.
+"""What a checkpoint says about sampling and what ends a reply, read from its JSON files.
 
-The names are those of transformers' GenerationConfig. Knows nothing of nets.
+The names are those of transformers' GenerationConfig. A template adds the ids that end a turn: the
+engine joins both. Knows nothing of nets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,22 +31,27 @@ class Defaults:
 
 def read_defaults(checkpoint: Checkpoint) -> tuple[Defaults, frozenset[int]]:
     """The defaults of a checkpoint, and the ids that end a reply. Raises ModelError."""
-    path = checkpoint.folder / "generation_config.json"
-    stated: Mapping[str, Any]
-    if path.exists():
-        stated = read_json(path)
-    elif checkpoint.family == "chatglm":
-        stated = {**CHATGLM, "eos_token_id": chatglm_stop_ids(checkpoint)}
-    else:
-        stated = checkpoint.config
+    stated = stated_defaults(checkpoint)
     known: dict[str, Any] = {item.name: stated.get(item.name) for item in fields(Defaults)}
+    ends = ending_ids(stated.get("eos_token_id"), checkpoint.config.get("eos_token_id"))
+    return Defaults(**known), ends
+
+
+def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The fields of generation_config.json, or what stands for them. Raises ModelError."""
+    path = checkpoint.folder / "generation_config.json"
+    if path.exists():
+        return read_json(path)
+    if checkpoint.family == "chatglm":
+        # The ids of its roles end a reply too; the template brings them.
+        ends = ending_ids(checkpoint.config.get("eos_token_id", 2))
+        return {**CHATGLM, "eos_token_id": sorted(ends)}
+    return checkpoint.config
+
+
+def ending_ids(*stated: int | Sequence[int] | None) -> frozenset[int]:
+    """The ids that end a reply, as the fields `eos_token_id` of one or more configs state them."""
     found: set[int] = set()
-    for ids in (stated.get("eos_token_id"), checkpoint.config.get("eos_token_id")):
+    for ids in stated:
         found.update([ids] if isinstance(ids, int) else ids or [])
-    return Defaults(**known), frozenset(found)
-
-
-def chatglm_stop_ids(checkpoint: Checkpoint) -> list[int]:
-    """The ids that end a reply by the config alone; the template brings those of its roles."""
-    stated = checkpoint.config.get("eos_token_id", 2)
-    return stated if isinstance(stated, list) else [stated]
+    return frozenset(found)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glmcli.language import tr
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def convert_gguf(path: Path, folder: Path, report: Report) -> None:
     """Write the model in `path` to a new folder, in bfloat16."""
     import gguf
 
-    report(Progress("converting", 0, None, "bytes", note="reading"))
+    report(Progress("converting", 0, None, "bytes", note=tr("reading")))
     reader = gguf.GGUFReader(path)
     fields = {name: field.contents() for name, field in reader.fields.items()}
     folder.mkdir()
@@ -173,9 +174,9 @@ def write_weights(
     done = 0
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        for numbers in converted(tensors, fields):
+        for numbers in convert_tensors(tensors, fields):
             done += file.write(numbers.tobytes())
-            report(Progress("converting", done, end, "bytes", note="weights"))
+            report(Progress("converting", done, end, "bytes", note=tr("weights")))
 
 
 def weight_name(name: str) -> str:
@@ -186,7 +187,7 @@ def weight_name(name: str) -> str:
     return f"model.layers.{layer}.{NAMES[part]}.{kind}"
 
 
-def converted(
+def convert_tensors(
     tensors: list[gguf.ReaderTensor], fields: Mapping[str, Any]
 ) -> Iterator[npt.NDArray[np.uint16]]:
     """Each tensor's numbers as bfloat16 bits, in transformers' order."""
@@ -200,11 +201,11 @@ def converted(
     for tensor in tensors:
         numbers = dequantize(tensor.data, tensor.tensor_type).astype(np.float32, copy=False)
         if (count := heads.get(tensor.name.split(".")[-2])) is not None:
-            numbers = unpermuted(numbers, count)
+            numbers = unpermute(numbers, count)
         yield bfloat16_bits(numbers)
 
 
-def unpermuted(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
+def unpermute(rows: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float32]:
     """Query or key rows for RoPE on halves: GGUF interleaves the two halves of each head."""
     pairs = rows.reshape(heads, -1, 2, rows.shape[1])
     return pairs.swapaxes(1, 2).reshape(rows.shape)

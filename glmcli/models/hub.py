@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import ModelError, first_line
-from glmcli.models.libraries import quiet, watched
+from glmcli.language import tr
+from glmcli.models.libraries import quiet, watch
 from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 
@@ -40,11 +41,13 @@ def split_id(name: str) -> tuple[str, str]:
     """Repository and revision of a hub id. Raises ModelError."""
     match = HUB_ID.fullmatch(name)
     if match is None:
-        raise ModelError(f"{name!r} is no hub id", "write org/name or org/name@revision")
+        raise ModelError(
+            tr("{name!r} is not a hub id", name=name), tr("write org/name or org/name@revision")
+        )
     return match["repo"], match["revision"] or "main"
 
 
-def cached(name: str) -> Path | None:
+def cached_folder(name: str) -> Path | None:
     """The folder of a hub id in the cache, whole or not; None if there is none. No network."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -85,7 +88,7 @@ def remove(model: HubModel) -> int:
 
 
 def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
-    """Fetch what is missing of a hub id, safetensors rather than .bin; returns its folder.
+    """Fetch the missing files of a hub id, safetensors rather than .bin; returns its folder.
 
     Python files only `with_code`. Raises ModelError.
     """
@@ -98,7 +101,7 @@ def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
         names = [item.rfilename for item in info.siblings or ()]
         weights = SAFETENSORS if any(map(is_safetensors, names)) else BIN
-        folder = watched(
+        folder = watch(
             lambda: snapshot_download(
                 repo,
                 revision=revision,
@@ -151,31 +154,41 @@ def hub_errors(name: str) -> Iterator[None]:
     try:
         yield
     except errors.GatedRepoError as exc:
-        hint = f"accept its terms at its page on the hub ({repo}), then log in: hf auth login"
-        raise ModelError(f"{repo} is gated: the hub wants to know who asks", hint) from exc
+        hint = tr(
+            "accept its terms at its page on the hub ({repo}), then log in: hf auth login",
+            repo=repo,
+        )
+        raise ModelError(
+            tr("{repo} is gated: the hub wants to know who asks", repo=repo), hint
+        ) from exc
     except errors.RevisionNotFoundError as exc:
-        hint = "leave out @revision for the newest, or look at its page on the hub"
-        raise ModelError(f"{repo} has no revision {revision}", hint) from exc
+        hint = tr("leave out @revision for the newest, or look at its page on the hub")
+        raise ModelError(
+            tr("{repo} has no revision {revision}", repo=repo, revision=revision), hint
+        ) from exc
     except errors.RepositoryNotFoundError as exc:
-        hint = "check the spelling; if it is private: hf auth login; a folder? check the path"
-        raise ModelError(f"the hub has no model {repo}", hint) from exc
+        hint = tr("check the spelling; if it is private: hf auth login; a folder? check the path")
+        raise ModelError(tr("the hub has no model {repo}", repo=repo), hint) from exc
     except errors.OfflineModeIsEnabled as exc:
         raise not_here(name) from exc
     except errors.HFValidationError as exc:
-        raise ModelError(f"{repo!r} is no name on the hub", "write org/name") from exc
+        raise ModelError(
+            tr("{repo!r} is not a name on the hub", repo=repo), tr("write org/name")
+        ) from exc
     except Exception as exc:  # its HTTP library is another in each major version
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "free some space, or let HF_HOME name a folder on another disk"
-            raise ModelError(f"no room on the disk for {repo}", hint) from exc
-        hint = "check the network; HF_ENDPOINT names a mirror; a folder can be given instead"
+            hint = tr("free some space, or let HF_HOME name a folder on another disk")
+            raise ModelError(tr("no room on the disk for {repo}", repo=repo), hint) from exc
+        hint = tr("check the network; HF_ENDPOINT names a mirror; a folder can be given instead")
         raise ModelError(
-            f"{repo} could not be fetched from the hub: {first_line(exc)}", hint
+            tr("{repo} could not be fetched from the hub: {why}", repo=repo, why=first_line(exc)),
+            hint,
         ) from exc
 
 
 def not_here(name: str) -> ModelError:
     """The error for a model that only the network has, while offline."""
     return ModelError(
-        f"{name} is not on this machine, and offline is set",
-        f"fetch it once without --offline: glm models pull {name}",
+        tr("{name} is not on this machine, and offline is set", name=name),
+        tr("fetch it once without --offline: glm models pull {name}", name=name),
     )

@@ -1,6 +1,7 @@
-"""Long jobs of libraries: watched from the thread that asked, and kept off the terminal.
+"""Libraries kept in hand: watched while they work, kept off the terminal, their errors translated.
 
-So that progress is reported by the engine's thread, whatever threads and bars a library uses.
+Progress is reported by the thread that asked, whatever threads and bars a library uses. Knows
+nothing of what they are asked to do.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from glmcli.messages import refusal
+from glmcli.errors import GlmError, ModelError, first_line
+from glmcli.language import tr
 
 T = TypeVar("T")
 
-
 OLDEST, TOO_NEW = 5, 6
 """Major versions: the first that loads weights in the way used here, and the first untested one."""
+NAMELESS = ("Exception", "PanicException")
+"""Classes of errors whose names say nothing."""
 
 
-def watched(job: Callable[[], T], tick: Callable[[], None], *, every_s: float) -> T:
+def watch(job: Callable[[], T], tick: Callable[[], None], *, every_s: float) -> T:
     """The result of `job`; `tick` is called on this thread until it is there.
 
     Raises what the job raises.
@@ -59,6 +62,23 @@ def quiet() -> Iterator[None]:
         logging.disable(before)
 
 
+@contextmanager
+def errors_of(what: str, hint: str) -> Iterator[None]:
+    """Make a ModelError of whatever foreign code raises here, a Rust panic included.
+
+    A panic is not an Exception: `except Exception` lets it through.
+    """
+    try:
+        yield
+    except (GlmError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as exc:
+        kind, why = type(exc).__name__, first_line(exc)
+        if kind not in (*NAMELESS, why):
+            why = f"{kind}: {why}"
+        raise ModelError(tr("{what} fails: {why}", what=what, why=why), hint) from exc
+
+
 def check_transformers() -> None:
     """Raise ModelError if transformers is missing, too old or too new."""
     from importlib.metadata import PackageNotFoundError, version
@@ -66,7 +86,16 @@ def check_transformers() -> None:
     try:
         installed = version("transformers")
     except PackageNotFoundError:
-        raise refusal("no-transformers") from None
+        raise ModelError(
+            tr("transformers is not installed"),
+            tr('install one that was tested: pip install "transformers>=5.0,<6"'),
+        ) from None
     major = installed.partition(".")[0]
     if not major.isdigit() or not OLDEST <= int(major) < TOO_NEW:
-        raise refusal("transformers-version", installed=installed)
+        raise ModelError(
+            tr(
+                "transformers {installed} cannot be used: it must be 5.0 or later, before 6",
+                installed=installed,
+            ),
+            tr('install one that was tested: pip install "transformers>=5.0,<6"'),
+        )

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from glmcli.config import BUILT_IN_MODEL, Settings
+from glmcli.config import BUILT_IN_MODEL
+from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.models import hub
+from glmcli.models.bits import PER_PARAMETER, is_packed, stated_format
 from glmcli.models.builtin import built_in_folder
 from glmcli.models.checkpoint import needs_remote_code, open_folder
-from glmcli.models.files.fields import check_config
 from glmcli.models.files.headers import missing_weights, read_weights
-from glmcli.models.files.small import read_json
+from glmcli.models.meaning import cache_bytes, config_of, layers_of, window_of
 from glmcli.models.names import Place, place_of
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
-BYTES_PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5625}
-"""int4 has a 16-bit scale for every 32 weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Details:
     """Why it cannot be loaded, if that can be seen."""
 
 
-def describe_all(settings: Settings) -> list[Model]:
+def describe_all(options: ModelOptions) -> list[Model]:
     """Every model on this machine: built-in, in the cache folder, in the hub's cache."""
-    built_in = built_in_folder(settings)
+    built_in = built_in_folder(options.cache)
     if not built_in.is_dir():
         found = [Model(BUILT_IN_MODEL, "", "llama", None, 8192)]
     else:
@@ -93,9 +93,9 @@ def size_of(folder: Path) -> int:
     return total
 
 
-def describe(name: str, settings: Settings) -> Details:
+def describe(name: str, options: ModelOptions) -> Details:
     """What is known of one model on this machine. Raises ModelError if it is not there."""
-    place = place_of(name, settings)
+    place = place_of(name, options)
     folder = here(place)
     config = config_of(folder)
     parameters = count_parameters(folder, config)
@@ -103,37 +103,38 @@ def describe(name: str, settings: Settings) -> Details:
     memory = {}
     if parameters is not None:
         memory = {
-            name: int(parameters * size) + (cache or 0)
-            for name, size in BYTES_PER_PARAMETER.items()
+            name: int(parameters * size) + (cache or 0) for name, size in PER_PARAMETER.items()
         }
     return Details(
         model=describe_folder(place.hub_id or place.name, folder),
-        layers=number(config, "num_hidden_layers", "num_layers", "n_layer"),
+        layers=layers_of(config),
         parameters=parameters,
         cache_bytes=cache,
         memory_bytes=memory,
         remote_code=needs_remote_code(config),
         missing=tuple(missing_files(folder)),
-        problem=problem_of(place.name, folder, settings),
+        problem=problem_of(place.name, folder, options),
     )
 
 
-def removable(name: str, settings: Settings) -> Path:
+def removable(name: str, options: ModelOptions) -> Path:
     """The folder of a model in this machine's caches. Raises ModelError for any other."""
-    place = place_of(name, settings)
+    place = place_of(name, options)
     folder = here(place)
-    if not place.hub_id and folder.parent.resolve() != (settings.cache / "models").resolve():
-        raise ModelError(f"{folder} is a folder of your own", "delete it yourself")
+    if not place.hub_id and folder.parent.resolve() != options.cache.models.resolve():
+        raise ModelError(
+            tr("{folder} is a folder of your own", folder=folder), tr("delete it yourself")
+        )
     return folder
 
 
-def remove(name: str, settings: Settings) -> int:
+def remove(name: str, options: ModelOptions) -> int:
     """Delete a model from this machine's caches; returns the bytes that became free.
 
     Raises ModelError for a folder of the user's own.
     """
-    folder = removable(name, settings)
-    if place_of(name, settings).hub_id:
+    folder = removable(name, options)
+    if place_of(name, options).hub_id:
         return sum(hub.remove(item) for item in hub.cached_models() if item.folder.samefile(folder))
     size = describe_folder(name, folder).size_bytes or 0
     # Out of sight first: half a model must never be found under its name.
@@ -143,7 +144,8 @@ def remove(name: str, settings: Settings) -> int:
         folder.rename(hidden)
     except OSError as exc:
         raise ModelError(
-            f"{folder} cannot be removed: {exc.strerror}", "check permissions"
+            tr("{folder} cannot be removed: {why}", folder=folder, why=exc.strerror),
+            tr("check its permissions"),
         ) from exc
     shutil.rmtree(hidden, ignore_errors=True)
     return size
@@ -153,48 +155,16 @@ def here(place: Place) -> Path:
     """The folder of a model that must be on this machine. Raises ModelError."""
     if place.folder is None:
         name = place.hub_id or place.name
-        raise ModelError(f"{name} is not on this machine", f"fetch it: glm models pull {name}")
+        raise ModelError(
+            tr("{name} is not on this machine", name=name),
+            tr("fetch it: glm models pull {name}", name=name),
+        )
     return place.folder
-
-
-def config_of(folder: Path) -> dict[str, Any]:
-    """config.json with the text model's part on top; empty if it cannot be what it says."""
-    try:
-        config = read_json(folder / "config.json")
-        check_config(config)
-    except ModelError:
-        return {}
-    text = config.get("text_config")
-    return {**config, **text, "model_type": config.get("model_type")} if text else config
-
-
-def window_of(config: Mapping[str, Any]) -> int | None:
-    """The window that a config states."""
-    return number(config, "max_position_embeddings", "seq_length", "n_positions", "max_seq_len")
-
-
-def number(config: Mapping[str, Any], *names: str) -> int | None:
-    """The first of these settings that is a whole number."""
-    values = (config.get(name) for name in names)
-    return next((value for value in values if isinstance(value, int) and value), None)
-
-
-def cache_bytes(config: Mapping[str, Any]) -> int | None:
-    """Keys and values of a full window in 16 bits; None if the config does not say."""
-    window = window_of(config)
-    layers = number(config, "num_hidden_layers", "num_layers", "n_layer")
-    heads = number(config, "num_attention_heads", "n_head")
-    width = number(config, "hidden_size", "n_embd")
-    if not window or not layers or not heads or not width:
-        return None
-    groups = number(config, "num_key_value_heads", "multi_query_group_num") or heads
-    head = number(config, "head_dim", "kv_channels") or width // heads
-    return 2 * 2 * window * layers * groups * head
 
 
 def count_parameters(folder: Path, config: Mapping[str, Any]) -> int | None:
     """Numbers in the weights; None for packed or unreadable ones."""
-    if "quantization_config" in config or config.get("quantization_bit"):
+    if is_packed(config):
         return None
     try:
         weights = read_weights(folder)
@@ -203,8 +173,7 @@ def count_parameters(folder: Path, config: Mapping[str, Any]) -> int | None:
     if weights.tensors:
         return sum(tensor.numbers for tensor in weights.tensors.values() if tensor.is_float)
     # A .bin does not say without being loaded; its size does, but for a few names.
-    stored = config.get("dtype") or config.get("torch_dtype")
-    return weights.size_bytes // (4 if stored in (None, "float32") else 2)
+    return weights.size_bytes // (4 if stated_format(config) in (None, "float32") else 2)
 
 
 def missing_files(folder: Path) -> Iterator[str]:
@@ -218,10 +187,10 @@ def missing_files(folder: Path) -> Iterator[str]:
         yield "tokenizer.json"
 
 
-def problem_of(name: str, folder: Path, settings: Settings) -> str:
+def problem_of(name: str, folder: Path, options: ModelOptions) -> str:
     """The first line of what loading would refuse, as far as can be seen from here."""
     try:
-        open_folder(folder, name=name, settings=settings)
+        open_folder(folder, name=name, options=options)
     except ModelError as exc:
         return exc.message
     return ""

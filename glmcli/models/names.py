@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from glmcli.config import BUILT_IN_MODEL, TYPED, Settings
+from glmcli.config import BUILT_IN_MODEL
+from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
+from glmcli.language import later, tr
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
 from glmcli.types import Report
 
-GGUF_HINT = "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
-FORMS = f"give a folder, a hub id (org/name), or {BUILT_IN_MODEL}, the built-in model"
+GGUF_HINT = later(
+    "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
+)
+FORMS = later("give a folder, a hub id (org/name), or {name}, the built-in model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,41 +37,44 @@ class Place:
     """org/name or org/name@revision, if it comes from the hub."""
 
 
-def place_of(name: str, settings: Settings) -> Place:
+def place_of(name: str, options: ModelOptions) -> Place:
     """Where the model of this name is; looks at this machine only. Raises ModelError."""
     if name == BUILT_IN_MODEL:
-        folder = built_in_folder(settings)
+        folder = built_in_folder(options.cache)
         return Place(name, folder if folder.is_dir() else None)
     if not name.strip():
-        raise ModelError("no model is named", FORMS)
-    path = expanded(name)
+        raise ModelError(tr("no model is named"), tr(FORMS, name=BUILT_IN_MODEL))
+    path = expand(name)
     if path.is_dir():
-        check_meant(name, settings)
+        check_meant(name, options)
         return Place(path.resolve().name, path)
     if path.exists():
         raise not_a_folder(path)
-    kept = settings.cache / "models" / name
+    kept = options.cache.models / name
     if os.sep not in name and not name.startswith(".") and kept.is_dir():
         return Place(name, kept)
     if looks_like_path(name):
-        raise ModelError(f"there is no folder {path}", "check the path, or give a hub id: org/name")
+        raise ModelError(
+            tr("there is no folder {path}", path=path),
+            tr("check the path, or give a hub id: org/name"),
+        )
     if hub.HUB_ID.fullmatch(name):
         repo, _ = hub.split_id(name)
-        return Place(repo.partition("/")[2], hub.cached(name), name)
-    raise unknown(name, settings)
+        return Place(repo.partition("/")[2], hub.cached_folder(name), name)
+    raise unknown(name, options)
 
 
-def fetched(place: Place, settings: Settings, report: Report) -> Path:
+def fetch_missing(place: Place, options: ModelOptions, report: Report) -> Path:
     """The folder of a hub id or the built-in model, with what it lacked. Raises ModelError."""
     if place.hub_id:
-        if settings.offline:
+        if options.offline:
             raise hub.not_here(place.hub_id)
-        return hub.fetch(place.hub_id, report, with_code=settings.trust_remote_code)
-    return make_built_in(settings, report)
+        return hub.fetch(place.hub_id, report, with_code=options.trust_remote_code)
+    return make_built_in(options, report)
 
 
-def expanded(name: str) -> Path:
-    """The path that a name would be. Raises ModelError for what can be none."""
+def expand(name: str) -> Path:
+    """The path that a name would be. Raises ModelError for a name that cannot be one."""
     try:
         path = Path(name).expanduser()
         path.stat()
@@ -75,21 +82,25 @@ def expanded(name: str) -> Path:
         pass
     except (OSError, RuntimeError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or exc
-        raise ModelError(f"{name!r} cannot be opened: {why}", "check the path") from exc
+        raise ModelError(
+            tr("{name!r} cannot be opened: {why}", name=name, why=why), tr("check the path")
+        ) from exc
     return path
 
 
-def check_meant(name: str, settings: Settings) -> None:
+def check_meant(name: str, options: ModelOptions) -> None:
     """Raise ModelError for a hub id that was not typed, in a folder that has such a path.
 
     The working folder may be anybody's: it does not decide what the user's own settings, or a
     conversation that goes on, mean.
     """
-    is_set = name == settings.model and settings.sources.get("model", TYPED) != TYPED
-    if is_set and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
+    if name == options.untyped_model and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
         raise ModelError(
-            f"{name} is a hub id in your settings, and a folder here",
-            f"say --model ./{name} for the folder, or go to another folder for the model",
+            tr("{name} is a hub id in your settings, and a folder here", name=name),
+            tr(
+                "say --model ./{name} for the folder, or go to another folder for the model",
+                name=name,
+            ),
         )
 
 
@@ -101,24 +112,29 @@ def looks_like_path(name: str) -> bool:
 def not_a_folder(path: Path) -> ModelError:
     """The error for a file where a folder is needed."""
     if path.suffix == ".gguf":
-        return ModelError(f"{path.name} is a GGUF file, which cannot be loaded here", GGUF_HINT)
+        return ModelError(
+            tr("{name} is a GGUF file, which cannot be loaded here", name=path.name), tr(GGUF_HINT)
+        )
     return ModelError(
-        f"{path} is a file, not a folder", f"give the folder that it is in: {path.parent}"
+        tr("{path} is a file, not a folder", path=path),
+        tr("give the folder that it is in: {folder}", folder=path.parent),
     )
 
 
-def unknown(name: str, settings: Settings) -> ModelError:
+def unknown(name: str, options: ModelOptions) -> ModelError:
     """The error for a word that names no model."""
-    near = difflib.get_close_matches(name.lower(), known_names(settings), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.5)
     return ModelError(
-        f"there is no model called {name!r}",
-        f"did you mean {near[0]}? glm models list shows what is on this machine" if near else FORMS,
+        tr("there is no model called {name!r}", name=name),
+        (tr("did you mean {near}? glm models list shows what is on this machine", near=near[0]))
+        if near
+        else (tr(FORMS, name=BUILT_IN_MODEL)),
     )
 
 
-def known_names(settings: Settings) -> Iterator[str]:
+def known_names(options: ModelOptions) -> Iterator[str]:
     """Names that would work without the network, each once, the built-in one first."""
-    models = settings.cache / "models"
+    models = options.cache.models
     folders = models.iterdir() if models.is_dir() else ()
     fetched = (each.name for each in folders if each.is_dir() and not each.name.startswith("."))
     cached = (model.name for model in hub.cached_models())

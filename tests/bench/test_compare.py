@@ -129,7 +129,9 @@ def test_the_texts_have_as_many_tokens_as_was_asked_for(load):
     from glmcli.config import load_settings
     from glmcli.models.checkpoint import find_checkpoint
 
-    folder = find_checkpoint("smollm2", load_settings({}), lambda progress: None).folder
+    folder = find_checkpoint(
+        "smollm2", load_settings({}).model_options, lambda progress: None
+    ).folder
     text = tasks.text_of(3000, peers.Setup("smollm2", folder, folder, None))
     size = len(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids)
     assert 2970 <= size <= 3030

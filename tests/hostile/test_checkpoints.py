@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import open_folder
 from glmcli.models.library import describe, describe_all
@@ -39,10 +39,10 @@ def runner() -> Iterator[Runner]:
         yield started
 
 
-def refused(folder: Path, settings: Settings) -> ModelError | None:
+def refused(folder: Path, options: ModelOptions) -> ModelError | None:
     """The refusal of a folder, if it is one before anything is loaded."""
     try:
-        open_folder(folder, name="model", settings=settings)
+        open_folder(folder, name="model", options=options)
     except ModelError as exc:
         return exc
     return None
@@ -53,15 +53,15 @@ def test_the_healthy_ones_are_opened(tmp_path: Path, copies: Path):
         if not (copies / case.base.__name__).exists():
             case.base(copies / case.base.__name__)
     for folder in copies.iterdir():
-        assert refused(folder, Settings(cache=tmp_path)) is None
+        assert refused(folder, ModelOptions(cache=Cache(tmp_path))) is None
 
 
 def test_what_is_wrong_is_said_before_anything_is_loaded(tmp_path: Path, copies: Path):
-    settings = Settings(cache=tmp_path)
+    options = ModelOptions(cache=Cache(tmp_path))
     for number, case in enumerate(QUICK):
         folder = case.write(tmp_path / str(number), copies)
         started = time.process_time()
-        error = refused(folder, settings)
+        error = refused(folder, options)
         assert time.process_time() - started < 1, case.name
         assert error or not case.said, case.name
         if error:
@@ -70,13 +70,13 @@ def test_what_is_wrong_is_said_before_anything_is_loaded(tmp_path: Path, copies:
 
 
 def test_lists_of_models_survive_them_all(tmp_path: Path, copies: Path):
-    settings = Settings(cache=tmp_path)
+    options = ModelOptions(cache=Cache(tmp_path))
     for number, case in enumerate(QUICK):
         case.write(tmp_path / "models" / str(number), copies)
-    shown = {model.name for model in describe_all(settings)}
+    shown = {model.name for model in describe_all(options)}
     assert shown == {"smollm2", *map(str, range(len(QUICK)))}
     for number, case in enumerate(QUICK):
-        details = describe(str(number), settings)
+        details = describe(str(number), options)
         assert details.problem or not case.said, case.name
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from glmcli.engines.local.prompt.rendering import rendered_apart
+from glmcli.engines.local.prompt.rendering import render_apart
 from glmcli.errors import ModelError
 from tests.hostile import programs
 from tests.hostile.running import Runner
@@ -70,15 +70,15 @@ def check(outcome) -> None:
 def test_a_hostile_template_is_stopped_and_says_so(name):
     values = {"messages": [{"role": "user", "content": "hi"}]}
     with pytest.raises(ModelError, match="chat template") as caught:
-        rendered_apart(programs.templates()[name], values)
+        render_apart(programs.templates()[name], values)
     assert "choose another model" in caught.value.hint
 
 
 def test_after_a_template_was_stopped_the_next_one_is_rendered():
     for _ in range(2):
         with pytest.raises(ModelError):
-            rendered_apart("{{ 'a' * 10**10 }}", {})
-        assert rendered_apart("{{ x }}!", {"x": "yes"}) == "yes!"
+            render_apart("{{ 'a' * 10**10 }}", {})
+        assert render_apart("{{ x }}!", {"x": "yes"}) == "yes!"
 
 
 def test_other_threads_go_on_while_a_template_computes():
@@ -86,7 +86,7 @@ def test_other_threads_go_on_while_a_template_computes():
 
     def render() -> None:
         with pytest.raises(ModelError, match="too long"):
-            rendered_apart("{{ 10**(10**10) > 1 }}", {})
+            render_apart("{{ 10**(10**10) > 1 }}", {})
         ended.set()
 
     threading.Thread(target=render).start()

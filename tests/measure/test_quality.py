@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from glmcli.config import Settings
+from glmcli.engines.local.net.decode import PrefixCache
 from glmcli.engines.local.net.divergence import Divergence
-from glmcli.measure import quality
-from glmcli.measure.quality import compare
+from glmcli.engines.local.net.open import open_model
+from glmcli.measure.quality import compare, open_net
+from glmcli.models.checkpoint import find_checkpoint
 from tests.support import tiny
 from tests.support.tiny_chat import tokenizer_of
 
@@ -83,12 +85,15 @@ def test_fewer_bits_are_judged_in_blocks_like_a_prompt_and_singly_like_a_reply(f
     own = Divergence()
     rows = []
     for settings in (full, reduced):
-        engine = quality.open_engine(settings, lambda step: None)
-        ids = quality.ids_of(engine, TEXT)
-        engine._cache.clear()
+        engine = open_net(settings, lambda step: None)
+        ids = engine.ids(TEXT)
+        checkpoint = find_checkpoint(str(folder), settings.model_options, lambda step: None)
+        cache = PrefixCache(
+            open_model(checkpoint, settings.model_options, lambda step: None).reader
+        )
         half = len(ids) // 2
-        block = engine._cache.read_each(ids[:half], last=half)
-        rows.append([*block, *(engine._cache.read([token]) for token in ids[half:])])
+        block = cache.read_each(ids[:half], last=half)
+        rows.append([*block, *(cache.read([token]) for token in ids[half:])])
     for one, other in zip(*rows, strict=True):
         own.add(one, other)
     assert own.result() == result

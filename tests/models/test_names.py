@@ -7,82 +7,82 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.names import Place, place_of
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelOptions:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.chdir(tmp_path)
-    return Settings(cache=tmp_path / "cache")
+    return ModelOptions(cache=Cache(tmp_path / "cache"))
 
 
-def refused(name: str, settings: Settings) -> ModelError:
+def refused(name: str, options: ModelOptions) -> ModelError:
     with pytest.raises(ModelError) as caught:
-        place_of(name, settings)
+        place_of(name, options)
     error = caught.value
     assert "\n" not in error.message and "\n" not in error.hint and error.hint
     return error
 
 
-def test_a_folder_is_called_by_its_last_part(tmp_path: Path, settings: Settings):
+def test_a_folder_is_called_by_its_last_part(tmp_path: Path, options: ModelOptions):
     folder = tmp_path / "models" / "glm-4"
     folder.mkdir(parents=True)
-    assert place_of(str(folder), settings) == Place("glm-4", folder)
-    assert place_of("models/glm-4", settings) == Place("glm-4", Path("models/glm-4"))
-    assert place_of(f"{folder}/.", settings).name == "glm-4"
+    assert place_of(str(folder), options) == Place("glm-4", folder)
+    assert place_of("models/glm-4", options) == Place("glm-4", Path("models/glm-4"))
+    assert place_of(f"{folder}/.", options).name == "glm-4"
 
 
 def test_the_home_folder_can_be_abbreviated(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine").mkdir()
-    assert place_of("~/mine", settings).folder == tmp_path / "mine"
+    assert place_of("~/mine", options).folder == tmp_path / "mine"
 
 
-def test_a_built_in_name_is_not_the_folder_of_that_name(tmp_path: Path, settings: Settings):
+def test_a_built_in_name_is_not_the_folder_of_that_name(tmp_path: Path, options: ModelOptions):
     (tmp_path / "smollm2").mkdir()
-    assert place_of("smollm2", settings) == Place("smollm2", None)
-    assert place_of("./smollm2", settings).folder == Path("smollm2")
+    assert place_of("smollm2", options) == Place("smollm2", None)
+    assert place_of("./smollm2", options).folder == Path("smollm2")
 
 
-def test_a_folder_in_the_cache_has_a_name(settings: Settings):
-    folder = settings.cache / "models" / "mine"
+def test_a_folder_in_the_cache_has_a_name(options: ModelOptions):
+    folder = options.cache.models / "mine"
     folder.mkdir(parents=True)
-    assert place_of("mine", settings) == Place("mine", folder)
+    assert place_of("mine", options) == Place("mine", folder)
 
 
-def test_a_hub_id_may_not_be_here_yet(settings: Settings):
-    assert place_of("org/name@v1", settings) == Place("name", None, "org/name@v1")
+def test_a_hub_id_may_not_be_here_yet(options: ModelOptions):
+    assert place_of("org/name@v1", options) == Place("name", None, "org/name@v1")
 
 
-def test_a_folder_comes_before_the_hub_id_of_that_name(tmp_path: Path, settings: Settings):
+def test_a_folder_comes_before_the_hub_id_of_that_name(tmp_path: Path, options: ModelOptions):
     (tmp_path / "org" / "name").mkdir(parents=True)
-    assert not place_of("org/name", settings).hub_id
+    assert not place_of("org/name", options).hub_id
 
 
 @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "no/", "a/b/c"])
-def test_a_path_to_nothing_is_no_hub_id(name: str, settings: Settings):
-    assert "there is no folder" in refused(name, settings).message
+def test_a_path_to_nothing_is_no_hub_id(name: str, options: ModelOptions):
+    assert "there is no folder" in refused(name, options).message
 
 
-def test_a_file_is_no_folder(tmp_path: Path, settings: Settings):
+def test_a_file_is_no_folder(tmp_path: Path, options: ModelOptions):
     (tmp_path / "model.safetensors").touch()
-    assert str(tmp_path) in refused(str(tmp_path / "model.safetensors"), settings).hint
+    assert str(tmp_path) in refused(str(tmp_path / "model.safetensors"), options).hint
     (tmp_path / "x.gguf").touch()
-    assert "llama-server" in refused(str(tmp_path / "x.gguf"), settings).hint
+    assert "llama-server" in refused(str(tmp_path / "x.gguf"), options).hint
 
 
-def test_an_unknown_word_suggests_the_nearest(settings: Settings):
-    assert "did you mean smollm2?" in refused("SmolLM", settings).hint
-    (settings.cache / "models" / "my-glm-tuned").mkdir(parents=True)
-    assert "did you mean my-glm-tuned?" in refused("my-glm-tune", settings).hint
-    assert "did you mean" not in refused("xyz", settings).hint
+def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
+    assert "did you mean smollm2?" in refused("SmolLM", options).hint
+    (options.cache.models / "my-glm-tuned").mkdir(parents=True)
+    assert "did you mean my-glm-tuned?" in refused("my-glm-tune", options).hint
+    assert "did you mean" not in refused("xyz", options).hint
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "x" * 5000, "~nobody-at-all/x", "模型", "a b"])
-def test_no_word_breaks_it(name: str, settings: Settings):
-    refused(name, settings)
+def test_no_word_breaks_it(name: str, options: ModelOptions):
+    refused(name, options)

@@ -93,7 +93,9 @@ def test_a_terminal_is_asked_before_conversations_are_deleted(talk, tmp_path):
     ids = [line.split("\t")[0] for line in talk("history", "list").out.splitlines()]
     for keys, left in (("n\r", 2), ("y\r", 0)):
         with Term("history", "delete", *ids, home=tmp_path / "home", cols=200) as term:
-            term.see("[y/N]").type(keys).ended()
+            term.see("[y/N]").type("\x1b[200~y\n\x1b[201~").see("a paste does not answer it")
+            term.until(lambda term: term.text().count("[y/N]") == 2, "the question again")
+            term.type(keys).ended()
         assert len(talk("history", "list").out.splitlines()) == left
 
 

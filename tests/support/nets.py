@@ -11,7 +11,7 @@ from glmcli.config import load_settings
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
-from glmcli.engines.local.net.fused.proof import load
+from glmcli.engines.local.net.fused.weights import load_fused
 from glmcli.engines.local.net.placement import place_weights
 from glmcli.models.checkpoint import find_checkpoint
 
@@ -72,19 +72,19 @@ def saved(name, folder):
 
 
 def opened(folder, tmp_path, **options):
-    """The checkpoint and the settings of a folder."""
+    """The checkpoint and the options of a folder."""
     options = {"model": str(folder), "device": "cpu", "dtype": "float32", **options}
-    settings = load_settings(options, environ={"GLM_CACHE": str(tmp_path / "cache")})
-    return find_checkpoint(str(folder), settings, lambda progress: None), settings
+    options = load_settings(options, environ={"GLM_CACHE": str(tmp_path / "cache")}).model_options
+    return find_checkpoint(str(folder), options, lambda progress: None), options
 
 
-def fused(checkpoint, settings, static=None):
+def fused(checkpoint, options, static=None):
     """The decoder itself, without a proof."""
     net = dimensions_of(checkpoint, checkpoint.tensors)
-    placement = place_weights(checkpoint.tensors, checkpoint.config, settings)
+    placement = place_weights(checkpoint.tensors, checkpoint.config, options)
     linears = Linears(placement.device, placement.dtype)
-    loaded = load(net, checkpoint, placement, linears, lambda progress: None)
-    return FusedNet(loaded.plan, loaded._weights, static=static)
+    loaded = load_fused(net, checkpoint, placement, linears, lambda progress: None)
+    return FusedNet(loaded.plan, loaded.weights, static=static)
 
 
 def wanted(net, ids):

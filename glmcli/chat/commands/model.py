@@ -30,7 +30,7 @@ def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
     """Names that work without the network, for completion."""
     from glmcli.models.names import known_names
 
-    return [(name, "") for name in known_names(chat.settings)]
+    return [(name, "") for name in known_names(chat.settings.model_options)]
 
 
 @command("[NAME [URL]]", words=names)
@@ -105,19 +105,20 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
 
 def same_server(one: str, other: str) -> bool:
     """Whether two addresses are the same server: scheme, host and port."""
-    from glmcli.engines.remote.http import checked_url
+    from glmcli.engines.remote.address import parse_address
 
     if not one or not other:
         return one == other
-    first, second = checked_url(one), checked_url(other)
+    first, second = parse_address(one), parse_address(other)
     return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
 
 
 def has_own_key(settings: Settings) -> bool:
     """Whether there is a key for just this server."""
-    from glmcli.engines.remote.http import checked_url, key_for
+    from glmcli.config.servers import server_options
+    from glmcli.engines.remote.address import own_key, parse_address
 
-    return bool(key_for(replace(settings, api_key=""), checked_url(settings.base_url))[0])
+    return bool(own_key(server_options(settings), parse_address(settings.base_url))[1])
 
 
 def open_in_time(chat: Chat, engine: EngineThread, patience_s: float) -> bool:

@@ -1,8 +1,7 @@
 """A model in this process: messages in, chunks out.
 
-Joins a checkpoint (checkpoint.py), a template (template.py), a net with what it has read
-(decode.py) and a reply's text (prompt/decoder.py). Imports torch and transformers only when it is
-opened.
+Joins a template (prompt/), a net with what it has read (net/) and a reply's text. Imports torch and
+transformers only when it is opened.
 """
 
 from __future__ import annotations
@@ -10,29 +9,31 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.local.net.open import open_model, silence_libraries
+from glmcli.engines.local.net.open import begin_loading, open_model, silence_libraries
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
-from glmcli.engines.local.prompt.decoder import Prompt, Reply, Template
+from glmcli.engines.local.prompt.apart import GivenUp, heeding
+from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
-from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, UsageError
-from glmcli.machine import read_ahead
-from glmcli.models.checkpoint import find_checkpoint, opening
-from glmcli.models.files.agreement import check_ids
-from glmcli.models.libraries import check_transformers, quiet
+from glmcli.language import later, ntr, tr
+from glmcli.models.checkpoint import find_checkpoint
+from glmcli.models.libraries import check_transformers, errors_of
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.decode import PrefixCache
-    from glmcli.engines.local.net.reader import Model
+    from glmcli.engines.local.net.reader import LoadedNet
 
-NO_SWITCH = "this model has no switch for reasoning; --think changes nothing"
+NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
+DAMAGED = later("download it again; GLM_DEBUG=1 shows where it happened")
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
+FEW = 64
+"""Ids that are read at once where the scores of all of them are kept."""
 
 
 class LocalEngine:
@@ -41,8 +42,8 @@ class LocalEngine:
     def __init__(
         self,
         name: str,
-        model: Model,
-        template: Template,
+        model: LoadedNet,
+        template: PromptTemplate,
         *,
         context_tokens: int | None = None,
         threads: int | None = None,
@@ -56,7 +57,7 @@ class LocalEngine:
         """Read for each token, if that is known."""
         self.context_tokens = context_tokens
         self._template = template
-        self._path = model.path
+        self._runner = model.runner
         self._defaults = model.defaults
         self._stop_ids = template.stop_ids | model.stop_ids
         self._cache: PrefixCache = PrefixCache(model.reader)
@@ -73,10 +74,15 @@ class LocalEngine:
         from glmcli.engines.local.net.lookup import Lookup
         from glmcli.engines.local.net.sampling import Sampler
 
-        self._check_size(messages)
-        prompt = self._template.encode(messages, think=params.think)
+        try:
+            with heeding(cancel):
+                self._check_size(messages)
+                prompt = self._template.encode(messages, think=params.think)
+        except GivenUp:
+            yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
+            return
         room = self._room(prompt)
-        reply = Reply(
+        reply = DecodedReply(
             self._template.decoder(prompt),
             self._template.marks,
             thinking=prompt.thinking,
@@ -85,7 +91,7 @@ class LocalEngine:
         if params.think is not None and not self._has_told_of_think:
             self._has_told_of_think = True
             if not self._has_think_switch():
-                yield Chunk(notice=NO_SWITCH)
+                yield Chunk(notice=tr(NO_SWITCH))
         cached = self._cache.keep(prompt.ids)
         yield from self._read(prompt, cached, cancel)
         ids = decode(
@@ -107,13 +113,13 @@ class LocalEngine:
 
         Far beyond the window it is the estimate with which `stream` would refuse the prompt.
         """
-        del cancel  # encoding cannot be broken off; the window limits how long it takes
         try:
-            self._check_size(messages)
-            return len(self._template.encode(messages).ids)
+            with heeding(cancel):
+                self._check_size(messages)
+                return len(self._template.encode(messages).ids)
         except ContextFull as exc:
             return exc.needed
-        except UsageError:
+        except (UsageError, GivenUp):
             return None
 
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
@@ -125,11 +131,13 @@ class LocalEngine:
         from glmcli.engines.local.net.decode import prefill, shared_prefix
 
         try:
-            self._check_size(messages)
-            one, other = (
-                self._template.encode(probe, think=params.think).ids for probe in probes(messages)
-            )
-        except (UsageError, ContextFull):
+            with heeding(cancel):
+                self._check_size(messages)
+                one, other = (
+                    self._template.encode(probe, think=params.think).ids
+                    for probe in probes(messages)
+                )
+        except (UsageError, ContextFull, GivenUp):
             return
         ids = one[: shared_prefix(one, other)]
         known = shared_prefix(ids, self._cache.ids)
@@ -147,15 +155,43 @@ class LocalEngine:
             pass
 
     @property
+    def known_ids(self) -> Sequence[int]:
+        """What the net has read and still knows."""
+        return tuple(self._cache.ids)
+
+    def forget(self) -> None:
+        """Forget what the net has read: the next prompt is read whole."""
+        self._cache.clear()
+
+    @property
     def details(self) -> str:
         """How it runs, for `--stats`: which code, how many threads, memory for what it has read."""
-        parts = [self._path]
+        parts = [self._runner]
         if self.device.startswith("cpu"):
             threads = threads_in_use()
-            parts.append("1 thread" if threads == 1 else f"{threads} threads")
+            parts.append(ntr("{n} thread", "{n} threads", threads))
         if reserved := self._cache.memory_bytes:
-            parts.append(f"{reserved / 1e6:,.0f} MB for {len(self._cache.ids):,} tokens")
+            size, tokens = reserved / 1e6, len(self._cache.ids)
+            parts.append(tr("{size:,.0f} MB for {tokens:,} tokens", size=size, tokens=tokens))
         return ", ".join(parts)
+
+    def ids(self, text: str) -> list[int]:
+        """The prompt that a text makes, as far as the window goes."""
+        return self._template.encode([Message("user", text)]).ids[: self.context_tokens]
+
+    def scores(self, ids: Sequence[int]) -> Iterator[Any]:
+        """The scores after each id, as in a chat: half are read in blocks, the rest one by one.
+
+        Tensors (vocabulary,) of float32, in main memory.
+        """
+        self._cache.clear()
+        half = len(ids) // 2
+        for start in range(0, half, FEW):
+            block = ids[start : min(start + FEW, half)]
+            yield from self._cache.read_each(block, last=len(block)).cpu()
+        singles = (self._cache.read([token]).cpu() for token in ids[half:])
+        # As in a reply: a busy neighbour must not make this ten times slower.
+        yield from self._pace.paced(singles)
 
     def close(self) -> None:
         """Let go of the net."""
@@ -186,14 +222,14 @@ class LocalEngine:
                 if tokens > 2 * limit:
                     raise ContextFull(round(tokens * letters / seen), limit)
 
-    def _room(self, prompt: Prompt) -> int:
+    def _room(self, prompt: PromptIds) -> int:
         """Tokens left for the reply. Raises ContextFull if there are none."""
         limit = self.context_tokens or SANE_WINDOW
         if len(prompt.ids) >= limit:
             raise ContextFull(len(prompt.ids), limit)
         return limit - len(prompt.ids)
 
-    def _read(self, prompt: Prompt, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
+    def _read(self, prompt: PromptIds, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
         """Read the prompt, but for its last block, and say how far it is and how long."""
         from glmcli.engines.local.net.decode import prefill
 
@@ -214,7 +250,7 @@ def probes(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def as_chunks(
-    ids: Generator[int, None, FinishReason], reply: Reply
+    ids: Generator[int, None, FinishReason], reply: DecodedReply
 ) -> Generator[Chunk, None, FinishReason]:
     """A chunk for each id, until the ids or a stop string end the reply. Returns why it ended."""
     try:
@@ -228,32 +264,23 @@ def as_chunks(
 
 def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
+    options = settings.model_options
     check_transformers()
-    checkpoint = find_checkpoint(name, settings, report)
-    report(Progress("loading", unit="bytes", note=checkpoint.name))
-    read_ahead(checkpoint.weights)  # while torch is imported
-    with opening(checkpoint):
-        with quiet():
-            template, limit = open_template(checkpoint, settings)
-            check_ids(checkpoint.config, ids_of_hello(template))
-        model = open_model(checkpoint, settings, report)
+    checkpoint = find_checkpoint(name, options, report)
+    begin_loading(checkpoint, report)
+    what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
+    with errors_of(what, hint):  # foreign files, foreign code: it may be anything
+        template, limit = open_template(checkpoint, options)
+        model = open_model(checkpoint, options, report)
     silence_libraries()
-    called = checkpoint.name
-    if isinstance(template, ChatTemplate) and template.is_base:
-        called += " (base model)"
+    shown = checkpoint.name
+    if template.is_base:
+        shown = tr("{name} (base model)", name=shown)
     return LocalEngine(
-        called,
+        shown,
         model,
         template,
         context_tokens=limit,
-        threads=settings.threads,
-        speculate=settings.speculate,
+        threads=options.threads,
+        speculate=options.speculate,
     )
-
-
-def ids_of_hello(template: Template) -> Sequence[int]:
-    """The ids of a short question; none if the template refuses it."""
-    try:
-        return template.encode([Message("user", "hello")]).ids
-    except UsageError:
-        return []

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.models.files.headers import Tensor
+from glmcli.models.meaning import text_part, vocabulary_of
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 REUSED = 32
@@ -28,13 +30,15 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
     """
     if not tensors or config.get("quantization_config"):
         return
-    whole = {**config, **(config.get("text_config") or {})}
+    whole = text_part(config)
     check_layers(whole, tensors)
     check_embedding(whole, tensors)
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     for name, size in sizes(whole):
         if size > largest:
-            raise differs(name, f"{size:,}", f"no side of a tensor is longer than {largest:,}")
+            raise differs(
+                name, f"{size:,}", tr("no side of a tensor is longer than {most:,}", most=largest)
+            )
 
 
 def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -44,7 +48,7 @@ def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> No
     most = held if config.get("model_type") in PLAIN else REUSED * held
     for name in ("num_hidden_layers", "num_layers", "n_layer"):
         if (stated := config.get(name)) is not None and stated > most:
-            raise differs(name, f"{stated:,}", f"the weights hold {held:,} layers")
+            raise differs(name, f"{stated:,}", tr("the weights hold {held:,} layers", held=held))
 
 
 def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -55,7 +59,9 @@ def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     for names, size in ((("vocab_size", "padded_vocab_size"), 0), (("hidden_size",), 1)):
         for name in names:
             if config.get(name) not in (None, found.shape[size]):
-                raise differs(name, config[name], f"the embedding has {found.shape[size]:,}")
+                raise differs(
+                    name, config[name], tr("the embedding has {size:,}", size=found.shape[size])
+                )
 
 
 def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
@@ -63,12 +69,16 @@ def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
 
     A token beyond it that no text becomes, as one for padding, does no harm.
     """
-    whole = {**config, **(config.get("text_config") or {})}
-    rows = whole.get("padded_vocab_size") or whole.get("vocab_size")
+    whole = text_part(config)
+    rows = vocabulary_of(whole)
     if rows and ids and max(ids) >= rows:
         raise ModelError(
-            f"the tokenizer says {max(ids):,} for a word, but the vocabulary has {rows:,}",
-            "the tokenizer belongs to another model: download the model again",
+            tr(
+                "the tokenizer gives a word the id {id:,}, but the vocabulary has {rows:,} entries",
+                id=max(ids),
+                rows=rows,
+            ),
+            tr("the tokenizer belongs to another model: download the model again"),
         )
 
 
@@ -89,6 +99,6 @@ def sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
 def differs(name: str, stated: object, found: str) -> ModelError:
     """The error for a field that the weights contradict."""
     return ModelError(
-        f"config.json: {name} is {stated}, but {found}",
-        "config.json belongs to another model, or the weights are not whole",
+        tr("config.json: {name} is {stated}, but {found}", name=name, stated=stated, found=found),
+        tr("config.json belongs to another model, or the weights are not whole"),
     )

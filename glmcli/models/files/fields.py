@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glmcli.errors import ModelError
+from glmcli.language import tr
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
@@ -23,8 +24,8 @@ SHOWN = 40
 class Kind:
     """What a field may hold."""
 
-    words: str
-    """As the end of "is 5, not ...": "a list of names"."""
+    words: Callable[[], str]
+    """As the end of "is 5, not ...": "a list of names", in the user's language."""
     fits: Callable[[Any], bool]
 
 
@@ -39,7 +40,7 @@ def as_list(value: Any) -> list[Any]:
 def whole(least: int, most: int) -> Kind:
     """A whole number within bounds."""
     return Kind(
-        f"a whole number from {least:,} to {most:,}",
+        lambda: tr("a whole number from {least:,} to {most:,}", least=least, most=most),
         lambda value: is_whole(value) and least <= value <= most,
     )
 
@@ -47,27 +48,31 @@ def whole(least: int, most: int) -> Kind:
 def some(kind: Kind) -> Kind:
     """One of a kind, or a list of them: one for each layer."""
     return Kind(
-        f"{kind.words}, or a list of them",
+        lambda: tr("{kind}, or a list of them", kind=kind.words()),
         lambda value: value != [] and all(map(kind.fits, as_list(value))),
     )
 
 
 def number(least: float = -math.inf, most: float = math.inf) -> Kind:
     """A finite number within bounds."""
-    if most < math.inf:
-        words = f"a number from {least:g} to {most:g}"
-    else:
-        words = "a number" if least == -math.inf else f"a number of {least:g} or more"
+
+    def words() -> str:
+        if most < math.inf:
+            return tr("a number from {least:g} to {most:g}", least=least, most=most)
+        if least == -math.inf:
+            return tr("a number")
+        return tr("a number of {least:g} or more", least=least)
+
     return Kind(words, lambda value: is_number(value) and least <= value <= most)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number; true and false are none."""
+    """Whether it is a whole number; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number, a finite one; true and false are none."""
+    """Whether it is a number, a finite one; true and false are not."""
     return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
@@ -105,15 +110,19 @@ def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
-NAME = Kind("a name", is_name)
-NAMES = Kind("a list of names", lambda value: isinstance(value, list) and all(map(is_name, value)))
-SWITCH = Kind("true or false", lambda value: isinstance(value, bool))
-OBJECT = Kind("an object", lambda value: isinstance(value, dict))
-TOKEN = Kind("the text of a token", is_token)
-POSITIVE = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+NAME = Kind(lambda: tr("a name"), is_name)
+NAMES = Kind(
+    lambda: tr("a list of names"),
+    lambda value: isinstance(value, list) and all(map(is_name, value)),
+)
+SWITCH = Kind(lambda: tr("true or false"), lambda value: isinstance(value, bool))
+OBJECT = Kind(lambda: tr("an object"), lambda value: isinstance(value, dict))
+TOKEN = Kind(lambda: tr("the text of a token"), is_token)
+POSITIVE = Kind(lambda: tr("a number above 0"), lambda value: is_number(value) and value > 0)
 TOKEN_ID = whole(-1_000, 1_000_000_000)
 IDS = Kind(
-    "the id of a token, or a list of them", lambda value: all(map(TOKEN_ID.fits, as_list(value)))
+    lambda: tr("the id of a token, or a list of them"),
+    lambda value: all(map(TOKEN_ID.fits, as_list(value))),
 )
 LAYERS = whole(1, 10_000)
 WIDTH = whole(1, 1_000_000)
@@ -121,7 +130,7 @@ HEADS = some(whole(1, 100_000))
 WINDOW = number(1, 1e12)
 """A number that need not be written as a whole one: "1e6"."""
 CLASSES = Kind(
-    "an object of names",
+    lambda: tr("an object of names"),
     dict_of(lambda value: all(each is None or is_name(each) for each in as_list(value))),
 )
 
@@ -172,14 +181,17 @@ GENERATION: Table = {
     "eos_token_id": IDS,
 }
 TOKENIZER: Table = {
-    "model_max_length": Kind("a number of 0 or more", is_limit),
+    "model_max_length": Kind(lambda: tr("a number of 0 or more"), is_limit),
     "chat_template": Kind(
-        f"a template of at most {LONGEST_TEMPLATE:,} letters, or a list of them", is_template
+        lambda: tr(
+            "a template of at most {most:,} letters, or a list of them", most=LONGEST_TEMPLATE
+        ),
+        is_template,
     ),
     "tokenizer_class": NAME,
     "auto_map": CLASSES,
     "added_tokens_decoder": Kind(
-        "an object of tokens by their ids",
+        lambda: tr("an object of tokens by their ids"),
         lambda value: (
             dict_of(is_token)(value) and all(re.fullmatch(r"\d{1,9}", id) for id in value)
         ),
@@ -227,8 +239,14 @@ def check(values: Any, table: Table, where: str, path: str = "") -> None:
 def wrong(where: str, field: str, value: Any, kind: Kind) -> ModelError:
     """The error for a field."""
     return ModelError(
-        f"{where}: {field} is {shown(value)}, not {kind.words}",
-        f"correct {where} if you changed it, else download the model again",
+        tr(
+            "{where}: {field} is {value}, not {words}",
+            where=where,
+            field=field,
+            value=shown(value),
+            words=kind.words(),
+        ),
+        tr("correct {where} if you changed it, else download the model again", where=where),
     )
 
 

@@ -1,4 +1,4 @@
-"""A model's folder before anything of it is loaded: what is in it, and whether that can be.
+"""A model's folder before anything of it is loaded: its files, and whether they make a model.
 
 Knows nothing of weights, which are in headers.py, or of families.
 """
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.models.files import fields
-from glmcli.models.files.small import DOWNLOAD_AGAIN, check_files, read_json
+from glmcli.models.files.small import bad_download, check_files, read_json
 from glmcli.models.names import GGUF_HINT
 
 
@@ -18,17 +19,22 @@ def check_folder(folder: Path) -> None:
     """Raise ModelError for a folder that holds no model, or one of another kind."""
     names = {path.name for path in folder.iterdir()}
     if not names:
-        raise ModelError(f"{folder} is empty", DOWNLOAD_AGAIN)
+        raise bad_download(tr("{folder} is empty", folder=folder))
     if "config.json" in names:
         return
     if "adapter_config.json" in names:
         raise ModelError(
-            f"{folder} holds an adapter (LoRA), not a model", "merge it into its base model first"
+            tr("{folder} holds an adapter (LoRA), not a model", folder=folder),
+            tr("merge it into its base model first"),
         )
     if any(name.endswith(".gguf") for name in names):
-        raise ModelError(f"{folder} holds GGUF files, which cannot be loaded here", GGUF_HINT)
+        raise ModelError(
+            tr("{folder} holds GGUF files, which cannot be loaded here", folder=folder),
+            tr(GGUF_HINT),
+        )
     raise ModelError(
-        f"{folder} has no config.json", "a model's folder holds config.json, weights, a tokenizer"
+        tr("{folder} has no config.json", folder=folder),
+        tr("a model's folder holds config.json, weights, a tokenizer"),
     )
 
 

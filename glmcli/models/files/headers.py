@@ -17,8 +17,8 @@ from typing import Any
 
 from glmcli import files
 from glmcli.errors import ModelError
-from glmcli.messages import refusal
-from glmcli.models.files.small import DOWNLOAD_AGAIN, read_json
+from glmcli.language import tr
+from glmcli.models.files.small import bad_download, read_json
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
@@ -75,18 +75,25 @@ def read_weights(folder: Path) -> Weights:
     """Find and check the weight files of a folder, safetensors first. Raises ModelError."""
     index_path, files = find_files(folder)
     if not files:
-        raise ModelError(
-            f"{folder} holds no weights (no model.safetensors, no pytorch_model.bin)",
-            DOWNLOAD_AGAIN,
+        raise bad_download(
+            tr(
+                "{folder} has no weights (no model.safetensors, no pytorch_model.bin)",
+                folder=folder,
+            )
         )
     if index_path and not index_path.exists():
         raise ModelError(
-            f"{folder} holds {len(files)} shards of weights but no {index_path.name}",
-            "download that file from where the shards came from",
+            tr(
+                "{folder} holds {count} shards of weights but no {name}",
+                folder=folder,
+                count=len(files),
+                name=index_path.name,
+            ),
+            tr("download that file from where the shards came from"),
         )
     for path in files:
         if not path.exists():
-            raise refusal("shard-missing", file=path.name)
+            raise bad_download(tr("{file} is named in the index but is not there", file=path.name))
     headers = {path.name: read_header(path) for path in files}
     index = read_index(index_path) if index_path else {}
     if files[0].suffix == ".safetensors":
@@ -125,12 +132,16 @@ def read_index(path: Path) -> dict[str, str]:
     """The tensor -> file table of an index. Raises ModelError."""
     table = read_json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise ModelError(f"{path.name} holds no weight_map", DOWNLOAD_AGAIN)
+        raise bad_download(tr("{name} has no weight_map", name=path.name))
     for name in table.values():
         # A name with a path in it would reach outside the folder.
         if not isinstance(name, str) or Path(name).name != name or not is_weights(name):
-            raise ModelError(
-                f"{path.name} names {name!r:.100}, which is not a file of weights", DOWNLOAD_AGAIN
+            raise bad_download(
+                tr(
+                    "{file} names {name!r:.100}, which is not a file of weights",
+                    file=path.name,
+                    name=name,
+                )
             )
     return table
 
@@ -158,11 +169,23 @@ def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) ->
     found = {name: set(names) for name, names in files.items()}
     for tensor, name in index.items():
         if tensor not in found[name]:
-            raise refusal("tensor-missing", tensor=tensor, file=name)
+            raise bad_download(
+                tr(
+                    "the index says that {tensor} is in {file}, but it is not",
+                    tensor=tensor,
+                    file=name,
+                )
+            )
     for name, tensors in found.items():
         for tensor in sorted(tensors):
             if index.get(tensor) != name:
-                raise refusal("tensor-not-indexed", tensor=tensor, file=name)
+                raise ModelError(
+                    tr("{tensor} is in {file} but not in the index", tensor=tensor, file=name),
+                    tr(
+                        "the index and the shards come from different downloads: "
+                        "download the model again"
+                    ),
+                )
 
 
 def read_header(path: Path) -> dict[str, Tensor]:
@@ -170,7 +193,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
     with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
         start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
-            raise refusal("lfs-pointer", file=path.name, folder=path.parent)
+            raise lfs_pointer(path)
         if path.suffix == ".bin":
             # Old files are plain pickles: only torch can tell whether one is whole.
             if start[:1] != b"\x80" and not zipfile.is_zipfile(file):
@@ -187,7 +210,9 @@ def read_header(path: Path) -> dict[str, Tensor]:
 def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
     """Tensors of a safetensors header whose file holds `data_bytes` after it."""
     if header.count(b"[") > 2 * MOST_TENSORS:  # two lists each: its shape, and its place
-        raise ModelError(f"{path.name} holds more than {MOST_TENSORS:,} tensors", DOWNLOAD_AGAIN)
+        raise bad_download(
+            tr("{name} holds more than {limit:,} tensors", name=path.name, limit=MOST_TENSORS)
+        )
     try:
         items: dict[str, Any] = json.loads(header)
         about = items.pop("__metadata__", {})
@@ -211,12 +236,18 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
     dtype, shape, (start, end) = item["dtype"], item["shape"], item["data_offsets"]
     sizes = [start, end, *shape] if isinstance(shape, list) and len(shape) <= MOST_SIDES else [None]
     if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in sizes):
-        raise ModelError(f"{path.name}: the header of {name!r:.80} makes no sense", DOWNLOAD_AGAIN)
+        raise bad_download(
+            tr("{file}: the header of {name!r:.80} makes no sense", file=path.name, name=name)
+        )
     tensor = Tensor(dtype, tuple(shape), end - start)
     if dtype in BYTES and tensor.numbers * BYTES[dtype] != tensor.size_bytes:
-        raise ModelError(
-            f"{path.name}: {name!r:.80} has {tensor.size_bytes:,} bytes, which is not its shape",
-            DOWNLOAD_AGAIN,
+        raise bad_download(
+            tr(
+                "{file}: {name!r:.80} has {size:,} bytes, which is not its shape",
+                file=path.name,
+                name=name,
+                size=tensor.size_bytes,
+            )
         )
     return tensor
 
@@ -224,4 +255,14 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
 def damaged(path: Path) -> ModelError:
     """The error for a file that is not whole."""
     size = path.stat().st_size
-    return ModelError(f"{path.name} is damaged or cut off (it has {size:,} bytes)", DOWNLOAD_AGAIN)
+    return bad_download(
+        tr("{name} is damaged or cut off (it has {size:,} bytes)", name=path.name, size=size)
+    )
+
+
+def lfs_pointer(path: Path) -> ModelError:
+    """The error for a file that Git LFS has not fetched."""
+    return ModelError(
+        tr("{file} is a Git LFS pointer, not the file itself", file=path.name),
+        tr("run git lfs pull in {folder}", folder=path.parent),
+    )

@@ -1,7 +1,7 @@
 """The small files of a checkpoint, opened only if they are what they should be.
 
 Those that a library opens by itself are looked at first, by the same rule: it would wait for a pipe
-and read a device without end. Knows how large each may be, not what is in it: see fields.py.
+and read a device without end. Knows how large each may be, not what may be in it: see fields.py.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 from glmcli import files
 from glmcli.errors import ModelError
+from glmcli.language import later, tr
 
-DOWNLOAD_AGAIN = "download the model again"
+DOWNLOAD_AGAIN = later("download the model again")
 SMALL, LARGE = 10 * files.MB, 100 * files.MB
 LIMITS = {
     "config.json": SMALL,
@@ -39,6 +40,11 @@ LIMITS = {
 """Bytes; each is several times what the largest model known has."""
 OPENED = re.compile(r"\.(bin|jinja|json|model|py|safetensors|tiktoken|txt)$")
 """What a library may open by itself. Of names that are not in LIMITS any size may be."""
+
+
+def bad_download(message: str) -> ModelError:
+    """The error for files that are not what they should be."""
+    return ModelError(message, tr(DOWNLOAD_AGAIN))
 
 
 def check_files(folder: Path) -> None:
@@ -78,7 +84,7 @@ def read_json(path: Path) -> dict[str, Any]:
     with _told(path):
         value = files.parsed(read_text(path), str(path), error=ModelError)
     if not isinstance(value, dict):
-        raise ModelError(f"{path} holds no JSON object", DOWNLOAD_AGAIN)
+        raise bad_download(tr("{path} is not a JSON object", path=path))
     return value
 
 
@@ -88,9 +94,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelError as exc:
-        message, hint, cause = exc.message, DOWNLOAD_AGAIN, exc.__cause__
+        message, hint, cause = exc.message, tr(DOWNLOAD_AGAIN), exc.__cause__
         if isinstance(cause, FileNotFoundError):
-            message = f"{path.parent} has no {path.name}"
+            message = tr("{folder} has no {name}", folder=path.parent, name=path.name)
         elif isinstance(cause, OSError):
-            hint = "check its permissions"
+            hint = tr("check its permissions")
         raise ModelError(message, hint) from cause

@@ -64,7 +64,10 @@ def test_a_tokenizer_of_another_model_is_noticed():
     check_ids({}, [10**6])
     with pytest.raises(ModelError) as caught:
         check_ids(CONFIG | {"text_config": {"vocab_size": 16}}, [3, 16])
-    assert "the tokenizer says 16 for a word, but the vocabulary has 16" in caught.value.message
+    assert (
+        "the tokenizer gives a word the id 16, but the vocabulary has 16 entries"
+        in caught.value.message
+    )
     assert "another model" in caught.value.hint
 
 

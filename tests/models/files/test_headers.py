@@ -50,7 +50,7 @@ def test_safetensors_are_preferred_to_bin(tmp_path: Path):
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path):
     write_config(tmp_path)
-    assert "holds no weights" in refused(tmp_path).message
+    assert "has no weights" in refused(tmp_path).message
     assert missing_weights(tmp_path) == ["model.safetensors"]
 
 

@@ -1,6 +1,6 @@
 """Any net of transformers with its weights in fewer bits: bitsandbytes quantises them.
 
-Once: what was quantised is kept, and loaded as it is from then on. int8 is LLM.int8() (Dettmers
+Once: the result is kept, and loaded as it is from then on. int8 is LLM.int8() (Dettmers
 et al., arXiv:2208.07339), int4 is NF4 in blocks of 64 (Dettmers et al., arXiv:2305.14314).
 Embeddings, the head and stacked experts stay as they are. Knows nothing of devices.
 """
@@ -17,11 +17,12 @@ from typing import Any
 import torch
 import transformers
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.load import bin_tensors, load_placed, recipe_for
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.proofs import fingerprint
 from glmcli.errors import ConfigError, ModelError, first_line
+from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint, open_folder
 from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
@@ -29,30 +30,33 @@ from glmcli.types import Progress, Report
 INSTALL = "pip install 'glm-chat[quantize]'"
 
 
-def load_in_fewer_bits(checkpoint: Checkpoint, settings: Settings, report: Report) -> Any:
-    """The net as `settings.quantize` wants it. Raises ConfigError, ModelError, OutOfMemory."""
+def load_in_fewer_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
+    """The net as `options.quantize` wants it. Raises ConfigError, ModelError, OutOfMemory."""
     if known := checkpoint.config.get("quantization_config"):
         how = known.get("quant_method") if isinstance(known, dict) else known
-        raise ConfigError(f"{checkpoint.name} is already quantised ({how})", "leave --quantize out")
+        raise ConfigError(
+            tr("{name} is already quantised ({how})", name=checkpoint.name, how=how),
+            tr("leave --quantize out"),
+        )
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
-        placement = place_weights(tensors, checkpoint.config, settings)
-        library = check_library(settings.quantize, placement.device)
+        placement = place_weights(tensors, checkpoint.config, options)
+        library = check_library(options.quantize, placement.device)
         made_of = fingerprint(checkpoint, device=placement.device, dtype=str(placement.dtype))
-        key = f"{made_of}-bitsandbytes-{library}-{settings.quantize}"
-        folder = settings.cache / "quantized" / key
-        net = load_kept(folder, checkpoint, placement, settings, report)
+        key = f"{made_of}-bitsandbytes-{library}-{options.quantize}"
+        folder = options.cache.quantized(key)
+        net = load_kept(folder, checkpoint, placement, options, report)
         if net is None:
             net = load_placed(
                 checkpoint,
                 recipe_for(checkpoint),
                 placement,
-                settings.attn,
+                options.attn,
                 report,
-                quantization=make_quantization(settings.quantize, placement.dtype),
+                quantization=make_quantization(options.quantize, placement.dtype),
             )
-            if settings.history and not checkpoint.remote_code:
+            if options.cache.may_write and not checkpoint.remote_code:
                 keep(net, folder)
     return net
 
@@ -66,7 +70,10 @@ def check_library(bits: str, device: str) -> str:
         import bitsandbytes
         from bitsandbytes import functional
     except ImportError as exc:
-        raise ConfigError(f"--quantize {bits} needs bitsandbytes on {device}", INSTALL) from exc
+        raise ConfigError(
+            tr("--quantize {bits} needs bitsandbytes on {device}", bits=bits, device=device),
+            INSTALL,
+        ) from exc
     # It warns whenever a layer casts its input.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
@@ -75,8 +82,13 @@ def check_library(bits: str, device: str) -> str:
         quantise(row)[0].cpu()
     except Exception as exc:  # missing libraries, devices and kernels fail in ways of their own
         raise ConfigError(
-            f"bitsandbytes {bitsandbytes.__version__} does not run on {device}: {first_line(exc)}",
-            "another version may: pip install --upgrade bitsandbytes; or leave --quantize out",
+            tr(
+                "bitsandbytes {version} does not run on {device}: {why}",
+                version=bitsandbytes.__version__,
+                device=device,
+                why=first_line(exc),
+            ),
+            tr("another version may: pip install --upgrade bitsandbytes; or leave --quantize out"),
         ) from exc
     return str(bitsandbytes.__version__)
 
@@ -91,14 +103,18 @@ def make_quantization(bits: str, dtype: torch.dtype) -> transformers.BitsAndByte
 
 
 def load_kept(
-    folder: Path, checkpoint: Checkpoint, placement: Placement, settings: Settings, report: Report
+    folder: Path,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    options: ModelOptions,
+    report: Report,
 ) -> Any | None:
     """The net that was kept in `folder`; None if there is none, or a damaged one, which goes."""
     if not folder.is_dir():
         return None
     try:
-        kept = open_folder(folder, name=checkpoint.name, settings=settings)
-        return load_placed(kept, recipe_for(kept), placement, settings.attn, report)
+        kept = open_folder(folder, name=checkpoint.name, options=options)
+        return load_placed(kept, recipe_for(kept), placement, options.attn, report)
     except ModelError:
         shutil.rmtree(folder, ignore_errors=True)
         return None

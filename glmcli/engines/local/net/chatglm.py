@@ -23,7 +23,7 @@ from transformers.models.glm.modeling_glm import GlmRotaryEmbedding
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.models.chatglm import glm_settings, has_linear_rope
 from glmcli.models.checkpoint import Checkpoint
-from glmcli.models.defaults import CHATGLM, chatglm_stop_ids
+from glmcli.models.defaults import stated_defaults
 
 RENAMED = (
     (r"^transformer\.embedding\.word_embeddings", "model.embed_tokens"),
@@ -122,7 +122,5 @@ def settle(net: Any, checkpoint: Checkpoint) -> None:
     net.model.rotary_emb.__class__ = SteadyRotary
     if not (checkpoint.folder / "generation_config.json").exists():
         net.generation_config = GenerationConfig(
-            eos_token_id=chatglm_stop_ids(checkpoint),
-            pad_token_id=net.config.pad_token_id,
-            **CHATGLM,
+            pad_token_id=net.config.pad_token_id, **stated_defaults(checkpoint)
         )

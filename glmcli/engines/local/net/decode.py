@@ -12,7 +12,7 @@ from threading import Event
 from torch import Tensor
 
 from glmcli.engines.local.net.lookup import Lookup
-from glmcli.engines.local.net.reader import Reader, free_memory, translated
+from glmcli.engines.local.net.reader import NetReader, free_memory, translate
 from glmcli.engines.local.net.sampling import Sampler
 from glmcli.types import FinishReason
 
@@ -20,9 +20,9 @@ from glmcli.types import FinishReason
 class PrefixCache:
     """The ids a net has read, kept from one reply to the next."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: NetReader) -> None:
         self.ids: list[int] = []
-        self._reader: Reader | None = reader
+        self._reader: NetReader | None = reader
         self.in_parts, self.block = reader.in_parts, reader.block
 
     def keep(self, ids: Sequence[int]) -> int:
@@ -51,7 +51,7 @@ class PrefixCache:
         except BaseException as exc:
             self.clear()
             if isinstance(exc, Exception):
-                raise translated(exc) from exc
+                raise translate(exc) from exc
             raise
         self.ids += ids
         return scores
@@ -72,7 +72,7 @@ class PrefixCache:
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values."""
+        """Bytes reserved for keys and values."""
         return self._reader.memory_bytes if self._reader else 0
 
     def clear(self) -> None:
@@ -88,7 +88,7 @@ class PrefixCache:
         free_memory()
 
     @property
-    def _net(self) -> Reader:
+    def _net(self) -> NetReader:
         assert self._reader is not None, "closed"
         return self._reader
 
@@ -128,19 +128,24 @@ def decode(
     while left > 0:
         if cancel.is_set():
             return "cancelled"
+        # 1. Read what has to be read, and behind it guesses at the next ids.
         guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
         read = len(cache.ids) + len(unread)
         scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
+        # 2. Pick an id from each row of scores, for as long as the guesses before it were right.
         for index, row in enumerate(scores):
-            token = picked(sampler, row, cache)
+            token = pick(sampler, row, cache)
+            # 3. An id that ends the reply is not part of it; nor are the guesses behind it.
             if token in stop_ids:
                 cache.rewind(read + index)
                 return "stop"
+            # 4. A wrong guess is forgotten, with all that was read behind it.
             if lookup:
                 lookup.add(token)
             is_right = guesses[index : index + 1] == [token]
             if not is_right:
                 cache.rewind(read + index)
+            # 5. The id goes out. After it the reply may be over, or the rows worth nothing.
             left -= 1
             yield token
             if not is_right:
@@ -148,17 +153,18 @@ def decode(
             if cancel.is_set():
                 cache.rewind(read + index + 1)
                 return "cancelled"
+        # 6. The last id was picked, not read: the next step begins with it.
         unread = [token]
     return "length"
 
 
-def picked(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
-    """The next id. Raises OutOfMemory, EngineError; then what was read is forgotten."""
+def pick(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
+    """The next id. Raises OutOfMemory, EngineError, and then everything read is forgotten."""
     try:
         return sampler.pick(scores)
     except Exception as exc:
         cache.clear()
-        raise translated(exc) from exc
+        raise translate(exc) from exc
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:

@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError, OutOfMemory, first_line
-from glmcli.machine import PAGE_BYTES, drop_pages, resident_bytes
+from glmcli.language import tr
+from glmcli.machine import PAGE_BYTES, MappedFiles
+from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.headers import Tensor, check_index
-from glmcli.models.files.small import DOWNLOAD_AGAIN
-from glmcli.models.libraries import quiet, watched
+from glmcli.models.files.small import bad_download
+from glmcli.models.libraries import quiet, watch
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
@@ -30,13 +32,13 @@ if TYPE_CHECKING:
 TOO_LARGE = re.compile(r"not enough memory|dispatched on the CPU or the disk")
 """What torch and transformers say of weights that do not fit; the second if quantised."""
 ATTENTION = {"flash": "flash_attention_2"}
-SHORT = {"torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
-"""torch's names of dtypes as safetensors writes them."""
+SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
+"""torch's names of dtypes -> those of safetensors."""
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
 def load_net(
-    checkpoint: Checkpoint, settings: Settings, report: Report
+    checkpoint: Checkpoint, options: ModelOptions, report: Report
 ) -> transformers.PreTrainedModel:
     """Load the weights onto the device, in eval mode, and check that none was made up.
 
@@ -46,8 +48,8 @@ def load_net(
     with quiet():
         recipe = recipe_for(checkpoint)
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
-        placement = place_weights(tensors, checkpoint.config, settings)
-        return load_placed(checkpoint, recipe, placement, settings.attn, report)
+        placement = place_weights(tensors, checkpoint.config, options)
+        return load_placed(checkpoint, recipe, placement, options.attn, report)
 
 
 def load_placed(
@@ -65,7 +67,7 @@ def load_placed(
     """
     loading = Loading(checkpoint.weights, placement, report)
     with load_errors(checkpoint, placement):
-        net, info = watched(
+        net, info = watch(
             lambda: from_pretrained(checkpoint, recipe, placement, attn, quantization),
             loading.tick,
             every_s=Loading.EVERY_S,
@@ -88,20 +90,28 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
     name, family, remote = checkpoint.name, checkpoint.family, checkpoint.remote_code
     if not remote and family not in transformers.CONFIG_MAPPING:
         raise ModelError(
-            f"{name}: transformers {transformers.__version__} does not know {family!r} models",
-            "a newer transformers may: pip install --upgrade transformers",
+            tr(
+                "{name}: transformers {version} does not know {family!r} models",
+                name=name,
+                version=transformers.__version__,
+                family=family,
+            ),
+            tr("a newer transformers may: pip install --upgrade transformers"),
         )
     kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
     if not remote and (family not in CLASSES or not any(kind.endswith(CAUSAL) for kind in kinds)):
         raise ModelError(
-            f"{name} is a {kinds[0]}, not a model that continues text", "choose a chat model"
+            tr("{name} is a {kind}, not a model that continues text", name=name, kind=kinds[0]),
+            tr("choose a chat model"),
         )
     try:
         config = transformers.AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=remote, local_files_only=True
         )
     except Exception as exc:  # each family's config class checks in its own way
-        raise ModelError(f"{name}: bad config.json: {first_line(exc)}", DOWNLOAD_AGAIN) from exc
+        raise bad_download(
+            tr("{name}: bad config.json: {why}", name=name, why=first_line(exc))
+        ) from exc
     # The class itself: AutoModel would prefer remote code to its own where it is trusted.
     own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
     return Recipe(config, own)
@@ -136,32 +146,28 @@ def from_pretrained(
 class Loading:
     """What is watched while weights load: progress, and the pages of the files.
 
-    A mapped file counts as memory once it was read, so what was copied or converted out of it is
-    given back at once. Otherwise a converted checkpoint would be in memory twice.
+    Otherwise a checkpoint that is converted would be in memory twice.
     """
 
     EVERY_S = 0.01
-    DROP_BYTES = 16 << 20
 
     def __init__(self, files: Sequence[Path], placement: Placement, report: Report) -> None:
-        self._files = files
+        self._pages = MappedFiles(files)
         self._placement = placement
         self._report = report
         self._before = placement.arrived_bytes()
-        self._mapped_before = resident_bytes()[1]
         self._done = 0
 
     def tick(self) -> None:
-        """Look at what has arrived."""
+        """Look at the memory, and say how far it is."""
         self._show(self._placement.arrived_bytes() - self._before)
-        if resident_bytes()[1] - self._mapped_before > self.DROP_BYTES:
-            drop_pages(self._files)
+        self._pages.tidy()
 
     def page_in(self, net: transformers.PreTrainedModel) -> None:
-        """Read what is still only mapped, so that loading ends when the weights are in memory."""
+        """Read the weights that are only mapped: loading ends when all are in memory."""
         import torch
 
-        drop_pages(self._files)
+        self._pages.drop()
         done = 0
         for parameter in net.parameters():
             if parameter.device.type == "cpu":
@@ -172,29 +178,39 @@ class Loading:
     def _show(self, done: int) -> None:
         total = self._placement.needed_bytes
         self._done = max(self._done, min(done, total))
-        self._report(Progress("loading", self._done, total, "bytes", note="weights"))
+        self._report(Progress("loading", self._done, total, "bytes", note=tr("weights")))
 
 
 def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
     """Refuse a net of which any weight was made up or left over. Raises ModelError."""
     name = checkpoint.name
     if missing := sorted(info["missing_keys"]):
-        raise ModelError(f"{name} lacks weights: {listed(missing)}", DOWNLOAD_AGAIN)
+        raise bad_download(tr("{name} lacks weights: {names}", name=name, names=list_few(missing)))
     if mismatched := sorted(str(item[0]) for item in info["mismatched_keys"]):
-        raise ModelError(
-            f"{name}: config.json and weights differ in shape: {listed(mismatched)}", DOWNLOAD_AGAIN
+        raise bad_download(
+            tr(
+                "{name}: config.json and weights differ in shape: {names}",
+                name=name,
+                names=list_few(mismatched),
+            )
         )
     if left := sorted(key for key in info["unexpected_keys"] if not IGNORABLE.search(key)):
         raise ModelError(
-            f"{name} holds weights that its architecture has no place for: {listed(left)}",
-            "config.json belongs to another model, or needs a newer transformers",
+            tr(
+                "{name} holds weights that its architecture has no place for: {names}",
+                name=name,
+                names=list_few(left),
+            ),
+            tr("config.json belongs to another model, or needs a newer transformers"),
         )
 
 
-def listed(names: Sequence[str]) -> str:
+def list_few(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    few = ", ".join(names[:3])
+    if len(names) <= 3:
+        return few
+    return tr("{names} and {count} more", names=few, count=len(names) - 3)
 
 
 def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -215,8 +231,8 @@ def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
             }
         except Exception as exc:  # pickles fail in as many ways as there are
             raise ModelError(
-                f"{path.name} is damaged, or holds more than weights",
-                "use the model's safetensors files: a .bin file is never run as Python here",
+                tr("{name} is damaged, or holds more than weights", name=path.name),
+                tr("use the model's safetensors files: a .bin file is never run as Python here"),
             ) from exc
     check_index(checkpoint.index, found)
     tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
@@ -240,7 +256,14 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
         quantized = checkpoint.config.get("quantization_config")
         if isinstance(quantized, dict):
             raise ModelError(
-                f"{name} is quantised ({quantized.get('quant_method')}): {first_line(exc)}",
-                "use the model that was not quantised, or install what is named",
+                tr(
+                    "{name} is quantised ({how}): {why}",
+                    name=name,
+                    how=quantized.get("quant_method"),
+                    why=first_line(exc),
+                ),
+                tr("use the model that is not quantised, or install the library it needs"),
             ) from exc
-        raise ModelError(f"{name} cannot be loaded: {first_line(exc)}", DOWNLOAD_AGAIN) from exc
+        raise bad_download(
+            tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc))
+        ) from exc

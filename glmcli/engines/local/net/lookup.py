@@ -1,4 +1,4 @@
-"""Guesses at what comes next: what followed the last time that the same few ids came.
+"""Guesses at the next ids: those that followed the same few ids the last time.
 
 Replies repeat their prompts (names, code, quotes), and a net reads several ids in hardly more time
 than one. Knows nothing of nets. Source: prompt lookup decoding (Saxena, 2023).

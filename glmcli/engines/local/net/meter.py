@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.machine import PROC, free_bytes, read_lines
+from glmcli.models.bits import BYTES
 from glmcli.models.checkpoint import find_checkpoint
 
 BUFFER_BYTES = 512 << 20
 """Far more than any processor's cache."""
 REPEATS = 12
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
-"""Settings of nets that read some of their weights only for a token."""
-SIZES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+"""ModelOptions of nets that read some of their weights only for a token."""
 
 
 def bandwidth(device: str) -> float | None:
@@ -80,17 +80,17 @@ def threads() -> int:
     return torch.get_num_threads()
 
 
-def weight_bytes(engine: Any, settings: Settings) -> int | None:
+def weight_bytes(engine: Any, name: str, options: ModelOptions) -> int | None:
     """Bytes of weights that are read for each token; None if that is not known.
 
-    An engine may say so itself (`weight_bytes`). Else it is what the checkpoint's files hold, in
-    the number format that `engine.device` names, without a table of which one row is read.
+    An engine may know it (`weight_bytes`). Else it is the checkpoint `name`, in the number format
+    that `engine.device` names, without a table of which one row is read.
     """
-    said = getattr(engine, "weight_bytes", None)
-    if said is not None:
-        return int(said)
-    checkpoint = find_checkpoint(settings.model.removeprefix("local:"), settings, lambda _: None)
-    size = SIZES.get(engine.device.rpartition(" ")[2])
+    known = getattr(engine, "weight_bytes", None)
+    if known is not None:
+        return int(known)
+    checkpoint = find_checkpoint(name, options, lambda _: None)
+    size = BYTES.get(engine.device.rpartition(" ")[2])
     if size is None or not checkpoint.tensors or any(key in checkpoint.config for key in EXPERTS):
         return None
     numbers = {name: item.numbers for name, item in checkpoint.tensors.items() if item.is_float}

@@ -9,94 +9,106 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import pick_device
 from glmcli.errors import ConfigError
-from glmcli.machine import drop_pages
+from glmcli.language import tr
+from glmcli.machine import MappedFiles, read_ahead
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
-    from glmcli.engines.local.net.reader import Model
-
-DROP_BYTES = 16 << 20
+    from glmcli.engines.local.net.reader import LoadedNet
 
 
-def open_model(checkpoint: Checkpoint, settings: Settings, report: Report) -> Model:
+def begin_loading(checkpoint: Checkpoint, report: Report) -> None:
+    """Say so, and have the files read into memory while torch is imported."""
+    report(Progress("loading", unit="bytes", note=checkpoint.name))
+    read_ahead(checkpoint.weights)
+
+
+def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> LoadedNet:
     """The fused decoder where it is proven, else any net as transformers has it.
 
     Raises ModelError, ConfigError, OutOfMemory.
     """
     import torch
 
+    from glmcli.engines.local.net.fused.open import open_fused
     from glmcli.engines.local.net.fused.plan import NotCovered
-    from glmcli.engines.local.net.fused.proof import open_fused
 
-    check_quantize(settings)
-    # cuDNN's attention plans anew for each length, which takes longer than the attention itself.
+    check_quantize(options)
+    # cuDNN's attention plans again for each length, which takes longer than the attention.
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:
-        return open_fused(checkpoint, settings, report)
+        return open_fused(checkpoint, options, report)
     except NotCovered as exc:
-        if settings.quantize != "none" and pick_device(settings.device) == "cpu":
+        if options.quantize != "none" and pick_device(options.device) == "cpu":
             raise ConfigError(
-                f"{checkpoint.name} cannot be quantised on the processor: {exc}",
-                "leave --quantize out, or choose a smaller model",
+                tr(
+                    "{name} cannot be quantised on the processor: {why}",
+                    name=checkpoint.name,
+                    why=exc,
+                ),
+                tr("leave --quantize out, or choose a smaller model"),
             ) from exc
-        path = f"transformers' forward ({exc})"
+        runner = tr("transformers' forward ({why})", why=exc)
     from glmcli.engines.local.net.plain import model_of
 
-    net = load_in_any_bits(checkpoint, settings, report)
+    net = load_in_any_bits(checkpoint, options, report)
     arrange(net, checkpoint, report)
-    return model_of(net, path)
+    return model_of(net, runner)
 
 
-def load_in_any_bits(checkpoint: Checkpoint, settings: Settings, report: Report) -> Any:
+def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
     """The net as transformers has it, in the bits that are asked for.
 
     Raises ModelError, ConfigError, OutOfMemory.
     """
-    if settings.quantize != "none":
+    if options.quantize != "none":
         from glmcli.engines.local.net.bitsandbytes import load_in_fewer_bits
 
-        return load_in_fewer_bits(checkpoint, settings, report)
-    return load_net(checkpoint, settings, report)
+        return load_in_fewer_bits(checkpoint, options, report)
+    return load_net(checkpoint, options, report)
 
 
-def check_quantize(settings: Settings) -> None:
+def check_quantize(options: ModelOptions) -> None:
     """Raise ConfigError for fewer bits than there is code for on this device."""
-    if settings.quantize == "none":
+    if options.quantize == "none":
         return
-    device = pick_device(settings.device)
-    if device == "cpu" and settings.quantize == "int4":
-        raise ConfigError("--quantize int4 needs a CUDA GPU", "on the processor: --quantize int8")
+    device = pick_device(options.device)
+    if device == "cpu" and options.quantize == "int4":
+        raise ConfigError(
+            tr("--quantize int4 needs a CUDA GPU"), tr("on the processor: --quantize int8")
+        )
     if not device.startswith(("cpu", "cuda")):
         raise ConfigError(
-            f"--quantize {settings.quantize} is not available on {device}", "leave it out"
+            tr(
+                "--quantize {quantize} is not available on {device}",
+                quantize=options.quantize,
+                device=device,
+            ),
+            tr("leave it out"),
         )
 
 
 def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
-    """Put the weights into the order this processor is fastest with, where there is one.
-
-    What was copied counts no longer as memory: the pages of the files are given back on the way.
-    """
+    """Put the weights into the order this processor is fastest with, where there is one."""
     from glmcli.engines.local.net.packed import find_linears, pack
 
     places = find_linears(net)
+    if not places:
+        return
     total = sum(place.size_bytes for place in places)
-    done, undropped = 0, total  # loading has read all pages
+    done, pages = 0, MappedFiles(checkpoint.weights)
+    pages.drop()  # loading has read all of them
     for place in places:
-        if undropped > DROP_BYTES:
-            drop_pages(checkpoint.weights)
-            undropped = 0
         pack(place)
+        pages.tidy()
         done += place.size_bytes
-        undropped += place.size_bytes
-        report(Progress("loading", done, total, "bytes", note="arranging"))
-    if places:
-        drop_pages(checkpoint.weights)
+        report(Progress("loading", done, total, "bytes", note=tr("arranging")))
+    pages.drop()
 
 
 def silence_libraries() -> None:

@@ -5,14 +5,15 @@ Knows devices, not models: a checkpoint is a table of tensors here.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glmcli import machine
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.errors import ConfigError, OutOfMemory
+from glmcli.language import tr
+from glmcli.models.bits import loaded_bytes, stored_format
 from glmcli.models.files.headers import Tensor
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 KINDS = ("cuda", "mps", "xpu", "cpu")
 """Devices, the first that is there being the best."""
-DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 ROOM = 1.1
 """What a net needs beside its weights to be of use on one device: cache and work space."""
 
@@ -54,48 +54,24 @@ class Placement:
 
 
 def place_weights(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any], settings: Settings
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], options: ModelOptions
 ) -> Placement:
     """Choose device and dtype, and check that there is room. Raises ConfigError, OutOfMemory."""
-    device = pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device, tensors, config)
+    device = pick_device(options.device)
+    dtype = pick_dtype(options.dtype, device, tensors, config)
+    number_format = str(dtype).removeprefix("torch.")
     needed = sum(
-        loaded_bytes(name, tensor, dtype, config, settings.quantize)
+        loaded_bytes(name, tensor, number_format, config, options.quantize)
         for name, tensor in tensors.items()
     )
     free = free_bytes(device)
     device_map: str | dict[str, str] = {"": device}
-    if device.startswith("cuda") and settings.device == "auto" and needed * ROOM > (free or 0):
+    if device.startswith("cuda") and options.device == "auto" and needed * ROOM > (free or 0):
         # Several GPUs, and main memory for what they cannot hold: not in fewer bits.
-        device_map, free = "auto", all_bytes(with_main=settings.quantize == "none")
+        device_map, free = "auto", all_bytes(with_main=options.quantize == "none")
     if free is not None and needed > free:
         raise OutOfMemory(needed, free)
     return Placement(device, device_map, dtype, needed, free)
-
-
-def loaded_bytes(
-    name: str, tensor: Tensor, dtype: torch.dtype, config: Mapping[str, Any], quantize: str
-) -> int:
-    """Size of one tensor of a file when it was loaded."""
-    if not tensor.is_float or "quantization_config" in config:
-        return tensor.size_bytes
-    if quantize == "none" or not is_quantizable(name, tensor, config):
-        return tensor.numbers * dtype.itemsize
-    # A float32 scale for each row, or for each block of 64.
-    if quantize == "int8":
-        return tensor.numbers + 4 * tensor.shape[0]
-    return tensor.numbers // 2 + 4 * -(-tensor.numbers // 64)
-
-
-def is_quantizable(name: str, tensor: Tensor, config: Mapping[str, Any]) -> bool:
-    """Whether it is the matrix of a linear layer inside a net: no embedding, head or expert.
-
-    transformers stacks the experts of a layer, which makes them no linear layers any more.
-    """
-    text = {**config, **(config.get("text_config") or {})}
-    vocabulary = (text.get("vocab_size"), text.get("padded_vocab_size"))
-    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] not in vocabulary
-    return is_matrix and ".experts." not in name
 
 
 def pick_device(wanted: str) -> str:
@@ -113,13 +89,18 @@ def pick_device(wanted: str) -> str:
         kind = next(kind for kind in KINDS if present[kind])
     elif kind not in present or (number and not number.isdigit()):
         raise ConfigError(
-            f"there is no device {wanted!r}", "one of: auto, cuda, cuda:N, mps, xpu, cpu"
+            tr("there is no device {wanted!r}", wanted=wanted),
+            tr("one of: auto, cuda, cuda:N, mps, xpu, cpu"),
         )
     count = torch.cuda.device_count() if kind == "cuda" else 1
     if not present[kind] or (kind == "cuda" and number and int(number) >= count):
         raise ConfigError(
-            f"torch {torch.__version__} finds no {wanted} on this machine",
-            "--device auto takes the best that is there; GPUs need a torch built for them",
+            tr(
+                "torch {version} finds no {wanted} on this machine",
+                version=torch.__version__,
+                wanted=wanted,
+            ),
+            tr("--device auto takes the best that is there; GPUs need a torch built for them"),
         )
     if kind == "cuda" and not number:
         freest = max(range(count), key=lambda i: torch.cuda.mem_get_info(i)[0])
@@ -138,23 +119,11 @@ def pick_dtype(
     import torch
 
     if wanted == "auto":
-        wanted = stored_dtype(tensors, config)
+        wanted = stored_format(tensors, config)
         if device == "cpu" and wanted != "float32":
             wanted = "bfloat16" if machine.has_bfloat16() else "float32"
     dtype: torch.dtype = getattr(torch, wanted)
     return dtype
-
-
-def stored_dtype(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> str:
-    """The dtype of most weights; the config's word for it where weights are packed."""
-    counts: Counter[str] = Counter()
-    for tensor in tensors.values():
-        if tensor.is_float:
-            counts[DTYPES.get(tensor.dtype, "float32")] += tensor.numbers
-    stated = config.get("dtype") or config.get("torch_dtype")
-    if "quantization_config" in config and stated in DTYPES.values():
-        return str(stated)
-    return counts.most_common(1)[0][0] if counts else "float32"
 
 
 def free_bytes(device: str) -> int | None:

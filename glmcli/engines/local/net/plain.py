@@ -12,19 +12,20 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from glmcli.engines.local.net.reader import BLOCK, Model, block_for
+from glmcli.engines.local.net.reader import BLOCK, LoadedNet, block_for
+from glmcli.models.defaults import ending_ids
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of tokens."""
 
 
-class NetReader:
-    """A Reader over a transformers net and the cache that the net itself makes."""
+class PlainReader:
+    """A NetReader over a transformers net and the cache that the net itself makes."""
 
     def __init__(self, net: Any) -> None:
         self.in_parts = reads_in_parts(net)
         self._net = net
-        self._memory: Any = None
+        self._cache: Any = None
         self._tokens = 0
         self._device = net.device if net.device.type != "meta" else torch.device("cpu")
         self.block = block_for(self._device)
@@ -33,15 +34,15 @@ class NetReader:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
-        """Read `ids` after what was read; scores after the `last` of them, (last, vocabulary)."""
+        """Read further `ids`; scores after each of the `last` of them, (last, vocabulary)."""
         output = self._net(
             input_ids=torch.tensor([ids], device=self._device),
-            past_key_values=self._memory,
+            past_key_values=self._cache,
             use_cache=True,
             **({"logits_to_keep": last} if self._keeps_last else {}),
         )
-        if self._memory is None:
-            self._memory = with_room(output.past_key_values)
+        if self._cache is None:
+            self._cache = let_grow(output.past_key_values)
         self._tokens += len(ids)
         scores: torch.Tensor = output.logits[0, -last:].float()
         return scores
@@ -49,36 +50,36 @@ class NetReader:
     @property
     def can_rewind(self) -> bool:
         """Whether every layer still has the keys of every token."""
-        return can_crop(self._memory)
+        return can_crop(self._cache)
 
     def rewind(self, tokens: int) -> bool:
         """Forget all but the first `tokens`; False if some layer no longer has their keys."""
         if not self.can_rewind:
             return False
-        self._memory.crop(tokens - self._tokens)  # negative: how many go
+        self._cache.crop(tokens - self._tokens)  # negative: how many go
         self._tokens = tokens
         return True
 
     def forget(self) -> None:
         """Forget everything that was read."""
-        self._memory = None
+        self._cache = None
         self._tokens = 0
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values, where the layers say so."""
+        """Bytes reserved for keys and values, where the layers say so."""
         return sum(
-            room.nbytes
-            for layer in getattr(self._memory, "layers", [])
-            for room in (getattr(layer, "_key_room", None), getattr(layer, "_value_room", None))
-            if room is not None
+            space.nbytes
+            for layer in getattr(self._cache, "layers", [])
+            for space in (getattr(layer, "_key_space", None), getattr(layer, "_value_space", None))
+            if space is not None
         )
 
 
-def model_of(net: Any, path: str = "") -> Model:
+def model_of(net: Any, runner: str = "") -> LoadedNet:
     """A transformers net as it is."""
     device = f"{net.device.type} {number_format(net)}"
-    return Model(NetReader(net), net.generation_config, ending_ids(net), device, path)
+    return LoadedNet(PlainReader(net), net.generation_config, stated_ends(net), device, runner)
 
 
 def number_format(net: Any) -> str:
@@ -89,19 +90,16 @@ def number_format(net: Any) -> str:
     return str(net.dtype).removeprefix("torch.")
 
 
-def ending_ids(net: Any) -> frozenset[int]:
-    """The ids that end a reply by the word of the net's configurations."""
-    found: set[int] = set()
-    for config in (net.generation_config, net.config):
-        ids = getattr(config, "eos_token_id", None)
-        found.update([ids] if isinstance(ids, int) else ids or [])
-    return frozenset(found)
+def stated_ends(net: Any) -> frozenset[int]:
+    """The ids that end a reply by the word of the net's configurations, defaults included."""
+    configs = (net.generation_config, net.config)
+    return ending_ids(*(getattr(config, "eos_token_id", None) for config in configs))
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
-    """The keys and values of one layer, with room for more.
+class GrowingLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+    """The keys and values of one layer, with space for more.
 
-    `DynamicLayer` copies everything it holds for every token; this writes only what is new.
+    `DynamicLayer` copies everything it holds for every token; this writes only the new ones.
     """
 
     keys: torch.Tensor
@@ -110,7 +108,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typ
     def __init__(self, layer: DynamicLayer) -> None:
         super().__init__()
         self.__dict__.update(layer.__dict__)
-        self._key_room, self._value_room = self.keys, self.values
+        self._key_space, self._value_space = self.keys, self.values
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
@@ -118,32 +116,32 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not typ
         """Add keys and values (batch, heads, tokens, size); returns all of them, as views."""
         used = self.keys.shape[-2]
         end = used + key_states.shape[-2]
-        if end > self._key_room.shape[-2]:
-            self._key_room = roomier(self.keys, end)
-            self._value_room = roomier(self.values, end)
-        self._key_room[..., used:end, :] = key_states
-        self._value_room[..., used:end, :] = value_states
-        self.keys = self._key_room[..., :end, :]
-        self.values = self._value_room[..., :end, :]
+        if end > self._key_space.shape[-2]:
+            self._key_space = grow(self.keys, end)
+            self._value_space = grow(self.values, end)
+        self._key_space[..., used:end, :] = key_states
+        self._value_space[..., used:end, :] = value_states
+        self.keys = self._key_space[..., :end, :]
+        self.values = self._value_space[..., :end, :]
         return self.keys, self.values
 
 
-def roomier(states: torch.Tensor, tokens: int) -> torch.Tensor:
-    """A copy of `states` with room for `tokens` tokens and a quarter more."""
+def grow(states: torch.Tensor, tokens: int) -> torch.Tensor:
+    """A copy of `states` with space for `tokens` tokens and a quarter more."""
     used = states.shape[-2]
-    room = states.new_empty(*states.shape[:-2], tokens + tokens // 4 + BLOCK, states.shape[-1])
-    room[..., :used, :] = states
-    return room
+    copy = states.new_empty(*states.shape[:-2], tokens + tokens // 4 + BLOCK, states.shape[-1])
+    copy[..., :used, :] = states
+    return copy
 
 
-def with_room(memory: Any) -> Any:
-    """The cache a net has made, with room in the layers that keep every token."""
-    if type(memory) is DynamicCache:
-        memory.layers = [
-            RoomyLayer(layer) if type(layer) is DynamicLayer and layer.is_initialized else layer
-            for layer in memory.layers
+def let_grow(cache: Any) -> Any:
+    """The cache a net has made, with space in the layers that keep every token."""
+    if type(cache) is DynamicCache:
+        cache.layers = [
+            GrowingLayer(layer) if type(layer) is DynamicLayer and layer.is_initialized else layer
+            for layer in cache.layers
         ]
-    return memory
+    return cache
 
 
 def reads_in_parts(net: Any) -> bool:
@@ -156,13 +154,13 @@ def reads_in_parts(net: Any) -> bool:
     return not getattr(net, "_is_stateful", False) and kinds <= KEYED
 
 
-def can_crop(memory: Any) -> bool:
+def can_crop(cache: Any) -> bool:
     """Whether the end can be cut off exactly: every layer still has the keys of every token."""
     return all(
-        type(layer) in (DynamicLayer, RoomyLayer)
+        type(layer) in (DynamicLayer, GrowingLayer)
         or (
             type(layer) is DynamicSlidingWindowLayer
             and layer.get_seq_length() < layer.sliding_window
         )
-        for layer in getattr(memory, "layers", [None])
+        for layer in getattr(cache, "layers", [None])
     )

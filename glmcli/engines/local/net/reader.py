@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
+from glmcli.language import tr
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
@@ -22,8 +23,8 @@ GPU_BLOCK = 512
 """The same where starting the work of a block takes longer than the work."""
 
 
-class Reader(Protocol):
-    """A net with what it has read. transformers' nets are read by plain, others by decoder."""
+class NetReader(Protocol):
+    """A net with what it has read. transformers' nets are read by plain.py, others by fused/."""
 
     @property
     def in_parts(self) -> bool:
@@ -37,7 +38,7 @@ class Reader(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for the keys and values of what was read."""
+        """Bytes reserved for keys and values."""
         ...
 
     @property
@@ -46,7 +47,7 @@ class Reader(Protocol):
         ...
 
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
+        """Read further `ids`. Returns the scores after each of the `last` of them.
 
         float32, (last, vocabulary). Raises whatever torch raises; then `forget` is due.
         """
@@ -62,17 +63,17 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class LoadedNet:
     """A net that is ready to answer, and what it brings along."""
 
-    reader: Reader
+    reader: NetReader
     defaults: Any
     """How it wants to be sampled, by the names of transformers' GenerationConfig."""
     stop_ids: frozenset[int]
     """Ids that end a reply by the word of its configurations."""
     device: str
     """Where and as what it runs: "cpu bfloat16"."""
-    path: str = ""
+    runner: str = ""
     """Which code runs it, and why: for `--stats`."""
     weight_bytes: int | None = None
     """What is read of the weights for each token, if that is known."""
@@ -83,17 +84,17 @@ def block_for(device: torch.device) -> int:
     return BLOCK if device.type == "cpu" else GPU_BLOCK
 
 
-def translated(exc: Exception) -> GlmError:
+def translate(exc: Exception) -> GlmError:
     """A user's error for what a net raised. Frees the tensors that its frames hold."""
     if isinstance(exc, GlmError):
         return exc
     traceback.clear_frames(exc.__traceback__)
     if is_out_of_memory(exc):
         free_memory()
-        return OutOfMemory(None, None, what="the conversation")
+        return OutOfMemory(None, None, what=tr("the conversation"))
     return EngineError(
-        f"the model failed: {first_line(exc)}",
-        "/retry asks again; --attn eager is the safest kernel",
+        tr("the model failed: {why}", why=first_line(exc)),
+        tr("/retry asks again; --attn eager is the safest kernel"),
     )
 
 

@@ -1,4 +1,4 @@
-"""How a checkpoint becomes a net: what transformers is given, and what comes after.
+"""How a checkpoint becomes a net: the arguments for transformers, and a last step.
 
 Knows nothing of families.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a checkpoint becomes a net: what `from_pretrained` is given, and what comes after."""
+    """How a checkpoint becomes a net: the arguments of `from_pretrained`, and a last step."""
 
     config: transformers.PreTrainedConfig
     net_class: Any

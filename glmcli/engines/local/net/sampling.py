@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from glmcli.errors import EngineError
+from glmcli.language import tr
 from glmcli.types import GenerationParams
 
 COLDEST = 1e-5
@@ -40,22 +41,22 @@ class Sampler:
 
     @torch.inference_mode()
     def pick(self, scores: Tensor) -> int:
-        """The next id of scores (vocabulary,). Raises EngineError if they are no numbers.
+        """The next id of scores (vocabulary,). Raises EngineError if they are not numbers.
 
         Scores and id are fetched together: on a GPU each fetch waits for the device.
         """
         best, token = scores.max(-1)
         if self._seen is not None:
             self._seen = self._seen.to(scores.device)
-            scores = penalised(scores, self._seen, self._penalty)
+            scores = penalise(scores, self._seen, self._penalty)
             token = scores.argmax(-1)
         if not self._is_greedy:
             token = self._draw(self._warped(scores))
         highest, chosen = torch.stack([best, token.float()]).tolist()
         if not math.isfinite(highest):
             raise EngineError(
-                "the model's scores for the next token are not numbers",
-                "try --dtype bfloat16 or float32: some models overflow in float16",
+                tr("the model's scores for the next token are not numbers"),
+                tr("try --dtype bfloat16 or float32: some models overflow in float16"),
             )
         if self._seen is not None:
             self._seen = torch.cat([self._seen, token.reshape(1)])
@@ -84,7 +85,7 @@ class Sampler:
         return torch.multinomial(shares, 1, generator=self._random)[0]
 
 
-def penalised(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
+def penalise(scores: Tensor, seen: Tensor, penalty: float) -> Tensor:
     """Scores with those of ids that came before made smaller. Source: Keskar et al., 2019."""
     old = scores[seen]
     return scores.scatter(0, seen, torch.where(old < 0, old * penalty, old / penalty))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 TRIAL_TOKENS = 4
 """Tokens for each count in a trial; the first is not timed, since the threads have to wake up."""
@@ -47,7 +48,7 @@ class Pace:
         self._trying: int | None = None
         set_threads(self._counts[-1])
 
-    def paced(self, ids: Generator[int, None, T]) -> Generator[int, None, T]:
+    def paced(self, ids: Generator[Item, None, T]) -> Generator[Item, None, T]:
         """The same ids; the time that each of them takes is learned from, but for the first."""
         if self._trying is None and not self._trial:
             self._begin_trial()

@@ -1,8 +1,8 @@
 """Foreign programs in a process of their own: chat templates, and tokenizers with their patterns.
 
 Python cannot break off what runs in C or Rust, nor limit its memory, so foreign.py runs there and
-is ended when a job takes too much. Whatever happens to it, the caller gets a ModelError, and the
-next job starts a new one. Knows nothing of templates or tokenizers.
+is ended when a job takes too much, or when nobody waits for it any more. Whatever happens to it,
+the caller gets a ModelError, and the next job starts a new one. Knows nothing of templates.
 """
 
 from __future__ import annotations
@@ -16,25 +16,59 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from glmcli.engines.local.prompt import foreign
-from glmcli.errors import GlmError, ModelError, first_line
+from glmcli.errors import GlmError, ModelError
+from glmcli.language import later, tr
 
 PROGRAM = Path(__file__).with_name("foreign.py")
 MEMORY_BYTES = 1_500_000_000
 """For all that is in the process; the largest tokenizers need 0.5 GB."""
 ANSWER_BYTES = 256 << 20
-PATIENCE = 15
-"""Seconds on the clock for each second of the processor, on a machine that may be busy."""
+WALL_S, WALL_PER_CPU = 60.0, 10.0
+"""Seconds on the clock: so many, and so many for each second of the processor.
+
+The system ends a job that works too much (`cpu_s`). This ends one that waits for something, so it
+may be long: on a busy machine a job gets a tenth of a processor, and `cancel` ends it earlier.
+"""
+STOPPED = {
+    "time": later("{what} takes too long: it was stopped"),
+    "memory": later("{what} needs too much memory: it was stopped"),
+    "depth": later("{what} calls itself too deeply: it was stopped"),
+    "count": later("{what} counts too far: it was stopped"),
+    "length": later("{what} writes far more than it is given: it was stopped"),
+    "crash": later("{what} breaks down or needs too much memory: it was stopped"),
+}
+"""What went beyond which limit; foreign.py names the limits."""
 LETTERS_A_SECOND = 200_000
 """The least that is expected of a template or a tokenizer."""
 TICK_MS = 50
+GRACE_S = 1.0
+"""How long an answer that nobody waited for may keep the next job waiting."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ", "TMPDIR")
 """Of the environment: what libraries are found by, and the time zone. No key, no secret."""
+
+
+_cancel: ContextVar[Event | None] = ContextVar("cancel", default=None)
+
+
+class GivenUp(GlmError):
+    """The caller's `cancel` was set while a foreign program ran."""
+
+
+@contextmanager
+def heeding(cancel: Event | None) -> Iterator[None]:
+    """Within this, waiting for a foreign program ends with GivenUp soon after `cancel` is set."""
+    token = _cancel.set(cancel)
+    try:
+        yield
+    finally:
+        _cancel.reset(token)
 
 
 class ProgramFailed(Exception):
@@ -49,8 +83,8 @@ class ProgramFailed(Exception):
 class Apart:
     """A process for foreign programs. It is started at the first job, or again after it was ended.
 
-    `what` names the program in errors, `hint` is what to do about it. `prepare` gives the jobs that
-    each new process begins with.
+    `what` names the program in errors, `hint` is what to do about it: texts of `later`. `prepare`
+    gives the jobs that each new process begins with.
     """
 
     def __init__(
@@ -62,6 +96,8 @@ class Apart:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting: list[dict[str, Any]] = []
+        self._is_late = False
+        """Whether an answer is under way that nobody waits for any more."""
         self._end: Callable[[], object] = lambda: None
 
     def start(self) -> None:
@@ -70,23 +106,25 @@ class Apart:
             if self._process is None or self._process.poll() is not None:
                 self._start()
 
-    def ask(self, do: str, *, cpu_s: float = 2.0, **job: Any) -> Any:
+    def ask(self, do: str, *, cpu_s: float = 2.0, wall_s: float | None = None, **job: Any) -> Any:
         """What a job returns.
 
-        Raises ModelError if it takes too much, ProgramFailed if it fails by itself.
+        Raises ModelError if it takes too much, ProgramFailed if it fails by itself, GivenUp.
         """
         with self._lock:
+            self._drop_late_answer()
             if self._process is None or self._process.poll() is not None:
                 self._start()
             for first in self._waiting:
                 self._ask(first)
             self._waiting = []
-            return self._ask({"do": do, "cpu_s": cpu_s, **job})
+            return self._ask({"do": do, "cpu_s": cpu_s, **job}, wall_s)
 
     def close(self) -> None:
         """End the process."""
         self._end()
         self._process = None
+        self._is_late = False
 
     def _start(self) -> None:
         self._end()
@@ -112,21 +150,27 @@ class Apart:
                 | {"TOKENIZERS_PARALLELISM": "false"},
             )
         except OSError as exc:
-            raise ModelError(
-                f"no process can be started for {self._what}: {exc.strerror}",
-                "close other programs",
-            ) from exc
-        self._end = weakref.finalize(self, ended, self._process)
+            message = tr(
+                "{what}: a process for it cannot be started: {why}",
+                what=tr(self._what),
+                why=exc.strerror,
+            )
+            raise ModelError(message, tr("close other programs")) from exc
+        self._end = weakref.finalize(self, end, self._process)
         self._waiting = self._prepare()
+        self._is_late = False
 
-    def _ask(self, job: dict[str, Any]) -> Any:
+    def _ask(self, job: dict[str, Any], wall_s: float | None = None) -> Any:
         process = self._process
         assert process is not None and process.stdin is not None
-        patience_s = job["cpu_s"] * PATIENCE
+        wall_s = WALL_S + WALL_PER_CPU * job["cpu_s"] if wall_s is None else wall_s
         try:
             with suppress(BrokenPipeError):  # how it ended says more
                 foreign.send(process.stdin, job)
-            data = self._wait(process, time.monotonic() + patience_s)
+            data = self._wait(process, time.monotonic() + wall_s)
+        except GivenUp:  # the process may be starting: it is worth keeping
+            self._is_late = True
+            raise
         except BaseException:  # half an answer may be under way
             self.close()
             raise
@@ -136,27 +180,40 @@ class Apart:
             raise self._stopped(data["limit"])
         raise ProgramFailed(data["error"], data["kinds"])
 
+    def _drop_late_answer(self) -> None:
+        """Read the answer that nobody waited for; end a process that still works on it."""
+        if not self._is_late or self._process is None:
+            return
+        with suppress(ModelError):
+            self._wait(self._process, time.monotonic() + GRACE_S)
+            self._is_late = False
+            return
+        self.close()
+
     def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> Any:
-        """The answer. Raises ModelError if the process ends, or has to be ended, before."""
+        """The answer. Raises GivenUp; ModelError if the process ends or has to be ended before."""
         assert process.stdout is not None
+        cancel = _cancel.get()
         poll = select.poll()
         poll.register(process.stdout, select.POLLIN)
         while not poll.poll(TICK_MS):
+            if cancel is not None and cancel.is_set():
+                raise GivenUp(tr("cancelled"))
             if time.monotonic() > deadline:
-                raise self._stopped("takes too long")
-        answer = foreign.received(process.stdout, most=ANSWER_BYTES)
+                raise self._stopped("time")
+        answer = foreign.receive(process.stdout, most=ANSWER_BYTES)
         if answer is not None:
             return answer
         process.kill()
         if process.wait() == -signal.SIGXCPU:
-            raise self._stopped("takes too long")
-        raise self._stopped("breaks down or needs too much memory")
+            raise self._stopped("time")
+        raise self._stopped("crash")
 
-    def _stopped(self, why: str) -> ModelError:
-        return ModelError(f"{self._what} {why}: it was stopped", self._hint)
+    def _stopped(self, limit: str) -> ModelError:
+        return ModelError(tr(STOPPED[limit], what=tr(self._what)), tr(self._hint))
 
 
-def ended(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """End a process at once, and wait for its end."""
     process.kill()
     for pipe in (process.stdin, process.stdout):
@@ -169,23 +226,12 @@ def ended(process: subprocess.Popen[bytes]) -> None:
 @cache
 def templates() -> Apart:
     """The process for all chat templates."""
-    return Apart("the model's chat template", "choose another model, or repair its chat template")
+    return Apart(
+        later("the model's chat template"),
+        later("choose another model, or repair its chat template"),
+    )
 
 
 def seconds_for(letters: int) -> float:
     """What a program may take of the processor for a text of so many letters."""
     return 2.0 + letters / LETTERS_A_SECOND
-
-
-@contextmanager
-def errors_of(what: str, hint: str) -> Iterator[None]:
-    """Make a ModelError of whatever foreign code raises here, a Rust panic included.
-
-    A panic is no Exception, so that `except Exception` lets it through.
-    """
-    try:
-        yield
-    except (GlmError, KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as exc:
-        raise ModelError(f"{what} fails: {first_line(exc)}", hint) from exc

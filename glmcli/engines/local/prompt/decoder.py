@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from glmcli.engines.local.prompt.apart import errors_of
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import ModelError
+from glmcli.language import tr
+from glmcli.models.libraries import errors_of
 from glmcli.types import Chunk, FinishReason, Message, Usage
 
 UNREADABLE = "\ufffd"
-"""What stands for bytes that are no UTF-8."""
+"""What stands for bytes that are not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptIds:
     """A conversation as ids, ready for the assistant's reply."""
 
     ids: list[int]
@@ -48,18 +49,20 @@ class Decoder(Protocol):
         ...
 
 
-class Template(Protocol):
+class PromptTemplate(Protocol):
     """How one family of models is written to and read."""
 
     stop_ids: frozenset[int]
     """Ids that end a reply: end of text, end of turn, and the next role where that ends a turn."""
     marks: Marks
+    is_base: bool
+    """It writes no roles: the model goes on with the text it is given."""
 
-    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt. Text of messages never becomes control ids. Raises UsageError."""
         ...
 
-    def decoder(self, prompt: Prompt) -> Decoder:
+    def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt` (which matters if the reply goes on with text)."""
         ...
 
@@ -90,7 +93,7 @@ def encoding_of(tokenizer: Any, text: str) -> Any:
     Other threads go on meanwhile: its `encode` would hold the interpreter for as long as it takes,
     its `encode_batch` does not. Raises ModelError.
     """
-    with errors_of("the model's tokenizer", "choose another model, or ask in other words"):
+    with errors_of(tr("the model's tokenizer"), tr("choose another model, or ask in other words")):
         return tokenizer.encode_batch([text], add_special_tokens=False)[0]
 
 
@@ -104,7 +107,7 @@ class TokenBytes:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        with errors_of("the model's tokenizer", "choose another model"):
+        with errors_of(tr("the model's tokenizer"), tr("choose another model")):
             self._anchor = find_anchor(vocabulary)
         self._anchor_text = self._decoded(self._anchor)
         self._known: dict[int, bytes] = {}
@@ -123,7 +126,7 @@ class TokenBytes:
         return self._known[token]
 
     def _decoded(self, *ids: int) -> str:
-        with errors_of("the model's tokenizer", "choose another model"):
+        with errors_of(tr("the model's tokenizer"), tr("choose another model")):
             return self._vocabulary.decode(ids)
 
     def _to_bytes(self, token: int, text: str) -> bytes:
@@ -148,7 +151,9 @@ def find_anchor(vocabulary: Vocabulary) -> int:
             and not is_byte_token(vocabulary.id_to_token(token) or "")
         ):
             return token
-    raise ModelError("the tokenizer has no text in its vocabulary", "download the model again")
+    raise ModelError(
+        tr("the tokenizer has no text in its vocabulary"), tr("download the model again")
+    )
 
 
 def is_byte_token(name: str) -> bool:
@@ -171,7 +176,7 @@ def byte_alphabet() -> dict[str, int]:
 class BytesDecoder:
     """A Decoder over TokenBytes.
 
-    Bytes that are no UTF-8 become U+FFFD: one for each broken character, or one for each byte
+    Bytes that are not UTF-8 become U+FFFD: one for each broken character, or one for each byte
     where the vocabulary has byte tokens (as SentencePiece does).
     """
 
@@ -206,7 +211,7 @@ def without_escapes(text: str) -> str:
     return text if text.isascii() else text.translate(ESCAPES)
 
 
-class Reply:
+class DecodedReply:
     """One reply: sampled ids in, chunks out."""
 
     def __init__(

@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import lru_cache
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ LENGTH = 8
 
 
 class TooMuch(Exception):
-    """A program goes beyond a limit; the text says which."""
+    """A program goes beyond a limit, which the text names: see STOPPED in apart.py."""
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(memory), most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while (job := received(sys.stdin.buffer)) is not None:
+    while (job := receive(sys.stdin.buffer)) is not None:
         limit_cpu(job.pop("cpu_s"))
         send(sys.stdout.buffer, answer(job))
 
@@ -41,12 +42,12 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     except TooMuch as exc:
         return {"limit": str(exc)}
     except MemoryError:
-        return {"limit": "needs too much memory"}
+        return {"limit": "memory"}
     except RecursionError:
-        return {"limit": "calls itself too deeply"}
+        return {"limit": "depth"}
     except BaseException as exc:  # a foreign program may raise anything, a Rust panic too
         if isinstance(exc, OverflowError) or "Exceeds the limit" in str(exc):
-            return {"limit": "counts too far"}
+            return {"limit": "count"}
         kinds = [kind.__name__ for kind in type(exc).__mro__]
         return {"error": str(exc)[:2000].strip() or kinds[0], "kinds": kinds}
 
@@ -64,7 +65,7 @@ def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     stream.flush()
 
 
-def received(stream: IO[bytes], *, most: int = sys.maxsize) -> dict[str, Any] | None:
+def receive(stream: IO[bytes], *, most: int = sys.maxsize) -> dict[str, Any] | None:
     """The next message; None at the end, in place of half a message, and of more than `most`."""
     head = stream.read(LENGTH)
     size = int.from_bytes(head, "little")
@@ -80,28 +81,41 @@ def received(stream: IO[bytes], *, most: int = sys.maxsize) -> dict[str, Any] | 
 def render(source: str, values: dict[str, Any], letters: int) -> str:
     """A chat template's text of at most so many letters."""
     pieces = []
-    for piece in compiled(source).generate(**values):
+    for piece in compile_template(source).generate(**values):
         pieces.append(piece)
         letters -= len(piece)
         if letters < 0:
-            raise TooMuch("writes far more than it is given")
+            raise TooMuch("length")
     return "".join(pieces)
 
 
 @lru_cache(maxsize=4)
-def compiled(source: str) -> Any:
+def compile_template(source: str) -> Any:
     """A chat template in jinja2's sandbox, with all that transformers offers it."""
-    from datetime import datetime
+    from jinja2 import ext, sandbox
 
-    from jinja2 import TemplateError, ext, nodes, sandbox, utils
-    from jinja2.exceptions import SecurityError
+    environment = sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[generation_tag(), ext.loopcontrols]
+    )
+    environment.filters["tojson"] = as_json  # jinja2's own is for HTML
+    environment.globals |= {
+        "raise_exception": refuse,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "dict": Dict(),
+        "namespace": namespace(),
+    }
+    return environment.from_string(source)
+
+
+def generation_tag() -> type:
+    """The tag around what an assistant said: it marks, and changes nothing."""
+    from jinja2 import ext, nodes
 
     class Generation(ext.Extension):
-        """The tag around what an assistant said: it marks, and changes nothing."""
-
         tags = {"generation"}  # noqa: RUF012
 
         def parse(self, parser: Any) -> Any:
+            """The block, as a call that returns its text."""
             line = next(parser.stream).lineno
             body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
             return nodes.CallBlock(self.call_method("_said"), [], [], body).set_lineno(line)
@@ -109,9 +123,19 @@ def compiled(source: str) -> Any:
         def _said(self, caller: Callable[[], str]) -> str:
             return caller()
 
-    class Namespace(utils.Namespace):
-        """A namespace without names that begin with an underscore."""
+    return Generation
 
+
+def namespace() -> type:
+    """jinja2's namespace, without names that begin with an underscore."""
+    from jinja2 import utils
+    from jinja2.exceptions import SecurityError
+
+    def check_name(name: Any) -> None:
+        if isinstance(name, str) and name.startswith("_"):
+            raise SecurityError(f"a namespace takes no name like {name!r}")
+
+    class Namespace(utils.Namespace):
         def __init__(*args: Any, **values: Any) -> None:
             names = dict(*args[1:], **values)
             for name in names:
@@ -122,48 +146,43 @@ def compiled(source: str) -> Any:
             check_name(name)
             super().__setitem__(name, value)
 
-    class Dict:
-        """Makes dictionaries, and has no other attribute of the type."""
+    return Namespace
 
-        def __call__(self, *pairs: Any, **values: Any) -> dict[Any, Any]:
-            return dict(*pairs, **values)
 
-        def fromkeys(self, *keys: Any) -> dict[Any, Any]:
-            return dict.fromkeys(*keys)
+class Dict:
+    """Makes dictionaries, and has no other attribute of the type."""
 
-    def check_name(name: Any) -> None:
-        if isinstance(name, str) and name.startswith("_"):
-            raise SecurityError(f"a namespace takes no name like {name!r}")
+    def __call__(self, *pairs: Any, **values: Any) -> dict[Any, Any]:
+        """A dictionary."""
+        return dict(*pairs, **values)
 
-    def refuse(message: str) -> None:
-        raise TemplateError(message)
+    def fromkeys(self, *keys: Any) -> dict[Any, Any]:
+        """A dictionary with these keys."""
+        return dict.fromkeys(*keys)
 
-    def as_json(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: Any = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(
-            value,
-            ensure_ascii=ensure_ascii,
-            indent=indent,
-            separators=separators,
-            sort_keys=sort_keys,
-        )
 
-    environment = sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, ext.loopcontrols]
+def refuse(message: str) -> None:
+    """Raise the error with which a template refuses a conversation."""
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def as_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: Any = None,
+    sort_keys: bool = False,
+) -> str:
+    """A value as JSON, with the options that transformers gives to templates."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
     )
-    environment.filters["tojson"] = as_json  # jinja2's own is for HTML
-    environment.globals |= {
-        "raise_exception": refuse,
-        "strftime_now": lambda form: datetime.now().strftime(form),
-        "dict": Dict(),
-        "namespace": Namespace,
-    }
-    return environment.from_string(source)
 
 
 BACKENDS: dict[bool, Any] = {}

@@ -16,9 +16,11 @@ from typing import Any
 
 from glmcli.engines.local.prompt import apart
 from glmcli.errors import ModelError, first_line
+from glmcli.language import later, tr
+from glmcli.models.libraries import errors_of
 
-WHAT = "the model's tokenizer"
-HINT = "choose another model, or download this one again"
+WHAT = later("the model's tokenizer")
+HINT = later("choose another model, or download this one again")
 PARTS = 32
 """The most steps a plain tokenizer has; real ones have up to five."""
 LOAD_S = 2.0
@@ -76,12 +78,12 @@ PLAIN_DECODERS = frozenset(
 )
 
 
-def guarded(backend: Any) -> Any:
+def guard(backend: Any) -> Any:
     """A `tokenizers.Tokenizer` as it is if it is plain, else the same, asked apart.
 
     Raises ModelError.
     """
-    with apart.errors_of(WHAT, HINT):
+    with errors_of(tr(WHAT), tr(HINT)):
         backend.no_padding()  # a length to fill up to may be any number
         backend.no_truncation()
         return backend if is_plain(backend) else ApartBackend(backend)
@@ -193,7 +195,9 @@ class ApartBackend:
         try:
             return self._process.ask(do, **job)
         except apart.ProgramFailed as exc:
-            raise ModelError(f"{WHAT} fails: {first_line(exc)}", HINT) from exc
+            raise ModelError(
+                tr("{what} fails: {why}", what=tr(WHAT), why=first_line(exc)), tr(HINT)
+            ) from exc
 
 
 def try_apart(folder: Path) -> None:
@@ -207,7 +211,9 @@ def try_apart(folder: Path) -> None:
                 process.ask(do, cpu_s=cpu_s, path=str(path.absolute()))
     except apart.ProgramFailed as exc:
         if "PanicException" in exc.kinds:
-            raise ModelError(f"{WHAT} fails: {first_line(exc)}", HINT) from exc
+            raise ModelError(
+                tr("{what} fails: {why}", what=tr(WHAT), why=first_line(exc)), tr(HINT)
+            ) from exc
         # What is merely not understood here may be understood by transformers.
     finally:
         process.close()

@@ -5,58 +5,90 @@ The only place outside net/ that may import transformers: for tokenizers that on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
-from glmcli.engines.local.prompt.apart import errors_of, templates
-from glmcli.engines.local.prompt.decoder import Template
-from glmcli.engines.local.prompt.guarded import try_apart
+from glmcli.engines.local.prompt.apart import templates
+from glmcli.engines.local.prompt.decoder import PromptTemplate
 from glmcli.engines.local.prompt.template import ChatTemplate
-from glmcli.errors import ModelError, first_line
+from glmcli.errors import ModelError, UsageError, first_line
+from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
-from glmcli.models.library import config_of, window_of
+from glmcli.models.files.agreement import check_ids
+from glmcli.models.libraries import errors_of, quiet
+from glmcli.models.meaning import config_of, window_of
+from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
 """Tokenizers without a limit of their own say 10**30."""
 
 
-def open_template(checkpoint: Checkpoint, settings: Settings) -> tuple[Template, int | None]:
+def open_template(
+    checkpoint: Checkpoint, options: ModelOptions
+) -> tuple[PromptTemplate, int | None]:
     """The template of a checkpoint, and the window. Raises ModelError."""
+    with quiet():
+        template, window = find_template(checkpoint, options)
+        check_ids(checkpoint.config, ids_of_hello(template))
+    return template, window
+
+
+def find_template(
+    checkpoint: Checkpoint, options: ModelOptions
+) -> tuple[PromptTemplate, int | None]:
+    """The template of the family, and the window. Raises ModelError."""
     window = window_of(config_of(checkpoint.folder))
     if checkpoint.family == "chatglm":
         from glmcli.engines.local.prompt.chatglm.template import load_template
 
-        try_apart(checkpoint.folder)
+        chat_tokenizer.try_out(checkpoint.folder, options.cache)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
+        chat_tokenizer.note_harmless(checkpoint.folder, options.cache)
         return own, window
     templates().start()  # it gets ready while the tokenizer is read
-    tokenizer = load_tokenizer(checkpoint, settings)
+    tokenizer = load_tokenizer(checkpoint, options)
     limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
     limit = min(limits, default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
 
 
-def load_tokenizer(checkpoint: Checkpoint, settings: Settings) -> Any:
+def ids_of_hello(template: PromptTemplate) -> Sequence[int]:
+    """The ids of a short question; none if the template refuses it."""
+    try:
+        return template.encode([Message("user", "hello")]).ids
+    except UsageError:
+        return []
+
+
+def load_tokenizer(checkpoint: Checkpoint, options: ModelOptions) -> Any:
     """The tokenizer as transformers has it, or the same without transformers. Raises ModelError."""
-    folder, cache = checkpoint.folder, settings.cache
-    if settings.fused and not checkpoint.remote_code:
-        tokenizer = chat_tokenizer.proven(folder, cache, again=settings.verify)
+    folder, cache = checkpoint.folder, options.cache
+    if options.fused and not checkpoint.remote_code:
+        tokenizer = chat_tokenizer.find_proven(folder, cache, again=options.verify)
         if tokenizer is not None:
             return tokenizer
     chat_tokenizer.try_out(folder, cache)
     from transformers import AutoTokenizer
 
     try:
-        with errors_of("loading", ""):  # each tokenizer class fails in its own way
+        with errors_of(
+            tr("the model's tokenizer"), ""
+        ):  # each tokenizer class fails in its own way
             own = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
             )
     except ModelError as exc:
         raise ModelError(
-            f"{checkpoint.name}: the tokenizer cannot be read: {first_line(exc.__cause__ or exc)}",
-            "the folder needs tokenizer.json and tokenizer_config.json: download it again",
+            tr(
+                "{name}: the tokenizer cannot be read: {why}",
+                name=checkpoint.name,
+                why=first_line(exc.__cause__ or exc),
+            ),
+            tr("the folder needs tokenizer.json and tokenizer_config.json: download it again"),
         ) from exc
-    if settings.history and not checkpoint.remote_code:
+    # The finding is for the next start: this one has transformers' own in any case.
+    if cache.may_write and not checkpoint.remote_code:
         chat_tokenizer.prove(folder, cache, own)
     return own

@@ -11,6 +11,8 @@ from typing import Any
 
 from glmcli.engines.local.prompt import apart
 from glmcli.errors import ModelError, UsageError, first_line
+from glmcli.language import later, tr
+from glmcli.models.libraries import errors_of
 
 END_MARK = "x3f9c0d1e7a52b846x"
 """Stands where a message that is to be continued ends; no template writes it."""
@@ -23,8 +25,8 @@ BROKEN = ("TemplateSyntaxError", "SecurityError")
 """No conversation makes such a template work."""
 REFUSES = "TemplateError"
 """What a template raises that says itself what it does not take."""
-AGAIN = "start again with /reset, or choose another model"
-CHOOSE = "choose another model, or repair its chat template"
+AGAIN = later("start again with /reset, or choose another model")
+CHOOSE = later("choose another model, or repair its chat template")
 
 
 class TemplateFails(ModelError):
@@ -40,7 +42,7 @@ def render(
     ModelError if it never works or has to be stopped.
     """
     if has_own_way(tokenizer):
-        return rendered_there(tokenizer, messages, goes_on=goes_on, **options)
+        return render_there(tokenizer, messages, goes_on=goes_on, **options)
     source = chosen_source(tokenizer, options.get("tools"))
     shown = [dict(message) for message in messages]
     if goes_on:
@@ -53,11 +55,11 @@ def render(
         "messages": shown,
         "add_generation_prompt": not goes_on,
     }
-    rendered = rendered_apart(source, values)
+    rendered = render_apart(source, values)
     return up_to_mark(rendered, messages[-1]["content"]) if goes_on else rendered
 
 
-def rendered_apart(source: str, values: dict[str, Any]) -> str:
+def render_apart(source: str, values: dict[str, Any]) -> str:
     """A template's text. Raises UsageError, ModelError."""
     letters = letters_of(values)
     try:
@@ -70,19 +72,26 @@ def rendered_apart(source: str, values: dict[str, Any]) -> str:
         )
     except apart.ProgramFailed as exc:
         if any(kind in exc.kinds for kind in BROKEN):
-            message = f"the model's chat template is broken: {first_line(exc)}"
-            raise ModelError(message, CHOOSE) from exc
+            message = tr("the model's chat template is broken: {why}", why=first_line(exc))
+            raise ModelError(message, tr(CHOOSE)) from exc
         if exc.kinds[0] == REFUSES:
             raise refusal(first_line(exc)) from exc
         raise TemplateFails(
-            f"the model's chat template fails: {exc.kinds[0]}: {first_line(exc)}", AGAIN
+            tr(
+                "the model's chat template fails: {kind}: {why}",
+                kind=exc.kinds[0],
+                why=first_line(exc),
+            ),
+            tr(AGAIN),
         ) from exc
     return text
 
 
 def refusal(why: str) -> UsageError:
     """The error for a conversation that the template does not take."""
-    return UsageError(f"the model's chat template refuses this conversation: {why}", AGAIN)
+    return UsageError(
+        tr("the model's chat template refuses this conversation: {why}", why=why), tr(AGAIN)
+    )
 
 
 def has_own_way(tokenizer: Any) -> bool:
@@ -91,7 +100,7 @@ def has_own_way(tokenizer: Any) -> bool:
     return theirs is not None and theirs.__module__ != "transformers.tokenization_utils_base"
 
 
-def rendered_there(
+def render_there(
     tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, goes_on: bool, **options: Any
 ) -> str:
     """The text that a tokenizer makes with its own code. Raises UsageError."""
@@ -115,16 +124,21 @@ def chosen_source(tokenizer: Any, tools: Any = None) -> str:
     """
     if not tokenizer.chat_template:
         return ""
-    with apart.errors_of("choosing the chat template", "choose another model"):
+    with errors_of(tr("choosing the chat template"), tr("choose another model")):
         source = tokenizer.get_chat_template(None, tools)
     if not isinstance(source, str):
         raise ModelError(
-            f"the chat template is {type(source).__name__}, not a text", "choose another model"
+            tr("the chat template is {kind}, not text", kind=type(source).__name__),
+            tr("choose another model"),
         )
     if len(source) > SOURCE_LETTERS:
         raise ModelError(
-            f"the chat template has {len(source):,} letters; {SOURCE_LETTERS:,} is the limit",
-            "choose another model",
+            tr(
+                "the chat template has {count:,} letters; {limit:,} is the limit",
+                count=len(source),
+                limit=SOURCE_LETTERS,
+            ),
+            tr("choose another model"),
         )
     return source
 
@@ -141,7 +155,7 @@ def up_to_mark(rendered: str, content: str) -> str:
     """What comes before END_MARK. Raises UsageError if the template leaves the message out."""
     text, mark, rest = rendered.rpartition(END_MARK)
     if not mark or content.strip() not in rendered:
-        raise refusal("it leaves out the message that is to be continued")
+        raise refusal(tr("it leaves out the message that is to be continued"))
     return text if rest.startswith(" ") else text.rstrip()  # the template trims messages
 
 

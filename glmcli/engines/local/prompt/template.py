@@ -15,11 +15,12 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from glmcli.engines.local.prompt.decoder import BytesDecoder, Prompt, TokenBytes, encoding_of
-from glmcli.engines.local.prompt.guarded import ApartBackend, guarded
+from glmcli.engines.local.prompt.decoder import BytesDecoder, PromptIds, TokenBytes, encoding_of
+from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
 from glmcli.engines.reply import Marks
 from glmcli.errors import ModelError, UsageError
+from glmcli.language import tr
 from glmcli.types import Message
 
 REASONING = (
@@ -34,7 +35,7 @@ MOST_CONTROLS = 20_000
 
 
 class ChatTemplate:
-    """A Template over a `transformers` tokenizer that is backed by `tokenizers`.
+    """A PromptTemplate over a `transformers` tokenizer that is backed by `tokenizers`.
 
     Without a chat template (a base model) the texts are joined as they are and the model goes on.
     """
@@ -42,24 +43,21 @@ class ChatTemplate:
     def __init__(self, tokenizer: Any) -> None:
         if getattr(tokenizer, "backend_tokenizer", None) is None:
             raise ModelError(
-                f"the tokenizer {type(tokenizer).__name__} is not supported",
-                "choose a model that comes with a tokenizer.json",
+                tr("the tokenizer {kind} is not supported", kind=type(tokenizer).__name__),
+                tr("choose a model that comes with a tokenizer.json"),
             )
         self._tokenizer = tokenizer
-        self._backend = guarded(tokenizer.backend_tokenizer)
+        self._backend = guard(tokenizer.backend_tokenizer)
         self._source = chosen_source(tokenizer)
+        self.is_base = not self._source
+        """Whether there is no chat template: the model goes on with the text it is given."""
         self._controls = control_tokens(self._backend, self._source)
         self._control_text = any_of(self._controls)
         self._token_bytes = TokenBytes(self._backend)
         self.marks = self._find_marks()
         self.stop_ids = self._find_stop_ids()
 
-    @property
-    def is_base(self) -> bool:
-        """Whether there is no chat template: the model goes on with the text it is given."""
-        return not self._source
-
-    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt.
 
         Raises UsageError if the template refuses the conversation, ModelError if it, or the
@@ -79,9 +77,9 @@ class ChatTemplate:
             ids = self._start_ids + ids
         goes_on = bool(messages) and messages[-1].role == "assistant"
         thinking = not goes_on and rendered.rstrip().endswith(self.marks.open) and not self.is_base
-        return Prompt(ids, thinking=thinking, goes_on=goes_on)
+        return PromptIds(ids, thinking=thinking, goes_on=goes_on)
 
-    def decoder(self, prompt: Prompt) -> BytesDecoder:
+    def decoder(self, prompt: PromptIds) -> BytesDecoder:
         """A decoder for the reply to `prompt`."""
         return BytesDecoder(self._token_bytes, at_start=not prompt.goes_on)
 
@@ -130,8 +128,8 @@ class ChatTemplate:
                 restored = restored.replace(stand_in, other)
             if restored != self._render(messages, options):
                 raise UsageError(
-                    f"the model's chat template cannot carry {text!r} as plain text",
-                    "write it in another way",
+                    tr("the model's chat template cannot carry {text!r} as plain text", text=text),
+                    tr("write it in another way"),
                 )
 
     def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
@@ -166,8 +164,8 @@ class ChatTemplate:
             ids = encoding_of(backend, anchor + text).ids[1:]
         if not self._control_ids.isdisjoint(ids):
             raise UsageError(
-                "the model's tokenizer cannot spell its own control tokens as text",
-                "leave them out of the message",
+                tr("the model's tokenizer cannot spell its own control tokens as text"),
+                tr("leave them out of the message"),
             )
         return ids
 
@@ -183,7 +181,7 @@ class ChatTemplate:
 
     @cached_property
     def _without_controls(self) -> tuple[Any, str]:
-        """The tokenizer without control tokens, and a token to put before what is not the start.
+        """The tokenizer without control tokens, and a token to put before a text inside others.
 
         Some tokenizers add a blank at the start of a text, and only there.
         """
@@ -240,8 +238,12 @@ def control_tokens(backend: Any, template: str) -> dict[str, int]:
     }
     if len(found) > MOST_CONTROLS:  # each is looked for in every message
         raise ModelError(
-            f"the tokenizer has {len(found):,} control tokens; {MOST_CONTROLS:,} is the limit",
-            "choose another model",
+            tr(
+                "the tokenizer has {count:,} control tokens; {limit:,} is the limit",
+                count=len(found),
+                limit=MOST_CONTROLS,
+            ),
+            tr("choose another model"),
         )
     return found
 
@@ -280,15 +282,17 @@ def template_options(messages: Sequence[Message], think: bool | None) -> dict[st
 
 
 def offered_tools(messages: Sequence[Message]) -> list[Any] | None:
-    """The tools of the conversation. Raises UsageError if they are no JSON list."""
+    """The tools of the conversation. Raises UsageError if they are not a JSON list."""
     for message in messages:
         if message.tools:
             try:
                 tools = json.loads(message.tools)
             except ValueError as exc:
-                raise UsageError(f"the tools are not JSON: {exc}", "give a JSON list") from exc
+                raise UsageError(
+                    tr("the tools are not JSON: {why}", why=exc), tr("give a JSON list")
+                ) from exc
             if not isinstance(tools, list):
-                raise UsageError("the tools are no list", "give a JSON list")
+                raise UsageError(tr("the tools are not a list"), tr("give a JSON list"))
             return tools
     return None
 
@@ -313,12 +317,14 @@ def join_texts(messages: Sequence[Message]) -> str:
 
 
 def check_characters(messages: Sequence[Message]) -> None:
-    """Raise UsageError for text that is no Unicode."""
+    """Raise UsageError for text that is not Unicode."""
     for message in messages:
         try:
             message.text.encode()
         except UnicodeEncodeError as exc:
             raise UsageError(
-                f"character {exc.start + 1:,} of a message is half a surrogate pair",
-                "send text that is valid Unicode",
+                tr(
+                    "character {value:,} of a message is half a surrogate pair", value=exc.start + 1
+                ),
+                tr("send text that is valid Unicode"),
             ) from exc

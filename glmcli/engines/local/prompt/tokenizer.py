@@ -14,16 +14,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from glmcli.engines.local.prompt.apart import errors_of
+from glmcli.config.models import Cache
 from glmcli.engines.local.prompt.guarded import is_plain, try_apart
 from glmcli.engines.local.prompt.rendering import TemplateFails, render
 from glmcli.engines.local.proofs import read_verdict, write_verdict
 from glmcli.errors import ModelError, UsageError
+from glmcli.language import tr
 from glmcli.models.files.small import read_bytes, read_json, read_text
+from glmcli.models.libraries import errors_of
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
 UNLIMITED = int(1e30)
-REVISION = 2
+REVISION = 3
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (
@@ -92,21 +94,28 @@ class ChatTokenizer:
         return found
 
 
-def proven(folder: Path, cache: Path, *, again: bool) -> ChatTokenizer | None:
+def find_proven(folder: Path, cache: Cache, *, again: bool) -> ChatTokenizer | None:
     """The tokenizer of a folder if it was found to be the same as transformers'; else None."""
     verdict = {} if again else read_verdict(verdict_path(folder, cache))
-    return opened(folder) if verdict.get("same") else None
+    return open_own(folder) if verdict.get("same") else None
 
 
-def prove(folder: Path, cache: Path, theirs: Any) -> None:
+def prove(folder: Path, cache: Cache, theirs: Any) -> None:
     """Write down whether the tokenizer of a folder is the same as `theirs`, transformers' own."""
     path = verdict_path(folder, cache)
     if not read_verdict(path):
-        ours = opened(folder)
+        ours = open_own(folder)
         write_verdict(path, {"same": ours is not None and same(ours, theirs)})
 
 
-def try_out(folder: Path, cache: Path) -> None:
+def note_harmless(folder: Path, cache: Cache) -> None:
+    """Write down that the tokenizer of a folder, which is not transformers', did no harm."""
+    path = verdict_path(folder, cache)
+    if cache.may_write and not read_verdict(path):
+        write_verdict(path, {"same": False})
+
+
+def try_out(folder: Path, cache: Cache) -> None:
     """Read a tokenizer apart before anything here does, unless it was read here before.
 
     Raises ModelError if it breaks down or takes too much.
@@ -115,9 +124,9 @@ def try_out(folder: Path, cache: Path) -> None:
         try_apart(folder)
 
 
-def opened(folder: Path) -> ChatTokenizer | None:
+def open_own(folder: Path) -> ChatTokenizer | None:
     """The tokenizer of a folder; None if its files are of another kind."""
-    with suppress(ModelError), errors_of("the tokenizer", ""):
+    with suppress(ModelError), errors_of(tr("the model's tokenizer"), ""):
         return ChatTokenizer(folder)
     return None
 
@@ -139,9 +148,9 @@ def same(ours: ChatTokenizer, theirs: Any) -> bool:
 
 
 def rules(backend: Any) -> tuple[dict[str, Any], list[int]]:
-    """All that makes ids of a text, and what is put before every text.
+    """All that makes ids of a text, and the ids before every text.
 
-    Cutting and filling up is never asked for; what is put before a text may be said in many ways.
+    Cutting and filling up are never asked for; the ids before a text may be stated in many ways.
     """
     backend.no_padding()
     found: dict[str, Any] = json.loads(backend.to_str())
@@ -157,10 +166,10 @@ def outcome(tokenizer: Any, messages: list[dict[str, str]], *, goes_on: bool) ->
     return None
 
 
-def verdict_path(folder: Path, cache: Path) -> Path:
+def verdict_path(folder: Path, cache: Cache) -> Path:
     """Where the verdict over these very files is kept."""
     digest = hashlib.sha256(f"{REVISION} {version('transformers')}".encode())
     for name in FILES:
         path = folder / name
         digest.update(name.encode() + (read_bytes(path) if path.exists() else b""))
-    return cache / "proofs" / f"tokenizer-{digest.hexdigest()[:32]}.json"
+    return cache.proof(f"tokenizer-{digest.hexdigest()[:32]}")

@@ -16,12 +16,12 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from glmcli.config import Settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net.bitsandbytes import check_library
 from glmcli.engines.local.net.load import bin_tensors, load_errors
 from glmcli.engines.local.net.open import load_in_any_bits
 from glmcli.engines.local.net.placement import Placement, place_weights
-from glmcli.engines.local.net.plain import NetReader, model_of
+from glmcli.engines.local.net.plain import PlainReader, model_of
 from glmcli.errors import ConfigError, OutOfMemory
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support.chatglm_data import folder_of
@@ -46,8 +46,10 @@ bits = pytest.mark.parametrize("bits", ["int8", "int4"])
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(device="cpu", dtype="float32", cache=tmp_path / "cache", offline=True)
+def options(tmp_path: Path) -> ModelOptions:
+    return ModelOptions(
+        device="cpu", dtype="float32", cache=Cache(tmp_path / "cache"), offline=True
+    )
 
 
 def write_net(kind: str, folder: Path, **changes: Any) -> Path:
@@ -93,9 +95,9 @@ def folder_for(kind: str, folder: Path) -> Path:
     return write_net(kind, folder)
 
 
-def load(folder: Path, settings: Settings, **changes: Any) -> Any:
-    settings = replace(settings, **changes)
-    return load_in_any_bits(find_checkpoint(str(folder), settings, Reports()), settings, Reports())
+def load(folder: Path, options: ModelOptions, **changes: Any) -> Any:
+    options = replace(options, **changes)
+    return load_in_any_bits(find_checkpoint(str(folder), options, Reports()), options, Reports())
 
 
 def scores(net: Any) -> torch.Tensor:
@@ -120,9 +122,9 @@ def linears(net: Any) -> dict[str, torch.Tensor]:
     return found
 
 
-def kept(settings: Settings) -> list[Path]:
+def kept(options: ModelOptions) -> list[Path]:
     """What is in the cache of quantised nets, hidden things too."""
-    return sorted((settings.cache / "quantized").glob("*"))
+    return sorted((options.cache.folder / "quantized").glob("*"))
 
 
 @contextmanager
@@ -142,22 +144,22 @@ KINDS = ("Llama", "tied", "Mixtral", "Qwen3", "ChatGLM", "ChatGLM in .bin files"
 @bits
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_stay_close_and_what_is_kept_gives_the_same(
-    kind: str, bits: str, tmp_path: Path, settings: Settings
+    kind: str, bits: str, tmp_path: Path, options: ModelOptions
 ):
     folder = folder_for(kind, tmp_path / "net")
-    full = load(folder, settings)
-    first = load(folder, settings, quantize=bits)
+    full = load(folder, options)
+    first = load(folder, options, quantize=bits)
     matrices = linears(first)
     assert len(matrices) >= 4 * full.config.num_hidden_layers
     for name, matrix in matrices.items():
         weight = full.get_submodule(name).weight
         assert (matrix - weight).norm() < WEIGHTS_APART[bits] * weight.norm()
-    (there,) = kept(settings)
+    (there,) = kept(options)
     written = (there / "model.safetensors").stat().st_mtime_ns
     found = scores(first)
     assert 1e-4 < apart(found, scores(full)) < SCORES_APART[bits]
-    second = load(folder, settings, quantize=bits)
-    assert kept(settings) == [there]
+    second = load(folder, options, quantize=bits)
+    assert kept(options) == [there]
     assert (there / "model.safetensors").stat().st_mtime_ns == written
     assert second.config.name_or_path == str(there)
     assert type(second) is type(first)
@@ -168,40 +170,40 @@ def test_scores_stay_close_and_what_is_kept_gives_the_same(
 @bits
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_memory_that_is_asked_for_is_the_memory_that_is_taken(
-    kind: str, bits: str, tmp_path: Path, settings: Settings
+    kind: str, bits: str, tmp_path: Path, options: ModelOptions
 ):
-    chosen = replace(settings, quantize=bits)
+    chosen = replace(options, quantize=bits)
     checkpoint = find_checkpoint(str(folder_for(kind, tmp_path / "net")), chosen, Reports())
     net = load_in_any_bits(checkpoint, chosen, Reports())
     tensors = checkpoint.tensors or bin_tensors(checkpoint)
-    with safe_open(kept(settings)[0] / "model.safetensors", "pt") as file:
+    with safe_open(kept(options)[0] / "model.safetensors", "pt") as file:
         found = sum(file.get_tensor(name).nbytes for name in file.keys())  # noqa: SIM118
     needed = place_weights(tensors, checkpoint.config, chosen).needed_bytes
     assert needed == pytest.approx(found, rel=0.03)
-    assert needed < place_weights(tensors, checkpoint.config, settings).needed_bytes
+    assert needed < place_weights(tensors, checkpoint.config, options).needed_bytes
     assert net.get_output_embeddings().weight.dtype == torch.float32
 
 
 @bits
-def test_a_reply_goes_on_token_by_token(bits: str, tmp_path: Path, settings: Settings):
-    net = load(write_net("Llama", tmp_path / "net"), settings, quantize=bits)
-    reader = NetReader(net)
+def test_a_reply_goes_on_token_by_token(bits: str, tmp_path: Path, options: ModelOptions):
+    net = load(write_net("Llama", tmp_path / "net"), options, quantize=bits)
+    reader = PlainReader(net)
     parts = [reader.read(IDS[:30], 30), *(reader.read([token]) for token in IDS[30:])]
     assert apart(torch.cat(parts), scores(net)) < 0.05
 
 
-def test_a_net_is_called_by_its_bits(tmp_path: Path, settings: Settings):
+def test_a_net_is_called_by_its_bits(tmp_path: Path, options: ModelOptions):
     folder = write_net("Llama", tmp_path / "net")
     for bits in ("int8", "int4"):
-        assert model_of(load(folder, settings, quantize=bits)).device == f"cpu {bits}"
-    assert model_of(load(folder, settings)).device == "cpu float32"
+        assert model_of(load(folder, options, quantize=bits)).device == f"cpu {bits}"
+    assert model_of(load(folder, options)).device == "cpu float32"
 
 
 @pytest.mark.parametrize("damage", ["half a file", "no weights", "config", "a weight is missing"])
-def test_what_is_damaged_is_made_anew(damage: str, tmp_path: Path, settings: Settings):
+def test_what_is_damaged_is_made_anew(damage: str, tmp_path: Path, options: ModelOptions):
     folder = write_net("Llama", tmp_path / "net")
-    wanted = scores(load(folder, settings, quantize="int4"))
-    (there,) = kept(settings)
+    wanted = scores(load(folder, options, quantize="int4"))
+    (there,) = kept(options)
     weights = there / "model.safetensors"
     whole = weights.read_bytes()
     if damage == "half a file":
@@ -214,49 +216,49 @@ def test_what_is_damaged_is_made_anew(damage: str, tmp_path: Path, settings: Set
         weights.write_bytes(
             whole.replace(b'layers.1.mlp.up_proj.weight"', b'layers.9.mlp.up_proj.weight"')
         )
-    assert torch.equal(scores(load(folder, settings, quantize="int4")), wanted)
-    assert kept(settings) == [there]
+    assert torch.equal(scores(load(folder, options, quantize="int4")), wanted)
+    assert kept(options) == [there]
     assert weights.read_bytes() == whole
 
 
 def test_another_checkpoint_of_the_same_name_is_quantised_itself(
-    tmp_path: Path, settings: Settings
+    tmp_path: Path, options: ModelOptions
 ):
-    load(write_net("Llama", tmp_path / "net"), settings, quantize="int8")
+    load(write_net("Llama", tmp_path / "net"), options, quantize="int8")
     folder = write_net("Llama", tmp_path / "net", rms_norm_eps=1e-3)
-    load(folder, settings, quantize="int8")
-    load(folder, settings, quantize="int4")
-    assert len(kept(settings)) == 3
+    load(folder, options, quantize="int8")
+    load(folder, options, quantize="int4")
+    assert len(kept(options)) == 3
 
 
-def test_nothing_is_written_where_nothing_may_be(tmp_path: Path, settings: Settings):
+def test_nothing_is_written_where_nothing_may_be(tmp_path: Path, options: ModelOptions):
     folder = write_net("Llama", tmp_path / "net")
-    load(folder, settings, quantize="int8", history=False)
-    assert kept(settings) == []
+    load(folder, options, quantize="int8", cache=replace(options.cache, may_write=False))
+    assert kept(options) == []
 
 
-def test_a_full_disk_is_no_fault(tmp_path: Path, settings: Settings):
+def test_a_full_disk_is_no_fault(tmp_path: Path, options: ModelOptions):
     folder = write_net("Llama", tmp_path / "net")
     with files_of_at_most(20_000):
-        net = load(folder, settings, quantize="int8")
-    assert kept(settings) == []
+        net = load(folder, options, quantize="int8")
+    assert kept(options) == []
     wanted = scores(net)
-    assert torch.equal(scores(load(folder, settings, quantize="int8")), wanted)
-    assert len(kept(settings)) == 1
+    assert torch.equal(scores(load(folder, options, quantize="int8")), wanted)
+    assert len(kept(options)) == 1
 
 
-def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, settings: Settings):
+def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path: Path, options: ModelOptions):
     (tmp_path / "cache").write_text("a file")
-    load(write_net("Llama", tmp_path / "net"), settings, quantize="int8")
+    load(write_net("Llama", tmp_path / "net"), options, quantize="int8")
 
 
 def test_the_library_is_not_there(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
 ):
     folder = write_net("Llama", tmp_path / "net")
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # how Python is told not to import
     with pytest.raises(ConfigError, match="--quantize int4 needs bitsandbytes") as caught:
-        load(folder, settings, quantize="int4")
+        load(folder, options, quantize="int4")
     assert caught.value.hint == "pip install 'glm-chat[quantize]'"
 
 
@@ -267,16 +269,16 @@ def test_the_library_does_not_run_on_this_device(bits: str):
     assert "\n" not in caught.value.message
 
 
-def test_what_is_quantised_already_is_not_quantised_again(tmp_path: Path, settings: Settings):
+def test_what_is_quantised_already_is_not_quantised_again(tmp_path: Path, options: ModelOptions):
     folder = write_config(
         write_net("Llama", tmp_path / "net"), quantization_config={"quant_method": "gptq"}
     )
     with pytest.raises(ConfigError, match=r"already quantised \(gptq\)"):
-        load(folder, settings, quantize="int8")
+        load(folder, options, quantize="int8")
 
 
-def test_weights_that_would_go_to_main_memory_are_too_large(tmp_path: Path, settings: Settings):
-    checkpoint = find_checkpoint(str(write_net("Llama", tmp_path / "net")), settings, Reports())
+def test_weights_that_would_go_to_main_memory_are_too_large(tmp_path: Path, options: ModelOptions):
+    checkpoint = find_checkpoint(str(write_net("Llama", tmp_path / "net")), options, Reports())
     placement = Placement("cuda:0", "auto", torch.float16, 2, 1)
     split = {"model.embed_tokens": "cpu", "model.layers": 0, "model.norm": 0, "lm_head": 0}
     import transformers

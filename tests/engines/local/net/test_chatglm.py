@@ -13,7 +13,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import GlmConfig, GlmForCausalLM
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net import chatglm
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.prompt.chatglm.template import load_template
@@ -34,16 +34,16 @@ TOLERANCE = 1e-4
 RANDOM = "tiny-6b-safetensors"
 SHARDED = "tiny-6b-32k-safetensors-sharded"
 TALKER = "talker-tiny-32k-safetensors"
-SETTINGS = Settings(device="cpu", dtype="float32")
+SETTINGS = ModelOptions(device="cpu", dtype="float32")
 
 
-def open_checkpoint(folder: Path, settings: Settings = SETTINGS) -> Checkpoint:
-    return open_folder(folder, name=folder.name, settings=settings)
+def open_checkpoint(folder: Path, options: ModelOptions = SETTINGS) -> Checkpoint:
+    return open_folder(folder, name=folder.name, options=options)
 
 
 def load(folder: Path, **changes: Any) -> Any:
-    settings = Settings(**{"device": "cpu", "dtype": "float32", **changes})
-    return load_net(open_checkpoint(folder, settings), settings, lambda progress: None)
+    options = ModelOptions(**{"device": "cpu", "dtype": "float32", **changes})
+    return load_net(open_checkpoint(folder, options), options, lambda progress: None)
 
 
 @cache

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared_prefix
-from glmcli.engines.local.net.plain import NetReader
+from glmcli.engines.local.net.plain import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling import Sampler
 from glmcli.errors import EngineError, OutOfMemory
@@ -41,7 +41,7 @@ def reply(cache, ids, count=12, *, params=None, stop_ids=(), cancel=None, net=NE
 
 
 def fresh(ids, count=12, *, net=NET, **options):
-    return reply(PrefixCache(NetReader(net)), ids, count, net=net, **options)
+    return reply(PrefixCache(PlainReader(net)), ids, count, net=net, **options)
 
 
 def generated(net, ids, count, **options):
@@ -77,7 +77,7 @@ def test_sampled_ids_equal_generate_with_the_same_seed():
 
 
 def test_prefill_reads_in_blocks_and_leaves_the_last():
-    cache = PrefixCache(NetReader(NET))
+    cache = PrefixCache(PlainReader(NET))
     ids = prompt(3 * BLOCK + 10)
     assert list(prefill(cache, ids, Event())) == [BLOCK, 2 * BLOCK, 3 * BLOCK]
     assert list(prefill(cache, ids, Event(), leave=0)) == [3 * BLOCK + 10]
@@ -89,7 +89,7 @@ def test_prefill_reads_in_blocks_and_leaves_the_last():
 @given(data=st.data())
 def test_any_chain_of_prompts_gives_the_ids_of_a_fresh_cache(name, data):
     net = NETS[name]
-    cache = PrefixCache(NetReader(net))
+    cache = PrefixCache(PlainReader(net))
     ids = prompt(data.draw(st.integers(1, 40)))
     for seed in range(3):
         cut = data.draw(st.integers(0, len(ids)))
@@ -100,7 +100,7 @@ def test_any_chain_of_prompts_gives_the_ids_of_a_fresh_cache(name, data):
 
 
 def test_only_new_ids_are_read_again():
-    cache = PrefixCache(NetReader(NET))
+    cache = PrefixCache(PlainReader(NET))
     ids = prompt(30)
     said, _ = reply(cache, ids, 5)
     assert cache.ids == ids + said[:-1]
@@ -111,7 +111,7 @@ def test_only_new_ids_are_read_again():
 
 def test_a_net_with_a_state_reads_every_prompt_anew_and_in_one_go():
     net = NETS["hybrid"]
-    cache, ids = PrefixCache(NetReader(net)), prompt(3 * BLOCK)
+    cache, ids = PrefixCache(PlainReader(net)), prompt(3 * BLOCK)
     assert list(prefill(cache, ids, Event())) == []
     said, _ = reply(cache, ids, 5, net=net)
     assert cache.keep([*ids, *said, 1]) == 0
@@ -119,13 +119,13 @@ def test_a_net_with_a_state_reads_every_prompt_anew_and_in_one_go():
 
 def test_a_cache_that_cannot_be_cut_is_forgotten():
     for name in ("sliding", "hybrid"):
-        cache = PrefixCache(NetReader(NETS[name]))
+        cache = PrefixCache(PlainReader(NETS[name]))
         reply(cache, prompt(30), 5, net=NETS[name])
         assert cache.keep([*prompt(20), 7, 7]) == 0
 
 
 def test_a_sliding_cache_is_cut_as_long_as_it_has_forgotten_nothing():
-    cache = PrefixCache(NetReader(NETS["sliding"]))
+    cache = PrefixCache(PlainReader(NETS["sliding"]))
     reply(cache, prompt(8), 4, net=NETS["sliding"])
     assert cache.keep([*prompt(6), 7, 7]) == 6
     assert reply(cache, [*prompt(6), 7, 7], 6, net=NETS["sliding"]) == fresh(
@@ -142,7 +142,7 @@ def test_a_reply_ends_at_any_stop_id_which_is_not_part_of_it():
 
 
 def test_cancelling_while_a_prompt_is_read_stops_after_one_block():
-    cache, cancel, ids = PrefixCache(NetReader(NET)), Event(), prompt(5 * BLOCK)
+    cache, cancel, ids = PrefixCache(PlainReader(NET)), Event(), prompt(5 * BLOCK)
     reading = prefill(cache, ids, cancel)
     next(reading)
     cancel.set()
@@ -153,7 +153,7 @@ def test_cancelling_while_a_prompt_is_read_stops_after_one_block():
 
 
 def test_cancelling_while_ids_are_made_stops_after_one_step():
-    cache, cancel, ids = PrefixCache(NetReader(NET)), Event(), prompt(20)
+    cache, cancel, ids = PrefixCache(PlainReader(NET)), Event(), prompt(20)
     sampler = Sampler(GenerationParams(), NET.generation_config, ids)
     stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=50, cancel=cancel)
     first = [next(stream), next(stream)]
@@ -166,7 +166,7 @@ def test_cancelling_while_ids_are_made_stops_after_one_step():
 
 
 def test_closing_the_stream_leaves_the_cache_as_good_as_new():
-    cache, ids = PrefixCache(NetReader(NET)), prompt(20)
+    cache, ids = PrefixCache(PlainReader(NET)), prompt(20)
     sampler = Sampler(GenerationParams(), NET.generation_config, ids)
     stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=50, cancel=Event())
     next(stream)
@@ -246,7 +246,7 @@ def test_scores_that_rule_tokens_out_are_none():
 
 def test_a_broken_net_is_forgotten_and_the_next_reply_is_as_good_as_the_first():
     net = tiny.llama()
-    cache, ids = PrefixCache(NetReader(net)), prompt(20)
+    cache, ids = PrefixCache(PlainReader(net)), prompt(20)
     weight = net.lm_head.weight
     kept = weight.data.clone()
     weight.data.fill_(math.nan)
@@ -288,7 +288,7 @@ class Failing:
 )
 def test_a_full_memory_is_named_and_the_next_reply_works(error):
     net = Failing(error)
-    cache, ids = PrefixCache(NetReader(net)), prompt(20)
+    cache, ids = PrefixCache(PlainReader(net)), prompt(20)
     with pytest.raises(OutOfMemory, match="the conversation"):
         reply(cache, ids, 5)
     assert cache.ids == []
@@ -296,20 +296,25 @@ def test_a_full_memory_is_named_and_the_next_reply_works(error):
 
 
 def test_any_other_fault_of_a_net_is_an_engine_error_with_its_first_line():
-    cache = PrefixCache(NetReader(Failing(ValueError("bad shape\nmore"))))
+    cache = PrefixCache(PlainReader(Failing(ValueError("bad shape\nmore"))))
     with pytest.raises(EngineError, match=r"the model failed: bad shape$"):
         reply(cache, prompt(20), 5)
     assert cache.ids == []
 
 
 def test_a_growing_cache_is_not_copied_for_every_token():
-    reader = NetReader(NET)
+    reader, rooms = PlainReader(NET), set()
     reader.read(prompt(4))
     reader.read([1])
-    room = reader._memory.layers[0].keys.untyped_storage().data_ptr()
-    for _ in range(BLOCK):
-        reader.read([1])
-    assert reader._memory.layers[0].keys.untyped_storage().data_ptr() == room
+
+    def look(net, ids, inputs):
+        keys = inputs["past_key_values"].layers[0].keys
+        rooms.add(keys.untyped_storage().data_ptr())
+
+    with NET.register_forward_pre_hook(look, with_kwargs=True):
+        for _ in range(BLOCK):
+            reader.read([1])
+    assert len(rooms) == 1
 
 
 def test_shared_prefix_counts_equal_ids_from_the_start():
@@ -323,7 +328,7 @@ def test_closing_lets_go_of_the_net():
     import weakref
 
     net = tiny.llama()
-    cache = PrefixCache(NetReader(net))
+    cache = PrefixCache(PlainReader(net))
     reply(cache, prompt(5), 2, net=net)
     gone = weakref.ref(net)
     del net

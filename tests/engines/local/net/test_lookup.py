@@ -8,7 +8,7 @@ import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode
 from glmcli.engines.local.net.lookup import GUESSES, Lookup
-from glmcli.engines.local.net.plain import NetReader
+from glmcli.engines.local.net.plain import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling import Sampler
 from glmcli.models.defaults import Defaults
@@ -60,7 +60,7 @@ def reply(reader, ids, *, speculate, count=60, stop_ids=(), cancel_after=None, p
 
 
 def reader_of(name, fused_net):
-    return fused_net if name == "fused" else NetReader(NETS[name])
+    return fused_net if name == "fused" else PlainReader(NETS[name])
 
 
 @pytest.mark.parametrize("name", ["fused", *NETS])

@@ -6,16 +6,16 @@ from types import SimpleNamespace
 
 import torch
 
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net import meter
 from tests.support import tiny
 from tests.support.tiny_chat import tokenizer_of
 
 
-def saved(folder, **settings):
+def saved(folder, **changes):
     tokenizer = tokenizer_of()
     tokenizer.save_pretrained(folder)
-    net = tiny.llama(len(tokenizer), **settings)
+    net = tiny.llama(len(tokenizer), **changes)
     net.save_pretrained(folder)
     return net
 
@@ -27,22 +27,20 @@ def engine(device, **more):
 def test_weights_are_counted_as_they_are_loaded_without_the_table_of_embeddings(tmp_path):
     net = saved(tmp_path, tie_word_embeddings=False)
     read = sum(item.numel() for item in net.parameters()) - net.model.embed_tokens.weight.numel()
-    settings = Settings(model=str(tmp_path))
-    assert meter.weight_bytes(engine("cpu float32"), settings) == 4 * read
-    assert meter.weight_bytes(engine("cuda bfloat16"), settings) == 2 * read
-    assert meter.weight_bytes(engine("cpu strange"), settings) is None
+    assert meter.weight_bytes(engine("cpu float32"), str(tmp_path), ModelOptions()) == 4 * read
+    assert meter.weight_bytes(engine("cuda bfloat16"), str(tmp_path), ModelOptions()) == 2 * read
+    assert meter.weight_bytes(engine("cpu strange"), str(tmp_path), ModelOptions()) is None
 
 
 def test_a_table_that_is_the_head_too_is_read_as_a_whole(tmp_path):
     net = saved(tmp_path, tie_word_embeddings=True)
     numbers = sum(item.numel() for item in net.parameters())
-    settings = Settings(model=f"local:{tmp_path}")
-    assert meter.weight_bytes(engine("cpu float32"), settings) == 4 * numbers
+    assert meter.weight_bytes(engine("cpu float32"), str(tmp_path), ModelOptions()) == 4 * numbers
 
 
 def test_an_engine_knows_best():
-    said = engine("cpu int8", weight_bytes=77)
-    assert meter.weight_bytes(said, Settings(model="./nowhere")) == 77
+    known = engine("cpu int8", weight_bytes=77)
+    assert meter.weight_bytes(known, "./nowhere", ModelOptions()) == 77
 
 
 def test_the_bandwidth_is_that_of_a_memory():

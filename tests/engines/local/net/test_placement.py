@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glmcli import machine
-from glmcli.config import Settings
+from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.placement import pick_device, pick_dtype, place_weights
 from glmcli.errors import ConfigError, OutOfMemory
 from glmcli.models.files.headers import Tensor
@@ -19,8 +19,8 @@ def dtype_of(stored: str, device: str) -> torch.dtype:
 
 
 def test_the_size_is_that_of_the_dtype_chosen():
-    settings = Settings(device="cpu", dtype="float32")
-    placement = place_weights(HALF | {"ids": Tensor("I64", (3,), 24)}, {}, settings)
+    options = ModelOptions(device="cpu", dtype="float32")
+    placement = place_weights(HALF | {"ids": Tensor("I64", (3,), 24)}, {}, options)
     assert placement.needed_bytes == 400 + 40 + 24
     assert placement.device_map == {"": "cpu"}
     assert placement.dtype == torch.float32
@@ -29,15 +29,15 @@ def test_the_size_is_that_of_the_dtype_chosen():
 def test_what_does_not_fit_is_refused_before_it_is_loaded():
     huge = {"a": Tensor("F32", (1 << 50,), 1 << 52)}
     with pytest.raises(OutOfMemory) as caught:
-        place_weights(huge, {}, Settings(device="cpu"))
+        place_weights(huge, {}, ModelOptions(device="cpu"))
     assert caught.value.needed == 1 << 52
     assert caught.value.free is not None and caught.value.free < 1 << 52
 
 
 def test_packed_weights_are_as_large_as_their_file():
-    settings = Settings(device="cpu", dtype="float32")
+    options = ModelOptions(device="cpu", dtype="float32")
     packed = {"quantization_config": {"quant_method": "gptq"}, "dtype": "float16"}
-    assert place_weights(HALF, packed, settings).needed_bytes == 240
+    assert place_weights(HALF, packed, options).needed_bytes == 240
 
 
 @pytest.mark.parametrize("has", [True, False])

@@ -9,7 +9,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from glmcli.engines.local.net.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalised
+from glmcli.engines.local.net.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalise
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 
@@ -42,7 +42,7 @@ def test_min_p_is_that_of_transformers(scores, share):
 def test_the_repetition_penalty_is_that_of_transformers(penalty):
     seen = torch.tensor([3, 7, 3, 399])
     expected = RepetitionPenaltyLogitsProcessor(penalty)(seen[None], SCORES[None])[0]
-    assert torch.equal(penalised(SCORES, seen, penalty), expected)
+    assert torch.equal(penalise(SCORES, seen, penalty), expected)
 
 
 def test_what_was_picked_is_penalised_from_then_on():

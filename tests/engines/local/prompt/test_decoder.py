@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.engines.local.prompt.decoder import BytesDecoder, Reply, TokenBytes
+from glmcli.engines.local.prompt.decoder import BytesDecoder, DecodedReply, TokenBytes
 from glmcli.engines.reply import Marks, Reasoning, StopStrings, held_back
 from glmcli.errors import ModelError
 from glmcli.types import Usage
@@ -209,7 +209,7 @@ def test_a_prompt_may_have_opened_the_reasoning(data):
 
 
 def reply_of(ids, marks, *, name="byte-level", reason="stop", **options):
-    reply = Reply(BytesDecoder(BYTES[name]), marks, **options)
+    reply = DecodedReply(BytesDecoder(BYTES[name]), marks, **options)
     chunks = []
     for token in ids:
         chunks.append(reply.push(token))

@@ -6,12 +6,15 @@ import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from glmcli.config import load_settings
+from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.prompt import open as open_module
-from glmcli.engines.local.prompt.rendering import render, rendered_apart
-from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, prove, proven, same
+from glmcli.engines.local.prompt import tokenizer as tokenizer_module
+from glmcli.engines.local.prompt.rendering import render, render_apart
+from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, find_proven, prove, same
 from glmcli.errors import ModelError, UsageError
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support import tiny
+from tests.support.chatglm_data import copy_of
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -83,14 +86,14 @@ def test_a_difference_is_noticed(change, tmp_path):
 
 
 def test_the_finding_is_kept_until_the_files_change(tmp_path):
-    folder, cache = tmp_path / "tokenizer", tmp_path / "cache"
+    folder, cache = tmp_path / "tokenizer", Cache(tmp_path / "cache")
     theirs = folder_of(CHATML, folder)
-    assert proven(folder, cache, again=False) is None
+    assert find_proven(folder, cache, again=False) is None
     prove(folder, cache, theirs)
-    assert proven(folder, cache, again=False) is not None
-    assert proven(folder, cache, again=True) is None
+    assert find_proven(folder, cache, again=False) is not None
+    assert find_proven(folder, cache, again=True) is None
     (folder / "chat_template.jinja").write_text(LOOPS)
-    assert proven(folder, cache, again=False) is None
+    assert find_proven(folder, cache, again=False) is None
 
 
 def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
@@ -105,7 +108,7 @@ def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
 )
 def test_templates_run_in_a_sandbox(source):
     try:
-        shown = rendered_apart(source, {"messages": []})
+        shown = render_apart(source, {"messages": []})
     except ModelError as exc:
         assert "unsafe" in exc.message
         return
@@ -114,7 +117,7 @@ def test_templates_run_in_a_sandbox(source):
 
 def test_a_template_may_refuse():
     with pytest.raises(UsageError, match="never"):
-        rendered_apart("{{ raise_exception('never') }}", {})
+        render_apart("{{ raise_exception('never') }}", {})
 
 
 def test_the_second_start_does_without_transformers(tmp_path):
@@ -122,8 +125,26 @@ def test_the_second_start_does_without_transformers(tmp_path):
     tiny.llama().save_pretrained(folder)
     folder_of(CHATML, folder)
     environ = {"GLM_CACHE": str(tmp_path / "cache")}
-    settings = load_settings({"model": str(folder), "device": "cpu"}, environ=environ)
-    checkpoint = find_checkpoint(str(folder), settings, lambda progress: None)
-    kinds = [type(open_module.load_tokenizer(checkpoint, settings)) for _ in range(2)]
+    options = load_settings({"model": str(folder), "device": "cpu"}, environ=environ).model_options
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    kinds = [type(open_module.load_tokenizer(checkpoint, options)) for _ in range(2)]
     assert kinds[0] is not ChatTokenizer
     assert kinds[1] is ChatTokenizer
+
+
+def test_the_tokenizer_of_a_chatglm_is_tried_apart_once(tmp_path, monkeypatch):
+    tried = []
+    try_apart = tokenizer_module.try_apart
+    monkeypatch.setattr(
+        tokenizer_module, "try_apart", lambda folder: tried.append(try_apart(folder))
+    )
+    options = ModelOptions(Cache(tmp_path / "cache"), device="cpu")
+    folder = copy_of("tiny-6b-safetensors", tmp_path)
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    for _ in range(2):
+        open_module.open_template(checkpoint, options)
+    assert len(tried) == 1
+    with (folder / "tokenizer_config.json").open("a") as file:
+        file.write(" ")
+    open_module.open_template(checkpoint, options)
+    assert len(tried) == 2

@@ -1,7 +1,7 @@
 """A decoder of our own for llama-shaped nets: the same sums as transformers', in fewer steps.
 
 One plain function over tensors: queries, keys and values in one product, gate and up in another,
-keys and values kept in memory that is reserved ahead, rotary tables computed once. What has been
+keys and values kept in space that is reserved ahead, rotary tables computed once. What has been
 read is a number here, so going back costs nothing. Knows nothing of files, text or sampling.
 """
 
@@ -24,12 +24,12 @@ Linear = Callable[[Tensor], Tensor]
 Places = slice | Tensor
 """Where ids are in the text: from here to there, or (tokens,) on the device."""
 
-ROOM = 256
-"""Tokens for which memory is reserved at first; doubled when it is full."""
+FIRST_TOKENS = 256
+"""Tokens for which space is reserved at first; doubled when it is full."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Sizes:
     """The shape of a net."""
 
     width: int
@@ -40,7 +40,7 @@ class Plan:
     eps: float
     """Of the RMS norms."""
     window: int
-    """Tokens that memory is reserved for at most."""
+    """Tokens that space is reserved for at most."""
     frequencies: Tensor
     """(head_size / 2,) radians that each pair of numbers turns by for every token, float32."""
 
@@ -62,7 +62,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class NetWeights:
     """A whole net, on one device."""
 
     embedding: Tensor
@@ -73,10 +73,10 @@ class Weights:
     head: Linear
 
 
-class Memory:
-    """Keys and values of one layer, (groups, tokens, head_size), with room for more."""
+class LayerCache:
+    """Keys and values of one layer, (groups, tokens, head_size), with space for more."""
 
-    def __init__(self, plan: Plan, like: Tensor) -> None:
+    def __init__(self, plan: Sizes, like: Tensor) -> None:
         self.keys = like.new_empty(plan.groups, 0, plan.head_size)
         self.values = torch.empty_like(self.keys)
 
@@ -95,32 +95,32 @@ class Memory:
         return self.keys.narrow(1, 0, at.stop), self.values.narrow(1, 0, at.stop)
 
     def reserve(self, used: int, tokens: int) -> None:
-        """Make room for `tokens`, keeping the first `used`."""
-        self.keys = roomier(self.keys, used, tokens)
-        self.values = roomier(self.values, used, tokens)
+        """Reserve space for `tokens`, keeping the first `used`."""
+        self.keys = grow(self.keys, used, tokens)
+        self.values = grow(self.values, used, tokens)
 
 
-def roomier(states: Tensor, used: int, tokens: int) -> Tensor:
-    """A copy of the first `used` of `states`, with room for `tokens`."""
+def grow(states: Tensor, used: int, tokens: int) -> Tensor:
+    """A copy of the first `used` of `states`, with space for `tokens`."""
     # Zeros: a place that is masked counts nothing only if there is a number in it.
-    room = states.new_zeros(states.shape[0], tokens, states.shape[2])
-    room[:, :used] = states[:, :used]
-    return room
+    copy = states.new_zeros(states.shape[0], tokens, states.shape[2])
+    copy[:, :used] = states[:, :used]
+    return copy
 
 
 class FusedNet:
-    """A Reader (engines/local/net/decode.py) over the weights of one net."""
+    """A NetReader (engines/local/net/decode.py) over the weights of one net."""
 
     in_parts = can_rewind = True
 
-    def __init__(self, plan: Plan, weights: Weights, *, static: bool | None = None) -> None:
+    def __init__(self, plan: Sizes, weights: NetWeights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
-        self._weights = weights
+        self.weights = weights
         self.tokens = 0
         """How many have been read; set it lower to go back."""
-        self.room = 0
-        self._memories = [Memory(plan, weights.norm) for _ in weights.layers]
+        self.reserved = 0
+        self._caches = [LayerCache(plan, weights.norm) for _ in weights.layers]
         self._cos = self._sin = weights.norm.new_empty(0)
         self.device = weights.norm.device
         self.block = block_for(self.device)
@@ -129,7 +129,7 @@ class FusedNet:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> Tensor:
-        """Read `ids` after what was read. Returns the scores of what follows the `last` of them.
+        """Read further `ids`. Returns the scores after each of the `last` of them.
 
         float32, (last, vocabulary).
         """
@@ -146,11 +146,11 @@ class FusedNet:
 
     def run(self, ids: Tensor, at: Places, mask: Tensor | None, last: int = 1) -> Tensor:
         """The whole net over ids (tokens,) at their places: scores (last, vocabulary), float32."""
-        weights = self._weights
+        weights = self.weights
         turn = self._cos[at][:, None], self._sin[at][:, None]
         x = weights.embedding[ids].to(weights.norm)
-        for layer, memory in zip(weights.layers, self._memories, strict=True):
-            x = step(self.plan, layer, memory, x, turn, at, mask)
+        for layer, cache in zip(weights.layers, self._caches, strict=True):
+            x = step(self.plan, layer, cache, x, turn, at, mask)
         return weights.head(norm(x[-last:], weights.norm, self.plan.eps)).float()
 
     def rewind(self, tokens: int) -> bool:
@@ -159,25 +159,25 @@ class FusedNet:
         return True
 
     def reserve(self, tokens: int) -> None:
-        """Make room for `tokens`: twice as much as there was, but no more than the window."""
-        if tokens <= self.room:
+        """Reserve space for `tokens`: twice as much as there was, but no more than the window."""
+        if tokens <= self.reserved:
             return
-        room = max(tokens, min(max(ROOM, 2 * self.room), self.plan.window))
-        for memory in self._memories:
-            memory.reserve(self.tokens, room)
-        self._cos, self._sin = rotary(self.plan.frequencies, room, self._weights.norm)
-        self.room, self._single = room, None
+        reserved = max(tokens, min(max(FIRST_TOKENS, 2 * self.reserved), self.plan.window))
+        for cache in self._caches:
+            cache.reserve(self.tokens, reserved)
+        self._cos, self._sin = rotary(self.plan.frequencies, reserved, self.weights.norm)
+        self.reserved, self._single = reserved, None
 
     def forget(self) -> None:
-        """Forget what was read and give its memory back."""
-        self.tokens = self.room = 0
+        """Forget everything and give the memory back."""
+        self.tokens = self.reserved = 0
         self._single = None
-        self._memories = [Memory(self.plan, self._weights.norm) for _ in self._memories]
+        self._caches = [LayerCache(self.plan, self.weights.norm) for _ in self._caches]
 
     @property
     def memory_bytes(self) -> int:
-        """What is reserved for keys and values."""
-        return sum(memory.keys.nbytes + memory.values.nbytes for memory in self._memories)
+        """Bytes reserved for keys and values."""
+        return sum(cache.keys.nbytes + cache.values.nbytes for cache in self._caches)
 
     def _mask(self, count: int) -> Tensor | None:
         """Which tokens each of `count` new ones may look at; None where that is plain.
@@ -199,21 +199,21 @@ class Single:
     """One id at a time, over tensors that stay where they are: a GPU replays it as a graph.
 
     Starting hundreds of kernels one by one would take longer than they do. Elsewhere the same step
-    runs as it is. Made anew when more memory is reserved.
+    runs as it is. Made again when more space is reserved.
     """
 
     def __init__(self, net: FusedNet) -> None:
         self._net = net
         self._token = torch.zeros(1, dtype=torch.long, device=net.device)
         self._at = torch.full_like(self._token, net.tokens)
-        self._places = torch.arange(net.room, device=net.device)
+        self._places = torch.arange(net.reserved, device=net.device)
         self._scores: Tensor
         self._graph: torch.cuda.CUDAGraph | None = None
         if net.device.type == "cuda":
             self._capture()
 
     def __call__(self, token: int, at: int) -> Tensor:
-        """The scores of what follows `token` at place `at`, (1, vocabulary)."""
+        """The scores after `token` at place `at`, (1, vocabulary)."""
         self._token.fill_(token)
         self._at.fill_(at)
         if self._graph is None:
@@ -239,9 +239,9 @@ class Single:
 
 
 def step(
-    plan: Plan,
+    plan: Sizes,
     layer: Layer,
-    memory: Memory,
+    cache: LayerCache,
     x: Tensor,
     turn: tuple[Tensor, Tensor],
     at: Places,
@@ -256,7 +256,7 @@ def step(
         queries = norm(parts[:, :heads], layer.query_norm, eps)
         keys = norm(parts[:, heads : heads + groups], layer.key_norm, eps)
         turned = rotate(torch.cat((queries, keys), 1), turn)
-    keys, values = memory.write(turned[:, heads:], parts[:, heads + groups :], at)
+    keys, values = cache.write(turned[:, heads:], parts[:, heads + groups :], at)
     seen = layer.out(attend(turned[:, :heads], keys, values, mask))
     if layer.after_attention is not None:
         seen = norm(seen, layer.after_attention, eps)

@@ -30,7 +30,7 @@ def quantized_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
 class Shelf:
     """The quantised layers of one checkpoint, in `folder`. With `keep` False nothing is written.
 
-    A disk that cannot be written is no fault: the layers are quantised again the next time.
+    A disk that cannot be written is not a fault: the layers are quantised again the next time.
     """
 
     def __init__(self, folder: Path, keep: bool) -> None:

@@ -73,9 +73,9 @@ def packed_linear(weight: Tensor, bias: Tensor | None) -> Linear:
 
 
 def int8_linear(weight: Tensor, scale: Tensor, bias: Tensor | None) -> Linear:
-    """int8 weights (out, in) with a scale for each row; what comes in keeps 16 bits of each number.
+    """int8 weights (out, in) with a scale for each row; inputs keep 16 bits of each number.
 
-    By FBGEMM where this torch has it. Elsewhere torch rounds what comes in, and each sum, to
+    By FBGEMM where this torch has it. Elsewhere torch rounds the inputs, and each sum, to
     bfloat16; the scale is applied in float32.
     """
     if has_fbgemm():
@@ -107,7 +107,7 @@ class Int8Product:
     """
 
     def __init__(self, weight: Tensor, scale: Tensor, *, is_wide: bool | None = None) -> None:
-        """`is_wide` says whether sums are exact for whole bytes; None: what was found here."""
+        """`is_wide` says whether sums are exact for whole bytes; None: as found here."""
         is_wide = sums_are_wide() if is_wide is None else is_wide
         self._top, self._zero = WIDE if is_wide else NARROW
         self._packed = packed_rows(weight, scale)
@@ -118,7 +118,7 @@ class Int8Product:
         numbers = x / sizes
         high = numbers.round()
         low = (numbers - high) * (2 * self._top)
-        both = multiplied(torch.cat((high, low)), self._zero, self._packed)
+        both = multiply(torch.cat((high, low)), self._zero, self._packed)
         y_high, y_low = both.chunk(2)
         return torch.add(y_high, y_low, alpha=0.5 / self._top).mul_(sizes)
 
@@ -137,7 +137,7 @@ def packed_rows(weight: Tensor, scale: Tensor) -> Any:
         torch.backends.quantized.engine = engine
 
 
-def multiplied(numbers: Tensor, zero: int, packed: Any) -> Tensor:
+def multiply(numbers: Tensor, zero: int, packed: Any) -> Tensor:
     """Products of whole numbers of 8 bits, to which FBGEMM adds `zero` before it multiplies."""
     product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32
     y: Tensor = product(numbers, 1.0, zero, packed)
@@ -151,4 +151,4 @@ def sums_are_wide() -> bool:
     Which instructions it looks for is its own affair: AVX-VNNI, for one, does not count.
     """
     packed = packed_rows(torch.full((1, 64), 127, dtype=torch.int8), torch.ones(1))
-    return float(multiplied(torch.full((1, 64), 127.0), WIDE[1], packed)) == 64 * 127 * 127
+    return float(multiply(torch.full((1, 64), 127.0), WIDE[1], packed)) == 64 * 127 * 127

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from glmcli.language import tr
 from glmcli.models.chatglm import glm_settings, has_linear_rope
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.headers import Tensor
@@ -121,7 +122,7 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     """The sizes of a checkpoint's net, after a look at every tensor. Raises NotCovered."""
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
-        raise NotCovered(f"no fused decoder for {family or 'this family'}")
+        raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
     config: Config = checkpoint.config
     if family == "chatglm":
         linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
@@ -133,25 +134,25 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     try:
         found = read_config(family, config)
     except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
-        raise NotCovered(f"config.json is not as expected: {exc!r}") from exc
+        raise NotCovered(tr("config.json is not as expected: {why!r}", why=exc)) from exc
     check_tensors(found, tensors)
     return found
 
 
 def check_config(config: Config) -> None:
-    """Raise NotCovered for what the fused step does not do, or for what is unsaid."""
+    """Raise NotCovered for what the fused step does not do, and for fields that are missing."""
     for key in NEEDED:
         if not isinstance(config.get(key), int | float):
-            raise NotCovered(f"config.json does not say {key}")
+            raise NotCovered(tr("config.json does not say {key}", key=key))
     if "quantization_config" in config:
-        raise NotCovered("the weights are packed")
+        raise NotCovered(tr("the weights are packed"))
     if config.get("hidden_act", "silu") not in ("silu", "swiglu"):
-        raise NotCovered(f"no fused decoder with {config['hidden_act']}")
+        raise NotCovered(tr("no fused decoder with {name}", name=config["hidden_act"]))
     if set(config.get("layer_types") or ["full_attention"]) != {"full_attention"}:
-        raise NotCovered("some layers see only part of the text")
+        raise NotCovered(tr("some layers see only part of the text"))
     sliding = config.get("sliding_window") if config.get("use_sliding_window", True) else None
     if sliding is not None and sliding < config["max_position_embeddings"]:
-        raise NotCovered("its layers see only part of the text")
+        raise NotCovered(tr("its layers see only part of the text"))
 
 
 def read_config(family: str, config: Config) -> Dimensions:
@@ -160,13 +161,13 @@ def read_config(family: str, config: Config) -> Dimensions:
     head_size = config.get("head_dim")
     if head_size is None:
         if family in ("qwen3", "glm", "glm4"):
-            raise NotCovered("config.json does not say head_dim")
+            raise NotCovered(tr("config.json does not say head_dim"))
         head_size = config["hidden_size"] // heads
     rope = rope_of(config)
     is_glm = family in GLM_SHAPED
     share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor"))
     if is_glm and share is None:
-        raise NotCovered("config.json does not say partial_rotary_factor")
+        raise NotCovered(tr("config.json does not say partial_rotary_factor"))
     rotary_size = int(head_size * (1.0 if share is None else share))
     return Dimensions(
         family=family,
@@ -206,7 +207,7 @@ def frequencies(rope: Config, size: int) -> tuple[float, ...]:
     if kind == "linear":
         return tuple(value / rope["factor"] for value in plain)
     if kind != "llama3":
-        raise NotCovered(f"no fused decoder with {kind} positions")
+        raise NotCovered(tr("no fused decoder with {kind} positions", kind=kind))
     factor, trained = rope["factor"], rope["original_max_position_embeddings"]
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
     stretched = []
@@ -249,9 +250,9 @@ def check_tensors(net: Dimensions, tensors: Mapping[str, Tensor]) -> None:
     needed = shapes(net)
     for name, shape in needed.items():
         if name not in tensors or tensors[name].shape != shape:
-            raise NotCovered(f"{name} is not as expected")
+            raise NotCovered(tr("{name} is not as expected", name=name))
     head = f"{names_of(net.family).head}.weight"
     for name in tensors.keys() - needed.keys():
         is_bias = re.sub(r"\.bias$", ".weight", name) in needed and name.endswith(".bias")
         if not (is_bias or IGNORABLE.search(name) or (net.is_tied and name == head)):
-            raise NotCovered(f"{name} has no place")
+            raise NotCovered(tr("{name} has no place", name=name))

@@ -1,6 +1,6 @@
 """The weights of a fused decoder: read from a checkpoint's files, joined, and put into order.
 
-Knows nothing of text or sampling. Each tensor is read once; what was copied is no longer kept.
+Knows nothing of text or sampling. Each tensor is read once, and not kept once it is copied.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, Plan, Weights
+from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
+from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
+from glmcli.engines.local.net.load import load_errors
+from glmcli.engines.local.net.placement import Placement
+from glmcli.language import tr
+from glmcli.machine import MappedFiles
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.types import Progress, Report
 
 Take = Callable[[str], Tensor]
 """A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""
@@ -49,7 +56,7 @@ def load_weights(
 ) -> FusedNet:
     """Read a net onto a device. `tick` is told the share after each layer."""
     with open_files(files) as (take, present):
-        reader = Reader(net, take, present, torch.device(device), dtype)
+        reader = WeightsReader(net, take, present, torch.device(device), dtype)
         layers = []
         for index in range(net.layers):
             layers.append(reader.layer(index, make_linear))
@@ -57,7 +64,33 @@ def load_weights(
         return FusedNet(reader.plan(), reader.whole(layers, make_linear))
 
 
-class Reader:
+def load_fused(
+    net: Dimensions,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    linears: Linears,
+    report: Report,
+) -> FusedNet:
+    """Read a net to its place. Raises ModelError, OutOfMemory."""
+    pages = MappedFiles(checkpoint.weights)
+
+    def tick(share: float) -> None:
+        if share < 1:
+            pages.tidy()
+        else:  # the embedding comes now, which is large
+            pages.drop()
+        total = placement.needed_bytes
+        report(Progress("loading", round(share * total), total, "bytes", note=tr("weights")))
+
+    with load_errors(checkpoint, placement), linears:
+        loaded = load_weights(
+            net, checkpoint.weights, placement.device, linears.dtype, linears.make, tick
+        )
+    pages.drop()
+    return loaded
+
+
+class WeightsReader:
     """Reads the tensors of one checkpoint in the order and shape that the step wants."""
 
     def __init__(
@@ -75,12 +108,12 @@ class Reader:
         self._device, self._dtype = device, dtype
         self._order = pair_order(net)
 
-    def plan(self) -> Plan:
+    def plan(self) -> Sizes:
         """The shape of the net."""
         net = self._net
         frequencies = torch.zeros(net.head_size // 2)
         frequencies[: len(net.frequencies)] = torch.tensor(net.frequencies)
-        return Plan(
+        return Sizes(
             net.width, net.heads, net.groups, net.head_size, net.eps, net.window, frequencies
         )
 
@@ -110,8 +143,8 @@ class Reader:
             after_mlp=norm(names.after_mlp),
         )
 
-    def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> Weights:
-        """The net, with what is not in a layer."""
+    def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> NetWeights:
+        """The net: its layers and the rest."""
         names = self._names
         name = names.embedding if self._net.is_tied else names.head
         # Only a row for each token is looked up in it, so it stays as it lies in the file.
@@ -119,7 +152,7 @@ class Reader:
         is_wide = table.dtype.itemsize > self._dtype.itemsize
         embedding = table.to(self._device, self._dtype if is_wide else table.dtype)
         head = self._linear("head", [name], make_linear)
-        return Weights(embedding, layers, self._tensor(f"{names.norm}.weight"), head)
+        return NetWeights(embedding, layers, self._tensor(f"{names.norm}.weight"), head)
 
     def _tensor(self, name: str) -> Tensor:
         return self._take(name).to(self._device, self._dtype)

@@ -27,7 +27,7 @@ CALL = re.compile(r"```python\n(?P<name>[\w.-]+)\((?P<arguments>.*)\)\n?```", re
 
 
 class ReplyText:
-    """One reply's text as it arrives; joined, what `push` and `flush` return is what is shown."""
+    """One reply's text as it arrives: joined, `push` and `flush` return the shown text."""
 
     def __init__(self, *, goes_on: bool = False, parts: bool = True) -> None:
         self._shown = goes_on
@@ -54,7 +54,7 @@ class ReplyText:
         return (None, "") if name and not newline else (Body(), self._head)
 
     def next_part(self) -> str:
-        """Another part begins: what was held back of the last."""
+        """Another part begins; returns the text held back of the last."""
         text = self.flush()
         self._part, self._head = None, ""
         return text
@@ -69,7 +69,7 @@ class ReplyText:
         return self._show(self._part.push(head))
 
     def _show(self, text: str) -> str:
-        """`text`, parted from what was shown of an earlier part."""
+        """`text`, with a gap before it if an earlier part was shown."""
         if not text or self._part is None:
             return text
         gap = GAP if self._shown and not self._part.shown else ""

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
-from glmcli.engines.local.prompt.decoder import Decoder, Prompt
+from glmcli.engines.local.prompt.decoder import Decoder, PromptIds
 from glmcli.engines.local.prompt.template import check_characters, offered_tools
 from glmcli.engines.reply import Marks
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.models.chatglm import Config, is_chatglm2
 from glmcli.types import Message
 
@@ -45,14 +46,15 @@ class ChatGLM3Template:
     """
 
     marks = Marks()
+    is_base = False
     start: tuple[str, ...] = ("[gMASK]", "sop")
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.stop_ids = self._find_stop_ids()
 
-    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
-        """The whole prompt. Raises UsageError for tools that are no JSON list."""
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
+        """The whole prompt. Raises UsageError for tools that are not a JSON list."""
         del think  # these models do not reason
         messages = sendable(messages)
         control, encode = self.tokenizer.control, self.tokenizer.encode
@@ -65,9 +67,9 @@ class ChatGLM3Template:
         goes_on = bool(messages) and messages[-1].role == "assistant"
         if not goes_on:
             ids.append(control["<|assistant|>"])
-        return Prompt(ids, goes_on=goes_on)
+        return PromptIds(ids, goes_on=goes_on)
 
-    def decoder(self, prompt: Prompt) -> Decoder:
+    def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""
         return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on)
 
@@ -120,12 +122,13 @@ class ChatGLM2Template:
     """
 
     marks = Marks()
+    is_base = False
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.stop_ids = frozenset({END_OF_TEXT})
 
-    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> Prompt:
+    def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt. Raises UsageError for a tool's result, which ChatGLM2 cannot read."""
         del think
         messages = sendable(messages)
@@ -135,9 +138,9 @@ class ChatGLM2Template:
             text = text.removesuffix("\n\n")
         control = self.tokenizer.control
         ids = [control["[gMASK]"], control["sop"], *self.tokenizer.encode(text)]
-        return Prompt(ids, goes_on=goes_on)
+        return PromptIds(ids, goes_on=goes_on)
 
-    def decoder(self, prompt: Prompt) -> Decoder:
+    def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`."""
         return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on, parts=False)
 
@@ -145,7 +148,7 @@ class ChatGLM2Template:
         number = 0
         for message in messages:
             if message.role == "tool" or message.tools:
-                raise UsageError("ChatGLM2 knows no tools", "use ChatGLM3 or GLM-4")
+                raise UsageError(tr("ChatGLM2 cannot use tools"), tr("use ChatGLM3 or GLM-4"))
             if message.role == "system":
                 yield f"{message.text}\n\n"
             elif message.role == "user":
@@ -185,7 +188,7 @@ def sendable(messages: Sequence[Message]) -> list[Message]:
 
 
 def tool_names(messages: Sequence[Message]) -> frozenset[str]:
-    """The names of the tools on offer. Raises UsageError if they are no JSON list."""
+    """The names of the tools on offer. Raises UsageError if they are not a JSON list."""
     return frozenset(name_of(tool) for tool in offered_tools(messages) or [] if name_of(tool))
 
 

@@ -19,8 +19,9 @@ from glmcli.engines.local.prompt.decoder import (
     encoding_of,
 )
 from glmcli.errors import ModelError
-from glmcli.messages import refusal
-from glmcli.models.files.small import read_bytes
+from glmcli.language import tr
+from glmcli.models.files.headers import LFS_POINTER, lfs_pointer
+from glmcli.models.files.small import bad_download, read_bytes
 
 CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
@@ -63,15 +64,25 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
     except ModelError as exc:
         if not isinstance(exc.__cause__, FileNotFoundError):
             raise
-        raise refusal("no-tokenizer", name=name) from exc
-    if data.startswith(b"version https://git-lfs"):
-        raise refusal("lfs-pointer", file=path.name, folder=folder)
+        raise bad_download(tr("{name} has no tokenizer.model", name=name)) from exc
+    if data.startswith(LFS_POINTER):
+        raise lfs_pointer(path)
     if not data:  # SentencePiece would take it, and complain at every word
-        raise refusal("bad-tokenizer", name=name)
+        raise neither_format(name)
     try:
         return GLM4Tokenizer(data) if is_tiktoken(data) else ChatGLMTokenizer(data)
     except Exception as exc:  # the libraries raise nothing more special
-        raise refusal("bad-tokenizer", name=name) from exc
+        raise neither_format(name) from exc
+
+
+def neither_format(name: str) -> ModelError:
+    """The error for a tokenizer.model that cannot be read."""
+    return bad_download(
+        tr(
+            "{name}: tokenizer.model is neither a SentencePiece model nor a tiktoken vocabulary",
+            name=name,
+        )
+    )
 
 
 def is_tiktoken(data: bytes) -> bool:

@@ -7,7 +7,7 @@ from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import int8, linears
 from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
 from glmcli.engines.local.net.fused.linears import Int8Product, int8_linear, sums_are_wide
-from glmcli.engines.local.net.fused.proof import open_fused
+from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.errors import ConfigError
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
 
@@ -88,18 +88,18 @@ def test_processors_without_such_products_round_what_comes_in_to_bfloat16(monkey
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_scores_of_every_family_stay_close(name, tmp_path):
-    checkpoint, settings = opened(saved(name, tmp_path / "net"), tmp_path, quantize="int8")
-    model = open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved(name, tmp_path / "net"), tmp_path, quantize="int8")
+    model = open_fused(checkpoint, options, lambda progress: None)
     assert model.device == "cpu int8"
     scores = torch.cat([model.reader.read(IDS[:40], 40), model.reader.read([IDS[40]])])
     assert apart(scores, wanted(net_of(name), IDS[:41])) < 0.2
 
 
 def test_weights_are_quantised_once(tmp_path, monkeypatch):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
-    first = open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, options, lambda progress: None)
     monkeypatch.setattr(linears, "quantized_rows", None)  # called, it would fail
-    again = open_fused(checkpoint, settings, lambda progress: None)
+    again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
     assert again.weight_bytes == first.weight_bytes
 
@@ -112,11 +112,11 @@ def test_a_shelf_that_was_cut_off_is_not_found(tmp_path):
 
 
 def test_a_damaged_shelf_is_filled_anew(tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
-    first = open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    first = open_fused(checkpoint, options, lambda progress: None)
     (folder,) = (tmp_path / "cache" / "quantized").iterdir()
     (folder / "1.down.safetensors").write_bytes(b"cut off")
-    again = open_fused(checkpoint, settings, lambda progress: None)
+    again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
     assert (folder / "1.down.safetensors").stat().st_size > 100
 
@@ -126,16 +126,16 @@ def test_a_full_disk_is_no_fault(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(int8, "save_file", full)
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
-    open_fused(checkpoint, settings, lambda progress: None).reader.read(IDS[:9])
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
+    open_fused(checkpoint, options, lambda progress: None).reader.read(IDS[:9])
     assert list((tmp_path / "cache" / "quantized").iterdir()) == []
 
 
 def test_without_history_nothing_is_kept(tmp_path):
     folder = saved("llama", tmp_path / "net")
     open_fused(*opened(folder, tmp_path), lambda progress: None)
-    checkpoint, settings = opened(folder, tmp_path, quantize="int8", history="off")
-    open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(folder, tmp_path, quantize="int8", history="off")
+    open_fused(checkpoint, options, lambda progress: None)
     assert not (tmp_path / "cache" / "quantized").exists()
 
 
@@ -147,7 +147,7 @@ def test_without_history_nothing_is_kept(tmp_path):
     ],
 )
 def test_what_cannot_be_quantised_is_refused(options, reason, tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
     with pytest.raises(ConfigError, match=reason) as caught:
-        open_module.open_model(checkpoint, settings, lambda progress: None)
+        open_module.open_model(checkpoint, options, lambda progress: None)
     assert caught.value.hint

@@ -15,7 +15,7 @@ from glmcli.engines.local.prompt.chatglm.template import (
     load_template,
 )
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer
-from glmcli.engines.local.prompt.decoder import Prompt, Template
+from glmcli.engines.local.prompt.decoder import PromptIds, PromptTemplate
 from glmcli.errors import UsageError
 from glmcli.types import Message
 from tests.support.chatglm_data import as_messages, expected, find, read_json
@@ -64,8 +64,8 @@ def spell(template: Any, ids: Iterable[int]) -> str:
     return spelled + decoder.flush()
 
 
-def read(template: Template, ids: Iterable[int], prompt: Prompt | None = None) -> str:
-    decoder = template.decoder(prompt or Prompt([]))
+def read(template: PromptTemplate, ids: Iterable[int], prompt: PromptIds | None = None) -> str:
+    decoder = template.decoder(prompt or PromptIds([]))
     return "".join(decoder.push(token) for token in ids) + decoder.flush()
 
 
@@ -75,7 +75,7 @@ def test_all_recorded_histories_have_the_original_ids(name: str) -> None:
     cases = expected(name)["chat_inputs"]
     assert len(cases) == 19
     for case in cases:
-        assert template.encode(as_messages(case)) == Prompt(case["input_ids"]), case["name"]
+        assert template.encode(as_messages(case)) == PromptIds(case["input_ids"]), case["name"]
 
 
 def test_the_original_vocabulary_stops_at_its_three_ids() -> None:

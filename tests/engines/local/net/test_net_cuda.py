@@ -110,8 +110,8 @@ def test_fewer_bits_answer_and_are_kept(bits: str, tmp_path: Path):
 
 def test_a_prompt_that_does_not_fit_the_memory_leaves_a_net_that_answers(tmp_path: Path):
     """This process may have no more of the GPU's memory than it has, for the moment."""
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, device="cuda")
-    cache = PrefixCache(fused(checkpoint, settings))
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, device="cuda")
+    cache = PrefixCache(fused(checkpoint, options))
     expected = cache.read(IDS[:9]).cpu()
     free_memory()
     total = torch.cuda.mem_get_info()[1]

@@ -1,13 +1,19 @@
 """Plots as SVG, written by hand: lines over a logarithmic axis. Readable on light and dark pages.
 
-Knows nothing of engines. All text is made harmless: names of models come from outside.
+    glm bench --json | python bench/plot.py > speed.svg
+
+plots decode speed against the length of the prompt. All text is made harmless: names of models come
+from outside.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from math import floor, log10
+from typing import Any
 
 from glmcli.terminal.visible import visible_line
 
@@ -141,3 +147,20 @@ def ceiling(value: float) -> float:
 def number(value: float) -> str:
     """A number on an axis: "4,000", "37.5", "0.25"."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def plot_speed(found: Mapping[str, Any]) -> str:
+    """Decode speed against the length of the prompt, of what `glm bench --json` prints."""
+    points = [
+        (float(item["prompt_tokens"]), item["decode_tokens_per_s"])
+        for item in found["speeds"]
+        if item["prompt_tokens"] and item["decode_tokens_per_s"]
+    ]
+    threads = f"{found['threads']} threads" if found["threads"] else ""
+    title = f"{found['name'] or found['model']}: decode speed"
+    subtitle = ", ".join(filter(None, [found["device"], threads]))
+    return line_plot(title, subtitle, {"": points}, x="tokens of context", y="tokens/s")
+
+
+if __name__ == "__main__":
+    print(plot_speed(json.load(sys.stdin)), end="")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from glmcli.measure.plot import HEIGHT, WIDTH, ceiling, line_plot, number, spread
+FOLDER = Path(__file__).parents[2] / "bench"
+sys.path.insert(0, str(FOLDER))
+from plot import HEIGHT, WIDTH, ceiling, line_plot, number, plot_speed, spread  # noqa: E402
 
 SVG = "{http://www.w3.org/2000/svg}"
 POINTS = [(100.0, 40.0), (1000.0, 30.0), (4000.0, 20.0)]
@@ -82,3 +86,11 @@ def test_the_axis_ends_at_a_round_number(value, top):
 
 def test_numbers_on_axes():
     assert [number(value) for value in (4000, 37.5, 0.25, 0)] == ["4,000", "37.5", "0.25", "0"]
+
+
+def test_what_glm_bench_prints_is_plotted():
+    speeds = [{"prompt_tokens": 100, "decode_tokens_per_s": 20.0}, {"prompt_tokens": None}]
+    found = {"model": "m", "name": "", "device": "cpu", "threads": 1, "speeds": speeds}
+    shown = texts(ElementTree.fromstring(plot_speed(found)))
+    assert "m: decode speed" in shown
+    assert "20" in shown

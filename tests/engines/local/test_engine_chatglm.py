@@ -144,13 +144,12 @@ def test_the_program_prints_a_record_for_each_token(glm: Any) -> None:
     assert all(later.startswith(text) for text, later in pairwise(texts))
 
 
-def test_a_refusal_is_a_line_and_a_hint_also_in_chinese(glm: Any, tmp_path: Path) -> None:
+def test_a_refusal_is_a_line_and_a_hint_in_the_user_s_language(glm: Any, tmp_path: Path) -> None:
     folder = copy_of("tiny-6b-safetensors", tmp_path, quantization_bit=4)
     ask = ("ask", "-m", str(folder), "hi")
     english, chinese = glm(*ask), glm(*ask, LC_ALL="zh_CN.UTF-8")
-    for done in (english, chinese):
+    for done, words in ((english, "was quantised to 4 bits"), (chinese, "自带 4 位量化")):
         assert (done.code, done.out, len(done.err_lines)) == (3, "", 2)
-        assert "was quantised to 4 bits" in done.err_lines[0]
+        assert words in done.err_lines[0]
         assert "fp16" in done.err_lines[1]
     assert english.err.isascii()
-    assert "自带 4 位量化" in chinese.err

@@ -11,9 +11,9 @@ import transformers
 
 from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import proof
+from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.plan import NotCovered, dimensions_of
-from glmcli.engines.local.net.fused.proof import open_fused
-from glmcli.engines.local.net.plain import NetReader
+from glmcli.engines.local.net.plain import PlainReader
 from tests.support import tiny
 from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
 
@@ -106,8 +106,8 @@ def test_old_bin_files_are_read_too(is_zip, tmp_path):
         folder / "pytorch_model.bin",
         _use_new_zipfile_serialization=is_zip,
     )
-    checkpoint, settings = opened(folder, tmp_path)
-    model = open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(folder, tmp_path)
+    model = open_fused(checkpoint, options, lambda progress: None)
     assert torch.allclose(
         model.reader.read(IDS[:9]), wanted(net_of("qwen2"), IDS[:9])[-1:], atol=1e-3
     )
@@ -140,10 +140,10 @@ def test_what_is_not_covered_is_said(changes, reason, tmp_path):
     [({"fused": "off"}, "switched off"), ({"attn": "eager"}, "eager")],
 )
 def test_settings_that_ask_for_transformers_own_get_it(options, reason, tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
-    model = open_module.open_model(checkpoint, settings, lambda progress: None)
-    assert type(model.reader) is NetReader
-    assert reason in model.path
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, **options)
+    model = open_module.open_model(checkpoint, options, lambda progress: None)
+    assert type(model.reader) is PlainReader
+    assert reason in model.runner
 
 
 def verdicts(tmp_path):
@@ -151,21 +151,21 @@ def verdicts(tmp_path):
 
 
 def test_the_proof_is_made_once_and_kept(tmp_path, monkeypatch):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
-    first = open_fused(checkpoint, settings, lambda progress: None)
-    assert "fused" in first.path
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    first = open_fused(checkpoint, options, lambda progress: None)
+    assert "fused" in first.runner
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
     monkeypatch.setattr(proof, "reference_scores", None)  # called, it would fail
-    again = open_fused(checkpoint, settings, lambda progress: None)
+    again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(again.reader.read(IDS[:9]), first.reader.read(IDS[:9]))
 
 
 def test_another_file_of_the_same_name_has_to_be_proven_itself(tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
-    open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, options, lambda progress: None)
     net_of("one query head per key head").save_pretrained(tmp_path / "net")
-    other, settings = opened(tmp_path / "net", tmp_path)
-    open_fused(other, settings, lambda progress: None)
+    other, options = opened(tmp_path / "net", tmp_path)
+    open_fused(other, options, lambda progress: None)
     assert len(verdicts(tmp_path)) == 2
 
 
@@ -174,18 +174,18 @@ def test_a_decoder_that_differs_steps_aside_and_the_reply_is_right(tmp_path, mon
         return x
 
     folder = saved("llama", tmp_path / "net")
-    checkpoint, settings = opened(folder, tmp_path)
+    checkpoint, options = opened(folder, tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("glmcli.engines.local.net.fused.decoder.rotate", wrong)
-        model = open_module.open_model(checkpoint, settings, lambda progress: None)
-    assert "differ" in model.path
+        model = open_module.open_model(checkpoint, options, lambda progress: None)
+    assert "differ" in model.runner
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
     assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [False]
     # The verdict holds until it is asked for again.
-    assert "differ" in open_module.open_model(checkpoint, settings, lambda progress: None).path
-    again = replace(settings, verify=True)
-    assert "fused" in open_module.open_model(checkpoint, again, lambda progress: None).path
+    assert "differ" in open_module.open_model(checkpoint, options, lambda progress: None).runner
+    again = replace(options, verify=True)
+    assert "fused" in open_module.open_model(checkpoint, again, lambda progress: None).runner
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
 
 
@@ -195,36 +195,35 @@ def test_a_decoder_that_fails_on_this_machine_steps_aside(tmp_path, monkeypatch)
     def failing(*inputs, **options):
         raise RuntimeError("no kernel for this device")
 
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr("glmcli.engines.local.net.fused.decoder.attention", failing)
-        model = open_module.open_model(checkpoint, settings, lambda progress: None)
-    assert "failed: no kernel for this device" in model.path
+        model = open_module.open_model(checkpoint, options, lambda progress: None)
+    assert "failed: no kernel for this device" in model.runner
     expected = wanted(net_of("llama"), IDS[:9])[-1:]
     assert torch.allclose(model.reader.read(IDS[:9]), expected, atol=1e-3)
     assert verdicts(tmp_path) == []  # tried again next time
-    assert "fused" in open_module.open_model(checkpoint, settings, lambda progress: None).path
+    assert "fused" in open_module.open_model(checkpoint, options, lambda progress: None).runner
 
 
 def test_the_smallest_vocabulary_and_window_can_be_proven(tmp_path):
     folder = tmp_path / "net"
     tiny.llama(vocab_size=5, max_position_embeddings=8).save_pretrained(folder)
-    assert "fused" in open_fused(*opened(folder, tmp_path), lambda progress: None).path
+    assert "fused" in open_fused(*opened(folder, tmp_path), lambda progress: None).runner
 
 
 def test_a_damaged_verdict_is_made_anew(tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
-    open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, options, lambda progress: None)
     (path,) = (tmp_path / "cache" / "proofs").glob("*")
     path.write_text('{"same": 1')
-    assert "fused" in open_fused(checkpoint, settings, lambda progress: None).path
+    assert "fused" in open_fused(checkpoint, options, lambda progress: None).runner
     assert verdicts(tmp_path)[0]["same"] is True
 
 
-def test_without_history_nothing_is_written_down(tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path, history="off")
-    with pytest.raises(NotCovered, match="not proven"):
-        open_fused(checkpoint, settings, lambda progress: None)
+def test_a_proof_that_may_not_be_written_is_made_all_the_same(tmp_path):
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, history="off")
+    assert "fused decoder, within" in open_fused(checkpoint, options, lambda progress: None).runner
     assert not (tmp_path / "cache").exists()
 
 
@@ -232,12 +231,12 @@ STARTED = """
 import sys
 from glmcli.config import load_settings
 from glmcli.models.checkpoint import find_checkpoint
-from glmcli.engines.local.net.fused.proof import open_fused
+from glmcli.engines.local.net.fused.open import open_fused
 folder, cache = sys.argv[1:]
-settings = load_settings(
+options = load_settings(
     {"model": folder, "device": "cpu", "dtype": "float32"}, environ={"GLM_CACHE": cache}
-)
-model = open_fused(find_checkpoint(folder, settings, print), settings, lambda progress: None)
+).model_options
+model = open_fused(find_checkpoint(folder, options, print), options, lambda progress: None)
 for ids in ([1, 2, 3], [4, 5], [6]):
     model.reader.read(ids)
 print(*(name for name in ("torch._dynamo", "transformers", "rich") if name in sys.modules))
@@ -245,7 +244,7 @@ print(*(name for name in ("torch._dynamo", "transformers", "rich") if name in sy
 
 
 def test_a_proven_checkpoint_is_read_without_the_compiler_of_torch(tmp_path):
-    checkpoint, settings = opened(saved("llama", tmp_path / "net"), tmp_path)
-    open_fused(checkpoint, settings, lambda progress: None)
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, options, lambda progress: None)
     start = [sys.executable, "-c", STARTED, str(tmp_path / "net"), str(tmp_path / "cache")]
     assert subprocess.run(start, capture_output=True, text=True, check=True).stdout == "\n"

@@ -1,0 +1,82 @@
+"""From a checkpoint to the fused decoder, if it was proven for this checkpoint on this machine.
+
+The first time that a checkpoint is used the proof is made, and kept where that is allowed. Knows
+nothing of text, nor of how the proof goes: see proof.py.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from glmcli.config.models import ModelOptions
+from glmcli.engines.local.net.fused.int8 import Shelf
+from glmcli.engines.local.net.fused.linears import Linears
+from glmcli.engines.local.net.fused.plan import Dimensions, NotCovered, dimensions_of
+from glmcli.engines.local.net.fused.proof import judge, probe_ids, reference_scores, try_fused
+from glmcli.engines.local.net.fused.weights import load_fused
+from glmcli.engines.local.net.load import bin_tensors
+from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.reader import LoadedNet
+from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
+from glmcli.language import tr
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.defaults import read_defaults
+from glmcli.types import Progress, Report
+
+
+def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> LoadedNet:
+    """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
+    net, placement = plan_fused(checkpoint, options)
+    cache = options.cache
+    key = fingerprint(checkpoint, device=placement.device, dtype=str(placement.dtype))
+    verdict = {} if options.verify else read_verdict(cache.proof(key))
+    linears = Linears(placement.device, placement.dtype)
+    fused = None
+    if not verdict:
+        report(Progress("loading", note=tr("checking")))
+        ids = probe_ids(net.vocabulary)
+        wanted = reference_scores(checkpoint, options, ids, report)
+        fused = load_fused(net, checkpoint, placement, linears, report)
+        verdict = judge(try_fused(fused, ids), wanted, checkpoint, placement)
+        fused.forget()
+        if cache.may_write:
+            write_verdict(cache.proof(key), verdict)
+    apart = verdict["apart"]
+    if not verdict["same"]:
+        raise NotCovered(tr("the fused decoder's scores differ by {apart:.2g}", apart=apart))
+    number_format = str(placement.dtype).removeprefix("torch.")
+    if options.quantize != "none":
+        fused, number_format = None, options.quantize
+        shelf = Shelf(cache.quantized(f"{key}-{number_format}"), cache.may_write)
+        # Guesses are checked several at once, and must be what single steps would say.
+        linears = Linears(placement.device, torch.float32, shelf)
+    defaults, stop_ids = read_defaults(checkpoint)
+    return LoadedNet(
+        fused or load_fused(net, checkpoint, placement, linears, report),
+        defaults,
+        stop_ids,
+        device=f"{placement.device} {number_format}",
+        runner=tr("fused decoder, within {apart:.1g} of transformers' scores", apart=apart),
+        weight_bytes=linears.weight_bytes,
+    )
+
+
+def plan_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Dimensions, Placement]:
+    """The sizes of a net that can be fused, and where it goes. Raises NotCovered, OutOfMemory."""
+    if not options.fused:
+        raise NotCovered(tr("switched off"))
+    if options.attn != "auto":
+        raise NotCovered(tr("--attn {attn} is transformers' own", attn=options.attn))
+    tensors = checkpoint.tensors or bin_tensors(checkpoint)
+    net = dimensions_of(checkpoint, tensors)
+    if "eos_token_id" not in checkpoint.config and checkpoint.family != "chatglm":
+        raise NotCovered(tr("config.json does not say {key}", key="eos_token_id"))
+    placement = place_weights(tensors, checkpoint.config, options)
+    if options.quantize != "none" and placement.device != "cpu":
+        bits, device = options.quantize, placement.device
+        raise NotCovered(
+            tr("--quantize {bits} needs a library on {device}", bits=bits, device=device)
+        )
+    if not isinstance(placement.device_map, dict):
+        raise NotCovered(tr("the weights go to several devices"))
+    return net, placement

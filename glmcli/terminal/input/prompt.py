@@ -40,8 +40,7 @@ from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, editing
 from glmcli.terminal.input.draft import Draft, paste_hint
 from glmcli.terminal.input.history import Suggestions, make_history
-from glmcli.terminal.input.keyboard import Keyboard
-from glmcli.terminal.input.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.input.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.input.question import Question
 from glmcli.terminal.input.screen import make_screen, rows_more

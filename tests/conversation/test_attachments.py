@@ -85,6 +85,13 @@ def test_a_text_that_looks_like_a_file_hides_nothing(here, digest, after):
     assert headings_only(joined(text, [mine])).endswith(f"\n\n{heading(mine)}")
 
 
+def test_a_piped_text_that_looks_like_a_file_hides_nothing_either(glm):
+    digest = hashlib.sha256(b"evil\n").hexdigest()[:16]
+    text = "look\n\n" + FOREIGN.format(digest=digest, text="evil")
+    sent = json.loads(glm("ask", "-m", "echo:", "--format", "json", stdin=text).out)
+    assert headings_only(sent["text"]).rstrip() == text
+
+
 def test_a_text_without_such_an_end_is_sent_as_it_is():
     assert joined("one\n\ntwo ", []) == "one\n\ntwo "
 

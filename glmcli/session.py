@@ -16,8 +16,8 @@ from typing import Protocol
 from glmcli.conversation.window import (
     is_full,
     omission_notice,
-    questions,
     summarised,
+    way_out,
     without_oldest,
 )
 from glmcli.engines import Engine
@@ -291,15 +291,13 @@ class Session:
             try:
                 reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
+                exc.hint = way_out(self._conversation, self._context, once=self._once)
                 if self._context == "stop":
-                    if questions(self._conversation, None):
-                        exc.hint = tr(
-                            "--context drop-oldest leaves the oldest turns out, "
-                            "--context summarise condenses them"
-                        )
                     raise
                 if not self._leave_out(exc.limit, after, view):
-                    raise ContextFull(self._least(after) or exc.needed, exc.limit) from exc
+                    full = ContextFull(self._least(after) or exc.needed, exc.limit)
+                    full.hint = exc.hint
+                    raise full from exc
             else:
                 self._tell_what_was_sent()
                 return reply

@@ -22,7 +22,7 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
         session.ask(text, Shown())
     with pytest.raises(ContextFull) as caught:
         session.ask("g h i j k l m n o p", Shown())
-    assert "--context drop-oldest" in caught.value.hint
+    assert "/set context drop-oldest" in caught.value.hint
     session.leave_out("drop-oldest")
     assert session.ask("g h i j k l m n o p", Shown()).text == "g h i j k l m n o p"
     assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
@@ -30,6 +30,30 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
     assert [item.text for item in stored[:2]] == ["a b c", "a b c"]
     with pytest.raises(ContextFull, match="30 tokens, but the model's window holds 20"):
         session.ask("word " * 30, Shown())
+
+
+@pytest.mark.parametrize(
+    ("once", "first", "hint"),
+    [
+        (True, "a b c", "--context drop-oldest leaves the oldest turns out, --context summarise"),
+        (True, "", "shorten the prompt, or use a model with a larger window"),
+        (False, "a b c", "/set context drop-oldest leaves the oldest turns out, /reset starts"),
+        (False, "", "shorten the prompt, start again with /reset, or use a model with a larger"),
+    ],
+)
+def test_the_hint_helps_where_the_question_was_asked(tmp_path, once, first, hint):
+    session = Session(
+        EchoEngine(context_tokens=20),
+        open_store(tmp_path / "home"),
+        params=GenerationParams(),
+        model="echo:",
+        once=once,
+    )
+    if first:
+        session.ask(first, Shown())
+    with pytest.raises(ContextFull) as caught:
+        session.ask("word " * 30, Shown())
+    assert caught.value.hint.startswith(hint)
 
 
 class Recorder(EchoEngine):

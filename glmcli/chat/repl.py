@@ -29,14 +29,25 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = F
     is_told = False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
         text = Line(line) if is_script and number else foreign(line)
-        if number and not is_told and untyped(text):
+        if number and not is_told and (word := untyped(text)):
             is_told = True
-            chat.note(tr("line {number} was sent as text; --commands runs it", number=number))
+            chat.note(sent_as_text(number, word))
         chat.handle(text)
         if chat.leaving or chat.session.is_stopped():
             break
         chat.session.rearm()
     return chat.exit_code
+
+
+def sent_as_text(number: int, word: str) -> str:
+    """The note on a line of a pipe that would be a command, or attach a file, in a script."""
+    if word.startswith("@"):
+        return tr(
+            "line {number} was sent as text, without the file {word}; --commands attaches it",
+            number=number,
+            word=word,
+        )
+    return tr("line {number} was sent as text; --commands runs it", number=number)
 
 
 def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[tuple[int, str]]:
@@ -81,7 +92,8 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             if word := untyped(line):
                 chat.note(
                     tr(
-                        "{word} was not typed, so it is sent as text; Ctrl-T: as if typed",
+                        "{word} was not typed, so it is sent as text; Up, then Ctrl-T, sends it "
+                        "as typed",
                         word=word,
                     )
                 )

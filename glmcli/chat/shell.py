@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from glmcli.chat.commands import Chat, is_command, literal, run_command
 from glmcli.chat.commands.others import command_for
 from glmcli.config import Settings, wants_traceback
-from glmcli.conversation.attachments import mentioned, missed
+from glmcli.conversation.attachments import joined, mentioned, missed
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError
 from glmcli.language import chinese_locale, tr
@@ -112,8 +112,3 @@ class Shell(Chat):
         """Forget the files that went with a text, once the model has it: see `Conversation`."""
         if any(message.text == text for message in self.session.conversation.prompt()):
             self.attached = [file for file in self.attached if file not in text]
-
-
-def joined(text: str, files: Sequence[str]) -> str:
-    """A text as it is sent: with the files that go with it."""
-    return "\n\n".join(filter(None, [text, *files]))

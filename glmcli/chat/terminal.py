@@ -117,15 +117,7 @@ class TerminalChat(Shell):
 
     def confirm(self, question: str) -> bool:
         """Ask; Enter means no."""
-        from glmcli.terminal.input.editor import confirm
-
-        question = f"{question} [y/N] "
-
-        def ask(typed: str) -> bool:
-            with self.quiet.lifted(lambda: self.out.say(question + typed)):
-                return confirm(question, self.out, self.session.is_stopped, typed)
-
-        return self._editor.ask(ask)
+        return self._editor.confirm(f"{question} [y/N] ")
 
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine; the toolbar follows it."""

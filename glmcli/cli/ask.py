@@ -121,7 +121,7 @@ def question_of(text: str | None, files: list[str], earlier: Conversation) -> st
     question: str | Message | None = text
     if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
         question = earlier.messages.pop()
-    if files:
+    if files or question is not None:
         question = with_files(question, files)
     if question is None:
         raise no_prompt()

@@ -256,9 +256,11 @@ def with_resume_value(arguments: list[str]) -> list[str]:
 
 def with_files(question: str | Message | None, files: list[str]) -> str | Message:
     """A question with the files that go with it."""
+    from glmcli.conversation.attachments import joined
+
     if isinstance(question, Message):
-        return replace(question, text="\n\n".join([question.text, *files]))
-    return "\n\n".join(filter(None, [question, *files]))
+        return replace(question, text=joined(question.text, files))
+    return joined(question or "", files)
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:

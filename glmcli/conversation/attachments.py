@@ -5,8 +5,10 @@ The message is stored as it is sent: the header holds the path, size and hash of
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -31,7 +33,8 @@ MOST_LOOKED_UP = 100
 LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
-    r"^(File: [^\n]+ \([\d,]+ bytes, sha256 [0-9a-f]{16}\))\n\n(`{3,})[^\n`]*$", re.MULTILINE
+    r"^File: [^\n]+ \(([0-9][0-9,]{0,13}) bytes, sha256 ([0-9a-f]{16})\)\n\n(`{3,})[^\n`]*$",
+    re.MULTILINE,
 )
 LONGEST_FENCE = re.compile(r"`{3,}")
 
@@ -47,8 +50,14 @@ def attach(path: Path) -> str:
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
-    header = f"File: {path.absolute()} ({len(data):,} bytes, sha256 {digest})"
+    header = f"File: {place(path)} ({len(data):,} bytes, sha256 {digest})"
     return f"{header}\n\n{fence}{path.suffix.lstrip('.')}\n{text}{end}{fence}"
+
+
+def place(path: Path) -> str:
+    """Where a file is; if a link leads there, also where the link was found."""
+    found, real = path.absolute(), os.path.realpath(path)
+    return real if real == os.path.normpath(found) else f"{found}, a link to {real}"
 
 
 def heading(attached: str) -> str:
@@ -56,21 +65,49 @@ def heading(attached: str) -> str:
     return attached.partition("\n")[0]
 
 
+def joined(text: str, files: Sequence[str]) -> str:
+    """A text as it is sent: with the files that go with it, each under its header.
+
+    A text that ends as if it had such files gets a line end, which tells it apart: it is shown
+    whole.
+    """
+    own = text if headings_only(text) == text else f"{text}\n"
+    return "\n\n".join(filter(None, [own, *files]))
+
+
 def headings_only(text: str) -> str:
-    """A message with the headers of its files in place of the files."""
-    shown, done, source = "", 0, f"{text}\n"
-    never_closed = set[str]()
-    for found in ATTACHED.finditer(text):
-        fence = found[2]
-        if found.start() < done or fence in never_closed:
+    """A message with the headers of its files in place of the files.
+
+    Only what `joined` put behind the text is a file: all else is shown, whatever it looks like.
+    """
+    found, headers, end = list(ATTACHED.finditer(text)), list[str](), len(text)
+    while found and end:
+        fence = text[text.rfind("\n", 0, end) + 1 : end]
+        begun = found.pop()
+        if begun[3] != fence:  # inside a file, whose fence is a longer one
             continue
-        end = source.find(f"\n{fence}\n", found.end())
-        if end < 0:
-            never_closed.add(fence)
-            continue
-        shown += text[done : found.end(1)]
-        done = end + 1 + len(fence)
-    return shown + text[done:]
+        before = "\n\n" if begun.start() else ""
+        content = text[begun.end() + 1 : end - len(fence)]
+        if not (text.endswith(before, 0, begun.start()) and is_content(begun, content)):
+            break
+        headers.insert(0, begun[0].partition("\n")[0])
+        end = begun.start() - len(before)
+    return "\n\n".join(filter(None, [text[:end], *headers]))
+
+
+def is_content(header: re.Match[str], content: str) -> bool:
+    """Whether a file's header, with its size and hash, was made for this content.
+
+    `attach` leaves out the mark at the beginning, and adds a line end that was missing.
+    """
+    import hashlib
+
+    data = content.encode("utf-8", "surrogatepass")
+    forms = (mark + kept for mark in (b"", BOM_UTF8) for kept in (data, data[:-1]))
+    size, digest = int(header[1].replace(",", "")), header[2]
+    return any(
+        len(form) == size and hashlib.sha256(form).hexdigest().startswith(digest) for form in forms
+    )
 
 
 def mentioned(line: Line) -> list[str]:
@@ -100,9 +137,14 @@ def mention_at_end(text: str) -> re.Match[str] | None:
 
 
 def untyped_mention(line: Line) -> str:
-    """The first `@path` of a line that would be a file if all of it had been typed, or ""."""
+    """The first `@path` of a line that would be a file if all of it had been typed, or "".
+
+    Not one of a file that the line mentions as well by typing.
+    """
+    typed = {None, *(path for _, path in mentions(line))}
     found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
-    return next((match[0] for match in islice(found, MOST_LOOKED_UP) if file_in(match[1])), "")
+    looked_up = islice(found, MOST_LOOKED_UP)
+    return next((match[0] for match in looked_up if file_in(match[1]) not in typed), "")
 
 
 def file_in(mention: str) -> Path | None:

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from glmcli.language import ntr
+from glmcli.language import ntr, tr
 from glmcli.types import Conversation, Message, Omission
 
 Count = Callable[[Sequence[Message]], int | None]
@@ -140,6 +140,22 @@ def omission_notice(conversation: Conversation, size: int | None) -> str:
         turns,
         size=size,
     )
+
+
+def way_out(conversation: Conversation, context: str, *, once: bool) -> str:
+    """What helps when a prompt does not fit: in a chat, or with a single question (`once`)."""
+    is_choice = context == "stop" and bool(questions(conversation, None))
+    if once and is_choice:
+        return tr(
+            "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
+        )
+    if once:
+        return tr("shorten the prompt, or use a model with a larger window")
+    if is_choice:
+        return tr(
+            "/set context drop-oldest leaves the oldest turns out, /reset starts a new conversation"
+        )
+    return tr("shorten the prompt, start again with /reset, or use a model with a larger window")
 
 
 def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:

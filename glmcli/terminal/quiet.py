@@ -105,12 +105,22 @@ class Quiet:
         when it was suspended.
         """
         self._set(quiet=False)
-        self._is_lifted, self._resumed = True, resumed
+        self._is_lifted = True
+        try:
+            with self.shown_again(resumed):
+                yield
+        finally:
+            self._is_lifted = False
+            self._set(quiet=True)
+
+    @contextlib.contextmanager
+    def shown_again(self, resumed: Callable[[], None]) -> Iterator[None]:
+        """Have `resumed` show a question again when the program was suspended meanwhile."""
+        self._resumed = resumed
         try:
             yield
         finally:
-            self._is_lifted, self._resumed = False, lambda: None
-            self._set(quiet=True)
+            self._resumed = lambda: None
 
     def _set(self, *, quiet: bool) -> None:
         if self._before is None or not in_foreground(sys.stdin.fileno()):

@@ -77,6 +77,12 @@ def test_a_placeholder_is_expanded_wherever_the_cursor_is(start):
     term.type("\r").see("line39end\n40 tokens")
 
 
+def test_a_placeholder_stays_one_when_the_draft_comes_to_count_as_typed(start):
+    term = start().type(pasted(LONG)).at_prompt("[paste 1: 40 lines]").type("\x14")
+    term.see("the draft counts as typed").at_prompt("[paste 1: 40 lines]")
+    term.type("\r").see("line39\n40 tokens").at_prompt()
+
+
 def test_text_that_looks_like_a_placeholder_is_text(start):
     term = start().type(pasted(LONG)).at_prompt("[paste 1: 40 lines]").type("\x03").at_prompt()
     term.type("[paste 1: 40 lines]\r").see("4 tokens").at_prompt()

@@ -28,8 +28,13 @@ def start(open_term, tmp_path):
 @pytest.mark.pty
 def test_a_pasted_mention_is_text_until_ctrl_t(start):
     term = start().type("see " + pasted("@secret.txt")).see("Ctrl-T makes it count as typed")
-    term.type("\r").see("@secret.txt was not typed, so it is sent as text").see("2 tokens")
+    term.type("\r").see(
+        "@secret.txt was not typed, so it is sent as text; Up, then Ctrl-T, sends it as typed"
+    ).see("2 tokens")
     assert "hunter2" not in term.at_prompt().text()
+    term.type("\x1b[A").at_prompt("see @secret.txt").type("\x14").see("the draft counts as typed")
+    term.type("\r").see("hunter2").at_prompt()
+    term.type("/reset\r").see("a new conversation").at_prompt()
     term.type(pasted("see @secret.txt")).at_prompt("see @secret.txt").type("\x14")
     term.see("the draft counts as typed").type("\r").see("hunter2").at_prompt()
 
@@ -90,6 +95,24 @@ def test_a_file_that_is_dragged_in_is_offered_and_never_attached_unasked(start, 
 
 
 @pytest.mark.pty
+def test_a_file_dragged_in_behind_an_at_sign_or_before_more_words_is_one_mention(start, tmp_path):
+    (tmp_path / "two words.txt").write_text("beta")
+    dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")
+    term = start().type("explain @" + dragged).see("Ctrl-T attaches two words.txt").type("\x14")
+    term.see('explain @"/').type("please\r").see(' @"/').see('words.txt" please').see("beta")
+    assert '@@"' not in term.at_prompt().text()
+
+
+@pytest.mark.pty
+def test_a_file_dragged_in_behind_a_command_is_what_the_command_is_about(start, tmp_path):
+    (tmp_path / "two words.txt").write_text("beta")
+    dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")
+    term = start().type("/attach " + dragged).see("two words.txt'").type("\x14")
+    term.see("the draft counts as typed").type("\r").see("goes with the next message").at_prompt()
+    assert "Ctrl-T attaches" not in term.raw
+
+
+@pytest.mark.pty
 def test_a_path_that_tab_completes_counts_as_typed_and_what_an_editor_wrote_does_not(
     start, tmp_path
 ):
@@ -112,6 +135,38 @@ def test_a_paste_answers_no_question(tmp_path):
     assert (tmp_path / "there.md").read_text() == "before"
 
 
+@pytest.mark.pty
+@pytest.mark.parametrize("paste", ["y\r", "y", "yes\r\ry\r"])
+def test_a_paste_answers_no_question_that_stands(tmp_path, paste):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type(pasted(paste)).type("n").see("[y/N] n").type("\r").see("was not changed")
+        term.see("> y")
+    assert (tmp_path / "there.md").read_text() == "before"
+
+
+@pytest.mark.pty
+def test_an_answer_can_be_corrected_and_follows_a_paste(tmp_path):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type("no\x7f\x7f" + pasted("later") + "y").see("[y/N] y").type("\r").see("saved to")
+        term.at_prompt("later")
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_ctrl_c_and_ctrl_d_answer_a_question_with_no(tmp_path, key):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question")
+        term.type(key).see("was not changed").at_prompt()
+
+
 def test_the_first_command_in_a_pipe_is_told_about_once(glm, tmp_path):
     (tmp_path / "a.txt").write_text("alpha")
     done = glm("chat", "-m", "echo:", stdin="one\n\n/save x.md\nsee @a.txt\n/exit\nexit\n")
@@ -119,7 +174,9 @@ def test_the_first_command_in_a_pipe_is_told_about_once(glm, tmp_path):
     assert done.err == "line 3 was sent as text; --commands runs it\n"
     assert not (tmp_path / "x.md").exists()
     done = glm("chat", "-m", "echo:", stdin="see @a.txt\n")
-    assert done.err == "line 1 was sent as text; --commands runs it\n"
+    assert done.err == (
+        "line 1 was sent as text, without the file @a.txt; --commands attaches it\n"
+    )
 
 
 def test_with_commands_the_lines_of_a_pipe_are_a_script(glm, tmp_path):

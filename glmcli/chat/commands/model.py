@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from glmcli.chat.commands.table import Chat, command
-from glmcli.config import Settings
+from glmcli.config import TYPED, Settings
 from glmcli.conversation.window import is_full
 from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of
@@ -39,7 +39,7 @@ def model(chat: Chat, rest: str) -> str:
     session, old = chat.session, chat.settings
     if not rest:
         return " · ".join(filter(None, [session.model, session.engine.device]))
-    new = with_key(chat, chosen(old, rest))
+    new, told = with_key(chat, chosen(old, rest))
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
@@ -50,7 +50,7 @@ def model(chat: Chat, rest: str) -> str:
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
-        exc.hint = tr("; ").join(filter(None, [hint, stays]))
+        exc.hint = tr("; ").join(filter(None, [hint, told, stays]))
         raise
     if not both_here and session.is_stopped():
         stay(chat, engine, reload=False)
@@ -60,8 +60,10 @@ def model(chat: Chat, rest: str) -> str:
         chat.use(engine, name)
     chat.settings = replace(new, model=name)
     if ready:
-        return where_it_stands(chat)
-    return tr("{model} is being loaded; the conversation goes on with it", model=name)
+        now = where_it_stands(chat)
+    else:
+        now = tr("{model} is being loaded; the conversation goes on with it", model=name)
+    return "\n".join(filter(None, [told, now]))
 
 
 def chosen(settings: Settings, rest: str) -> Settings:
@@ -71,30 +73,35 @@ def chosen(settings: Settings, rest: str) -> Settings:
         return replace(settings, model=rest)
     if not name:
         raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
-    sources = {**settings.sources, "base_url": "option"}
+    sources = {**settings.sources, "base_url": TYPED}
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
 
 
-def with_key(chat: Chat, new: Settings) -> Settings:
-    """The settings with the key that may be sent to their server: one key is for one address.
+def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
+    """The settings with the key that may be sent to their server, and a line if there is none.
 
-    The user may agree that it goes to another. Raises UsageError where nobody can be asked.
+    One key is for one address; the user may agree that it goes to another. Where nobody can be
+    asked it does not, and the line says so.
     """
     known = (same_server(new.base_url, url) for url in chat.key_is_for)
     if not chat.key or split_name(new.model)[0] not in ("openai", "fastchat") or any(known):
-        return replace(new, api_key=chat.key, key_url="")
+        return replace(new, api_key=chat.key, key_url=""), ""
+    without = replace(new, api_key="", key_url="")
     if has_own_key(new):
-        return replace(new, api_key="")
+        return without, ""
     where = visible_line(new.base_url)
     agreed = chat.confirm(tr("GLM_API_KEY was not given for {host}: send it there?", host=where))
     if agreed is None:
-        raise UsageError(
-            tr("GLM_API_KEY was not given for {host}, so it is not sent there", host=where),
-            tr("[keys] of config.toml holds a key for each server"),
+        return without, tr(
+            "GLM_API_KEY was not given for {host}, so it is not sent there; [keys] of config.toml "
+            "holds a key for each server",
+            host=where,
         )
-    if agreed:
-        chat.key_is_for.add(new.base_url)
-    return replace(new, api_key=chat.key if agreed else "", key_url="")
+    if not agreed:
+        return without, ""
+    chat.key_is_for.add(new.base_url)
+    sources = {**new.sources, "base_url": TYPED}
+    return replace(new, api_key=chat.key, key_url="", sources=sources), ""
 
 
 def same_server(one: str, other: str) -> bool:

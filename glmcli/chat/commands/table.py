@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import wcwidth
 
 from glmcli.chat.commands.others import slash_command_for
-from glmcli.config import Settings
+from glmcli.config import DOTENV, Settings
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
 from glmcli.engines import Engine
@@ -37,7 +37,8 @@ class Chat:
         self.attached: list[str] = []
         """Files that go with the next message."""
         self.key = settings.api_key
-        self.key_is_for = {settings.key_url or settings.base_url}
+        given_with = settings.key_url or settings.base_url
+        self.key_is_for = {given_with} if is_users_own(settings) else set[str]()
         """Addresses that the key was given with, or that the user let it be sent to."""
 
     def ask(self, text: str, *, after: Message | None = None) -> None:
@@ -80,6 +81,12 @@ class Chat:
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine; the old one is closed."""
         self.session.use(engine, model)
+
+
+def is_users_own(settings: Settings) -> bool:
+    """Whether the key may go to the address: not if only the folder's `.env` names that."""
+    sources = settings.sources
+    return sources.get("base_url") != DOTENV or sources.get("api_key") == DOTENV
 
 
 Action = Callable[[Chat, str], str]

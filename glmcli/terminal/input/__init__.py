@@ -5,7 +5,6 @@ Knows nothing of replies or commands. The editors are imported when one is opene
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +14,10 @@ from glmcli.terminal.quiet import Quiet
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
+
+
+YES = ("y", "yes")
+"""What agrees to a question, in small letters."""
 
 
 class Owner(Protocol):
@@ -71,9 +74,9 @@ class Editor:
         """A draft as it would be sent: with the pastes whole."""
         return foreign(draft)
 
-    def ask(self, question: Callable[[str], bool]) -> bool:
-        """Have a question asked; it is given the text typed ahead of it, up to Enter."""
-        return question("")
+    def confirm(self, question: str) -> bool:
+        """Ask; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too. Here nobody can be asked."""
+        return False
 
     def collect(self) -> None:
         """Take typed keys from the terminal, for the next `read`."""

@@ -13,8 +13,8 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import dropped, mention_at_end, mention_of
-from glmcli.conversation.lines import untyped
+from glmcli.conversation.attachments import PUNCTUATION, dropped, mention_at_end, mention_of
+from glmcli.conversation.lines import is_command, untyped
 from glmcli.conversation.typed import PASTED, Line, foreign
 from glmcli.language import tr
 from glmcli.terminal.input.origins import Origins
@@ -68,7 +68,7 @@ class Draft:
         if whole is line:
             return False
         before = self._pastes.whole(Line(line.text[:at], line.mask()[:at]))
-        self._put(whole, len(before.text))
+        self._put(Line(self._pastes.plain(whole.text), whole.pasted), len(before.text))
         return True
 
     def edit(self, edit: Callable[[str], str]) -> None:
@@ -92,9 +92,10 @@ class Draft:
         for run in PASTED_RUN.finditer(line.pasted):
             text += line.text[done : run.start()]
             part, done = line.text[run.start() : run.end()], run.end()
-            if mention := dropped_mention(part):
-                part = mention if not text or text[-1].isspace() else f" {mention}"
-            text += part
+            if mention := self._pastes.plain(dropped_mention(part, behind=text)):
+                text = with_mention(text, mention, line.text[done:])
+            else:
+                text += part
         text += line.text[done:]
         mask = bytes(STAND_IN.match(char) is not None for char in text)
         after = len(line.text) - self._buffer.cursor_position
@@ -102,10 +103,9 @@ class Draft:
         return True
 
     def _put(self, line: Line, cursor: int) -> None:
-        text = self._pastes.plain(line.text)
         self._buffer.save_to_undo_stack()
-        self._origins.put(Line(text, line.pasted))
-        self._buffer.document = Document(text, cursor)
+        self._origins.put(line)
+        self._buffer.document = Document(line.text, cursor)
 
     def _follow(self, buffer: Buffer) -> None:
         entry = len(buffer._working_lines) - buffer.working_index
@@ -125,16 +125,30 @@ class Draft:
         self._complete(self._buffer.insert_text, text)
 
 
-def dropped_mention(text: str) -> str:
-    """The mention of a file that was dragged into the terminal; "" if the text is anything else."""
-    path = dropped(text)
+def dropped_mention(text: str, *, behind: str) -> str:
+    """The mention of a file that was dragged into the terminal; "" if the text is anything else.
+
+    Behind a command a path is what the command is about.
+    """
+    path = None if is_command(Line(behind)) else dropped(text)
     return mention_of(path) if path else ""
 
 
-def paste_hint(text: str) -> str:
+def with_mention(before: str, mention: str, after: str) -> str:
+    """A text with a mention put behind it: set off by blanks, and with one `@` only."""
+    begun = mention_at_end(before)
+    if begun and begun[0] in ("@", '@"'):
+        before = before[: begun.start()]
+    elif before and not before[-1].isspace():
+        before += " "
+    is_set_off = after[:1].isspace() or PUNCTUATION.match(after)
+    return before + mention + ("" if is_set_off else " ")
+
+
+def paste_hint(text: str, *, behind: str) -> str:
     """A hint for a paste that would do something if it had been typed; else ""."""
     path = dropped(text)
-    if path is not None and mention_of(path):
+    if path is not None and dropped_mention(text, behind=behind):
         with suppress(OSError):
             name, size = visible_line(path.name), path.stat().st_size
             return tr("Ctrl-T attaches {name} ({size:,} bytes)", name=name, size=size)

@@ -1,4 +1,4 @@
-"""The user's editor, clipboard and consent. Knows nothing of drafts or keys."""
+"""The user's editor and clipboard. Knows nothing of drafts or keys."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.terminal.output import Output
-from glmcli.terminal.reading import read_line
 
 CLIPBOARDS = (
     ("WAYLAND_DISPLAY", ("wl-copy",)),
@@ -77,18 +76,6 @@ def deaf_to_interrupts() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
         signal.set_wakeup_fd(wakeup)
-
-
-def confirm(question: str, out: Output, stopped: Callable[[], bool], typed: str) -> bool:
-    """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too.
-
-    Text `typed` before is the answer, or its beginning.
-    """
-    try:
-        return read_line(question, out, stopped, typed=typed).lower() in ("y", "yes")
-    except EOFError:
-        out.write("\n")
-        return False
 
 
 def copy(text: str, out: Output) -> None:

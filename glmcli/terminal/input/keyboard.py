@@ -1,6 +1,7 @@
 """Typing as keys for the line editor; those typed before it reads come first.
 
-Knows nothing of what the keys do, but that a terminal which is gone sends no more of them.
+Reads keys with modifiers too, from a terminal that `Quiet` asked to tell them apart. Knows nothing
+of what the keys do, but that a terminal which is gone sends no more of them.
 """
 
 from __future__ import annotations
@@ -8,13 +9,26 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import sys
+from typing import Any
 
+from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
 from prompt_toolkit.input.posix_utils import PosixStdinReader
 from prompt_toolkit.input.typeahead import get_typeahead
 from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
+
+from glmcli.terminal.signals import Killed
+
+ALT, CTRL = 2, 4
+"""Bits of a modifier parameter, which is one more than their sum; Shift is the bit 1."""
+ENTER = 13
+NAMED = {8: Keys.Backspace, 9: Keys.Tab, 27: Keys.Escape, 127: Keys.Backspace}
+SHIFT_SPACE = Keys.F24
+"""prompt-toolkit has no name for it, and no keyboard has an F24."""
+_KNOWN = {key.value: key for key in Keys}
 
 
 class Keyboard(Vt100Input):
@@ -35,26 +49,22 @@ class Keyboard(Vt100Input):
         self.waiting += new
         return new
 
-    def hold_lines(self) -> None:
-        """The same, when Enter made a line end: there the terminal edited lines until now."""
-        before, self.waiting = self.waiting, []
+    def wait(self, seconds: float) -> None:
+        """Hold the keys that come within this time."""
+        select.select([self.fileno()], [], [], seconds)
         self.hold()
-        self.waiting = [*before, *typed_early(self.waiting)]
 
-    def take_line(self) -> str:
-        """The text that waits, up to Enter, which becomes a newline. Later keys wait on.
+    def end_if_gone(self) -> None:
+        """Raise Killed if the terminal is gone. It sends no end but its own: Ctrl-D is a key."""
+        if self.closed:
+            raise Killed(signal.SIGHUP)
 
-        A paste answers nothing: it waits, and so do the keys after it.
-        """
-        ends = (Keys.ControlM, Keys.ControlJ, Keys.BracketedPaste)
-        at = next((at for at, press in enumerate(self.waiting) if press.key in ends), None)
-        if at is None:
-            line, self.waiting = self.waiting, []
-            return "".join(press.data for press in line)
-        line, end = self.waiting[:at], self.waiting[at]
-        is_answer = end.key != Keys.BracketedPaste
-        self.waiting = self.waiting[at + is_answer :]
-        return "".join(press.data for press in line) + "\n" * is_answer
+    def take_from_paste(self) -> list[KeyPress]:
+        """The first paste that waits, and all keys after it."""
+        keys = [press.key for press in self.waiting]
+        at = keys.index(Keys.BracketedPaste) if Keys.BracketedPaste in keys else len(keys)
+        later, self.waiting = self.waiting[at:], self.waiting[:at]
+        return later
 
     def drop(self, key: Keys) -> None:
         """Forget a key that somebody else has acted on."""
@@ -92,9 +102,39 @@ def typed_early(keys: list[KeyPress]) -> list[KeyPress]:
     One line and its end were meant to be sent. More than one may have been pasted, and so come as
     if they were.
     """
-    ends = [index for index, key in enumerate(keys) if key.key == Keys.ControlJ]
+    ends = [at for at, key in enumerate(keys) if key.key in (Keys.ControlJ, Keys.ControlM)]
     if ends == [len(keys) - 1]:
         return [*keys[:-1], KeyPress(Keys.ControlM, "\r")]
-    if ends and all(len(key.data) == 1 for key in keys):
+    if ends:
         return [KeyPress(Keys.BracketedPaste, "".join(key.data for key in keys))]
     return keys
+
+
+def know_modified_keys() -> None:
+    """Read keys with modifiers as the same keys without this protocol; Shift-Enter as Ctrl-J.
+
+    Sources: xterm's modifyOtherKeys (CSI 27;modifiers;code~) and formatOtherKeys (CSI
+    code;modifiers u), which is the form of the kitty keyboard protocol as well.
+    """
+    for code in (*NAMED, ENTER, *range(0x20, 0x7F)):
+        for modifiers in range(2, 9):
+            keys: Any = keys_of(code, modifiers - 1)  # its type leaves out plain characters
+            ANSI_SEQUENCES[f"\x1b[{code};{modifiers}u"] = keys
+            ANSI_SEQUENCES[f"\x1b[27;{modifiers};{code}~"] = keys
+
+
+def keys_of(code: int, bits: int) -> Keys | tuple[Keys | str, ...]:
+    """The keys that a character code and the bits of its modifiers stand for."""
+    if code == ENTER:
+        return (Keys.Escape, Keys.ControlM) if bits == ALT else Keys.ControlJ
+    char = chr(code).lower()
+    key: Keys | str
+    if code in NAMED:
+        key = NAMED[code]
+    elif bits & CTRL:
+        key = _KNOWN.get("c-@" if char == " " else f"c-{char}", Keys.Ignore)
+    elif bits & ALT:
+        key = chr(code)
+    else:
+        key = SHIFT_SPACE if char == " " else Keys.Ignore
+    return (Keys.Escape, key) if bits & ALT else Keys(key)

@@ -12,11 +12,11 @@ import time
 
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
-from glmcli.terminal.input import Editor, Owner
+from glmcli.terminal.input import YES, Editor, Owner
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.quiet import LEAVE_S
-from glmcli.terminal.reading import READ_BYTES, read_some
+from glmcli.terminal.reading import READ_BYTES, read_line, read_some
 from glmcli.terminal.visible import visible
 
 
@@ -52,6 +52,16 @@ class PlainEditor(Editor):
                 else:
                     if text.strip():
                         return Line(text, draft.pasted)
+
+    def confirm(self, question: str) -> bool:
+        """See `Editor`."""
+        with self._owner.quiet.lifted(lambda: self._out.say(question)):
+            try:
+                answer = read_line(question, self._out, self._owner.is_stopped)
+            except EOFError:
+                self._out.write("\n")
+                return False
+        return answer.lower() in YES
 
     def _show(self, draft: str) -> None:
         self._out.write(question_rows(draft).rstrip("\n"))

@@ -40,14 +40,13 @@ from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, editing
 from glmcli.terminal.input.draft import Draft, paste_hint
 from glmcli.terminal.input.history import Suggestions, make_history
-from glmcli.terminal.input.keyboard import Keyboard
-from glmcli.terminal.input.keys import SHIFT_SPACE, know_modified_keys
+from glmcli.terminal.input.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
+from glmcli.terminal.input.question import Question
 from glmcli.terminal.input.screen import make_screen, rows_more
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.quiet import LEAVE_S, SETTLE_S
-from glmcli.terminal.signals import Killed
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
@@ -116,7 +115,7 @@ class LineEditor(Editor):
                 set_exception_handler=False,
             )
         except EOFError:
-            self._end_if_gone()
+            self._keyboard.end_if_gone()
             raise
         finally:
             self._begin()  # if this was sooner than the delay
@@ -130,7 +129,7 @@ class LineEditor(Editor):
         reply.
         """
         pressed = {key.key for key in self._keyboard.hold()}
-        self._end_if_gone()
+        self._keyboard.end_if_gone()
         for key in (Keys.ControlC, Keys.ControlZ):
             self._keyboard.drop(key)
         if Keys.ControlC in pressed:
@@ -138,16 +137,12 @@ class LineEditor(Editor):
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
 
-    def ask(self, question: Callable[[str], bool]) -> bool:
-        """Have a question asked; it is given the text typed ahead of it, up to Enter.
-
-        A line typed after the answer is sent.
-        """
+    def confirm(self, question: str) -> bool:
+        """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""
         self.collect()
-        try:
-            return question(self._keyboard.take_line())
-        finally:
-            self._keyboard.hold_lines()
+        asked = Question(question, self._keyboard, self._out)
+        with self._owner.quiet.shown_again(asked.show):
+            return asked.is_agreed(self._owner.is_stopped)
 
     def sent(self, draft: str) -> Line:
         """A draft as it would be sent: with the pastes whole."""
@@ -157,11 +152,6 @@ class LineEditor(Editor):
         """Draw the toolbar again. Safe from any thread."""
         if self._settling is None:
             self._session.app.invalidate()
-
-    def _end_if_gone(self) -> None:
-        """A terminal sends no end but its own: Ctrl-D is a key among others."""
-        if self._keyboard.closed:
-            raise Killed(signal.SIGHUP)
 
     def _before_run(self) -> None:
         loop, buffer = get_running_loop(), self._session.default_buffer
@@ -297,9 +287,12 @@ class LineEditor(Editor):
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert a paste; a long one as a placeholder that Ctrl-O expands."""
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        behind = event.current_buffer.document.text_before_cursor
         shown = self._draft.paste(text)
         self._owner.draft_changed(event.current_buffer.text, pasted=True)
-        self._hint = paste_hint(text) if shown == text else tr("Ctrl-O shows the whole paste")
+        is_folded = shown != text
+        hint = tr("Ctrl-O shows the whole paste") if is_folded else paste_hint(text, behind=behind)
+        self._hint = hint
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""

@@ -14,7 +14,7 @@ from glmcli.chat.commands import run_command
 from glmcli.config import Settings
 from glmcli.config.servers import server_options
 from glmcli.engines.remote.address import key_for, parse_address
-from glmcli.errors import EngineError, ModelError, UsageError
+from glmcli.errors import EngineError, GlmError, ModelError, UsageError
 from tests.support.chats import texts
 from tests.support.loopback import OK, Connection, Loopback, closed_port
 
@@ -195,10 +195,36 @@ def test_a_key_goes_to_no_other_server_that_a_command_names(chat, serve):
     url = serve()
     chat.settings = replace(chat.settings, base_url="http://given.example", api_key="secret-key")
     chat = type(chat)(chat.session, chat.settings)
-    with pytest.raises(UsageError, match="GLM_API_KEY was not given for http:") as caught:
-        run_command(chat, f"/model openai:m {url}")
-    assert "[keys] of config.toml" in caught.value.hint
-    assert chat.session.model == "echo:"
+    told, now = run_command(chat, f"/model openai:m {url}").split("\n")
+    assert told == (
+        f"GLM_API_KEY was not given for {url}, so it is not sent there; "
+        "[keys] of config.toml holds a key for each server"
+    )
+    assert now.startswith("now openai:m")
+    assert (chat.session.model, chat.settings.api_key) == ("openai:m", "")
+
+
+def test_a_server_that_is_not_there_is_no_place_for_the_key_either(chat):
+    chat = type(chat)(chat.session, replace(chat.settings, api_key="secret-key"))
+    with pytest.raises(GlmError) as caught:
+        run_command(chat, f"/model openai:m http://127.0.0.1:{closed_port()}")
+    assert "so it is not sent there" in caught.value.hint
+
+
+@pytest.mark.parametrize("agrees", [True, False])
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "named by the folder"])
+def test_the_key_goes_to_an_address_of_a_folder_only_where_the_user_agrees(
+    chat, serve, agrees, typed
+):
+    url = serve()
+    sources = {"base_url": ".env", "api_key": "environment"}
+    given = replace(chat.settings, base_url=url, api_key="secret-key", sources=sources)
+    chat, asked = type(chat)(chat.session, given), []
+    chat.confirm = lambda question: [agrees, asked.append(question)][0]
+    run_command(chat, f"/model openai:m {url}" if typed else "/model openai:m")
+    assert len(asked) == 1
+    assert chat.settings.api_key == ("secret-key" if agrees else "")
+    assert chat.settings.sources["base_url"] == ("option" if typed or agrees else ".env")
 
 
 @pytest.mark.parametrize("agrees", [True, False])

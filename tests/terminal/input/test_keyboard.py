@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+from prompt_toolkit.input.vt100_parser import Vt100Parser
+from prompt_toolkit.key_binding import KeyPress
+from prompt_toolkit.keys import Keys
+
+from glmcli.terminal.input.keyboard import typed_early
+
+
+def keys_of(data: str) -> list[KeyPress]:
+    keys: list[KeyPress] = []
+    Vt100Parser(keys.append).feed_and_flush(data)
+    return keys
+
+
+@pytest.mark.parametrize(
+    "line", ["hello\n", "hello\r", "he\x1b[Dllo\n", "\x1b[200~a\nb\x1b[201~\n"]
+)
+def test_one_line_typed_before_the_first_prompt_is_sent(line):
+    assert typed_early(keys_of(line))[-1] == KeyPress(Keys.ControlM, "\r")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["/save x\n/exit\n", "one\ntwo", "\x1b[31mone\n/exit\n", "one\n/e\x1b[Axit\n", "one\n/exit\r"],
+)
+def test_more_than_a_line_before_the_first_prompt_comes_as_a_paste(lines):
+    assert typed_early(keys_of(lines)) == [KeyPress(Keys.BracketedPaste, lines)]
+
+
+def test_a_line_that_was_not_ended_before_the_first_prompt_is_typed():
+    assert typed_early(keys_of("hel\x1b[Dlo")) == keys_of("hel\x1b[Dlo")

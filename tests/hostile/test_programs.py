@@ -29,8 +29,11 @@ QUICK = (
     "a macro that calls itself",
     "the globals of a function",
 )
-QUICK_TOKENIZERS = ("split: the panic of an issue", "a normalizer that doubles")
-LIMITS = ("too long", "too much", "too far", "too deeply", "far more", "fails", "broken", "limit")
+QUICK_TOKENIZERS = ("split: the panic of an issue", "a normalizer that doubles", "a long token")
+LIMITS = (
+    *("too long", "too much", "too far", "too deeply", "far more", "fails", "broken", "limit"),
+    "more than 1,000 letters",
+)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ STOPPED = {
     "depth": later("{what} calls itself too deeply: it was stopped"),
     "count": later("{what} counts too far: it was stopped"),
     "length": later("{what} writes far more than it is given: it was stopped"),
+    "token": later("{what} has a token of more than 1,000 letters"),
     "crash": later("{what} breaks down or needs too much memory: it was stopped"),
 }
 """What went beyond which limit; foreign.py names the limits."""

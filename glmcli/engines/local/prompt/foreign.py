@@ -11,13 +11,15 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from typing import IO, Any
 
 LENGTH = 8
 """Bytes of a length."""
+LONGEST_TOKEN = 1_000
+"""Letters; the longest tokens there are have about 128."""
 
 
 class TooMuch(Exception):
@@ -196,6 +198,7 @@ def load(text: str = "", path: str = "") -> None:
     backend = Tokenizer.from_file(path) if path else Tokenizer.from_str(text)
     backend.no_padding()
     backend.no_truncation()
+    check_tokens(backend.get_vocab())
     BACKENDS[False] = backend
     ids = backend.encode_batch(["Hello, 1 + 1 = 2.\n\n你好 "], add_special_tokens=False)[0].ids
     backend.decode(ids)
@@ -205,7 +208,14 @@ def load_pieces(path: str) -> None:
     """Read a tokenizer.model of SentencePiece, if it is one."""
     from sentencepiece import SentencePieceProcessor
 
-    SentencePieceProcessor(model_file=path)
+    pieces = SentencePieceProcessor(model_file=path)
+    check_tokens(pieces.id_to_piece(list(range(pieces.vocab_size()))))
+
+
+def check_tokens(tokens: Iterable[str]) -> None:
+    """Raise TooMuch for a token of which a reply would have gigabytes."""
+    if max(map(len, tokens), default=0) > LONGEST_TOKEN:
+        raise TooMuch("token")
 
 
 def spell_out(controls: list[str], anchor: str) -> None:

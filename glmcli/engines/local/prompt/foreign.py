@@ -7,11 +7,15 @@ file and imports nothing of this package. A job that needs too much of something
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import resource
+import select
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import IO, Any
@@ -34,7 +38,27 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (job := receive(sys.stdin.buffer)) is not None:
         limit_cpu(job.pop("cpu_s"))
-        send(sys.stdout.buffer, answer(job))
+        with ended_with_stdin():
+            found = answer(job)
+        send(sys.stdout.buffer, found)
+
+
+@contextmanager
+def ended_with_stdin() -> Iterator[None]:
+    """Let the system end this process when the other end of stdin is gone, however it went.
+
+    What runs here may hold the interpreter for as long as it likes: nothing in Python could look.
+    Until it has its answer the other side sends nothing, so a signal can only mean the end.
+    """
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([0], [], [], 0)[0]:  # it went before the signal was asked for
+        sys.exit()
+    try:
+        yield
+    finally:
+        fcntl.fcntl(0, fcntl.F_SETFL, flags)
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:

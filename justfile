@@ -8,6 +8,7 @@ check:
     mypy
     lint-imports
     python docs/build.py --check
+    python docs/texts.py --check
     python .ci/budgets.py
 
 fix:
@@ -21,8 +22,10 @@ test *ARGS:
 quick:
     pytest -m "not model and not pty"
 
+# the generated pages, and the catalogues of translations
 docs:
     python docs/build.py
+    python docs/texts.py
 
 bench NAME *ARGS:
     python bench/{{NAME}}.py {{ARGS}}

@@ -14,6 +14,8 @@ GlmError            1   one line for what happened, one line for what to do
 
 from __future__ import annotations
 
+from glmcli.language import tr
+
 
 class GlmError(Exception):
     """What happened, in one line, and what to do about it, in one line."""
@@ -51,25 +53,33 @@ class ContextFull(GlmError):
 
     def __init__(self, needed: int, limit: int) -> None:
         super().__init__(
-            f"the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
-            "shorten the prompt, start again with /reset, or choose a model with a larger window",
+            tr(
+                "the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
+                needed=needed,
+                limit=limit,
+            ),
+            tr("shorten the prompt, start again with /reset, or use a model with a larger window"),
         )
         self.needed = needed
         self.limit = limit
 
 
 class OutOfMemory(GlmError):
-    """The model or the prompt does not fit the memory of the device."""
+    """The model, or `what` was said to the user instead, does not fit the memory of the device."""
 
     exit_code = 5
 
-    def __init__(self, needed: int | None, free: int | None, *, what: str = "the model") -> None:
-        message = f"{what} does not fit the memory"
+    def __init__(self, needed: int | None, free: int | None, *, what: str = "") -> None:
+        what = what or tr("the model")
+        message = tr("{what} does not fit into memory", what=what)
         if needed is not None and free is not None:
-            message = (
-                f"{what} needs about {needed / 1e9:.1f} GB of memory; {free / 1e9:.1f} GB is free"
+            message = tr(
+                "{what} needs about {needed:.1f} GB of memory; {free:.1f} GB is free",
+                what=what,
+                needed=needed / 1e9,
+                free=free / 1e9,
             )
-        super().__init__(message, "choose a smaller model, --dtype bfloat16, or --device auto")
+        super().__init__(message, tr("use a smaller model, --dtype bfloat16, or --device auto"))
         self.needed = needed
         self.free = free
 
@@ -94,12 +104,13 @@ class StoreError(GlmError):
 
 def error_lines(error: GlmError) -> str:
     """An error as it is shown where there are no colours."""
-    return f"glm: {error.message}\n" + (f"hint: {error.hint}\n" if error.hint else "")
+    hint = tr("hint: {hint}", hint=error.hint) + "\n" if error.hint else ""
+    return f"glm: {error.message}\n{hint}"
 
 
 def first_line(exc: BaseException) -> str:
     """The start of what a library says when it fails, for a message of one line."""
     lines = (str(exc).strip() or type(exc).__name__).splitlines()
-    if lines[0].endswith(":") and len(lines) > 1:  # what is the matter comes below
+    if lines[0].endswith(":") and len(lines) > 1:  # the reason comes below
         lines[0] += f" {lines[1].strip()}"
     return lines[0][:200]

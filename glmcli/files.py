@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from glmcli.errors import GlmError, UsageError
+from glmcli.language import later, tr
 
 MB, GB = 1_000_000, 1_000_000_000
 DEEPEST = 64
-"""Levels of JSON; what models, settings and conversations write has fewer than ten."""
+"""Levels of JSON; files of models, settings and conversations have fewer than ten."""
 MOST_HOLDERS = 1_000_000
-"""Lists and objects in JSON: each takes twenty times the room of its two letters."""
+"""Lists and objects in JSON: each takes twenty times the memory of its two letters."""
 
 
 def open_regular(
@@ -58,35 +59,45 @@ def shown(path: Path) -> str:
 
 @contextmanager
 def _reading(name: str, error: type[GlmError]) -> Iterator[None]:
-    """Translate what the system says to a path. Raises `error`."""
+    """Translate what the system says of a path. Raises `error`."""
     try:
         yield
     except OSError as exc:
-        raise error(f"{name} cannot be read: {exc.strerror}", "check the path") from exc
+        reason = tr("{name} cannot be read: {reason}", name=name, reason=exc.strerror)
+        raise error(reason, tr("check the path")) from exc
     except ValueError as exc:  # a NUL character, or a surrogate
-        raise error(f"{name} is not the name of a file", "check the path") from exc
+        reason = tr("{name} is not the name of a file", name=name)
+        raise error(reason, tr("check the path")) from exc
 
 
 def _check(found: os.stat_result, name: str, *, limit: int, error: type[GlmError]) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise error(f"{name} is {kind(found.st_mode)}, not a file", "name a regular file")
+        raise error(
+            tr("{name} is {kind}, not a file", name=name, kind=kind(found.st_mode)),
+            tr("name a regular file"),
+        )
     if found.st_size > limit:
         raise error(
-            f"{name} is too large: {found.st_size:,} bytes; {limit:,} is the limit",
-            "is it the right file?",
+            tr(
+                "{name} is too large: {size:,} bytes; {limit:,} is the limit",
+                name=name,
+                size=found.st_size,
+                limit=limit,
+            ),
+            tr("is it the right file?"),
         )
 
 
 def kind(mode: int) -> str:
     """What a file that is not regular is, for a message."""
     names = {
-        stat.S_ISDIR: "a folder",
-        stat.S_ISFIFO: "a pipe",
-        stat.S_ISSOCK: "a socket",
-        stat.S_ISCHR: "a device",
-        stat.S_ISBLK: "a device",
+        stat.S_ISDIR: later("a folder"),
+        stat.S_ISFIFO: later("a pipe"),
+        stat.S_ISSOCK: later("a socket"),
+        stat.S_ISCHR: later("a device"),
+        stat.S_ISBLK: later("a device"),
     }
-    return next((name for test, name in names.items() if test(mode)), "something else")
+    return tr(next((name for test, name in names.items() if test(mode)), later("something else")))
 
 
 def read_bytes(
@@ -112,7 +123,8 @@ def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> s
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise error(
-            f"{where} is not valid UTF-8 (byte {exc.start:,})", "convert it, for example with iconv"
+            tr("{name} is not valid UTF-8 (byte {at:,})", name=where, at=exc.start),
+            tr("convert it, for example with iconv"),
         ) from exc
 
 
@@ -124,16 +136,25 @@ def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] =
 def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
     """JSON as Python's values, `DEEPEST` levels and `MOST_HOLDERS` at most. Raises `error`."""
     if text.count("[") + text.count("{") > MOST_HOLDERS:
-        raise error(f"{where}: JSON of too many lists and objects", "is it the right file?")
+        raise error(
+            tr("{name}: JSON with too many lists and objects", name=where),
+            tr("is it the right file?"),
+        )
     try:
         value = json.loads(text)
     except RecursionError as exc:
-        raise error(f"{where}: JSON that is nested too deeply", "is it the right file?") from exc
+        raise _too_deep(where, error) from exc
     except ValueError as exc:
-        raise error(f"{where} is not JSON: {exc}", "is it the right file?") from exc
+        reason = tr("{name} is not JSON: {reason}", name=where, reason=exc)
+        raise error(reason, tr("is it the right file?")) from exc
     if depth(value, DEEPEST) > DEEPEST:
-        raise error(f"{where}: JSON that is nested too deeply", "is it the right file?")
+        raise _too_deep(where, error)
     return value
+
+
+def _too_deep(where: str, error: type[GlmError]) -> GlmError:
+    reason = tr("{name}: JSON that is nested too deeply", name=where)
+    return error(reason, tr("is it the right file?"))
 
 
 def depth(value: Any, enough: int) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import kind
+from glmcli.language import tr
 
 
 def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
@@ -23,19 +24,23 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
     the disk is full or so.
     """
     path = path.parent.resolve() / path.name
-    if os.path.isdir(path):  # noqa: PTH112 (a name that is too long is none)
-        raise StoreError(f"{path} is a folder", f"name a file in it: {path / 'talk.md'}")
+    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+        raise StoreError(
+            tr("{name} is a folder", name=path),
+            tr("name a file in it: {name}", name=path / "talk.md"),
+        )
     if os.path.islink(path):  # noqa: PTH114
         raise UsageError(
-            f"{path} is a symbolic link to {path.readlink()}", "name that file itself, or another"
+            tr("{name} is a symbolic link to {target}", name=path, target=path.readlink()),
+            tr("name that file itself, or another"),
         )
     if not overwrite and os.path.lexists(path):
-        raise UsageError(f"{path} exists already", "choose another name")
+        raise UsageError(tr("{name} already exists", name=path), tr("choose another name"))
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                # Lone surrogates as \udcff: they are no UTF-8, and JSON reads that back.
+                # Lone surrogates as \udcff: they are not UTF-8, and JSON reads that back.
                 file.write(text.encode("utf-8", "backslashreplace"))
                 file.flush()
                 with suppress(FileNotFoundError):
@@ -47,7 +52,8 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
             Path(temporary).unlink(missing_ok=True)
     except OSError as exc:
         raise StoreError(
-            f"{path} cannot be written: {exc.strerror}", "choose another folder, or free some space"
+            tr("{name} cannot be written: {reason}", name=path, reason=exc.strerror),
+            tr("choose another folder, or free some space"),
         ) from exc
     return path
 
@@ -65,8 +71,8 @@ def sync_folder(folder: Path) -> None:
 def open_private(path: Path) -> int:
     """A descriptor of a file that only its owner reads, made if it is missing; for appending.
 
-    A link that the user has put there leads to the file. Raises StoreError if that is no regular
-    file or another user's, OSError.
+    A link that the user has put there leads to the file. Raises StoreError if that is not a regular
+    file or is another user's, OSError.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
@@ -74,9 +80,15 @@ def open_private(path: Path) -> int:
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
-            raise StoreError(f"{path} is {kind(found.st_mode)}, not a file", "move it away")
+            raise StoreError(
+                tr("{name} is {kind}, not a file", name=path, kind=kind(found.st_mode)),
+                tr("move it away"),
+            )
         if found.st_uid != os.geteuid():
-            raise StoreError(f"{path} belongs to another user", "move it away, or set GLM_HOME")
+            raise StoreError(
+                tr("{name} belongs to another user", name=path),
+                tr("move it away, or set GLM_HOME"),
+            )
     except BaseException:
         os.close(handle)
         raise

@@ -1,4 +1,4 @@
-"""Paths, files and texts from a user: what was typed becomes a path, and a file becomes text.
+"""Paths and texts from a user: a typed name becomes a path, and a file becomes text.
 
 Knows nothing of what the text is for.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from glmcli import files
 from glmcli.errors import UsageError
+from glmcli.language import tr
 
 LARGEST_PROMPT = 10 * files.MB
 """Bytes; far more than any window holds."""
@@ -21,10 +22,10 @@ _ESCAPED = re.compile(r"\\(.)")
 def path_of(typed: str) -> Path:
     r"""The path that was typed: `~` as the home folder, and quotes and `\ ` as in a shell.
 
-    Raises UsageError for what can be none, such as the home folder of nobody.
+    Raises UsageError for what cannot be one, such as the home folder of nobody.
     """
     if "\0" in typed:
-        raise UsageError("a path holds no NUL character", "check the path")
+        raise UsageError(tr("a path cannot hold a NUL character"), tr("check the path"))
     quoted = _QUOTED.fullmatch(typed)
     name = quoted[2] if quoted else typed
     if not quoted and "\\" in name and not os.path.lexists(name):
@@ -32,11 +33,13 @@ def path_of(typed: str) -> Path:
     try:
         return Path(name).expanduser()
     except RuntimeError as exc:
-        raise UsageError(f"{name}: there is no such home folder", "check the path") from exc
+        raise UsageError(
+            tr("{name}: there is no such home folder", name=name), tr("check the path")
+        ) from exc
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file that can be reached; names that cannot be are none."""
+    """Whether there is a file that can be reached, whatever the name is."""
     try:
         return path.is_file()
     except OSError:
@@ -44,16 +47,18 @@ def is_file(path: Path) -> bool:
 
 
 def checked(text: str) -> None:
-    """Raise UsageError if `text` cannot be a prompt: if it is blank, or no text."""
+    """Raise UsageError if `text` cannot be a prompt: if it is blank, or not text."""
     if not text.strip():
-        raise UsageError("the prompt is empty", 'type a question: glm ask "why is the sky blue?"')
+        raise UsageError(
+            tr("the prompt is empty"), tr('type a question: glm ask "why is the sky blue?"')
+        )
     if "\0" in text:
-        raise UsageError("the prompt holds a NUL character", "is it a binary file?")
+        raise UsageError(tr("the prompt holds a NUL character"), tr("is it a binary file?"))
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as exc:
         raise UsageError(
-            "the prompt is not valid UTF-8", "convert it, for example with iconv"
+            tr("the prompt is not valid UTF-8"), tr("convert it, for example with iconv")
         ) from exc
 
 
@@ -62,4 +67,4 @@ def read_system(system: str) -> str:
     if not system.startswith("@"):
         return system
     path = path_of(system[1:])
-    return files.read_text(path, limit=LARGEST_PROMPT, what="the system prompt").strip()
+    return files.read_text(path, limit=LARGEST_PROMPT, what=tr("the system prompt")).strip()

@@ -1,6 +1,6 @@
 """The words of the program: plain values that every other module speaks in.
 
-Knows nothing of models, terminals or disks. Everything but `Conversation` is frozen.
+Knows nothing of models, terminals or disks. All but `Conversation` and `Totals` are frozen.
 """
 
 from __future__ import annotations
@@ -47,6 +47,31 @@ class Usage:
         if self.completion_tokens < 2 or seconds <= 0:
             return None
         return (self.completion_tokens - 1) / seconds
+
+
+@dataclass(slots=True)
+class Totals:
+    """What several replies cost together."""
+
+    turns: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    decode_tokens: int = 0
+    """Those after the first of each reply, in `decode_s`: waiting and loading left out."""
+    decode_s: float = 0.0
+
+    def add(self, usage: Usage, *, turns: int = 1) -> None:
+        """Count one reply."""
+        self.turns += turns
+        self.prompt_tokens += usage.prompt_tokens or 0
+        self.cached_tokens += usage.cached_tokens or 0
+        self.completion_tokens += usage.completion_tokens or 0
+        self.seconds += usage.total_s
+        if usage.tokens_per_s is not None:
+            self.decode_tokens += (usage.completion_tokens or 1) - 1
+            self.decode_s += usage.total_s - (usage.first_token_s or 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +130,7 @@ class GenerationParams:
     """How to sample. None means the model's own default."""
 
     max_tokens: int | None = None
-    """New tokens at most; None: what is left of the window."""
+    """New tokens at most; None: the rest of the window."""
     temperature: float | None = None
     """0 is greedy."""
     top_p: float | None = None
@@ -127,7 +152,7 @@ class GenerationParams:
 
 
 RECAP = "Summarise our conversation so far."
-"""The question to which a summary is the reply, so that roles alternate in what is sent."""
+"""The question to which a summary is the reply, so that roles alternate in a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +160,7 @@ class Omission:
     """The beginning of a conversation that is not sent, because the window is full."""
 
     messages: int
-    """How many of the first messages; what comes after them is a question."""
+    """How many of the first messages; a question comes after them."""
     summary: str = ""
     """What is sent in their place, in the model's own words; "" if nothing is."""
 
@@ -170,7 +195,7 @@ class Conversation:
         omitted = self.omitted or Omission(0)
         if omitted.summary:
             sent += [Message("user", RECAP), Message("assistant", omitted.summary)]
-        sent += answered(self.messages[omitted.messages :])
+        sent += without_open_questions(self.messages[omitted.messages :])
         if question is not None:
             sent.append(question)
         return tuple(sent)
@@ -190,7 +215,7 @@ class Conversation:
         return None
 
 
-def answered(messages: Sequence[Message]) -> list[Message]:
+def without_open_questions(messages: Sequence[Message]) -> list[Message]:
     """`messages` without replies that have no text, and without the questions they left open."""
     kept: list[Message] = []
     for message in messages:

@@ -77,7 +77,7 @@ def test_json_that_is_nested_without_end_is_refused(levels):
 
 
 def test_json_that_would_fill_the_memory_is_refused():
-    with pytest.raises(ModelError, match=r"a\.json: JSON of too many lists and objects"):
+    with pytest.raises(ModelError, match=r"a\.json: JSON with too many lists and objects"):
         files.parsed("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
 
 

@@ -61,7 +61,10 @@ def test_the_number_chooses_the_sentence(monkeypatch):
     ("environ", "is_chinese"),
     [
         ({"LANG": "zh_CN.UTF-8"}, True),
-        ({"LANG": "zh_TW.UTF-8"}, True),
+        ({"LANG": "zh_TW"}, True),
+        ({"LANG": "zh_CN.UTF-8", "LC_ALL": ""}, True),
+        ({"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, False),
+        ({"LANG": "zh_CN.UTF-8", "LANGUAGE": "en"}, False),
         ({"LANG": "de_DE.UTF-8", "LANGUAGE": "zh_CN:en"}, True),
         ({"LC_ALL": "C.UTF-8", "LANGUAGE": "zh_CN", "LANG": "zh_CN.UTF-8"}, False),
         ({"LC_ALL": "en_US.UTF-8", "LANG": "zh_CN.UTF-8"}, False),

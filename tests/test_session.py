@@ -44,9 +44,9 @@ def reply(text):
 
 @pytest.fixture
 def start(tmp_path):
-    def make(*scripts):
+    def make(*scripts, store=None):
         engine = Scripted(*scripts)
-        store = open_store(tmp_path / "home")
+        store = store or open_store(tmp_path / "home")
         return Session(engine, store, params=GenerationParams(), model="test:")
 
     return make
@@ -229,16 +229,16 @@ def test_take_back_without_a_question_is_a_usage_error(start):
 
 
 def test_a_store_that_fails_does_not_stop_the_chat(start):
-    session = start(reply("one"))
-
     class Broken:
-        notice = ""
+        enabled, notice = True, ""
 
         def begin(self, *args, **kwargs):
             raise StoreError("the disk is full", "make room")
 
-    session.store = Broken()
+    session = start(reply("one"), store=Broken())
+    assert session.is_saved
     assert session.ask("first", Shown()).text == "one"
+    assert not session.is_saved
     assert session.news() == ["not saved: the disk is full"]
     assert session.news() == []
 
@@ -329,3 +329,31 @@ def test_a_question_that_got_no_text_takes_no_room(start):
     used = session.used_tokens
     session.ask("second", Shown())
     assert session.used_tokens == used
+
+
+@pytest.mark.parametrize(("once", "context"), [(True, "stop"), (False, "drop-oldest")])
+def test_auto_refuses_a_single_question_that_does_not_fit_and_shortens_a_chat(
+    tmp_path, once, context
+):
+    store = open_store(tmp_path / "home")
+    session = Session(
+        EchoEngine(), store, params=GenerationParams(), model="test:", context="auto", once=once
+    )
+    assert session.context == context
+
+
+def test_other_sampling_settings_hold_for_as_long_as_they_are_asked_for(start):
+    session = start([EngineError("no", "wait")])
+    session.set_param("top_k", 3)
+    with pytest.raises(EngineError), session.sampling({"temperature": 0.5}):
+        assert (session.params.temperature, session.params.top_k) == (0.5, 3)
+        session.ask("first", Shown())
+    assert (session.params.temperature, session.params.top_k) == (None, 3)
+
+
+def test_another_engine_counts_the_conversation_until_it_has_answered(start):
+    session = start(reply("one two"))
+    session.ask("first", Shown())
+    assert session.used_tokens == 8
+    session.use(EchoEngine(), "echo:")
+    assert (session.model, session.recount(), session.used_tokens) == ("echo:", 3, 3)

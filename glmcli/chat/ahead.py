@@ -1,15 +1,21 @@
-"""Work before Enter: when the idle engine reads what the next prompt is certain to begin with.
+"""Work before Enter: the idle engine reads the certain beginning of the next prompt.
 
-Knows when, not what: the chat makes messages of a draft, and what is sent decides what was of use.
-Runs on the event loop of the editor, so whatever takes time is left to the engine's thread.
+Knows when, not what: the chat says how a draft would be sent. Runs on the event loop of the editor,
+so work that takes time is left to the engine's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Protocol
+
+from glmcli.conversation.attachments import MENTION
+from glmcli.engines import state_of
+from glmcli.machine import has_power_to_spare
+from glmcli.session import Session
+from glmcli.types import Message
 
 PAUSE_S = 0.3
 """A draft that has not changed for so long is read."""
@@ -31,8 +37,8 @@ def call_later(seconds: float, call: Callable[[], None]) -> Timer:
 class Ahead:
     """Has one draft at a time read: the empty one is the conversation so far.
 
-    `warm` is given a draft and what calls it off, and must return at once. `grows` says of a draft
-    whether what is typed after it comes after it in the prompt too; with files it does not.
+    `warm` is given a draft and the event that calls it off, and must return at once. `grows` says
+    of a draft whether text typed after it comes after it in the prompt too; with files it does not.
     """
 
     def __init__(
@@ -50,7 +56,7 @@ class Ahead:
         self._timer: Timer | None = None
 
     def begin(self, draft: str = "") -> None:
-        """Have `draft` read now, in place of what is being read; what was read of that stays."""
+        """Have `draft` read now, in place of another, whose read part stays read."""
         self.drop()
         self._draft, self._cancel = draft, Event()
         self._warm(draft, self._cancel)
@@ -58,7 +64,7 @@ class Ahead:
     def changed(self, draft: str, *, pasted: bool = False) -> None:
         """Have a new draft read after a pause, or now if it was pasted.
 
-        What is being read goes on if the draft only grew, for then it is as certain as before.
+        If the draft only grew, reading goes on: its beginning is as certain as before.
         """
         self._wait_no_more()
         if self._is_read(draft):
@@ -82,3 +88,26 @@ class Ahead:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def warm(session: Session, when: str, draft_as_sent: Callable[[], str], cancel: Event) -> None:
+    """Let the idle engine read the conversation and a draft; returns at once.
+
+    `when` is the setting `warm`. `draft_as_sent` is called on the engine's thread; "" is no draft.
+    """
+    if when == "off":
+        return
+    history = session.conversation.prompt()
+
+    def make() -> tuple[Message, ...] | None:
+        if when == "auto" and not has_power_to_spare():
+            return None
+        text = draft_as_sent()
+        return (*history, Message("user", text)) if text else history
+
+    state_of(session.engine).warm_with(make, session.params, cancel)
+
+
+def grows(draft: str, attached: Sequence[str]) -> bool:
+    """Whether text typed after a draft is sent right after it; files come between the two."""
+    return not draft or not (attached or MENTION.search(draft))

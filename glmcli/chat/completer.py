@@ -1,6 +1,6 @@
-"""Completion at the prompt: commands, what may follow them, and paths.
+"""Completion at the prompt: commands, words that may follow them, and paths.
 
-Knows nothing of what the commands do. Only the names of commands are completed unasked.
+Knows nothing of how the commands work. Only the names of commands are completed unasked.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 from glmcli.chat.commands import COMMANDS
-from glmcli.terminal.input.draft import mention_at_end
+from glmcli.conversation.attachments import mention_at_end
 from glmcli.terminal.visible import visible_line
-
-Words = Callable[[str, str], Iterable[tuple[str, str]]]
-"""What may follow a command, given its name and what of it is typed; each with an explanation."""
 
 TAKES_PATH = "FILE"
 """Commands that say so in their usage get paths."""
 
 
 class CommandCompleter(Completer):
-    """Completes commands with their help lines, what follows them, and paths after `@` or so."""
+    """Completes commands with their help lines, the words after them, and paths after `@` or so.
 
-    def __init__(self, words: Words) -> None:
+    `words` are those that may follow a command, given its name and the text typed so far; each
+    with an explanation.
+    """
+
+    def __init__(self, words: Callable[[str, str], Iterable[tuple[str, str]]]) -> None:
         self._words = words
         self._paths = PathCompleter(expanduser=True)
 

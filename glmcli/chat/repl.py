@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from glmcli.chat.commands import COMMANDS, untyped
 from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
-from glmcli.conversation.typed import NOTHING, Line, foreign
-from glmcli.engines.thread import EngineThread
+from glmcli.conversation.typed import Line, foreign
+from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import read_stdin
-
-if TYPE_CHECKING:
-    from glmcli.terminal.input.plain_prompt import PlainPrompt
-    from glmcli.terminal.input.prompt import Prompt
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = False) -> int:
@@ -36,7 +31,7 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = F
         text = Line(line) if is_script and number else foreign(line)
         if number and not is_told and untyped(text):
             is_told = True
-            chat.note(f"line {number} was sent as text; --commands runs it")
+            chat.note(tr("line {number} was sent as text; --commands runs it", number=number))
         chat.handle(text)
         if chat.leaving or chat.session.is_stopped():
             break
@@ -71,68 +66,33 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[t
 
 def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
     """The REPL. Returns when the user leaves."""
-    engine = chat.session.engine
-    assert isinstance(engine, EngineThread)
     with chat.quiet:
         if first is not None:
-            engine.start()
-        prompt = open_prompt(chat, engine)
+            state_of(chat.session.engine).start()
+        chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
             chat.out.write(question_rows(first))
             chat.handle(foreign(first))
         while not chat.leaving:
-            chat.session.rearm()
-            chat.ahead.begin()
-            draft, chat.draft = chat.draft, NOTHING
             try:
-                line = prompt.read(draft)
+                line = chat.read()
             except EOFError:
                 break
-            finally:
-                chat.ahead.drop()
             if word := untyped(line):
-                chat.note(f"{word} was not typed, so it is sent as text; Ctrl-T: as if typed")
+                chat.note(
+                    tr(
+                        "{word} was not typed, so it is sent as text; Ctrl-T: as if typed",
+                        word=word,
+                    )
+                )
             chat.handle(line)
 
 
-def open_prompt(chat: TerminalChat, engine: EngineThread) -> Prompt | PlainPrompt:
-    """The line editor of a chat; the engine starts to load when it was drawn."""
-
-    def begin() -> None:
-        engine.start()
-        chat.ahead.begin()
-
-    if not chat.out.is_live:
-        from glmcli.terminal.input.plain_prompt import PlainPrompt
-
-        return PlainPrompt(chat.out, chat.quiet, chat.session, on_first_draw=engine.start)
-    from glmcli.terminal.input.prompt import Prompt
-
-    prompt = Prompt(
-        chat.out,
-        history=chat.settings.home / "prompt_history" if chat.settings.history else None,
-        status=chat.status,
-        on_first_draw=begin,
-        edit=chat.edit_draft,
-        completer=CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)),
-        enter_sends=lambda: chat.enter_sends,
-        on_interrupt=chat.session.stop,
-        on_peek=lambda: chat.handle(Line("/thinking")),
-        on_draft=lambda draft, pasted: chat.ahead.changed(draft, pasted=pasted),
-        vi=chat.settings.vi,
-    )
-    chat.sent = prompt.sent
-    chat.quiet.collect = prompt.collect
-    chat.ask_ahead = prompt.ask
-    engine.on_change = chat.redraw = prompt.redraw
-    return prompt
-
-
 def banner(settings: Settings, recovered: Sequence[str]) -> str:
-    """What is said at the start: how to get help, what the model is, what had broken off."""
-    lines = ["/help lists the commands, Ctrl-D leaves."]
+    """The lines at the start: how to get help, if the model is a demonstration, what broke off."""
+    lines = [tr("/help lists the commands, Ctrl-D leaves.")]
     if "model" not in settings.sources:
         lines.append(tr(DEMONSTRATION))
     if recovered:
-        lines.append(f"the last chat broke off: /resume {recovered[-1]} goes on with it.")
+        lines.append(tr("the last chat broke off: /resume {id} goes on with it.", id=recovered[-1]))
     return "\n".join(lines)

@@ -10,22 +10,54 @@ from dataclasses import replace
 
 import wcwidth
 
+from glmcli.engines import state_of
+from glmcli.language import later, ntr, tr
+from glmcli.session import Session
 from glmcli.terminal.phrases import clipped, fits, progress_forms
-from glmcli.terminal.visible import visible
+from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Progress
 
 SHORTEST_NAME = 8
 """Cells of a model's name that the toolbar shows at least."""
 WARN_SHARE = 0.8
 """From this share of the window on, the toolbar warns."""
+STAGES = {
+    "fetching": later("fetching"),
+    "converting": later("converting"),
+    "loading": later("loading"),
+    "reading": later("reading"),
+    "waiting": later("waiting"),
+}
+"""What an engine does while it is opened, as short as it can be said."""
+
+
+def status(session: Session, *, attached: int, columns: int) -> tuple[str, bool]:
+    """The toolbar: model, device, tokens used of the window, files; and whether to warn."""
+    engine, state = session.engine, state_of(session.engine)
+    used, window = session.used_tokens or 0, engine.context_tokens
+    where = [engine.device]
+    if not state.is_open:
+        if state.failure is not None:
+            return visible_line(state.failure.message), True
+        where = loading(state.progress, engine.name)
+    sizes = [""]
+    if window:
+        long = tr("{used:,} / {window:,} tokens", used=used, window=window)
+        sizes = [long, f"{used:,} / {window:,}"]
+    files = ntr("{n} file attached", "{n} files attached", attached) if attached else ""
+    unsaved = "" if session.is_saved else tr("not saved")
+    forms = [[place, sizes[0], files, unsaved] for place in [*where, ""]]
+    forms += [["", sizes[-1], shown, unsaved] for shown in (files, "")]
+    text = toolbar(visible_line(engine.name), forms, columns)
+    return text, bool(window and used >= WARN_SHARE * window)
 
 
 def loading(progress: Progress | None, name: str) -> list[str]:
-    """What is being loaded, the longest form first; the name beside it is not said again."""
+    """What is being loaded, the longest form first, without the name that stands beside it."""
     if progress is None:
-        return ["loading"]
-    said = replace(progress, note="" if progress.note == name else progress.note)
-    return [*progress_forms(said, None), progress.stage]
+        return [tr(STAGES["loading"])]
+    shown = replace(progress, note="" if progress.note == name else progress.note)
+    return [*progress_forms(shown, None), tr(STAGES.get(progress.stage, STAGES["loading"]))]
 
 
 def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:

@@ -6,6 +6,7 @@ Knows nothing of how a reply is made or painted: that is the session's and the v
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import closing
 from enum import StrEnum
 from functools import partial
@@ -13,11 +14,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
+from glmcli.cli.dialog import fitted
+from glmcli.cli.opening import (
+    Continue,
+    Interrupted,
+    Resume,
+    interrupts_first,
+    open_session,
+    resumed_line,
+)
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
     Files,
+    Load,
     Words,
     read_messages,
     read_prompt,
@@ -26,7 +36,7 @@ from glmcli.cli.options import (
     with_settings,
 )
 from glmcli.config import DEMONSTRATION, Settings
-from glmcli.errors import GlmError, UsageError
+from glmcli.errors import ContextFull, GlmError, UsageError
 from glmcli.language import tr
 from glmcli.types import Conversation, Message
 
@@ -48,7 +58,7 @@ class Format(StrEnum):
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
 def ask(
-    settings: Settings,
+    load: Load,
     words: Words = None,
     file: Files = None,
     format: Annotated[
@@ -71,26 +81,19 @@ def ask(
     from glmcli.terminal.output import outputs
 
     out, err = outputs()
-    earlier = read_messages(messages) if messages else Conversation()
-    use_stdin = not no_stdin and messages != "-"
     say = partial(tell, err, quiet)
     prompt, files = split_words(words or [], file or [], command="ask", say=say)
-    text = read_prompt(prompt, use_stdin=use_stdin, say=say)
-    question: str | Message | None = text
-    if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
-        question = earlier.messages.pop()
-    if files:
-        question = with_files(question, files)
-    if question is None:
-        raise UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
+    if prompt is None and not (files or messages) and (no_stdin or is_typed_on()):
+        raise no_prompt()
+    settings = load()
+    earlier = read_messages(messages) if messages else Conversation()
+    text = read_prompt(prompt, use_stdin=not no_stdin and messages != "-", say=say)
+    question = question_of(text, files, earlier)
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
-        from glmcli.chat.commands.history import resumed
-
-        say(resumed(session))
+        say(resumed_line(session))
     session.conversation.system = session.conversation.system or earlier.system
     session.conversation.messages += earlier.messages
-    session.context = "stop" if settings.context == "auto" else settings.context
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
@@ -100,6 +103,8 @@ def ask(
         with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)
     except GlmError as exc:
+        if isinstance(exc, ContextFull):  # its own hint is for a chat
+            exc.hint = tr("shorten the prompt, or choose a model with a larger window")
         view.fail(exc)
         raise
     finally:
@@ -111,10 +116,32 @@ def ask(
         raise Interrupted
 
 
+def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:
+    """The prompt, or the last message of `earlier` if it asks, with files. Raises UsageError."""
+    question: str | Message | None = text
+    if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
+        question = earlier.messages.pop()
+    if files:
+        question = with_files(question, files)
+    if question is None:
+        raise no_prompt()
+    return question
+
+
+def is_typed_on() -> bool:
+    """Whether nothing can come from stdin but what is typed."""
+    return sys.stdin is None or sys.stdin.isatty()
+
+
+def no_prompt() -> UsageError:
+    """The error to raise where there is nothing to ask."""
+    return UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
+
+
 def tell(err: Output, quiet: bool, line: str) -> None:
     """Tell a person something beside the answer."""
     if line and not quiet:
-        err.say(f"{line}\n")
+        err.say(f"{fitted(line, err.fd) if err.is_tty else line}\n")
 
 
 def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:

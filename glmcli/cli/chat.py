@@ -18,18 +18,18 @@ from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
     Files,
+    Load,
     Words,
     split_words,
     with_settings,
 )
-from glmcli.config import Settings
 from glmcli.conversation.typed import Line
 from glmcli.language import tr
 
 
-@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi")
+@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi", changes=True)
 def chat(
-    settings: Settings,
+    load: Load,
     words: Words = None,
     file: Files = None,
     commands: Annotated[
@@ -42,7 +42,6 @@ def chat(
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.chat.commands.history import show_end
-    from glmcli.chat.commands.settings import context_of
     from glmcli.chat.pipe import PipeChat
     from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
     from glmcli.chat.terminal import TerminalChat
@@ -55,13 +54,12 @@ def chat(
     prompt, files = split_words(words or [], file or [], command="chat", say=say)
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
-    session, settings = open_session(settings, continue_=continue_, resume=resume)
-    session.context = context_of(settings.context)
+    session, settings = open_session(load(), continue_=continue_, resume=resume)
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):
         if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
-            terminal = TerminalChat(session, settings, out, err)
+            terminal = TerminalChat(session, settings, out)
             terminal.attached += files
             if not quiet:
                 terminal.note(banner(settings, session.store.recovered))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
-from glmcli.cli.settings import shown, tell
+from glmcli.cli.settings import shown
 from glmcli.cli.tables import AsJson, print_json, print_rows, print_text
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
@@ -70,14 +72,29 @@ def trust(folder: FOLDER = HERE) -> None:
 
     dotenv = folder / ".env"
     content = read_dotenv(dotenv)
+    if content.unread:
+        raise UsageError(content.unread, tr("check the file"))
     if not content.values:
-        problem = content.unread or tr("{dotenv} sets nothing for glm", dotenv=dotenv)
-        raise UsageError(problem, tr(".env.example shows what can be set"))
+        raise nothing_set(folder, dotenv)
+    powerful = powerful_settings(folder, content)
+    if not powerful:
+        print(visible_line(tr("{path} needs no trust", path=dotenv.absolute())))
+        return
     decisions = load_decisions(own_home())
     decisions.with_answer(dotenv, content.data, trusted=True).save()
     print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
-    for line in shown(powerful_settings(folder, content)):
+    for line in shown(powerful):
         print(line)
+
+
+def nothing_set(folder: Path, dotenv: Path) -> UsageError:
+    """The error to raise where a folder's `.env` has no line for this program."""
+    if not os.path.lexists(folder):
+        return UsageError(tr("there is no folder {folder}", folder=folder), tr("check the path"))
+    hint = tr(".env.example shows what can be set")
+    if not os.path.lexists(dotenv):
+        return UsageError(tr("there is no .env in {folder}", folder=folder.absolute()), hint)
+    return UsageError(tr("{dotenv} sets nothing for glm", dotenv=dotenv), hint)
 
 
 @config.command()

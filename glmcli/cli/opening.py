@@ -58,7 +58,7 @@ def open_session(
 
     A resumed conversation brings its model and sampling settings along, where none were given.
     """
-    from glmcli.cli.served import named_model
+    from glmcli.cli.served import with_model
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -74,12 +74,27 @@ def open_session(
         if "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
-    settings = named_model(settings, once=once)
+    settings = with_model(settings, once=once)
     if settings.system:
         conversation.system = read_system(settings.system)
     engine = engine_of(settings)
-    session = Session(engine, store, params=params, model=settings.model, conversation=conversation)
+    session = Session(
+        engine,
+        store,
+        params=params,
+        model=settings.model,
+        conversation=conversation,
+        context=settings.context,
+        once=once,
+    )
     return session, settings
+
+
+def resumed_line(session: Session) -> str:
+    """What to say of a conversation that goes on."""
+    from glmcli.chat.commands.history import resumed
+
+    return resumed(session)
 
 
 def stored_conversation(store: Store, resume: str | None) -> Conversation:

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -76,22 +78,28 @@ Files = Annotated[
     list[str] | None,
     typer.Option("-a", "--file", metavar="FILE", help=tr("a text file to send; repeat for more")),
 ]
+GIVEN = ("settings", "load")
+"""Parameters of a command that are not its user's."""
+Load = Callable[[], Settings]
 STDIN_PATIENCE_S = 2.0
 AS_IT_IS = "\0"
 """Stands before an argument in which no `@` names a file."""
 
 
 def with_settings(
-    *names: str, needed: Collection[str] | None = None
+    *names: str, needed: Collection[str] | None = None, changes: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command an option for each named setting; it is called with the loaded `settings`.
 
-    Other settings that it needs are found by its options, unless they are named.
+    A command with a parameter `load` in place of it calls that for them, when it knows that its own
+    arguments are right. Other settings that it needs are found by its options, unless they are
+    named; `changes` says that it may change its model.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
-        own = [item for item in signature.parameters.values() if item.name != "settings"]
+        own = [item for item in signature.parameters.values() if item.name not in GIVEN]
+        is_late = "load" in signature.parameters
         parameters = own + [option(name) for name in names]
 
         def run(**typed: Any) -> None:
@@ -99,7 +107,8 @@ def with_settings(
             options["history"] = False if options.get("history") else None
             options["stop"] = options.get("stop") or None
             uses = needed_by(names) if needed is None else needed
-            command(settings=opened_settings(options, uses, model=model_of(typed)), **typed)
+            load = partial(opened_settings, options, uses, model=model_of(typed), changes=changes)
+            command(**{"load": load} if is_late else {"settings": load()}, **typed)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -184,9 +193,10 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
         return
     for word in prompts:
         if word.startswith("@"):
-            raise UsageError(
-                tr("{word} is not a file", word=word[1:]), tr("@FILE or -a FILE attaches one")
-            )
+            hint = tr("@FILE or -a FILE attaches one")
+            if word == "@":
+                raise UsageError(tr("there is no name behind the @"), hint)
+            raise UsageError(tr("{word} is not a file", word=word[1:]), hint)
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
     hint = tr("{command} --help shows what can be typed", command=f"glm {command}")
     message = ntr(
@@ -200,15 +210,23 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
 
 def not_attached(prompt: str) -> str:
     """What to say of a prompt that names a file, since an argument is text; "" for most."""
-    from glmcli.conversation.attachments import missed, untyped_mention
+    from glmcli.conversation.attachments import (
+        file_in,
+        mention_of,
+        missed,
+        untyped_mention,
+    )
 
     if prompt.startswith(AS_IT_IS):
         return ""
     if found := untyped_mention(foreign(prompt)):
+        from shlex import quote
+
+        path = file_in(found[1:]) or Path(found[1:])
         return tr(
             "{mention} inside the prompt is text; -a {path} sends the file",
-            mention=found,
-            path=found[1:],
+            mention=mention_of(path) or found,
+            path=quote(str(path)),
         )
     if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
         return tr("{name} is not a file here, so it is sent as these words", name=prompt)
@@ -216,13 +234,15 @@ def not_attached(prompt: str) -> str:
 
 
 def as_it_is(arguments: Sequence[str]) -> list[str]:
-    """The command line, with a mark at words behind `--` that hold an `@`: Typer tells of no `--`.
+    """The command line, the words behind `--` as one text, with a mark if it holds an `@`.
 
-    No argument of a program can hold the mark, a NUL character.
+    Typer tells of no `--`. No argument of a program can hold the mark, a NUL character.
     """
-    at = arguments.index("--") if "--" in arguments else len(arguments)
-    behind = (AS_IT_IS + word if "@" in word else word for word in arguments[at:])
-    return [*arguments[:at], *behind]
+    at = arguments.index("--") + 1 if "--" in arguments else len(arguments)
+    if not arguments[at:]:
+        return list(arguments)
+    text = " ".join(arguments[at:])
+    return [*arguments[:at], AS_IT_IS + text if "@" in text else text]
 
 
 def with_resume_value(arguments: list[str]) -> list[str]:

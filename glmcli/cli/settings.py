@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glmcli.config import DOTENV, load_settings
+from glmcli.cli.dialog import is_agreed, tell
+from glmcli.config import ENVIRONMENT, TOML, TYPED, load_settings, own_value
 from glmcli.config.near import UNTRUSTED, Ignored
-from glmcli.config.settings import Settings, masked, variable
+from glmcli.config.settings import Settings, entry, masked, variable
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
@@ -25,46 +25,78 @@ TOLD = {
     "base_url": later("the server {value}"),
     "home": later("the history in {value}"),
     "cache": later("the cache in {value}"),
-    "system": later("the system prompt {value}"),
+    "system": later('the system prompt "{value}"'),
     "template": later("the template {value}"),
     "history": later("that nothing is stored"),
 }
 """What a person is told of where a folder chose it."""
 REMOTE = ("openai", "fastchat")
 """Engines that have an address."""
+OF_SERVERS = frozenset({"base_url", "api_key", "keys", "template"})
+OF_FILES = frozenset({"cache", "trust_remote_code"})
+"""Settings that only a server has to do with, and only a model that is opened here."""
 WIDEST = 200
 """Characters of a value that are shown."""
-YES = ("y", "yes")
+NAMED = 2
+"""Names of ignored settings in the line about them."""
 
 
 def opened_settings(
-    options: Mapping[str, Any], needed: Collection[str], *, model: str | None = None
+    options: Mapping[str, Any],
+    needed: Collection[str],
+    *,
+    model: str | None = None,
+    changes: bool = False,
 ) -> Settings:
     """The settings of a command that needs some of them; says what the folder has decided.
 
-    `model` is one that the command's own arguments bring along, "" if it cannot be known yet.
-    Raises ConfigError, also where nobody but an untrusted `.env` names the model or the server.
+    `model` is one that the command's own arguments bring along, "" if it cannot be known yet;
+    `changes` says that it may change later. Raises ConfigError, also where nobody but an untrusted
+    `.env` names the model or the server.
     """
-    settings = load_settings(options, needed=needed, decide=partial(decided, needed))
-    ignored = {name: item for name, item in settings.ignored.items() if name in needed}
-    if ignored and not is_on_terminal():
+    opens = "model" in needed
+
+    def used_with(chosen: str | None) -> Collection[str]:
+        if changes or not (opens or model):
+            return needed
+        return used(needed, model or chosen, is_given=bool(model))
+
+    known = used_with(None if model == "" else own_value("model", options))
+    settings = load_settings(options, needed=needed, decide=partial(decided, known))
+    uses = used_with(settings.model if "model" in settings.sources else None)
+    ignored = {name: item for name, item in settings.ignored.items() if name in uses}
+    if ignored and opens and not is_on_terminal():
         check_chosen(settings, ignored, model=model)
-    lines = [ignored_line(ignored), taken_line(settings, needed)]
-    for line in [*filter(None, lines), *(settings.problems if "model" in needed else ())]:
+    lines = [ignored_line(ignored), *taken_lines(settings, uses)]
+    for line in [*filter(None, lines), *(settings.problems if opens else ())]:
         tell(line)
     return settings
 
 
+def used(needed: Collection[str], model: str | None, *, is_given: bool) -> Collection[str]:
+    """The settings that count with a model; all of them while it is None.
+
+    `is_given` says that the command's arguments name it, so that the setting does not.
+    """
+    if model is None:
+        return needed
+    engine, colon, _ = model.partition(":")
+    unused = set(OF_FILES if engine in REMOTE else OF_SERVERS)
+    if colon and engine == "echo":
+        unused |= OF_FILES
+    return {*needed} - unused - ({"model"} if is_given else set())
+
+
 def decided(
-    needed: Collection[str], home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]
+    used: Collection[str], home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]
 ) -> bool:
     """Whether the user trusts a `.env`: as decided before, or as a person says who is asked now."""
     from glmcli.config.trust import load_decisions
 
     decisions = load_decisions(home)
     answer = decisions.about(dotenv, data)
-    if answer is None and not powerful.keys().isdisjoint(needed) and is_on_terminal():
-        answer = is_agreed(dotenv, powerful)
+    if answer is None and not powerful.keys().isdisjoint(used) and is_on_terminal():
+        answer = is_agreed(question(dotenv, powerful))
         if answer is not None:
             try:
                 decisions.with_answer(dotenv, data, trusted=answer).save()
@@ -73,19 +105,11 @@ def decided(
     return bool(answer)
 
 
-def is_agreed(dotenv: Path, powerful: Mapping[str, Any]) -> bool | None:
-    """Whether the person at the terminal trusts a `.env`; None at the end of the input."""
-    from glmcli.terminal.output import Output
-    from glmcli.terminal.reading import read_line
-
+def question(dotenv: Path, powerful: Mapping[str, Any]) -> str:
+    """What a person is asked about a `.env`, with the lines that it is about."""
     path = dotenv.absolute()
-    lines = [tr("{path} sets what a folder may decide only if you trust it:", path=path)]
-    lines += shown(powerful)
-    question = "\n".join([*lines, tr("Trust it, as it is now? [y/N] ")])
-    try:
-        return read_line(question, Output(sys.stderr)).lower() in YES
-    except EOFError:
-        return None
+    head = tr("{path} sets what a folder may decide only if you trust it:", path=path)
+    return "\n".join([head, *shown(powerful), tr("Trust it, as it is now? [y/N] ")])
 
 
 def shown(values: Mapping[str, Any]) -> list[str]:
@@ -132,25 +156,39 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
 
 
 def ignored_line(ignored: Mapping[str, Ignored]) -> str:
-    """One line about all that was not taken; "" if there is nothing to say."""
-    parts: dict[tuple[str, str], list[str]] = {}
-    for name, item in ignored.items():
-        parts.setdefault((item.source, item.why), []).append(variable(name))
-    items = (
-        tr("{names} of {source} ({why})", names=", ".join(names), source=source, why=tr(why))
-        for (source, why), names in parts.items()
+    """One short line about all that was not taken; "" if there is nothing to say."""
+    names = [entry(name) for name in ignored]
+    reasons = {(item.source, item.why) for item in ignored.values()}
+    if not names:
+        return ""
+    if len(reasons) == 1 and len(names) <= NAMED:
+        source, why = reasons.pop()
+        return tr(
+            "ignored: {names} of {source} ({why})",
+            names=", ".join(names),
+            source=source,
+            why=tr(why),
+        )
+    if len(names) <= NAMED:
+        return tr("ignored: {names} (glm config show says why)", names=", ".join(names))
+    return tr(
+        "ignored: {names} and {n} more (glm config show says why)",
+        names=", ".join(names[:NAMED]),
+        n=len(names) - NAMED,
     )
-    return tr("ignored: {items}", items="; ".join(items)) if parts else ""
 
 
-def taken_line(settings: Settings, needed: Collection[str]) -> str:
-    """One line about what the folder has chosen that a person would want to know of."""
-    chosen = [
-        told(name, getattr(settings, name))
-        for name in TOLD
-        if name in needed and settings.sources.get(name) == DOTENV
+def taken_lines(settings: Settings, used: Collection[str]) -> list[str]:
+    """A line for each file of the folder that has chosen what a person would want to know of."""
+    chosen: dict[str, list[str]] = {}
+    for name in TOLD:
+        source = settings.sources.get(name, TYPED)
+        if name in used and source not in (TYPED, ENVIRONMENT, TOML):
+            chosen.setdefault(source, []).append(told(name, getattr(settings, name)))
+    return [
+        tr("chosen by {source}: {items}", source=source, items=", ".join(items))
+        for source, items in chosen.items()
     ]
-    return tr("chosen by .env: {items}", items=", ".join(chosen)) if chosen else ""
 
 
 def told(name: str, value: Any) -> str:
@@ -162,11 +200,3 @@ def told(name: str, value: Any) -> str:
 def option_of(name: str) -> str:
     """The option of a setting."""
     return f"--{name.replace('_', '-')}"
-
-
-def tell(line: str) -> None:
-    """Say a line on stderr that -q does not hide."""
-    if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.write(f"{visible_line(line)}\n")
-            sys.stderr.flush()

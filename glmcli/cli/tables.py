@@ -89,7 +89,9 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(tr("nothing was removed"), tr("add --yes to remove without being asked"))
-    return typer.confirm(question)
+    from glmcli.cli.dialog import is_agreed
+
+    return bool(is_agreed(f"{question} [y/N] "))
 
 
 def age(moment: float) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
 from glmcli.config.known import BUILT_IN_MODEL
-from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, Sifted, sifted
+from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, sifted
 from glmcli.config.settings import Settings, choices, parse, show, table, variable
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
@@ -63,7 +63,8 @@ def load_settings(
     """Merge all sources. `options` leaves out what was not typed.
 
     A malformed value of what is `needed` (None: everything) raises ConfigError, one of another
-    setting is ignored. `decide` says whether a `.env` is trusted; without it, what was kept.
+    setting is ignored; a config.toml that cannot be read raises it too. `decide` says whether a
+    `.env` is trusted; without it, what was kept.
     """
     environ = os.environ if environ is None else environ
     folder = folder or Path()
@@ -77,14 +78,18 @@ def load_settings(
     powerful = untrusted_among(ignored)
     # Where something more trusted decides all of it, nobody needs to trust the folder.
     if any(pick(name, own)[0] is None for name in powerful):
+        check_own(own, needed)  # before anybody is asked anything
         is_trusted = decide or kept_decision
         if is_trusted(home, folder / ".env", dotenv.data, powerful):
             taken, ignored = may(values, trusted=True)
     layers = [*own, (DOTENV, taken)]
     if "home" in taken and chosen is None:
         home = parse("home", taken["home"], DOTENV)
-        toml, refused = near_toml(home / "config.toml", may, problems)
-        layers.append((DOTENV, toml))
+        # Its content was not looked at when the `.env` was trusted.
+        path = home / "config.toml"
+        found = read_toml(path, {*table(), "keys"})
+        toml, refused = may(found, trusted=False, source=f"{path}", untrusted=BESIDE)
+        layers.append((f"{path}", toml))
         ignored = refused | ignored
     else:
         layers.append((TOML, read_toml(home / "config.toml", {*table(), "keys"})))
@@ -119,6 +124,14 @@ def merged(
     return replace(settings, ignored={n: i for n, i in ignored.items() if matters(n, i, settings)})
 
 
+def check_own(own: Sequence[Layer], needed: Collection[str] | None) -> None:
+    """Raise ConfigError if a value that is needed and that no file can replace is malformed."""
+    for name in table():
+        raw, source = pick(name, own)
+        if raw is not None and (needed is None or name in needed):
+            parse(name, raw, source)
+
+
 def matters(name: str, item: Ignored, settings: Settings) -> bool:
     """Whether the program does something else since it ignored a value."""
     if settings.sources.get(name) in (TYPED, ENVIRONMENT, DOTENV) and name != "keys":
@@ -134,6 +147,11 @@ def own_home(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     home: Path = parse("home", environ.get("GLM_HOME") or default_folder("data"), ENVIRONMENT)
     return home
+
+
+def own_value(name: str, options: Mapping[str, Any]) -> Any:
+    """What an option or the environment sets, as it is written; None if neither does."""
+    return pick(name, [(TYPED, options), (ENVIRONMENT, named(os.environ))])[0]
 
 
 def powerful_settings(folder: Path, dotenv: Dotenv) -> dict[str, Any]:
@@ -188,21 +206,6 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
                 )
             )
     return named(dotenv.values), problems
-
-
-def near_toml(
-    path: Path, may: Callable[..., Sifted], problems: list[str]
-) -> tuple[dict[str, Any], dict[str, Ignored]]:
-    """What of a config.toml may be taken that lies where a `.env` says, and what not.
-
-    That the folder is trusted is not enough: this content was not looked at when that was said.
-    """
-    try:
-        values = read_toml(path, {*table(), "keys"})
-    except ConfigError as exc:
-        problems.append(exc.message)
-        return {}, {}
-    return may(values, trusted=False, source=f"{path}", untrusted=BESIDE)
 
 
 def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]) -> bool:

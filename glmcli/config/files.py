@@ -6,6 +6,8 @@ taken as they are written, nothing of the process environment is put into them.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +20,7 @@ from glmcli.language import tr
 LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
 READ_AT_MOST = 16_000_000
-"""So much of a `.env` is looked through for a line of ours, so that it can be named."""
+"""So much of a `.env` is looked through for a line of ours: without one nothing is said of it."""
 
 
 class Dotenv(NamedTuple):
@@ -33,17 +35,20 @@ class Dotenv(NamedTuple):
 def read_dotenv(path: Path) -> Dotenv:
     """The lines of a `.env` that are ours. Never raises: the file may be anybody's."""
     try:
-        data = files.read_bytes(path, limit=READ_AT_MOST, error=ConfigError)
+        with files.open_regular(path, limit=sys.maxsize, error=ConfigError) as file:
+            size, data = os.fstat(file.fileno()).st_size, file.read(READ_AT_MOST)
     except ConfigError as exc:
         is_missing = isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError)
         return Dotenv(unread="" if is_missing else exc.message)
-    if b"GLM_" not in data:
+    except OSError as exc:
+        return Dotenv(unread=tr("{path} cannot be read: {why}", path=path, why=exc.strerror))
+    if size <= READ_AT_MOST and b"GLM_" not in data:
         return Dotenv()
-    if len(data) > LARGEST:
+    if size > LARGEST:
         unread = tr(
             "{path} is too large: {size:,} bytes; {limit:,} is the limit",
             path=path,
-            size=len(data),
+            size=size,
             limit=LARGEST,
         )
         return Dotenv(data=data[:LARGEST], unread=unread)
@@ -89,7 +94,9 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
     """The keys of the table [keys], by host. Raises ConfigError, which shows none of them."""
-    hint = tr('under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY"')
+    hint = tr(
+        'under [keys], write "HOST" = "KEY" or "HOST:PORT" = "KEY", without http:// or a path'
+    )
     if not isinstance(entries, dict):
         raise ConfigError(tr("{path}: keys is not a table", path=path), hint)
     keys: dict[str, str] = {}
@@ -97,11 +104,13 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
         host = f"{start}.{name}" if start else name
         if isinstance(value, dict):  # a.b = "…" without quotes is a table in a table
             keys |= read_keys(value, path, host)
-        elif isinstance(value, str) and value and "/" not in host:
+        elif "/" in host:
+            raise ConfigError(tr("{path}: {host!r} is not a host", path=path, host=host), hint)
+        elif isinstance(value, str) and value:
             keys[host.lower()] = value
         else:
             raise ConfigError(
-                tr("{path}: {host!r} is not a host with a key", path=path, host=host), hint
+                tr("{path}: the key of {host!r} is not a text", path=path, host=host), hint
             )
     return keys
 

@@ -17,11 +17,10 @@ Rule = Literal["yes", "if on", "if off", "if text", "if known", "trusted", "neve
 """From a folder: any value; one that gives nothing away (to switch on or off, a plain text, a model
 of this machine), all others once the folder is trusted; nothing before that; nothing at all."""
 
-UNTRUSTED = later("the folder is not trusted: glm config trust")
+UNTRUSTED = later("not trusted: run glm config trust")
 NEVER = later("a folder never decides that")
-BESIDE = later(
-    "a config.toml in a folder that .env names decides no more than a folder that nobody trusts"
-)
+BESIDE = later("a .env chose that folder")
+"""That the `.env` is trusted is not enough: nobody looked at this file when that was said."""
 
 
 class Ignored(NamedTuple):

@@ -151,14 +151,16 @@ class Settings:
         for name in table():
             value = masked(name, getattr(self, name))
             yield variable(name), value, self.sources.get(name, "default")
+        if "keys" in self.ignored:
+            yield entry("keys"), "", self.sources["keys"]
         for host in self.keys:
             yield f'keys."{host}"', MASK, self.sources["keys"]
 
     def not_taken(self) -> dict[str, str]:
         """By environment variable: which value was ignored, and why; secrets masked."""
         return {
-            variable(name): tr(
-                "{value!r} of {source}: {why}",
+            entry(name): tr(
+                "{value!r} of {source} ({why})",
                 value=masked(name, item.value),
                 source=item.source,
                 why=tr(item.why),
@@ -182,6 +184,11 @@ def choices(name: str) -> tuple[str, ...]:
 def variable(name: str) -> str:
     """The environment variable of a setting."""
     return f"GLM_{name.upper()}"
+
+
+def entry(name: str) -> str:
+    """A setting, or the table of keys, as a file of settings has it."""
+    return "[keys]" if name == "keys" else variable(name)
 
 
 def show(value: object) -> str:

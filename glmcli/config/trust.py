@@ -45,7 +45,9 @@ class Decisions:
         if name not in self.made:
             raise UsageError(
                 tr("nothing was decided about {name}", name=name),
-                tr("glm config trusted lists what was"),
+                tr("glm config trusted lists what was decided")
+                if self.made
+                else tr("nothing was decided about any folder yet"),
             )
         return Decisions(self.path, {key: made for key, made in self.made.items() if key != name})
 

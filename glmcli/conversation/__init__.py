@@ -1,1 +1,1 @@
-"""What is said: as files, and as what fits a model's window."""
+"""Conversations: as files, with attachments, cut to a model's window."""

@@ -1,11 +1,10 @@
 """Text files that go with a message, each under a header that says what it is.
 
-What is sent is what is stored: the header holds the path, the size and the hash of the file.
+The message is stored as it is sent: the header holds the path, size and hash of the file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -14,10 +13,13 @@ from pathlib import Path
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decoded, read_bytes
+from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
+OPEN_MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
+"""One at the end of a text, as far as it is typed."""
 PUNCTUATION = re.compile("[.,;:!?)\\]}>'\"`，。；：！？、）】》」』”’…]")
 """What may follow a path in a sentence."""
 PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
@@ -38,8 +40,10 @@ def attach(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
     data = read_bytes(path, limit=LARGEST_BYTES)
     if b"\0" in data:
-        raise UsageError(f"{path} is a binary file", "only text can be attached")
+        raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decoded(data, str(path))
+    import hashlib
+
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
@@ -76,7 +80,7 @@ def mentioned(line: Line) -> list[str]:
 
 
 def missed(line: Line) -> list[str]:
-    """What `line` mentions like a path, though there is no such file."""
+    """Mentions in `line` that look like paths, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
     return [name for name in names if PATH_LIKE.search(name)]
 
@@ -88,6 +92,11 @@ def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
     for match in MENTION.finditer(line.text):
         if line.is_typed(*match.span()):
             yield match[1].strip('"'), file_in(match[1])
+
+
+def mention_at_end(text: str) -> re.Match[str] | None:
+    """The `@path` that a text ends with, unless it is longer than a path can be."""
+    return OPEN_MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
 def untyped_mention(line: Line) -> str:

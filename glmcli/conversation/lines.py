@@ -1,4 +1,4 @@
-"""What a line at the prompt is: a command, or a text; only what was typed can be a command.
+"""Whether a line at the prompt is a command or a text; only typed text can be a command.
 
 Knows nothing of which commands there are.
 """

@@ -15,6 +15,7 @@ from glmcli.config import parse as parse_setting
 from glmcli.config import variable
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, read_text
+from glmcli.language import later, tr
 from glmcli.ours import write_file
 from glmcli.types import (
     ROLES,
@@ -37,7 +38,7 @@ MOST_HOLDERS = 5_000_000
 """Lists and objects of a file: exports of whole accounts have fewer."""
 LARGEST = GB
 """Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
-FORMATS = (
+FORMATS = later(
     "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
 )
 
@@ -45,13 +46,14 @@ FORMATS = (
 def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
     """Write a conversation as the file's ending says: see WRITERS.
 
-    Returns the absolute path. Raises UsageError if the file exists or the ending is none of ours,
+    Returns the absolute path. Raises UsageError if the file exists or its ending is unknown,
     StoreError.
     """
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise UsageError(
-            f"a conversation cannot be saved as {path.suffix}", "name a .md, .json or .jsonl file"
+            tr("a conversation cannot be saved as {ending}", ending=path.suffix),
+            tr("name a .md, .json or .jsonl file"),
         )
     return write_file(path, write(conversation), overwrite=overwrite)
 
@@ -61,14 +63,15 @@ def load(path: Path) -> Conversation:
     found = load_all(path)
     if len(found) != 1:
         raise UsageError(
-            f"{path} holds {len(found)} conversations", f"glm history import {path} takes them all"
+            tr("{name} holds {n} conversations", name=path, n=len(found)),
+            tr("glm history import {name} takes them all", name=path),
         )
     return found[0]
 
 
 def load_all(path: Path) -> list[Conversation]:
     """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
-    text = read_text(path, limit=LARGEST, what="the conversation")
+    text = read_text(path, limit=LARGEST, what=tr("the conversation"))
     try:
         return parse(text)
     except UsageError as exc:
@@ -118,7 +121,7 @@ WRITERS: dict[str, Callable[[Conversation], str]] = {
     ".json": to_json,
     ".jsonl": to_jsonl,
 }
-"""A file's ending -> what is written."""
+"""A file's ending -> the function that writes it."""
 
 
 def to_record(conversation: Conversation) -> Json:
@@ -142,7 +145,7 @@ def params_record(params: GenerationParams) -> Json:
 
 
 def message_record(message: Message) -> Json:
-    """A message as JSON, without what is empty."""
+    """A message as JSON, without empty fields."""
     record: Json = {"role": message.role, "content": message.text}
     record |= {
         name: getattr(message, name)
@@ -165,26 +168,26 @@ def parse(text: str) -> list[Conversation]:
         elif isinstance(value, dict):
             found.append(from_record(value))
     if not found:
-        raise UsageError("there is no conversation in it", FORMATS)
+        raise UsageError(tr("there is no conversation in it"), tr(FORMATS))
     return found
 
 
 def read_json(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
+    if text.count("[") + text.count("{") > MOST_HOLDERS:
+        raise UsageError(tr("there are too many lists and objects in it"), tr(FORMATS))
     try:
-        values = parsed(text)
+        values = json_values(text)
     except (ValueError, RecursionError) as exc:
-        raise UsageError(f"it is not JSON: {exc}", FORMATS) from exc
+        raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(FORMATS)) from exc
     for value in values:
         if depth(value, DEEPEST) > DEEPEST:
-            raise UsageError("it is nested too deeply to be a conversation", FORMATS)
+            raise UsageError(tr("it is nested too deeply to be a conversation"), tr(FORMATS))
         yield value
 
 
-def parsed(text: str) -> list[Any]:
+def json_values(text: str) -> list[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
-    if text.count("[") + text.count("{") > MOST_HOLDERS:
-        raise ValueError("too many lists and objects")
     try:
         return [json.loads(text)]
     except json.JSONDecodeError as exc:
@@ -203,7 +206,9 @@ def is_message(value: Any) -> bool:
 def from_record(record: Any) -> Conversation:
     """A conversation from our JSON object or another program's. Raises UsageError."""
     if not isinstance(record, dict):
-        raise UsageError(f"a conversation is a JSON object, not {kind_of(record)}", FORMATS)
+        raise UsageError(
+            tr("a conversation is a JSON object, not {kind}", kind=kind_of(record)), tr(FORMATS)
+        )
     if "chat_history" in record:
         settings = record.get("settings")
         model = settings.get("model_id") if isinstance(settings, dict) else ""
@@ -211,7 +216,7 @@ def from_record(record: Any) -> Conversation:
     if "roles" in record:
         return from_fastchat(record)
     if "messages" not in record:
-        raise UsageError("there is no conversation in it", FORMATS)
+        raise UsageError(tr("there is no conversation in it"), tr(FORMATS))
     conversation = Conversation(
         id=text_of(record, "id"),
         title=text_of(record, "title"),
@@ -248,17 +253,20 @@ def from_fastchat(record: Json) -> Conversation:
                 role: Role = "assistant" if roles.index(name) else "user"
                 conversation.messages.append(Message(role, text))
             case _:
-                raise UsageError(f"message {n} is not a role and a text", FORMATS)
+                raise UsageError(tr("message {n} is not a role and a text", n=n), tr(FORMATS))
     return conversation
 
 
 def message_of(item: Any, n: int) -> Message:
     """The `n`-th message from JSON. Raises UsageError rather than leave something out."""
     if not is_message(item):
-        raise UsageError(f"message {n} has no role", FORMATS)
+        raise UsageError(tr("message {n} has no role", n=n), tr(FORMATS))
     role = OTHER_ROLES.get(item["role"], item["role"]) if isinstance(item["role"], str) else None
     if role not in ROLES:
-        raise UsageError(f"message {n} has the role {item['role']!r}", f"one of {', '.join(ROLES)}")
+        raise UsageError(
+            tr("message {n} has the role {role!r}", n=n, role=item["role"]),
+            tr("it must be one of {roles}", roles=", ".join(ROLES)),
+        )
     text, name = content_of(item, n), text_of(item, "name", "metadata")
     if calls := item.get("tool_calls"):
         text, name = tool_call(calls, text, n)
@@ -282,7 +290,7 @@ def omission_of(record: Any, most: int) -> Omission | None:
             return None
         case {"messages": int(count), "summary": str(summary)} if 0 < count <= most and summary:
             return Omission(count, summary)
-    raise UsageError("'omitted' is no summary of the first messages", FORMATS)
+    raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(FORMATS))
 
 
 def content_of(item: Json, n: int) -> str:
@@ -296,8 +304,11 @@ def content_of(item: Json, n: int) -> str:
             kinds = {str(part.get("type")) for part in parts} - {"text"}
             if not kinds:
                 return "".join(text_of(part, "text") for part in parts)
-            raise UsageError(f"message {n} holds {', '.join(sorted(kinds))}", "only text is read")
-    raise UsageError(f"message {n} has no text as its content", FORMATS)
+            raise UsageError(
+                tr("message {n} holds {kinds}", n=n, kinds=", ".join(sorted(kinds))),
+                tr("only text is read"),
+            )
+    raise UsageError(tr("the content of message {n} is not text", n=n), tr(FORMATS))
 
 
 def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
@@ -305,35 +316,47 @@ def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
     match calls:
         case [{"function": {"name": str(name), "arguments": str(arguments)}}] if not text:
             return arguments, name
-    raise UsageError(f"message {n} calls several tools", "only one call a message can be read")
+    raise UsageError(
+        tr("message {n} calls several tools", n=n), tr("only one call a message can be read")
+    )
 
 
 def text_of(record: Json, *names: str) -> str:
     """The first of the named fields that is there; "" if none is. Raises UsageError if no text."""
     value = next((record[name] for name in names if record.get(name) is not None), "")
     if not isinstance(value, str):
-        raise UsageError(f"{names[0]!r} is not text but {kind_of(value)}", FORMATS)
+        raise UsageError(
+            tr("{name!r} is not text but {kind}", name=names[0], kind=kind_of(value)), tr(FORMATS)
+        )
     return value
 
 
 def list_of(value: Any) -> list[Any]:
     """`value` if it is a list. Raises UsageError."""
     if not isinstance(value, list):
-        raise UsageError(f"a list of messages is needed, not {kind_of(value)}", FORMATS)
+        raise UsageError(
+            tr("a list of messages is needed, not {kind}", kind=kind_of(value)), tr(FORMATS)
+        )
     return value
 
 
 def value_of(kind: type[Value], record: Any) -> Value:
     """Settings or counts from JSON; names that are unknown are left out. Raises UsageError."""
     if not isinstance(record, dict):
-        raise UsageError(f"settings and counts are JSON objects, not {kind_of(record)}", FORMATS)
+        raise UsageError(
+            tr("settings and counts are JSON objects, not {kind}", kind=kind_of(record)),
+            tr(FORMATS),
+        )
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in record.items() if name in known}
     for name, value in values.items():
         if name == "stop" and isinstance(value, list) and all(isinstance(s, str) for s in value):
             values[name] = tuple(value)
         elif not (value is None or isinstance(value, int | float)):
-            raise UsageError(f"{name!r} is not a number but {kind_of(value)}", FORMATS)
+            raise UsageError(
+                tr("{name!r} is not a number but {kind}", name=name, kind=kind_of(value)),
+                tr(FORMATS),
+            )
     return kind(**values)
 
 
@@ -352,5 +375,11 @@ def params_of(record: Any) -> GenerationParams:
 
 def kind_of(value: Any) -> str:
     """What a JSON value is, in words."""
-    kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
-    return "nothing" if value is None else kinds.get(type(value), "a number")
+    kinds = {
+        dict: later("an object"),
+        list: later("a list"),
+        str: later("a text"),
+        bool: later("true or false"),
+        type(None): later("nothing"),
+    }
+    return tr(kinds.get(type(value), later("a number")))

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from glmcli.language import ntr
 from glmcli.types import Conversation, Message, Omission
 
 Count = Callable[[Sequence[Message]], int | None]
@@ -110,11 +111,35 @@ def readable(
     return part(ends[fitting - 1]) if fitting else None
 
 
-def left_out(conversation: Conversation) -> str:
-    """What of a conversation is not sent, in words: "the oldest turn", "the oldest 3 turns"."""
+def turns_left_out(conversation: Conversation) -> int:
+    """How many of the oldest turns are not sent as they are."""
     first = conversation.omitted.messages if conversation.omitted else 0
-    turns = sum(message.role == "user" for message in conversation.messages[:first])
-    return "the oldest turn" if turns == 1 else f"the oldest {turns} turns"
+    return sum(message.role == "user" for message in conversation.messages[:first])
+
+
+def omission_notice(conversation: Conversation, size: int | None) -> str:
+    """What the user is told when turns were left out; `size` is that of their summary, if known."""
+    turns = turns_left_out(conversation)
+    if conversation.omitted is None or not conversation.omitted.summary:
+        return ntr(
+            "the window is full: the oldest turn was not sent",
+            "the window is full: the oldest {n} turns were not sent",
+            turns,
+        )
+    if size is None:
+        return ntr(
+            "the window is full: the oldest turn was sent as a summary; /summary shows it",
+            "the window is full: the oldest {n} turns were sent as a summary; /summary shows it",
+            turns,
+        )
+    return ntr(
+        "the window is full: the oldest turn was sent as a summary of {size:,} tokens; "
+        "/summary shows it",
+        "the window is full: the oldest {n} turns were sent as a summary of {size:,} tokens; "
+        "/summary shows it",
+        turns,
+        size=size,
+    )
 
 
 def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:

@@ -1,17 +1,19 @@
-"""The seam between the program and whatever answers: the Engine protocol and the table of engines.
+"""The seam between the program and whatever answers: three protocols and the table of engines.
 
-Knows nothing of the terminal, and imports an engine only when one is opened.
+`Engine` is all that a session needs, `Warms` an extra, `EngineState` for whoever waits. Knows
+nothing of the terminal, and imports an engine only when one is opened.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from threading import Event
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from glmcli.config import Settings
-from glmcli.types import Chunk, GenerationParams, Message, Report
+from glmcli.errors import GlmError
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
@@ -69,17 +71,89 @@ class Engine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of memory and connections."""
+        ...
+
+
+@runtime_checkable
+class Warms(Protocol):
+    """An engine that can read before it is asked."""
+
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
-        """Get ready for a prompt that starts like this. May do nothing.
+        """Get ready for a prompt that starts like this.
 
         A user's message at the end is a draft: text may still be added to it. When `cancel` is set,
         this ends within one prefill block. No reply depends on it, only how soon it comes.
         """
         ...
 
-    def close(self) -> None:
-        """Let go of memory and connections."""
+
+@runtime_checkable
+class EngineState(Protocol):
+    """What whoever waits for an engine can know of it, and do meanwhile."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine was opened."""
         ...
+
+    @property
+    def progress(self) -> Progress | None:
+        """What is being done to open it, if that is known."""
+        ...
+
+    @property
+    def failure(self) -> GlmError | None:
+        """Why it could not be opened, if it could not."""
+        ...
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Have `call` called, on any thread, when one of these changes; in place of an earlier."""
+        ...
+
+    def start(self) -> None:
+        """Begin to open the engine, if that was not done; returns at once."""
+        ...
+
+    def warm_with(
+        self,
+        make: Callable[[], Sequence[Message] | None],
+        params: GenerationParams,
+        cancel: Event,
+    ) -> None:
+        """Let the idle engine get ready for messages that are made when it has time for them.
+
+        `make` is called on any thread; None means that there is nothing to do. Returns at once.
+        """
+        ...
+
+
+class AlwaysOpen:
+    """The state of an engine that is used without a thread of its own."""
+
+    is_open = True
+    progress: Progress | None = None
+    failure: GlmError | None = None
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Nothing changes."""
+
+    def start(self) -> None:
+        """Nothing is left to do."""
+
+    def warm_with(
+        self,
+        make: Callable[[], Sequence[Message] | None],
+        params: GenerationParams,
+        cancel: Event,
+    ) -> None:
+        """There is nobody to do it."""
+
+
+def state_of(engine: Engine) -> EngineState:
+    """The state of any engine."""
+    return engine if isinstance(engine, EngineState) else AlwaysOpen()
 
 
 def open_engine(settings: Settings, report: Report) -> Engine:
@@ -109,16 +183,6 @@ def is_local(model: str) -> bool:
 def is_unnamed(model: str) -> bool:
     """Whether a model is whatever a server has: "openai:", "fastchat:"."""
     return model in ("openai:", "fastchat:")
-
-
-def list_served(settings: Settings) -> list[tuple[str, int | None]]:
-    """(name, window) of each model that the engine of `settings.model` finds on its server.
-
-    Raises ConfigError, EngineError.
-    """
-    module = importlib.import_module(ENGINES[split_name(settings.model)[0]])
-    found: list[tuple[str, int | None]] = module.list_models(settings)
-    return found
 
 
 def full_name(model: str, found: str) -> str:

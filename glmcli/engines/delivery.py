@@ -1,6 +1,6 @@
 """A reply on its way from the engine's thread to the main thread: never more than fits in here.
 
-When nobody takes what is there, the engine waits, not the memory grows. Knows nothing of engines.
+When nobody takes from it, the engine waits and memory does not grow. Knows nothing of engines.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Some seconds of the fastest reply, and a screen's worth a hundred times over."""
 
 
 class Delivery:
-    """What was put and not taken yet. One thread puts, another one takes."""
+    """Items that were put and not taken yet. One thread puts, another one takes."""
 
     def __init__(self, cancel: Event, closing: Event) -> None:
-        """After `cancel` nobody waits to put: what has arrived is taken at once, and not shown.
+        """After `cancel` nobody waits to put: the items are taken at once, and not shown.
 
         After `closing` nobody takes any more for certain, so that a full delivery stays full.
         """
@@ -36,7 +36,7 @@ class Delivery:
         self._changed = Condition()
 
     def put(self, item: Item) -> bool:
-        """Hand over the next item as soon as there is room; whether somebody may still take it."""
+        """Hand over the next item as soon as it fits; whether somebody may still take it."""
         with self._changed:
             while self._is_full() and not (self._is_over or self._cancel.is_set()):
                 if self._closing.is_set():
@@ -45,12 +45,12 @@ class Delivery:
             return self._add(item)
 
     def put_last(self, item: Item) -> None:
-        """Hand over what ends the reply; there is always room for that."""
+        """Hand over the end of the reply; it always fits."""
         with self._changed:
             self._add(item)
 
     def take(self) -> Sequence[Item]:
-        """All that is there, as soon as there is something; nothing after a tick without news."""
+        """All items, as soon as there are some; none after a tick without news."""
         with self._changed:
             if not self._items:
                 self._changed.wait(TICK_S)
@@ -79,7 +79,7 @@ class Delivery:
 
 
 def joined(items: Sequence[Item]) -> list[Item]:
-    """The same reply in as few chunks as it can be: what nobody wants to see grow."""
+    """The same reply in as few chunks as possible, since nobody wants to see it grow."""
     found: list[Item] = []
     texts: list[Chunk] = []
     for item in items:

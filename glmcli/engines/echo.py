@@ -12,6 +12,7 @@ from threading import Event
 
 from glmcli.config import Settings
 from glmcli.errors import ContextFull, ModelError
+from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 OPTIONS = ("delay", "load", "window")
@@ -58,9 +59,6 @@ class EchoEngine:
         del cancel  # it takes no time
         return sum(len(split_words(item.text)) for item in messages)
 
-    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
-        """Nothing to warm."""
-
     def close(self) -> None:
         """Nothing to close."""
 
@@ -80,10 +78,11 @@ def open_engine(name: str, settings: Settings, report: Report) -> EchoEngine:
             options[OPTIONS[OPTIONS.index(key)]] = float(value)
         except ValueError:
             raise ModelError(
-                f"the echo engine knows no option {item!r}", "try echo:delay=0.05,load=2,window=100"
+                tr("the echo engine has no option {option!r}", option=item),
+                tr("try echo:delay=0.05,load=2,window=100"),
             ) from None
     if load_s := options.get("load", 0.0):
-        report(Progress("loading", note="pretending to load"))
+        report(Progress("loading", note=tr("pretending to load")))
         Event().wait(load_s)
     return EchoEngine(
         delay_s=options.get("delay", 0.0), context_tokens=int(options.get("window", 8192))

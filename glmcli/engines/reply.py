@@ -1,18 +1,64 @@
-"""What ends a reply and what its parts are: stop strings, reasoning and its marks.
+"""How a reply ends and which parts it has: stop strings, reasoning and its marks, what arrived.
 
 Works on text alone, for all engines. Knows nothing of ids or servers.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from glmcli.errors import ConnectionLost
+from glmcli.language import tr
+from glmcli.types import Chunk, FinishReason, Message, Usage
+
+
+def broken_off() -> ConnectionLost:
+    """The error for a stream that stops without a `finish_reason`."""
+    return ConnectionLost(tr("the reply stopped without an end"), tr("/retry asks again"))
+
+
+@dataclass(slots=True)
+class Growing:
+    """A reply while it grows: its text so far, and the clock."""
+
+    started: float = field(default_factory=time.monotonic)
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    tokens: int = 0
+    first_token_s: float | None = None
+
+    def add(self, chunk: Chunk) -> None:
+        """Take in a chunk."""
+        if (chunk.text or chunk.thinking) and self.first_token_s is None:
+            self.first_token_s = time.monotonic() - self.started
+        if chunk.text:
+            self.text.append(chunk.text)
+        if chunk.thinking:
+            self.thinking.append(chunk.thinking)
+        self.tokens += chunk.tokens
+
+    def message(self, reason: FinishReason, usage: Usage | None = None) -> Message:
+        """The reply as it is now."""
+        counted = usage or Usage(completion_tokens=self.tokens or None)
+        return Message(
+            "assistant",
+            "".join(self.text),
+            thinking="".join(self.thinking),
+            finish_reason=reason,
+            usage=replace(
+                counted,
+                first_token_s=self.first_token_s,
+                total_s=time.monotonic() - self.started,
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a model writes around its reasoning. Recognised at the start of a reply only."""
+    """The marks that a model writes around its reasoning, at the start of a reply only."""
 
     open: str = "<think>"
     close: str = "</think>"
@@ -53,12 +99,12 @@ class StopStrings:
         return text[:cut]
 
     def flush(self) -> str:
-        """What was held back and is no stop string after all."""
+        """The text that was held back and is not a stop string after all."""
         return "" if self.hit else self._held
 
 
 class Reasoning:
-    """Parts deltas into (thinking, text). Blanks around the marks belong to neither."""
+    """Splits deltas into (thinking, text). Blanks around the marks belong to neither."""
 
     def __init__(self, marks: Marks, *, thinking: bool = False) -> None:
         self._marks = marks
@@ -77,7 +123,7 @@ class Reasoning:
         waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
         return waiting.get(self._state)
 
-    def turn(self, text: str) -> tuple[str, str]:
+    def switch(self, text: str) -> tuple[str, str]:
         """Like `push`; then the awaited id has come."""
         thinking = self._before_blanks(self._held + text) if self._state == "thinking" else ""
         self._state = "after" if self._state == "thinking" else "thinking"
@@ -98,7 +144,7 @@ class Reasoning:
         return thinking, self._take() if self._state == "text" else ""
 
     def flush(self) -> tuple[str, str]:
-        """What was held back and is no mark after all."""
+        """The text that was held back and is not a mark after all."""
         if self._state == "thinking":
             held, self._held = self._held, ""
             return self._before_blanks(held), ""

@@ -1,7 +1,8 @@
 """The engine thread: one daemon thread that owns an engine, opens it, and streams from it.
 
-`EngineThread` is itself an Engine, used from the main thread: its stream ticks while there is
-nothing to show, so that the caller can repaint and notice Ctrl-C. Knows nothing of the terminal.
+`EngineThread` is itself an Engine, with a state, used from the main thread: its stream ticks while
+there is nothing to show, so that the caller can repaint and notice Ctrl-C. Knows nothing of the
+terminal.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, open_engine
+from glmcli.engines import Engine, Warms, open_engine
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
-from glmcli.errors import ConnectionLost, EngineError, GlmError, ModelError, first_line
+from glmcli.engines.reply import broken_off
+from glmcli.errors import EngineError, GlmError, ModelError, first_line
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 GRACE_S = 0.15
@@ -32,10 +35,9 @@ class EngineThread:
 
     def __init__(self, name: str, open_it: Callable[[Report], Engine]) -> None:
         self.name = name
-        self.progress: Progress | None = None
-        self.on_change: Callable[[], None] = lambda: None
-        """Called on the thread: now and then while the engine is opened, and at the end of it."""
-        self.failure: GlmError | None = None
+        self._progress: Progress | None = None
+        self._failure: GlmError | None = None
+        self._on_change: Callable[[], None] = lambda: None
         self._open_it = open_it
         self._told_at = 0.0
         self._engine: Engine | None = None
@@ -63,6 +65,20 @@ class EngineThread:
         """Whether the engine was opened."""
         return self._engine is not None
 
+    @property
+    def progress(self) -> Progress | None:
+        """What is being done to open the engine; None when nothing is."""
+        return self._progress
+
+    @property
+    def failure(self) -> GlmError | None:
+        """Why the engine could not be opened the last time, if it could not."""
+        return self._failure
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Have `call` called on the thread: now and then while it opens, and at the end of that."""
+        self._on_change = call
+
     def start(self) -> None:
         """Begin to open the engine; returns at once."""
         if self._start():
@@ -78,8 +94,8 @@ class EngineThread:
         self.start()
         deadline = time.monotonic() + patience_s
         while not self.is_open and time.monotonic() < deadline and not stop.wait(TICK_S):
-            if self.failure is not None:
-                raise self.failure
+            if self._failure is not None:
+                raise self._failure
             if not self.is_open:
                 tick()
         return self.is_open
@@ -89,8 +105,8 @@ class EngineThread:
     ) -> Generator[Chunk, None, None]:
         """Yield the reply; an empty chunk, or one with progress, at every tick without news.
 
-        The engine is never far ahead of what was yielded. After `cancel` the rest of what had
-        arrived comes at once, in one chunk.
+        The engine is never far ahead of the caller. After `cancel` the rest that had arrived comes
+        at once, in one chunk.
         """
         self._start()  # the request itself opens the engine, so that it is not tried twice
         delivery = Delivery(cancel, self._closing)
@@ -106,7 +122,7 @@ class EngineThread:
             delivery.end()
 
     def _arriving(self, delivery: Delivery, cancel: threading.Event) -> Iterator[Item]:
-        """What is delivered, and something at every tick; an end of our own if none comes."""
+        """The items delivered, or a chunk at every tick; our own end if none comes in time."""
         cancelled_at: float | None = None
         while True:
             if cancel.is_set() and cancelled_at is None:
@@ -121,7 +137,7 @@ class EngineThread:
             if is_late or (cancel.is_set() and not self.is_open):
                 yield Chunk(finish_reason="cancelled")
             elif not items:
-                yield Chunk(progress=None if self.is_open else self.progress)
+                yield Chunk(progress=None if self.is_open else self._progress)
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
@@ -164,21 +180,22 @@ class EngineThread:
         params: GenerationParams,
         cancel: threading.Event,
     ) -> None:
-        """Like `warm`, with messages that are made on the thread; None if it is to do nothing."""
+        """Like `warm`, with messages made on the thread; None if there is nothing to do."""
         if self._thread is None:
             return
 
         def job() -> None:
-            if self._engine is None or cancel.is_set():
+            engine = self._engine
+            if cancel.is_set() or not isinstance(engine, Warms):
                 return
             messages = make()
             if messages is not None:
-                self._engine.warm(messages, params, cancel)
+                engine.warm(messages, params, cancel)
 
         self._jobs.put(lambda: _quietly(job))
 
     def close(self) -> None:
-        """Close the engine when it has finished what it is doing; returns at once."""
+        """Close the engine when it has finished its work; returns at once."""
         if self._thread is not None:
             self._closing.set()
             self._jobs.put(self._close)
@@ -199,23 +216,23 @@ class EngineThread:
             _quietly(job)
 
     def _report(self, progress: Progress) -> None:
-        self.progress = progress
+        self._progress = progress
         if time.monotonic() - self._told_at >= TELL_S:
             self._told_at = time.monotonic()
-            self.on_change()
+            self._on_change()
 
     def _opened(self) -> Engine:
         """The engine, opened if need be. Raises GlmError."""
         if self._engine is None:
             try:
                 self._engine = self._open_it(self._report)
-                self.name, self.failure = self._engine.name, None
+                self.name, self._failure = self._engine.name, None
             except BaseException as exc:
-                self.failure = opening_failed(exc)
-                raise self.failure from exc
+                self._failure = opening_failed(exc)
+                raise self._failure from exc
             finally:
-                self.progress = None
-                self.on_change()
+                self._progress = None
+                self._on_change()
         return self._engine
 
     def _open_quietly(self) -> None:
@@ -246,9 +263,9 @@ class EngineThread:
                         return
                     if not delivery.put(chunk):
                         break
-            raise ConnectionLost("the reply stopped without an end", "/retry asks again")
-        except BaseException as exc:  # a panic of a library's, and what it takes for an exit
-            delivery.put_last(translated(exc))
+            raise broken_off()
+        except BaseException as exc:  # a library may panic, or try to exit
+            delivery.put_last(as_user_error(exc))
 
 
 def engine_of(settings: Settings) -> EngineThread:
@@ -256,32 +273,32 @@ def engine_of(settings: Settings) -> EngineThread:
     return EngineThread(settings.model, lambda report: open_engine(settings, report))
 
 
-def translated(exc: BaseException) -> GlmError:
+def as_user_error(exc: BaseException) -> GlmError:
     """A user's error for whatever an engine raised; a bug becomes an EngineError with its cause."""
     if isinstance(exc, GlmError):
         return exc
     error = EngineError(
-        f"the engine failed: {type(exc).__name__}: {first_line(exc)}",
-        "/retry asks again; GLM_DEBUG=1 shows where it happened",
+        tr("the engine failed: {error}", error=f"{type(exc).__name__}: {first_line(exc)}"),
+        tr("/retry asks again; GLM_DEBUG=1 shows where it happened"),
     )
     error.__cause__ = exc
     return error
 
 
 def opening_failed(exc: BaseException) -> GlmError:
-    """The same for what is raised while a model is opened; a panic is the fault of its files."""
+    """The same for errors while a model is opened; a panic is the fault of its files."""
     if isinstance(exc, Exception):
-        return translated(exc)
+        return as_user_error(exc)
     error = ModelError(
-        f"the model cannot be opened: {type(exc).__name__}: {first_line(exc)}",
-        "its files may be damaged; GLM_DEBUG=1 shows where it happened",
+        tr("the model cannot be opened: {error}", error=f"{type(exc).__name__}: {first_line(exc)}"),
+        tr("its files may be damaged; GLM_DEBUG=1 shows where it happened"),
     )
     error.__cause__ = exc
     return error
 
 
 def _quietly(job: Callable[[], object]) -> None:
-    """Run what nobody waits for: its failure comes up again when somebody asks.
+    """Run a job for which nobody waits: its failure comes up again when somebody asks.
 
     BaseException too: a library that panics must not end the thread.
     """

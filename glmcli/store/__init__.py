@@ -15,6 +15,7 @@ from pathlib import Path
 
 from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
+from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
 from glmcli.store.results import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
@@ -42,14 +43,14 @@ __all__ = ["Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
 TURN_WAIT_S = 0.5
-"""A person who chats does not wait longer for another process; what is missing is stored later."""
+"""A person who chats does not wait longer for another process; the rest is stored later."""
 
 
 def open_store(home: Path, *, enabled: bool = True) -> Store:
     """Open the history in the folder `home`; it comes into being with the first message.
 
-    With `enabled` off nothing is ever written, but what is there can be read. A damaged database
-    is moved aside, which `Store.notice` tells. Never fails: the first use says what is wrong.
+    With `enabled` off nothing is ever written, but an old history can be read. A damaged database
+    is moved aside, which `Store.notice` tells. Never fails: the first use raises the error.
     """
     store = Store(home / FILE, enabled=enabled)
     if enabled:
@@ -91,11 +92,11 @@ class Store:
         params: GenerationParams,
         model: str,
     ) -> int:
-        """Journal a question at once, with room for its reply; returns the turn's handle.
+        """Journal a question at once, and an empty reply to it; returns the id of the reply.
 
-        A question is the user's, or a tool's result. `conversation` does not hold it yet; what of
-        that is not stored is stored too.
-        Its `id`, `title`, `model`, `params` and `ids` are brought up to date. Raises StoreError.
+        A question is the user's, or a tool's result; `conversation` does not hold it yet. Its
+        messages are stored too where they are not. Its `id`, `title`, `model`, `params` and `ids`
+        are brought up to date. Raises StoreError.
         """
         asked = Message("user", question) if isinstance(question, str) else question
         text = asked.text
@@ -103,62 +104,67 @@ class Store:
         conversation.title = conversation.title or title_of(first_text(conversation) or text)
         if not self.enabled:
             return 0
-        turn = 0
+        reply_id = 0
         try:
             with self._database.writing(wait_s=self._turn_wait_s) as db:
+                # 1. What came before, if some of it is not stored: the disk may have been full.
                 ids = add_missing(db, conversation, unfinished=self._claims, question=text)
+                # 2. The question; one that was asked here before is not stored twice.
                 ids.append(find_or_add(db, conversation, ids, asked))
-                turn = add(db, conversation, ids, Message("assistant", ""), pending=True)
-                self._claims.take(turn)
-                ids.append(turn)
+                # 3. The reply, empty, and claimed before any other process can see it.
+                reply_id = add(db, conversation, ids, Message("assistant", ""), pending=True)
+                self._claims.take(reply_id)
+                ids.append(reply_id)
+                # 4. The conversation ends there now.
                 questions = sum(message.role == "user" for message in conversation.messages)
                 describe(db, conversation, ids, turns=questions + 1)
         except BaseException:
-            self._claims.release(turn)
+            self._claims.release(reply_id)
             raise
+        # 5. All of it is on the disk: replies before this one are no longer ours to finish.
         self._settle(conversation, ids)
-        return turn
+        return reply_id
 
-    def progress(self, turn: int, text: str, thinking: str) -> bool:
+    def progress(self, reply_id: int, text: str, thinking: str) -> bool:
         """Journal a reply that is still growing; False if another process is writing just now."""
         if not self.enabled:
             return True
         with suppress(Busy), self._database.writing(wait_s=0.05) as db:
-            row = (to_sql(text), to_sql(thinking), turn)
+            row = (to_sql(text), to_sql(thinking), reply_id)
             db.execute(
                 "UPDATE message SET text = ?, thinking = ? WHERE id = ? AND pending = 1", row
             )
             return True
         return False
 
-    def complete(self, turn: int, reply: Message) -> None:
+    def complete(self, reply_id: int, reply: Message) -> None:
         """Store a reply that has ended, one way or another. Raises StoreError."""
         if not self.enabled:
             return
         with self._database.writing(wait_s=self._turn_wait_s) as db:
-            finish(db, turn, reply)
-        self._claims.release(turn)
+            finish(db, reply_id, reply)
+        self._claims.release(reply_id)
 
-    def give_up(self, turn: int, conversation: Conversation) -> None:
+    def give_up(self, reply_id: int, conversation: Conversation) -> None:
         """Forget a reply that came to nothing: `conversation` ends with one that is stored already.
 
         Raises StoreError.
         """
         if not self.enabled:
             return
-        conversation.ids[:] = [each for each in conversation.ids if each != turn]
+        conversation.ids[:] = [each for each in conversation.ids if each != reply_id]
         self.save(conversation)
         with self._database.writing(wait_s=self._turn_wait_s) as db:
-            db.execute("DELETE FROM message WHERE id = ? AND pending = 1", (turn,))
-        self._claims.release(turn)
+            db.execute("DELETE FROM message WHERE id = ? AND pending = 1", (reply_id,))
+        self._claims.release(reply_id)
 
     # Conversations, and moving about in them.
 
     def save(self, *conversations: Conversation) -> None:
-        """Store what is not stored yet, and that a conversation now ends where it ends.
+        """Store the messages that are not stored yet, and where a conversation now ends.
 
-        After its messages were cut short, replaced, loaded or imported. What was stored before
-        stays, as another branch; what is there already is not stored twice. Raises StoreError.
+        After its messages were cut short, replaced, loaded or imported. Those that were stored
+        before stay, as another branch; none is stored twice. Raises StoreError.
         """
         worth = [each for each in conversations if each.messages or each.id]
         if not self.enabled or not worth:
@@ -247,7 +253,9 @@ class Store:
                 (message_id, conversation.id),
             ).fetchone()
             if row is None:
-                raise UsageError(f"there is no message {message_id}", "/tree shows them all")
+                raise UsageError(
+                    tr("there is no message {id}", id=message_id), tr("/tree shows them all")
+                )
             ids, messages = branch(db, row[0])
         conversation.ids[:], conversation.messages[:] = ids, messages
         conversation.omitted = None
@@ -307,9 +315,9 @@ class Store:
         if not rows:
             raise no_such(name)
         if len(rows) > 1:
-            ids = ", ".join(row[0] for row in rows[:3])
             raise UsageError(
-                f"more than one conversation begins with {name!r}", f"type more of it: {ids} ..."
+                tr("more than one conversation begins with {name!r}", name=name),
+                tr("type more of it: {ids} ...", ids=", ".join(row[0] for row in rows[:3])),
             )
         return summary_of(rows[0])
 
@@ -330,7 +338,7 @@ class Store:
                     hits[row[0]] = Hit(summary_of(row), row[-3], row[-2], line, spans)
         return list(hits.values())
 
-    # What the above is made of.
+    # Parts of the above.
 
     def recover(self) -> None:
         """Mark the replies of processes that died as interrupted. Raises StoreError."""
@@ -340,14 +348,18 @@ class Store:
         # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
         with suppress(StoreError), self._database.writing() as db:
             dead = self._dead(db)
-            self.recovered = tuple(name for turn in dead for name in interrupt(db, turn))
-            for turn in dead:
-                self._claims.forget(turn)
+            self.recovered = tuple(name for reply_id in dead for name in interrupt(db, reply_id))
+            for reply_id in dead:
+                self._claims.forget(reply_id)
 
     def _dead(self, db: sqlite3.Connection) -> Sequence[int]:
-        """The replies that were begun, or claimed, by processes that are no more."""
+        """The replies that were begun, or claimed, by processes that have ended."""
         pending = {row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")}
-        return [turn for turn in pending | self._claims.all() if not self._claims.is_alive(turn)]
+        return [
+            reply_id
+            for reply_id in pending | self._claims.all()
+            if not self._claims.is_alive(reply_id)
+        ]
 
     def _recall(self, conversation: Conversation) -> None:
         """Bring back the summary of a branch on which the conversation is now."""
@@ -365,6 +377,6 @@ class Store:
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that the user asked for, which cannot be left out quietly."""
         if not self.enabled:
-            raise StoreError("the history is switched off", "set GLM_HISTORY=on")
+            raise StoreError(tr("the history is switched off"), tr("set GLM_HISTORY=on"))
         with self._database.writing() as db:
             yield db

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from glmcli.errors import StoreError
+from glmcli.language import later, tr
 from glmcli.ours import make_private, open_private
 from glmcli.store.tables import APPLICATION_ID, MIGRATIONS, Migration
 
@@ -27,18 +28,26 @@ SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
 HEAD_BYTES, APPLICATION_ID_AT = 72, 68
 """Where a database says whose it is (SQLite's file format, 1.3)."""
 
-DISK_FULL = ("the disk is full: the history cannot be written", "free some space")
-RESCUE = "sqlite3's .recover command may rescue what is in it"
-UNWRITABLE = ("the history cannot be read or written", "check the folder, or set GLM_HOME")
+RESCUE = later("sqlite3's .recover command may rescue what is in it")
+UNWRITABLE = (
+    later("the history cannot be read or written"),
+    later("check the folder, or set GLM_HOME"),
+)
 REASONS = {
-    sqlite3.SQLITE_FULL: DISK_FULL,
-    sqlite3.SQLITE_IOERR: ("the disk failed under the history", "is it full, or broken?"),
+    sqlite3.SQLITE_FULL: (
+        later("the disk is full: the history cannot be written"),
+        later("free some space"),
+    ),
+    sqlite3.SQLITE_IOERR: (
+        later("the disk failed under the history"),
+        later("is it full, or broken?"),
+    ),
     sqlite3.SQLITE_READONLY: UNWRITABLE,
     sqlite3.SQLITE_CANTOPEN: UNWRITABLE,
     sqlite3.SQLITE_PERM: UNWRITABLE,
-    sqlite3.SQLITE_TOOBIG: ("the text is too large for the history", "split it"),
-    sqlite3.SQLITE_CORRUPT: ("the history is damaged", RESCUE),
-    sqlite3.SQLITE_NOTADB: ("the history is not a database", "move the file away"),
+    sqlite3.SQLITE_TOOBIG: (later("the text is too large for the history"), later("split it")),
+    sqlite3.SQLITE_CORRUPT: (later("the history is damaged"), RESCUE),
+    sqlite3.SQLITE_NOTADB: (later("the history is not a database"), later("move the file away")),
 }
 """SQLite's primary result code -> what happened, and what to do about it."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -93,7 +102,7 @@ class Database:
                 if primary_code(exc) not in DAMAGED:
                     raise
                 self._set_aside()
-                raise StoreError(self.notice, RESCUE) from exc
+                raise StoreError(self.notice, tr(RESCUE)) from exc
 
     def empty_log(self) -> None:
         """Write the log into the database and empty it, if nobody is reading it just now."""
@@ -102,7 +111,7 @@ class Database:
             db.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
 
     def _opened(self) -> sqlite3.Connection:
-        """The connection, made anew if the file is not there any more."""
+        """The connection, made again if the file is not there any more."""
         if self._db is not None:
             with suppress(FileNotFoundError):
                 if self.path.stat().st_ino == self._inode:
@@ -123,14 +132,15 @@ class Database:
         """Move a damaged database away, with the files that belong to it, and note where to."""
         self.close()
         with suppress(FileNotFoundError), only_user(self.path):
-            # Another process may have moved it already: what is there now is its new one.
+            # Another process may have moved it already: the file that is there now is its new one.
             if self.path.stat().st_ino == self._inode:
                 aside = unused_name(self.path)
                 for suffix in ("-shm", "-wal", ""):
                     with suppress(FileNotFoundError):
                         Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
-                self.notice = (
-                    f"the history was damaged: it was moved to {aside}, and a new one begins"
+                self.notice = tr(
+                    "the history was damaged: it was moved to {name}, and a new one begins",
+                    name=aside,
                 )
 
     @contextmanager
@@ -139,18 +149,18 @@ class Database:
         try:
             yield
         except OSError as exc:
-            raise StoreError(
-                f"{UNWRITABLE[0]}: {exc.strerror}: {self.path}", UNWRITABLE[1]
-            ) from exc
+            message, hint = map(tr, UNWRITABLE)
+            raise StoreError(f"{message}: {exc.strerror}: {self.path}", hint) from exc
         except sqlite3.DatabaseError as exc:
             code = primary_code(exc)
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                 raise Busy(
-                    f"another program is writing to the history: {self.path}", "try again"
+                    tr("another program is writing to the history: {name}", name=self.path),
+                    tr("try again"),
                 ) from exc
             if code not in REASONS:
                 raise
-            message, hint = REASONS[code]
+            message, hint = map(tr, REASONS[code])
             raise StoreError(f"{message}: {self.path}", hint) from exc
 
 
@@ -159,18 +169,25 @@ def primary_code(exc: sqlite3.Error) -> int:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF
 
 
-def checked_version(db: sqlite3.Connection, path: Path) -> int:
+def check_version(db: sqlite3.Connection, path: Path) -> int:
     """The version of the tables. Raises StoreError if they are not ours, or from the future."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (owner,) = db.execute("PRAGMA application_id").fetchone()
     if owner != APPLICATION_ID and (version or tables):
-        raise StoreError(f"{path} is another program's database", "move it away, or set GLM_HOME")
+        raise StoreError(
+            tr("{name} is another program's database", name=path),
+            tr("move it away, or set GLM_HOME"),
+        )
     if version > len(MIGRATIONS):
         raise StoreError(
-            f"{path} was written by a newer glm (version {version}; this one knows "
-            f"{len(MIGRATIONS)})",
-            "upgrade glm, or set GLM_HOME, or use --no-save",
+            tr(
+                "{name} was written by a newer glm (version {version}; this one knows {known})",
+                name=path,
+                version=version,
+                known=len(MIGRATIONS),
+            ),
+            tr("upgrade glm, or set GLM_HOME, or use --no-save"),
         )
     return version
 
@@ -202,10 +219,10 @@ def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
 
 def begin(db: sqlite3.Connection, wait_s: float) -> None:
     """Begin to write, as soon as no other process does."""
-    patiently(db, "BEGIN IMMEDIATE", wait_s)
+    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
 
 
-def patiently(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
+def execute_when_free(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
     """Execute a statement as soon as no other process is in the way.
 
     SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
@@ -231,14 +248,14 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
     db = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
     try:
-        is_older = checked_version(db, path) < len(MIGRATIONS)
+        is_older = check_version(db, path) < len(MIGRATIONS)
         if is_older:
-            patiently(db, "PRAGMA journal_mode = WAL", wait_s)
+            execute_when_free(db, "PRAGMA journal_mode = WAL", wait_s)
         # FULL: a transaction is on the disk when COMMIT returns, one fsync a second at most.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
         db.execute("PRAGMA foreign_keys = ON")
-        db.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten with zeros
+        db.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten with zeros
         if is_older:  # else opening need not wait for a process that writes
             migrate(db, wait_s=wait_s)
         for table in ("conversation", "message", "word_data"):
@@ -275,14 +292,14 @@ def only_user(path: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, SHARED_SIZE, SHARED_FIRST)
         except OSError as exc:
             raise StoreError(
-                f"the history is damaged, and another glm is using it: {path}",
-                "end the other one, then start again",
+                tr("the history is damaged, and another glm is using it: {name}", name=path),
+                tr("end the other one, then start again"),
             ) from exc
         yield
 
 
 def unused_name(path: Path) -> Path:
-    """A name that tells what is wrong with the file, and when that was found."""
+    """A name that tells that the file is damaged, and since when."""
     name = f"{path.name}.corrupt-{time.strftime('%Y-%m-%d-%H%M%S')}"
     names = (path.with_name(f"{name}{f'-{n}' if n > 1 else ''}") for n in count(1))
     return next(each for each in names if not each.exists())
@@ -298,7 +315,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     in_use = Path(f"{path}-wal").exists()
     how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
     db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
-    if checked_version(db, path) == len(MIGRATIONS):
+    if check_version(db, path) == len(MIGRATIONS):
         return db
     copy = sqlite3.connect(":memory:", isolation_level=None)
     with closing(db):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.store.search import match_expressions, matches
 from glmcli.store.tables import from_sql
 from glmcli.types import FinishReason, Role
@@ -45,7 +46,7 @@ class Hit:
     """The parts of `excerpt` that match, as start and end."""
 
     def pieces(self) -> list[tuple[str, bool]]:
-        """`excerpt` in pieces, each with whether it is what was looked for."""
+        """`excerpt` in pieces, each with whether it matches."""
         found, done = [], 0
         for start, end in self.spans:
             found += [(self.excerpt[done:start], False), (self.excerpt[start:end], True)]
@@ -90,7 +91,8 @@ def candidates(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
 def no_such(name: str) -> UsageError:
     """The error for an id that is wrong."""
     return UsageError(
-        f"there is no conversation {name!r}", "glm history list shows them with their ids"
+        tr("there is no conversation {name!r}", name=name),
+        tr("glm history list shows them with their ids"),
     )
 
 

@@ -14,8 +14,6 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
-from wcwidth import wcwidth
-
 from glmcli.conversation.transcript import params_record, value_of
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage
@@ -36,7 +34,7 @@ def add_missing(
 ) -> list[int]:
     """Store the conversation and those of its messages that are not; returns all their ids.
 
-    `question` is what comes after them; `unfinished` are replies whose completion failed, because
+    `question` comes after them; `unfinished` are replies whose completion failed, because
     the disk was full, say.
     """
     messages = conversation.messages
@@ -46,9 +44,9 @@ def add_missing(
     ids = conversation.ids[: len(messages)] if known else []
     if not known:
         add_conversation(db, conversation, question)
-    for turn, message in zip(ids, messages, strict=False):
-        if turn in unfinished:
-            finish(db, turn, message)
+    for message_id, message in zip(ids, messages, strict=False):
+        if message_id in unfinished:
+            finish(db, message_id, message)
     for message in messages[len(ids) :]:
         ids.append(find_or_add(db, conversation, ids, message))
     return ids
@@ -160,37 +158,38 @@ def add(
     return added
 
 
-def finish(db: sqlite3.Connection, turn: int, reply: Message) -> None:
+def finish(db: sqlite3.Connection, reply_id: int, reply: Message) -> None:
     """Put a whole reply in the place of the growing one; nothing if it was deleted meanwhile."""
-    row = db.execute("SELECT pending, text FROM message WHERE id = ?", (turn,)).fetchone()
+    row = db.execute("SELECT pending, text FROM message WHERE id = ?", (reply_id,)).fetchone()
     if row is None:
         return
     if not row[0]:
-        unindex_text(db, turn, from_sql(row[1]))
+        unindex_text(db, reply_id, from_sql(row[1]))
     db.execute(
         "UPDATE message SET pending = 0, (role, text, thinking, name, tools) = (?, ?, ?, ?, ?),"
         " finish_reason = ?, usage = ? WHERE id = ?",
-        (*columns(reply), turn),
+        (*columns(reply), reply_id),
     )
-    index_text(db, turn, reply.text)
+    index_text(db, reply_id, reply.text)
     tokens = reply.usage.total_tokens if reply.usage else None
     db.execute(
         "UPDATE conversation SET updated_at = ?, tokens = coalesce(?, tokens) WHERE head = ?"
         " AND id = (SELECT conversation_id FROM message WHERE id = ?)",
-        (time.time(), tokens, turn, turn),
+        (time.time(), tokens, reply_id, reply_id),
     )
 
 
-def interrupt(db: sqlite3.Connection, turn: int) -> list[str]:
+def interrupt(db: sqlite3.Connection, reply_id: int) -> list[str]:
     """Make a reply that nobody writes any more an ordinary message; its conversation, if so."""
     rows = db.execute(
-        "SELECT text, conversation_id FROM message WHERE id = ? AND pending = 1", (turn,)
+        "SELECT text, conversation_id FROM message WHERE id = ? AND pending = 1", (reply_id,)
     ).fetchall()
     for text, _ in rows:
         db.execute(
-            "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?", (turn,)
+            "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?",
+            (reply_id,),
         )
-        index_text(db, turn, from_sql(text))
+        index_text(db, reply_id, from_sql(text))
     return [name for _, name in rows]
 
 
@@ -256,6 +255,10 @@ def first_text(conversation: Conversation) -> str:
 def title_of(text: str) -> str:
     """The first line with letters in it, at most TITLE_COLUMNS wide on a terminal."""
     line = next((line for line in text.splitlines() if line.strip()), "").strip()
+    if line.isascii() and len(line) <= TITLE_COLUMNS:
+        return line
+    from wcwidth import wcwidth  # it brings much along
+
     width = 0
     for at, character in enumerate(line):
         width += max(0, wcwidth(character))

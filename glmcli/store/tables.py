@@ -73,7 +73,7 @@ def create_search_index(db: sqlite3.Connection) -> None:
 
 
 def create_summaries(db: sqlite3.Connection) -> None:
-    """Migration 3: what is sent in place of the beginning of a conversation."""
+    """Migration 3: summaries that are sent in place of the beginnings of conversations."""
     db.execute(
         """CREATE TABLE summary (
             message_id INTEGER PRIMARY KEY  -- the last of the messages that it stands for
@@ -110,7 +110,7 @@ def forget_words(db: sqlite3.Connection) -> None:
 
 
 def to_sql(text: str) -> str | bytes:
-    """Text as SQLite can hold it: bytes if it has lone surrogates, which are no Unicode."""
+    """Text as SQLite can hold it: bytes if it has lone surrogates, which are not Unicode."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

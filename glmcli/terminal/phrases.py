@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import wcwidth
-
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
+BUSY_S = 1.0
+"""How long any server takes to begin."""
 MOST_A_CELL = 16
 """Characters. A line that fits has no more of them for each cell: many take none."""
 STAGES = {
@@ -62,6 +62,8 @@ def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
         return line
     if columns < 1:
         return ""
+    import wcwidth
+
     most = MOST_A_CELL * columns
     if keep_end:
         line = line[-most:]
@@ -72,6 +74,10 @@ def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
 
 def fits(line: str, columns: int) -> bool:
     """Whether a line has so many cells at most, and not far more characters."""
+    if line.isascii() and line.isprintable():
+        return len(line) <= columns
+    import wcwidth  # it brings much along
+
     return len(line) <= MOST_A_CELL * columns and wcwidth.width(line) <= columns
 
 
@@ -82,6 +88,8 @@ def fitting(lines: Sequence[str], columns: int) -> str:
 
 def status_row(heads: Sequence[str], columns: int) -> str:
     """What happens, in the longest of its forms for which there is room; and how to stop it."""
+    import wcwidth
+
     stops = tr(STOPS)
     return fitting(heads, columns - wcwidth.width(stops)) + stops
 
@@ -123,7 +131,8 @@ def end_note(reply: Message, context_tokens: int | None = None) -> str:
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:
     """What happens before there is text, for a person who waits; `brief` without its details."""
     clock = "" if seconds is None else tr(", {seconds:.0f} s", seconds=seconds)
-    if progress is None:
+    is_soon = seconds is not None and seconds < BUSY_S
+    if progress is None or (progress.stage == "waiting" and is_soon and not progress.note):
         return tr("waiting for the model") + clock
     if progress.stage == "waiting":
         if brief:

@@ -42,11 +42,17 @@ class Quiet:
     in_force: ClassVar[Quiet | None] = None
     """Whose modes the terminal has, see `give_back_terminal`."""
 
-    def __init__(self, output: Output, *, for_editor: bool = False) -> None:
+    def __init__(
+        self,
+        output: Output,
+        *,
+        for_editor: bool = False,
+        collect: Callable[[], None] = lambda: None,
+    ) -> None:
         """`for_editor`: whether an editor reads what is typed, which understands modified keys."""
         self.wants_suspend = False
         """Whether Ctrl-Z was pressed while rows are painted; then `suspend` is to be called."""
-        self.collect: Callable[[], None] = lambda: None
+        self.collect = collect
         """To be called at every tick: takes what was typed to where the next reader finds it. The
         kernel holds 4 KB of it, and after that not even a Ctrl-C gets through."""
         self._for_editor = for_editor

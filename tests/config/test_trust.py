@@ -246,15 +246,112 @@ def test_a_hub_id_of_the_users_own_settings_is_not_taken_for_a_folder(clone, mon
 SERVER = "GLM_MODEL=openai:m\nGLM_BASE_URL=http://user:secret@evil.test/v1\nGLM_API_KEY=sk-one\n"
 
 
+NOT_TRUSTED = "of .env (not trusted: run glm config trust)"
+
+
 def test_in_a_pipe_what_is_ignored_is_one_line(glm, tmp_path):
-    (tmp_path / ".env").write_text("GLM_CACHE=./c\nGLM_TRUST_REMOTE_CODE=on\nGLM_TOP_K=1\n")
+    (tmp_path / ".env").write_text("GLM_SYSTEM=@x\nGLM_MODEL=./evil\nGLM_TOP_K=1\n")
     done = glm("ask", "-q", "-m", "echo:", "hi")
     assert (done.out, done.code) == ("hi\n", 0)
+    assert done.err_lines == [f"ignored: GLM_SYSTEM {NOT_TRUSTED}"]
+
+
+def test_what_is_ignored_for_several_reasons_is_one_line(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_CACHE=c\nGLM_TRUST_REMOTE_CODE=on\n")
+    done = glm("models", "show", "smollm2")
     assert done.err_lines == [
-        "ignored: GLM_CACHE of .env (the folder is not trusted: glm config trust); "
-        "GLM_TRUST_REMOTE_CODE of .env (a folder never decides that)"
+        "ignored: GLM_CACHE, GLM_TRUST_REMOTE_CODE (glm config show says why)"
+    ]
+
+
+def test_many_ignored_settings_make_one_short_line(glm, tmp_path):
+    (tmp_path / ".env").write_text(
+        "GLM_CACHE=c\nGLM_SYSTEM=@x\nGLM_API_KEY=x\nGLM_TRUST_REMOTE_CODE=on\n"
+    )
+    done = glm("chat", "-q", "-m", "echo:")
+    assert done.err_lines == [
+        "ignored: GLM_API_KEY, GLM_SYSTEM and 2 more (glm config show says why)"
     ]
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "err"),
+    [
+        (("ask", "-m", "echo:", "hi"), ""),
+        (("bench", "echo:", "-n1", "--tokens=2", "--prompts=9"), ""),
+        (("history", "list"), ""),
+        (("models", "show", "smollm2"), ""),
+        (("chat", "-m", "echo:"), "GLM_BASE_URL"),
+    ],
+)
+def test_what_a_call_does_not_use_is_not_named(glm, tmp_path, arguments, err):
+    (tmp_path / ".env").write_text(SERVER)
+    done = glm(*arguments)
+    assert done.code == 0
+    assert ("ignored: " in done.err) is bool(err) and err in done.err
+
+
+def test_local_models_are_listed_though_an_address_is_ignored(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_BASE_URL=http://evil.test\n")
+    done = glm("models", "list")
+    assert done.code == 0 and "smollm2" in done.out
+    assert done.err_lines == [f"ignored: GLM_BASE_URL {NOT_TRUSTED}"]
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ('model = "echo:"\n[keys]\n"http://a" = "x"\n', "'http://a' is not a host"),
+        ('model = "echo:"\n[keys]\na = 1\n', "the key of 'a' is not a text"),
+        ("model =\n", "Invalid value"),
+        ('model = "echo:"\napi_key = "x"\n', "holds a key and others may read it"),
+        (None, "is a pipe, not a file"),
+    ],
+)
+def test_a_broken_config_toml_that_a_trusted_folder_chose_ends_the_command(
+    glm, tmp_path, toml, said
+):
+    (tmp_path / ".env").write_text("GLM_HOME=./h\n")
+    (tmp_path / "h").mkdir()
+    path = tmp_path / "h" / "config.toml"
+    if toml is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(toml)
+        path.chmod(0o644 if "api_key" in toml else 0o600)
+    env = {"GLM_HOME": "", "XDG_DATA_HOME": str(tmp_path / "data")}
+    assert glm("config", "trust", **env).code == 0
+    done = glm("ask", "hi", **env)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err_lines[0] and done.err_lines[1].startswith("hint: ")
+
+
+def test_a_value_of_a_config_toml_that_a_folder_chose_has_its_path_as_source(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_HOME=./h\n")
+    (tmp_path / "h").mkdir()
+    toml = tmp_path / "h" / "config.toml"
+    toml.write_text('model = "./evil"\nsystem = "Be rude"\n[keys]\na = "x"\n')
+    toml.chmod(0o600)
+    env = {"GLM_HOME": "", "XDG_DATA_HOME": str(tmp_path / "data")}
+    glm("config", "trust", **env)
+    rows = {row["name"]: row for row in json.loads(glm("config", "show", "--json", **env).out)}
+    assert rows["GLM_SYSTEM"]["source"] == "h/config.toml"
+    assert rows["GLM_MODEL"]["ignored"] == "'./evil' of h/config.toml (a .env chose that folder)"
+    assert rows["[keys]"]["ignored"] == "'********' of h/config.toml (a folder never decides that)"
+    done = glm("chat", "-m", "openai:m", "--base-url=http://127.0.0.1:9", **env)
+    assert done.err_lines == [
+        "ignored: [keys] of h/config.toml (a folder never decides that)",
+        "chosen by .env: the history in h",
+        'chosen by h/config.toml: the system prompt "Be rude"',
+    ]
+
+
+def test_a_dotenv_that_is_too_large_is_told(glm, tmp_path):
+    (tmp_path / ".env").write_bytes(b"GLM_MODEL=echo:\n" + b"#" * 17_000_000)
+    done = glm("ask", "-m", "echo:", "hi")
+    assert (done.out, done.code) == ("hi\n", 0)
+    assert done.err_lines == [".env is too large: 17,000,016 bytes; 1,000,000 is the limit"]
 
 
 @pytest.mark.parametrize(
@@ -268,7 +365,6 @@ def test_in_a_pipe_what_is_ignored_is_one_line(glm, tmp_path):
         ),
         (SERVER, ("chat",), "the model openai:m", "--model and --base-url"),
         (SERVER, ("bench",), "the model openai:m", "--model"),
-        (SERVER, ("models", "list"), "the server http://********@evil.test/v1", "--base-url"),
         ("GLM_MODEL=./evil", ("ask", "hi"), "the model ./evil", "say --model"),
         (
             "GLM_BASE_URL=http://evil.test",
@@ -304,7 +400,6 @@ def test_what_is_more_trusted_answers(glm, tmp_path, arguments, env):
     (tmp_path / ".env").write_text(SERVER)
     done = glm(*arguments, **env)
     assert done.code == 0, done.err
-    assert "ignored: " in done.err
 
 
 def test_config_toml_of_the_user_is_more_trusted(glm, tmp_path):
@@ -313,9 +408,7 @@ def test_config_toml_of_the_user_is_more_trusted(glm, tmp_path):
     (tmp_path / ".env").write_text("GLM_MODEL=./evil\n")
     done = glm("ask", "hi")
     assert (done.out, done.code) == ("hi\n", 0)
-    assert done.err_lines == [
-        "ignored: GLM_MODEL of .env (the folder is not trusted: glm config trust)"
-    ]
+    assert done.err_lines == [f"ignored: GLM_MODEL {NOT_TRUSTED}"]
 
 
 @pytest.mark.parametrize(
@@ -381,15 +474,23 @@ def test_a_copy_of_a_trusted_dotenv_elsewhere_is_not_trusted(glm, tmp_path):
     assert models == {"mine": "echo:", "way": "echo:", "theirs": "smollm2"}
 
 
-@pytest.mark.parametrize("dotenv", [None, "A=1\n"])
-def test_a_folder_without_a_line_for_glm_needs_no_trust(glm, tmp_path, dotenv):
-    if dotenv:
-        (tmp_path / ".env").write_text(dotenv)
-    done = glm("config", "trust")
+def test_where_nothing_can_be_trusted_it_is_said_why(glm, tmp_path):
+    done = glm("config", "trust", "nowhere")
     assert (done.code, done.err_lines) == (
         2,
-        ["glm: .env sets nothing for glm", "hint: .env.example shows what can be set"],
+        ["glm: there is no folder nowhere", "hint: check the path"],
     )
+    hint = "hint: .env.example shows what can be set"
+    done = glm("config", "trust")
+    assert (done.code, done.err_lines) == (2, [f"glm: there is no .env in {tmp_path}", hint])
+    (tmp_path / ".env").write_text("A=1\n")
+    done = glm("config", "trust")
+    assert (done.code, done.err_lines) == (2, ["glm: .env sets nothing for glm", hint])
+    (tmp_path / ".env").write_text("GLM_SEED=1\n")
+    done = glm("config", "trust")
+    assert (done.code, done.out) == (0, f"{tmp_path}/.env needs no trust\n")
+    assert glm("config", "trusted").out == ""
+    assert glm("config", "untrust").err_lines[1] == "hint: nothing was decided about any folder yet"
 
 
 def test_a_trusted_folder_still_runs_no_python_and_sends_no_key_of_the_user(glm, tmp_path):
@@ -400,7 +501,7 @@ def test_a_trusted_folder_still_runs_no_python_and_sends_no_key_of_the_user(glm,
         "name": "GLM_TRUST_REMOTE_CODE",
         "value": "off",
         "source": "default",
-        "ignored": "'on' of .env: a folder never decides that",
+        "ignored": "'on' of .env (a folder never decides that)",
     }
     assert rows["GLM_BASE_URL"]["value"] == "http://********@evil.test/v1"
     assert rows["GLM_BASE_URL"]["source"] == ".env"
@@ -408,10 +509,9 @@ def test_a_trusted_folder_still_runs_no_python_and_sends_no_key_of_the_user(glm,
 
 def test_config_show_says_what_was_ignored_and_why(glm, tmp_path):
     (tmp_path / ".env").write_text("GLM_API_KEY=sk-one\n")
-    assert (
-        "GLM_API_KEY\t\tdefault; ignored: '********' of .env: "
-        "the folder is not trusted: glm config trust\n"
-    ) in glm("config", "show").out
+    assert (f"GLM_API_KEY\t\tdefault; ignored: '********' {NOT_TRUSTED}\n") in glm(
+        "config", "show"
+    ).out
     (tmp_path / ".env").unlink()
     os.mkfifo(tmp_path / ".env")
     assert glm("config", "show").err == ".env is a pipe, not a file\n"
@@ -451,8 +551,8 @@ def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
 
 
 def test_what_is_shown_is_harmless_and_short():
-    lines = shown({"base_url": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
-    assert lines[0].startswith("  GLM_BASE_URL=http://a␛[2J<U+202E> b")
+    lines = shown({"template": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
+    assert lines[0].startswith("  GLM_TEMPLATE=http://a␛[2J<U+202E> b")
     assert lines[0].endswith("… (322 characters)")
 
 
@@ -462,7 +562,13 @@ QUESTION = "Trust it, as it is now? [y/N]"
 
 
 def asked(home: Path, *arguments: str) -> Term:
-    return Term(*(arguments or ("ask", "-m", "echo:", "hi")), home=home)
+    return Term(*(arguments or ("chat", "-m", "echo:")), home=home)
+
+
+def leave(term: Term) -> int:
+    """Leave the chat; its exit code."""
+    term.at_prompt().type("\x04")
+    return term.ended()
 
 
 @pytest.mark.pty
@@ -470,20 +576,90 @@ def test_enter_means_no_and_is_remembered_until_the_content_changes(tmp_path):
     (tmp_path / ".env").write_text("GLM_CACHE=./c\nGLM_API_KEY=sk-one\n")
     with asked(tmp_path) as term:
         term.see(f"{tmp_path}/.env sets what").see("GLM_CACHE=./c").see(QUESTION).type("\r")
-        assert term.ended() == 0
+        assert leave(term) == 0
         assert "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
         assert "sk-one" not in term.text()
     with asked(tmp_path) as term:
-        assert term.ended() == 0
+        assert leave(term) == 0
         assert QUESTION not in term.text() and "ignored: GLM_API_KEY, GLM_CACHE" in term.text()
     (tmp_path / ".env").write_text("GLM_CACHE=./d\n")
     with asked(tmp_path) as term:
         term.see(QUESTION).type("y\r")
-        assert term.ended() == 0
+        assert leave(term) == 0
         assert "chosen by .env: the cache in d" in term.text()
     with asked(tmp_path) as term:
-        assert term.ended() == 0
+        assert leave(term) == 0
         assert QUESTION not in term.text()
+
+
+@pytest.mark.pty
+def test_what_was_typed_before_the_question_is_no_answer(tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    for keys in ("y\r", "y\rhello\r", "yes"):
+        with asked(tmp_path, "chat") as term:
+            term.type(keys).see("typed before this question").see(QUESTION)
+            assert term.prompt_row() == QUESTION
+            term.type("\x04").see("ignored: GLM_MODEL").at_prompt()
+    assert load_decisions(tmp_path).made == {}
+    with asked(tmp_path, "chat") as term:
+        term.type("y\r").see("typed before this question").see(QUESTION).type("yes\r")
+        term.see("chosen by .env").at_prompt()
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize(
+    "paste",
+    [
+        "\x1b[200~y\n\x1b[201~",
+        "\x1b[200~\x7f\x15y\r\x1b[201~",
+        "\x1b[200~y\x1b[201~",
+        "\x1b[200~no\x1b[201~\ry\r",
+        "y\rhello\r",
+    ],
+)
+def test_a_paste_is_no_answer(tmp_path, paste):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, "chat") as term:
+        term.see(QUESTION).type(paste).see("a paste does not answer it")
+        term.until(lambda t: t.prompt_row() == QUESTION, "the question again")
+        assert "\x1b[?2004h" in term.raw and load_decisions(tmp_path).made == {}
+        term.type("nx\x7fo\x15y\r").see("chosen by .env: the model echo:").at_prompt()
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_at_the_question_leaves_the_terminal_as_it_was(tmp_path, signum):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, "chat") as term:
+        term.see(QUESTION)
+        os.kill(term.process.pid, signum)
+        assert term.ended() == -signum
+        assert term.has_lines() and term.raw.rstrip().endswith(("\x1b[?2004l\x1b[?25h", "\n"))
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ask",), "there is no prompt"),
+        (("ask", "--temperature", "x", "hi"), "--temperature is 'x', not a number"),
+        (("ask", "two", "prompts"), "Got unexpected extra argument"),
+        (("chat", "two", "prompts"), "Got unexpected extra argument"),
+    ],
+)
+def test_a_usage_error_comes_before_any_question(tmp_path, arguments, said):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, *arguments) as term:
+        assert term.see(said).ended() == 2
+        assert QUESTION not in term.text()
+
+
+@pytest.mark.pty
+def test_lines_before_the_first_prompt_are_broken_between_words(tmp_path):
+    (tmp_path / ".env").write_text("GLM_CACHE=./c\nGLM_API_KEY=sk-one\n")
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=60) as term:
+        term.see(QUESTION).type("n\r").at_prompt()
+        assert "(not trusted: run\nglm config trust)" in term.text()
 
 
 @pytest.mark.pty

@@ -155,7 +155,7 @@ def test_a_mention_that_looks_like_a_path_is_missed(here):
 def test_a_missed_file_is_said_so_and_the_message_is_sent(glm):
     done = glm("chat", "-m", "echo:", "--commands", stdin="read @missing.txt\n")
     assert done.out == "read @missing.txt\n"
-    assert "@missing.txt is no file here" in done.err
+    assert "@missing.txt is not a file here" in done.err
 
 
 def test_the_size_of_a_mentioned_file_is_said_before_the_reply(glm, tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Generator, Sequence
 
 import pytest
 
+from glmcli.engines import state_of
 from glmcli.engines.delivery import MOST_CHARS, MOST_ITEMS, Delivery
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.thread import COUNT_S, EngineThread
@@ -176,6 +177,35 @@ def test_an_engine_that_cannot_be_opened_says_why():
     with pytest.raises(ModelError, match="no such folder"):
         text_of(thread)
     assert isinstance(thread.failure, ModelError)
+
+
+def test_who_watches_is_called_when_the_engine_is_open_and_when_it_cannot_be_opened():
+    for failure in (None, ModelError("no such folder", "look again")):
+
+        def open_it(report, failure=failure):
+            if failure:
+                raise failure
+            return EchoEngine()
+
+        thread, seen = EngineThread("test", open_it), threading.Event()
+        thread.watch(seen.set)
+        state_of(thread).start()
+        assert seen.wait(10)
+        assert (thread.is_open, thread.failure) == (failure is None, failure)
+
+
+def test_an_engine_without_a_thread_is_always_open():
+    state = state_of(EchoEngine())
+    state.start()
+    assert (state.is_open, state.failure, state.progress) == (True, None, None)
+
+
+def test_an_engine_that_cannot_read_ahead_is_not_asked_to():
+    thread, made = running(EchoEngine()), []
+    thread.start()
+    thread.warm_with(lambda: made.append(1), PARAMS, threading.Event())
+    assert text_of(thread) == "one two three"
+    assert made == []
 
 
 def test_warming_waits_for_the_engine_and_is_dropped_when_called_off():

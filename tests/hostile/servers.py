@@ -276,7 +276,7 @@ MODES: dict[str, Mode] = {
         0, "hello", word(), event({**choice({}, "stop"), "timings": {"cache_n": float("nan")}})
     ),
     "a number of 5,000 digits": events(
-        6, "no message", b'data: {"usage": {"prompt_tokens": ' + b"9" * 5000 + b"}}\n\n"
+        6, "unreadable message", b'data: {"usage": {"prompt_tokens": ' + b"9" * 5000 + b"}}\n\n"
     ),
     "a window below zero": value_in_models(max_model_len=-3),
     "a window of zero": value_in_models(max_model_len=0),
@@ -439,7 +439,7 @@ MODES: dict[str, Mode] = {
     "the key in a worker's code": stream_of(6, "failed", message("oh", error_code={"key": KEY})),
     "the key in a worker's text": stream_of(0, "[key]", message(f"hello {KEY} ")),
     "the key in a worker's garbage": stream_of(6, "[key]", KEY.encode() + b"\0"),
-    "the key in a worker's address": worker_at(f"{KEY} http://", "[key]"),
+    "the key in a worker's address": worker_at(f"{KEY} http://", "cannot be reached"),
     # addresses
     "a worker in the cloud's metadata": worker_at("http://169.254.169.254/latest/meta-data"),
     "a worker at a link-local address": worker_at("http://[fe80::1]:21002"),
@@ -480,12 +480,12 @@ MODES: dict[str, Mode] = {
     "names that are lists": openai(
         3, "no models", models=in_json({"data": [{"id": [1]}, 5, None]}), model="openai:"
     ),
-    "a list that is nested": openai(6, "no message", models=http(NESTED)),
+    "a list that is nested": openai(6, "unreadable message", models=http(NESTED)),
     "a list 500 deep": openai(
-        6, "no message", models=http(b'{"data":' + b"[" * 500 + b"]" * 500 + b"}")
+        6, "unreadable message", models=http(b'{"data":' + b"[" * 500 + b"]" * 500 + b"}")
     ),
     "an error that is nested": openai(6, "refused", reply=http(NESTED, status="500 Oops")),
-    "an event that is nested": events(6, "no message", b"data: " + NESTED + b"\n\n"),
+    "an event that is nested": events(6, "unreadable message", b"data: " + NESTED + b"\n\n"),
     "reasons of odd kinds": events(
         0, "hello", word(), *(event(choice({}, r)) for r in ([], {}, 5, True, "stop"))
     ),
@@ -545,10 +545,15 @@ MODES: dict[str, Mode] = {
     "templates of odd kinds": fastchat(
         3, "template", worker_get_conv_template=in_json({"conv": [1]})
     ),
+    "roles that are a number": fastchat(
+        3, "odd roles: 5", worker_get_conv_template=in_json({"conv": {"sep_style": 1, "roles": 5}})
+    ),
     "models of odd kinds": fastchat(3, "no model", list_models=in_json({"models": {"x": 1}})),
     "texts of odd kinds": stream_of(6, "glm: ", message(["x"], None), message({}, None)),
-    "a message that is a list": stream_of(6, "no message", b"[1]\0"),
-    "a message that is nested": stream_of(6, "no message", NESTED + b"\0"),
+    "a message that is a list": stream_of(6, "unreadable message", b"[1]\0"),
+    "a message that is nested": stream_of(6, "unreadable message", NESTED + b"\0"),
     "codes of odd kinds": stream_of(6, "failed", message("why", error_code=[1])),
-    "half a message": stream_of(6, "inside a message", message("hello", None), b'{"text": "hel'),
+    "half a message": stream_of(
+        6, "before the reply was complete", message("hello", None), b'{"text": "hel'
+    ),
 }

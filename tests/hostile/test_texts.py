@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from glmcli.conversation.attachments import headings_only
+from glmcli.conversation.attachments import headings_only, mention_at_end
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
-from glmcli.terminal.input.draft import mention_at_end
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, render, warm_up
 from glmcli.terminal.phrases import clipped
 from glmcli.terminal.replies.painter import Painter

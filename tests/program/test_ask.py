@@ -101,7 +101,7 @@ def test_without_streaming_a_terminal_shows_markdown_too(tmp_path):
 
 def test_a_chat_with_lines_from_a_file_is_rendered_on_a_terminal(tmp_path):
     (tmp_path / "lines").write_text("some **bold** words\n/nonsense\n")
-    with Term("chat", "-m", "echo:", home=tmp_path, shell=True) as term:
+    with Term("chat", "-m", "echo:", "--commands", home=tmp_path, shell=True) as term:
         term.at_shell().type(term.command_line + " < lines\r").see("no command /nonsense")
         term.see("some bold words").at_shell()
 

@@ -33,7 +33,7 @@ def test_help_imports_nothing_heavy(tmp_path):
 def test_the_quick_help_is_the_real_help(glm):
     from glmcli.__main__ import HELP_FILE
 
-    text = Path(HELP_FILE).read_text()
+    text = Path(HELP_FILE.format("")).read_text()
     assert glm("--help").out == glm("-h").out == glm().out == text
     from glmcli.cli import run
 

@@ -78,12 +78,12 @@ def test_a_chat_of_a_shell_ends_with_the_terminal(tmp_path):
 def test_a_second_kill_ends_a_chat_that_hangs_while_it_leaves(tmp_path):
     (tmp_path / "hanging.py").write_text(
         "from glmcli import cli\n"
-        "from glmcli.terminal import quiet as tty\n"
-        "tty.GRACE_S = 0.0\n"
+        "from glmcli.terminal import leaving, quiet\n"
+        "leaving.GRACE_S = 0.0\n"
         "def hang(self, *exc):\n"
         "    print('HANGING', flush=True)\n"
         "    while True: pass\n"
-        "tty.Quiet.__exit__ = hang\n"
+        "quiet.Quiet.__exit__ = hang\n"
         "cli.main()\n"
     )
     with a_chat(tmp_path, module="hanging") as term:

@@ -203,7 +203,7 @@ def test_a_menu_of_one_is_taken_by_tab_so_that_enter_sends(start):
     [
         ("exit 3", "ended with 3"),
         ("rm $1", "cannot be used"),
-        (r"printf '\377' > $1", "saved no UTF-8"),
+        (r"printf '\377' > $1", "did not save UTF-8"),
     ],
 )
 def test_an_editor_that_fails_loses_no_draft(start, tmp_path, script, said):

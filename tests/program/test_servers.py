@@ -116,12 +116,11 @@ def test_of_several_models_one_is_picked_from_a_list(chat, typed):
 
 
 @pytest.mark.pty
-def test_controls_in_names_and_errors_of_a_server_are_shown_as_symbols(chat):
+def test_controls_of_a_server_are_no_names_and_are_shown_as_symbols_in_errors(chat):
     term, server = chat("hostile", models=("alpha", "b\x1b[2J\u202e"), model="openai:")
-    term.see("2  b␛[2J<U+202E>").type("2\r")
     term.at_prompt().type("hello\r").see("refused (500): a␛[2J <U+202E>b")
-    term.type("/model\r").see("openai:b␛[2J<U+202E> ")
-    assert server.asked_for == ["b\x1b[2J\u202e"]
+    term.type("/model\r").see("openai:alpha ")
+    assert server.asked_for == ["alpha"]
     assert "\x1b[2J" not in term.raw
 
 
@@ -145,7 +144,7 @@ def test_ctrl_c_ends_the_wait_for_a_frozen_server_and_retry_works(chat):
 @pytest.mark.parametrize(
     ("behaviour", "said", "hint"),
     [
-        ("freeze", "sent nothing for 2 s", "--timeout waits longer"),
+        ("freeze", "did not answer within 2 s", "--timeout waits longer"),
         ("freeze_midway", "sent nothing for 1 s", "--timeout waits longer"),
         ("die_midway", "stopped before the reply was complete", "/retry asks again"),
         ("web_page", "sent a web page, not an answer", "check --base-url"),

@@ -107,7 +107,7 @@ def test_a_paste_answers_no_question(tmp_path):
     (tmp_path / "there.md").write_text("before")
     with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, cols=200) as term:
         term.at_prompt().type("one two three\r").see("\none").type("/save there.md\r")
-        term.type(pasted("y\n")).see("[y/N]").type("\r").see("is as it was")
+        term.type(pasted("y\n")).see("[y/N]").type("\r").see("was not changed")
         term.see("> y")
     assert (tmp_path / "there.md").read_text() == "before"
 
@@ -171,8 +171,22 @@ def test_an_argument_attaches_only_as_one_of_its_own(glm, tmp_path):
     assert done.err == "@c.txt inside the prompt is text; -a c.txt sends the file\n"
     assert glm("ask", "-m", "echo:", "-q", "explain @c.txt").err == ""
     assert glm("ask", "-m", "echo:", "--", "@c.txt").out == "@c.txt\n"
+    assert glm("ask", "-m", "echo:", "--", "hi", "@c.txt", "-x").out == "hi @c.txt -x\n"
+    done = glm("ask", "-m", "echo:", "in @c.txt, why?")
+    assert done.err == "@c.txt inside the prompt is text; -a c.txt sends the file\n"
+    done = glm("ask", "-m", "echo:", "explain", "@")
+    assert (done.code, done.err_lines) == (
+        2,
+        ["glm: there is no name behind the @", "hint: @FILE or -a FILE attaches one"],
+    )
     assert "gamma" in glm("chat", "-m", "echo:", "explain", "@c.txt", stdin="").out
     assert "gamma" in glm("chat", "-m", "echo:", "-a", "c.txt", stdin="explain\n").out
+
+
+def test_a_hint_of_ask_is_none_for_a_chat(glm):
+    done = glm("ask", "-m", "echo:window=3", "a b c d e f")
+    assert done.code == 4
+    assert done.err_lines[1] == ("hint: shorten the prompt, or choose a model with a larger window")
 
 
 def test_stdin_and_messages_attach_nothing(glm, tmp_path):

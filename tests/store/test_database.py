@@ -17,7 +17,7 @@ import pytest
 
 from glmcli.errors import StoreError
 from glmcli.store import Store, open_store
-from glmcli.store.database import Busy
+from glmcli.store.database import Busy, Database
 from glmcli.types import Conversation, Message
 from tests.support.processes import WRITER, output, run_python, without_privileges
 from tests.support.turns import PARAMS, ask
@@ -244,7 +244,7 @@ def test_a_history_that_is_deleted_during_a_chat_begins_again_with_all_of_it(hom
 
 def test_every_commit_reaches_the_disk(home, store):
     ask(store, Conversation(), "x", "y")
-    with store._database.reading() as db:
+    with Database(store.path, enabled=True, wait_s=1.0).reading() as db:
         assert db.execute("PRAGMA synchronous").fetchone() == (2,)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert db.execute("PRAGMA foreign_keys").fetchone() == (1,)

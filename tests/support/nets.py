@@ -84,7 +84,7 @@ def fused(checkpoint, options, static=None):
     placement = place_weights(checkpoint.tensors, checkpoint.config, options)
     linears = Linears(placement.device, placement.dtype)
     loaded = load_fused(net, checkpoint, placement, linears, lambda progress: None)
-    return FusedNet(loaded.plan, loaded._weights, static=static)
+    return FusedNet(loaded.plan, loaded.weights, static=static)
 
 
 def wanted(net, ids):

@@ -59,8 +59,8 @@ def conversation(engine, turns, **params):
 
 
 class Forgetful(LocalEngine):
-    """Reads every prompt anew."""
+    """Reads every prompt whole."""
 
     def stream(self, messages, params, cancel):
-        self._cache.clear()
+        self.forget()
         return super().stream(messages, params, cancel)

@@ -1,4 +1,4 @@
-"""A program in a window of tmux, a terminal that wraps rows anew and knows keys by name.
+"""A program in a window of tmux, a terminal that wraps rows again and knows keys by name.
 
 Every test has a server of its own. Tests wait for what a person would see; they never sleep.
 """
@@ -61,7 +61,7 @@ class Tmux:
         )
 
     def type(self, *keys: str) -> Tmux:
-        """Press keys, by their names in tmux; what is no name is typed as it is."""
+        """Press keys, by their names in tmux; all else is typed as it is."""
         self.run("send-keys", *keys)
         return self
 

@@ -94,7 +94,7 @@ class ScriptedExchange:
 
     def __init__(self, pieces: Iterable[bytes], fault: Exception | None = None) -> None:
         self.server = SILENT_SERVER
-        self.limit_s = self.server.silence_s
+        self.limit_s = self.within_s = self.server.silence_s
         self.started = 0.0
         self.closed = False
         self._pieces = pieces
@@ -104,6 +104,9 @@ class ScriptedExchange:
         yield from self._pieces
         if self._fault is not None:
             raise self._fault
+
+    def expect(self, seconds: float) -> None:
+        self.within_s = seconds
 
     def close(self) -> None:
         self.closed = True

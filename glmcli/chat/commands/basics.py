@@ -1,4 +1,4 @@
-"""Commands of the chat itself: help, leaving, starting anew, files, sizes."""
+"""Commands of the chat itself: help, leaving, a new conversation, files, sizes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from glmcli.chat.commands.history import params_of
-from glmcli.chat.commands.table import COMMANDS, Chat, Command, command
-from glmcli.engines.thread import EngineThread
+from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
+from glmcli.engines import state_of
 from glmcli.errors import UsageError
-from glmcli.messages import keys_help, overwrite_question
+from glmcli.language import ntr, tr
 from glmcli.paths import is_file, path_of
 from glmcli.session import Session
-from glmcli.terminal.phrases import plural
 from glmcli.types import GenerationParams, Message
 
 
@@ -28,15 +27,19 @@ def help(chat: Chat, rest: str) -> str:
     """Show the commands, or one of them."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
-        raise UsageError(f"there is no command /{wanted}", "/help lists the commands")
+        raise UsageError(
+            tr("there is no command /{word}", word=wanted), tr("/help lists the commands")
+        )
     shown = [item for name, item in all_commands() if wanted in ("", name)]
-    heads = [f"/{item.name} {item.usage}".rstrip() for item in shown]
-    width = max(len(head) for head in heads)
-    lines = [f"{head:<{width}}  {item.help}" for head, item in zip(heads, shown, strict=True)]
-    if not wanted:
-        lines.append("")
-        lines.append(keys_help())
-    return "\n".join(lines)
+    table = columns([(f"/{item.name} {item.usage}".rstrip(), item.help) for item in shown])
+    if wanted:
+        return table
+    keys = tr(
+        "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
+        "Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
+        "the last reasoning; Ctrl-Z suspends; Ctrl-D leaves."
+    )
+    return f"{table}\n\n{keys}"
 
 
 @command()
@@ -51,7 +54,7 @@ def reset(chat: Chat, rest: str) -> str:
     """Start a new conversation; the old one stays in the history."""
     chat.session.reset()
     chat.attached.clear()
-    return "a new conversation"
+    return tr("a new conversation")
 
 
 @command("[FILE]")
@@ -64,21 +67,21 @@ def save(chat: Chat, rest: str) -> str:
 
     conversation = chat.session.conversation
     if not conversation.messages:
-        raise UsageError("there is nothing to save yet", "ask something first")
+        raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
     path = (path_of(rest) if rest else dated_file()).absolute()
-    agreed = (
-        chat.confirm(overwrite_question(path)) if is_file(path) and not path.is_symlink() else None
-    )
+    agreed = None
+    if is_file(path) and not path.is_symlink():
+        agreed = chat.confirm(tr("{path} exists already: overwrite it?", path=path))
     if agreed is False:
-        return f"{path} is as it was"
-    return f"saved to {write(conversation, path, overwrite=bool(agreed))}"
+        return tr("{path} was not changed", path=path)
+    return tr("saved to {path}", path=write(conversation, path, overwrite=bool(agreed)))
 
 
 @command("FILE")
 def export(chat: Chat, rest: str) -> str:
     """Write the conversation to FILE as its ending says: .md, .json or .jsonl."""
     if not rest:
-        raise UsageError("/export needs a file", "/export talk.md, talk.json or talk.jsonl")
+        raise UsageError(tr("/export needs a file"), tr("/export talk.md, talk.json or talk.jsonl"))
     return save(chat, rest)
 
 
@@ -95,17 +98,23 @@ def load(chat: Chat, rest: str) -> str:
     from glmcli.conversation.transcript import load as read
 
     if not rest:
-        raise UsageError("/load needs a file", "/load FILE.json")
+        raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
     path = path_of(rest)
     conversation = read(path)
     conversation.id = ""
-    chat.session.conversation = conversation
-    turns = plural(sum(message.role == "user" for message in conversation.messages), "turn")
-    said = f"loaded {turns} from {path.absolute()}"
-    if conversation.params != GenerationParams():
-        chat.session.params = params_of(conversation, chat.settings)
-        said += ", with its settings"
-    return said
+    n = sum(message.role == "user" for message in conversation.messages)
+    if conversation.params == GenerationParams():
+        chat.session.resume(conversation)
+        return ntr(
+            "loaded {n} turn from {path}", "loaded {n} turns from {path}", n, path=path.absolute()
+        )
+    chat.session.resume(conversation, params_of(conversation, chat.settings))
+    return ntr(
+        "loaded {n} turn from {path}, with its settings",
+        "loaded {n} turns from {path}, with its settings",
+        n,
+        path=path.absolute(),
+    )
 
 
 @command("[FILE|off]", words=lambda chat, typed: [("off", "")] if chat.attached else [])
@@ -119,9 +128,9 @@ def attach(chat: Chat, rest: str) -> str:
         text = attachments.attach(path_of(rest))
         if text not in chat.attached:
             chat.attached.append(text)
-        return f"{chat.weighed(text)}: goes with the next message"
+        return tr("{file}: goes with the next message", file=chat.file_size(text))
     waiting = "\n".join(map(attachments.heading, chat.attached))
-    return waiting or "no file goes with the next message"
+    return waiting or tr("no file goes with the next message")
 
 
 @command()
@@ -130,27 +139,31 @@ def tokens(chat: Chat, rest: str) -> str:
     session = chat.session
     prompt = session.conversation.prompt()
     total = session.count(prompt) if prompt else 0
-    lines = []
-    if total is None:
-        is_loading = isinstance(session.engine, EngineThread) and not session.engine.is_open
-        when = "until the model is loaded" if is_loading else "here: the server does not count it"
-        lines.append(f"the prompt's size is not known {when}")
-    else:
-        for role, count in by_role(session, prompt, total):
-            lines.append(f"{role:<10}{count:>9,}")
-        lines.append(f"{'prompt':<10}{total:>9,}")
     window = session.engine.context_tokens
+    unknown, rows, share = "", [], ""
+    if total is not None:
+        rows = [*by_role(session, prompt, total), (tr("prompt"), total)]
+    elif state_of(session.engine).is_open:
+        unknown = tr("the prompt's size is not known here: the server does not count it")
+    else:
+        unknown = tr("the prompt's size is not known until the model is loaded")
     if window:
-        lines.append(f"{'window':<10}{window:>9,}")
+        rows.append((tr("window"), window))
         if total is not None:
-            lines.append(f"{'left':<10}{window - total:>9,}")
-            lines.append(f"{bar(total / window)} {total / window:.0%} of the window")
+            rows.append((tr("left"), window - total))
+            part = tr("{share:.0%} of the window", share=total / window)
+            share = f"{bar(total / window)} {part}"
+    table = columns([(name, f"{count:>9,}") for name, count in rows], gap=1)
     used = session.totals
-    lines.append(
-        f"session: {plural(used.turns, 'turn')}, {used.prompt_tokens:,} prompt tokens "
-        f"({used.cached_tokens:,} cached), {used.completion_tokens:,} reply tokens"
+    totals = ntr(
+        "session: {n} turn, {prompt:,} prompt tokens ({cached:,} cached), {reply:,} reply tokens",
+        "session: {n} turns, {prompt:,} prompt tokens ({cached:,} cached), {reply:,} reply tokens",
+        used.turns,
+        prompt=used.prompt_tokens,
+        cached=used.cached_tokens,
+        reply=used.completion_tokens,
     )
-    return "\n".join(lines)
+    return "\n".join(filter(None, [unknown, table, share, totals]))
 
 
 def bar(share: float, *, columns: int = 20) -> str:
@@ -168,4 +181,4 @@ def by_role(session: Session, prompt: tuple[Message, ...], total: int) -> list[t
         if without is None:
             return []
         counts.append((str(role), total - without))
-    return [*counts, ("template", total - sum(count for _, count in counts))]
+    return [*counts, (tr("template"), total - sum(count for _, count in counts))]

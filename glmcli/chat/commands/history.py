@@ -6,15 +6,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from glmcli.chat.commands.table import Chat, command
+from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.chat.commands.talk import whole_number
 from glmcli.config import Settings
 from glmcli.conversation.transcript import params_record
-from glmcli.conversation.window import left_out
+from glmcli.conversation.window import turns_left_out
 from glmcli.errors import UsageError
+from glmcli.language import ntr, tr
 from glmcli.session import Session
 from glmcli.store import Node
-from glmcli.terminal.phrases import clipped, end_note, plural
+from glmcli.terminal.phrases import clipped, end_note
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Conversation, GenerationParams
 
@@ -32,13 +33,13 @@ def history(chat: Chat, rest: str) -> str:
         hits = store.search(rest)
         for hit in hits:
             chat.mark(hit.conversation.id, hit.pieces())
-        return "" if hits else "nothing found"
-    rows = [
-        f"{item.id}  {time.strftime('%Y-%m-%d %H:%M', time.localtime(item.updated_at))}"
-        f"  {plural(item.turns, 'turn'):>9}  {visible_line(item.title)}"
-        for item in store.list(20)
-    ]
-    return "\n".join(rows) or "the history is empty"
+        return "" if hits else tr("nothing found")
+    rows = []
+    for item in store.list(20):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.updated_at))
+        turns = ntr("{n:,} turn", "{n:,} turns", item.turns)
+        rows.append(f"{item.id}  {when}  {turns:>9}  {visible_line(item.title)}")
+    return "\n".join(rows) or tr("the history is empty")
 
 
 def others(chat: Chat, typed: str) -> list[tuple[str, str]]:
@@ -53,10 +54,10 @@ def resume(chat: Chat, rest: str) -> str:
     if not rest:
         found = [item.id for item in session.store.list(2) if item.id != session.conversation.id]
         if not found:
-            raise UsageError("there is no other conversation", "/history lists them all")
+            raise UsageError(tr("there is no other conversation"), tr("/history lists them all"))
         rest = found[0]
-    session.conversation = session.store.load(rest)
-    session.params = params_of(session.conversation, chat.settings)
+    conversation = session.store.load(rest)
+    session.resume(conversation, params_of(conversation, chat.settings))
     return show_end(chat)
 
 
@@ -66,8 +67,8 @@ def params_of(conversation: Conversation, settings: Settings) -> GenerationParam
 
 
 def show_end(chat: Chat) -> str:
-    """Show the end of a conversation that is resumed; returns what to say of it."""
-    with suppress(UsageError):  # a pipe carries what is new, and nothing else
+    """Show the end of a conversation that is resumed; returns the notes below it."""
+    with suppress(UsageError):  # a pipe carries new replies, and nothing else
         for message in chat.session.conversation.messages[-2 * SHOWN_TURNS :]:
             chat.show(message)
     last = chat.session.conversation.messages[-1:]
@@ -76,33 +77,64 @@ def show_end(chat: Chat) -> str:
 
 
 def resumed(session: Session) -> str:
-    """What to say of a conversation that is resumed."""
+    """The note on a conversation that is resumed."""
     conversation = session.conversation
-    turns = sum(message.role == "user" for message in conversation.messages)
-    said = f"resumed {conversation.id}: {plural(turns, 'turn')}, with its settings"
+    parts = [
+        ntr(
+            "resumed {id}: {n} turn, with its settings",
+            "resumed {id}: {n} turns, with its settings",
+            sum(message.role == "user" for message in conversation.messages),
+            id=conversation.id,
+        )
+    ]
     if conversation.model and conversation.model != session.model:
-        said += f"; it was with {conversation.model}, /model goes back to it"
+        parts.append(tr("it was with {model}, /model goes back to it", model=conversation.model))
     if conversation.omitted is not None:
-        said += "; its beginning is sent as a summary, /summary shows it"
-    return said
+        parts.append(tr("its beginning is sent as a summary, /summary shows it"))
+    return tr("; ").join(parts)
 
 
 @command("[off]")
 def summary(chat: Chat, rest: str) -> str:
-    """Show what is sent in place of the oldest turns; `/summary off` sends them again."""
+    """Show the summary sent in place of the oldest turns; `/summary off` sends them again."""
     session, conversation = chat.session, chat.session.conversation
     omitted = conversation.omitted
     if rest not in ("", "off"):
-        raise UsageError(f"/summary does not know {rest}", "/summary, or /summary off")
+        raise UsageError(
+            tr("/summary does not know {word}", word=rest), tr("/summary, or /summary off")
+        )
     if omitted is None:
-        return "the whole conversation is sent"
+        return tr("the whole conversation is sent")
     if rest:
-        conversation.omitted = None
-        session.store.summarise(conversation)
-        return "the whole conversation is sent from now on, as long as it fits"
-    size = session.tokens_of(omitted.summary)
-    head = f"instead of {left_out(conversation)}" + (f" ({size:,} tokens)" if size else "")
-    return f"{head}: {omitted.summary}" if omitted.summary else f"nothing is sent {head}"
+        session.send_all()
+        return tr("the whole conversation is sent from now on, as long as it fits")
+    return omission(
+        turns_left_out(conversation), omitted.summary, session.tokens_of(omitted.summary)
+    )
+
+
+def omission(turns: int, summary: str, size: int | None) -> str:
+    """The answer to /summary; `size` is that of the summary, in tokens."""
+    if not summary:
+        return ntr(
+            "nothing is sent instead of the oldest turn",
+            "nothing is sent instead of the oldest {n} turns",
+            turns,
+        )
+    if size is None:
+        return ntr(
+            "instead of the oldest turn: {summary}",
+            "instead of the oldest {n} turns: {summary}",
+            turns,
+            summary=summary,
+        )
+    return ntr(
+        "instead of the oldest turn ({size:,} tokens): {summary}",
+        "instead of the oldest {n} turns ({size:,} tokens): {summary}",
+        turns,
+        size=size,
+        summary=summary,
+    )
 
 
 @command("[TEXT]")
@@ -113,7 +145,7 @@ def title(chat: Chat, rest: str) -> str:
         if conversation.id:
             chat.session.store.rename(conversation.id, rest)
         conversation.title = rest
-    return conversation.title or "(no title yet)"
+    return conversation.title or tr("(no title yet)")
 
 
 @command()
@@ -121,23 +153,27 @@ def fork(chat: Chat, rest: str) -> str:
     """Go on in a copy; the conversation so far stays as it is."""
     session = chat.session
     if not session.conversation.messages:
-        raise UsageError("there is nothing to fork yet", "ask something first")
-    with_history(session)
-    before = session.conversation.id or "what was loaded"
-    session.conversation = session.store.fork(session.conversation)
-    return f"a copy of {before}: {session.conversation.id}"
+        raise UsageError(tr("there is nothing to fork yet"), tr("ask something first"))
+    check_saved(session)
+    before = session.conversation.id
+    session.resume(session.store.fork(session.conversation))
+    if not before:
+        return tr("a copy of the loaded conversation: {id}", id=session.conversation.id)
+    return tr("a copy of {before}: {id}", before=before, id=session.conversation.id)
 
 
-def with_history(session: Session) -> None:
+def check_saved(session: Session) -> None:
     """Raise UsageError if a conversation is kept nowhere but in memory, on one branch."""
     if not session.store.enabled and session.conversation.messages:
-        raise UsageError("this conversation is not saved, so it has no branches", "see GLM_HISTORY")
+        raise UsageError(
+            tr("this conversation is not saved, so it has no branches"), tr("see GLM_HISTORY")
+        )
 
 
 @command()
 def tree(chat: Chat, rest: str) -> str:
     """Show the questions and replies of this conversation on all its branches."""
-    with_history(chat.session)
+    check_saved(chat.session)
     nodes = list(chat.session.store.tree(chat.session.conversation))
     texts = {node.id: " ".join(node.text.split()) for node in nodes}
     ends = turn_ends(nodes)
@@ -149,15 +185,15 @@ def tree(chat: Chat, rest: str) -> str:
     while waiting:
         depth, number, node = waiting.pop()
         asked = texts.get(node.parent_id or 0, "") if node.role == "assistant" else ""
-        said = " → ".join(clipped(text, TEXT_COLUMNS) for text in (asked, texts[node.id]) if text)
-        rows.append(f"{number:>3} {'*' if node.current else ' '} {'  ' * depth}{said}")
+        turn = " → ".join(clipped(text, TEXT_COLUMNS) for text in (asked, texts[node.id]) if text)
+        rows.append(f"{number:>3} {'*' if node.current else ' '} {'  ' * depth}{turn}")
         below = after.get(node.id, [])
         waiting += [(depth + (len(below) > 1), *each) for each in reversed(below)]
-    return "\n".join(rows) or "the conversation is empty"
+    return "\n".join(rows) or tr("the conversation is empty")
 
 
 def turn_ends(nodes: Sequence[Node]) -> list[Node]:
-    """What ends a turn: the replies, and the questions that have none. Oldest first."""
+    """The ends of turns: the replies, and the questions that have none. Oldest first."""
     answered = {node.parent_id for node in nodes}
     return [node for node in nodes if node.role == "assistant" or node.id not in answered]
 
@@ -177,26 +213,26 @@ def goto(chat: Chat, rest: str) -> str:
     """Move to the branch that ends with turn N of /tree."""
     session = chat.session
     if not rest:
-        raise UsageError("/goto needs a number", "/tree shows the turns and their numbers")
-    with_history(session)
+        raise UsageError(tr("/goto needs a number"), tr("/tree shows the turns and their numbers"))
+    check_saved(session)
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:
-        raise UsageError("the conversation is empty", "ask something first")
+        raise UsageError(tr("the conversation is empty"), tr("ask something first"))
     session.store.goto(session.conversation, ends[whole_number(rest, len(ends)) - 1].id)
     return tree(chat, "")
 
 
 @command()
 def stats(chat: Chat, rest: str) -> str:
-    """Show what this session used, and how fast it was."""
+    """Show the usage and the speed of this session."""
     totals = chat.session.totals
-    lines = [
-        f"turns          {totals.turns:>9,}",
-        f"prompt tokens  {totals.prompt_tokens:>9,}",
-        f"  from cache   {totals.cached_tokens:>9,}",
-        f"reply tokens   {totals.completion_tokens:>9,}",
-        f"seconds        {totals.seconds:>9,.1f}",
+    rows = [
+        (tr("turns"), f"{totals.turns:>9,}"),
+        (tr("prompt tokens"), f"{totals.prompt_tokens:>9,}"),
+        (tr("  from cache"), f"{totals.cached_tokens:>9,}"),
+        (tr("reply tokens"), f"{totals.completion_tokens:>9,}"),
+        (tr("seconds"), f"{totals.seconds:>9,.1f}"),
     ]
     if totals.decode_s:
-        lines.append(f"tokens/s       {totals.decode_tokens / totals.decode_s:>9,.1f}")
-    return "\n".join(lines)
+        rows.append((tr("tokens/s"), f"{totals.decode_tokens / totals.decode_s:>9,.1f}"))
+    return columns(rows)

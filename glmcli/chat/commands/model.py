@@ -10,14 +10,20 @@ from glmcli.conversation.window import is_full
 from glmcli.engines import full_name, is_local, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
-from glmcli.messages import moved, too_long
+from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk
 
 LOCAL_S = 2.0
 """How long to wait for a model that is loaded here: that may take minutes, the prompt need not."""
 SERVER_S = 30.0
-"""More than a server may take to say what it has."""
+"""More than a server may take to list its models."""
+TOO_LONG = {
+    "stop": later("too long: the next question will be refused; /reset starts a new conversation"),
+    "drop-oldest": later("too long: the oldest turns will not be sent"),
+    "summarise": later("too long: a summary of the oldest turns will be sent"),
+}
+"""The fate of a conversation that does not fit the new model's window, by the setting `context`."""
 
 
 def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
@@ -37,22 +43,25 @@ def model(chat: Chat, rest: str) -> str:
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
-        chat.use_engine(engine)  # two models may not fit the memory: the old one goes first
+        chat.use(engine, new.model)  # two models may not fit the memory: the old one goes first
+    stays = tr("the conversation stays with {model}", model=old.model)
     try:
-        ready = opened(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
+        ready = open_in_time(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
-        exc.hint = "; ".join(filter(None, [hint, moved("stays", model=old.model)]))
+        exc.hint = tr("; ").join(filter(None, [hint, stays]))
         raise
-    if not both_here and session.cancel.is_set():
+    if not both_here and session.is_stopped():
         stay(chat, engine, reload=False)
-        return moved("stays", model=old.model)
+        return stays
+    name = full_name(new.model, engine.name)
     if not both_here:
-        chat.use_engine(engine)
-    chat.settings = replace(new, model=full_name(new.model, engine.name))
-    session.model = chat.settings.model
-    return where_it_stands(chat) if ready else moved("loading", model=session.model)
+        chat.use(engine, name)
+    chat.settings = replace(new, model=name)
+    if ready:
+        return where_it_stands(chat)
+    return tr("{model} is being loaded; the conversation goes on with it", model=name)
 
 
 def chosen(settings: Settings, rest: str) -> Settings:
@@ -61,7 +70,7 @@ def chosen(settings: Settings, rest: str) -> Settings:
     if not url.startswith(("http://", "https://")):
         return replace(settings, model=rest)
     if not name:
-        raise UsageError("an address alone names no engine", f"/model openai: {url}")
+        raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
     sources = {**settings.sources, "base_url": "option"}
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
 
@@ -77,11 +86,11 @@ def with_key(chat: Chat, new: Settings) -> Settings:
     if has_own_key(new):
         return replace(new, api_key="")
     where = visible_line(new.base_url)
-    agreed = chat.confirm(f"GLM_API_KEY was not given for {where}: send it there?")
+    agreed = chat.confirm(tr("GLM_API_KEY was not given for {host}: send it there?", host=where))
     if agreed is None:
         raise UsageError(
-            f"GLM_API_KEY was not given for {where}, so it is not sent there",
-            "[keys] of config.toml holds a key for each server",
+            tr("GLM_API_KEY was not given for {host}, so it is not sent there", host=where),
+            tr("[keys] of config.toml holds a key for each server"),
         )
     if agreed:
         chat.key_is_for.add(new.base_url)
@@ -90,23 +99,24 @@ def with_key(chat: Chat, new: Settings) -> Settings:
 
 def same_server(one: str, other: str) -> bool:
     """Whether two addresses are the same server: scheme, host and port."""
-    from glmcli.engines.remote.http import checked_url
+    from glmcli.engines.remote.address import parse_address
 
     if not one or not other:
         return one == other
-    first, second = checked_url(one), checked_url(other)
+    first, second = parse_address(one), parse_address(other)
     return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
 
 
 def has_own_key(settings: Settings) -> bool:
     """Whether there is a key for just this server."""
-    from glmcli.engines.remote.http import checked_url, key_for
+    from glmcli.config.servers import server_options
+    from glmcli.engines.remote.address import own_key, parse_address
 
-    return bool(key_for(replace(settings, api_key=""), checked_url(settings.base_url))[0])
+    return bool(own_key(server_options(settings), parse_address(settings.base_url))[1])
 
 
-def opened(chat: Chat, engine: EngineThread, patience_s: float) -> bool:
-    """Open an engine and show how it goes; whether it is open in time. Raises GlmError."""
+def open_in_time(chat: Chat, engine: EngineThread, patience_s: float) -> bool:
+    """Open an engine and show its progress; whether it is open in time. Raises GlmError."""
     with chat.view() as view:
         try:
             return engine.wait(
@@ -124,19 +134,33 @@ def stay(chat: Chat, engine: EngineThread, *, reload: bool) -> None:
         engine.close()
         return
     back = engine_of(chat.settings)
-    chat.use_engine(back)
+    chat.use(back, chat.settings.model)
     back.start()
 
 
 def where_it_stands(chat: Chat) -> str:
     """How much of the new model's window the conversation takes, as far as that can be known."""
     session = chat.session
-    prompt = session.conversation.prompt()
-    size = session.count(prompt) if prompt else None
-    window = session.engine.context_tokens
-    if session.conversation.messages:
-        session.counted = (session.conversation.messages[-1], size)
-    values = {"size": size, "window": window}
-    known = ", ".join(name for name, value in values.items() if value) or "nothing"
-    line = moved(known if prompt else "empty", model=session.model, **values)
-    return f"{line}: {too_long(session.context)}" if is_full(size, window) else line
+    model, size, window = session.model, session.recount(), session.engine.context_tokens
+    if not session.conversation.prompt():
+        return tr("now {model}", model=model)
+    if not size and not window:
+        return tr(
+            "now {model}; how full this conversation makes its window is not known", model=model
+        )
+    if not size:
+        return tr(
+            "now {model}, with a window of {window:,} tokens; its next reply tells how full that "
+            "is",
+            model=model,
+            window=window,
+        )
+    if not window:
+        return tr("now {model}; this conversation is {size:,} tokens there", model=model, size=size)
+    line = tr(
+        "now {model}; this conversation is {size:,} of {window:,} tokens there",
+        model=model,
+        size=size,
+        window=window,
+    )
+    return tr(": ").join([line, tr(TOO_LONG[session.context])]) if is_full(size, window) else line

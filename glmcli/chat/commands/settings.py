@@ -6,16 +6,17 @@ import difflib
 import re
 from dataclasses import fields, replace
 
-from glmcli.chat.commands.table import Chat, command
+from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.config import Settings, choices, parse, show
 from glmcli.errors import ConfigError, UsageError
+from glmcli.language import tr
 from glmcli.types import GenerationParams
 
 PARAMS = [item.name for item in fields(GenerationParams)]
 DISPLAY = {"markdown": "plain", "stats": "stats", "thinking": "thinking", "notify": "notify"}
 """Names for how replies are shown, and the settings behind them."""
 CONTEXT = "context"
-"""What becomes of a prompt that does not fit."""
+"""The setting that decides about a prompt that does not fit."""
 _PAIR = re.compile(r"([^\s=]*)(?:\s*=\s*|\s*)(.*)", re.DOTALL)
 DEFAULT = ("default", "none", "unset")
 """Words that give a setting back to the model."""
@@ -25,30 +26,33 @@ DEFAULT = ("default", "none", "unset")
 def set(chat: Chat, rest: str) -> str:
     """Show the settings, or change one; `default` gives it back to the model."""
     if not rest:
-        rows = values(chat)
-        return "\n".join(f"{name:<20}{show(value) or 'default'}" for name, value in rows)
+        rows = [(name, show(value) or tr("default")) for name, value in values(chat)]
+        return columns(rows)
     name, value = pair(rest)
     name = param_name(name)
     if name == CONTEXT:
-        chosen = "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
-        chat.session.context = context_of(chosen)
-        return f"{name} is {chat.session.context}"
+        chat.session.leave_out(
+            "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
+        )
+        return setting_line(name, chat.session.context)
     if name in DISPLAY:
         return set_display(chat, name, value)
-    chat.session.params = chat.session.params.merged({name: param_value(name, value)})
-    return f"{name} is {show(getattr(chat.session.params, name)) or 'default'}"
+    chat.session.set_param(name, param_value(name, value))
+    return setting_line(name, show(getattr(chat.session.params, name)) or tr("default"))
 
 
-def context_of(chosen: str) -> str:
-    """What becomes of a prompt that does not fit, in a chat."""
-    return "drop-oldest" if chosen == "auto" else chosen
+def setting_line(name: str, value: str) -> str:
+    """A setting and its value: "top_k is 40"."""
+    return tr("{name} is {value}", name=name, value=value)
 
 
 @command()
 def multiline(chat: Chat, rest: str) -> str:
-    """Switch what Enter does: send, or make a new line (then Alt-Enter sends)."""
+    """Switch Enter: it sends, or makes a new line (then Alt-Enter sends)."""
     chat.enter_sends = not chat.enter_sends
-    return "Enter sends" if chat.enter_sends else "Enter makes a new line, Alt-Enter sends"
+    if chat.enter_sends:
+        return tr("Enter sends")
+    return tr("Enter makes a new line, Alt-Enter sends")
 
 
 def display_value(chat: Chat, name: str) -> object:
@@ -58,22 +62,25 @@ def display_value(chat: Chat, name: str) -> object:
 
 
 def set_display(chat: Chat, name: str, value: str) -> str:
-    """Change how replies are shown; returns what to say of it. Raises UsageError."""
+    """Change how replies are shown; returns a note on it. Raises UsageError."""
     field, default = DISPLAY[name], getattr(Settings(), DISPLAY[name])
     new = default
     if value.lower() not in DEFAULT and not (default is None and value.lower() == "off"):
-        hint = "whether replies are rendered" if name == "markdown" else ""
+        hint = tr("whether replies are rendered") if name == "markdown" else ""
         new = parsed_value(field, value, label=name, hint=hint)
         new = not new if name == "markdown" else new
     chat.settings = replace(chat.settings, **{field: new})
-    return f"{name} is {show(display_value(chat, name)) or 'off'}"
+    return setting_line(name, show(display_value(chat, name)) or "off")
 
 
 def pair(text: str) -> tuple[str, str]:
     """NAME=VALUE or NAME VALUE. Raises UsageError."""
     name, value = _PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
     if not name or not value:
-        raise UsageError(f"{name or text} has no value", "/set NAME VALUE, or /set NAME default")
+        raise UsageError(
+            tr("{name} has no value", name=name or text),
+            tr("/set NAME VALUE, or /set NAME default"),
+        )
     return name, value
 
 
@@ -82,9 +89,11 @@ def param_name(name: str) -> str:
     known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"one of: {', '.join(known)}"
-        raise UsageError(f"there is no setting {name}", hint)
+        if near := difflib.get_close_matches(name, known, n=1):
+            hint = tr("did you mean {name}?", name=near[0])
+        else:
+            hint = tr("one of: {names}", names=", ".join(known))
+        raise UsageError(tr("there is no setting {name}", name=name), hint)
     return name
 
 
@@ -100,15 +109,15 @@ def parsed_value(name: str, value: str, *, label: str = "", hint: str = "") -> o
     try:
         return parse(name, value, "option")
     except ConfigError as exc:
-        said = exc.message.removeprefix(f"--{name.replace('_', '-')}")
-        raise UsageError(f"{label or name}{said}", hint or exc.hint) from exc
+        problem = exc.message.removeprefix(f"--{name.replace('_', '-')}")
+        raise UsageError(f"{label or name}{problem}", hint or exc.hint) from exc
 
 
 def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:
-    """What may follow /set, for completion: names with their values, then what they may be."""
+    """Words that may follow /set, for completion: names with their values, then new values."""
     name, blank, _ = typed.partition(" ")
     if not blank:
-        return [(f"{name} ", show(value) or "default") for name, value in values(chat)]
+        return [(f"{name} ", show(value) or tr("default")) for name, value in values(chat)]
     field = DISPLAY.get(name, name)
     known = [*PARAMS, *DISPLAY.values(), CONTEXT]
     words = [*choices(field), "default"] if field in known else []

@@ -1,6 +1,6 @@
 """The table of slash commands, and how a typed line becomes one.
 
-A command gets the chat and the rest of its line, and returns what to show. It prints nothing.
+A command gets the chat and the rest of its line, and returns a text to show. It prints nothing.
 """
 
 from __future__ import annotations
@@ -9,26 +9,29 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import wcwidth
+
+from glmcli.chat.commands.others import slash_command_for
 from glmcli.config import Settings
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
-from glmcli.engines.thread import EngineThread
+from glmcli.engines import Engine
 from glmcli.errors import UsageError
-from glmcli.messages import command_help, slash_command_for
+from glmcli.language import tr
 from glmcli.session import Session
 from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Message
 
 
 class Chat:
-    """What commands act on. What only a terminal can do raises UsageError elsewhere."""
+    """What commands act on. Things that only a terminal can do raise UsageError elsewhere."""
 
     def __init__(self, session: Session, settings: Settings) -> None:
         self.session = session
         self.settings = settings
         self.leaving = False
         self.draft = NOTHING
-        """What the next prompt begins with, if a command left something there."""
+        """Text for the next prompt to begin with, if a command left some."""
         self.enter_sends = True
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
@@ -43,19 +46,20 @@ class Chat:
 
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
-        raise UsageError("only a terminal can show that", "start glm chat on a terminal")
+        raise UsageError(tr("only a terminal can show that"), tr("start glm chat on a terminal"))
 
     def view(self, after: str = "") -> BaseView:
         """A view for one reply; for the rest of one that begins with `after`."""
         return BaseView()
 
-    def weighed(self, attached: str) -> str:
-        """What an attached file is, and how much of the window it takes if that is known."""
+    def file_size(self, attached: str) -> str:
+        """The name of an attached file, and how much of the window it takes if that is known."""
         size, window = self.session.tokens_of(attached), self.session.engine.context_tokens
         if size is None:
             return heading(attached)
-        about = "about " if window and size > window else ""  # nobody counts it to the end
-        return f"{heading(attached)}, {about}{size:,} tokens"
+        if window and size > window:  # nobody counts it to the end
+            return tr("{file}, about {size:,} tokens", file=heading(attached), size=size)
+        return tr("{file}, {size:,} tokens", file=heading(attached), size=size)
 
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Show a line of a list: its head, and a text of which some pieces are set off."""
@@ -67,19 +71,19 @@ class Chat:
 
     def edit(self, text: str) -> str:
         """Let the user change a text in an editor."""
-        raise UsageError("only a terminal has an editor", "start glm chat on a terminal")
+        raise UsageError(tr("only a terminal has an editor"), tr("start glm chat on a terminal"))
 
     def copy(self, text: str) -> None:
         """Put a text into the clipboard."""
-        raise UsageError("only a terminal has a clipboard", "start glm chat on a terminal")
+        raise UsageError(tr("only a terminal has a clipboard"), tr("start glm chat on a terminal"))
 
-    def use_engine(self, engine: EngineThread) -> None:
+    def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine; the old one is closed."""
-        self.session.use_engine(engine)
+        self.session.use(engine, model)
 
 
-Run = Callable[[Chat, str], str]
-Words = Callable[[Chat, str], Iterable[tuple[str, str]]]
+Action = Callable[[Chat, str], str]
+Completions = Callable[[Chat, str], Iterable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +92,14 @@ class Command:
 
     name: str
     usage: str
-    run: Run
-    words: Words
-    """What may follow it, for completion: of what is typed already, and with an explanation."""
+    run: Action
+    words: Completions
+    """Words that may follow it, each with an explanation, given the text typed so far."""
 
     @property
     def help(self) -> str:
-        """Its help line, in Chinese where the locale is."""
-        return command_help(self.name, (self.run.__doc__ or "").strip().split("\n")[0])
+        """Its help line, in the user's language."""
+        return tr((self.run.__doc__ or "").strip().split("\n")[0])
 
 
 COMMANDS: dict[str, Command] = {}
@@ -103,14 +107,14 @@ HELP = "?"
 """Another name for /help."""
 
 
-def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], Run]:
+def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
     """Put a function into the table under its own name.
 
     Without `words` it is the alternatives in the usage that may follow: "[on|off]".
     """
     choices = usage.strip("[]").split("|") if usage.islower() else []
 
-    def register(function: Run) -> Run:
+    def register(function: Action) -> Action:
         name = function.__name__.rstrip("_")
         known = words or (lambda chat, typed: [(choice, "") for choice in choices])
         COMMANDS[name] = Command(name, usage, function, known)
@@ -119,21 +123,34 @@ def command(usage: str = "", *, words: Words | None = None) -> Callable[[Run], R
     return register
 
 
-def meant(word: str) -> str:
-    """What a word that is no command may mean."""
+def suggestion(word: str) -> str:
+    """A hint for a word that is not a command."""
+    as_text = tr("//{word} sends it as text", word=word)
     if known := slash_command_for(word):
-        return f"{known};"
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
-    return f"did you mean /{near[0]}?" if near else "/help lists the commands;"
+        return tr("; ").join([known, as_text])
+    if near := difflib.get_close_matches(word, COMMANDS, n=1):
+        return tr("did you mean /{name}?", name=near[0]) + f" {as_text}"
+    return tr("; ").join([tr("/help lists the commands"), as_text])
+
+
+def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:
+    """Lines with two columns; the second one begins `gap` cells behind the longest first."""
+    width = max((wcwidth.width(first) for first, _ in rows), default=0) + gap
+    return "\n".join(
+        f"{first}{' ' * (width - wcwidth.width(first))}{second}".rstrip() for first, second in rows
+    )
 
 
 def run_command(chat: Chat, line: str) -> str:
-    """Run a `/word` line; returns what to show. Raises UsageError, and what the command raises."""
+    """Run a `/word` line; returns a text to show. Raises UsageError and its own errors."""
     word, *rest = line.strip()[1:].split(maxsplit=1)
     word = "help" if word == HELP else word
     if word not in COMMANDS:
-        raise UsageError(f"there is no command /{word}", f"{meant(word)} //{word} sends it as text")
+        raise UsageError(tr("there is no command /{word}", word=word), suggestion(word))
     found = COMMANDS[word]
     if rest and not found.usage:
-        raise UsageError(f"/{word} takes nothing after it", f"/{word} alone: {found.help}")
+        raise UsageError(
+            tr("/{word} takes nothing after it", word=word),
+            tr("/{word} alone: {help}", word=word, help=found.help),
+        )
     return found.run(chat, rest[0] if rest else "")

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from glmcli.chat.commands.settings import PARAMS, pair, param_name, param_value, set_display
+from glmcli.chat.commands.settings import (
+    PARAMS,
+    pair,
+    param_name,
+    param_value,
+    set_display,
+    setting_line,
+)
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.conversation.typed import foreign
 from glmcli.errors import UsageError
+from glmcli.language import ntr, tr
 from glmcli.paths import checked, read_system
 from glmcli.terminal.phrases import end_note
 from glmcli.types import Message
@@ -14,19 +22,19 @@ from glmcli.types import Message
 
 def again(chat: Chat) -> str:
     """Take back the last question to ask it again. Raises UsageError, before it does."""
-    questions = asked(chat)
+    questions = questions_of(chat)
     if questions:
         checked(questions[-1])
     return chat.session.take_back()
 
 
-def asked(chat: Chat) -> list[str]:
+def questions_of(chat: Chat) -> list[str]:
     """The questions of the conversation."""
     return [item.text for item in chat.session.conversation.messages if item.role == "user"]
 
 
 def samplings(chat: Chat, typed: str) -> list[tuple[str, str]]:
-    """What may follow /retry, for completion."""
+    """Words that may follow /retry, for completion."""
     before = typed[: typed.rfind(" ") + 1]
     return [(f"{before}{name}=", "") for name in PARAMS]
 
@@ -34,24 +42,22 @@ def samplings(chat: Chat, typed: str) -> list[tuple[str, str]]:
 @command("[NAME=VALUE …]", words=samplings)
 def retry(chat: Chat, rest: str) -> str:
     """Ask the last question again, with other settings if given: /retry temperature=0.2."""
-    session = chat.session
-    params = session.params.merged(dict(sampling(word) for word in rest.split()))
-    text = again(chat)
-    before, session.params = session.params, params
-    try:
-        chat.ask(text)
-    finally:
-        session.params = before
+    changes = dict(sampling(word) for word in rest.split())
+    with chat.session.sampling(changes):
+        chat.ask(again(chat))
     return ""
 
 
 def sampling(word: str) -> tuple[str, object]:
     """NAME=VALUE as a sampling setting. Raises UsageError."""
     if "=" not in word:
-        raise UsageError(f"{word} is no NAME=VALUE", "/retry temperature=0.2")
+        raise UsageError(tr("{word} is not NAME=VALUE", word=word), "/retry temperature=0.2")
     name, value = pair(word)
     if (name := param_name(name)) not in PARAMS:
-        raise UsageError(f"{name} changes no reply", f"/set {name} {value}")
+        raise UsageError(
+            tr("{name} does not change a reply", name=name),
+            f"/set {name} {value}",
+        )
     return name, param_value(name, value)
 
 
@@ -59,7 +65,7 @@ def sampling(word: str) -> tuple[str, object]:
 def undo(chat: Chat, rest: str) -> str:
     """Take back the last question and its reply."""
     text = chat.session.take_back()
-    return f"took back: {' '.join(text.split())[:60]}"
+    return tr("took back: {text}", text=" ".join(text.split())[:60])
 
 
 @command()
@@ -67,10 +73,10 @@ def continue_(chat: Chat, rest: str) -> str:
     """Let the model go on with its last reply, for example one that was cut or stopped."""
     messages = chat.session.conversation.messages
     if not messages or messages[-1].role != "assistant":
-        raise UsageError("there is no reply to go on with", "ask something first")
+        raise UsageError(tr("there is no reply to go on with"), tr("ask something first"))
     reply = messages[-1]
     if not reply.text:
-        raise UsageError("the last reply has no text to go on with", "/retry asks again")
+        raise UsageError(tr("the last reply has no text to go on with"), tr("/retry asks again"))
     chat.ask(again(chat), after=reply)
     return ""
 
@@ -81,13 +87,13 @@ def edit(chat: Chat, rest: str) -> str:
     if not rest:
         chat.draft = foreign(chat.edit(""))
         return ""
-    questions = asked(chat)
+    questions = questions_of(chat)
     if not questions:
-        raise UsageError("there is no question to edit", "ask something first")
+        raise UsageError(tr("there is no question to edit"), tr("ask something first"))
     number = whole_number(rest, len(questions))
     text = chat.edit(questions[number - 1]).rstrip("\n")
     if text.strip() in ("", questions[number - 1].strip()):
-        return "nothing was changed"
+        return tr("nothing was changed")
     checked(text)
     for _ in questions[number - 1 :]:
         chat.session.take_back()
@@ -98,7 +104,10 @@ def edit(chat: Chat, rest: str) -> str:
 def whole_number(text: str, most: int) -> int:
     """A number from 1 to `most`. Raises UsageError."""
     if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise UsageError(f"there is no number {text} here", f"a number from 1 to {most}")
+        raise UsageError(
+            tr("there is no number {text} here", text=text),
+            tr("a number from 1 to {most}", most=most),
+        )
     return int(text)
 
 
@@ -107,14 +116,16 @@ def copy(chat: Chat, rest: str) -> str:
     """Copy the last reply, or its N-th code block, to the clipboard."""
     text = last_reply(chat).text
     if not text:
-        raise UsageError("the last reply has no text", "/retry asks again")
+        raise UsageError(tr("the last reply has no text"), tr("/retry asks again"))
     if rest:
         blocks = code_blocks(text)
         if not blocks:
-            raise UsageError("the last reply has no code block", "/copy copies the whole reply")
+            raise UsageError(
+                tr("the last reply has no code block"), tr("/copy copies the whole reply")
+            )
         text = blocks[whole_number(rest, len(blocks)) - 1]
     chat.copy(text)
-    return f"copied {len(text):,} characters"
+    return ntr("copied {n:,} character", "copied {n:,} characters", len(text))
 
 
 def last_reply(chat: Chat) -> Message:
@@ -122,7 +133,7 @@ def last_reply(chat: Chat) -> Message:
     for message in reversed(chat.session.conversation.messages):
         if message.role == "assistant":
             return message
-    raise UsageError("there is no reply yet", "ask something first")
+    raise UsageError(tr("there is no reply yet"), tr("ask something first"))
 
 
 def code_blocks(text: str) -> list[str]:
@@ -146,16 +157,16 @@ def thinking(chat: Chat, rest: str) -> str:
     """Show the reasoning of the last reply, or choose how reasoning is shown."""
     if rest:
         return set_display(chat, "thinking", rest)
-    return last_reply(chat).thinking or "the last reply has no reasoning"
+    return last_reply(chat).thinking or tr("the last reply has no reasoning")
 
 
 @command("[on|off|default]")
 def think(chat: Chat, rest: str) -> str:
     """Choose whether a reasoning model reasons, where it lets you."""
     if rest:
-        value = param_value("think", rest)
-        chat.session.params = chat.session.params.merged({"think": value})
-    return f"think is {show(chat.session.params.think) or 'the default of the model'}"
+        chat.session.set_param("think", param_value("think", rest))
+    value = show(chat.session.params.think)
+    return setting_line("think", value or tr("the default of the model"))
 
 
 @command("[TEXT]")
@@ -164,4 +175,4 @@ def system(chat: Chat, rest: str) -> str:
     conversation = chat.session.conversation
     if rest:
         conversation.system = "" if rest == "off" else read_system(rest)
-    return f"system: {conversation.system or '(none)'}"
+    return tr("system: {text}", text=conversation.system or tr("(none)"))

@@ -155,6 +155,15 @@ class LocalEngine:
             pass
 
     @property
+    def known_ids(self) -> Sequence[int]:
+        """What the net has read and still knows."""
+        return tuple(self._cache.ids)
+
+    def forget(self) -> None:
+        """Forget what the net has read: the next prompt is read whole."""
+        self._cache.clear()
+
+    @property
     def details(self) -> str:
         """How it runs, for `--stats`: which code, how many threads, memory for what it has read."""
         parts = [self._runner]

@@ -1,7 +1,8 @@
-"""What goes wrong between the program and a server, as errors a user can act on.
+"""What goes wrong between the program and a server, as errors that a user can act on.
 
-Text of a server is shown in one line and without a key: `Faults.clean` is the door for all of it.
-Control characters are for the terminal to make visible. Knows nothing of models or prompts.
+The one place that knows what the HTTP library raises. Text of a server is shown in one line and
+without a key: `Faults.clean` is the door for all of it. Control characters are for the terminal to
+make visible. Knows nothing of models or prompts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import httpx
 from glmcli.engines.remote.masking import Mask
 from glmcli.errors import ConnectionLost, EngineError, ServerRefused
 from glmcli.files import DEEPEST, depth
-from glmcli.messages import said
+from glmcli.language import tr
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500
@@ -39,7 +40,7 @@ class Unreachable(EngineError):
 
 
 class Refused(ServerRefused):
-    """A server's answer that is no success."""
+    """A server's answer that is not a success."""
 
     def __init__(self, message: str, hint: str, *, status: int, detail: str, answer: Any) -> None:
         super().__init__(message, hint)
@@ -56,7 +57,7 @@ class Faults:
     def __init__(self, host: str, *, keys: Collection[str] = (), key_hint: str = "") -> None:
         self.host = host
         self.mask = Mask(keys)
-        self._key_hint = key_hint or said("key")
+        self._key_hint = key_hint or tr("set GLM_API_KEY to its key")
 
     def clean(self, text: str, limit: int = ERROR_CHARS) -> str:
         """Text of the server in one line, without keys, its start if it is long."""
@@ -79,7 +80,7 @@ class Faults:
         return masked
 
     def message(self, data: bytes) -> dict[str, Any]:
-        """A message of a stream as it came. Raises EngineError if it is no JSON object."""
+        """A message of a stream as it came. Raises EngineError if it is not a JSON object."""
         try:
             message = json.loads(data)
         except (ValueError, RecursionError):
@@ -89,42 +90,63 @@ class Faults:
         return message
 
     def garbled(self, data: bytes) -> EngineError:
-        """The error for what is no message of the protocol."""
-        detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or "nothing"
-        return EngineError(said("garbled", host=self.host, detail=detail), said("garbled-hint"))
+        """The error for bytes that are not a message of the protocol."""
+        detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or tr("nothing")
+        line = tr("{host} sent an unreadable message", host=self.host)
+        return EngineError(add_detail(line, detail), wrong_kind())
 
     def failed(self, answer: object) -> EngineError:
         """The error for one that a server sent in place of a reply."""
-        detail = self.clean(useful_part(answer, "no reason given"))
-        return EngineError(f"{self.host} failed: {detail}", "/retry asks again")
+        detail = self.clean(useful_part(answer, tr("no reason given")))
+        return EngineError(add_detail(tr("{host} failed", host=self.host), detail), ask_again())
 
-    def broken_off(self, reason: str) -> EngineError:
+    def broken_off(self, reason: str = "") -> EngineError:
         """The error for a reply that the server itself gave up."""
-        return EngineError(
-            f"{self.host} broke the reply off ({self.clean(reason, 80)})", "/retry asks again"
+        line = tr("{host} broke the reply off", host=self.host)
+        return EngineError(f"{line} ({self.clean(reason, 80)})" if reason else line, ask_again())
+
+    def filtered(self) -> ServerRefused:
+        """The error for a reply that was ended because of what it says."""
+        return ServerRefused(
+            tr("a filter of {host} ended the reply", host=self.host), tr("ask in other words")
         )
+
+    def cannot_go_on(self) -> EngineError:
+        """The error for a server that begins each reply from the start."""
+        return EngineError(tr("{host} cannot go on with a reply", host=self.host), ask_again())
 
     def too_much(self, size: str) -> EngineError:
         """The error for an answer without an end."""
-        return EngineError(said("too-much", host=self.host, size=size), said("garbled-hint"))
+        line = tr("{host} sent more than {size}: no server needs that", host=self.host, size=size)
+        return EngineError(line, wrong_kind())
+
+    def endless(self) -> EngineError:
+        """The error for a message without an end."""
+        line = tr("{host} sent a message without an end", host=self.host)
+        return EngineError(line, wrong_kind())
 
     def late(self, seconds: float) -> ConnectionLost:
         """The error for a server that did not answer in the time that it had in all."""
-        message = said("no-answer", host=self.host, seconds=seconds)
-        return ConnectionLost(message, said("silent-hint"))
+        return ConnectionLost(self._no_answer(seconds), wait_longer())
 
     def silent(self, seconds: float) -> ConnectionLost:
         """The error for a server that says nothing more."""
-        message = said("silent", host=self.host, seconds=seconds)
-        return ConnectionLost(message, said("silent-hint"))
+        line = tr("{host} sent nothing for {seconds:.0f} s", host=self.host, seconds=seconds)
+        return ConnectionLost(line, wait_longer())
 
     def idle(self, seconds: float) -> ConnectionLost:
         """The error for a server that sends signs of life and no text."""
-        return ConnectionLost(said("idle", host=self.host, seconds=seconds), said("silent-hint"))
+        line = tr(
+            "{host} sent signs of life but no text for {seconds:.0f} s",
+            host=self.host,
+            seconds=seconds,
+        )
+        return ConnectionLost(line, wait_longer())
 
     def cut_off(self) -> ConnectionLost:
         """The error for a reply that stops without having ended."""
-        return ConnectionLost(said("cut-off", host=self.host), said("cut-off-hint"))
+        line = tr("{host} stopped before the reply was complete", host=self.host)
+        return ConnectionLost(line, look_at_log())
 
     def worker(self, code: object, text: str) -> EngineError:
         """The error that a FastChat worker sends in place of text.
@@ -132,30 +154,59 @@ class Faults:
         What matters stands in parentheses, after a sentence about high traffic that is never the
         cause.
         """
-        host = self.host
         found = PARENTHESES.search(text[-CLEANED_CHARS:])
         detail = self.clean(found[1] if found else text)
         if code == 50005:
-            return EngineError(f"{host} has no worker for this model", "glm models list shows them")
+            line = tr("{host} has no worker for this model", host=self.host)
+            return EngineError(line, tr("glm models list shows what it has"))
         if code == 50006:
-            return ConnectionLost(f"the worker behind {host} does not answer", "/retry asks again")
+            line = tr("the worker behind {host} does not answer", host=self.host)
+            return ConnectionLost(line, ask_again())
         if code == 50002:
-            return EngineError(
-                f"the worker's memory is full: {detail}",
-                "shorten the conversation or --max-tokens; /retry asks again",
-            )
-        shown = "" if as_count(code) is None else f" ({code})"
+            line = add_detail(tr("the worker's memory is full"), detail)
+            hint = tr("shorten the conversation or --max-tokens; /retry asks again")
+            return EngineError(line, hint)
+        line = tr("{host} failed", host=self.host)
+        if as_count(code) is not None:
+            line += f" ({code})"
+        return EngineError(add_detail(line, detail), look_at_log())
+
+    def no_worker(self, model: str) -> EngineError:
+        """The error for a model that no worker serves any more."""
         return EngineError(
-            f"{host} failed{shown}: {detail}", "/retry asks again; the worker's log may say why"
+            tr("no worker of {host} serves {model}", host=self.host, model=model),
+            tr("/retry asks again; glm models list shows what it has"),
+        )
+
+    def lost_worker(self, address: str) -> Unreachable:
+        """The error for a worker whose address is not one."""
+        where = self.clean(address, 80)
+        return Unreachable(
+            tr("{host} says that its worker is at {where!r}", host=self.host, where=where),
+            tr("the worker needs --worker-address http://HOST:PORT"),
         )
 
     def wrong_worker(self, address: str) -> EngineError:
         """The error for a worker at an address that only an attack would name."""
-        message = said("worker-address", host=self.host, where=self.clean(address, 80))
-        return EngineError(message, said("worker-address-hint"))
+        where = self.clean(address, 80)
+        return EngineError(
+            tr("{host} names a worker at {where}, where none can be", host=self.host, where=where),
+            tr("give the worker's own address with --base-url, if you trust it"),
+        )
+
+    def no_template(self) -> EngineError:
+        """The error for a worker that only the controller reaches, which does not describe it."""
+        return EngineError(
+            tr(
+                "the worker's own address cannot be reached; {host} can pass requests on, but does"
+                " not say which template the model needs",
+                host=self.host,
+            ),
+            tr("name it with --template, or give the worker's address with --base-url"),
+        )
 
     def refused(self, response: httpx.Response, data: bytes) -> Refused:
-        """The error for an answer that is no success."""
+        """The error for an answer that is not a success."""
         status, headers = response.status_code, response.headers
         text = data.decode("utf-8", "replace")
         try:
@@ -167,12 +218,14 @@ class Faults:
         answer = self.mask.value(answer)
         page = headers.get("content-type", "").startswith("text/html")
         detail = self.clean("" if page else useful_part(answer, text))
-        message = said("refused", host=self.host, status=status, detail=detail)
+        message = tr("{host} refused ({status})", host=self.host, status=status)
         if 300 <= status < 400:
             where = self.clean(headers.get("location", ""), 200) or "?"
-            message = said("moved", host=self.host, where=where)
+            message = tr("{host} moved to {where}", host=self.host, where=where)
         elif status == 200:
-            message = said("page", host=self.host)
+            message = tr("{host} sent a web page, not an answer", host=self.host)
+        else:
+            message = add_detail(message, detail)
         hint = self._hint(status, headers.get("retry-after", ""))
         return Refused(message, hint, status=status, detail=detail, answer=answer)
 
@@ -181,11 +234,18 @@ class Faults:
             return self._key_hint
         if status in (429, 503):
             seconds = int(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else 0
-            known = 0 < seconds <= LONGEST_BREAK_S
-            return said("busy-until", seconds=seconds) if known else said("busy")
+            if 0 < seconds <= LONGEST_BREAK_S:
+                return tr(
+                    "the server is busy or still loading; /retry in {seconds} s", seconds=seconds
+                )
+            return tr("the server is busy or still loading; /retry in a moment")
         if status in (404, 405) or status < 400:
-            return said("address")
-        return said("cut-off-hint" if status >= 500 else "settings")
+            return tr(
+                "check --base-url: for openai: it often ends in /v1, for fastchat: it never does"
+            )
+        if status >= 500:
+            return look_at_log()
+        return tr("check the name of the model and the sampling settings")
 
     def lost(self, exc: Exception, silence_s: float) -> Exception:
         """The error for what the network did; anything else is a bug and stays as it is.
@@ -207,23 +267,56 @@ class Faults:
             item = item.decode("utf-8", "replace")
         return self.clean(item) if isinstance(item, str) else item
 
+    def _no_answer(self, seconds: float) -> str:
+        return tr("{host} did not answer within {seconds:.0f} s", host=self.host, seconds=seconds)
+
     def _unreachable(self, exc: Exception) -> tuple[str, str]:
+        host, start = self.host, tr("start the server, or give its address with --base-url")
         if isinstance(exc, httpx.ConnectTimeout):
-            return said("no-answer", host=self.host, seconds=CONNECT_S), said("start")
+            return self._no_answer(CONNECT_S), start
         detail = self.clean(str(exc))
         if isinstance(exc, httpx.ProxyError):
-            return said("proxy", host=self.host, detail=detail), said("proxy-hint")
+            line = add_detail(tr("the proxy does not reach {host}", host=host), detail)
+            return line, tr("check HTTPS_PROXY and NO_PROXY")
         for cause in causes(exc):
             if isinstance(cause, ConnectionRefusedError):
-                return said("nobody", host=self.host), said("start")
+                return tr("nothing listens at {host}", host=host), start
             if isinstance(cause, socket.gaierror):
-                return said("unknown", host=self.host), said("unknown-hint")
+                line = tr("{host} is not a known host", host=host)
+                return line, tr("check --base-url and the network")
             if isinstance(cause, ssl.SSLCertVerificationError):
-                why = said("certificate", host=self.host, detail=self.clean(cause.verify_message))
-                return why, said("certificate-hint")
+                line = tr("the certificate of {host} is not trusted", host=host)
+                line = add_detail(line, self.clean(cause.verify_message))
+                return line, tr("SSL_CERT_FILE can name the certificate of your own authority")
             if isinstance(cause, ssl.SSLError):
-                return said("no-tls", host=self.host), said("no-tls-hint")
-        return said("unreachable", host=self.host, detail=detail), said("start")
+                line = tr("{host} does not speak TLS", host=host)
+                return line, tr("try http:// instead of https://")
+        return add_detail(tr("{host} cannot be reached", host=host), detail), start
+
+
+def add_detail(line: str, detail: str) -> str:
+    """A line, and behind it what the server or the system says."""
+    return f"{line}: {detail}" if detail else line
+
+
+def ask_again() -> str:
+    """What helps against what may pass."""
+    return tr("/retry asks again")
+
+
+def wait_longer() -> str:
+    """What helps against silence."""
+    return tr("it may be overloaded or frozen; /retry asks again, --timeout waits longer")
+
+
+def look_at_log() -> str:
+    """What helps where only the server knows more."""
+    return tr("/retry asks again; the server's own log may say why")
+
+
+def wrong_kind() -> str:
+    """What helps where the answer is not one of the protocol."""
+    return tr("is it the right kind of server? check --model and --base-url")
 
 
 def one_line(text: str, limit: int = ERROR_CHARS) -> str:

@@ -1,36 +1,37 @@
-"""One server over HTTP: its address, its key, its connections, and how long it may be silent.
+"""One server over HTTP: its connections, its answers, and how long it may be silent.
 
-An answer is read by a thread of its own, so that whoever waits for it can watch the clock and the
-user. Knows nothing of models, prompts or what an answer means.
+Whoever wants an answer reads it; a second thread watches the user and the clock meanwhile, and cuts
+the connection off to wake the reader. Knows nothing of models, prompts or what an answer means.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
+import math
 import socket
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
-from queue import Empty, Full, Queue
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 import httpx
 
-from glmcli.config import Settings
+from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.address import check_key, is_loopback, key_for, parse_address
 from glmcli.engines.remote.faults import CONNECT_S, Cancelled, Faults, Refused
-from glmcli.errors import ConfigError, ConnectionLost
-from glmcli.messages import said
+from glmcli.errors import ConnectionLost, EngineError
 
 ANSWER_S = 10.0
 """How long a server may take to answer a question that needs no model."""
 COUNT_S = 2.0
 """How long it may take to count a prompt where the reply does not depend on that."""
-POLL_S = 0.1
+POLL_S = 0.05
 """How soon a cancelled request is noticed."""
-TICK_S = 1.0
+ALIVE = 4
+"""How many times longer a server may get nowhere as long as it sends signs of life."""
 GRACE_S = 0.05
 """How long to wait for the end of an answer, so that its connection can be used again."""
 KEEP_S = 2.0
@@ -50,7 +51,7 @@ class Patience:
         self.whole_s = self.left_s = seconds
 
     def spend(self, seconds: float) -> None:
-        """Have so much less for what comes next."""
+        """Have so much less for the rest."""
         self.left_s = max(0.0, self.left_s - seconds)
 
     def renew(self) -> None:
@@ -78,14 +79,15 @@ class Server:
         allowed: Callable[[str], bool] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        address = checked_url(url)
+        address = parse_address(url)
+        check_key(key)
         self.url = str(address).rstrip("/")
         self.silence_s = silence_s
         """How long the server may be silent before a reply begins; half of it after that."""
         self.patience = patience or Patience(silence_s)
         self._allowed = allowed
-        keys = (checked_key(key), *secrets)
-        self.faults = Faults(address.netloc.decode("ascii"), keys=keys, key_hint=key_hint)
+        host = address.netloc.decode("ascii")
+        self.faults = Faults(host, keys=(key, *secrets), key_hint=key_hint)
         self.asked: dict[str, str] = {}
         """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -105,9 +107,9 @@ class Server:
         )
 
     def send(self, method: str, path: str, body: object = None, *, whole: bool = False) -> Exchange:
-        """Send a request to `path`, which begins with a slash; its answer is read meanwhile.
+        """Send a request to `path`, which begins with a slash.
 
-        A `whole` answer comes in one piece, and is silent until then.
+        Of a `whole` answer only the end counts: what comes before it is not a sign of life.
         """
         content = None if body is None else json.dumps(body).encode("ascii")
         request = self._client.build_request(method, self.url + path, content=content)
@@ -131,8 +133,13 @@ class Server:
         """
         exchange = self.send(method, path, body, whole=True)
         exchange.limit_s = min(limit_s, exchange.limit_s)
+        most = ANSWER_BYTES + 8 * exchange.sent_bytes
+        data = bytearray()
         try:
-            data = b"".join(exchange.pieces(cancel or threading.Event()))
+            for piece in exchange.pieces(cancel or threading.Event()):
+                data += piece
+                if len(data) > most:
+                    raise self.faults.too_much(f"{most / 1e6:.0f} MB")
             self.asked[path] = path
         except Refused as exc:
             self.asked[path] = f"{path} ({exc.status})"
@@ -141,7 +148,7 @@ class Server:
             exchange.close()
             if spend:
                 self.patience.spend(time.monotonic() - exchange.started)
-        return self.faults.answer(data)
+        return self.faults.answer(bytes(data))
 
     def fetch(self, request: httpx.Request) -> httpx.Response:
         """The answer to a request, its body not read yet. Raises httpx.TransportError."""
@@ -162,14 +169,12 @@ class Server:
                 self._sockets.add(connection)
 
     def disconnect(self) -> None:
-        """Cut off all connections; whoever reads them wakes up with an error."""
+        """Cut off all connections; whoever reads them wakes up with an error, or at an end."""
         with self._lock:
             connections = list(self._sockets)
         for connection in connections:
-            try:
+            with suppress(OSError):  # closed already
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue  # closed already
 
     def close(self) -> None:
         """Close all connections."""
@@ -177,151 +182,161 @@ class Server:
 
 
 class Exchange:
-    """One request and its answer, which a thread of its own reads into a queue."""
+    """One request and its answer.
+
+    1. A thread of its own sends the request, since nothing interrupts that: a name is looked up, a
+       connection opened. Whoever wants the answer waits, and looks at the user and the clock.
+    2. The answer begins. Now its body is read where it is wanted, and the thread looks at the user
+       and the clock: it cuts the connection off to wake the reader, and says why.
+    3. At the end the connection is kept if the answer is complete, or is in a moment.
+    """
 
     def __init__(self, server: Server, request: httpx.Request, *, whole: bool) -> None:
         self.server = server
-        self._whole = whole
         self.limit_s = server.patience.left_s
         """How long the server may be silent from now on."""
-        self._most = ANSWER_BYTES + 8 * len(request.content)
-        self.started = time.monotonic()
-        self._inbox: Queue[httpx.Response | bytes | Exception | None] = Queue(maxsize=64)
-        self._ended = False
-        self._until: float | None = None
-        """When nothing more is waited for, where that is known."""
-        self._abandoned = threading.Event()
+        self.started = self._heard = time.monotonic()
+        self._away_since: float | None = self.started
+        """Since when nobody waits for the server, which therefore cannot be late."""
+        self.sent_bytes = len(request.content)
+        self._whole = whole
+        self._within_s = self._until = math.inf
+        self._cancel = threading.Event()
+        self._begun, self._over = threading.Event(), threading.Event()
+        self._head: httpx.Response | Exception = Cancelled()
+        self._body: Iterator[bytes] = iter(())
+        self._is_complete = False
+        self._why: Exception | None = None
+        """Why the thread cut the connection off, if it did."""
         request.extensions["trace"] = self._trace
-        threading.Thread(target=self._read, args=(request,), name="http", daemon=True).start()
+        threading.Thread(target=self._attend, args=(request,), name="http", daemon=True).start()
+
+    def expect(self, seconds: float) -> None:
+        """Give the server so many seconds from now to get on, whatever it sends until then."""
+        now = time.monotonic()
+        self._within_s, self._until = seconds, now + seconds
+        if self._away_since is not None:
+            self._away_since = now
 
     def pieces(self, cancel: threading.Event) -> Iterator[bytes]:
-        """The body as it arrives, and b"" about once a second: bytes need not be text.
+        """The body as it arrives. Raises Cancelled, Unreachable, ConnectionLost, Refused."""
+        self._cancel = cancel
+        self._come_back()
+        head = self._wait()
+        self._body = self._read(head)
+        if not is_success(head):
+            raise self._refused(head)
+        for piece in self._body:  # noqa: UP028 (whoever reads no further must not close it)
+            yield piece
 
-        Raises Cancelled, Unreachable, ConnectionLost, Refused.
-        """
-        refused: httpx.Response | None = None
-        body = b""
+    # 1. Sent by one thread, waited for by the other
+
+    def _attend(self, request: httpx.Request) -> None:
+        """Send the request; once the answer begins, cut it off when its time is over."""
         try:
-            for item in self._items(cancel):
-                if isinstance(item, httpx.Response):
-                    refused = None if is_success(item) else item
-                    self._until = None if refused is None else time.monotonic() + ERROR_S
-                elif refused is None:
-                    yield item
-                else:
-                    body += item
-                    if len(body) > ERROR_BYTES:
-                        break
-        except ConnectionLost:
-            if refused is None:
-                raise  # the rest of an error's text is no loss
-        if refused is not None:
-            raise self.server.faults.refused(refused, body[:ERROR_BYTES])
+            self._head = self.server.fetch(request)
+        except Exception as exc:  # whatever it is, the thread that waits must hear of it
+            self._head = exc
+        self._begun.set()
+        while not self._over.wait(POLL_S):
+            if (why := self._why_end()) is not None:
+                self._why = why
+                self.server.disconnect()
+                self._over.wait()
+        if isinstance(self._head, httpx.Response):
+            self._head.close()
 
-    def _items(self, cancel: threading.Event) -> Iterator[httpx.Response | bytes]:
-        heard = ticked = time.monotonic()
-        while True:
-            if cancel.is_set():
-                self._abandon()
-                raise Cancelled
-            now = time.monotonic()
-            if self._until is not None and now > self._until:
-                return
-            if now - ticked >= TICK_S:
-                ticked = now
-                yield b""
-            try:
-                item = self._inbox.get(timeout=POLL_S)
-            except Empty:
-                if now - heard > self.limit_s:
-                    self._abandon()
-                    raise self._silent() from None
-                continue
-            heard = time.monotonic()
-            if item is None:
-                self._ended = True
-                return
-            if isinstance(item, Exception):
-                self._ended = True
-                fault = self.server.faults.lost(item, self.server.silence_s)
-                raise fault from (None if fault is item else item)
-            yield item
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Called by the transport, on the thread that sends, at every step of a connection."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.server.connected(info["return_value"].get_extra_info("socket"))
+        elif event.endswith("send_request_headers.started") and self._over.is_set():
+            raise Cancelled  # nobody waits for it any more
 
-    def _silent(self) -> ConnectionLost:
-        """The error for silence, which may have used up what `--timeout` gives for all."""
-        server = self.server
-        if self.limit_s == server.patience.left_s < server.silence_s:
-            return server.faults.late(server.silence_s)
-        return server.faults.silent(self.limit_s)
+    def _wait(self) -> httpx.Response:
+        """The answer's head. Raises Cancelled, Unreachable, ConnectionLost."""
+        while not self._begun.wait(POLL_S):
+            if (why := self._why_end()) is not None:
+                raise why
+        if not self._whole:
+            self._heard = time.monotonic()
+        if isinstance(self._head, Exception):
+            self._raise(self._head)
+        return self._head
+
+    def _why_end(self) -> Exception | None:
+        """Why the exchange is to end now, if it is."""
+        now = time.monotonic()
+        if self._cancel.is_set():
+            return Cancelled()
+        if self._away_since is not None:
+            return None
+        if now - self._heard > self.limit_s:
+            server = self.server
+            if self.limit_s == server.patience.left_s < server.silence_s:
+                return server.faults.late(server.silence_s)  # all that `--timeout` gives is used up
+            return server.faults.silent(self.limit_s)
+        return self.server.faults.idle(self._within_s) if now > self._until else None
+
+    # 2. Read by one thread, watched by the other
+
+    def _read(self, head: httpx.Response) -> Iterator[bytes]:
+        try:
+            for piece in unpack(head, self.server.faults):
+                if self._cancel.is_set():
+                    raise Cancelled
+                if piece:
+                    self._away_since = time.monotonic()
+                    yield piece
+                    self._come_back()
+        except Exception as exc:
+            self._raise(exc)
+        if self._why is not None:  # a body of unknown length just ends where it is cut off
+            raise self._why
+        self._is_complete = True
+
+    def _come_back(self) -> None:
+        """Wait for the server again, or at last: what somebody else took is not its time."""
+        now = time.monotonic()
+        if not self._whole:
+            self._heard = now
+        self._until += now - (self._away_since or now)
+        self._away_since = None
+
+    def _raise(self, exc: Exception) -> NoReturn:
+        """Raise what the transport says as an error that a user can act on."""
+        fault = self._why or self.server.faults.lost(exc, self.server.silence_s)
+        raise fault from (None if fault is exc else exc)
+
+    def _refused(self, head: httpx.Response) -> Refused:
+        """The error for an answer that is not a success, with its text if that can be read."""
+        self.expect(ERROR_S)
+        body = b""
+        with suppress(ConnectionLost):  # nobody misses the rest of an error
+            for piece in self._body:
+                body += piece
+                if len(body) > ERROR_BYTES:
+                    break
+        return self.server.faults.refused(head, body[:ERROR_BYTES])
+
+    # 3. Kept, or cut off
 
     def close(self) -> None:
         """Keep the connection for the next request if the answer is complete, else cut it off."""
-        deadline = time.monotonic() + GRACE_S
-        while not self._ended and (rest := deadline - time.monotonic()) > 0:
-            try:
-                item = self._inbox.get(timeout=rest)
-            except Empty:
-                break
-            self._ended = item is None or isinstance(item, Exception)
-        if not self._ended:
-            self._abandon()
-
-    def _abandon(self) -> None:
-        self._ended = True
-        self._abandoned.set()
-        self.server.disconnect()
-
-    def _trace(self, event: str, info: dict[str, Any]) -> None:
-        """Called by the transport, on the reading thread, at every step of a connection."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self.server.connected(info["return_value"].get_extra_info("socket"))
-        elif event.endswith("send_request_headers.started") and self._abandoned.is_set():
-            raise httpx.WriteError("the request was abandoned before it was sent")
-
-    def _read(self, request: httpx.Request) -> None:
-        """Read the answer; the last thing put is None, or what went wrong."""
-        try:
-            response = self.server.fetch(request)
-            try:
-                pieces = unpacked(response, self.server.faults)
-                if self._whole:
-                    pieces = [self._all_of(pieces)]
-                self._put(response)
-                for piece in pieces:
-                    if piece:
-                        self._put(piece)
-                    if self._abandoned.is_set():
-                        break
-            finally:
-                response.close()
-            self._put(None)
-        except Exception as exc:  # whatever it is, the thread that waits must hear of it
-            self._put(exc)
-
-    def _all_of(self, pieces: Iterable[bytes]) -> bytes:
-        """Pieces joined. Raises EngineError for more than an answer can be."""
-        data = bytearray()
-        for piece in pieces:
-            data += piece
-            if self._abandoned.is_set():
-                break
-            if len(data) > self._most:
-                raise self.server.faults.too_much(f"{self._most / 1e6:.0f} MB")
-        return bytes(data)
-
-    def _put(self, item: httpx.Response | bytes | Exception | None) -> None:
-        while not self._abandoned.is_set():
-            try:
-                self._inbox.put(item, timeout=POLL_S)
-                return
-            except Full:
-                continue
+        if self._why is None and not self._cancel.is_set():
+            self.expect(GRACE_S)
+            with suppress(Cancelled, EngineError):
+                for _ in self._body:
+                    pass
+        self._over.set()
+        if not self._is_complete:
+            self.server.disconnect()
 
 
-def unpacked(response: httpx.Response, faults: Faults) -> Iterable[bytes]:
+def unpack(response: httpx.Response, faults: Faults) -> Iterator[bytes]:
     """The body in pieces of bounded size, though a server may pack what it was asked not to.
 
-    Raises httpx.TransportError, httpx.DecodingError, EngineError.
+    Raises httpx.TransportError, EngineError.
     """
     packing = response.headers.get("content-encoding", "").strip().lower()
     if packing in ("", "identity"):
@@ -335,90 +350,28 @@ def unpacked(response: httpx.Response, faults: Faults) -> Iterable[bytes]:
             try:
                 yield inflate.decompress(piece, PIECE_BYTES)
             except zlib.error as exc:
-                raise httpx.DecodingError(str(exc), request=response.request) from exc
+                raise faults.cut_off() from exc
             piece = inflate.unconsumed_tail
 
 
 def open_server(
-    settings: Settings,
+    options: ServerOptions,
     url: str,
     *,
     patience: Patience | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Server:
-    """The server at `url`, with its key if its address can be trusted.
-
-    An address from a .env file in the working folder may be anybody's: it gets no key but one from
-    the same file. Raises ConfigError.
-    """
-    key, source, key_hint = key_for(settings, checked_url(url))
-    if key and settings.sources.get("base_url") == ".env" != source:
-        key = ""
-        key_hint = said("no-key")
+    """The server at `url`, with its key if that may be sent there. Raises ConfigError."""
+    key, key_hint = key_for(options, parse_address(url))
     return Server(
         url,
         key=key,
         key_hint=key_hint,
-        secrets=all_keys(settings),
-        silence_s=settings.timeout,
+        secrets=options.all_keys,
+        silence_s=options.timeout,
         patience=patience,
         transport=transport,
     )
-
-
-def all_keys(settings: Settings) -> list[str]:
-    """Every key that the user has given, for whatever server."""
-    return [settings.api_key, *settings.keys.values()]
-
-
-def key_for(settings: Settings, address: httpx.URL) -> tuple[str, str, str]:
-    """(the key for an address, where it comes from, a hint for when it is refused).
-
-    A key for just this host goes before one for any host.
-    """
-    sources = settings.sources
-    port = address.port or (443 if address.scheme == "https" else 80)
-    host = f"[{address.host}]" if ":" in address.host else address.host
-    for name in (f"{host}:{port}", host):
-        if name in settings.keys:
-            return settings.keys[name], sources.get("keys", ""), said("host-key", host=name)
-    hint = said("other-key" if settings.api_key else "key")
-    return settings.api_key, sources.get("api_key", ""), hint
-
-
-def checked_url(url: str) -> httpx.URL:
-    """`url` if a server can live there. Raises ConfigError, which never shows a password."""
-    try:
-        address = httpx.URL(url.strip())
-    except httpx.InvalidURL as exc:
-        raise ConfigError("the address of the server is malformed", "http://HOST:PORT") from exc
-    if address.userinfo or ("@" in url and not address.host):
-        raise ConfigError(
-            "the address of the server holds a name or a password", "a key belongs in GLM_API_KEY"
-        )
-    if address.scheme not in ("http", "https") or not address.host:
-        raise ConfigError(
-            f"{url!r} is not the address of a server", "write http://HOST:PORT or https://HOST"
-        )
-    return address.copy_with(query=None, fragment=None)
-
-
-def checked_key(key: str) -> str:
-    """`key` if it can be sent. Raises ConfigError, which does not show it."""
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(
-            "the key holds characters that no key has",
-            "check GLM_API_KEY, or [keys] in config.toml",
-        )
-    return key
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which no proxy can reach for us."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def is_success(response: httpx.Response) -> bool:

@@ -17,7 +17,7 @@ MASKED = "[key]"
 WORD = 8
 """A key below this length may be part of a word: it is masked only where it stands alone."""
 SECRET = 16
-"""A key of this length is no word: no text has it by chance, nor a part of it of `PART`."""
+"""A key of this length is not a word: no text has it by chance, nor a part of it of `PART`."""
 PART = 12
 
 
@@ -29,6 +29,10 @@ class Mask:
         self._secrets = [key for key in known if len(key) >= SECRET]
         self.forms = sorted({form for key in self._secrets for form in plain_spellings(key)})
         """How the keys are written that are taken out of replies."""
+        starts = (re.escape(form[:3]) for form in self.forms)
+        ends = (re.escape(form[:size]) + r"\Z" for form in self.forms for size in (1, 2))
+        self.start = re.compile("|".join([*starts, *ends])) if self.forms else None
+        """What every delta holds that begins one of them, and few others do."""
         self._secret = pattern_of([form for key in self._secrets for form in spellings(key)])
         short = [rf"(?<!\w){re.escape(key)}(?!\w)" for key in known if len(key) < WORD]
         forms = [form for key in known if len(key) >= WORD for form in spellings(key)]
@@ -43,11 +47,11 @@ class Mask:
         return text
 
     def secrets(self, text: str) -> str:
-        """A text without the keys that are no words."""
+        """A text without the keys that are not words."""
         return text if self._secret is None else self._secret.sub(MASKED, text)
 
     def value(self, value: Any) -> Any:
-        """JSON whose texts hold no key that is no word."""
+        """JSON without the keys that are not words."""
         if self._secret is None:
             return value
         if isinstance(value, str):
@@ -68,7 +72,8 @@ class MaskedText:
 
     def push(self, delta: str) -> str:
         """What is certain now."""
-        if not self._mask.forms:
+        start = self._mask.start
+        if start is None or not (self._held or start.search(delta)):
             return delta
         text = self._held + delta
         cut = len(text)
@@ -81,7 +86,7 @@ class MaskedText:
         return text[:cut]
 
     def flush(self) -> str:
-        """What was held back and is no key; most of one is not shown either."""
+        """The rest, which is not a key; most of one is not shown either."""
         held, self._held = self._held, ""
         return self._mask(held)
 

@@ -1,1 +1,98 @@
-"""What a person types."""
+"""The editors that read the texts a person types, for their owner.
+
+Knows nothing of replies or commands. The editors are imported when one is opened: they are heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from glmcli.conversation.typed import NOTHING, Line, foreign
+from glmcli.terminal.output import Output
+from glmcli.terminal.quiet import Quiet
+
+if TYPE_CHECKING:
+    from prompt_toolkit.completion import Completer
+
+
+class Owner(Protocol):
+    """Whoever an editor reads for: asked and told while a person types."""
+
+    quiet: Quiet
+    enter_sends: bool
+    """If not, Enter makes a new line and Alt-Enter sends."""
+
+    def begin(self) -> None:
+        """Hear that the editor was drawn for the first time."""
+        ...
+
+    def status(self) -> tuple[str, bool]:
+        """The toolbar's text, and whether it is a warning."""
+        ...
+
+    def draft_changed(self, draft: str, *, pasted: bool) -> None:
+        """Hear of every change, with stand-ins for long pastes (see `Editor.sent`).
+
+        Of a paste a second time, as such.
+        """
+        ...
+
+    def edit_draft(self, text: str) -> str:
+        """Open a draft in the user's own editor (Ctrl-X Ctrl-E)."""
+        ...
+
+    def peek(self) -> None:
+        """Show the last reasoning (Ctrl-O)."""
+        ...
+
+    def stop(self) -> None:
+        """Hear of a Ctrl-C that was pressed right behind Enter."""
+        ...
+
+    def is_stopped(self) -> bool:
+        """Whether Ctrl-C was pressed, where it is a signal and not a key."""
+        ...
+
+    def rearm(self) -> None:
+        """Forget the last Ctrl-C."""
+        ...
+
+
+class Editor:
+    """Reads one text at a time. This one holds nothing between two texts, and reads none."""
+
+    def read(self, draft: Line = NOTHING) -> Line:
+        """The next text, which begins with `draft`. Raises EOFError when the user leaves."""
+        raise EOFError
+
+    def sent(self, draft: str) -> Line:
+        """A draft as it would be sent: with the pastes whole."""
+        return foreign(draft)
+
+    def ask(self, question: Callable[[str], bool]) -> bool:
+        """Have a question asked; it is given the text typed ahead of it, up to Enter."""
+        return question("")
+
+    def collect(self) -> None:
+        """Take typed keys from the terminal, for the next `read`."""
+
+    def redraw(self) -> None:
+        """Draw the toolbar again. Safe from any thread."""
+
+
+def open_editor(
+    out: Output, owner: Owner, *, history: Path | None, completer: Completer, vi: bool
+) -> Editor:
+    """An editor with keys of its own, or the system's line editing where rows cannot be redrawn.
+
+    `completer` completes commands and paths; `history` is the file of earlier texts.
+    """
+    if not out.is_live:
+        from glmcli.terminal.input.plain_prompt import PlainEditor
+
+        return PlainEditor(out, owner)
+    from glmcli.terminal.input.prompt import LineEditor
+
+    return LineEditor(out, owner, history=history, completer=completer, vi=vi)

@@ -1,6 +1,6 @@
 """The draft in the line editor: its pastes, and which of its characters were typed.
 
-Knows nothing of keys, nor of what is typed for: see `Line`.
+Knows nothing of keys, nor of the reason to keep the two apart: see `Line`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,16 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import LONGEST_PATH, dropped, mention_of
+from glmcli.conversation.attachments import dropped, mention_at_end, mention_of
 from glmcli.conversation.lines import untyped
 from glmcli.conversation.typed import PASTED, Line, foreign
+from glmcli.language import tr
 from glmcli.terminal.input.origins import Origins
 from glmcli.terminal.input.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
 
 PASTED_RUN = re.compile(PASTED + b"+")
 WORD = re.compile(r"\S*$")
-_MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]*|\S*)$", re.ASCII)
-
-
-def mention_at_end(text: str) -> re.Match[str] | None:
-    """The `@path` that a text ends with, unless it is longer than a path can be."""
-    return _MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
 class Draft:
@@ -50,17 +45,17 @@ class Draft:
         return text
 
     def sent(self, text: str) -> Line:
-        """What is sent of a text of the buffer: with the pastes whole."""
+        """A text of the buffer as it is sent: with the pastes whole."""
         line = self._origins.line
         return self._pastes.whole(line if line.text == text else foreign(text))
 
     def type(self, text: str) -> None:
-        """Insert what a key stands for."""
+        """Insert the text that a key stands for."""
         with self._origins.arriving(typed=True):
             self._buffer.insert_text(text)
 
     def paste(self, text: str) -> str:
-        """Insert what was pasted, a long one as a placeholder; returns what it is shown as."""
+        """Insert a paste, a long one as a placeholder; returns it as it is shown."""
         shown = self._pastes.fold(text)
         with self._origins.arriving(typed=False):
             self._buffer.insert_text(shown)
@@ -77,7 +72,7 @@ class Draft:
         return True
 
     def edit(self, edit: Callable[[str], str]) -> None:
-        """Change the draft in an editor; what is new in it counts as pasted."""
+        """Change the draft in an editor; new text counts as pasted."""
         whole = self._pastes.whole(self._origins.line)
         text = self._pastes.plain(edit(whole.text))
         self._origins.put(Line(self._pastes.plain(whole.text), whole.pasted))
@@ -117,7 +112,7 @@ class Draft:
         self._origins.follow(buffer.text, entry=entry)
 
     def _complete(self, complete: Callable[..., None], *arguments: object) -> None:
-        """What is chosen from a menu counts as typed, if the word that it completes was."""
+        """A choice from a menu counts as typed, if the word that it completes was typed."""
         at = self._buffer.cursor_position
         before = self._buffer.text[:at]
         word = mention_at_end(before) or WORD.search(before)
@@ -126,7 +121,7 @@ class Draft:
             complete(*arguments)
 
     def insert_completion(self, text: str) -> None:
-        """Insert what all completions share."""
+        """Insert the text that all completions share."""
         self._complete(self._buffer.insert_text, text)
 
 
@@ -137,11 +132,12 @@ def dropped_mention(text: str) -> str:
 
 
 def paste_hint(text: str) -> str:
-    """What to say of a paste that would do something if it had been typed."""
+    """A hint for a paste that would do something if it had been typed; else ""."""
     path = dropped(text)
     if path is not None and mention_of(path):
         with suppress(OSError):
-            return f"Ctrl-T attaches {visible_line(path.name)} ({path.stat().st_size:,} bytes)"
+            name, size = visible_line(path.name), path.stat().st_size
+            return tr("Ctrl-T attaches {name} ({size:,} bytes)", name=name, size=size)
     if untyped(foreign(text)):
-        return "a paste is sent as text; Ctrl-T makes it count as typed"
+        return tr("a paste is sent as text; Ctrl-T makes it count as typed")
     return ""

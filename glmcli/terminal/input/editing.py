@@ -1,4 +1,4 @@
-"""What keys do to the draft that needs nothing else: lines, completions, characters as people see.
+"""Keys that need only the draft: lines, completions, characters as people see them.
 
 Knows nothing of the prompt around the draft.
 """
@@ -16,7 +16,7 @@ from prompt_toolkit.search import stop_search
 Insert = Callable[[str], None]
 """Inserts a text into the draft, and knows where it comes from."""
 LONGEST_CHARACTER = 64
-"""More code points than what people see as one character has."""
+"""Code points; no character as people see it has more."""
 
 
 def send(event: KeyPressEvent) -> None:
@@ -45,7 +45,7 @@ def new_line(event: KeyPressEvent, insert: Insert) -> None:
 def complete(event: KeyPressEvent, insert: Insert) -> None:
     """Tab: the next entry of the menu; a menu of one, or the only completion, is taken at once.
 
-    What all completions share is inserted before the menu is shown.
+    The text that all completions share is inserted before the menu is shown.
     """
     buffer = event.current_buffer
     if buffer.complete_state and len(buffer.complete_state.completions) > 1:
@@ -63,7 +63,7 @@ def complete(event: KeyPressEvent, insert: Insert) -> None:
 
 
 def delete_before(event: KeyPressEvent) -> None:
-    """Delete what people see as one character before the cursor, an emoji of several parts too."""
+    """Delete one character, as people see it, before the cursor: also an emoji of several parts."""
     buffer = event.current_buffer
     before = buffer.document.text_before_cursor[-LONGEST_CHARACTER:]
     parts = characters(before)[-event.arg :] if event.arg > 0 else []
@@ -71,7 +71,7 @@ def delete_before(event: KeyPressEvent) -> None:
 
 
 def delete_under(event: KeyPressEvent) -> None:
-    """Delete what people see as one character after the cursor."""
+    """Delete one character, as people see it, after the cursor."""
     buffer = event.current_buffer
     after = buffer.document.text_after_cursor[:LONGEST_CHARACTER]
     buffer.delete(sum(map(len, characters(after)[: event.arg])))
@@ -108,7 +108,7 @@ def leave_search(event: KeyPressEvent) -> None:
 
 
 def leave_insert_mode(event: KeyPressEvent) -> None:
-    """What Escape does in vi."""
+    """Do as Escape does in vi."""
     buffer, state = event.current_buffer, event.app.vi_state
     buffer.cancel_completion()
     if state.input_mode in (InputMode.INSERT, InputMode.REPLACE):
@@ -117,5 +117,5 @@ def leave_insert_mode(event: KeyPressEvent) -> None:
 
 
 def enter_insert_mode(event: KeyPressEvent) -> None:
-    """What an empty draft begins with in vi; without vi nothing changes."""
+    """Begin an empty draft as vi does here; without vi nothing changes."""
     event.app.vi_state.input_mode = InputMode.INSERT

@@ -1,4 +1,4 @@
-"""The user's editor, clipboard and consent."""
+"""The user's editor, clipboard and consent. Knows nothing of drafts or keys."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.terminal.output import Output
 from glmcli.terminal.reading import read_line
 
@@ -47,21 +48,28 @@ def edit(text: str, out: Output) -> str:
             edited = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as exc:
             raise UsageError(
-                f"the editor {name} saved no UTF-8 (byte {exc.start:,})", "nothing was changed"
+                tr("the editor {name} did not save UTF-8 (byte {at:,})", name=name, at=exc.start),
+                tr("nothing was changed"),
             ) from exc
         except (OSError, ValueError) as exc:
-            raise UsageError(f"the editor {name} cannot be used: {exc}", "set EDITOR") from exc
+            raise UsageError(
+                tr("the editor {name} cannot be used: {error}", name=name, error=exc),
+                tr("set EDITOR"),
+            ) from exc
     if code < 0:
         out.write("\n")  # it left the row as the terminal's ^C did
-        raise UsageError(f"the editor {name} was stopped", "nothing was changed")
+        raise UsageError(tr("the editor {name} was stopped", name=name), tr("nothing was changed"))
     if code:
-        raise UsageError(f"the editor {name} ended with {code}", "nothing was changed")
+        raise UsageError(
+            tr("the editor {name} ended with {code}", name=name, code=code),
+            tr("nothing was changed"),
+        )
     return edited.rstrip("\n")
 
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Hear nothing of Ctrl-C, nor let an event loop hear of it. Other programs do, as ever."""
+    """Hear nothing of Ctrl-C, nor let an event loop hear of it. Other programs still do."""
     wakeup = signal.set_wakeup_fd(-1)
     before = signal.signal(signal.SIGINT, lambda signum, frame: None)
     try:
@@ -74,7 +82,7 @@ def deaf_to_interrupts() -> Iterator[None]:
 def confirm(question: str, out: Output, stopped: Callable[[], bool], typed: str) -> bool:
     """Ask on the terminal; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too.
 
-    What was `typed` before is the answer, or its beginning.
+    Text `typed` before is the answer, or its beginning.
     """
     try:
         return read_line(question, out, stopped, typed=typed).lower() in ("y", "yes")
@@ -91,9 +99,11 @@ def copy(text: str, out: Output) -> None:
         if there and run_quietly(command, data) == 0:
             return
     if not out.is_live:
-        raise UsageError("there is no clipboard here", "/save writes it to a file")
+        raise UsageError(tr("there is no clipboard here"), tr("/save writes it to a file"))
     if len(data) > OSC52_BYTES:
-        raise UsageError("there is no clipboard for so long a text", "/save writes it to a file")
+        raise UsageError(
+            tr("there is no clipboard for so long a text"), tr("/save writes it to a file")
+        )
     out.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
 
 

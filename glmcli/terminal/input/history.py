@@ -1,4 +1,4 @@
-"""What was sent before: kept in a file of its owner's, and suggested while typing.
+"""Texts that were sent before: kept in a file, and suggested while typing.
 
 Each entry says which of its characters were typed. Knows nothing of conversations; pastes are kept
 whole.
@@ -43,12 +43,12 @@ class Suggestions(AutoSuggestFromHistory):
 class PromptHistory(History):
     """The texts that were sent, in a file that only its owner can read; it breaks no chat.
 
-    The file is that of prompt-toolkit's FileHistory. Entries of which it does not say what was
+    The file is that of prompt-toolkit's FileHistory. Entries without a line that says what was
     typed count as pasted.
     """
 
     def __init__(self, path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line]) -> None:
-        """Without `path` it is kept in memory; `sent` makes what is sent of a draft."""
+        """Without `path` it is kept in memory; `sent` makes of a draft the text that is sent."""
         super().__init__()
         self._path = path
         self._pastes = pastes
@@ -56,9 +56,9 @@ class PromptHistory(History):
         self._lines: dict[str, Line] = {}
 
     def recalled(self, text: str) -> Line | None:
-        """An entry, and what of it was typed; None if there is no such entry.
+        """An entry, and which parts of it were typed; None if there is no such entry.
 
-        What was once typed from its beginning to its end is the user's own.
+        A text that was once typed from its beginning to its end is the user's own.
         """
         return self._lines.get(text)
 

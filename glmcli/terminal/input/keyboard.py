@@ -1,4 +1,4 @@
-"""What is typed, as keys for the line editor: what came before it reads comes first.
+"""Typing as keys for the line editor; those typed before it reads come first.
 
 Knows nothing of what the keys do, but that a terminal which is gone sends no more of them.
 """
@@ -18,7 +18,7 @@ from prompt_toolkit.keys import Keys
 
 
 class Keyboard(Vt100Input):
-    """The keys of stdin; `waiting` are those that were typed while nobody read.
+    """The keys of stdin; `waiting` are those typed while nobody read.
 
     A character that `pasted` matches comes as if it were pasted, since it means something else.
     """
@@ -26,11 +26,11 @@ class Keyboard(Vt100Input):
     def __init__(self, *, pasted: re.Pattern[str]) -> None:
         super().__init__(sys.stdin)
         self._pasted = pasted
-        self.stdin_reader = Reader(self.fileno(), encoding=sys.stdin.encoding)
+        self.stdin_reader = KeyReader(self.fileno(), encoding=sys.stdin.encoding)
         self.waiting = typed_early(super().read_keys())
 
     def hold(self) -> list[KeyPress]:
-        """Take what was typed from the terminal, for the next reader; returns what is new of it."""
+        """Take keys from the terminal, for the next reader; returns those that are new."""
         new = [*get_typeahead(self), *super().read_keys()]
         self.waiting += new
         return new
@@ -42,9 +42,9 @@ class Keyboard(Vt100Input):
         self.waiting = [*before, *typed_early(self.waiting)]
 
     def take_line(self) -> str:
-        """What waits, up to Enter; its end is a newline. What follows Enter waits on.
+        """The text that waits, up to Enter, which becomes a newline. Later keys wait on.
 
-        A paste answers nothing: it waits, and so does what follows it.
+        A paste answers nothing: it waits, and so do the keys after it.
         """
         ends = (Keys.ControlM, Keys.ControlJ, Keys.BracketedPaste)
         at = next((at for at, press in enumerate(self.waiting) if press.key in ends), None)
@@ -57,7 +57,7 @@ class Keyboard(Vt100Input):
         return "".join(press.data for press in line) + "\n" * is_answer
 
     def drop(self, key: Keys) -> None:
-        """Forget a key that was meant for somebody else."""
+        """Forget a key that somebody else has acted on."""
         self.waiting = [press for press in self.waiting if press.key != key]
 
     def read_keys(self) -> list[KeyPress]:
@@ -69,13 +69,13 @@ class Keyboard(Vt100Input):
         ]
 
 
-class Reader(PosixStdinReader):
+class KeyReader(PosixStdinReader):
     """Reads to the end of a terminal. prompt-toolkit's own takes an error for nothing to read, and
     asks again for ever.
     """
 
     def read(self, count: int = 1024) -> str:
-        """What can be read now."""
+        """The text that can be read now."""
         try:
             if self.closed or not select.select([self.stdin_fd], [], [], 0)[0]:
                 return ""

@@ -1,6 +1,6 @@
-"""Keys with modifiers: reading what a terminal sends that was asked to tell them apart.
+"""Keys with modifiers: reading them from a terminal that was asked to tell them apart.
 
-Knows nothing of what the keys do, and asks for nothing: `tty.Quiet` does.
+Knows nothing of what the keys do, and asks for nothing: `Quiet` does.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _KNOWN = {key.value: key for key in Keys}
 
 
 def know_modified_keys() -> None:
-    """Read keys with modifiers as what they are without this protocol; Shift-Enter as Ctrl-J.
+    """Read keys with modifiers as the same keys without this protocol; Shift-Enter as Ctrl-J.
 
     Sources: xterm's modifyOtherKeys (CSI 27;modifiers;code~) and formatOtherKeys (CSI
     code;modifiers u), which is the form of the kitty keyboard protocol as well.
     """
     for code in (*NAMED, ENTER, *range(0x20, 0x7F)):
         for modifiers in range(2, 9):
-            keys: Any = meant(code, modifiers - 1)  # its type leaves out plain characters
+            keys: Any = keys_of(code, modifiers - 1)  # its type leaves out plain characters
             ANSI_SEQUENCES[f"\x1b[{code};{modifiers}u"] = keys
             ANSI_SEQUENCES[f"\x1b[27;{modifiers};{code}~"] = keys
 
 
-def meant(code: int, bits: int) -> Keys | tuple[Keys | str, ...]:
+def keys_of(code: int, bits: int) -> Keys | tuple[Keys | str, ...]:
     """The keys that a character code and the bits of its modifiers stand for."""
     if code == ENTER:
         return (Keys.Escape, Keys.ControlM) if bits == ALT else Keys.ControlJ

@@ -1,7 +1,7 @@
 """Which characters of a draft were typed, kept while the draft is edited in whatever way.
 
-Follows the texts of the draft, one after the other, and compares each with the one before. Where
-that leaves a doubt a character counts as pasted. Knows nothing of keys.
+Follows the texts of the draft, one after the other, and compares each with the one before. In doubt
+a character counts as pasted. Knows nothing of keys.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import reduce
 from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
 
 REMEMBERED = 4_000_000
-"""Characters of earlier texts of a draft; what comes back from before them counts as pasted."""
+"""Characters of earlier texts of a draft; a text that comes back from before counts as pasted."""
 
 
 class Origins:
@@ -26,7 +26,7 @@ class Origins:
         self._seen: dict[str, bytes] = {}
         """The texts of this draft, for undo and redo."""
         self._killed: dict[str, bytes] = {}
-        """What was deleted, for the keys that bring it back."""
+        """Deleted texts, for the keys that bring them back."""
         self._arriving: bytes | None = None
 
     def begin(self, line: Line) -> None:
@@ -36,7 +36,7 @@ class Origins:
         self.put(line)
 
     def put(self, line: Line) -> None:
-        """Go on with a draft of which all is known."""
+        """Go on with a draft whose origins are known."""
         self.line = line
         seen = self._seen.pop(line.text, None)
         self._size += len(line.text) * (seen is None)
@@ -48,7 +48,7 @@ class Origins:
 
     @contextmanager
     def arriving(self, *, typed: bool) -> Iterator[None]:
-        """What is inserted meanwhile was typed, or was not; without this it must be known."""
+        """Text inserted meanwhile was typed, or was not; without this it must be known."""
         before, self._arriving = self._arriving, TYPED if typed else PASTED
         try:
             yield
@@ -56,7 +56,7 @@ class Origins:
             self._arriving = before
 
     def follow(self, text: str, *, entry: int = 0) -> None:
-        """The draft is `text` now; `entry` says which one of the history it began as."""
+        """The draft is `text` now; `entry` says as which one of the history it began."""
         entry, self._entry = self._entry, entry
         if text == self.line.text:
             return
@@ -73,7 +73,7 @@ class Origins:
         return reduce(union, found) if found else foreign(text).pasted
 
     def _edited(self, text: str) -> bytes:
-        """The origins in a text that a part of the draft was replaced in."""
+        """The origins in a text in which a part of the draft was replaced."""
         old, mask = self.line.text, self.line.mask()
         shorter, more = min(len(old), len(text)), len(text) - len(old)
         end = common_end(old, text)
@@ -90,7 +90,7 @@ class Origins:
         return reduce(union, shifted, before)
 
     def _inserted(self, text: str, first: int, last: int, size: int) -> bytes:
-        """The origins of what was inserted, over all places where it may be."""
+        """The origins of inserted text, over all places where it may be."""
         room = (last + size - first) if size else 0
         if self._arriving is not None:
             return self._arriving * room
@@ -102,7 +102,7 @@ class Origins:
         return (PASTED if part is None or PASTED in part else TYPED) * room
 
     def _kill(self, first: int, last: int, size: int) -> None:
-        """Remember what was deleted, at the first and at the last place where it may have been."""
+        """Remember deleted text, at the first and at the last place where it may have been."""
         pasted = self.line.pasted[first : last + size]
         for at in {first, last} if size else ():
             killed = self.line.text[at : at + size]
@@ -110,7 +110,7 @@ class Origins:
 
 
 def union(one: bytes, other: bytes) -> bytes:
-    """Pasted where either says so; the shorter one is filled up with what was typed."""
+    """Pasted where either says so; the shorter one is filled up as typed."""
     length = max(len(one), len(other))
     if PASTED not in one or PASTED not in other:
         return (other if PASTED in other else one).ljust(length, TYPED)

@@ -13,6 +13,7 @@ from prompt_toolkit.layout.processors import Processor, Transformation, Transfor
 from prompt_toolkit.layout.utils import explode_text_fragments
 
 from glmcli.conversation.typed import PASTED, Line
+from glmcli.language import ntr, tr
 from glmcli.terminal.visible import visible
 
 LONG_LINES = 10
@@ -55,7 +56,7 @@ class Pastes:
         return STAND_IN.sub(lambda found: self._text(found[0]), draft)
 
     def whole(self, line: Line) -> Line:
-        """The same for a draft of which it is known what was typed; itself, if there is no paste.
+        """The same for a draft whose typed parts are known; itself, if there is no paste.
 
         Safe from any thread.
         """
@@ -72,14 +73,16 @@ class Pastes:
         return STAND_IN.sub(lambda found: self.placeholder(found[0]), draft)
 
     def placeholder(self, char: str) -> str:
-        """What is shown for a character: itself, if it stands for no paste."""
+        """A character as it is shown: itself, if it does not stand for a paste."""
         text = self._text(char)
         if text == char:
             return char
         lines = text.count("\n") + 1
-        size = f"{lines:,} lines" if lines >= LONG_LINES else f"{len(text):,} characters"
-        size = "1 character" if len(text) == 1 else size
-        return f"[paste {ord(char) - FIRST + 1}: {size}]"
+        if lines >= LONG_LINES:
+            size = ntr("{n:,} line", "{n:,} lines", lines)
+        else:
+            size = ntr("{n:,} character", "{n:,} characters", len(text))
+        return tr("[paste {number}: {size}]", number=ord(char) - FIRST + 1, size=size)
 
     def _text(self, char: str) -> str:
         number = ord(char) - FIRST
@@ -87,8 +90,8 @@ class Pastes:
 
 
 class Placeholders(Processor):
-    """Shows a draft in prompt-toolkit's window: with placeholders, and as harmless as it is shown
-    when it was sent.
+    """Shows a draft in prompt-toolkit's window: with placeholders, and with control characters made
+    visible, as it is shown when it was sent.
     """
 
     def __init__(self, pastes: Pastes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from glmcli.errors import UsageError
+from glmcli.language import tr
 from glmcli.terminal.output import Output
 from glmcli.terminal.reading import read_line
 from glmcli.terminal.visible import visible_line
@@ -18,16 +19,16 @@ class Entry(Protocol):
 
     @property
     def id(self) -> str:
-        """What is chosen."""
+        """Its key in the store."""
         ...
 
     @property
     def title(self) -> str:
-        """What is shown."""
+        """Its title."""
         ...
 
 
-class Hit(Protocol):
+class Match(Protocol):
     """A conversation that a search found."""
 
     @property
@@ -43,7 +44,7 @@ class Source(Protocol):
         """The newest ones."""
         ...
 
-    def search(self, query: str, limit: int) -> Sequence[Hit]:
+    def search(self, query: str, limit: int) -> Sequence[Match]:
         """Those that hold the words."""
         ...
 
@@ -55,15 +56,17 @@ def pick(source: Source, out: Output) -> str:
         for number, entry in enumerate(entries, 1):
             out.write(f"{number:>3}  {entry.id}  {visible_line(entry.title)}\n")
         try:
-            answer = read_line("number, or words to search for: ", out)
+            answer = read_line(tr("number, or words to search for: "), out)
         except EOFError:
             answer = ""
             out.write("\n")
         if not answer:
-            raise UsageError("no conversation was chosen", "glm history list shows them all")
+            raise UsageError(
+                tr("no conversation was chosen"), tr("glm history list shows them all")
+            )
         if answer.isdecimal() and 1 <= int(answer) <= len(entries):
             return entries[int(answer) - 1].id
         found = [hit.conversation for hit in source.search(answer, SHOWN)]
         if not found:
-            out.write("nothing found\n")
+            out.write(f"{tr('nothing found')}\n")
         entries = found or entries

@@ -9,13 +9,13 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
-from typing import Protocol
 
 from glmcli.conversation.typed import NOTHING, Line
+from glmcli.language import tr
+from glmcli.terminal.input import Editor, Owner
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
-from glmcli.terminal.quiet import LEAVE_S, Quiet
+from glmcli.terminal.quiet import LEAVE_S
 from glmcli.terminal.reading import READ_BYTES, read_some
 from glmcli.terminal.visible import visible
 
@@ -24,49 +24,30 @@ class Stopped(Exception):
     """Ctrl-C was pressed."""
 
 
-class Stoppable(Protocol):
-    """What hears of Ctrl-C."""
+class PlainEditor(Editor):
+    """See `Editor`. A paste cannot be told from typing here."""
 
-    def rearm(self) -> None:
-        """Forget the last Ctrl-C."""
-        ...
-
-    def is_stopped(self) -> bool:
-        """Whether Ctrl-C was pressed since."""
-        ...
-
-
-class PlainPrompt:
-    """Reads one text at a time. Raises EOFError when the user leaves."""
-
-    def __init__(
-        self, out: Output, quiet: Quiet, session: Stoppable, *, on_first_draw: Callable[[], None]
-    ) -> None:
+    def __init__(self, out: Output, owner: Owner) -> None:
         self._out = out
-        self._quiet = quiet
-        self._session = session
-        """Hears of Ctrl-C."""
-        self._on_first_draw: Callable[[], None] | None = on_first_draw
+        self._owner = owner
+        self._has_begun = False
         self._held = b""
         self._interrupted_at = 0.0
 
     def read(self, draft: Line = NOTHING) -> Line:
-        """The next text; what is typed comes after `draft`.
-
-        A paste cannot be told from typing here.
-        """
-        start, self._on_first_draw = self._on_first_draw, None
-        if start is not None:
-            start()
+        """The next text, which begins with `draft`. Raises EOFError when the user leaves."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._owner.begin()
         self._interrupted_at = 0.0
         self._collect()
-        with self._quiet.lifted(lambda: self._show(draft.text)):
+        with self._owner.quiet.lifted(lambda: self._show(draft.text)):
             while True:
                 self._show(draft.text)
                 try:
                     text = draft.text + self._typed()
                 except Stopped:
-                    self._begin_anew()
+                    self._begin_again()
                     draft = NOTHING
                 else:
                     if text.strip():
@@ -75,17 +56,17 @@ class PlainPrompt:
     def _show(self, draft: str) -> None:
         self._out.write(question_rows(draft).rstrip("\n"))
 
-    def _begin_anew(self) -> None:
-        """Say how to leave, or leave if it was said just before."""
+    def _begin_again(self) -> None:
+        """Say how to leave, or leave if this was said just before."""
         now = time.monotonic()
         if now - self._interrupted_at < LEAVE_S:
             raise EOFError
         self._interrupted_at = now
-        self._session.rearm()
-        self._out.write("\nCtrl-C again or Ctrl-D leaves\n")
+        self._owner.rearm()
+        self._out.write(f"\n{tr('Ctrl-C again or Ctrl-D leaves')}\n")
 
     def _typed(self) -> str:
-        """What is typed up to Enter, over as many lines as end in a backslash."""
+        """The text up to Enter, over as many lines as end in a backslash."""
         text = self._line()
         while text.endswith("\\"):
             self._out.write("  ")
@@ -93,12 +74,12 @@ class PlainPrompt:
         return text
 
     def _line(self) -> str:
-        """A line; what of it was typed before is shown now, the rest is as it is typed."""
+        """A line; the part typed before is shown now, the terminal shows the rest itself."""
         line, end, self._held = self._held.partition(b"\n")
         self._out.write(visible((line + end).decode(self._out.encoding, "replace")))
         while not end:
-            data = read_some(sys.stdin.fileno(), self._session.is_stopped)
-            if self._session.is_stopped():
+            data = read_some(sys.stdin.fileno(), self._owner.is_stopped)
+            if self._owner.is_stopped():
                 raise Stopped
             if not data:
                 raise EOFError
@@ -107,7 +88,7 @@ class PlainPrompt:
         return line.decode(self._out.encoding, "surrogateescape")
 
     def _collect(self) -> None:
-        """Take what was typed while nobody read: there Enter was another character."""
+        """Take the text typed while nobody read: there Enter was another character."""
         while select.select([sys.stdin], [], [], 0)[0]:
             data = os.read(sys.stdin.fileno(), READ_BYTES)
             if not data:

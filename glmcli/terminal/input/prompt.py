@@ -36,7 +36,8 @@ from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.styles import Style
 
 from glmcli.conversation.typed import NOTHING, Line
-from glmcli.terminal.input import editing
+from glmcli.language import tr
+from glmcli.terminal.input import Editor, Owner, editing
 from glmcli.terminal.input.draft import Draft, paste_hint
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keyboard import Keyboard
@@ -56,52 +57,28 @@ ESCAPE_S = 0.05
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
-class Prompt:
-    """Reads one text at a time. Raises EOFError when the user leaves."""
+class LineEditor(Editor):
+    """See `Editor`; with keys, completion, a history in `history` and a toolbar."""
 
     def __init__(
-        self,
-        out: Output,
-        *,
-        history: Path | None,
-        status: Callable[[], tuple[str, bool]],
-        on_first_draw: Callable[[], None],
-        edit: Callable[[str], str],
-        completer: Completer,
-        enter_sends: Callable[[], bool],
-        on_interrupt: Callable[[], None],
-        on_peek: Callable[[], None],
-        on_draft: Callable[[str, bool], None],
-        vi: bool,
+        self, out: Output, owner: Owner, *, history: Path | None, completer: Completer, vi: bool
     ) -> None:
-        """`completer` completes commands and paths; `edit` opens a text in an editor (Ctrl-X
-        Ctrl-E).
-
-        `on_interrupt` stops the reply; `on_peek` shows the last reasoning (Ctrl-O). `on_draft` is
-        told of every change, with stand-ins for long pastes (see `sent`), and of a paste a second
-        time, as such.
-        """
         self._out = out
-        self._status = status
-        self._edit_text = edit
-        self._enter_sends = enter_sends
-        self._on_interrupt = on_interrupt
-        self._on_peek = on_peek
-        self._on_draft = on_draft
-        self._on_first_draw: Callable[[], None] | None = on_first_draw
+        self._owner = owner
+        self._has_begun = False
         self._hint = ""
         self._interrupted_at = 0.0
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
-        self._history = make_history(history, self._pastes, sent=self.sent)
+        remembered = make_history(history, self._pastes, sent=self.sent)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             input=self._keyboard,
             output=make_screen(out),
             multiline=True,
             prompt_continuation="  ",
-            history=self._history,
+            history=remembered,
             auto_suggest=Suggestions(),
             completer=completer,
             complete_while_typing=True,
@@ -115,18 +92,18 @@ class Prompt:
             vi_mode=vi,
         )
         buffer = self._session.default_buffer
-        self._draft = Draft(buffer, self._pastes, self._history.recalled)
+        self._draft = Draft(buffer, self._pastes, remembered.recalled)
         buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._settling: TimerHandle | None = None
-        """Until when nothing is drawn, since rows are not where they were."""
+        """Nothing is drawn until then, since rows are not where they were."""
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
     def read(self, draft: Line = NOTHING) -> Line:
-        """The next text; `draft` is there to begin with.
+        """The next text, which begins with `draft`. Raises EOFError when the user leaves.
 
-        What is sent stays on the screen, with placeholders for long pastes. Raises Killed if the
+        The text stays on the screen, with placeholders for long pastes. Raises Killed if the
         terminal is gone.
         """
         self._hint, self._interrupted_at, self._settling = "", 0.0, None
@@ -142,14 +119,14 @@ class Prompt:
             self._end_if_gone()
             raise
         finally:
-            self._start()  # if this was sooner than the delay
+            self._begin()  # if this was sooner than the delay
         self._out.write(question_rows(self._pastes.shown(text)))
         return self.sent(text)
 
     def collect(self) -> None:
-        """Take what was typed from the terminal, for the next `read`.
+        """Take typed keys from the terminal, for the next `read`.
 
-        A Ctrl-C or a Ctrl-Z that was typed right behind Enter is a key among others, and means the
+        A Ctrl-C or a Ctrl-Z typed right behind Enter is a key among others, and meant for the
         reply.
         """
         pressed = {key.key for key in self._keyboard.hold()}
@@ -157,14 +134,14 @@ class Prompt:
         for key in (Keys.ControlC, Keys.ControlZ):
             self._keyboard.drop(key)
         if Keys.ControlC in pressed:
-            self._on_interrupt()
+            self._owner.stop()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
 
     def ask(self, question: Callable[[str], bool]) -> bool:
-        """Have a question asked; it is given what was typed ahead of it, up to Enter.
+        """Have a question asked; it is given the text typed ahead of it, up to Enter.
 
-        A line that is typed behind the answer is sent.
+        A line typed after the answer is sent.
         """
         self.collect()
         try:
@@ -177,7 +154,7 @@ class Prompt:
         return self._draft.sent(draft)
 
     def redraw(self) -> None:
-        """Draw the toolbar anew. Safe from any thread."""
+        """Draw the toolbar again. Safe from any thread."""
         if self._settling is None:
             self._session.app.invalidate()
 
@@ -189,7 +166,7 @@ class Prompt:
     def _before_run(self) -> None:
         loop, buffer = get_running_loop(), self._session.default_buffer
         loop.set_exception_handler(self._failed)
-        loop.call_later(LOAD_DELAY_S, self._start)
+        loop.call_later(LOAD_DELAY_S, self._begin)
         loop.call_later(self._session.app.ttimeoutlen, self._flush)
         buffer.load_history_if_not_yet_loaded()
         loaded = buffer._load_history_task
@@ -197,7 +174,7 @@ class Prompt:
         loaded.add_done_callback(lambda done: self._feed(self._keyboard.read_keys))
 
     def _flush(self) -> None:
-        """An Escape that was typed before the prompt was there is a key, if nothing follows it."""
+        """An Escape typed before the prompt was there is a key, if nothing follows it."""
         self._feed(self._keyboard.flush_keys)
 
     def _feed(self, take: Callable[[], list[KeyPress]]) -> None:
@@ -207,7 +184,7 @@ class Prompt:
             app.key_processor.process_keys()
 
     def _failed(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
-        """What goes wrong in a task or a callback ends the prompt; else nobody would hear of it."""
+        """End the prompt when a task or a callback fails; else nobody would hear of it."""
         app, exc = self._session.app, context.get("exception")
         if exc is not None and app.is_running and not app.is_done:
             app.exit(exception=exc)
@@ -221,10 +198,10 @@ class Prompt:
 
         ensure_future(run_in_terminal(call)).add_done_callback(ended)
 
-    def _start(self) -> None:
-        start, self._on_first_draw = self._on_first_draw, None
-        if start is not None:
-            start()
+    def _begin(self) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._owner.begin()
 
     def _make_room(self) -> None:
         """A menu needs rows; prompt-toolkit draws nothing at all where they are not there."""
@@ -238,10 +215,10 @@ class Prompt:
         self._settling = get_running_loop().call_later(SETTLE_S, self._settled)
 
     def _settled(self) -> None:
-        """Take the draft off from where it begins now, and have prompt-toolkit draw it anew.
+        """Erase the draft from where it begins now, and have prompt-toolkit draw it again.
 
-        It counts rows as they were before the terminal wrapped them anew, and erases from the
-        corner of the screen, which puts what was there into tmux's history.
+        Left to itself it counts rows as they were before the terminal wrapped them again, and
+        erases from the corner of the screen, which puts those rows into tmux's history.
         """
         self._settling = None
         self._make_room()
@@ -256,13 +233,13 @@ class Prompt:
         self._redraw_resized()
 
     def _toolbar(self) -> StyleAndTextTuples:
-        text, warning = self._status()
+        text, warning = self._owner.status()
         hint: StyleAndTextTuples = [("class:hint", f" {self._hint} ")] if self._hint else []
         return [*hint, ("class:warning" if warning else "", f" {text}")]
 
     def _changed(self, draft: str) -> None:
         self._hint = ""
-        self._on_draft(draft, False)
+        self._owner.draft_changed(draft, pasted=False)
 
     def _keys(self) -> KeyBindingsBase:
         """The keys of the draft; while Ctrl-R searches most are prompt-toolkit's own."""
@@ -302,10 +279,10 @@ class Prompt:
         """
         is_open = event.current_buffer.document.text_before_cursor.endswith("\\")
         if not editing.takes_completion(event):
-            (editing.send if self._enter_sends() and not is_open else self._new_line)(event)
+            (editing.send if self._owner.enter_sends and not is_open else self._new_line)(event)
 
     def _other_enter(self, event: KeyPressEvent) -> None:
-        (self._new_line if self._enter_sends() else editing.send)(event)
+        (self._new_line if self._owner.enter_sends else editing.send)(event)
 
     def _new_line(self, event: KeyPressEvent) -> None:
         editing.new_line(event, self._draft.type)
@@ -318,24 +295,24 @@ class Prompt:
             editing.leave_insert_mode(event)
 
     def _paste(self, event: KeyPressEvent) -> None:
-        """Insert what was pasted; a long paste as a placeholder that Ctrl-O expands."""
+        """Insert a paste; a long one as a placeholder that Ctrl-O expands."""
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
         shown = self._draft.paste(text)
-        self._on_draft(event.current_buffer.text, True)
-        self._hint = paste_hint(text) if shown == text else "Ctrl-O shows the whole paste"
+        self._owner.draft_changed(event.current_buffer.text, pasted=True)
+        self._hint = paste_hint(text) if shown == text else tr("Ctrl-O shows the whole paste")
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""
-        self._in_terminal(lambda: self._draft.edit(self._edit_text))
+        self._in_terminal(lambda: self._draft.edit(self._owner.edit_draft))
 
     def _expand(self, event: KeyPressEvent) -> None:
         """Show the whole of the pastes in the draft; without one, the last reasoning."""
         if not self._draft.expand():
-            self._in_terminal(self._on_peek)
+            self._in_terminal(self._owner.peek)
 
     def _make_typed(self, event: KeyPressEvent) -> None:
-        """Have what was pasted count as typed, so that it may be a command and name files."""
-        self._hint = "the draft counts as typed" if self._draft.make_typed() else ""
+        """Have the pastes count as typed, so that they may be commands and name files."""
+        self._hint = tr("the draft counts as typed") if self._draft.make_typed() else ""
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:
         """Leave if the line is empty; else delete the character under the cursor."""
@@ -357,4 +334,4 @@ class Prompt:
             event.app.exit(exception=EOFError)
         else:
             self._interrupted_at = now
-            self._hint = "Ctrl-C again or Ctrl-D leaves"
+            self._hint = tr("Ctrl-C again or Ctrl-D leaves")

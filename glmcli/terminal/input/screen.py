@@ -1,4 +1,4 @@
-"""Where the line editor draws: prompt-toolkit's output, kept from what would cost time or hang.
+"""Where the line editor draws: prompt-toolkit's output without the parts that cost time or hang.
 
 Knows nothing of what is drawn.
 """

@@ -8,7 +8,9 @@ import pytest
 
 from glmcli.chat.commands import run_command
 from glmcli.config import Settings
+from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
+from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.replies.text import BaseView
 from glmcli.types import GenerationParams, Message, Omission
@@ -72,7 +74,8 @@ def test_fork_leaves_the_original_as_it_is(chat):
 
 @pytest.mark.parametrize("line", ["/fork", "/tree", "/goto 1"])
 def test_branches_need_a_history(chat, tmp_path, line):
-    chat.session.store = open_store(tmp_path / "none", enabled=False)
+    store = open_store(tmp_path / "none", enabled=False)
+    chat.session = Session(EchoEngine(), store, params=GenerationParams(), model="echo:")
     chat.ask("one")
     with pytest.raises(UsageError, match="not saved"):
         run_command(chat, line)
@@ -109,7 +112,7 @@ def test_settings_from_the_command_line_outlive_those_of_another_conversation(ch
     run_command(chat, "/reset")
     chat.settings = Settings(temperature=0.1)
     for line in (f"/resume {first}", "/load talk.json"):
-        chat.session.params = GenerationParams()
+        chat.session.resume(chat.session.conversation, GenerationParams())
         with suppress(UsageError):
             run_command(chat, line)
         assert (chat.session.params.temperature, chat.session.params.top_p) == (0.1, 0.5), line

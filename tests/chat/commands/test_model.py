@@ -92,7 +92,7 @@ def test_of_several_models_one_is_to_be_chosen_and_the_conversation_stays(chat, 
 )
 def test_what_becomes_of_a_conversation_that_does_not_fit_is_said(chat, serve, context, said):
     chat.ask("one two three")
-    chat.session.context = context
+    chat.session.leave_out(context)
     line = run_command(chat, f"/model openai:m {serve(size=5000, window=4096)}")
     assert line.startswith(
         "now openai:m; this conversation is 5,000 of 4,096 tokens there: too long"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glmcli.chat.commands import COMMANDS, is_command, literal, run_command
+from glmcli.chat.commands.table import columns
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from tests.support.chats import texts
@@ -83,7 +84,7 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
         ("/bye", "/exit leaves"),
         ("/list", "/history lists"),
         ("/search sea", "/history lists"),
-        ("/退出", "/exit 退出"),
+        ("/退出", "/exit leaves"),
         ("/xyzzy", "/help lists the commands"),
     ],
 )
@@ -125,3 +126,7 @@ def test_what_may_follow_is_known_for_completion(chat):
         words = [known for known, _ in COMMANDS[name].words(chat, typed)]
         assert word in words, name
         assert len(words) == len(set(words)), name
+
+
+def test_columns_are_aligned_by_what_is_seen():
+    assert columns([("turns", "1"), ("轮数", "2"), ("", "")]) == "turns  1\n轮数   2\n"

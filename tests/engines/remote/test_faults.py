@@ -63,4 +63,4 @@ def test_a_code_is_told_in_words(code, kind, said):
 
 def test_an_empty_answer_is_called_nothing():
     fault = Faults("server.test").garbled(b"")
-    assert fault.message == "server.test sent what is no message: nothing"
+    assert fault.message == "server.test sent an unreadable message: nothing"

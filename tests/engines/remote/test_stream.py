@@ -9,29 +9,31 @@ from glmcli.engines.remote.faults import Cancelled, Faults
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.stream import LAST_S, Words, read_reply, split_at
 from glmcli.errors import ConnectionLost, EngineError
-from glmcli.types import Chunk
+from glmcli.types import Chunk, Progress
 from tests.support.transcripts import ScriptedExchange, joined
 
+FAULTS = Faults("server.test")
 FIRST = b'data: {"choices": [{"delta": {"content": "one tw"}}]}\n\n'
 LAST = b'data: {"choices": [{"delta": {"content": "o"}, "finish_reason": "stop"}]}\n\n'
 
 
 def reading(exchange: ScriptedExchange, *stop: str):
-    return read_reply(exchange, sse_messages, OpenAIReply(Faults("server.test"), stop), Event())
+    return read_reply(exchange, sse_messages, OpenAIReply(FAULTS, stop), Event())
 
 
 def test_patience_is_long_before_a_reply_shorter_in_it_and_short_after_it():
     limits = []
 
     def pieces() -> Iterator[bytes]:
-        for piece in (b": waiting\n\n", FIRST, LAST, b""):
-            limits.append(exchange.limit_s)
+        for piece in (b": waiting\n\n", FIRST, LAST, b": over\n\n"):
+            limits.append((exchange.limit_s, exchange.within_s))
             yield piece
-        limits.append(exchange.limit_s)
+        limits.append((exchange.limit_s, exchange.within_s))
 
     exchange = ScriptedExchange(pieces())
     list(reading(exchange))
-    assert limits == [120.0, 120.0, 60.0, LAST_S, LAST_S]
+    before, within, after = (120.0, 480.0), (60.0, 240.0), (LAST_S, LAST_S)
+    assert limits == [before, before, within, after, after]
 
 
 def test_a_cancelled_reply_ends_with_what_was_held_back():
@@ -47,13 +49,14 @@ def test_a_broken_reply_shows_what_was_held_back_before_the_error():
     with pytest.raises(ConnectionLost):
         for chunk in reading(exchange, "two"):
             chunks.append(chunk)
-    assert chunks == [Chunk("one "), Chunk("tw")]
+    assert chunks[1:] == [Chunk("one "), Chunk("tw")]
     assert exchange.closed
 
 
 def test_a_reply_that_nobody_reads_on_is_closed():
     exchange = ScriptedExchange([FIRST, LAST])
     stream = reading(exchange)
+    assert next(stream).progress == Progress("waiting", unit="s")
     assert next(stream).text == "one tw"
     stream.close()
     assert exchange.closed
@@ -63,16 +66,12 @@ def test_a_reply_that_nobody_reads_on_is_closed():
 def test_messages_are_parted_at_their_ends_wherever_the_pieces_are(size):
     body = "one\0zwei🙂\0\0drei".encode()
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    assert [part.decode() for part in split_at(b"\0", pieces)] == [
+    assert [part.decode() for part in split_at(b"\0", pieces, FAULTS)] == [
         "one\0",
         "zwei🙂\0",
         "\0",
         "drei",
     ]
-
-
-def test_a_tick_is_passed_on_and_parts_no_message():
-    assert list(split_at(b"\n", [b"a", b"", b"b\n"])) == [None, b"ab\n"]
 
 
 def test_a_message_without_an_end_does_not_fill_the_memory():
@@ -81,7 +80,7 @@ def test_a_message_without_an_end_does_not_fill_the_memory():
             yield b"x" * 1_000_000
 
     with pytest.raises(EngineError, match="without an end"):
-        list(split_at(b"\0", endless()))
+        list(split_at(b"\0", endless(), FAULTS))
 
 
 def test_words_part_reasoning_from_text_and_end_at_a_stop_string():

@@ -246,7 +246,7 @@ class DecodedReply:
         """
         self.tokens += 1
         if token == self._reasoning.awaited:
-            thinking, text = self._reasoning.turn(self._decoder.flush())
+            thinking, text = self._reasoning.switch(self._decoder.flush())
         else:
             new = self._decoder.push(token)
             self._letters += len(new)

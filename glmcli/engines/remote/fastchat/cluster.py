@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from glmcli.config import Settings
-from glmcli.engines.remote.fastchat.templates import Template, named_template, read_template
+from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.address import parse_address
+from glmcli.engines.remote.fastchat.templates import WorkerTemplate, named_template, read_template
 from glmcli.engines.remote.fastchat.workers import can_be_worker, can_have_worker
-from glmcli.engines.remote.faults import Refused, Unreachable, one_line
-from glmcli.engines.remote.http import Patience, Server, all_keys, checked_url, open_server
-from glmcli.engines.remote.stream import is_name, text_of, window_of
-from glmcli.errors import ConfigError, ConnectionLost, EngineError, ModelError
+from glmcli.engines.remote.faults import Refused, Unreachable
+from glmcli.engines.remote.http import Patience, Server, open_server
+from glmcli.engines.remote.served import Listed, choose, is_name
+from glmcli.engines.remote.stream import text_of, window_of
+from glmcli.errors import ConfigError, ConnectionLost, EngineError
 
 if TYPE_CHECKING:
     import httpx
@@ -33,7 +35,7 @@ class Worker:
     """Where a model answers, and what is known of it."""
 
     server: Server
-    template: Template
+    template: WorkerTemplate
     window: int | None
     counts: bool = True
     """It has `/count_token`; a controller that passes requests on does not."""
@@ -46,12 +48,14 @@ class Cluster:
     controller passes requests on.
     """
 
-    def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._settings = settings
+    def __init__(
+        self, options: ServerOptions, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._options = options
         self._transport = transport
-        self.patience = Patience(settings.timeout)
-        url = settings.base_url or DEFAULT_URL
-        self._front = open_server(settings, url, patience=self.patience, transport=transport)
+        self.patience = Patience(options.timeout)
+        url = options.base_url or DEFAULT_URL
+        self._front = open_server(options, url, patience=self.patience, transport=transport)
         self._workers: dict[str, Worker] = {}
         self._passed_on: Worker | None = None
         """The controller itself, once the worker's own address turned out to be of no use."""
@@ -60,18 +64,26 @@ class Cluster:
         self._alone = False
         self.host = self._front.faults.host
 
-    def models(self) -> list[str]:
-        """The names of all models, sorted. Raises EngineError."""
+    def models(self) -> list[Listed]:
+        """All models, by their names. Raises EngineError."""
         try:
-            return sorted(names_in(self._front.ask("POST", "/list_models"), "models"))
+            return models_in(self._front.ask("POST", "/list_models"), "models")
         except Refused as exc:
             if exc.status not in (404, 405):
                 raise
         self._alone = True
-        return sorted(names_in(self._front.ask("POST", "/worker_get_status"), "model_names"))
+        return models_in(self._front.ask("POST", "/worker_get_status"), "model_names")
+
+    def choose(self, name: str) -> str:
+        """`name` if the cluster has it, or the only model. Raises ModelError, EngineError."""
+        models = self.models()
+        if not models or (name and name not in {model.name for model in models}):
+            self.refresh()
+            models = self.models()
+        return choose(name, models, host=self.host, engine="fastchat").name
 
     def refresh(self) -> None:
-        """Let the controller look for its workers anew. It answers nobody meanwhile."""
+        """Let the controller look for its workers again. It answers nobody meanwhile."""
         if not self._alone:
             self._front.ask("POST", "/refresh_all_workers", limit_s=REFRESH_S)
 
@@ -98,11 +110,9 @@ class Cluster:
             raise fault or exc from exc
         address = self._address(model, cancel)
         if not address:
-            raise EngineError(
-                f"no worker of {self.host} serves {model}", "/retry asks again; glm models list"
-            )
+            raise self._front.faults.no_worker(model)
         try:
-            return use(self._meet(address, cancel, anew=True))
+            return use(self._meet(address, cancel, again=True))
         except Unreachable:
             self._passed_on = self._via_controller()
             return use(self._passed_on)
@@ -128,15 +138,15 @@ class Cluster:
         answer = self._front.ask("POST", "/get_worker_address", {"model": model}, cancel)
         return text_of(answer, "address")
 
-    def _meet(self, address: str, cancel: threading.Event | None, *, anew: bool = False) -> Worker:
+    def _meet(self, address: str, cancel: threading.Event | None, *, again: bool = False) -> Worker:
         """What there is to know of the worker at an address; asked once."""
         known = self._workers.get(address)
-        if known is not None and not anew:
+        if known is not None and not again:
             return known
         server = known.server if known is not None else self._server_at(address)
         details = server.ask("POST", "/model_details", {}, cancel)
-        if self._settings.template:
-            template = named_template(self._settings.template)
+        if self._options.template:
+            template = named_template(self._options.template)
         else:
             conv = server.ask("POST", "/worker_get_conv_template", {}, cancel).get("conv")
             template = read_template(conv if isinstance(conv, dict) else {})
@@ -145,26 +155,24 @@ class Cluster:
         return worker
 
     def _server_at(self, address: str) -> Server:
-        """The server at an address from the controller. The key stays with the controller's.
+        """The server at an address from the controller. The key stays with the controller's own.
 
-        Raises Unreachable for what is no address, EngineError for one that is no worker's.
+        That means the same scheme, host and port: a key for https is never sent in the clear.
+
+        Raises Unreachable for a malformed address, EngineError for one that is not a worker's.
         """
         try:
-            url = checked_url(address)
-            known = url == checked_url(self._front.url)
+            url = parse_address(address)
         except ConfigError as exc:
-            raise Unreachable(
-                f"{self.host} says that its worker is at {self._front.faults.clean(address, 80)!r}",
-                "the worker needs --worker-address http://HOST:PORT",
-            ) from exc
-        if known:
+            raise self._front.faults.lost_worker(address) from exc
+        if url == parse_address(self._front.url):
             return self._front
         if not can_be_worker(url):
             raise self._front.faults.wrong_worker(address)
         return Server(
             address,
-            secrets=all_keys(self._settings),
-            silence_s=self._settings.timeout,
+            secrets=self._options.all_keys,
+            silence_s=self._options.timeout,
             patience=self.patience,
             allowed=can_have_worker,
             transport=self._transport,
@@ -172,36 +180,16 @@ class Cluster:
 
     def _via_controller(self) -> Worker:
         known = [worker.template for worker in self._workers.values()]
-        if self._settings.template:
-            known = [named_template(self._settings.template)]
+        if self._options.template:
+            known = [named_template(self._options.template)]
         if not known:
-            raise EngineError(
-                f"the worker's own address cannot be reached; {self.host} can pass requests on,"
-                " but does not say which template the model needs",
-                "name it with --template, or give the worker's address with --base-url",
-            )
+            raise self._front.faults.no_template()
         return Worker(self._front, known[0], None, counts=False)
 
 
-def names_in(answer: dict[str, Any], field: str) -> list[str]:
-    """The names that an answer lists."""
+def models_in(answer: dict[str, Any], field: str) -> list[Listed]:
+    """The models that an answer lists, by their names."""
     names = answer.get(field)
     names = names if isinstance(names, list) else []
-    return [name for name in names if isinstance(name, str) and is_name(name)]
-
-
-def pick(name: str, cluster: Cluster) -> str:
-    """`name` if the cluster has it, or the only model. Raises ModelError."""
-    names = cluster.models()
-    if not names or (name and name not in names):
-        cluster.refresh()
-        names = cluster.models()
-    if name in names:
-        return name
-    if not names:
-        raise ModelError(f"{cluster.host} has no model", "start a worker that registers with it")
-    if not name and len(names) == 1:
-        return names[0]
-    what = f"has no model {one_line(name, 80)!r}" if name else "has several models"
-    listed = ", ".join(one_line(known, 80) for known in names[:20])
-    raise ModelError(f"{cluster.host} {what}", f"choose one, as in fastchat:NAME: {listed}")
+    names = [name for name in names if isinstance(name, str) and is_name(name)]
+    return [Listed(name) for name in sorted(names)]

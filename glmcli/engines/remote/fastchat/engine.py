@@ -11,16 +11,19 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.remote.fastchat.cluster import Cluster, Worker, pick
+from glmcli.config.servers import server_options
+from glmcli.engines.remote.fastchat.cluster import Cluster, Worker
 from glmcli.engines.remote.fastchat.texts import WorkerReply, nul_messages
 from glmcli.engines.remote.faults import Cancelled
 from glmcli.engines.remote.http import ANSWER_S, COUNT_S
 from glmcli.engines.remote.stream import read_reply, whole_number
 from glmcli.errors import ContextFull, EngineError, GlmError
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 if TYPE_CHECKING:
     import httpx
+
 NEW_TOKENS = 1024
 """What is asked for when neither the user nor the worker says how much is possible."""
 TIGHT = 256
@@ -39,12 +42,12 @@ class FastChatEngine:
     @property
     def device(self) -> str:
         """The worker that answered last; another one may answer next."""
-        return f"FastChat worker at {self._worker.server.faults.host}"
+        return tr("FastChat worker at {host}", host=self._worker.server.faults.host)
 
     @property
     def details(self) -> str:
         """What the controller and the worker were asked, in that order."""
-        return f"asked {', '.join(self._cluster.asked(self._worker))}"
+        return tr("asked {paths}", paths=", ".join(self._cluster.asked(self._worker)))
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
@@ -150,9 +153,9 @@ def list_models(
     settings: Settings, *, transport: httpx.BaseTransport | None = None
 ) -> list[tuple[str, int | None]]:
     """(name, None) of what the cluster has: a controller knows no windows. Raises EngineError."""
-    cluster = Cluster(settings, transport=transport)
+    cluster = Cluster(server_options(settings), transport=transport)
     try:
-        return [(name, None) for name in cluster.models()]
+        return [(model.name, None) for model in cluster.models()]
     finally:
         cluster.close()
 
@@ -165,10 +168,10 @@ def open_engine(
     transport: httpx.BaseTransport | None = None,
 ) -> FastChatEngine:
     """Open `fastchat:NAME`, or the only model. Raises ModelError, EngineError."""
-    cluster = Cluster(settings, transport=transport)
+    cluster = Cluster(server_options(settings), transport=transport)
     report(Progress("waiting", note=cluster.host))
     try:
-        model = pick(name, cluster)
+        model = cluster.choose(name)
         return FastChatEngine(cluster, model, cluster.meet_next(model))
     except GlmError:
         cluster.close()

@@ -7,12 +7,18 @@ HTTP. Text of messages cannot pretend to be a turn: role tags inside it are brok
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glmcli.engines.remote.faults import one_line
+from glmcli.engines.remote.stream import HALF_PAIR
 from glmcli.errors import ModelError
+from glmcli.language import tr
 from glmcli.types import Message
+
+SHOWN = 80
+"""How much of what a worker sends is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +76,13 @@ STYLES = {
     "CHATML": CHATML,
     "CHATML_BARE": replace(CHATML, headless_by="message"),
     "CHATINTERN": Style("{system}", ":", ":", ("{sep}\n", "{sep2}\n"), ("<s>", "")),
-    "DOLLY": Style("{system}", ":\n", ":\n", ("{sep}", "{sep2}\n\n")),
-    "PHOENIX": Style("{system}", ": <s>", ": <s>", ("</s>", "</s>")),
-    "ROBIN": Style("{system}{sep}", ":\n", ":\n"),
     "FALCON_CHAT": Style("{system}{sep}", ": ", ":", headless=""),
     "DEEPSEEK_CHAT": Style("{system}", ": ", ":", ("{sep}", "{sep2}")),
 }
 """What can be rendered, under FastChat's names; CHATML_BARE is ours, with no empty system prompt.
 
-Not RWKV, METAMATH, YUAN2: four templates between them.
+That is 68 of the 78 templates that workers of FastChat 0.2.36 name. Not DOLLY, METAMATH, PHOENIX,
+ROBIN, RWKV, YUAN2: ten templates of models of 2023 that few people chat with today.
 """
 NUMBERS = [
     *("ADD_COLON_SINGLE", "ADD_COLON_TWO", "ADD_COLON_SPACE_SINGLE", "NO_COLON_SINGLE"),
@@ -92,16 +96,6 @@ NUMBERS_2024 = [*NUMBERS[:7], "LLAMA3", *NUMBERS[7:], "GEMMA", "CLLM", "DEFAULT"
 KEYS_2024 = ("system_message_vision", "max_image_size_mb")
 """Fields that only the later FastChat sends."""
 NAMES = {
-    "ADD_COLON_SINGLE": "one_shot zero_shot openbuddy claude redpajama-incite snoozy "
-    "polyglot_changgpt xgen aquila-chat phind",
-    "ADD_COLON_TWO": "vicuna_v1.1 airoboros_v1 airoboros_v2 koala_v1 alpaca manticore aquila "
-    "llama2-chinese vigogne_chat_v2 stable-vicuna",
-    "ADD_COLON_SPACE_SINGLE": "billa open-orca",
-    "NO_COLON_SINGLE": "raw codegeex oasst_pythia oasst_llama stablelm baize h2ogpt baichuan-chat "
-    "baichuan2-chat metharme xdan-v1 yuan",
-    "NO_COLON_TWO": "cutegpt aquila-legacy aquila-v1",
-    "ADD_NEW_LINE_SINGLE": "deepseek-coder tulu mpt-30b-instruct solar",
-    "LLAMA2": "airoboros_v3 mistral llama-2 chinese-alpaca2 vigogne_chat_v3",
     "LLAMA3": "llama-3",
     "CHATGLM": "chatglm chatglm2",
     "CHATGLM3": "chatglm3",
@@ -109,21 +103,15 @@ NAMES = {
     "dolphin-2.2.1-mistral-7b OpenHermes-2.5-Mistral-7B Nous-Hermes-2-Mixtral-8x7B-DPO "
     "qwen-7b-chat Yi-34b-chat zephyr catppt TinyLlama orca-2",
     "CHATINTERN": "internlm-chat",
-    "DOLLY": "dolly_v2 vigogne_instruct",
-    "RWKV": "rwkv falcon",
-    "PHOENIX": "phoenix ReaLM-7b-v1",
-    "ROBIN": "Robin tigerbot",
     "FALCON_CHAT": "openchat_3.5 tenyxchat falcon-chat",
     "DEEPSEEK_CHAT": "deepseek-chat",
-    "METAMATH": "metamath",
-    "YUAN2": "yuan2",
 }
-"""Style -> the templates that have it: what tells the numbers apart when nothing else does."""
+"""Style -> the templates that have it, where the number alone may mean another one."""
 STYLE_OF = {name: style for style, names in NAMES.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class WorkerTemplate:
     """One conversation template."""
 
     name: str
@@ -207,7 +195,7 @@ GLM_TAGS = ("<|user|>", "<|assistant|>")
 NAMED = {
     item.name: item
     for item in (
-        Template(
+        WorkerTemplate(
             "chatml",
             "CHATML_BARE",
             CHATML_TAGS,
@@ -215,9 +203,9 @@ NAMED = {
             system_template="<|im_start|>system\n{system_message}",
             stop=("<|im_end|>",),
         ),
-        Template("chatglm", "CHATGLM", ("问", "答"), "\n"),
-        Template("chatglm2", "CHATGLM", ("问", "答"), "\n\n"),
-        Template(
+        WorkerTemplate("chatglm", "CHATGLM", ("问", "答"), "\n"),
+        WorkerTemplate("chatglm2", "CHATGLM", ("问", "答"), "\n\n"),
+        WorkerTemplate(
             "chatglm3",
             "CHATGLM3",
             GLM_TAGS,
@@ -225,7 +213,7 @@ NAMED = {
             system_template="<|system|>\n{system_message}",
             stop_ids=(64795, 64797, 2),
         ),
-        Template(
+        WorkerTemplate(
             "glm-4",
             "CHATGLM3",
             GLM_TAGS,
@@ -234,7 +222,7 @@ NAMED = {
             stop=GLM_TAGS[:1],
             stop_ids=(151329, 151336, 151338),
         ),
-        Template(
+        WorkerTemplate(
             "llama-2",
             "LLAMA2",
             ("[INST]", "[/INST]"),
@@ -242,7 +230,7 @@ NAMED = {
             " </s><s>",
             system_template="[INST] <<SYS>>\n{system_message}\n<</SYS>>\n\n",
         ),
-        Template(
+        WorkerTemplate(
             "llama-3",
             "LLAMA3",
             ("user", "assistant"),
@@ -253,43 +241,89 @@ NAMED = {
             stop=("<|eot_id|>",),
             stop_ids=(128001, 128009),
         ),
-        Template("vicuna_v1.1", "ADD_COLON_TWO", ("USER", "ASSISTANT"), " ", "</s>"),
+        WorkerTemplate("vicuna_v1.1", "ADD_COLON_TWO", ("USER", "ASSISTANT"), " ", "</s>"),
     )
 }
 """What `--template` can name in place of the worker's own template."""
 
 
-def named_template(name: str) -> Template:
+def named_template(name: str) -> WorkerTemplate:
     """The template that the user asks for. Raises ModelError."""
     if name not in NAMED:
-        raise ModelError(f"there is no template {name!r}", f"one of: {', '.join(NAMED)}")
+        raise ModelError(
+            tr("there is no template {name!r}", name=name),
+            tr("one of: {names}", names=", ".join(NAMED)),
+        )
     return NAMED[name]
 
 
-def read_template(conv: Mapping[str, Any]) -> Template:
+def read_template(conv: Mapping[str, Any]) -> WorkerTemplate:
     """The template that a worker describes. Raises ModelError if it cannot be rendered."""
-    name = str(conv.get("name", ""))
-    style = style_of(conv)
+    for field, fits in FIELDS.items():
+        value = conv.get(field)
+        if value is not None and not fits(value):
+            shown = one_line(repr(value)[:SHOWN], SHOWN)
+            line = tr("the worker's template has an odd {field}: {value}", field=field, value=shown)
+            raise ModelError(line, other_template())
+    name, style = conv.get("name") or "", style_of(conv)
     roles: Sequence[str] = conv.get("roles") or ()
     if style not in STYLES or len(roles) < 2:
-        raise ModelError(
-            f"the worker's template {name!r} ({style or 'unknown style'}) is not supported",
-            "name another with --template, or use its OpenAI server: --model openai:NAME",
+        line = tr(
+            "the worker's template {name!r} ({style}) is not supported",
+            name=one_line(name, SHOWN),
+            style=style or tr("unknown style"),
         )
+        raise ModelError(line, other_template())
     stop = conv.get("stop_str") or ()
-    ids = conv.get("stop_token_ids") or ()
-    return Template(
+    return WorkerTemplate(
         name=name,
         style=style,
-        roles=(str(roles[0]), str(roles[1])),
+        roles=(roles[0], roles[1]),
         sep=conv.get("sep") or "",
         sep2=conv.get("sep2") or "",
-        system_template=str(conv.get("system_template", "{system_message}")),
+        system_template=conv.get("system_template", "{system_message}") or "",
         system=conv.get("system_message") or "",
-        examples=tuple((role, text) for role, text in conv.get("messages") or () if text),
+        examples=tuple((role, text) for role, text in conv.get("messages") or () if role and text),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
-        stop_ids=tuple(item for item in ids if isinstance(item, int)),
+        stop_ids=tuple(conv.get("stop_token_ids") or ()),
     )
+
+
+def other_template() -> str:
+    """What helps where a worker's template cannot be rendered."""
+    return tr("name another with --template, or use its OpenAI server: --model openai:NAME")
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is a text that can be sent: JSON can hold half of a surrogate pair."""
+    return isinstance(value, str) and HALF_PAIR.search(value) is None
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a whole number."""
+    return type(value) is int
+
+
+def is_list(value: object, fits: Callable[[object], bool]) -> bool:
+    """Whether a value is a list of what fits."""
+    return isinstance(value, list | tuple) and all(map(fits, value))
+
+
+def is_turn(value: object) -> bool:
+    """Whether a value is a role and its text, which may be missing."""
+    parts = value if isinstance(value, list | tuple) else ()
+    return len(parts) == 2 and all(part is None or is_text(part) for part in parts)
+
+
+FIELDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(("name", "system_template", "system_message", "sep", "sep2"), is_text),
+    "sep_style": is_number,
+    "roles": lambda value: is_list(value, is_text),
+    "messages": lambda value: is_list(value, is_turn),
+    "stop_str": lambda value: is_text(value) or is_list(value, is_text),
+    "stop_token_ids": lambda value: is_list(value, is_number),
+}
+"""What the fields of a template are that a worker sends; any may be missing."""
 
 
 def style_of(conv: Mapping[str, Any]) -> str:

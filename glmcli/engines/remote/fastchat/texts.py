@@ -12,7 +12,6 @@ from typing import Any
 
 from glmcli.engines.remote.faults import Faults
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
-from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, FinishReason, Usage
 
 UNSETTLED = re.compile(
@@ -119,7 +118,7 @@ class WorkerReply:
         self._says_why = self._says_why or "finish_reason" in message
         tokens = whole_number(usage, "completion_tokens")
         if reason == "abort":
-            raise EngineError(f"{self._faults.host} broke the reply off", "/retry asks again")
+            raise self._faults.broken_off()
         if reason == "length" and tokens is not None and "logprobs" in message:
             tokens += 1  # the model worker counts from 0
         if reason:
@@ -131,17 +130,15 @@ class WorkerReply:
             self._usage = Usage(whole_number(usage, "prompt_tokens"), None, tokens)
 
 
-def nul_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any] | None]:
-    """The JSON of NUL-ended messages; None for a tick. Raises ConnectionLost inside a message."""
+def nul_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any]]:
+    """The JSON of NUL-ended messages. Raises ConnectionLost inside a message, EngineError."""
     blank = 0
-    for part in split_at(b"\0", pieces):
-        if part is None:
-            yield None
-        elif not part.endswith(b"\0"):
-            raise ConnectionLost("the worker stopped inside a message", "/retry asks again")
-        elif message := part[:-1].strip():
+    for part in split_at(b"\0", pieces, faults):
+        if not part.endswith(b"\0"):
+            raise faults.cut_off()
+        if message := part[:-1].strip():
             yield faults.message(message)
         else:
             blank += len(part)
             if blank > MESSAGE_BYTES:
-                raise EngineError("the worker sent nothing but blanks", "is it a model server?")
+                raise faults.endless()

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.remote.faults import Cancelled, Refused, one_line
-from glmcli.engines.remote.http import COUNT_S, Server, checked_url, open_server
+from glmcli.config.servers import ServerOptions, server_options
+from glmcli.engines.remote.address import parse_address
+from glmcli.engines.remote.faults import Cancelled, Refused
+from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
-from glmcli.engines.remote.stream import is_name, read_reply, text_of, whole_number, window_of
+from glmcli.engines.remote.served import Listed, choose, is_name
+from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 if TYPE_CHECKING:
@@ -49,22 +52,15 @@ NUMBER = re.compile(r"(?<![0-9])[0-9]{1,15}(?![0-9])")
 MOST_MODELS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A model as a server lists it."""
-
-    name: str
-    window: int | None
-    owner: str
-
-
 class OpenAIEngine:
     """A model behind an OpenAI-compatible server. `prefix` is the path of the interface: "/v1"."""
 
     def __init__(self, server: Server, prefix: str, model: Listed) -> None:
         self.name = model.name
-        self.kind = KINDS.get(model.owner, "server")
-        self.device = f"{self.kind} at {server.faults.host}"
+        self.kind = KINDS.get(model.owner, "")
+        """Which server it is; "" if that is not known."""
+        kind = self.kind or tr("server")
+        self.device = tr("{kind} at {host}", kind=kind, host=server.faults.host)
         self.context_tokens = model.window
         self._server = server
         self._prefix = prefix
@@ -75,7 +71,7 @@ class OpenAIEngine:
     @property
     def details(self) -> str:
         """What the server was asked to learn what it is, in that order."""
-        return f"asked {', '.join(self._server.asked.values())}"
+        return tr("asked {paths}", paths=", ".join(self._server.asked.values()))
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
@@ -100,8 +96,12 @@ class OpenAIEngine:
                 if not extras:
                     raise fault from exc
             if left_out := ", ".join(name for name in extras if name != "stream_options"):
-                host = self._server.faults.host
-                yield Chunk(notice=f"{host} refused a setting: asked again without {left_out}")
+                notice = tr(
+                    "{host} refused a setting: asked again without {names}",
+                    host=self._server.faults.host,
+                    names=left_out,
+                )
+                yield Chunk(notice=notice)
             extras, dropped = {}, True
 
     def count(
@@ -166,9 +166,7 @@ class OpenAIEngine:
         if not messages or messages[-1].role != "assistant":
             return {}
         if self.kind not in GOES_ON:
-            raise EngineError(
-                f"{self._server.faults.host} cannot go on with a reply", "/retry asks again"
-            )
+            raise self._server.faults.cannot_go_on()
         return GOES_ON[self.kind]
 
     def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
@@ -193,7 +191,7 @@ class OpenAIEngine:
             window = int(limit[1])
             return ContextFull(next((n for n in sizes if n > window), window + 1), window)
         if exc.status == 404 and "model" in exc.detail.lower():
-            return ModelError(exc.message, "glm models list --base-url … shows what it has")
+            return ModelError(exc.message, tr("glm models list --base-url … shows what it has"))
         return exc
 
 
@@ -211,7 +209,7 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
     items = server.ask("GET", f"{prefix}/models").get("data")
     items = items if isinstance(items, list) else []
     if len(items) > MOST_MODELS:
-        raise server.faults.too_much(f"{MOST_MODELS:,} models")
+        raise server.faults.too_much(tr("{n:,} models", n=MOST_MODELS))
     models = []
     for item in items:
         if is_name(name := text_of(item, "id")):
@@ -220,39 +218,23 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
     return models
 
 
-def pick(name: str, models: Sequence[Listed], host: str) -> Listed:
-    """The model called `name`, or the only one. Raises ModelError if there is none, or a choice."""
-    if name:
-        same = [model for model in models if model.name == name]
-        owner = models[0].owner if models else ""
-        if same or KINDS.get(owner) not in LIST_ALL:
-            return same[0] if same else Listed(name, None, owner)
-    elif len(models) == 1:
-        return models[0]
-    elif not models:
-        raise ModelError(f"{host} lists no models", "name one: --model openai:NAME")
-    names = ", ".join(sorted(one_line(model.name, 80) for model in models)[:20])
-    what = f"has no model {one_line(name, 80)!r}" if name else "has several models"
-    raise ModelError(f"{host} {what}", f"choose one, as in openai:NAME: {names}")
-
-
 def open_api(
-    settings: Settings, transport: httpx.BaseTransport | None = None
+    options: ServerOptions, transport: httpx.BaseTransport | None = None
 ) -> tuple[Server, str]:
-    """The server of the settings and the path of its interface. Raises ConfigError."""
-    url = (settings.base_url or DEFAULT_URL).strip().rstrip("/")
+    """The server of the options and the path of its interface. Raises ConfigError."""
+    url = (options.base_url or DEFAULT_URL).strip().rstrip("/")
     url = url.removesuffix("/chat/completions").removesuffix("/models")
-    if checked_url(url).path in ("", "/"):
+    if parse_address(url).path in ("", "/"):
         url += "/v1"
     root = url.removesuffix("/v1")
-    return open_server(settings, root, transport=transport), url[len(root) :]
+    return open_server(options, root, transport=transport), url[len(root) :]
 
 
 def list_models(
     settings: Settings, *, transport: httpx.BaseTransport | None = None
 ) -> list[tuple[str, int | None]]:
     """(name, window) of what the server lists. Raises ConfigError, EngineError."""
-    server, prefix = open_api(settings, transport)
+    server, prefix = open_api(server_options(settings), transport)
     try:
         return sorted(
             ((model.name, model.window) for model in ask_models(server, prefix)),
@@ -270,10 +252,12 @@ def open_engine(
     transport: httpx.BaseTransport | None = None,
 ) -> OpenAIEngine:
     """Open `openai:NAME`, or the only model of the server. Raises ModelError, EngineError."""
-    server, prefix = open_api(settings, transport)
+    server, prefix = open_api(server_options(settings), transport)
     report(Progress("waiting", note=server.faults.host))
     try:
-        model = pick(name, known_models(server, prefix, name), server.faults.host)
+        models = known_models(server, prefix, name)
+        lists_all = bool(models) and KINDS.get(models[0].owner) in LIST_ALL
+        model = choose(name, models, host=server.faults.host, engine="openai", lists_all=lists_all)
         if model.window is None and model.owner == "llamacpp":
             model = Listed(model.name, ask_slot(server), model.owner)
     except GlmError:

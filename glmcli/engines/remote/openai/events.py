@@ -11,7 +11,7 @@ from typing import Any
 
 from glmcli.engines.remote.faults import Faults
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
-from glmcli.errors import EngineError, ServerRefused
+from glmcli.errors import EngineError
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -20,21 +20,19 @@ LENGTH = ("length", "model_length", "max_tokens")
 BROKEN_OFF = ("abort", "error", "cancelled")
 
 
-def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any] | None]:
-    """The JSON of server-sent events; None for a tick. An answer that is no stream is one message.
+def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any]]:
+    """The JSON of server-sent events. An answer that is not a stream is one message.
 
     Source: the event stream format of the HTML standard; `[DONE]` is OpenAI's.
     """
     data: list[bytes] = []
     stray: list[bytes] = []
     size = 0
-    for line in sse_lines(pieces):
-        size += 0 if line is None else len(line) + 1
+    for line in sse_lines(pieces, faults):
+        size += len(line) + 1
         if size > MESSAGE_BYTES:
-            raise EngineError("the server sent an event without an end", "is it a model server?")
-        if line is None:
-            yield None
-        elif line.startswith(b"data:"):
+            raise faults.endless()
+        if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
         elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
             stray.append(line)
@@ -54,13 +52,10 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
         yield last
 
 
-def sse_lines(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
-    """Lines without their ends; None for a tick. A byte order mark is no part of the first line."""
+def sse_lines(pieces: Iterable[bytes], faults: Faults) -> Iterator[bytes]:
+    """Lines without their ends. A byte order mark is not part of the first line."""
     first = True
-    for part in split_at(b"\n", with_newlines(pieces)):
-        if part is None:
-            yield None
-            continue
+    for part in split_at(b"\n", with_newlines(pieces), faults):
         yield part.removeprefix(BYTE_ORDER_MARK if first else b"").removesuffix(b"\n")
         first = False
 
@@ -70,8 +65,8 @@ def with_newlines(pieces: Iterable[bytes]) -> Iterator[bytes]:
     cr = False
     for piece in pieces:
         rest = piece.removeprefix(b"\n") if cr else piece
-        cr = piece.endswith(b"\r") if piece else cr
-        if rest or not piece:
+        cr = piece.endswith(b"\r")
+        if rest:
             yield rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
@@ -108,7 +103,7 @@ class OpenAIReply:
         return self._words.flush()
 
     def end(self) -> Chunk:
-        """The last chunk. An end of the stream is no end of the reply."""
+        """The last chunk. The end of the stream alone is not the end of the reply."""
         if self._reason is None:
             raise self._faults.cut_off()
         held = self._words.flush()
@@ -118,9 +113,7 @@ class OpenAIReply:
         if not isinstance(reason, str) or not reason:
             return
         if reason == "content_filter":
-            raise ServerRefused(
-                f"a filter of {self._faults.host} ended the reply", "ask in other words"
-            )
+            raise self._faults.filtered()
         if reason in BROKEN_OFF:
             raise self._faults.broken_off(reason)
         self._reason = "length" if reason in LENGTH else "stop"

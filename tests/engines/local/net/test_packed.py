@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
 from torch import nn
 
 from glmcli.engines.local.net.packed import PackedLinear, can_pack, find_linears, is_packable, pack
@@ -80,7 +81,7 @@ def test_hooked_derived_and_odd_layers_are_left_alone():
 
     hooked = linear(32, 32)
     assert is_packable(hooked)
-    hooked._hf_hook = object()
+    add_hook_to_module(hooked, ModelHook())
     assert not is_packable(hooked)
     assert not is_packable(Own(32, 32, dtype=torch.bfloat16))
     assert not is_packable(nn.Linear(32, 32, dtype=torch.bfloat16, device="meta"))

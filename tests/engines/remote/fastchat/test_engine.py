@@ -165,7 +165,7 @@ def test_a_worker_that_takes_long_to_count_is_not_waited_for_after_ctrl_c():
     assert engine.count(HELLO) == 8
 
 
-def test_a_missing_model_is_looked_for_anew_once():
+def test_a_missing_model_is_looked_for_again_once():
     lists = [answer(models=["other"]), answer(models=["other", "smollm2"])]
     answers = cluster(list_models=lambda request: lists.pop(0))
     assert opened(answers).name == "smollm2"
@@ -173,7 +173,7 @@ def test_a_missing_model_is_looked_for_anew_once():
     with pytest.raises(ModelError) as caught:
         opened(cluster(), "nope")
     assert "smollm2" in caught.value.hint
-    with pytest.raises(ModelError, match="has no model"):
+    with pytest.raises(ModelError, match="lists no models"):
         opened(cluster(list_models="fs_controller_list_models_after_death"), "")
 
 

@@ -11,7 +11,7 @@ from glmcli.engines.remote.fastchat.templates import (
     NUMBERS_2024,
     STYLE_OF,
     STYLES,
-    Template,
+    WorkerTemplate,
     named_template,
     read_template,
     style_of,
@@ -71,8 +71,12 @@ def test_a_template_without_a_place_for_the_system_prompt_does_not_lose_it():
     assert "### Instruction:\nBe brief.\n\nHi\n### Response:" in prompt
 
 
-def test_nine_templates_in_ten_are_supported():
-    assert len(SUPPORTED) >= 0.9 * len(REAL)
+def test_the_templates_of_models_that_people_still_chat_with_are_supported():
+    """68 of 78; the others are of models of 2023 that nobody serves any more, or of no chats."""
+    assert set(REAL) - set(SUPPORTED) == {
+        *("dolly_v2", "vigogne_instruct", "rwkv", "falcon", "phoenix", "ReaLM-7b-v1"),
+        *("Robin", "tigerbot", "metamath", "yuan2"),
+    }
 
 
 @pytest.mark.parametrize("name", sorted(set(REAL) - set(SUPPORTED)))
@@ -84,8 +88,11 @@ def test_the_others_are_refused_with_a_way_out(name):
     assert "openai:" in caught.value.hint
 
 
-def test_every_template_of_the_release_is_known_by_its_name():
-    assert {name: conv.sep_style.name for name, conv in REAL.items()}.items() <= STYLE_OF.items()
+def test_a_template_whose_number_means_another_style_today_is_known_by_its_name():
+    styles = {name: conv.sep_style.name for name, conv in SUPPORTED.items()}
+    moved = {n: s for n, s in styles.items() if NUMBERS.index(s) != NUMBERS_2024.index(s)}
+    assert moved.items() <= STYLE_OF.items()
+    assert STYLE_OF.keys() - {"llama-3"} == moved.keys()
 
 
 def test_the_numbers_are_those_of_the_release():
@@ -108,6 +115,34 @@ def test_renumbered_styles_are_told_apart():
 def test_a_style_that_nobody_knows_is_refused(number):
     with pytest.raises(ModelError):
         read_template({"name": "mine", "sep_style": number, "roles": ["a", "b"]})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"name": 5},
+        {"name": "half a pair \ud800"},
+        {"roles": 5},
+        {"roles": ["USER", 5]},
+        {"sep": ["\n"]},
+        {"sep_style": "4"},
+        {"system_template": {}},
+        {"system_message": 1.5},
+        {"messages": "hello"},
+        {"messages": [["USER"]]},
+        {"messages": [["USER", ["text", []]]]},
+        {"stop_str": 5},
+        {"stop_str": [5]},
+        {"stop_token_ids": ["2"]},
+        {"stop_token_ids": [True]},
+    ],
+    ids=str,
+)
+def test_a_field_of_an_odd_kind_is_refused_by_its_name(odd):
+    [field] = odd
+    with pytest.raises(ModelError, match=f"the worker's template has an odd {field}: ") as caught:
+        read_template(on_the_wire(REAL["vicuna_v1.1"]) | odd)
+    assert "--template" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
@@ -196,7 +231,7 @@ def test_a_name_that_is_no_template_gets_the_list():
 
 
 def test_braces_in_a_prompt_are_text():
-    template = Template("x", "NO_COLON_SINGLE", ("", ""), "|")
+    template = WorkerTemplate("x", "NO_COLON_SINGLE", ("", ""), "|")
     assert template.render(messages([("user", "{sep}{system}{round}")], "{system_message}{0}")) == (
         "{system_message}{0}{sep}{system}{round}|"
     )

@@ -212,7 +212,7 @@ def test_every_field_but_the_text_may_be_missing(fields):
 def test_what_is_no_message_is_an_error_in_one_line(garbage):
     error = read([garbage])[2]
     assert isinstance(error, EngineError)
-    assert "no message" in error.message
+    assert "unreadable message" in error.message
     assert "\n" not in error.message
 
 

@@ -107,7 +107,7 @@ def test_what_a_server_refuses_is_left_out_said_and_not_sent_again():
     params = GenerationParams(top_k=5, temperature=0.5)
     chunks = list(engine.stream(HELLO, params, NEVER))
     assert joined(chunks)[0] == "The capital of France is Paris."
-    assert chunks[0].notice == "server.test refused a setting: asked again without top_k"
+    assert chunks[1].notice == "server.test refused a setting: asked again without top_k"
     assert answers.body(CHAT, 0)["top_k"] == 5
     assert answers.body(CHAT, 1) == {
         "model": "models/x",

@@ -116,7 +116,7 @@ class FusedNet:
     def __init__(self, plan: Sizes, weights: NetWeights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""
         self.plan = plan
-        self._weights = weights
+        self.weights = weights
         self.tokens = 0
         """How many have been read; set it lower to go back."""
         self.reserved = 0
@@ -146,7 +146,7 @@ class FusedNet:
 
     def run(self, ids: Tensor, at: Places, mask: Tensor | None, last: int = 1) -> Tensor:
         """The whole net over ids (tokens,) at their places: scores (last, vocabulary), float32."""
-        weights = self._weights
+        weights = self.weights
         turn = self._cos[at][:, None], self._sin[at][:, None]
         x = weights.embedding[ids].to(weights.norm)
         for layer, cache in zip(weights.layers, self._caches, strict=True):
@@ -165,14 +165,14 @@ class FusedNet:
         reserved = max(tokens, min(max(FIRST_TOKENS, 2 * self.reserved), self.plan.window))
         for cache in self._caches:
             cache.reserve(self.tokens, reserved)
-        self._cos, self._sin = rotary(self.plan.frequencies, reserved, self._weights.norm)
+        self._cos, self._sin = rotary(self.plan.frequencies, reserved, self.weights.norm)
         self.reserved, self._single = reserved, None
 
     def forget(self) -> None:
         """Forget everything and give the memory back."""
         self.tokens = self.reserved = 0
         self._single = None
-        self._caches = [LayerCache(self.plan, self._weights.norm) for _ in self._caches]
+        self._caches = [LayerCache(self.plan, self.weights.norm) for _ in self._caches]
 
     @property
     def memory_bytes(self) -> int:

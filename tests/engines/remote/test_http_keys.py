@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from glmcli.config import Settings
+from glmcli.config.servers import ServerOptions
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
 from glmcli.engines.remote.openai.engine import open_engine
@@ -24,7 +25,7 @@ UNAUTHORIZED = httpx.Response(401, json={"error": "bad key sk-host, sk-any, sk-p
 def refused_by(url: str, sources: dict[str, str], **settings) -> tuple[str | None, Refused]:
     """(the Authorization header that a server got, what is said when it refuses)."""
     answers = FakeServer(v1=UNAUTHORIZED, x=UNAUTHORIZED)
-    chosen = Settings(sources=sources, **{"keys": KEYS, **settings})
+    chosen = ServerOptions(sources=sources, **{"keys": KEYS, **settings})
     server = open_server(chosen, url, transport=answers)
     with pytest.raises(Refused) as caught:
         server.ask("GET", "/x")
@@ -85,7 +86,7 @@ def test_an_address_from_a_strange_folder_gets_no_key_of_its_host(source):
 def test_a_redirect_takes_the_key_of_a_host_nowhere():
     moved = httpx.Response(302, headers={"Location": "http://elsewhere.test/x"})
     answers = FakeServer(x=moved)
-    server = open_server(Settings(keys=KEYS), "http://api.test", transport=answers)
+    server = open_server(ServerOptions(keys=KEYS), "http://api.test", transport=answers)
     with pytest.raises(Refused, match=r"moved to http://elsewhere\.test/x"):
         server.ask("GET", "/x")
     assert [request.url.host for request in answers.requests] == ["api.test"]
@@ -95,15 +96,36 @@ def test_a_worker_gets_no_key_from_a_controller():
     """Where a worker is, the controller says: nobody chose to trust that address."""
     from glmcli.engines.remote.fastchat.cluster import Cluster
 
-    settings = Settings(base_url="http://controller.test", keys=KEYS)
+    options = ServerOptions(base_url="http://controller.test", keys=KEYS)
     answers = FakeServer(
         get_worker_address=httpx.Response(200, json={"address": "http://api.test"}),
         model_details=httpx.Response(200, json={}),
         worker_get_conv_template="fs_worker_get_conv_template",
     )
-    Cluster(settings, transport=answers).meet_next("m")
+    Cluster(options, transport=answers).meet_next("m")
     assert {request.url.host for request in answers.requests} == {"controller.test", "api.test"}
     assert not any("Authorization" in request.headers for request in answers.requests)
+
+
+@pytest.mark.parametrize(
+    "worker", ["http://lab.test", "http://lab.test:443", "https://lab.test:8443"]
+)
+def test_a_worker_gets_the_key_of_its_controller_only_at_the_same_address(worker):
+    from glmcli.engines.remote.fastchat.cluster import Cluster
+
+    options = ServerOptions(base_url="https://lab.test", keys={"lab.test": "sk-host"})
+    answers = FakeServer(
+        get_worker_address=httpx.Response(200, json={"address": worker}),
+        model_details=httpx.Response(200, json={}),
+        worker_get_conv_template="fs_worker_get_conv_template",
+    )
+    Cluster(options, transport=answers).meet_next("m")
+    asked = {(str(item.url), "Authorization" in item.headers) for item in answers.requests}
+    assert asked == {
+        ("https://lab.test/get_worker_address", True),
+        (f"{worker}/model_details", False),
+        (f"{worker}/worker_get_conv_template", False),
+    }
 
 
 def test_one_engine_opens_with_the_key_of_its_host():

@@ -117,5 +117,5 @@ def test_a_list_without_models_is_empty(data):
 
 @pytest.mark.parametrize("data", [[], "x", 1])
 def test_what_is_no_list_is_an_error(data):
-    with pytest.raises(EngineError, match="no message"):
+    with pytest.raises(EngineError, match="unreadable message"):
         opened(serving(httpx.Response(200, json=data)))

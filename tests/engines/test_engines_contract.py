@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 
+from glmcli.engines import Warms
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain import model_of
@@ -90,7 +91,8 @@ def test_getting_ready_for_a_prompt_changes_no_reply(engine):
     draft = Message("user", "And of ")
     for messages in ((), CHAT[:2], CHAT, (*CHAT[:2], draft), (draft,)):
         for cancel in (Event(), off):
-            engine.warm(messages, PARAMS, cancel)
+            if isinstance(engine, Warms):
+                engine.warm(messages, PARAMS, cancel)
     assert text_of(chunks_of(engine, CHAT)) == first
 
 
@@ -139,7 +141,7 @@ def test_after_a_cancelled_reply_the_next_is_as_good_as_the_first(engine):
 def test_closing_the_stream_leaves_the_engine_usable(engine):
     first = text_of(chunks_of(engine))
     with closing(engine.stream(HELLO, PARAMS, Event())) as stream:
-        next(stream)
+        next(chunk for chunk in stream if chunk.text)
     assert text_of(chunks_of(engine)) == first
 
 

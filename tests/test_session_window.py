@@ -23,7 +23,7 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
     with pytest.raises(ContextFull) as caught:
         session.ask("g h i j k l m n o p", Shown())
     assert "--context drop-oldest" in caught.value.hint
-    session.context = "drop-oldest"
+    session.leave_out("drop-oldest")
     assert session.ask("g h i j k l m n o p", Shown()).text == "g h i j k l m n o p"
     assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
     stored = store.load(session.conversation.id).messages
@@ -66,8 +66,8 @@ def full(tmp_path):
     def make(context, **options):
         engine = Recorder(context_tokens=160, **options)
         store = open_store(tmp_path / "home")
-        session = Session(engine, store, params=GenerationParams(), model="echo:")
-        session.context = context
+        params = GenerationParams()
+        session = Session(engine, store, params=params, model="echo:", context=context)
         for text in "abc":
             session.ask(" ".join(text * 25), Shown())
         assert session.news() == []
@@ -91,7 +91,7 @@ def test_a_prompt_that_goes_on_where_the_last_one_began_is_sent_until_it_is_full
 def test_another_engine_is_sent_what_was_left_out(full):
     session = full("drop-oldest")
     session.ask(LONG, Shown())
-    session.use_engine(Recorder(context_tokens=1000))
+    session.use(Recorder(context_tokens=1000), "echo:")
     session.ask("next", Shown())
     assert len(session.engine.prompts[0]) == 9
 

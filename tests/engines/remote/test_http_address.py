@@ -7,9 +7,10 @@ from contextlib import closing
 import httpx
 import pytest
 
-from glmcli.config import Settings
+from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.address import is_loopback
 from glmcli.engines.remote.faults import Refused, Unreachable
-from glmcli.engines.remote.http import Server, is_loopback, open_server
+from glmcli.engines.remote.http import Server, open_server
 from glmcli.errors import ConfigError
 from tests.support.loopback import Loopback, closed_port
 from tests.support.reading import answering, fault_of, read
@@ -46,8 +47,8 @@ def test_the_key_is_sent_as_a_header_and_shown_nowhere():
 )
 def test_an_address_from_a_strange_folder_gets_no_key_from_elsewhere(url_from, key_from, is_sent):
     answers = FakeServer(x=httpx.Response(401))
-    settings = Settings(api_key="sesame", sources={"base_url": url_from, "api_key": key_from})
-    server = open_server(settings, "http://server.test", transport=answers)
+    options = ServerOptions(api_key="sesame", sources={"base_url": url_from, "api_key": key_from})
+    server = open_server(options, "http://server.test", transport=answers)
     with pytest.raises(Refused) as caught:
         read(server)
     assert ("Authorization" in answers.requests[0].headers) is is_sent

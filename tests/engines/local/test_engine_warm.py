@@ -7,7 +7,7 @@ import pytest
 
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.decode import shared_prefix
-from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.plain import PlainReader, model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.types import GenerationParams, Message
@@ -93,14 +93,14 @@ def test_a_draft_that_changed_at_its_beginning_costs_the_draft_and_not_the_histo
 @pytest.mark.parametrize("looks", range(8))
 def test_called_off_at_any_step_it_stops_within_a_block_and_nothing_is_wrong(engine, looks):
     ask(engine, user("something else"))
-    before = list(engine._cache.ids)
+    before = engine.known_ids
     engine.warm(asking(LONG), PARAMS, After(looks))
     ids = TEMPLATE.encode(asking(LONG)).ids
     if looks == 0:
-        assert engine._cache.ids == before
+        assert engine.known_ids == before
     else:
-        assert engine._cache.ids == ids[: len(engine._cache.ids)]
-        assert len(engine._cache.ids) <= len(before) + (looks - 1) * BLOCK
+        assert engine.known_ids == tuple(ids[: len(engine.known_ids)])
+        assert len(engine.known_ids) <= len(before) + (looks - 1) * BLOCK
     engine.warm(asking(LONG), PARAMS, Event())
     chunks = ask(engine, asking(LONG))
     assert text_of(chunks) == text_of(ask(opened(), asking(LONG)))
@@ -117,10 +117,10 @@ def test_what_is_warmed_is_what_is_sent_when_a_model_shall_not_think():
 def test_a_draft_beyond_the_window_leaves_what_was_read_as_it_is():
     engine = opened(window=200)
     ask(engine, user("hello"))
-    before = list(engine._cache.ids)
+    before = engine.known_ids
     for draft in (LONG, LONG * 1000):
         engine.warm(asking(draft), PARAMS, Event())
-        assert engine._cache.ids == before
+        assert engine.known_ids == before
 
 
 def test_a_net_that_cannot_go_back_loses_the_history_to_a_draft_once_only():
@@ -129,16 +129,25 @@ def test_a_net_that_cannot_go_back_loses_the_history_to_a_draft_once_only():
     engine.warm(asking(DRAFT), PARAMS, Event())
     engine.warm(asking(f"No. {DRAFT}"), PARAMS, Event())
     engine.warm(HISTORY, PARAMS, Event())
-    read = list(engine._cache.ids)
+    read = engine.known_ids
     engine.warm(asking(f"Well. {DRAFT}"), PARAMS, Event())
-    assert engine._cache.ids == read
+    assert engine.known_ids == read
     prompt = asking(DRAFT)
     assert text_of(ask(engine, prompt)) == text_of(ask(opened(net=tiny.sliding()), prompt))
 
 
-def test_a_net_that_reads_a_prompt_in_one_go_is_left_alone(engine):
+class Whole(PlainReader):
+    """Reads each prompt from its beginning."""
+
+    def __init__(self, net):
+        super().__init__(net)
+        self.in_parts = False
+
+
+def test_a_net_that_reads_a_prompt_in_one_go_is_left_alone():
+    model = replace(model_of(NET), reader=Whole(NET))
+    engine = LocalEngine("tiny", model, TEMPLATE, context_tokens=1024)
     ask(engine, user("hello"))
-    before = list(engine._cache.ids)
-    engine._cache.in_parts = False
+    before = engine.known_ids
     engine.warm(asking(DRAFT), PARAMS, Event())
-    assert engine._cache.ids == before
+    assert engine.known_ids == before

@@ -9,11 +9,13 @@ from itertools import pairwise
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.prompt.open import open_template
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support import tiny
@@ -160,15 +162,17 @@ def built_in(tmp_path_factory):
     engine = open_engine(settings, lambda progress: None)
     options = settings.model_options
     checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
-    yield engine, load_net(checkpoint, options, lambda progress: None)
+    template, _ = open_template(checkpoint, options)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    net = load_net(checkpoint, options, lambda progress: None)
+    yield engine, net, template, tokenizer
     engine.close()
 
 
 @pytest.mark.model
 @pytest.mark.parametrize("question", ["What is the capital of France?", "用中文说你好。", LONG])
 def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question):
-    engine, net = built_in
-    template = engine._template
+    engine, net, template, tokenizer = built_in
     prompt = template.encode(user(question))
     ids = torch.tensor([prompt.ids])
     whole = net.generate(
@@ -177,27 +181,27 @@ def test_greedy_replies_of_the_built_in_model_equal_generate(built_in, question)
     said = [token for token in whole[0, ids.shape[1] :].tolist() if token != 2]
     assert "fused" in engine.details
     chunks = ask(engine, user(question), max_tokens=48)
-    read = engine._cache.ids[len(prompt.ids) :]
+    read = list(engine.known_ids[len(prompt.ids) :])
     assert read == said[: len(read)]
     assert len(said) - len(read) <= 1
-    assert text_of(chunks) == template._backend.decode(said)
+    assert text_of(chunks) == tokenizer.decode(said, skip_special_tokens=True)
 
 
 @pytest.mark.model
 def test_the_built_in_model_says_the_same_with_and_without_what_it_has_read(built_in):
-    engine, net = built_in
-    engine._cache.clear()
+    engine, net, template, _ = built_in
+    engine.forget()
     counts, replies = conversation(engine, 3, max_tokens=24)
-    forgetful = Forgetful("anew", model_of(net), engine._template)
+    forgetful = Forgetful("forgetful", model_of(net), template)
     assert conversation(forgetful, 3, max_tokens=24)[1] == replies
     assert [cached > 0 for _, cached, _ in counts] == [False, True, True]
 
 
 @pytest.mark.model
 def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
-    engine, _ = built_in
-    engine._cache.clear()
+    engine, _, _, tokenizer = built_in
+    engine.forget()
     counts, replies = conversation(engine, 10, max_tokens=12)
     for turn, (before, now) in enumerate(pairwise(counts)):
-        known = before[0] + len(engine._template._backend.encode(replies[turn]).ids) - 1
+        known = before[0] + len(tokenizer.encode(replies[turn])) - 1
         assert now[1] >= known

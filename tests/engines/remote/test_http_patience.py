@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from glmcli.cli.served import named_model
+from glmcli.cli.served import with_model
 from glmcli.config import Settings
 from glmcli.engines import open_engine
 from glmcli.engines.remote.http import Patience, Server
@@ -56,15 +56,15 @@ def test_a_question_that_no_reply_waits_for_spends_none_of_it():
 def test_a_one_shot_ends_when_the_list_does_not_come_and_a_chat_goes_on():
     with Loopback(frozen) as server:
         settings = Settings(model="openai:", base_url=server.url, timeout=0.3)
-        assert named_model(settings) == settings
+        assert with_model(settings) == settings
         with pytest.raises(EngineError, match="sent nothing"):
-            named_model(settings, once=True)
+            with_model(settings, once=True)
 
 
 def test_what_the_list_took_is_taken_off_the_time_of_a_one_shot():
     with Loopback(slow_list) as server:
         settings = Settings(model="openai:", base_url=server.url, timeout=5.0)
-        named = named_model(settings, once=True)
+        named = with_model(settings, once=True)
     assert named.model == "openai:x"
     assert named.timeout < 4.5
 

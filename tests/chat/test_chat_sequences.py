@@ -76,10 +76,12 @@ class Sequences(RuleBasedStateMachine):
         self.home = Path(tempfile.mkdtemp())
         store = open_store(self.home)
         self.engine = Strict()
-        session = Session(self.engine, store, params=GenerationParams(), model="echo:")
-        session.context = "summarise"
-        self.chat = Quiet(session, Settings())
+        self.chat = Quiet(self.session(store), Settings())
         self.asked = 0
+
+    def session(self, store, *, context="summarise"):
+        params = GenerationParams()
+        return Session(self.engine, store, params=params, model="echo:", context=context)
 
     def teardown(self):
         self.chat.session.store.close()
@@ -126,11 +128,12 @@ class Sequences(RuleBasedStateMachine):
 
     @rule()
     def start_again(self):
-        session = self.chat.session
-        session.store.close()
-        session.store = open_store(self.home)
-        if self.conversation.id:
-            session.conversation = session.store.load(self.conversation.id)
+        before = self.chat.session
+        before.store.close()
+        after = self.session(open_store(self.home), context=before.context)
+        known = before.conversation
+        after.resume(after.store.load(known.id) if known.id else known, before.params)
+        self.chat.session = after
 
     @invariant()
     def roles_alternate(self):

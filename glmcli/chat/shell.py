@@ -1,0 +1,119 @@
+"""What every chat does with a line: run it if it is a command, else send it and show the reply.
+
+How the program's own words are shown is up to the chats in a pipe and on a terminal. Knows nothing
+of where lines come from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from glmcli.chat.commands import Chat, is_command, literal, run_command
+from glmcli.chat.commands.others import command_for
+from glmcli.config import Settings, wants_traceback
+from glmcli.conversation.attachments import mentioned, missed
+from glmcli.conversation.typed import Line
+from glmcli.errors import GlmError
+from glmcli.language import chinese_locale, tr
+from glmcli.session import Session
+from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import end_note
+from glmcli.terminal.quiet import Quiet
+from glmcli.terminal.replies.choose import terminal_view
+from glmcli.terminal.replies.text import BaseView
+from glmcli.types import Message
+
+
+class Shell(Chat):
+    """A chat that answers lines."""
+
+    def __init__(self, session: Session, settings: Settings, out: Output, quiet: Quiet) -> None:
+        super().__init__(session, settings)
+        self.out = out
+        self.quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Show the program's own words."""
+        raise NotImplementedError
+
+    def complain(self, error: GlmError) -> None:
+        """Show an error: one line, one hint."""
+        raise NotImplementedError
+
+    def view(self, after: str = "") -> BaseView:
+        """A live view, or plain deltas where rows cannot be repainted."""
+        thinking, plain = self.settings.thinking, self.settings.plain
+        return terminal_view(self.out, self.quiet, thinking=thinking, plain=plain, after=after)
+
+    def handle(self, line: Line) -> None:
+        """Answer a line, or run it if it is a command. Errors are shown, not raised."""
+        try:
+            if is_command(line):
+                self.note(run_command(self, line.text))
+            elif command := self.other_command(line):
+                self.note(tr(": ").join([line.text.strip(), command]))
+            elif line.text.strip():
+                self.ask(self._with_files(literal(line)))
+        except GlmError as exc:
+            self.complain(exc)
+        except Exception as exc:  # a bug must not cost the chat
+            if wants_traceback():
+                raise
+            internal = tr("internal error: {error}", error=repr(exc))
+            self.complain(GlmError(internal, tr("GLM_DEBUG=1 shows where")))
+
+    def other_command(self, line: Line) -> str:
+        """The command here for a word that other programs take as one; "" for all else.
+
+        Typed on a terminal it is never sent; a script may mean the word itself.
+        """
+        on_terminal = sys.stdin is not None and sys.stdin.isatty()
+        is_typed = line.is_typed(0, len(line.text)) and (on_terminal or chinese_locale())
+        return command_for(line.text) if is_typed else ""
+
+    def ask(self, text: str, *, after: Message | None = None) -> None:
+        """Send a text and show the reply, and the notes below it. Raises GlmError."""
+        try:
+            with self.view(after.text if after else "") as view:
+                reply = self.session.ask(text, view, after=after)
+        finally:
+            self._detach_files(text)
+            for line in self.session.news():
+                self.note(line)
+        if after and reply.finish_reason == "stop" and reply.text == after.text:
+            self.note(tr("the model has nothing to add"))
+        self.after(reply)
+
+    def after(self, reply: Message) -> None:
+        """Say how a reply ended, if not as usual."""
+        self.note(end_note(reply, self.session.engine.context_tokens))
+
+    def draft_as_sent(self, line: Line, attached: Sequence[str]) -> str:
+        """A draft as it would be sent now, "" if it would not be; may be called on any thread.
+
+        Reads the files that it mentions. Raises UsageError.
+        """
+        if not line.text.strip() or is_command(line) or self.other_command(line):
+            return ""
+        sent = literal(line)
+        return joined(sent.text, [*mentioned(sent), *attached])
+
+    def _with_files(self, line: Line) -> str:
+        """A line as it is sent: with the files that it mentions and those attached."""
+        files = mentioned(line)
+        for file in files:
+            self.note(self.file_size(file))
+        for name in missed(line):
+            self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
+        return joined(line.text, [*files, *self.attached])
+
+    def _detach_files(self, text: str) -> None:
+        """Forget the files that went with a text, once the model has it: see `Conversation`."""
+        if any(message.text == text for message in self.session.conversation.prompt()):
+            self.attached = [file for file in self.attached if file not in text]
+
+
+def joined(text: str, files: Sequence[str]) -> str:
+    """A text as it is sent: with the files that go with it."""
+    return "\n\n".join(filter(None, [text, *files]))

@@ -1,0 +1,147 @@
+"""What a command says to a person beside its output, and what it asks them.
+
+Knows nothing of what is said or asked. An answer is typed after its question stood: neither what
+was typed before nor a paste is one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from glmcli.language import tr
+from glmcli.terminal.visible import visible_line
+
+if TYPE_CHECKING:
+    from glmcli.terminal.output import Output
+
+YES = ("y", "yes")
+LONGEST = 100
+"""Characters of an answer that are kept."""
+CALM_S = 0.05
+"""What was typed or pasted before a question comes without such a pause."""
+MOST_AHEAD = 1 << 20
+PASTE, PASTED = b"\x1b[200~", b"\x1b[201~"
+_KEY = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?[^\x1b\[])|[\xc0-\xff][\x80-\xbf]+|[^\x1b]", re.S)
+_ERASE, _ERASE_ALL, _END = (b"\x7f", b"\x08"), b"\x15", b"\x04"
+
+
+def tell(line: str) -> None:
+    """Say a line on stderr that -q does not hide; a terminal breaks it between words."""
+    if sys.stderr is None:
+        return
+    line = visible_line(line)
+    if len(line) > 40 and sys.stderr.isatty():
+        line = fitted(line, sys.stderr.fileno())
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+def fitted(line: str, fd: int) -> str:
+    """A line in rows that fit a terminal."""
+    with suppress(OSError):
+        columns = os.get_terminal_size(fd).columns or 80
+        if len(line) * (1 if line.isascii() else 2) > columns:
+            from glmcli.terminal.rows import hang  # it brings Rich along
+
+            return hang(line, columns)
+    return line
+
+
+def is_agreed(question: str) -> bool | None:
+    """Whether the person at the terminal says yes; None if the input ends without an answer.
+
+    Enter means no. Raises KeyboardInterrupt, Killed.
+    """
+    from glmcli.terminal.output import Output
+    from glmcli.terminal.quiet import Quiet
+
+    out = Output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
+    with signals_heard(), Quiet(out):
+        if ahead := typed_ahead():
+            out.write("" if ahead.endswith((b"\n", b"\r")) else "\n")
+            tell(tr("what was typed before this question does not answer it"))
+        while True:
+            out.say(question)
+            answer = line_typed(out)
+            out.write("\n")
+            if answer is not PASTED:
+                return None if answer is None else answer.decode("utf-8", "replace").lower() in YES
+            tell(tr("a paste does not answer it: type y or n"))
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Let a signal that ends the program pass through whoever has changed the terminal's modes."""
+    from glmcli.terminal.signals import Killed
+
+    def killed(signum: int, frame: FrameType | None) -> None:
+        raise Killed(signum)
+
+    before = {}
+    try:
+        for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(signum) is signal.SIG_DFL:
+                before[signum] = signal.signal(signum, killed)
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def typed_ahead() -> bytes:
+    """Take away what is waiting to be read, up to the first pause. Raises Killed."""
+    from glmcli.terminal.reading import read_some
+
+    fd, taken = sys.stdin.fileno(), b""
+    while len(taken) < MOST_AHEAD and select.select([fd], [], [], CALM_S)[0]:
+        data = read_some(fd)
+        if not data:
+            break
+        taken += data
+    termios.tcflush(fd, termios.TCIFLUSH)
+    return taken
+
+
+def line_typed(out: Output) -> bytes | None:
+    """The line that is typed now; None at the end of the input, PASTED if some of it was pasted.
+
+    More than a line at once is a paste too, since not every terminal marks one. Raises Killed.
+    """
+    from glmcli.terminal.reading import read_some
+
+    fd, waiting = sys.stdin.fileno(), b""
+    line: list[bytes] = []
+    while data := read_some(fd):
+        waiting += data
+        if PASTE in waiting:
+            while PASTED not in waiting and (data := read_some(fd)):
+                waiting = waiting[-len(PASTED) :] + data
+            return PASTED
+        at = 0
+        while found := _KEY.match(waiting, at):
+            key, at = found[0], found.end()
+            if key in (b"\r", b"\n"):
+                return b"".join(line).strip() if at == len(waiting) else PASTED
+            if key == _END and not line:
+                return None
+            if key in _ERASE and line:
+                del line[-1]
+                out.write("\b \b")
+            elif key == _ERASE_ALL:
+                out.write("\b \b" * len(line))
+                line.clear()
+            elif key[:1] >= b" " and key not in _ERASE and len(line) < LONGEST:
+                line.append(key)
+                out.write(key.decode("utf-8", "replace"))
+        waiting = waiting[at:]
+    return None

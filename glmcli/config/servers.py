@@ -1,0 +1,43 @@
+"""What the settings say about servers, as the remote engines are given it.
+
+Knows nothing of addresses or keys but where they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from glmcli.config.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """Where a server lives, the keys that may be for it, and how long it may take."""
+
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys by host or host:port."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Where each of these came from, by the name of the setting."""
+    template: str = ""
+    """The template of a FastChat worker's model; "" for the one that the worker names."""
+    timeout: float = 120.0
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """Every key that the user has given, for whatever server."""
+        return (self.api_key, *self.keys.values())
+
+
+def server_options(settings: Settings) -> ServerOptions:
+    """What a remote engine needs of the settings."""
+    return ServerOptions(
+        base_url=settings.base_url,
+        api_key=settings.api_key,
+        keys=settings.keys,
+        sources=settings.sources,
+        template=settings.template,
+        timeout=settings.timeout,
+    )

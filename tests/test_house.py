@@ -1,0 +1,60 @@
+"""The tests mirror the program, share named material only, and look at nothing private."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TESTS = ROOT / "tests"
+ELSEWHERE = {"program", "hostile", "bench"}
+"""Folders whose files stand for no module: the whole program, corpora, measurements."""
+ABOUT_THE_REPOSITORY = {"readme", "architecture", "house"}
+OPEN = {"_exit"}
+"""Names of the standard library that only look private."""
+
+
+def modules_beside(folder: Path) -> set[str]:
+    """Names that a test file in a folder may begin with: its modules, folders and itself."""
+    there = ROOT / "glmcli" / folder
+    return {path.stem for path in there.iterdir()} | {there.name}
+
+
+def test_every_test_file_is_named_after_a_module_beside_which_it_stands():
+    odd = []
+    for path in sorted(TESTS.rglob("test_*.py")):
+        folder, name = path.parent.relative_to(TESTS), path.stem.removeprefix("test_")
+        if folder.parts[:1] and folder.parts[0] in ELSEWHERE:
+            continue
+        names = modules_beside(folder) | (set() if folder.parts else ABOUT_THE_REPOSITORY)
+        if not any(name == known or name.startswith(f"{known}_") for known in names):
+            odd.append(str(path.relative_to(ROOT)))
+    assert odd == []
+
+
+def test_no_test_file_imports_another():
+    for path in TESTS.rglob("*.py"):
+        for node in ast.walk(parsed(path)):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            assert not any(".test_" in f".{name}" for name in names), path
+
+
+def test_nothing_private_is_looked_at():
+    assert [f"{path.name}: {name}" for path in TESTS.rglob("*.py") for name in private(path)] == []
+
+
+def private(path: Path) -> Iterator[str]:
+    """Attributes with an underscore that are read of anything but the object itself."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+            is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not is_own and not node.attr.startswith("__") and node.attr not in OPEN:
+                yield f"line {node.lineno}: {node.attr}"
+
+
+def parsed(path: Path) -> ast.Module:
+    """A file as Python reads it."""
+    return ast.parse(path.read_text(encoding="utf-8"))

@@ -206,6 +206,12 @@ def replaced(text: str, content: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"String": text}, "content": content}
 
 
+def control(id: int, text: str) -> dict[str, Any]:
+    """A control token."""
+    switches = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    return {"id": id, "content": text, "special": True, **switches}
+
+
 def growing() -> Iterator[tuple[str, dict[str, Any]]]:
     """Tokenizers whose texts grow without end."""
     doubling = [replaced("a", "aa")] * 60
@@ -235,6 +241,7 @@ def growing() -> Iterator[tuple[str, dict[str, Any]]]:
             )
         },
     )
+    yield "a long token", {"added_tokens": [control(1000, "x" * 60_000_000)]}
     yield "a broken pattern", {"pre_tokenizer": split("(a")}
     yield (
         "a decoder of nothing",
@@ -242,20 +249,7 @@ def growing() -> Iterator[tuple[str, dict[str, Any]]]:
     )
     yield (
         "control tokens by the ten thousand",
-        {
-            "added_tokens": [
-                {
-                    "id": 1000 + number,
-                    "content": f"{number:x}<|",
-                    "special": True,
-                    "single_word": False,
-                    "lstrip": False,
-                    "rstrip": False,
-                    "normalized": False,
-                }
-                for number in range(40_000)
-            ]
-        },
+        {"added_tokens": [control(1000 + number, f"{number:x}<|") for number in range(40_000)]},
     )
 
 

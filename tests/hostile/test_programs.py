@@ -29,8 +29,13 @@ QUICK = (
     "a macro that calls itself",
     "the globals of a function",
 )
-QUICK_TOKENIZERS = ("split: the panic of an issue", "a normalizer that doubles")
-LIMITS = ("too long", "too much", "too far", "too deeply", "far more", "fails", "broken", "limit")
+QUICK_TOKENIZERS = ("split: the panic of an issue", "a normalizer that doubles", "a long token")
+BOUNDED = ("split",)
+"""What takes much, but on a fast machine no more than the limits allow."""
+LIMITS = (
+    *("too long", "too much", "too far", "too deeply", "far more", "fails", "broken", "limit"),
+    "more than 1,000 letters",
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,11 @@ def ask(runner: Runner, model: Path, question: str = "hi"):
     return runner.run(arguments, model.parent, env=home)
 
 
-def check(outcome) -> None:
+def check(outcome, *, is_bounded: bool = False) -> None:
+    """One line and exit 3; where that `is_bounded`, an answer is as good."""
+    if is_bounded and outcome.code == 0:
+        assert not outcome.faults(0), outcome.err
+        return
     assert not outcome.faults(3), outcome.err
     assert any(words in outcome.err for words in LIMITS), outcome.err
 
@@ -113,7 +122,7 @@ def test_an_unusual_tokenizer_works(name, runner, spoiled):
 @pytest.mark.parametrize("name", programs.templates())
 def test_every_hostile_template_ends_with_exit_3(name, runner, spoiled):
     programs.spoil_template(spoiled, programs.templates()[name])
-    check(ask(runner, spoiled))
+    check(ask(runner, spoiled), is_bounded=name in BOUNDED)
 
 
 @pytest.mark.hostile

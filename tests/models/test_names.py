@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
+from glmcli.config import Settings
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.names import Place, place_of
@@ -62,6 +64,26 @@ def test_a_hub_id_may_not_be_here_yet(options: ModelOptions):
 def test_a_folder_comes_before_the_hub_id_of_that_name(tmp_path: Path, options: ModelOptions):
     (tmp_path / "org" / "name").mkdir(parents=True)
     assert not place_of("org/name", options).hub_id
+
+
+def test_a_hub_id_that_was_not_typed_is_not_the_folder_of_that_name(
+    tmp_path: Path, options: ModelOptions
+):
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    kept = replace(options, untyped_model="org/name")
+    error = refused("org/name", kept)
+    assert "org/name is a hub id in your settings, and a folder here" in error.message
+    assert "say --model ./org/name for the folder" in error.hint
+    assert place_of("./org/name", kept).folder == Path("org/name")
+    assert place_of("org/other", kept).hub_id == "org/other"
+
+
+@pytest.mark.parametrize("source", ["environment", ".env", "settings file", "the conversation"])
+def test_only_a_model_of_the_command_line_is_typed(source: str):
+    made = Settings(model="org/name", sources={"model": source})
+    assert made.model_options.untyped_model == "org/name"
+    typed = Settings(model="org/name", sources={"model": "option"})
+    assert not typed.model_options.untyped_model
 
 
 @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "no/", "a/b/c"])

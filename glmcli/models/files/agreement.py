@@ -21,6 +21,13 @@ REUSED = 32
 PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
+ON_THE_WAY = frozenset(
+    {
+        *("bitsandbytes", "eetq", "fbgemm_fp8", "fp8", "higgs", "hqq", "metal", "mxfp4", "quanto"),
+        *("sinq", "torchao"),
+    }
+)
+"""Ways to quantise in which a library would, while it loads, whatever is not yet quantised."""
 
 
 def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -28,7 +35,10 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
 
     `config` was checked. Packed weights do not show their sizes, and .bin files show none.
     """
-    if not tensors or config.get("quantization_config"):
+    if not tensors:
+        return
+    if quantization := config.get("quantization_config"):
+        check_packed(quantization, tensors)
         return
     whole = text_part(config)
     check_layers(whole, tensors)
@@ -39,6 +49,16 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
             raise differs(
                 name, f"{size:,}", tr("no side of a tensor is longer than {most:,}", most=largest)
             )
+
+
+def check_packed(quantization: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for weights that only config.json calls quantised."""
+    how = quantization.get("quant_method")
+    packed = any(not tensor.is_float for tensor in tensors.values())
+    if quantization.get("load_in_4bit") or quantization.get("load_in_8bit"):
+        how = how or "bitsandbytes"
+    if isinstance(how, str) and how in ON_THE_WAY and not packed:
+        raise differs("quantization_config", how, tr("the weights are not quantised"))
 
 
 def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

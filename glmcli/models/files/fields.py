@@ -17,7 +17,18 @@ from glmcli.language import tr
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
+LONGEST_TOKEN = 1_000
+"""Letters; the longest tokens there are have about 128."""
 SHOWN = 40
+DTYPES = frozenset(
+    {
+        *("float64", "double", "float32", "float", "float16", "half", "bfloat16", "auto"),
+        *("float8_e4m3fn", "float8_e5m2", "int8", "uint8"),
+    }
+)
+"""Number formats. A library takes any other word for whatever torch calls by it: "load"."""
+CODE_FIELD = "_implementation"
+"""In the name of a field that says which code computes something: attention, experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +111,21 @@ def is_template(value: Any) -> bool:
 
 def is_token(value: Any) -> bool:
     """Whether it is the text of a token, or an object with one."""
-    return isinstance(value, str) or (
-        isinstance(value, dict) and isinstance(value.get("content"), str)
-    )
+    text = value.get("content") if isinstance(value, dict) else value
+    return isinstance(text, str) and len(text) <= LONGEST_TOKEN
+
+
+def is_short(value: Any) -> bool:
+    """Whether no text in it is longer than a token, at any depth."""
+    if isinstance(value, dict | list):
+        return all(map(is_short, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, str) or len(value) <= LONGEST_TOKEN
+
+
+def names_code_here(value: Any) -> bool:
+    """Whether it names code that is installed, not a repository whose code would be fetched."""
+    each = value.values() if isinstance(value, dict) else [value]
+    return all(not isinstance(name, str) or re.fullmatch(r"\w*", name) for name in each)
 
 
 def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -117,7 +140,18 @@ NAMES = Kind(
 )
 SWITCH = Kind(lambda: tr("true or false"), lambda value: isinstance(value, bool))
 OBJECT = Kind(lambda: tr("an object"), lambda value: isinstance(value, dict))
-TOKEN = Kind(lambda: tr("the text of a token"), is_token)
+TOKEN = Kind(
+    lambda: tr("the text of a token, of at most {most:,} letters", most=LONGEST_TOKEN), is_token
+)
+TOKENS = Kind(
+    lambda: tr("tokens of at most {most:,} letters", most=LONGEST_TOKEN),
+    lambda value: isinstance(value, list | dict) and is_short(value),
+)
+DTYPE = Kind(
+    lambda: tr("a number format such as bfloat16"),
+    lambda value: isinstance(value, str) and value in DTYPES,
+)
+CODE_HERE = Kind(lambda: tr("the name of code that is installed, such as sdpa"), names_code_here)
 POSITIVE = Kind(lambda: tr("a number above 0"), lambda value: is_number(value) and value > 0)
 TOKEN_ID = whole(-1_000, 1_000_000_000)
 IDS = Kind(
@@ -153,7 +187,8 @@ CONFIG: Table = {
     "auto_map": CLASSES,
     "quantization_config": OBJECT,
     "text_config": OBJECT,
-    **dict.fromkeys(("dtype", "torch_dtype", "hidden_act"), NAME),
+    **dict.fromkeys(("dtype", "torch_dtype"), DTYPE),
+    "hidden_act": NAME,
     "layer_types": NAMES,
     **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer"), LAYERS),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model"), WIDTH),
@@ -199,6 +234,7 @@ TOKENIZER: Table = {
     **dict.fromkeys(
         (f"{name}_token" for name in ("bos", "cls", "eos", "mask", "pad", "sep", "unk")), TOKEN
     ),
+    **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), TOKENS),
 }
 
 
@@ -211,6 +247,27 @@ def check_config(config: Mapping[str, Any], where: str = "config.json") -> None:
         check(text, CONFIG, where, "text_config.")
         for path, rope in ropes(text):
             check(rope, ROPE, where, f"text_config.{path}")
+    for name, part in config.items():
+        if name.endswith("_config") and name != "quantization_config" and isinstance(part, dict):
+            check(part, {"dtype": DTYPE, "torch_dtype": DTYPE}, where, f"{name}.")
+    check_code(config, where)
+
+
+def check_code(value: Any, where: str) -> None:
+    """Raise ModelError for a field, at any depth, that names code to be fetched from the hub.
+
+    A library would fetch it, and run it as native code, without being told to trust it.
+    """
+    left = [("", value)]
+    while left:
+        path, part = left.pop()
+        if isinstance(part, list):
+            left += [(f"{path}{number}.", each) for number, each in enumerate(part)]
+        if isinstance(part, dict):
+            for name, each in part.items():
+                if CODE_FIELD in name and not CODE_HERE.fits(each):
+                    raise wrong(where, path + name, each, CODE_HERE)
+                left.append((f"{path}{name}.", each))
 
 
 def ropes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -46,7 +46,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     for name, table in (
         ("generation_config.json", fields.GENERATION),
         ("tokenizer_config.json", fields.TOKENIZER),
+        ("special_tokens_map.json", fields.TOKENIZER),
     ):
         if (folder / name).exists():
-            fields.check(read_json(folder / name), table, name)
+            values = read_json(folder / name)
+            fields.check(values, table, name)
+            fields.check_code(values, name)
     return config

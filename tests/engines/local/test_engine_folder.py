@@ -67,6 +67,33 @@ def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tm
     assert "again" in caught.value.hint
 
 
+@pytest.fixture
+def changed(folder, tmp_path):
+    """Makes the same checkpoint with other fields in one of its JSON files."""
+
+    def change(file, **fields):
+        made = shutil.copytree(folder, tmp_path / "changed")
+        (made / file).write_text(json.dumps(json.loads((made / file).read_text()) | fields))
+        return made
+
+    return change
+
+
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+def test_a_kernel_of_the_hub_is_refused_before_the_weights(file, changed, tmp_path):
+    stated = changed(file, attn_implementation="kernels-community/flash-attn3")
+    (stated / "model.safetensors").write_bytes(b"nobody looks")
+    with pytest.raises(ModelError, match=f"{file}: attn_implementation is 'kernels-community/"):
+        opened(stated, tmp_path)
+
+
+def test_attention_that_is_not_here_is_left_to_the_option(changed, tmp_path):
+    stated = changed("config.json", attn_implementation="flash_attention_2")
+    engine, _ = opened(stated, tmp_path, fused=False)
+    assert ask(engine, user("hello"))[-1].usage.completion_tokens == 20
+    engine.close()
+
+
 def test_a_model_without_template_says_that_it_is_a_base_model(folder, tmp_path):
     base = tmp_path / "base"
     shutil.copytree(folder, base)

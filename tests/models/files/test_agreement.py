@@ -73,3 +73,18 @@ def test_a_tokenizer_of_another_model_is_noticed():
 
 def test_a_net_whose_names_have_no_numbers_has_any_number_of_layers():
     check_sizes({"num_hidden_layers": 12}, {"shared.layers.weight": Tensor("F32", (8,), 0)})
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        {"load_in_8bit": True},
+        {"quant_method": "fp8"},
+    ],
+)
+def test_weights_that_only_the_config_calls_quantised_are_refused(stated):
+    with pytest.raises(ModelError, match=r"quantization_config is .*, but the weights are not qu"):
+        check_sizes(CONFIG | {"quantization_config": stated}, tensors())
+    packed = tensors() | {"model.layers.0.mlp.weight": Tensor("U8", (64, 1), 64)}
+    check_sizes(CONFIG | {"quantization_config": stated}, packed)

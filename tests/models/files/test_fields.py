@@ -65,6 +65,37 @@ def test_a_wrong_field_is_found_below_others(config, said):
     assert caught.value.message.startswith(f"config.json: {said}")
 
 
+REPOSITORY = "kernels-community/flash-attn3"
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"attn_implementation": REPOSITORY}, "attn_implementation"),
+        ({"_attn_implementation": "evil/kernel:forward"}, "_attn_implementation"),
+        ({"_attn_implementation_internal": REPOSITORY}, "_attn_implementation_internal"),
+        ({"experts_implementation": "org/x@main"}, "experts_implementation"),
+        ({"attn_implementation": "paged|org/x"}, "attn_implementation"),
+        ({"attn_implementation": {"text_config": REPOSITORY}}, "attn_implementation"),
+        ({"text_config": {"attn_implementation": "org/x"}}, "text_config.attn_implementation"),
+        ({"a": [{"b": {"experts_implementation": "o/x"}}]}, "a.0.b.experts_implementation"),
+    ],
+)
+def test_code_that_would_be_fetched_from_the_hub_is_named(config, field):
+    with pytest.raises(ModelError) as caught:
+        fields.check_config(config)
+    assert caught.value.message.startswith(f"config.json: {field} is ")
+    assert "not the name of code that is installed, such as sdpa" in caught.value.message
+
+
+@pytest.mark.parametrize("word", ["load", "hub", "no such", "torch.float16", "Tensor"])
+@pytest.mark.parametrize("part", ["", "text_config", "vision_config"])
+def test_a_number_format_that_is_none_is_named(word, part):
+    config = {"dtype": word}
+    with pytest.raises(ModelError, match=r"dtype is '.*', not a number format such as bfloat16"):
+        fields.check_config({part: config} if part else config)
+
+
 @pytest.mark.parametrize(
     ("table", "field", "value", "said"),
     [
@@ -75,6 +106,11 @@ def test_a_wrong_field_is_found_below_others(config, said):
         (fields.TOKENIZER, "chat_template", [5], "is [5], not a template of at most 1,000,000"),
         (fields.TOKENIZER, "chat_template", "x" * 2_000_000, "not a template of at most"),
         (fields.TOKENIZER, "eos_token", {"content": 5}, "not the text of a token"),
+        (fields.TOKENIZER, "bos_token", "ab" * 501, "of a token, of at most 1,000 letters"),
+        (fields.TOKENIZER, "pad_token", {"content": "x" * 1_001}, "at most 1,000 letters"),
+        (fields.TOKENIZER, "extra_special_tokens", ["x" * 1_001], "at most 1,000 letters"),
+        (fields.TOKENIZER, "extra_special_tokens", {"a": "x" * 1_001}, "at most 1,000 letters"),
+        (fields.TOKENIZER, "added_tokens_decoder", {"5": {"content": "x" * 1_001}}, "of tokens"),
         (fields.TOKENIZER, "added_tokens_decoder", {"x": "a"}, "not an object of tokens by"),
     ],
 )
@@ -93,6 +129,9 @@ REAL = [
     '{"text_config": {"num_hidden_layers": 2}, "vision_config": {"hidden_size": "any"}}',
     '{"auto_map": {"AutoTokenizer": ["a.B", null]}, "architectures": null, "sliding_window": null}',
     '{"model_type": "", "quantization_config": {"quant_method": "fp8"}, "dtype": "bfloat16"}',
+    '{"_attn_implementation": "sdpa", "_attn_implementation_autoset": true}',
+    '{"attn_implementation": null, "_experts_implementation": "grouped_mm", "dtype": "auto"}',
+    '{"attn_implementation": {"text_config": "flash_attention_2", "vision_config": null}}',
     '{"head_dim": 0, "num_key_value_heads": null, "tie_word_embeddings": true}',
 ]
 
@@ -107,6 +146,8 @@ def test_what_real_checkpoints_say_is_left_alone(text):
     [
         {"model_max_length": int(1e30), "chat_template": [{"name": "default", "template": "x"}]},
         {"model_max_length": math.inf, "eos_token": {"content": "<e>"}, "add_eos_token": False},
+        {"extra_special_tokens": {"image_token": "<i>", "id": 5}, "additional_special_tokens": []},
+        {"additional_special_tokens": ["a", {"content": "b", "lstrip": False}]},
         {"added_tokens_decoder": {"5": {"content": "a", "lstrip": False}}, "pad_token": None},
     ],
 )

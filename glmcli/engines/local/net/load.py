@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TOO_LARGE = re.compile(r"not enough memory|dispatched on the CPU or the disk")
 """What torch and transformers say of weights that do not fit; the second if quantised."""
 ATTENTION = {"flash": "flash_attention_2"}
+PLAIN_ATTENTION = (None, "eager", "sdpa")
+"""What a checkpoint may ask for; for any other transformers may fetch native code from the hub."""
 SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
 """torch's names of dtypes -> those of safetensors."""
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -114,7 +116,15 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
         ) from exc
     # The class itself: AutoModel would prefer remote code to its own where it is trusted.
     own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
+    drop_attention(config)
     return Recipe(config, own)
+
+
+def drop_attention(config: transformers.PreTrainedConfig) -> None:
+    """Let no config, nor a part of it, ask for attention that only --attn may ask for."""
+    for part in [config, *(getattr(config, name, None) for name in config.sub_configs)]:
+        if getattr(part, "_attn_implementation", None) not in PLAIN_ATTENTION:
+            part._attn_implementation = None
 
 
 def from_pretrained(

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, Timer
 from typing import Any
 
 from glmcli.engines.local.prompt import foreign
@@ -42,6 +42,7 @@ STOPPED = {
     "depth": later("{what} calls itself too deeply: it was stopped"),
     "count": later("{what} counts too far: it was stopped"),
     "length": later("{what} writes far more than it is given: it was stopped"),
+    "token": later("{what} has a token of more than 1,000 letters"),
     "crash": later("{what} breaks down or needs too much memory: it was stopped"),
 }
 """What went beyond which limit; foreign.py names the limits."""
@@ -49,7 +50,7 @@ LETTERS_A_SECOND = 200_000
 """The least that is expected of a template or a tokenizer."""
 TICK_MS = 50
 GRACE_S = 1.0
-"""How long an answer that nobody waited for may keep the next job waiting."""
+"""How long a process may work on an answer that nobody waits for."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ", "TMPDIR")
 """Of the environment: what libraries are found by, and the time zone. No key, no secret."""
 
@@ -168,8 +169,11 @@ class Apart:
             with suppress(BrokenPipeError):  # how it ended says more
                 foreign.send(process.stdin, job)
             data = self._wait(process, time.monotonic() + wall_s)
-        except GivenUp:  # the process may be starting: it is worth keeping
+        except GivenUp:  # the process may be starting: it is worth keeping for a while
             self._is_late = True
+            late = Timer(GRACE_S, self._end_late, [process])
+            late.daemon = True
+            late.start()
             raise
         except BaseException:  # half an answer may be under way
             self.close()
@@ -190,13 +194,17 @@ class Apart:
             return
         self.close()
 
+    def _end_late(self, process: subprocess.Popen[bytes]) -> None:
+        """End a process if it still works on what nobody waits for."""
+        with self._lock:
+            if self._is_late and process is self._process and not is_readable(process, 0):
+                self.close()
+
     def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> Any:
         """The answer. Raises GivenUp; ModelError if the process ends or has to be ended before."""
         assert process.stdout is not None
         cancel = _cancel.get()
-        poll = select.poll()
-        poll.register(process.stdout, select.POLLIN)
-        while not poll.poll(TICK_MS):
+        while not is_readable(process, TICK_MS):
             if cancel is not None and cancel.is_set():
                 raise GivenUp(tr("cancelled"))
             if time.monotonic() > deadline:
@@ -211,6 +219,14 @@ class Apart:
 
     def _stopped(self, limit: str) -> ModelError:
         return ModelError(tr(STOPPED[limit], what=tr(self._what)), tr(self._hint))
+
+
+def is_readable(process: subprocess.Popen[bytes], wait_ms: int) -> bool:
+    """Whether an answer, or the end of the process, is there after so many milliseconds."""
+    poll = select.poll()
+    assert process.stdout is not None
+    poll.register(process.stdout, select.POLLIN)
+    return bool(poll.poll(wait_ms))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

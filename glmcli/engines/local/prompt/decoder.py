@@ -13,13 +13,17 @@ from functools import cache
 from typing import Any, Protocol
 
 from glmcli.engines.reply import Marks, Reasoning, StopStrings
-from glmcli.errors import ModelError
+from glmcli.errors import EngineError, ModelError
 from glmcli.language import tr
 from glmcli.models.libraries import errors_of
 from glmcli.types import Chunk, FinishReason, Message, Usage
 
 UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
+LONGEST_TEXT = 10_000
+"""Letters of one token; the longest there are have about 128."""
+REPLY_CHARS = 2_000_000
+"""As of a server's reply. With reasonable tokens the window ends a reply long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,13 @@ class TokenBytes:
 
     def _decoded(self, *ids: int) -> str:
         with errors_of(tr("the model's tokenizer"), tr("choose another model")):
-            return self._vocabulary.decode(ids)
+            text = self._vocabulary.decode(ids)
+        if len(text) > LONGEST_TEXT:
+            raise ModelError(
+                tr("the text of a token has more than {most:,} letters", most=LONGEST_TEXT),
+                tr("choose another model"),
+            )
+        return text
 
     def _to_bytes(self, token: int, text: str) -> bytes:
         if UNREADABLE not in text:
@@ -222,6 +232,7 @@ class DecodedReply:
         self._stops = StopStrings(stop)
         self.tokens = 0
         """Ids so far."""
+        self._letters = 0
 
     @property
     def stopped(self) -> bool:
@@ -229,12 +240,22 @@ class DecodedReply:
         return self._stops.hit
 
     def push(self, token: int) -> Chunk:
-        """The chunk of one id, which may show nothing yet."""
+        """The chunk of one id, which may show nothing yet.
+
+        Raises EngineError for a reply that is longer than any can be.
+        """
         self.tokens += 1
         if token == self._reasoning.awaited:
             thinking, text = self._reasoning.switch(self._decoder.flush())
         else:
-            thinking, text = self._reasoning.push(self._decoder.push(token))
+            new = self._decoder.push(token)
+            self._letters += len(new)
+            if self._letters > REPLY_CHARS:
+                raise EngineError(
+                    tr("the reply has more than {most:,} characters", most=REPLY_CHARS),
+                    tr("/retry asks again; --max-tokens sets a limit"),
+                )
+            thinking, text = self._reasoning.push(new)
         return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)
 
     def end(self, reason: FinishReason, usage: Usage) -> Chunk:

@@ -7,17 +7,23 @@ file and imports nothing of this package. A job that needs too much of something
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import resource
+import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import IO, Any
 
 LENGTH = 8
 """Bytes of a length."""
+LONGEST_TOKEN = 1_000
+"""Letters; the longest tokens there are have about 128."""
 
 
 class TooMuch(Exception):
@@ -32,7 +38,27 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (job := receive(sys.stdin.buffer)) is not None:
         limit_cpu(job.pop("cpu_s"))
-        send(sys.stdout.buffer, answer(job))
+        with ended_with_stdin():
+            found = answer(job)
+        send(sys.stdout.buffer, found)
+
+
+@contextmanager
+def ended_with_stdin() -> Iterator[None]:
+    """Let the system end this process when the other end of stdin is gone, however it went.
+
+    What runs here may hold the interpreter for as long as it likes: nothing in Python could look.
+    Until it has its answer the other side sends nothing, so a signal can only mean the end.
+    """
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([0], [], [], 0)[0]:  # it went before the signal was asked for
+        sys.exit()
+    try:
+        yield
+    finally:
+        fcntl.fcntl(0, fcntl.F_SETFL, flags)
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +222,7 @@ def load(text: str = "", path: str = "") -> None:
     backend = Tokenizer.from_file(path) if path else Tokenizer.from_str(text)
     backend.no_padding()
     backend.no_truncation()
+    check_tokens(backend.get_vocab())
     BACKENDS[False] = backend
     ids = backend.encode_batch(["Hello, 1 + 1 = 2.\n\n你好 "], add_special_tokens=False)[0].ids
     backend.decode(ids)
@@ -205,7 +232,14 @@ def load_pieces(path: str) -> None:
     """Read a tokenizer.model of SentencePiece, if it is one."""
     from sentencepiece import SentencePieceProcessor
 
-    SentencePieceProcessor(model_file=path)
+    pieces = SentencePieceProcessor(model_file=path)
+    check_tokens(pieces.id_to_piece(list(range(pieces.vocab_size()))))
+
+
+def check_tokens(tokens: Iterable[str]) -> None:
+    """Raise TooMuch for a token of which a reply would have gigabytes."""
+    if max(map(len, tokens), default=0) > LONGEST_TOKEN:
+        raise TooMuch("token")
 
 
 def spell_out(controls: list[str], anchor: str) -> None:

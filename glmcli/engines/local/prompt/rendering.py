@@ -20,7 +20,10 @@ SOURCE_LETTERS = 1_000_000
 """The longest template there is has about 20,000."""
 GROWTH = 10
 SPARE_LETTERS = 1_000_000
-"""A prompt has at most `GROWTH` times the letters of its messages, and so many more."""
+"""A prompt has at most `GROWTH` times the letters of its messages, and so many more.
+
+Only letters of the conversation count: what comes with the model must not raise its own limits.
+"""
 BROKEN = ("TemplateSyntaxError", "SecurityError")
 """No conversation makes such a template work."""
 REFUSES = "TemplateError"
@@ -55,13 +58,12 @@ def render(
         "messages": shown,
         "add_generation_prompt": not goes_on,
     }
-    rendered = render_apart(source, values)
+    rendered = render_apart(source, values, letters=letters_of([shown, options]))
     return up_to_mark(rendered, messages[-1]["content"]) if goes_on else rendered
 
 
-def render_apart(source: str, values: dict[str, Any]) -> str:
-    """A template's text. Raises UsageError, ModelError."""
-    letters = letters_of(values)
+def render_apart(source: str, values: dict[str, Any], *, letters: int = 0) -> str:
+    """A template's text for a conversation of so many letters. Raises UsageError, ModelError."""
     try:
         text: str = apart.templates().ask(
             "render",

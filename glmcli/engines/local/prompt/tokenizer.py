@@ -25,7 +25,7 @@ from glmcli.models.libraries import errors_of
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
 UNLIMITED = int(1e30)
-REVISION = 3
+REVISION = 4
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (

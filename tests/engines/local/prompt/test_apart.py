@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from glmcli.engines.local.prompt.apart import Apart, GivenUp, heeding
 from glmcli.errors import ModelError
 
 ENDLESS = "{{ 10**(10**10) > 1 }}"
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
 
 
 @pytest.fixture
@@ -23,8 +28,8 @@ def process() -> Iterator[Apart]:
     made.close()
 
 
-def render(process: Apart, source: str) -> str:
-    text: str = process.ask("render", source=source, values={"x": "yes"}, letters=1_000)
+def render(process: Apart, source: str, **limits: float) -> str:
+    text: str = process.ask("render", source=source, values={"x": "yes"}, letters=1_000, **limits)
     return text
 
 
@@ -38,7 +43,7 @@ def give_up(process: Apart, source: str) -> float:
 
     threading.Timer(0.3, stop).start()
     with heeding(cancel), pytest.raises(GivenUp):
-        render(process, source)
+        render(process, source, cpu_s=60.0)
     return time.monotonic() - set_at[0]
 
 
@@ -61,6 +66,52 @@ def test_what_is_cancelled_before_it_starts_leaves_the_process_of_use(process):
         with heeding(cancel), pytest.raises(GivenUp):
             render(process, ENDLESS)
     assert render(process, "{{ x }}!") == "yes!"
+
+
+@needs_proc
+def test_a_job_that_was_given_up_does_not_run_on(process):
+    others = children_of(os.getpid())
+    process.start()
+    started = [pid for pid in children_of(os.getpid()) if pid not in others]
+    give_up(process, ENDLESS)
+    ended_by(time.monotonic() + 10, started)
+
+
+@needs_proc
+def test_a_job_ends_with_the_program_however_that_ends(tmp_path: Path):
+    source = f"""
+from glmcli.engines.local.prompt.apart import templates
+templates().ask("render", source={ENDLESS!r}, values={{}}, letters=9, cpu_s=60.0)
+"""
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        with subprocess.Popen([sys.executable, "-c", source], stderr=subprocess.DEVNULL) as program:
+            while not (foreign := children_of(program.pid)):
+                time.sleep(0.05)
+            time.sleep(0.5)
+            program.send_signal(how)
+        ended_by(time.monotonic() + 10, foreign)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes for foreign programs that a process has started, as far as they still run."""
+    running = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return [each for each in running if parent_of(each) == pid]
+
+
+def parent_of(pid: int) -> int | None:
+    """The parent of a process for foreign programs; None if it is none, or has ended."""
+    with suppress(OSError):
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        if state != "Z" and "foreign.py" in Path(f"/proc/{pid}/cmdline").read_text():
+            return int(parent)
+    return None
+
+
+def ended_by(deadline: float, processes: list[int]) -> None:
+    assert processes
+    while any(parent_of(pid) is not None for pid in processes):
+        assert time.monotonic() < deadline, "still runs"
+        time.sleep(0.05)
 
 
 def test_a_job_that_only_waits_is_stopped_by_the_clock(process, tmp_path: Path):

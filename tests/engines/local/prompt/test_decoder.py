@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 from glmcli.engines.local.prompt.decoder import BytesDecoder, DecodedReply, TokenBytes
 from glmcli.engines.reply import Marks, Reasoning, StopStrings, held_back
-from glmcli.errors import ModelError
+from glmcli.errors import EngineError, ModelError
 from glmcli.types import Usage
 from tests.support import tiny
 
@@ -131,6 +132,25 @@ def test_a_vocabulary_without_text_is_refused():
 
     with pytest.raises(ModelError, match="no text"):
         TokenBytes(Empty())
+
+
+def word_level(*words: str) -> Tokenizer:
+    return Tokenizer(models.WordLevel({word: id for id, word in enumerate(words)}, words[0]))
+
+
+def test_a_token_with_a_text_without_end_is_refused():
+    token_bytes = TokenBytes(word_level("hi", "x" * 60_000_000))
+    with pytest.raises(ModelError, match="a token has more than 10,000 letters"):
+        token_bytes.inside(1)
+
+
+def test_a_reply_without_end_is_stopped():
+    decoder = BytesDecoder(TokenBytes(word_level("x" * 4_000)))
+    reply, size = DecodedReply(decoder, Marks("<think>", "</think>")), 0
+    with pytest.raises(EngineError, match="the reply has more than 2,000,000 characters"):
+        for _ in range(1_000):
+            size += len(reply.push(0).text)
+    assert size <= 2_000_000
 
 
 def test_held_back_finds_the_longest_start_of_a_mark():

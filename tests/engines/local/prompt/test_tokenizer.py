@@ -1,6 +1,7 @@
 """Without transformers the prompts are the same, or transformers is used."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -118,6 +119,17 @@ def test_templates_run_in_a_sandbox(source):
 def test_a_template_may_refuse():
     with pytest.raises(UsageError, match="never"):
         render_apart("{{ raise_exception('never') }}", {})
+
+
+def test_special_tokens_do_not_raise_the_limits_of_the_template():
+    source = "{{ bos_token[1:] * 9 }}"
+    tokenizer = SimpleNamespace(
+        chat_template=source,
+        get_chat_template=lambda name, tools: source,
+        special_tokens_map={"bos_token": "ab" * 1_000_000},
+    )
+    with pytest.raises(ModelError, match="writes far more than it is given"):
+        render(tokenizer, [{"role": "user", "content": "hi"}])
 
 
 def test_the_second_start_does_without_transformers(tmp_path):

@@ -229,7 +229,7 @@ def built_in() -> ModelOptions:
 
 @pytest.mark.model
 def test_the_numbers_are_those_of_the_gguf(built_in: ModelOptions):
-    weights = builtin.built_in_folder(built_in) / "model.safetensors"
+    weights = builtin.built_in_folder(built_in.cache) / "model.safetensors"
     with weights.open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == WEIGHTS_SHA256
 
@@ -262,13 +262,13 @@ from glmcli.models.builtin import make_built_in
 def report(progress):
     print(progress.stage, progress.done, flush=True)
 
-make_built_in(ModelOptions(cache=Path(sys.argv[1])), report)
+make_built_in(ModelOptions(cache=Cache(Path(sys.argv[1]))), report)
 """
 
 
 @pytest.mark.model
 def test_a_kill_while_converting_leaves_nothing_half_made(tmp_path: Path, options: ModelOptions):
-    command = [sys.executable, "-c", RUN, str(options.cache)]
+    command = [sys.executable, "-c", RUN, str(options.cache.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
         for line in run.stdout:
@@ -276,9 +276,9 @@ def test_a_kill_while_converting_leaves_nothing_half_made(tmp_path: Path, option
             if stage == "converting" and int(done) > 10_000_000:
                 run.send_signal(signal.SIGKILL)
                 break
-    folder = builtin.built_in_folder(options)
+    folder = builtin.built_in_folder(options.cache)
     assert not folder.exists()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert is_whole(folder)
     assert left_in(options) == ["smollm2"]
-    shutil.rmtree(options.cache)
+    shutil.rmtree(options.cache.folder)

@@ -33,7 +33,7 @@ def open_regular(
     A FIFO, a device or a folder is never waited for or read. Raises `error`; an OSError of opening
     becomes one too, and stays its cause (FileNotFoundError for a file that is missing).
     """
-    name = f"{what} {shown(path)}" if what else shown(path)
+    name = f"{what} {printable(path)}" if what else printable(path)
     with _reading(name, error):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -46,12 +46,12 @@ def open_regular(
 
 def check_regular(path: Path, *, limit: int, error: type[GlmError] = UsageError) -> None:
     """Raise `error` for what `open_regular` would not open: for files that a library opens."""
-    with _reading(shown(path), error):
+    with _reading(printable(path), error):
         found = path.stat()
-    _check(found, shown(path), limit=limit, error=error)
+    _check(found, printable(path), limit=limit, error=error)
 
 
-def shown(path: Path) -> str:
+def printable(path: Path) -> str:
     """A path for a message of one line: names may hold any character."""
     name = str(path)
     return name if name.isprintable() else repr(name)
@@ -106,7 +106,7 @@ def read_bytes(
     """All of a file, see `open_regular`. A file that grows while it is read is cut at its limit."""
     with (
         open_regular(path, limit=limit, what=what, error=error) as file,
-        _reading(shown(path), error),
+        _reading(printable(path), error),
     ):
         # A device that looks like a file may have nothing to give, and says None.
         return file.read(limit) or b""
@@ -114,10 +114,12 @@ def read_bytes(
 
 def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:
     """A file of UTF-8 text, with or without a BOM, see `open_regular`. Raises `error`."""
-    return decoded(read_bytes(path, limit=limit, what=what, error=error), shown(path), error=error)
+    return decode_text(
+        read_bytes(path, limit=limit, what=what, error=error), printable(path), error=error
+    )
 
 
-def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> str:
+def decode_text(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> str:
     """UTF-8 text. Raises `error` with the place of the first byte that is wrong."""
     try:
         return data.decode("utf-8-sig")
@@ -130,10 +132,12 @@ def decoded(data: bytes, where: str, *, error: type[GlmError] = UsageError) -> s
 
 def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> Any:
     """A JSON file, see `open_regular` and `parsed`. Raises `error`."""
-    return parsed(read_text(path, limit=limit, what=what, error=error), shown(path), error=error)
+    return parse_json(
+        read_text(path, limit=limit, what=what, error=error), printable(path), error=error
+    )
 
 
-def parsed(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
+def parse_json(text: str, where: str, *, error: type[GlmError] = UsageError) -> Any:
     """JSON as Python's values, `DEEPEST` levels and `MOST_HOLDERS` at most. Raises `error`."""
     if text.count("[") + text.count("{") > MOST_HOLDERS:
         raise error(

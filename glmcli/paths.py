@@ -46,7 +46,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def checked(text: str) -> None:
+def check_prompt(text: str) -> None:
     """Raise UsageError if `text` cannot be a prompt: if it is blank, or not text."""
     if not text.strip():
         raise UsageError(

@@ -16,7 +16,7 @@ from typing import Protocol
 from glmcli.conversation.window import (
     is_full,
     omission_notice,
-    summarised,
+    summarise,
     way_out,
     without_oldest,
 )
@@ -24,7 +24,7 @@ from glmcli.engines import Engine
 from glmcli.engines.reply import Growing, broken_off
 from glmcli.errors import ContextFull, UsageError
 from glmcli.language import tr
-from glmcli.paths import checked
+from glmcli.paths import check_prompt
 from glmcli.store import Store
 from glmcli.store.journal import Journal
 from glmcli.types import (
@@ -206,7 +206,7 @@ class Session:
             self.rearm()
         self._is_used = True
         asked = Message("user", question) if isinstance(question, str) else question
-        checked(asked.text)
+        check_prompt(asked.text)
         self._journal.begin(self._conversation, asked, params=self._params, model=self._model)
         self._conversation.messages.append(asked)
         growing = Growing()
@@ -314,7 +314,7 @@ class Session:
                 not_sent = tr("the oldest turns could not be summarised")
                 return self._write_summary(request, room, view)
 
-            made = summarised(conversation, count, window, write, after=after)
+            made = summarise(conversation, count, window, write, after=after)
             if made is not None:
                 conversation.omitted = made
                 self._journal.attempt(lambda: self._store.summarise(conversation))

@@ -73,20 +73,20 @@ def test_bytes_that_are_not_utf8_are_placed(tmp_path):
 def test_json_that_is_nested_without_end_is_refused(levels):
     for text in ("[" * levels + "]" * levels, '{"a":' * levels + "1" + "}" * levels):
         with pytest.raises(ModelError, match=r"config\.json: JSON that is nested too deeply"):
-            files.parsed(text, "config.json", error=ModelError)
+            files.parse_json(text, "config.json", error=ModelError)
 
 
 def test_json_that_would_fill_the_memory_is_refused():
     with pytest.raises(ModelError, match=r"a\.json: JSON with too many lists and objects"):
-        files.parsed("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
+        files.parse_json("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
 
 
 def test_json_of_a_usual_depth_is_parsed():
-    assert files.parsed('{"a": [1, {"b": null}]}', "x") == {"a": [1, {"b": None}]}
-    assert files.parsed("[" * files.DEEPEST + "]" * files.DEEPEST, "x")
+    assert files.parse_json('{"a": [1, {"b": null}]}', "x") == {"a": [1, {"b": None}]}
+    assert files.parse_json("[" * files.DEEPEST + "]" * files.DEEPEST, "x")
 
 
 @pytest.mark.parametrize("text", ["", "{", "nan", "1" * 5_000, '{"a": 1'])
 def test_what_is_not_json_is_said_with_the_place(text):
     with pytest.raises(UsageError, match=r"messages\.json is not JSON"):
-        files.parsed(text, "messages.json")
+        files.parse_json(text, "messages.json")

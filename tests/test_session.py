@@ -9,7 +9,7 @@ import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ConnectionLost, EngineError, StoreError, UsageError
-from glmcli.paths import checked
+from glmcli.paths import check_prompt
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.types import Chunk, GenerationParams, Message, Usage
@@ -257,7 +257,7 @@ def test_reset_keeps_the_system_prompt_and_starts_a_new_conversation(start):
 @pytest.mark.parametrize("text", ["", "  \n", "a\0b", "\ud800"])
 def test_what_no_text_holds_is_refused(text):
     with pytest.raises(UsageError):
-        checked(text)
+        check_prompt(text)
 
 
 def test_totals_add_up(start):

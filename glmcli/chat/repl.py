@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from glmcli.chat.commands import COMMANDS, untyped
+from glmcli.chat.commands import COMMANDS, first_untyped
 from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
-from glmcli.conversation.typed import Line, foreign
+from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
@@ -28,8 +28,8 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = F
     is_script = commands or (sys.stdin is not None and sys.stdin.isatty())
     is_told = False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
-        text = Line(line) if is_script and number else foreign(line)
-        if number and not is_told and (word := untyped(text)):
+        text = Line(line) if is_script and number else untyped_line(line)
+        if number and not is_told and (word := first_untyped(text)):
             is_told = True
             chat.note(sent_as_text(number, word))
         chat.handle(text)
@@ -83,13 +83,13 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
             chat.out.write(question_rows(first))
-            chat.handle(foreign(first))
+            chat.handle(untyped_line(first))
         while not chat.leaving:
             try:
                 line = chat.read()
             except EOFError:
                 break
-            if word := untyped(line):
+            if word := first_untyped(line):
                 chat.note(
                     tr(
                         "{word} was not typed, so it is sent as text; Up, then Ctrl-T, sends it "

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from glmcli.chat.commands import Chat, is_command, literal, run_command
 from glmcli.chat.commands.others import command_for
 from glmcli.config import Settings, wants_traceback
-from glmcli.conversation.attachments import joined, mentioned, missed
+from glmcli.conversation.attachments import attach_mentioned, joined, missing_mentions
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError
 from glmcli.language import chinese_locale, tr
@@ -97,14 +97,14 @@ class Shell(Chat):
         if not line.text.strip() or is_command(line) or self.other_command(line):
             return ""
         sent = literal(line)
-        return joined(sent.text, [*mentioned(sent), *attached])
+        return joined(sent.text, [*attach_mentioned(sent), *attached])
 
     def _with_files(self, line: Line) -> str:
         """A line as it is sent: with the files that it mentions and those attached."""
-        files = mentioned(line)
+        files = attach_mentioned(line)
         for file in files:
             self.note(self.file_size(file))
-        for name in missed(line):
+        for name in missing_mentions(line):
             self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
         return joined(line.text, [*files, *self.attached])
 

@@ -19,9 +19,9 @@ import typer
 
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, table
-from glmcli.conversation.typed import Line, foreign
+from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
-from glmcli.files import decoded
+from glmcli.files import decode_text
 from glmcli.language import ntr, tr
 from glmcli.paths import path_of
 from glmcli.types import Conversation, Message
@@ -213,13 +213,13 @@ def not_attached(prompt: str) -> str:
     from glmcli.conversation.attachments import (
         file_in,
         mention_of,
-        missed,
+        missing_mentions,
         untyped_mention,
     )
 
     if prompt.startswith(AS_IT_IS):
         return ""
-    if found := untyped_mention(foreign(prompt)):
+    if found := untyped_mention(untyped_line(prompt)):
         from shlex import quote
 
         path = file_in(found[1:]) or Path(found[1:])
@@ -228,7 +228,7 @@ def not_attached(prompt: str) -> str:
             mention=mention_of(path) or found,
             path=quote(str(path)),
         )
-    if prompt.startswith("@") and missed(Line(prompt)) == [prompt[1:]]:
+    if prompt.startswith("@") and missing_mentions(Line(prompt)) == [prompt[1:]]:
         return tr("{name} is not a file here, so it is sent as these words", name=prompt)
     return ""
 
@@ -276,7 +276,7 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
             say(tr("type the question; Ctrl-D ends the prompt"))
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         data = read_stdin(lambda: say(warning))
-        piped = decoded(data, "stdin").rstrip("\r\n")
+        piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
@@ -309,4 +309,4 @@ def read_messages(source: str) -> Conversation:
         return transcript.load(path_of(source))
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-    return transcript.parse(decoded(read_stdin(), "stdin"))[0]
+    return transcript.parse(decode_text(read_stdin(), "stdin"))[0]

@@ -86,7 +86,9 @@ def load_decisions(home: Path) -> Decisions:
             if found.st_uid != os.getuid() or found.st_mode & 0o077:
                 return Decisions(path)
             data = file.read(LARGEST)
-        return Decisions(path, checked(files.parsed(files.decoded(data, str(path)), str(path))))
+        return Decisions(
+            path, checked(files.parse_json(files.decode_text(data, str(path)), str(path)))
+        )
     except (GlmError, OSError):
         return Decisions(path)
 

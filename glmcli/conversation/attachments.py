@@ -14,7 +14,7 @@ from pathlib import Path
 
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
-from glmcli.files import decoded, read_bytes
+from glmcli.files import decode_text, read_bytes
 from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
@@ -44,7 +44,7 @@ def attach(path: Path) -> str:
     data = read_bytes(path, limit=LARGEST_BYTES)
     if b"\0" in data:
         raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
-    text = decoded(data, str(path))
+    text = decode_text(data, str(path))
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()[:16]
@@ -110,13 +110,13 @@ def is_content(header: re.Match[str], content: str) -> bool:
     )
 
 
-def mentioned(line: Line) -> list[str]:
+def attach_mentioned(line: Line) -> list[str]:
     """The files that `line` mentions as `@path`, each under its header. Raises UsageError."""
     paths = dict.fromkeys(path for _, path in mentions(line) if path)
     return [attach(path) for path in paths]
 
 
-def missed(line: Line) -> list[str]:
+def missing_mentions(line: Line) -> list[str]:
     """Mentions in `line` that look like paths, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
     return [name for name in names if PATH_LIKE.search(name)]
@@ -164,7 +164,7 @@ def mention_of(path: Path) -> str:
     return "" if '"' in name or "\n" in name else f'@"{name}"'
 
 
-def dropped(pasted: str) -> Path | None:
+def dropped_file(pasted: str) -> Path | None:
     """The file that a terminal pastes the path of when a file is dragged into it, if it is one.
 
     Terminals put quotes around it, or a backslash before blanks, or write a file:// address.

@@ -33,7 +33,7 @@ def literal(line: Line) -> Line:
     return Line(line.text[:at] + line.text[at + 1 :], line.pasted[:at] + line.pasted[at + 1 :])
 
 
-def untyped(line: Line) -> str:
+def first_untyped(line: Line) -> str:
     """The first thing in a line that would be a command, or attach a file, had it been typed."""
     if is_command(Line(line.text)) and not is_command(line):
         return line.text.split(maxsplit=1)[0]

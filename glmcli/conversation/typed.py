@@ -32,6 +32,6 @@ class Line:
 NOTHING = Line("")
 
 
-def foreign(text: str) -> Line:
+def untyped_line(text: str) -> Line:
     """A text of which nothing was typed."""
     return Line(text, PASTED * len(text))

@@ -53,7 +53,7 @@ def without_oldest(
     return None if start is None else Omission(start)
 
 
-def summarised(
+def summarise(
     conversation: Conversation,
     count: Count,
     window: int,
@@ -81,7 +81,7 @@ def summarised(
     made = conversation.omitted or Omission(0)
     made = made if made.summary else Omission(0)
     while target is not None and made.messages < target:
-        part = readable(conversation, made, target, count, window - room)
+        part = readable_part(conversation, made, target, count, window - room)
         if part is None:
             return None
         text = write(part.prompt(Message("user", REQUEST)), room).strip()
@@ -91,7 +91,7 @@ def summarised(
     return None if target is None else made
 
 
-def readable(
+def readable_part(
     conversation: Conversation, made: Omission, target: int, count: Count, limit: int
 ) -> Conversation | None:
     """The longest part of the first `target` messages of which the model can read all at once.

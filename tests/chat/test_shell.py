@@ -6,7 +6,7 @@ import pytest
 
 from glmcli.chat.shell import Shell
 from glmcli.config import Settings
-from glmcli.conversation.typed import Line, foreign
+from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import EngineError
 from glmcli.session import Session
@@ -47,7 +47,7 @@ def asked(chat):
 
 def test_a_command_is_run_and_a_text_is_sent(shell):
     chat = shell()
-    for line in (Line("/title hello"), Line("//title"), Line("  "), foreign("/title other")):
+    for line in (Line("/title hello"), Line("//title"), Line("  "), untyped_line("/title other")):
         chat.handle(line)
     assert chat.notes == ["hello"]
     assert asked(chat) == ["/title", "/title other"]

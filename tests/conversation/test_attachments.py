@@ -8,13 +8,13 @@ import pytest
 
 from glmcli.conversation.attachments import (
     attach,
-    dropped,
+    attach_mentioned,
+    dropped_file,
     heading,
     headings_only,
     joined,
     mention_of,
-    mentioned,
-    missed,
+    missing_mentions,
     untyped_mention,
 )
 from glmcli.conversation.typed import Line
@@ -44,7 +44,7 @@ def test_a_link_is_said_to_be_one_and_where_it_leads(here, name, tmp_path_factor
     (outside / "notes.txt").write_text("mine\n")
     link, target = (here / name, outside / name) if "/" not in name else (here / "folder", outside)
     link.symlink_to(target)
-    (attached,) = mentioned(Line(f"see @{name}"))
+    (attached,) = attach_mentioned(Line(f"see @{name}"))
     assert heading(attached).startswith(
         f"File: {here / name}, a link to {outside / 'notes.txt'} (5 bytes, sha256 "
     )
@@ -125,7 +125,7 @@ def test_a_file_of_any_size_is_refused_before_it_is_read(here):
 def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "b c.txt").write_text("beta\n")
-    found = mentioned(Line('compare @"b c.txt" and @a.txt, and @a.txt again'))
+    found = attach_mentioned(Line('compare @"b c.txt" and @a.txt, and @a.txt again'))
     assert found == [attach(here / "b c.txt"), attach(here / "a.txt")]
     digest = hashlib.sha256(b"beta\n").hexdigest()[:16]
     assert heading(found[0]) == f"File: {here / 'b c.txt'} (5 bytes, sha256 {digest})"
@@ -147,8 +147,8 @@ def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
 )
 def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
     (here / "a.txt").write_text("alpha\n")
-    assert mentioned(Line(text)) == [attach(here / "a.txt")]
-    assert missed(Line(text)) == []
+    assert attach_mentioned(Line(text)) == [attach(here / "a.txt")]
+    assert missing_mentions(Line(text)) == []
 
 
 def test_a_pasted_mention_of_a_file_that_is_typed_as_well_is_not_missed(here):
@@ -166,7 +166,7 @@ def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text
     end = text.rindex('"') + 1 if '"' in text else text.index("txt") + 3
     for at in range(start, end):
         line = Line(text, b"\0" * at + b"\1")
-        assert mentioned(line) == []
+        assert attach_mentioned(line) == []
         assert untyped_mention(line)
 
 
@@ -174,13 +174,13 @@ def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text
 def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
     (here / "a b.txt").write_text("alpha\n")
     quoted = str(here / "a b.txt").replace(" ", "%20") if "file:" in form else str(here / "a b.txt")
-    assert dropped(form.format(quoted)) == here / "a b.txt"
-    assert mentioned(Line(mention_of(here / "a b.txt"))) == [attach(here / "a b.txt")]
+    assert dropped_file(form.format(quoted)) == here / "a b.txt"
+    assert attach_mentioned(Line(mention_of(here / "a b.txt"))) == [attach(here / "a b.txt")]
 
 
 def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
     (here / "a.txt").write_text("alpha\n")
-    assert dropped(str(here / "a.txt").replace(".", "\\.")) == here / "a.txt"
+    assert dropped_file(str(here / "a.txt").replace(".", "\\.")) == here / "a.txt"
     for text in (
         "",
         str(here),
@@ -190,31 +190,31 @@ def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
         "file://[",
         "~nobody",
     ):
-        assert dropped(text) is None
+        assert dropped_file(text) is None
 
 
 def test_a_file_whose_name_has_such_characters_comes_first(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "a.txt.").write_text("beta\n")
-    assert mentioned(Line("look at @a.txt.")) == [attach(here / "a.txt.")]
+    assert attach_mentioned(Line("look at @a.txt.")) == [attach(here / "a.txt.")]
 
 
 def test_what_is_no_file_stays_text(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "folder").mkdir()
     for text in ("mail me@a.txt", "@nobody said so", "no mention", "@folder", "@~nobody/a.txt"):
-        assert mentioned(Line(text)) == []
+        assert attach_mentioned(Line(text)) == []
 
 
 @pytest.mark.parametrize("text", ["@~nobody hello", "@" + "x" * 300, "@" + "x/" * 3000, "@a\0b"])
 def test_what_can_be_no_path_is_a_word(here, text):
-    assert mentioned(Line(text)) == []
+    assert attach_mentioned(Line(text)) == []
 
 
 def test_a_mention_that_looks_like_a_path_is_missed(here):
     (here / "folder").mkdir()
     text = "@missing.txt @src/main @folder/ @dataclass @nobody me@example.org 3@2.5x @missing.txt"
-    assert missed(Line(text)) == ["missing.txt", "src/main", "folder/"]
+    assert missing_mentions(Line(text)) == ["missing.txt", "src/main", "folder/"]
 
 
 def test_a_missed_file_is_said_so_and_the_message_is_sent(glm):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.conversation.window import REQUEST, is_full, summarised, without_oldest
+from glmcli.conversation.window import REQUEST, is_full, summarise, without_oldest
 from glmcli.types import RECAP, Conversation, Message, Omission
 
 
@@ -79,7 +79,7 @@ def test_without_counts_one_turn_goes_at_a_time():
 def test_the_oldest_turns_become_a_summary_in_the_model_s_words():
     conversation = chat(30, 30, 20)
     write = Writer(200)
-    omitted = summarised(conversation, words, 200, write)
+    omitted = summarise(conversation, words, 200, write)
     assert omitted == Omission(4, "in short 1")
     (request,) = write.requests
     assert [item.text.split()[0] for item in request[1:-1]] == ["q0", "a", "q1", "a"]
@@ -91,7 +91,7 @@ def test_a_summary_becomes_part_of_the_next_one():
     conversation = chat(20, 20, 20)
     conversation.omitted = Omission(2, "once upon a time")
     write = Writer(200)
-    omitted = summarised(conversation, words, 160, write)
+    omitted = summarise(conversation, words, 160, write)
     assert omitted.messages == 4
     assert [item.text for item in write.requests[0][1:3]] == [RECAP, "once upon a time"]
     assert write.requests[0][3].text.startswith("q1")
@@ -100,7 +100,7 @@ def test_a_summary_becomes_part_of_the_next_one():
 def test_what_cannot_be_read_at_once_is_summarised_step_by_step():
     conversation = chat(*[30] * 5)
     write = Writer(200)
-    assert summarised(conversation, words, 200, write).messages >= 6
+    assert summarise(conversation, words, 200, write).messages >= 6
     assert len(write.requests) > 1
     assert write.requests[1][2].text == "in short 1"
 
@@ -109,30 +109,30 @@ def test_turns_that_were_left_out_are_in_a_later_summary():
     conversation = chat(30, 30, 20)
     conversation.omitted = Omission(2)
     write = Writer(200)
-    summarised(conversation, words, 200, write)
+    summarise(conversation, words, 200, write)
     assert write.requests[0][1].text.startswith("q0")
 
 
 def test_without_counts_half_of_the_turns_are_summarised():
     write = Writer(10_000)
-    assert summarised(chat(1, 1, 1, 1), unknown, 800, write) == Omission(6, "in short 1")
+    assert summarise(chat(1, 1, 1, 1), unknown, 800, write) == Omission(6, "in short 1")
 
 
 def test_no_summary_is_made_where_there_is_no_room_for_it():
     write = Writer(200)
-    assert summarised(chat(20, 20, last="w " * 95), words, 100, write) is None
-    assert summarised(chat(last="w " * 200), words, 100, write) is None
+    assert summarise(chat(20, 20, last="w " * 95), words, 100, write) is None
+    assert summarise(chat(last="w " * 200), words, 100, write) is None
     assert write.requests == []
 
 
 def test_a_turn_that_cannot_be_read_beside_the_request_is_not_summarised():
     write = Writer(200)
-    assert summarised(chat(45), words, 100, write) is None
+    assert summarise(chat(45), words, 100, write) is None
     assert write.requests == []
 
 
 def test_a_summary_that_was_stopped_is_none():
-    assert summarised(chat(30, 30, 20), words, 200, Writer(200, text="")) is None
+    assert summarise(chat(30, 30, 20), words, 200, Writer(200, text="")) is None
 
 
 conversations = st.builds(
@@ -159,6 +159,6 @@ def test_what_is_sent_is_always_well_formed(conversation, window):
 
 @given(conversations, st.integers(64, 400))
 def test_what_is_sent_with_a_summary_is_always_well_formed(conversation, window):
-    if (omitted := summarised(conversation, words, window, Writer(window))) is not None:
+    if (omitted := summarise(conversation, words, window, Writer(window))) is not None:
         check(conversation, omitted, window)
         assert conversation.messages[omitted.messages].role == "user"

@@ -2,12 +2,13 @@
 
 from glmcli.chat.commands import basics, history, model, settings, talk
 from glmcli.chat.commands.table import COMMANDS, Chat, run_command
-from glmcli.conversation.lines import is_command, literal, untyped
+from glmcli.conversation.lines import first_untyped, is_command, literal
 
 __all__ = [
     "COMMANDS",
     "Chat",
     "basics",
+    "first_untyped",
     "history",
     "is_command",
     "literal",
@@ -15,5 +16,4 @@ __all__ = [
     "run_command",
     "settings",
     "talk",
-    "untyped",
 ]

@@ -12,10 +12,10 @@ from glmcli.chat.commands.settings import (
 )
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
-from glmcli.conversation.typed import foreign
+from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
-from glmcli.paths import checked, read_system
+from glmcli.paths import check_prompt, read_system
 from glmcli.terminal.phrases import end_note
 from glmcli.types import Message
 
@@ -24,7 +24,7 @@ def again(chat: Chat) -> str:
     """Take back the last question to ask it again. Raises UsageError, before it does."""
     questions = questions_of(chat)
     if questions:
-        checked(questions[-1])
+        check_prompt(questions[-1])
     return chat.session.take_back()
 
 
@@ -85,7 +85,7 @@ def continue_(chat: Chat, rest: str) -> str:
 def edit(chat: Chat, rest: str) -> str:
     """Write a message in the editor; with N, change your N-th question and go on from there."""
     if not rest:
-        chat.draft = foreign(chat.edit(""))
+        chat.draft = untyped_line(chat.edit(""))
         return ""
     questions = questions_of(chat)
     if not questions:
@@ -94,7 +94,7 @@ def edit(chat: Chat, rest: str) -> str:
     text = chat.edit(questions[number - 1]).rstrip("\n")
     if text.strip() in ("", questions[number - 1].strip()):
         return tr("nothing was changed")
-    checked(text)
+    check_prompt(text)
     for _ in questions[number - 1 :]:
         chat.session.take_back()
     chat.ask(text)

@@ -82,7 +82,7 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file. Raises ModelError, see `read_bytes`."""
     with _told(path):
-        value = files.parsed(read_text(path), str(path), error=ModelError)
+        value = files.parse_json(read_text(path), str(path), error=ModelError)
     if not isinstance(value, dict):
         raise bad_download(tr("{path} is not a JSON object", path=path))
     return value

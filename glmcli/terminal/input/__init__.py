@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from glmcli.conversation.typed import NOTHING, Line, foreign
+from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Quiet
 
@@ -72,7 +72,7 @@ class Editor:
 
     def sent(self, draft: str) -> Line:
         """A draft as it would be sent: with the pastes whole."""
-        return foreign(draft)
+        return untyped_line(draft)
 
     def confirm(self, question: str) -> bool:
         """Ask; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too. Here nobody can be asked."""

@@ -13,9 +13,9 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import PUNCTUATION, dropped, mention_at_end, mention_of
-from glmcli.conversation.lines import is_command, untyped
-from glmcli.conversation.typed import PASTED, Line, foreign
+from glmcli.conversation.attachments import PUNCTUATION, dropped_file, mention_at_end, mention_of
+from glmcli.conversation.lines import first_untyped, is_command
+from glmcli.conversation.typed import PASTED, Line, untyped_line
 from glmcli.language import tr
 from glmcli.terminal.input.origins import Origins
 from glmcli.terminal.input.pastes import STAND_IN, Pastes
@@ -47,7 +47,7 @@ class Draft:
     def sent(self, text: str) -> Line:
         """A text of the buffer as it is sent: with the pastes whole."""
         line = self._origins.line
-        return self._pastes.whole(line if line.text == text else foreign(text))
+        return self._pastes.whole(line if line.text == text else untyped_line(text))
 
     def type(self, text: str) -> None:
         """Insert the text that a key stands for."""
@@ -130,7 +130,7 @@ def dropped_mention(text: str, *, behind: str) -> str:
 
     Behind a command a path is what the command is about.
     """
-    path = None if is_command(Line(behind)) else dropped(text)
+    path = None if is_command(Line(behind)) else dropped_file(text)
     return mention_of(path) if path else ""
 
 
@@ -147,11 +147,11 @@ def with_mention(before: str, mention: str, after: str) -> str:
 
 def paste_hint(text: str, *, behind: str) -> str:
     """A hint for a paste that would do something if it had been typed; else ""."""
-    path = dropped(text)
+    path = dropped_file(text)
     if path is not None and dropped_mention(text, behind=behind):
         with suppress(OSError):
             name, size = visible_line(path.name), path.stat().st_size
             return tr("Ctrl-T attaches {name} ({size:,} bytes)", name=name, size=size)
-    if untyped(foreign(text)):
+    if first_untyped(untyped_line(text)):
         return tr("a paste is sent as text; Ctrl-T makes it count as typed")
     return ""

@@ -17,7 +17,7 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 
-from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
+from glmcli.conversation.typed import PASTED, TYPED, Line, untyped_line
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import GB, read_bytes
 from glmcli.ours import make_private, open_private
@@ -75,7 +75,7 @@ class PromptHistory(History):
 
     def store_string(self, string: str) -> None:
         """Append an entry of unknown origin to the file."""
-        self._store(foreign(string))
+        self._store(untyped_line(string))
 
     def _remembered(self, line: Line) -> str:
         text = self._pastes.plain(line.text)
@@ -115,7 +115,7 @@ def with_origins(text: str, origins: str) -> Line:
     """An entry of the file, given the line above it."""
     found = ORIGINS.fullmatch(origins)
     if found is None:
-        return foreign(text)
+        return untyped_line(text)
     mask = bytearray(TYPED * len(text))
     for run in (found[1] or "").split():
         start, end = (min(int(at), len(text)) for at in run.split("-"))

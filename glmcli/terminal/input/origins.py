@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 
-from glmcli.conversation.typed import PASTED, TYPED, Line, foreign
+from glmcli.conversation.typed import PASTED, TYPED, Line, untyped_line
 
 REMEMBERED = 4_000_000
 """Characters of earlier texts of a draft; a text that comes back from before counts as pasted."""
@@ -70,7 +70,7 @@ class Origins:
         recalled = self._recalled(text)
         known = [self._seen.get(text), recalled.pasted if recalled else None]
         found = [origins for origins in known if origins is not None]
-        return reduce(union, found) if found else foreign(text).pasted
+        return reduce(union, found) if found else untyped_line(text).pasted
 
     def _edited(self, text: str) -> bytes:
         """The origins in a text in which a part of the draft was replaced."""

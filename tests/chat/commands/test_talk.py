@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from glmcli.chat.commands import run_command
-from glmcli.conversation.typed import foreign
+from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.types import Message
 from tests.support.chats import texts
@@ -102,7 +102,7 @@ def test_redraw_shows_the_last_reply(chat):
 def test_edit_leaves_what_was_written_for_the_next_prompt(chat):
     chat.edit = lambda text: text + "from the editor"
     run_command(chat, "/edit")
-    assert chat.draft == foreign("from the editor")
+    assert chat.draft == untyped_line("from the editor")
     assert texts(chat) == []
 
 

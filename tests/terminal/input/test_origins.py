@@ -7,8 +7,8 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.chat.commands import is_command, literal, untyped
-from glmcli.conversation.typed import Line, foreign
+from glmcli.chat.commands import first_untyped, is_command, literal
+from glmcli.conversation.typed import Line, untyped_line
 from glmcli.terminal.input.origins import Origins
 
 OF_PASTES = string.ascii_uppercase
@@ -106,7 +106,7 @@ def test_a_command_counts_where_its_word_was_typed():
         typed("/system @", ("/etc/passwd",)),
     ):
         assert not is_command(line)
-        assert untyped(line)
+        assert first_untyped(line)
 
 
 def test_a_pasted_double_slash_is_sent_as_it_is():
@@ -115,7 +115,7 @@ def test_a_pasted_double_slash_is_sent_as_it_is():
 
 
 def test_a_text_that_comes_back_as_a_whole_is_what_it_was():
-    origins = Origins({"/help": Line("/help"), "/save": foreign("/save")}.get)
+    origins = Origins({"/help": Line("/help"), "/save": untyped_line("/save")}.get)
     origins.begin(Line(""))
     origins.follow("/help", entry=2)
     assert is_command(origins.line)

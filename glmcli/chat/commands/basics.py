@@ -37,7 +37,7 @@ def help(chat: Chat, rest: str) -> str:
     keys = tr(
         "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
         "Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
-        "the last reasoning; Ctrl-Z suspends; Ctrl-D leaves."
+        "the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-Z suspends; Ctrl-D leaves."
     )
     return f"{table}\n\n{keys}"
 

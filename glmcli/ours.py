@@ -1,7 +1,8 @@
 """Files that this program writes: whole or not at all, and never somewhere else than was named.
 
-A symbolic link in the place of a file is not followed; folders on the way may be links, as the user
-has made them. Modes are changed only on files of the user's own. Knows nothing of what they hold.
+A symbolic link in the place of a file is not followed, nor one among the folders of a relative path
+that leads out of the working folder, which may be anybody's. Modes are changed only on files of the
+user's own. Knows nothing of what the files hold.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from glmcli.language import tr
 def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
     """Write a file wholly or not at all; returns its absolute path.
 
-    Raises UsageError if it exists and may not be overwritten, or is a symbolic link; StoreError if
-    the disk is full or so.
+    Raises UsageError if it exists and may not be overwritten, is a symbolic link, or lies behind
+    one that leads out of the working folder; StoreError if the disk is full or so.
     """
-    path = path.parent.resolve() / path.name
+    folder = path.parent.resolve()
+    if not path.is_absolute() and ".." not in path.parts and not folder.is_relative_to(Path.cwd()):
+        raise UsageError(
+            tr("{name} lies behind a link that leads to {target}", name=path, target=folder),
+            tr("name a file there by its full path, or another"),
+        )
+    path = folder / path.name
     if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
         raise StoreError(
             tr("{name} is a folder", name=path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -365,3 +366,18 @@ def test_settings_that_could_not_be_typed_are_refused(tmp_path, name, value):
 def test_lists_without_end_are_refused_before_they_are_made():
     with pytest.raises(UsageError, match="too many lists and objects"):
         parse("[" + "[]," * 5_000_000 + "[]]")
+
+
+def test_a_folder_that_is_a_link_out_of_the_working_folder_is_not_followed(tmp_path, monkeypatch):
+    (tmp_path / "clone" / "inside").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "clone" / "notes").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "clone" / "near").symlink_to("inside")
+    monkeypatch.chdir(tmp_path / "clone")
+    with pytest.raises(
+        UsageError, match=r"notes/talk\.md lies behind a link that leads to .*elsewhere"
+    ):
+        save(Conversation(), Path("notes/talk.md"))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert save(Conversation(), Path("near/talk.md")) == tmp_path / "clone" / "inside" / "talk.md"
+    assert save(Conversation(), tmp_path / "clone" / "notes" / "talk.md").exists()

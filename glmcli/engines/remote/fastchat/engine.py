@@ -80,11 +80,6 @@ class FastChatEngine:
         except (EngineError, Cancelled):
             return None
 
-    def warm(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
-    ) -> None:
-        """A worker keeps nothing between requests."""
-
     def close(self) -> None:
         """Close the connections."""
         self._cluster.close()

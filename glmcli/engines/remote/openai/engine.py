@@ -115,11 +115,6 @@ class OpenAIEngine:
         except (EngineError, Cancelled):
             return None
 
-    def warm(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
-    ) -> None:
-        """A server keeps its own caches."""
-
     def close(self) -> None:
         """Close the connections."""
         self._server.close()

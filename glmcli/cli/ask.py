@@ -108,8 +108,8 @@ def ask(
         view.fail(exc)
         raise
     finally:
-        for line in session.news():
-            say(line)
+        for line in session.news():  # what was not sent or not saved: -q hides none of it
+            tell(err, False, line)
     if not quiet:
         below_reply(reply, session, settings, err)
     if session.is_stopped():

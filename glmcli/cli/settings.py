@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.cli.dialog import is_agreed, tell
-from glmcli.config import ENVIRONMENT, TOML, TYPED, load_settings, own_value
+from glmcli.config import DOTENV, ENVIRONMENT, TOML, TYPED, load_settings, own_value
+from glmcli.config.files import read_dotenv
 from glmcli.config.near import UNTRUSTED, Ignored
 from glmcli.config.settings import Settings, entry, masked, variable
 from glmcli.errors import ConfigError
@@ -67,6 +68,8 @@ def opened_settings(
     ignored = {name: item for name, item in settings.ignored.items() if name in uses}
     if ignored and opens and not is_on_terminal():
         check_chosen(settings, ignored, model=model)
+    if opens and model is None and "model" not in settings.sources and not is_on_terminal():
+        check_read(settings)
     lines = [ignored_line(ignored), *taken_lines(settings, uses)]
     for line in [*filter(None, lines), *(settings.problems if opens else ())]:
         tell(line)
@@ -132,6 +135,13 @@ def is_on_terminal() -> bool:
     from glmcli.terminal.quiet import in_foreground
 
     return in_foreground(sys.stdin.fileno())
+
+
+def check_read(settings: Settings) -> None:
+    """Raise ConfigError if the `.env` is too large to say whether it names a model."""
+    unread = read_dotenv(Path(DOTENV)).unread if settings.problems else ""
+    if unread in settings.problems:
+        raise ConfigError(unread, tr("say --model, or make the file smaller"))
 
 
 def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: str | None) -> None:

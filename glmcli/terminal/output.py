@@ -112,21 +112,26 @@ class Output:
         Where nobody reads, this waits, but not when the user stopped the reply or the program is
         leaving: the rest is left out then, with what a terminal was sent and has not shown.
         """
-        start = CUT if self._is_cut and self.is_live else ""
+        was_cut, is_dropped = self._is_cut, False
+        start = CUT if was_cut and self.is_live else ""
         left = memoryview((start + text).encode(self.encoding, "replace"))
-        self._is_cut = True  # until all is out: a signal may end this anywhere
-        while left:
-            piece, count = left[:WRITE_BYTES], 0
-            if select.select([], [self.fd], [], POLL_S)[1]:
-                with contextlib.suppress(BlockingIOError):
-                    count = os.write(self.fd, piece)
-            left = left[count:]
-            has_room = count == len(piece)
-            if not has_room and (self.is_stopped() or Killed.first_at is not None):
-                with contextlib.suppress(termios.error):  # a pipe keeps what it has
-                    termios.tcflush(self.fd, termios.TCOFLUSH)
-                return
-        self._is_cut = False
+        total = len(left)
+        try:
+            while left:
+                piece, count = left[:WRITE_BYTES], 0
+                if select.select([], [self.fd], [], POLL_S)[1]:
+                    with contextlib.suppress(BlockingIOError):
+                        count = os.write(self.fd, piece)
+                left = left[count:]
+                has_room = count == len(piece)
+                if not has_room and (self.is_stopped() or Killed.first_at is not None):
+                    is_dropped = True
+                    with contextlib.suppress(termios.error):  # a pipe keeps what it has
+                        termios.tcflush(self.fd, termios.TCOFLUSH)
+                    return
+        finally:  # a signal may end this anywhere; a text of one piece is out, or it is not
+            sent = total - len(left)
+            self._is_cut = is_dropped or 0 < sent < total or (was_cut and not sent)
 
 
 def outputs() -> tuple[Output, Output]:

@@ -681,3 +681,12 @@ def test_a_folder_that_is_trusted_on_a_terminal_chats(tmp_path):
     with asked(tmp_path, "chat") as term:
         term.see(QUESTION).type("y\r").see("chosen by .env: the model echo:").at_prompt()
         term.type("a b c\r").see("3 tokens")
+
+
+def test_a_script_gets_no_other_model_where_the_env_is_too_large_to_be_read(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=./evil\n" + "# padding\n" * 150_000)
+    done = glm("ask", "hi")
+    assert done.code == 2
+    assert "is too large" in done.err_lines[0]
+    assert "say --model" in done.err_lines[1]
+    assert glm("ask", "-m", "echo:", "hi").out == "hi\n"

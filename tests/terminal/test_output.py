@@ -1,0 +1,38 @@
+"""Output: what an interrupt meets is whole, or the next text begins on a row of its own."""
+
+import os
+import pty
+import signal
+from contextlib import suppress
+
+from glmcli.terminal.output import CUT, Output
+
+
+def test_a_short_row_that_an_interrupt_meets_is_not_taken_for_half_a_row(monkeypatch):
+    def interrupt(signum, frame):
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    leader, follower = pty.openpty()
+    os.set_blocking(leader, False)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    shown = b""
+    try:
+        with os.fdopen(follower, "w") as stream:
+            out = Output(stream)
+            assert out.is_live
+            for number in range(200):
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0001 + number * 1e-6)
+                    while True:
+                        out.write("\rrow")
+                except KeyboardInterrupt:
+                    with suppress(BlockingIOError):  # it may have come before the first row
+                        shown += os.read(leader, 65_536)
+            out.write("\rend")
+            shown += os.read(leader, 65_536)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        os.close(leader)
+    assert shown.endswith(b"end")
+    assert CUT.encode()[:1] not in shown

@@ -1,11 +1,15 @@
 """Every text that a user can see has a translation, and no translation is left over."""
 
 import gettext
+import os
 import string
+import sys
+from subprocess import run
 
 import pytest
 
 from docs import texts
+from glmcli.errors import UsageError
 from glmcli.language import FOLDER, chinese_locale, later, ntr, tr
 from hatch_build import CATALOGUES, ROOT, compile_all, compiled, entries
 
@@ -49,6 +53,34 @@ def test_the_installed_catalogue_is_that_of_the_source():
 def test_a_text_without_a_translation_stays_english(monkeypatch):
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     assert tr("no {thing} like this {n:,}", thing="text", n=1_000) == "no text like this 1,000"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("ask --bogus x", "没有选项 --bogus"),
+        ("ask --tempe 1 x", "没有选项 --tempe（可能想写：--dtype, --temperature, --template）"),
+        ("bogus", "没有命令 'bogus'"),
+        ("history show", "缺少参数 'ID'"),
+        ("ask --temperature", "选项 '--temperature' 需要一个值"),
+        ("ask --no-save=1 x", "选项 '--no-save' 不接受值"),
+        ("history list a b", "多余的参数（a b）"),
+        ("ask -f bogus x", "'-f' / '--format' 的值 'bogus' 不在可选值之中：'text'"),
+    ],
+)
+def test_what_typer_says_is_translated_too(tmp_path, typed, said):
+    environ = os.environ | {"LC_ALL": "zh_CN.UTF-8", "GLM_HOME": str(tmp_path), "PYTHONUTF8": "1"}
+    ended = run(
+        [sys.executable, "-m", "glmcli", *typed.split()],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert ended.returncode == UsageError.exit_code
+    assert ended.stderr.startswith(f"glm: {said}")
 
 
 def test_the_number_chooses_the_sentence(monkeypatch):

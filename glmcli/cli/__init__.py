@@ -6,6 +6,7 @@ Commands import what they need when they run, so that --help is quick.
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 from contextlib import suppress
@@ -48,7 +49,25 @@ TYPER = (
     later("required"),
     later("default: {default}"),
 )
-"""Words of Typer's own that it passes through gettext; the others stay English."""
+"""Words of Typer's own that it passes through gettext."""
+SENTENCES = {
+    r"No such option: (?P<name>\S+)": later("No such option: {name}"),
+    r"No such option: (?P<name>\S+) \(Possible options: (?P<others>.+)\)": later(
+        "No such option: {name} (Possible options: {others})"
+    ),
+    r"No such command (?P<name>'.*')": later("No such command {name}"),
+    r"Missing command": later("Missing command"),
+    r"Missing argument (?P<name>'.+')": later("Missing argument {name}"),
+    r"Option (?P<name>'.+') requires an argument": later("Option {name} requires an argument"),
+    r"Option (?P<name>'.+') does not take a value": later("Option {name} does not take a value"),
+    r"Got unexpected extra argument\(s\) \((?P<rest>.*)\)": later(
+        "Got unexpected extra argument(s) ({rest})"
+    ),
+    r"Invalid value for (?P<name>.+): (?P<value>.+) is not one of (?P<others>.+)": later(
+        "Invalid value for {name}: {value} is not one of {others}"
+    ),
+}
+"""The forms of Typer's errors, which are English wherever they are raised."""
 
 
 @app.callback(invoke_without_command=True)
@@ -99,7 +118,16 @@ def run(arguments: list[str]) -> int:
         # Typer's usage errors; their class moved between its versions, so look at the shape.
         if not hasattr(exc, "format_message"):
             raise
-        return report(UsageError(exc.format_message().rstrip("."), usage_hint(exc)))
+        return report(UsageError(typer_says(exc.format_message()), usage_hint(exc)))
+
+
+def typer_says(sentence: str) -> str:
+    """An error of Typer's in the user's language; English where its form is not known."""
+    sentence = sentence.rstrip(".")
+    for form, ours in SENTENCES.items():
+        if found := re.fullmatch(form, sentence, re.DOTALL):
+            return tr(ours, **found.groupdict())
+    return sentence
 
 
 def usage_hint(exc: Exception) -> str:

@@ -69,11 +69,12 @@ def model(chat: Chat, rest: str) -> str:
 def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
+    sources = {**settings.sources, "model": TYPED}
     if not url.startswith(("http://", "https://")):
-        return replace(settings, model=rest)
+        return replace(settings, model=rest, sources=sources)
     if not name:
         raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
-    sources = {**settings.sources, "base_url": TYPED}
+    sources["base_url"] = TYPED
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
 
 
@@ -83,6 +84,8 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
     One key is for one address; the user may agree that it goes to another. Where nobody can be
     asked it does not, and the line says so.
     """
+    from glmcli.engines.remote.address import same_server
+
     known = (same_server(new.base_url, url) for url in chat.key_is_for)
     if not chat.key or split_name(new.model)[0] not in ("openai", "fastchat") or any(known):
         return replace(new, api_key=chat.key, key_url=""), ""
@@ -102,16 +105,6 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
     chat.key_is_for.add(new.base_url)
     sources = {**new.sources, "base_url": TYPED}
     return replace(new, api_key=chat.key, key_url="", sources=sources), ""
-
-
-def same_server(one: str, other: str) -> bool:
-    """Whether two addresses are the same server: scheme, host and port."""
-    from glmcli.engines.remote.address import parse_address
-
-    if not one or not other:
-        return one == other
-    first, second = parse_address(one), parse_address(other)
-    return (first.scheme, first.host, first.port) == (second.scheme, second.host, second.port)
 
 
 def has_own_key(settings: Settings) -> bool:

@@ -67,8 +67,8 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
     """The key that may be sent to an address.
 
     A key for just this host goes before one for any host. A key that was given together with an
-    address is for the host of that. An address from a .env file in the working folder may be
-    anybody's: it gets no key but one from the same file.
+    address is for that server, not for another port or scheme of its host. An address from a .env
+    file in the working folder may be anybody's: it gets no key but one from the same file.
     """
     sources = options.sources
     name, key = own_key(options, address)
@@ -80,12 +80,12 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
     if name:
         hint = tr("correct the key of {host} under [keys] in config.toml", host=name)
         return ChosenKey(key, hint)
-    if key and (host := host_of(options.key_url)) not in ("", address.host):
+    if key and options.key_url and not same_server(options.key_url, str(address)):
         hint = tr(
             "GLM_API_KEY was given for {host} and is not sent to {other}; "
             "set it together with the address, or [keys] in config.toml",
-            host=host,
-            other=address.host,
+            host=origin(options.key_url),
+            other=origin(str(address)),
         )
         return ChosenKey("", hint, notice=hint)
     if key:
@@ -93,12 +93,18 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
     return ChosenKey("", tr("set GLM_API_KEY to its key"))
 
 
-def host_of(url: str) -> str:
-    """The host of an address; "" without one, "?" where it cannot be told."""
+def origin(url: str) -> str:
+    """Scheme, host and port of an address, without what is implied; "?" where it is none."""
     try:
-        return parse_address(url).host if url else ""
+        address = parse_address(url)
     except ConfigError:
         return "?"
+    return f"{address.scheme}://{address.netloc.decode()}"
+
+
+def same_server(one: str, other: str) -> bool:
+    """Whether two addresses are the same server: scheme, host and port. No address is none's."""
+    return one == other or (origin(one) == origin(other) != "?")
 
 
 def is_loopback(host: str) -> bool:

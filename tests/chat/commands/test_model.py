@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.chat.commands.model import chosen
 from glmcli.config import Settings
 from glmcli.config.servers import server_options
 from glmcli.engines.remote.address import key_for, parse_address
@@ -269,3 +270,10 @@ def test_a_key_that_was_given_for_another_server_goes_to_this_one_only_if_the_us
         assert sent == ("secret-key" if agrees else "")
         run_command(one, "/model echo:")
     assert asked == 2 * [f"GLM_API_KEY was not given for {url}: send it there?"]
+
+
+def test_a_model_that_is_typed_after_a_setting_named_the_same_is_a_typed_one(chat):
+    settings = replace(chat.settings, model="org/name", sources={"model": "config.toml"})
+    assert settings.model_options.untyped_model == "org/name"
+    assert chosen(settings, "org/name").model_options.untyped_model == ""
+    assert chosen(settings, "org/name http://lab.test").model_options.untyped_model == ""

@@ -89,7 +89,10 @@ def test_an_address_from_a_strange_folder_gets_no_key_of_its_host(source):
 @pytest.mark.parametrize(
     ("given", "url", "sent"),
     [
-        ("http://lab.test/v1", "http://lab.test:9000", "Bearer sk-any"),
+        ("http://lab.test/v1", "http://lab.test", "Bearer sk-any"),
+        ("http://lab.test:80", "http://lab.test/v1", "Bearer sk-any"),
+        ("http://lab.test/v1", "http://lab.test:9000", None),
+        ("https://lab.test", "http://lab.test", None),
         ("HTTP://LAB.test", "http://lab.test", "Bearer sk-any"),
         ("", "http://lab.test", "Bearer sk-any"),
         ("http://lab.test", "http://other.test", None),
@@ -98,13 +101,13 @@ def test_an_address_from_a_strange_folder_gets_no_key_of_its_host(source):
         ("http://lab.test", "http://api.test", "Bearer sk-host"),
     ],
 )
-def test_a_key_that_was_given_with_an_address_goes_to_no_other_host(given, url, sent):
+def test_a_key_that_was_given_with_an_address_goes_to_no_other_server(given, url, sent):
     got, fault = refused_by(url, {}, api_key="sk-any", key_url=given)
     assert got == sent
     if sent is None:
-        host = "?" if given == "not an address" else "lab.test"
+        known = "?" if given == "not an address" else given.removesuffix("/v1")
         assert fault.hint == (
-            f"GLM_API_KEY was given for {host} and is not sent to {httpx.URL(url).host}; "
+            f"GLM_API_KEY was given for {known} and is not sent to {url}; "
             "set it together with the address, or [keys] in config.toml"
         )
 
@@ -128,7 +131,9 @@ def test_that_a_key_is_not_sent_is_said_once_and_before_the_first_reply(opened):
         [chunk.notice for chunk in engine.stream(messages, GenerationParams(), Event())]
         for _ in range(2)
     )
-    assert first[0].startswith("GLM_API_KEY was given for lab.test and is not sent to other.test;")
+    assert first[0].startswith(
+        "GLM_API_KEY was given for http://lab.test and is not sent to http://other.test;"
+    )
     assert not any([*first[1:], *second])
     assert not any("Authorization" in request.headers for request in answers.requests)
 
@@ -268,4 +273,6 @@ def test_an_address_that_is_named_later_gets_no_key_of_another(tmp_path, toml, e
     assert run.returncode == 6
     assert asked
     assert all((b"sk-secret" in request) is is_sent for request in asked)
-    assert ("was given for lab.test and is not sent to 127.0.0.1" in run.stderr) is not is_sent
+    assert (
+        "was given for http://lab.test and is not sent to http://127.0.0.1" in run.stderr
+    ) is not is_sent

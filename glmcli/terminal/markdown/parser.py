@@ -312,7 +312,10 @@ def _shallow(rule: BlockRule) -> BlockRule:
 
 def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """An underlined heading; only one line can be underlined."""
-    return rules_block.lheading(state, start, min(end, start + 2), silent)
+    parent = state.parentType
+    is_heading = rules_block.lheading(state, start, min(end, start + 2), silent)
+    state.parentType = parent  # the rule leaves "paragraph" behind where there is no heading
+    return is_heading
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -62,6 +62,7 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
         "1. \n\n\n1. a\n",
         ">\n>\n>\n> - a\n>\n>\n>   b\n-\n-\n",
         "[a]: http://x\n[a][a]\n===\n[b]: http://y\n\n[b] [a]\n",
+        "a\n```\n```\na | b\n-|-\n-\n",
         "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",
     ],
 )

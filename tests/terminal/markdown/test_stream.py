@@ -146,6 +146,7 @@ def test_an_unclosed_fence_is_closed_at_the_end():
         ("<div>\n<think>x</think>\n</div>", ["<div>", "<think>x</think>", "</div>"]),
         ("<xs:element> a<br>b<br />c", ["<xs:element> a", "b", "c"]),
         ("a &lt; b &amp; c", ["a < b & c"]),
+        (r"\\\\*a* \\\*b*", [r"\\a \*b*"]),
         (r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]", [r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]"]),
         ("it costs $5 or 10$ *now*", ["it costs $5 or 10$ now"]),
         ("$$\nx * y * z\n\\\\\n$$", ["$$", "x * y * z", "\\\\", "$$"]),

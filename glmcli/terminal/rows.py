@@ -67,6 +67,16 @@ def plain(spans: Iterable[Span]) -> str:
     return "".join([text for text, _ in spans])
 
 
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """Neighbours of the same style made one."""
+    joined: list[Span] = []
+    for text, style in spans:
+        if joined and joined[-1][1] == style:
+            text = joined.pop()[0] + text
+        joined.append((text, style))
+    return joined
+
+
 def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
     """Cut spans into rows of at most `columns` cells; a line end in the text ends its row.
 

@@ -106,6 +106,12 @@ def test_a_long_line_that_is_text_loses_nothing():
     assert "".join(map(plain, render(text, width=80))) == text
 
 
+def test_a_long_line_that_is_text_takes_little_for_each_row():
+    warm_up()
+    rows = 10_000
+    assert calls(lambda: render("x" * 20 * rows, width=20)) <= 40 * rows
+
+
 def test_marks_without_end_are_all_shown():
     text = "a" + "\u0301" * 10_000
     assert "".join(map(plain, render(text, width=20))) == text

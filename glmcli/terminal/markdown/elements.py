@@ -14,7 +14,7 @@ from glmcli.terminal import theme
 from glmcli.terminal.markdown.blocks import Block
 from glmcli.terminal.markdown.inline import preview_of, spans
 from glmcli.terminal.markdown.parser import Inline, Parser, without_stub
-from glmcli.terminal.rows import Row, Span, fold, wrap
+from glmcli.terminal.rows import Row, fold, merged, wrap
 
 PIECE = 64
 """Characters. A paragraph is parsed in pieces of so many, cut where nothing is open."""
@@ -26,6 +26,8 @@ TRIES = 8
 Fewer after each such piece, since what is open in all of so many is just text.
 """
 _MARKS = "*_~`[<&$\\"
+_LETTERS = re.compile(rf"[A-Za-z0-9]{{{PIECE + 1},}}")
+_IN_WORD = re.compile(r".*[^\W_](?=[^\W_])", re.DOTALL)
 _MARK = re.compile(rf"[{re.escape(_MARKS)}]+")
 
 
@@ -67,8 +69,7 @@ class Text:
             rows += self._next_piece()
         if last:
             parse = preview_of if preview else Parser.inline
-            rest = self._spans(parse(self._parser, self._source))
-            rows += wrap([*self._row, *rest], self.columns)
+            rows += self._wrapped(parse(self._parser, self._source))
         return rows
 
     def _next_piece(self) -> list[Row]:
@@ -81,12 +82,14 @@ class Text:
         self._cut = 0 if found or inline.is_closed else self._cut + 1
         self._source = self._source[end:]
         self._size = PIECE if self._cut < TRIES else LONGEST_PIECE
-        *rows, self._row = wrap([*self._row, *self._spans(inline)], self.columns)
+        *rows, self._row = self._wrapped(inline)
         return rows
 
     def _closed_piece(self) -> tuple[int, Inline] | None:
-        """Where to cut so that nothing stays open, and the piece."""
+        """Where to cut so that nothing stays open, and the piece; or many, of one long word."""
         source, limit = self._source, self._size
+        if limit == PIECE and (letters := _LETTERS.match(source)):
+            limit = (letters.end() - 1) // PIECE * PIECE  # what comes of one piece after the other
         for _ in range(2):
             end = word_end(source, limit)
             inline = self._parser.inline(source[:end])
@@ -105,9 +108,9 @@ class Text:
         pieces = [(end, self._parser.inline(source[:end])) for end in ends]
         return min(pieces, key=lambda piece: piece[1].open_marks)
 
-    def _spans(self, inline: Inline) -> list[Span]:
+    def _wrapped(self, inline: Inline) -> list[Row]:
         self._parser.define(inline.tokens)
-        return spans(inline.tokens, self._style)
+        return wrap(merged([*self._row, *spans(inline.tokens, self._style)]), self.columns)
 
 
 def word_end(text: str, limit: int) -> int:
@@ -115,10 +118,8 @@ def word_end(text: str, limit: int) -> int:
 
     A mark of Markdown on either side means the same, wherever the text is cut there.
     """
-    for end in range(limit, limit // 2, -1):
-        if text[end - 1].isalnum() and text[end].isalnum():
-            return end
-    return 0
+    found = _IN_WORD.match(text, limit // 2, limit + 1)
+    return found.end() if found else 0
 
 
 class Verbatim:

@@ -40,6 +40,7 @@ InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
+_ESCAPED_BACKSLASHES = re.compile(r"(?:\\\\)+")
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _STARTS = {
     "newline": "\n",
@@ -242,6 +243,7 @@ def _make_markdown() -> MarkdownIt:
     # markdown-it's own table rule comes before those of fences and lists
     block.before("lheading", "pipe_table", _open_ended(pipes.table), ends_text)
     markdown.inline.ruler.at("text", literal.text)
+    markdown.inline.ruler.at("escape", _escape)
     markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
@@ -312,7 +314,10 @@ def _shallow(rule: BlockRule) -> BlockRule:
 
 def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """An underlined heading; only one line can be underlined."""
-    return rules_block.lheading(state, start, min(end, start + 2), silent)
+    parent = state.parentType
+    is_heading = rules_block.lheading(state, start, min(end, start + 2), silent)
+    state.parentType = parent  # the rule leaves "paragraph" behind where there is no heading
+    return is_heading
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -336,6 +341,17 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     state.push("inline", "", 0).content = text.strip(" \t")
     state.push("paragraph_close", "p", -1)
     state.line = line
+    return True
+
+
+def _escape(state: StateInline, silent: bool) -> bool:
+    """A backslash that takes the meaning of a mark; all at once where they escape each other."""
+    run = _ESCAPED_BACKSLASHES.match(state.src, state.pos, state.posMax)
+    if run is None:
+        return rules_inline.escape(state, silent)
+    if not silent:
+        state.push("text_special", "", 0).content = run[0][::2]
+    state.pos = run.end()
     return True
 
 

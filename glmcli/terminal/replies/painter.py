@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.rows import BLANKS, Row, Span, cells, fold, plain, width
+from glmcli.terminal.rows import BLANKS, Row, Span, cells, fold, merged, plain, width
 
 Cells = list[tuple[str, Style]]
 """A row, character by character."""
@@ -144,6 +144,8 @@ class Painter:
         return [part for row in rows for part in fold(self._said(row), self.width)]
 
     def _said(self, row: Row) -> Row:
+        if self._encoding.lower().startswith("utf"):
+            return row
         return tuple([(said(text, self._encoding), style) for text, style in row])
 
     def _reachable(self, final: list[Row], live: list[Row], reserved: int) -> tuple[list[Row], int]:
@@ -275,16 +277,6 @@ def crop(row: Row, columns: int) -> Row:
 def cells_of(row: Row) -> Cells:
     """The row, character by character."""
     return [(char, style) for text, style in row for char in text]
-
-
-def merged(spans: Sequence[Span]) -> list[Span]:
-    """Neighbours of the same style made one."""
-    joined: list[Span] = []
-    for text, style in spans:
-        if joined and joined[-1][1] == style:
-            text = joined.pop()[0] + text
-        joined.append((text, style))
-    return joined
 
 
 def common_start(old: Cells, new: Cells) -> int:

@@ -87,6 +87,12 @@ def test_what_would_close_what_is_being_typed(source, missing):
     assert Parser().inline(source).missing == missing
 
 
+def test_a_run_of_backslashes_is_parsed_at_once():
+    even, odd = (Parser().inline("\\" * n).tokens for n in (1000, 1001))
+    assert [token.content for token in even] == ["\\" * 500]
+    assert [token.content for token in odd] == ["\\" * 500, "\\"]
+
+
 def test_emphasis_in_a_long_paragraph_is_found_wherever_it_is():
     text = "".join(f"Number {n} is **strong {n}** and `code {n}`. " for n in range(200))
     rows = texts(render(text, width=80))

@@ -62,6 +62,7 @@ def test_any_text_streamed_equals_the_text_at_once(text, columns, seed):
         "1. \n\n\n1. a\n",
         ">\n>\n>\n> - a\n>\n>\n>   b\n-\n-\n",
         "[a]: http://x\n[a][a]\n===\n[b]: http://y\n\n[b] [a]\n",
+        "a\n```\n```\na | b\n-|-\n-\n",
         "text " * 220 + "\n===\n" + "# " + "heading " * 200 + "#\n- " + "x| " * 300 + "\n|-|\n",
     ],
 )
@@ -145,6 +146,7 @@ def test_an_unclosed_fence_is_closed_at_the_end():
         ("<div>\n<think>x</think>\n</div>", ["<div>", "<think>x</think>", "</div>"]),
         ("<xs:element> a<br>b<br />c", ["<xs:element> a", "b", "c"]),
         ("a &lt; b &amp; c", ["a < b & c"]),
+        (r"\\\\*a* \\\*b*", [r"\\a \*b*"]),
         (r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]", [r"$x_1*y_1*z$ \(a_1*b_1\) \[c\]"]),
         ("it costs $5 or 10$ *now*", ["it costs $5 or 10$ now"]),
         ("$$\nx * y * z\n\\\\\n$$", ["$$", "x * y * z", "\\\\", "$$"]),

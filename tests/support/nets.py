@@ -9,6 +9,7 @@ import transformers
 
 from glmcli.config import load_settings
 from glmcli.engines.local.net.fused.decoder import FusedNet
+from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
 from glmcli.engines.local.net.fused.weights import load_fused
@@ -81,8 +82,10 @@ def opened(folder, tmp_path, **options):
 def fused(checkpoint, options, static=None):
     """The decoder itself, without a proof."""
     net = dimensions_of(checkpoint, checkpoint.tensors)
-    placement = place_weights(checkpoint.tensors, checkpoint.config, options)
-    linears = Linears(placement.device, placement.dtype)
+    placement = place_weights(
+        checkpoint.tensors, checkpoint.config, options, has_halves=has_halves()
+    )
+    linears = Linears(placement.device, placement.dtype, placement.sums)
     loaded = load_fused(net, checkpoint, placement, linears, lambda progress: None)
     return FusedNet(loaded.plan, loaded.weights, static=static)
 

@@ -34,6 +34,9 @@ class Placement:
     device_map: str | dict[str, str]
     """For `from_pretrained`: one device, or "auto" for all there are."""
     dtype: torch.dtype
+    """Of the weights."""
+    sums: torch.dtype
+    """Of all sums: float32 where the processor is slow at those of the weights' own."""
     needed_bytes: int
     """Size of the weights in that dtype, or in fewer bits."""
     free_bytes: int | None
@@ -54,11 +57,18 @@ class Placement:
 
 
 def place_weights(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any], options: ModelOptions
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    options: ModelOptions,
+    *,
+    has_halves: bool = False,
 ) -> Placement:
-    """Choose device and dtype, and check that there is room. Raises ConfigError, OutOfMemory."""
+    """Choose device and dtypes, and check that there is room. Raises ConfigError, OutOfMemory.
+
+    `has_halves` says whether there is a fast product of float32 with 16-bit weights.
+    """
     device = pick_device(options.device)
-    dtype = pick_dtype(options.dtype, device, tensors, config)
+    dtype, sums = pick_dtypes(options.dtype, device, tensors, config, has_halves)
     number_format = str(dtype).removeprefix("torch.")
     needed = sum(
         loaded_bytes(name, tensor, number_format, config, options.quantize)
@@ -71,7 +81,7 @@ def place_weights(
         device_map, free = "auto", all_bytes(with_main=options.quantize == "none")
     if free is not None and needed > free:
         raise OutOfMemory(needed, free)
-    return Placement(device, device_map, dtype, needed, free)
+    return Placement(device, device_map, dtype, sums, needed, free)
 
 
 def pick_device(wanted: str) -> str:
@@ -108,22 +118,32 @@ def pick_device(wanted: str) -> str:
     return wanted if number else kind
 
 
-def pick_dtype(
-    wanted: str, device: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
-) -> torch.dtype:
-    """The dtype asked for; else the checkpoint's own, or on a processor what it is fast at.
+def pick_dtypes(
+    wanted: str,
+    device: str,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    has_halves: bool,
+) -> tuple[torch.dtype, torch.dtype]:
+    """The dtype of the weights, and that of sums.
 
+    Weights get the one asked for; else the checkpoint's own, or on a processor what it is fast at.
     float32 weights stay so. A processor without bfloat16 of its own is faster in float32, and
-    float16 is slow on all.
+    float16 is slow on all: where there is a product for it, only the sums are in float32.
     """
     import torch
 
-    if wanted == "auto":
-        wanted = stored_format(tensors, config)
-        if device == "cpu" and wanted != "float32":
-            wanted = "bfloat16" if machine.has_bfloat16() else "float32"
-    dtype: torch.dtype = getattr(torch, wanted)
-    return dtype
+    number_format = stored_format(tensors, config) if wanted == "auto" else wanted
+    is_slow = False
+    if device == "cpu" and number_format != "float32":
+        has_bfloat16 = machine.has_bfloat16()
+        if wanted == "auto" and has_bfloat16:
+            number_format = "bfloat16"
+        is_slow = number_format == "float16" or not has_bfloat16
+        if wanted == "auto" and is_slow and not has_halves:
+            number_format = "float32"
+    dtype: torch.dtype = getattr(torch, number_format)
+    return dtype, torch.float32 if is_slow and has_halves else dtype
 
 
 def free_bytes(device: str) -> int | None:

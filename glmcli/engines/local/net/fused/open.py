@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from glmcli.config.models import ModelOptions
+from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.fused.int8 import Shelf
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, NotCovered, dimensions_of
@@ -28,14 +29,14 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
     """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
     net, placement = plan_fused(checkpoint, options)
     cache = options.cache
-    key = fingerprint(checkpoint, device=placement.device, dtype=str(placement.dtype))
+    key = fingerprint(checkpoint, device=placement.device, dtype=dtypes_of(placement))
     verdict = {} if options.verify else read_verdict(cache.proof(key))
-    linears = Linears(placement.device, placement.dtype)
+    linears = Linears(placement.device, placement.dtype, placement.sums)
     fused = None
     if not verdict:
         report(Progress("loading", note=tr("checking")))
         ids = probe_ids(net.vocabulary)
-        wanted = reference_scores(checkpoint, options, ids, report)
+        wanted = reference_scores(checkpoint, options, placement, ids, report)
         fused = load_fused(net, checkpoint, placement, linears, report)
         verdict = judge(try_fused(fused, ids), wanted, checkpoint, placement)
         fused.forget()
@@ -49,16 +50,29 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
         fused, number_format = None, options.quantize
         shelf = Shelf(cache.quantized(f"{key}-{number_format}"), cache.may_write)
         # Guesses are checked several at once, and must be what single steps would say.
-        linears = Linears(placement.device, torch.float32, shelf)
+        linears = Linears(placement.device, torch.float32, shelf=shelf)
     defaults, stop_ids = read_defaults(checkpoint)
     return LoadedNet(
         fused or load_fused(net, checkpoint, placement, linears, report),
         defaults,
         stop_ids,
         device=f"{placement.device} {number_format}",
-        runner=tr("fused decoder, within {apart:.1g} of transformers' scores", apart=apart),
+        runner=runner_of(apart, linears),
         weight_bytes=linears.weight_bytes,
     )
+
+
+def dtypes_of(placement: Placement) -> str:
+    """The dtype of the weights, and of sums if that is another."""
+    return " ".join(dict.fromkeys(map(str, (placement.dtype, placement.sums))))
+
+
+def runner_of(apart: float, linears: Linears) -> str:
+    """How the fused decoder runs, for `--stats`."""
+    runner = tr("fused decoder, within {apart:.1g} of transformers' scores", apart=apart)
+    if linears.sums is linears.dtype:
+        return runner
+    return tr("{runner}, sums in float32", runner=runner)
 
 
 def plan_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Dimensions, Placement]:
@@ -71,7 +85,7 @@ def plan_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Dimension
     net = dimensions_of(checkpoint, tensors)
     if "eos_token_id" not in checkpoint.config and checkpoint.family != "chatglm":
         raise NotCovered(tr("config.json does not say {key}", key="eos_token_id"))
-    placement = place_weights(tensors, checkpoint.config, options)
+    placement = place_weights(tensors, checkpoint.config, options, has_halves=has_halves())
     if options.quantize != "none" and placement.device != "cpu":
         bits, device = options.quantize, placement.device
         raise NotCovered(

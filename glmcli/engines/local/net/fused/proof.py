@@ -6,13 +6,15 @@ Knows nothing of text, nor of where the verdict is kept.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.decoder import FusedNet
+from glmcli.engines.local.net.fused.fbgemm import SLICE_NUMBERS
 from glmcli.engines.local.net.fused.plan import NotCovered
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import Placement
@@ -31,14 +33,21 @@ USUAL_BOUND = 0.08
 
 
 def reference_scores(
-    checkpoint: Checkpoint, options: ModelOptions, ids: list[int], report: Report
+    checkpoint: Checkpoint,
+    options: ModelOptions,
+    placement: Placement,
+    ids: list[int],
+    report: Report,
 ) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of."""
     from glmcli.engines.local.net.plain import PlainReader
 
-    net = load_net(checkpoint, replace(options, quantize="none"), report)
+    number_format = str(placement.dtype).removeprefix("torch.")
+    net = load_net(checkpoint, replace(options, quantize="none", dtype=number_format), report)
+    if placement.sums is not placement.dtype:
+        sum_in(net, placement.sums)
     with quiet():
-        scores = probe_scores(PlainReader(net), ids)
+        scores = PlainReader(net).read(ids, len(ids)).cpu()
     del net
     free_memory()
     return scores
@@ -49,8 +58,31 @@ def judge(
 ) -> dict[str, Any]:
     """The verdict over a fused decoder's scores."""
     apart = distance(scores, wanted)
-    same = apart <= BOUNDS.get(placement.dtype, USUAL_BOUND)
+    same = apart <= BOUNDS.get(placement.sums, USUAL_BOUND)
     return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
+
+
+def sum_in(net: Any, dtype: torch.dtype) -> None:
+    """Let a net of transformers sum in another dtype than that of its weights.
+
+    They are converted as they are used, a part at a time, so that they are never there twice.
+    """
+
+    def product(module: nn.Linear, x: Tensor) -> Tensor:
+        rows = max(1, SLICE_NUMBERS // module.in_features)
+        split = torch.split(module.weight, rows)
+        parts = [nn.functional.linear(x, part.to(dtype)) for part in split]
+        y = torch.cat(parts, -1)
+        return y if module.bias is None else y + module.bias.to(dtype)
+
+    for module in net.modules():
+        if isinstance(module, nn.Linear):
+            module.forward = partial(product, module)  # type: ignore[method-assign]
+        elif isinstance(module, nn.Embedding):
+            module.register_forward_hook(lambda _, __, rows: rows.to(dtype))
+        else:
+            for parameter in module.parameters(recurse=False):
+                parameter.data = parameter.data.to(dtype)
 
 
 def try_fused(fused: FusedNet, ids: list[int]) -> Tensor:

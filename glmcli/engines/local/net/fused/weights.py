@@ -27,8 +27,6 @@ from glmcli.types import Progress, Report
 
 Take = Callable[[str], Tensor]
 """A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""
-MakeLinear = Callable[[str, Callable[[], Tensor], Tensor | None], Linear]
-"""A linear layer of its place's name, of what reads its weights (out, in), and of its bias."""
 
 
 @contextmanager
@@ -50,18 +48,20 @@ def load_weights(
     net: Dimensions,
     files: Sequence[Path],
     device: str,
-    dtype: torch.dtype,
-    make_linear: MakeLinear,
+    linears: Linears,
     tick: Callable[[float], None],
 ) -> FusedNet:
     """Read a net onto a device. `tick` is told the share after each layer."""
     with open_files(files) as (take, present):
-        reader = WeightsReader(net, take, present, torch.device(device), dtype)
+        reader = WeightsReader(net, take, present, torch.device(device), linears)
+        # The largest first: of no other has memory been taken yet while it is there twice.
+        head = reader.head()
         layers = []
         for index in range(net.layers):
-            layers.append(reader.layer(index, make_linear))
-            tick((index + 1) / net.layers)
-        return FusedNet(reader.plan(), reader.whole(layers, make_linear))
+            tick(index / net.layers)
+            layers.append(reader.layer(index))
+        tick(1)
+        return FusedNet(reader.plan(), reader.whole(layers, head))
 
 
 def load_fused(
@@ -83,9 +83,7 @@ def load_fused(
         report(Progress("loading", round(share * total), total, "bytes", note=tr("weights")))
 
     with load_errors(checkpoint, placement), linears:
-        loaded = load_weights(
-            net, checkpoint.weights, placement.device, linears.dtype, linears.make, tick
-        )
+        loaded = load_weights(net, checkpoint.weights, placement.device, linears, tick)
     pages.drop()
     return loaded
 
@@ -99,13 +97,14 @@ class WeightsReader:
         take: Take,
         present: frozenset[str],
         device: torch.device,
-        dtype: torch.dtype,
+        linears: Linears,
     ) -> None:
         self._net = net
         self._names = names_of(net.family)
         self._take = take
         self._present = present
-        self._device, self._dtype = device, dtype
+        self._device = device
+        self._linears = linears
         self._order = pair_order(net)
 
     def plan(self) -> Sizes:
@@ -117,24 +116,22 @@ class WeightsReader:
             net.width, net.heads, net.groups, net.head_size, net.eps, net.window, frequencies
         )
 
-    def layer(self, index: int, make_linear: MakeLinear) -> Layer:
+    def layer(self, index: int) -> Layer:
         """One layer."""
         names, prefix = self._names, self._names.layer.format(index)
 
         def linear(place: str, parts: Sequence[str], rows: Tensor | None = None) -> Linear:
-            return self._linear(
-                f"{index}.{place}", [prefix + part for part in parts], make_linear, rows
-            )
+            return self._linear(f"{index}.{place}", [prefix + part for part in parts], rows)
 
         def norm(name: str) -> Tensor | None:
-            return self._tensor(f"{prefix}{name}.weight") if name else None
+            return self._small(f"{prefix}{name}.weight") if name else None
 
         queries, keys = norm(names.query_norm), norm(names.key_norm)
         return Layer(
-            norm=self._tensor(f"{prefix}input_layernorm.weight"),
+            norm=self._small(f"{prefix}input_layernorm.weight"),
             qkv=linear("qkv", names.qkv, self._qkv_rows()),
             out=linear("out", [names.out]),
-            mlp_norm=self._tensor(f"{prefix}{names.mlp_norm}.weight"),
+            mlp_norm=self._small(f"{prefix}{names.mlp_norm}.weight"),
             gate_up=linear("gate_up", names.gate_up),
             down=linear("down", [names.down]),
             query_norm=queries if queries is None else queries[self._order],
@@ -143,27 +140,28 @@ class WeightsReader:
             after_mlp=norm(names.after_mlp),
         )
 
-    def whole(self, layers: Sequence[Layer], make_linear: MakeLinear) -> NetWeights:
-        """The net: its layers and the rest."""
+    def head(self) -> Linear:
+        """What makes scores of the last states."""
         names = self._names
-        name = names.embedding if self._net.is_tied else names.head
+        return self._linear("head", [names.embedding if self._net.is_tied else names.head])
+
+    def whole(self, layers: Sequence[Layer], head: Linear) -> NetWeights:
+        """The net: its layers and the rest."""
+        names, dtype = self._names, self._linears.dtype
         # Only a row for each token is looked up in it, so it stays as it lies in the file.
         table = self._take(f"{names.embedding}.weight")
-        is_wide = table.dtype.itemsize > self._dtype.itemsize
-        embedding = table.to(self._device, self._dtype if is_wide else table.dtype)
-        head = self._linear("head", [name], make_linear)
-        return NetWeights(embedding, layers, self._tensor(f"{names.norm}.weight"), head)
+        is_wide = table.dtype.itemsize > dtype.itemsize
+        embedding = table.to(self._device, dtype if is_wide else table.dtype)
+        return NetWeights(embedding, layers, self._small(f"{names.norm}.weight"), head)
 
     def _tensor(self, name: str) -> Tensor:
-        return self._take(name).to(self._device, self._dtype)
+        return self._take(name).to(self._device, self._linears.dtype)
 
-    def _linear(
-        self,
-        place: str,
-        names: Sequence[str],
-        make_linear: MakeLinear,
-        rows: Tensor | None = None,
-    ) -> Linear:
+    def _small(self, name: str) -> Tensor:
+        """A norm: no product, so it is in the dtype of sums."""
+        return self._tensor(name).to(self._linears.sums)
+
+    def _linear(self, place: str, names: Sequence[str], rows: Tensor | None = None) -> Linear:
         """A layer of weights that lie one below the other, in the order of `rows`."""
 
         def joined(kind: str) -> Tensor:
@@ -172,7 +170,8 @@ class WeightsReader:
             return whole if rows is None else whole[rows]
 
         bias = joined("bias") if f"{names[0]}.bias" in self._present else None
-        return make_linear(place, lambda: joined("weight"), bias)
+        bias = bias if bias is None else bias.to(self._linears.sums)
+        return self._linears.make(place, lambda: joined("weight"), bias)
 
     def _qkv_rows(self) -> Tensor | None:
         """The rows of queries, keys and values with the numbers of each head in pair order."""

@@ -6,7 +6,7 @@ import torch
 from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import int8, linears
 from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
-from glmcli.engines.local.net.fused.linears import Int8Product, int8_linear, sums_are_wide
+from glmcli.engines.local.net.fused.linears import int8_linear
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.errors import ConfigError
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
@@ -30,52 +30,6 @@ def test_rows_are_rounded_by_half_a_step_at_most():
 def test_a_row_of_zeros_stays_zero():
     numbers, scale = quantized_rows(torch.zeros(2, 64))
     assert not (numbers * scale[:, None]).any()
-
-
-@pytest.mark.parametrize("is_wide", [True, False])
-def test_products_are_those_of_the_rounded_weights(is_wide):
-    if is_wide and not sums_are_wide():
-        is_wide = None  # this processor cannot; the bound below holds anywhere
-    numbers, scale = quantized_rows(WEIGHT)
-    product = Int8Product(numbers, scale, is_wide=is_wide)
-    exact = X @ (numbers * scale[:, None]).T
-    for rows in (slice(0, 7), slice(1, 2)):
-        assert apart(product(X[rows]), exact[rows]) < 5e-4
-
-
-@pytest.mark.parametrize("is_wide", [True, False])
-def test_products_of_whole_numbers_are_exact(is_wide):
-    if is_wide and not sums_are_wide():
-        is_wide = None
-    for columns in (64, 4096):
-        weight = torch.full((4, columns), 127, dtype=torch.int8)
-        product = Int8Product(weight, torch.ones(4), is_wide=is_wide)
-        found = product(torch.ones(2, columns))
-        assert torch.allclose(found, torch.full((2, 4), 127.0 * columns), rtol=1e-6, atol=0)
-
-
-def summed_in_16_bits(numbers, weight):
-    """Two products of a byte with an int8 at a time, cut to 16 bits, as without AVX512-VNNI."""
-    pairs = (numbers * weight).unflatten(-1, (-1, 2)).sum(-1)
-    return int(pairs.clamp(-(2**15), 2**15 - 1).sum())
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_no_sum_of_narrow_products_overflows_16_bits(sign):
-    top, zero = linears.NARROW
-    for value in (top, -top):
-        numbers, weight = torch.full((64,), value + zero), torch.full((64,), sign * 127)
-        assert summed_in_16_bits(numbers, weight) == int((numbers * weight).sum())
-    top, zero = linears.WIDE
-    numbers, weight = torch.full((64,), top + zero), torch.full((64,), sign * 127)
-    assert summed_in_16_bits(numbers, weight) != int((numbers * weight).sum())
-
-
-def test_products_of_a_token_depend_on_no_other_token():
-    product = Int8Product(*quantized_rows(WEIGHT))
-    together = product(X)
-    for index in range(len(X)):
-        assert torch.equal(product(X[index : index + 1])[0], together[index])
 
 
 def test_processors_without_such_products_round_what_comes_in_to_bfloat16(monkeypatch):

@@ -40,7 +40,7 @@ class Unreachable(EngineError):
 
 
 class Refused(ServerRefused):
-    """A server's answer that is not a success."""
+    """A server's answer that is not a success, or an event in a stream, whose status is 200."""
 
     def __init__(self, message: str, hint: str, *, status: int, detail: str, answer: Any) -> None:
         super().__init__(message, hint)
@@ -95,10 +95,12 @@ class Faults:
         line = tr("{host} sent an unreadable message", host=self.host)
         return EngineError(add_detail(line, detail), wrong_kind())
 
-    def failed(self, answer: object) -> EngineError:
-        """The error for one that a server sent in place of a reply."""
+    def failed(self, answer: object) -> Refused:
+        """The error for one that a server sent in a stream, in place of a reply or after it."""
         detail = self.clean(useful_part(answer, tr("no reason given")))
-        return EngineError(add_detail(tr("{host} failed", host=self.host), detail), ask_again())
+        line = add_detail(tr("{host} failed", host=self.host), detail)
+        answer = self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
+        return Refused(line, ask_again(), status=200, detail=detail, answer=answer)
 
     def broken_off(self, reason: str = "") -> EngineError:
         """The error for a reply that the server itself gave up."""

@@ -6,7 +6,6 @@ how a reply is spelled on the wire (events.py).
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -18,11 +17,12 @@ from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.faults import Cancelled, Refused
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
+from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
 from glmcli.engines.remote.served import Listed, choose, is_name
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
-from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
+from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:
     import httpx
@@ -45,10 +45,6 @@ GOES_ON = {
     "Ollama": {},
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
-LIMIT = re.compile(
-    r"(?:maximum context length is|context (?:length|size) \()\s*([1-9][0-9]{0,14})(?![0-9])"
-)
-NUMBER = re.compile(r"(?<![0-9])[0-9]{1,15}(?![0-9])")
 MOST_MODELS = 10_000
 
 
@@ -89,8 +85,8 @@ class OpenAIEngine:
                     yield chunk
                 return
             except Refused as exc:
-                fault = self._understood(exc)
-                if exc.status not in (400, 422) or isinstance(fault, ContextFull):
+                fault = self._understood(exc, params)
+                if exc.status not in (400, 422) or isinstance(fault, ContextFull | UsageError):
                     raise fault from exc
                 if "max_completion_tokens" in exc.detail and "max_tokens" in body:
                     self._limit = "max_completion_tokens"
@@ -122,12 +118,29 @@ class OpenAIEngine:
     def _reply(
         self, body: dict[str, Any], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
+        """One answer. Where the window fills up in the middle of it, it was cut for length."""
         exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
         reply = OpenAIReply(self._server.faults, params.stop)
+        has_begun = False
         try:
-            yield from read_reply(exchange, sse_messages, reply, cancel)
+            for chunk in read_reply(exchange, sse_messages, reply, cancel):
+                has_begun = has_begun or bool(chunk.text or chunk.thinking)
+                if chunk.finish_reason == "length" and not has_begun:
+                    self._check_room(chunk.usage, params)
+                yield chunk
+        except Refused as exc:
+            if not (has_begun and isinstance(self._understood(exc, params), ContextFull)):
+                raise
+            yield Chunk(finish_reason="length")
         finally:
             self._server.patience.renew()
+
+    def _check_room(self, usage: Usage | None, params: GenerationParams) -> None:
+        """Raise ContextFull for a reply that ends before it begins: so LMDeploy says it."""
+        counts = usage or Usage()
+        if not counts.completion_tokens:
+            found = Overflow(prompt=counts.prompt_tokens)
+            raise fault_of(found, params.max_tokens, self.context_tokens)
 
     def _body(self, messages: Sequence[Message], params: GenerationParams) -> dict[str, Any]:
         """What every server takes. An unset field is not sent: null is not a number to all."""
@@ -181,14 +194,12 @@ class OpenAIEngine:
             return len(ids) if prompt and ids and isinstance(ids, list) else None
         return None
 
-    def _understood(self, exc: Refused) -> GlmError:
+    def _understood(self, exc: Refused, params: GenerationParams) -> GlmError:
         """A refusal as the error that says what to do."""
-        if limit := LIMIT.search(exc.detail):
-            sizes = [int(digits) for digits in NUMBER.findall(exc.detail)]
-            window = int(limit[1])
-            return ContextFull(next((n for n in sizes if n > window), window + 1), window)
+        if found := read_overflow(exc.answer, exc.detail, params.max_tokens):
+            return fault_of(found, params.max_tokens, self.context_tokens)
         if exc.status == 404 and "model" in exc.detail.lower():
-            return ModelError(exc.message, tr("glm models list --base-url … shows what it has"))
+            return ModelError(exc.message, tr("glm models list shows what it has"))
         return exc
 
 

@@ -6,6 +6,7 @@ how a reply is spelled on the wire (events.py).
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Generator, Sequence
 from functools import partial
@@ -21,8 +22,16 @@ from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
 from glmcli.engines.remote.served import Listed, choose, is_name
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
-from glmcli.language import tr
-from glmcli.types import Chunk, GenerationParams, Message, Progress, Report, Usage
+from glmcli.language import later, tr
+from glmcli.types import (
+    Chunk,
+    GenerationParams,
+    Message,
+    Progress,
+    Report,
+    Usage,
+    fold_system,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -46,6 +55,16 @@ GOES_ON = {
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
 MOST_MODELS = 10_000
+NO_SYSTEM = re.compile(
+    r"(?:system|developer) (?:role|message|prompt|instruction)s?(?: is| are)?"
+    r" (?:not (?:supported|allowed|enabled)|unsupported)"
+    r"|(?:does not|doesn't) support (?:the |a )?(?:system|developer)"
+    r"|(?:unexpected|unsupported|unknown|invalid) role:? .?(?:system|developer)"
+    r"|only user and assistant roles|roles must alternate user",
+    re.IGNORECASE,
+)
+"""How templates without a system prompt refuse one."""
+FOLDED = later("{host} takes no system prompt for this model: it was put before the first question")
 
 
 class OpenAIEngine:
@@ -61,6 +80,8 @@ class OpenAIEngine:
         self._server = server
         self._prefix = prefix
         self._takes_extras = True
+        self._folds = False
+        """Whether the system prompt goes into the first question: the model takes no other."""
         self._limit = "max_tokens"
         """What the server calls the limit of new tokens."""
 
@@ -79,14 +100,26 @@ class OpenAIEngine:
         dropped = False
         while True:
             body = self._body(messages, params) | extras
+            has_begun = False
             try:
                 for chunk in self._reply(body, params, cancel):
                     self._takes_extras = self._takes_extras and not dropped
+                    has_begun = has_begun or bool(chunk.text or chunk.thinking)
+                    if chunk.finish_reason == "length" and not has_begun:
+                        self._check_room(chunk.usage, params)
                     yield chunk
                 return
             except Refused as exc:
                 fault = self._understood(exc, params)
-                if exc.status not in (400, 422) or isinstance(fault, ContextFull | UsageError):
+                if has_begun and isinstance(fault, ContextFull):  # it filled up meanwhile
+                    yield Chunk(finish_reason="length")
+                    return
+                if has_begun or isinstance(fault, ContextFull | UsageError):
+                    raise fault from exc
+                if self._must_fold(exc, messages):
+                    yield Chunk(notice=tr(FOLDED, host=self._server.faults.host))
+                    continue
+                if exc.status not in (400, 422):
                     raise fault from exc
                 if "max_completion_tokens" in exc.detail and "max_tokens" in body:
                     self._limit = "max_completion_tokens"
@@ -118,22 +151,27 @@ class OpenAIEngine:
     def _reply(
         self, body: dict[str, Any], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
-        """One answer. Where the window fills up in the middle of it, it was cut for length."""
         exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
         reply = OpenAIReply(self._server.faults, params.stop)
-        has_begun = False
         try:
             for chunk in read_reply(exchange, sse_messages, reply, cancel):
-                has_begun = has_begun or bool(chunk.text or chunk.thinking)
-                if chunk.finish_reason == "length" and not has_begun:
-                    self._check_room(chunk.usage, params)
+                if chunk.finish_reason and reply.notice:
+                    yield Chunk(notice=reply.notice)
                 yield chunk
-        except Refused as exc:
-            if not (has_begun and isinstance(self._understood(exc, params), ContextFull)):
-                raise
-            yield Chunk(finish_reason="length")
         finally:
             self._server.patience.renew()
+
+    def _must_fold(self, exc: Refused, messages: Sequence[Message]) -> bool:
+        """Whether the system prompt is at fault, and can go into the first question from now on."""
+        if self._folds or not NO_SYSTEM.search(exc.detail) or fold_system(messages) is None:
+            return False
+        self._folds = True
+        return True
+
+    def _sent(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        """Messages as this server takes them."""
+        folded = fold_system(messages) if self._folds else None
+        return [to_api(message) for message in folded or messages]
 
     def _check_room(self, usage: Usage | None, params: GenerationParams) -> None:
         """Raise ContextFull for a reply that ends before it begins: so LMDeploy says it."""
@@ -153,7 +191,7 @@ class OpenAIEngine:
         }
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [to_api(message) for message in messages],
+            "messages": self._sent(messages),
             "stream": True,
         }
         body |= {name: value for name, value in fields.items() if value is not None}
@@ -181,7 +219,7 @@ class OpenAIEngine:
 
     def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
         ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
-        body = {"model": self.name, "messages": [to_api(message) for message in messages]}
+        body = {"model": self.name, "messages": self._sent(messages)}
         if self.kind == "vLLM":
             body |= self._going_on(messages)
             answer = ask("/tokenize", body)

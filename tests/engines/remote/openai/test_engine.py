@@ -260,6 +260,69 @@ def test_every_refusal_of_a_real_server_is_one_line_and_a_hint(transcript, error
     assert "\n" not in caught.value.message + caught.value.hint
 
 
+SYSTEM = (Message("system", "Be brief."), *HELLO)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "System role not supported"),
+        (500, "Jinja Exception: System role not supported"),
+        (400, "Conversation roles must alternate user/assistant/user/assistant/..."),
+        (400, "Only user and assistant roles are supported!"),
+        (422, "Template error: unexpected role: 'system'"),
+        (400, "Developer instruction is not enabled for models/gemma-3-4b-it"),
+        (400, "This model does not support system messages."),
+        (200, "System role not supported"),
+    ],
+)
+def test_a_refused_system_prompt_goes_into_the_first_question_and_is_said_once(status, said):
+    def answer(request):
+        messages = json.loads(request.content)["messages"]
+        if messages[0]["role"] != "system":
+            return replayed("vllm_chat_stream_usage")
+        if status == 200:
+            return events({"error": {"message": said}})(request)
+        return httpx.Response(status, json={"error": {"message": said}})
+
+    answers = serving(chat=answer)
+    engine = opened(answers)
+    notices = []
+    for _ in range(2):
+        chunks = list(engine.stream(SYSTEM, PLAIN, NEVER))
+        notices += [chunk.notice for chunk in chunks if chunk.notice]
+        assert "".join(chunk.text for chunk in chunks)
+    assert len(notices) == 1
+    assert "takes no system prompt" in notices[0]
+    content = answers.body(CHAT)["messages"][0]["content"]
+    assert content == f"Be brief.\n\n{HELLO[0].text}"
+    assert len(answers.asked(CHAT)) == 3
+
+
+def test_a_system_prompt_that_is_not_there_is_not_at_fault():
+    answers = serving(chat=lambda request: httpx.Response(500, text="System role not supported"))
+    with pytest.raises(Refused):
+        reply(opened(answers))
+    assert len(answers.asked(CHAT)) == 1
+
+
+def test_an_empty_system_prompt_is_sent_as_an_empty_one():
+    answers = serving()
+    reply(opened(answers), messages=(Message("system", ""), *HELLO))
+    assert answers.body(CHAT)["messages"][0] == {"role": "system", "content": ""}
+
+
+def test_a_tool_that_is_asked_for_beside_a_text_is_said():
+    call = {"index": 0, "function": {"name": "clock", "arguments": "{}"}}
+    end = {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
+    answers = serving(chat=events(delta("Let me see."), delta(tool_calls=[call]), end))
+    chunks = list(opened(answers).stream(HELLO, PLAIN, NEVER))
+    assert [chunk.notice for chunk in chunks if chunk.notice] == [
+        "the model also asked for the tool clock({})"
+    ]
+    assert chunks[-1].finish_reason == "stop"
+
+
 def test_nothing_is_asked_again_once_a_reply_has_begun():
     answers = serving(chat="fsoai_fault_stream_oom")
     with pytest.raises(EngineError):

@@ -9,6 +9,7 @@ GlmError            1   one line for what happened, one line for what to do
   EngineError       6   the model could not answer
     ConnectionLost      the stream ended without an end
     ServerRefused       the server said no
+  NoText            1   the model answered with something other than text
   StoreError        1   the history could not be read or written
 """
 
@@ -47,21 +48,44 @@ class ModelError(GlmError):
 
 
 class ContextFull(GlmError):
-    """The prompt does not fit the window. Raised before any work is done."""
+    """The prompt does not fit the window, alone or beside the `output` that was asked for.
+
+    Raised before any work is done. A number is None if a server does not say it.
+    """
 
     exit_code = 4
 
-    def __init__(self, needed: int, limit: int) -> None:
-        super().__init__(
-            tr(
+    def __init__(self, needed: int | None, limit: int | None, output: int | None = None) -> None:
+        message = tr("the prompt is longer than the model's window")
+        hint = tr(
+            "shorten the prompt, start again with /reset, or use a model with a larger window"
+        )
+        if limit is not None and needed is not None:
+            message = tr(
                 "the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
                 needed=needed,
                 limit=limit,
-            ),
-            tr("shorten the prompt, start again with /reset, or use a model with a larger window"),
-        )
+            )
+            if output is not None:
+                message = tr(
+                    "the prompt needs {needed:,} tokens and --max-tokens {output:,} more, but the"
+                    " model's window holds {limit:,}",
+                    needed=needed,
+                    output=output,
+                    limit=limit,
+                )
+                room = max(1, limit - needed)
+                hint = tr("set --max-tokens to {n:,} at most, or leave it out", n=room)
+        elif output is not None:
+            message = tr(
+                "the prompt and --max-tokens {output:,} do not fit the model's window together",
+                output=output,
+            )
+            hint = tr("set --max-tokens to less, or leave it out")
+        super().__init__(message, hint)
         self.needed = needed
         self.limit = limit
+        self.output = output
 
 
 class OutOfMemory(GlmError):
@@ -96,6 +120,10 @@ class ConnectionLost(EngineError):
 
 class ServerRefused(EngineError):
     """The server answered, and said no."""
+
+
+class NoText(GlmError):
+    """The model answered with something other than text: it asked for a tool, or refused."""
 
 
 class StoreError(GlmError):

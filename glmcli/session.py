@@ -39,6 +39,8 @@ from glmcli.types import (
 
 TEMPLATE_TOKENS = 64
 """More than a template puts around one message."""
+LEAST_WINDOW = 2048
+"""What a window is taken for of which only is known that it is full."""
 SHOWN_AFTER_STOP = 400
 """Characters that are still shown when they come after a stop: the words that were being made. Text
 that waited behind a slow screen is longer, and is only kept."""
@@ -291,11 +293,12 @@ class Session:
             try:
                 reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
-                exc.hint = way_out(self._conversation, self._context, once=self._once)
+                if exc.output is None:
+                    exc.hint = way_out(self._conversation, self._context, once=self._once)
                 if self._context == "stop":
                     raise
-                if not self._leave_out(exc.limit, after, view):
-                    full = ContextFull(self._least(after) or exc.needed, exc.limit)
+                if not self._leave_out(exc.limit or window or LEAST_WINDOW, after, view):
+                    full = ContextFull(self._least(after) or exc.needed, exc.limit, exc.output)
                     full.hint = exc.hint
                     raise full from exc
             else:

@@ -227,5 +227,15 @@ def without_open_questions(messages: Sequence[Message]) -> list[Message]:
     return kept
 
 
+def fold_system(messages: Sequence[Message]) -> list[Message] | None:
+    """`messages` with the system prompt at the head of the first user message, if it has both."""
+    system = next((item for item in messages if item.role == "system"), None)
+    rest = [item for item in messages if item.role != "system"]
+    if system is None or not rest or rest[0].role != "user":
+        return None
+    text = f"{system.text}\n\n{rest[0].text}" if system.text else rest[0].text
+    return [replace(rest[0], text=text), *rest[1:]]
+
+
 Report = Callable[[Progress], None]
 """Called from the engine's thread while something takes time."""

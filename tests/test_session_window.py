@@ -196,3 +196,52 @@ def test_where_no_summary_can_be_sent_the_oldest_turns_are_left_out(full, questi
         said,
         f"the window is full: the oldest {turns} turns were not sent",
     ]
+
+
+class Terse(EchoEngine):
+    """Says that its window is full, and neither how large that is nor how long a prompt is."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.context_tokens = None
+        self.most = most
+        self.tried = []
+
+    def count(self, messages, cancel=None):
+        return None
+
+    def stream(self, messages, params, cancel):
+        self.tried.append(len(messages))
+        if len(messages) > self.most:
+            raise ContextFull(None, None)
+        yield Chunk(messages[-1].text, finish_reason="stop")
+
+
+@pytest.mark.parametrize("context", ["drop-oldest", "auto"])
+def test_a_window_of_unknown_size_loses_one_turn_after_another(tmp_path, context):
+    engine = Terse(most=3)
+    store = open_store(tmp_path / "home")
+    session = Session(engine, store, params=GenerationParams(), model="echo:", context=context)
+    for text in ("one", "two", "three", "four"):
+        assert session.ask(text, Shown()).text == text
+    assert engine.tried == [1, 3, 5, 3, 5, 3]
+    engine.most = 0
+    with pytest.raises(ContextFull, match="longer than the model's window"):
+        session.ask("five", Shown())
+
+
+class Greedy(EchoEngine):
+    """A server that refuses a prompt beside so many new tokens."""
+
+    def stream(self, messages, params, cancel):
+        raise ContextFull(900, 1000, params.max_tokens)
+        yield
+
+
+def test_the_hint_names_the_limit_where_that_is_at_fault(tmp_path):
+    store = open_store(tmp_path / "home")
+    params = GenerationParams(max_tokens=200)
+    session = Session(Greedy(), store, params=params, model="echo:")
+    with pytest.raises(ContextFull, match="--max-tokens 200 more") as caught:
+        session.ask("one", Shown())
+    assert caught.value.hint == "set --max-tokens to 100 at most, or leave it out"

@@ -103,7 +103,7 @@ def ask(
         with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)
     except GlmError as exc:
-        if isinstance(exc, ContextFull):  # its own hint is for a chat
+        if isinstance(exc, ContextFull) and exc.output is None:  # its own hint is for a chat
             exc.hint = tr("shorten the prompt, or choose a model with a larger window")
         view.fail(exc)
         raise

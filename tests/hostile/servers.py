@@ -249,6 +249,7 @@ def head(status: str = "200 OK", kind: str = "application/json") -> bytes:
     )
 
 
+CLOCK = {"tool_calls": [{"index": 0, "function": {"name": "clock", "arguments": "{}"}}]}
 NESTED = b'{"choices": ' + b"[" * DEEP + b"]" * DEEP + b"}"
 ESCAPED_KEY = json.dumps("".join(f"\\u{ord(char):04x}" for char in KEY)).replace("\\\\", "\\")
 
@@ -547,6 +548,73 @@ MODES: dict[str, Mode] = {
         6, "Content-Encoding: br", reply=http(GOOD, "Content-Encoding: br")
     ),
     "the end of the stream alone": events(6, "before the reply", DONE),
+    # other forms of a reply
+    "an end by done alone": events(0, "hello", word(), DONE),
+    "a tool in place of a text": events(1, "the tool clock({})", event(choice(CLOCK)), DONE),
+    "a tool beside a text": events(0, "hello", word(), event(choice(CLOCK)), END, DONE),
+    "a tool without an end": openai(6, "more than", reply=endless(event(choice(CLOCK)) * 500)),
+    "tools of odd kinds": events(
+        0, "hello", *(event(choice({"tool_calls": t})) for t in (5, [5], [{}], {"x": 1})), GOOD
+    ),
+    "40,000 tools": events(
+        1,
+        "the tool f(",
+        event(choice({"tool_calls": [{"function": {"name": "f"}}] * 40_000})),
+        DONE,
+    ),
+    "the key in a tool": events(
+        1, "[key]", event(choice({"function_call": {"name": "f", "arguments": KEY}})), DONE
+    ),
+    "a refusal in place of a text": events(
+        1, "declined: never", event(choice({"refusal": "never"}, "stop")), DONE
+    ),
+    "an error in a line of its own": events(
+        6, "no slot", word(), b'error: {"code": 500, "message": "no slot"}\n\n'
+    ),
+    "an error that is nested, in a line of its own": events(6, "failed", b"error: " + NESTED),
+    "bytes that are not UTF-8": events(0, "hello", word("_").replace(b"_", b"\xff\xfe hello"), END),
+    "thinking in parts": events(
+        0,
+        "hello",
+        event(choice({"content": [{"type": "thinking", "thinking": [{"text": "hm"}]}]})),
+        GOOD,
+    ),
+    "thinking of odd kinds": events(
+        0,
+        "hello",
+        *(event(choice({"content": [{"thinking": t}], "thinking": t})) for t in (5, [5], {}, [[]])),
+        GOOD,
+    ),
+    # windows
+    "a full window in a stream": events(
+        4,
+        "needs 5,000 tokens, but the model's window holds 4,096",
+        event(
+            {
+                "error": "Trying to keep the first 5000 tokens when context the overflows."
+                " However, the model is loaded with context length of only 4096 tokens"
+            }
+        ),
+    ),
+    "a full window by its code": openai(
+        4,
+        "longer than the model's window",
+        reply=in_json({"error": {"code": "context_length_exceeded"}}, "400 Bad"),
+    ),
+    "a full window in numbers that cannot be": openai(
+        4,
+        "longer than the model's window",
+        reply=in_json(
+            {"error": {"type": "exceed_context_size_error", "n_ctx": -1, "n_prompt_tokens": 1e99}},
+            "400 Bad",
+        ),
+    ),
+    "a window that fills up meanwhile": events(
+        0, "hello", word(), event({"error": "Context size has been exceeded."})
+    ),
+    "no system prompt for ever": openai(
+        6, "refused (400)", reply=in_json({"error": "System role not supported"}, "400 Bad")
+    ),
     # HTTP
     "no length": openai(reply=raw(b"HTTP/1.1 200 OK\r\n\r\n" + GOOD)),
     "a wrong length": openai(

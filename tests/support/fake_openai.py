@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+
+import httpx
 
 from glmcli.config import Settings
 from glmcli.engines.remote.openai.engine import open_engine
@@ -34,3 +37,14 @@ def reply(engine, params: GenerationParams = PLAIN, messages=HELLO):
 def in_turn(*names: str):
     left = list(names)
     return lambda request: replayed(left.pop(0))
+
+
+def events(*messages: object):
+    """An answer that streams just these messages."""
+    data = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in messages)
+    return lambda request: httpx.Response(200, content=data)
+
+
+def delta(text: str = "", **fields: object) -> dict[str, object]:
+    """The message that adds a text, or what else a delta has."""
+    return {"choices": [{"delta": {"content": text} | fields}]}

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from glmcli.engines.remote.masking import Mask
-from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.files import DEEPEST, depth
 from glmcli.language import tr
 
@@ -40,7 +40,7 @@ class Unreachable(EngineError):
 
 
 class Refused(ServerRefused):
-    """A server's answer that is not a success."""
+    """A server's answer that is not a success, or an event in a stream, whose status is 200."""
 
     def __init__(self, message: str, hint: str, *, status: int, detail: str, answer: Any) -> None:
         super().__init__(message, hint)
@@ -69,7 +69,7 @@ class Faults:
         Raises EngineError.
         """
         try:
-            answer = json.loads(data)
+            answer = json.loads(as_text(data))
         except (ValueError, RecursionError):
             answer = data
         if answer is None:
@@ -82,7 +82,7 @@ class Faults:
     def message(self, data: bytes) -> dict[str, Any]:
         """A message of a stream as it came. Raises EngineError if it is not a JSON object."""
         try:
-            message = json.loads(data)
+            message = json.loads(as_text(data))
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
@@ -95,10 +95,12 @@ class Faults:
         line = tr("{host} sent an unreadable message", host=self.host)
         return EngineError(add_detail(line, detail), wrong_kind())
 
-    def failed(self, answer: object) -> EngineError:
-        """The error for one that a server sent in place of a reply."""
+    def failed(self, answer: object) -> Refused:
+        """The error for one that a server sent in a stream, in place of a reply or after it."""
         detail = self.clean(useful_part(answer, tr("no reason given")))
-        return EngineError(add_detail(tr("{host} failed", host=self.host), detail), ask_again())
+        line = add_detail(tr("{host} failed", host=self.host), detail)
+        answer = self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
+        return Refused(line, ask_again(), status=200, detail=detail, answer=answer)
 
     def broken_off(self, reason: str = "") -> EngineError:
         """The error for a reply that the server itself gave up."""
@@ -115,6 +117,16 @@ class Faults:
         return ServerRefused(
             tr("a filter of {host} ended the reply", host=self.host), tr("ask in other words")
         )
+
+    def asked_tool(self, calls: str) -> NoText:
+        """The error for a model that wants a tool to be used and says nothing."""
+        line = tr("the model asked for the tool {calls}", calls=self.clean(calls, 300))
+        return NoText(line, tr("no tools are offered here: ask for an answer in words"))
+
+    def declined(self, text: str) -> NoText:
+        """The error for a model that refuses in a field of its own and says nothing."""
+        line = tr("the model declined: {text}", text=self.clean(text, 300))
+        return NoText(line, tr("ask in other words"))
 
     def cannot_go_on(self) -> EngineError:
         """The error for a server that begins each reply from the start."""
@@ -213,7 +225,7 @@ class Faults:
     def refused(self, response: httpx.Response, data: bytes) -> Refused:
         """The error for an answer that is not a success."""
         status, headers = response.status_code, response.headers
-        text = data.decode("utf-8", "replace")
+        text = as_text(data)
         try:
             answer = json.loads(text)
         except (ValueError, RecursionError):
@@ -328,6 +340,11 @@ def one_line(text: str, limit: int = ERROR_CHARS) -> str:
     """Text of anybody in one line, its start if it is long."""
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def as_text(data: bytes) -> str:
+    """Bytes of a server as text; what is not UTF-8 becomes U+FFFD, and the rest stays."""
+    return data.decode("utf-8-sig", "replace")
 
 
 def as_count(value: object) -> int | None:

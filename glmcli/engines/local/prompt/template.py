@@ -21,7 +21,7 @@ from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, 
 from glmcli.engines.reply import Marks
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Message
+from glmcli.types import Message, fold_system
 
 REASONING = (
     ("<think>", "</think>"),
@@ -295,16 +295,6 @@ def offered_tools(messages: Sequence[Message]) -> list[Any] | None:
                 raise UsageError(tr("the tools are not a list"), tr("give a JSON list"))
             return tools
     return None
-
-
-def fold_system(messages: Sequence[Message]) -> list[Message] | None:
-    """`messages` with the system prompt at the head of the first user message, if it has both."""
-    system = next((item for item in messages if item.role == "system"), None)
-    rest = [item for item in messages if item.role != "system"]
-    if system is None or not rest or rest[0].role != "user":
-        return None
-    first = replace(rest[0], text=f"{system.text}\n\n{rest[0].text}")
-    return [first, *rest[1:]]
 
 
 def join_texts(messages: Sequence[Message]) -> str:

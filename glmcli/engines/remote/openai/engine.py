@@ -18,11 +18,20 @@ from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.faults import Cancelled, Refused
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
+from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
 from glmcli.engines.remote.served import Listed, choose, is_name
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
-from glmcli.errors import ContextFull, EngineError, GlmError, ModelError
-from glmcli.language import tr
-from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
+from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
+from glmcli.language import later, tr
+from glmcli.types import (
+    Chunk,
+    GenerationParams,
+    Message,
+    Progress,
+    Report,
+    Usage,
+    fold_system,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -45,11 +54,17 @@ GOES_ON = {
     "Ollama": {},
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
-LIMIT = re.compile(
-    r"(?:maximum context length is|context (?:length|size) \()\s*([1-9][0-9]{0,14})(?![0-9])"
-)
-NUMBER = re.compile(r"(?<![0-9])[0-9]{1,15}(?![0-9])")
 MOST_MODELS = 10_000
+NO_SYSTEM = re.compile(
+    r"(?:system|developer) (?:role|message|prompt|instruction)s?(?: is| are)?"
+    r" (?:not (?:supported|allowed|enabled)|unsupported)"
+    r"|(?:does not|doesn't) support (?:the |a )?(?:system|developer)"
+    r"|(?:unexpected|unsupported|unknown|invalid) role:? .?(?:system|developer)"
+    r"|only user and assistant roles|roles must alternate user",
+    re.IGNORECASE,
+)
+"""How templates without a system prompt refuse one."""
+FOLDED = later("{host} takes no system prompt for this model: it was put before the first question")
 
 
 class OpenAIEngine:
@@ -65,6 +80,8 @@ class OpenAIEngine:
         self._server = server
         self._prefix = prefix
         self._takes_extras = True
+        self._folds = False
+        """Whether the system prompt goes into the first question: the model takes no other."""
         self._limit = "max_tokens"
         """What the server calls the limit of new tokens."""
 
@@ -83,14 +100,26 @@ class OpenAIEngine:
         dropped = False
         while True:
             body = self._body(messages, params) | extras
+            has_begun = False
             try:
                 for chunk in self._reply(body, params, cancel):
                     self._takes_extras = self._takes_extras and not dropped
+                    has_begun = has_begun or bool(chunk.text or chunk.thinking)
+                    if chunk.finish_reason == "length" and not has_begun:
+                        self._check_room(chunk.usage, params)
                     yield chunk
                 return
             except Refused as exc:
-                fault = self._understood(exc)
-                if exc.status not in (400, 422) or isinstance(fault, ContextFull):
+                fault = self._understood(exc, params)
+                if has_begun and isinstance(fault, ContextFull):  # it filled up meanwhile
+                    yield Chunk(finish_reason="length")
+                    return
+                if has_begun or isinstance(fault, ContextFull | UsageError):
+                    raise fault from exc
+                if self._must_fold(exc, messages):
+                    yield Chunk(notice=tr(FOLDED, host=self._server.faults.host))
+                    continue
+                if exc.status not in (400, 422):
                     raise fault from exc
                 if "max_completion_tokens" in exc.detail and "max_tokens" in body:
                     self._limit = "max_completion_tokens"
@@ -125,9 +154,31 @@ class OpenAIEngine:
         exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
         reply = OpenAIReply(self._server.faults, params.stop)
         try:
-            yield from read_reply(exchange, sse_messages, reply, cancel)
+            for chunk in read_reply(exchange, sse_messages, reply, cancel):
+                if chunk.finish_reason and reply.notice:
+                    yield Chunk(notice=reply.notice)
+                yield chunk
         finally:
             self._server.patience.renew()
+
+    def _must_fold(self, exc: Refused, messages: Sequence[Message]) -> bool:
+        """Whether the system prompt is at fault, and can go into the first question from now on."""
+        if self._folds or not NO_SYSTEM.search(exc.detail) or fold_system(messages) is None:
+            return False
+        self._folds = True
+        return True
+
+    def _sent(self, messages: Sequence[Message]) -> list[dict[str, str]]:
+        """Messages as this server takes them."""
+        folded = fold_system(messages) if self._folds else None
+        return [to_api(message) for message in folded or messages]
+
+    def _check_room(self, usage: Usage | None, params: GenerationParams) -> None:
+        """Raise ContextFull for a reply that ends before it begins: so LMDeploy says it."""
+        counts = usage or Usage()
+        if not counts.completion_tokens:
+            found = Overflow(prompt=counts.prompt_tokens)
+            raise fault_of(found, params.max_tokens, self.context_tokens)
 
     def _body(self, messages: Sequence[Message], params: GenerationParams) -> dict[str, Any]:
         """What every server takes. An unset field is not sent: null is not a number to all."""
@@ -140,7 +191,7 @@ class OpenAIEngine:
         }
         body: dict[str, Any] = {
             "model": self.name,
-            "messages": [to_api(message) for message in messages],
+            "messages": self._sent(messages),
             "stream": True,
         }
         body |= {name: value for name, value in fields.items() if value is not None}
@@ -168,7 +219,7 @@ class OpenAIEngine:
 
     def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
         ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
-        body = {"model": self.name, "messages": [to_api(message) for message in messages]}
+        body = {"model": self.name, "messages": self._sent(messages)}
         if self.kind == "vLLM":
             body |= self._going_on(messages)
             answer = ask("/tokenize", body)
@@ -181,14 +232,12 @@ class OpenAIEngine:
             return len(ids) if prompt and ids and isinstance(ids, list) else None
         return None
 
-    def _understood(self, exc: Refused) -> GlmError:
+    def _understood(self, exc: Refused, params: GenerationParams) -> GlmError:
         """A refusal as the error that says what to do."""
-        if limit := LIMIT.search(exc.detail):
-            sizes = [int(digits) for digits in NUMBER.findall(exc.detail)]
-            window = int(limit[1])
-            return ContextFull(next((n for n in sizes if n > window), window + 1), window)
+        if found := read_overflow(exc.answer, exc.detail, params.max_tokens):
+            return fault_of(found, params.max_tokens, self.context_tokens)
         if exc.status == 404 and "model" in exc.detail.lower():
-            return ModelError(exc.message, tr("glm models list --base-url … shows what it has"))
+            return ModelError(exc.message, tr("glm models list shows what it has"))
         return exc
 
 

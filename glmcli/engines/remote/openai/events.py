@@ -6,18 +6,26 @@ fields may be missing, null or empty, errors are objects or strings, counts come
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from glmcli.engines.remote.faults import Faults
+from glmcli.engines.remote.faults import Faults, as_text
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import EngineError
+from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LENGTH = ("length", "model_length", "max_tokens")
 """Why a reply ends that was cut at its limit."""
 BROKEN_OFF = ("abort", "error", "cancelled")
+THINKING = ("reasoning", "reasoning_content", "thinking")
+"""What servers call the thinking in a delta."""
+DONE: dict[str, Any] = {"done": True}
+"""Stands for `[DONE]`; known by being this very object."""
+SHOWN_CALLS, SHOWN_CHARS = 5, 200
+"""How much of the tools that a model asks for is shown."""
 
 
 def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any]]:
@@ -34,11 +42,14 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             raise faults.endless()
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
+        elif line.startswith(b"error:"):  # so llama.cpp wrote them until 2025
+            yield {"error": error_of(line[6:])}
         elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
             stray.append(line)
         elif not line and data:
             event = b"\n".join(data).strip()
             if event == b"[DONE]":
+                yield DONE
                 return
             if event:
                 yield faults.message(event)
@@ -46,10 +57,19 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             size = 0
     if rest := b"\n".join(data or stray):
         try:
-            last = faults.message(rest)
+            last = DONE if rest.strip() == b"[DONE]" else faults.message(rest)
         except EngineError:
             return  # cut off: a reply without an end says so itself
         yield last
+
+
+def error_of(data: bytes) -> object:
+    """What stands behind `error:` in a line: JSON, or just words."""
+    text = as_text(data).strip()
+    try:
+        return json.loads(text) or text
+    except (ValueError, RecursionError):
+        return text
 
 
 def sse_lines(pieces: Iterable[bytes], faults: Faults) -> Iterator[bytes]:
@@ -80,9 +100,22 @@ class OpenAIReply:
         self._words = Words(stop, faults.mask)
         self._reason: FinishReason | None = None
         self._usage = Usage()
+        self._calls = Calls()
+        self._declined = ""
+        self._has_begun = self._has_text = False
+
+    @property
+    def notice(self) -> str:
+        """What the user is to hear of a reply that has more than text."""
+        calls = self._faults.clean(str(self._calls), 300)
+        return tr("the model also asked for the tool {calls}", calls=calls) if calls else ""
 
     def take(self, message: dict[str, Any]) -> Chunk:
         """The chunk of one event. Raises EngineError for an error that the server sent as one."""
+        if message is DONE:
+            if self._reason is None and (self._has_begun or self._calls or self._declined):
+                self._reason, self.finished = "stop", True
+            return Chunk()
         self._raise_error(message)
         self._usage = read_usage(message) or self._usage
         choices = message.get("choices")
@@ -91,8 +124,12 @@ class OpenAIReply:
         self._finish(choices[0].get("finish_reason"))
         # Some servers repeat the whole message in the last event of a stream.
         delta = choices[0].get("delta" if "delta" in choices[0] else "message")
-        thinking = text_of(delta, "reasoning") or text_of(delta, "reasoning_content")
-        words = self._words.push(content_of(delta), thinking)
+        self._calls.take(delta)
+        self._declined += text_of(delta, "refusal")[: SHOWN_CHARS - len(self._declined)]
+        text, thinking = content_of(delta), thinking_of(delta)
+        self._has_text = self._has_text or bool(text.strip())
+        self._has_begun = self._has_begun or bool(text or thinking)
+        words = self._words.push(text, thinking)
         if self._words.stopped:
             self._reason = "stop"
             self.finished = self.enough = True
@@ -103,9 +140,16 @@ class OpenAIReply:
         return self._words.flush()
 
     def end(self) -> Chunk:
-        """The last chunk. The end of the stream alone is not the end of the reply."""
+        """The last chunk. The end of the stream alone is not the end of the reply.
+
+        Raises NoText for a reply that is none.
+        """
         if self._reason is None:
             raise self._faults.cut_off()
+        if not self._has_text and self._calls:
+            raise self._faults.asked_tool(str(self._calls))
+        if not self._has_text and self._declined:
+            raise self._faults.declined(self._declined)
         held = self._words.flush()
         return Chunk(held.text, held.thinking, finish_reason=self._reason, usage=self._usage)
 
@@ -126,12 +170,58 @@ class OpenAIReply:
             raise self._faults.failed(message)
 
 
+class Calls:
+    """The tools that a model asks for, as far as they are shown; they come in deltas too."""
+
+    def __init__(self) -> None:
+        self._calls: dict[int, tuple[str, str]] = {}
+        """Name and arguments, by the place that the server gives the call."""
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}({arguments})" for name, arguments in self._calls.values())
+
+    def take(self, delta: object) -> None:
+        """Take in what a delta has of them, in the old form or the new one."""
+        if not isinstance(delta, dict):
+            return
+        calls = delta.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                self._add(call.get("index"), call.get("function"))
+        self._add(0, delta.get("function_call"))
+
+    def _add(self, place: object, function: object) -> None:
+        if not isinstance(function, dict) or not function:
+            return
+        if not isinstance(place, int):  # each call is whole, or goes on with the last
+            place = len(self._calls) - (not function.get("name"))
+        if place not in self._calls and len(self._calls) == SHOWN_CALLS:
+            return
+        name, arguments = self._calls.get(place, ("", ""))
+        name += text_of(function, "name")[:SHOWN_CHARS]
+        arguments += text_of(function, "arguments")
+        self._calls[place] = name[:SHOWN_CHARS], arguments[:SHOWN_CHARS]
+
+
 def content_of(delta: object) -> str:
     """The text of a delta, which may come as a list of parts."""
     content = delta.get("content") if isinstance(delta, dict) else None
     if isinstance(content, list):
         return "".join(text_of(part, "text") for part in content)
     return text_of(delta, "content")
+
+
+def thinking_of(delta: object) -> str:
+    """The thinking in a delta: in a field of its own, or as parts of the content (Mistral)."""
+    if found := next(filter(None, (text_of(delta, name) for name in THINKING)), ""):
+        return found
+    content = delta.get("content") if isinstance(delta, dict) else None
+    parts = content if isinstance(content, list) else []
+    inner = [part.get("thinking") for part in parts if isinstance(part, dict)]
+    return "".join(content_of({"content": part}) for part in inner if isinstance(part, list | str))
 
 
 def read_usage(message: dict[str, Any]) -> Usage | None:

@@ -16,13 +16,15 @@ from glmcli.config import Settings
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import COUNT_S
 from glmcli.engines.remote.openai.engine import open_engine
-from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
+from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError, UsageError
 from glmcli.types import GenerationParams, Message
 from tests.support.fake_openai import (
     CHAT,
     HELLO,
     NEVER,
     PLAIN,
+    delta,
+    events,
     ignore,
     in_turn,
     opened,
@@ -167,6 +169,67 @@ def test_a_prompt_that_does_not_fit_is_told_in_numbers_at_once(transcript, neede
 
 
 @pytest.mark.parametrize(
+    ("event", "needed", "limit"),
+    [
+        (
+            {
+                "error": "Trying to keep the first 5000 tokens when context the overflows. However,"
+                " the model is loaded with context length of only 4096 tokens"
+            },
+            5000,
+            4096,
+        ),
+        (
+            {
+                "error": {
+                    "code": 400,
+                    "message": "?",
+                    "type": "exceed_context_size_error",
+                    "n_prompt_tokens": 1407,
+                    "n_ctx": 256,
+                }
+            },
+            1407,
+            256,
+        ),
+        ({"error": {"code": "context_length_exceeded", "message": "too long"}}, 2049, 2048),
+    ],
+)
+def test_a_full_window_in_an_event_of_a_stream_is_told_like_a_refusal(event, needed, limit):
+    with pytest.raises(ContextFull) as caught:
+        reply(opened(serving(chat=events(event))))
+    assert (caught.value.needed, caught.value.limit) == (needed, limit)
+
+
+def test_a_window_that_fills_up_in_a_reply_ends_it_for_length():
+    answers = serving(chat=events(delta("one two"), {"error": "Context size has been exceeded."}))
+    text, _, last = reply(opened(answers))
+    assert (text, last.finish_reason) == ("one two", "length")
+
+
+def test_a_reply_that_ends_for_length_before_it_begins_is_a_full_window():
+    end = {"choices": [{"delta": {}, "finish_reason": "length"}]}
+    with pytest.raises(ContextFull):
+        reply(opened(serving(chat=events(end))))
+    used = {"usage": {"prompt_tokens": 12, "completion_tokens": 0}}
+    with pytest.raises(ContextFull, match="--max-tokens 2,040 more") as caught:
+        reply(opened(serving(chat=events(end | used))), GenerationParams(max_tokens=2040))
+    assert "2,036 at most" in caught.value.hint
+
+
+def test_too_many_new_tokens_are_not_told_as_a_long_prompt():
+    said = (
+        "This model's maximum context length is 4096 tokens. However, you requested 5012 tokens"
+        " (12 in the messages, 5000 in the completion)."
+    )
+    answers = serving(chat=lambda request: httpx.Response(400, json={"error": {"message": said}}))
+    with pytest.raises(UsageError, match="--max-tokens 5,000") as caught:
+        reply(opened(answers), GenerationParams(max_tokens=5000))
+    assert "4,084 at most" in caught.value.hint
+    assert len(answers.asked(CHAT)) == 1
+
+
+@pytest.mark.parametrize(
     ("transcript", "error", "said"),
     [
         ("vllm_err_unknown_model_stream", ModelError, "`nope` does not exist"),
@@ -179,7 +242,7 @@ def test_a_prompt_that_does_not_fit_is_told_in_numbers_at_once(transcript, neede
         ("fsoai_worker_dead", Refused, "Internal Server Error"),
         ("vllm_after_engine_death_0", Refused, "EngineCore encountered an issue"),
         ("vllm_err_404_path", Refused, "Not Found"),
-        ("vllm_err_max_tokens_too_big", Refused, "max_tokens=3048"),
+        ("vllm_err_max_tokens_too_big", UsageError, "--max-tokens 3,048 is more"),
         ("fsoai_err_temperature_type", Refused, "validation error"),
         ("tf_err_temperature_type", Refused, "Internal Server Error"),
         ("vllm_engine_killed_midstream", EngineError, "EngineCore encountered an issue"),
@@ -195,6 +258,69 @@ def test_every_refusal_of_a_real_server_is_one_line_and_a_hint(transcript, error
     assert said in caught.value.message
     assert caught.value.hint
     assert "\n" not in caught.value.message + caught.value.hint
+
+
+SYSTEM = (Message("system", "Be brief."), *HELLO)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (400, "System role not supported"),
+        (500, "Jinja Exception: System role not supported"),
+        (400, "Conversation roles must alternate user/assistant/user/assistant/..."),
+        (400, "Only user and assistant roles are supported!"),
+        (422, "Template error: unexpected role: 'system'"),
+        (400, "Developer instruction is not enabled for models/gemma-3-4b-it"),
+        (400, "This model does not support system messages."),
+        (200, "System role not supported"),
+    ],
+)
+def test_a_refused_system_prompt_goes_into_the_first_question_and_is_said_once(status, said):
+    def answer(request):
+        messages = json.loads(request.content)["messages"]
+        if messages[0]["role"] != "system":
+            return replayed("vllm_chat_stream_usage")
+        if status == 200:
+            return events({"error": {"message": said}})(request)
+        return httpx.Response(status, json={"error": {"message": said}})
+
+    answers = serving(chat=answer)
+    engine = opened(answers)
+    notices = []
+    for _ in range(2):
+        chunks = list(engine.stream(SYSTEM, PLAIN, NEVER))
+        notices += [chunk.notice for chunk in chunks if chunk.notice]
+        assert "".join(chunk.text for chunk in chunks)
+    assert len(notices) == 1
+    assert "takes no system prompt" in notices[0]
+    content = answers.body(CHAT)["messages"][0]["content"]
+    assert content == f"Be brief.\n\n{HELLO[0].text}"
+    assert len(answers.asked(CHAT)) == 3
+
+
+def test_a_system_prompt_that_is_not_there_is_not_at_fault():
+    answers = serving(chat=lambda request: httpx.Response(500, text="System role not supported"))
+    with pytest.raises(Refused):
+        reply(opened(answers))
+    assert len(answers.asked(CHAT)) == 1
+
+
+def test_an_empty_system_prompt_is_sent_as_an_empty_one():
+    answers = serving()
+    reply(opened(answers), messages=(Message("system", ""), *HELLO))
+    assert answers.body(CHAT)["messages"][0] == {"role": "system", "content": ""}
+
+
+def test_a_tool_that_is_asked_for_beside_a_text_is_said():
+    call = {"index": 0, "function": {"name": "clock", "arguments": "{}"}}
+    end = {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}
+    answers = serving(chat=events(delta("Let me see."), delta(tool_calls=[call]), end))
+    chunks = list(opened(answers).stream(HELLO, PLAIN, NEVER))
+    assert [chunk.notice for chunk in chunks if chunk.notice] == [
+        "the model also asked for the tool clock({})"
+    ]
+    assert chunks[-1].finish_reason == "stop"
 
 
 def test_nothing_is_asked_again_once_a_reply_has_begun():

@@ -8,7 +8,7 @@ import pytest
 from glmcli.engines.remote.faults import Faults
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.stream import read_reply
-from glmcli.errors import ConnectionLost, EngineError, ServerRefused
+from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.types import Chunk, Progress
 from tests.support.transcripts import TRANSCRIPTS, ScriptedExchange, Transcript, joined, positions
 
@@ -44,6 +44,8 @@ def expected(body: bytes) -> tuple[str, str, object]:
     if not body.startswith((b"data", b":")):
         lines = ["data: " + body.decode()]
     for line in lines:
+        if line == "data: [DONE]" and end is ConnectionLost and text + thinking:
+            end = "stop"
         if not line.startswith("data:") or "[DONE]" in line:
             continue
         try:
@@ -169,9 +171,12 @@ def test_data_may_come_without_a_blank_and_over_several_lines():
     assert same(read([body]), ("a", "", "stop"))
 
 
-def test_a_stream_may_end_without_done_but_not_without_a_reason():
+def test_a_stream_ends_by_a_reason_or_by_done():
     assert same(read([events(says("a", "stop"), done=False)]), ("a", "", "stop"))
-    assert same(read([events(says("a"))]), ("a", "", ConnectionLost))
+    assert same(read([events(says("a"))]), ("a", "", "stop"))
+    assert same(read([events(says("a")).rstrip()]), ("a", "", "stop"))
+    assert same(read([events(says("a"), done=False)]), ("a", "", ConnectionLost))
+    assert same(read([events()]), ("", "", ConnectionLost))
 
 
 def test_a_connection_that_breaks_after_the_end_does_no_harm():
@@ -179,10 +184,86 @@ def test_a_connection_that_breaks_after_the_end_does_no_harm():
     assert same(read([body], fault=CUT), ("a", "", "stop"))
 
 
-@pytest.mark.parametrize("field", ["reasoning", "reasoning_content"])
-def test_reasoning_has_two_names(field):
+@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
+def test_reasoning_has_several_names(field):
     body = events(says(None, **{field: "hm"}), says("a"), says("", "stop"))
     assert same(read([body]), ("a", "hm", "stop"))
+
+
+@pytest.mark.parametrize("inner", ["hm", [{"type": "text", "text": "h"}, {"text": "m"}]])
+def test_reasoning_may_come_as_a_part_of_the_content(inner):
+    thinking = {"content": [{"type": "thinking", "thinking": inner}]}
+    parts = {"content": [{"type": "text", "text": "a"}]}
+    body = events({"delta": thinking}, {"delta": parts}, says("b", "stop"))
+    assert same(read([body]), ("ab", "hm", "stop"))
+
+
+CALL = {"index": 0, "id": "x", "function": {"name": "get_weather", "arguments": ""}}
+MORE = {"index": 0, "function": {"arguments": '{"city": "Bonn"}'}}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [{"tool_calls": [CALL]}, {"tool_calls": [MORE]}],
+        [{"tool_calls": [{"function": CALL["function"] | MORE["function"]}]}],
+        [{"function_call": CALL["function"]}, {"function_call": MORE["function"]}],
+    ],
+)
+@pytest.mark.parametrize("reason", ["tool_calls", "stop", None])
+def test_a_reply_that_only_asks_for_a_tool_says_which(deltas, reason):
+    choices = [{"delta": delta} for delta in deltas]
+    with pytest.raises(NoText) as caught:
+        read([events(*choices, says(None, reason))])
+    assert caught.value.message == 'the model asked for the tool get_weather({"city": "Bonn"})'
+    assert caught.value.exit_code == 1
+
+
+def test_many_tools_are_shown_in_short_and_without_a_key():
+    calls = [{"index": n, "function": {"name": "f" * 999, "arguments": "x"}} for n in range(99)]
+    reply = OpenAIReply(Faults("server.test", keys=("sk-0123456789abcdef",)), ())
+    reply.take({"choices": [{"delta": {"tool_calls": calls}}]})
+    reply.take({"choices": [{"delta": {"function_call": {"name": "sk-0123456789abcdef"}}}]})
+    assert len(reply.notice) < 400
+    reply = OpenAIReply(Faults("server.test", keys=("sk-0123456789abcdef",)), ())
+    for part in ("sk-01234567", "89abcdef"):
+        reply.take({"choices": [{"delta": {"function_call": {"arguments": part}}}]})
+    assert "0123456789" not in reply.notice
+
+
+@pytest.mark.parametrize("odd", [5, "x", [], [5, None], [{"function": []}], {"function": 5}])
+def test_odd_tool_calls_are_none(odd):
+    body = events({"delta": {"tool_calls": odd, "function_call": odd}}, says("a", "stop"))
+    assert same(read([body]), ("a", "", "stop"))
+
+
+def test_a_refusal_alone_is_said():
+    parts = [
+        {"delta": {"refusal": "I can"}},
+        {"delta": {"refusal": "not."}, "finish_reason": "stop"},
+    ]
+    with pytest.raises(NoText, match=r"the model declined: I cannot\."):
+        read([events(*parts)])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'error: {"code":500,"message":"no slot","type":"server_error"}\n\n', "no slot"),
+        (b"error: all went wrong\n\n", "all went wrong"),
+    ],
+)
+def test_an_error_may_be_a_line_of_its_own(line, said):
+    text, _, fault = read([events(says("a"), done=False) + line])
+    assert text == "a"
+    assert fault.message == f"server.test failed: {said}"
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_byte_that_is_not_utf_8_is_replaced_and_the_rest_goes_on(size):
+    body = events(says("caf_"), says(" au lait", "stop")).replace(b"_", b"\xe9")
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert same(read(pieces), ("caf\ufffd au lait", "", "stop"))
 
 
 def test_reasoning_that_comes_under_both_names_is_shown_once():

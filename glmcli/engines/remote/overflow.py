@@ -1,0 +1,176 @@
+"""How servers say that a prompt does not fit the window, or that the reply was to be too long.
+
+No two servers say it alike: some by a code, some by numbers of their own, most in a sentence. The
+table below has one line for each sentence. KoboldCpp, and Ollama by default, cut the prompt and say
+nothing; transformers does not look. Knows nothing of connections.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from glmcli.errors import ContextFull, GlmError, UsageError
+from glmcli.language import tr
+
+CODES = frozenset(
+    (
+        "context_length_exceeded",  # OpenAI and many after it
+        "exceed_context_size_error",  # llama.cpp
+        "model_context_window_exceeded",  # Z.ai
+        "context_window_exceeded",
+        "1261",  # Zhipu
+        "40303",  # FastChat
+    )
+)
+"""What stands as `code` or `type` in an error."""
+NESTED = ("error", "detail", "message", "metadata")
+DEEPEST = 4
+
+SENTENCES = (
+    # OpenAI, vLLM until 0.8, FastChat, llama-cpp-python, DeepSeek, OpenRouter
+    r"context length is <window> tokens.{0,20} requested (?:about )?<total> tokens "
+    r"\(<prompt> .*?<output> (?:of \w+ )?(?:in|for) the (?:completion|output)",
+    # vLLM
+    r"context length is <window> tokens.*requested <output> output tokens and your prompt contains "
+    r"(?:at least )?<prompt> ",
+    r"is too large: <output>\. This model's maximum context length is <window> tokens and your "
+    r"request has <prompt> ",
+    r"context length is <window> tokens.*"
+    r"(?:messages resulted in|request has|prompt contains) (?:at least )?<prompt> (?:input )?token",
+    r"context length is <window> tokens.*requested (?:about )?<total> tokens",
+    r"prompt \(length <prompt>\) is longer than the maximum model length of <window>",
+    r"Input prompt \(<prompt> tokens\) is too long and exceeds (?:the )?\w+ of <window>",
+    # SGLang, Together
+    r"context length of <window> tokens\. You requested a total of <total> tokens: "
+    r"<prompt> tokens from the input messages and <output> tokens",
+    r"input \(<prompt> tokens\) is longer than the model's context length \(<window> tokens",
+    r"input length \(?<prompt>(?: tokens)?\)? exceeds the maximum allowed (?:input )?length "
+    r"(?:of )?\(?<window>",
+    # TGI
+    r"`inputs` tokens \+ `max_new_tokens` must be <= <window>\. Given: <prompt> .*?<output> ",
+    r"`inputs` must have less than <window> tokens\. Given: <prompt>",
+    # llama.cpp, llama-cpp-python
+    r"request \(<prompt> tokens\) exceeds the available context size \(<window> tokens",
+    r"exceeds the available context size",
+    r"Requested tokens (?:\(<total>\) )?exceed context window of <window>",
+    # LM Studio
+    r"keep the first <prompt> tokens when context.*context length of only <window>",
+    r"n_keep: <prompt> ?>= n_ctx: <window>",
+    r"Reached context length of <window> tokens",
+    r"Context size has been exceeded",
+    # Ollama
+    r"exceeded max context length by <over> tokens",
+    r"input length exceeds (?:the |maximum )?context length",
+    # LMDeploy, TensorRT-LLM
+    r"sequence length \(<prompt> \+ <output>\) exceeds `?session_len`? \(<window>\)",
+    r"prompt length \(<prompt>\) exceeds maximum (?:input|sequence) length \(<window>\)",
+    r"max_seq_len`? \(<window>\) - `?splited_prompt_len`? \(<prompt>\)",
+    # TabbyAPI
+    r"(?:request|prompt|context) length <prompt>(?: \+ <output>)? is greater than max_seq_len "
+    r"<window>",
+    # Mistral, xAI, Google, Moonshot, Alibaba, Zhipu, MiniMax, Groq and others
+    r"prompt contains <prompt> tokens.*too large for model with <window> maximum context length",
+    r"maximum prompt length is <window> but the request contains <prompt> tokens",
+    r"input token count \(?<prompt>\)? exceeds the maximum number of tokens allowed \(?<window>",
+    r"exceeded model token limit: <window> \(requested: <prompt>\)",
+    r"Range of input length should be \[1, <window>\]",
+    r"exceed the configured limit of <window> tokens\. Your messages resulted in <prompt> tokens",
+    r"token count of <prompt> exceeds the limit of <window>",
+    r"Prompt has <prompt> tokens, but the configured context size is <window> tokens",
+    r"exceed context limit: <prompt> \+ <output> > <window>",
+    r"prompt is too long(?:: <prompt> tokens > <window>)?",
+    r"prompt exceeds max length|超长|最大上下文",
+    r"context window exceeds limit|context length exceeded|reduce the length of the messages",
+    r"maximum context length (?:is|of) <window>",
+    r"exceed(?:s|ed)? (?:the )?(?:session_len|session max length|context (?:length|limit|window))",
+    # no window at all: only the reply was to be too long
+    r"max_tokens ?= ?<output> cannot be greater than max_model_len ?= ?(?:\w+ ?= ?)?<most>",
+    r"is too large: <output>\. This model supports at most <most> completion tokens",
+    r"`max_new_tokens` must be <= <most>\. Given: <output>",
+    r"valid range of max_tokens is \[1, <most>\]",
+    r"`?max_tokens`? must be less than or equal to `?<most>",
+)
+"""The first one that is found counts. <window> holds so many; the prompt has <prompt>, the reply
+was to have <output>, both together <total>, and <over> are too many; <most> is the longest reply.
+"""
+NUMBER = r"(?P<\1>(?<![0-9])[0-9]{1,15}(?![0-9]))"
+WORDINGS = tuple(
+    re.compile(re.sub("<(window|prompt|output|total|over|most)>", NUMBER, each), re.IGNORECASE)
+    for each in SENTENCES
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """The numbers of a refusal, as far as the server says them."""
+
+    window: int | None = None
+    prompt: int | None = None
+    output: int | None = None
+    """How long the reply was to be at most."""
+    over: int | None = None
+    """How much the prompt has too many."""
+    most: int | None = None
+    """How long a reply can be, where that alone is too long."""
+
+
+def read_overflow(answer: Any, detail: str, asked: int | None = None) -> Overflow | None:
+    """What an error says of the window, None if it is about something else.
+
+    `answer` is its JSON, `detail` its sentence, `asked` the `max_tokens` that were sent.
+    """
+    parts = list(_parts(answer))
+    fields = next((part for part in parts if "n_prompt_tokens" in part and "n_ctx" in part), {})
+    window, prompt = _count(fields.get("n_ctx")), _count(fields.get("n_prompt_tokens"))
+    if window and prompt:
+        return Overflow(window, prompt)
+    for wording in WORDINGS:
+        if found := wording.search(detail):
+            return _numbers(found, asked)
+    codes = {str(part.get(name)) for part in parts for name in ("code", "type")}
+    return Overflow() if codes & CODES else None
+
+
+def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError:
+    """The error for it: of the prompt, of the `max_tokens` that were asked for, or of both.
+
+    `window` is the model's as far as it was known before.
+    """
+    limit, prompt = found.window or window, found.prompt
+    output = (found.output or asked) if asked or found.most else None
+    most = found.most or limit
+    if output is not None and most is not None and (found.most or output >= most):
+        room = max(1, most if found.most else most - (prompt or 1))
+        line = tr("--max-tokens {n:,} is more than the model can answer", n=output)
+        return UsageError(line, tr("set --max-tokens to {n:,} at most, or leave it out", n=room))
+    if limit is None or (prompt is not None and prompt >= limit):
+        return ContextFull(prompt, limit, output if limit is None else None)
+    if output is not None and prompt is not None:
+        return ContextFull(prompt, limit, output)
+    least = limit + (found.over or 1)
+    return ContextFull(max(least, (prompt or 0) + (found.output or 0)), limit)
+
+
+def _parts(answer: Any, depth: int = DEEPEST) -> Iterator[dict[str, Any]]:
+    """The objects in an error's answer that may say what kind it is."""
+    if isinstance(answer, list):
+        answer = answer[0] if answer else None
+    if isinstance(answer, dict) and depth:
+        yield answer
+        for name in NESTED:
+            yield from _parts(answer.get(name), depth - 1)
+
+
+def _numbers(found: re.Match[str], asked: int | None) -> Overflow:
+    said = {name: int(digits) for name, digits in found.groupdict().items() if digits}
+    total, output = said.pop("total", None), said.pop("output", asked)
+    if total is not None and "prompt" not in said:
+        said["prompt"] = max(1, total - (output or 0))
+    return Overflow(output=output, **said)
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and 0 < value < 10**15 else None

@@ -1,0 +1,346 @@
+"""What servers really say when a prompt does not fit, and which number in it is which."""
+
+from __future__ import annotations
+
+import pytest
+
+from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
+from glmcli.errors import ContextFull, UsageError
+
+SAID = [
+    # (server, what it says, window, prompt, output)
+    (
+        "OpenAI, vLLM 0.6, FastChat",
+        "This model's maximum context length is 4096 tokens. However, you requested 5612 tokens"
+        " (612 in the messages, 5000 in the completion). Please reduce the length of the messages"
+        " or completion.",
+        (4096, 612, 5000),
+    ),
+    (
+        "OpenAI completions, llama-cpp-python",
+        "This model's maximum context length is 512 tokens, however you requested 528 tokens (516"
+        " in your prompt; 12 for the completion). Please reduce your prompt; or completion length.",
+        (512, 516, 12),
+    ),
+    (
+        "OpenRouter",
+        "This endpoint's maximum context length is 8192 tokens. However, you requested about 9353"
+        " tokens (9000 of text input, 353 of tool input, 300 in the output).",
+        (8192, 9000, 300),
+    ),
+    (
+        "OpenAI",
+        "This model's maximum context length is 8192 tokens. However, your messages resulted in"
+        " 8545 tokens. Please reduce the length of the messages.",
+        (8192, 8545, None),
+    ),
+    (
+        "OpenAI, total alone",
+        "This model's maximum context length is 4097 tokens, however you requested 4226 tokens",
+        (4097, 4226, None),
+    ),
+    ("OpenAI responses", "Your input exceeds the context window of this model.", (None,) * 3),
+    (
+        "OpenAI GPT-5",
+        "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in"
+        " 509178 tokens. Please reduce the length of the messages.",
+        (272000, 509178, None),
+    ),
+    (
+        "vLLM 0.9",
+        "This model's maximum context length is 2048 tokens. However, your request has 3000 input"
+        " tokens. Please reduce the length of the input messages.",
+        (2048, 3000, None),
+    ),
+    (
+        "vLLM 0.10",
+        "'max_tokens' or 'max_completion_tokens' is too large: 64000. This model's maximum context"
+        " length is 64001 tokens and your request has 24235 input tokens (64000 > 64001 - 24235)."
+        " None",
+        (64001, 24235, 64000),
+    ),
+    (
+        "vLLM 0.11",
+        "This model's maximum context length is 8192 tokens. However, you requested 900 output"
+        " tokens and your prompt contains at least 7293 input tokens, for a total of at least 8193"
+        " tokens. Please reduce the length of the input prompt or the number of requested output"
+        " tokens. (parameter=input_tokens, value=7293)",
+        (8192, 7293, 900),
+    ),
+    (
+        "vLLM 0.32",
+        "This model's maximum context length is 2048 tokens. However, your prompt contains at least"
+        " 2049 input tokens, which exceeds this limit even without any output tokens.",
+        (2048, 2049, None),
+    ),
+    (
+        "vLLM engine",
+        "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+        (4096, 5000, None),
+    ),
+    (
+        "vLLM scheduler",
+        "Input prompt (35247 tokens) is too long and exceeds limit of 1000",
+        (1000, 35247, None),
+    ),
+    (
+        "SGLang",
+        "Requested token count exceeds the model's maximum context length of 4096 tokens. You"
+        " requested a total of 5100 tokens: 100 tokens from the input messages and 5000 tokens for"
+        " the completion. Please reduce the number of tokens in the input messages or the"
+        " completion to fit within the limit.",
+        (4096, 100, 5000),
+    ),
+    (
+        "SGLang, Together",
+        "The input (61709 tokens) is longer than the model's context length (40960 tokens).",
+        (40960, 61709, None),
+    ),
+    (
+        "SGLang scheduler",
+        "Input length (160062 tokens) exceeds the maximum allowed length (59862 tokens). Use a"
+        " shorter input or enable --allow-auto-truncate.",
+        (59862, 160062, None),
+    ),
+    (
+        "Together",
+        "Input length 131393 exceeds the maximum allowed input length of 131040 tokens.",
+        (131040, 131393, None),
+    ),
+    (
+        "TGI",
+        "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 1244"
+        " `inputs` tokens and 1000 `max_new_tokens`",
+        (2048, 1244, 1000),
+    ),
+    (
+        "TGI input",
+        "Input validation error: `inputs` must have less than 1024 tokens. Given: 1168",
+        (1024, 1168, None),
+    ),
+    (
+        "llama.cpp",
+        "request (9412 tokens) exceeds the available context size (8192 tokens), try increasing it",
+        (8192, 9412, None),
+    ),
+    (
+        "llama.cpp 2025",
+        "the request exceeds the available context size. try increasing the context size or enable"
+        " context shift",
+        (None,) * 3,
+    ),
+    (
+        "llama-cpp-python",
+        "Requested tokens (516) exceed context window of 512",
+        (512, 516, None),
+    ),
+    (
+        "LM Studio",
+        "Trying to keep the first 5000 tokens when context the overflows. However, the model is"
+        " loaded with context length of only 4096 tokens, which is not enough. Try to load the"
+        " model with a larger context length, or provide a shorter input.",
+        (4096, 5000, None),
+    ),
+    (
+        "LM Studio 0.3",
+        "The number of tokens to keep from the initial prompt is greater than the context length"
+        " (n_keep: 13055>= n_ctx: 4096). Try to load the model with a larger context length",
+        (4096, 13055, None),
+    ),
+    (
+        "LM Studio, later",
+        "Reached context length of 4096 tokens with model (arch: gpt-oss) that does not currently"
+        " support mid-generation context overflow.",
+        (4096, None, None),
+    ),
+    ("LM Studio, MLX", "Context size has been exceeded.", (None,) * 3),
+    ("Ollama", "the input length exceeds the context length", (None,) * 3),
+    ("Ollama old", "input length exceeds maximum context length", (None,) * 3),
+    (
+        "LMDeploy",
+        "total sequence length (62534 + 3002) exceeds `session_len` (65536)",
+        (65536, 62534, 3002),
+    ),
+    ("LMDeploy chat", "exceed session max length. Please restart the session.", (None,) * 3),
+    ("TensorRT-LLM", "Prompt length (5056) exceeds maximum sequence length (2048)", (2048, 5056)),
+    (
+        "TensorRT-LLM 0.10",
+        "Encountered an error when fetching new request: Prompt length (200) exceeds maximum input"
+        " length (100). Set log level to info",
+        (100, 200, None),
+    ),
+    (
+        "TensorRT-LLM serve",
+        "`default_max_tokens` (-3) must be greater than 0, `default_max_tokens` (-3) = max_seq_len"
+        " (2048) - `splited_prompt_len` (2051) - `query_token_len` (0)",
+        (2048, 2051, None),
+    ),
+    (
+        "TabbyAPI",
+        "Request length 71599 + 2048 is greater than max_seq_len 65536",
+        (65536, 71599, 2048),
+    ),
+    (
+        "TabbyAPI old",
+        "Context length 5000 is greater than max_seq_len 4096",
+        (4096, 5000, None),
+    ),
+    ("Anthropic", "prompt is too long: 213462 tokens > 200000 maximum", (200000, 213462, None)),
+    (
+        "Anthropic, both",
+        "input length and `max_tokens` exceed context limit: 174167 + 64000 > 200000, decrease"
+        " input length or `max_tokens` and try again",
+        (200000, 174167, 64000),
+    ),
+    (
+        "Mistral",
+        "Prompt contains 240000 tokens, too large for model with 128000 maximum context length",
+        (128000, 240000, None),
+    ),
+    (
+        "xAI",
+        "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+        (131072, 537812, None),
+    ),
+    (
+        "Google",
+        "The input token count (1196265) exceeds the maximum number of tokens allowed (1048575).",
+        (1048575, 1196265, None),
+    ),
+    (
+        "Moonshot",
+        "Invalid request: Your request exceeded model token limit: 8192 (requested: 9300)",
+        (8192, 9300, None),
+    ),
+    ("Alibaba", "Range of input length should be [1, 30720]", (30720, None, None)),
+    ("Copilot", "prompt token count of 200000 exceeds the limit of 128000", (128000, 200000)),
+    (
+        "DwarfStar",
+        "Prompt has 2000 tokens, but the configured context size is 1000 tokens",
+        (1000, 2000, None),
+    ),
+    ("Zhipu", "Prompt exceeds max length", (None,) * 3),
+    ("Zhipu in Chinese", "Prompt 超长", (None,) * 3),
+    ("MiniMax", "invalid params, context window exceeds limit (2013)", (None,) * 3),
+    ("Groq", "Please reduce the length of the messages or completion.", (None,) * 3),
+]
+OLLAMA = "prompt too long; exceeded max context length by 123 tokens"
+TOO_LONG_REPLIES = [
+    (
+        "vLLM",
+        "max_tokens=5000 cannot be greater than max_model_len=2048. Please request fewer output"
+        " tokens. (parameter=max_tokens, value=5000)",
+        2048,
+    ),
+    (
+        "vLLM, longer",
+        "max_tokens=5000 cannot be greater than max_model_len=max_total_tokens=2048.",
+        2048,
+    ),
+    (
+        "OpenAI",
+        "max_tokens is too large: 5000. This model supports at most 4096 completion tokens, whereas"
+        " you provided 5000.",
+        4096,
+    ),
+    ("TGI", "Input validation error: `max_new_tokens` must be <= 4096. Given: 5000", 4096),
+    ("DeepSeek", "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]", 4096),
+    ("Groq", "`max_tokens` must be less than or equal to `4096`, the maximum value", 4096),
+]
+OTHERS = [
+    "The model `nope` does not exist",
+    "Rate limit reached: too many tokens per minute, limit 4096, requested 5000",
+    "Invalid API Key",
+    "temperature must be between 0 and 2, got 4096",
+    "Extra inputs are not permitted: repetition_penalty, top_k",
+    "Service tier capacity exceeded for this model",
+    "CUDA out of memory. Tried to allocate 2.00 GiB",
+]
+
+
+@pytest.mark.parametrize(("server", "said", "numbers"), SAID, ids=[each[0] for each in SAID])
+def test_every_server_s_sentence_is_known_with_its_numbers(server, said, numbers):
+    window, prompt, output = (*numbers, None)[:3]
+    assert read_overflow(None, said) == Overflow(window, prompt, output)
+
+
+def test_ollama_says_only_how_much_is_too_much():
+    found = read_overflow(None, OLLAMA)
+    assert found == Overflow(over=123)
+    assert fault_of(found, None, 4096).needed == 4219
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"code": "context_length_exceeded", "message": "too long"},
+        {"code": 400, "type": "exceed_context_size_error", "message": "?"},
+        {"type": "model_context_window_exceeded"},
+        {"code": "1261", "message": "?"},
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: {"error": e}, lambda e: {"detail": [e]}])
+def test_a_code_is_enough(error, wrap):
+    assert read_overflow(wrap(error), "?") == Overflow()
+
+
+def test_the_fields_of_llama_cpp_go_before_its_sentence():
+    error = {"code": 400, "message": "?", "type": "?", "n_prompt_tokens": 1407, "n_ctx": 256}
+    assert read_overflow({"error": error}, "?") == Overflow(256, 1407)
+
+
+@pytest.mark.parametrize("said", OTHERS)
+def test_other_refusals_are_not_taken_for_it(said):
+    assert read_overflow({"error": {"message": said, "code": 400}}, said) is None
+
+
+def test_nothing_absurd_breaks_it():
+    deep: dict = {}
+    for _ in range(500):
+        deep = {"error": deep}
+    assert read_overflow(deep, "maximum context length is " + "9" * 400) is None
+    assert read_overflow({"n_prompt_tokens": "x", "n_ctx": -1}, "?") is None
+    assert read_overflow([[[5]]], "prompt " * 100_000) is None
+
+
+# Whose fault it is
+
+
+@pytest.mark.parametrize(
+    ("server", "said", "most"), TOO_LONG_REPLIES, ids=[each[0] for each in TOO_LONG_REPLIES]
+)
+def test_a_reply_that_was_to_be_too_long_is_the_fault_of_max_tokens(server, said, most):
+    fault = fault_of(read_overflow(None, said, 5000), 5000, None)
+    assert isinstance(fault, UsageError)
+    assert "--max-tokens 5,000" in fault.message
+    assert f"{most:,}" in fault.hint
+
+
+@pytest.mark.parametrize(
+    ("server", "said", "numbers"),
+    [each for each in SAID if each[2][2:] and each[2][2] and each[2][1] < each[2][0]],
+)
+def test_max_tokens_is_named_where_the_prompt_alone_fits(server, said, numbers):
+    window, prompt, output = numbers
+    fault = fault_of(read_overflow(None, said, output), output, None)
+    assert f"--max-tokens {output:,}" in fault.message
+    assert f"{window - prompt:,}" in fault.hint
+    assert isinstance(fault, ContextFull) == (output < window)
+
+
+def test_what_the_user_did_not_ask_for_is_not_named():
+    fault = fault_of(Overflow(4096, 4000, 200), None, None)
+    assert (fault.needed, fault.limit, fault.output) == (4200, 4096, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "window", "message"),
+    [
+        (Overflow(), None, None, "the prompt is longer than the model's window"),
+        (Overflow(), None, 4096, "needs 4,097 tokens, but the model's window holds 4,096"),
+        (Overflow(2048, 3000), 10, 4096, "needs 3,000 tokens, but the model's window holds 2,048"),
+        (Overflow(), 10, None, "the prompt and --max-tokens 10 do not fit"),
+    ],
+)
+def test_what_is_not_known_is_not_said(found, asked, window, message):
+    assert message in fault_of(found, asked, window).message

@@ -63,7 +63,8 @@ class LocalEngine:
         self._template = template
         self._runner = model.runner
         self._defaults = model.defaults
-        self._stop_ids = template.stop_ids | model.stop_ids
+        stated = template.stop_ids | model.stop_ids
+        self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
         self._news = [*filter(None, (*news, model.defaults.notice))]
         self._cache: PrefixCache = PrefixCache(model.reader)
         self._goes_back = True
@@ -94,8 +95,7 @@ class LocalEngine:
         most = min(next(limit for limit in limits if limit is not None), room)
         reply = DecodedReply(
             self._template.decoder(prompt),
-            self._template.marks,
-            thinking=prompt.thinking,
+            self._template.parts(prompt),
             stop=params.stop or self._defaults.stop_strings,
         )
         if params.think is not None and not self._has_told_of_think:

@@ -25,6 +25,7 @@ from tests.support.tiny_chat import (
     TEMPLATE,
     TOKENIZER,
     Forgetful,
+    Saying,
     ask,
     conversation,
     sampled,
@@ -265,32 +266,6 @@ def test_a_reply_goes_on_with_the_last_message(engine):
     chunks = ask(engine, user("hello", whole), max_tokens=10)
     prompt = TEMPLATE.encode(user("hello")).ids
     assert chunks[-1].usage.prompt_tokens == len(prompt) + len(ids)
-
-
-class Saying:
-    """What has read a prompt and says one thing, whatever the net."""
-
-    in_parts = can_rewind = True
-    block = BLOCK
-    memory_bytes = 0
-
-    def __init__(self, prompt, said):
-        self.all = [*prompt, *said]
-        self.ids = []
-
-    def read(self, ids, last=1):
-        self.ids += ids
-        assert self.ids == self.all[: len(self.ids)]
-        scores = torch.zeros(last, len(TOKENIZER))
-        scores[-1, self.all[len(self.ids)]] = 1.0
-        return scores
-
-    def rewind(self, tokens):
-        del self.ids[tokens:]
-        return True
-
-    def forget(self):
-        self.ids.clear()
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

@@ -117,14 +117,14 @@ class Reasoning:
         """Those before it: shown with what follows, or never."""
         self._thought = False
 
-    @property
-    def awaited(self) -> int | None:
-        """The id that would open or close the reasoning now."""
+    def awaits(self, token: int) -> bool:
+        """Whether an id would open or close the reasoning now."""
         waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
-        return waiting.get(self._state)
+        return token == waiting.get(self._state)
 
-    def switch(self, text: str) -> tuple[str, str]:
+    def switch(self, token: int, text: str) -> tuple[str, str]:
         """Like `push`; then the awaited id has come."""
+        del token
         thinking = self._before_blanks(self._held + text) if self._state == "thinking" else ""
         self._state = "after" if self._state == "thinking" else "thinking"
         self._held, self._blanks = "", []

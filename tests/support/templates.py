@@ -20,3 +20,15 @@ REASONER = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\
 {{ message.content.split('</think>')[-1].lstrip() if message.role == 'assistant' \
 else message.content }}{{ '<|im_end|>\\n' }}{% endfor %}\
 {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n<think>\\n' }}{% endif %}"""
+
+CHANNELS = """<|start|>system<|message|>You are small<|end|>{% for message in messages %}\
+{% if message.role == 'assistant' %}\
+{{ '<|start|>assistant<|channel|>final<|message|>' + message.content }}\
+{{ '<|return|>' if loop.last and not add_generation_prompt else '<|end|>' }}\
+{% else %}{{ '<|start|>' + message.role + '<|message|>' + message.content + '<|end|>' }}{% endif %}\
+{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"""
+CHANNEL_TOKENS = (
+    *("<|endoftext|>", "<|start|>", "<|end|>", "<|channel|>", "<|message|>"),
+    *("<|return|>", "<|call|>"),
+)
+"""What gpt-oss writes: a past reply ends with another token than the last, and has one channel."""

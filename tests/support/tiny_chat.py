@@ -2,9 +2,11 @@
 
 from threading import Event
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.engine import LocalEngine
+from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.types import GenerationParams, Message
 from tests.support import tiny
@@ -64,3 +66,30 @@ class Forgetful(LocalEngine):
     def stream(self, messages, params, cancel):
         self.forget()
         return super().stream(messages, params, cancel)
+
+
+class Saying:
+    """What has read a prompt and says one thing, whatever the net."""
+
+    in_parts = can_rewind = True
+    block = BLOCK
+    memory_bytes = 0
+
+    def __init__(self, prompt, said, vocabulary=None):
+        self.all = [*prompt, *said]
+        self.ids = []
+        self.vocabulary = vocabulary or len(TOKENIZER)
+
+    def read(self, ids, last=1):
+        self.ids += ids
+        assert self.ids == self.all[: len(self.ids)]
+        scores = torch.zeros(last, self.vocabulary)
+        scores[-1, self.all[len(self.ids)]] = 1.0
+        return scores
+
+    def rewind(self, tokens):
+        del self.ids[tokens:]
+        return True
+
+    def forget(self):
+        self.ids.clear()

@@ -6,6 +6,8 @@ transformers only when it is opened.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from threading import Event
@@ -48,7 +50,9 @@ class LocalEngine:
         context_tokens: int | None = None,
         threads: int | None = None,
         speculate: bool = False,
+        news: Sequence[str] = (),
     ) -> None:
+        """`news` is told before the first reply."""
         from glmcli.engines.local.net.decode import PrefixCache
 
         self.name = name
@@ -59,7 +63,9 @@ class LocalEngine:
         self._template = template
         self._runner = model.runner
         self._defaults = model.defaults
-        self._stop_ids = template.stop_ids | model.stop_ids
+        stated = template.stop_ids | model.stop_ids
+        self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
+        self._news = [*filter(None, (*news, model.defaults.notice))]
         self._cache: PrefixCache = PrefixCache(model.reader)
         self._goes_back = True
         self._has_told_of_think = False
@@ -72,8 +78,11 @@ class LocalEngine:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
-        from glmcli.engines.local.net.sampling import Sampler
+        from glmcli.engines.local.net.sampling.sampler import Sampler
 
+        started = time.monotonic()
+        while self._news:
+            yield Chunk(notice=self._news.pop(0))
         try:
             with heeding(cancel):
                 self._check_size(messages)
@@ -82,11 +91,12 @@ class LocalEngine:
             yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
         room = self._room(prompt)
+        limits = (params.max_tokens, self._defaults.max_new_tokens, room)
+        most = min(next(limit for limit in limits if limit is not None), room)
         reply = DecodedReply(
             self._template.decoder(prompt),
-            self._template.marks,
-            thinking=prompt.thinking,
-            stop=params.stop,
+            self._template.parts(prompt),
+            stop=params.stop or self._defaults.stop_strings,
         )
         if params.think is not None and not self._has_told_of_think:
             self._has_told_of_think = True
@@ -97,14 +107,22 @@ class LocalEngine:
         ids = decode(
             self._cache,
             prompt.ids,
-            Sampler(params, self._defaults, prompt.ids),
+            Sampler(
+                params,
+                self._defaults,
+                prompt.ids,
+                stop_ids=self._stop_ids,
+                max_length=len(prompt.ids) + most,
+            ),
             stop_ids=self._stop_ids,
-            max_tokens=room if params.max_tokens is None else min(room, params.max_tokens),
+            max_tokens=most,
             cancel=cancel,
             lookup=Lookup(prompt.ids) if self._speculate else None,
         )
         # Ids that were guessed right take no time: nothing can be learned from them.
-        finish = yield from as_chunks(ids if self._speculate else self._pace.paced(ids), reply)
+        paced = ids if self._speculate else self._pace.paced(ids)
+        until = started + (self._defaults.max_time or math.inf)
+        finish = yield from as_chunks(paced, reply, until)
         usage = Usage(len(prompt.ids), cached, reply.tokens)
         yield reply.end(finish, usage)
 
@@ -250,12 +268,17 @@ def probes(messages: Sequence[Message]) -> Iterator[list[Message]]:
 
 
 def as_chunks(
-    ids: Generator[int, None, FinishReason], reply: DecodedReply
+    ids: Generator[int, None, FinishReason], reply: DecodedReply, until: float
 ) -> Generator[Chunk, None, FinishReason]:
-    """A chunk for each id, until the ids or a stop string end the reply. Returns why it ended."""
+    """A chunk for each id, until they end, a stop string comes, or it is `until` (monotonic).
+
+    Returns why it ended.
+    """
     try:
         while not reply.stopped:
             yield reply.push(next(ids))
+            if time.monotonic() > until and not reply.stopped:
+                return "length"
     except StopIteration as end:
         ending: FinishReason = end.value
         return ending

@@ -133,6 +133,22 @@ def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
+def list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether something is a list all of whose items fit."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def is_biased(value: Any) -> bool:
+    """Whether it is a list of ids and a number."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and is_number(value[1])
+        and bool(value[0])
+        and ID_LIST.fits(value[0])
+    )
+
+
 NAME = Kind(lambda: tr("a name"), is_name)
 NAMES = Kind(
     lambda: tr("a list of names"),
@@ -158,6 +174,7 @@ IDS = Kind(
     lambda: tr("the id of a token, or a list of them"),
     lambda value: all(map(TOKEN_ID.fits, as_list(value))),
 )
+ID_LIST = Kind(lambda: tr("a list of ids"), list_of(TOKEN_ID.fits))
 LAYERS = whole(1, 10_000)
 WIDTH = whole(1, 1_000_000)
 HEADS = some(whole(1, 100_000))
@@ -208,12 +225,28 @@ CONFIG: Table = {
 }
 GENERATION: Table = {
     "do_sample": SWITCH,
+    "remove_invalid_values": SWITCH,
     "temperature": number(0),
     "top_k": whole(-1, 1_000_000_000),
-    "top_p": number(0, 1),
-    "min_p": number(0, 1),
-    "repetition_penalty": POSITIVE,
-    "eos_token_id": IDS,
+    **dict.fromkeys(("top_p", "min_p", "top_h", "typical_p"), number(0, 1)),
+    **dict.fromkeys(("epsilon_cutoff", "eta_cutoff"), number(0, 1)),
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "max_time"), POSITIVE),
+    **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), IDS),
+    "forced_bos_token_id": TOKEN_ID,
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), ID_LIST),
+    "bad_words_ids": Kind(lambda: tr("a list of lists of ids"), list_of(ID_LIST.fits)),
+    "sequence_bias": Kind(lambda: tr("a list of ids and their bias, each"), list_of(is_biased)),
+    "exponential_decay_length_penalty": Kind(
+        lambda: tr("a list of two numbers"),
+        lambda value: list_of(is_number)(value) and len(value) == 2,
+    ),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), whole(0, 10**9)),
+    **dict.fromkeys(("min_length", "min_new_tokens"), whole(0, 10**9)),
+    **dict.fromkeys(("max_length", "max_new_tokens"), whole(1, 10**12)),
+    "stop_strings": Kind(
+        lambda: tr("a text, or a list of texts"),
+        lambda value: all(map(is_token, as_list(value))) and is_short(value),
+    ),
 }
 TOKENIZER: Table = {
     "model_max_length": Kind(lambda: tr("a number of 0 or more"), is_limit),

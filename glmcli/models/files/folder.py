@@ -43,6 +43,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     check_files(folder)
     config = read_json(folder / "config.json")
     fields.check_config(config)
+    if not (folder / "generation_config.json").exists():  # then this file stands for it
+        fields.check(config, fields.GENERATION, "config.json")
     for name, table in (
         ("generation_config.json", fields.GENERATION),
         ("tokenizer_config.json", fields.TOKENIZER),

@@ -14,6 +14,7 @@ from glmcli.engines.local.net.plain import model_of, stated_ends
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
+from glmcli.models.defaults import defaults_in
 from glmcli.types import Chunk, GenerationParams, Message, Progress
 from tests.support import tiny
 from tests.support.templates import CHATML
@@ -24,6 +25,7 @@ from tests.support.tiny_chat import (
     TEMPLATE,
     TOKENIZER,
     Forgetful,
+    Saying,
     ask,
     conversation,
     sampled,
@@ -191,6 +193,51 @@ def test_a_stop_string_ends_the_reply_and_is_not_shown(engine):
     assert len(sampled(chunks)) < 30
 
 
+def stating(**stated):
+    """An engine whose checkpoint states these defaults."""
+    model = replace(model_of(NET), defaults=defaults_in(stated))
+    return LocalEngine("tiny", model, TEMPLATE, context_tokens=1024)
+
+
+def test_a_stop_string_of_the_checkpoint_counts_unless_one_is_typed(engine):
+    whole = text_of(ask(engine, user("hello"), max_tokens=30))
+    first, second = whole[9:12], whole[4:6]
+    stated = stating(stop_strings=[second])
+    assert text_of(ask(stated, user("hello"), max_tokens=30)) == whole[: whole.index(second)]
+    typed = ask(stated, user("hello"), max_tokens=30, stop=(first,))
+    assert text_of(typed) == whole[: whole.index(first)]
+
+
+def test_a_number_of_new_tokens_of_the_checkpoint_counts_unless_one_is_typed():
+    engine = stating(max_new_tokens=7)
+    last = ask(engine, user("hello"), max_tokens=None)[-1]
+    assert (last.finish_reason, last.usage.completion_tokens) == ("length", 7)
+    assert ask(engine, user("hello"), max_tokens=9)[-1].usage.completion_tokens == 9
+
+
+def test_a_reply_ends_when_the_checkpoint_s_time_is_over():
+    last = ask(stating(max_time=1e-6), user("hello"))[-1]
+    assert (last.finish_reason, last.usage.completion_tokens) == ("length", 1)
+    assert ask(stating(max_time=1e6), user("hello"))[-1].usage.completion_tokens == 20
+
+
+def test_ids_that_end_a_reply_wait_for_the_least_number_of_tokens():
+    first = TOKENIZER.encode(text_of(ask(stating(), user("hello"), max_tokens=1)))[0]
+    model = replace(model_of(NET), defaults=defaults_in({"min_new_tokens": 5}))
+    model = replace(model, stop_ids=frozenset({first}))
+    last = ask(LocalEngine("tiny", model, TEMPLATE, context_tokens=1024), user("hello"))[-1]
+    assert last.usage.completion_tokens >= 5
+
+
+def test_what_is_not_followed_is_told_once():
+    engine = stating(num_beams=4, guidance_scale=1.5, top_k=5)
+    notices = [chunk.notice for chunk in ask(engine, user("hello")) if chunk.notice]
+    assert len(notices) == 1
+    assert notices[0].endswith("generation_config.json: num_beams, guidance_scale")
+    assert not any(chunk.notice for chunk in ask(engine, user("hello")))
+    assert not any(chunk.notice for chunk in ask(stating(num_beams=1), user("hello")))
+
+
 def test_an_end_of_turn_is_not_part_of_the_reply():
     net = tiny.llama(len(TOKENIZER))
     first = int(net(torch.tensor([TEMPLATE.encode(user("hello")).ids])).logits[0, -1].argmax())
@@ -219,32 +266,6 @@ def test_a_reply_goes_on_with_the_last_message(engine):
     chunks = ask(engine, user("hello", whole), max_tokens=10)
     prompt = TEMPLATE.encode(user("hello")).ids
     assert chunks[-1].usage.prompt_tokens == len(prompt) + len(ids)
-
-
-class Saying:
-    """What has read a prompt and says one thing, whatever the net."""
-
-    in_parts = can_rewind = True
-    block = BLOCK
-    memory_bytes = 0
-
-    def __init__(self, prompt, said):
-        self.all = [*prompt, *said]
-        self.ids = []
-
-    def read(self, ids, last=1):
-        self.ids += ids
-        assert self.ids == self.all[: len(self.ids)]
-        scores = torch.zeros(last, len(TOKENIZER))
-        scores[-1, self.all[len(self.ids)]] = 1.0
-        return scores
-
-    def rewind(self, tokens):
-        del self.ids[tokens:]
-        return True
-
-    def forget(self):
-        self.ids.clear()
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from glmcli.engines.local.net.lookup import Lookup
 from glmcli.engines.local.net.reader import NetReader, free_memory, translate
-from glmcli.engines.local.net.sampling import Sampler
+from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.types import FinishReason
 
 

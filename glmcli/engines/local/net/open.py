@@ -37,8 +37,10 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
 
     from glmcli.engines.local.net.fused.open import open_fused
     from glmcli.engines.local.net.fused.plan import NotCovered
+    from glmcli.engines.local.net.sampling.sampler import check_steps
 
     check_quantize(options)
+    check_steps(checkpoint)
     # cuDNN's attention plans again for each length, which takes longer than the attention.
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:

@@ -13,7 +13,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 from glmcli.engines.local.net.reader import BLOCK, LoadedNet, block_for
-from glmcli.models.defaults import ending_ids
+from glmcli.models.defaults import defaults_in, ending_ids
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}
 """Kinds of layers that keep the keys and values of tokens."""
@@ -79,7 +79,8 @@ class PlainReader:
 def model_of(net: Any, runner: str = "") -> LoadedNet:
     """A transformers net as it is."""
     device = f"{net.device.type} {number_format(net)}"
-    return LoadedNet(PlainReader(net), net.generation_config, stated_ends(net), device, runner)
+    defaults = defaults_in(net.generation_config.to_dict())
+    return LoadedNet(PlainReader(net), defaults, stated_ends(net), device, runner)
 
 
 def number_format(net: Any) -> str:

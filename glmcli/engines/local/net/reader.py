@@ -9,13 +9,14 @@ import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
 from glmcli.language import tr
+from glmcli.models.defaults import Defaults
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
@@ -67,8 +68,8 @@ class LoadedNet:
     """A net that is ready to answer, and what it brings along."""
 
     reader: NetReader
-    defaults: Any
-    """How it wants to be sampled, by the names of transformers' GenerationConfig."""
+    defaults: Defaults
+    """How it wants to be sampled."""
     stop_ids: frozenset[int]
     """Ids that end a reply by the word of its configurations."""
     device: str

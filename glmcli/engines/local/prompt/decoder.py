@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
-from glmcli.engines.reply import Marks, Reasoning, StopStrings
+from glmcli.engines.reply import StopStrings
 from glmcli.errors import EngineError, ModelError
 from glmcli.language import tr
 from glmcli.models.libraries import errors_of
@@ -53,12 +53,33 @@ class Decoder(Protocol):
         ...
 
 
+class ReplyParts(Protocol):
+    """What of a reply is thinking and what is text."""
+
+    def awaits(self, token: int) -> bool:
+        """Whether an id would end a part now."""
+        ...
+
+    def switch(self, token: int, text: str) -> tuple[str, str]:
+        """Like `push`; then the awaited id has come."""
+        ...
+
+    def push(self, text: str) -> tuple[str, str]:
+        """The thinking and the text that are certain now."""
+        ...
+
+    def flush(self) -> tuple[str, str]:
+        """What was held back."""
+        ...
+
+
 class PromptTemplate(Protocol):
     """How one family of models is written to and read."""
 
     stop_ids: frozenset[int]
     """Ids that end a reply: end of text, end of turn, and the next role where that ends a turn."""
-    marks: Marks
+    turn_ends: frozenset[int]
+    """Ids that the template writes behind replies. They end one where no file names any of them."""
     is_base: bool
     """It writes no roles: the model goes on with the text it is given."""
 
@@ -68,6 +89,10 @@ class PromptTemplate(Protocol):
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt` (which matters if the reply goes on with text)."""
+        ...
+
+    def parts(self, prompt: PromptIds) -> ReplyParts:
+        """What will tell the thinking in the reply to `prompt` from its text."""
         ...
 
 
@@ -224,11 +249,9 @@ def without_escapes(text: str) -> str:
 class DecodedReply:
     """One reply: sampled ids in, chunks out."""
 
-    def __init__(
-        self, decoder: Decoder, marks: Marks, *, thinking: bool = False, stop: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, decoder: Decoder, parts: ReplyParts, *, stop: Sequence[str] = ()) -> None:
         self._decoder = decoder
-        self._reasoning = Reasoning(marks, thinking=thinking)
+        self._parts = parts
         self._stops = StopStrings(stop)
         self.tokens = 0
         """Ids so far."""
@@ -245,8 +268,8 @@ class DecodedReply:
         Raises EngineError for a reply that is longer than any can be.
         """
         self.tokens += 1
-        if token == self._reasoning.awaited:
-            thinking, text = self._reasoning.switch(self._decoder.flush())
+        if self._parts.awaits(token):
+            thinking, text = self._parts.switch(token, self._decoder.flush())
         else:
             new = self._decoder.push(token)
             self._letters += len(new)
@@ -255,7 +278,7 @@ class DecodedReply:
                     tr("the reply has more than {most:,} characters", most=REPLY_CHARS),
                     tr("/retry asks again; --max-tokens sets a limit"),
                 )
-            thinking, text = self._reasoning.push(new)
+            thinking, text = self._parts.push(new)
         return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)
 
     def end(self, reason: FinishReason, usage: Usage) -> Chunk:
@@ -266,8 +289,8 @@ class DecodedReply:
         """
         if reason != "stop":
             self._decoder.drop_half()
-        thinking, text = self._reasoning.push(self._decoder.flush())
-        more_thinking, more_text = self._reasoning.flush()
+        thinking, text = self._parts.push(self._decoder.flush())
+        more_thinking, more_text = self._parts.flush()
         text = self._stops.push(text + more_text) + self._stops.flush()
         return Chunk(
             text=text, thinking=thinking + more_thinking, finish_reason=reason, usage=usage

@@ -54,9 +54,9 @@ def render(
         "tools": None,
         "documents": None,
         **special_tokens(tokenizer),
+        "add_generation_prompt": not goes_on,
         **options,
         "messages": shown,
-        "add_generation_prompt": not goes_on,
     }
     rendered = render_apart(source, values, letters=letters_of([shown, options]))
     return up_to_mark(rendered, messages[-1]["content"]) if goes_on else rendered
@@ -110,9 +110,8 @@ def render_there(
         text: str = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
             tokenize=False,
-            add_generation_prompt=not goes_on,
             continue_final_message=goes_on,
-            **options,
+            **{"add_generation_prompt": not goes_on, **options},
         )
     except Exception as exc:  # code from elsewhere may raise anything
         raise refusal(first_line(exc)) from exc

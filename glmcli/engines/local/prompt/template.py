@@ -15,10 +15,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from glmcli.engines.local.prompt.decoder import BytesDecoder, PromptIds, TokenBytes, encoding_of
+from glmcli.engines.local.prompt.channels import Channels, channel_ids, opened_part
+from glmcli.engines.local.prompt.decoder import (
+    BytesDecoder,
+    PromptIds,
+    ReplyParts,
+    TokenBytes,
+    encoding_of,
+)
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
-from glmcli.engines.reply import Marks
+from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
 from glmcli.types import Message, fold_system
@@ -55,7 +62,10 @@ class ChatTemplate:
         self._control_text = any_of(self._controls)
         self._token_bytes = TokenBytes(self._backend)
         self.marks = self._find_marks()
-        self.stop_ids = self._find_stop_ids()
+        self._channels = channel_ids(self._controls, self._source)
+        eos = self._tokenizer.eos_token_id
+        self.stop_ids = frozenset() if eos is None else frozenset({eos})
+        self.turn_ends = self._find_turn_ends()
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt.
@@ -83,6 +93,14 @@ class ChatTemplate:
         """A decoder for the reply to `prompt`."""
         return BytesDecoder(self._token_bytes, at_start=not prompt.goes_on)
 
+    def parts(self, prompt: PromptIds) -> ReplyParts:
+        """What will tell the thinking in the reply to `prompt` from its text."""
+        if self._channels is None:
+            return Reasoning(self.marks, thinking=prompt.thinking)
+        return Channels(
+            self._channels, opened_part(self._channels, prompt.ids, self._backend.decode)
+        )
+
     def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         """The prompt as one string, control strings included."""
         if self.is_base:
@@ -97,7 +115,8 @@ class ChatTemplate:
             raise
 
     def _apply(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
-        goes_on = messages[-1].role == "assistant" if messages else False
+        is_last = bool(messages) and messages[-1].role == "assistant"
+        goes_on = is_last and "add_generation_prompt" not in options
         items = [as_item(message) for message in messages]
         return render(self._tokenizer, items, goes_on=goes_on, **options)
 
@@ -201,22 +220,33 @@ class ChatTemplate:
         known = {token.content: id for id, token in added_tokens(self._backend).items()}
         return Marks(pair[0], pair[1], known.get(pair[0]), known.get(pair[1]))
 
-    def _find_stop_ids(self) -> frozenset[int]:
-        """The tokenizer's end of text, and whatever the template writes first after a reply."""
-        found = set()
-        if self._tokenizer.eos_token_id is not None:
-            found.add(self._tokenizer.eos_token_id)
-        words = [f"x{secrets.token_hex(12)}x" for _ in range(3)]
-        probe = [Message("user", words[0]), Message("assistant", words[1])]
+    def _find_turn_ends(self) -> frozenset[int]:
+        """What the template writes first behind a reply in the past, and behind the last.
+
+        In a model with channels the first of them ends a part of a live reply only.
+        """
+        said, asked = (f"x{secrets.token_hex(12)}x" for _ in range(2))
+        past = [Message("user", "x"), Message("assistant", said)]
+        ends = [
+            self._control_behind(said, past, {"add_generation_prompt": False}),
+            self._control_behind(said, [*past, Message("user", asked)], {}),
+        ]
+        known = [end for end in ends if end is not None]
+        return frozenset(known[:1] if self._channels else known)
+
+    def _control_behind(
+        self, word: str, messages: Sequence[Message], options: dict[str, Any]
+    ) -> int | None:
+        """The first control token between a word and the text of the next message."""
         try:
-            rendered = self._render([*probe, Message("user", words[2])], {})
+            rendered = self._render(messages, options)
         except (UsageError, TemplateFails):
-            return frozenset(found)
-        between = rendered.partition(words[1])[2].partition(words[2])[0]
+            return None
+        between = rendered.partition(word)[2]
+        if messages[-1].role == "user":
+            between = between.partition(messages[-1].text)[0]
         match = self._control_text.search(between) if self._control_text else None
-        if match:
-            found.add(self._controls[match[0]])
-        return frozenset(found)
+        return self._controls[match[0]] if match else None
 
 
 def added_tokens(backend: Any) -> dict[int, Any]:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared_prefix
 from glmcli.engines.local.net.plain import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
-from glmcli.engines.local.net.sampling import Sampler
+from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.errors import EngineError, OutOfMemory
+from glmcli.models.defaults import defaults_in
 from glmcli.types import GenerationParams
 from tests.support import tiny
 
@@ -24,13 +25,17 @@ def prompt(length, seed=1):
     return torch.randint(0, 430, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
+def defaults_of(net):
+    return defaults_in(net.generation_config.to_dict())
+
+
 def reply(cache, ids, count=12, *, params=None, stop_ids=(), cancel=None, net=NET):
     """Ids of a whole reply and why it ended."""
     cancel = cancel or Event()
     cache.keep(ids)
     for _ in prefill(cache, ids, cancel):
         pass
-    sampler = Sampler(params or GenerationParams(), net.generation_config, ids)
+    sampler = Sampler(params or GenerationParams(), defaults_of(net), ids)
     stream = decode(cache, ids, sampler, stop_ids=stop_ids, max_tokens=count, cancel=cancel)
     found = []
     while True:
@@ -154,7 +159,7 @@ def test_cancelling_while_a_prompt_is_read_stops_after_one_block():
 
 def test_cancelling_while_ids_are_made_stops_after_one_step():
     cache, cancel, ids = PrefixCache(PlainReader(NET)), Event(), prompt(20)
-    sampler = Sampler(GenerationParams(), NET.generation_config, ids)
+    sampler = Sampler(GenerationParams(), defaults_of(NET), ids)
     stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=50, cancel=cancel)
     first = [next(stream), next(stream)]
     cancel.set()
@@ -167,7 +172,7 @@ def test_cancelling_while_ids_are_made_stops_after_one_step():
 
 def test_closing_the_stream_leaves_the_cache_as_good_as_new():
     cache, ids = PrefixCache(PlainReader(NET)), prompt(20)
-    sampler = Sampler(GenerationParams(), NET.generation_config, ids)
+    sampler = Sampler(GenerationParams(), defaults_of(NET), ids)
     stream = decode(cache, ids, sampler, stop_ids=(), max_tokens=50, cancel=Event())
     next(stream)
     next(stream)
@@ -229,7 +234,7 @@ def test_a_top_p_alone_leaves_greedy_defaults_greedy():
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_scores_that_are_no_numbers_are_an_error_with_a_hint(bad, temperature):
-    sampler = Sampler(GenerationParams(temperature=temperature), NET.generation_config, prompt(3))
+    sampler = Sampler(GenerationParams(temperature=temperature), defaults_of(NET), prompt(3))
     scores = torch.zeros(430)
     scores[7] = bad
     with pytest.raises(EngineError) as caught:
@@ -238,7 +243,7 @@ def test_scores_that_are_no_numbers_are_an_error_with_a_hint(bad, temperature):
 
 
 def test_scores_that_rule_tokens_out_are_none():
-    sampler = Sampler(GenerationParams(temperature=1.0), NET.generation_config, prompt(3))
+    sampler = Sampler(GenerationParams(temperature=1.0), defaults_of(NET), prompt(3))
     scores = torch.full((430,), -math.inf)
     scores[7] = 1.0
     assert sampler.pick(scores) == 7

@@ -10,7 +10,7 @@ from glmcli.engines.local.net.decode import PrefixCache, decode
 from glmcli.engines.local.net.lookup import GUESSES, Lookup
 from glmcli.engines.local.net.plain import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
-from glmcli.engines.local.net.sampling import Sampler
+from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 from tests.support import tiny

@@ -146,7 +146,7 @@ def test_a_token_with_a_text_without_end_is_refused():
 
 def test_a_reply_without_end_is_stopped():
     decoder = BytesDecoder(TokenBytes(word_level("x" * 4_000)))
-    reply, size = DecodedReply(decoder, Marks("<think>", "</think>")), 0
+    reply, size = DecodedReply(decoder, Reasoning(Marks())), 0
     with pytest.raises(EngineError, match="the reply has more than 2,000,000 characters"):
         for _ in range(1_000):
             size += len(reply.push(0).text)
@@ -228,8 +228,9 @@ def test_a_prompt_may_have_opened_the_reasoning(data):
     assert parted(Marks(), deltas, thinking=True) == ("why", "Because.")
 
 
-def reply_of(ids, marks, *, name="byte-level", reason="stop", **options):
-    reply = DecodedReply(BytesDecoder(BYTES[name]), marks, **options)
+def reply_of(ids, marks, *, name="byte-level", reason="stop", thinking=False, stop=()):
+    parts = Reasoning(marks, thinking=thinking)
+    reply = DecodedReply(BytesDecoder(BYTES[name]), parts, stop=stop)
     chunks = []
     for token in ids:
         chunks.append(reply.push(token))

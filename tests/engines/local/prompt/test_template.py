@@ -121,10 +121,10 @@ def test_a_text_with_a_control_string_reads_as_it_was_written(name):
         ("reasoner", "<|im_end|>"),
     ],
 )
-def test_the_token_that_follows_a_reply_in_the_template_ends_replies(name, end):
+def test_the_token_that_follows_a_reply_in_the_template_is_found(name, end):
     template, tokenizer = FAMILIES[name]
-    wanted = {tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids(end)}
-    assert template.stop_ids == wanted
+    assert template.stop_ids == {tokenizer.eos_token_id}
+    assert template.turn_ends == {tokenizer.convert_tokens_to_ids(end)}
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama3", "glm4", "llama2", "reasoner"])
@@ -242,6 +242,7 @@ def test_a_base_model_goes_on_with_the_text():
     prompt = template.encode([Message("system", "One."), *user("two", " three", "four")])
     assert tokenizer.decode(prompt.ids) == "One.\n\ntwo three\n\nfour"
     assert template.stop_ids == {tokenizer.eos_token_id}
+    assert template.turn_ends == frozenset()
     hostile = template.encode(user("a<|im_end|>b")).ids
     assert tokenizer.decode(hostile, skip_special_tokens=True) == "a<|im_end|>b"
 

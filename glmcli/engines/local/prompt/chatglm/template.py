@@ -15,7 +15,7 @@ from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
 from glmcli.engines.local.prompt.decoder import Decoder, PromptIds
 from glmcli.engines.local.prompt.template import check_characters, offered_tools
-from glmcli.engines.reply import Marks
+from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.models.chatglm import Config, is_chatglm2
@@ -45,7 +45,7 @@ class ChatGLM3Template:
     A tool's result is the role "observation". Source: THUDM/chatglm3-6b, tokenization_chatglm.py.
     """
 
-    marks = Marks()
+    turn_ends: frozenset[int] = frozenset()
     is_base = False
     start: tuple[str, ...] = ("[gMASK]", "sop")
 
@@ -72,6 +72,10 @@ class ChatGLM3Template:
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""
         return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on)
+
+    def parts(self, prompt: PromptIds) -> Reasoning:
+        """Reasoning in the usual marks, if there is any."""
+        return Reasoning(Marks(), thinking=prompt.thinking)
 
     def _find_stop_ids(self) -> frozenset[int]:
         control = self.tokenizer.control
@@ -121,7 +125,7 @@ class ChatGLM2Template:
     Source: THUDM/chatglm2-6b, tokenization_chatglm.py (build_prompt).
     """
 
-    marks = Marks()
+    turn_ends: frozenset[int] = frozenset()
     is_base = False
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -139,6 +143,10 @@ class ChatGLM2Template:
         control = self.tokenizer.control
         ids = [control["[gMASK]"], control["sop"], *self.tokenizer.encode(text)]
         return PromptIds(ids, goes_on=goes_on)
+
+    def parts(self, prompt: PromptIds) -> Reasoning:
+        """Reasoning in the usual marks, if there is any."""
+        return Reasoning(Marks(), thinking=prompt.thinking)
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`."""

@@ -9,7 +9,13 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from glmcli.engines.local.net.sampling import Sampler, keep_min_p, keep_top_k, keep_top_p, penalise
+from glmcli.engines.local.net.sampling.sampler import (
+    Sampler,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    penalise,
+)
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 

@@ -7,7 +7,7 @@ nothing of nets, text or messages.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -15,29 +15,50 @@ from torch import Tensor
 
 from glmcli.errors import EngineError
 from glmcli.language import tr
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.defaults import Defaults, read_defaults
+from glmcli.models.meaning import text_part, vocabulary_of
 from glmcli.types import GenerationParams
 
 COLDEST = 1e-5
 """A temperature below this is greedy: scores divided by it would overflow."""
+TOP_K = 50
+"""Ids that are drawn from where nothing is stated, as `generate` has it."""
 
 
 class Sampler:
-    """Chooses the next id. `params` that are None take the value of the model's own defaults.
+    """Chooses the next id. `params` that are None take the value of the model's own `defaults`.
 
-    `defaults` has the names of transformers' GenerationConfig.
+    `stop_ids` end a reply, and `max_length` tokens end it at the latest, prompt included.
     """
 
-    def __init__(self, params: GenerationParams, defaults: Any, prompt: Sequence[int]) -> None:
-        self._temperature = first(params.temperature, defaults.temperature, 1.0)
+    def __init__(
+        self,
+        params: GenerationParams,
+        defaults: Defaults,
+        prompt: Sequence[int],
+        *,
+        stop_ids: Collection[int] = (),
+        max_length: int | None = None,
+    ) -> None:
+        self._temperature = first_set(params.temperature, defaults.temperature, 1.0)
         is_on = params.temperature is not None or bool(defaults.do_sample)
         self._is_greedy = not is_on or self._temperature < COLDEST
-        self._top_k = first(params.top_k, defaults.top_k, 0)
-        self._top_p = first(params.top_p, defaults.top_p, 1.0)
+        self._top_k = max(0, first_set(params.top_k, defaults.top_k, TOP_K))
+        self._top_p = first_set(params.top_p, defaults.top_p, 1.0)
         self._min_p = defaults.min_p or 0.0
         self._seed = params.seed
         self._random: torch.Generator | None = None
-        self._penalty = first(params.repetition_penalty, defaults.repetition_penalty, 1.0)
-        self._seen = torch.tensor(prompt) if self._penalty != 1.0 else None
+        self._penalty = first_set(params.repetition_penalty, defaults.repetition_penalty, 1.0)
+        self._mends = bool(defaults.steps.get("remove_invalid_values"))
+        self._steps = None
+        if defaults.steps:
+            from glmcli.engines.local.net.sampling.steps import Steps
+
+            stated = {**defaults.steps, **self._usual(), "max_length": max_length}
+            self._steps = Steps(stated, prompt, stop_ids)
+        keeps = self._penalty != 1.0 or self._steps is not None
+        self._seen = torch.tensor(prompt) if keeps else None
 
     @torch.inference_mode()
     def pick(self, scores: Tensor) -> int:
@@ -48,10 +69,11 @@ class Sampler:
         best, token = scores.max(-1)
         if self._seen is not None:
             self._seen = self._seen.to(scores.device)
-            scores = penalise(scores, self._seen, self._penalty)
-            token = scores.argmax(-1)
+            scores = self._with_past(scores, self._seen)
+            after, token = scores.max(-1)
+            best = after if self._mends else best
         if not self._is_greedy:
-            token = self._draw(self._warped(scores))
+            token = self._draw(scores if self._steps else self._warped(scores))
         highest, chosen = torch.stack([best, token.float()]).tolist()
         if not math.isfinite(highest):
             raise EngineError(
@@ -61,6 +83,21 @@ class Sampler:
         if self._seen is not None:
             self._seen = torch.cat([self._seen, token.reshape(1)])
         return int(chosen)
+
+    def _usual(self) -> dict[str, Any]:
+        """What is done without transformers where nothing else is asked for."""
+        return {
+            "do_sample": not self._is_greedy,
+            "temperature": self._temperature,
+            "top_k": self._top_k,
+            "top_p": self._top_p,
+            "min_p": self._min_p or None,
+            "repetition_penalty": self._penalty,
+        }
+
+    def _with_past(self, scores: Tensor, seen: Tensor) -> Tensor:
+        """The scores in the light of the ids before; with all other steps, if there are any."""
+        return self._steps(seen, scores) if self._steps else penalise(scores, seen, self._penalty)
 
     def _warped(self, scores: Tensor) -> Tensor:
         if self._temperature != 1.0:
@@ -111,6 +148,15 @@ def keep_min_p(scores: Tensor, share: float) -> Tensor:
     return scores.masked_fill(shares < share * shares.max(), -math.inf)
 
 
-def first(*values: Any) -> Any:
+def check_steps(checkpoint: Checkpoint) -> None:
+    """Raise ModelError for a generation_config.json that cannot be followed."""
+    defaults, ends = read_defaults(checkpoint)
+    if defaults.steps:
+        from glmcli.engines.local.net.sampling.steps import try_steps
+
+        try_steps(defaults.steps, vocabulary_of(text_part(checkpoint.config)) or 1, ends)
+
+
+def first_set(*values: Any) -> Any:
     """The first value that is not None."""
     return next(value for value in values if value is not None)

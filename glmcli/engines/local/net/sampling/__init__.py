@@ -1,0 +1,1 @@
+"""From scores to ids: which id comes next, as generate would choose it."""

@@ -1,0 +1,50 @@
+"""What a checkpoint states about its replies: all of it is followed, cannot matter, or is named."""
+
+import pytest
+from transformers import GenerationConfig
+
+from glmcli.models import defaults
+from glmcli.models.defaults import Defaults, defaults_in
+from glmcli.models.files import fields
+
+
+def test_every_field_that_transformers_knows_has_its_place():
+    """A new release may bring one: then say here, in one of the tables, what becomes of it."""
+    known = set(GenerationConfig().to_dict()) | set(GenerationConfig().__dict__)
+    public = {name for name in known if not name.startswith("_")}
+    assert public - defaults.KNOWN == set()
+
+
+def test_each_field_has_one_place_only():
+    tables = [defaults.SIMPLE, defaults.LIMITS, defaults.STEPS, defaults.NOT_FOLLOWED]
+    tables += defaults.NO_MATTER.values()
+    names = [name for table in tables for name in table]
+    assert len(names) == len(set(names)) == len(defaults.KNOWN)
+
+
+def test_what_is_followed_is_looked_at_before_it_is_used():
+    followed = {*defaults.SIMPLE, *defaults.LIMITS, *defaults.STEPS}
+    assert followed == set(fields.GENERATION)
+
+
+@pytest.mark.parametrize("name", [*defaults.NOT_FOLLOWED, "an_invention_of_next_year"])
+def test_what_is_not_followed_is_named(name):
+    assert defaults_in({name: "x", "top_k": 5}).not_followed == (name,)
+    for nothing in (None, *defaults.NOT_FOLLOWED.get(name, ())):
+        assert defaults_in({name: nothing}) == Defaults()
+
+
+@pytest.mark.parametrize("name", defaults.HARMLESS)
+def test_what_cannot_matter_is_not_named(name):
+    assert defaults_in({name: "x"}) == Defaults()
+
+
+@pytest.mark.parametrize(("name", "nothing"), defaults.STEPS.items())
+def test_a_value_that_changes_nothing_costs_nothing(name, nothing):
+    assert defaults_in({name: nothing}) == Defaults()
+    assert defaults_in({name: None}) == Defaults()
+
+
+def test_one_stop_string_is_as_good_as_a_list():
+    assert defaults_in({"stop_strings": "end"}).stop_strings == ("end",)
+    assert defaults_in({"stop_strings": ["end", "."]}).stop_strings == ("end", ".")

@@ -279,7 +279,7 @@ def test_what_is_quantised_already_is_not_quantised_again(tmp_path: Path, option
 
 def test_weights_that_would_go_to_main_memory_are_too_large(tmp_path: Path, options: ModelOptions):
     checkpoint = find_checkpoint(str(write_net("Llama", tmp_path / "net")), options, Reports())
-    placement = Placement("cuda:0", "auto", torch.float16, 2, 1)
+    placement = Placement("cuda:0", "auto", torch.float16, torch.float16, 2, 1)
     split = {"model.embed_tokens": "cpu", "model.layers": 0, "model.norm": 0, "lm_head": 0}
     import transformers
 

@@ -9,6 +9,7 @@ from subprocess import run
 import pytest
 
 from docs import texts
+from glmcli.cli import HELP
 from glmcli.errors import UsageError
 from glmcli.language import FOLDER, chinese_locale, later, ntr, tr
 from hatch_build import CATALOGUES, ROOT, compile_all, compiled, entries
@@ -65,6 +66,9 @@ def test_a_text_without_a_translation_stays_english(monkeypatch):
         ("ask --temperature", "选项 '--temperature' 需要一个值"),
         ("ask --no-save=1 x", "选项 '--no-save' 不接受值"),
         ("history list a b", "多余的参数（a b）"),
+        ("chatt", "没有命令 'chatt'。是不是想写 'chat'？"),
+        ("history list -n 0", "'-n' / '--limit' 的值 0 不在范围 x>=1 之内"),
+        ("history list -n abc", "'-n' / '--limit' 的值 'abc' 不是整数"),
         ("ask -f bogus x", "'-f' / '--format' 的值 'bogus' 不在可选值之中：'text'"),
     ],
 )
@@ -81,6 +85,22 @@ def test_what_typer_says_is_translated_too(tmp_path, typed, said):
     )
     assert ended.returncode == UsageError.exit_code
     assert ended.stderr.startswith(f"glm: {said}")
+
+
+@pytest.mark.parametrize("typed", ["--help", "ask --help", "history --help", "history"])
+def test_the_help_of_typer_is_translated_too(tmp_path, typed):
+    environ = os.environ | {"LC_ALL": "zh_CN.UTF-8", "GLM_HOME": str(tmp_path), "PYTHONUTF8": "1"}
+    said = run(
+        [sys.executable, "-m", "glmcli", *typed.split()],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
+    assert said.startswith(f"用法： glm {typed.removesuffix('--help')}".rstrip())
+    assert all(english not in " ".join(said.split()) for english in HELP)
 
 
 def test_the_number_chooses_the_sentence(monkeypatch):

@@ -12,9 +12,10 @@ import sys
 from contextlib import suppress
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
 from glmcli.cli import ask, bench, chat, history, models
@@ -55,7 +56,10 @@ SENTENCES = {
     r"No such option: (?P<name>\S+) \(Possible options: (?P<others>.+)\)": later(
         "No such option: {name} (Possible options: {others})"
     ),
-    r"No such command (?P<name>'.*')": later("No such command {name}"),
+    r"No such command (?P<name>'.*?')": later("No such command {name}"),
+    r"No such command (?P<name>'.*?')\. Did you mean (?P<others>.+)\?": later(
+        "No such command {name}. Did you mean {others}?"
+    ),
     r"Missing command": later("Missing command"),
     r"Missing argument (?P<name>'.+')": later("Missing argument {name}"),
     r"Option (?P<name>'.+') requires an argument": later("Option {name} requires an argument"),
@@ -66,8 +70,22 @@ SENTENCES = {
     r"Invalid value for (?P<name>.+): (?P<value>.+) is not one of (?P<others>.+)": later(
         "Invalid value for {name}: {value} is not one of {others}"
     ),
+    r"Invalid value for (?P<name>.+): (?P<value>.+) is not a valid int.*": later(
+        "Invalid value for {name}: {value} is not a whole number"
+    ),
+    r"Invalid value for (?P<name>.+): (?P<value>.+) is not in the range (?P<range>.+)": later(
+        "Invalid value for {name}: {value} is not in the range {range}"
+    ),
 }
 """The forms of Typer's errors, which are English wherever they are raised."""
+COMMANDS = ("ask", "bench", "chat", "config", "history", "models")
+HELP = (
+    later("Usage:"),
+    later("Show this message and exit."),
+    later("Install completion for the current shell."),
+    later("Show completion for the current shell, to copy it or customize the installation."),
+)
+"""Words of Typer's help, which are English wherever it stands."""
 
 
 @app.callback(invoke_without_command=True)
@@ -90,8 +108,33 @@ def translate(typer_app: typer.Typer) -> None:
     gettext.textdomain("glm")
     for group in typer_app.registered_groups:
         translate(group.typer_instance or app)
+    typer_app.info.cls = HelpedGroup
     for command in typer_app.registered_commands:
+        command.cls = HelpedCommand
         command.help = tr((command.callback.__doc__ or "").strip().split("\n")[0])
+
+
+def in_words(text: str) -> str:
+    """Help as Typer lays it out, in the user's language throughout."""
+    for words in HELP:
+        text = re.sub(r"\s+".join(map(re.escape, words.split())), tr(words), text)
+    return text
+
+
+class HelpedCommand(TyperCommand):
+    """A command whose help is in the user's language."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, laid out."""
+        return in_words(super().get_help(ctx))
+
+
+class HelpedGroup(TyperGroup):
+    """The same of a group of commands."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The help, laid out."""
+        return in_words(super().get_help(ctx))
 
 
 def run(arguments: list[str]) -> int:
@@ -118,7 +161,10 @@ def run(arguments: list[str]) -> int:
         # Typer's usage errors; their class moved between its versions, so look at the shape.
         if not hasattr(exc, "format_message"):
             raise
-        return report(UsageError(typer_says(exc.format_message()), usage_hint(exc)))
+        if type(exc).__name__ == "NoArgsIsHelpError":
+            sys.stdout.write(f"{exc.format_message()}\n")
+            return 0
+        return report(UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments)))
 
 
 def typer_says(sentence: str) -> str:
@@ -130,10 +176,12 @@ def typer_says(sentence: str) -> str:
     return sentence
 
 
-def usage_hint(exc: Exception) -> str:
+def usage_hint(exc: Exception, arguments: list[str]) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     command = context.command_path if context else "glm"
+    if command == "glm" and arguments[:1] and arguments[0] in COMMANDS:
+        command = f"glm {arguments[0]}"
     return tr("{command} --help shows what can be typed", command=command)
 
 

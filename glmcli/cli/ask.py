@@ -35,7 +35,7 @@ from glmcli.cli.options import (
     with_files,
     with_settings,
 )
-from glmcli.config import DEMONSTRATION, Settings
+from glmcli.config import DEMONSTRATION, DOTENV, Settings
 from glmcli.errors import ContextFull, GlmError, UsageError
 from glmcli.language import tr
 from glmcli.types import Conversation, Message
@@ -149,8 +149,12 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
     from glmcli.terminal.phrases import end_note, stats_line
 
     window = session.engine.context_tokens
-    if err.is_tty and reply.finish_reason != "cancelled" and (note := end_note(reply, window)):
-        err.say(re.split("[;；]", note)[0] + "\n")  # what comes next would be for a chat
+    is_said = reply.finish_reason == "length" or (err.is_tty and reply.finish_reason == "stop")
+    if is_said and (note := end_note(reply, window)):
+        note = re.split("[;；]", note)[0]  # what comes next would be for a chat
+        if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
+            note = tr("{note}, which {source} sets", note=note, source=DOTENV)
+        err.say(f"{note}\n")
     if settings.stats and settings.sources.get("stats") and reply.usage:
         from glmcli.engines import whereabouts
 

@@ -14,7 +14,8 @@ from glmcli.cli.settings import shown
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows, print_text
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
-from glmcli.config.settings import Settings
+from glmcli.config.settings import Settings, parse
+from glmcli.config.values import Malformed
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
@@ -80,6 +81,9 @@ def trust(folder: FOLDER = HERE) -> None:
     if not powerful:
         print(visible_line(tr("{path} needs no trust", path=dotenv.absolute())))
         return
+    for name, value in powerful.items():
+        if isinstance(value, Malformed):
+            parse(name, value, str(dotenv))  # raises: what cannot be read cannot be agreed to
     decisions = load_decisions(own_home())
     decisions.with_answer(dotenv, content.data, trusted=True).save()
     print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
@@ -113,10 +117,11 @@ def trusted(as_json: AsJson = False) -> None:
     from glmcli.config.trust import load_decisions
 
     decisions = load_decisions(own_home())
-    rows = [(path, state(decisions, Path(path))) for path in sorted(decisions.made)]
+    found = [(path, state(decisions, Path(path))) for path in sorted(decisions.made)]
     if as_json:
-        print_json([{"path": path, "state": state} for path, state in rows])
+        print_json([{"path": path, "state": state} for path, state in found])
         return
+    rows = [(path, cell(state)) for path, state in found]
     print_rows((".env", later("state")), rows, none=tr("nothing was decided about any folder"))
 
 
@@ -125,5 +130,5 @@ def state(decisions: Decisions, dotenv: Path) -> str:
     data = read_dotenv(dotenv).data
     answer = decisions.about(dotenv, data)
     if answer is None:
-        return "changed" if data else "gone"
-    return "trusted" if answer else "refused"
+        return later("changed") if data else later("gone")
+    return later("trusted") if answer else later("refused")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
@@ -49,7 +50,7 @@ def open_history(settings: Settings) -> Iterator[Store]:
 
 
 @history.command("list")
-@with_settings()
+@with_settings(needed=("home",))
 def list_(
     settings: Settings,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
@@ -114,7 +115,7 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
 
 
 @history.command()
-@with_settings()
+@with_settings(needed=("home",))
 def search(
     settings: Settings,
     query: Annotated[str, typer.Argument(help=tr("words; all must be there"))],
@@ -137,7 +138,7 @@ def search(
 
 
 @history.command()
-@with_settings()
+@with_settings(needed=("home",))
 def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) -> None:
     """Give a conversation another title."""
     with open_history(settings) as store:
@@ -145,7 +146,7 @@ def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) 
 
 
 @history.command()
-@with_settings()
+@with_settings(needed=("home",))
 def delete(
     settings: Settings,
     ids: Annotated[list[str], typer.Argument(metavar="ID", help=tr("or the starts of their ids"))],
@@ -161,7 +162,7 @@ def delete(
 
 
 @history.command()
-@with_settings()
+@with_settings(needed=("home",))
 def export(
     settings: Settings,
     ids: Annotated[
@@ -184,22 +185,26 @@ def export(
 
 
 @history.command("import")
-@with_settings()
+@with_settings(needed=("home",))
 def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli.conversation import transcript
 
     found = [each for path in files for each in transcript.load_all(path)]
+    models = dict.fromkeys(visible_line(each.model) for each in found if each.model)
     for conversation in found:
         # A file from elsewhere does not decide what is loaded when somebody goes on with it.
         conversation.id = conversation.model = ""
     with open_history(settings) as store:
-        store.save(*found)
+        store.save(*reversed(found))  # an export begins with the newest
+    if models:
+        names = ", ".join(models)
+        tell(tr("a file does not choose what is loaded: -m goes on with {names}", names=names))
     print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
 
 
 @history.command("path")
-@with_settings()
+@with_settings(needed=("home",))
 def history_path(settings: Settings) -> None:
     """Print where the history is stored."""
     with open_history(settings) as store:

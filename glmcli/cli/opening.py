@@ -63,6 +63,8 @@ def open_session(
     from glmcli.session import Session
     from glmcli.store import open_store
 
+    if continue_ and resume is not None:
+        raise UsageError(tr("--continue and --resume ask for two conversations"), tr("say one"))
     store = open_store(settings.home, enabled=settings.history)
     conversation = Conversation()
     params = settings.params

@@ -187,6 +187,11 @@ def split_words(
     return prompt, [attach(path) for path in dict.fromkeys(paths)]
 
 
+SHORT_PROMPT = 60
+SHELL_MARKS = frozenset('"$`\\!\n')
+"""Characters of a prompt that a hint repeats; and those that mean something within quotes."""
+
+
 def check_alone(prompts: Sequence[str], command: str) -> None:
     """Raise UsageError if there is more than one prompt among the arguments."""
     if not prompts[1:]:
@@ -198,7 +203,10 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
                 raise UsageError(tr("there is no name behind the @"), hint)
             raise UsageError(tr("{word} is not a file", word=word[1:]), hint)
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
-    hint = tr("{command} --help shows what can be typed", command=f"glm {command}")
+    words = " ".join(word.removeprefix(AS_IT_IS) for word in prompts)
+    hint = tr("put a prompt of several words in quotes")
+    if len(words) <= SHORT_PROMPT and not SHELL_MARKS & set(words):
+        hint = tr("put it in quotes: {typed}", typed=f'glm {command} "{words}"')
     message = ntr(
         "Got unexpected extra argument ({extra})",
         "Got unexpected extra arguments ({extra})",

@@ -28,7 +28,7 @@ TOLD = {
     "cache": later("the cache in {value}"),
     "system": later('the system prompt "{value}"'),
     "template": later("the template {value}"),
-    "history": later("that nothing is stored"),
+    "history": later("no history"),
 }
 """What a person is told of where a folder chose it."""
 REMOTE = ("openai", "fastchat")

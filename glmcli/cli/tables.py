@@ -93,9 +93,12 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(tr("nothing was removed"), tr("add --yes to remove without being asked"))
-    from glmcli.cli.dialog import is_agreed
+    from glmcli.cli.dialog import is_agreed, tell
 
-    return bool(is_agreed(f"{question} [y/N] "))
+    agreed = bool(is_agreed(f"{question} [y/N] "))
+    if not agreed:
+        tell(tr("nothing was removed"))
+    return agreed
 
 
 def age(moment: float) -> str:

@@ -205,7 +205,7 @@ def show(value: object) -> str:
 def masked(name: str, value: object) -> str:
     """The same for a person to read: a key, and a password within an address, are hidden."""
     if isinstance(value, Malformed):
-        return f"line {value:d}"
+        return tr("(line {value:d} cannot be parsed)", value=value)
     if value and (name == "keys" or table()[name].metadata.get("secret")):
         return MASK
     text = show(value)

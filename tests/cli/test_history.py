@@ -50,7 +50,8 @@ def test_export_and_import_round_trip(glm, talk, tmp_path):
     (tmp_path / "all.jsonl").write_text(exported)
     imported = glm("history", "import", "all.jsonl").out
     assert len(imported.splitlines()) == 2
-    assert len(glm("history", "list").out.splitlines()) == 4
+    titles = [line.split("\t")[1] for line in glm("history", "list").out.splitlines()]
+    assert titles == ["天气怎么样", "the first question"] * 2  # the newest first, in both
     assert "the first question" in glm("history", "export", talk[1]).out
 
 
@@ -154,5 +155,6 @@ def test_delete_says_what_it_deleted(glm, talk):
 def test_a_file_from_elsewhere_does_not_choose_the_model(glm, tmp_path):
     talk = {"system": "", "model": "./evil", "messages": [{"role": "user", "content": "hi"}]}
     (tmp_path / "talk.json").write_text(json.dumps(talk))
-    glm("history", "import", "talk.json")
+    done = glm("history", "import", "talk.json")
+    assert done.err == "a file does not choose what is loaded: -m goes on with ./evil\n"
     assert json.loads(glm("history", "list", "--json").out)[0]["model"] == ""

@@ -429,6 +429,29 @@ def test_help_says_nothing_of_the_folder(glm, tmp_path, arguments):
     assert (glm(*arguments).err, glm(*arguments).code) == ("", 0)
 
 
+def test_what_cannot_be_parsed_is_no_value_and_cannot_be_trusted(glm, tmp_path):
+    (tmp_path / ".env").write_bytes(b"GLM_MODEL=\xff\n")
+    done = glm("config", "trust")
+    assert (done.code, done.out) == (2, "")
+    assert "line 1: GLM_MODEL cannot be parsed" in done.err
+    asked = glm("ask", "hi")
+    assert "the model (line 1 cannot be parsed)" in asked.err
+    assert "ignored: '(line 1 cannot be parsed)' of .env" in glm("config", "show").out
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "options", "said"),
+    [
+        ("GLM_MAX_TOKENS=1", (), "cut at the token limit, which .env sets\n"),
+        ("", ("--max-tokens", "1"), "cut at the token limit\n"),
+        ("GLM_MAX_TOKENS=1", ("--max-tokens", "3"), ""),
+    ],
+)
+def test_that_a_reply_was_cut_is_said_in_a_pipe_too(glm, tmp_path, dotenv, options, said):
+    (tmp_path / ".env").write_text(dotenv)
+    assert glm("ask", "-m", "echo:", *options, "a b c").err == said
+
+
 def test_a_folder_is_trusted_for_its_content_and_no_other(glm, tmp_path):
     (tmp_path / ".env").write_text("GLM_MODEL=echo:\nGLM_API_KEY=sk-one\n")
     done = glm("config", "trust")

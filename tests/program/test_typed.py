@@ -258,7 +258,11 @@ def test_stdin_and_messages_attach_nothing(glm, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["what", "is", "this"], "Got unexpected extra arguments (is this)"),
+        (
+            ["what", "is", "this"],
+            "Got unexpected extra arguments (is this)\n"
+            'hint: put it in quotes: glm ask "what is this"',
+        ),
         (["what", "@c.txt", "is"], "Got unexpected extra argument (is)"),
         (["@nowhere.txt", "explain"], "nowhere.txt is not a file"),
         (["explain", "-a", "nowhere.txt"], "nowhere.txt cannot be read: No such file"),

@@ -13,6 +13,7 @@ import wcwidth
 
 from glmcli.chat.commands.others import slash_command_for
 from glmcli.config import DOTENV, Settings
+from glmcli.config import table as settings_table
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
 from glmcli.engines import Engine
@@ -135,6 +136,8 @@ def suggestion(word: str) -> str:
     as_text = tr("//{word} sends it as text", word=word)
     if known := slash_command_for(word):
         return tr("; ").join([known, as_text])
+    if word in settings_table():
+        return tr("; ").join([tr("/set {word} VALUE sets it", word=word), as_text])
     if near := difflib.get_close_matches(word, COMMANDS, n=1):
         return tr("did you mean /{name}?", name=near[0]) + f" {as_text}"
     return tr("; ").join([tr("/help lists the commands"), as_text])

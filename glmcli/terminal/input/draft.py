@@ -61,6 +61,11 @@ class Draft:
             self._buffer.insert_text(shown)
         return shown
 
+    @property
+    def is_folded(self) -> bool:
+        """Whether a placeholder stands for a paste."""
+        return self._pastes.whole(self._origins.line) is not self._origins.line
+
     def expand(self) -> bool:
         """Put whole pastes in place of their placeholders; whether there were any."""
         line, at = self._origins.line, self._buffer.cursor_position

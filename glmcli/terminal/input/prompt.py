@@ -306,6 +306,8 @@ class LineEditor(Editor):
     def _make_typed(self, event: KeyPressEvent) -> None:
         """Have the pastes count as typed, so that they may be commands and name files."""
         self._hint = tr("the draft counts as typed") if self._draft.make_typed() else ""
+        if self._draft.is_folded:
+            self._hint = tr("Ctrl-O first shows the whole paste")
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:
         """Leave if the line is empty; else delete the character under the cursor."""

@@ -85,6 +85,7 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
         ("/list", "/history lists"),
         ("/search sea", "/history lists"),
         ("/退出", "/exit leaves"),
+        ("/temperature 0.5", "/set temperature VALUE sets it"),
         ("/xyzzy", "/help lists the commands"),
     ],
 )

@@ -111,4 +111,4 @@ def test_a_reply_that_was_cut_is_said_so_to_a_person(tmp_path):
         term.see("one two").see("cut at the token limit")
         assert term.ended() == 0
     done = run_glm("ask", "-m", "echo:", "--max-tokens", "2", "one two three", cwd=tmp_path)
-    assert (done.out, done.err) == ("one two \n", "")
+    assert (done.out, done.err) == ("one two \n", "cut at the token limit\n")

@@ -65,7 +65,10 @@ class View(Protocol):
 
 
 class Session:
-    """A conversation that can be asked. Not for use by two threads."""
+    """A conversation that can be asked. Its attributes are to be read; methods change them.
+
+    Not for use by two threads.
+    """
 
     def __init__(
         self,
@@ -79,62 +82,25 @@ class Session:
         once: bool = False,
     ) -> None:
         """`once`: there is only one question. `context` as for `leave_out`."""
-        self._engine = engine
-        self._store = store
-        self._journal = Journal(store)
-        self._params = params
-        self._model = model
-        self._conversation = conversation or Conversation()
+        self.engine = engine
+        self.store = store
+        self.params = params
+        self.model = model
+        """The model as the user names it."""
+        self.conversation = conversation or Conversation()
+        self.totals = Totals()
+        self.cancel = Event()
+        """Set to stop what is being done; a new one for each turn, see `rearm`."""
+        self.context = "stop"
+        """What becomes of a prompt that does not fit: stop, drop-oldest or summarise."""
         self._once = once
-        self._context = "stop"
         self.leave_out(context)
-        self._totals = Totals()
-        self._cancel = Event()
+        self._journal = Journal(store)
         self._is_used = False
         self._notices: list[str] = []
         self._counted: tuple[Message, int | None] | None = None
         """The last message that another engine answered, and the size up to there for this one."""
         self._told_of: Omission | None = None
-
-    @property
-    def engine(self) -> Engine:
-        """Whatever answers."""
-        return self._engine
-
-    @property
-    def store(self) -> Store:
-        """The history."""
-        return self._store
-
-    @property
-    def params(self) -> GenerationParams:
-        """How replies are sampled."""
-        return self._params
-
-    @property
-    def model(self) -> str:
-        """The model as the user names it."""
-        return self._model
-
-    @property
-    def conversation(self) -> Conversation:
-        """The questions and replies."""
-        return self._conversation
-
-    @property
-    def context(self) -> str:
-        """What becomes of a prompt that does not fit: stop, drop-oldest or summarise."""
-        return self._context
-
-    @property
-    def totals(self) -> Totals:
-        """The usage so far."""
-        return self._totals
-
-    @property
-    def cancel(self) -> Event:
-        """Set to stop what is being done; a new one for each turn, see `rearm`."""
-        return self._cancel
 
     @property
     def is_saved(self) -> bool:
@@ -143,44 +109,59 @@ class Session:
 
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine, whose window may hold more turns; closes the old one."""
-        self._engine.close()
-        self._engine, self._model = engine, model
-        omitted = self._conversation.omitted
+        self.engine.close()
+        self.engine, self.model = engine, model
+        omitted = self.conversation.omitted
         if omitted is not None and not omitted.summary:
-            self._conversation.omitted = None
+            self.conversation.omitted = None
 
     def recount(self) -> int | None:
         """The size of the conversation for an engine that has not answered yet, if it is known.
 
         Until the next reply, `used_tokens` is that.
         """
-        prompt = self._conversation.prompt()
+        prompt = self.conversation.prompt()
         size = self.count(prompt) if prompt else None
-        if self._conversation.messages:
-            self._counted = (self._conversation.messages[-1], size)
+        if self.conversation.messages:
+            self._counted = (self.conversation.messages[-1], size)
         return size
 
     def resume(self, conversation: Conversation, params: GenerationParams | None = None) -> None:
         """Go on with another conversation, and with its settings if they are given."""
-        self._conversation = conversation
-        self._params = params or self._params
+        self.conversation = conversation
+        self.params = params or self.params
 
     def reset(self) -> None:
         """Start a new conversation; the old one stays in the history."""
-        self._conversation = Conversation(system=self._conversation.system)
+        self.conversation = Conversation(system=self.conversation.system)
+
+    def extend(self, earlier: Conversation) -> None:
+        """Add the messages of another conversation, and its system prompt if this one has none."""
+        self.conversation.system = self.conversation.system or earlier.system
+        self.conversation.messages += earlier.messages
+
+    def set_system(self, system: str) -> None:
+        """Send another system prompt from now on; "" is none."""
+        self.conversation.system = system
+
+    def rename(self, title: str) -> None:
+        """Give the conversation another title, stored or not. Raises StoreError."""
+        if self.conversation.id:
+            self.store.rename(self.conversation.id, title)
+        self.conversation.title = title
 
     def set_param(self, name: str, value: object) -> None:
         """Sample with another value from now on. Raises KeyError for an unknown name."""
-        self._params = self._params.merged({name: value})
+        self.params = self.params.merged({name: value})
 
     @contextmanager
     def sampling(self, changes: Mapping[str, object]) -> Iterator[None]:
         """Sample with other values meanwhile. Raises KeyError for an unknown name."""
-        before, self._params = self._params, self._params.merged(dict(changes))
+        before, self.params = self.params, self.params.merged(dict(changes))
         try:
             yield
         finally:
-            self._params = before
+            self.params = before
 
     def leave_out(self, context: str) -> None:
         """Choose what becomes of a prompt that does not fit: stop, drop-oldest, summarise or auto.
@@ -188,12 +169,12 @@ class Session:
         In a chat auto leaves the oldest turns out; a single question is refused.
         """
         auto = "stop" if self._once else "drop-oldest"
-        self._context = auto if context == "auto" else context
+        self.context = auto if context == "auto" else context
 
     def send_all(self) -> None:
         """Send the whole conversation again, as long as it fits. Raises StoreError."""
-        self._conversation.omitted = None
-        self._store.summarise(self._conversation)
+        self.conversation.omitted = None
+        self.store.summarise(self.conversation)
 
     def ask(self, question: str | Message, view: View, *, after: Message | None = None) -> Message:
         """Send a question and show the reply; the conversation holds both, come what may.
@@ -209,8 +190,8 @@ class Session:
         self._is_used = True
         asked = Message("user", question) if isinstance(question, str) else question
         check_prompt(asked.text)
-        self._journal.begin(self._conversation, asked, params=self._params, model=self._model)
-        self._conversation.messages.append(asked)
+        self._journal.begin(self.conversation, asked, params=self.params, model=self.model)
+        self.conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
             growing.text, growing.thinking = [after.text], [after.thinking]
@@ -221,34 +202,34 @@ class Session:
             kept = reply or growing.message("interrupted")
             if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
                 kept = after
-            self._conversation.messages.append(kept)
+            self.conversation.messages.append(kept)
             if kept is after:
-                self._journal.give_up(self._conversation)
+                self._journal.give_up(self.conversation)
             else:
                 self._journal.complete(kept)
             if reply is None:
                 view.abandon()
         if reply.usage:
-            self._totals.add(reply.usage, turns=1 if after is None else 0)
+            self.totals.add(reply.usage, turns=1 if after is None else 0)
         view.finish(reply)
         return reply
 
     def take_back(self) -> str:
         """Remove the last question and all after it; returns the question. Raises UsageError."""
-        at = self._conversation.last_question()
+        at = self.conversation.last_question()
         if at is None:
             raise UsageError(tr("there is nothing to take back"), tr("ask something first"))
-        text = self._conversation.messages[at].text
-        self._journal.attempt(lambda: self._store.rewind(self._conversation, at))
+        text = self.conversation.messages[at].text
+        self._journal.attempt(lambda: self.store.rewind(self.conversation, at))
         return text
 
     def stop(self) -> None:
         """Cancel the reply that is being streamed, or comes next. Safe in a signal handler."""
-        self._cancel.set()
+        self.cancel.set()
 
     def is_stopped(self) -> bool:
         """Whether `stop` was called for this turn."""
-        return self._cancel.is_set()
+        return self.cancel.is_set()
 
     def rearm(self) -> None:
         """Forget an earlier stop: from now on `stop` stops the next turn.
@@ -256,7 +237,7 @@ class Session:
         The event is a new one, since an engine may still be stopping because of the last. Without
         this call `ask` begins with it.
         """
-        self._cancel, self._is_used = Event(), False
+        self.cancel, self._is_used = Event(), False
 
     def news(self) -> list[str]:
         """Messages for the user since the last call: of the store, of turns that were not sent."""
@@ -266,7 +247,7 @@ class Session:
     @property
     def used_tokens(self) -> int | None:
         """The size of the last turn, prompt and reply; None if unknown."""
-        for message in reversed(self._conversation.messages):
+        for message in reversed(self.conversation.messages):
             if self._counted is not None and message is self._counted[0]:
                 return self._counted[1]
             if message.role == "assistant" and not message.text:
@@ -277,25 +258,25 @@ class Session:
 
     def _stream_fitting(self, after: Sequence[Message], growing: Growing, view: View) -> Message:
         """Stream; leave out the oldest turns of a prompt that does not fit, if that is allowed."""
-        window = self._engine.context_tokens
-        prompt = (*self._conversation.prompt(), *after)
+        window = self.engine.context_tokens
+        prompt = (*self.conversation.prompt(), *after)
         # A token is a byte at least, so most prompts need not be counted to be known to fit.
         used = self.used_tokens
         at_most = None if used is None else used + len(prompt[-1].text.encode()) + TEMPLATE_TOKENS
         may_be_full = at_most is None or is_full(at_most, window)
-        if self._context != "stop" and may_be_full and is_full(self.count(prompt), window):
+        if self.context != "stop" and may_be_full and is_full(self.count(prompt), window):
             assert window is not None
             self._leave_out(window, after, view)
         while True:
-            prompt = (*self._conversation.prompt(), *after)
-            if self._cancel.is_set():
+            prompt = (*self.conversation.prompt(), *after)
+            if self.cancel.is_set():
                 return growing.message("cancelled")
             try:
                 reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
                 if exc.output is None:
-                    exc.hint = way_out(self._conversation, self._context, once=self._once)
-                if self._context == "stop":
+                    exc.hint = way_out(self.conversation, self.context, once=self._once)
+                if self.context == "stop":
                     raise
                 if not self._leave_out(exc.limit or window or LEAST_WINDOW, after, view):
                     full = ContextFull(self._least(after) or exc.needed, exc.limit, exc.output)
@@ -307,9 +288,9 @@ class Session:
 
     def _leave_out(self, window: int, after: Sequence[Message], view: View) -> bool:
         """Leave out more of the oldest turns, or send a summary of them; whether that was done."""
-        conversation, count = self._conversation, self.count
+        conversation, count = self.conversation, self.count
         not_sent = ""
-        if self._context == "summarise":
+        if self.context == "summarise":
             not_sent = tr("even a summary of the oldest turns does not fit beside this message")
 
             def write(request: Sequence[Message], room: int) -> str:
@@ -320,8 +301,8 @@ class Session:
             made = summarise(conversation, count, window, write, after=after)
             if made is not None:
                 conversation.omitted = made
-                self._journal.attempt(lambda: self._store.summarise(conversation))
-            if made is not None or self._cancel.is_set():
+                self._journal.attempt(lambda: self.store.summarise(conversation))
+            if made is not None or self.cancel.is_set():
                 return True
         shorter = without_oldest(conversation, count, window, after=after)
         if shorter is None:
@@ -332,22 +313,22 @@ class Session:
 
     def _least(self, after: Sequence[Message]) -> int | None:
         """The size of the prompt when all turns but the last are left out, if it is known."""
-        last = self._conversation.last_question() or 0
-        alone = replace(self._conversation, omitted=Omission(last)).prompt()
+        last = self.conversation.last_question() or 0
+        alone = replace(self.conversation, omitted=Omission(last)).prompt()
         return self.count((*alone, *after))
 
     def _write_summary(self, request: Sequence[Message], room: int, view: View) -> str:
         """The model's reply to a request for a summary; "" if it did not end it."""
-        params = replace(self._params, max_tokens=room, stop=())
+        params = replace(self.params, max_tokens=room, stop=())
         growing = Growing()
         try:
-            with closing(self._engine.stream(request, params, self._cancel)) as stream:
+            with closing(self.engine.stream(request, params, self.cancel)) as stream:
                 for chunk in stream:
                     growing.add(chunk)
                     progress = Progress("summarising", growing.tokens)
                     view.show(Chunk(progress=chunk.progress or progress))
                     if chunk.usage:
-                        self._totals.add(chunk.usage, turns=0)
+                        self.totals.add(chunk.usage, turns=0)
                     if chunk.finish_reason in ("stop", "length"):
                         return "".join(growing.text)
         except ContextFull:
@@ -356,16 +337,16 @@ class Session:
 
     def _tell_what_was_sent(self) -> None:
         """Say which turns were not sent: those of a summary once, others every time."""
-        omitted = self._conversation.omitted
+        omitted = self.conversation.omitted
         if omitted is None or (omitted.summary and omitted == self._told_of):
             return
         self._told_of = omitted
         size = self.tokens_of(omitted.summary) if omitted.summary else None
-        self._notices.append(omission_notice(self._conversation, size))
+        self._notices.append(omission_notice(self.conversation, size))
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt; None if it is not known, or not before `stop`."""
-        return self._engine.count(messages, self._cancel)
+        return self.engine.count(messages, self.cancel)
 
     def tokens_of(self, text: str) -> int | None:
         """How much of the window a text takes as part of a message, if that is known."""
@@ -374,10 +355,10 @@ class Session:
 
     def _stream(self, prompt: Sequence[Message], growing: Growing, view: View) -> Message:
         saved_at, has_grown, after_stop = time.monotonic(), False, 0
-        with closing(self._engine.stream(prompt, self._params, self._cancel)) as stream:
+        with closing(self.engine.stream(prompt, self.params, self.cancel)) as stream:
             for chunk in stream:
                 growing.add(chunk)
-                if self._cancel.is_set():
+                if self.cancel.is_set():
                     after_stop += len(chunk.text) + len(chunk.thinking)
                 is_shown = after_stop <= SHOWN_AFTER_STOP
                 view.show(chunk if is_shown else replace(chunk, text="", thinking=""))

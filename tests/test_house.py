@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,31 @@ def test_no_test_file_imports_another():
 
 def test_nothing_private_is_looked_at():
     assert [f"{path.name}: {name}" for path in TESTS.rglob("*.py") for name in private(path)] == []
+
+
+def test_nobody_else_writes_what_a_session_or_a_conversation_holds():
+    outside = [
+        path
+        for path in (ROOT / "glmcli").rglob("*.py")
+        if path.name not in ("session.py", "types.py")
+        and path.parent.name not in ("store", "conversation")
+    ]
+    assert [f"{path.name}: {text}" for path in outside for text in written(path)] == []
+
+
+def written(path: Path) -> Iterator[str]:
+    """Attributes of a session or a conversation that a file assigns, appends to or deletes."""
+    held = re.compile(r"(?:.*\.)?(?:session|conversation)\.[\w.]+")
+    for node in ast.walk(parsed(path)):
+        targets: list[ast.expr] = []
+        match node:
+            case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+                pass
+            case ast.AugAssign(target=target):
+                targets = [target]
+            case ast.Call(func=ast.Attribute(value=ast.Attribute() as value, attr=name)):
+                targets = [value] if name in ("append", "extend", "clear", "pop") else []
+        yield from (text for each in targets if held.fullmatch(text := ast.unparse(each)))
 
 
 def private(path: Path) -> Iterator[str]:

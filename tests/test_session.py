@@ -12,7 +12,7 @@ from glmcli.errors import ConnectionLost, EngineError, StoreError, UsageError
 from glmcli.paths import check_prompt
 from glmcli.session import Session
 from glmcli.store import open_store
-from glmcli.types import Chunk, GenerationParams, Message, Usage
+from glmcli.types import Chunk, Conversation, GenerationParams, Message, Usage
 from tests.support.shown import Shown
 
 
@@ -69,7 +69,7 @@ def test_a_turn_is_shown_kept_and_stored(start):
 
 def test_the_engine_is_given_the_whole_conversation(start):
     session = start(reply("one"), reply("two"))
-    session.conversation.system = "be brief"
+    session.set_system("be brief")
     session.ask("first", Shown())
     session.ask("second", Shown())
     assert session.engine.prompts[1] == [
@@ -245,7 +245,7 @@ def test_a_store_that_fails_does_not_stop_the_chat(start):
 
 def test_reset_keeps_the_system_prompt_and_starts_a_new_conversation(start):
     session = start(reply("one"), reply("two"))
-    session.conversation.system = "be brief"
+    session.set_system("be brief")
     session.ask("first", Shown())
     before = session.conversation.id
     session.reset()
@@ -279,11 +279,29 @@ def test_a_tool_s_result_can_be_the_question(start):
 
 def test_messages_given_from_outside_come_first(start):
     session = start(reply("one"))
-    session.conversation.messages += [Message("user", "x"), Message("assistant", "y")]
+    given = [Message("user", "x"), Message("assistant", "y")]
+    session.extend(Conversation(system="be brief", messages=given))
     session.ask("z", Shown())
-    assert session.engine.prompts[0] == [("user", "x"), ("assistant", "y"), ("user", "z")]
+    prompt = [("system", "be brief"), ("user", "x"), ("assistant", "y"), ("user", "z")]
+    assert session.engine.prompts[0] == prompt
     stored = session.store.load(session.conversation.id)
     assert [item.text for item in stored.messages] == ["x", "y", "z", "one"]
+
+
+def test_a_system_prompt_that_is_set_stays_when_messages_are_added(start):
+    session = start()
+    session.set_system("be brief")
+    session.extend(Conversation(system="be long"))
+    assert session.conversation.system == "be brief"
+
+
+def test_a_title_is_given_before_and_after_the_conversation_is_stored(start):
+    session = start(reply("one"))
+    session.rename("early")
+    session.ask("hi", Shown())
+    assert session.store.find(session.conversation.id).title == "early"
+    session.rename("late")
+    assert session.store.find(session.conversation.id).title == "late"
 
 
 def test_a_stop_that_comes_before_the_question_is_sent_is_meant_for_it(start):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -190,11 +190,10 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli.conversation import transcript
 
-    found = [each for path in files for each in transcript.load_all(path)]
-    models = dict.fromkeys(visible_line(each.model) for each in found if each.model)
-    for conversation in found:
-        # A file from elsewhere does not decide what is loaded when somebody goes on with it.
-        conversation.id = conversation.model = ""
+    read = [each for path in files for each in transcript.load_all(path)]
+    models = dict.fromkeys(visible_line(each.model) for each in read if each.model)
+    # A file from elsewhere does not decide what is loaded when somebody goes on with it.
+    found = [replace(each, id="", model="") for each in read]
     with open_history(settings) as store:
         store.save(*reversed(found))  # an export begins with the newest
     if models:

@@ -77,11 +77,9 @@ def open_session(
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
     settings = with_model(settings, once=once)
-    if settings.system:
-        conversation.system = read_system(settings.system)
-    engine = engine_of(settings)
+    system = read_system(settings.system)
     session = Session(
-        engine,
+        engine_of(settings),
         store,
         params=params,
         model=settings.model,
@@ -89,6 +87,8 @@ def open_session(
         context=settings.context,
         once=once,
     )
+    if settings.system:
+        session.set_system(system)
     return session, settings
 
 

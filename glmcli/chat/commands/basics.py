@@ -100,8 +100,7 @@ def load(chat: Chat, rest: str) -> str:
     if not rest:
         raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
     path = path_of(rest)
-    conversation = read(path)
-    conversation.id = ""
+    conversation = replace(read(path), id="")
     n = sum(message.role == "user" for message in conversation.messages)
     if conversation.params == GenerationParams():
         chat.session.resume(conversation)

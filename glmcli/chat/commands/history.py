@@ -140,12 +140,9 @@ def omission(turns: int, summary: str, size: int | None) -> str:
 @command("[TEXT]")
 def title(chat: Chat, rest: str) -> str:
     """Show the conversation's title, or change it."""
-    conversation = chat.session.conversation
     if rest:
-        if conversation.id:
-            chat.session.store.rename(conversation.id, rest)
-        conversation.title = rest
-    return conversation.title or tr("(no title yet)")
+        chat.session.rename(rest)
+    return chat.session.conversation.title or tr("(no title yet)")
 
 
 @command()

@@ -172,7 +172,6 @@ def think(chat: Chat, rest: str) -> str:
 @command("[TEXT]")
 def system(chat: Chat, rest: str) -> str:
     """Show the system prompt, or set it to TEXT or to that of @FILE; `/system off` removes it."""
-    conversation = chat.session.conversation
     if rest:
-        conversation.system = "" if rest == "off" else read_system(rest)
-    return tr("system: {text}", text=conversation.system or tr("(none)"))
+        chat.session.set_system("" if rest == "off" else read_system(rest))
+    return tr("system: {text}", text=chat.session.conversation.system or tr("(none)"))

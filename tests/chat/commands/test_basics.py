@@ -26,7 +26,7 @@ def test_reset_starts_anew_and_keeps_the_old_one_in_the_history(chat):
 
 
 def test_tokens_add_up(chat):
-    chat.session.conversation.system = "be brief"
+    chat.session.set_system("be brief")
     chat.ask("a b c")
     *rows, bar, _ = run_command(chat, "/tokens").splitlines()
     assert bar == "#------------------- 0% of the window"
@@ -56,7 +56,7 @@ def test_two_saves_in_a_row_write_two_files(chat):
 
 
 def test_json_that_was_saved_can_be_loaded(chat, tmp_path):
-    chat.session.conversation.system = "be brief"
+    chat.session.set_system("be brief")
     chat.ask("hello there")
     before = chat.session.conversation.messages
     run_command(chat, "/save chat.json")

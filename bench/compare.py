@@ -36,7 +36,6 @@ from glmcli import __version__
 from glmcli.config import default_folder, load_settings
 from glmcli.machine import PROC, read_lines
 from glmcli.models.checkpoint import find_checkpoint
-from glmcli.terminal.phrases import plural
 
 TOGETHER = {
     "decode": tasks.decode,
@@ -178,6 +177,11 @@ def as_json(found: Sequence[Measured], options: argparse.Namespace, where: dict[
         ],
     }
     return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: "1 core", "2 cores"."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def plot(found: Sequence[Measured], options: argparse.Namespace, where: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +49,16 @@ def check_regular(path: Path, *, limit: int, error: type[GlmError] = UsageError)
     with _reading(printable(path), error):
         found = path.stat()
     _check(found, printable(path), limit=limit, error=error)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files under a folder that can be reached, also while others write there."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(place, name).stat().st_size
+    return total
 
 
 def printable(path: Path) -> str:

@@ -18,43 +18,20 @@ PAGE_BYTES = mmap.PAGESIZE
 
 def free_bytes() -> int | None:
     """Main memory that can still be used, the limit of a container included."""
-    free = meminfo_bytes("MemAvailable")
+    available = stated(PROC / "meminfo", "MemAvailable:")
+    free = int(available[0]) * 1024 if available else None
     limit, used = read_int(CGROUP / "memory.max"), read_int(CGROUP / "memory.current")
     if free is None or limit is None or used is None:
         return free
-    return min(free, max(0, limit - used + cgroup_cache_bytes()))
-
-
-def meminfo_bytes(name: str) -> int | None:
-    """One line of /proc/meminfo."""
-    for line in read_lines(PROC / "meminfo"):
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0]) * 1024
-    return None
-
-
-def cgroup_cache_bytes() -> int:
-    """File pages that the container counts as used but gives back when asked."""
-    for line in read_lines(CGROUP / "memory.stat"):
-        key, _, value = line.partition(" ")
-        if key == "inactive_file":
-            return int(value)
-    return 0
+    # File pages that the container counts as used but gives back when asked.
+    cached = stated(CGROUP / "memory.stat", "inactive_file")
+    return min(free, max(0, limit - used + int(cached[0] if cached else 0)))
 
 
 def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 by itself; where it does not, float32 is faster."""
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & processor_flags())
-
-
-def processor_flags() -> set[str]:
-    """What the processor can do, in Linux's words."""
-    for line in read_lines(PROC / "cpuinfo"):
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            return set(value.split())
-    return set()
+    flags = stated(PROC / "cpuinfo", "flags") or stated(PROC / "cpuinfo", "Features")
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
 def has_power_to_spare(cores: int | None = None) -> bool:
@@ -131,6 +108,12 @@ def drop_pages(files: Iterable[Path]) -> None:
         if len(parts) == 6 and parts[5] in names:
             start, end = (int(part, 16) for part in parts[0].split("-"))
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def stated(path: Path, name: str) -> list[str]:
+    """The words behind a name that begins a line of a small file; none if it is not there."""
+    lines = (line.split() for line in read_lines(path))
+    return next((words[1:] for words in lines if words[:1] == [name]), [])
 
 
 def read_int(path: Path) -> int | None:

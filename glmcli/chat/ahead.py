@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import Protocol
 
 from glmcli.conversation.attachments import MENTION
 from glmcli.engines import state_of
@@ -21,17 +20,9 @@ PAUSE_S = 0.3
 """A draft that has not changed for so long is read."""
 
 
-class Timer(Protocol):
-    """A call to come."""
-
-    def cancel(self) -> None:
-        """Do not call."""
-        ...
-
-
-def call_later(seconds: float, call: Callable[[], None]) -> Timer:
-    """Call on the running event loop."""
-    return asyncio.get_running_loop().call_later(seconds, call)
+def call_later(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    """Call on the running event loop; returns what calls that off."""
+    return asyncio.get_running_loop().call_later(seconds, call).cancel
 
 
 class Ahead:
@@ -46,14 +37,14 @@ class Ahead:
         warm: Callable[[str, Event], None],
         *,
         grows: Callable[[str], bool],
-        later: Callable[[float, Callable[[], None]], Timer] = call_later,
+        later: Callable[[float, Callable[[], None]], Callable[[], None]] = call_later,
     ) -> None:
         self._warm = warm
         self._grows = grows
         self._later = later
         self._draft = ""
         self._cancel = Event()
-        self._timer: Timer | None = None
+        self._wait_no_more: Callable[[], None] = lambda: None
 
     def begin(self, draft: str = "") -> None:
         """Have `draft` read now, in place of another, whose read part stays read."""
@@ -67,27 +58,19 @@ class Ahead:
         If the draft only grew, reading goes on: its beginning is as certain as before.
         """
         self._wait_no_more()
-        if self._is_read(draft):
+        if draft == self._draft and not self._cancel.is_set():
             return
         if not (draft.startswith(self._draft) and self._grows(self._draft)):
             self._cancel.set()
         if pasted:
             self.begin(draft)
         else:
-            self._timer = self._later(PAUSE_S, lambda: self.begin(draft))
+            self._wait_no_more = self._later(PAUSE_S, lambda: self.begin(draft))
 
     def drop(self) -> None:
         """Let the engine stop: the prompt is sent, or there will be none."""
         self._wait_no_more()
         self._cancel.set()
-
-    def _is_read(self, draft: str) -> bool:
-        return draft == self._draft and not self._cancel.is_set()
-
-    def _wait_no_more(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def warm(session: Session, when: str, draft_as_sent: Callable[[], str], cancel: Event) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from glmcli.chat.commands import COMMANDS, first_untyped
+from glmcli.chat.commands import COMMANDS
 from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
+from glmcli.conversation.lines import first_untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr

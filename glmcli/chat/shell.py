@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from glmcli.chat.commands import Chat, is_command, literal, run_command
+from glmcli.chat.commands import Chat, run_command
 from glmcli.chat.commands.others import command_for
 from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import attach_mentioned, joined, missing_mentions
+from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError
 from glmcli.language import chinese_locale, tr

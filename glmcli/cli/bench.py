@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Plan
 
-HINT = "see glm bench --help"
-
 
 @with_settings(*MODEL_OPTIONS)
 def bench(
@@ -100,14 +98,16 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     from glmcli.engines import open_engine, split_name
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
-    from glmcli.terminal.phrases import progress_line
+    from glmcli.terminal.output import outputs
+    from glmcli.terminal.phrases import progress_forms
+    from glmcli.terminal.replies.text import StatusLine
 
-    status = Status()
+    status = StatusLine(outputs()[1])
     found = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
-        engine = open_engine(settings, lambda step: status.say(progress_line(step, None)))
+        engine = open_engine(settings, lambda step: status.say(*progress_forms(step, None)))
         with closing(engine):
             if is_local:
                 found.timings.load_s = time.perf_counter() - started
@@ -143,15 +143,14 @@ def look_at_hardware(found: BenchResult, engine: Engine, settings: Settings) -> 
 
 def show(found: BenchResult) -> None:
     """Both tables."""
-    from glmcli.cli.tables import print_rows
+    from glmcli.cli.tables import print_facts, print_rows
     from glmcli.measure.result import HEAD
 
-    word = tr if sys.stdout.isatty() else str
-    print_rows(("", ""), [(word(name), value) for name, value in found.facts()])
+    print_facts(found.facts())
     if found.timings.speeds:
         if sys.stdout.isatty():
             print()
-        print_rows([word(name) for name in HEAD], found.rows())
+        print_rows(HEAD, found.rows())
 
 
 def show_quality(settings: Settings, *, as_json: bool) -> None:
@@ -165,19 +164,21 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
             tr("--quality needs a model in this process"), tr("give a folder or a hub id")
         )
     full = in_full(settings)
-    from glmcli.cli.tables import print_json, print_rows
+    from glmcli.cli.tables import print_facts, print_json
     from glmcli.engines.local.net.divergence import Divergence
     from glmcli.measure.quality import compare
-    from glmcli.terminal.phrases import progress_line
+    from glmcli.terminal.output import outputs
+    from glmcli.terminal.phrases import progress_forms
+    from glmcli.terminal.replies.text import StatusLine
 
-    status, found, stopped = Status(), Divergence(), False
+    status, found, stopped = StatusLine(outputs()[1]), Divergence(), False
     try:
         compare(
             full,
             settings,
             sample_text(),
             found,
-            lambda step: status.say(progress_line(step, None)),
+            lambda step: status.say(*progress_forms(step, None)),
             lambda done, total: status.say(f"{done:,}/{total:,}"),
         )
     except KeyboardInterrupt:
@@ -190,9 +191,7 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
         against = {"quantize": full.quantize, "dtype": full.dtype}
         print_json({**chosen, "against": against, **asdict(result)})
     elif result:
-        word = tr if sys.stdout.isatty() else str
-        rows = quality_rows(result, settings, full)
-        print_rows(("", ""), [(word(name), value) for name, value in rows])
+        print_facts(quality_rows(result, settings, full))
     if stopped:
         end_by_interrupt()
 
@@ -207,27 +206,6 @@ def in_full(settings: Settings) -> Settings:
             tr("add --quantize int8, or --dtype bfloat16"),
         )
     return replace(settings, dtype="float32")
-
-
-class Status:
-    """One row on stderr that says what is measured; nothing where that is no terminal."""
-
-    def __init__(self) -> None:
-        from glmcli.terminal.output import outputs
-
-        self._output = outputs()[1]
-
-    def say(self, line: str) -> None:
-        """Show a line instead of the last one."""
-        from glmcli.terminal.visible import visible_line
-
-        if self._output.is_live:
-            width = self._output.size().columns - 1
-            self._output.write(f"\r\x1b[K{visible_line(line)[:width]}")
-
-    def clear(self) -> None:
-        """Take the row back."""
-        self.say("")
 
 
 def end_by_interrupt() -> NoReturn:

@@ -18,12 +18,12 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from glmcli.language import tr
+from glmcli.terminal.input import YES
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
     from glmcli.terminal.output import Output
 
-YES = ("y", "yes")
 LONGEST = 100
 """Characters of an answer that are kept."""
 CALM_S = 0.05

@@ -1,4 +1,4 @@
-"""What is on this machine: `glm history` and `glm models`.
+"""`glm history`: the stored conversations.
 
 Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --json.
 """

@@ -33,6 +33,9 @@ Resume = Annotated[
     ),
 ]
 
+PICKED_FROM = 15
+"""Conversations that are listed to be picked from."""
+
 
 class Interrupted(BaseException):
     """The user stopped a one-shot; what had arrived was printed."""
@@ -114,5 +117,11 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
         from glmcli.terminal.input.picker import pick
         from glmcli.terminal.output import Output
 
-        resume = pick(store, Output(sys.stdout))
+        newest = [(item.id, item.title) for item in store.list(PICKED_FROM)]
+
+        def search(words: str) -> list[tuple[str, str]]:
+            found = (hit.conversation for hit in store.search(words, PICKED_FROM))
+            return [(item.id, item.title) for item in found]
+
+        resume = pick(newest, search, Output(sys.stdout))
     return store.load(resume)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from glmcli.config.settings import Settings
+from glmcli.config.settings import Settings, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,4 @@ class ServerOptions:
 
 def server_options(settings: Settings) -> ServerOptions:
     """What a remote engine needs of the settings."""
-    return ServerOptions(
-        base_url=settings.base_url,
-        api_key=settings.api_key,
-        key_url=settings.key_url,
-        keys=settings.keys,
-        sources=settings.sources,
-        template=settings.template,
-        timeout=settings.timeout,
-    )
+    return cut(ServerOptions, settings)

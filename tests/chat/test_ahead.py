@@ -23,14 +23,8 @@ class Desk:
 
     def later(self, seconds, call):
         assert seconds == PAUSE_S
-        desk = self
-
-        class Timer:
-            def cancel(self):
-                desk.timers = [other for other in desk.timers if other is not call]
-
         self.timers.append(call)
-        return Timer()
+        return lambda: self.timers.remove(call) if call in self.timers else None
 
     def pause(self):
         timers, self.timers = self.timers, []

@@ -250,7 +250,6 @@ def test_the_built_in_model_knows_the_capital_of_france(built_in: ModelOptions, 
     ids = net.generate(**inputs, max_new_tokens=20, do_sample=False)
     reply = tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :])
     assert reply == "The capital of France is Paris.<|im_end|>"
-    assert checkpoint.is_built_in
 
 
 RUN = """

@@ -366,4 +366,3 @@ def test_a_checkpoint_is_called_by_its_folder(tiny: Path, options: ModelOptions)
     checkpoint = find_checkpoint(str(tiny), options, ignore)
     assert (checkpoint.name, checkpoint.family) == ("tiny", "llama")
     assert checkpoint.config == json.loads((tiny / "config.json").read_text())
-    assert not checkpoint.is_built_in

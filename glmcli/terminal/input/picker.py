@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -11,50 +10,19 @@ from glmcli.terminal.output import Output
 from glmcli.terminal.reading import read_line
 from glmcli.terminal.visible import visible_line
 
-SHOWN = 15
+Entry = tuple[str, str]
+"""The id and the title of a conversation."""
 
 
-class Entry(Protocol):
-    """A line of the list."""
+def pick(newest: Sequence[Entry], search: Callable[[str], Sequence[Entry]], out: Output) -> str:
+    """The id of the conversation that the user chooses. Raises UsageError if none is chosen.
 
-    @property
-    def id(self) -> str:
-        """Its key in the store."""
-        ...
-
-    @property
-    def title(self) -> str:
-        """Its title."""
-        ...
-
-
-class Match(Protocol):
-    """A conversation that a search found."""
-
-    @property
-    def conversation(self) -> Entry:
-        """Which one."""
-        ...
-
-
-class Source(Protocol):
-    """Where conversations come from."""
-
-    def list(self, limit: int) -> Sequence[Entry]:
-        """The newest ones."""
-        ...
-
-    def search(self, query: str, limit: int) -> Sequence[Match]:
-        """Those that hold the words."""
-        ...
-
-
-def pick(source: Source, out: Output) -> str:
-    """The id of the conversation that the user chooses. Raises UsageError if none is chosen."""
-    entries = source.list(SHOWN)
+    Those that are listed first are `newest`; `search` finds those that hold some words.
+    """
+    entries = newest
     while True:
-        for number, entry in enumerate(entries, 1):
-            out.write(f"{number:>3}  {entry.id}  {visible_line(entry.title)}\n")
+        for number, (name, title) in enumerate(entries, 1):
+            out.write(f"{number:>3}  {name}  {visible_line(title)}\n")
         try:
             answer = read_line(tr("number, or words to search for: "), out)
         except EOFError:
@@ -65,8 +33,8 @@ def pick(source: Source, out: Output) -> str:
                 tr("no conversation was chosen"), tr("glm history list shows them all")
             )
         if answer.isdecimal() and 1 <= int(answer) <= len(entries):
-            return entries[int(answer) - 1].id
-        found = [hit.conversation for hit in source.search(answer, SHOWN)]
+            return entries[int(answer) - 1][0]
+        found = search(answer)
         if not found:
             out.write(f"{tr('nothing found')}\n")
         entries = found or entries

@@ -63,13 +63,17 @@ class StatusLine:
         self._is_thinking = False
 
     def show(self, chunk: Chunk) -> None:
-        """Say what happens, if the terminal can take it back."""
+        """Say what happens."""
         self._progress = chunk.progress or self._progress
         self._is_thinking = self._is_thinking or bool(chunk.thinking)
         seconds = time.monotonic() - self._started
         forms = progress_forms(self._progress, seconds)
         if self._is_thinking:
             forms = [tr("thinking") + tr(", {seconds:.0f} s", seconds=seconds)]
+        self.say(*forms)
+
+    def say(self, *forms: str) -> None:
+        """Show the first form that fits the row, if the terminal can take it back."""
         row = fitting(forms, self._output.size().columns - 1)
         if self._output.is_live and row != self._shown:
             self._output.write(f"\r\x1b[K{row}")

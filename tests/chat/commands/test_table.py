@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.chat.commands import COMMANDS, is_command, literal, run_command
+from glmcli.chat.commands import COMMANDS, run_command
 from glmcli.chat.commands.table import columns
+from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from tests.support.chats import texts

@@ -7,7 +7,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.chat.commands import first_untyped, is_command, literal
+from glmcli.conversation.lines import first_untyped, is_command, literal
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.terminal.input.origins import Origins
 

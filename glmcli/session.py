@@ -65,10 +65,7 @@ class View(Protocol):
 
 
 class Session:
-    """A conversation that can be asked. Its attributes are to be read; methods change them.
-
-    Not for use by two threads.
-    """
+    """A conversation that can be asked, by one thread. Only methods change its attributes."""
 
     def __init__(
         self,
@@ -116,10 +113,7 @@ class Session:
             self.conversation.omitted = None
 
     def recount(self) -> int | None:
-        """The size of the conversation for an engine that has not answered yet, if it is known.
-
-        Until the next reply, `used_tokens` is that.
-        """
+        """The conversation's size for a new engine, if known; until a reply it is `used_tokens`."""
         prompt = self.conversation.prompt()
         size = self.count(prompt) if prompt else None
         if self.conversation.messages:
@@ -179,11 +173,9 @@ class Session:
     def ask(self, question: str | Message, view: View, *, after: Message | None = None) -> Message:
         """Send a question and show the reply; the conversation holds both, come what may.
 
-        A question is the user's text, or a message: the user's or a tool's result.
-
-        With `after`, an earlier reply to it, the model goes on with that; only the new text
-        is shown. A cancelled reply is returned. Raises GlmError; then the reply so far is kept as
-        interrupted.
+        The question is the user's text, or a message: the user's or a tool's result. With `after`,
+        an earlier reply to it, the model goes on with that, and only the new text is shown. A
+        cancelled reply is returned. Raises GlmError; then the reply so far is kept as interrupted.
         """
         if self._is_used:
             self.rearm()
@@ -232,11 +224,7 @@ class Session:
         return self.cancel.is_set()
 
     def rearm(self) -> None:
-        """Forget an earlier stop: from now on `stop` stops the next turn.
-
-        The event is a new one, since an engine may still be stopping because of the last. Without
-        this call `ask` begins with it.
-        """
+        """Forget an earlier stop. The event is a new one: an engine may still be stopping."""
         self.cancel, self._is_used = Event(), False
 
     def news(self) -> list[str]:

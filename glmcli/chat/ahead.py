@@ -53,10 +53,7 @@ class Ahead:
         self._warm(draft, self._cancel)
 
     def changed(self, draft: str, *, pasted: bool = False) -> None:
-        """Have a new draft read after a pause, or now if it was pasted.
-
-        If the draft only grew, reading goes on: its beginning is as certain as before.
-        """
+        """Have a new draft read after a pause, a paste at once; one that grew is read on."""
         self._wait_no_more()
         if draft == self._draft and not self._cancel.is_set():
             return

@@ -52,11 +52,7 @@ def sent_as_text(number: int, word: str) -> str:
 
 
 def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[tuple[int, str]]:
-    """The first turn, if there is one, as line 0; the lines of stdin without their ends, until
-    stopped.
-
-    Raises UsageError.
-    """
+    """The first turn, if any, as line 0, then stdin's lines until stopped. Raises UsageError."""
     if first is not None:
         yield 0, first
     held, is_open, number = b"", sys.stdin is not None, 0

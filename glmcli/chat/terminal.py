@@ -151,9 +151,6 @@ class TerminalChat(Shell):
         state_of(engine).watch(self._editor.redraw)
 
     def _warm(self, draft: str, cancel: Event) -> None:
-        """Let the idle engine read the conversation, and the draft as if it were sent now.
-
-        Files that the draft mentions are read on the engine's thread, and again when it is sent.
-        """
+        """Let the idle engine read the conversation, and the draft as if it were sent now."""
         line, attached = self._editor.sent(draft), [*self.attached]
         warm(self.session, self.settings.warm, lambda: self.draft_as_sent(line, attached), cancel)

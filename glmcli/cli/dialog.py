@@ -58,10 +58,7 @@ def fitted(line: str, fd: int) -> str:
 
 
 def is_agreed(question: str) -> bool | None:
-    """Whether the person at the terminal says yes; None if the input ends without an answer.
-
-    Enter means no. Raises KeyboardInterrupt, Killed.
-    """
+    """Whether the person types yes; None at the end of input. Raises KeyboardInterrupt, Killed."""
     from glmcli.terminal.output import Output
     from glmcli.terminal.quiet import Quiet
 

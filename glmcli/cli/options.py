@@ -291,10 +291,7 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
 
 
 def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
-    """All of stdin; `warn` is called if its end takes longer than two seconds to come.
-
-    Raises UsageError.
-    """
+    """All of stdin; `warn` is called if that takes longer than two seconds. Raises UsageError."""
     from glmcli.terminal import reading
 
     deadline = time.monotonic() + STDIN_PATIENCE_S

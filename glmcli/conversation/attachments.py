@@ -66,11 +66,7 @@ def heading(attached: str) -> str:
 
 
 def joined(text: str, files: Sequence[str]) -> str:
-    """A text as it is sent: with the files that go with it, each under its header.
-
-    A text that ends as if it had such files gets a line end, which tells it apart: it is shown
-    whole.
-    """
+    """A text with its files, as sent; one that only seems to have some gets a line end."""
     own = text if headings_only(text) == text else f"{text}\n"
     return "\n\n".join(filter(None, [own, *files]))
 
@@ -123,9 +119,7 @@ def missing_mentions(line: Line) -> list[str]:
 
 
 def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
-    """What follows each `@` that was typed, with all up to the next blank, and the file that it is
-    or begins with, if there is one.
-    """
+    """What follows each typed `@` up to the next blank, and the file it begins with, if any."""
     for match in MENTION.finditer(line.text):
         if line.is_typed(*match.span()):
             yield match[1].strip('"'), file_in(match[1])
@@ -137,10 +131,7 @@ def mention_at_end(text: str) -> re.Match[str] | None:
 
 
 def untyped_mention(line: Line) -> str:
-    """The first `@path` of a line that would be a file if all of it had been typed, or "".
-
-    Not one of a file that the line mentions as well by typing.
-    """
+    """The first `@path` that would attach one more file if it had been typed, or ""."""
     typed = {None, *(path for _, path in mentions(line))}
     found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
     looked_up = islice(found, MOST_LOOKED_UP)

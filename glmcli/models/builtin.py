@@ -43,10 +43,7 @@ def built_in_folder(cache: Cache) -> Path:
 
 
 def make_built_in(options: ModelOptions, report: Report) -> Path:
-    """The folder of the built-in model, fetched and converted if it is not there.
-
-    Safe if several processes ask at once. Raises ModelError.
-    """
+    """The folder of the built-in model, made if missing; any number may ask. Raises ModelError."""
     folder = built_in_folder(options.cache)
     if is_whole(folder):
         return folder

@@ -88,10 +88,7 @@ def remove(model: HubModel) -> int:
 
 
 def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
-    """Fetch the missing files of a hub id, safetensors rather than .bin; returns its folder.
-
-    Python files only `with_code`. Raises ModelError.
-    """
+    """Fetch the missing files of a hub id, Python if `with_code`; its folder. Raises ModelError."""
     from huggingface_hub import HfApi, snapshot_download
 
     repo, revision = split_id(name)

@@ -25,10 +25,7 @@ NAMELESS = ("Exception", "PanicException")
 
 
 def watch(job: Callable[[], T], tick: Callable[[], None], *, every_s: float) -> T:
-    """The result of `job`; `tick` is called on this thread until it is there.
-
-    Raises what the job raises.
-    """
+    """The result of `job`; `tick` is called on this thread meanwhile. Raises what `job` raises."""
     results: list[T] = []
     errors: list[BaseException] = []
     done = threading.Event()
@@ -64,10 +61,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def errors_of(what: str, hint: str) -> Iterator[None]:
-    """Make a ModelError of whatever foreign code raises here, a Rust panic included.
-
-    A panic is not an Exception: `except Exception` lets it through.
-    """
+    """Turn whatever foreign code raises into a ModelError: a Rust panic is no Exception."""
     try:
         yield
     except (GlmError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -118,10 +118,7 @@ def removable(name: str, options: ModelOptions) -> Path:
 
 
 def remove(name: str, options: ModelOptions) -> int:
-    """Delete a model from this machine's caches; returns the bytes that became free.
-
-    Raises ModelError for a folder of the user's own.
-    """
+    """Delete a model from this machine's caches; returns the bytes freed. Raises ModelError."""
     folder = removable(name, options)
     if place_of(name, options).hub_id:
         return sum(hub.remove(item) for item in hub.cached_models() if item.folder.samefile(folder))

@@ -146,10 +146,7 @@ class Store:
         self._claims.release(reply_id)
 
     def give_up(self, reply_id: int, conversation: Conversation) -> None:
-        """Forget a reply that came to nothing: `conversation` ends with one that is stored already.
-
-        Raises StoreError.
-        """
+        """Forget a reply that came to nothing; the branch ends as before. Raises StoreError."""
         if not self.enabled:
             return
         conversation.ids[:] = [each for each in conversation.ids if each != reply_id]

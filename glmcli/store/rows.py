@@ -32,10 +32,9 @@ def add_missing(
     unfinished: Container[int],
     question: str = "",
 ) -> list[int]:
-    """Store the conversation and those of its messages that are not; returns all their ids.
+    """Store the conversation and its messages that are not stored yet; returns the ids of all.
 
-    `question` comes after them; `unfinished` are replies whose completion failed, because
-    the disk was full, say.
+    `question` comes after them; `unfinished` are replies whose completion failed.
     """
     messages = conversation.messages
     if not ID.fullmatch(conversation.id):  # a new one, or one that was imported

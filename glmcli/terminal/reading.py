@@ -68,11 +68,7 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
 def read_line(
     question: str, out: Output, stopped: Callable[[], bool] = lambda: False, *, typed: str = ""
 ) -> str:
-    """A line that is typed in answer to a question, on a terminal that edits lines itself.
-
-    It begins with what was `typed` before. Raises EOFError at the end of the input, or when
-    stopped.
-    """
+    """A line that begins with `typed`. Raises EOFError at the end of input, or if stopped."""
     out.say(question + typed)
     line = typed.encode(out.encoding, "surrogateescape")
     while not line.endswith(b"\n"):

@@ -116,10 +116,7 @@ HELP = "?"
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
-    """Put a function into the table under its own name.
-
-    Without `words` it is the alternatives in the usage that may follow: "[on|off]".
-    """
+    """Put a function into the table; without `words` its usage says them, as in "[on|off]"."""
     choices = usage.strip("[]").split("|") if usage.islower() else []
 
     def register(function: Action) -> Action:

@@ -103,10 +103,7 @@ def read_weights(folder: Path) -> Weights:
 
 
 def find_files(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
-    """The index, if there is or should be one, and the weight files; any may be missing.
-
-    Raises ModelError if the index cannot be read.
-    """
+    """The index, if there should be one, and the weights; any may be missing. Raises ModelError."""
     for single in (folder / "model.safetensors", folder / "pytorch_model.bin"):
         index_path = single.with_name(f"{single.name}.index.json")
         if single.exists():

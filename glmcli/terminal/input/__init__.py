@@ -36,10 +36,7 @@ class Owner(Protocol):
         ...
 
     def draft_changed(self, draft: str, *, pasted: bool) -> None:
-        """Hear of every change, with stand-ins for long pastes (see `Editor.sent`).
-
-        Of a paste a second time, as such.
-        """
+        """Hear of every change, of a paste twice; long pastes are stand-ins, see `Editor.sent`."""
         ...
 
     def edit_draft(self, text: str) -> str:

@@ -86,10 +86,7 @@ class Draft:
         self._buffer.document = Document(text, len(text))
 
     def make_typed(self) -> bool:
-        """Have all that can be read in the draft count as typed; whether something did not.
-
-        The path of a file that was dragged here becomes a mention of it.
-        """
+        """Count readable text as typed, dragged paths as mentions; whether anything was not."""
         line = self._origins.line
         if PASTED not in line.pasted:
             return False
@@ -131,10 +128,7 @@ class Draft:
 
 
 def dropped_mention(text: str, *, behind: str) -> str:
-    """The mention of a file that was dragged into the terminal; "" if the text is anything else.
-
-    Behind a command a path is what the command is about.
-    """
+    """The mention of a file dragged into the terminal; "" for other texts, and behind a command."""
     path = None if is_command(Line(behind)) else dropped_file(text)
     return mention_of(path) if path else ""
 

@@ -87,10 +87,7 @@ def characters(text: str) -> list[str]:
 
 
 def is_alt_enter(event: KeyPressEvent) -> bool:
-    """Whether an Escape is that of Alt-Enter: then the Enter came with it. Takes that Enter away.
-
-    A person who presses Escape and then Enter is slower.
-    """
+    """Whether an Enter came with this Escape, as Alt-Enter sends them; takes that Enter away."""
     waiting = event.app.key_processor.input_queue
     if not waiting or waiting[0].key != Keys.ControlM:
         return False

@@ -31,10 +31,7 @@ OSC52_BYTES = 74_994
 
 
 def edit(text: str, out: Output) -> str:
-    """Open a text in $VISUAL or $EDITOR; returns it as it was saved, without line ends behind it.
-
-    Ctrl-C is the editor's own business meanwhile. Raises UsageError.
-    """
+    """Let the user change a text in $VISUAL or $EDITOR; returns it as saved. Raises UsageError."""
     chosen = (os.environ.get(variable, "").strip() for variable in ("VISUAL", "EDITOR"))
     command = next(filter(None, chosen), "vi")
     name = Path(command.split()[0]).name

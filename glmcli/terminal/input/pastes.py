@@ -56,10 +56,7 @@ class Pastes:
         return STAND_IN.sub(lambda found: self._text(found[0]), draft)
 
     def whole(self, line: Line) -> Line:
-        """The same for a draft whose typed parts are known; itself, if there is no paste.
-
-        Safe from any thread.
-        """
+        """A draft with its pastes whole; the same object if it has none. Safe from any thread."""
         if not STAND_IN.search(line.text):
             return line
         mask, pasted, done = line.mask(), [], 0

@@ -16,10 +16,7 @@ from glmcli.types import Chunk, Message
 def terminal_view(
     out: Output, quiet: Quiet, *, thinking: str, plain: bool, after: str = ""
 ) -> BaseView:
-    """The view for a terminal: live Markdown, or plain deltas where that is wanted or needed.
-
-    `after` is the beginning of a reply that goes on.
-    """
+    """Live Markdown, or plain text if wanted or needed; `after` is the reply that goes on."""
     if plain or not out.is_live:
         return PlainView(out, quiet, thinking=thinking)
     from glmcli.terminal.replies.live import LiveView

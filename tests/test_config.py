@@ -6,7 +6,7 @@ from time import process_time
 
 import pytest
 
-from glmcli.config import load_settings, parse, show, table, variable
+from glmcli.config import load_settings, parse, setting_fields, show, variable
 from glmcli.config.settings import masked
 from glmcli.errors import ConfigError
 
@@ -334,7 +334,7 @@ def test_the_example_lists_every_setting_with_its_default():
     listed = dict(line[2:].split("=", 1) for line in lines if line.startswith("# GLM_"))
     wanted = {
         variable(name): "" if name in ("home", "cache") else show(item.default)
-        for name, item in table().items()
+        for name, item in setting_fields().items()
     }
     assert listed == wanted
 

@@ -14,10 +14,10 @@ from glmcli.terminal.phrases import fits, stats_line
 from glmcli.terminal.visible import visible
 from glmcli.types import Usage
 
-DIM, RED = "2", "31"
+_DIM, RED = "2", "31"
 
 
-def write_note(out: Output, text: str, style: str = DIM) -> None:
+def write_note(out: Output, text: str, style: str = _DIM) -> None:
     """Write lines in a style, if there is anything to write."""
     if not text:
         return

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from glmcli.chat.commands import Chat, run_command
 from glmcli.chat.commands.others import command_for
 from glmcli.config import Settings, wants_traceback
-from glmcli.conversation.attachments import attach_mentioned, joined, missing_mentions
+from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError
@@ -98,7 +98,7 @@ class Shell(Chat):
         if not line.text.strip() or is_command(line) or self.other_command(line):
             return ""
         sent = literal(line)
-        return joined(sent.text, [*attach_mentioned(sent), *attached])
+        return join_files(sent.text, [*attach_mentioned(sent), *attached])
 
     def _with_files(self, line: Line) -> str:
         """A line as it is sent: with the files that it mentions and those attached."""
@@ -107,7 +107,7 @@ class Shell(Chat):
             self.note(self.file_size(file))
         for name in missing_mentions(line):
             self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
-        return joined(line.text, [*files, *self.attached])
+        return join_files(line.text, [*files, *self.attached])
 
     def _detach_files(self, text: str) -> None:
         """Forget the files that went with a text, once the model has it: see `Conversation`."""

@@ -104,16 +104,16 @@ class TerminalChat(Shell):
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns it as it was saved."""
-        from glmcli.terminal.input.editor import edit
+        from glmcli.terminal.input.editor import edit_text
 
         with self.quiet.lifted():
-            return edit(text, self.out)
+            return edit_text(text, self.out)
 
     def copy(self, text: str) -> None:
         """Copy to the clipboard of the terminal, and to the machine's own if there is one."""
-        from glmcli.terminal.input.editor import copy
+        from glmcli.terminal.input.editor import copy_text
 
-        copy(text, self.out)
+        copy_text(text, self.out)
 
     def confirm(self, question: str) -> bool:
         """Ask; Enter means no."""

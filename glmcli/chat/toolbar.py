@@ -21,7 +21,7 @@ SHORTEST_NAME = 8
 """Cells of a model's name that the toolbar shows at least."""
 WARN_SHARE = 0.8
 """From this share of the window on, the toolbar warns."""
-STAGES = {
+_STAGES = {
     "fetching": later("fetching"),
     "converting": later("converting"),
     "loading": later("loading"),
@@ -55,9 +55,9 @@ def status(session: Session, *, attached: int, columns: int) -> tuple[str, bool]
 def loading(progress: Progress | None, name: str) -> list[str]:
     """What is being loaded, the longest form first, without the name that stands beside it."""
     if progress is None:
-        return [tr(STAGES["loading"])]
+        return [tr(_STAGES["loading"])]
     shown = replace(progress, note="" if progress.note == name else progress.note)
-    return [*progress_forms(shown, None), tr(STAGES.get(progress.stage, STAGES["loading"]))]
+    return [*progress_forms(shown, None), tr(_STAGES.get(progress.stage, _STAGES["loading"]))]
 
 
 def toolbar(name: str, forms: Sequence[Sequence[str]], columns: int) -> str:

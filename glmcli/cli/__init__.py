@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
 from glmcli.cli import ask, bench, chat, history, models
-from glmcli.cli.config import config
+from glmcli.cli.config import config_app
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
 from glmcli.config import wants_traceback
@@ -36,9 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.add_typer(history.history, name="history")
-app.add_typer(models.models, name="models")
-app.add_typer(config, name="config")
+app.add_typer(history.history_app, name="history")
+app.add_typer(models.models_app, name="models")
+app.add_typer(config_app, name="config")
 app.command()(bench.bench)
 app.command()(chat.chat)
 app.command()(ask.ask)
@@ -100,14 +100,14 @@ def root(
         raise typer.Exit
 
 
-def translate(typer_app: typer.Typer) -> None:
+def translate_help(typer_app: typer.Typer) -> None:
     """Say the help of commands, and what Typer passes through gettext, in the user's language."""
     import gettext
 
     gettext.bindtextdomain("glm", FOLDER)
     gettext.textdomain("glm")
     for group in typer_app.registered_groups:
-        translate(group.typer_instance or app)
+        translate_help(group.typer_instance or app)
     typer_app.info.cls = HelpedGroup
     for command in typer_app.registered_commands:
         command.cls = HelpedCommand
@@ -140,7 +140,7 @@ class HelpedGroup(TyperGroup):
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
     if chinese_locale():
-        translate(app)
+        translate_help(app)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -148,7 +148,7 @@ def run(arguments: list[str]) -> int:
         return report(UsageError(tr("stdout is closed"), tr("give the answer somewhere to go")))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, interrupt)
+            signal.signal(signal.SIGINT, on_interrupt)
         if arguments[:1] in (["ask"], ["chat"]):
             arguments = as_it_is(with_resume_value(arguments))
         code = app(arguments, prog_name="glm", standalone_mode=False)
@@ -239,7 +239,7 @@ def ended() -> int:
     return code
 
 
-def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+def on_interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     """Ctrl-C, where nothing else hears of it; a second one ends the program at once."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt

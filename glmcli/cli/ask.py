@@ -28,10 +28,10 @@ from glmcli.cli.options import (
     REPLY_OPTIONS,
     Files,
     Load,
-    Words,
+    PromptWords,
     read_messages,
     read_prompt,
-    split_words,
+    split_prompt,
     with_files,
     with_settings,
 )
@@ -59,7 +59,7 @@ class Format(StrEnum):
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
 def ask(
     load: Load,
-    words: Words = None,
+    words: PromptWords = None,
     file: Files = None,
     format: Annotated[
         Format, typer.Option("-f", "--format", help=tr("form of the reply"))
@@ -81,8 +81,8 @@ def ask(
     from glmcli.terminal.output import outputs
 
     out, err = outputs()
-    say = partial(tell, err, quiet)
-    prompt, files = split_words(words or [], file or [], command="ask", say=say)
+    say = partial(say_notice, err, quiet)
+    prompt, files = split_prompt(words or [], file or [], command="ask", say=say)
     if prompt is None and not (files or messages) and (no_stdin or is_typed_on()):
         raise no_prompt()
     settings = load()
@@ -108,7 +108,7 @@ def ask(
         raise
     finally:
         for line in session.news():  # what was not sent or not saved: -q hides none of it
-            tell(err, False, line)
+            say_notice(err, False, line)
     if not quiet:
         below_reply(reply, session, settings, err)
     if session.is_stopped():
@@ -137,7 +137,7 @@ def no_prompt() -> UsageError:
     return UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
 
 
-def tell(err: Output, quiet: bool, line: str) -> None:
+def say_notice(err: Output, quiet: bool, line: str) -> None:
     """Tell a person something beside the answer."""
     if line and not quiet:
         err.say(f"{fitted(line, err.fd) if err.is_tty else line}\n")

@@ -53,7 +53,7 @@ def bench(
     """
     from glmcli.measure.speed import Plan
 
-    settings = named(settings, name)
+    settings = with_named_model(settings, name)
     if quality:
         show_quality(settings, as_json=as_json)
         return
@@ -64,12 +64,12 @@ def bench(
 
         print_json(found.as_json())
     else:
-        show(found)
+        show_result(found)
     if stopped:
         end_by_interrupt()
 
 
-def named(settings: Settings, model: str | None) -> Settings:
+def with_named_model(settings: Settings, model: str | None) -> Settings:
     """The settings with the model of the argument. Raises UsageError if two are named."""
     if model is None:
         return settings
@@ -141,7 +141,7 @@ def look_at_hardware(found: BenchResult, engine: Engine, settings: Settings) -> 
     found.bandwidth = meter.bandwidth(device)
 
 
-def show(found: BenchResult) -> None:
+def show_result(found: BenchResult) -> None:
     """Both tables."""
     from glmcli.cli.tables import print_facts, print_rows
     from glmcli.measure.result import HEAD

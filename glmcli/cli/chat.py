@@ -12,15 +12,15 @@ from typing import Annotated
 
 import typer
 
-from glmcli.cli.ask import tell
+from glmcli.cli.ask import say_notice
 from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
     Files,
     Load,
-    Words,
-    split_words,
+    PromptWords,
+    split_prompt,
     with_settings,
 )
 from glmcli.conversation.typed import Line
@@ -30,7 +30,7 @@ from glmcli.language import tr
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi", changes=True)
 def chat(
     load: Load,
-    words: Words = None,
+    words: PromptWords = None,
     file: Files = None,
     commands: Annotated[
         bool,
@@ -50,8 +50,8 @@ def chat(
     from glmcli.terminal.output import outputs
 
     out, err = outputs()
-    say = partial(tell, err, quiet)
-    prompt, files = split_words(words or [], file or [], command="chat", say=say)
+    say = partial(say_notice, err, quiet)
+    prompt, files = split_prompt(words or [], file or [], command="chat", say=say)
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
     session, settings = open_session(load(), continue_=continue_, resume=resume)

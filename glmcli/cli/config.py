@@ -10,7 +10,7 @@ import typer
 
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
-from glmcli.cli.settings import shown
+from glmcli.cli.settings import setting_lines
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows, print_text
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
@@ -23,15 +23,15 @@ from glmcli.terminal.visible import visible_line
 if TYPE_CHECKING:
     from glmcli.config.trust import Decisions
 
-config = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
+config_app = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
 
-FOLDER = Annotated[
+_FOLDER = Annotated[
     Path, typer.Argument(metavar="[FOLDER]", help=tr("the folder of the .env"), show_default=False)
 ]
 HERE = Path()
 
 
-@config.command("show")
+@config_app.command("show")
 @with_settings(needed=())
 def config_show(settings: Settings, as_json: AsJson = False) -> None:
     """Show every setting, its value, where it came from, and what was ignored and why."""
@@ -56,15 +56,15 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
         tell(problem)
 
 
-@config.command("path")
+@config_app.command("path")
 @with_settings(needed=("home",))
 def config_path(settings: Settings) -> None:
     """Print where config.toml is looked for."""
     print_text(str(settings.home / "config.toml"))
 
 
-@config.command()
-def trust(folder: FOLDER = HERE) -> None:
+@config_app.command()
+def trust(folder: _FOLDER = HERE) -> None:
     """Let the .env of a folder decide more, as it is now: the model, the server, the key, folders.
 
     When it changes you are asked again. No .env can let a model's Python run.
@@ -87,7 +87,7 @@ def trust(folder: FOLDER = HERE) -> None:
     decisions = load_decisions(own_home())
     decisions.with_answer(dotenv, content.data, trusted=True).save()
     print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
-    for line in shown(powerful):
+    for line in setting_lines(powerful):
         print(line)
 
 
@@ -101,8 +101,8 @@ def nothing_set(folder: Path, dotenv: Path) -> UsageError:
     return UsageError(tr("{dotenv} sets nothing for glm", dotenv=dotenv), hint)
 
 
-@config.command()
-def untrust(folder: FOLDER = HERE) -> None:
+@config_app.command()
+def untrust(folder: _FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
     from glmcli.config.trust import load_decisions
 
@@ -111,7 +111,7 @@ def untrust(folder: FOLDER = HERE) -> None:
     print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 
 
-@config.command()
+@config_app.command()
 def trusted(as_json: AsJson = False) -> None:
     """List what was decided about the .env of folders."""
     from glmcli.config.trust import load_decisions

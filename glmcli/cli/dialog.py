@@ -24,12 +24,12 @@ from glmcli.terminal.visible import visible_line
 if TYPE_CHECKING:
     from glmcli.terminal.output import Output
 
-LONGEST = 100
+_LONGEST = 100
 """Characters of an answer that are kept."""
 CALM_S = 0.05
 """What was typed or pasted before a question comes without such a pause."""
 MOST_AHEAD = 1 << 20
-PASTE, PASTED = b"\x1b[200~", b"\x1b[201~"
+PASTE, _PASTED = b"\x1b[200~", b"\x1b[201~"
 _KEY = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?[^\x1b\[])|[\xc0-\xff][\x80-\xbf]+|[^\x1b]", re.S)
 _ERASE, _ERASE_ALL, _END = (b"\x7f", b"\x08"), b"\x15", b"\x04"
 
@@ -71,7 +71,7 @@ def is_agreed(question: str) -> bool | None:
             out.say(question)
             answer = line_typed(out)
             out.write("\n")
-            if answer is not PASTED:
+            if answer is not _PASTED:
                 return None if answer is None else answer.decode("utf-8", "replace").lower() in YES
             tell(tr("a paste does not answer it: type y or n"))
 
@@ -110,7 +110,7 @@ def typed_ahead() -> bytes:
 
 
 def line_typed(out: Output) -> bytes | None:
-    """The line that is typed now; None at the end of the input, PASTED if some of it was pasted.
+    """The line that is typed now; None at the end of the input, _PASTED if some of it was pasted.
 
     More than a line at once is a paste too, since not every terminal marks one. Raises Killed.
     """
@@ -121,14 +121,14 @@ def line_typed(out: Output) -> bytes | None:
     while data := read_some(fd):
         waiting += data
         if PASTE in waiting:
-            while PASTED not in waiting and (data := read_some(fd)):
-                waiting = waiting[-len(PASTED) :] + data
-            return PASTED
+            while _PASTED not in waiting and (data := read_some(fd)):
+                waiting = waiting[-len(_PASTED) :] + data
+            return _PASTED
         at = 0
         while found := _KEY.match(waiting, at):
             key, at = found[0], found.end()
             if key in (b"\r", b"\n"):
-                return b"".join(line).strip() if at == len(waiting) else PASTED
+                return b"".join(line).strip() if at == len(waiting) else _PASTED
             if key == _END and not line:
                 return None
             if key in _ERASE and line:
@@ -137,7 +137,7 @@ def line_typed(out: Output) -> bytes | None:
             elif key == _ERASE_ALL:
                 out.write("\b \b" * len(line))
                 line.clear()
-            elif key[:1] >= b" " and key not in _ERASE and len(line) < LONGEST:
+            elif key[:1] >= b" " and key not in _ERASE and len(line) < _LONGEST:
                 line.append(key)
                 out.write(key.decode("utf-8", "replace"))
         waiting = waiting[at:]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from glmcli.store import Store
     from glmcli.types import Conversation
 
-history = typer.Typer(help=tr("The stored conversations."), no_args_is_help=True)
+history_app = typer.Typer(help=tr("The stored conversations."), no_args_is_help=True)
 
 
 class ExportFormat(StrEnum):
@@ -37,7 +37,9 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
 
 
-ID = Annotated[str, typer.Argument(metavar="ID", help=tr("a conversation, or the start of its id"))]
+_ID = Annotated[
+    str, typer.Argument(metavar="ID", help=tr("a conversation, or the start of its id"))
+]
 
 
 @contextmanager
@@ -49,7 +51,7 @@ def open_history(settings: Settings) -> Iterator[Store]:
         yield store
 
 
-@history.command("list")
+@history_app.command("list")
 @with_settings(needed=("home",))
 def list_(
     settings: Settings,
@@ -80,9 +82,9 @@ def list_(
     )
 
 
-@history.command()
+@history_app.command("show")
 @with_settings("plain")
-def show(settings: Settings, id: ID, as_json: AsJson = False) -> None:
+def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     """Show a conversation; in a pipe as Markdown, or as JSON."""
     from glmcli.conversation import transcript
 
@@ -114,7 +116,7 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
         out.write("\n" if message.role == "assistant" else "")
 
 
-@history.command()
+@history_app.command()
 @with_settings(needed=("home",))
 def search(
     settings: Settings,
@@ -137,15 +139,15 @@ def search(
     )
 
 
-@history.command()
+@history_app.command()
 @with_settings(needed=("home",))
-def rename(settings: Settings, id: ID, title: Annotated[str, typer.Argument()]) -> None:
+def rename(settings: Settings, id: _ID, title: Annotated[str, typer.Argument()]) -> None:
     """Give a conversation another title."""
     with open_history(settings) as store:
         store.rename(id, title)
 
 
-@history.command()
+@history_app.command()
 @with_settings(needed=("home",))
 def delete(
     settings: Settings,
@@ -161,9 +163,9 @@ def delete(
             print(tr("deleted {named}", named=named))
 
 
-@history.command()
+@history_app.command("export")
 @with_settings(needed=("home",))
-def export(
+def history_export(
     settings: Settings,
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID]...", help=tr("none: all"))
@@ -184,7 +186,7 @@ def export(
             print_text("\n\n".join(transcript.to_markdown(each).rstrip() for each in found))
 
 
-@history.command("import")
+@history_app.command("import")
 @with_settings(needed=("home",))
 def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
@@ -202,7 +204,7 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
 
 
-@history.command("path")
+@history_app.command("path")
 @with_settings(needed=("home",))
 def history_path(settings: Settings) -> None:
     """Print where the history is stored."""

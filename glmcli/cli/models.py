@@ -27,12 +27,12 @@ from glmcli.terminal.phrases import size
 if TYPE_CHECKING:
     from glmcli.models.library import Model
 
-models = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
+models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
-NAME = Annotated[str, typer.Argument(metavar="NAME", help=tr("folder, hub id or built-in name"))]
+_NAME = Annotated[str, typer.Argument(metavar="NAME", help=tr("folder, hub id or built-in name"))]
 
 
-@models.command("list")
+@models_app.command("list")
 @with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or those of the server at --base-url."""
@@ -62,9 +62,9 @@ def served(settings: Settings) -> list[Model]:
     ]
 
 
-@models.command("show")
+@models_app.command("show")
 @with_settings("trust_remote_code")
-def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None:
+def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
     """Show what a model is, what it needs, and what is missing."""
     from glmcli.models.library import describe
 
@@ -93,9 +93,9 @@ def models_show(settings: Settings, name: NAME, as_json: AsJson = False) -> None
     print_facts([(key, "" if value is None else value) for key, value in rows])
 
 
-@models.command()
+@models_app.command()
 @with_settings("offline")
-def pull(settings: Settings, name: NAME) -> None:
+def pull(settings: Settings, name: _NAME) -> None:
     """Fetch a model, so that later it is there without the network."""
     from glmcli.models.checkpoint import find_checkpoint
     from glmcli.terminal.output import outputs
@@ -115,17 +115,17 @@ def pull(settings: Settings, name: NAME) -> None:
     print_text(str(found.folder))
 
 
-@models.command()
+@models_app.command()
 @with_settings()
 def remove(
     settings: Settings,
-    name: NAME,
+    name: _NAME,
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
-    from glmcli.models.library import removable, remove
+    from glmcli.models.library import removable, remove_model
 
     removable(name, settings.model_options)  # nobody is asked about a model that cannot be removed
     if confirmed(tr("remove {name}?", name=name), yes=yes):
-        freed = size(remove(name, settings.model_options))
+        freed = size(remove_model(name, settings.model_options))
         print(tr("removed {name}: {freed} freed", name=name, freed=freed))

@@ -114,7 +114,7 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
     if not resume:
         if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
             raise UsageError(tr("--resume needs an id here"), tr("glm history list shows them"))
-        from glmcli.terminal.input.picker import pick
+        from glmcli.terminal.input.picker import pick_conversation
         from glmcli.terminal.output import Output
 
         newest = [(item.id, item.title) for item in store.list(PICKED_FROM)]
@@ -123,5 +123,5 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
             found = (hit.conversation for hit in store.search(words, PICKED_FROM))
             return [(item.id, item.title) for item in found]
 
-        resume = pick(newest, search, Output(sys.stdout))
+        resume = pick_conversation(newest, search, Output(sys.stdout))
     return store.load(resume)

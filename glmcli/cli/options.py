@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from glmcli.cli.settings import opened_settings
-from glmcli.config import Settings, table
+from glmcli.config import Settings, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
@@ -70,7 +70,7 @@ REPLY_OPTIONS = (
     "history",
     "debug",
 )
-Words = Annotated[
+PromptWords = Annotated[
     list[str] | None,
     typer.Argument(metavar="[PROMPT] [@FILE]...", help=tr("the question; files that go with it")),
 ]
@@ -107,7 +107,9 @@ def with_settings(
             options["history"] = False if options.get("history") else None
             options["stop"] = options.get("stop") or None
             uses = needed_by(names) if needed is None else needed
-            load = partial(opened_settings, options, uses, model=model_of(typed), changes=changes)
+            load = partial(
+                opened_settings, options, uses, model=argument_model(typed), changes=changes
+            )
             command(**{"load": load} if is_late else {"settings": load()}, **typed)
 
         run.__name__, run.__doc__ = command.__name__, command.__doc__
@@ -121,11 +123,11 @@ def with_settings(
 def needed_by(names: Collection[str]) -> Collection[str]:
     """The settings that matter to a command with these options: all, if it opens a model."""
     if "model" in names:
-        return {*table(), "keys"}
+        return {*setting_fields(), "keys"}
     return {*names, "home", "cache", *(("api_key", "keys") if "base_url" in names else ())}
 
 
-def model_of(typed: Mapping[str, Any]) -> str | None:
+def argument_model(typed: Mapping[str, Any]) -> str | None:
     """The model that a command's arguments bring along; "" for that of a conversation."""
     if typed.get("continue_") or typed.get("resume") is not None:
         return ""
@@ -162,7 +164,7 @@ def metavar(kind: str) -> str:
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
 
 
-def split_words(
+def split_prompt(
     words: Sequence[str], files: Sequence[str], *, command: str, say: Callable[[str], None]
 ) -> tuple[str | None, list[str]]:
     """The prompt among the arguments, and the files that go with it, each under its header.
@@ -170,7 +172,7 @@ def split_words(
     An argument that is `@` and the path of a file is that file, and no other `@` is: `say` tells of
     it. Behind `--` there is none. Raises UsageError.
     """
-    from glmcli.conversation.attachments import attach, file_at
+    from glmcli.conversation.attachments import file_at, read_attachment
 
     paths, prompts = [path_of(name) for name in files], []
     for word in words:
@@ -184,7 +186,7 @@ def split_words(
     if prompt is not None:
         say(not_attached(prompt))
         prompt = prompt.removeprefix(AS_IT_IS)
-    return prompt, [attach(path) for path in dict.fromkeys(paths)]
+    return prompt, [read_attachment(path) for path in dict.fromkeys(paths)]
 
 
 SHORT_PROMPT = 60
@@ -264,11 +266,11 @@ def with_resume_value(arguments: list[str]) -> list[str]:
 
 def with_files(question: str | Message | None, files: list[str]) -> str | Message:
     """A question with the files that go with it."""
-    from glmcli.conversation.attachments import joined
+    from glmcli.conversation.attachments import join_files
 
     if isinstance(question, Message):
-        return replace(question, text=joined(question.text, files))
-    return joined(question or "", files)
+        return replace(question, text=join_files(question.text, files))
+    return join_files(question or "", files)
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:
@@ -283,14 +285,14 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
         if sys.stdin.isatty():
             say(tr("type the question; Ctrl-D ends the prompt"))
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
-        data = read_stdin(lambda: say(warning))
+        data = read_all_stdin(lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
 
 
-def read_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
+def read_all_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
     """All of stdin; `warn` is called if that takes longer than two seconds. Raises UsageError."""
     from glmcli.terminal import reading
 
@@ -311,7 +313,7 @@ def read_messages(source: str) -> Conversation:
     from glmcli.conversation import transcript
 
     if source != "-":
-        return transcript.load(path_of(source))
+        return transcript.load_conversation(path_of(source))
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-    return transcript.parse(decode_text(read_stdin(), "stdin"))[0]
+    return transcript.parse_conversations(decode_text(read_all_stdin(), "stdin"))[0]

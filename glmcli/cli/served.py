@@ -44,11 +44,11 @@ def with_model(settings: Settings, *, once: bool = False) -> Settings:
     names = [name for name, _ in found]
     on_terminal = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
     if len(names) > 1 and on_terminal:
-        names = [pick(found)]
+        names = [pick_model(found)]
     return replace(settings, model=names[0]) if len(names) == 1 else settings
 
 
-def pick(found: Sequence[tuple[str, int | None]]) -> str:
+def pick_model(found: Sequence[tuple[str, int | None]]) -> str:
     """The model that the user chooses from (name, window). Raises UsageError if none is chosen."""
     models: dict[str, str] = {}
     for number, (model, window) in enumerate(found, 1):

@@ -38,7 +38,7 @@ OF_FILES = frozenset({"cache", "trust_remote_code"})
 """Settings that only a server has to do with, and only a model that is opened here."""
 WIDEST = 200
 """Characters of a value that are shown."""
-NAMED = 2
+_NAMED = 2
 """Names of ignored settings in the line about them."""
 
 
@@ -112,10 +112,10 @@ def question(dotenv: Path, powerful: Mapping[str, Any]) -> str:
     """What a person is asked about a `.env`, with the lines that it is about."""
     path = dotenv.absolute()
     head = tr("{path} sets what a folder may decide only if you trust it:", path=path)
-    return "\n".join([head, *shown(powerful), tr("Trust it, as it is now? [y/N] ")])
+    return "\n".join([head, *setting_lines(powerful), tr("Trust it, as it is now? [y/N] ")])
 
 
-def shown(values: Mapping[str, Any]) -> list[str]:
+def setting_lines(values: Mapping[str, Any]) -> list[str]:
     """Settings as lines of a `.env`, harmless for a terminal, keys masked, long ones cut."""
     lines = []
     for name, value in values.items():
@@ -171,7 +171,7 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
     reasons = {(item.source, item.why) for item in ignored.values()}
     if not names:
         return ""
-    if len(reasons) == 1 and len(names) <= NAMED:
+    if len(reasons) == 1 and len(names) <= _NAMED:
         source, why = reasons.pop()
         return tr(
             "ignored: {names} of {source} ({why})",
@@ -179,12 +179,12 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
             source=source,
             why=tr(why),
         )
-    if len(names) <= NAMED:
+    if len(names) <= _NAMED:
         return tr("ignored: {names} (glm config show says why)", names=", ".join(names))
     return tr(
         "ignored: {names} and {n} more (glm config show says why)",
-        names=", ".join(names[:NAMED]),
-        n=len(names) - NAMED,
+        names=", ".join(names[:_NAMED]),
+        n=len(names) - _NAMED,
     )
 
 

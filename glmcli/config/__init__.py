@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
 from glmcli.config.known import BUILT_IN_MODEL
-from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, Rule, sifted
-from glmcli.config.settings import Settings, choices, parse, show, table, variable
+from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, NearRule, sifted
+from glmcli.config.settings import Settings, choices, parse, setting_fields, show, variable
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
@@ -29,8 +29,8 @@ __all__ = [
     "choices",
     "load_settings",
     "parse",
+    "setting_fields",
     "show",
-    "table",
     "variable",
 ]
 
@@ -45,7 +45,7 @@ MANY = 100
 TYPED, ENVIRONMENT, DOTENV, TOML = "option", "environment", ".env", "config.toml"
 """The sources, by name; the first is asked first."""
 
-Layer = tuple[str, Mapping[str, Any]]
+SourceLayer = tuple[str, Mapping[str, Any]]
 """A source's name, and what it sets."""
 Decide = Callable[[Path, Path, bytes, Mapping[str, Any]], bool]
 """Whether a `.env` is trusted: the folder that remembers it, its path, its content, and those of
@@ -68,8 +68,8 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     folder = folder or Path()
-    own: list[Layer] = [(TYPED, options), (ENVIRONMENT, named(environ))]
-    chosen, source = pick("home", own)
+    own: list[SourceLayer] = [(TYPED, options), (ENVIRONMENT, named(environ))]
+    chosen, source = first_value("home", own)
     home = parse("home", chosen or default_folder("data"), source)
     may = partial(sifted, rules=near_rules(), folder=folder, environ=environ)
     dotenv = read_dotenv(folder / ".env")
@@ -77,7 +77,7 @@ def load_settings(
     taken, ignored = may(values, trusted=False)
     powerful = untrusted_among(ignored)
     # Where something more trusted decides all of it, nobody needs to trust the folder.
-    if any(pick(name, own)[0] is None for name in powerful):
+    if any(first_value(name, own)[0] is None for name in powerful):
         check_own(own, needed)  # before anybody is asked anything
         is_trusted = decide or kept_decision
         if is_trusted(home, folder / ".env", dotenv.data, powerful):
@@ -87,17 +87,17 @@ def load_settings(
         home = parse("home", taken["home"], DOTENV)
         # Its content was not looked at when the `.env` was trusted.
         path = home / "config.toml"
-        found = read_toml(path, {*table(), "keys"})
+        found = read_toml(path, {*setting_fields(), "keys"})
         toml, refused = may(found, trusted=False, source=f"{path}", untrusted=BESIDE)
         layers.append((f"{path}", toml))
         ignored = refused | ignored
     else:
-        layers.append((TOML, read_toml(home / "config.toml", {*table(), "keys"})))
-    return merged(layers, home, ignored, needed, problems)
+        layers.append((TOML, read_toml(home / "config.toml", {*setting_fields(), "keys"})))
+    return merge_layers(layers, home, ignored, needed, problems)
 
 
-def merged(
-    layers: Sequence[Layer],
+def merge_layers(
+    layers: Sequence[SourceLayer],
     home: Path,
     ignored: dict[str, Ignored],
     needed: Collection[str] | None,
@@ -107,8 +107,8 @@ def merged(
     last, toml = layers[-1]
     values: dict[str, Any] = {"keys": toml.get("keys", {})}
     sources = {"keys": last}
-    for name in table():
-        raw, source = pick(name, layers)
+    for name in setting_fields():
+        raw, source = first_value(name, layers)
         if raw is None:
             continue
         try:
@@ -126,10 +126,10 @@ def merged(
     return replace(settings, ignored={n: i for n, i in ignored.items() if matters(n, i, settings)})
 
 
-def check_own(own: Sequence[Layer], needed: Collection[str] | None) -> None:
+def check_own(own: Sequence[SourceLayer], needed: Collection[str] | None) -> None:
     """Raise ConfigError if a value that is needed and that no file can replace is malformed."""
-    for name in table():
-        raw, source = pick(name, own)
+    for name in setting_fields():
+        raw, source = first_value(name, own)
         if raw is not None and (needed is None or name in needed):
             parse(name, raw, source)
 
@@ -153,7 +153,7 @@ def own_home(environ: Mapping[str, str] | None = None) -> Path:
 
 def own_value(name: str, options: Mapping[str, Any]) -> Any:
     """What an option or the environment sets, as it is written; None if neither does."""
-    return pick(name, [(TYPED, options), (ENVIRONMENT, named(os.environ))])[0]
+    return first_value(name, [(TYPED, options), (ENVIRONMENT, named(os.environ))])[0]
 
 
 def powerful_settings(folder: Path, dotenv: Dotenv) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def untrusted_among(ignored: Mapping[str, Ignored]) -> dict[str, Any]:
     return {name: item.value for name, item in ignored.items() if item.why == UNTRUSTED}
 
 
-def pick(name: str, layers: Sequence[Layer]) -> tuple[Any, str]:
+def first_value(name: str, layers: Sequence[SourceLayer]) -> tuple[Any, str]:
     """The first layer's value for a setting, and that layer's name."""
     for source, values in layers:
         if values.get(name) is not None:
@@ -180,13 +180,13 @@ def pick(name: str, layers: Sequence[Layer]) -> tuple[Any, str]:
 
 def named(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Settings among variables, by name. An empty one counts as unset."""
-    found = {name: variables.get(variable(name)) for name in table()}
+    found = {name: variables.get(variable(name)) for name in setting_fields()}
     return {name: value for name, value in found.items() if value}
 
 
-def near_rules() -> dict[str, Rule]:
+def near_rules() -> dict[str, NearRule]:
     """What a folder may make of each setting. Keys of servers have no rule: it never has any."""
-    return {name: item.metadata["near"] for name, item in table().items()}
+    return {name: item.metadata["near"] for name, item in setting_fields().items()}
 
 
 def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
@@ -197,7 +197,7 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
     """
     # Where no line of ours can be in it, it is nobody's business here that it cannot be read.
     problems = [dotenv.unread] if dotenv.unread and dotenv.data else []
-    known = {variable(name) for name in table()}
+    known = {variable(name) for name in setting_fields()}
     for name in sorted(dotenv.values.keys() - known)[:MANY]:
         if near := nearest(name, known, cutoff=0.9):
             problems.append(

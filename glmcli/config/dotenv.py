@@ -32,7 +32,7 @@ def assignments(text: str) -> Iterator[tuple[str, str | Malformed]]:
     while at < len(text):
         found = _LINE.match(text, at)
         if found and found["name"].startswith("GLM_"):
-            value = value_of(found)
+            value = line_value(found)
             yield found["name"], Malformed(line) if _NO_TEXT.search(value) else value
         elif not found and (ours := _OURS.match(text, at)):
             yield ours[1], Malformed(line)
@@ -42,7 +42,7 @@ def assignments(text: str) -> Iterator[tuple[str, str | Malformed]]:
         at = end
 
 
-def value_of(found: re.Match[str]) -> str:
+def line_value(found: re.Match[str]) -> str:
     """The value of a line: within quotes with their escapes, else up to a comment."""
     if (bare := found["bare"]) is not None:
         return _COMMENT.split(bare, maxsplit=1)[0].strip()

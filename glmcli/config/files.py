@@ -17,7 +17,7 @@ from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 
-LARGEST = 1_000_000
+_LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
 READ_AT_MOST = 16_000_000
 """So much of a `.env` is looked through for a line of ours: without one nothing is said of it."""
@@ -44,14 +44,14 @@ def read_dotenv(path: Path) -> Dotenv:
         return Dotenv(unread=tr("{path} cannot be read: {why}", path=path, why=exc.strerror))
     if size <= READ_AT_MOST and b"GLM_" not in data:
         return Dotenv()
-    if size > LARGEST:
+    if size > _LARGEST:
         unread = tr(
             "{path} is too large: {size:,} bytes; {limit:,} is the limit",
             path=path,
             size=size,
-            limit=LARGEST,
+            limit=_LARGEST,
         )
-        return Dotenv(data=data[:LARGEST], unread=unread)
+        return Dotenv(data=data[:_LARGEST], unread=unread)
     from glmcli.config.dotenv import assignments
 
     text = data.decode("utf-8-sig", "surrogateescape").replace("\r\n", "\n").replace("\r", "\n")
@@ -61,7 +61,7 @@ def read_dotenv(path: Path) -> Dotenv:
 def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
     """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
     try:
-        text = files.read_text(path, limit=LARGEST, error=ConfigError)
+        text = files.read_text(path, limit=_LARGEST, error=ConfigError)
     except ConfigError as exc:
         if isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError):
             return {}

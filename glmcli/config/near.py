@@ -13,7 +13,7 @@ from glmcli.config.known import is_known_model
 from glmcli.config.values import OFF, ON
 from glmcli.language import later
 
-Rule = Literal["yes", "if on", "if off", "if text", "if known", "trusted", "never"]
+NearRule = Literal["yes", "if on", "if off", "if text", "if known", "trusted", "never"]
 """From a folder: any value; one that gives nothing away (to switch on or off, a plain text, a model
 of this machine), all others once the folder is trusted; nothing before that; nothing at all."""
 
@@ -38,7 +38,7 @@ Sifted = tuple[dict[str, Any], dict[str, Ignored]]
 def sifted(
     values: Mapping[str, Any],
     *,
-    rules: Mapping[str, Rule],
+    rules: Mapping[str, NearRule],
     trusted: bool,
     folder: Path,
     environ: Mapping[str, str],
@@ -59,7 +59,7 @@ def sifted(
     return taken, ignored
 
 
-def is_harmless(rule: Rule, value: Any, folder: Path, environ: Mapping[str, str]) -> bool:
+def is_harmless(rule: NearRule, value: Any, folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether a folder that nobody trusts may set this value."""
     if rule == "yes":
         return True

@@ -14,16 +14,16 @@ from typing import Any, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.models import Cache, ModelOptions
-from glmcli.config.near import Ignored, Rule
+from glmcli.config.near import Ignored, NearRule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 from glmcli.types import GenerationParams
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def setting(default: Any, help: str, near: Rule, **rules: Any) -> Any:
+def setting(default: Any, help: str, near: NearRule, **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound).
 
     `near` is what the files of a working folder may set it to; own files and options may anything.
@@ -131,7 +131,7 @@ class Settings:
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(environment variable, value, source) of every setting; secrets masked."""
-        for name in table():
+        for name in setting_fields():
             value = masked(name, getattr(self, name))
             yield variable(name), value, self.sources.get(name, "default")
         if "keys" in self.ignored:
@@ -152,22 +152,22 @@ class Settings:
         }
 
 
-def cut(kind: type[T], settings: Settings, **others: Any) -> T:
+def cut(kind: type[_T], settings: Settings, **others: Any) -> _T:
     """A dataclass filled with the settings of the same names; `others` are its other fields."""
     make: Any = kind
     names = [item.name for item in fields(make) if item.name not in others]
-    part: T = make(**{name: getattr(settings, name) for name in names}, **others)
+    part: _T = make(**{name: getattr(settings, name) for name in names}, **others)
     return part
 
 
-def table() -> dict[str, Field[Any]]:
+def setting_fields() -> dict[str, Field[Any]]:
     """Every setting that has a variable and an option, by name."""
     return {item.name: item for item in fields(Settings) if "help" in item.metadata}
 
 
 def choices(name: str) -> tuple[str, ...]:
     """The words that a setting may be; none if it is a number or a text."""
-    item = table()[name]
+    item = setting_fields()[name]
     words: tuple[str, ...] = item.metadata.get("choices", ())
     return ("on", "off") if "bool" in str(item.type) else words
 
@@ -195,7 +195,7 @@ def masked(name: str, value: object) -> str:
     """The same for a person to read: a key, and a password within an address, are hidden."""
     if isinstance(value, Malformed):
         return tr("(line {value:d} cannot be parsed)", value=value)
-    if value and (name == "keys" or table()[name].metadata.get("secret")):
+    if value and (name == "keys" or setting_fields()[name].metadata.get("secret")):
         return MASK
     text = show(value)
     if name == "base_url":
@@ -217,7 +217,7 @@ def ascii_host(host: str) -> str:
 
 def parse(name: str, raw: Any, source: str) -> Any:
     """One value in its setting's type and range. Raises ConfigError."""
-    item = table()[name]
+    item = setting_fields()[name]
     label = f"--{name.replace('_', '-')}" if source == "option" else f"{variable(name)} ({source})"
     if isinstance(raw, Malformed):
         raise ConfigError(

@@ -17,8 +17,8 @@ from glmcli import files
 from glmcli.errors import ConfigError, GlmError, UsageError
 from glmcli.language import tr
 
-NAME = "trusted.json"
-LARGEST = 4_000_000
+_NAME = "trusted.json"
+_LARGEST = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +31,17 @@ class Decisions:
 
     def about(self, dotenv: Path, data: bytes) -> bool | None:
         """Whether this content is trusted in this place; None if nobody was asked yet."""
-        return self.made.get(place(dotenv), {}).get(digest(data))
+        return self.made.get(real_path(dotenv), {}).get(digest(data))
 
     def with_answer(self, dotenv: Path, data: bytes, *, trusted: bool) -> Decisions:
         """The decisions with one more."""
-        name = place(dotenv)
+        name = real_path(dotenv)
         contents = {**self.made.get(name, {}), digest(data): trusted}
         return Decisions(self.path, {**self.made, name: contents})
 
     def without(self, dotenv: Path) -> Decisions:
         """The decisions without those about one `.env`. Raises UsageError if there are none."""
-        name = place(dotenv)
+        name = real_path(dotenv)
         if name not in self.made:
             raise UsageError(
                 tr("nothing was decided about {name}", name=name),
@@ -54,7 +54,7 @@ class Decisions:
     def save(self) -> None:
         """Write them so that only their owner reads them. Raises ConfigError."""
         text = json.dumps({"folders": self.made}, indent=1, ensure_ascii=True)
-        beside = self.path.with_name(f".{NAME}.{os.getpid()}")
+        beside = self.path.with_name(f".{_NAME}.{os.getpid()}")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
@@ -79,13 +79,13 @@ def load_decisions(home: Path) -> Decisions:
 
     A file that another could have written, or that is not what `save` writes, decides nothing.
     """
-    path = home / NAME
+    path = home / _NAME
     try:
-        with files.open_regular(path, limit=LARGEST) as file:
+        with files.open_regular(path, limit=_LARGEST) as file:
             found = os.fstat(file.fileno())
             if found.st_uid != os.getuid() or found.st_mode & 0o077:
                 return Decisions(path)
-            data = file.read(LARGEST)
+            data = file.read(_LARGEST)
         return Decisions(
             path, checked(files.parse_json(files.decode_text(data, str(path)), str(path)))
         )
@@ -104,7 +104,7 @@ def checked(value: Any) -> dict[str, dict[str, bool]]:
     }
 
 
-def place(dotenv: Path) -> str:
+def real_path(dotenv: Path) -> str:
     """The one name of a `.env`, however its folder was reached. It may be a link itself."""
     return str(Path(os.path.realpath(dotenv.parent), dotenv.name))
 

@@ -45,7 +45,7 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
 def converted(kind: str, raw: Any) -> Any:
     """`raw` as the annotated type `kind`. Raises ValueError, TypeError."""
     if kind == "Path":
-        return home_path(text(raw))
+        return home_path(text_value(raw))
     if "tuple" in kind:
         words = tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
         if not all(isinstance(word, str) for word in words):
@@ -58,13 +58,13 @@ def converted(kind: str, raw: Any) -> Any:
             raise ValueError(raw)
         return str(raw).lower() in ON
     if kind == "str":
-        return text(raw)
+        return text_value(raw)
     if isinstance(raw, bool) or ("int" in kind and isinstance(raw, float)):
         raise ValueError(raw)
     return int(raw) if "int" in kind else float(raw)
 
 
-def text(raw: Any) -> str:
+def text_value(raw: Any) -> str:
     """A text that files and programs can take. Raises ValueError."""
     if not isinstance(raw, str | Path) or "\0" in str(raw):
         raise ValueError(raw)

@@ -30,7 +30,7 @@ PLAIN_PATH = re.compile(r"[\w./~+-]*[\w/]")
 LONGEST_PATH = 4096
 MOST_LOOKED_UP = 100
 """Mentions in a text that was not typed: only to say that they attach nothing."""
-LARGEST_BYTES = 32_000_000
+_LARGEST_BYTES = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
     r"^File: [^\n]+ \(([0-9][0-9,]{0,13}) bytes, sha256 ([0-9a-f]{16})\)\n\n(`{3,})[^\n`]*$",
@@ -39,9 +39,9 @@ ATTACHED = re.compile(
 LONGEST_FENCE = re.compile(r"`{3,}")
 
 
-def attach(path: Path) -> str:
+def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
-    data = read_bytes(path, limit=LARGEST_BYTES)
+    data = read_bytes(path, limit=_LARGEST_BYTES)
     if b"\0" in data:
         raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decode_text(data, str(path))
@@ -65,7 +65,7 @@ def heading(attached: str) -> str:
     return attached.partition("\n")[0]
 
 
-def joined(text: str, files: Sequence[str]) -> str:
+def join_files(text: str, files: Sequence[str]) -> str:
     """A text with its files, as sent; one that only seems to have some gets a line end."""
     own = text if headings_only(text) == text else f"{text}\n"
     return "\n\n".join(filter(None, [own, *files]))
@@ -74,7 +74,7 @@ def joined(text: str, files: Sequence[str]) -> str:
 def headings_only(text: str) -> str:
     """A message with the headers of its files in place of the files.
 
-    Only what `joined` put behind the text is a file: all else is shown, whatever it looks like.
+    Only what `join_files` put behind the text is a file: all else is shown, whatever it looks like.
     """
     found, headers, end = list(ATTACHED.finditer(text)), list[str](), len(text)
     while found and end:
@@ -94,7 +94,7 @@ def headings_only(text: str) -> str:
 def is_content(header: re.Match[str], content: str) -> bool:
     """Whether a file's header, with its size and hash, was made for this content.
 
-    `attach` leaves out the mark at the beginning, and adds a line end that was missing.
+    `read_attachment` leaves out the mark at the beginning, and adds a line end that was missing.
     """
     import hashlib
 
@@ -109,7 +109,7 @@ def is_content(header: re.Match[str], content: str) -> bool:
 def attach_mentioned(line: Line) -> list[str]:
     """The files that `line` mentions as `@path`, each under its header. Raises UsageError."""
     paths = dict.fromkeys(path for _, path in mentions(line) if path)
-    return [attach(path) for path in paths]
+    return [read_attachment(path) for path in paths]
 
 
 def missing_mentions(line: Line) -> list[str]:

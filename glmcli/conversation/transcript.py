@@ -33,17 +33,17 @@ Value = TypeVar("Value", GenerationParams, Usage)
 
 OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
 """Other programs' roles -> ours."""
-HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
-MOST_HOLDERS = 5_000_000
+_HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+_MOST_HOLDERS = 5_000_000
 """Lists and objects of a file: exports of whole accounts have fewer."""
-LARGEST = GB
+_LARGEST = GB
 """Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
-FORMATS = later(
+_FORMATS = later(
     "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
 )
 
 
-def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
+def save_conversation(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
     """Write a conversation as the file's ending says: see WRITERS.
 
     Returns the absolute path. Raises UsageError if the file exists or its ending is unknown,
@@ -58,7 +58,7 @@ def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> 
     return write_file(path, write(conversation), overwrite=overwrite)
 
 
-def load(path: Path) -> Conversation:
+def load_conversation(path: Path) -> Conversation:
     """Read the one conversation in a file. Raises UsageError."""
     found = load_all(path)
     if len(found) != 1:
@@ -70,10 +70,10 @@ def load(path: Path) -> Conversation:
 
 
 def load_all(path: Path) -> list[Conversation]:
-    """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
-    text = read_text(path, limit=LARGEST, what=tr("the conversation"))
+    """Read the conversations in a file, in any format that `parse_conversations` knows. Raises UsageError."""
+    text = read_text(path, limit=_LARGEST, what=tr("the conversation"))
     try:
-        return parse(text)
+        return parse_conversations(text)
     except UsageError as exc:
         raise UsageError(f"{path}: {exc.message}", exc.hint) from exc
 
@@ -87,7 +87,7 @@ def to_markdown(conversation: Conversation) -> str:
         parts += ["## System", conversation.system]
     for message in conversation.messages:
         name = f" ({message.name})" if message.name else ""
-        parts.append(f"## {HEADINGS[message.role]}{name}")
+        parts.append(f"## {_HEADINGS[message.role]}{name}")
         if message.tools:
             parts.append(f"```json\n{message.tools}\n```")
         if message.thinking:
@@ -157,10 +157,10 @@ def message_record(message: Message) -> Json:
     return record
 
 
-def parse(text: str) -> list[Conversation]:
-    """The conversations in `text`: see FORMATS. Raises UsageError if it is something else."""
+def parse_conversations(text: str) -> list[Conversation]:
+    """The conversations in `text`: see _FORMATS. Raises UsageError if it is something else."""
     found: list[Conversation] = []
-    for value in read_json(text):
+    for value in parse_json_lines(text):
         if isinstance(value, list) and not any(is_message(item) for item in value):
             found += [from_record(item) for item in value]
         elif isinstance(value, list) and value:
@@ -168,21 +168,21 @@ def parse(text: str) -> list[Conversation]:
         elif isinstance(value, dict):
             found.append(from_record(value))
     if not found:
-        raise UsageError(tr("there is no conversation in it"), tr(FORMATS))
+        raise UsageError(tr("there is no conversation in it"), tr(_FORMATS))
     return found
 
 
-def read_json(text: str) -> Iterator[Any]:
+def parse_json_lines(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
-    if text.count("[") + text.count("{") > MOST_HOLDERS:
-        raise UsageError(tr("there are too many lists and objects in it"), tr(FORMATS))
+    if text.count("[") + text.count("{") > _MOST_HOLDERS:
+        raise UsageError(tr("there are too many lists and objects in it"), tr(_FORMATS))
     try:
         values = json_values(text)
     except (ValueError, RecursionError) as exc:
-        raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(FORMATS)) from exc
+        raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(_FORMATS)) from exc
     for value in values:
         if depth(value, DEEPEST) > DEEPEST:
-            raise UsageError(tr("it is nested too deeply to be a conversation"), tr(FORMATS))
+            raise UsageError(tr("it is nested too deeply to be a conversation"), tr(_FORMATS))
         yield value
 
 
@@ -207,7 +207,7 @@ def from_record(record: Any) -> Conversation:
     """A conversation from our JSON object or another program's. Raises UsageError."""
     if not isinstance(record, dict):
         raise UsageError(
-            tr("a conversation is a JSON object, not {kind}", kind=kind_of(record)), tr(FORMATS)
+            tr("a conversation is a JSON object, not {kind}", kind=kind_of(record)), tr(_FORMATS)
         )
     if "chat_history" in record:
         settings = record.get("settings")
@@ -216,13 +216,13 @@ def from_record(record: Any) -> Conversation:
     if "roles" in record:
         return from_fastchat(record)
     if "messages" not in record:
-        raise UsageError(tr("there is no conversation in it"), tr(FORMATS))
+        raise UsageError(tr("there is no conversation in it"), tr(_FORMATS))
     conversation = Conversation(
-        id=text_of(record, "id"),
-        title=text_of(record, "title"),
-        model=text_of(record, "model"),
-        system=text_of(record, "system"),
-        params=params_of(record.get("params") or {}),
+        id=text_field(record, "id"),
+        title=text_field(record, "title"),
+        model=text_field(record, "model"),
+        system=text_field(record, "system"),
+        params=parse_params(record.get("params") or {}),
     )
     if "system" in record:
         messages = list_of(record["messages"])
@@ -244,7 +244,7 @@ def from_messages(items: Any, conversation: Conversation) -> Conversation:
 def from_fastchat(record: Json) -> Conversation:
     """A conversation that FastChat saved: messages are pairs of a role's name and a text."""
     roles = list_of(record["roles"])
-    conversation = Conversation(system=text_of(record, "system_message", "system"))
+    conversation = Conversation(system=text_field(record, "system_message", "system"))
     for n, item in enumerate(list_of(record.get("messages")), 1):
         match item:
             case [name, None] if name in roles:
@@ -253,21 +253,21 @@ def from_fastchat(record: Json) -> Conversation:
                 role: Role = "assistant" if roles.index(name) else "user"
                 conversation.messages.append(Message(role, text))
             case _:
-                raise UsageError(tr("message {n} is not a role and a text", n=n), tr(FORMATS))
+                raise UsageError(tr("message {n} is not a role and a text", n=n), tr(_FORMATS))
     return conversation
 
 
 def message_of(item: Any, n: int) -> Message:
     """The `n`-th message from JSON. Raises UsageError rather than leave something out."""
     if not is_message(item):
-        raise UsageError(tr("message {n} has no role", n=n), tr(FORMATS))
+        raise UsageError(tr("message {n} has no role", n=n), tr(_FORMATS))
     role = OTHER_ROLES.get(item["role"], item["role"]) if isinstance(item["role"], str) else None
     if role not in ROLES:
         raise UsageError(
             tr("message {n} has the role {role!r}", n=n, role=item["role"]),
             tr("it must be one of {roles}", roles=", ".join(ROLES)),
         )
-    text, name = content_of(item, n), text_of(item, "name", "metadata")
+    text, name = message_text(item, n), text_field(item, "name", "metadata")
     if calls := item.get("tool_calls"):
         text, name = tool_call(calls, text, n)
     tools = item.get("tools") or ""
@@ -275,7 +275,7 @@ def message_of(item: Any, n: int) -> Message:
     return Message(
         role,
         text,
-        thinking=text_of(item, "thinking", "reasoning_content"),
+        thinking=text_field(item, "thinking", "reasoning_content"),
         finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
         usage=value_of(Usage, item["usage"]) if item.get("usage") else None,
         name=name,
@@ -290,10 +290,10 @@ def omission_of(record: Any, most: int) -> Omission | None:
             return None
         case {"messages": int(count), "summary": str(summary)} if 0 < count <= most and summary:
             return Omission(count, summary)
-    raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(FORMATS))
+    raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(_FORMATS))
 
 
-def content_of(item: Json, n: int) -> str:
+def message_text(item: Json, n: int) -> str:
     """The text of a message's content: a string, or a list of text parts. Raises UsageError."""
     match item.get("content"):
         case None:
@@ -303,12 +303,12 @@ def content_of(item: Json, n: int) -> str:
         case list(parts) if all(isinstance(part, dict) for part in parts):
             kinds = {str(part.get("type")) for part in parts} - {"text"}
             if not kinds:
-                return "".join(text_of(part, "text") for part in parts)
+                return "".join(text_field(part, "text") for part in parts)
             raise UsageError(
                 tr("message {n} holds {kinds}", n=n, kinds=", ".join(sorted(kinds))),
                 tr("only text is read"),
             )
-    raise UsageError(tr("the content of message {n} is not text", n=n), tr(FORMATS))
+    raise UsageError(tr("the content of message {n} is not text", n=n), tr(_FORMATS))
 
 
 def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
@@ -321,12 +321,12 @@ def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
     )
 
 
-def text_of(record: Json, *names: str) -> str:
+def text_field(record: Json, *names: str) -> str:
     """The first of the named fields that is there; "" if none is. Raises UsageError if no text."""
     value = next((record[name] for name in names if record.get(name) is not None), "")
     if not isinstance(value, str):
         raise UsageError(
-            tr("{name!r} is not text but {kind}", name=names[0], kind=kind_of(value)), tr(FORMATS)
+            tr("{name!r} is not text but {kind}", name=names[0], kind=kind_of(value)), tr(_FORMATS)
         )
     return value
 
@@ -335,7 +335,7 @@ def list_of(value: Any) -> list[Any]:
     """`value` if it is a list. Raises UsageError."""
     if not isinstance(value, list):
         raise UsageError(
-            tr("a list of messages is needed, not {kind}", kind=kind_of(value)), tr(FORMATS)
+            tr("a list of messages is needed, not {kind}", kind=kind_of(value)), tr(_FORMATS)
         )
     return value
 
@@ -345,7 +345,7 @@ def value_of(kind: type[Value], record: Any) -> Value:
     if not isinstance(record, dict):
         raise UsageError(
             tr("settings and counts are JSON objects, not {kind}", kind=kind_of(record)),
-            tr(FORMATS),
+            tr(_FORMATS),
         )
     known = {item.name for item in fields(kind)}
     values = {name: value for name, value in record.items() if name in known}
@@ -355,12 +355,12 @@ def value_of(kind: type[Value], record: Any) -> Value:
         elif not (value is None or isinstance(value, int | float)):
             raise UsageError(
                 tr("{name!r} is not a number but {kind}", name=name, kind=kind_of(value)),
-                tr(FORMATS),
+                tr(_FORMATS),
             )
     return kind(**values)
 
 
-def params_of(record: Any) -> GenerationParams:
+def parse_params(record: Any) -> GenerationParams:
     """Settings from JSON, as they could be typed. Raises UsageError."""
     params = value_of(GenerationParams, record)
     for name, value in asdict(params).items():

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PASTED = b"\1"
-TYPED = b"\0"
+PASTED_BYTE = b"\1"
+TYPED_BYTE = b"\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +22,11 @@ class Line:
 
     def is_typed(self, start: int, end: int) -> bool:
         """Whether all characters from `start` up to `end` were typed."""
-        return PASTED not in self.pasted[start:end]
+        return PASTED_BYTE not in self.pasted[start:end]
 
     def mask(self) -> bytes:
         """`pasted` in full length."""
-        return self.pasted.ljust(len(self.text), TYPED)
+        return self.pasted.ljust(len(self.text), TYPED_BYTE)
 
 
 NOTHING = Line("")
@@ -34,4 +34,4 @@ NOTHING = Line("")
 
 def untyped_line(text: str) -> Line:
     """A text of which nothing was typed."""
-    return Line(text, PASTED * len(text))
+    return Line(text, PASTED_BYTE * len(text))

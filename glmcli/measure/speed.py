@@ -162,7 +162,7 @@ def measure(engine: Engine, plan: Plan, timings: Timings) -> Iterator[str]:
 
     Lengths beyond the window become what fits it. Raises UsageError if nothing does.
     """
-    lengths = fitting(plan, engine.context_tokens)
+    lengths = fitting_lengths(plan, engine.context_tokens)
     yield tr("first reply")
     timings.cold = timed_reply(engine, [HELLO], plan.tokens)
     for number in range(plan.runs):
@@ -177,7 +177,7 @@ def measure(engine: Engine, plan: Plan, timings: Timings) -> Iterator[str]:
             timings.runs.setdefault(length, []).append(Run(first, follow))
 
 
-def fitting(plan: Plan, window: int | None) -> tuple[int, ...]:
+def fitting_lengths(plan: Plan, window: int | None) -> tuple[int, ...]:
     """The lengths, none longer than the window allows for two turns. Raises UsageError."""
     if window is None:
         return tuple(sorted(set(plan.lengths)))

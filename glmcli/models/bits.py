@@ -16,9 +16,9 @@ FORMATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 """Number formats as safetensors names them, and as torch does."""
 BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
 """Of one number."""
-BLOCK = 64
+_BLOCK = 64
 """Numbers that share a float32 scale in int4; in int8 a row does."""
-PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / BLOCK}
+PER_PARAMETER = {"fp16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / _BLOCK}
 """Bytes of a whole model for each of its parameters."""
 
 
@@ -52,7 +52,7 @@ def loaded_bytes(
         return tensor.size_bytes
     if quantize == "none" or not is_quantizable(name, tensor, config):
         return int(tensor.numbers * BYTES[number_format])
-    scales = tensor.shape[0] if quantize == "int8" else -(-tensor.numbers // BLOCK)
+    scales = tensor.shape[0] if quantize == "int8" else -(-tensor.numbers // _BLOCK)
     return int(tensor.numbers * BYTES[quantize]) + 4 * scales
 
 

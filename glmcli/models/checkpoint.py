@@ -17,11 +17,11 @@ from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.chatglm import check_config
+from glmcli.models.chatglm import check_chatglm
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.folder import check_folder, read_config
 from glmcli.models.files.headers import Tensor, read_weights
-from glmcli.models.files.small import bad_download, read_json
+from glmcli.models.files.small import bad_download, read_checkpoint_json
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
@@ -77,7 +77,7 @@ def is_complete(folder: Path, options: ModelOptions) -> bool:
     """Whether nothing needs to be fetched."""
     try:
         read_weights(folder)
-        remote = runs_remote_code(read_json(folder / "config.json"), options)
+        remote = runs_remote_code(read_checkpoint_json(folder / "config.json"), options)
     except (ModelError, OSError):
         return False
     return not remote or any(folder.glob("*.py"))
@@ -89,7 +89,7 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         check_folder(folder)
         config = read_config(folder)
         if config.get("model_type") == "chatglm":
-            check_config(config, name=name)
+            check_chatglm(config, name=name)
         if needs_remote_code(config) and not options.trust_remote_code:
             raise ModelError(
                 tr(

@@ -14,7 +14,7 @@ from typing import Any
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.fields import as_list
-from glmcli.models.files.small import read_json
+from glmcli.models.files.small import read_checkpoint_json
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
 """The defaults of the original `chat`, for checkpoints without a generation_config.json."""
@@ -132,7 +132,7 @@ def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The fields of generation_config.json, or what stands for them. Raises ModelError."""
     path = checkpoint.folder / "generation_config.json"
     if path.exists():
-        return read_json(path)
+        return read_checkpoint_json(path)
     if checkpoint.family == "chatglm":
         # The ids of its roles end a reply too; the template brings them.
         ends = ending_ids(checkpoint.config.get("eos_token_id", 2))

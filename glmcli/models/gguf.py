@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-NAMES = {
+_NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -45,7 +45,7 @@ def convert_gguf(path: Path, folder: Path, report: Report) -> None:
     fields = {name: field.contents() for name, field in reader.fields.items()}
     folder.mkdir()
     for name, value in (
-        ("config.json", config_of(fields)),
+        ("config.json", llama_config(fields)),
         ("generation_config.json", generation_of(fields)),
         ("tokenizer.json", tokenizer_of(fields)),
         ("tokenizer_config.json", tokenizer_config_of(fields)),
@@ -55,7 +55,7 @@ def convert_gguf(path: Path, folder: Path, report: Report) -> None:
     write_weights(reader.tensors, fields, folder / "model.safetensors", report)
 
 
-def config_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+def llama_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     """config.json, in the words of transformers 4 and 5 both: 4 ignores `rope_parameters`."""
     theta = float(fields["llama.rope.freq_base"])
     return {
@@ -184,7 +184,7 @@ def weight_name(name: str) -> str:
     if name in ("token_embd.weight", "output_norm.weight"):
         return "model.embed_tokens.weight" if name.startswith("token") else "model.norm.weight"
     _, layer, part, kind = name.split(".")
-    return f"model.layers.{layer}.{NAMES[part]}.{kind}"
+    return f"model.layers.{layer}.{_NAMES[part]}.{kind}"
 
 
 def convert_tensors(

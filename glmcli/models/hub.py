@@ -21,7 +21,7 @@ from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
 """Configuration and tokenizer; the weights' pattern is added to it."""
 SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
 TIMEOUT_S = 10.0
@@ -77,7 +77,7 @@ def cached_models() -> list[HubModel]:
     return found
 
 
-def remove(model: HubModel) -> int:
+def remove_revision(model: HubModel) -> int:
     """Delete a revision from the cache; returns the bytes that became free."""
     from huggingface_hub import constants, scan_cache_dir
 
@@ -102,7 +102,7 @@ def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
             lambda: snapshot_download(
                 repo,
                 revision=revision,
-                allow_patterns=[*FILES, weights, *(["*.py"] if with_code else [])],
+                allow_patterns=[*_FILES, weights, *(["*.py"] if with_code else [])],
                 ignore_patterns=["*/*"],
                 tqdm_class=bar_class(seen),
             ),

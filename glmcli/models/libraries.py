@@ -16,7 +16,7 @@ from typing import TypeVar
 from glmcli.errors import GlmError, ModelError, first_line
 from glmcli.language import tr
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 OLDEST, TOO_NEW = 5, 6
 """Major versions: the first that loads weights in the way used here, and the first untested one."""
@@ -24,9 +24,9 @@ NAMELESS = ("Exception", "PanicException")
 """Classes of errors whose names say nothing."""
 
 
-def watch(job: Callable[[], T], tick: Callable[[], None], *, every_s: float) -> T:
+def watch(job: Callable[[], _T], tick: Callable[[], None], *, every_s: float) -> _T:
     """The result of `job`; `tick` is called on this thread meanwhile. Raises what `job` raises."""
-    results: list[T] = []
+    results: list[_T] = []
     errors: list[BaseException] = []
     done = threading.Event()
 

@@ -21,7 +21,7 @@ from glmcli.models.bits import PER_PARAMETER, is_packed, stated_format
 from glmcli.models.builtin import built_in_folder
 from glmcli.models.checkpoint import needs_remote_code, open_folder
 from glmcli.models.files.headers import missing_weights, read_weights
-from glmcli.models.meaning import cache_bytes, config_of, layers_of, window_of
+from glmcli.models.meaning import cache_bytes, config_of, layers_of, stated_window
 from glmcli.models.names import Place, place_of
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
@@ -79,7 +79,7 @@ def describe_folder(name: str, folder: Path) -> Model:
     """One model's line."""
     config = config_of(folder)
     family = str(config.get("model_type") or "")
-    return Model(name, str(folder), family, folder_bytes(folder), window_of(config))
+    return Model(name, str(folder), family, folder_bytes(folder), stated_window(config))
 
 
 def describe(name: str, options: ModelOptions) -> Details:
@@ -117,11 +117,15 @@ def removable(name: str, options: ModelOptions) -> Path:
     return folder
 
 
-def remove(name: str, options: ModelOptions) -> int:
+def remove_model(name: str, options: ModelOptions) -> int:
     """Delete a model from this machine's caches; returns the bytes freed. Raises ModelError."""
     folder = removable(name, options)
     if place_of(name, options).hub_id:
-        return sum(hub.remove(item) for item in hub.cached_models() if item.folder.samefile(folder))
+        return sum(
+            hub.remove_revision(item)
+            for item in hub.cached_models()
+            if item.folder.samefile(folder)
+        )
     size = describe_folder(name, folder).size_bytes or 0
     # Out of sight first: half a model must never be found under its name.
     hidden = folder.with_name(f".{folder.name}-removed")

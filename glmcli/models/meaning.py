@@ -11,12 +11,12 @@ from typing import Any
 
 from glmcli.errors import ModelError
 from glmcli.models.files.fields import check_config
-from glmcli.models.files.small import read_json
+from glmcli.models.files.small import read_checkpoint_json
 
-Config = Mapping[str, Any]
+_Config = Mapping[str, Any]
 
 
-def text_part(config: Config) -> dict[str, Any]:
+def text_part(config: _Config) -> dict[str, Any]:
     """The config of the part that reads and writes text, with all else of the whole."""
     return {**config, **(config.get("text_config") or {})}
 
@@ -24,41 +24,43 @@ def text_part(config: Config) -> dict[str, Any]:
 def config_of(folder: Path) -> dict[str, Any]:
     """The text model's config, but the family of the whole; empty if it cannot be what it says."""
     try:
-        config = read_json(folder / "config.json")
+        config = read_checkpoint_json(folder / "config.json")
         check_config(config)
     except ModelError:
         return {}
     return {**text_part(config), "model_type": config.get("model_type")}
 
 
-def window_of(config: Config) -> int | None:
+def stated_window(config: _Config) -> int | None:
     """The window that a config states."""
-    return number(config, "max_position_embeddings", "seq_length", "n_positions", "max_seq_len")
+    return first_number(
+        config, "max_position_embeddings", "seq_length", "n_positions", "max_seq_len"
+    )
 
 
-def layers_of(config: Config) -> int | None:
+def layers_of(config: _Config) -> int | None:
     """How many layers a config states."""
-    return number(config, "num_hidden_layers", "num_layers", "n_layer")
+    return first_number(config, "num_hidden_layers", "num_layers", "n_layer")
 
 
-def vocabulary_of(config: Config) -> int | None:
+def vocabulary_of(config: _Config) -> int | None:
     """The rows of the embedding that a config states."""
-    return number(config, "padded_vocab_size", "vocab_size")
+    return first_number(config, "padded_vocab_size", "vocab_size")
 
 
-def cache_bytes(config: Config) -> int | None:
+def cache_bytes(config: _Config) -> int | None:
     """Keys and values of a full window in 16 bits; None if the config does not say."""
-    window, layers = window_of(config), layers_of(config)
-    heads = number(config, "num_attention_heads", "n_head")
-    width = number(config, "hidden_size", "n_embd")
+    window, layers = stated_window(config), layers_of(config)
+    heads = first_number(config, "num_attention_heads", "n_head")
+    width = first_number(config, "hidden_size", "n_embd")
     if not window or not layers or not heads or not width:
         return None
-    groups = number(config, "num_key_value_heads", "multi_query_group_num") or heads
-    head = number(config, "head_dim", "kv_channels") or width // heads
+    groups = first_number(config, "num_key_value_heads", "multi_query_group_num") or heads
+    head = first_number(config, "head_dim", "kv_channels") or width // heads
     return 2 * 2 * window * layers * groups * head
 
 
-def number(config: Config, *names: str) -> int | None:
+def first_number(config: _Config, *names: str) -> int | None:
     """The first of these fields that is a whole number."""
     values = (config.get(name) for name in names)
     return next((value for value in values if isinstance(value, int) and value), None)

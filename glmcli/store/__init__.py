@@ -24,7 +24,6 @@ from glmcli.store.rows import (
     add,
     add_missing,
     branch,
-    describe,
     find_or_add,
     find_summary,
     finish,
@@ -32,8 +31,9 @@ from glmcli.store.rows import (
     forget_summaries,
     interrupt,
     keep_summary,
-    remove,
+    remove_conversation,
     title_of,
+    update_conversation,
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import forget_words, from_sql, to_sql
@@ -117,7 +117,7 @@ class Store:
                 ids.append(reply_id)
                 # 4. The conversation ends there now.
                 questions = sum(message.role == "user" for message in conversation.messages)
-                describe(db, conversation, ids, turns=questions + 1)
+                update_conversation(db, conversation, ids, turns=questions + 1)
         except BaseException:
             self._claims.release(reply_id)
             raise
@@ -171,7 +171,7 @@ class Store:
             for conversation in worth:
                 stored.append(add_missing(db, conversation, unfinished=self._claims))
                 questions = sum(message.role == "user" for message in conversation.messages)
-                describe(db, conversation, stored[-1], turns=questions)
+                update_conversation(db, conversation, stored[-1], turns=questions)
         for conversation, ids in zip(worth, stored, strict=True):
             self._settle(conversation, ids)
 
@@ -284,7 +284,7 @@ class Store:
         found = [self.find(name) for name in names]
         with self._changing() as db:
             for summary in found:
-                remove(db, summary.id)
+                remove_conversation(db, summary.id)
             forget_words(db)
         self._database.empty_log()
 

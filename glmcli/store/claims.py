@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class Claims:
@@ -33,7 +33,7 @@ class Claims:
 
     def take(self, reply_id: int) -> None:
         """Say that this process writes a reply; only inside a transaction. Raises OSError."""
-        handle = os.open(self._file(reply_id), FLAGS | os.O_CREAT, 0o600)
+        handle = os.open(self._file(reply_id), _FLAGS | os.O_CREAT, 0o600)
         self._held[reply_id] = handle
         with suppress(OSError):  # some network disks know no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +54,7 @@ class Claims:
     def is_alive(self, reply_id: int) -> bool:
         """Whether some process is writing the reply."""
         try:
-            handle = os.open(self._file(reply_id), FLAGS)
+            handle = os.open(self._file(reply_id), _FLAGS)
         except FileNotFoundError:
             return False
         try:

@@ -50,7 +50,7 @@ REASONS = {
     sqlite3.SQLITE_NOTADB: (later("the history is not a database"), later("move the file away")),
 }
 """SQLite's primary result code -> what happened, and what to do about it."""
-DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Busy(StoreError):
@@ -99,7 +99,7 @@ class Database:
                 with transaction(db, wait_s=self.wait_s if wait_s is None else wait_s):
                     yield db
             except sqlite3.DatabaseError as exc:
-                if primary_code(exc) not in DAMAGED:
+                if primary_code(exc) not in _DAMAGED:
                     raise
                 self._set_aside()
                 raise StoreError(self.notice, tr(RESCUE)) from exc
@@ -122,7 +122,7 @@ class Database:
         try:
             self._db = open_database(self.path, wait_s=self.wait_s)
         except sqlite3.DatabaseError as exc:
-            if primary_code(exc) not in DAMAGED:
+            if primary_code(exc) not in _DAMAGED:
                 raise
             self._set_aside()
             return self._opened()

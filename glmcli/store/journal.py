@@ -13,7 +13,7 @@ from glmcli.language import tr
 from glmcli.store import Store
 from glmcli.types import Conversation, GenerationParams, Message
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Journal:
@@ -59,7 +59,7 @@ class Journal:
         if turn is not None:
             self.attempt(lambda: self._store.give_up(turn, conversation))
 
-    def attempt(self, action: Callable[[], T]) -> T | None:
+    def attempt(self, action: Callable[[], _T]) -> _T | None:
         """Change the store; None if that failed."""
         try:
             result = action()

@@ -22,7 +22,7 @@ TITLE_COLUMNS = 60
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter looks like another."""
 ID_LENGTH = 8
-ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
+_ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
 
 
 def add_missing(
@@ -37,7 +37,7 @@ def add_missing(
     `question` comes after them; `unfinished` are replies whose completion failed.
     """
     messages = conversation.messages
-    if not ID.fullmatch(conversation.id):  # a new one, or one that was imported
+    if not _ID.fullmatch(conversation.id):  # a new one, or one that was imported
         conversation.id = new_id(db)
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
     ids = conversation.ids[: len(messages)] if known else []
@@ -52,7 +52,7 @@ def add_missing(
 
 
 def add_conversation(db: sqlite3.Connection, conversation: Conversation, question: str) -> None:
-    """Insert the row of a conversation; `describe` fills it."""
+    """Insert the row of a conversation; `update_conversation` fills it."""
     beginning = title_of(first_text(conversation) or question)
     conversation.title = conversation.title or beginning
     db.execute(
@@ -61,7 +61,7 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
     )
 
 
-def describe(
+def update_conversation(
     db: sqlite3.Connection, conversation: Conversation, ids: Sequence[int], *, turns: int
 ) -> None:
     """Bring the row of a conversation up to date; the last of `ids` is where it is at."""
@@ -121,7 +121,7 @@ def find_or_add(
         "SELECT id FROM message WHERE conversation_id = ? AND parent_id IS ? AND pending = 0"
         " AND (role, text, thinking, name, tools) = (?, ?, ?, ?, ?)"
         " AND finish_reason IS ? AND usage IS ?",
-        (conversation.id, parent, *columns(message)),
+        (conversation.id, parent, *columns_of(message)),
     ).fetchone()
     return found[0] if found else add(db, conversation, ids, message)
 
@@ -143,7 +143,7 @@ def add(
         (
             conversation.id,
             ids[-1] if ids else None,
-            *columns(message),
+            *columns_of(message),
             to_sql(conversation.model if answer else ""),
             json.dumps(params_record(conversation.params) if answer else {}),
             pending,
@@ -167,7 +167,7 @@ def finish(db: sqlite3.Connection, reply_id: int, reply: Message) -> None:
     db.execute(
         "UPDATE message SET pending = 0, (role, text, thinking, name, tools) = (?, ?, ?, ?, ?),"
         " finish_reason = ?, usage = ? WHERE id = ?",
-        (*columns(reply), reply_id),
+        (*columns_of(reply), reply_id),
     )
     index_text(db, reply_id, reply.text)
     tokens = reply.usage.total_tokens if reply.usage else None
@@ -192,7 +192,7 @@ def interrupt(db: sqlite3.Connection, reply_id: int) -> list[str]:
     return [name for _, name in rows]
 
 
-def remove(db: sqlite3.Connection, name: str) -> None:
+def remove_conversation(db: sqlite3.Connection, name: str) -> None:
     """Delete a conversation and all its messages."""
     rows = db.execute(
         "SELECT id, text FROM message WHERE conversation_id = ? AND pending = 0", (name,)
@@ -214,18 +214,18 @@ def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Me
         " FROM branch JOIN message USING (id) ORDER BY height DESC",
         (head,),
     ).fetchall()
-    return [row[0] for row in rows], [message_of(row[1:]) for row in rows]
+    return [row[0] for row in rows], [read_message(row[1:]) for row in rows]
 
 
-def columns(message: Message) -> tuple[str | bytes | None, ...]:
+def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
     """role, text, thinking, name, tools, finish_reason, usage as they are stored."""
     texts = (message.role, message.text, message.thinking, message.name, message.tools)
     usage = json.dumps(asdict(message.usage)) if message.usage else None
     return *map(to_sql, texts), message.finish_reason, usage
 
 
-def message_of(row: Sequence[Any]) -> Message:
-    """Undo `columns`."""
+def read_message(row: Sequence[Any]) -> Message:
+    """Undo `columns_of`."""
     role, text, thinking, name, tools = map(from_sql, row[:5])
     return Message(
         cast(Role, role),

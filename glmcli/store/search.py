@@ -16,18 +16,18 @@ UNSPACED = (
     "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 """Chinese, Japanese, Korean and other scripts without blanks, as a regular expression's range."""
-RUN = re.compile(
+_RUN = re.compile(
     f"([{UNSPACED}]+)|([^\\W_{UNSPACED}](?:[^\\W_{UNSPACED}]|[\u0900-\u0963\u0966-\u0dff])*)"
 )
 ACCENT = re.compile("[\u0300-\u036f]")
-PIECE = re.compile(r'"([^"]*)"?|([^\s"]+)')
+_PIECE = re.compile(r'"([^"]*)"?|([^\s"]+)')
 INDEXED_CHARS = 1_000_000
 """How much of one message is indexed; far more than any model's window."""
 SHORTEST_PREFIX = 3
 """A word with fewer letters is looked for as a whole: "a" means the word, not a third of all."""
 
 
-def fold(text: str) -> str:
+def fold_letters(text: str) -> str:
     """`text` without differences of case, width and accents."""
     if text.isascii():
         return text.lower()
@@ -37,7 +37,7 @@ def fold(text: str) -> str:
 
 def index_words(text: str) -> str:
     """What goes into the index for `text`: words separated by blanks."""
-    runs = RUN.finditer(fold(text[:INDEXED_CHARS]))
+    runs = _RUN.finditer(fold_letters(text[:INDEXED_CHARS]))
     return " ".join(word for run in runs for word in words_of(run))
 
 
@@ -51,8 +51,8 @@ def words_of(run: re.Match[str]) -> list[str]:
 
 def pieces(query: str) -> list[list[re.Match[str]]]:
     """The runs of each word or "quoted phrase" of `query`."""
-    found = (fold(match[1] or match[2] or "") for match in PIECE.finditer(query))
-    return [runs for piece in found if (runs := list(RUN.finditer(piece)))]
+    found = (fold_letters(match[1] or match[2] or "") for match in _PIECE.finditer(query))
+    return [runs for piece in found if (runs := list(_RUN.finditer(piece)))]
 
 
 def match_expressions(query: str) -> Sequence[str]:
@@ -81,7 +81,7 @@ def phrase(runs: list[re.Match[str]], *, begun: bool) -> str:
 
 def matches(text: str, query: str) -> bool:
     """Whether a short text holds all words and phrases of `query`."""
-    folded = fold(text)
+    folded = fold_letters(text)
     return all(re.search(expression(runs), folded) for runs in pieces(query))
 
 
@@ -119,6 +119,6 @@ def fold_with_origin(text: str) -> tuple[str, list[int]]:
     """`text` folded character by character, and the index each came from."""
     if text.isascii():
         return text.lower(), list(range(len(text)))
-    parts = [fold(character) for character in text]
+    parts = [fold_letters(character) for character in text]
     origin = [at for at, part in enumerate(parts) for _ in part]
     return "".join(parts), origin

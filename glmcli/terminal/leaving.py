@@ -17,7 +17,7 @@ from typing import NoReturn
 from glmcli.terminal.quiet import give_back_terminal
 from glmcli.terminal.signals import SIGNALS, Killed
 
-GRACE_S = 2.0
+_GRACE_S = 2.0
 """Shells send several signals when a window closes. One that comes later than this after the first
 means a program that hangs."""
 
@@ -37,7 +37,7 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     def killed(signum: int, frame: FrameType | None) -> None:
         if Killed.first_at is None:
             raise Killed(signum)
-        if time.monotonic() - Killed.first_at > GRACE_S:
+        if time.monotonic() - Killed.first_at > _GRACE_S:
             die_by(signum)
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

@@ -20,7 +20,7 @@ from glmcli.language import tr
 from glmcli.terminal.signals import Killed
 from glmcli.terminal.visible import visible
 
-POLL_S = 0.1
+SIGNAL_POLL_S = 0.1
 """How soon a signal is heard of that comes just before a read."""
 
 WRITE_BYTES = 4096
@@ -119,7 +119,7 @@ class Output:
         try:
             while left:
                 piece, count = left[:WRITE_BYTES], 0
-                if select.select([], [self.fd], [], POLL_S)[1]:
+                if select.select([], [self.fd], [], SIGNAL_POLL_S)[1]:
                     with contextlib.suppress(BlockingIOError):
                         count = os.write(self.fd, piece)
                 left = left[count:]

@@ -14,7 +14,7 @@ from glmcli.types import Message, Progress, Usage
 STOPS = later(" · Ctrl-C stops")
 BUSY_S = 1.0
 """How long any server takes to begin."""
-STAGES = {
+_STAGES = {
     "fetching": later("fetching the model"),
     "converting": later("converting the model"),
     "loading": later("loading the model"),
@@ -35,7 +35,7 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
     """What a reply cost: "3 tokens · first 0.50 s · 2.0 tok/s · window 13 of 8,192"."""
     parts = []
     if usage.completion_tokens is not None:
-        parts.append(tokens(usage.completion_tokens))
+        parts.append(token_phrase(usage.completion_tokens))
     if usage.first_token_s is not None:
         parts.append(tr("first {seconds:.2f} s", seconds=usage.first_token_s))
     if usage.tokens_per_s is not None:
@@ -137,7 +137,7 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
             return tr("waiting") + clock
         note = f" ({progress.note})" if progress.note else ""
         return tr("waiting{clock}; the server may be busy", clock=clock) + note
-    parts = [tr(STAGES[progress.stage])]
+    parts = [tr(_STAGES[progress.stage])]
     if brief:
         return parts[0] + clock
     if progress.note:
@@ -162,9 +162,9 @@ def amount(count: int, unit: str) -> str:
     """A number with its unit."""
     if unit == "bytes":
         return f"{count / 1e6:,.0f} MB"
-    return tokens(count) if unit == "tokens" else f"{count:,} {unit}"
+    return token_phrase(count) if unit == "tokens" else f"{count:,} {unit}"
 
 
-def tokens(count: int) -> str:
+def token_phrase(count: int) -> str:
     """A count of tokens: "1 token", "2 tokens"."""
     return ntr("{n:,} token", "{n:,} tokens", count)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.terminal.output import POLL_S, Output
+from glmcli.terminal.output import SIGNAL_POLL_S, Output
 from glmcli.terminal.signals import Killed
 
 READ_BYTES = 1 << 16
@@ -27,7 +27,7 @@ def read_some(fd: int, stopped: Callable[[], bool] = lambda: False) -> bytes:
     Waits in small steps: a signal that comes just before a read would not be heard of until it is
     over. Raises Killed if there was a terminal that is gone.
     """
-    while not select.select([fd], [], [], POLL_S)[0]:
+    while not select.select([fd], [], [], SIGNAL_POLL_S)[0]:
         if stopped():
             return b""
     try:

@@ -28,12 +28,12 @@ _CLOSE = re.escape("，。、；：？！）】」』》〉〕”’…—～·�
 _LATE = "[，。、；：？！）】」』》〉〕％]"
 _FIRST_LATE = re.compile(_LATE)
 _JOINED = re.compile("[\U0001f1e6-\U0001f1ff\U0001f3fb-\U0001f3ff]")  # flags and skin tones
-WIDE = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
+WIDE_LETTERS = "\u2e80-\uabff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff"
 """Chinese, Japanese and their marks, as they are written in a set of a regular expression."""
 _MARKS = "\u0300-\u036f\u3099\u309a\uff9e\uff9f\ufe00-\ufe0f\U000e0100-\U000e01ef"
 # One of them, and the marks that are part of it.
-_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE}][{_MARKS}]*"
-_WORD = f"[^ \t\u3000\n{WIDE}]"
+_IDEOGRAPH = f"(?![{_OPEN}{_CLOSE}])[{WIDE_LETTERS}][{_MARKS}]*"
+_WORD = f"[^ \t\u3000\n{WIDE_LETTERS}]"
 # What must not be torn apart: openers, then a character or a word, then closers, Chinese ones also
 # after blanks; with the blanks behind it. A word that ends in an opener takes the character after
 # it along.

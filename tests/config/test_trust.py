@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glmcli.cli.settings import shown
+from glmcli.cli.settings import setting_lines
 from glmcli.config import load_settings
 from glmcli.config.known import hub_cache, is_known_model
-from glmcli.config.settings import Settings, table, variable
+from glmcli.config.settings import Settings, setting_fields, variable
 from glmcli.config.trust import load_decisions
 from glmcli.errors import ConfigError, ModelError, UsageError
 from tests.support.term import Term
@@ -141,7 +141,7 @@ def test_no_way_is_named_twice_and_there_are_enough():
     st.lists(
         st.tuples(
             st.sampled_from(["", "export ", " \t", "A='\n", "#"]),
-            st.sampled_from([variable(name) for name in table()] + ["GLM_KEYS", "PATH"]),
+            st.sampled_from([variable(name) for name in setting_fields()] + ["GLM_KEYS", "PATH"]),
             st.sampled_from(["=", " = ", "='", '="', " "]),
             st.one_of(
                 st.sampled_from(["on", "off", "@x", "./evil", "http://evil.test", "${SECRET}"]),
@@ -180,7 +180,7 @@ def test_what_gives_nothing_away_is_taken_from_any_folder(clone, environ):
 
 
 def test_every_setting_says_what_a_folder_may_make_of_it():
-    rules = {name: item.metadata["near"] for name, item in table().items()}
+    rules = {name: item.metadata["near"] for name, item in setting_fields().items()}
     assert rules["trust_remote_code"] == "never"
     assert {name for name, rule in rules.items() if rule == "trusted"} == {
         *("base_url", "api_key", "template", "home", "cache"),
@@ -574,7 +574,7 @@ def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
 
 
 def test_what_is_shown_is_harmless_and_short():
-    lines = shown({"template": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
+    lines = setting_lines({"template": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
     assert lines[0].startswith("  GLM_TEMPLATE=http://a␛[2J<U+202E> b")
     assert lines[0].endswith("… (322 characters)")
 

@@ -7,14 +7,14 @@ import os
 import pytest
 
 from glmcli.conversation.attachments import (
-    attach,
     attach_mentioned,
     dropped_file,
     heading,
     headings_only,
-    joined,
+    join_files,
     mention_of,
     missing_mentions,
+    read_attachment,
     untyped_mention,
 )
 from glmcli.conversation.typed import Line
@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
 
 def test_a_file_comes_under_a_header_with_path_size_and_hash(here):
     (here / "a.py").write_text("x = 1\n")
-    header, _, body = attach(here / "a.py").partition("\n\n")
+    header, _, body = read_attachment(here / "a.py").partition("\n\n")
     assert str(here / "a.py") in header
     assert "6 bytes" in header
     assert "sha256" in header
@@ -48,18 +48,20 @@ def test_a_link_is_said_to_be_one_and_where_it_leads(here, name, tmp_path_factor
     assert heading(attached).startswith(
         f"File: {here / name}, a link to {outside / 'notes.txt'} (5 bytes, sha256 "
     )
-    assert headings_only(joined("see", [attached])) == f"see\n\n{heading(attached)}"
+    assert headings_only(join_files("see", [attached])) == f"see\n\n{heading(attached)}"
 
 
 def test_of_a_path_that_is_not_a_link_the_shortest_form_is_shown(here):
     (here / "folder").mkdir()
     (here / "a.txt").write_text("alpha\n")
-    assert heading(attach(here / "folder/../a.txt")).startswith(f"File: {here / 'a.txt'} (")
+    assert heading(read_attachment(here / "folder/../a.txt")).startswith(
+        f"File: {here / 'a.txt'} ("
+    )
 
 
 def test_fences_in_the_file_do_not_end_the_fence_around_it(here):
     (here / "a.md").write_text("````\ncode\n````")
-    assert attach(here / "a.md").endswith("`````md\n````\ncode\n````\n`````")
+    assert read_attachment(here / "a.md").endswith("`````md\n````\ncode\n````\n`````")
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,11 @@ def test_fences_in_the_file_do_not_end_the_fence_around_it(here):
 )
 def test_of_a_message_with_files_their_headers_are_shown(here, data):
     (here / "a.txt").write_text(data, newline="")
-    (here / "b.md").write_text(attach(here / "a.txt"), newline="")
-    files = [attach(here / "a.txt"), attach(here / "b.md")]
+    (here / "b.md").write_text(read_attachment(here / "a.txt"), newline="")
+    files = [read_attachment(here / "a.txt"), read_attachment(here / "b.md")]
     for text in ("read these", "", "File: x"):
         shown = "\n\n".join(filter(None, [text, *map(heading, files)]))
-        assert headings_only(joined(text, files)) == shown
+        assert headings_only(join_files(text, files)) == shown
 
 
 @pytest.mark.parametrize("digest", ["0" * 16, hashlib.sha256(b"evil\n").hexdigest()[:16]])
@@ -79,10 +81,10 @@ def test_of_a_message_with_files_their_headers_are_shown(here, data):
 def test_a_text_that_looks_like_a_file_hides_nothing(here, digest, after):
     (here / "a.txt").write_text("alpha\n")
     text = "look\n\n" + FOREIGN.format(digest=digest, text="evil") + after
-    assert headings_only(joined(text, [])).rstrip() == text
-    mine = attach(here / "a.txt")
-    assert headings_only(joined(text, [mine])).startswith(text)
-    assert headings_only(joined(text, [mine])).endswith(f"\n\n{heading(mine)}")
+    assert headings_only(join_files(text, [])).rstrip() == text
+    mine = read_attachment(here / "a.txt")
+    assert headings_only(join_files(text, [mine])).startswith(text)
+    assert headings_only(join_files(text, [mine])).endswith(f"\n\n{heading(mine)}")
 
 
 def test_a_piped_text_that_looks_like_a_file_hides_nothing_either(glm):
@@ -93,40 +95,40 @@ def test_a_piped_text_that_looks_like_a_file_hides_nothing_either(glm):
 
 
 def test_a_text_without_such_an_end_is_sent_as_it_is():
-    assert joined("one\n\ntwo ", []) == "one\n\ntwo "
+    assert join_files("one\n\ntwo ", []) == "one\n\ntwo "
 
 
 @pytest.mark.parametrize(("data", "word"), [(b"a\0b", "binary"), (b"\xff\xfe", "UTF-8")])
 def test_what_is_no_text_is_refused(here, data, word):
     (here / "x").write_bytes(data)
     with pytest.raises(UsageError, match=word):
-        attach(here / "x")
+        read_attachment(here / "x")
 
 
 def test_a_missing_file_is_refused(here):
     with pytest.raises(UsageError, match="cannot be read: No such file"):
-        attach(here / "nowhere")
+        read_attachment(here / "nowhere")
 
 
 def test_a_folder_and_a_pipe_are_no_files(here):
     os.mkfifo(here / "pipe")
     for path, what in ((here, "a folder"), (here / "pipe", "a pipe")):
         with pytest.raises(UsageError, match=f"is {what}, not a file"):
-            attach(path)
+            read_attachment(path)
 
 
 def test_a_file_of_any_size_is_refused_before_it_is_read(here):
     with (here / "huge").open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(UsageError, match="1,000,000,000,000 bytes; 32,000,000 is the limit"):
-        attach(here / "huge")
+        read_attachment(here / "huge")
 
 
 def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "b c.txt").write_text("beta\n")
     found = attach_mentioned(Line('compare @"b c.txt" and @a.txt, and @a.txt again'))
-    assert found == [attach(here / "b c.txt"), attach(here / "a.txt")]
+    assert found == [read_attachment(here / "b c.txt"), read_attachment(here / "a.txt")]
     digest = hashlib.sha256(b"beta\n").hexdigest()[:16]
     assert heading(found[0]) == f"File: {here / 'b c.txt'} (5 bytes, sha256 {digest})"
 
@@ -147,7 +149,7 @@ def test_files_are_attached_in_the_order_in_which_they_are_mentioned(here):
 )
 def test_what_follows_a_path_in_a_sentence_does_not_belong_to_it(here, text):
     (here / "a.txt").write_text("alpha\n")
-    assert attach_mentioned(Line(text)) == [attach(here / "a.txt")]
+    assert attach_mentioned(Line(text)) == [read_attachment(here / "a.txt")]
     assert missing_mentions(Line(text)) == []
 
 
@@ -175,7 +177,9 @@ def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
     (here / "a b.txt").write_text("alpha\n")
     quoted = str(here / "a b.txt").replace(" ", "%20") if "file:" in form else str(here / "a b.txt")
     assert dropped_file(form.format(quoted)) == here / "a b.txt"
-    assert attach_mentioned(Line(mention_of(here / "a b.txt"))) == [attach(here / "a b.txt")]
+    assert attach_mentioned(Line(mention_of(here / "a b.txt"))) == [
+        read_attachment(here / "a b.txt")
+    ]
 
 
 def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
@@ -196,7 +200,7 @@ def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
 def test_a_file_whose_name_has_such_characters_comes_first(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "a.txt.").write_text("beta\n")
-    assert attach_mentioned(Line("look at @a.txt.")) == [attach(here / "a.txt.")]
+    assert attach_mentioned(Line("look at @a.txt.")) == [read_attachment(here / "a.txt.")]
 
 
 def test_what_is_no_file_stays_text(here):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glmcli.conversation.transcript import (
-    load,
     load_all,
-    parse,
-    save,
+    load_conversation,
+    parse_conversations,
+    save_conversation,
     to_json,
     to_jsonl,
     to_markdown,
@@ -85,20 +85,20 @@ CHAT = Conversation(
 @given(CONVERSATION)
 def test_json_brings_everything_back(conversation):
     written = to_json(conversation).encode("utf-8", "backslashreplace").decode("utf-8")
-    assert parse(written) == [conversation]
+    assert parse_conversations(written) == [conversation]
 
 
 @given(st.lists(CONVERSATION, min_size=1, max_size=3))
 def test_many_conversations_come_back_from_json_and_json_lines(conversations):
-    assert parse(to_json(*conversations)) == conversations
-    assert parse(to_jsonl(*conversations)) == conversations
+    assert parse_conversations(to_json(*conversations)) == conversations
+    assert parse_conversations(to_jsonl(*conversations)) == conversations
 
 
 @pytest.mark.parametrize("omitted", [[], {"messages": 3, "summary": "x"}, {"messages": 1}])
 def test_a_summary_of_what_is_not_there_is_refused(omitted):
     record = json.loads(to_json(CHAT)) | {"omitted": omitted}
     with pytest.raises(UsageError, match="summary"):
-        parse(json.dumps(record))
+        parse_conversations(json.dumps(record))
 
 
 def test_json_can_be_read_as_openai_messages():
@@ -122,14 +122,14 @@ def test_markdown_shows_all_there_is_to_read():
 
 @pytest.mark.parametrize("name", ["chat.json", "chat.JSON", "chat.jsonl"])
 def test_what_is_saved_is_loaded(tmp_path, name):
-    path = save(CHAT, tmp_path / name)
-    assert load(path) == CHAT
+    path = save_conversation(CHAT, tmp_path / name)
+    assert load_conversation(path) == CHAT
     assert [item.name for item in tmp_path.iterdir()] == [name]
 
 
 def test_the_path_that_is_returned_is_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = save(CHAT, (tmp_path / "x").relative_to(tmp_path))
+    path = save_conversation(CHAT, (tmp_path / "x").relative_to(tmp_path))
     assert path == tmp_path / "x"
     assert path.read_text() == to_markdown(CHAT)
 
@@ -138,10 +138,10 @@ def test_a_file_is_overwritten_only_when_told(tmp_path):
     path = tmp_path / "chat.md"
     path.write_text("mine")
     with pytest.raises(UsageError) as caught:
-        save(CHAT, path)
+        save_conversation(CHAT, path)
     assert caught.value.hint
     assert path.read_text() == "mine"
-    save(CHAT, path, overwrite=True)
+    save_conversation(CHAT, path, overwrite=True)
     assert path.read_text() == to_markdown(CHAT)
 
 
@@ -155,7 +155,7 @@ def test_a_symbolic_link_is_refused_and_nothing_is_written_where_it_leads(
         outside.write_text("before")
     link.symlink_to(outside)
     with pytest.raises(UsageError, match=r"talk\.md is a symbolic link to .*outside\.md") as caught:
-        save(CHAT, link, overwrite=overwrite)
+        save_conversation(CHAT, link, overwrite=overwrite)
     assert caught.value.hint == "name that file itself, or another"
     assert link.is_symlink()
     assert (outside.read_text() if there else outside.exists()) == ("before" if there else False)
@@ -164,14 +164,14 @@ def test_a_symbolic_link_is_refused_and_nothing_is_written_where_it_leads(
 def test_a_folder_may_be_a_link_and_the_path_told_is_where_the_file_is(tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "folder").symlink_to("real")
-    assert save(CHAT, tmp_path / "folder" / "talk.md") == tmp_path / "real" / "talk.md"
+    assert save_conversation(CHAT, tmp_path / "folder" / "talk.md") == tmp_path / "real" / "talk.md"
 
 
 def test_a_file_that_is_written_over_keeps_its_mode(tmp_path):
     path = tmp_path / "talk.md"
     path.write_text("before")
     path.chmod(0o640)
-    save(CHAT, path, overwrite=True)
+    save_conversation(CHAT, path, overwrite=True)
     assert path.stat().st_mode & 0o777 == 0o640
 
 
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_old_file_whole(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
     try:
         with pytest.raises(StoreError) as caught:
-            save(CHAT, path, overwrite=True)
+            save_conversation(CHAT, path, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.hint
@@ -195,21 +195,21 @@ def test_a_place_that_cannot_be_written_is_reported(tmp_path, name):
     (tmp_path / "chat.md").write_text("a file")
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError) as caught:
-        save(CHAT, tmp_path / name, overwrite=True)
+        save_conversation(CHAT, tmp_path / name, overwrite=True)
     assert str(tmp_path / name) in caught.value.message
 
 
 def test_text_that_is_no_unicode_is_saved_readably(tmp_path):
     chat = Conversation(messages=[Message("user", "bad \udcff")])
-    assert load(save(chat, tmp_path / "x.json")) == chat
-    assert "bad \\udcff" in save(chat, tmp_path / "x.md").read_text(encoding="utf-8")
+    assert load_conversation(save_conversation(chat, tmp_path / "x.json")) == chat
+    assert "bad \\udcff" in save_conversation(chat, tmp_path / "x.md").read_text(encoding="utf-8")
 
 
 # Other programs' files.
 
 
 def test_openai_messages_are_read():
-    (chat,) = parse(
+    (chat,) = parse_conversations(
         json.dumps(
             [
                 {"role": "developer", "content": "be brief"},
@@ -236,8 +236,8 @@ def test_openai_messages_are_read():
 def test_an_openai_request_and_fine_tuning_lines_are_read():
     request = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     line = json.dumps(request)
-    assert parse(line) == [Conversation(model="m", messages=[Message("user", "hi")])]
-    assert len(parse(f"{line}\n\n{line}\n")) == 2
+    assert parse_conversations(line) == [Conversation(model="m", messages=[Message("user", "hi")])]
+    assert len(parse_conversations(f"{line}\n\n{line}\n")) == 2
 
 
 def test_a_transformers_chat_is_read():
@@ -248,7 +248,7 @@ def test_a_transformers_chat_is_read():
             {"role": "user", "content": "u"},
         ],
     }
-    assert parse(json.dumps(saved, indent=4)) == [
+    assert parse_conversations(json.dumps(saved, indent=4)) == [
         Conversation(system="s", model="zai-org/glm-4-9b-chat-hf", messages=[Message("user", "u")])
     ]
 
@@ -263,8 +263,8 @@ def test_a_fastchat_conversation_is_read(system):
         "offset": 0,
     }
     chat = Conversation(system="s", messages=[Message("user", "你好"), Message("assistant", "好")])
-    assert parse(json.dumps(saved)) == [chat]
-    assert parse(json.dumps([saved, saved])) == [chat, chat]
+    assert parse_conversations(json.dumps(saved)) == [chat]
+    assert parse_conversations(json.dumps([saved, saved])) == [chat, chat]
 
 
 def test_a_chatglm3_history_is_read():
@@ -274,7 +274,7 @@ def test_a_chatglm3_history_is_read():
         {"role": "assistant", "metadata": "get", "content": "call"},
         {"role": "observation", "content": "1"},
     ]
-    (chat,) = parse(json.dumps(saved))
+    (chat,) = parse_conversations(json.dumps(saved))
     assert chat.messages == [
         Message("system", "s", tools='[{"name": "get"}]'),
         Message("user", "u"),
@@ -316,7 +316,7 @@ def test_a_chatglm3_history_is_read():
 )
 def test_what_is_no_conversation_is_refused_in_one_line(text, said):
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        parse_conversations(text)
     assert said in caught.value.message
     assert caught.value.hint
     assert "\n" not in caught.value.message
@@ -326,7 +326,7 @@ def test_what_is_no_conversation_is_refused_in_one_line(text, said):
 def test_no_json_is_a_crash(value):
     for text in (json.dumps(value), json.dumps({"messages": value}), json.dumps({"roles": value})):
         try:
-            parse(text)
+            parse_conversations(text)
         except UsageError as exc:
             assert exc.hint
 
@@ -335,9 +335,9 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     (tmp_path / "latin").write_bytes("é".encode("latin-1"))
     for name, said in (("none.json", "cannot be read: No such"), (".", "is a folder, not a file")):
         with pytest.raises(UsageError, match=said):
-            load(tmp_path / name)
+            load_conversation(tmp_path / name)
     with pytest.raises(UsageError, match=r"latin is not valid UTF-8 \(byte 0\)") as caught:
-        load(tmp_path / "latin")
+        load_conversation(tmp_path / "latin")
     assert "iconv" in caught.value.hint
 
 
@@ -345,11 +345,11 @@ def test_one_is_asked_for_and_the_file_holds_two(tmp_path):
     path = tmp_path / "two.jsonl"
     path.write_text(to_jsonl(CHAT, CHAT))
     with pytest.raises(UsageError, match="holds 2 conversations"):
-        load(path)
+        load_conversation(path)
     assert load_all(path) == [CHAT, CHAT]
     path.write_text("oops")
     with pytest.raises(UsageError, match=r"two\.jsonl: it is not JSON"):
-        load(path)
+        load_conversation(path)
 
 
 @pytest.mark.parametrize(
@@ -360,12 +360,12 @@ def test_settings_that_could_not_be_typed_are_refused(tmp_path, name, value):
     path = tmp_path / "talk.json"
     path.write_text(json.dumps({"messages": [], "params": {name: value}}))
     with pytest.raises(UsageError, match=name):
-        load(path)
+        load_conversation(path)
 
 
 def test_lists_without_end_are_refused_before_they_are_made():
     with pytest.raises(UsageError, match="too many lists and objects"):
-        parse("[" + "[]," * 5_000_000 + "[]]")
+        parse_conversations("[" + "[]," * 5_000_000 + "[]]")
 
 
 def test_a_folder_that_is_a_link_out_of_the_working_folder_is_not_followed(tmp_path, monkeypatch):
@@ -377,7 +377,10 @@ def test_a_folder_that_is_a_link_out_of_the_working_folder_is_not_followed(tmp_p
     with pytest.raises(
         UsageError, match=r"notes/talk\.md lies behind a link that leads to .*elsewhere"
     ):
-        save(Conversation(), Path("notes/talk.md"))
+        save_conversation(Conversation(), Path("notes/talk.md"))
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert save(Conversation(), Path("near/talk.md")) == tmp_path / "clone" / "inside" / "talk.md"
-    assert save(Conversation(), tmp_path / "clone" / "notes" / "talk.md").exists()
+    assert (
+        save_conversation(Conversation(), Path("near/talk.md"))
+        == tmp_path / "clone" / "inside" / "talk.md"
+    )
+    assert save_conversation(Conversation(), tmp_path / "clone" / "notes" / "talk.md").exists()

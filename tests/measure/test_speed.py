@@ -13,7 +13,7 @@ from glmcli.measure.speed import (
     Run,
     Sample,
     Timings,
-    fitting,
+    fitting_lengths,
     measure,
     medians,
     prompt_of,
@@ -109,12 +109,12 @@ def test_a_run_without_a_speed_leaves_the_median_of_the_others():
 
 
 def test_lengths_beyond_the_window_become_what_fits_it():
-    assert fitting(Plan(), None) == (100, 1000, 4000)
-    assert fitting(Plan(), 8192) == (100, 1000, 4000)
-    assert fitting(Plan(tokens=64), 2048) == (100, 1000, 1920)
-    assert fitting(Plan(tokens=64), 512) == (100, 384)
+    assert fitting_lengths(Plan(), None) == (100, 1000, 4000)
+    assert fitting_lengths(Plan(), 8192) == (100, 1000, 4000)
+    assert fitting_lengths(Plan(tokens=64), 2048) == (100, 1000, 1920)
+    assert fitting_lengths(Plan(tokens=64), 512) == (100, 384)
     with pytest.raises(UsageError, match="no room"):
-        fitting(Plan(tokens=64), 128)
+        fitting_lengths(Plan(tokens=64), 128)
 
 
 @pytest.mark.parametrize("length", [30, 100, 1000, 4000])

@@ -14,7 +14,7 @@ from glmcli.engines.local.prompt.chatglm.template import (
     load_template,
 )
 from glmcli.errors import ModelError
-from glmcli.models.chatglm import check_config, glm_settings, has_linear_rope, is_chatglm2
+from glmcli.models.chatglm import check_chatglm, glm_settings, has_linear_rope, is_chatglm2
 from tests.support.chatglm_data import CHECKPOINTS, OTHERS, find, read_json
 from tests.support.vocabularies import byte_pairs, tiktoken_file
 
@@ -75,7 +75,7 @@ def test_no_ratio_is_plain_rope(ratio: int | None) -> None:
 @pytest.mark.parametrize("name", [*CHECKPOINTS, *OTHERS])
 def test_all_test_checkpoints_are_accepted(name: str) -> None:
     kind = "checkpoints" if name in CHECKPOINTS else "other_generations"
-    check_config(read_json(find(kind, name, "config.json")), name=name)
+    check_chatglm(read_json(find(kind, name, "config.json")), name=name)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_all_test_checkpoints_are_accepted(name: str) -> None:
 )
 def test_what_cannot_be_loaded_is_refused_in_a_line(bad: dict[str, Any], words: str) -> None:
     with pytest.raises(ModelError, match=words) as caught:
-        check_config(bad, name="mine")
+        check_chatglm(bad, name="mine")
     assert caught.value.message.startswith("mine ")
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("value", [0, None, False])
 def test_a_switch_that_is_off_is_no_reason_to_refuse(value: object) -> None:
-    check_config(config(quantization_bit=value, pre_seq_len=value), name="mine")
+    check_chatglm(config(quantization_bit=value, pre_seq_len=value), name="mine")
 
 
 @pytest.mark.parametrize(

@@ -236,5 +236,5 @@ def test_the_cache_is_listed_and_emptied(server: SmallHub, own_cache: Path):
     (model,) = hub.cached_models()
     assert (model.name, model.folder.resolve(), model.commit) == ("org/tiny", folder.resolve(), SHA)
     assert hub.cached_folder("org/tiny") == folder
-    assert hub.remove(model) > 0
+    assert hub.remove_revision(model) > 0
     assert hub.cached_folder("org/tiny") is None

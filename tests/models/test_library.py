@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
-from glmcli.models.library import describe, describe_all, remove
+from glmcli.models.library import describe, describe_all, remove_model
 from tests.support.folders import write_config, write_shards, write_zeros
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -143,19 +143,19 @@ def test_what_is_not_here_can_be_pulled(name: str, options: ModelOptions):
 
 def test_a_model_in_the_cache_can_be_removed(in_cache: Path, options: ModelOptions):
     size = describe_all(options)[1].size_bytes
-    assert remove("mine", options) == size
+    assert remove_model("mine", options) == size
     assert not list(in_cache.parent.iterdir())
 
 
 def test_a_model_of_the_hub_can_be_removed(from_hub: Path, options: ModelOptions):
-    assert remove("org/tiny", options) > 0
+    assert remove_model("org/tiny", options) > 0
     assert [model.name for model in describe_all(options)] == ["smollm2"]
 
 
 def test_a_folder_of_the_users_own_is_never_removed(tmp_path: Path, options: ModelOptions):
     folder = write_config(tmp_path / "own")
     with pytest.raises(ModelError, match="a folder of your own"):
-        remove(str(folder), options)
+        remove_model(str(folder), options)
     assert folder.is_dir()
 
 

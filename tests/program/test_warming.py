@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.conversation.attachments import attach
+from glmcli.conversation.attachments import read_attachment
 from tests.support.telling import warmed
 
 pytestmark = pytest.mark.pty
@@ -66,7 +66,7 @@ def test_a_mentioned_file_is_read_as_it_will_be_sent_and_again_when_it_is(start,
     line = "what is in @notes.txt"
     term = told(start())
     term.type(line).at_prompt(line)
-    told(term, f"{line}\n\n{attach(notes)}")
+    told(term, f"{line}\n\n{read_attachment(notes)}")
     notes.write_text("gamma")
     term.type("\r").see("gamma").at_prompt()
     assert "alpha" not in term.text()
@@ -77,7 +77,7 @@ def test_an_attached_file_is_read_with_the_draft(start, told, tmp_path):
     term = told(start())
     term.type("/attach notes.txt\r").see("goes with").at_prompt()
     term.type("why?")
-    told(term, f"why?\n\n{attach(tmp_path / 'notes.txt')}")
+    told(term, f"why?\n\n{read_attachment(tmp_path / 'notes.txt')}")
 
 
 def test_commands_and_words_of_other_chats_are_never_read(start, told):

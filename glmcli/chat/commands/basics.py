@@ -63,7 +63,7 @@ def save(chat: Chat, rest: str) -> str:
 
     A symbolic link is refused, not followed.
     """
-    from glmcli.conversation.transcript import save as write
+    from glmcli.conversation.transcript import save_conversation as write
 
     conversation = chat.session.conversation
     if not conversation.messages:
@@ -95,7 +95,7 @@ def dated_file() -> Path:
 @command("FILE")
 def load(chat: Chat, rest: str) -> str:
     """Go on with a conversation from a JSON file that /save wrote."""
-    from glmcli.conversation.transcript import load as read
+    from glmcli.conversation.transcript import load_conversation as read
 
     if not rest:
         raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
@@ -124,7 +124,7 @@ def attach(chat: Chat, rest: str) -> str:
     if rest == "off":
         chat.attached.clear()
     elif rest:
-        text = attachments.attach(path_of(rest))
+        text = attachments.read_attachment(path_of(rest))
         if text not in chat.attached:
             chat.attached.append(text)
         return tr("{file}: goes with the next message", file=chat.file_size(text))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from glmcli.chat.commands.table import Chat, columns, command
-from glmcli.chat.commands.talk import whole_number
+from glmcli.chat.commands.talk import parse_number
 from glmcli.config import Settings
 from glmcli.conversation.transcript import params_record
 from glmcli.conversation.window import turns_left_out
@@ -215,7 +215,7 @@ def goto(chat: Chat, rest: str) -> str:
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:
         raise UsageError(tr("the conversation is empty"), tr("ask something first"))
-    session.store.goto(session.conversation, ends[whole_number(rest, len(ends)) - 1].id)
+    session.store.goto(session.conversation, ends[parse_number(rest, len(ends)) - 1].id)
     return tree(chat, "")
 
 

@@ -13,7 +13,7 @@ import wcwidth
 
 from glmcli.chat.commands.others import slash_command_for
 from glmcli.config import DOTENV, Settings
-from glmcli.config import table as settings_table
+from glmcli.config import setting_fields as settings_table
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
 from glmcli.engines import Engine

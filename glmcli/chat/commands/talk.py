@@ -90,7 +90,7 @@ def edit(chat: Chat, rest: str) -> str:
     questions = questions_of(chat)
     if not questions:
         raise UsageError(tr("there is no question to edit"), tr("ask something first"))
-    number = whole_number(rest, len(questions))
+    number = parse_number(rest, len(questions))
     text = chat.edit(questions[number - 1]).rstrip("\n")
     if text.strip() in ("", questions[number - 1].strip()):
         return tr("nothing was changed")
@@ -101,7 +101,7 @@ def edit(chat: Chat, rest: str) -> str:
     return ""
 
 
-def whole_number(text: str, most: int) -> int:
+def parse_number(text: str, most: int) -> int:
     """A number from 1 to `most`. Raises UsageError."""
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise UsageError(
@@ -123,7 +123,7 @@ def copy(chat: Chat, rest: str) -> str:
             raise UsageError(
                 tr("the last reply has no code block"), tr("/copy copies the whole reply")
             )
-        text = blocks[whole_number(rest, len(blocks)) - 1]
+        text = blocks[parse_number(rest, len(blocks)) - 1]
     chat.copy(text)
     return ntr("copied {n:,} character", "copied {n:,} characters", len(text))
 

@@ -18,7 +18,7 @@ from glmcli.models.meaning import text_part, vocabulary_of
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 REUSED = 32
 """Times that a net may go through the same layer; the plain ones do so once."""
-PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
+_PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
 ON_THE_WAY = frozenset(
@@ -65,7 +65,7 @@ def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> No
     """Raise ModelError for more layers than there are weights of."""
     numbers = [int(match[1][:9]) for name in tensors for match in LAYER.finditer(f".{name}")]
     held = max(numbers, default=10**9) + 1
-    most = held if config.get("model_type") in PLAIN else REUSED * held
+    most = held if config.get("model_type") in _PLAIN else REUSED * held
     for name in ("num_hidden_layers", "num_layers", "n_layer"):
         if (stated := config.get(name)) is not None and stated > most:
             raise differs(name, f"{stated:,}", tr("the weights hold {held:,} layers", held=held))
@@ -74,7 +74,7 @@ def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> No
 def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelError for an embedding of another shape, in the families where it is known."""
     found = next((tensors[name] for name in EMBEDDINGS if name in tensors), None)
-    if found is None or len(found.shape) != 2 or config.get("model_type") not in PLAIN:
+    if found is None or len(found.shape) != 2 or config.get("model_type") not in _PLAIN:
         return
     for names, size in ((("vocab_size", "padded_vocab_size"), 0), (("hidden_size",), 1)):
         for name in names:

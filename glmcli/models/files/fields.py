@@ -17,9 +17,9 @@ from glmcli.language import tr
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
-LONGEST_TOKEN = 1_000
+_LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
-SHOWN = 40
+_SHOWN = 40
 DTYPES = frozenset(
     {
         *("float64", "double", "float32", "float", "float16", "half", "bfloat16", "auto"),
@@ -32,7 +32,7 @@ CODE_FIELD = "_implementation"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FieldKind:
     """What a field may hold."""
 
     words: Callable[[], str]
@@ -40,7 +40,7 @@ class Kind:
     fits: Callable[[Any], bool]
 
 
-Table = Mapping[str, Kind]
+FieldTable = Mapping[str, FieldKind]
 
 
 def as_list(value: Any) -> list[Any]:
@@ -48,23 +48,23 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def whole(least: int, most: int) -> Kind:
+def whole(least: int, most: int) -> FieldKind:
     """A whole number within bounds."""
-    return Kind(
+    return FieldKind(
         lambda: tr("a whole number from {least:,} to {most:,}", least=least, most=most),
-        lambda value: is_whole(value) and least <= value <= most,
+        lambda value: is_integer(value) and least <= value <= most,
     )
 
 
-def some(kind: Kind) -> Kind:
+def some(kind: FieldKind) -> FieldKind:
     """One of a kind, or a list of them: one for each layer."""
-    return Kind(
+    return FieldKind(
         lambda: tr("{kind}, or a list of them", kind=kind.words()),
         lambda value: value != [] and all(map(kind.fits, as_list(value))),
     )
 
 
-def number(least: float = -math.inf, most: float = math.inf) -> Kind:
+def number(least: float = -math.inf, most: float = math.inf) -> FieldKind:
     """A finite number within bounds."""
 
     def words() -> str:
@@ -74,20 +74,20 @@ def number(least: float = -math.inf, most: float = math.inf) -> Kind:
             return tr("a number")
         return tr("a number of {least:g} or more", least=least)
 
-    return Kind(words, lambda value: is_number(value) and least <= value <= most)
+    return FieldKind(words, lambda value: is_finite(value) and least <= value <= most)
 
 
-def is_whole(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
     """Whether it is a whole number; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
+def is_finite(value: Any) -> bool:
     """Whether it is a number, a finite one; true and false are not."""
-    return is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+    return is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
-def is_name(value: Any) -> bool:
+def is_short_line(value: Any) -> bool:
     """Whether it is one line of text, and not a long one."""
     return (
         isinstance(value, str) and len(value) <= LONGEST_NAME and (not value or value.isprintable())
@@ -96,7 +96,7 @@ def is_name(value: Any) -> bool:
 
 def is_limit(value: Any) -> bool:
     """Whether it is a number that may be infinite."""
-    return (is_whole(value) or isinstance(value, float)) and value >= 0
+    return (is_integer(value) or isinstance(value, float)) and value >= 0
 
 
 def is_template(value: Any) -> bool:
@@ -104,7 +104,9 @@ def is_template(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= LONGEST_TEMPLATE
     return isinstance(value, list) and all(
-        isinstance(each, dict) and is_name(each.get("name")) and is_template(each.get("template"))
+        isinstance(each, dict)
+        and is_short_line(each.get("name"))
+        and is_template(each.get("template"))
         for each in value
     )
 
@@ -112,14 +114,14 @@ def is_template(value: Any) -> bool:
 def is_token(value: Any) -> bool:
     """Whether it is the text of a token, or an object with one."""
     text = value.get("content") if isinstance(value, dict) else value
-    return isinstance(text, str) and len(text) <= LONGEST_TOKEN
+    return isinstance(text, str) and len(text) <= _LONGEST_TOKEN
 
 
 def is_short(value: Any) -> bool:
     """Whether no text in it is longer than a token, at any depth."""
     if isinstance(value, dict | list):
         return all(map(is_short, value.values() if isinstance(value, dict) else value))
-    return not isinstance(value, str) or len(value) <= LONGEST_TOKEN
+    return not isinstance(value, str) or len(value) <= _LONGEST_TOKEN
 
 
 def names_code_here(value: Any) -> bool:
@@ -143,51 +145,53 @@ def is_biased(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 2
-        and is_number(value[1])
+        and is_finite(value[1])
         and bool(value[0])
         and ID_LIST.fits(value[0])
     )
 
 
-NAME = Kind(lambda: tr("a name"), is_name)
-NAMES = Kind(
+_NAME = FieldKind(lambda: tr("a name"), is_short_line)
+_NAMES = FieldKind(
     lambda: tr("a list of names"),
-    lambda value: isinstance(value, list) and all(map(is_name, value)),
+    lambda value: isinstance(value, list) and all(map(is_short_line, value)),
 )
-SWITCH = Kind(lambda: tr("true or false"), lambda value: isinstance(value, bool))
-OBJECT = Kind(lambda: tr("an object"), lambda value: isinstance(value, dict))
-TOKEN = Kind(
-    lambda: tr("the text of a token, of at most {most:,} letters", most=LONGEST_TOKEN), is_token
+SWITCH = FieldKind(lambda: tr("true or false"), lambda value: isinstance(value, bool))
+OBJECT = FieldKind(lambda: tr("an object"), lambda value: isinstance(value, dict))
+TOKEN = FieldKind(
+    lambda: tr("the text of a token, of at most {most:,} letters", most=_LONGEST_TOKEN), is_token
 )
-TOKENS = Kind(
-    lambda: tr("tokens of at most {most:,} letters", most=LONGEST_TOKEN),
+TOKENS = FieldKind(
+    lambda: tr("tokens of at most {most:,} letters", most=_LONGEST_TOKEN),
     lambda value: isinstance(value, list | dict) and is_short(value),
 )
-DTYPE = Kind(
+DTYPE = FieldKind(
     lambda: tr("a number format such as bfloat16"),
     lambda value: isinstance(value, str) and value in DTYPES,
 )
-CODE_HERE = Kind(lambda: tr("the name of code that is installed, such as sdpa"), names_code_here)
-POSITIVE = Kind(lambda: tr("a number above 0"), lambda value: is_number(value) and value > 0)
+CODE_HERE = FieldKind(
+    lambda: tr("the name of code that is installed, such as sdpa"), names_code_here
+)
+POSITIVE = FieldKind(lambda: tr("a number above 0"), lambda value: is_finite(value) and value > 0)
 TOKEN_ID = whole(-1_000, 1_000_000_000)
-IDS = Kind(
+IDS = FieldKind(
     lambda: tr("the id of a token, or a list of them"),
     lambda value: all(map(TOKEN_ID.fits, as_list(value))),
 )
-ID_LIST = Kind(lambda: tr("a list of ids"), list_of(TOKEN_ID.fits))
+ID_LIST = FieldKind(lambda: tr("a list of ids"), list_of(TOKEN_ID.fits))
 LAYERS = whole(1, 10_000)
 WIDTH = whole(1, 1_000_000)
 HEADS = some(whole(1, 100_000))
 WINDOW = number(1, 1e12)
 """A number that need not be written as a whole one: "1e6"."""
-CLASSES = Kind(
+CLASSES = FieldKind(
     lambda: tr("an object of names"),
-    dict_of(lambda value: all(each is None or is_name(each) for each in as_list(value))),
+    dict_of(lambda value: all(each is None or is_short_line(each) for each in as_list(value))),
 )
 
-ROPE: Table = {
-    "rope_type": NAME,
-    "type": NAME,
+ROPE: FieldTable = {
+    "rope_type": _NAME,
+    "type": _NAME,
     "rope_theta": POSITIVE,
     "factor": POSITIVE,
     "original_max_position_embeddings": POSITIVE,
@@ -198,15 +202,15 @@ ROPE: Table = {
     **dict.fromkeys(("beta_fast", "beta_slow", "mscale", "mscale_all_dim"), number()),
     **dict.fromkeys(("long_factor", "short_factor"), some(number())),
 }
-CONFIG: Table = {
-    "architectures": NAMES,
-    "model_type": NAME,
+CONFIG: FieldTable = {
+    "architectures": _NAMES,
+    "model_type": _NAME,
     "auto_map": CLASSES,
     "quantization_config": OBJECT,
     "text_config": OBJECT,
     **dict.fromkeys(("dtype", "torch_dtype"), DTYPE),
-    "hidden_act": NAME,
-    "layer_types": NAMES,
+    "hidden_act": _NAME,
+    "layer_types": _NAMES,
     **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer"), LAYERS),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model"), WIDTH),
     **dict.fromkeys(("num_attention_heads", "n_head"), HEADS),
@@ -223,7 +227,7 @@ CONFIG: Table = {
     **dict.fromkeys(("tie_word_embeddings", "use_cache"), SWITCH),
     **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), IDS),
 }
-GENERATION: Table = {
+GENERATION: FieldTable = {
     "do_sample": SWITCH,
     "remove_invalid_values": SWITCH,
     "temperature": number(0),
@@ -234,31 +238,33 @@ GENERATION: Table = {
     **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), IDS),
     "forced_bos_token_id": TOKEN_ID,
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), ID_LIST),
-    "bad_words_ids": Kind(lambda: tr("a list of lists of ids"), list_of(ID_LIST.fits)),
-    "sequence_bias": Kind(lambda: tr("a list of ids and their bias, each"), list_of(is_biased)),
-    "exponential_decay_length_penalty": Kind(
+    "bad_words_ids": FieldKind(lambda: tr("a list of lists of ids"), list_of(ID_LIST.fits)),
+    "sequence_bias": FieldKind(
+        lambda: tr("a list of ids and their bias, each"), list_of(is_biased)
+    ),
+    "exponential_decay_length_penalty": FieldKind(
         lambda: tr("a list of two numbers"),
-        lambda value: list_of(is_number)(value) and len(value) == 2,
+        lambda value: list_of(is_finite)(value) and len(value) == 2,
     ),
     **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), whole(0, 10**9)),
     **dict.fromkeys(("min_length", "min_new_tokens"), whole(0, 10**9)),
     **dict.fromkeys(("max_length", "max_new_tokens"), whole(1, 10**12)),
-    "stop_strings": Kind(
+    "stop_strings": FieldKind(
         lambda: tr("a text, or a list of texts"),
         lambda value: all(map(is_token, as_list(value))) and is_short(value),
     ),
 }
-TOKENIZER: Table = {
-    "model_max_length": Kind(lambda: tr("a number of 0 or more"), is_limit),
-    "chat_template": Kind(
+TOKENIZER: FieldTable = {
+    "model_max_length": FieldKind(lambda: tr("a number of 0 or more"), is_limit),
+    "chat_template": FieldKind(
         lambda: tr(
             "a template of at most {most:,} letters, or a list of them", most=LONGEST_TEMPLATE
         ),
         is_template,
     ),
-    "tokenizer_class": NAME,
+    "tokenizer_class": _NAME,
     "auto_map": CLASSES,
-    "added_tokens_decoder": Kind(
+    "added_tokens_decoder": FieldKind(
         lambda: tr("an object of tokens by their ids"),
         lambda value: (
             dict_of(is_token)(value) and all(re.fullmatch(r"\d{1,9}", id) for id in value)
@@ -316,7 +322,7 @@ def ropes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             )
 
 
-def check(values: Any, table: Table, where: str, path: str = "") -> None:
+def check(values: Any, table: FieldTable, where: str, path: str = "") -> None:
     """Raise ModelError for the first field that does not hold what the table says."""
     if not isinstance(values, dict):
         raise wrong(where, path.removesuffix("."), values, OBJECT)
@@ -326,21 +332,21 @@ def check(values: Any, table: Table, where: str, path: str = "") -> None:
             raise wrong(where, path + name, value, kind)
 
 
-def wrong(where: str, field: str, value: Any, kind: Kind) -> ModelError:
+def wrong(where: str, field: str, value: Any, kind: FieldKind) -> ModelError:
     """The error for a field."""
     return ModelError(
         tr(
             "{where}: {field} is {value}, not {words}",
             where=where,
             field=field,
-            value=shown(value),
+            value=_shown(value),
             words=kind.words(),
         ),
         tr("correct {where} if you changed it, else download the model again", where=where),
     )
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """The beginning of a value, on one line."""
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -11,7 +11,7 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files import fields
-from glmcli.models.files.small import bad_download, check_files, read_json
+from glmcli.models.files.small import bad_download, check_files, read_checkpoint_json
 from glmcli.models.names import GGUF_HINT
 
 
@@ -41,7 +41,7 @@ def check_folder(folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json, after a look at what this and the other small files say. Raises ModelError."""
     check_files(folder)
-    config = read_json(folder / "config.json")
+    config = read_checkpoint_json(folder / "config.json")
     fields.check_config(config)
     if not (folder / "generation_config.json").exists():  # then this file stands for it
         fields.check(config, fields.GENERATION, "config.json")
@@ -51,7 +51,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ("special_tokens_map.json", fields.TOKENIZER),
     ):
         if (folder / name).exists():
-            values = read_json(folder / name)
+            values = read_checkpoint_json(folder / name)
             fields.check(values, table, name)
             fields.check_code(values, name)
     return config

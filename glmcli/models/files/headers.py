@@ -18,11 +18,11 @@ from typing import Any
 from glmcli import files
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.files.small import bad_download, read_json
+from glmcli.models.files.small import bad_download, read_checkpoint_json
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
-BYTES = {
+_BYTES = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
     **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
@@ -127,7 +127,7 @@ def missing_weights(folder: Path) -> list[str]:
 
 def read_index(path: Path) -> dict[str, str]:
     """The tensor -> file table of an index. Raises ModelError."""
-    table = read_json(path).get("weight_map")
+    table = read_checkpoint_json(path).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise bad_download(tr("{name} has no weight_map", name=path.name))
     for name in table.values():
@@ -237,7 +237,7 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
             tr("{file}: the header of {name!r:.80} makes no sense", file=path.name, name=name)
         )
     tensor = Tensor(dtype, tuple(shape), end - start)
-    if dtype in BYTES and tensor.numbers * BYTES[dtype] != tensor.size_bytes:
+    if dtype in _BYTES and tensor.numbers * _BYTES[dtype] != tensor.size_bytes:
         raise bad_download(
             tr(
                 "{file}: {name!r:.80} has {size:,} bytes, which is not its shape",

@@ -67,22 +67,22 @@ def check_file(path: Path) -> None:
             raise
 
 
-def read_bytes(path: Path) -> bytes:
+def read_checkpoint_bytes(path: Path) -> bytes:
     """A file. Raises ModelError, with a FileNotFoundError as its cause if there is none."""
     with _told(path):
         return files.read_bytes(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
 
 
-def read_text(path: Path) -> str:
-    """A file of text. Raises ModelError, see `read_bytes`."""
+def read_checkpoint_text(path: Path) -> str:
+    """A file of text. Raises ModelError, see `read_checkpoint_bytes`."""
     with _told(path):
         return files.read_text(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises ModelError, see `read_bytes`."""
+def read_checkpoint_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file. Raises ModelError, see `read_checkpoint_bytes`."""
     with _told(path):
-        value = files.parse_json(read_text(path), str(path), error=ModelError)
+        value = files.parse_json(read_checkpoint_text(path), str(path), error=ModelError)
     if not isinstance(value, dict):
         raise bad_download(tr("{path} is not a JSON object", path=path))
     return value

@@ -15,14 +15,14 @@ from prompt_toolkit.document import Document
 
 from glmcli.conversation.attachments import PUNCTUATION, dropped_file, mention_at_end, mention_of
 from glmcli.conversation.lines import first_untyped, is_command
-from glmcli.conversation.typed import PASTED, Line, untyped_line
+from glmcli.conversation.typed import PASTED_BYTE, Line, untyped_line
 from glmcli.language import tr
 from glmcli.terminal.input.origins import Origins
 from glmcli.terminal.input.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
 
-PASTED_RUN = re.compile(PASTED + b"+")
-WORD = re.compile(r"\S*$")
+PASTED_RUN = re.compile(PASTED_BYTE + b"+")
+_WORD = re.compile(r"\S*$")
 
 
 class Draft:
@@ -88,7 +88,7 @@ class Draft:
     def make_typed(self) -> bool:
         """Count readable text as typed, dragged paths as mentions; whether anything was not."""
         line = self._origins.line
-        if PASTED not in line.pasted:
+        if PASTED_BYTE not in line.pasted:
             return False
         text, done = "", 0
         for run in PASTED_RUN.finditer(line.pasted):
@@ -117,7 +117,7 @@ class Draft:
         """A choice from a menu counts as typed, if the word that it completes was typed."""
         at = self._buffer.cursor_position
         before = self._buffer.text[:at]
-        word = mention_at_end(before) or WORD.search(before)
+        word = mention_at_end(before) or _WORD.search(before)
         is_typed = self._origins.line.is_typed(word.start() if word else at, at)
         with self._origins.arriving(typed=is_typed):
             complete(*arguments)

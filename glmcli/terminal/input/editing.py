@@ -19,7 +19,7 @@ LONGEST_CHARACTER = 64
 """Code points; no character as people see it has more."""
 
 
-def send(event: KeyPressEvent) -> None:
+def send_draft(event: KeyPressEvent) -> None:
     """Send the draft, unless there is nothing in it."""
     if event.current_buffer.text.strip():
         event.current_buffer.validate_and_handle()

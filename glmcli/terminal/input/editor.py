@@ -30,7 +30,7 @@ OSC52_BYTES = 74_994
 """More than this is ignored by common terminals."""
 
 
-def edit(text: str, out: Output) -> str:
+def edit_text(text: str, out: Output) -> str:
     """Let the user change a text in $VISUAL or $EDITOR; returns it as saved. Raises UsageError."""
     chosen = (os.environ.get(variable, "").strip() for variable in ("VISUAL", "EDITOR"))
     command = next(filter(None, chosen), "vi")
@@ -75,7 +75,7 @@ def deaf_to_interrupts() -> Iterator[None]:
         signal.set_wakeup_fd(wakeup)
 
 
-def copy(text: str, out: Output) -> None:
+def copy_text(text: str, out: Output) -> None:
     """Copy through the terminal (OSC 52) and to the machine's clipboard. Raises UsageError."""
     data = text.encode("utf-8", "replace")
     for variable, command in CLIPBOARDS:

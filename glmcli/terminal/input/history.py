@@ -17,16 +17,16 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 
-from glmcli.conversation.typed import PASTED, TYPED, Line, untyped_line
+from glmcli.conversation.typed import PASTED_BYTE, TYPED_BYTE, Line, untyped_line
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import GB, read_bytes
 from glmcli.ours import make_private, open_private
 from glmcli.terminal.input.pastes import Pastes
 
-LARGEST_BYTES = GB
+_LARGEST_BYTES = GB
 LONGEST_SUGGESTION = 200
 """Characters. A longer one would push the conversation off the screen."""
-RUN = re.compile(PASTED + b"+")
+_RUN = re.compile(PASTED_BYTE + b"+")
 ORIGINS = re.compile(r"# .* (?:typed|pasted((?: \d{1,9}-\d{1,9})+))")
 """The line above an entry: when it was sent, and what of it was pasted."""
 
@@ -79,13 +79,13 @@ class PromptHistory(History):
 
     def _remembered(self, line: Line) -> str:
         text = self._pastes.plain(line.text)
-        if PASTED not in line.pasted or text not in self._lines:
+        if PASTED_BYTE not in line.pasted or text not in self._lines:
             self._lines[text] = Line(text, line.pasted)
         return text
 
     def _stored(self) -> Iterator[Line]:
         try:
-            data = read_bytes(self._path, limit=LARGEST_BYTES) if self._path else b""
+            data = read_bytes(self._path, limit=_LARGEST_BYTES) if self._path else b""
         except UsageError:
             return
         origins, entry = "", list[str]()
@@ -101,7 +101,7 @@ class PromptHistory(History):
     def _store(self, line: Line) -> None:
         if self._path is None:
             return
-        runs = [f" {run.start()}-{run.end()}" for run in RUN.finditer(line.pasted)]
+        runs = [f" {run.start()}-{run.end()}" for run in _RUN.finditer(line.pasted)]
         origins = f"pasted{''.join(runs)}" if runs else "typed"
         text = "".join(f"+{row}\n" for row in line.text.split("\n"))
         try:
@@ -116,10 +116,10 @@ def with_origins(text: str, origins: str) -> Line:
     found = ORIGINS.fullmatch(origins)
     if found is None:
         return untyped_line(text)
-    mask = bytearray(TYPED * len(text))
+    mask = bytearray(TYPED_BYTE * len(text))
     for run in (found[1] or "").split():
         start, end = (min(int(at), len(text)) for at in run.split("-"))
-        mask[start:end] = PASTED * (end - start)
+        mask[start:end] = PASTED_BYTE * (end - start)
     return Line(text, bytes(mask)) if found[1] else Line(text)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
 
-from glmcli.conversation.typed import PASTED, TYPED, Line, untyped_line
+from glmcli.conversation.typed import PASTED_BYTE, TYPED_BYTE, Line, untyped_line
 
 REMEMBERED = 4_000_000
 """Characters of earlier texts of a draft; a text that comes back from before counts as pasted."""
@@ -49,7 +49,7 @@ class Origins:
     @contextmanager
     def arriving(self, *, typed: bool) -> Iterator[None]:
         """Text inserted meanwhile was typed, or was not; without this it must be known."""
-        before, self._arriving = self._arriving, TYPED if typed else PASTED
+        before, self._arriving = self._arriving, TYPED_BYTE if typed else PASTED_BYTE
         try:
             yield
         finally:
@@ -86,7 +86,7 @@ class Origins:
         self._kill(first, last, removed)
         new = self._inserted(text, first, last, inserted)
         before, after = mask[:last], mask[first + removed :]
-        shifted = TYPED * first + new, TYPED * (first + inserted) + after
+        shifted = TYPED_BYTE * first + new, TYPED_BYTE * (first + inserted) + after
         return reduce(union, shifted, before)
 
     def _inserted(self, text: str, first: int, last: int, size: int) -> bytes:
@@ -99,7 +99,7 @@ class Origins:
             if known is not None:
                 return known[first : first + room]
         part = self._killed.get(text[first : first + size])
-        return (PASTED if part is None or PASTED in part else TYPED) * room
+        return (PASTED_BYTE if part is None or PASTED_BYTE in part else TYPED_BYTE) * room
 
     def _kill(self, first: int, last: int, size: int) -> None:
         """Remember deleted text, at the first and at the last place where it may have been."""
@@ -112,9 +112,9 @@ class Origins:
 def union(one: bytes, other: bytes) -> bytes:
     """Pasted where either says so; the shorter one is filled up as typed."""
     length = max(len(one), len(other))
-    if PASTED not in one or PASTED not in other:
-        return (other if PASTED in other else one).ljust(length, TYPED)
-    one, other = one.ljust(length, TYPED), other.ljust(length, TYPED)
+    if PASTED_BYTE not in one or PASTED_BYTE not in other:
+        return (other if PASTED_BYTE in other else one).ljust(length, TYPED_BYTE)
+    one, other = one.ljust(length, TYPED_BYTE), other.ljust(length, TYPED_BYTE)
     return (int.from_bytes(one) | int.from_bytes(other)).to_bytes(length)
 
 

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
 from prompt_toolkit.layout.utils import explode_text_fragments
 
-from glmcli.conversation.typed import PASTED, Line
+from glmcli.conversation.typed import PASTED_BYTE, Line
 from glmcli.language import ntr, tr
 from glmcli.terminal.visible import visible
 
@@ -61,7 +61,7 @@ class Pastes:
             return line
         mask, pasted, done = line.mask(), [], 0
         for found in STAND_IN.finditer(line.text):
-            pasted += [mask[done : found.start()], PASTED * len(self._text(found[0]))]
+            pasted += [mask[done : found.start()], PASTED_BYTE * len(self._text(found[0]))]
             done = found.end()
         return Line(self.expand(line.text), b"".join([*pasted, mask[done:]]))
 

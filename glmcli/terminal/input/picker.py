@@ -14,7 +14,9 @@ Entry = tuple[str, str]
 """The id and the title of a conversation."""
 
 
-def pick(newest: Sequence[Entry], search: Callable[[str], Sequence[Entry]], out: Output) -> str:
+def pick_conversation(
+    newest: Sequence[Entry], search: Callable[[str], Sequence[Entry]], out: Output
+) -> str:
     """The id of the conversation that the user chooses. Raises UsageError if none is chosen.
 
     Those that are listed first are `newest`; `search` finds those that hold some words.

@@ -240,7 +240,7 @@ class LineEditor(Editor):
             save_before=lambda e: not e.is_repeat,
         )(lambda event: self._draft.type(event.data * event.arg))
         keys.add("enter")(self._enter)
-        keys.add("enter", filter=vi_navigation_mode)(editing.send)
+        keys.add("enter", filter=vi_navigation_mode)(editing.send_draft)
         keys.add("escape", "enter", filter=emacs_mode)(self._other_enter)
         keys.add("escape", filter=vi_insert_mode, eager=True)(self._escape)
         keys.add("c-i")(lambda event: editing.complete(event, self._draft.insert_completion))
@@ -269,10 +269,12 @@ class LineEditor(Editor):
         """
         is_open = event.current_buffer.document.text_before_cursor.endswith("\\")
         if not editing.takes_completion(event):
-            (editing.send if self._owner.enter_sends and not is_open else self._new_line)(event)
+            (editing.send_draft if self._owner.enter_sends and not is_open else self._new_line)(
+                event
+            )
 
     def _other_enter(self, event: KeyPressEvent) -> None:
-        (self._new_line if self._owner.enter_sends else editing.send)(event)
+        (self._new_line if self._owner.enter_sends else editing.send_draft)(event)
 
     def _new_line(self, event: KeyPressEvent) -> None:
         editing.new_line(event, self._draft.type)

@@ -13,10 +13,10 @@ from prompt_toolkit.keys import Keys
 
 from glmcli.terminal.input import YES
 from glmcli.terminal.input.keyboard import Keyboard
-from glmcli.terminal.output import POLL_S, Output
+from glmcli.terminal.output import SIGNAL_POLL_S, Output
 from glmcli.terminal.visible import visible
 
-ENTER = (Keys.ControlM, Keys.ControlJ)
+_ENTER = (Keys.ControlM, Keys.ControlJ)
 
 
 class Question:
@@ -52,7 +52,7 @@ class Question:
                     later += pressed[at + 1 :]
                     break
             else:
-                self._keyboard.wait(POLL_S)
+                self._keyboard.wait(SIGNAL_POLL_S)
                 self._keyboard.end_if_gone()
         self._keyboard.waiting = [*later, *self._keyboard.waiting]
         self._out.write("\n")
@@ -60,7 +60,7 @@ class Question:
 
     def _pressed(self, press: KeyPress) -> bool | None:
         """The answer, once it is complete."""
-        if press.key in ENTER:
+        if press.key in _ENTER:
             return self.text.strip().lower() in YES
         if press.key == Keys.ControlD:
             return False

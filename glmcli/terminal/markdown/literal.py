@@ -12,13 +12,13 @@ from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
 from glmcli.terminal.markdown.tex import line_of, push_lines
-from glmcli.terminal.rows import WIDE
+from glmcli.terminal.rows import WIDE_LETTERS
 
 LONGEST_LINE = 4000
 """Characters. A longer line is no part of an element, but ends it."""
 
 _SCHEME = r"(?<![a-z0-9])(?:https?://|www\.)"
-_STOPS = rf"{WIDE}\uac00-\ud7a3\u2014\u2018-\u201f\u2026"
+_STOPS = rf"{WIDE_LETTERS}\uac00-\ud7a3\u2014\u2018-\u201f\u2026"
 _IN_ADDRESS = rf"""(?:(?!&(?:lt|gt|quot);)[^\s<>\[\]"`{_STOPS}])"""
 _ADDRESS = re.compile(rf"({_SCHEME}){_IN_ADDRESS}+", re.IGNORECASE)
 MARKS = "\n\\`*_~[]!<&$"

@@ -21,7 +21,7 @@ from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
 from glmcli.terminal.markdown import literal, pipes, tex
-from glmcli.terminal.rows import OPENING, WIDE
+from glmcli.terminal.rows import OPENING, WIDE_LETTERS
 
 STUB = "\x02"
 """Stands in the source for text that was parsed before; no text from outside contains it."""
@@ -37,7 +37,7 @@ _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 
 BlockRule = Callable[[StateBlock, int, int, bool], bool]
 InlineRule = Callable[[StateInline, bool], bool]
-_IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
+_IDEOGRAPHIC = re.compile(f"[{WIDE_LETTERS}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _ESCAPED_BACKSLASHES = re.compile(r"(?:\\\\)+")

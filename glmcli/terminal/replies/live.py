@@ -14,7 +14,7 @@ from glmcli.language import tr
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import progress_forms, status_row, tokens
+from glmcli.terminal.phrases import progress_forms, status_row, token_phrase
 from glmcli.terminal.quiet import SETTLE_S, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
 from glmcli.terminal.replies.text import BaseView
@@ -76,10 +76,10 @@ class LiveView(BaseView):
         self._said = ""
         self._is_warm = False
         self._progress: Progress | None = None
-        self._tokens = Count()
+        self._tokens = TokenCount()
         self._first_token_at: float | None = None
         self._thought_s = 0.0
-        self._thought_tokens = Count()
+        self._thought_tokens = TokenCount()
         self._has_said_thought = False
         self._tail = ""
 
@@ -268,7 +268,7 @@ class LiveView(BaseView):
         return status_row([head + speed, head, doing], self._painter.width)
 
 
-class Count:
+class TokenCount:
     """How many tokens came: as the engine says, or about as many as there were deltas."""
 
     def __init__(self) -> None:
@@ -286,7 +286,7 @@ class Count:
         return self._known or self._deltas
 
     def __str__(self) -> str:
-        return ("" if self._known else "~") + tokens(self.so_far)
+        return ("" if self._known else "~") + token_phrase(self.so_far)
 
 
 def last_words(text: str, columns: int) -> str:

@@ -224,13 +224,13 @@ class _Frame:
     def _change(self, index: int, row: Row) -> None:
         """Write the cells of one row that differ."""
         old, new = cells_of(self._shown[index]), cells_of(row)
-        start = common_start(old, new)
+        start = _common_start(old, new)
         if start == len(old) and index == self._row and self._is_at_end:
             self._put("", new[start:])
             return
         if not _is_sure(new[:start]):
             start = 0
-        end = common_end(old[start:], new[start:])
+        end = _common_end(old[start:], new[start:])
         # all of it: tmux wraps a row anew at the last cell that was used since it was empty
         erase = not end and (width(new) < width(old) or not _is_sure(old + new))
         if erase:
@@ -279,7 +279,7 @@ def cells_of(row: Row) -> Cells:
     return [(char, style) for text, style in row for char in text]
 
 
-def common_start(old: Cells, new: Cells) -> int:
+def _common_start(old: Cells, new: Cells) -> int:
     """How many characters at the start are equal; none of them is joined by one that differs."""
     count = 0
     for left, right in zip(old, new, strict=False):
@@ -291,7 +291,7 @@ def common_start(old: Cells, new: Cells) -> int:
     return count
 
 
-def common_end(old: Cells, new: Cells) -> int:
+def _common_end(old: Cells, new: Cells) -> int:
     """How many characters at the end are equal and stay where they are."""
     count = 0
     for left, right in zip(reversed(old), reversed(new), strict=False):

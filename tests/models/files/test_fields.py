@@ -12,7 +12,7 @@ from glmcli.errors import ModelError
 from glmcli.models.files import fields
 
 
-def refusal(table: fields.Table, **values: Any) -> str:
+def refusal(table: fields.FieldTable, **values: Any) -> str:
     with pytest.raises(ModelError) as caught:
         fields.check(values, table, "a.json")
     assert "download the model again" in caught.value.hint

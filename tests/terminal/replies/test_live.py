@@ -8,7 +8,7 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
-from glmcli.conversation.attachments import attach
+from glmcli.conversation.attachments import read_attachment
 from glmcli.terminal.quiet import SETTLE_S, Quiet
 from glmcli.terminal.replies.choose import show_message
 from glmcli.terminal.replies.live import LiveView
@@ -241,7 +241,7 @@ def test_a_stored_question_shows_the_headers_of_its_files(out, tmp_path):
     files = [tmp_path / "a.py", tmp_path / "b.md"]
     for file in files:
         file.write_text("```py\nx\n```\n" + "word\n" * 40)
-    text = "\n\n".join(["What is this?\nFile: x", *map(attach, files)])
+    text = "\n\n".join(["What is this?\nFile: x", *map(read_attachment, files)])
     out.columns = 500
     show_message(out, Quiet(out), Message("user", text), plain=False)
     said = out.raw.splitlines()

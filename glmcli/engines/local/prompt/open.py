@@ -18,7 +18,7 @@ from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
-from glmcli.models.meaning import config_of, window_of
+from glmcli.models.meaning import config_of, stated_window
 from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
@@ -39,7 +39,7 @@ def find_template(
     checkpoint: Checkpoint, options: ModelOptions
 ) -> tuple[PromptTemplate, int | None]:
     """The template of the family, and the window. Raises ModelError."""
-    window = window_of(config_of(checkpoint.folder))
+    window = stated_window(config_of(checkpoint.folder))
     if checkpoint.family == "chatglm":
         from glmcli.engines.local.prompt.chatglm.template import load_template
 

@@ -20,7 +20,11 @@ from glmcli.engines.local.prompt.rendering import TemplateFails, render
 from glmcli.engines.local.proofs import read_verdict, write_verdict
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
-from glmcli.models.files.small import read_bytes, read_json, read_text
+from glmcli.models.files.small import (
+    read_checkpoint_bytes,
+    read_checkpoint_json,
+    read_checkpoint_text,
+)
 from glmcli.models.libraries import errors_of
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
@@ -52,7 +56,7 @@ class ChatTokenizer:
     def __init__(self, folder: Path) -> None:
         from tokenizers import Tokenizer
 
-        config = read_json(folder / "tokenizer_config.json")
+        config = read_checkpoint_json(folder / "tokenizer_config.json")
         self.backend_tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
@@ -63,7 +67,7 @@ class ChatTokenizer:
             if name.endswith("_token") and isinstance(value, str | dict)
         }
         path = folder / "chat_template.jinja"
-        source = read_text(path) if path.exists() else config.get("chat_template")
+        source = read_checkpoint_text(path) if path.exists() else config.get("chat_template")
         if source is not None and not isinstance(source, str):
             raise ValueError("several chat templates")
         self.chat_template: str | None = source
@@ -171,5 +175,5 @@ def verdict_path(folder: Path, cache: Cache) -> Path:
     digest = hashlib.sha256(f"{REVISION} {version('transformers')}".encode())
     for name in FILES:
         path = folder / name
-        digest.update(name.encode() + (read_bytes(path) if path.exists() else b""))
+        digest.update(name.encode() + (read_checkpoint_bytes(path) if path.exists() else b""))
     return cache.proof(f"tokenizer-{digest.hexdigest()[:32]}")

@@ -21,7 +21,7 @@ from glmcli.engines.local.prompt.decoder import (
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files.headers import LFS_POINTER, lfs_pointer
-from glmcli.models.files.small import bad_download, read_bytes
+from glmcli.models.files.small import bad_download, read_checkpoint_bytes
 
 CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
@@ -60,7 +60,7 @@ def load_tokenizer(folder: Path, *, name: str) -> Tokenizer:
     """Read tokenizer.model: the same file name holds two formats. Raises ModelError."""
     path = folder / "tokenizer.model"
     try:
-        data = read_bytes(path)
+        data = read_checkpoint_bytes(path)
     except ModelError as exc:
         if not isinstance(exc.__cause__, FileNotFoundError):
             raise

@@ -70,7 +70,7 @@ def load_conversation(path: Path) -> Conversation:
 
 
 def load_all(path: Path) -> list[Conversation]:
-    """Read the conversations in a file, in any format that `parse_conversations` knows. Raises UsageError."""
+    """Read the conversations in a file, see `parse_conversations`. Raises UsageError."""
     text = read_text(path, limit=_LARGEST, what=tr("the conversation"))
     try:
         return parse_conversations(text)

@@ -21,9 +21,9 @@ from glmcli.errors import EngineError, GlmError, ModelError, first_line
 from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
-GRACE_S = 0.15
+_GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
-COUNT_S = 2.0
+COUNT_PATIENCE_S = 2.0
 TELL_S = 0.2
 
 
@@ -133,7 +133,7 @@ class EngineThread:
                     yield from joined(items[at:])
                     break
                 yield item
-            is_late = cancelled_at is not None and time.monotonic() - cancelled_at > GRACE_S
+            is_late = cancelled_at is not None and time.monotonic() - cancelled_at > _GRACE_S
             if is_late or (cancel.is_set() and not self.is_open):
                 yield Chunk(finish_reason="cancelled")
             elif not items:
@@ -159,7 +159,7 @@ class EngineThread:
             answers.put(size)
 
         self._jobs.put(job)
-        deadline = time.monotonic() + COUNT_S
+        deadline = time.monotonic() + COUNT_PATIENCE_S
         while not stop.is_set() and time.monotonic() < deadline:
             with suppress(Empty):
                 return answers.get(timeout=TICK_S)

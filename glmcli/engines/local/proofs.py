@@ -15,7 +15,7 @@ from glmcli import files
 from glmcli.errors import GlmError
 from glmcli.models.checkpoint import Checkpoint
 
-REVISION = 1
+_REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""
 
 
@@ -40,7 +40,7 @@ def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
 
 def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:
     """What tells one checkpoint on one kind of machine from another, without reading all of it."""
-    facts: list[object] = [REVISION, checkpoint.config, device.partition(":")[0]]
+    facts: list[object] = [_REVISION, checkpoint.config, device.partition(":")[0]]
     facts += [dtype, version("torch"), version("transformers")]
     facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
     for path in checkpoint.weights:

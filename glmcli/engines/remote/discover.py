@@ -16,7 +16,7 @@ from glmcli.engines.remote.openai import engine as openai
 if TYPE_CHECKING:
     import httpx
 
-KINDS = {"openai": openai, "fastchat": fastchat}
+_KINDS = {"openai": openai, "fastchat": fastchat}
 
 
 def list_models(
@@ -28,7 +28,7 @@ def list_models(
     EngineError.
     """
     try:
-        found = KINDS[kind or "openai"].list_models(settings, transport=transport)
+        found = _KINDS[kind or "openai"].list_models(settings, transport=transport)
         return [(f"{kind or 'openai'}:{name}", window) for name, window in found]
     except Refused as refusal:
         if kind or refusal.status not in (404, 405):

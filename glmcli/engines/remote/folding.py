@@ -26,7 +26,7 @@ ESCAPED = re.compile(
     re.IGNORECASE,
 )
 """What stands for another character, or for none that is seen."""
-HALF = re.compile(
+_HALF = re.compile(
     r"(?:%(?:25){0,3}[0-9a-f]?"
     r"|&(?:amp;){0,3}(?:#x?[0-9a-f]{0,7}|[a-z]{0,6})"
     r"|\\{1,8}(?:u\{?[0-9a-f]{0,6}|x[0-9a-f]?)?"
@@ -81,5 +81,5 @@ def meant(escape: re.Match[str]) -> str:
 
 def half_escape(text: str) -> int:
     """Where the end of a text could be the start of an escape; its length if it cannot."""
-    found = HALF.search(text, max(0, len(text) - ESCAPE_CHARS))
+    found = _HALF.search(text, max(0, len(text) - ESCAPE_CHARS))
     return found.start() if found else len(text)

@@ -32,14 +32,14 @@ POLL_S = 0.05
 """How soon a cancelled request is noticed."""
 ALIVE = 4
 """How many times longer a server may get nowhere as long as it sends signs of life."""
-GRACE_S = 0.05
+_GRACE_S = 0.05
 """How long to wait for the end of an answer, so that its connection can be used again."""
 KEEP_S = 2.0
 """How long an idle connection is kept: less than the 5 s after which many servers close it."""
 ERROR_BYTES = 65_536
 ERROR_S = 3.0
 """How long the body of an error may take; what came until then says enough."""
-ANSWER_BYTES = 4_000_000
+_ANSWER_BYTES = 4_000_000
 """An answer to a question that needs no model; one about a prompt may be larger, as that is."""
 PIECE_BYTES = 65_536
 
@@ -136,7 +136,7 @@ class Server:
         """
         exchange = self.send(method, path, body, whole=True)
         exchange.limit_s = min(limit_s, exchange.limit_s)
-        most = ANSWER_BYTES + 8 * exchange.sent_bytes
+        most = _ANSWER_BYTES + 8 * exchange.sent_bytes
         data = bytearray()
         try:
             for piece in exchange.pieces(cancel or threading.Event()):
@@ -332,7 +332,7 @@ class Exchange:
     def close(self) -> None:
         """Keep the connection for the next request if the answer is complete, else cut it off."""
         if self._why is None and not self._cancel.is_set():
-            self.expect(GRACE_S)
+            self.expect(_GRACE_S)
             with suppress(Cancelled, EngineError):
                 for _ in self._body:
                     pass

@@ -25,7 +25,7 @@ INNER = 4
 MOST_HELD = 2000
 """A key takes less in each of its spellings, so no more is held back for one."""
 
-Span = tuple[int, int]
+_Span = tuple[int, int]
 
 
 class Mask:
@@ -83,9 +83,9 @@ class Parts:
     def __bool__(self) -> bool:
         return bool(self._places)
 
-    def find(self, text: str) -> list[Span]:
+    def find(self, text: str) -> list[_Span]:
         """Where they are in a text, each as long as it goes."""
-        found: list[Span] = []
+        found: list[_Span] = []
         at = 0
         while at <= len(text) - PART:
             form = self._places.get(text[at : at + PART])
@@ -177,7 +177,7 @@ def pattern_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(found)) if found else None
 
 
-def without(text: str, folded: Folded, spans: Iterable[Span]) -> str:
+def without(text: str, folded: Folded, spans: Iterable[_Span]) -> str:
     """A text with a mark in place of what stands at `spans` of its folded form."""
     pieces: list[str] = []
     at = -1

@@ -26,7 +26,7 @@ LAST_S = 2.0
 EMPTY_MESSAGES = 50_000
 """How many messages may come without text, whatever they cost."""
 MESSAGE_BYTES = 4_000_000
-REPLY_CHARS = 2_000_000
+_REPLY_CHARS = 2_000_000
 """Text and thinking of one reply: some 500,000 tokens, more than any model writes at once."""
 HALF_PAIR = re.compile("[\ud800-\udfff]")
 """JSON can hold half of a surrogate pair; no text can."""
@@ -97,8 +97,8 @@ def _chunks(
                 exchange.expect(ALIVE * exchange.limit_s)
         else:
             empty += 1
-        if size > REPLY_CHARS:
-            raise faults.too_much(tr("{n:,} characters", n=REPLY_CHARS))
+        if size > _REPLY_CHARS:
+            raise faults.too_much(tr("{n:,} characters", n=_REPLY_CHARS))
         if empty > EMPTY_MESSAGES:
             raise faults.too_much(tr("{n:,} messages without text", n=EMPTY_MESSAGES))
         if reply.finished and not ending:

@@ -14,7 +14,7 @@ from markdown_it.rules_inline import StateInline
 from glmcli.terminal.markdown.tex import line_of, push_lines
 from glmcli.terminal.rows import WIDE_LETTERS
 
-LONGEST_LINE = 4000
+_LONGEST_LINE = 4000
 """Characters. A longer line is no part of an element, but ends it."""
 
 _SCHEME = r"(?<![a-z0-9])(?:https?://|www\.)"
@@ -110,7 +110,7 @@ def element(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     while not closed and line < end:
         text = line_of(state, line)
         is_outside = state.sCount[line] < state.blkIndent and not state.isEmpty(line)
-        if is_outside or text.startswith(("```", "~~~")) or len(text) > LONGEST_LINE:
+        if is_outside or text.startswith(("```", "~~~")) or len(text) > _LONGEST_LINE:
             break
         closed = close in text.lower()
         line += 1

@@ -29,7 +29,7 @@ LONG_LINE = 500
 """Characters. A longer line opens no table, no fence and no block of TeX."""
 LONG_TEXT = 100
 """Characters. A longer line is no underlined heading, nor, without a | among so many, a table's."""
-DEEPEST = 24
+_DEEPEST = 24
 """Quotes and lists nested deeper than this many levels (a list has two) are text."""
 
 _SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
@@ -307,7 +307,7 @@ def _shallow(rule: BlockRule) -> BlockRule:
     """The rule, where the nesting is not too deep."""
 
     def shallow(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        return state.level < DEEPEST and rule(state, start, end, silent)
+        return state.level < _DEEPEST and rule(state, start, end, silent)
 
     return shallow
 

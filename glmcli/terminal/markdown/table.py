@@ -18,7 +18,7 @@ from glmcli.terminal.rows import Row, Span, fold, plain, trimmed, width, wrap
 
 FIRST_ROWS = 12
 """Rows of the screen. The rows of the body that fill so many give the columns their widths."""
-GAP = "  "
+_GAP = "  "
 
 Cell = Sequence[Span]
 
@@ -66,7 +66,7 @@ class Table:
         if len(body) < enough:
             return []
         self._widths = widths
-        line = self._symbol * min(sum(widths) + len(GAP) * (len(widths) - 1), self.columns)
+        line = self._symbol * min(sum(widths) + len(_GAP) * (len(widths) - 1), self.columns)
         return [*self._lines(self._header, widths), ((line, theme.DIM),), *body]
 
     def _cells(
@@ -81,7 +81,7 @@ class Table:
         natural = [
             max(max(map(cell_width, column)), 1) for column in zip_longest(*rows, fillvalue=())
         ]
-        return shrink(natural, self.columns - len(GAP) * (len(natural) - 1))
+        return shrink(natural, self.columns - len(_GAP) * (len(natural) - 1))
 
     def _lines(self, cells: Sequence[Cell], widths: Sequence[int]) -> list[Row]:
         """One row of the table, as many rows of the screen as its tallest cell needs."""
@@ -98,7 +98,7 @@ class Table:
             part = trimmed(part)
             free = max(size - cell_len(plain(part)), 0)
             left = {"right": free, "center": free // 2}.get(align, 0)
-            gap = GAP if row else ""
+            gap = _GAP if row else ""
             row += [(gap + " " * left, theme.PLAIN), *part, (" " * (free - left), theme.PLAIN)]
         return tuple(span for span in row if span[0])
 

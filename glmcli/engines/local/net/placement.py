@@ -19,7 +19,7 @@ from glmcli.models.files.headers import Tensor
 if TYPE_CHECKING:
     import torch
 
-KINDS = ("cuda", "mps", "xpu", "cpu")
+_KINDS = ("cuda", "mps", "xpu", "cpu")
 """Devices, the first that is there being the best."""
 ROOM = 1.1
 """What a net needs beside its weights to be of use on one device: cache and work space."""
@@ -74,7 +74,7 @@ def place_weights(
         loaded_bytes(name, tensor, number_format, config, options.quantize)
         for name, tensor in tensors.items()
     )
-    free = free_bytes(device)
+    free = free_device_bytes(device)
     device_map: str | dict[str, str] = {"": device}
     if device.startswith("cuda") and options.device == "auto" and needed * ROOM > (free or 0):
         # Several GPUs, and main memory for what they cannot hold: not in fewer bits.
@@ -96,7 +96,7 @@ def pick_device(wanted: str) -> str:
         "cpu": True,
     }
     if wanted == "auto":
-        kind = next(kind for kind in KINDS if present[kind])
+        kind = next(kind for kind in _KINDS if present[kind])
     elif kind not in present or (number and not number.isdigit()):
         raise ConfigError(
             tr("there is no device {wanted!r}", wanted=wanted),
@@ -146,7 +146,7 @@ def pick_dtypes(
     return dtype, torch.float32 if is_slow and has_halves else dtype
 
 
-def free_bytes(device: str) -> int | None:
+def free_device_bytes(device: str) -> int | None:
     """Free memory of one device; None if it cannot be known."""
     import torch
 

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-T = TypeVar("T")
-Item = TypeVar("Item")
+_T = TypeVar("_T")
+_Item = TypeVar("_Item")
 
 TRIAL_TOKENS = 4
 """Tokens for each count in a trial; the first is not timed, since the threads have to wake up."""
@@ -48,7 +48,7 @@ class Pace:
         self._trying: int | None = None
         set_threads(self._counts[-1])
 
-    def paced(self, ids: Generator[Item, None, T]) -> Generator[Item, None, T]:
+    def paced(self, ids: Generator[_Item, None, _T]) -> Generator[_Item, None, _T]:
         """The same ids; the time that each of them takes is learned from, but for the first."""
         if self._trying is None and not self._trial:
             self._begin_trial()
@@ -58,7 +58,7 @@ class Pace:
             try:
                 token = next(ids)
             except StopIteration as end:
-                ending: T = end.value
+                ending: _T = end.value
                 return ending
             if not is_first:
                 self._learn(self._clock() - started)

@@ -29,7 +29,7 @@ from glmcli.language import later, tr
 PROGRAM = Path(__file__).with_name("foreign.py")
 MEMORY_BYTES = 1_500_000_000
 """For all that is in the process; the largest tokenizers need 0.5 GB."""
-ANSWER_BYTES = 256 << 20
+_ANSWER_BYTES = 256 << 20
 WALL_S, WALL_PER_CPU = 60.0, 10.0
 """Seconds on the clock: so many, and so many for each second of the processor.
 
@@ -49,7 +49,7 @@ STOPPED = {
 LETTERS_A_SECOND = 200_000
 """The least that is expected of a template or a tokenizer."""
 TICK_MS = 50
-GRACE_S = 1.0
+_GRACE_S = 1.0
 """How long a process may work on an answer that nobody waits for."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "TZ", "TMPDIR")
 """Of the environment: what libraries are found by, and the time zone. No key, no secret."""
@@ -171,7 +171,7 @@ class Apart:
             data = self._wait(process, time.monotonic() + wall_s)
         except GivenUp:  # the process may be starting: it is worth keeping for a while
             self._is_late = True
-            late = Timer(GRACE_S, self._end_late, [process])
+            late = Timer(_GRACE_S, self._end_late, [process])
             late.daemon = True
             late.start()
             raise
@@ -189,7 +189,7 @@ class Apart:
         if not self._is_late or self._process is None:
             return
         with suppress(ModelError):
-            self._wait(self._process, time.monotonic() + GRACE_S)
+            self._wait(self._process, time.monotonic() + _GRACE_S)
             self._is_late = False
             return
         self.close()
@@ -209,7 +209,7 @@ class Apart:
                 raise GivenUp(tr("cancelled"))
             if time.monotonic() > deadline:
                 raise self._stopped("time")
-        answer = foreign.receive(process.stdout, most=ANSWER_BYTES)
+        answer = foreign.receive(process.stdout, most=_ANSWER_BYTES)
         if answer is not None:
             return answer
         process.kill()

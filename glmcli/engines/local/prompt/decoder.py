@@ -22,7 +22,7 @@ UNREADABLE = "\ufffd"
 """What stands for bytes that are not UTF-8."""
 LONGEST_TEXT = 10_000
 """Letters of one token; the longest there are have about 128."""
-REPLY_CHARS = 2_000_000
+_REPLY_CHARS = 2_000_000
 """As of a server's reply. With reasonable tokens the window ends a reply long before."""
 
 
@@ -273,9 +273,9 @@ class DecodedReply:
         else:
             new = self._decoder.push(token)
             self._letters += len(new)
-            if self._letters > REPLY_CHARS:
+            if self._letters > _REPLY_CHARS:
                 raise EngineError(
-                    tr("the reply has more than {most:,} characters", most=REPLY_CHARS),
+                    tr("the reply has more than {most:,} characters", most=_REPLY_CHARS),
                     tr("/retry asks again; --max-tokens sets a limit"),
                 )
             thinking, text = self._parts.push(new)

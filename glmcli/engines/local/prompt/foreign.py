@@ -20,9 +20,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import IO, Any
 
-LENGTH = 8
+_LENGTH = 8
 """Bytes of a length."""
-LONGEST_TOKEN = 1_000
+_LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
 
 
@@ -87,15 +87,15 @@ def limit_cpu(seconds: float) -> None:
 def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     """Write a message: its length, and JSON."""
     data = json.dumps(message, ensure_ascii=False).encode("utf-8", "surrogatepass")
-    stream.write(len(data).to_bytes(LENGTH, "little") + data)
+    stream.write(len(data).to_bytes(_LENGTH, "little") + data)
     stream.flush()
 
 
 def receive(stream: IO[bytes], *, most: int = sys.maxsize) -> dict[str, Any] | None:
     """The next message; None at the end, in place of half a message, and of more than `most`."""
-    head = stream.read(LENGTH)
+    head = stream.read(_LENGTH)
     size = int.from_bytes(head, "little")
-    if len(head) < LENGTH or size > most:
+    if len(head) < _LENGTH or size > most:
         return None
     data = stream.read(size)
     if len(data) < size:
@@ -215,7 +215,7 @@ BACKENDS: dict[bool, Any] = {}
 """The tokenizer that was loaded, and the same whose control tokens are plain text."""
 
 
-def load(text: str = "", path: str = "") -> None:
+def load_backend(text: str = "", path: str = "") -> None:
     """Take a tokenizer.json, and make and read a short text with it."""
     from tokenizers import Tokenizer
 
@@ -238,7 +238,7 @@ def load_pieces(path: str) -> None:
 
 def check_tokens(tokens: Iterable[str]) -> None:
     """Raise TooMuch for a token of which a reply would have gigabytes."""
-    if max(map(len, tokens), default=0) > LONGEST_TOKEN:
+    if max(map(len, tokens), default=0) > _LONGEST_TOKEN:
         raise TooMuch("token")
 
 
@@ -259,7 +259,7 @@ def encode(text: str, plain: bool = False, special: bool = False) -> tuple[list[
     return found.ids, found.offsets
 
 
-def decode(ids: list[int], skip_special_tokens: bool = True) -> str:
+def decode_ids(ids: list[int], skip_special_tokens: bool = True) -> str:
     """The text of ids."""
     text: str = BACKENDS[False].decode(ids, skip_special_tokens=skip_special_tokens)
     return text
@@ -267,11 +267,11 @@ def decode(ids: list[int], skip_special_tokens: bool = True) -> str:
 
 JOBS: dict[str, Callable[..., Any]] = {
     "render": render,
-    "load": load,
+    "load": load_backend,
     "load_pieces": load_pieces,
     "spell_out": spell_out,
     "encode": encode,
-    "decode": decode,
+    "decode": decode_ids,
 }
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from glmcli.models.libraries import errors_of
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
 UNLIMITED = int(1e30)
-REVISION = 4
+_REVISION = 4
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (
@@ -172,7 +172,7 @@ def outcome(tokenizer: Any, messages: list[dict[str, str]], *, goes_on: bool) ->
 
 def verdict_path(folder: Path, cache: Cache) -> Path:
     """Where the verdict over these very files is kept."""
-    digest = hashlib.sha256(f"{REVISION} {version('transformers')}".encode())
+    digest = hashlib.sha256(f"{_REVISION} {version('transformers')}".encode())
     for name in FILES:
         path = folder / name
         digest.update(name.encode() + (read_checkpoint_bytes(path) if path.exists() else b""))

@@ -23,8 +23,8 @@ from glmcli.errors import ConfigError, ConnectionLost, EngineError
 if TYPE_CHECKING:
     import httpx
 
-T = TypeVar("T")
-DEFAULT_URL = "http://127.0.0.1:21001"
+_T = TypeVar("_T")
+_DEFAULT_URL = "http://127.0.0.1:21001"
 
 REFRESH_S = 60.0
 """A controller asks its workers one after another, 5 s each."""
@@ -54,7 +54,7 @@ class Cluster:
         self._options = options
         self._transport = transport
         self.patience = Patience(options.timeout)
-        url = options.base_url or DEFAULT_URL
+        url = options.base_url or _DEFAULT_URL
         self._front = open_server(options, url, patience=self.patience, transport=transport)
         self._workers: dict[str, Worker] = {}
         self._passed_on: Worker | None = None
@@ -88,8 +88,8 @@ class Cluster:
             self._front.ask("POST", "/refresh_all_workers", limit_s=REFRESH_S)
 
     def reach(
-        self, model: str, use: Callable[[Worker], T], cancel: threading.Event | None = None
-    ) -> T:
+        self, model: str, use: Callable[[Worker], _T], cancel: threading.Event | None = None
+    ) -> _T:
         """`use` the worker that is to answer next; try another way if it cannot be reached.
 
         `use` may be called twice, so it must not start a reply. Raises Cancelled, EngineError.

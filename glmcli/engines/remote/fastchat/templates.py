@@ -95,7 +95,7 @@ NUMBERS_2024 = [*NUMBERS[:7], "LLAMA3", *NUMBERS[7:], "GEMMA", "CLLM", "DEFAULT"
 """Styles by number in FastChat since 2024-04, which still calls itself 0.2.36."""
 KEYS_2024 = ("system_message_vision", "max_image_size_mb")
 """Fields that only the later FastChat sends."""
-NAMES = {
+_NAMES = {
     "LLAMA3": "llama-3",
     "CHATGLM": "chatglm chatglm2",
     "CHATGLM3": "chatglm3",
@@ -107,7 +107,7 @@ NAMES = {
     "DEEPSEEK_CHAT": "deepseek-chat",
 }
 """Style -> the templates that have it, where the number alone may mean another one."""
-STYLE_OF = {name: style for style, names in NAMES.items() for name in names.split()}
+STYLE_OF = {name: style for style, names in _NAMES.items() for name in names.split()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 METADATA = ("100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
 """Where clouds tell their machines secrets, beside the link-local addresses."""
-NAMES = ("metadata", "metadata.google.internal", "instance-data")
+_NAMES = ("metadata", "metadata.google.internal", "instance-data")
 WEB_PORTS = (80, 443)
 """The ports below 1024 where a worker may be; mail and the like understand parts of HTTP."""
 
@@ -27,7 +27,7 @@ def can_be_worker(address: httpx.URL) -> bool:
     if port is not None and port < 1024 and port not in WEB_PORTS:
         return False
     host = address.host.rstrip(".").lower()
-    return host not in NAMES and can_have_worker(host)
+    return host not in _NAMES and can_have_worker(host)
 
 
 def can_have_worker(host: str) -> bool:

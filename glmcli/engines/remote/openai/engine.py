@@ -36,8 +36,8 @@ from glmcli.types import (
 if TYPE_CHECKING:
     import httpx
 
-DEFAULT_URL = "http://127.0.0.1:8000/v1"
-KINDS = {
+_DEFAULT_URL = "http://127.0.0.1:8000/v1"
+_KINDS = {
     "vllm": "vLLM",
     "sglang": "SGLang",
     "llamacpp": "llama.cpp",
@@ -72,7 +72,7 @@ class OpenAIEngine:
 
     def __init__(self, server: Server, prefix: str, model: Listed) -> None:
         self.name = model.name
-        self.kind = KINDS.get(model.owner, "")
+        self.kind = _KINDS.get(model.owner, "")
         """Which server it is; "" if that is not known."""
         kind = self.kind or tr("server")
         self.device = tr("{kind} at {host}", kind=kind, host=server.faults.host)
@@ -268,7 +268,7 @@ def open_api(
     options: ServerOptions, transport: httpx.BaseTransport | None = None
 ) -> tuple[Server, str]:
     """The server of the options and the path of its interface. Raises ConfigError."""
-    url = (options.base_url or DEFAULT_URL).strip().rstrip("/")
+    url = (options.base_url or _DEFAULT_URL).strip().rstrip("/")
     url = url.removesuffix("/chat/completions").removesuffix("/models")
     if parse_address(url).path in ("", "/"):
         url += "/v1"
@@ -302,7 +302,7 @@ def open_engine(
     report(Progress("waiting", note=server.faults.host))
     try:
         models = known_models(server, prefix, name)
-        lists_all = bool(models) and KINDS.get(models[0].owner) in LIST_ALL
+        lists_all = bool(models) and _KINDS.get(models[0].owner) in LIST_ALL
         model = choose(name, models, host=server.faults.host, engine="openai", lists_all=lists_all)
         if model.window is None and model.owner == "llamacpp":
             model = Listed(model.name, ask_slot(server), model.owner)

@@ -17,7 +17,7 @@ from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LENGTH = ("length", "model_length", "max_tokens")
+_LENGTH = ("length", "model_length", "max_tokens")
 """Why a reply ends that was cut at its limit."""
 BROKEN_OFF = ("abort", "error", "cancelled")
 THINKING = ("reasoning", "reasoning_content", "thinking")
@@ -160,7 +160,7 @@ class OpenAIReply:
             raise self._faults.filtered()
         if reason in BROKEN_OFF:
             raise self._faults.broken_off(reason)
-        self._reason = "length" if reason in LENGTH else "stop"
+        self._reason = "length" if reason in _LENGTH else "stop"
         self.finished = True
 
     def _raise_error(self, message: dict[str, Any]) -> None:

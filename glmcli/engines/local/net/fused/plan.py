@@ -24,7 +24,7 @@ NEEDED = (
     *("intermediate_size", "vocab_size", "rms_norm_eps", "max_position_embeddings"),
 )
 
-Config = Mapping[str, Any]
+_Config = Mapping[str, Any]
 Shape = tuple[int, ...]
 
 
@@ -79,7 +79,7 @@ class Names:
 
 SPLIT = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 USUAL = ("model.embed_tokens", "model.norm", "lm_head", "model.layers.{}.")
-NAMES = {
+_NAMES = {
     "chatglm": Names(
         "transformer.embedding.word_embeddings",
         "transformer.encoder.final_layernorm",
@@ -115,7 +115,7 @@ LLAMA = Names(*USUAL, SPLIT, "self_attn.o_proj", ("mlp.gate_proj", "mlp.up_proj"
 
 def names_of(family: str) -> Names:
     """What a family calls its tensors."""
-    return NAMES.get(family, LLAMA)
+    return _NAMES.get(family, LLAMA)
 
 
 def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dimensions:
@@ -123,23 +123,23 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
         raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
-    config: Config = checkpoint.config
+    config: _Config = checkpoint.config
     if family == "chatglm":
         linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
         stated = ("quantization_config", "layer_types", "use_sliding_window", "sliding_window")
         config = glm_settings(dict(config), linear_rope=linear) | {
             key: config[key] for key in stated if key in config
         }
-    check_config(config)
+    _check_config(config)
     try:
-        found = read_config(family, config)
+        found = _read_config(family, config)
     except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
         raise NotCovered(tr("config.json is not as expected: {why!r}", why=exc)) from exc
     check_tensors(found, tensors)
     return found
 
 
-def check_config(config: Config) -> None:
+def _check_config(config: _Config) -> None:
     """Raise NotCovered for what the fused step does not do, and for fields that are missing."""
     for key in NEEDED:
         if not isinstance(config.get(key), int | float):
@@ -155,7 +155,7 @@ def check_config(config: Config) -> None:
         raise NotCovered(tr("its layers see only part of the text"))
 
 
-def read_config(family: str, config: Config) -> Dimensions:
+def _read_config(family: str, config: _Config) -> Dimensions:
     """The sizes that a config states. Raises NotCovered."""
     heads = config["num_attention_heads"]
     head_size = config.get("head_dim")
@@ -187,7 +187,7 @@ def read_config(family: str, config: Config) -> Dimensions:
     )
 
 
-def rope_of(config: Config) -> dict[str, Any]:
+def rope_of(config: _Config) -> dict[str, Any]:
     """The rotary settings, as old and new releases of transformers write them."""
     rope = {"rope_theta": config.get("rope_theta", 10_000.0)}
     for key in ("rope_scaling", "rope_parameters"):
@@ -195,7 +195,7 @@ def rope_of(config: Config) -> dict[str, Any]:
     return rope
 
 
-def frequencies(rope: Config, size: int) -> tuple[float, ...]:
+def frequencies(rope: _Config, size: int) -> tuple[float, ...]:
     """Radians per token of each pair. Raises NotCovered for kinds that change with the text.
 
     Source: RoFormer (Su et al., 2021); Llama 3.1's stretching from its reference code.

@@ -18,7 +18,7 @@ TRAINED = "[[训练时间]]"
 TRAINED_YEAR = "2023年"
 INTERPRETER = "interpreter"
 """The tool that ChatGLM3 calls without having been offered it."""
-GAP = "\n\n"
+_GAP = "\n\n"
 """Between the parts of a reply."""
 
 NAME_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]{0,63})[ \t]*")
@@ -72,7 +72,7 @@ class ReplyText:
         """`text`, with a gap before it if an earlier part was shown."""
         if not text or self._part is None:
             return text
-        gap = GAP if self._shown and not self._part.shown else ""
+        gap = _GAP if self._shown and not self._part.shown else ""
         self._shown = self._part.shown = True
         return gap + text
 
@@ -160,7 +160,7 @@ def literal_call(text: str) -> dict[str, object] | None:
 
 def split_reply(text: str, tools: Collection[str]) -> list[tuple[str, str]]:
     """The parts (tool or "", text) that `ReplyText` showed as `text`; only known tools count."""
-    before, _, last = text.rpartition(GAP)
+    before, _, last = text.rpartition(_GAP)
     call = CALL.fullmatch(last)
     if call and call["name"] in tools and literal_call(last) is not None:
         part = (call["name"], CALL_START + last[call.start("arguments") :])

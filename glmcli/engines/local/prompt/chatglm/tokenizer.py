@@ -27,7 +27,7 @@ CHATGLM_CONTROL = (
     *("[MASK]", "[gMASK]", "[sMASK]", "sop", "eop"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
 )
-LONGEST_TOKEN = 1_000
+_LONGEST_TOKEN = 1_000
 """Bytes; GLM-4's longest has 128."""
 GLM4_CONTROL = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
@@ -181,7 +181,7 @@ def read_ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
         if line.strip():
             word, rank = line.split()
             token = base64.b64decode(word, validate=True)
-            if len(token) > LONGEST_TOKEN:  # every way to cut it would be tried
+            if len(token) > _LONGEST_TOKEN:  # every way to cut it would be tried
                 raise ValueError("a token is too long")
             yield token, int(rank)
 

@@ -1,6 +1,6 @@
 """The user's language: English sentences stand where they are said, others in catalogues.
 
-Beside config.py the only module that reads the environment. Knows nothing of what is said. The
+Beside config.py the only module that reads the environment. Does not know the sentences. The
 catalogues are `locale/*/LC_MESSAGES/glm.po`, compiled when the program is installed; docs/texts.py
 keeps them complete.
 """

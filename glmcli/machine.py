@@ -35,11 +35,11 @@ def has_bfloat16() -> bool:
 
 
 def has_power_to_spare(cores: int | None = None) -> bool:
-    """Whether work that nobody may ask for is welcome: on the mains, with a core left by others.
+    """Whether there is power for speculative work: on mains, with a core left idle by others.
 
-    The load of the last minute counts what this process did itself. The number of tasks that want
-    to run right now does not, when the engine is idle, but some are there for a moment only. So
-    the smaller of the two is what others keep the machine busy with.
+    The load of the last minute includes this process. The number of tasks that are ready now does
+    not, while the engine is idle, but some are there for a moment only. The smaller of the two
+    is the load that others cause.
     """
     if any(is_discharging(supply) for supply in SUPPLIES.glob("*")):
         return False

@@ -22,7 +22,7 @@ _ESCAPED = re.compile(r"\\(.)")
 def path_of(typed: str) -> Path:
     r"""The path that was typed: `~` as the home folder, and quotes and `\ ` as in a shell.
 
-    Raises UsageError for what cannot be one, such as the home folder of nobody.
+    Raises UsageError for what cannot be one, such as a home folder of an unknown user.
     """
     if "\0" in typed:
         raise UsageError(tr("a path cannot hold a NUL character"), tr("check the path"))

@@ -1,7 +1,7 @@
 """One chat: the only place where engine, view and store meet.
 
-Asks, keeps the conversation and the clock, and journals. Its state is behind methods: nobody else
-writes it. Knows nothing of terminals or models.
+Asks, keeps the conversation and the clock, and journals. Its state is changed by its
+methods alone. Knows nothing of terminals or models.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ TEMPLATE_TOKENS = 64
 LEAST_WINDOW = 2048
 """What a window is taken for of which only is known that it is full."""
 SHOWN_AFTER_STOP = 400
-"""Characters that are still shown when they come after a stop: the words that were being made. Text
-that waited behind a slow screen is longer, and is only kept."""
+"""Characters that are still shown after a stop: the words that were on their way. Text that waited
+behind a slow screen is longer: it is kept, not shown."""
 JOURNAL_S = 1.0
 """How much of a growing reply may be missing from the store."""
 
@@ -320,7 +320,7 @@ class Session:
                     if chunk.finish_reason in ("stop", "length"):
                         return "".join(growing.text)
         except ContextFull:
-            pass  # without exact counts nobody could know
+            pass  # without exact counts this cannot be known in advance
         return ""
 
     def _tell_what_was_sent(self) -> None:

@@ -43,7 +43,7 @@ def names_of(node: ast.stmt) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_link_leads_to_a_file_and_a_symbol_that_there_are(page):
+def test_every_link_leads_to_an_existing_file_and_symbol(page):
     found = links(page)
     assert found
     for link in found:

@@ -109,11 +109,11 @@ def test_an_unknown_name_in_config_toml_suggests_the_nearest(tmp_path):
 
 
 def test_other_programs_lines_in_dotenv_are_ignored(tmp_path):
-    dotenv = "DATABASE_URL=x\nthis is no assignment\nGLM_SEED=7\n"
+    dotenv = "DATABASE_URL=x\nthis is not an assignment\nGLM_SEED=7\n"
     assert load(tmp_path, dotenv=dotenv).seed == 7
 
 
-def test_a_line_of_dotenv_that_is_no_text_is_named(tmp_path):
+def test_a_line_of_dotenv_that_is_not_text_is_named(tmp_path):
     (tmp_path / ".env").write_bytes(b"# caf\xe9\nGLM_THINKING=\xff\xfe\n")
     with pytest.raises(ConfigError, match=r"\.env, line 2: GLM_THINKING cannot be parsed"):
         load(tmp_path)

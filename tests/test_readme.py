@@ -1,4 +1,4 @@
-"""The file map of README.md names the folders that there are."""
+"""The file map of README.md names the existing folders."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_a_fault_before_the_first_word_can_be_retried(start):
     assert texts(session) == [("user", "first"), ("assistant", "two")]
 
 
-def test_a_stream_without_an_end_is_no_short_answer(start):
+def test_a_stream_without_an_end_is_not_taken_for_a_short_answer(start):
     session = start([Chunk("half")])
     with pytest.raises(ConnectionLost):
         session.ask("first", Shown())
@@ -255,7 +255,7 @@ def test_reset_keeps_the_system_prompt_and_starts_a_new_conversation(start):
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "a\0b", "\ud800"])
-def test_what_no_text_holds_is_refused(text):
+def test_text_that_cannot_be_a_prompt_is_refused(text):
     with pytest.raises(UsageError):
         check_prompt(text)
 
@@ -268,7 +268,7 @@ def test_totals_add_up(start):
     assert session.used_tokens == 8
 
 
-def test_a_tool_s_result_can_be_the_question(start):
+def test_the_result_of_a_tool_can_be_the_question(start):
     session = start(reply("22 degrees"))
     session.conversation.messages += [Message("user", "x"), Message("assistant", "call()")]
     session.ask(Message("tool", '{"t": 22}', name="weather"), Shown())

@@ -112,7 +112,7 @@ def test_a_prompt_that_goes_on_where_the_last_one_began_is_sent_until_it_is_full
     assert session.news() == ["the window is full: the oldest 2 turns were not sent"]
 
 
-def test_another_engine_is_sent_what_was_left_out(full):
+def test_another_engine_is_sent_the_turns_that_were_left_out(full):
     session = full("drop-oldest")
     session.ask(LONG, Shown())
     session.use(Recorder(context_tokens=1000), "echo:")

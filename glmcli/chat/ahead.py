@@ -17,7 +17,7 @@ from glmcli.session import Session
 from glmcli.types import Message
 
 PAUSE_S = 0.3
-"""A draft that has not changed for so long is read."""
+"""A draft that has not changed for this long is read."""
 
 
 def call_later(seconds: float, call: Callable[[], None]) -> Callable[[], None]:

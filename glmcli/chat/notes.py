@@ -23,7 +23,7 @@ def write_note(out: Output, text: str, style: str = _DIM) -> None:
         return
     text, columns = visible(text), out.size().columns
     if not all(fits(line, columns) for line in text.split("\n")):
-        from glmcli.terminal.rows import hang  # it brings Rich along
+        from glmcli.terminal.rows import hang  # it imports Rich
 
         text = hang(text, columns)
     out.write(f"\x1b[{style}m{text}\x1b[0m\n" if out.colours else f"{text}\n")

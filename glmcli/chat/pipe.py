@@ -17,7 +17,7 @@ from glmcli.terminal.replies.text import BaseView, TextView
 
 
 class PipeChat(Shell):
-    """A chat where nobody looks."""
+    """A chat without a person at a terminal."""
 
     def __init__(self, session: Session, settings: Settings, out: Output, err: Output) -> None:
         super().__init__(session, settings, out, Quiet(out))

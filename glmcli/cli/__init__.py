@@ -152,7 +152,7 @@ def run(arguments: list[str]) -> int:
         if arguments[:1] in (["ask"], ["chat"]):
             arguments = as_it_is(with_resume_value(arguments))
         code = app(arguments, prog_name="glm", standalone_mode=False)
-        if code == 128 + signal.SIGINT:  # Typer's word for KeyboardInterrupt
+        if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt
             raise Interrupted
         return code if isinstance(code, int) else 0
     except GlmError as exc:

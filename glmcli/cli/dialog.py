@@ -1,7 +1,7 @@
 """What a command says to a person beside its output, and what it asks them.
 
-Knows nothing of what is said or asked. An answer is typed after its question stood: neither what
-was typed before nor a paste is one.
+Knows nothing of what is said or asked. Only what is typed after the question answers it: not
+what was typed before, nor a paste.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def fitted(line: str, fd: int) -> str:
     with suppress(OSError):
         columns = os.get_terminal_size(fd).columns or 80
         if len(line) * (1 if line.isascii() else 2) > columns:
-            from glmcli.terminal.rows import hang  # it brings Rich along
+            from glmcli.terminal.rows import hang  # it imports Rich
 
             return hang(line, columns)
     return line

@@ -40,7 +40,7 @@ DEMONSTRATION = later(
 )
 """Said where nobody chose a model."""
 MANY = 100
-"""So many names of a `.env` are compared with ours."""
+"""At most this many names of a `.env` are compared with ours."""
 
 TYPED, ENVIRONMENT, DOTENV, TOML = "option", "environment", ".env", "config.toml"
 """The sources, by name; the first is asked first."""
@@ -62,8 +62,8 @@ def load_settings(
 ) -> Settings:
     """Merge all sources. `options` leaves out what was not typed.
 
-    A malformed value of what is `needed` (None: everything) raises ConfigError, one of another
-    setting is ignored; a config.toml that cannot be read raises it too. `decide` says whether a
+    A malformed value of a `needed` setting (None: all) raises ConfigError, others are
+    ignored; a config.toml that cannot be read raises it too. `decide` says whether a
     `.env` is trusted; without it, what was kept.
     """
     environ = os.environ if environ is None else environ
@@ -195,7 +195,7 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
     Names that look like ours and are not may be those of another program: only what is nearly one
     of ours is taken for a slip.
     """
-    # Where no line of ours can be in it, it is nobody's business here that it cannot be read.
+    # Unreadable files matter only if they may hold a line of ours.
     problems = [dotenv.unread] if dotenv.unread and dotenv.data else []
     known = {variable(name) for name in setting_fields()}
     for name in sorted(dotenv.values.keys() - known)[:MANY]:

@@ -20,7 +20,7 @@ from glmcli.language import tr
 _LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
 READ_AT_MOST = 16_000_000
-"""So much of a `.env` is looked through for a line of ours: without one nothing is said of it."""
+"""This much of a `.env` is searched for a line of ours; without one it is silently ignored."""
 
 
 class Dotenv(NamedTuple):

@@ -15,16 +15,16 @@ from glmcli.types import Conversation, Message, Omission
 Count = Callable[[Sequence[Message]], int | None]
 """The exact size of a prompt in tokens, or None if it cannot be known."""
 Write = Callable[[Sequence[Message], int], str]
-"""What the model replies to a prompt in so many tokens at most; "" if it failed or was stopped."""
+"""What the model replies to a prompt within a number of tokens; "" if it failed or was stopped."""
 
 REPLY_SHARE = 4
-"""When turns are left out, one part in so many of the window is kept free for the reply."""
+"""When turns are left out, the window divided by this is kept free for the reply."""
 LEAST_ROOM = 16
-"""A prompt that leaves less than one part in so many of the window free counts as too long."""
+"""A prompt that leaves less of the window free than it divided by this is too long."""
 SUMMARY_SHARE = 8
-"""A summary may take one part in so many of the window."""
+"""A summary may take the window divided by this."""
 KEPT_SHARE = 2
-"""After summarising, a summary and the turns after it take one part in so many of the window."""
+"""After summarising, the summary and later turns take the window divided by this."""
 REQUEST = """\
 Summarise our conversation so far, in the language that it is in. The summary will stand in its \
 place: keep names, numbers, code, what was decided, and what is still open. Write the summary and \
@@ -170,7 +170,7 @@ def earliest(
 ) -> int | None:
     """The first of `starts` that needs `limit` at most, or the last if that needs `or_else`.
 
-    Later starts need less. One of which the need is not known is taken.
+    Later starts need less. A start whose need is unknown is taken.
     """
 
     def fits(start: int) -> bool:

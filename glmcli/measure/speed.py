@@ -206,7 +206,7 @@ def prompt_of(engine: Engine, length: int, number: int) -> Message:
         found = engine.count([question(count)])
         return count if found is None else found
 
-    # No word is shorter than a token, so so many words are enough.
+    # No word is shorter than a token, so `length` words are enough.
     return question(max(1, bisect_right(range(length + 1), length, key=size) - 1))
 
 

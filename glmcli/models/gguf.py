@@ -56,7 +56,7 @@ def convert_gguf(path: Path, folder: Path, report: Report) -> None:
 
 
 def llama_config(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json, in the words of transformers 4 and 5 both: 4 ignores `rope_parameters`."""
+    """config.json, as both transformers 4 and 5 read it: 4 ignores `rope_parameters`."""
     theta = float(fields["llama.rope.freq_base"])
     return {
         "architectures": ["LlamaForCausalLM"],

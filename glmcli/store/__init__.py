@@ -47,7 +47,7 @@ TURN_WAIT_S = 0.5
 
 
 def open_store(home: Path, *, enabled: bool = True) -> Store:
-    """Open the history in the folder `home`; it comes into being with the first message.
+    """Open the history in the folder `home`; it is created with the first message.
 
     With `enabled` off nothing is ever written, but an old history can be read. A damaged database
     is moved aside, which `Store.notice` tells. Never fails: the first use raises the error.

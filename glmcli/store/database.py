@@ -54,7 +54,7 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 class Busy(StoreError):
-    """Another process was writing all the time that we waited."""
+    """Another process kept writing for as long as we waited."""
 
 
 class Database:

@@ -256,7 +256,7 @@ def title_of(text: str) -> str:
     line = next((line for line in text.splitlines() if line.strip()), "").strip()
     if line.isascii() and len(line) <= TITLE_COLUMNS:
         return line
-    from wcwidth import wcwidth  # it brings much along
+    from wcwidth import wcwidth  # it imports a lot
 
     width = 0
     for at, character in enumerate(line):

@@ -13,7 +13,7 @@ from glmcli.store.search import index_words
 APPLICATION_ID = 0x676C6D31
 """Written into the file's header, so that no other program's database is taken for ours."""
 QUICK_MESSAGES = 100_000
-"""In so many messages words are forgotten within two seconds."""
+"""With at most this many messages words are forgotten within two seconds."""
 
 Migration = Callable[[sqlite3.Connection], None]
 

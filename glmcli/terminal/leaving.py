@@ -28,7 +28,7 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     SIGINT never raises: it calls `on_interrupt`. SIGTERM, SIGHUP and SIGQUIT raise Killed, the
     first of them only, so that what it interrupts can be saved; one that comes much later ends the
     process at once, for something hangs. What nohup or a shell has chosen to ignore stays ignored.
-    A closed pipe is no signal but PipeClosed, for the same reason.
+    A closed pipe raises PipeClosed instead of a signal, for the same reason.
     """
 
     def interrupted(signum: int, frame: FrameType | None) -> None:
@@ -54,7 +54,7 @@ def leave_at_once(lost: sys.UnraisableHookArgs) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with an exit code. The engine's thread may be inside torch: nobody waits."""
+    """End the process with an exit code, without waiting for an engine that may be inside torch."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     give_back_terminal()
     os._exit(code)

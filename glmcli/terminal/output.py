@@ -21,10 +21,10 @@ from glmcli.terminal.signals import Killed
 from glmcli.terminal.visible import visible
 
 SIGNAL_POLL_S = 0.1
-"""How soon a signal is heard of that comes just before a read."""
+"""How long a signal that comes just before a read may go unnoticed."""
 
 WRITE_BYTES = 4096
-"""A pipe with any room has room for so much, so that no write waits where a signal is not heard."""
+"""A pipe with any room takes this much, so no write blocks where a signal would not be heard."""
 CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of something
 
 MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
@@ -32,7 +32,7 @@ MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 
 
 class PipeClosed(BaseException):
-    """Nobody reads the output any more. No error: what was asked for was given."""
+    """Nobody reads the output any more: not an error, since the reader had enough."""
 
 
 class Output:
@@ -45,7 +45,7 @@ class Output:
 
     def __init__(self, stream: TextIO) -> None:
         self.is_stopped: Callable[[], bool] = lambda: False
-        """Whether the user stopped what is being written: then what nobody takes is left out."""
+        """Whether the user stopped the output: then bytes that nobody takes are dropped."""
         self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
@@ -75,7 +75,7 @@ class Output:
 
     @property
     def reflows(self) -> bool:
-        """Whether rows are wrapped anew when the window changes its width."""
+        """Whether rows are wrapped again when the window changes its width."""
         if "TMUX" in os.environ:
             return True
         return "XTERM_VERSION" not in os.environ and self._term not in ("linux", "screen")
@@ -89,7 +89,7 @@ class Output:
         return os.terminal_size((size.columns or 80, size.lines or 24))
 
     def say(self, text: str) -> None:
-        """Write text that may hold what comes from outside: harmless on a terminal."""
+        """Write text from outside, made harmless if this is a terminal."""
         self.write(visible(text) if self.is_tty else text)
 
     def write(self, text: str) -> None:

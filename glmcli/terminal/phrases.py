@@ -13,7 +13,7 @@ from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
 BUSY_S = 1.0
-"""How long any server takes to begin."""
+"""Any server may take this long to begin."""
 _STAGES = {
     "fetching": later("fetching the model"),
     "converting": later("converting the model"),
@@ -55,7 +55,7 @@ def stats_line(usage: Usage, context_tokens: int | None) -> str:
 
 
 def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
-    """A line of at most so many cells: its start, or its end; "…" stands for the rest."""
+    """A line cut to `columns` cells: its start, or its end; "…" stands for the rest."""
     if fits(line, columns):
         return line
     if columns < 1:
@@ -71,16 +71,16 @@ def clipped(line: str, columns: int, *, keep_end: bool = False) -> str:
 
 
 def fits(line: str, columns: int) -> bool:
-    """Whether a line has so many cells at most, and not far more characters."""
+    """Whether a line fits `columns` cells, and has not far more characters."""
     if line.isascii() and line.isprintable():
         return len(line) <= columns
-    import wcwidth  # it brings much along
+    import wcwidth  # it imports a lot
 
     return len(line) <= MOST_A_CELL * columns and wcwidth.width(line) <= columns
 
 
 def fitting(lines: Sequence[str], columns: int) -> str:
-    """The first of the lines that has so many cells at most; else the last, clipped."""
+    """The first of the lines that fits `columns` cells; else the last, clipped."""
     return next((line for line in lines if fits(line, columns)), clipped(lines[-1], columns))
 
 

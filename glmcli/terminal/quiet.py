@@ -21,7 +21,7 @@ from glmcli.terminal.reading import end_if_gone
 
 LEAVE_S = 2.0  # two Ctrl-C on an empty line within this time leave the chat
 SETTLE_S = 0.4
-"""A window that has kept its size for so long is not being dragged. tmux wraps its rows anew at
+"""A window that kept its size this long is not being dragged. tmux wraps its rows again at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""
 PASTE_ON, PASTE_OFF = "\x1b[?2004h", "\x1b[?2004l"
 SHOW_CURSOR = "\x1b[?25h"

@@ -153,7 +153,7 @@ def _breaks(text: str, columns: int) -> Iterator[int]:
             unit = match[0]
             body = unit.rstrip(BLANKS)
             size = _size(body)
-            # blanks begin a row only where there is no end of them
+            # blanks begin a row only where they go on and on
             if column and column + size > columns and (size or column > MOST_A_CELL * columns):
                 yield match.start()
                 column = 0

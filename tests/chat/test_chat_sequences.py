@@ -32,7 +32,7 @@ TEXTS = st.integers(1, 50).map(lambda count: "word " * count)
 
 
 class Strict(EchoEngine):
-    """Refuses what is no conversation, ends as it was told to, sums up by naming questions."""
+    """Refuses malformed conversations, ends as it was told to, sums up by naming questions."""
 
     def __init__(self):
         super().__init__(context_tokens=WINDOW)

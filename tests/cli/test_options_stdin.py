@@ -43,7 +43,7 @@ def test_ask_says_that_it_waits_for_a_stdin_that_nobody_closes(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [("chat", *ECHO), ("ask", *ECHO)])
-def test_a_stdin_that_breaks_off_is_an_error_and_what_came_of_it_is_not_sent(tmp_path, arguments):
+def test_a_stdin_that_breaks_off_is_an_error_and_none_of_it_is_sent(tmp_path, arguments):
     with socket.create_server(("127.0.0.1", 0)) as server:
         stdin = socket.create_connection(server.getsockname())
         feeder, _ = server.accept()

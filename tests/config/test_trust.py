@@ -616,7 +616,7 @@ def test_enter_means_no_and_is_remembered_until_the_content_changes(tmp_path):
 
 
 @pytest.mark.pty
-def test_what_was_typed_before_the_question_is_no_answer(tmp_path):
+def test_text_typed_before_the_question_does_not_answer_it(tmp_path):
     (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
     for keys in ("y\r", "y\rhello\r", "yes"):
         with asked(tmp_path, "chat") as term:
@@ -640,7 +640,7 @@ def test_what_was_typed_before_the_question_is_no_answer(tmp_path):
         "y\rhello\r",
     ],
 )
-def test_a_paste_is_no_answer(tmp_path, paste):
+def test_a_paste_does_not_answer_the_question(tmp_path, paste):
     (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
     with asked(tmp_path, "chat") as term:
         term.see(QUESTION).type(paste).see("a paste does not answer it")

@@ -99,7 +99,7 @@ def test_a_text_without_such_an_end_is_sent_as_it_is():
 
 
 @pytest.mark.parametrize(("data", "word"), [(b"a\0b", "binary"), (b"\xff\xfe", "UTF-8")])
-def test_what_is_no_text_is_refused(here, data, word):
+def test_binary_files_are_refused(here, data, word):
     (here / "x").write_bytes(data)
     with pytest.raises(UsageError, match=word):
         read_attachment(here / "x")
@@ -203,7 +203,7 @@ def test_a_file_whose_name_has_such_characters_comes_first(here):
     assert attach_mentioned(Line("look at @a.txt.")) == [read_attachment(here / "a.txt.")]
 
 
-def test_what_is_no_file_stays_text(here):
+def test_mentions_of_no_file_stay_text(here):
     (here / "a.txt").write_text("alpha\n")
     (here / "folder").mkdir()
     for text in ("mail me@a.txt", "@nobody said so", "no mention", "@folder", "@~nobody/a.txt"):
@@ -245,7 +245,7 @@ def test_what_comes_on_stdin_is_stored_as_it_was_sent(glm):
 
 
 @pytest.mark.parametrize(("data", "words"), [(b"\xff\xfe", "UTF-8 (byte 0)"), (b"a\0b", "NUL")])
-def test_what_is_no_text_is_refused_on_stdin_too(glm, data, words):
+def test_binary_data_is_refused_on_stdin_too(glm, data, words):
     done = glm("ask", "-m", "echo:", stdin=data)
     assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
     assert words in done.err

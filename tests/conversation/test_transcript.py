@@ -95,7 +95,7 @@ def test_many_conversations_come_back_from_json_and_json_lines(conversations):
 
 
 @pytest.mark.parametrize("omitted", [[], {"messages": 3, "summary": "x"}, {"messages": 1}])
-def test_a_summary_of_what_is_not_there_is_refused(omitted):
+def test_a_summary_of_missing_messages_is_refused(omitted):
     record = json.loads(to_json(CHAT)) | {"omitted": omitted}
     with pytest.raises(UsageError, match="summary"):
         parse_conversations(json.dumps(record))
@@ -199,7 +199,7 @@ def test_a_place_that_cannot_be_written_is_reported(tmp_path, name):
     assert str(tmp_path / name) in caught.value.message
 
 
-def test_text_that_is_no_unicode_is_saved_readably(tmp_path):
+def test_text_that_is_not_unicode_is_saved_readably(tmp_path):
     chat = Conversation(messages=[Message("user", "bad \udcff")])
     assert load_conversation(save_conversation(chat, tmp_path / "x.json")) == chat
     assert "bad \\udcff" in save_conversation(chat, tmp_path / "x.md").read_text(encoding="utf-8")
@@ -314,7 +314,7 @@ def test_a_chatglm3_history_is_read():
         ('{"chat_history": {}}', "not an object"),
     ],
 )
-def test_what_is_no_conversation_is_refused_in_one_line(text, said):
+def test_a_file_without_a_conversation_is_refused_in_one_line(text, said):
     with pytest.raises(UsageError) as caught:
         parse_conversations(text)
     assert said in caught.value.message

@@ -78,7 +78,7 @@ def test_times_and_rates_for_people():
     assert [rate(value) for value in (None, 9.87, 1234.5)] == ["", "9.9 tok/s", "1,234 tok/s"]
 
 
-def test_quality_says_what_was_compared_with_what():
+def test_quality_names_both_nets_that_were_compared():
     found = Quality(1000, 0.00123, 0.0456, 0.1, 0.987)
     rows = quality_rows(found, Settings(quantize="int8"), Settings())
     assert dict(rows) == {

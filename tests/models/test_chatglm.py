@@ -107,7 +107,7 @@ def test_what_cannot_be_loaded_is_refused_in_a_line(bad: dict[str, Any], words: 
 
 
 @pytest.mark.parametrize("value", [0, None, False])
-def test_a_switch_that_is_off_is_no_reason_to_refuse(value: object) -> None:
+def test_a_switch_that_is_off_does_not_refuse_a_model(value: object) -> None:
     check_chatglm(config(quantization_bit=value, pre_seq_len=value), name="mine")
 
 

@@ -98,7 +98,9 @@ def test_a_folder_without_a_config(tmp_path: Path, options: ModelOptions):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\x00"])
-def test_a_config_that_is_no_json_object(tiny: Path, options: ModelOptions, text: str):
+def test_a_config_that_is_not_a_json_object_is_refused(
+    tiny: Path, options: ModelOptions, text: str
+):
     (tiny / "config.json").write_text(text)
     assert "config.json" in refused(tiny, options).message
 

@@ -87,11 +87,11 @@ def test_only_a_model_of_the_command_line_is_typed(source: str):
 
 
 @pytest.mark.parametrize("name", ["/no/such", "./no", "../no", "~/no", "no/", "a/b/c"])
-def test_a_path_to_nothing_is_no_hub_id(name: str, options: ModelOptions):
+def test_a_path_to_nothing_is_not_a_hub_id(name: str, options: ModelOptions):
     assert "there is no folder" in refused(name, options).message
 
 
-def test_a_file_is_no_folder(tmp_path: Path, options: ModelOptions):
+def test_a_file_is_refused_where_a_folder_is_needed(tmp_path: Path, options: ModelOptions):
     (tmp_path / "model.safetensors").touch()
     assert str(tmp_path) in refused(str(tmp_path / "model.safetensors"), options).hint
     (tmp_path / "x.gguf").touch()

@@ -346,10 +346,10 @@ def test_a_home_that_cannot_be_written_costs_the_history_and_not_the_answer(glm,
 def test_a_corrupt_database_is_moved_aside_and_said_so(glm, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
-    (home / "history.db").write_bytes(b"this is no database, " * 500)
+    (home / "history.db").write_bytes(b"this is not a database, " * 500)
     done = glm("ask", *ECHO, "hi")
     assert done.out == "hi\n"
     assert "corrupt" in done.err
     aside = [path for path in home.iterdir() if "corrupt" in path.name]
-    assert aside[0].read_bytes() == b"this is no database, " * 500
+    assert aside[0].read_bytes() == b"this is not a database, " * 500
     assert glm("history", "list").out.count("\n") == 1

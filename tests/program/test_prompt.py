@@ -110,7 +110,7 @@ def test_a_character_of_the_private_use_brings_no_earlier_paste_along(start, tmp
     assert "line0" not in term.text()
 
 
-def test_what_would_steer_the_terminal_is_shown_in_a_draft_as_in_what_is_sent(start, tmp_path):
+def test_control_characters_look_the_same_in_a_draft_and_when_sent(start, tmp_path):
     (tmp_path / "no\u202etes.txt").write_text("alpha")
     (tmp_path / "prompt_history").write_text("\n# then\n+old\u2066line\n")
     term = start().type(pasted("a\u202eb\u2028c\u2029d")).at_prompt("a<U+202E>b<U+2028>c<U+2029>d")
@@ -120,7 +120,7 @@ def test_what_would_steer_the_terminal_is_shown_in_a_draft_as_in_what_is_sent(st
     assert not {"\u202e", "\u2028", "\u2029", "\u2066"} & set(term.raw)
 
 
-def test_tabs_in_a_paste_are_blanks_on_the_screen_and_tabs_in_what_is_sent(start):
+def test_tabs_in_a_paste_are_shown_as_blanks_and_sent_as_tabs(start):
     term = start().type(pasted("if x:\r\ty")).see("> if x:\n      y").type("\r").see("3 tokens")
     assert "^I" not in term.text()
 
@@ -150,7 +150,7 @@ def test_alt_enter_makes_a_new_line_with_vi_keys_and_escape_then_enter_sends(sta
     term.type("\r").see("\n2 tokens").at_prompt()
 
 
-def test_multiline_with_vi_keys_is_no_trap(start):
+def test_multiline_with_vi_keys_can_be_left_again(start):
     term = start("--vi").type("/multiline\r").see("Alt-Enter sends").at_prompt()
     term.type("one\rtwo\x1b\r").see("\n2 tokens").at_prompt()
     term.type("three\x1b").until(lambda t: t.screen.cursor.x == 6, "the navigation mode")
@@ -174,7 +174,7 @@ def test_a_slash_that_begins_no_command_is_text(start):
     assert term.text().count("// another comment") == 2
 
 
-def test_a_long_line_is_no_suggestion(start):
+def test_a_long_line_is_not_suggested(start):
     term = start().type("{" + "x" * 400 + "\r").see("1 token").at_prompt()
     term.type("{").at_prompt("{").type("\x03").at_prompt()
 
@@ -315,7 +315,7 @@ def test_an_editor_that_ctrl_c_stops_is_said_so_on_a_row_of_its_own(start, tmp_p
     term.see("\nthe editor editor.sh was stopped\n").at_prompt()
 
 
-def test_on_a_dumb_terminal_what_is_typed_ahead_is_there_at_the_prompt(tmp_path):
+def test_on_a_dumb_terminal_text_typed_ahead_is_there_at_the_prompt(tmp_path):
     with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, TERM="dumb") as term:
         term.at_prompt().type("a b c d e f g h\r").see("\na b c").type("ahead")
         term.see("8 tokens").at_prompt("ahead").type(" of time\r").see("3 tokens")

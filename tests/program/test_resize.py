@@ -1,4 +1,4 @@
-"""A window that changes its size in the middle of a reply, in a terminal that wraps rows anew."""
+"""A window that changes its size in the middle of a reply, in a terminal that wraps rows again."""
 
 from __future__ import annotations
 

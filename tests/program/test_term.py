@@ -54,7 +54,7 @@ def test_the_end_of_a_test_kills_the_jobs_of_a_shell_that_has_ended(tmp_path, st
 
 
 @needs_tmux
-def test_the_end_of_a_test_kills_what_was_begun_in_tmux(tmp_path, stubborn):
+def test_the_end_of_a_test_kills_the_programs_in_tmux(tmp_path, stubborn):
     with Tmux(*SHELL, home=tmp_path) as tmux:
         tmux.at_shell().type(str(stubborn), "Enter").see("WAITING")
         assert runs(tmp_path)

@@ -275,7 +275,7 @@ def test_arguments_that_are_neither_prompt_nor_file_are_refused(glm, tmp_path, w
     assert done.err.startswith(f"glm: {message}")
 
 
-def test_the_first_turn_of_a_chat_is_no_command(glm):
+def test_the_first_turn_of_a_chat_is_not_a_command(glm):
     done = glm("chat", "-m", "echo:", "/exit", stdin="more\n")
     assert done.out == "/exit\nmore\n"
     assert done.err == "the first turn is text; commands are typed at the prompt\n"

@@ -178,7 +178,7 @@ store.close()
 
 def test_a_home_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path):
     home = tmp_path / "file" / "glm"
-    home.parent.write_text("this is no folder")
+    home.parent.write_text("this is not a folder")
     store = open_store(home)
     conversation = Conversation()
     with pytest.raises(StoreError) as caught:
@@ -269,7 +269,7 @@ def test_another_program_s_file_that_a_link_leads_to_keeps_its_mode(home, tmp_pa
     assert target.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_history_that_is_no_file_is_told_about(home):
+def test_a_history_that_is_not_a_file_is_reported(home):
     home.mkdir(parents=True)
     os.mkfifo(home / "history.db")
     with pytest.raises(StoreError, match="is a pipe, not a file") as caught:

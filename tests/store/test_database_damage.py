@@ -28,7 +28,7 @@ def damaged(home, how):
     path = home / "history.db"
     data = bytearray(path.read_bytes())
     if how == "garbage":
-        data = bytearray(b"this is no database at all" * 1000)
+        data = bytearray(b"this is not a database at all" * 1000)
     elif how == "truncated":
         data = data[: len(data) // 2]
     else:

@@ -34,7 +34,7 @@ def test_a_conversation_comes_back_exactly_as_it_was(store):
     assert (loaded.params, loaded.model, loaded.title) == (PARAMS, "echo:", "你好")
 
 
-def test_text_that_is_no_unicode_comes_back_exactly(store):
+def test_text_that_is_not_unicode_comes_back_exactly(store):
     conversation = Conversation(system=ODD, title=ODD)
     ask(store, conversation, ODD, Message("assistant", ODD, ODD, "stop", name=ODD))
     assert store.load(conversation.id) == conversation

@@ -59,7 +59,7 @@ class Chat:
         size, window = self.session.tokens_of(attached), self.session.engine.context_tokens
         if size is None:
             return heading(attached)
-        if window and size > window:  # nobody counts it to the end
+        if window and size > window:  # it was not counted to the end
             return tr("{file}, about {size:,} tokens", file=heading(attached), size=size)
         return tr("{file}, {size:,} tokens", file=heading(attached), size=size)
 

@@ -1,4 +1,4 @@
-"""Whether config.json and the weights speak of the same net, as far as their headers tell.
+"""Whether config.json and the weights describe the same net, as far as their headers tell.
 
 A library would build what config.json says first, whatever its size, and look at the weights then.
 Knows names and shapes, not what a net computes.

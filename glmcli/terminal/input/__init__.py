@@ -28,7 +28,7 @@ class Owner(Protocol):
     """If not, Enter makes a new line and Alt-Enter sends."""
 
     def begin(self) -> None:
-        """Hear that the editor was drawn for the first time."""
+        """Called when the editor was drawn for the first time."""
         ...
 
     def status(self) -> tuple[str, bool]:
@@ -36,7 +36,7 @@ class Owner(Protocol):
         ...
 
     def draft_changed(self, draft: str, *, pasted: bool) -> None:
-        """Hear of every change, of a paste twice; long pastes are stand-ins, see `Editor.sent`."""
+        """Called at every change, for a paste twice; see `Editor.sent` for long pastes."""
         ...
 
     def edit_draft(self, text: str) -> str:
@@ -48,7 +48,7 @@ class Owner(Protocol):
         ...
 
     def stop(self) -> None:
-        """Hear of a Ctrl-C that was pressed right behind Enter."""
+        """Called for a Ctrl-C that was pressed right after Enter."""
         ...
 
     def is_stopped(self) -> bool:

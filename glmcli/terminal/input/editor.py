@@ -65,7 +65,7 @@ def edit_text(text: str, out: Output) -> str:
 
 @contextmanager
 def deaf_to_interrupts() -> Iterator[None]:
-    """Hear nothing of Ctrl-C, nor let an event loop hear of it. Other programs still do."""
+    """Ignore Ctrl-C here and in the event loop; other programs still get it."""
     wakeup = signal.set_wakeup_fd(-1)
     before = signal.signal(signal.SIGINT, lambda signum, frame: None)
     try:

@@ -52,7 +52,7 @@ LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
 MENU_ROWS = 6
 ESCAPE_S = 0.05
-"""With vi's keys, an Escape that nothing follows for so long is a key of its own."""
+"""With vi's keys, an Escape that nothing follows within this time is a key of its own."""
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
 
 
@@ -174,7 +174,7 @@ class LineEditor(Editor):
             app.key_processor.process_keys()
 
     def _failed(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End the prompt when a task or a callback fails; else nobody would hear of it."""
+        """End the prompt when a task or a callback fails; else it would go unnoticed."""
         app, exc = self._session.app, context.get("exception")
         if exc is not None and app.is_running and not app.is_done:
             app.exit(exception=exc)

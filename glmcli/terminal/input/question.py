@@ -1,4 +1,4 @@
-"""A question that is answered by typing: a paste is no answer, and waits for the next prompt.
+"""A question that is answered by typing: a paste does not answer it, and waits for the next prompt.
 
 Knows nothing of what is asked. The terminal stays quiet, so that pastes come in brackets.
 """

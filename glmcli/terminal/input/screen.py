@@ -57,7 +57,7 @@ class Drawn:
 
 def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
     """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
-    from glmcli.terminal.rows import fold_count  # it brings Rich along
+    from glmcli.terminal.rows import fold_count  # it imports Rich
 
     more = 0
     for y in range(at.y + 1):

@@ -23,11 +23,11 @@ from glmcli.types import Chunk, Message, Progress
 
 FRAME_S = 1 / 12
 STATUS_S = 0.4
-"""The status row is worth its bytes only so often."""
+"""The status row is written no more often than this."""
 COST_SHARE = 6
-"""A frame comes no sooner than this many times what the last one cost."""
+"""A frame waits this many times as long as the last one took."""
 MOST_UNPAINTED = 16_384
-"""Characters. With so many the next frame comes at once: a reply is no faster than the screen."""
+"""Characters. When this many wait, the next frame comes at once."""
 TAIL_CHARS = 200
 """How much of the reasoning is looked at for its last words."""
 
@@ -163,7 +163,7 @@ class LiveView(BaseView):
             self._stream.feed(said(chunk.thinking, self._out.encoding))
 
     def _reply(self) -> MarkdownStream:
-        """The stream of the reply itself; what came before it is brought to an end."""
+        """The stream of the reply itself; whatever came before it is ended."""
         if not self._is_reply or self._stream is None:
             self._end_stream()
             if self._say_thought():
@@ -290,7 +290,7 @@ class TokenCount:
 
 
 def last_words(text: str, columns: int) -> str:
-    """The end of a text on one line, at most so many cells."""
+    """The end of a text on one line, at most `columns` cells."""
     line = visible_line(text)
     while line and cell_len(line) > columns:
         line = line[1 + (cell_len(line) - columns) // 2 :]

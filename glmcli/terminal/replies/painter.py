@@ -101,7 +101,7 @@ class Painter:
     def resize(self, columns: int, lines: int, *, reflow: bool) -> bool:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
-        `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
+        `reflow` says whether this terminal wraps its rows again. Rows that may have gone out of
         reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
         known = min(self._above + len(self._shown), self._lines, lines) - 1
@@ -113,7 +113,7 @@ class Painter:
         below = len(pieces[-1]) - 1 if self._has_status else 0
         above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
-        # what comes after a hidden row has to be shown again: below that
+        # rows below a hidden one have to be shown again
         whole = sum(map(len, pieces[: self._whole]))
         self.leave_out(rows[: min(stuck, whole)])
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
@@ -231,7 +231,7 @@ class _Frame:
         if not _is_sure(new[:start]):
             start = 0
         end = _common_end(old[start:], new[start:])
-        # all of it: tmux wraps a row anew at the last cell that was used since it was empty
+        # all of it: tmux wraps a row again at the last cell that was used since it was empty
         erase = not end and (width(new) < width(old) or not _is_sure(old + new))
         if erase:
             start = 0
@@ -314,7 +314,7 @@ def _joins(after: Cells) -> bool:
 
 
 def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
-    """Rows without `text` at their start, and what is left of it; all rows if they say no such."""
+    """Rows without the `text` they start with, and the rest of it; all rows if it differs."""
     left = text
     for index, row in enumerate(rows):
         visible = _visible(row)
@@ -324,7 +324,7 @@ def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
             return rows, ""
         if len(visible) > len(left):
             if _is_ruler(left) and not (index and _is_ruler(_visible(rows[index - 1]))):
-                return rows, ""  # a longer one: the table is laid out anew
+                return rows, ""  # a longer one: the table is laid out again
             characters = iter(cells_of(row))
             while left:
                 left = left.removeprefix(next(characters)[0])

@@ -1,4 +1,4 @@
-"""Help, leaving, starting anew; files that are saved, loaded and attached; sizes."""
+"""Help, leaving, starting again; files that are saved, loaded and attached; sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_exit_leaves(chat):
     assert chat.leaving
 
 
-def test_reset_starts_anew_and_keeps_the_old_one_in_the_history(chat):
+def test_reset_starts_again_and_keeps_the_old_conversation_in_the_history(chat):
     chat.ask("hello")
     old = chat.session.conversation.id
     run_command(chat, "/reset")
@@ -172,7 +172,7 @@ def test_a_path_that_can_be_none_is_refused_in_one_line(chat, command, path):
         assert "\n" not in caught.value.message
 
 
-def test_a_folder_is_no_file_to_save_to(chat, tmp_path):
+def test_a_conversation_cannot_be_saved_to_a_folder(chat, tmp_path):
     chat.ask("hello")
     with pytest.raises(GlmError, match="is a folder"):
         run_command(chat, f"/save {tmp_path}")

@@ -205,7 +205,7 @@ def test_a_key_goes_to_no_other_server_that_a_command_names(chat, serve):
     assert (chat.session.model, chat.settings.api_key) == ("openai:m", "")
 
 
-def test_a_server_that_is_not_there_is_no_place_for_the_key_either(chat):
+def test_the_key_is_not_sent_to_a_server_that_is_not_there(chat):
     chat = type(chat)(chat.session, replace(chat.settings, api_key="secret-key"))
     with pytest.raises(GlmError) as caught:
         run_command(chat, f"/model openai:m http://127.0.0.1:{closed_port()}")

@@ -304,7 +304,7 @@ def test_sample_rows_are_in_order():
 
 
 def test_a_row_that_becomes_shorter_is_erased_from_its_first_cell():
-    """Terminals that wrap rows anew, like tmux, count the cells that were only erased behind."""
+    """Terminals that wrap rows again, like tmux, count the cells that were only erased behind."""
     terminal = Terminal()
     terminal.painter.paint(live=[row("a long row"), row("below")])
     terminal.painter.paint(live=[row("a row"), row("below")])

@@ -145,7 +145,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     if sys.stdout is None:
-        return report(UsageError(tr("stdout is closed"), tr("give the answer somewhere to go")))
+        return report(UsageError(tr("stdout is closed"), tr("redirect it to a file or a pipe")))
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, on_interrupt)

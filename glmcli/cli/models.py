@@ -96,7 +96,7 @@ def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> Non
 @models_app.command()
 @with_settings("offline")
 def pull(settings: Settings, name: _NAME) -> None:
-    """Fetch a model, so that later it is there without the network."""
+    """Fetch a model, so that it can be used offline later."""
     from glmcli.models.checkpoint import find_checkpoint
     from glmcli.terminal.output import outputs
     from glmcli.terminal.replies.text import StatusLine

@@ -202,7 +202,7 @@ def check_alone(prompts: Sequence[str], command: str) -> None:
         if word.startswith("@"):
             hint = tr("@FILE or -a FILE attaches one")
             if word == "@":
-                raise UsageError(tr("there is no name behind the @"), hint)
+                raise UsageError(tr("there is no name after the @"), hint)
             raise UsageError(tr("{word} is not a file", word=word[1:]), hint)
     extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
     words = " ".join(word.removeprefix(AS_IT_IS) for word in prompts)

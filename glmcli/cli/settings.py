@@ -141,7 +141,7 @@ def check_read(settings: Settings) -> None:
     """Raise ConfigError if the `.env` is too large to say whether it names a model."""
     unread = read_dotenv(Path(DOTENV)).unread if settings.problems else ""
     if unread in settings.problems:
-        raise ConfigError(unread, tr("say --model, or make the file smaller"))
+        raise ConfigError(unread, tr("use --model, or make the file smaller"))
 
 
 def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: str | None) -> None:
@@ -156,12 +156,12 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
     if missing:
         what = tr(" and ").join(told(name, ignored[name].value) for name in missing)
         item, options = ignored[missing[0]], tr(" and ").join(map(option_of, missing))
-        hint = tr("glm config trust lets it choose; or say {options}", options=options)
+        hint = tr("glm config trust lets it choose; or use {options}", options=options)
         raise ConfigError(
             tr("{source} chooses {what}, and is not trusted", source=item.source, what=what),
             hint
             if item.why == UNTRUSTED
-            else tr("say {options}: {why}", options=options, why=tr(item.why)),
+            else tr("use {options}: {why}", options=options, why=tr(item.why)),
         )
 
 

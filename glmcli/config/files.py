@@ -110,7 +110,7 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
             keys[host.lower()] = value
         else:
             raise ConfigError(
-                tr("{path}: the key of {host!r} is not a text", path=path, host=host), hint
+                tr("{path}: the key of {host!r} is not text", path=path, host=host), hint
             )
     return keys
 

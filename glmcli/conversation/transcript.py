@@ -317,7 +317,7 @@ def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
         case [{"function": {"name": str(name), "arguments": str(arguments)}}] if not text:
             return arguments, name
     raise UsageError(
-        tr("message {n} calls several tools", n=n), tr("only one call a message can be read")
+        tr("message {n} calls several tools", n=n), tr("only one call per message can be read")
     )
 
 

@@ -189,7 +189,7 @@ def fitting_lengths(plan: Plan, window: int | None) -> tuple[int, ...]:
                 tokens=plan.tokens,
                 window=window,
             ),
-            tr("let --tokens be smaller"),
+            tr("choose a smaller --tokens"),
         )
     return tuple(sorted({min(length, room) for length in plan.lengths}))
 

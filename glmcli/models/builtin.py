@@ -222,7 +222,7 @@ def disk_error(exc: OSError, cache: Path) -> ModelError:
             cache=cache,
             value=exc.strerror or exc,
         ),
-        tr("let GLM_CACHE name a folder that can be written"),
+        tr("set GLM_CACHE to a folder that can be written"),
     )
 
 
@@ -230,5 +230,5 @@ def no_room() -> ModelError:
     """The error for a full disk."""
     return ModelError(
         tr("no room on the disk for the built-in model (about 0.6 GB while it is converted)"),
-        tr("free some space, or let GLM_CACHE name a folder on another disk"),
+        tr("free some space, or set GLM_CACHE to a folder on another disk"),
     )

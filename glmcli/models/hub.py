@@ -174,7 +174,7 @@ def hub_errors(name: str) -> Iterator[None]:
         ) from exc
     except Exception as exc:  # its HTTP library is another in each major version
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = tr("free some space, or let HF_HOME name a folder on another disk")
+            hint = tr("free some space, or set HF_HOME to a folder on another disk")
             raise ModelError(tr("no room on the disk for {repo}", repo=repo), hint) from exc
         hint = tr("check the network; HF_ENDPOINT names a mirror; a folder can be given instead")
         raise ModelError(

@@ -98,7 +98,7 @@ def check_meant(name: str, options: ModelOptions) -> None:
         raise ModelError(
             tr("{name} is a hub id in your settings, and a folder here", name=name),
             tr(
-                "say --model ./{name} for the folder, or go to another folder for the model",
+                "use --model ./{name} for the folder, or go to another folder for the model",
                 name=name,
             ),
         )

@@ -39,7 +39,7 @@ REASONS = {
         later("free some space"),
     ),
     sqlite3.SQLITE_IOERR: (
-        later("the disk failed under the history"),
+        later("the disk that holds the history failed"),
         later("is it full, or broken?"),
     ),
     sqlite3.SQLITE_READONLY: UNWRITABLE,

@@ -61,7 +61,7 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
             return b""
         raise UsageError(
             tr("stdin cannot be read: {strerror}", strerror=exc.strerror),
-            tr("is what feeds it alive?"),
+            tr("is the program that feeds it still running?"),
         ) from exc
 
 

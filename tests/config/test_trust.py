@@ -303,7 +303,7 @@ def test_local_models_are_listed_though_an_address_is_ignored(glm, tmp_path):
     ("toml", "said"),
     [
         ('model = "echo:"\n[keys]\n"http://a" = "x"\n', "'http://a' is not a host"),
-        ('model = "echo:"\n[keys]\na = 1\n', "the key of 'a' is not a text"),
+        ('model = "echo:"\n[keys]\na = 1\n', "the key of 'a' is not text"),
         ("model =\n", "Invalid value"),
         ('model = "echo:"\napi_key = "x"\n', "holds a key and others may read it"),
         (None, "is a pipe, not a file"),
@@ -365,14 +365,14 @@ def test_a_dotenv_that_is_too_large_is_told(glm, tmp_path):
         ),
         (SERVER, ("chat",), "the model openai:m", "--model and --base-url"),
         (SERVER, ("bench",), "the model openai:m", "--model"),
-        ("GLM_MODEL=./evil", ("ask", "hi"), "the model ./evil", "say --model"),
+        ("GLM_MODEL=./evil", ("ask", "hi"), "the model ./evil", "use --model"),
         (
             "GLM_BASE_URL=http://evil.test",
             ("ask", "hi"),
             "the server http://evil.test",
             "--base-url",
         ),
-        (SERVER, ("ask", "-m", "openai:m", "hi"), "the server", "say --base-url"),
+        (SERVER, ("ask", "-m", "openai:m", "hi"), "the server", "use --base-url"),
     ],
 )
 def test_no_other_model_or_server_answers_in_place_of_one_that_is_ignored(
@@ -383,7 +383,7 @@ def test_no_other_model_or_server_answers_in_place_of_one_that_is_ignored(
     assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
     assert done.err_lines[0].startswith(f"glm: .env chooses {said}")
     assert done.err_lines[0].endswith(", and is not trusted")
-    assert done.err_lines[1].startswith("hint: glm config trust lets it choose; or say ")
+    assert done.err_lines[1].startswith("hint: glm config trust lets it choose; or use ")
     assert hint in done.err_lines[1]
     assert "secret" not in done.err and "sk-one" not in done.err
 
@@ -711,5 +711,5 @@ def test_a_script_gets_no_other_model_where_the_env_is_too_large_to_be_read(glm,
     done = glm("ask", "hi")
     assert done.code == 2
     assert "is too large" in done.err_lines[0]
-    assert "say --model" in done.err_lines[1]
+    assert "use --model" in done.err_lines[1]
     assert glm("ask", "-m", "echo:", "hi").out == "hi\n"

@@ -73,7 +73,7 @@ def test_a_hub_id_that_was_not_typed_is_not_the_folder_of_that_name(
     kept = replace(options, untyped_model="org/name")
     error = refused("org/name", kept)
     assert "org/name is a hub id in your settings, and a folder here" in error.message
-    assert "say --model ./org/name for the folder" in error.hint
+    assert "use --model ./org/name for the folder" in error.hint
     assert place_of("./org/name", kept).folder == Path("org/name")
     assert place_of("org/other", kept).hub_id == "org/other"
 

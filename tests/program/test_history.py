@@ -62,7 +62,7 @@ def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, 
     taken.write_text("mine")
     with Term("chat", "-m", "echo:", "hello", home=tmp_path, cols=200) as term:
         term.see("hello").at_prompt().type("/save taken.md\r")
-        term.see(f"{taken} exists already: overwrite it? [y/N]").type(keys)
+        term.see(f"{taken} already exists: overwrite it? [y/N]").type(keys)
         term.see(f"saved to {taken}" if written else f"{taken} was not changed")
         term.at_prompt().type("again\r").see("> again").at_prompt()
     assert (taken.read_text() != "mine") is written

@@ -71,7 +71,7 @@ def save(chat: Chat, rest: str) -> str:
     path = (path_of(rest) if rest else dated_file()).absolute()
     agreed = None
     if is_file(path) and not path.is_symlink():
-        agreed = chat.confirm(tr("{path} exists already: overwrite it?", path=path))
+        agreed = chat.confirm(tr("{path} already exists: overwrite it?", path=path))
     if agreed is False:
         return tr("{path} was not changed", path=path)
     return tr("saved to {path}", path=write(conversation, path, overwrite=bool(agreed)))

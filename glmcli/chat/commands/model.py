@@ -146,12 +146,12 @@ def where_it_stands(chat: Chat) -> str:
         return tr("now {model}", model=model)
     if not size and not window:
         return tr(
-            "now {model}; how full this conversation makes its window is not known", model=model
+            "now {model}; how much of its window this conversation takes is not known", model=model
         )
     if not size:
         return tr(
-            "now {model}, with a window of {window:,} tokens; its next reply tells how full that "
-            "is",
+            "now {model}, with a window of {window:,} tokens; its next reply will say how full "
+            "it is",
             model=model,
             window=window,
         )

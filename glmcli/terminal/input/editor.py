@@ -86,7 +86,7 @@ def copy_text(text: str, out: Output) -> None:
         raise UsageError(tr("there is no clipboard here"), tr("/save writes it to a file"))
     if len(data) > OSC52_BYTES:
         raise UsageError(
-            tr("there is no clipboard for so long a text"), tr("/save writes it to a file")
+            tr("the text is too long for the terminal's clipboard"), tr("/save writes it to a file")
         )
     out.write(f"\x1b]52;c;{base64.b64encode(data).decode()}\x07")
 

@@ -98,7 +98,7 @@ def test_save_asks_before_it_overwrites(chat, tmp_path, agreed):
     assert asked == []
     (tmp_path / "old.md").write_text("mine")
     said = run_command(chat, "/save old.md")
-    assert asked == [f"{tmp_path / 'old.md'} exists already: overwrite it?"]
+    assert asked == [f"{tmp_path / 'old.md'} already exists: overwrite it?"]
     assert ((tmp_path / "old.md").read_text() == "mine") is not agreed
     assert str(tmp_path / "old.md") in said
 

@@ -107,9 +107,9 @@ def test_what_becomes_of_a_conversation_that_does_not_fit_is_said(chat, serve, c
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"owner": "somebody"}, "with a window of 32,768 tokens; its next reply tells how full"),
+        ({"owner": "somebody"}, "with a window of 32,768 tokens; its next reply will say how full"),
         ({"window": None}, "this conversation is 1,234 tokens there"),
-        ({"owner": "somebody", "window": None}, "how full this conversation makes its window"),
+        ({"owner": "somebody", "window": None}, "how much of its window this conversation takes"),
     ],
 )
 def test_no_more_is_said_than_the_server_knows(chat, serve, facts, said):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from glmcli.chat.commands import Chat, run_command
-from glmcli.chat.commands.others import command_for
+from glmcli.chat.commands.table import command_for
 from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
 from glmcli.conversation.lines import is_command, literal
@@ -21,8 +21,7 @@ from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import end_note
 from glmcli.terminal.quiet import Quiet
-from glmcli.terminal.replies.choose import terminal_view
-from glmcli.terminal.replies.text import BaseView
+from glmcli.terminal.replies.text import BaseView, terminal_view
 from glmcli.types import Message
 
 

@@ -98,7 +98,7 @@ class TerminalChat(Shell):
 
     def show(self, message: Message) -> None:
         """Show a message as it was shown when it arrived."""
-        from glmcli.terminal.replies.choose import show_message
+        from glmcli.terminal.replies.text import show_message
 
         show_message(self.out, self.quiet, message, plain=self.settings.plain)
 

@@ -173,7 +173,6 @@ def reply_view(
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for."""
     from glmcli.terminal.quiet import Quiet
-    from glmcli.terminal.replies import choose
     from glmcli.terminal.replies import json as json_view
     from glmcli.terminal.replies import text as view
 
@@ -189,7 +188,7 @@ def reply_view(
             return json_view.RecordsView(out)
         case _ if out.is_tty:
             plain = settings.plain and format is not Format.markdown
-            live = choose.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            live = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
             return live if stream else view.AtTheEnd(live)
         case _:
             status = None if quiet else view.StatusLine(err)

@@ -103,7 +103,7 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.output import Output
     from glmcli.terminal.quiet import Quiet
-    from glmcli.terminal.replies.choose import show_message
+    from glmcli.terminal.replies.text import show_message
 
     out = Output(sys.stdout)
     quiet = Quiet(out)

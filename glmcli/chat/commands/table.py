@@ -6,19 +6,18 @@ A command gets the chat and the rest of its line, and returns a text to show. It
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import wcwidth
 
-from glmcli.chat.commands.others import slash_command_for
 from glmcli.config import DOTENV, Settings
 from glmcli.config import setting_fields as settings_table
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
 from glmcli.engines import Engine
 from glmcli.errors import UsageError
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.session import Session
 from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Message
@@ -113,6 +112,22 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 HELP = "?"
 """Another name for /help."""
+LEAVE = later("/exit leaves")
+BEGIN = later("/reset starts a new conversation")
+LIST = later("/history lists the conversations, or those that hold WORDS")
+STOP = later("Ctrl-C stops a reply, /exit leaves")
+WORDS = {
+    "exit": LEAVE,
+    "quit": LEAVE,
+    "退出": LEAVE,
+    "clear": BEGIN,
+    "清空": BEGIN,
+    "stop": STOP,
+    "停止": STOP,
+}
+"""What other programs take as commands without a slash, and how it is done here. Never sent."""
+SLASH_WORDS = {**WORDS, "bye": LEAVE, "new": BEGIN, "list": LIST, "search": LIST}
+"""The same behind a slash; without it the last four are text."""
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
@@ -131,13 +146,19 @@ def command(usage: str = "", *, words: Completions | None = None) -> Callable[[A
 def suggestion(word: str) -> str:
     """A hint for a word that is not a command."""
     as_text = tr("//{word} sends it as text", word=word)
-    if known := slash_command_for(word):
+    if known := command_for(word, SLASH_WORDS):
         return tr("; ").join([known, as_text])
     if word in settings_table():
         return tr("; ").join([tr("/set {word} VALUE sets it", word=word), as_text])
     if near := difflib.get_close_matches(word, COMMANDS, n=1):
         return tr("did you mean /{name}?", name=near[0]) + f" {as_text}"
     return tr("; ").join([tr("/help lists the commands"), as_text])
+
+
+def command_for(text: str, words: Mapping[str, str] = WORDS) -> str:
+    """How to do here what a word does in other programs; "" for all other texts."""
+    sentence = words.get(text.strip().lower())
+    return tr(sentence) if sentence else ""
 
 
 def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:

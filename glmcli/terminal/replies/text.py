@@ -11,10 +11,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
+from glmcli.conversation.attachments import headings_only
 from glmcli.errors import GlmError
 from glmcli.language import tr
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import fitting, progress_forms
+from glmcli.terminal.phrases import fitting, progress_forms, question_rows
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.visible import visible
 from glmcli.types import Chunk, Message, Progress
@@ -198,3 +199,24 @@ class AtTheEnd(BaseView):
     def abandon(self) -> None:
         """The reply broke off."""
         self._view.abandon()
+
+
+def terminal_view(
+    out: Output, quiet: Quiet, *, thinking: str, plain: bool, after: str = ""
+) -> BaseView:
+    """Live Markdown, or plain text if wanted or needed; `after` is the reply that goes on."""
+    if plain or not out.is_live:
+        return PlainView(out, quiet, thinking=thinking)
+    from glmcli.terminal.replies.live import LiveView
+
+    return LiveView(out, quiet, thinking=thinking, after=after)
+
+
+def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
+    """Show a message that is there already, as it was shown when it arrived."""
+    if message.role == "user":
+        out.write(question_rows(headings_only(message.text)))
+    else:
+        view = terminal_view(out, quiet, thinking="hide", plain=plain)
+        view.show(Chunk(message.text))
+        view.abandon()

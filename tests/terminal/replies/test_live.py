@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from glmcli.conversation.attachments import read_attachment
 from glmcli.terminal.quiet import SETTLE_S, Quiet
-from glmcli.terminal.replies.choose import show_message
 from glmcli.terminal.replies.live import LiveView
+from glmcli.terminal.replies.text import show_message
 from glmcli.types import Chunk, Message, Progress
 from tests.support.documents import pieces
 

@@ -1,7 +1,4 @@
-"""How the program ends by a signal, with the terminal as it was.
-
-Knows nothing of what runs.
-"""
+"""How the program ends by a signal, with the terminal as it was. Knows nothing of what runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The two outputs: what they can show, and how bytes get out.
-
-Knows nothing of what is written.
-"""
+"""The two outputs: what they can show, and how bytes get out. Knows nothing of what is written."""
 
 from __future__ import annotations
 

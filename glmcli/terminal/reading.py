@@ -1,7 +1,4 @@
-"""Bytes from stdin, in steps that a stopped program can leave.
-
-Knows nothing of what is read.
-"""
+"""Bytes from stdin, in steps that a stopped program can leave. Knows nothing of what is read."""
 
 from __future__ import annotations
 
@@ -65,12 +62,10 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
         ) from exc
 
 
-def read_line(
-    question: str, out: Output, stopped: Callable[[], bool] = lambda: False, *, typed: str = ""
-) -> str:
-    """A line that begins with `typed`. Raises EOFError at the end of input, or if stopped."""
-    out.say(question + typed)
-    line = typed.encode(out.encoding, "surrogateescape")
+def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
+    """The line that is typed. Raises EOFError at the end of the input, or if stopped."""
+    out.say(question)
+    line = b""
     while not line.endswith(b"\n"):
         data = read_some(sys.stdin.fileno(), stopped)
         if not data:

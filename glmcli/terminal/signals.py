@@ -1,7 +1,4 @@
-"""The signals that end the program, and what they raise.
-
-Knows nothing of the terminal.
-"""
+"""The signals that end the program, and what they raise. Knows nothing of the terminal."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ def test_with_multiline_enter_makes_a_line_and_alt_enter_sends(start):
     term.type("one\rtwo").see("  two").type("\x1b\r").see("\n2 tokens").at_prompt()
 
 
-def test_ctrl_o_shows_the_last_reasoning(start):
+def test_ctrl_o_says_that_the_last_reply_has_no_reasoning(start):
     term = start().at_prompt()
     term.type("one\r").see("1 token").at_prompt()
     term.type("\x0f").see("the last reply has no reasoning").at_prompt()

@@ -126,7 +126,7 @@ def test_a_path_that_tab_completes_counts_as_typed_and_what_an_editor_wrote_does
 
 
 @pytest.mark.pty
-def test_a_paste_answers_no_question(tmp_path):
+def test_a_pasted_y_does_not_answer_the_question_that_comes_next(tmp_path):
     (tmp_path / "there.md").write_text("before")
     with Term("chat", "-m", "echo:delay=0.05", home=tmp_path, cols=200) as term:
         term.at_prompt().type("one two three\r").see("\none").type("/save there.md\r")
@@ -137,7 +137,7 @@ def test_a_paste_answers_no_question(tmp_path):
 
 @pytest.mark.pty
 @pytest.mark.parametrize("paste", ["y\r", "y", "yes\r\ry\r"])
-def test_a_paste_answers_no_question_that_stands(tmp_path, paste):
+def test_a_paste_does_not_answer_the_question_on_the_screen(tmp_path, paste):
     (tmp_path / "there.md").write_text("before")
     with Term("chat", "-m", "echo:", home=tmp_path, cols=200) as term:
         term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")

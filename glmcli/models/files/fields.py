@@ -277,8 +277,9 @@ TOKENIZER: FieldTable = {
 }
 
 
-def check_config(config: Mapping[str, Any], where: str = "config.json") -> None:
+def check_config(config: Mapping[str, Any]) -> None:
     """Raise ModelError for a config.json with a field that cannot be what it says."""
+    where = "config.json"
     check(config, CONFIG, where)
     for path, rope in ropes(config):
         check(rope, ROPE, where, path)

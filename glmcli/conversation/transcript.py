@@ -225,7 +225,7 @@ def from_record(record: Any) -> Conversation:
         params=parse_params(record.get("params") or {}),
     )
     if "system" in record:
-        messages = list_of(record["messages"])
+        messages = message_list(record["messages"])
         conversation.messages = [message_of(item, n) for n, item in enumerate(messages, 1)]
         conversation.omitted = omission_of(record.get("omitted"), len(messages))
         return conversation
@@ -234,7 +234,7 @@ def from_record(record: Any) -> Conversation:
 
 def from_messages(items: Any, conversation: Conversation) -> Conversation:
     """`conversation` with OpenAI messages; a first system message is its system prompt."""
-    messages = [message_of(item, n) for n, item in enumerate(list_of(items), 1)]
+    messages = [message_of(item, n) for n, item in enumerate(message_list(items), 1)]
     if messages and messages[0].role == "system" and not messages[0].tools:
         conversation.system = messages.pop(0).text
     conversation.messages = messages
@@ -243,9 +243,9 @@ def from_messages(items: Any, conversation: Conversation) -> Conversation:
 
 def from_fastchat(record: Json) -> Conversation:
     """A conversation that FastChat saved: messages are pairs of a role's name and a text."""
-    roles = list_of(record["roles"])
+    roles = message_list(record["roles"])
     conversation = Conversation(system=text_field(record, "system_message", "system"))
-    for n, item in enumerate(list_of(record.get("messages")), 1):
+    for n, item in enumerate(message_list(record.get("messages")), 1):
         match item:
             case [name, None] if name in roles:
                 continue  # the reply that was to come
@@ -331,7 +331,7 @@ def text_field(record: Json, *names: str) -> str:
     return value
 
 
-def list_of(value: Any) -> list[Any]:
+def message_list(value: Any) -> list[Any]:
     """`value` if it is a list. Raises UsageError."""
     if not isinstance(value, list):
         raise UsageError(

@@ -27,9 +27,9 @@ CODES = frozenset(
 )
 """What stands as `code` or `type` in an error."""
 NESTED = ("error", "detail", "message", "metadata")
-DEEPEST = 4
+_DEEPEST = 4
 
-SENTENCES = (
+_SENTENCES = (
     # OpenAI, vLLM until 0.8, FastChat, llama-cpp-python, DeepSeek, OpenRouter
     r"context length is <window> tokens.{0,20} requested (?:about )?<total> tokens "
     r"\(<prompt> .*?<output> (?:of \w+ )?(?:in|for) the (?:completion|output)",
@@ -99,7 +99,7 @@ was to have <output>, both together <total>, and <over> are too many; <most> is 
 NUMBER = r"(?P<\1>(?<![0-9])[0-9]{1,15}(?![0-9]))"
 WORDINGS = tuple(
     re.compile(re.sub("<(window|prompt|output|total|over|most)>", NUMBER, each), re.IGNORECASE)
-    for each in SENTENCES
+    for each in _SENTENCES
 )
 
 
@@ -154,7 +154,7 @@ def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError
     return ContextFull(max(least, (prompt or 0) + (found.output or 0)), limit)
 
 
-def _parts(answer: Any, depth: int = DEEPEST) -> Iterator[dict[str, Any]]:
+def _parts(answer: Any, depth: int = _DEEPEST) -> Iterator[dict[str, Any]]:
     """The objects in an error's answer that may say what kind it is."""
     if isinstance(answer, list):
         answer = answer[0] if answer else None

@@ -19,7 +19,7 @@ from glmcli.language import later, tr
 
 DOWNLOAD_AGAIN = later("download the model again")
 SMALL, LARGE = 10 * files.MB, 100 * files.MB
-LIMITS = {
+_LIMITS = {
     "config.json": SMALL,
     "generation_config.json": SMALL,
     "adapter_config.json": SMALL,
@@ -60,7 +60,7 @@ def check_file(path: Path) -> None:
     """Raise ModelError for a file that is there and is not what its name says."""
     try:
         with _told(path):
-            limit = LIMITS.get(path.name, sys.maxsize)
+            limit = _LIMITS.get(path.name, sys.maxsize)
             files.check_regular(path, limit=limit, error=ModelError)
     except ModelError as exc:
         if not isinstance(exc.__cause__, FileNotFoundError):
@@ -70,13 +70,13 @@ def check_file(path: Path) -> None:
 def read_checkpoint_bytes(path: Path) -> bytes:
     """A file. Raises ModelError, with a FileNotFoundError as its cause if there is none."""
     with _told(path):
-        return files.read_bytes(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
+        return files.read_bytes(path, limit=_LIMITS.get(path.name, SMALL), error=ModelError)
 
 
 def read_checkpoint_text(path: Path) -> str:
     """A file of text. Raises ModelError, see `read_checkpoint_bytes`."""
     with _told(path):
-        return files.read_text(path, limit=LIMITS.get(path.name, SMALL), error=ModelError)
+        return files.read_text(path, limit=_LIMITS.get(path.name, SMALL), error=ModelError)
 
 
 def read_checkpoint_json(path: Path) -> dict[str, Any]:

@@ -321,10 +321,7 @@ def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> 
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A paragraph, with the wide blanks that Chinese paragraphs begin with.
-
-    In TeX that began at the end of a line nothing is a list or a heading.
-    """
+    """A paragraph, with Chinese blanks before it; no list or heading begins in its open TeX."""
     rules, parent = state.md.block.ruler.getRules("paragraph"), state.parentType
     state.parentType = "paragraph"
     line, close = start + 1, _left_open([tex.line_of(state, start)])

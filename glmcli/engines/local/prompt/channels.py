@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
-THINKING = ("analysis", "commentary")
+_THINKING = ("analysis", "commentary")
 LONGEST_HEADER = 200
 """Letters; what is longer was no header."""
 
@@ -52,7 +52,7 @@ def last(ids: Sequence[int], token: int) -> int:
 
 def part_of(header: str) -> Part:
     """What a part is whose header ends with this: "analysis", "commentary to=functions.f"."""
-    return "thinking" if header.split()[:1] and header.split()[0] in THINKING else "text"
+    return "thinking" if header.split()[:1] and header.split()[0] in _THINKING else "text"
 
 
 class Channels:

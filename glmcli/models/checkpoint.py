@@ -19,9 +19,10 @@ from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.chatglm import check_config
 from glmcli.models.files.agreement import check_sizes
-from glmcli.models.files.folder import check_folder, read_config
+from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
 from glmcli.models.files.small import bad_download, read_json
+from glmcli.models.hub import no_tokenizer
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
@@ -74,6 +75,8 @@ def find_checkpoint(
         here = folder is not None and (options.offline or is_complete(folder, options))
         if refresh or not here:
             folder = fetch_missing(place, options, report)
+        elif folder is not None and place.hub_id and not has_tokenizer(folder):
+            raise no_tokenizer(place.hub_id)
     assert folder is not None, "only the hub and the built-in model can be absent"
     return open_folder(folder, name=place.name, options=options)
 
@@ -85,7 +88,7 @@ def is_complete(folder: Path, options: ModelOptions) -> bool:
         remote = runs_remote_code(read_json(folder / "config.json"), options)
     except (ModelError, OSError):
         return False
-    return not remote or any(folder.glob("*.py"))
+    return has_tokenizer(folder) and (not remote or any(folder.glob("*.py")))
 
 
 def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint:

@@ -14,6 +14,14 @@ from glmcli.models.files import fields
 from glmcli.models.files.small import bad_download, check_files, read_json
 from glmcli.models.names import GGUF_HINT
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has a file of which some tokenizer is made."""
+    names = (folder / name for name in TOKENIZERS)
+    return any(path.exists() for path in names) or any(folder.glob("*.tiktoken"))
+
 
 def check_folder(folder: Path) -> None:
     """Raise ModelError for a folder that holds no model, or one of another kind."""

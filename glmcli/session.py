@@ -21,7 +21,7 @@ from glmcli.conversation.window import (
     without_oldest,
 )
 from glmcli.engines import Engine
-from glmcli.engines.reply import Growing, broken_off
+from glmcli.engines.reply import THOUGHT, Growing, broken_off
 from glmcli.errors import ContextFull, UsageError
 from glmcli.language import tr
 from glmcli.paths import check_prompt
@@ -95,6 +95,7 @@ class Session:
         self._counted: tuple[Message, int | None] | None = None
         """The last message that another engine answered, and the size up to there for this one."""
         self._told_of: Omission | None = None
+        self._told_of_thinking = False
 
     @property
     def engine(self) -> Engine:
@@ -383,6 +384,9 @@ class Session:
                 view.show(chunk if is_shown else replace(chunk, text="", thinking=""))
                 if chunk.notice:
                     self._notices.append(chunk.notice)
+                if chunk.was_thinking and not self._told_of_thinking:
+                    self._told_of_thinking = True
+                    self._notices.append(tr(THOUGHT))
                 if chunk.finish_reason is not None:
                     return growing.message(chunk.finish_reason, chunk.usage)
                 has_grown = has_grown or bool(chunk.text or chunk.thinking)

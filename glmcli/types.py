@@ -123,6 +123,9 @@ class Chunk:
     """What happens meanwhile; such a chunk carries nothing else."""
     notice: str = ""
     """What the user is to be told below the reply; nothing else comes with it."""
+    was_thinking: bool = False
+    """All text before this chunk was thinking, which `thinking` goes on with: it ended with a
+    closing mark, and had no opening one."""
 
 
 @dataclass(frozen=True, slots=True)

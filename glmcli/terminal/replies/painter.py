@@ -126,6 +126,18 @@ class Painter:
         """Take live rows as shown before: the next frames leave out what they say."""
         self._stuck += "".join(map(_visible, rows))
 
+    def take_back(self) -> None:
+        """Take off the screen all that was painted, as far as the cursor can go back."""
+        self.paint()
+        if not self._is_fresh:
+            self._write("\r\n")
+        count = min(self._above, self._lines - 1)
+        if count:
+            # not all at once: erasing from the corner would put it into tmux's history
+            self._write(up(count) + "\r\x1b[K\x1b[B\x1b[J\x1b[A")
+        self._is_fresh = True
+        self._above, self._stuck = 0, ""
+
     def freeze(self) -> None:
         """Leave the live rows as they are on the screen; "…" below them in place of the status."""
         self._stuck = ""  # it was left out of them

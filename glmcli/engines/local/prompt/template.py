@@ -25,18 +25,12 @@ from glmcli.engines.local.prompt.decoder import (
 )
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
+from glmcli.engines.marks import PAIRS
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
 from glmcli.types import Message, fold_system
 
-REASONING = (
-    ("<think>", "</think>"),
-    ("[THINK]", "[/THINK]"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<seed:think>", "</seed:think>"),
-)
-"""How model families mark their reasoning; the first is also assumed where no template says."""
 MOST_CONTROLS = 20_000
 """Gemma 3 has 6,400."""
 
@@ -216,7 +210,7 @@ class ChatTemplate:
         return backend, anchor
 
     def _find_marks(self) -> Marks:
-        pair = next((pair for pair in REASONING if pair[0] in self._source), REASONING[0])
+        pair = next((pair for pair in PAIRS if pair[0] in self._source), PAIRS[0])
         known = {token.content: id for id, token in added_tokens(self._backend).items()}
         return Marks(pair[0], pair[1], known.get(pair[0]), known.get(pair[1]))
 

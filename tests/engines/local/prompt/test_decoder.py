@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from glmcli.engines.local.prompt.decoder import BytesDecoder, DecodedReply, TokenBytes
-from glmcli.engines.reply import Marks, Reasoning, StopStrings, held_back
+from glmcli.engines.marks import held_back
+from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import EngineError, ModelError
 from glmcli.types import Usage
 from tests.support import tiny

@@ -98,7 +98,7 @@ def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
     repo, revision = split_id(name)
     seen = Seen()
     proxy = proxy_for(constants.ENDPOINT)
-    with hub_errors(name, proxy), quiet(), readable_proxies():
+    with readable_proxies(), hub_errors(name, proxy), quiet():
         # Asked first because this call alone has a time limit.
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
         names = [item.rfilename for item in info.siblings or ()]

@@ -225,6 +225,10 @@ def test_a_proxy_in_the_way_of_the_hub_is_named(server: SmallHub, monkeypatch: p
     behind_proxy(monkeypatch, "socks4://p:1")
     with pytest.raises(ConfigError, match="ALL_PROXY names a proxy of a kind"):
         hub.fetch("org/tiny", Reports())
+    behind_proxy(monkeypatch, "http://p:1")
+    monkeypatch.setenv("https_proxy", "nonsense://")  # the hub's client reads all of them
+    with pytest.raises(ConfigError, match="https_proxy names a proxy of a kind"):
+        hub.fetch("org/tiny", Reports())
 
 
 def behind_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:

@@ -66,7 +66,7 @@ class Settings:
     threads: int | None = setting(
         None, "processor threads; unset: measured", "yes", low=1, high=4096
     )
-    system: str = setting("", "system prompt, which may be empty; @FILE reads a file", "if text")
+    system: str = setting("", "system prompt; @FILE reads a file", "if text")
     temperature: float | None = setting(None, "randomness; 0 is greedy", "yes", low=0.0)
     top_p: float | None = setting(
         None, "share of probability kept; 1 is off", "yes", above=0.0, high=1.0

@@ -23,6 +23,7 @@ from glmcli.engines.local.prompt.decoder import (
     TokenBytes,
     encoding_of,
 )
+from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
@@ -140,24 +141,27 @@ class ChatTemplate:
         ]
         ids: list[int] = []
         token_at = text_at = 0
+        before: int | None = None
         for index, begin, end in [*cuts, (len(encoding.ids), len(rendered), len(rendered))]:
             section = rendered[text_at:begin]
             if words.search(section):
                 section = words.sub(lambda match: texts[match[0]], section)
-                ids += self._literal(section, at_start=text_at == 0)
+                ids += self._literal(section, before)
             else:
                 ids += encoding.ids[token_at:index]
             ids += encoding.ids[index : index + 1]
             token_at, text_at = index + 1, end
+            before = ids[-1] if ids else None
         return ids
 
-    def _literal(self, text: str, *, at_start: bool) -> list[int]:
-        """Ids of `text` without any control token. Raises UsageError if that cannot be."""
-        backend, anchor = self._without_controls
-        if at_start:
-            ids: list[int] = encoding_of(backend, text).ids
-        else:
-            ids = encoding_of(backend, anchor + text).ids[1:]
+    def _literal(self, text: str, before: int | None) -> list[int]:
+        """Ids of `text` after a control token, without any. Raises UsageError if that cannot be."""
+        backend, anchors = self._without_controls
+        anchor = ""
+        if before is not None:
+            anchor = anchors[before in self._found_late]
+        ids: list[int] = encoding_of(backend, anchor + text).ids
+        ids = ids[len(encoding_of(backend, anchor).ids) :]
         if not self._control_ids.isdisjoint(ids):
             raise UsageError(
                 tr("the model's tokenizer cannot spell its own control tokens as text"),
@@ -176,21 +180,21 @@ class ChatTemplate:
         return frozenset(self._controls.values())
 
     @cached_property
-    def _without_controls(self) -> tuple[Any, str]:
-        """The tokenizer without control tokens, and a token to put before a text inside others.
+    def _found_late(self) -> frozenset[int]:
+        """The control tokens that are looked for when a text has been normalized."""
+        return frozenset(id for id, item in added_tokens(self._backend).items() if item.normalized)
 
-        Some tokenizers add a blank at the start of a text, and only there.
+    @cached_property
+    def _without_controls(self) -> tuple[Any, tuple[str, str]]:
+        """The tokenizer without control tokens, and tokens to put before a text inside others.
+
+        Some tokenizers add a blank at the start of a text, and only there: behind a token that
+        was found before the text was normalized, or behind none, but not behind the second kind.
         """
-        from tokenizers import AddedToken, Tokenizer
-
-        anchor = f"x{secrets.token_hex(12)}x"
+        anchors = f"x{secrets.token_hex(12)}x", f"x{secrets.token_hex(12)}x"
         if isinstance(self._backend, ApartBackend):
-            return self._backend.as_plain_text(list(self._controls), anchor), anchor
-        backend = Tokenizer.from_str(self._backend.to_str())
-        backend.add_special_tokens([AddedToken(text, special=True) for text in self._controls])
-        backend.add_tokens([AddedToken(anchor, normalized=False)])
-        backend.encode_special_tokens = True
-        return backend, anchor
+            return self._backend.as_plain_text(list(self._controls), anchors), anchors
+        return spelled_out(self._backend, self._controls, anchors), anchors
 
     def _find_marks(self) -> Marks:
         pair = next((pair for pair in REASONING if pair[0] in self._source), REASONING[0])

@@ -136,6 +136,22 @@ def test_control_strings_of_messages_are_text_and_all_else_stays(name):
     assert backend.decode(ids, skip_special_tokens=False) == rendered.replace(word, control)
 
 
+@pytest.mark.parametrize("kind", ["llama", "gemma", "mistral"])
+@pytest.mark.parametrize("text", ["{}", " {} ", "a{}b\n"])
+def test_blanks_around_control_strings_are_those_of_other_words(kind, text):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tiny.byte_tokens(kind))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|end|>"]})
+    tokenizer.add_tokens(["<tag>"])
+    tokenizer.chat_template = "{% for m in messages %}<|end|><tag>{{ m.content }}{% endfor %}"
+    backend, template = tokenizer.backend_tokenizer, ChatTemplate(tokenizer)
+
+    def decoded(word):
+        messages = [Message("user", text.format(word)), Message("assistant", text.format(word))]
+        return backend.decode(template.encode(messages).ids, skip_special_tokens=False)
+
+    assert decoded("<|end|>") == decoded("WORD").replace("WORD", "<|end|>")
+
+
 def test_tools_choose_the_template_that_is_named_for_them():
     tools = [{"name": "rain", "about": "<ü>"}]
     messages = Conversation(

@@ -174,7 +174,7 @@ def think(chat: Chat, rest: str) -> str:
 
 @command("[TEXT]")
 def system(chat: Chat, rest: str) -> str:
-    """Show the system prompt, or set it to TEXT or to that of @FILE; `""` is empty, off is none."""
+    """Show the system prompt, or set it to TEXT or @FILE; `""` is empty, off is none."""
     conversation = chat.session.conversation
     if rest:
         text = "" if rest in EMPTY else rest

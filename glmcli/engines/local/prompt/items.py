@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from glmcli.conversation.reasoning import REASONING
@@ -66,9 +67,9 @@ def as_item(message: Message, way: Way, reasoning_names: Sequence[str]) -> dict[
 
 def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
     """Raise UsageError if the template has left out the text of a message."""
+    bare = cache(lambda: without_blanks(rendered))  # most need it never, some for each message
     for message in messages:
-        text = message.text.strip()
-        if text not in rendered and not is_rewritten(message, rendered):
+        if message.text.strip() not in rendered and not is_rewritten(message, bare()):
             raise UsageError(
                 tr(LOST[message.role]), tr("write it in another way, or choose another model")
             )
@@ -78,14 +79,13 @@ def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
         raise UsageError(tr(LOST["user"]), tr("choose another model"))
 
 
-def is_rewritten(message: Message, rendered: str) -> bool:
-    """Whether a text is there with other blanks or letters, as JSON, or without its reasoning."""
+def is_rewritten(message: Message, bare: str) -> bool:
+    """Whether a text is in a `bare` rendering, as it is, as JSON, or without its reasoning."""
     said = message.text
     if message.role == "assistant":
         for _, end in REASONING:
             said = said.rpartition(end)[2]
     forms = (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
-    bare = without_blanks(rendered)
     return any(without_blanks(form) in bare for form in forms)
 
 

@@ -92,7 +92,8 @@ def ask(
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
         say(resumed_line(session))
-    session.conversation.system = session.conversation.system or earlier.system
+    if session.conversation.system is None:
+        session.conversation.system = earlier.system
     session.conversation.messages += earlier.messages
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped

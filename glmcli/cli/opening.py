@@ -77,7 +77,7 @@ def open_session(
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
     settings = with_model(settings, once=once)
-    if settings.system:
+    if "system" in settings.sources:
         conversation.system = read_system(settings.system)
     engine = engine_of(settings)
     session = Session(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
+from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, read_text
 from glmcli.language import later, tr
@@ -83,8 +84,8 @@ def to_markdown(conversation: Conversation) -> str:
     parts = [f"# {conversation.title or 'Conversation'}"]
     if conversation.model:
         parts.append(f"Model: {conversation.model}")
-    if conversation.system:
-        parts += ["## System", conversation.system]
+    if conversation.system is not None:
+        parts += filter(None, ["## System", conversation.system])
     for message in conversation.messages:
         name = f" ({message.name})" if message.name else ""
         parts.append(f"## {HEADINGS[message.role]}{name}")
@@ -221,7 +222,7 @@ def from_record(record: Any) -> Conversation:
         id=text_of(record, "id"),
         title=text_of(record, "title"),
         model=text_of(record, "model"),
-        system=text_of(record, "system"),
+        system=None if record.get("system") is None else text_of(record, "system"),
         params=params_of(record.get("params") or {}),
     )
     if "system" in record:
@@ -244,14 +245,14 @@ def from_messages(items: Any, conversation: Conversation) -> Conversation:
 def from_fastchat(record: Json) -> Conversation:
     """A conversation that FastChat saved: messages are pairs of a role's name and a text."""
     roles = list_of(record["roles"])
-    conversation = Conversation(system=text_of(record, "system_message", "system"))
+    conversation = Conversation(system=text_of(record, "system_message", "system") or None)
     for n, item in enumerate(list_of(record.get("messages")), 1):
         match item:
             case [name, None] if name in roles:
                 continue  # the reply that was to come
             case [name, str(text)] if name in roles:
                 role: Role = "assistant" if roles.index(name) else "user"
-                conversation.messages.append(Message(role, text))
+                conversation.messages.append(split_reasoning(Message(role, text)))
             case _:
                 raise UsageError(tr("message {n} is not a role and a text", n=n), tr(FORMATS))
     return conversation
@@ -272,15 +273,16 @@ def message_of(item: Any, n: int) -> Message:
         text, name = tool_call(calls, text, n)
     tools = item.get("tools") or ""
     reason = item.get("finish_reason")
-    return Message(
+    message = Message(
         role,
         text,
-        thinking=text_of(item, "thinking", "reasoning_content"),
+        thinking=text_of(item, "thinking", "reasoning_content", "reasoning"),
         finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
         usage=value_of(Usage, item["usage"]) if item.get("usage") else None,
         name=name,
         tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
     )
+    return split_reasoning(message)
 
 
 def omission_of(record: Any, most: int) -> Omission | None:

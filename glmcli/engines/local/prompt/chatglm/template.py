@@ -157,12 +157,10 @@ class ChatGLM2Template:
         for message in messages:
             if message.role == "tool" or message.tools:
                 raise UsageError(tr("ChatGLM2 cannot use tools"), tr("use ChatGLM3 or GLM-4"))
-            if message.role == "system":
-                yield f"{message.text}\n\n"
-            elif message.role == "user":
+            if message.role == "user":
                 number += 1
                 yield f"[Round {number}]\n\n问：{message.text}\n\n答："
-            else:
+            elif message.text:
                 yield f"{message.text}\n\n"
 
 

@@ -41,7 +41,6 @@ _IDEOGRAPHIC = re.compile(f"[{WIDE}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _ESCAPED_BACKSLASHES = re.compile(r"(?:\\\\)+")
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _STARTS = {
     "newline": "\n",
     "definition": "[",
@@ -52,7 +51,6 @@ _STARTS = {
     "emphasis": "*_",
     "link": "[",
     "image": "!",
-    "line_break": "<",
     "autolink": "<",
     "tag": "<",
     "entity": "&",
@@ -247,7 +245,6 @@ def _make_markdown() -> MarkdownIt:
     markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
-    markdown.inline.ruler.before("autolink", "line_break", _line_break)
     markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
@@ -390,14 +387,3 @@ def _if_closed(rule: InlineRule) -> InlineRule:
         return 0 <= start <= state.src.rfind(close) and rule(state, silent)
 
     return if_closed
-
-
-def _line_break(state: StateInline, silent: bool) -> bool:
-    """`<br>`, the one tag that means something here."""
-    match = _BREAK.match(state.src, state.pos)
-    if match is None:
-        return False
-    if not silent:
-        state.push("hardbreak", "", 0)
-    state.pos = match.end()
-    return True

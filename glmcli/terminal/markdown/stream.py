@@ -144,8 +144,7 @@ class MarkdownStream:
         """
         self._width = max(width, 8)
         if self._open:
-            self._final += self._open.resize(self._width, keep=keep, spaced=self._begun)
-            self._begun = self._begun or bool(self._final)
+            self._give(self._open.resize(self._width, keep=keep, spaced=self._begun))
 
     def _parse(self, lines: Sequence[str]) -> list[Block]:
         if not lines and not self._open:
@@ -237,15 +236,17 @@ class MarkdownStream:
     def _emit(self, *blocks: Block) -> None:
         """The blocks are complete."""
         for block in blocks:
-            shown, self._open = self._open or self._shown(block), None
-            self._final += shown.add(block, spaced=self._begun)
-            self._begun = self._begun or bool(self._final)
+            self._absorb(block, last=True)
+            self._open = None
 
-    def _absorb(self, block: Block) -> None:
+    def _absorb(self, block: Block, *, last: bool = False) -> None:
         """The block is open: take what it has so far."""
         self._open = self._open or self._shown(block)
-        self._final += self._open.add(block, spaced=self._begun, last=False)
-        self._begun = self._begun or bool(self._final)
+        self._give(self._open.add(block, spaced=self._begun, last=last))
+
+    def _give(self, rows: Sequence[Row]) -> None:
+        self._final += rows
+        self._begun = self._begun or bool(rows)
 
     def _shown(self, block: Block) -> _Shown:
         return _Shown(block, self._element(block), self._width, self._symbols, self._style)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.rows import BLANKS, Row, Span, cells, fold, merged, plain, width
+from glmcli.terminal.rows import BLANKS, Row, Span, cells, common, fold, merged, plain, width
 
 Cells = list[tuple[str, Style]]
 """A row, character by character."""
@@ -281,11 +281,7 @@ def cells_of(row: Row) -> Cells:
 
 def common_start(old: Cells, new: Cells) -> int:
     """How many characters at the start are equal; none of them is joined by one that differs."""
-    count = 0
-    for left, right in zip(old, new, strict=False):
-        if left != right:
-            break
-        count += 1
+    count = common(old, new)
     while count and (_joins(new[count : count + 1]) or _joins(old[count : count + 1])):
         count -= 1
     return count
@@ -293,11 +289,7 @@ def common_start(old: Cells, new: Cells) -> int:
 
 def common_end(old: Cells, new: Cells) -> int:
     """How many characters at the end are equal and stay where they are."""
-    count = 0
-    for left, right in zip(reversed(old), reversed(new), strict=False):
-        if left != right:
-            break
-        count += 1
+    count = common(reversed(old), reversed(new))
     if count and _joins(new[len(new) - count :]):
         return 0
     before, after = old[: len(old) - count], new[: len(new) - count]

@@ -78,21 +78,26 @@ class Painter:
 
         All rows that were live before are replaced: by the same cells where nothing changed.
         """
+        # 1. The rows of the frame: final ones, live ones as far as they stay in reach, the status.
         below = [] if status is None else [crop(self._said(status), self.width)]
         rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
         rows += below
         frame = _Frame(self._shown, self._colours, is_at_end=not self._has_status)
+        # 2. Room for them: a new line if the cursor is behind a final row, rows above the status.
         if not self._shown and not self._is_fresh and rows:
             frame.out.append("\r\n")
         if below and self._has_status and len(rows) < self._lines:
             frame.insert(len(rows) - len(self._shown))
+        # 3. What differs from the rows on the screen, from top to bottom.
         frame.draw(rows)
+        # 4. The cursor, to where the next frame begins; then all of it is written at once.
         if below:
             frame.go_to_start(len(rows) - 1)
         elif rows:
             frame.go_to_end(len(rows) - 1, rows[-1])
         if frame.out:
             self._write("".join(frame.out))
+        # 5. What is on the screen now; final rows are only counted.
         if rows or self._shown:
             self._is_fresh = not rows
         self._shown, self._has_status = rows[count:], bool(below)
@@ -104,6 +109,8 @@ class Painter:
         `reflow` says whether this terminal wraps its rows anew. Rows that may have gone out of
         reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
+        # 1. The terminal may have wrapped the live rows anew: how many are above the cursor, and
+        # how many of them can it reach?
         known = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
         if not self._shown:
@@ -113,9 +120,11 @@ class Painter:
         below = len(pieces[-1]) - 1 if self._has_status else 0
         above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
-        # what comes after a hidden row has to be shown again: below that
+        # 2. The others stay, and are left out later; but what comes after a hidden row has to be
+        # shown again, below that.
         whole = sum(map(len, pieces[: self._whole]))
         self.leave_out(rows[: min(stuck, whole)])
+        # 3. Those in reach are erased.
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
@@ -223,18 +232,22 @@ class _Frame:
 
     def _change(self, index: int, row: Row) -> None:
         """Write the cells of one row that differ."""
+        # 1. Both rows may begin with the same; at the end of one that only grew, just write on.
         old, new = cells_of(self._shown[index]), cells_of(row)
         start = common_start(old, new)
         if start == len(old) and index == self._row and self._is_at_end:
             self._put("", new[start:])
             return
+        # 2. They may end with the same too. Where columns cannot be counted, begin at the first.
         if not _is_sure(new[:start]):
             start = 0
         end = common_end(old[start:], new[start:])
-        # all of it: tmux wraps a row anew at the last cell that was used since it was empty
+        # 3. If it became shorter, or may have, it is erased first: all of it, since tmux wraps a
+        # row anew at the last cell that was used since it was empty.
         erase = not end and (width(new) < width(old) or not _is_sure(old + new))
         if erase:
             start = 0
+        # 4. Write what is in between.
         self._go_to_row(index)
         column = width(new[:start])
         move = f"\x1b[{column + 1}G" if column else "\r"

@@ -164,7 +164,9 @@ class Painter:
         as many stay as a smaller window may push out of reach, and of the last ones a third of the
         window, since they must stay in reach. That third moves in steps, not in every frame.
         """
-        final, live = self._unstuck(final, live)
+        # what is stuck above already is left out; of the live rows later frames have to do it too
+        final, self._stuck = _without(final, self._stuck)
+        live, _ = _without(live, self._stuck)
         room = max(self._lines - 1 - reserved, 1)
         self._whole = len(live)
         if len(live) > room:
@@ -173,11 +175,6 @@ class Painter:
             self._whole = max(room - most - 1, 0)
             live = [*live[: self._whole], *[GAP] * (self._whole > 0), *newest]
         return [*final, *live], len(final)
-
-    def _unstuck(self, final: list[Row], live: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Leave out what is stuck above already. The live rows will have to in later frames too."""
-        final, self._stuck = _without(final, self._stuck)
-        return final, _without(live, self._stuck)[0]
 
 
 class _Frame:

@@ -123,32 +123,23 @@ class LiveView(BaseView):
 
         A row with "…" stands for what had arrived and is not shown.
         """
-        if reply.finish_reason != "cancelled" or not self._out.is_stopped():
-            self.abandon()
-            return
         self._adapt()
-        self._end()
+        self._end_stream()
+        if not self._is_reply:
+            self._say_thought()
+        is_cut = reply.finish_reason == "cancelled" and self._out.is_stopped()
         lines = self._size.lines
-        if len(self._ready) > min(self._live, lines) + lines // 2:
+        if is_cut and len(self._ready) > min(self._live, lines) + lines // 2:
             self._painter.freeze()
         else:
-            missing = [GAP] if self._fed < len(reply.text) else []
+            missing = [GAP] if is_cut and self._fed < len(reply.text) else []
             self._painter.paint([*self._ready, *missing])
         self._painter.finish()
         self._ready = []
 
     def abandon(self) -> None:
         """The same after a fault: what was shown stays."""
-        self._adapt()
-        self._end()
-        self._painter.paint(self._ready)
-        self._painter.finish()
-        self._ready = []
-
-    def _end(self) -> None:
-        self._end_stream()
-        if not self._is_reply:
-            self._say_thought()
+        self.finish(Message("assistant", ""))
 
     def _suspend(self) -> None:
         """Take the live rows off while the shell is there; the next frame shows them again."""

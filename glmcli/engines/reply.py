@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from glmcli.engines.marks import LoneMark, held_back
+from glmcli.conversation.reasoning import LoneMark, held_back
 from glmcli.errors import ConnectionLost
 from glmcli.language import later, tr
 from glmcli.types import Chunk, FinishReason, Message, Usage

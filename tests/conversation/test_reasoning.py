@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from glmcli.conversation.reasoning import REASONING, split_reasoning
+from glmcli.conversation.reasoning import PAIRS, split_reasoning
 from glmcli.types import Message
 
 
-@pytest.mark.parametrize(("begin", "end"), REASONING)
+@pytest.mark.parametrize(("begin", "end"), PAIRS)
 @pytest.mark.parametrize("text", ["{}hm{}yo", "\n{}\nhm\n{}\n\nyo", " {} hm {}yo", "{}hm{}\nyo"])
 def test_reasoning_at_the_start_of_a_reply_is_split_off(begin, end, text):
     split = split_reasoning(Message("assistant", text.format(begin, end)))

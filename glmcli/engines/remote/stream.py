@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
-from glmcli.engines.marks import PAIRS
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.remote.faults import Cancelled, Faults, as_count
 from glmcli.engines.remote.http import ALIVE, Exchange
 from glmcli.engines.remote.masking import Mask, MaskedText

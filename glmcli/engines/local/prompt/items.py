@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from glmcli.conversation.reasoning import REASONING
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
 from glmcli.types import Message, fold_system
@@ -83,7 +83,7 @@ def is_rewritten(message: Message, bare: str) -> bool:
     """Whether a text is in a `bare` rendering, as it is, as JSON, or without its reasoning."""
     said = message.text
     if message.role == "assistant":
-        for _, end in REASONING:
+        for _, end in PAIRS:
             said = said.rpartition(end)[2]
     forms = (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
     return any(without_blanks(form) in bare for form in forms)

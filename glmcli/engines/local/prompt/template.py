@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from glmcli.conversation.reasoning import REASONING
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.local.prompt.channels import Channels, channel_ids, opened_part
 from glmcli.engines.local.prompt.decoder import (
     BytesDecoder,
@@ -27,7 +27,6 @@ from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
-from glmcli.engines.marks import PAIRS
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr

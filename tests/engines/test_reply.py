@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.engines.marks import PAIRS
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.remote.stream import Words
 from glmcli.engines.reply import Growing, Marks, Reasoning
 from glmcli.types import Chunk

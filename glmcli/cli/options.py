@@ -48,6 +48,7 @@ MODEL_OPTIONS = (
     "verify",
     "speculate",
     "threads",
+    "window",
     "template",
     "timeout",
     "offline",

@@ -44,6 +44,7 @@ class ModelOptions:
     verify: bool = False
     speculate: bool = False
     threads: int | None = None
+    window: int | None = None
     offline: bool = False
     trust_remote_code: bool = False
     untyped_model: str = ""

@@ -66,6 +66,9 @@ class Settings:
     threads: int | None = setting(
         None, "processor threads; unset: measured", "yes", low=1, high=4096
     )
+    window: int | None = setting(
+        None, "tokens of prompt and reply together; unset: what the model states", "yes", low=1
+    )
     system: str = setting("", "system prompt; @FILE reads a file", "if text")
     temperature: float | None = setting(None, "randomness; 0 is greedy", "yes", low=0.0)
     top_p: float | None = setting(
@@ -143,6 +146,7 @@ class Settings:
             verify=self.verify,
             speculate=self.speculate,
             threads=self.threads,
+            window=self.window,
             offline=self.offline,
             trust_remote_code=self.trust_remote_code,
             untyped_model="" if is_typed else self.model,

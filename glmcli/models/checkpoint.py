@@ -18,10 +18,11 @@ from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.chatglm import check_config
-from glmcli.models.files.agreement import check_sizes
+from glmcli.models.files.agreement import check_places, check_sizes
 from glmcli.models.files.folder import check_folder, read_config
 from glmcli.models.files.headers import Tensor, read_weights
 from glmcli.models.files.small import bad_download, read_json
+from glmcli.models.meaning import text_part, window_of
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
@@ -46,6 +47,8 @@ class Checkpoint:
     """What is in the files; empty for .bin."""
     index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tensor -> file name; empty if there is no index."""
+    window: int | None = None
+    """Prompt and reply together, in tokens: what the user has set, else what config.json states."""
     remote_code: bool = False
     """Whether Python that comes with it may run: for `trust_remote_code` everywhere."""
 
@@ -111,6 +114,8 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
             )
         weights = read_weights(folder)
         check_sizes(config, weights.tensors)
+        if options.window:
+            check_places(options.window, weights.tensors)
     except OSError as exc:
         raise ModelError(
             tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),
@@ -124,6 +129,7 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         size_bytes=weights.size_bytes,
         tensors=weights.tensors,
         index=weights.index,
+        window=options.window or window_of(text_part(config)),
         remote_code=remote,
     )
 

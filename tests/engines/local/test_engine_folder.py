@@ -112,6 +112,52 @@ def test_a_tokenizer_s_smaller_limit_is_the_window(folder, tmp_path):
     assert opened(other, tmp_path)[0].context_tokens == 77
 
 
+@pytest.fixture
+def limited(folder, tmp_path):
+    """Makes the same checkpoint, of which the tokenizer states a limit and config.json more."""
+
+    def make(limit, **fields):
+        made = shutil.copytree(folder, tmp_path / "limited")
+        tokenizer = tokenizer_of()
+        tokenizer.model_max_length = limit
+        tokenizer.save_pretrained(made)
+        config = json.loads((made / "config.json").read_text())
+        (made / "config.json").write_text(json.dumps(config | fields))
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize(("limit", "window"), [(300, 1200), (77, 1200), (1000, 1000)])
+def test_a_tokenizer_s_limit_of_before_the_window_was_widened_does_not_count(
+    limit, window, limited, tmp_path
+):
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 300}
+    made = limited(limit, rope_parameters={**yarn, "rope_theta": 10_000.0})
+    assert opened(made, tmp_path)[0].context_tokens == window
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("window", [50, 900])
+def test_a_window_that_is_set_wins_over_all_that_is_stated(window, fused, limited, tmp_path):
+    made = limited(77)
+    engine, _ = opened(made, tmp_path, window=window, fused=fused)
+    assert engine.context_tokens == window
+    room = window - engine.count(user("hello"))
+    assert ask(engine, user("hello"), max_tokens=None)[-1].usage.completion_tokens == room
+    engine.close()
+
+
+def test_a_length_that_the_checkpoint_states_is_the_window_unless_one_is_set(changed, tmp_path):
+    stated = changed("generation_config.json", max_length=120)
+    engine, _ = opened(stated, tmp_path)
+    assert engine.context_tokens == 120
+    assert any("--window 300" in chunk.notice for chunk in ask(engine, user("hello")))
+    engine, _ = opened(stated, tmp_path, window=200)
+    assert engine.context_tokens == 200
+    assert not any(chunk.notice for chunk in ask(engine, user("hello")))
+
+
 def test_a_folder_without_tokenizer_is_a_model_error(folder, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(folder, other)

@@ -37,6 +37,7 @@ class Settings:
     model: str = setting(
         BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name", "if known"
     )
+    adapter: str = setting("", "folder of an adapter (LoRA) for the model", "trusted")
     base_url: str = setting("", "where a remote engine lives", "trusted")
     api_key: str = setting("", "key for a remote engine; never an option", "trusted", secret=True)
     template: str = setting(
@@ -138,6 +139,7 @@ class Settings:
         is_typed = self.sources.get("model", "option") == "option"
         return ModelOptions(
             cache=Cache(self.cache, may_write=self.history),
+            adapter=self.adapter,
             device=self.device,
             dtype=self.dtype,
             quantize=self.quantize,

@@ -71,7 +71,8 @@ def chosen(settings: Settings, rest: str) -> Settings:
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
     if not url.startswith(("http://", "https://")):
-        return replace(settings, model=rest, sources=sources)
+        adapter = settings.adapter if rest == settings.model else ""  # it belongs to its model
+        return replace(settings, model=rest, adapter=adapter, sources=sources)
     if not name:
         raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
     sources["base_url"] = TYPED

@@ -298,6 +298,8 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     silence_libraries()
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
     shown = checkpoint.name
+    if checkpoint.adapter is not None:
+        shown = tr("{name} with {adapter}", name=shown, adapter=checkpoint.adapter.folder.name)
     if template.is_base:
         shown = tr("{name} (base model)", name=shown)
     return LocalEngine(

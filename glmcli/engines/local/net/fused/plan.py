@@ -124,6 +124,8 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
         raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
+    if family == "chatglm" and checkpoint.adapter is not None:
+        raise NotCovered(tr("an adapter changes its weights"))
     config: Config = checkpoint.config
     if family == "chatglm":
         linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)

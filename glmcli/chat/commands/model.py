@@ -70,9 +70,10 @@ def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
+    if rest != settings.model:
+        settings = replace(settings, adapter="")  # it belongs to the model before
     if not url.startswith(("http://", "https://")):
-        adapter = settings.adapter if rest == settings.model else ""  # it belongs to its model
-        return replace(settings, model=rest, adapter=adapter, sources=sources)
+        return replace(settings, model=rest, sources=sources)
     if not name:
         raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
     sources["base_url"] = TYPED

@@ -1,5 +1,6 @@
 """A model in this process, from its folder on; also the built-in one."""
 
+import copy
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import peft
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -18,6 +20,7 @@ from glmcli.engines.local.net.plain import model_of
 from glmcli.engines.local.prompt.open import open_template
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
+from glmcli.models.libraries import quiet
 from tests.support import tiny
 from tests.support.tiny_chat import (
     LONG,
@@ -156,6 +159,24 @@ def test_a_length_that_the_checkpoint_states_is_the_window_unless_one_is_set(cha
     engine, _ = opened(stated, tmp_path, window=200)
     assert engine.context_tokens == 200
     assert not any(chunk.notice for chunk in ask(engine, user("hello")))
+
+
+def test_an_adapter_is_named_and_heard(folder, tmp_path):
+    plain = text_of(ask(opened(folder, tmp_path)[0], user("hello")))
+    config = peft.LoraConfig(target_modules=["down_proj"], r=2, init_lora_weights=False)
+    with quiet():
+        changed = peft.get_peft_model(copy.deepcopy(tiny.llama(len(TOKENIZER))), config)
+        for name, parameter in changed.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(parameter, 0.0, 1.0)
+        changed.save_pretrained(tmp_path / "pirate")
+    engine, _ = opened(folder, tmp_path, adapter=str(tmp_path / "pirate"))
+    assert engine.name == "tiny-chat with pirate"
+    ids = torch.tensor([engine.ids("hello")])
+    wanted = changed.eval().generate(input_ids=ids, max_new_tokens=20, do_sample=False)
+    reply = TOKENIZER.decode(wanted[0, ids.shape[1] :], skip_special_tokens=True)
+    assert text_of(ask(engine, user("hello"))) == reply != plain
+    engine.close()
 
 
 def test_a_folder_without_tokenizer_is_a_model_error(folder, tmp_path):

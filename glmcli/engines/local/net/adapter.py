@@ -93,7 +93,9 @@ def check_all(result: Any, adapter: Adapter) -> None:
 
 def no_fit(message: str) -> ModelError:
     """The error for an adapter and a model that do not belong together."""
-    return ModelError(message, tr("is it for this model? its adapter_config.json names its base"))
+    return ModelError(
+        message, tr("its adapter_config.json names its base; --adapter '' leaves it out")
+    )
 
 
 def scores_of(net: Any) -> Any:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from gettext import NullTranslations
 
 FOLDER = __file__.removesuffix("language.py") + "locale"
-VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
+_VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """Which of them is set first names the locale, as for any program."""
 
 
 def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
     """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
     environ = os.environ if environ is None else environ
-    chosen = next((environ[name] for name in VARIABLES if environ.get(name)), "")
+    chosen = next((environ[name] for name in _VARIABLES if environ.get(name)), "")
     if chosen.partition(".")[0] not in ("C", "POSIX"):
         chosen = environ.get("LANGUAGE") or chosen
     return chosen.lower().startswith("zh")

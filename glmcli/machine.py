@@ -110,6 +110,15 @@ def drop_pages(files: Iterable[Path]) -> None:
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
+def trim_memory() -> None:
+    """Give memory that was freed back to the system, where libc keeps it for itself."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
+
+
 def stated(path: Path, name: str) -> list[str]:
     """The words behind a name that begins a line of a small file; none if it is not there."""
     lines = (line.split() for line in read_lines(path))

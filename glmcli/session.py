@@ -21,7 +21,7 @@ from glmcli.conversation.window import (
     without_oldest,
 )
 from glmcli.engines import Engine
-from glmcli.engines.reply import Growing, broken_off
+from glmcli.engines.reply import THOUGHT, Growing, broken_off
 from glmcli.errors import ContextFull, UsageError
 from glmcli.language import tr
 from glmcli.paths import check_prompt
@@ -98,6 +98,7 @@ class Session:
         self._counted: tuple[Message, int | None] | None = None
         """The last message that another engine answered, and the size up to there for this one."""
         self._told_of: Omission | None = None
+        self._told_of_thinking = False
 
     @property
     def is_saved(self) -> bool:
@@ -131,11 +132,12 @@ class Session:
 
     def extend(self, earlier: Conversation) -> None:
         """Add the messages of another conversation, and its system prompt if this one has none."""
-        self.conversation.system = self.conversation.system or earlier.system
+        if self.conversation.system is None:
+            self.conversation.system = earlier.system
         self.conversation.messages += earlier.messages
 
-    def set_system(self, system: str) -> None:
-        """Send another system prompt from now on; "" is none."""
+    def set_system(self, system: str | None) -> None:
+        """Send another system prompt from now on; "" is an empty one, None is none."""
         self.conversation.system = system
 
     def rename(self, title: str) -> None:
@@ -352,6 +354,9 @@ class Session:
                 view.show(chunk if is_shown else replace(chunk, text="", thinking=""))
                 if chunk.notice:
                     self._notices.append(chunk.notice)
+                if chunk.was_thinking and not self._told_of_thinking:
+                    self._told_of_thinking = True
+                    self._notices.append(tr(THOUGHT))
                 if chunk.finish_reason is not None:
                     return growing.message(chunk.finish_reason, chunk.usage)
                 has_grown = has_grown or bool(chunk.text or chunk.thinking)

@@ -81,7 +81,7 @@ class Message:
     role: Role
     text: str
     thinking: str = ""
-    """The model's reasoning: shown apart, stored, never sent back to the model."""
+    """The model's reasoning: shown apart and stored; a chat template decides what is sent again."""
     finish_reason: FinishReason | None = None
     """Assistant only."""
     usage: Usage | None = None
@@ -123,6 +123,9 @@ class Chunk:
     """What happens meanwhile; such a chunk carries nothing else."""
     notice: str = ""
     """What the user is to be told below the reply; nothing else comes with it."""
+    was_thinking: bool = False
+    """All text before this chunk was thinking, which `thinking` goes on with: it ended with a
+    closing mark, and had no opening one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +178,8 @@ class Conversation:
     """
 
     id: str = ""
-    system: str = ""
+    system: str | None = None
+    """None: there is none, and a template may write its own; "" is sent as an empty one."""
     messages: list[Message] = field(default_factory=list)
     title: str = ""
     model: str = ""
@@ -191,7 +195,7 @@ class Conversation:
 
         History is the messages that are not omitted, after the summary of those that are.
         """
-        sent = [Message("system", self.system)] if self.system else []
+        sent = [] if self.system is None else [Message("system", self.system)]
         omitted = self.omitted or Omission(0)
         if omitted.summary:
             sent += [Message("user", RECAP), Message("assistant", omitted.summary)]

@@ -56,6 +56,21 @@ def texts(session):
     return [(item.role, item.text) for item in session.conversation.messages]
 
 
+def test_text_that_was_thinking_is_kept_as_thinking_and_told_once(start):
+    def lone_mark():
+        turned = Chunk("Fo", "m.", was_thinking=True)
+        return [Chunk("\nHm"), turned, Chunk("ur."), Chunk(finish_reason="stop")]
+
+    session = start(lone_mark(), lone_mark())
+    found = session.ask("two and two?", Shown())
+    assert (found.thinking, found.text) == ("Hmm.", "Four.")
+    assert session.store.load(session.conversation.id).messages[1].thinking == "Hmm."
+    assert len(session.news()) == 1
+    session.ask("sure?", Shown())
+    assert session.news() == []
+    assert session.engine.prompts[1][1] == ("assistant", "Four.")
+
+
 def test_a_turn_is_shown_kept_and_stored(start):
     session = start(reply("hello"))
     view = Shown()

@@ -78,7 +78,7 @@ SENTENCES = {
     ),
 }
 """The forms of Typer's errors, which are English wherever they are raised."""
-COMMANDS = ("ask", "bench", "chat", "config", "history", "models")
+_COMMANDS = ("ask", "bench", "chat", "config", "history", "models")
 HELP = (
     later("Usage:"),
     later("Show this message and exit."),
@@ -180,7 +180,7 @@ def usage_hint(exc: Exception, arguments: list[str]) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     command = context.command_path if context else "glm"
-    if command == "glm" and arguments[:1] and arguments[0] in COMMANDS:
+    if command == "glm" and arguments[:1] and arguments[0] in _COMMANDS:
         command = f"glm {arguments[0]}"
     return tr("{command} --help shows what can be typed", command=command)
 

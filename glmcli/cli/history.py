@@ -102,6 +102,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
 def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.output import Output
+    from glmcli.terminal.phrases import system_text
     from glmcli.terminal.quiet import Quiet
     from glmcli.terminal.replies.text import show_message
 
@@ -109,8 +110,8 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     quiet = Quiet(out)
     facts = (conversation.id, conversation.title, conversation.model)
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
-    if conversation.system:
-        out.write(f"{visible(conversation.system)}\n\n")
+    if conversation.system is not None:
+        out.write(f"{visible(system_text(conversation.system))}\n\n")
     for message in conversation.messages:
         show_message(out, quiet, message, plain=plain)
         out.write("\n" if message.role == "assistant" else "")

@@ -90,7 +90,7 @@ def open_session(
         context=settings.context,
         once=once,
     )
-    if settings.system:
+    if "system" in settings.sources:
         session.set_system(system)
     return session, settings
 

@@ -39,6 +39,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
 MODEL_OPTIONS = (
     "model",
+    "adapter",
     "base_url",
     "device",
     "dtype",
@@ -48,6 +49,7 @@ MODEL_OPTIONS = (
     "verify",
     "speculate",
     "threads",
+    "window",
     "template",
     "timeout",
     "offline",
@@ -316,4 +318,4 @@ def read_messages(source: str) -> Conversation:
         return transcript.load_conversation(path_of(source))
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-    return transcript.parse_conversations(decode_text(read_all_stdin(), "stdin"))[0]
+    return transcript.parse_conversations(decode_text(read_all_stdin(), "stdin"), empty=True)[0]

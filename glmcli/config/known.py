@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BUILT_IN_MODEL = "smollm2"
-WEIGHTS = (".safetensors", ".bin")
+_WEIGHTS = (".safetensors", ".bin")
 
 _WORD = r"[A-Za-z0-9_][\w.-]*"
 _ID = rf"(?P<repo>{_WORD}/{_WORD})(?:@(?P<revision>{_WORD}(?:/{_WORD})*))?"
@@ -40,7 +40,7 @@ def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
         files = {file.name for file in (cached / "snapshots" / commit).iterdir()}
     except OSError:
         return False
-    return "config.json" in files and any(file.endswith(WEIGHTS) for file in files)
+    return "config.json" in files and any(file.endswith(_WEIGHTS) for file in files)
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:

@@ -26,6 +26,8 @@ class ServerOptions:
     template: str = ""
     """The template of a FastChat worker's model; "" for the one that the worker names."""
     timeout: float = 120.0
+    window: int | None = None
+    """Of the model, in tokens; None for the one that the server states."""
 
     @property
     def all_keys(self) -> tuple[str, ...]:

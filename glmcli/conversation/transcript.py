@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
+from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, read_text
 from glmcli.language import later, tr
@@ -59,8 +60,8 @@ def save_conversation(conversation: Conversation, path: Path, *, overwrite: bool
 
 
 def load_conversation(path: Path) -> Conversation:
-    """Read the one conversation in a file. Raises UsageError."""
-    found = load_all(path)
+    """Read the one conversation in a file; a list of no messages is one too. Raises UsageError."""
+    found = load_all(path, empty=True)
     if len(found) != 1:
         raise UsageError(
             tr("{name} holds {n} conversations", name=path, n=len(found)),
@@ -69,11 +70,11 @@ def load_conversation(path: Path) -> Conversation:
     return found[0]
 
 
-def load_all(path: Path) -> list[Conversation]:
+def load_all(path: Path, *, empty: bool = False) -> list[Conversation]:
     """Read the conversations in a file, see `parse_conversations`. Raises UsageError."""
     text = read_text(path, limit=_LARGEST, what=tr("the conversation"))
     try:
-        return parse_conversations(text)
+        return parse_conversations(text, empty=empty)
     except UsageError as exc:
         raise UsageError(f"{path}: {exc.message}", exc.hint) from exc
 
@@ -83,8 +84,8 @@ def to_markdown(conversation: Conversation) -> str:
     parts = [f"# {conversation.title or 'Conversation'}"]
     if conversation.model:
         parts.append(f"Model: {conversation.model}")
-    if conversation.system:
-        parts += ["## System", conversation.system]
+    if conversation.system is not None:
+        parts += filter(None, ["## System", conversation.system])
     for message in conversation.messages:
         name = f" ({message.name})" if message.name else ""
         parts.append(f"## {_HEADINGS[message.role]}{name}")
@@ -157,13 +158,17 @@ def message_record(message: Message) -> Json:
     return record
 
 
-def parse_conversations(text: str) -> list[Conversation]:
-    """The conversations in `text`: see _FORMATS. Raises UsageError if it is something else."""
+def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]:
+    """The conversations in `text`: see _FORMATS. Raises UsageError if it is something else.
+
+    `empty` says that `[]` is a conversation without messages, not no conversation.
+    """
     found: list[Conversation] = []
     for value in parse_json_lines(text):
         if isinstance(value, list) and not any(is_message(item) for item in value):
             found += [from_record(item) for item in value]
-        elif isinstance(value, list) and value:
+            found += [Conversation()] if empty and not value else []
+        elif isinstance(value, list):
             found.append(from_messages(value, Conversation()))
         elif isinstance(value, dict):
             found.append(from_record(value))
@@ -221,7 +226,7 @@ def from_record(record: Any) -> Conversation:
         id=text_field(record, "id"),
         title=text_field(record, "title"),
         model=text_field(record, "model"),
-        system=text_field(record, "system"),
+        system=None if record.get("system") is None else text_field(record, "system"),
         params=parse_params(record.get("params") or {}),
     )
     if "system" in record:
@@ -244,14 +249,14 @@ def from_messages(items: Any, conversation: Conversation) -> Conversation:
 def from_fastchat(record: Json) -> Conversation:
     """A conversation that FastChat saved: messages are pairs of a role's name and a text."""
     roles = message_list(record["roles"])
-    conversation = Conversation(system=text_field(record, "system_message", "system"))
+    conversation = Conversation(system=text_field(record, "system_message", "system") or None)
     for n, item in enumerate(message_list(record.get("messages")), 1):
         match item:
             case [name, None] if name in roles:
                 continue  # the reply that was to come
             case [name, str(text)] if name in roles:
                 role: Role = "assistant" if roles.index(name) else "user"
-                conversation.messages.append(Message(role, text))
+                conversation.messages.append(split_reasoning(Message(role, text)))
             case _:
                 raise UsageError(tr("message {n} is not a role and a text", n=n), tr(_FORMATS))
     return conversation
@@ -272,15 +277,16 @@ def message_of(item: Any, n: int) -> Message:
         text, name = tool_call(calls, text, n)
     tools = item.get("tools") or ""
     reason = item.get("finish_reason")
-    return Message(
+    message = Message(
         role,
         text,
-        thinking=text_field(item, "thinking", "reasoning_content"),
+        thinking=text_field(item, "thinking", "reasoning_content", "reasoning"),
         finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
         usage=value_of(Usage, item["usage"]) if item.get("usage") else None,
         name=name,
         tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
     )
+    return split_reasoning(message)
 
 
 def omission_of(record: Any, most: int) -> Omission | None:

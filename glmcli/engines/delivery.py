@@ -83,7 +83,8 @@ def joined(items: Sequence[Item]) -> list[Item]:
     found: list[Item] = []
     texts: list[Chunk] = []
     for item in items:
-        if isinstance(item, Chunk) and item.finish_reason is None and not item.notice:
+        stands_alone = isinstance(item, Chunk) and (item.notice or item.was_thinking)
+        if isinstance(item, Chunk) and item.finish_reason is None and not stands_alone:
             texts.append(item)
         else:
             found += [*_one(texts), item]

@@ -8,11 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from glmcli.conversation.reasoning import LoneMark, held_back
 from glmcli.errors import ConnectionLost
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.types import Chunk, FinishReason, Message, Usage
+
+THOUGHT = later(
+    "the model's thinking has no opening mark: what came before the closing one is kept as thinking"
+)
+"""What is said of a reply that began to think without saying so."""
 
 
 def broken_off() -> ConnectionLost:
@@ -32,6 +38,10 @@ class Growing:
 
     def add(self, chunk: Chunk) -> None:
         """Take in a chunk."""
+        if chunk.was_thinking:
+            thought = "".join([*self.text, chunk.thinking]).strip()
+            self.text, self.thinking = [], [*self.thinking, thought]
+            chunk = replace(chunk, thinking="")
         if (chunk.text or chunk.thinking) and self.first_token_s is None:
             self.first_token_s = time.monotonic() - self.started
         if chunk.text:
@@ -56,6 +66,16 @@ class Growing:
         )
 
 
+def followed(chunk: Chunk, more: Chunk) -> Chunk:
+    """Two chunks of text and thinking as one; the rest is that of the second."""
+    if more.was_thinking:
+        thinking = chunk.thinking + chunk.text + more.thinking
+        return replace(more, thinking=thinking)
+    thinking = chunk.thinking + more.thinking
+    turned = chunk.was_thinking
+    return replace(more, text=chunk.text + more.text, thinking=thinking, was_thinking=turned)
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """The marks that a model writes around its reasoning, at the start of a reply only."""
@@ -67,13 +87,13 @@ class Marks:
     close_id: int | None = None
 
 
-def held_back(text: str, marks: Sequence[str]) -> int:
-    """How many characters at the end of `text` could be the start of one of `marks`."""
-    longest = max((len(mark) for mark in marks), default=1) - 1
-    for size in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-size:]) for mark in marks):
-            return size
-    return 0
+class Parted(NamedTuple):
+    """What is certain of a reply now."""
+
+    thinking: str = ""
+    text: str = ""
+    turned: bool = False
+    """All text so far was thinking, which this goes on with: a closing mark came alone."""
 
 
 class StopStrings:
@@ -98,16 +118,32 @@ class StopStrings:
         self._held = text[cut:]
         return text[:cut]
 
+    def take(self, parts: Parted) -> Chunk:
+        """The chunk that is certain now; in what turned out to be thinking nothing is held back."""
+        before = self.flush() if parts.turned else ""
+        text = self.push(parts.text)
+        return Chunk(text, before + parts.thinking, was_thinking=parts.turned)
+
     def flush(self) -> str:
         """The text that was held back and is not a stop string after all."""
-        return "" if self.hit else self._held
+        held, self._held = self._held, ""
+        return "" if self.hit else held
 
 
 class Reasoning:
-    """Splits deltas into (thinking, text). Blanks around the marks belong to neither."""
+    """Splits deltas into thinking and text. Blanks around the marks belong to neither.
 
-    def __init__(self, marks: Marks, *, thinking: bool = False) -> None:
+    `pairs` are the marks of all families, where it is not known which one a model is of.
+    """
+
+    def __init__(
+        self, marks: Marks, *, thinking: bool = False, pairs: Sequence[tuple[str, str]] = ()
+    ) -> None:
         self._marks = marks
+        spelled = pairs or ((marks.open, marks.close),)
+        self._openings = dict(spelled) if marks.open_id is None else {}
+        self._close = marks.close if marks.close_id is None else ""
+        self._lone = LoneMark(spelled if marks.close_id is None else ())
         self._state: Literal["start", "thinking", "after", "text"] = (
             "thinking" if thinking else "start"
         )
@@ -118,55 +154,74 @@ class Reasoning:
         self._thought = False
 
     def awaits(self, token: int) -> bool:
-        """Whether an id would open or close the reasoning now."""
-        waiting = {"start": self._marks.open_id, "thinking": self._marks.close_id}
-        return token == waiting.get(self._state)
+        """Whether an id opens or closes the reasoning now."""
+        opens, closes = (token == mark for mark in (self._marks.open_id, self._marks.close_id))
+        if self._state == "start":
+            return opens or closes
+        if self._state == "text":
+            return closes and not self._lone.is_quoted
+        return closes and self._state == "thinking"
 
-    def switch(self, token: int, text: str) -> tuple[str, str]:
+    def switch(self, token: int, text: str) -> Parted:
         """Like `push`; then the awaited id has come."""
-        del token
+        if self._state == "text":
+            thinking, _ = self._lone.push(text, final=True)
+            self._lone.is_off, self._state = True, "after"
+            return Parted(thinking, turned=True)
         thinking = self._before_blanks(self._held + text) if self._state == "thinking" else ""
-        self._state = "after" if self._state == "thinking" else "thinking"
+        self._state = "thinking" if token == self._marks.open_id else "after"
+        self._lone.is_off = True
         self._held, self._blanks = "", []
-        return thinking, ""
+        return Parted(thinking)
 
-    def push(self, text: str) -> tuple[str, str]:
+    def apart(self) -> None:
+        """The server sends thinking apart from the text, so the text has no marks around it."""
+        self._lone.is_off = True
+
+    def push(self, text: str, *, final: bool = False) -> Parted:
         """The thinking and the text that are certain now."""
         self._held += text
-        thinking = ""
+        thinking, turned = "", False
         if self._state == "start":
-            self._start()
+            self._start(final=final)
         if self._state == "thinking":
             thinking = self._think()
+        if self._state == "text":
+            text, behind = self._lone.push(self._take(), final=final)
+            if behind is None:
+                return Parted("", text)
+            thinking, turned = text, True
+            self._state, self._held = "after", behind
         if self._state == "after":
             self._held = self._held.lstrip()
             self._state = "text" if self._held else "after"
-        return thinking, self._take() if self._state == "text" else ""
+        return Parted(thinking, self._take() if self._state == "text" else "", turned)
 
-    def flush(self) -> tuple[str, str]:
+    def flush(self) -> Parted:
         """The text that was held back and is not a mark after all."""
         if self._state == "thinking":
             held, self._held = self._held, ""
-            return self._before_blanks(held), ""
-        return "", self._take()
+            return Parted(self._before_blanks(held))
+        return self.push("", final=True)
 
     def _take(self) -> str:
         text = "".join([*self._blanks, self._held])
         self._held, self._blanks = "", []
         return text
 
-    def _start(self) -> None:
+    def _start(self, *, final: bool) -> None:
         begun = self._held.lstrip()
-        mark = self._marks.open if self._marks.open_id is None else ""
         self._blanks.append(self._held[: len(self._held) - len(begun)])
         self._held = begun
-        if mark and begun.startswith(mark):
+        mark = next((mark for mark in self._openings if begun.startswith(mark)), "")
+        if mark:
             self._state, self._held, self._blanks = "thinking", begun[len(mark) :], []
-        elif not mark.startswith(begun):
+            self._close, self._lone.is_off = self._openings[mark], True
+        elif final or not any(mark.startswith(begun) for mark in self._openings or ("",)):
             self._state = "text"
 
     def _think(self) -> str:
-        mark = self._marks.close if self._marks.close_id is None else ""
+        mark = self._close
         if mark and mark in self._held:
             thinking, _, self._held = self._held.partition(mark)
             self._state = "after"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from glmcli.config.proxies import Proxy, proxy_for, readable_proxies
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
 from glmcli.models.libraries import quiet, watch
@@ -21,7 +22,7 @@ from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+_FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "adapter_model.*"]
 """Configuration and tokenizer; the weights' pattern is added to it."""
 SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
 TIMEOUT_S = 10.0
@@ -88,12 +89,16 @@ def remove_revision(model: HubModel) -> int:
 
 
 def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
-    """Fetch the missing files of a hub id, Python if `with_code`; its folder. Raises ModelError."""
-    from huggingface_hub import HfApi, snapshot_download
+    """Fetch the missing files of a hub id, safetensors rather than .bin; returns its folder.
+
+    Python files only `with_code`. Raises ModelError, and ConfigError for a proxy that cannot be.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
 
     repo, revision = split_id(name)
     seen = Seen()
-    with hub_errors(name), quiet():
+    proxy = proxy_for(constants.ENDPOINT)
+    with readable_proxies(), hub_errors(name, proxy), quiet():
         # Asked first because this call alone has a time limit.
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
         names = [item.rfilename for item in info.siblings or ()]
@@ -143,8 +148,8 @@ def bar_class(seen: Seen) -> type:
 
 
 @contextmanager
-def hub_errors(name: str) -> Iterator[None]:
-    """Translate what the hub's client raises. Raises ModelError."""
+def hub_errors(name: str, proxy: Proxy | None = None) -> Iterator[None]:
+    """Translate what the hub's client raises, behind a proxy or not. Raises ModelError."""
     from huggingface_hub import errors
 
     repo, revision = split_id(name)
@@ -177,6 +182,12 @@ def hub_errors(name: str) -> Iterator[None]:
             hint = tr("free some space, or set HF_HOME to a folder on another disk")
             raise ModelError(tr("no room on the disk for {repo}", repo=repo), hint) from exc
         hint = tr("check the network; HF_ENDPOINT names a mirror; a folder can be given instead")
+        if proxy is not None:
+            hint = tr(
+                "check the proxy of {variable} ({address}); a folder can be given instead",
+                variable=proxy.variable,
+                address=proxy.address,
+            )
         raise ModelError(
             tr("{repo} could not be fetched from the hub: {why}", repo=repo, why=first_line(exc)),
             hint,
@@ -187,5 +198,13 @@ def not_here(name: str) -> ModelError:
     """The error for a model that only the network has, while offline."""
     return ModelError(
         tr("{name} is not on this machine, and offline is set", name=name),
+        tr("fetch it once without --offline: glm models pull {name}", name=name),
+    )
+
+
+def no_tokenizer(name: str) -> ModelError:
+    """The error for a model of which another program fetched only the weights, while offline."""
+    return ModelError(
+        tr("{name} is here without its tokenizer, and offline is set", name=name),
         tr("fetch it once without --offline: glm models pull {name}", name=name),
     )

@@ -20,11 +20,10 @@ from glmcli.models import hub
 from glmcli.models.bits import PER_PARAMETER, is_packed, stated_format
 from glmcli.models.builtin import built_in_folder
 from glmcli.models.checkpoint import needs_remote_code, open_folder
+from glmcli.models.files.folder import has_tokenizer
 from glmcli.models.files.headers import missing_weights, read_weights
 from glmcli.models.meaning import cache_bytes, config_of, layers_of, stated_window
 from glmcli.models.names import Place, place_of
-
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +170,7 @@ def missing_files(folder: Path) -> Iterator[str]:
     if not (folder / "config.json").exists():
         yield "config.json"
     yield from missing_weights(folder)
-    if not any((folder / name).exists() for name in TOKENIZERS) and not any(
-        folder.glob("*.tiktoken")
-    ):
+    if not has_tokenizer(folder):
         yield "tokenizer.json"
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
@@ -197,7 +198,8 @@ class Store:
         summary = self.find(name)
         with self._database.reading() as db:
             row = db.execute(
-                "SELECT title, system, model, params, head FROM conversation WHERE id = ?",
+                "SELECT title, system, model, params, head, has_system"
+                " FROM conversation WHERE id = ?",
                 (summary.id,),
             ).fetchone()
             if row is None:  # deleted since it was found
@@ -207,7 +209,7 @@ class Store:
         title, system, model, params = map(from_sql, row[:4])
         return Conversation(
             id=summary.id,
-            system=system,
+            system=system if row[5] else None,
             messages=messages,
             title=title,
             model=model,
@@ -231,9 +233,10 @@ class Store:
                 " FROM message WHERE conversation_id = ? ORDER BY id",
                 (conversation.id,),
             ).fetchall()
+        texts = [split_reasoning(Message(row[2], from_sql(row[3]))).text for row in rows]
         return [
-            Node(row[0], row[1], row[2], from_sql(row[3]), row[4], row[0] in current)
-            for row in rows
+            Node(row[0], row[1], row[2], text, row[4], row[0] in current)
+            for row, text in zip(rows, texts, strict=True)
         ]
 
     def goto(self, conversation: Conversation, message_id: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import params_record, value_of
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage
@@ -56,7 +57,7 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
     beginning = title_of(first_text(conversation) or question)
     conversation.title = conversation.title or beginning
     db.execute(
-        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0)",
+        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0, 0)",
         (conversation.id, to_sql(conversation.title), conversation.title != beginning),
     )
 
@@ -67,10 +68,11 @@ def update_conversation(
     """Bring the row of a conversation up to date; the last of `ids` is where it is at."""
     usages = [message.usage for message in conversation.messages if message.usage]
     db.execute(
-        "UPDATE conversation SET system = ?, model = ?, params = ?, head = ?, turns = ?,"
-        " tokens = ?, updated_at = ? WHERE id = ?",
+        "UPDATE conversation SET system = ?, has_system = ?, model = ?, params = ?, head = ?,"
+        " turns = ?, tokens = ?, updated_at = ? WHERE id = ?",
         (
-            to_sql(conversation.system),
+            to_sql(conversation.system or ""),
+            conversation.system is not None,
             to_sql(conversation.model),
             json.dumps(params_record(conversation.params)),
             ids[-1] if ids else None,
@@ -225,9 +227,9 @@ def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
 
 
 def read_message(row: Sequence[Any]) -> Message:
-    """Undo `columns_of`."""
+    """Undo `columns_of`. Replies that were stored by older versions may hold their reasoning."""
     role, text, thinking, name, tools = map(from_sql, row[:5])
-    return Message(
+    message = Message(
         cast(Role, role),
         text,
         thinking=thinking,
@@ -236,6 +238,7 @@ def read_message(row: Sequence[Any]) -> Message:
         finish_reason=row[5],
         usage=value_of(Usage, json.loads(row[6])) if row[6] else None,
     )
+    return split_reasoning(message)
 
 
 def new_id(db: sqlite3.Connection) -> str:

@@ -84,7 +84,18 @@ def create_summaries(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_tables, create_search_index, create_summaries)
+def tell_empty_from_none(db: sqlite3.Connection) -> None:
+    """Migration 4: an empty system prompt is another thing than none."""
+    db.execute("ALTER TABLE conversation ADD COLUMN has_system INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE conversation SET has_system = 1 WHERE system <> ''")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    create_tables,
+    create_search_index,
+    create_summaries,
+    tell_empty_from_none,
+)
 """Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
 
 

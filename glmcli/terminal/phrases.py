@@ -31,6 +31,11 @@ def size(count: int | None) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+def system_text(system: str | None) -> str:
+    """A system prompt, or what there is in its place."""
+    return tr("(none)") if system is None else system or tr("(empty)")
+
+
 def stats_line(usage: Usage, context_tokens: int | None) -> str:
     """What a reply cost: "3 tokens · first 0.50 s · 2.0 tok/s · window 13 of 8,192"."""
     parts = []

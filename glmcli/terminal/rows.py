@@ -68,12 +68,13 @@ def plain(spans: Iterable[Span]) -> str:
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:
-    """Neighbours of the same style made one."""
+    """Neighbours of the same style made one, and none without text."""
     joined: list[Span] = []
     for text, style in spans:
-        if joined and joined[-1][1] == style:
+        if text and joined and joined[-1][1] == style:
             text = joined.pop()[0] + text
-        joined.append((text, style))
+        if text:
+            joined.append((text, style))
     return joined
 
 
@@ -124,6 +125,16 @@ def trimmed(row: Row) -> Row:
     while row and not (text := row[-1][0].rstrip(BLANKS)):
         row = row[:-1]
     return (*row[:-1], (text, row[-1][1])) if row else ()
+
+
+def common(one: Iterable[object], other: Iterable[object]) -> int:
+    """How many elements at the start are equal."""
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
 
 
 def graphemes(text: str) -> Iterator[str]:

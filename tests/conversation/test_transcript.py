@@ -62,7 +62,7 @@ def summarised(conversation, messages, summary):
 WHOLE = st.builds(
     Conversation,
     id=TEXT,
-    system=TEXT,
+    system=st.none() | TEXT,
     messages=st.lists(MESSAGE, max_size=4),
     title=TEXT,
     model=TEXT,
@@ -281,6 +281,41 @@ def test_a_chatglm3_history_is_read():
         Message("assistant", "call", name="get"),
         Message("tool", "1"),
     ]
+
+
+INLINE = "<think>\nhm\n</think>\n\nyo"
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        [{"role": "user", "content": "hi"}, {"role": "assistant", "content": INLINE}],
+        {"system": None, "messages": [{"role": "assistant", "content": INLINE}]},
+        {"messages": [{"role": "assistant", "content": [{"type": "text", "text": INLINE}]}]},
+        {"messages": [{"role": "assistant", "content": "yo", "reasoning": "hm"}]},
+        {"chat_history": [{"role": "assistant", "content": INLINE}]},
+        {"roles": ["u", "a"], "messages": [["u", "hi"], ["a", INLINE]]},
+    ],
+)
+def test_reasoning_within_a_text_is_split_off_in_every_format(saved):
+    (chat,) = parse_conversations(json.dumps(saved))
+    assert chat.messages[-1] == Message("assistant", "yo", "hm")
+
+
+@pytest.mark.parametrize(
+    ("saved", "system"),
+    [
+        ([{"role": "system", "content": ""}, {"role": "user", "content": "hi"}], ""),
+        ([{"role": "user", "content": "hi"}], None),
+        ({"system": "", "messages": []}, ""),
+        ({"system": None, "messages": []}, None),
+        ({"roles": [], "system_message": "", "messages": []}, None),
+    ],
+)
+def test_an_empty_system_prompt_is_another_thing_than_none(saved, system):
+    (chat,) = parse_conversations(json.dumps(saved))
+    assert chat.system == system
+    assert (Message("system", "") in chat.prompt()) == (system == "")
 
 
 @pytest.mark.parametrize(

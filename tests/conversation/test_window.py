@@ -16,7 +16,7 @@ def chat(*sizes, system=True, last="last"):
         for item in (Message("user", f"q{number} " * size), Message("assistant", "a " * size))
     ]
     return Conversation(
-        system="s " * 2 if system else "", messages=[*messages, Message("user", last)]
+        system="s " * 2 if system else None, messages=[*messages, Message("user", last)]
     )
 
 
@@ -148,7 +148,7 @@ def check(conversation, omitted, window):
     assert [item.role for item in body] == ["user", "assistant"] * (len(body) // 2) + ["user"]
     assert words(prompt) < window
     assert prompt[-1] == conversation.messages[-1]
-    assert ("system" in {item.role for item in prompt}) == bool(conversation.system)
+    assert ("system" in {item.role for item in prompt}) == (conversation.system is not None)
 
 
 @given(conversations, st.integers(8, 200))

@@ -573,6 +573,18 @@ MODES: dict[str, Mode] = {
     ),
     "an error that is nested, in a line of its own": events(6, "failed", b"error: " + NESTED),
     "bytes that are not UTF-8": events(0, "hello", word("_").replace(b"_", b"\xff\xfe hello"), END),
+    "thinking without its opening mark": events(
+        0, "hello", word("let me see.\n</thi"), word("nk>\n\n"), word(), END
+    ),
+    "closing marks without an end": openai(
+        6, "more than", reply=endless(word("</think>\n" * 5000)), waits=True
+    ),
+    "blanks behind a closing mark without an end": openai(
+        6, "more than", reply=endless(word("\n</think>" + " " * 60_000)), waits=True
+    ),
+    "the key before a closing mark": events(
+        0, "hello", word(f"it is {KEY[:9]}"), word(f"{KEY[9:]}\n</think>\nhello"), END
+    ),
     "thinking in parts": events(
         0,
         "hello",

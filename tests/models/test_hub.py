@@ -7,18 +7,21 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import close_session, constants
 
 from glmcli.config.models import Cache, ModelOptions
-from glmcli.errors import ModelError
+from glmcli.errors import ConfigError, ModelError
 from glmcli.models import hub
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support.folders import Reports, write_config, write_zeros
+from tests.support.loopback import closed_port
+from tests.support.relay import Relay
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -110,6 +113,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub
         write_zeros(folder / "model.safetensors", "a")
         for name in ("config.json", "model.safetensors"):
             server.files[name] = (folder / name).read_bytes()
+        server.files["tokenizer.json"] = b"{}"
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -160,7 +164,8 @@ def test_bin_files_are_fetched_where_there_is_nothing_better(server: SmallHub):
     del server.files["model.safetensors"]
     server.files["pytorch_model.bin"] = b"x" * 10
     folder = hub.fetch("org/tiny", Reports())
-    assert {path.name for path in folder.iterdir()} == {"config.json", "pytorch_model.bin"}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "pytorch_model.bin", "tokenizer.json"}
 
 
 def test_python_is_fetched_only_with_trust(server: SmallHub):
@@ -183,6 +188,60 @@ def test_half_a_model_in_the_cache_is_completed(server: SmallHub, options: Model
     folder = hub.fetch("org/tiny", Reports())
     (folder / "model.safetensors").unlink()
     assert find_checkpoint("org/tiny", options, Reports()).size_bytes > 0
+
+
+def test_weights_without_a_tokenizer_are_completed_too(server: SmallHub, options: ModelOptions):
+    folder = hub.fetch("org/tiny", Reports())
+    (folder / "tokenizer.json").unlink()
+    found = find_checkpoint("org/tiny", options, Reports())
+    assert (found.folder / "tokenizer.json").exists()
+
+
+def test_offline_a_missing_tokenizer_is_said_with_the_way_to_it(
+    server: SmallHub, options: ModelOptions
+):
+    folder = hub.fetch("org/tiny", Reports())
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="without its tokenizer") as caught:
+        find_checkpoint("org/tiny", replace(options, offline=True), Reports())
+    assert "glm models pull org/tiny" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["socks", "socks5", "http"])
+def test_the_hub_is_reached_through_a_proxy(
+    kind: str, server: SmallHub, monkeypatch: pytest.MonkeyPatch
+):
+    with Relay(server.url) as relay:
+        behind_proxy(monkeypatch, f"{kind}://{relay.address}")
+        assert hub.fetch("org/tiny", Reports()).is_dir()
+        assert relay.asked_for
+
+
+def test_a_proxy_in_the_way_of_the_hub_is_named(server: SmallHub, monkeypatch: pytest.MonkeyPatch):
+    behind_proxy(monkeypatch, f"http://me:secret@127.0.0.1:{closed_port()}")
+    error = refused("org/tiny")
+    assert "check the proxy of ALL_PROXY (http://127.0.0.1:" in error.hint
+    assert "secret" not in error.message + error.hint
+    behind_proxy(monkeypatch, "socks4://p:1")
+    with pytest.raises(ConfigError, match="ALL_PROXY names a proxy of a kind"):
+        hub.fetch("org/tiny", Reports())
+    behind_proxy(monkeypatch, "http://p:1")
+    monkeypatch.setenv("https_proxy", "nonsense://")  # the hub's client reads all of them
+    with pytest.raises(ConfigError, match="https_proxy names a proxy of a kind"):
+        hub.fetch("org/tiny", Reports())
+
+
+def behind_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Let the hub have another name that only a proxy leads to."""
+    close_session()  # it keeps its client, with the proxies that were
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ALL_PROXY", url)
+    monkeypatch.setenv("NO_PROXY", "[::1]")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://hub.test")
+    template = "http://hub.test/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 def test_the_bars_of_the_client_are_read_and_not_drawn():

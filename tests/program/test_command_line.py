@@ -52,6 +52,29 @@ def test_a_reply_ends_with_exactly_one_newline(glm):
     assert glm("ask", *ECHO, "--no-stream", "one\n\ntwo\n\n").out == "one\n\ntwo\n"
 
 
+@pytest.mark.parametrize(
+    ("options", "variables", "config", "system"),
+    [
+        ((), {}, "", None),
+        ((), {"GLM_SYSTEM": ""}, "", None),
+        ((), {}, 'system = ""', ""),
+        (("--system", ""), {"GLM_SYSTEM": "be brief"}, "", ""),
+    ],
+)
+def test_an_empty_system_prompt_is_another_thing_than_none(
+    glm, tmp_path, options, variables, config, system
+):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text(config)
+    glm("ask", *ECHO, *options, "hi", **variables)
+    (tmp_path / "chat.json").write_text(glm("history", "export", "--format", "json").out)
+    assert json.loads((tmp_path / "chat.json").read_text())["system"] == system
+    glm("history", "import", "chat.json")
+    glm("ask", *ECHO, "-c", "more")
+    again = json.loads(glm("history", "export", "--format", "json").out)
+    assert [each["system"] for each in again] == [system, system]
+
+
 def test_json_is_one_object(glm):
     done = glm("ask", *ECHO, "-f", "json", "a b c")
     reply = json.loads(done.out)
@@ -106,6 +129,15 @@ def test_messages_go_before_the_prompt(glm, tmp_path):
     (tmp_path / "m.json").write_text('[{"role": "user", "content": "x"}]')
     done = glm("ask", *ECHO, "--messages", "m.json", "-f", "json", "last words")
     assert json.loads(done.out)["text"] == "last words"
+
+
+@pytest.mark.parametrize("text", ["[]", " [ ]\n", '{"messages": []}'])
+def test_no_messages_are_an_empty_history(text, glm, tmp_path):
+    """What a script has at its first turn."""
+    (tmp_path / "m.json").write_text(text)
+    assert glm("ask", *ECHO, "--messages", "m.json", "hi").out == "hi\n"
+    assert glm("ask", *ECHO, "--messages", "-", "hi", stdin=text).out == "hi\n"
+    assert "there is no prompt" in glm("ask", *ECHO, "--messages", "m.json", "--no-stdin").err
 
 
 def test_the_last_of_the_messages_can_be_the_prompt(glm, tmp_path):

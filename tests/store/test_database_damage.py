@@ -136,7 +136,8 @@ def old_history(home, version):
     migrate(db, MIGRATIONS[:version])
     if version:
         db.execute(
-            "INSERT INTO conversation VALUES ('abcd0000', 't', '', 'm', '{}', 2, 1, NULL, 0, 5.0)"
+            "INSERT INTO conversation (id, title, system, model, params, head, turns, named,"
+            " updated_at) VALUES ('abcd0000', 't', '', 'm', '{}', 2, 1, 0, 5.0)"
         )
         db.executemany(
             "INSERT INTO message VALUES"

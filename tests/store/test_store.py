@@ -34,6 +34,23 @@ def test_a_conversation_comes_back_exactly_as_it_was(store):
     assert (loaded.params, loaded.model, loaded.title) == (PARAMS, "echo:", "你好")
 
 
+@pytest.mark.parametrize("system", [None, "", "be brief"])
+def test_an_empty_system_prompt_is_another_thing_than_none(store, system):
+    conversation = Conversation(system=system)
+    ask(store, conversation, "hi", "yo")
+    assert store.load(conversation.id).system == system
+
+
+def test_reasoning_that_an_older_version_stored_in_the_text_comes_back_apart(store):
+    conversation = Conversation()
+    ask(store, conversation, "hi", "<think>hm</think>yo")
+    loaded = store.load(conversation.id)
+    assert (loaded.messages[-1].thinking, loaded.messages[-1].text) == ("hm", "yo")
+    assert [node.text for node in store.tree(loaded)] == ["hi", "yo"]
+    ask(store, loaded, "more", "fine")
+    assert [node.text for node in store.tree(loaded)] == ["hi", "yo", "more", "fine"]
+
+
 def test_text_that_is_not_unicode_comes_back_exactly(store):
     conversation = Conversation(system=ODD, title=ODD)
     ask(store, conversation, ODD, Message("assistant", ODD, ODD, "stop", name=ODD))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glmcli.terminal.rows import fold, graphemes, hang, plain, trimmed, width, wrap
+from glmcli.terminal.rows import common, fold, graphemes, hang, merged, plain, trimmed, width, wrap
 from glmcli.terminal.theme import BOLD, PLAIN
 
 FAMILY = "👨‍👩‍👧"
@@ -103,6 +103,15 @@ def test_styles_are_cut_with_their_text():
         (("one ", PLAIN), ("two ", BOLD)),
         (("three", BOLD),),
     ]
+
+
+def test_neighbours_of_one_style_are_one_span():
+    spans = [("a", PLAIN), ("b", PLAIN), ("", BOLD), ("c", PLAIN), ("d", BOLD)]
+    assert merged(spans) == [("abc", PLAIN), ("d", BOLD)]
+
+
+def test_what_two_sequences_share_at_their_start_is_counted():
+    assert [common("abc", other) for other in ("abd", "ab", "abcd", "xbc", "")] == [2, 2, 3, 0, 0]
 
 
 def test_code_is_folded_at_the_very_edge():

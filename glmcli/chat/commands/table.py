@@ -110,7 +110,7 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
-HELP = "?"
+_HELP = "?"
 """Another name for /help."""
 LEAVE = later("/exit leaves")
 BEGIN = later("/reset starts a new conversation")
@@ -172,7 +172,7 @@ def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:
 def run_command(chat: Chat, line: str) -> str:
     """Run a `/word` line; returns a text to show. Raises UsageError and its own errors."""
     word, *rest = line.strip()[1:].split(maxsplit=1)
-    word = "help" if word == HELP else word
+    word = "help" if word == _HELP else word
     if word not in COMMANDS:
         raise UsageError(tr("there is no command /{word}", word=word), suggestion(word))
     found = COMMANDS[word]

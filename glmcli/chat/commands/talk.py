@@ -16,8 +16,11 @@ from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
 from glmcli.paths import check_prompt, read_system
-from glmcli.terminal.phrases import end_note
+from glmcli.terminal.phrases import end_note, system_text
 from glmcli.types import Message
+
+EMPTY = ('""', "''")
+"""How an empty text is typed."""
 
 
 def again(chat: Chat) -> str:
@@ -171,7 +174,9 @@ def think(chat: Chat, rest: str) -> str:
 
 @command("[TEXT]")
 def system(chat: Chat, rest: str) -> str:
-    """Show the system prompt, or set it to TEXT or to that of @FILE; `/system off` removes it."""
+    """Show the system prompt, or set it to TEXT or @FILE; `""` is empty, off is none."""
+    session = chat.session
     if rest:
-        chat.session.set_system("" if rest == "off" else read_system(rest))
-    return tr("system: {text}", text=chat.session.conversation.system or tr("(none)"))
+        text = "" if rest in EMPTY else rest
+        session.set_system(None if rest == "off" else read_system(text))
+    return tr("system: {text}", text=system_text(session.conversation.system))

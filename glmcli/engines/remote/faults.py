@@ -16,7 +16,9 @@ from typing import Any
 
 import httpx
 
+from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
+from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.files import DEEPEST, depth
 from glmcli.language import tr
@@ -54,8 +56,16 @@ class Refused(ServerRefused):
 class Faults:
     """Makes the errors of one server. `keys` are all that the user has: none of them is shown."""
 
-    def __init__(self, host: str, *, keys: Collection[str] = (), key_hint: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        *,
+        keys: Collection[str] = (),
+        key_hint: str = "",
+        proxy: Proxy | None = None,
+    ) -> None:
         self.host = host
+        self._proxy = proxy
         self.mask = Mask(keys)
         self._key_hint = key_hint or tr("set GLM_API_KEY to its key")
 
@@ -247,6 +257,8 @@ class Faults:
         return Refused(message, hint, status=status, detail=detail, answer=answer)
 
     def _hint(self, status: int, retry_after: str) -> str:
+        if status == 407 and self._proxy is not None:
+            return wants_password(self._proxy)
         if status in (401, 403):
             return self._key_hint
         if status in (429, 503):
@@ -275,6 +287,8 @@ class Faults:
             return Unreachable(*self._unreachable(exc))
         if isinstance(exc, httpx.ReadTimeout):
             return self.silent(silence_s)
+        if self._proxy is not None and is_no_socks(exc, self._proxy):
+            return Unreachable(*proxy_failed(exc, self._proxy, self.host, ""))
         if isinstance(exc, httpx.TransportError | httpx.DecodingError):
             return self.cut_off()
         return exc
@@ -289,12 +303,11 @@ class Faults:
 
     def _unreachable(self, exc: Exception) -> tuple[str, str]:
         host, start = self.host, tr("start the server, or give its address with --base-url")
+        detail = self.clean(str(exc))
+        if self._proxy is not None and not is_about_tls(exc):
+            return proxy_failed(exc, self._proxy, self.host, detail)
         if isinstance(exc, httpx.ConnectTimeout):
             return self._no_answer(CONNECT_S), start
-        detail = self.clean(str(exc))
-        if isinstance(exc, httpx.ProxyError):
-            line = add_detail(tr("the proxy does not reach {host}", host=host), detail)
-            return line, tr("check HTTPS_PROXY and NO_PROXY")
         for cause in causes(exc):
             if isinstance(cause, ConnectionRefusedError):
                 return tr("nothing listens at {host}", host=host), start
@@ -311,9 +324,9 @@ class Faults:
         return add_detail(tr("{host} cannot be reached", host=host), detail), start
 
 
-def add_detail(line: str, detail: str) -> str:
-    """A line, and behind it what the server or the system says."""
-    return f"{line}: {detail}" if detail else line
+def is_about_tls(exc: Exception) -> bool:
+    """Whether a connection was there already, and the server's certificate was in the way."""
+    return any(isinstance(cause, ssl.SSLError) for cause in causes(exc))
 
 
 def ask_again() -> str:

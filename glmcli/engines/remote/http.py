@@ -19,9 +19,11 @@ from weakref import WeakSet
 
 import httpx
 
+from glmcli.config.proxies import proxy_for
 from glmcli.config.servers import ServerOptions
 from glmcli.engines.remote.address import check_key, is_loopback, key_for, parse_address
-from glmcli.engines.remote.faults import CONNECT_S, Cancelled, Faults, Refused
+from glmcli.engines.remote.client import make_client
+from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError
 
 ANSWER_S = 10.0
@@ -34,8 +36,6 @@ ALIVE = 4
 """How many times longer a server may get nowhere as long as it sends signs of life."""
 _GRACE_S = 0.05
 """How long to wait for the end of an answer, so that its connection can be used again."""
-KEEP_S = 2.0
-"""How long an idle connection is kept: less than the 5 s after which many servers close it."""
 ERROR_BYTES = 65_536
 ERROR_S = 3.0
 """How long the body of an error may take; what came until then says enough."""
@@ -62,10 +62,10 @@ class Patience:
 class Server:
     """One server. For one request at a time.
 
-    Raises ConfigError for an address or a key that cannot be one. `key_hint` says what to do if the
-    server wants a key, or another one; `notice` is for the user before the first reply; `secrets`
-    are the keys of other servers, which are masked too. `allowed` decides about the number of a
-    host once its name is looked up.
+    Raises ConfigError for an address, a key or a proxy that cannot be one. `key_hint` says what to
+    do if the server wants a key, or another one; `notice` is for the user before the first reply;
+    `secrets` are the keys of other servers, which are masked too. `allowed` decides about the
+    number of a host once its name is looked up.
     """
 
     def __init__(
@@ -90,7 +90,10 @@ class Server:
         self._allowed = allowed
         self._notice = notice
         host = address.netloc.decode("ascii")
-        self.faults = Faults(host, keys=(key, *secrets), key_hint=key_hint)
+        is_near = is_loopback(address.host) or transport is not None
+        proxy = None if is_near else proxy_for(self.url)
+        keys = (key, *secrets, proxy.password if proxy else "")
+        self.faults = Faults(host, keys=keys, key_hint=key_hint, proxy=proxy)
         self.asked: dict[str, str] = {}
         """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
         self._sockets: WeakSet[socket.socket] = WeakSet()
@@ -98,15 +101,8 @@ class Server:
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        self._client = httpx.Client(
-            headers=headers,
-            timeout=httpx.Timeout(silence_s + ANSWER_S, connect=CONNECT_S),
-            limits=httpx.Limits(keepalive_expiry=KEEP_S),
-            follow_redirects=False,
-            # SSL_CERT_FILE counts on this machine as well; proxies do not.
-            verify=httpx.create_ssl_context(trust_env=True) if address.scheme == "https" else True,
-            trust_env=not is_loopback(address.host),
-            transport=transport,
+        self._client = make_client(
+            address, headers, silence_s=silence_s + ANSWER_S, proxy=proxy, transport=transport
         )
 
     def send(self, method: str, path: str, body: object = None, *, whole: bool = False) -> Exchange:
@@ -176,13 +172,18 @@ class Server:
             with self._lock:
                 self._sockets.add(connection)
 
-    def disconnect(self) -> None:
-        """Cut off all connections; whoever reads them wakes up with an error, or at an end."""
+    def disconnect(self, *, close: bool = False) -> None:
+        """Cut off all connections; whoever reads them wakes up with an error, or at an end.
+
+        With `close` nobody reads them any more.
+        """
         with self._lock:
             connections = list(self._sockets)
         for connection in connections:
             with suppress(OSError):  # closed already
                 connection.shutdown(socket.SHUT_RDWR)
+            if close:
+                connection.close()
 
     def close(self) -> None:
         """Close all connections."""
@@ -245,6 +246,7 @@ class Exchange:
             self._head = self.server.fetch(request)
         except Exception as exc:  # whatever it is, the thread that waits must hear of it
             self._head = exc
+            self.server.disconnect(close=True)  # a proxy that failed was left connected
         self._begun.set()
         while not self._over.wait(POLL_S):
             if (why := self._why_end()) is not None:

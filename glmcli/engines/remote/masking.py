@@ -18,8 +18,8 @@ MASKED = "[key]"
 WORD = 8
 """A key below this length may be part of a word: it is masked only where it stands alone."""
 SECRET = 16
-"""A key of this length is not a word: no text has it by chance, nor a part of it of `PART`."""
-PART = 12
+"""A key of this length is not a word: no text has it by chance, nor a part of it of `_PART`."""
+_PART = 12
 INNER = 4
 """A delta that ends in so much of the middle of a key may go on with it."""
 MOST_HELD = 2000
@@ -78,7 +78,7 @@ class Parts:
         forms = sorted(set(forms), key=len, reverse=True)
         self._longest = max(map(len, forms), default=0)
         self._all = "".join(f"\0{form}" for form in forms)
-        self._places = {form[at : at + PART]: form[at:] for form in forms for at in starts(form)}
+        self._places = {form[at : at + _PART]: form[at:] for form in forms for at in starts(form)}
 
     def __bool__(self) -> bool:
         return bool(self._places)
@@ -87,12 +87,12 @@ class Parts:
         """Where they are in a text, each as long as it goes."""
         found: list[_Span] = []
         at = 0
-        while at <= len(text) - PART:
-            form = self._places.get(text[at : at + PART])
+        while at <= len(text) - _PART:
+            form = self._places.get(text[at : at + _PART])
             if form is None:
                 at += 1
                 continue
-            size = PART
+            size = _PART
             while form[size : size + 1] == text[at + size : at + size + 1] != "":
                 size += 1
             found.append((at, at + size))
@@ -168,7 +168,7 @@ def spellings(key: str) -> Iterator[str]:
 
 def starts(form: str) -> range:
     """Where a part of a form can begin, the first one last: it is the longest of equal ones."""
-    return range(len(form) - PART, -1, -1)
+    return range(len(form) - _PART, -1, -1)
 
 
 def pattern_of(patterns: Iterable[str]) -> re.Pattern[str] | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.remote.faults import Cancelled, Faults, as_count
 from glmcli.engines.remote.http import ALIVE, Exchange
 from glmcli.engines.remote.masking import Mask, MaskedText
-from glmcli.engines.reply import Marks, Reasoning, StopStrings
+from glmcli.engines.reply import Marks, Reasoning, StopStrings, followed
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.language import tr
 from glmcli.types import Chunk, Progress
@@ -67,7 +69,7 @@ def read_reply(
         last = reply.end()
     except Cancelled:
         held = reply.held()
-        last = Chunk(held.text, held.thinking, finish_reason="cancelled")
+        last = replace(held, finish_reason="cancelled")
     except EngineError as exc:
         if not (isinstance(exc, ConnectionLost) and reply.finished):
             if (held := reply.held()) != Chunk():
@@ -156,7 +158,7 @@ class Words:
         self._masked = MaskedText(mask or Mask())
         self._masked_thinking = MaskedText(mask or Mask())
         self._stops = StopStrings(stop)
-        self._reasoning = Reasoning(Marks())
+        self._reasoning = Reasoning(Marks(), pairs=PAIRS)
 
     @property
     def stopped(self) -> bool:
@@ -166,15 +168,18 @@ class Words:
     def push(self, text: str, reasoning: str = "") -> Chunk:
         """What is certain now. `reasoning` is what the server itself calls thinking."""
         if reasoning:
+            self._reasoning.apart()
             reasoning = self._masked_thinking.push(reasoning)
         if not text:
             return Chunk(thinking=reasoning)
-        thinking, text = self._reasoning.push(self._masked.push(text))
-        return Chunk(self._stops.push(text), reasoning + thinking)
+        return followed(
+            Chunk(thinking=reasoning),
+            self._stops.take(self._reasoning.push(self._masked.push(text))),
+        )
 
     def flush(self) -> Chunk:
         """What was held back."""
-        thinking, text = self._reasoning.push(self._masked.flush())
-        more, rest = self._reasoning.flush()
-        thinking = self._masked_thinking.flush() + thinking + more
-        return Chunk(self._stops.push(text + rest) + self._stops.flush(), thinking)
+        first = self._stops.take(self._reasoning.push(self._masked.flush()))
+        rest = self._stops.take(self._reasoning.flush())
+        held = Chunk(self._stops.flush(), self._masked_thinking.flush())
+        return followed(followed(first, rest), held)

@@ -151,8 +151,8 @@ def is_biased(value: Any) -> bool:
     )
 
 
-_NAME = FieldKind(lambda: tr("a name"), is_short_line)
-_NAMES = FieldKind(
+NAME_FIELD = FieldKind(lambda: tr("a name"), is_short_line)
+NAMES_FIELD = FieldKind(
     lambda: tr("a list of names"),
     lambda value: isinstance(value, list) and all(map(is_short_line, value)),
 )
@@ -190,8 +190,8 @@ CLASSES = FieldKind(
 )
 
 ROPE: FieldTable = {
-    "rope_type": _NAME,
-    "type": _NAME,
+    "rope_type": NAME_FIELD,
+    "type": NAME_FIELD,
     "rope_theta": POSITIVE,
     "factor": POSITIVE,
     "original_max_position_embeddings": POSITIVE,
@@ -203,14 +203,14 @@ ROPE: FieldTable = {
     **dict.fromkeys(("long_factor", "short_factor"), some(number())),
 }
 CONFIG: FieldTable = {
-    "architectures": _NAMES,
-    "model_type": _NAME,
+    "architectures": NAMES_FIELD,
+    "model_type": NAME_FIELD,
     "auto_map": CLASSES,
     "quantization_config": OBJECT,
     "text_config": OBJECT,
     **dict.fromkeys(("dtype", "torch_dtype"), DTYPE),
-    "hidden_act": _NAME,
-    "layer_types": _NAMES,
+    "hidden_act": NAME_FIELD,
+    "layer_types": NAMES_FIELD,
     **dict.fromkeys(("num_hidden_layers", "num_layers", "n_layer"), LAYERS),
     **dict.fromkeys(("hidden_size", "n_embd", "d_model"), WIDTH),
     **dict.fromkeys(("num_attention_heads", "n_head"), HEADS),
@@ -262,7 +262,7 @@ TOKENIZER: FieldTable = {
         ),
         is_template,
     ),
-    "tokenizer_class": _NAME,
+    "tokenizer_class": NAME_FIELD,
     "auto_map": CLASSES,
     "added_tokens_decoder": FieldKind(
         lambda: tr("an object of tokens by their ids"),

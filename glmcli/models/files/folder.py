@@ -14,6 +14,14 @@ from glmcli.models.files import fields
 from glmcli.models.files.small import bad_download, check_files, read_checkpoint_json
 from glmcli.models.names import GGUF_HINT
 
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder has a file of which some tokenizer is made."""
+    names = (folder / name for name in TOKENIZERS)
+    return any(path.exists() for path in names) or any(folder.glob("*.tiktoken"))
+
 
 def check_folder(folder: Path) -> None:
     """Raise ModelError for a folder that holds no model, or one of another kind."""
@@ -22,11 +30,6 @@ def check_folder(folder: Path) -> None:
         raise bad_download(tr("{folder} is empty", folder=folder))
     if "config.json" in names:
         return
-    if "adapter_config.json" in names:
-        raise ModelError(
-            tr("{folder} holds an adapter (LoRA), not a model", folder=folder),
-            tr("merge it into its base model first"),
-        )
     if any(name.endswith(".gguf") for name in names):
         raise ModelError(
             tr("{folder} holds GGUF files, which cannot be loaded here", folder=folder),

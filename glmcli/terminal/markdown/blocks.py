@@ -14,6 +14,7 @@ from typing import Literal
 from markdown_it.token import Token
 
 from glmcli.terminal.markdown.parser import STUB
+from glmcli.terminal.rows import common
 
 Kind = Literal["text", "fence", "code", "math", "html", "table", "rule", "empty"]
 """`empty` is an item or a quote without content."""
@@ -135,7 +136,7 @@ class Walk:
         for index, token in enumerate(tokens):
             block = self._visit(token, tokens, index)
             if block and not (block.begin < self._head and block.is_stub):
-                block.shared = shared_depth(self._before, block.path)
+                block.shared = common(self._before, block.path)
                 block.spaced = self._is_spaced(block)
                 self._before, self._before_end = block.path, block.end
                 found.append(block)
@@ -240,13 +241,3 @@ class Walk:
             opened = block.path[len(block.path) - block.first_of :]
             return min([block.begin, *(item.begin for item in opened)]) > self._before_end
         return True
-
-
-def shared_depth(one: Sequence[Container], other: Sequence[Container]) -> int:
-    """How many containers, from the outermost, are the same."""
-    depth = 0
-    for left, right in zip(one, other, strict=False):
-        if left is not right:
-            break
-        depth += 1
-    return depth

@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rich.style import Style
-
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.blocks import Block
 from glmcli.terminal.markdown.parser import STUB, Parser
-from glmcli.terminal.rows import Row, Span, fold, plain
+from glmcli.terminal.rows import Row, Span, fold, merged, plain
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -131,20 +129,10 @@ def highlight(lexer: Lexer | None, lines: Sequence[str]) -> list[list[Span]]:
     for token, text in lexer.get_tokens("\n".join(lines) + "\n"):
         style = theme.token_style(token)
         first, *others = text.split("\n")
-        _append(styled[-1], first, style)
-        for other in others:
-            styled.append([])
-            _append(styled[-1], other, style)
+        styled[-1].append((first, style))
+        styled += [[(other, style)] for other in others]
     styled += [[] for _ in lines]
     return [
-        spans if "".join(text for text, _ in spans) == line else [(line, theme.PLAIN)]
+        merged(spans) if plain(spans) == line else [(line, theme.PLAIN)]
         for line, spans in zip(lines, styled, strict=False)
     ]
-
-
-def _append(spans: list[Span], text: str, style: Style) -> None:
-    """Add text, to the last span if it has the same style."""
-    if text and spans and spans[-1][1] == style:
-        text = spans.pop()[0] + text
-    if text:
-        spans.append((text, style))

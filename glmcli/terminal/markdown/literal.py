@@ -34,6 +34,7 @@ _TAG = re.compile(
     r"|<!--.*?-->|<\?.*?\?>|<![a-z][^>]*>|<!\[CDATA\[.*?\]\]>",
     re.IGNORECASE | re.DOTALL,
 )
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _ELEMENT = re.compile(rf"<(?P<name>{_RAW})(?:\s[^<>]*)?>|<!--", re.IGNORECASE)
 
 HALF = (
@@ -79,7 +80,10 @@ def _without_marks(whole: str) -> str:
 
 
 def tag(state: StateInline, silent: bool) -> bool:
-    """A tag with its attributes, a comment, or all of `<pre>…</pre>` in one line."""
+    """A tag with its attributes, a comment, or all of `<pre>…</pre>` in one line.
+
+    `<br>` is the one that means something.
+    """
     source, start = state.src, state.pos
     if source[start] != "<" or source.rfind(">") < start:
         return False
@@ -87,7 +91,8 @@ def tag(state: StateInline, silent: bool) -> bool:
     if found is None:
         return False
     if not silent:
-        state.push("tag", "", 0).content = found[0]
+        kind = "hardbreak" if _BREAK.fullmatch(found[0]) else "tag"
+        state.push(kind, "", 0).content = found[0]
     state.pos = found.end()
     return True
 

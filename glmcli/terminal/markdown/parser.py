@@ -41,7 +41,6 @@ _IDEOGRAPHIC = re.compile(f"[{WIDE_LETTERS}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _ESCAPED_BACKSLASHES = re.compile(r"(?:\\\\)+")
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _STARTS = {
     "newline": "\n",
     "definition": "[",
@@ -52,7 +51,6 @@ _STARTS = {
     "emphasis": "*_",
     "link": "[",
     "image": "!",
-    "line_break": "<",
     "autolink": "<",
     "tag": "<",
     "entity": "&",
@@ -233,21 +231,20 @@ def _make_markdown() -> MarkdownIt:
     ends_text: RuleOptionsType = {"alt": ["paragraph"]}
     ends_most: RuleOptionsType = {"alt": ["paragraph", "blockquote"]}
     ends_all: RuleOptionsType = {"alt": ["paragraph", "blockquote", "list"]}
-    block.at("fence", _short(rules_block.fence), ends_all)
-    block.at("lheading", _open_ended(_one_line_heading))
+    block.at("fence", _where(_is_short, rules_block.fence), ends_all)
+    block.at("lheading", _where(_may_be_more, _one_line_heading))
     block.at("paragraph", _paragraph)
-    block.at("blockquote", _shallow(rules_block.blockquote), ends_all)
-    block.at("list", _shallow(rules_block.list_block), ends_most)
-    block.before("fence", "math_block", _short(tex.math_block), ends_all)
-    block.before("fence", "element", _short(literal.element), ends_all)
+    block.at("blockquote", _where(_is_shallow, rules_block.blockquote), ends_all)
+    block.at("list", _where(_is_shallow, rules_block.list_block), ends_most)
+    block.before("fence", "math_block", _where(_is_short, tex.math_block), ends_all)
+    block.before("fence", "element", _where(_is_short, literal.element), ends_all)
     # markdown-it's own table rule comes before those of fences and lists
-    block.before("lheading", "pipe_table", _open_ended(pipes.table), ends_text)
+    block.before("lheading", "pipe_table", _where(_may_be_more, pipes.table), ends_text)
     markdown.inline.ruler.at("text", literal.text)
     markdown.inline.ruler.at("escape", _escape)
     markdown.inline.ruler.before("text", "address", literal.address)
     markdown.inline.ruler.before("escape", "definition", _definition)
     markdown.inline.ruler.before("escape", "math_inline", tex.math_inline)
-    markdown.inline.ruler.before("autolink", "line_break", _line_break)
     markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
@@ -284,32 +281,27 @@ def is_plain(line: str) -> bool:
     return len(line) > LONG_LINE or STUB in line
 
 
-def _short(rule: BlockRule) -> BlockRule:
-    """The rule, for lines that are not long."""
+def _where(allows: Callable[[StateBlock, int], bool], rule: BlockRule) -> BlockRule:
+    """The rule, for the first lines that it is meant for."""
 
-    def short(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        line = tex.source_line(state, start)
-        return len(line) <= LONG_LINE and STUB not in line and rule(state, start, end, silent)
+    def restricted(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+        return allows(state, start) and rule(state, start, end, silent)
 
-    return short
-
-
-def _open_ended(rule: BlockRule) -> BlockRule:
-    """The rule, which makes more of a line because of the one below, for lines that allow it."""
-
-    def open_ended(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        return not is_plain(tex.source_line(state, start)) and rule(state, start, end, silent)
-
-    return open_ended
+    return restricted
 
 
-def _shallow(rule: BlockRule) -> BlockRule:
-    """The rule, where the nesting is not too deep."""
+def _is_short(state: StateBlock, line: int) -> bool:
+    text = tex.source_line(state, line)
+    return len(text) <= LONG_LINE and STUB not in text
 
-    def shallow(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-        return state.level < _DEEPEST and rule(state, start, end, silent)
 
-    return shallow
+def _may_be_more(state: StateBlock, line: int) -> bool:
+    """Whether the line below may make something else of a line of text."""
+    return not is_plain(tex.source_line(state, line))
+
+
+def _is_shallow(state: StateBlock, _line: int) -> bool:
+    return state.level < _DEEPEST
 
 
 def _one_line_heading(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -387,14 +379,3 @@ def _if_closed(rule: InlineRule) -> InlineRule:
         return 0 <= start <= state.src.rfind(close) and rule(state, silent)
 
     return if_closed
-
-
-def _line_break(state: StateInline, silent: bool) -> bool:
-    """`<br>`, the one tag that means something here."""
-    match = _BREAK.match(state.src, state.pos)
-    if match is None:
-        return False
-    if not silent:
-        state.push("hardbreak", "", 0)
-    state.pos = match.end()
-    return True

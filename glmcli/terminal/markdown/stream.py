@@ -85,6 +85,8 @@ class MarkdownStream:
         """Characters that went through a parser or a lexer so far: the work that was done."""
         return self._parser.parsed
 
+    # 1. Text comes in: complete lines, and the one that is being typed
+
     def feed(self, delta: str) -> None:
         """Add text. Cheap if it is short: most work is done when rows are asked for."""
         delta = self._carriage_return + delta
@@ -106,6 +108,8 @@ class MarkdownStream:
         if len(self._partial) >= LONGEST_PART:
             self._pending.append(_expand_tabs(self._partial))
             self._partial, self._is_parsed = "", False
+
+    # 2. Rows go out: each final one once, the live ones as often as they are asked for
 
     def take(self) -> list[Row]:
         """The rows that became final since the last call."""
@@ -132,9 +136,9 @@ class MarkdownStream:
     def finish(self) -> None:
         """End the text: every row is final."""
         self.feed("\n" if self._carriage_return or self._partial else "")
-        for block in self._parse(self._pending):
-            self._emit(block)
-        self._head, self._path, self._pending, self._is_parsed = [], (), [], True
+        self._emit(*self._parse(self._pending))
+        self._go_on((), [], [])
+        self._is_parsed = True
 
     def resize(self, width: int, *, keep: bool = False) -> None:
         """Change the width of the rows that are not final yet.
@@ -144,8 +148,9 @@ class MarkdownStream:
         """
         self._width = max(width, 8)
         if self._open:
-            self._final += self._open.resize(self._width, keep=keep, spaced=self._begun)
-            self._begun = self._begun or bool(self._final)
+            self._give(self._open.resize(self._width, keep=keep, spaced=self._begun))
+
+    # 3. Complete lines are parsed, behind the stubs of the block that is open
 
     def _parse(self, lines: Sequence[str]) -> list[Block]:
         if not lines and not self._open:
@@ -166,30 +171,36 @@ class MarkdownStream:
         if len(self._partial) > (PIECE if STUB in self._partial else LONG_TEXT + PIECE):
             self._take_long_line()
 
+    # 4. Blocks that no line can change any more are final; of the last one, what cannot change
+
     def _advance(self, blocks: list[Block], lines: list[str]) -> None:
         """Emit the blocks; go on from the last one, or from before it if it is too young."""
         last = blocks.pop()
+        # a heading, a rule, or a block with something else below it: no line can belong to it
         if last.closed:
             self._emit(*blocks, last)
             self._go_on_after(last, lines)
+        # their lines never change; the first one opens them again, of a table the first two
         elif last.kind in ("fence", "math", "html", "table"):
             self._emit(*blocks)
             self._absorb(last)
             outer = [container for container in last.path if container.begin < last.begin]
             head = lines[last.begin :][: 2 if last.kind == "table" else 1]
             self._go_on(last.path, [*stub_lines(outer), *head], [])
+        # the same, with a stub as the first line; blank lines at the end are not part of it yet
         elif last.kind == "code":
             self._emit(*blocks)
             self._absorb(last)
             stub = indent(last.path) + "    " + STUB
             self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end :]])
+        # a paragraph, but for its last line: the next one may make a table of it
         elif last.kind == "text" and "\n" in last.content:
             self._emit(*blocks)
             last.content = last.content.rpartition("\n")[0]
             self._absorb(last)
-            # the last line may be a table's header, the next one will tell
             stub = indent(last.path) + stub_line(last.content.split("\n"))
             self._go_on(last.path, stub_lines(last.path), [stub, *lines[last.end - 1 :]])
+        # one line of text, which may become a heading; an item or a quote that may get content
         else:
             while blocks and blocks[-1].kind == "empty" and blocks[-1].end < last.begin:
                 last = blocks.pop()  # stub lines would not tell that it was empty
@@ -225,6 +236,8 @@ class MarkdownStream:
             return
         self._partial = indent(last.path) + stub + line[len(start) :]
 
+    # 5. The next parse begins behind what is final: containers are opened again by stubs
+
     def _go_on_after(self, block: Block, lines: list[str]) -> None:
         self._open = None
         self._go_on(block.path, stub_lines(block.path), lines[block.end :])
@@ -234,18 +247,22 @@ class MarkdownStream:
     def _go_on(self, path: tuple[Container, ...], head: list[str], pending: list[str]) -> None:
         self._path, self._head, self._pending = path, head, pending
 
+    # 6. Blocks become rows
+
     def _emit(self, *blocks: Block) -> None:
         """The blocks are complete."""
         for block in blocks:
-            shown, self._open = self._open or self._shown(block), None
-            self._final += shown.add(block, spaced=self._begun)
-            self._begun = self._begun or bool(self._final)
+            self._absorb(block, last=True)
+            self._open = None
 
-    def _absorb(self, block: Block) -> None:
+    def _absorb(self, block: Block, *, last: bool = False) -> None:
         """The block is open: take what it has so far."""
         self._open = self._open or self._shown(block)
-        self._final += self._open.add(block, spaced=self._begun, last=False)
-        self._begun = self._begun or bool(self._final)
+        self._give(self._open.add(block, spaced=self._begun, last=last))
+
+    def _give(self, rows: Sequence[Row]) -> None:
+        self._final += rows
+        self._begun = self._begun or bool(rows)
 
     def _shown(self, block: Block) -> _Shown:
         return _Shown(block, self._element(block), self._width, self._symbols, self._style)

@@ -33,7 +33,10 @@ class JsonView(BaseView):
 
 
 class JsonLinesView(BaseView):
-    """An event a line: text and thinking deltas, then `done` or `error`."""
+    """An event a line: text and thinking deltas, then `done` or `error`.
+
+    `was_thinking` says that all text before it was thinking.
+    """
 
     def __init__(self, out: Output, facts: Facts) -> None:
         self._out = out
@@ -41,6 +44,8 @@ class JsonLinesView(BaseView):
 
     def show(self, chunk: Chunk) -> None:
         """Write a line for each kind of delta in the chunk."""
+        if chunk.was_thinking:
+            write_json(self._out, {"type": "was_thinking"})
         for kind, delta in (("thinking", chunk.thinking), ("text", chunk.text)):
             if delta:
                 write_json(self._out, {"type": kind, "delta": delta})
@@ -78,7 +83,7 @@ class RecordsView(BaseView):
             return
         if self._pending and (chunk.tokens or not chunk.finish_reason):
             self._write(None)
-        self._text += chunk.text
+        self._text = chunk.text if chunk.was_thinking else self._text + chunk.text
         self._tokens += chunk.tokens
         self._pending = True
 

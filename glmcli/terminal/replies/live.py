@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import copy
 
 from rich.cells import cell_len
 
@@ -65,6 +66,8 @@ class LiveView(BaseView):
         """Rows that were live in the last frame."""
         self._fed = len(after)
         """Characters of the reply that were taken in."""
+        self._text: list[str] = []
+        """What came of the reply itself."""
         self._unpainted = 0
         """Characters that came since the last frame."""
         self._stream: MarkdownStream | None = None
@@ -93,13 +96,16 @@ class LiveView(BaseView):
         if chunk.tokens or chunk.text or chunk.thinking:
             self._first_token_at = self._first_token_at or now
         self._tokens.add(chunk)
-        if chunk.thinking:
+        if chunk.was_thinking:
+            self._turn(chunk.thinking)
+        elif chunk.thinking:
             self._think(chunk)
         if chunk.text:
             if not self._is_reply:
                 self._next_status = 0.0
             self._reply().feed(said(chunk.text, self._out.encoding))
             self._fed += len(chunk.text)
+            self._text.append(chunk.text)
         elif not self._is_warm:
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
@@ -117,32 +123,23 @@ class LiveView(BaseView):
 
         A row with "…" stands for what had arrived and is not shown.
         """
-        if reply.finish_reason != "cancelled" or not self._out.is_stopped():
-            self.abandon()
-            return
         self._adapt()
-        self._end()
+        self._end_stream()
+        if not self._is_reply:
+            self._say_thought()
+        is_cut = reply.finish_reason == "cancelled" and self._out.is_stopped()
         lines = self._size.lines
-        if len(self._ready) > min(self._live, lines) + lines // 2:
+        if is_cut and len(self._ready) > min(self._live, lines) + lines // 2:
             self._painter.freeze()
         else:
-            missing = [GAP] if self._fed < len(reply.text) else []
+            missing = [GAP] if is_cut and self._fed < len(reply.text) else []
             self._painter.paint([*self._ready, *missing])
         self._painter.finish()
         self._ready = []
 
     def abandon(self) -> None:
         """The same after a fault: what was shown stays."""
-        self._adapt()
-        self._end()
-        self._painter.paint(self._ready)
-        self._painter.finish()
-        self._ready = []
-
-    def _end(self) -> None:
-        self._end_stream()
-        if not self._is_reply:
-            self._say_thought()
+        self.finish(Message("assistant", ""))
 
     def _suspend(self) -> None:
         """Take the live rows off while the shell is there; the next frame shows them again."""
@@ -161,6 +158,16 @@ class LiveView(BaseView):
                 self._stream, self._is_reply = self._new_stream(dim=True), False
                 self._has_said_thought = False
             self._stream.feed(said(chunk.thinking, self._out.encoding))
+
+    def _turn(self, thinking: str) -> None:
+        """All text so far was thinking, which `thinking` goes on with: it is shown as such."""
+        self._adapt()
+        self._painter.take_back()
+        self._stream, self._is_reply, self._ready, self._live = None, False, [], 0
+        thought = "".join([*self._text, thinking]).strip()
+        self._text, self._fed, self._after = [], 0, ""
+        self._think(Chunk(thinking=thought))
+        self._thought_tokens = copy(self._tokens)
 
     def _reply(self) -> MarkdownStream:
         """The stream of the reply itself; whatever came before it is ended."""

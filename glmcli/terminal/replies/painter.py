@@ -14,7 +14,7 @@ from functools import lru_cache
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.rows import BLANKS, Row, Span, cells, fold, merged, plain, width
+from glmcli.terminal.rows import BLANKS, Row, Span, cells, common, fold, merged, plain, width
 
 Cells = list[tuple[str, Style]]
 """A row, character by character."""
@@ -78,21 +78,26 @@ class Painter:
 
         All rows that were live before are replaced: by the same cells where nothing changed.
         """
+        # 1. The rows of the frame: final ones, live ones as far as they stay in reach, the status.
         below = [] if status is None else [crop(self._said(status), self.width)]
         rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
         rows += below
         frame = _Frame(self._shown, self._colours, is_at_end=not self._has_status)
+        # 2. Room for them: a new line if the cursor is behind a final row, rows above the status.
         if not self._shown and not self._is_fresh and rows:
             frame.out.append("\r\n")
         if below and self._has_status and len(rows) < self._lines:
             frame.insert(len(rows) - len(self._shown))
+        # 3. What differs from the rows on the screen, from top to bottom.
         frame.draw(rows)
+        # 4. The cursor, to where the next frame begins; then all of it is written at once.
         if below:
             frame.go_to_start(len(rows) - 1)
         elif rows:
             frame.go_to_end(len(rows) - 1, rows[-1])
         if frame.out:
             self._write("".join(frame.out))
+        # 5. What is on the screen now; final rows are only counted.
         if rows or self._shown:
             self._is_fresh = not rows
         self._shown, self._has_status = rows[count:], bool(below)
@@ -104,6 +109,8 @@ class Painter:
         `reflow` says whether this terminal wraps its rows again. Rows that may have gone out of
         reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
+        # 1. The terminal may have wrapped the live rows again: how many are above the cursor, and
+        # how many of them can it reach?
         known = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
         if not self._shown:
@@ -113,9 +120,11 @@ class Painter:
         below = len(pieces[-1]) - 1 if self._has_status else 0
         above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
-        # rows below a hidden one have to be shown again
+        # 2. The others stay, and are left out later; but what comes after a hidden row has to be
+        # shown again, below that.
         whole = sum(map(len, pieces[: self._whole]))
         self.leave_out(rows[: min(stuck, whole)])
+        # 3. Those in reach are erased.
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._has_status = [], True, False
@@ -125,6 +134,18 @@ class Painter:
     def leave_out(self, rows: Sequence[Row]) -> None:
         """Take live rows as shown before: the next frames leave out what they say."""
         self._stuck += "".join(map(_visible, rows))
+
+    def take_back(self) -> None:
+        """Take off the screen all that was painted, as far as the cursor can go back."""
+        self.paint()
+        if not self._is_fresh:
+            self._write("\r\n")
+        count = min(self._above, self._lines - 1)
+        if count:
+            # not all at once: erasing from the corner would put it into tmux's history
+            self._write(up(count) + "\r\x1b[K\x1b[B\x1b[J\x1b[A")
+        self._is_fresh = True
+        self._above, self._stuck = 0, ""
 
     def freeze(self) -> None:
         """Leave the live rows as they are on the screen; "…" below them in place of the status."""
@@ -155,7 +176,9 @@ class Painter:
         as many stay as a smaller window may push out of reach, and of the last ones a third of the
         window, since they must stay in reach. That third moves in steps, not in every frame.
         """
-        final, live = self._unstuck(final, live)
+        # what is stuck above already is left out; of the live rows later frames have to do it too
+        final, self._stuck = _without(final, self._stuck)
+        live, _ = _without(live, self._stuck)
         room = max(self._lines - 1 - reserved, 1)
         self._whole = len(live)
         if len(live) > room:
@@ -164,11 +187,6 @@ class Painter:
             self._whole = max(room - most - 1, 0)
             live = [*live[: self._whole], *[GAP] * (self._whole > 0), *newest]
         return [*final, *live], len(final)
-
-    def _unstuck(self, final: list[Row], live: list[Row]) -> tuple[list[Row], list[Row]]:
-        """Leave out what is stuck above already. The live rows will have to in later frames too."""
-        final, self._stuck = _without(final, self._stuck)
-        return final, _without(live, self._stuck)[0]
 
 
 class _Frame:
@@ -223,18 +241,22 @@ class _Frame:
 
     def _change(self, index: int, row: Row) -> None:
         """Write the cells of one row that differ."""
+        # 1. Both rows may begin with the same; at the end of one that only grew, just write on.
         old, new = cells_of(self._shown[index]), cells_of(row)
         start = _common_start(old, new)
         if start == len(old) and index == self._row and self._is_at_end:
             self._put("", new[start:])
             return
+        # 2. They may end with the same too. Where columns cannot be counted, begin at the first.
         if not _is_sure(new[:start]):
             start = 0
         end = _common_end(old[start:], new[start:])
-        # all of it: tmux wraps a row again at the last cell that was used since it was empty
+        # 3. If it became shorter, or may have, it is erased first: all of it, since tmux wraps a
+        # row again at the last cell that was used since it was empty.
         erase = not end and (width(new) < width(old) or not _is_sure(old + new))
         if erase:
             start = 0
+        # 4. Write what is in between.
         self._go_to_row(index)
         column = width(new[:start])
         move = f"\x1b[{column + 1}G" if column else "\r"
@@ -281,11 +303,7 @@ def cells_of(row: Row) -> Cells:
 
 def _common_start(old: Cells, new: Cells) -> int:
     """How many characters at the start are equal; none of them is joined by one that differs."""
-    count = 0
-    for left, right in zip(old, new, strict=False):
-        if left != right:
-            break
-        count += 1
+    count = common(old, new)
     while count and (_joins(new[count : count + 1]) or _joins(old[count : count + 1])):
         count -= 1
     return count
@@ -293,11 +311,7 @@ def _common_start(old: Cells, new: Cells) -> int:
 
 def _common_end(old: Cells, new: Cells) -> int:
     """How many characters at the end are equal and stay where they are."""
-    count = 0
-    for left, right in zip(reversed(old), reversed(new), strict=False):
-        if left != right:
-            break
-        count += 1
+    count = common(reversed(old), reversed(new))
     if count and _joins(new[len(new) - count :]):
         return 0
     before, after = old[: len(old) - count], new[: len(new) - count]

@@ -124,6 +124,8 @@ class TextView(BaseView):
                 self._err.write("\n")
             self._err.say(chunk.thinking)
             self._was_thinking = True
+        if chunk.was_thinking:  # what is out cannot be taken back
+            self._held = "\n\n" if self._wrote else ""
         if not chunk.text:
             return
         self._end_thinking()

@@ -47,8 +47,10 @@ def test_system_is_shown_and_set(chat):
     assert "(none)" in run_command(chat, "/system")
     run_command(chat, "/system be brief, please")
     assert chat.session.conversation.system == "be brief, please"
-    run_command(chat, "/system off")
+    assert "(empty)" in run_command(chat, '/system ""')
     assert chat.session.conversation.system == ""
+    run_command(chat, "/system off")
+    assert chat.session.conversation.system is None
 
 
 def test_continue_goes_on_with_the_same_reply(chat):

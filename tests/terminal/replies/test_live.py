@@ -292,3 +292,45 @@ def test_a_reply_as_fast_as_a_flood_is_painted_in_steps_that_a_stop_ends(out):
         view.finish(Message("assistant", "x" * 100_000, finish_reason="cancelled"))
     assert "word 25" in out.raw
     assert "word 60" not in out.raw
+
+
+LONG_THOUGHT = "".join(f"I think of {n}.\n\n" for n in range(6))
+
+
+def turned(out, thought, text="", **settings):
+    """A view after a reply that was text until it turned out to be thinking."""
+    chunks = [Chunk(piece) for piece in pieces(thought, 5)]
+    return shown(out, *chunks, Chunk(text, "the end", was_thinking=True), **settings)
+
+
+@pytest.mark.parametrize("thought", ["short", LONG_THOUGHT])
+def test_text_that_was_thinking_is_taken_off_the_screen(out, thought):
+    out.write("before\r\n")
+    view = turned(out, thought, "# Answer\n\nFour.")
+    view.finish(REPLY)
+    rows = out.rows()
+    assert rows[0] == "before"
+    assert "thought for" in rows[1]
+    assert rows[2:] == ["Answer", "Four."]
+
+
+def test_shown_thinking_is_shown_as_such_once(out):
+    turned(out, LONG_THOUGHT, "Four.", thinking="show").finish(REPLY)
+    text = "\n".join(out.rows())
+    assert text.count("I think of 5.") == 1
+    assert text.count("the end") == 1
+    assert text.endswith("Four.")
+
+
+def test_hidden_thinking_leaves_nothing(out):
+    turned(out, LONG_THOUGHT, "Four.", thinking="hide").finish(REPLY)
+    assert out.rows() == ["Four."]
+
+
+def test_what_scrolled_away_stays_and_the_answer_comes_below(out):
+    thought = "".join(f"I think of {n}.\n\n" for n in range(60))
+    turned(out, thought, "Four.", thinking="fold").finish(REPLY)
+    rows = out.rows()
+    assert "thought for" in rows[-2]
+    assert rows[-1] == "Four."
+    assert len(rows) < 5

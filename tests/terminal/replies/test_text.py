@@ -36,6 +36,32 @@ def test_text_holds_line_ends_back_until_something_follows(out):
     assert out.path.read_text() == "a\n\nb\n"
 
 
+def test_what_was_thinking_stays_in_a_pipe_and_the_answer_comes_apart(out):
+    view = TextView(out)
+    for chunk in (Chunk("hm\n"), Chunk("", "m", was_thinking=True), Chunk("Four.")):
+        view.show(chunk)
+    view.finish(REPLY)
+    assert out.path.read_text() == "hm\n\nFour.\n"
+
+
+def test_machines_are_told_what_was_thinking(out):
+    chunks = Chunk("hm"), Chunk("Fo", "m", was_thinking=True), Chunk("ur.")
+    view = JsonLinesView(out, dict)
+    for chunk in chunks:
+        view.show(chunk)
+    lines = [json.loads(line) for line in out.path.read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["text", "was_thinking", "thinking", "text", "text"]
+
+
+def test_records_of_what_was_thinking_begin_again(out):
+    view = RecordsView(out)
+    for chunk in (Chunk("hm"), Chunk("Fo", "m", was_thinking=True), Chunk("ur.")):
+        view.show(chunk)
+    view.finish(REPLY)
+    texts = [json.loads(line)["text"] for line in out.path.read_text().splitlines()]
+    assert texts == ["hm", "Fo", "Four."]
+
+
 def test_text_in_a_pipe_is_left_raw(out):
     view = TextView(out)
     view.show(Chunk("\x1b[31m\u202e"))

@@ -27,7 +27,7 @@ from glmcli.models.checkpoint import Checkpoint, open_folder
 from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
 
-INSTALL = "pip install 'glm-chat[quantize]'"
+_INSTALL = "pip install 'glm-chat[quantize]'"
 
 
 def load_in_fewer_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
@@ -37,6 +37,11 @@ def load_in_fewer_bits(checkpoint: Checkpoint, options: ModelOptions, report: Re
         raise ConfigError(
             tr("{name} is already quantised ({how})", name=checkpoint.name, how=how),
             tr("leave --quantize out"),
+        )
+    if checkpoint.adapter is not None:
+        raise ConfigError(
+            tr("--quantize with an adapter works on the processor only"),
+            tr("leave --quantize out, or merge the adapter into the model first"),
         )
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
@@ -72,7 +77,7 @@ def check_library(bits: str, device: str) -> str:
     except ImportError as exc:
         raise ConfigError(
             tr("--quantize {bits} needs bitsandbytes on {device}", bits=bits, device=device),
-            INSTALL,
+            _INSTALL,
         ) from exc
     # It warns whenever a layer casts its input.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

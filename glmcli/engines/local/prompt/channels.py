@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from glmcli.engines.reply import Parted
+
 _THINKING = ("analysis", "commentary")
 LONGEST_HEADER = 200
 """Letters; what is longer was no header."""
@@ -56,7 +58,7 @@ def part_of(header: str) -> Part:
 
 
 class Channels:
-    """Splits deltas into (thinking, text), by the control ids between them."""
+    """Splits deltas into thinking and text, by the control ids between them."""
 
     def __init__(self, ids: ChannelIds, part: Part = "header") -> None:
         self._ids = ids
@@ -74,7 +76,7 @@ class Channels:
         """Whether an id is one of those between parts."""
         return token in self._ids
 
-    def switch(self, token: int, text: str) -> tuple[str, str]:
+    def switch(self, token: int, text: str) -> Parted:
         """Like `push`; then an id has come that `awaits` knows."""
         shown = self.push(text)
         self._is_marked = True
@@ -86,22 +88,22 @@ class Channels:
         self._header = ""
         return shown
 
-    def push(self, text: str) -> tuple[str, str]:
+    def push(self, text: str) -> Parted:
         """The thinking and the text that are certain now."""
         if self._part == "header":
             self._header += text
             if len(self._header) <= LONGEST_HEADER:
-                return "", ""
+                return Parted()
             text, self._part, self._is_new = self._header, "text", True
         shown = self._without_last_blanks(text)
-        return (shown, "") if self._part == "thinking" else ("", shown)
+        return Parted(shown) if self._part == "thinking" else Parted(text=shown)
 
-    def flush(self) -> tuple[str, str]:
+    def flush(self) -> Parted:
         """Blanks at the end of the answer, and what was taken for a header where there is none."""
         if self._part == "text":
-            return "", "".join(self._blanks)
+            return Parted(text="".join(self._blanks))
         is_answer = self._part == "header" and not self._is_marked
-        return "", self._header.strip() if is_answer else ""
+        return Parted(text=self._header.strip() if is_answer else "")
 
     def _without_last_blanks(self, text: str) -> str:
         shown = text.rstrip()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
-from glmcli.engines.reply import StopStrings
+from glmcli.engines.reply import Parted, StopStrings, followed
 from glmcli.errors import EngineError, ModelError
 from glmcli.language import tr
 from glmcli.models.libraries import errors_of
@@ -60,15 +60,15 @@ class ReplyParts(Protocol):
         """Whether an id would end a part now."""
         ...
 
-    def switch(self, token: int, text: str) -> tuple[str, str]:
+    def switch(self, token: int, text: str) -> Parted:
         """Like `push`; then the awaited id has come."""
         ...
 
-    def push(self, text: str) -> tuple[str, str]:
+    def push(self, text: str) -> Parted:
         """The thinking and the text that are certain now."""
         ...
 
-    def flush(self) -> tuple[str, str]:
+    def flush(self) -> Parted:
         """What was held back."""
         ...
 
@@ -269,7 +269,7 @@ class DecodedReply:
         """
         self.tokens += 1
         if self._parts.awaits(token):
-            thinking, text = self._parts.switch(token, self._decoder.flush())
+            parted = self._parts.switch(token, self._decoder.flush())
         else:
             new = self._decoder.push(token)
             self._letters += len(new)
@@ -278,8 +278,8 @@ class DecodedReply:
                     tr("the reply has more than {most:,} characters", most=_REPLY_CHARS),
                     tr("/retry asks again; --max-tokens sets a limit"),
                 )
-            thinking, text = self._parts.push(new)
-        return Chunk(text=self._stops.push(text), thinking=thinking, tokens=1)
+            parted = self._parts.push(new)
+        return replace(self._stops.take(parted), tokens=1)
 
     def end(self, reason: FinishReason, usage: Usage) -> Chunk:
         """The last chunk, with what was held back.
@@ -289,9 +289,9 @@ class DecodedReply:
         """
         if reason != "stop":
             self._decoder.drop_half()
-        thinking, text = self._parts.push(self._decoder.flush())
-        more_thinking, more_text = self._parts.flush()
-        text = self._stops.push(text + more_text) + self._stops.flush()
-        return Chunk(
-            text=text, thinking=thinking + more_thinking, finish_reason=reason, usage=usage
+        rest = followed(
+            self._stops.take(self._parts.push(self._decoder.flush())),
+            self._stops.take(self._parts.flush()),
         )
+        rest = followed(rest, Chunk(self._stops.flush()))
+        return replace(rest, finish_reason=reason, usage=usage)

@@ -242,15 +242,23 @@ def check_tokens(tokens: Iterable[str]) -> None:
         raise TooMuch("token")
 
 
-def spell_out(controls: list[str], anchor: str) -> None:
+def spell_out(controls: list[str], anchors: list[str]) -> None:
     """Make the second tokenizer, to which the control tokens are text."""
+    BACKENDS[True] = spelled_out(BACKENDS[False], controls, anchors)
+
+
+def spelled_out(tokenizer: Any, controls: Iterable[str], anchors: Iterable[str]) -> Any:
+    """A copy of a tokenizer to which `controls` are text and `anchors` tokens.
+
+    The first of these is found before a text is normalized, the second after.
+    """
     from tokenizers import AddedToken, Tokenizer
 
-    backend = Tokenizer.from_str(BACKENDS[False].to_str())
+    backend = Tokenizer.from_str(tokenizer.to_str())
     backend.add_special_tokens([AddedToken(text, special=True) for text in controls])
-    backend.add_tokens([AddedToken(anchor, normalized=False)])
+    backend.add_tokens([AddedToken(text, normalized=bool(n)) for n, text in enumerate(anchors)])
     backend.encode_special_tokens = True
-    BACKENDS[True] = backend
+    return backend
 
 
 def encode(text: str, plain: bool = False, special: bool = False) -> tuple[list[int], list[Any]]:

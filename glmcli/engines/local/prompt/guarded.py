@@ -146,7 +146,9 @@ class ApartBackend:
     What only looks things up is asked here. Raises ModelError for what fails or takes too much.
     """
 
-    def __init__(self, backend: Any, *, plain_text: tuple[list[str], str] | None = None) -> None:
+    def __init__(
+        self, backend: Any, *, plain_text: tuple[list[str], Sequence[str]] | None = None
+    ) -> None:
         self._backend = backend
         self._plain_text = plain_text
         self._process = apart.Apart(WHAT, HINT, prepare=self._first_jobs)
@@ -171,9 +173,9 @@ class ApartBackend:
         text: str = self._ask("decode", ids=list(ids), skip_special_tokens=skip_special_tokens)
         return text
 
-    def as_plain_text(self, controls: Sequence[str], anchor: str) -> ApartBackend:
-        """The same tokenizer, to which `controls` are text; `anchor` is a token of it."""
-        return ApartBackend(self._backend, plain_text=(list(controls), anchor))
+    def as_plain_text(self, controls: Sequence[str], anchors: Sequence[str]) -> ApartBackend:
+        """The same tokenizer, to which `controls` are text and `anchors` are tokens."""
+        return ApartBackend(self._backend, plain_text=(list(controls), anchors))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
@@ -187,8 +189,8 @@ class ApartBackend:
         cpu_s = LOAD_S + len(self._text) / LOAD_BYTES_A_SECOND
         jobs: list[dict[str, Any]] = [{"do": "load", "text": self._text, "cpu_s": cpu_s}]
         if self._plain_text is not None:
-            controls, anchor = self._plain_text
-            jobs += [{"do": "spell_out", "controls": controls, "anchor": anchor, "cpu_s": cpu_s}]
+            controls, anchors = self._plain_text
+            jobs += [{"do": "spell_out", "controls": controls, "anchors": anchors, "cpu_s": cpu_s}]
         return jobs
 
     def _ask(self, do: str, **job: Any) -> Any:

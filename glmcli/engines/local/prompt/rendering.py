@@ -49,7 +49,7 @@ def render(
     source = chosen_source(tokenizer, options.get("tools"))
     shown = [dict(message) for message in messages]
     if goes_on:
-        shown[-1]["content"] += f"{END_MARK} "
+        shown[-1]["content"] = with_mark(shown[-1]["content"])
     values = {
         "tools": None,
         "documents": None,
@@ -59,7 +59,7 @@ def render(
         "messages": shown,
     }
     rendered = render_apart(source, values, letters=letters_of([shown, options]))
-    return up_to_mark(rendered, messages[-1]["content"]) if goes_on else rendered
+    return up_to_mark(rendered) if goes_on else rendered
 
 
 def render_apart(source: str, values: dict[str, Any], *, letters: int = 0) -> str:
@@ -152,10 +152,17 @@ def special_tokens(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def up_to_mark(rendered: str, content: str) -> str:
+def with_mark(content: Any) -> Any:
+    """A content, text or one part of it, with END_MARK at its end."""
+    if isinstance(content, str):
+        return f"{content}{END_MARK} "
+    return [{**part, "text": with_mark(part["text"])} for part in content]
+
+
+def up_to_mark(rendered: str) -> str:
     """What comes before END_MARK. Raises UsageError if the template leaves the message out."""
     text, mark, rest = rendered.rpartition(END_MARK)
-    if not mark or content.strip() not in rendered:
+    if not mark:
         raise refusal(tr("it leaves out the message that is to be continued"))
     return text if rest.startswith(" ") else text.rstrip()  # the template trims messages
 

@@ -10,11 +10,11 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.local.prompt.channels import Channels, channel_ids, opened_part
 from glmcli.engines.local.prompt.decoder import (
     BytesDecoder,
@@ -23,20 +23,15 @@ from glmcli.engines.local.prompt.decoder import (
     TokenBytes,
     encoding_of,
 )
+from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
+from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
 from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Message, fold_system
+from glmcli.types import Message, Role
 
-REASONING = (
-    ("<think>", "</think>"),
-    ("[THINK]", "[/THINK]"),
-    ("<|START_THINKING|>", "<|END_THINKING|>"),
-    ("<seed:think>", "</seed:think>"),
-)
-"""How model families mark their reasoning; the first is also assumed where no template says."""
 MOST_CONTROLS = 20_000
 """Gemma 3 has 6,400."""
 
@@ -58,6 +53,8 @@ class ChatTemplate:
         self._source = chosen_source(tokenizer)
         self.is_base = not self._source
         """Whether there is no chat template: the model goes on with the text it is given."""
+        self._ways: Sequence[Way] = WAYS
+        """How messages are given to the template; what works for most is tried first."""
         self._controls = control_tokens(self._backend, self._source)
         self._control_text = any_of(self._controls)
         self._token_bytes = TokenBytes(self._backend)
@@ -65,6 +62,7 @@ class ChatTemplate:
         self._channels = channel_ids(self._controls, self._source)
         eos = self._tokenizer.eos_token_id
         self.stop_ids = frozenset() if eos is None else frozenset({eos})
+        self._ways = self._find_ways()
         self.turn_ends = self._find_turn_ends()
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
@@ -79,15 +77,15 @@ class ChatTemplate:
         options = template_options(messages, think)
         rendered = self._render(swap_texts(messages, stand_ins), options)
         if stand_ins:
-            self._check_nothing_lost(messages, rendered, stand_ins, options)
+            check_nothing_changed(rendered, stand_ins)
             ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
         else:
             ids = encoding_of(self._backend, rendered).ids
         if self.is_base:
             ids = self._start_ids + ids
-        goes_on = bool(messages) and messages[-1].role == "assistant"
-        thinking = not goes_on and rendered.rstrip().endswith(self.marks.open) and not self.is_base
-        return PromptIds(ids, thinking=thinking, goes_on=goes_on)
+        more = goes_on(messages)
+        thinking = not more and rendered.rstrip().endswith(self.marks.open) and not self.is_base
+        return PromptIds(ids, thinking=thinking, goes_on=more)
 
     def decoder(self, prompt: PromptIds) -> BytesDecoder:
         """A decoder for the reply to `prompt`."""
@@ -102,54 +100,34 @@ class ChatTemplate:
         )
 
     def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
-        """The prompt as one string, control strings included."""
-        if self.is_base:
-            return join_texts(messages)
-        try:
-            return self._apply(messages, options)
-        except (UsageError, TemplateFails):
-            folded = fold_system(messages)
-            if folded is not None:
-                with suppress(UsageError, TemplateFails):  # the first failure says more
-                    return self._apply(folded, options)
-            raise
+        """The prompt as one string, control strings and the texts of all messages included."""
+        return join_texts(messages) if self.is_base else self._try_ways(messages, options)[0]
 
-    def _apply(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
-        is_last = bool(messages) and messages[-1].role == "assistant"
-        goes_on = is_last and "add_generation_prompt" not in options
-        items = [as_item(message) for message in messages]
-        return render(self._tokenizer, items, goes_on=goes_on, **options)
+    def _try_ways(self, messages: Sequence[Message], options: dict[str, Any]) -> tuple[str, Way]:
+        """The first rendering that has all texts, and how the messages were given for it."""
+        more = goes_on(messages) and "add_generation_prompt" not in options
+        failed: ModelError | UsageError | None = None
+        for way in self._ways:
+            items = items_of(messages, way, self._source)
+            if items is None:
+                continue
+            try:
+                rendered = render(self._tokenizer, items, goes_on=more, **options)
+                check_texts(messages, rendered, way)
+            except (UsageError, TemplateFails) as exc:
+                failed = failed or exc  # the first failure says more
+            else:
+                return rendered, way
+        assert failed is not None
+        raise failed
 
     def _stand_ins(self, messages: Sequence[Message]) -> dict[str, str]:
         """Control string -> unguessable word, for the control strings in the messages' texts."""
         if self._control_text is None:
             return {}
-        found = {text for item in messages for text in self._control_text.findall(item.text)}
+        texts = [text for item in messages for text in (item.text, item.thinking)]
+        found = {control for text in texts for control in self._control_text.findall(text)}
         return {text: f"x{secrets.token_hex(12)}x" for text in sorted(found)}
-
-    def _check_nothing_lost(
-        self,
-        messages: Sequence[Message],
-        rendered: str,
-        stand_ins: dict[str, str],
-        options: dict[str, Any],
-    ) -> None:
-        """Raise UsageError if the template has changed a stand-in, so that it cannot be put back.
-
-        A template may leave out a whole message or its reasoning; then both renderings agree.
-        """
-        for text, word in stand_ins.items():
-            wanted = sum(item.text.count(text) for item in messages)
-            if rendered.count(word) >= wanted:
-                continue
-            restored = rendered
-            for other, stand_in in stand_ins.items():
-                restored = restored.replace(stand_in, other)
-            if restored != self._render(messages, options):
-                raise UsageError(
-                    tr("the model's chat template cannot carry {text!r} as plain text", text=text),
-                    tr("write it in another way"),
-                )
 
     def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
         """Ids of `rendered`, where each key of `texts` stands for a text without control tokens."""
@@ -163,24 +141,27 @@ class ChatTemplate:
         ]
         ids: list[int] = []
         token_at = text_at = 0
+        before: int | None = None
         for index, begin, end in [*cuts, (len(encoding.ids), len(rendered), len(rendered))]:
             section = rendered[text_at:begin]
             if words.search(section):
                 section = words.sub(lambda match: texts[match[0]], section)
-                ids += self._literal(section, at_start=text_at == 0)
+                ids += self._literal(section, before)
             else:
                 ids += encoding.ids[token_at:index]
             ids += encoding.ids[index : index + 1]
             token_at, text_at = index + 1, end
+            before = ids[-1] if ids else None
         return ids
 
-    def _literal(self, text: str, *, at_start: bool) -> list[int]:
-        """Ids of `text` without any control token. Raises UsageError if that cannot be."""
-        backend, anchor = self._without_controls
-        if at_start:
-            ids: list[int] = encoding_of(backend, text).ids
-        else:
-            ids = encoding_of(backend, anchor + text).ids[1:]
+    def _literal(self, text: str, before: int | None) -> list[int]:
+        """Ids of `text` after a control token, without any. Raises UsageError if that cannot be."""
+        backend, anchors = self._without_controls
+        anchor = ""
+        if before is not None:
+            anchor = anchors[before in self._found_late]
+        ids: list[int] = encoding_of(backend, anchor + text).ids
+        ids = ids[len(encoding_of(backend, anchor).ids) :]
         if not self._control_ids.isdisjoint(ids):
             raise UsageError(
                 tr("the model's tokenizer cannot spell its own control tokens as text"),
@@ -199,26 +180,36 @@ class ChatTemplate:
         return frozenset(self._controls.values())
 
     @cached_property
-    def _without_controls(self) -> tuple[Any, str]:
-        """The tokenizer without control tokens, and a token to put before a text inside others.
+    def _found_late(self) -> frozenset[int]:
+        """The control tokens that are looked for when a text has been normalized."""
+        return frozenset(id for id, item in added_tokens(self._backend).items() if item.normalized)
 
-        Some tokenizers add a blank at the start of a text, and only there.
+    @cached_property
+    def _without_controls(self) -> tuple[Any, tuple[str, str]]:
+        """The tokenizer without control tokens, and tokens to put before a text inside others.
+
+        Some tokenizers add a blank at the start of a text, and only there: behind a token that
+        was found before the text was normalized, or behind none, but not behind the second kind.
         """
-        from tokenizers import AddedToken, Tokenizer
-
-        anchor = f"x{secrets.token_hex(12)}x"
+        anchors = f"x{secrets.token_hex(12)}x", f"x{secrets.token_hex(12)}x"
         if isinstance(self._backend, ApartBackend):
-            return self._backend.as_plain_text(list(self._controls), anchor), anchor
-        backend = Tokenizer.from_str(self._backend.to_str())
-        backend.add_special_tokens([AddedToken(text, special=True) for text in self._controls])
-        backend.add_tokens([AddedToken(anchor, normalized=False)])
-        backend.encode_special_tokens = True
-        return backend, anchor
+            return self._backend.as_plain_text(list(self._controls), anchors), anchors
+        return spelled_out(self._backend, self._controls, anchors), anchors
 
     def _find_marks(self) -> Marks:
-        pair = next((pair for pair in REASONING if pair[0] in self._source), REASONING[0])
+        pair = next((pair for pair in PAIRS if pair[0] in self._source), PAIRS[0])
         known = {token.content: id for id, token in added_tokens(self._backend).items()}
         return Marks(pair[0], pair[1], known.get(pair[0]), known.get(pair[1]))
+
+    def _find_ways(self) -> Sequence[Way]:
+        """All ways, the one first that this template needs for a conversation with everything."""
+        roles: Sequence[Role] = ("system", "user", "assistant", "user")
+        words = [Message(role, f"x{secrets.token_hex(12)}x") for role in roles]
+        try:
+            needed = WAYS[0] if self.is_base else self._try_ways(words, {})[1]
+        except (UsageError, TemplateFails):
+            return WAYS
+        return sorted(WAYS, key=lambda way: way != needed)
 
     def _find_turn_ends(self) -> frozenset[int]:
         """What the template writes first behind a reply in the past, and behind the last.
@@ -289,18 +280,29 @@ def swap_texts(messages: Sequence[Message], words: dict[str, str]) -> list[Messa
     pattern = any_of(list(words))
     if pattern is None:
         return list(messages)
+
+    def swapped(text: str) -> str:
+        return pattern.sub(lambda match: words[match[0]], text)
+
     return [
-        replace(item, text=pattern.sub(lambda match: words[match[0]], item.text))
-        for item in messages
+        replace(item, text=swapped(item.text), thinking=swapped(item.thinking)) for item in messages
     ]
 
 
-def as_item(message: Message) -> dict[str, Any]:
-    """A message as templates expect it. Reasoning is never sent."""
-    item: dict[str, Any] = {"role": message.role, "content": message.text}
-    if message.name:
-        item |= {"name": message.name, "metadata": message.name}
-    return item
+def check_nothing_changed(rendered: str, stand_ins: dict[str, str]) -> None:
+    """Raise UsageError if the template has changed a stand-in, so that it cannot be put back."""
+    folded = rendered.casefold()
+    for text, word in stand_ins.items():
+        if folded.count(word) > rendered.count(word):
+            raise UsageError(
+                tr("the model's chat template cannot carry {text!r} as plain text", text=text),
+                tr("write it in another way"),
+            )
+
+
+def goes_on(messages: Sequence[Message]) -> bool:
+    """Whether the reply goes on with the last message."""
+    return bool(messages) and messages[-1].role == "assistant"
 
 
 def template_options(messages: Sequence[Message], think: bool | None) -> dict[str, Any]:

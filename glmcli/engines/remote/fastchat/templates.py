@@ -132,10 +132,11 @@ class WorkerTemplate:
         """The prompt: all messages, and the assistant's role left open for the reply.
 
         If the last message is the assistant's, it is left open itself. Empty messages are left out:
-        they would read as an open turn.
+        they would read as an open turn. An empty system prompt takes the place of the template's.
         """
         style = STYLES[self.style]
-        system = "\n\n".join(item.text for item in messages if item.role == "system" and item.text)
+        systems = [item.text for item in messages if item.role == "system"]
+        system = "\n\n".join(filter(None, systems))
         turns = [(is_reply(item), item.text) for item in messages if item.role != "system"]
         turns = [(reply, self.harmless(text)) for reply, text in turns if text]
         system = self.harmless(system)
@@ -143,7 +144,7 @@ class WorkerTemplate:
             turns[0] = (turns[0][0], f"{system}\n\n{turns[0][1]}")
         opened = turns.pop()[1] if turns and turns[-1][0] else ""
         turns = [(role == self.roles[1], text) for role, text in self.examples] + turns
-        written = [self._head(style, system or self.system)]
+        written = [self._head(style, system if systems else self.system)]
         written += [self._turn(style, index, *turn) for index, turn in enumerate(turns)]
         role = self._fill(style.before[1]) + self.roles[1]
         written.append(role + (self._fill(style.joint) + opened if opened else style.opened))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from glmcli.engines.remote.faults import Faults
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
+from glmcli.engines.reply import followed
 from glmcli.types import Chunk, FinishReason, Usage
 
 UNSETTLED = re.compile(
@@ -99,7 +101,7 @@ class WorkerReply:
         if self._words.stopped:
             self._reason = "stop"
             self.finished = self.enough = True
-        return Chunk(words.text, words.thinking, tokens=max(0, self._tokens - before))
+        return replace(words, tokens=max(0, self._tokens - before))
 
     def held(self) -> Chunk:
         """What could still have changed; half a character is left out."""
@@ -117,12 +119,11 @@ class WorkerReply:
         if self._settled.replaced:
             raise self._faults.taken_back()
         reason = self._reason or "stop"
-        return Chunk(rest.text, rest.thinking, finish_reason=reason, usage=self._usage)
+        return replace(rest, finish_reason=reason, usage=self._usage)
 
     def _rest(self, text: str) -> Chunk:
         words = self._words.push(self._settled.push(text, final=True))
-        flushed = self._words.flush()
-        return Chunk(words.text + flushed.text, words.thinking + flushed.thinking)
+        return followed(words, self._words.flush())
 
     def _count(self, message: dict[str, Any]) -> None:
         """Take in how the reply ended, if it did, and its size."""

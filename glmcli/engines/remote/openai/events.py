@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from glmcli.engines.remote.faults import Faults, as_text
@@ -150,8 +151,7 @@ class OpenAIReply:
             raise self._faults.asked_tool(str(self._calls))
         if not self._has_text and self._declined:
             raise self._faults.declined(self._declined)
-        held = self._words.flush()
-        return Chunk(held.text, held.thinking, finish_reason=self._reason, usage=self._usage)
+        return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
 
     def _finish(self, reason: object) -> None:
         if not isinstance(reason, str) or not reason:

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
+from glmcli.conversation.reasoning import held_back
 from glmcli.engines.local.prompt.decoder import BytesDecoder, DecodedReply, TokenBytes
-from glmcli.engines.reply import Marks, Reasoning, StopStrings, held_back
+from glmcli.engines.reply import Marks, Reasoning, StopStrings
 from glmcli.errors import EngineError, ModelError
 from glmcli.types import Usage
 from tests.support import tiny

@@ -204,7 +204,7 @@ def test_marks_are_found_as_tokens_where_they_are_tokens():
     assert FAMILIES["llama2"][0].marks.open_id is None
 
 
-def test_thinking_is_never_sent():
+def test_a_template_that_knows_no_reasoning_sends_none():
     with_thinking = [Message("user", "a"), Message("assistant", "b", thinking="c"), *user("d")]
     assert FAMILIES["chatml"][0].encode(with_thinking) == FAMILIES["chatml"][0].encode(
         user("a", "b", "d")

@@ -65,6 +65,16 @@ def test_a_system_prompt_stands_where_fastchat_puts_it(name):
     assert "Be brief." in wanted
 
 
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_an_empty_system_prompt_is_not_the_template_s_own(name):
+    real = REAL[name].copy()
+    real.set_system_message("")
+    real.append_message(real.roles[0], "Hi")
+    real.append_message(real.roles[1], None)
+    sent = (Message("system", ""), Message("user", "Hi"))
+    assert read_template(on_the_wire(REAL[name])).render(sent) == real.get_prompt()
+
+
 def test_a_template_without_a_place_for_the_system_prompt_does_not_lose_it():
     template = read_template(on_the_wire(REAL["deepseek-coder"]))
     prompt = template.render(messages(TWO, "Be brief."))

@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Collection
 
-from glmcli.engines.reply import held_back
+from glmcli.conversation.reasoning import held_back
 
 TRAINED = "[[训练时间]]"
 """What the model writes for the date of its training; the original code fills in the year."""

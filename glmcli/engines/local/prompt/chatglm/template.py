@@ -113,7 +113,7 @@ class GLM4Template(ChatGLM3Template):
         text = GLM4_TOOLS
         for tool in offered_tools([message]) or []:
             schema = json.dumps(function_of(tool), indent=4, ensure_ascii=False)
-            text += GLM4_TOOL.format(name=name_of(tool), schema=schema)
+            text += GLM4_TOOL.format(name=tool_name(tool), schema=schema)
         yield Turn("system", "", text)
         if message.text:
             yield Turn(message.role, message.name, message.text)
@@ -157,12 +157,10 @@ class ChatGLM2Template:
         for message in messages:
             if message.role == "tool" or message.tools:
                 raise UsageError(tr("ChatGLM2 cannot use tools"), tr("use ChatGLM3 or GLM-4"))
-            if message.role == "system":
-                yield f"{message.text}\n\n"
-            elif message.role == "user":
+            if message.role == "user":
                 number += 1
                 yield f"[Round {number}]\n\n问：{message.text}\n\n答："
-            else:
+            elif message.text:
                 yield f"{message.text}\n\n"
 
 
@@ -197,7 +195,7 @@ def sendable(messages: Sequence[Message]) -> list[Message]:
 
 def tool_names(messages: Sequence[Message]) -> frozenset[str]:
     """The names of the tools on offer. Raises UsageError if they are not a JSON list."""
-    return frozenset(name_of(tool) for tool in offered_tools(messages) or [] if name_of(tool))
+    return frozenset(tool_name(tool) for tool in offered_tools(messages) or [] if tool_name(tool))
 
 
 def function_of(tool: Any) -> Any:
@@ -205,7 +203,7 @@ def function_of(tool: Any) -> Any:
     return tool.get("function", tool) if isinstance(tool, dict) else tool
 
 
-def name_of(tool: Any) -> str:
+def tool_name(tool: Any) -> str:
     """A tool's name; "" if it has none."""
     function = function_of(tool)
     return str(function.get("name", "")) if isinstance(function, dict) else ""

@@ -1,0 +1,172 @@
+"""Which proxy the environment names for an address: HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY.
+
+In either case, the small letters first, as curl reads them. Knows nothing of connections.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, urlsplit
+
+from glmcli.errors import ConfigError
+from glmcli.language import tr
+
+KINDS = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h"}
+KINDS["socks"] = "socks5h"  # what GNOME and others write
+"""What a variable may name -> what HTTP libraries know."""
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, and the variable that names it."""
+
+    variable: str
+    url: str = field(repr=False)
+    """As HTTP libraries take it, with its password."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, as it may be shown."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def password(self) -> str:
+        """What is never shown; "" for none."""
+        return urlsplit(self.url).password or ""
+
+    @property
+    def is_socks(self) -> bool:
+        """Whether it passes on any connection, and knows nothing of HTTP."""
+        return self.url.startswith("socks")
+
+
+def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
+    """The proxy for an address, None for none. Raises ConfigError for one that cannot be used."""
+    environ = os.environ if environ is None else environ
+    parts = urlsplit(url)
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    if is_exempt(parts.hostname or "", port, set_value("no_proxy", environ)[1]):
+        return None
+    for name in (f"{parts.scheme}_proxy", "all_proxy"):
+        variable, value = set_value(name, environ)
+        if value:
+            return Proxy(variable, readable(variable, value))
+    return None
+
+
+@contextmanager
+def readable_proxies() -> Iterator[None]:
+    """Meanwhile the environment says the same in words that every HTTP library reads."""
+    changed: dict[str, str] = {}
+    for name in _VARIABLES:
+        variable, value = set_value(name, os.environ)
+        if value:
+            changed[variable] = readable(variable, value)
+    variable, value = set_value("no_proxy", os.environ)
+    if value:
+        changed[variable] = ",".join(entry_name(entry) for entry in entries(value))
+    before = {variable: os.environ[variable] for variable in changed}
+    os.environ.update(changed)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+def set_value(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The spelling of a variable that is set to something, and its value; both "" if none is."""
+    for variable in (name, name.upper()):
+        if value := environ.get(variable, "").strip():
+            return variable, value
+    return "", ""
+
+
+def readable(variable: str, value: str) -> str:
+    """The address of a proxy as HTTP libraries take it. Raises ConfigError, without a password."""
+    text = value if "://" in value else f"http://{value}"
+    kind, _, rest = text.partition("://")
+    hint = tr("write http://HOST:PORT or socks5://HOST:PORT in {variable}", variable=variable)
+    if kind.lower() not in KINDS:
+        line = tr(
+            "{variable} names a proxy of a kind that cannot be used: {kind}",
+            variable=variable,
+            kind=kind[:40],
+        )
+        raise ConfigError(line, hint)
+    text = f"{KINDS[kind.lower()]}://{rest}"
+    if not is_address(text):
+        raise ConfigError(tr("{variable} is not the address of a proxy", variable=variable), hint)
+    return text
+
+
+def is_address(text: str) -> bool:
+    """Whether a text names a host, and a port that can be one."""
+    try:
+        parts: SplitResult = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return bool(re.fullmatch(r"[\w.:%-]+", host)) and port != 0 and text.isprintable()
+
+
+def is_exempt(host: str, port: int, listed: str) -> bool:
+    """Whether NO_PROXY lists a host: by its name, an end of it, its number or a block of numbers.
+
+    An entry may have a port, a number of IPv6 may stand in brackets, and `*` is every host.
+    """
+    host = host.lower().rstrip(".")
+    number = as_number(host)
+    for entry in entries(listed.lower()):
+        if entry == "*":
+            return True
+        name = entry_name(entry)
+        if name != entry and (found := re.search(r":([0-9]+)$", entry)) and int(found[1]) != port:
+            continue
+        block = as_block(name)
+        if number is not None and block is not None and number in block:
+            return True
+        if name and (host == name or host.endswith(f".{name}")):
+            return True
+    return False
+
+
+def entries(listed: str) -> list[str]:
+    """What NO_PROXY lists, in its order."""
+    return [entry.rpartition("://")[2] for entry in re.split(r"[\s,]+", listed) if entry]
+
+
+def entry_name(entry: str) -> str:
+    """The host of an entry: without brackets, a port, or the dots and stars before a domain."""
+    bare = entry.strip("[]")
+    if entry == "*" or as_block(bare) is not None:
+        return bare
+    return re.sub(r":[0-9]+$", "", entry).strip("[]").lstrip("*").strip(".")
+
+
+Number = ipaddress.IPv4Address | ipaddress.IPv6Address
+AddressBlock = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def as_number(host: str) -> Number | None:
+    """The number that a host is, if it is one."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def as_block(text: str) -> AddressBlock | None:
+    """The numbers that a text stands for, one or many, if it is such."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None

@@ -1,0 +1,94 @@
+"""Messages as a chat template is given them, and whether it wrote what they say.
+
+Knows nothing of ids. A template that takes no system role is given that text with the first
+question, one that takes content in parts is given parts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from glmcli.conversation.reasoning import PAIRS
+from glmcli.errors import UsageError
+from glmcli.language import later, tr
+from glmcli.types import Message, fold_system
+
+REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
+"""The fields in which templates look for the reasoning of a reply."""
+_PART = re.compile(r"""["']type["']: ["']text["']""")
+"""Written by a template that does not know parts and writes them as they are."""
+_SWITCH = re.compile(r"/(?:no_?)?think\b")
+"""Templates take these out of messages: they are meant for them."""
+LOST = {
+    "system": later("the model's chat template leaves out the system prompt"),
+    "user": later("the model's chat template leaves out a message of yours"),
+    "assistant": later("the model's chat template leaves out a reply"),
+    "tool": later("the model's chat template leaves out a tool's result"),
+}
+
+
+class Way(NamedTuple):
+    """How messages are given to a template."""
+
+    folded: bool
+    """The system prompt is the beginning of the first question."""
+    parts: bool
+    """Content is a list of parts."""
+
+
+WAYS = (Way(False, False), Way(True, False), Way(False, True), Way(True, True))
+"""All ways, the usual one first."""
+
+
+def items_of(messages: Sequence[Message], way: Way, source: str) -> list[dict[str, Any]] | None:
+    """The messages as the template `source` expects them; None if there is nothing to fold.
+
+    What becomes of the reasoning of earlier replies the template decides.
+    """
+    given = fold_system(messages) if way.folded else messages
+    names = [name for name in REASONING_NAMES if name in source]
+    return None if given is None else [as_item(message, way, names) for message in given]
+
+
+def as_item(message: Message, way: Way, reasoning_names: Sequence[str]) -> dict[str, Any]:
+    """A message as templates expect it."""
+    content = [{"type": "text", "text": message.text}] if way.parts else message.text
+    item: dict[str, Any] = {"role": message.role, "content": content}
+    if message.name:
+        item |= {"name": message.name, "metadata": message.name}
+    if message.thinking:
+        item |= dict.fromkeys(reasoning_names, message.thinking)
+    return item
+
+
+def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
+    """Raise UsageError if the template has left out the text of a message."""
+    bare = cache(lambda: without_blanks(rendered))  # most need it never, some for each message
+    for message in messages:
+        if message.text.strip() not in rendered and not is_rewritten(message, bare()):
+            raise UsageError(
+                tr(LOST[message.role]), tr("write it in another way, or choose another model")
+            )
+    if way.parts and len(_PART.findall(rendered)) > sum(
+        len(_PART.findall(item.text)) for item in messages
+    ):
+        raise UsageError(tr(LOST["user"]), tr("choose another model"))
+
+
+def is_rewritten(message: Message, bare: str) -> bool:
+    """Whether a text is in a `bare` rendering, as it is, as JSON, or without its reasoning."""
+    said = message.text
+    if message.role == "assistant":
+        for _, end in PAIRS:
+            said = said.rpartition(end)[2]
+    forms = (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
+    return any(without_blanks(form) in bare for form in forms)
+
+
+def without_blanks(text: str) -> str:
+    """What of a text a template keeps, whatever it does with blanks, capitals and switches."""
+    return "".join(_SWITCH.sub("", text).split()).casefold()

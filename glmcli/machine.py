@@ -133,6 +133,15 @@ def drop_pages(files: Iterable[Path]) -> None:
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
+def trim_memory() -> None:
+    """Give memory that was freed back to the system, where libc keeps it for itself."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
+
+
 def read_int(path: Path) -> int | None:
     """The number in a file; None if there is none ("max")."""
     text = "".join(read_lines(path)).strip()

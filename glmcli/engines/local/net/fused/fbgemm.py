@@ -112,7 +112,7 @@ class HalfProduct:
         self._sizes = 1 / factors
         rows = max(1, SLICE_NUMBERS // weight.shape[1])
         pairs = zip(torch.split(weight, rows), torch.split(factors[:, None], rows), strict=True)
-        self._parts = [packed_halves(part.float() * factor) for part, factor in pairs]
+        self._parts = [packed_halves(part.float().mul_(factor)) for part, factor in pairs]
 
     def __call__(self, x: Tensor) -> Tensor:
         """(tokens, in) to (tokens, out), in float32."""

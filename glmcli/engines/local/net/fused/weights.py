@@ -21,7 +21,7 @@ from glmcli.engines.local.net.fused.plan import Dimensions, names_of
 from glmcli.engines.local.net.load import load_errors
 from glmcli.engines.local.net.placement import Placement
 from glmcli.language import tr
-from glmcli.machine import MappedFiles
+from glmcli.machine import MappedFiles, trim_memory
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
@@ -75,6 +75,7 @@ def load_fused(
     pages = MappedFiles(checkpoint.weights)
 
     def tick(share: float) -> None:
+        trim_memory()  # what was converted has left holes
         if share < 1:
             pages.tidy()
         else:  # the embedding comes now, which is large

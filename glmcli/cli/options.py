@@ -317,4 +317,4 @@ def read_messages(source: str) -> Conversation:
         return transcript.load(path_of(source))
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-    return transcript.parse(decode_text(read_stdin(), "stdin"))[0]
+    return transcript.parse(decode_text(read_stdin(), "stdin"), empty=True)[0]

@@ -59,8 +59,8 @@ def save(conversation: Conversation, path: Path, *, overwrite: bool = False) -> 
 
 
 def load(path: Path) -> Conversation:
-    """Read the one conversation in a file. Raises UsageError."""
-    found = load_all(path)
+    """Read the one conversation in a file; a list of no messages is one too. Raises UsageError."""
+    found = load_all(path, empty=True)
     if len(found) != 1:
         raise UsageError(
             tr("{name} holds {n} conversations", name=path, n=len(found)),
@@ -69,11 +69,11 @@ def load(path: Path) -> Conversation:
     return found[0]
 
 
-def load_all(path: Path) -> list[Conversation]:
+def load_all(path: Path, *, empty: bool = False) -> list[Conversation]:
     """Read the conversations in a file, in any format that `parse` knows. Raises UsageError."""
     text = read_text(path, limit=LARGEST, what=tr("the conversation"))
     try:
-        return parse(text)
+        return parse(text, empty=empty)
     except UsageError as exc:
         raise UsageError(f"{path}: {exc.message}", exc.hint) from exc
 
@@ -157,13 +157,17 @@ def message_record(message: Message) -> Json:
     return record
 
 
-def parse(text: str) -> list[Conversation]:
-    """The conversations in `text`: see FORMATS. Raises UsageError if it is something else."""
+def parse(text: str, *, empty: bool = False) -> list[Conversation]:
+    """The conversations in `text`: see FORMATS. Raises UsageError if it is something else.
+
+    `empty` says that `[]` is a conversation without messages, not no conversation.
+    """
     found: list[Conversation] = []
     for value in read_json(text):
         if isinstance(value, list) and not any(is_message(item) for item in value):
             found += [from_record(item) for item in value]
-        elif isinstance(value, list) and value:
+            found += [Conversation()] if empty and not value else []
+        elif isinstance(value, list):
             found.append(from_messages(value, Conversation()))
         elif isinstance(value, dict):
             found.append(from_record(value))

@@ -108,6 +108,15 @@ def test_messages_go_before_the_prompt(glm, tmp_path):
     assert json.loads(done.out)["text"] == "last words"
 
 
+@pytest.mark.parametrize("text", ["[]", " [ ]\n", '{"messages": []}'])
+def test_no_messages_are_an_empty_history(text, glm, tmp_path):
+    """What a script has at its first turn."""
+    (tmp_path / "m.json").write_text(text)
+    assert glm("ask", *ECHO, "--messages", "m.json", "hi").out == "hi\n"
+    assert glm("ask", *ECHO, "--messages", "-", "hi", stdin=text).out == "hi\n"
+    assert "there is no prompt" in glm("ask", *ECHO, "--messages", "m.json", "--no-stdin").err
+
+
 def test_the_last_of_the_messages_can_be_the_prompt(glm, tmp_path):
     items = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
     (tmp_path / "m.json").write_text(json.dumps([*items, {"role": "user", "content": "the last"}]))

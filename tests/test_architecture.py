@@ -1,9 +1,12 @@
-"""Links of the pages for contributors lead to files, and to what is in them."""
+"""Pages for contributors lead to what there is; what the program imports is declared."""
 
 from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -57,3 +60,43 @@ def test_every_link_leads_to_a_file_and_a_symbol_that_there_are(page):
 def test_every_path_that_is_named_exists(page):
     named = NAMED.findall((ROOT / page).read_text(encoding="utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as all its spellings share it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> set[str]:
+    """Distributions that pyproject.toml asks for, with extras but without tools for tests."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["quantize"]
+    return {canonical(re.match(r"[\w.-]+", each)[0]) for each in asked}
+
+
+def imported() -> set[str]:
+    """Packages that the program imports from others, at the top of a file or within."""
+    found = set()
+    for path in (ROOT / "glmcli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names - {"glmcli"}
+
+
+def test_whatever_is_imported_is_declared():
+    owners = packages_distributions()
+    for package in imported():
+        names = {canonical(name) for name in owners.get(package, [package.replace("_", "-")])}
+        assert names & declared(), package
+
+
+def test_every_dependency_states_the_lowest_version_that_was_tried():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert [each for each in project["dependencies"] if ">=" not in each] == []
+
+
+def test_that_the_package_is_typed_is_said():
+    assert (ROOT / "glmcli" / "py.typed").exists()

@@ -201,10 +201,10 @@ def in_full(settings: Settings) -> Settings:
     """What the chosen net is compared with: no quantisation, or else float32. Raises UsageError."""
     if settings.quantize != "none":
         return replace(settings, quantize="none")
-    if settings.dtype in ("auto", "float32"):
+    if settings.dtype == "float32":
         raise UsageError(
             tr("--quality compares fewer bits with the model in full, and none were asked for"),
-            tr("add --quantize int8, or --dtype bfloat16"),
+            tr("leave --dtype out, or add --quantize int8"),
         )
     return replace(settings, dtype="float32")
 

@@ -49,7 +49,7 @@ def test_an_engine_elsewhere_has_no_memory_and_no_load_time(glm):
         (("echo:", "-m", "echo:delay=1"), "two models"),
         (("echo:window=60",), "no room"),
         (("echo:", "--quality"), "--quality needs a model"),
-        (("./x", "--quality"), "none were asked for"),
+        (("./x", "--quality", "--dtype", "float32"), "none were asked for"),
     ],
 )
 def test_bad_input_is_one_line_and_one_hint(glm, arguments, words):

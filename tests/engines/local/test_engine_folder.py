@@ -55,6 +55,37 @@ def test_a_folder_opens_and_answers(folder, tmp_path):
     engine.close()
 
 
+STARTED = """
+import sys
+from threading import Event
+from glmcli.config import load_settings
+from glmcli.engines import open_engine
+from glmcli.types import GenerationParams, Message
+folder, cache = sys.argv[1:]
+engine = open_engine(load_settings({"model": folder}, environ={"GLM_CACHE": cache}), print)
+talk = []
+for text in ("hello", "and again"):
+    talk.append(Message("user", text))
+    chunks = engine.stream(talk, GenerationParams(max_tokens=3, temperature=0), Event())
+    talk.append(Message("assistant", "".join(chunk.text for chunk in chunks)))
+engine.close()
+heavy = ("torch._dynamo", "transformers", "accelerate", "rich")
+print("Heavy:", *(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU masks need the compiler's types")
+def test_a_proven_model_answers_without_transformers_and_the_compiler_of_torch(folder, tmp_path):
+    cache = str(tmp_path / "cache")
+    settings = load_settings({"model": str(folder)}, environ={"GLM_CACHE": cache}, folder=tmp_path)
+    first = open_engine(settings, lambda progress: None)
+    assert "fused" in first.details
+    first.close()
+    start = [sys.executable, "-c", STARTED, str(folder), cache]
+    done = subprocess.run(start, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "Heavy:"
+
+
 def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):
     bad = tmp_path / "bad"
     shutil.copytree(folder, bad)

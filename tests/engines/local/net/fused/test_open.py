@@ -1,8 +1,6 @@
 """The fused decoder says what transformers' own forward says, or steps aside."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -225,26 +223,3 @@ def test_a_proof_that_may_not_be_written_is_made_all_the_same(tmp_path):
     checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, history="off")
     assert "fused decoder, within" in open_fused(checkpoint, options, lambda progress: None).runner
     assert not (tmp_path / "cache").exists()
-
-
-STARTED = """
-import sys
-from glmcli.config import load_settings
-from glmcli.models.checkpoint import find_checkpoint
-from glmcli.engines.local.net.fused.open import open_fused
-folder, cache = sys.argv[1:]
-options = load_settings(
-    {"model": folder, "device": "cpu", "dtype": "float32"}, environ={"GLM_CACHE": cache}
-).model_options
-model = open_fused(find_checkpoint(folder, options, print), options, lambda progress: None)
-for ids in ([1, 2, 3], [4, 5], [6]):
-    model.reader.read(ids)
-print(*(name for name in ("torch._dynamo", "transformers", "rich") if name in sys.modules))
-"""
-
-
-def test_a_proven_checkpoint_is_read_without_the_compiler_of_torch(tmp_path):
-    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
-    open_fused(checkpoint, options, lambda progress: None)
-    start = [sys.executable, "-c", STARTED, str(tmp_path / "net"), str(tmp_path / "cache")]
-    assert subprocess.run(start, capture_output=True, text=True, check=True).stdout == "\n"

@@ -10,7 +10,7 @@ import pytest
 from glmcli.engines import Warms
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull
 from glmcli.types import GenerationParams, Message

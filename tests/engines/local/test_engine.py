@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
-from glmcli.engines.local.net.plain import model_of, stated_ends
+from glmcli.engines.local.net.plain.reader import model_of, stated_ends
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError

@@ -18,7 +18,7 @@ from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
-from glmcli.models.meaning import config_of, window_of
+from glmcli.models.meaning import config_of, text_part, vocabulary_of, window_of
 from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
@@ -49,6 +49,8 @@ def find_template(
         return own, window
     templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, options)
+    rows = vocabulary_of(text_part(checkpoint.config))
+    check_ids(checkpoint.config, chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, rows))
     limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
     limit = min(limits, default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None

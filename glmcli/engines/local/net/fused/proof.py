@@ -40,7 +40,7 @@ def reference_scores(
     report: Report,
 ) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of."""
-    from glmcli.engines.local.net.plain import PlainReader
+    from glmcli.engines.local.net.plain.reader import PlainReader
 
     number_format = str(placement.dtype).removeprefix("torch.")
     net = load_net(checkpoint, replace(options, quantize="none", dtype=number_format), report)

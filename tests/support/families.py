@@ -53,7 +53,7 @@ SIZES = (
     (r"^(state_size|mamba_d_state|ssm_state_size|time_step_rank)$", 8),
 )
 """What the sizes of a config are called, and what they become at most."""
-LONG = r"^(max_position_embeddings|n_positions|n_ctx|max_seq_len|max_sequence_length|max_target_positions)$"
+LONG = r"^(max_(position_embeddings|seq_len|sequence_length|target_positions)|n_positions|n_ctx)$"
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "cohere_compass_text": {
         "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10_000.0}}
     },
-    "qwen4_exp_text": {"indexer_n_heads": 4, "indexer_kv_heads": 2, "indexer_head_dim": 16}
+    "qwen4_exp_text": {"indexer_n_heads": 4, "indexer_kv_heads": 1, "indexer_head_dim": 16}
     | {"indexer_budget": 32, "indexer_compress_ratio": 4},
     "recurrent_gemma": {"num_hidden_layers": 3},
     "zamba": {

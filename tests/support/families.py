@@ -112,7 +112,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
 }
 """What a family needs beside small sizes."""
-SPREAD = {"electra": 1.0, "zaya": 0.6}
+SPREAD = {"electra": 1.0, "roc_bert": 1.0, "roformer": 1.0, "xlnet": 1.0, "zaya": 0.6}
 """How large weights are, where replies would be all alike with a quarter."""
 LONGROPE = {
     "rope_parameters": {

@@ -11,7 +11,7 @@ from typing import Any
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain.proof import find_reading
-from glmcli.engines.local.net.plain.reader import Reading, Way, model_of
+from glmcli.engines.local.net.plain.reader import Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import LoadedNet, is_out_of_memory, translate
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.errors import ModelError, first_line
@@ -48,7 +48,7 @@ def proven_reading(
     path = cache.proof(f"{key}-{kind}")
     verdict = {} if options.verify else read_verdict(path)
     try:
-        return Reading(Way(verdict["way"]), verdict["border"], Way(verdict["beyond"]))
+        return Reading(ReadingWay(verdict["way"]), verdict["border"], ReadingWay(verdict["beyond"]))
     except (KeyError, ValueError):
         report(Progress("loading", note=tr("checking")))
     try:
@@ -67,7 +67,7 @@ def proven_reading(
         ) from exc
     found = {"way": reading.way, "border": reading.border, "beyond": reading.beyond}
     if cache.may_write:
-        same = reading.way is Way.PARTS
+        same = reading.way is ReadingWay.PARTS
         write_verdict(path, {"model": checkpoint.name, "same": same, **found})
     return reading
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from glmcli.engines.local.net.plain.cut import borders_of, cut_of, growing_ropes, is_dynamic
-from glmcli.engines.local.net.plain.reader import PlainReader, Reading, Way
+from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
 from glmcli.models.libraries import quiet
 
 FIRST, SECOND, SINGLES = 20, 16, 4
@@ -29,7 +29,7 @@ def find_reading(net: Any) -> Reading:
     with quiet(), torch.inference_mode():
         quick = way_of_cut(net)
         # A cut may lack what the whole net has: what it cannot do is asked of the net itself.
-        way = Way.PARTS if quick is Way.PARTS else judged(net)
+        way = ReadingWay.PARTS if quick is ReadingWay.PARTS else judged(net)
         config = net.config.get_text_config(decoder=True)
         borders = borders_of(config)
         if not borders:
@@ -37,16 +37,16 @@ def find_reading(net: Any) -> Reading:
         grows = bool(growing_ropes(config))
         if is_dynamic(config):
             # Each id has frequencies of its own then, and so has it in `generate`.
-            beyond: Way | None = Way.WHOLE
+            beyond: ReadingWay | None = ReadingWay.WHOLE
         else:
             beyond = way_of_cut(net, LOW_BORDER) if quick is way else None
         if beyond is None:
-            beyond = Way.WHOLE if grows else way
-        beyond = max(way, beyond, key=list(Way).index)
+            beyond = ReadingWay.WHOLE if grows else way
+        beyond = max(way, beyond, key=list(ReadingWay).index)
         return Reading(way, borders[0], beyond) if grows or beyond is not way else Reading(way)
 
 
-def way_of_cut(net: Any, border: int | None = None) -> Way | None:
+def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:
     """The right way for a few layers of a net; None if they cannot be asked."""
     try:
         return judged(cut_of(net, border=border), border)
@@ -54,28 +54,30 @@ def way_of_cut(net: Any, border: int | None = None) -> Way | None:
         return None
 
 
-def judged(net: Any, border: int | None = None) -> Way:
+def judged(net: Any, border: int | None = None) -> ReadingWay:
     """The quickest way that is equal. Raises whatever the net's forward raises."""
     ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
-    wanted = PlainReader(net, Reading(Way.ANEW)).read(ids, len(ids))
+    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
     bound = BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
-    for way in (Way.PARTS, Way.WHOLE):
+    for way in (ReadingWay.PARTS, ReadingWay.WHOLE):
         reader = PlainReader(net, Reading(way, border, way))
         try:
             if apart(reader, way, ids, wanted, border or 0) <= bound:
                 return way
         except Exception:  # whatever a family's cache cannot do
             continue
-    return Way.ANEW
+    return ReadingWay.ANEW
 
 
-def apart(reader: PlainReader, way: Way, ids: list[int], wanted: Tensor, border: int = 0) -> float:
+def apart(
+    reader: PlainReader, way: ReadingWay, ids: list[int], wanted: Tensor, border: int = 0
+) -> float:
     """How far a way's scores are from the wanted ones, at the stage where they are furthest.
 
     What is read before a border is not compared: with the whole text it may mean something else.
     """
     found, start, singles = [], 0, FIRST + SECOND
-    for end in [FIRST, singles] if way is Way.PARTS else [singles]:
+    for end in [FIRST, singles] if way is ReadingWay.PARTS else [singles]:
         scores = reader.read(ids[start:end], end - start)
         if end > border:
             found.append(distance(scores, wanted[start:end]))
@@ -83,7 +85,7 @@ def apart(reader: PlainReader, way: Way, ids: list[int], wanted: Tensor, border:
     each = torch.cat([reader.read([token]) for token in ids[singles:]])
     found.append(distance(each, wanted[singles:]))
     back = FIRST // 2
-    if way is Way.PARTS and reader.rewind(back):
+    if way is ReadingWay.PARTS and reader.rewind(back):
         found.append(distance(reader.read(ids[back:], len(ids) - back), wanted[back:]))
     reader.forget()
     return max(found)
@@ -91,7 +93,7 @@ def apart(reader: PlainReader, way: Way, ids: list[int], wanted: Tensor, border:
 
 def usual_bound(net: Any, ids: list[int], wanted: Tensor) -> float:
     """How far rounding alone may take scores: as far as a shorter text does, within limits."""
-    shorter = PlainReader(net, Reading(Way.ANEW)).read(ids[:FIRST], FIRST)
+    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], FIRST)
     return min(max(USUAL_BOUND, 2 * distance(shorter, wanted[:FIRST])), 0.3)
 
 

@@ -27,7 +27,7 @@ MISNAMED = {"mems": "past_key_values", "past_buckets_states": "past_key_values"}
 """Those that `generate` hands back under another name, from which the net takes it."""
 
 
-class Way(StrEnum):
+class ReadingWay(StrEnum):
     """How a net is given a text, the quickest first."""
 
     PARTS = "parts"
@@ -39,9 +39,9 @@ class Way(StrEnum):
 
 
 WORDS = {
-    Way.PARTS: "",
-    Way.WHOLE: later("each prompt in one block"),
-    Way.ANEW: later("without a cache"),
+    ReadingWay.PARTS: "",
+    ReadingWay.WHOLE: later("each prompt in one block"),
+    ReadingWay.ANEW: later("without a cache"),
 }
 
 
@@ -49,22 +49,22 @@ WORDS = {
 class Reading:
     """The way of reading that is right for a net."""
 
-    way: Way = Way.PARTS
+    way: ReadingWay = ReadingWay.PARTS
     border: int | None = None
     """A number of ids from which on positions mean something else, if there is one."""
-    beyond: Way = Way.PARTS
+    beyond: ReadingWay = ReadingWay.PARTS
     """The way beyond the border."""
 
-    def way_at(self, tokens: int) -> Way:
+    def way_at(self, tokens: int) -> ReadingWay:
         """The way for a text of so many ids."""
         return self.way if self.border is None or tokens <= self.border else self.beyond
 
     @property
     def words(self) -> str:
         """What a user would want to know of it; empty if nothing."""
-        if self.way is not Way.PARTS:
+        if self.way is not ReadingWay.PARTS:
             return tr(WORDS[self.way])
-        if self.border is None or self.beyond is Way.PARTS:
+        if self.border is None or self.beyond is ReadingWay.PARTS:
             return ""
         how = tr(WORDS[self.beyond])
         return tr("beyond {tokens:,} tokens {how}", tokens=self.border, how=how)
@@ -75,7 +75,9 @@ class PlainReader:
 
     def __init__(self, net: Any, reading: Reading | None = None) -> None:
         self._net = net
-        self.reading = reading or Reading(Way.PARTS if reads_in_parts(net) else Way.WHOLE)
+        self.reading = reading or Reading(
+            ReadingWay.PARTS if reads_in_parts(net) else ReadingWay.WHOLE
+        )
         self._device = net.device if net.device.type != "meta" else torch.device("cpu")
         self._ids = torch.empty((1, 0), dtype=torch.long, device=self._device)
         self._state: dict[str, Any] = {}
@@ -85,17 +87,17 @@ class PlainReader:
     @property
     def whole_beyond(self) -> float:
         """Prompts of more ids are read in one go."""
-        if self.reading.way is not Way.PARTS:
+        if self.reading.way is not ReadingWay.PARTS:
             return 0
         border = self.reading.border
-        return math.inf if border is None or self.reading.beyond is Way.PARTS else border
+        return math.inf if border is None or self.reading.beyond is ReadingWay.PARTS else border
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
         """Read further `ids`; scores after each of the `last` of them, (last, vocabulary)."""
         new = torch.tensor([ids], dtype=torch.long, device=self._device)
         self._ids = torch.cat([self._ids, new], dim=1)
-        anew = self.reading.way_at(self._ids.shape[1]) is Way.ANEW
+        anew = self.reading.way_at(self._ids.shape[1]) is ReadingWay.ANEW
         if anew:
             self._state = {}
         output = self._net(**self._inputs(len(ids), last, use_cache=not anew))
@@ -107,7 +109,7 @@ class PlainReader:
     @property
     def can_rewind(self) -> bool:
         """Whether the end can be forgotten exactly."""
-        if self.reading.way_at(self._ids.shape[1]) is Way.ANEW:
+        if self.reading.way_at(self._ids.shape[1]) is ReadingWay.ANEW:
             return True
         kept = self._state.get("past_key_values")
         return can_crop(kept) and not getattr(self._net, "_is_stateful", False)

@@ -10,7 +10,7 @@ import torch
 
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain import open as opening
-from glmcli.engines.local.net.plain.reader import Way
+from glmcli.engines.local.net.plain.reader import ReadingWay
 from glmcli.errors import ModelError, OutOfMemory
 from tests.support.families import tiny_net
 from tests.support.nets import opened
@@ -35,14 +35,14 @@ def test_the_way_is_found_once_and_kept_and_said(tmp_path, monkeypatch):
     assert model.runner.endswith("each prompt in one block")
     assert [verdict["way"] for verdict in kept(tmp_path)] == ["whole"]
     monkeypatch.setattr(opening, "find_reading", None)  # called, it would fail
-    assert open_model(checkpoint, options, quiet).reader.reading.way is Way.WHOLE
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
     with pytest.raises(ModelError):
         open_model(checkpoint, replace(options, verify=True), quiet)
 
 
 def test_a_way_that_may_not_be_kept_is_found_all_the_same(tmp_path):
     checkpoint, options = opened(saved("mamba", tmp_path / "net"), tmp_path, history="off")
-    assert open_model(checkpoint, options, quiet).reader.reading.way is Way.WHOLE
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
     assert not (tmp_path / "cache").exists()
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_verdict_is_made_anew(found, tmp_path):
     open_model(checkpoint, options, quiet)
     (path,) = (tmp_path / "cache" / "proofs").glob("*")
     path.write_text(found)
-    assert open_model(checkpoint, options, quiet).reader.reading.way is Way.PARTS
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.PARTS
     assert kept(tmp_path)[0]["way"] == "parts"
 
 

@@ -7,7 +7,7 @@ import torch
 
 from glmcli.engines.local.net.plain.cut import borders_of, cut_of
 from glmcli.engines.local.net.plain.proof import distance, find_reading
-from glmcli.engines.local.net.plain.reader import PlainReader, Reading, Way
+from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
 from tests.support import families, tiny
 from tests.support.families import LONGROPE, tiny_net
 
@@ -16,16 +16,16 @@ IDS = torch.randint(6, 250, (120,), generator=torch.Generator().manual_seed(2)).
 
 def fresh(net, tokens):
     """Scores after so many ids, from one forward of a net that has seen nothing else."""
-    return PlainReader(net, Reading(Way.ANEW)).read(IDS[:tokens])
+    return PlainReader(net, Reading(ReadingWay.ANEW)).read(IDS[:tokens])
 
 
 def test_a_net_that_keeps_all_keys_is_read_in_parts():
-    assert find_reading(tiny.llama()) == Reading(Way.PARTS)
-    assert find_reading(tiny.sliding()) == Reading(Way.PARTS)
+    assert find_reading(tiny.llama()) == Reading(ReadingWay.PARTS)
+    assert find_reading(tiny.sliding()) == Reading(ReadingWay.PARTS)
 
 
 def test_a_net_whose_state_is_lost_between_blocks_reads_prompts_whole():
-    assert find_reading(tiny_net("mamba")).way is Way.WHOLE
+    assert find_reading(tiny_net("mamba")).way is ReadingWay.WHOLE
 
 
 class Forgetful:
@@ -43,7 +43,7 @@ class Forgetful:
 
 def test_a_net_that_forgets_is_read_anew_for_each_id_and_says_so():
     reading = find_reading(Forgetful(tiny.llama()))
-    assert reading.way is Way.ANEW
+    assert reading.way is ReadingWay.ANEW
     assert reading.words == "without a cache"
 
 
@@ -57,7 +57,7 @@ def test_a_net_that_cannot_run_raises_what_it_raises():
 def test_beyond_the_first_window_of_longrope_all_is_read_again_as_generate_does():
     net = tiny_net("phi3", LONGROPE)
     reading = find_reading(net)
-    assert (reading.way, reading.border, reading.beyond) == (Way.PARTS, 64, Way.PARTS)
+    assert (reading.way, reading.border, reading.beyond) == (ReadingWay.PARTS, 64, ReadingWay.PARTS)
     reader = PlainReader(net, reading)
     reader.read(IDS[:60])
     assert distance(reader.read(IDS[60:80]), fresh(net, 80)) < 1e-4
@@ -68,14 +68,14 @@ def test_beyond_the_first_window_of_longrope_all_is_read_again_as_generate_does(
 
 def test_a_family_that_does_not_read_again_itself_reads_prompts_beyond_the_border_whole():
     reading = find_reading(tiny_net("llama", LONGROPE))
-    assert (reading.way, reading.border, reading.beyond) == (Way.PARTS, 64, Way.WHOLE)
+    assert (reading.way, reading.border, reading.beyond) == (ReadingWay.PARTS, 64, ReadingWay.WHOLE)
     assert reading.words == "beyond 64 tokens each prompt in one block"
 
 
 def test_frequencies_that_grew_shrink_again():
     rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
     net = tiny_net("llama", {"rope_parameters": rope, "max_position_embeddings": 64})
-    expected = PlainReader(net, Reading(Way.WHOLE)).read(IDS[:100])
+    expected = PlainReader(net, Reading(ReadingWay.WHOLE)).read(IDS[:100])
     reader = PlainReader(net, find_reading(net))
     assert reader.whole_beyond == 64
     reader.read(IDS)

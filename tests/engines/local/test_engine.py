@@ -349,6 +349,9 @@ class Full:
     def forward(self, logits_to_keep=0):
         raise NotImplementedError
 
+    def prepare_inputs_for_generation(self, ids, **given):
+        return NET.prepare_inputs_for_generation(ids, **given)
+
     def __call__(self, **inputs):
         self.calls += 1
         if self.is_full and self.calls > 1:

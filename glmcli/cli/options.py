@@ -39,6 +39,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
 SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
 MODEL_OPTIONS = (
     "model",
+    "adapter",
     "base_url",
     "device",
     "dtype",
@@ -48,6 +49,7 @@ MODEL_OPTIONS = (
     "verify",
     "speculate",
     "threads",
+    "window",
     "template",
     "timeout",
     "offline",

@@ -36,6 +36,8 @@ class ModelOptions:
     """How a model in this process is found, loaded and run; the fields are those of Settings."""
 
     cache: Cache = Cache(Path())
+    adapter: str = ""
+    """The folder of an adapter for the model; "" for the one beside its weights, if any."""
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = "none"
@@ -44,6 +46,7 @@ class ModelOptions:
     verify: bool = False
     speculate: bool = False
     threads: int | None = None
+    window: int | None = None
     offline: bool = False
     trust_remote_code: bool = False
     untyped_model: str = ""

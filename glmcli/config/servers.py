@@ -26,6 +26,8 @@ class ServerOptions:
     template: str = ""
     """The template of a FastChat worker's model; "" for the one that the worker names."""
     timeout: float = 120.0
+    window: int | None = None
+    """Of the model, in tokens; None for the one that the server states."""
 
     @property
     def all_keys(self) -> tuple[str, ...]:
@@ -43,4 +45,5 @@ def server_options(settings: Settings) -> ServerOptions:
         sources=settings.sources,
         template=settings.template,
         timeout=settings.timeout,
+        window=settings.window,
     )

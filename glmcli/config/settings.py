@@ -37,6 +37,7 @@ class Settings:
     model: str = setting(
         BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name", "if known"
     )
+    adapter: str = setting("", "folder of an adapter (LoRA) for the model", "trusted")
     base_url: str = setting("", "where a remote engine lives", "trusted")
     api_key: str = setting("", "key for a remote engine; never an option", "trusted", secret=True)
     template: str = setting(
@@ -65,6 +66,9 @@ class Settings:
     )
     threads: int | None = setting(
         None, "processor threads; unset: measured", "yes", low=1, high=4096
+    )
+    window: int | None = setting(
+        None, "tokens of prompt and reply together; unset: what the model states", "yes", low=1
     )
     system: str = setting("", "system prompt; @FILE reads a file", "if text")
     temperature: float | None = setting(None, "randomness; 0 is greedy", "yes", low=0.0)
@@ -135,6 +139,7 @@ class Settings:
         is_typed = self.sources.get("model", "option") == "option"
         return ModelOptions(
             cache=Cache(self.cache, may_write=self.history),
+            adapter=self.adapter,
             device=self.device,
             dtype=self.dtype,
             quantize=self.quantize,
@@ -143,6 +148,7 @@ class Settings:
             verify=self.verify,
             speculate=self.speculate,
             threads=self.threads,
+            window=self.window,
             offline=self.offline,
             trust_remote_code=self.trust_remote_code,
             untyped_model="" if is_typed else self.model,

@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Sequence
 from threading import Event
 from typing import Protocol, runtime_checkable
 
-from glmcli.config import Settings
-from glmcli.errors import GlmError
+from glmcli.config import TYPED, Settings
+from glmcli.errors import ConfigError, GlmError
+from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ENGINES: dict[str, str] = {
@@ -157,8 +158,16 @@ def state_of(engine: Engine) -> EngineState:
 
 
 def open_engine(settings: Settings, report: Report) -> Engine:
-    """Open the engine that `settings.model` names. Raises ModelError, OutOfMemory, EngineError."""
+    """Open the engine that `settings.model` names.
+
+    Raises ConfigError, ModelError, OutOfMemory, EngineError.
+    """
     engine, name = split_name(settings.model)
+    if engine != "local" and settings.adapter and settings.sources.get("adapter") == TYPED:
+        raise ConfigError(
+            tr("--adapter is for models that are loaded here, not for {engine}", engine=engine),
+            tr("leave it out, or give the model as a folder or a hub id"),
+        )
     module = importlib.import_module(ENGINES[engine])
     opened: Engine = module.open_engine(name, settings, report)
     return opened

@@ -17,12 +17,14 @@ from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
+from glmcli.models.adapter import CONFIG, Adapter, alone, find_adapter
 from glmcli.models.chatglm import check_config
-from glmcli.models.files.agreement import check_sizes
+from glmcli.models.files.agreement import check_places, check_sizes
 from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
 from glmcli.models.files.small import bad_download, read_json
 from glmcli.models.hub import no_tokenizer
+from glmcli.models.meaning import text_part, window_of
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
@@ -47,6 +49,10 @@ class Checkpoint:
     """What is in the files; empty for .bin."""
     index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tensor -> file name; empty if there is no index."""
+    adapter: Adapter | None = None
+    """What changes the weights while they are loaded."""
+    window: int | None = None
+    """Prompt and reply together, in tokens: what the user has set, else what config.json states."""
     remote_code: bool = False
     """Whether Python that comes with it may run: for `trust_remote_code` everywhere."""
 
@@ -94,6 +100,8 @@ def is_complete(folder: Path, options: ModelOptions) -> bool:
 def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint:
     """Check a model's folder as far as can be without loading it. Raises ModelError."""
     try:
+        if (folder / CONFIG).exists() and not (folder / "config.json").exists():
+            raise alone(folder)
         check_folder(folder)
         config = read_config(folder)
         if config.get("model_type") == "chatglm":
@@ -114,6 +122,9 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
             )
         weights = read_weights(folder)
         check_sizes(config, weights.tensors)
+        adapter = find_adapter(options.adapter, folder, config)
+        if options.window:
+            check_places(options.window, weights.tensors)
     except OSError as exc:
         raise ModelError(
             tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),
@@ -127,6 +138,8 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         size_bytes=weights.size_bytes,
         tensors=weights.tensors,
         index=weights.index,
+        adapter=adapter,
+        window=options.window or window_of(text_part(config)),
         remote_code=remote,
     )
 

@@ -99,6 +99,18 @@ class Defaults:
         text = tr("not followed of the model's generation_config.json: {names}", names=names)
         return text if names else ""
 
+    def within(self, window: int | None) -> tuple[int | None, str]:
+        """A window within `max_length`, which `max_new_tokens` overrules; a line if it shrank."""
+        most = self.max_length
+        if not most or self.max_new_tokens or (window is not None and most >= window):
+            return window, ""
+        return most, tr(
+            "the model's generation_config.json ends prompt and reply at {most:,} tokens; "
+            "--window {window} lifts that",
+            most=most,
+            window=window or "N",
+        )
+
 
 def read_defaults(checkpoint: Checkpoint) -> tuple[Defaults, frozenset[int]]:
     """The defaults of a checkpoint, and the ids that end a reply. Raises ModelError."""

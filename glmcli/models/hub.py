@@ -22,7 +22,7 @@ from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
-FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken"]
+FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "adapter_model.*"]
 """Configuration and tokenizer; the weights' pattern is added to it."""
 SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
 TIMEOUT_S = 10.0

@@ -31,9 +31,38 @@ def config_of(folder: Path) -> dict[str, Any]:
     return {**text_part(config), "model_type": config.get("model_type")}
 
 
+WIDENING = ("yarn", "linear", "dynamic", "longrope", "su")
+"""Kinds of rotary scaling by which a net reads further than it was trained for."""
+
+
 def window_of(config: Config) -> int | None:
-    """The window that a config states."""
-    return number(config, "max_position_embeddings", "seq_length", "n_positions", "max_seq_len")
+    """The window that a config states, widened if its rotary settings are.
+
+    Whoever adds them may have written the wider window into the config or not: the larger counts.
+    """
+    names = ("max_position_embeddings", "seq_length", "n_positions", "max_seq_len")
+    stated = next((int(config[name]) for name in names if config.get(name)), None)
+    rope = rope_of(config)
+    kind, factor = rope.get("rope_type") or rope.get("type"), rope.get("factor")
+    # Where some layers turn as they were trained to, the window is the wider one already.
+    if not stated or not factor or kind not in WIDENING or config.get("rope_local_base_freq"):
+        return stated
+    return max(stated, int(factor * (trained_window(config) or stated)))
+
+
+def trained_window(config: Config) -> int | None:
+    """The window before it was widened, where the config says so."""
+    name = "original_max_position_embeddings"
+    trained = rope_of(config).get(name) or config.get(name)
+    return int(trained) if trained else None
+
+
+def rope_of(config: Config) -> dict[str, Any]:
+    """The rotary settings, as old and new releases of transformers write them."""
+    rope = {"rope_theta": config.get("rope_theta", 10_000.0)}
+    for key in ("rope_scaling", "rope_parameters"):
+        rope |= config.get(key) or {}
+    return rope
 
 
 def layers_of(config: Config) -> int | None:

@@ -7,12 +7,13 @@ from threading import Event
 
 import pytest
 
-from glmcli.engines import Warms
+from glmcli.config import load_settings
+from glmcli.engines import Warms, open_engine
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.thread import EngineThread
-from glmcli.errors import ContextFull
+from glmcli.errors import ConfigError, ContextFull
 from glmcli.types import GenerationParams, Message
 from tests.support import fake_fastchat, fake_openai, tiny_chat
 
@@ -156,3 +157,13 @@ def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(opener):
 def test_the_count_is_the_size_that_the_reply_reports(opener):
     with closing(opener()) as engine:
         assert engine.count(CHAT) == chunks_of(engine, CHAT)[-1].usage.prompt_tokens
+
+
+def test_an_adapter_for_a_model_elsewhere_is_refused_only_where_it_was_typed(tmp_path):
+    def settings(typed, **environ):
+        environ |= {"GLM_HOME": str(tmp_path)}
+        return load_settings({"model": "echo:", **typed}, environ=environ, folder=tmp_path)
+
+    with pytest.raises(ConfigError, match="--adapter is for models that are loaded here"):
+        open_engine(settings({"adapter": "./pirate"}), lambda progress: None)
+    assert open_engine(settings({}, GLM_ADAPTER="./pirate"), lambda progress: None)

@@ -48,3 +48,15 @@ def test_a_value_that_changes_nothing_costs_nothing(name, nothing):
 def test_one_stop_string_is_as_good_as_a_list():
     assert defaults_in({"stop_strings": "end"}).stop_strings == ("end",)
     assert defaults_in({"stop_strings": ["end", "."]}).stop_strings == ("end", ".")
+
+
+def test_a_length_bounds_the_window_and_says_so():
+    stated = defaults_in({"max_length": 4096})
+    window, note = stated.within(8192)
+    assert window == 4096
+    assert "4,096" in note
+    assert "--window 8192" in note
+    assert stated.within(None)[0] == 4096
+    assert stated.within(2048) == (2048, "")
+    assert defaults_in({"max_length": 4096, "max_new_tokens": 512}).within(8192) == (8192, "")
+    assert Defaults().within(8192) == (8192, "")

@@ -70,6 +70,8 @@ def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
+    if rest != settings.model:
+        settings = replace(settings, adapter="")  # it belongs to the model before
     if not url.startswith(("http://", "https://")):
         return replace(settings, model=rest, sources=sources)
     if not name:

@@ -296,7 +296,10 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         template, limit = open_template(checkpoint, options)
         model = open_model(checkpoint, options, report)
     silence_libraries()
+    limit, note = (limit, "") if options.window else model.defaults.within(limit)
     shown = checkpoint.name
+    if checkpoint.adapter is not None:
+        shown = tr("{name} with {adapter}", name=shown, adapter=checkpoint.adapter.folder.name)
     if template.is_base:
         shown = tr("{name} (base model)", name=shown)
     return LocalEngine(
@@ -306,4 +309,5 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         context_tokens=limit,
         threads=options.threads,
         speculate=options.speculate,
+        news=[note],
     )

@@ -14,6 +14,7 @@ from typing import Any
 from glmcli import files
 from glmcli.errors import GlmError
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.files.small import read_text
 
 REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""
@@ -43,7 +44,10 @@ def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:
     facts: list[object] = [REVISION, checkpoint.config, device.partition(":")[0]]
     facts += [dtype, version("torch"), version("transformers")]
     facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
-    for path in checkpoint.weights:
+    adapter = checkpoint.adapter
+    if adapter is not None:
+        facts.append([adapter.kind, read_text(adapter.folder / "adapter_config.json")])
+    for path in (*checkpoint.weights, *([adapter.weights] if adapter else [])):
         seen = path.stat()
         facts.append([path.name, seen.st_size, seen.st_mtime_ns])
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]

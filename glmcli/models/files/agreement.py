@@ -21,6 +21,8 @@ REUSED = 32
 PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
+PLACES = re.compile(r"\.(wpe|embed_positions|position_embeddings?)\.weight$")
+"""A row for each place in the text, learned: there is none beyond the last."""
 ON_THE_WAY = frozenset(
     {
         *("bitsandbytes", "eetq", "fbgemm_fp8", "fp8", "higgs", "hqq", "metal", "mxfp4", "quanto"),
@@ -82,6 +84,20 @@ def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
                 raise differs(
                     name, config[name], tr("the embedding has {size:,}", size=found.shape[size])
                 )
+
+
+def check_places(window: int, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for a wider window than there are learned places for in the weights."""
+    for name, tensor in tensors.items():
+        if PLACES.search(f".{name}") and len(tensor.shape) == 2 and tensor.shape[0] < window:
+            raise ModelError(
+                tr(
+                    "--window is {window:,}, but the model has {rows:,} places for tokens",
+                    window=window,
+                    rows=tensor.shape[0],
+                ),
+                tr("leave --window out"),
+            )
 
 
 def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:

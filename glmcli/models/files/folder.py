@@ -30,11 +30,6 @@ def check_folder(folder: Path) -> None:
         raise bad_download(tr("{folder} is empty", folder=folder))
     if "config.json" in names:
         return
-    if "adapter_config.json" in names:
-        raise ModelError(
-            tr("{folder} holds an adapter (LoRA), not a model", folder=folder),
-            tr("merge it into its base model first"),
-        )
     if any(name.endswith(".gguf") for name in names):
         raise ModelError(
             tr("{folder} holds GGUF files, which cannot be loaded here", folder=folder),

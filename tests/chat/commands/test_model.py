@@ -277,3 +277,10 @@ def test_a_model_that_is_typed_after_a_setting_named_the_same_is_a_typed_one(cha
     assert settings.model_options.untyped_model == "org/name"
     assert chosen(settings, "org/name").model_options.untyped_model == ""
     assert chosen(settings, "org/name http://lab.test").model_options.untyped_model == ""
+
+
+def test_an_adapter_stays_with_its_model():
+    settings = Settings(model="./net", adapter="./pirate")
+    assert chosen(settings, "./net").adapter == "./pirate"
+    assert chosen(settings, "./other").adapter == ""
+    assert chosen(settings, "openai:m http://server.test/v1").adapter == ""

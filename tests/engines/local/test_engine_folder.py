@@ -1,5 +1,6 @@
 """A model in this process, from its folder on; also the built-in one."""
 
+import copy
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import peft
 import pytest
 import torch
 from transformers import AutoTokenizer
@@ -18,6 +20,7 @@ from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.open import open_template
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
+from glmcli.models.libraries import quiet
 from tests.support import tiny
 from tests.support.tiny_chat import (
     LONG,
@@ -153,6 +156,70 @@ def test_a_tokenizer_s_smaller_limit_is_the_window(folder, tmp_path):
     tokenizer.model_max_length = 77
     tokenizer.save_pretrained(other)
     assert opened(other, tmp_path)[0].context_tokens == 77
+
+
+@pytest.fixture
+def limited(folder, tmp_path):
+    """Makes the same checkpoint, of which the tokenizer states a limit and config.json more."""
+
+    def make(limit, **fields):
+        made = shutil.copytree(folder, tmp_path / "limited")
+        tokenizer = tokenizer_of()
+        tokenizer.model_max_length = limit
+        tokenizer.save_pretrained(made)
+        config = json.loads((made / "config.json").read_text())
+        (made / "config.json").write_text(json.dumps(config | fields))
+        return made
+
+    return make
+
+
+@pytest.mark.parametrize(("limit", "window"), [(300, 1200), (77, 1200), (1000, 1000)])
+def test_a_tokenizer_s_limit_of_before_the_window_was_widened_does_not_count(
+    limit, window, limited, tmp_path
+):
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 300}
+    made = limited(limit, rope_parameters={**yarn, "rope_theta": 10_000.0})
+    assert opened(made, tmp_path)[0].context_tokens == window
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("window", [50, 900])
+def test_a_window_that_is_set_wins_over_all_that_is_stated(window, fused, limited, tmp_path):
+    made = limited(77)
+    engine, _ = opened(made, tmp_path, window=window, fused=fused)
+    assert engine.context_tokens == window
+    room = window - engine.count(user("hello"))
+    assert ask(engine, user("hello"), max_tokens=None)[-1].usage.completion_tokens == room
+    engine.close()
+
+
+def test_a_length_that_the_checkpoint_states_is_the_window_unless_one_is_set(changed, tmp_path):
+    stated = changed("generation_config.json", max_length=120)
+    engine, _ = opened(stated, tmp_path)
+    assert engine.context_tokens == 120
+    assert any("--window 300" in chunk.notice for chunk in ask(engine, user("hello")))
+    engine, _ = opened(stated, tmp_path, window=200)
+    assert engine.context_tokens == 200
+    assert not any(chunk.notice for chunk in ask(engine, user("hello")))
+
+
+def test_an_adapter_is_named_and_heard(folder, tmp_path):
+    plain = text_of(ask(opened(folder, tmp_path)[0], user("hello")))
+    config = peft.LoraConfig(target_modules=["down_proj"], r=2, init_lora_weights=False)
+    with quiet():
+        changed = peft.get_peft_model(copy.deepcopy(tiny.llama(len(TOKENIZER))), config)
+        for name, parameter in changed.named_parameters():
+            if "lora_" in name:
+                torch.nn.init.normal_(parameter, 0.0, 1.0)
+        changed.save_pretrained(tmp_path / "pirate")
+    engine, _ = opened(folder, tmp_path, adapter=str(tmp_path / "pirate"))
+    assert engine.name == "tiny-chat with pirate"
+    ids = torch.tensor([engine.ids("hello")])
+    wanted = changed.eval().generate(input_ids=ids, max_new_tokens=20, do_sample=False)
+    reply = TOKENIZER.decode(wanted[0, ids.shape[1] :], skip_special_tokens=True)
+    assert text_of(ask(engine, user("hello"))) == reply != plain
+    engine.close()
 
 
 def test_a_folder_without_tokenizer_is_a_model_error(folder, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from glmcli.errors import ModelError
-from glmcli.models.files.agreement import check_ids, check_sizes
+from glmcli.models.files.agreement import check_ids, check_places, check_sizes
 from glmcli.models.files.headers import Tensor
 
 CONFIG = {"model_type": "llama", "hidden_size": 8, "vocab_size": 32, "num_hidden_layers": 2}
@@ -88,3 +88,11 @@ def test_weights_that_only_the_config_calls_quantised_are_refused(stated):
         check_sizes(CONFIG | {"quantization_config": stated}, tensors())
     packed = tensors() | {"model.layers.0.mlp.weight": Tensor("U8", (64, 1), 64)}
     check_sizes(CONFIG | {"quantization_config": stated}, packed)
+
+
+def test_a_window_beyond_the_places_that_were_learned_is_refused():
+    learned = {"transformer.wpe.weight": Tensor("F32", (1024, 8), 0)}
+    check_places(1024, learned)
+    check_places(10**6, tensors())
+    with pytest.raises(ModelError, match="--window is 1,025, but the model has 1,024 places"):
+        check_places(1025, learned)

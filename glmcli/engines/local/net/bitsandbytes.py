@@ -38,6 +38,11 @@ def load_in_fewer_bits(checkpoint: Checkpoint, options: ModelOptions, report: Re
             tr("{name} is already quantised ({how})", name=checkpoint.name, how=how),
             tr("leave --quantize out"),
         )
+    if checkpoint.adapter is not None:
+        raise ConfigError(
+            tr("--quantize with an adapter works on the processor only"),
+            tr("leave --quantize out, or merge the adapter into the model first"),
+        )
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
         tensors = checkpoint.tensors or bin_tensors(checkpoint)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config.models import ModelOptions
+from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError, OutOfMemory, first_line
@@ -34,6 +35,8 @@ TOO_LARGE = re.compile(r"not enough memory|dispatched on the CPU or the disk")
 ATTENTION = {"flash": "flash_attention_2"}
 PLAIN_ATTENTION = (None, "eager", "sdpa")
 """What a checkpoint may ask for; for any other transformers may fetch native code from the hub."""
+NOWHERE = "adapter_config.json/none"
+"""Where transformers may look for an adapter: it would apply one without a look at what it says."""
 SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
 """torch's names of dtypes -> those of safetensors."""
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
@@ -76,6 +79,8 @@ def load_placed(
         )
     check_loaded(checkpoint, info)
     recipe.settle(net)
+    if checkpoint.adapter is not None:
+        net = with_adapter(net, checkpoint.adapter)
     loading.page_in(net)
     return net.eval()
 
@@ -151,6 +156,7 @@ def from_pretrained(
         output_loading_info=True,
         local_files_only=True,
         trust_remote_code=checkpoint.remote_code,
+        adapter_kwargs={"subfolder": NOWHERE},
         **chosen,
     )
     return net, info

@@ -18,7 +18,7 @@ from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
-from glmcli.models.meaning import config_of, text_part, vocabulary_of, window_of
+from glmcli.models.meaning import text_part, trained_window, vocabulary_of
 from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
@@ -39,7 +39,7 @@ def find_template(
     checkpoint: Checkpoint, options: ModelOptions
 ) -> tuple[PromptTemplate, int | None]:
     """The template of the family, and the window. Raises ModelError."""
-    window = window_of(config_of(checkpoint.folder))
+    window = checkpoint.window
     if checkpoint.family == "chatglm":
         from glmcli.engines.local.prompt.chatglm.template import load_template
 
@@ -49,10 +49,14 @@ def find_template(
         return own, window
     templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, options)
-    rows = vocabulary_of(text_part(checkpoint.config))
-    check_ids(checkpoint.config, chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, rows))
-    limits = [limit for limit in (window, tokenizer.model_max_length) if limit]
-    limit = min(limits, default=SANE_WINDOW)
+    config = text_part(checkpoint.config)
+    beyond = chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, vocabulary_of(config))
+    check_ids(checkpoint.config, beyond)
+    theirs = tokenizer.model_max_length
+    # The tokenizer may still state the window before it was widened.
+    if options.window or theirs <= (trained_window(config) or 0):
+        theirs = 0
+    limit = min([limit for limit in (window, theirs) if limit], default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
 
 

@@ -154,7 +154,8 @@ class Cluster:
         else:
             conv = server.ask("POST", "/worker_get_conv_template", {}, cancel).get("conv")
             template = read_template(conv if isinstance(conv, dict) else {})
-        worker = Worker(server, template, window_of(details, "context_length"))
+        window = self._options.window or window_of(details, "context_length")
+        worker = Worker(server, template, window)
         self._workers[address] = worker
         return worker
 

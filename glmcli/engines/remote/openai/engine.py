@@ -304,7 +304,9 @@ def open_engine(
         models = known_models(server, prefix, name)
         lists_all = bool(models) and KINDS.get(models[0].owner) in LIST_ALL
         model = choose(name, models, host=server.faults.host, engine="openai", lists_all=lists_all)
-        if model.window is None and model.owner == "llamacpp":
+        if settings.window:
+            model = Listed(model.name, settings.window, model.owner)
+        elif model.window is None and model.owner == "llamacpp":
             model = Listed(model.name, ask_slot(server), model.owner)
     except GlmError:
         server.close()

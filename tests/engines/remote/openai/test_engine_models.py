@@ -25,6 +25,11 @@ def test_the_only_model_is_taken_with_its_window(models, window, device):
     assert (engine.name, engine.context_tokens, engine.device) == ("smollm2", window, device)
 
 
+def test_a_window_that_is_set_wins_over_that_of_the_server():
+    assert opened(serving("vllm_models"), window=512).context_tokens == 512
+    assert opened(serving("tf_models"), "models/x", window=512).context_tokens == 512
+
+
 def test_it_can_be_told_how_a_server_was_recognised():
     engine = opened(serving(tokenize="vllm_tokenize_chat"))
     assert engine.details == "asked /v1/models"

@@ -16,6 +16,7 @@ from glmcli.language import tr
 from glmcli.models.chatglm import glm_settings, has_linear_rope
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.headers import Tensor
+from glmcli.models.meaning import rope_of
 
 LLAMA_SHAPED = ("llama", "mistral", "qwen2", "qwen3")
 GLM_SHAPED = ("glm", "glm4", "chatglm")
@@ -123,6 +124,8 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
         raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
+    if family == "chatglm" and checkpoint.adapter is not None:
+        raise NotCovered(tr("an adapter changes its weights"))
     config: Config = checkpoint.config
     if family == "chatglm":
         linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
@@ -130,6 +133,8 @@ def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dime
         config = glm_settings(dict(config), linear_rope=linear) | {
             key: config[key] for key in stated if key in config
         }
+    if checkpoint.window:
+        config = {**config, "max_position_embeddings": checkpoint.window}
     check_config(config)
     try:
         found = read_config(family, config)
@@ -185,14 +190,6 @@ def read_config(family: str, config: Config) -> Dimensions:
         rotary_size=rotary_size,
         frequencies=frequencies(rope, rotary_size),
     )
-
-
-def rope_of(config: Config) -> dict[str, Any]:
-    """The rotary settings, as old and new releases of transformers write them."""
-    rope = {"rope_theta": config.get("rope_theta", 10_000.0)}
-    for key in ("rope_scaling", "rope_parameters"):
-        rope |= config.get(key) or {}
-    return rope
 
 
 def frequencies(rope: Config, size: int) -> tuple[float, ...]:

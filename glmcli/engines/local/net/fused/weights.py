@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from torch import Tensor
 from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
-from glmcli.engines.local.net.load import load_errors
+from glmcli.engines.local.net.load import load_errors, load_placed, recipe_for
 from glmcli.engines.local.net.placement import Placement
 from glmcli.language import tr
 from glmcli.machine import MappedFiles, trim_memory
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
 
 Take = Callable[[str], Tensor]
@@ -44,15 +46,30 @@ def open_files(files: Sequence[Path]) -> Iterator[tuple[Take, frozenset[str]]]:
     yield lambda name: owners[name](name), frozenset(owners)
 
 
+@contextmanager
+def open_merged(
+    checkpoint: Checkpoint, net: Dimensions, placement: Placement, report: Report
+) -> Iterator[tuple[Take, frozenset[str]]]:
+    """The tensors of a checkpoint with its adapter in them. Raises ModelError, OutOfMemory.
+
+    In main memory; each is let go of as it is taken, but for the embedding, which is taken twice.
+    """
+    here = replace(placement, device="cpu", device_map={"": "cpu"})
+    with quiet():
+        state = load_placed(checkpoint, recipe_for(checkpoint), here, "auto", report).state_dict()
+    twice = f"{names_of(net.family).embedding}.weight"
+    yield lambda name: state[name] if name == twice else state.pop(name), frozenset(state)
+
+
 def load_weights(
     net: Dimensions,
-    files: Sequence[Path],
+    source: AbstractContextManager[tuple[Take, frozenset[str]]],
     device: str,
     linears: Linears,
     tick: Callable[[float], None],
 ) -> FusedNet:
     """Read a net onto a device. `tick` is told the share after each layer."""
-    with open_files(files) as (take, present):
+    with source as (take, present):
         reader = WeightsReader(net, take, present, torch.device(device), linears)
         # The largest first: of no other has memory been taken yet while it is there twice.
         head = reader.head()
@@ -83,8 +100,13 @@ def load_fused(
         total = placement.needed_bytes
         report(Progress("loading", round(share * total), total, "bytes", note=tr("weights")))
 
+    source = (
+        open_files(checkpoint.weights)
+        if checkpoint.adapter is None
+        else open_merged(checkpoint, net, placement, report)
+    )
     with load_errors(checkpoint, placement), linears:
-        loaded = load_weights(net, checkpoint.weights, placement.device, linears, tick)
+        loaded = load_weights(net, source, placement.device, linears, tick)
     pages.drop()
     return loaded
 

@@ -1,0 +1,108 @@
+"""An adapter becomes part of the weights: peft applies it to a loaded net and merges it.
+
+Merged and not merged must say the same: that is proven each time, on a few ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from glmcli.errors import GlmError, ModelError
+from glmcli.language import tr
+from glmcli.models.adapter import Adapter
+
+if TYPE_CHECKING:
+    import transformers
+
+PREFIX = "base_model.model."
+NAME = "default"
+BOUND = 0.08
+"""How far the scores of both may be apart, relative to their spread: merging rounds."""
+
+
+def with_adapter(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
+    """The net with the adapter in its weights. Raises ModelError."""
+    try:
+        return merged(net, adapter)
+    except GlmError:
+        raise
+    except Exception as exc:  # each kind of adapter checks in its own way, on several lines
+        why, where = shorten(str(exc), 200), adapter.folder
+        raise no_fit(
+            tr("the adapter in {folder} is not applied: {why}", folder=where, why=why)
+        ) from exc
+
+
+def merged(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
+    """The same, but what peft raises is not translated."""
+    import peft
+    import torch
+    from peft.utils.save_and_load import load_peft_weights, set_peft_model_state_dict
+
+    state = load_peft_weights(str(adapter.folder), device="cpu")
+    config = peft.PeftConfig.from_pretrained(str(adapter.folder))
+    config.inference_mode = True
+    # The layers by their names: what the file has instead may be a pattern that takes long.
+    kept = tuple(getattr(config, "modules_to_save", None) or ())
+    config.target_modules = sorted(layers_of(net, state, kept))
+    for name in ("exclude_modules", "layers_to_transform", "layers_pattern"):
+        if hasattr(config, name):
+            setattr(config, name, None)
+    whole = peft.PeftModel(net, config, NAME)
+    check_all(set_peft_model_state_dict(whole, state, NAME), adapter)
+    with torch.inference_mode(False), torch.no_grad():
+        before = scores_of(whole)
+        plain = whole.merge_and_unload(safe_merge=True)
+        after = scores_of(plain)
+    apart = float((after - before).norm() / (before - before.mean(-1, keepdim=True)).norm())
+    if not apart <= BOUND:
+        raise ModelError(
+            tr(
+                "the adapter in {folder} differs once it is merged",
+                folder=adapter.folder,
+            ),
+            tr("use the model with the adapter merged in, as peft saves it"),
+        )
+    result: transformers.PreTrainedModel = plain.eval()
+    return result
+
+
+def layers_of(net: Any, names: Iterable[str], kept: tuple[str, ...]) -> set[str]:
+    """The layers of a net that the tensors of an adapter are for, but for those it replaces."""
+    known = {name for name, layer in net.named_modules() if not any(layer.children())}
+    found = set()
+    for name in names:
+        parts = name.removeprefix(PREFIX).split(".")
+        heads = (".".join(parts[:size]) for size in range(len(parts) - 1, 0, -1))
+        layer = next((head for head in heads if head in known), "")
+        if layer and not layer.endswith(kept or ("\0",)):
+            found.add(layer)
+    return found
+
+
+def check_all(result: Any, adapter: Adapter) -> None:
+    """Raise ModelError unless every tensor of an adapter found its place, and every place one."""
+    missing = sorted(key for key in result.missing_keys if f".{NAME}" in key)
+    for name in sorted(result.unexpected_keys)[:1]:
+        raise no_fit(tr("the model has no place for {name} of the adapter", name=name))
+    for name in missing[:1]:
+        raise no_fit(tr("the adapter in {folder} lacks {name}", folder=adapter.folder, name=name))
+
+
+def no_fit(message: str) -> ModelError:
+    """The error for an adapter and a model that do not belong together."""
+    return ModelError(
+        message, tr("its adapter_config.json names its base; --adapter '' leaves it out")
+    )
+
+
+def scores_of(net: Any) -> Any:
+    """The scores of a net after each of a few ids: (ids, vocabulary), float32."""
+    import torch
+
+    rows = net.get_input_embeddings().weight.shape[0]
+    ids = torch.tensor([[(37 * at * at + 11 * at) % min(199, rows) for at in range(32)]])
+    device = net.get_input_embeddings().weight.device
+    return net(input_ids=ids.to(device), use_cache=False).logits[0].float().cpu()

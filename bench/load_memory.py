@@ -25,7 +25,7 @@ from transformers import LlamaForCausalLM
 from glmcli.config import load_settings
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.engines.local.net.load import load_net
-from glmcli.engines.local.net.open import arrange
+from glmcli.engines.local.net.plain.open import arrange
 
 options = load_settings({"dtype": sys.argv[2], "device": "cpu"}).model_options
 find_checkpoint(sys.argv[1], options, lambda progress: None)

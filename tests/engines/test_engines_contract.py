@@ -11,7 +11,7 @@ from glmcli.config import load_settings
 from glmcli.engines import Warms, open_engine
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConfigError, ContextFull
 from glmcli.types import GenerationParams, Message

@@ -1,5 +1,6 @@
 """A tiny model to talk to, and what it says."""
 
+import math
 from threading import Event
 
 import torch
@@ -71,7 +72,7 @@ class Forgetful(LocalEngine):
 class Saying:
     """What has read a prompt and says one thing, whatever the net."""
 
-    in_parts = can_rewind = True
+    whole_beyond, can_rewind = math.inf, True
     block = BLOCK
     memory_bytes = 0
 

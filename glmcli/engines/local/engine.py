@@ -163,7 +163,7 @@ class LocalEngine:
         if (
             known == len(ids)
             or len(ids) >= (self.context_tokens or SANE_WINDOW)
-            or not self._cache.in_parts
+            or not self._cache.in_parts(len(ids))
             or (is_draft and not self._goes_back)
             or cancel.is_set()
         ):

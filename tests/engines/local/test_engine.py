@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
-from glmcli.engines.local.net.plain import model_of, stated_ends
+from glmcli.engines.local.net.plain.reader import model_of, stated_ends
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
@@ -348,6 +348,9 @@ class Full:
 
     def forward(self, logits_to_keep=0):
         raise NotImplementedError
+
+    def prepare_inputs_for_generation(self, ids, **given):
+        return NET.prepare_inputs_for_generation(ids, **given)
 
     def __call__(self, **inputs):
         self.calls += 1

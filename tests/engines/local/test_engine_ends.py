@@ -7,7 +7,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.types import GenerationParams
 from tests.support import tiny

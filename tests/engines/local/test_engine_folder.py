@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.local.net.load import load_net
-from glmcli.engines.local.net.plain import model_of
+from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.open import open_template
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
@@ -87,6 +87,18 @@ def test_a_proven_model_answers_without_transformers_and_the_compiler_of_torch(f
     start = [sys.executable, "-c", STARTED, str(folder), cache]
     done = subprocess.run(start, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "Heavy:"
+
+
+def test_a_tokenizer_with_words_beyond_the_vocabulary_is_refused_before_the_weights(
+    folder, tmp_path
+):
+    small = tmp_path / "small"
+    words = TOKENIZER.backend_tokenizer.get_vocab_size(with_added_tokens=False)
+    tiny.llama(words - 3).save_pretrained(small)
+    TOKENIZER.save_pretrained(small)
+    said = rf"a word the id {words - 3:,}, but the vocabulary has {words - 3:,} entries"
+    with pytest.raises(ModelError, match=said):
+        opened(small, tmp_path)
 
 
 def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):

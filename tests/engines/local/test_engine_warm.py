@@ -7,7 +7,7 @@ import pytest
 
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.decode import shared_prefix
-from glmcli.engines.local.net.plain import PlainReader, model_of
+from glmcli.engines.local.net.plain.reader import Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.types import GenerationParams, Message
@@ -136,16 +136,8 @@ def test_a_net_that_cannot_go_back_loses_the_history_to_a_draft_once_only():
     assert text_of(ask(engine, prompt)) == text_of(ask(opened(net=tiny.sliding()), prompt))
 
 
-class Whole(PlainReader):
-    """Reads each prompt from its beginning."""
-
-    def __init__(self, net):
-        super().__init__(net)
-        self.in_parts = False
-
-
 def test_a_net_that_reads_a_prompt_in_one_go_is_left_alone():
-    model = replace(model_of(NET), reader=Whole(NET))
+    model = model_of(NET, reading=Reading(ReadingWay.WHOLE))
     engine = LocalEngine("tiny", model, TEMPLATE, context_tokens=1024)
     ask(engine, user("hello"))
     before = engine.known_ids

@@ -23,7 +23,7 @@ class PrefixCache:
     def __init__(self, reader: NetReader) -> None:
         self.ids: list[int] = []
         self._reader: NetReader | None = reader
-        self.in_parts, self.block = reader.in_parts, reader.block
+        self.block = reader.block
 
     def keep(self, ids: Sequence[int]) -> int:
         """Keep what `ids` begin with, all but the last of them at most. Returns how many are kept.
@@ -31,11 +31,15 @@ class PrefixCache:
         The last id has to be read again in any case, for what may follow it.
         """
         shared = min(shared_prefix(self.ids, ids), len(ids) - 1)
-        if not self.in_parts:
+        if not self.in_parts(len(ids)):
             self.clear()
         else:
             self.rewind(shared)
         return len(self.ids)
+
+    def in_parts(self, tokens: int) -> bool:
+        """Whether a prompt of so many ids may be read in parts."""
+        return tokens <= self._net.whole_beyond
 
     def read(self, ids: Sequence[int]) -> Tensor:
         """Run the net over `ids`, after what it has read. Returns the scores of all ids to follow.
@@ -101,7 +105,9 @@ def prefill(
     By default a block is left. A net that has to read a prompt in one go reads nothing here.
     """
     left = cache.block if leave is None else leave
-    while cache.in_parts and len(ids) - len(cache.ids) > left and not cancel.is_set():
+    if not cache.in_parts(len(ids)):
+        return
+    while len(ids) - len(cache.ids) > left and not cancel.is_set():
         start = len(cache.ids)
         cache.read(ids[start : start + cache.block])
         yield len(cache.ids)
@@ -123,12 +129,13 @@ def decode(
     step of its own, and each id is picked from the same scores as without. The id that ends the
     reply is not yielded. Raises OutOfMemory, EngineError.
     """
-    unread = list(ids[len(cache.ids) :])
-    left = max_tokens
+    text, left = list(ids), max_tokens
     while left > 0:
         if cancel.is_set():
             return "cancelled"
-        # 1. Read what has to be read, and behind it guesses at the next ids.
+        # 1. Read what has to be read, and behind it guesses at the next ids. That is the last id,
+        # which was picked and not read, or all, where a net could not go back behind its guesses.
+        unread = text[len(cache.ids) :]
         guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
         read = len(cache.ids) + len(unread)
         scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
@@ -147,14 +154,13 @@ def decode(
                 cache.rewind(read + index)
             # 5. The id goes out. After it the reply may be over, or the rows worth nothing.
             left -= 1
+            text.append(token)
             yield token
             if not is_right:
                 break
             if cancel.is_set():
                 cache.rewind(read + index + 1)
                 return "cancelled"
-        # 6. The last id was picked, not read: the next step begins with it.
-        unread = [token]
     return "length"
 
 

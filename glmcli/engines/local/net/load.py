@@ -106,7 +106,8 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
             tr("a newer transformers may: pip install --upgrade transformers"),
         )
     kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
-    if not remote and (family not in CLASSES or not any(kind.endswith(CAUSAL) for kind in kinds)):
+    causal = (*CAUSAL, CLASSES.get(family, CAUSAL[0]))
+    if not remote and (family not in CLASSES or not any(kind.endswith(causal) for kind in kinds)):
         raise ModelError(
             tr("{name} is a {kind}, not a model that continues text", name=name, kind=kinds[0]),
             tr("choose a chat model"),
@@ -121,6 +122,8 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
         ) from exc
     # The class itself: AutoModel would prefer remote code to its own where it is trusted.
     own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
+    if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
+        config = config.get_text_config()  # as AutoModel does: the text part of a larger net
     drop_attention(config)
     return Recipe(config, own)
 

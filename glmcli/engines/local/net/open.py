@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glmcli.config.models import ModelOptions
-from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import pick_device
 from glmcli.errors import ConfigError
 from glmcli.language import tr
-from glmcli.machine import MappedFiles, read_ahead
+from glmcli.machine import read_ahead
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
@@ -56,23 +55,9 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
                 tr("leave --quantize out, or choose a smaller model"),
             ) from exc
         runner = tr("transformers' forward ({why})", why=exc)
-    from glmcli.engines.local.net.plain import model_of
+    from glmcli.engines.local.net.plain.open import open_plain
 
-    net = load_in_any_bits(checkpoint, options, report)
-    arrange(net, checkpoint, report)
-    return model_of(net, runner)
-
-
-def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
-    """The net as transformers has it, in the bits that are asked for.
-
-    Raises ModelError, ConfigError, OutOfMemory.
-    """
-    if options.quantize != "none":
-        from glmcli.engines.local.net.bitsandbytes import load_in_fewer_bits
-
-        return load_in_fewer_bits(checkpoint, options, report)
-    return load_net(checkpoint, options, report)
+    return open_plain(checkpoint, options, runner, report)
 
 
 def check_quantize(options: ModelOptions) -> None:
@@ -93,24 +78,6 @@ def check_quantize(options: ModelOptions) -> None:
             ),
             tr("leave it out"),
         )
-
-
-def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
-    """Put the weights into the order this processor is fastest with, where there is one."""
-    from glmcli.engines.local.net.packed import find_linears, pack
-
-    places = find_linears(net)
-    if not places:
-        return
-    total = sum(place.size_bytes for place in places)
-    done, pages = 0, MappedFiles(checkpoint.weights)
-    pages.drop()  # loading has read all of them
-    for place in places:
-        pack(place)
-        pages.tidy()
-        done += place.size_bytes
-        report(Progress("loading", done, total, "bytes", note=tr("arranging")))
-    pages.drop()
 
 
 def silence_libraries() -> None:

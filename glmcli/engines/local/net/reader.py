@@ -25,11 +25,11 @@ GPU_BLOCK = 512
 
 
 class NetReader(Protocol):
-    """A net with what it has read. transformers' nets are read by plain.py, others by fused/."""
+    """A net with what it has read. transformers' nets are read by plain/, others by fused/."""
 
     @property
-    def in_parts(self) -> bool:
-        """Whether it can go on reading where it stopped."""
+    def whole_beyond(self) -> float:
+        """Prompts of more ids than this have to be read in one go: infinity, or 0 for all."""
         ...
 
     @property

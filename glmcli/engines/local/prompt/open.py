@@ -18,7 +18,7 @@ from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
-from glmcli.models.meaning import text_part, trained_window
+from glmcli.models.meaning import text_part, trained_window, vocabulary_of
 from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
@@ -49,9 +49,12 @@ def find_template(
         return own, window
     templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, options)
+    config = text_part(checkpoint.config)
+    beyond = chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, vocabulary_of(config))
+    check_ids(checkpoint.config, beyond)
     theirs = tokenizer.model_max_length
     # The tokenizer may still state the window before it was widened.
-    if options.window or theirs <= (trained_window(text_part(checkpoint.config)) or 0):
+    if options.window or theirs <= (trained_window(config) or 0):
         theirs = 0
     limit = min([limit for limit in (window, theirs) if limit], default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None

@@ -170,6 +170,21 @@ def outcome(tokenizer: Any, messages: list[dict[str, str]], *, goes_on: bool) ->
     return None
 
 
+def ids_beyond(backend: Any, rows: int | None) -> list[int]:
+    """An id that some word becomes and that a vocabulary of `rows` has no place for, if any.
+
+    Tokens that were added, as one for padding, often lie beyond; no word becomes one of them.
+    """
+    if backend is None or not rows or backend.get_vocab_size(with_added_tokens=False) <= rows:
+        return []
+    for token in sorted(backend.get_vocab(with_added_tokens=False).values()):
+        if token >= rows:
+            found = [one for one in backend.encode(backend.decode([token])).ids if one >= rows]
+            if found:
+                return found
+    return []
+
+
 def verdict_path(folder: Path, cache: Cache) -> Path:
     """Where the verdict over these very files is kept."""
     digest = hashlib.sha256(f"{_REVISION} {version('transformers')}".encode())

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net.bitsandbytes import check_library
 from glmcli.engines.local.net.load import bin_tensors, load_errors
-from glmcli.engines.local.net.open import load_in_any_bits
 from glmcli.engines.local.net.placement import Placement, place_weights
-from glmcli.engines.local.net.plain import PlainReader, model_of
+from glmcli.engines.local.net.plain.open import load_in_any_bits
+from glmcli.engines.local.net.plain.reader import PlainReader, model_of
 from glmcli.errors import ConfigError, OutOfMemory
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support.chatglm_data import folder_of

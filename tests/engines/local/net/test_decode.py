@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared_prefix
-from glmcli.engines.local.net.plain import PlainReader
+from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.errors import EngineError, OutOfMemory
@@ -272,6 +272,9 @@ class Failing:
 
     def forward(self, logits_to_keep=0):
         raise NotImplementedError
+
+    def prepare_inputs_for_generation(self, ids, **given):
+        return NET.prepare_inputs_for_generation(ids, **given)
 
     def __call__(self, **inputs):
         self.calls += 1

@@ -1,5 +1,6 @@
 """Guesses make replies quicker and change nothing in them."""
 
+import math
 from collections import Counter
 from threading import Event
 
@@ -8,7 +9,7 @@ import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode
 from glmcli.engines.local.net.lookup import GUESSES, Lookup
-from glmcli.engines.local.net.plain import PlainReader
+from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.models.defaults import Defaults
@@ -77,7 +78,7 @@ def test_greedy_replies_are_the_same_in_fewer_steps(name, seed, fused_net):
 class Counter10:
     """A net that counts from 0 to 9 over and over."""
 
-    in_parts = can_rewind = True
+    whole_beyond, can_rewind = math.inf, True
     block = BLOCK
     memory_bytes = 0
 

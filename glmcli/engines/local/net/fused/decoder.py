@@ -7,6 +7,7 @@ read is a number here, so going back costs nothing. Knows nothing of files, text
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +112,7 @@ def grow(states: Tensor, used: int, tokens: int) -> Tensor:
 class FusedNet:
     """A NetReader (engines/local/net/decode.py) over the weights of one net."""
 
-    in_parts = can_rewind = True
+    whole_beyond, can_rewind = math.inf, True
 
     def __init__(self, plan: Sizes, weights: NetWeights, *, static: bool | None = None) -> None:
         """`static`: single ids go through tensors that never move; None: on a GPU."""

@@ -27,8 +27,8 @@ from glmcli.types import Report
 
 PROMPT_TOKENS, SINGLE_TOKENS = 40, 8
 """Ids of the proof: so many read at once, then so many one by one."""
-BOUNDS = {torch.float32: 1e-3}
-USUAL_BOUND = 0.08
+_BOUNDS = {torch.float32: 1e-3}
+_USUAL_BOUND = 0.08
 """How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
 
 
@@ -40,7 +40,7 @@ def reference_scores(
     report: Report,
 ) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of."""
-    from glmcli.engines.local.net.plain import PlainReader
+    from glmcli.engines.local.net.plain.reader import PlainReader
 
     number_format = str(placement.dtype).removeprefix("torch.")
     net = load_net(checkpoint, replace(options, quantize="none", dtype=number_format), report)
@@ -58,7 +58,7 @@ def judge(
 ) -> dict[str, Any]:
     """The verdict over a fused decoder's scores."""
     apart = distance(scores, wanted)
-    same = apart <= BOUNDS.get(placement.sums, USUAL_BOUND)
+    same = apart <= _BOUNDS.get(placement.sums, _USUAL_BOUND)
     return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
 
 

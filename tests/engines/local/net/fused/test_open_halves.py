@@ -12,7 +12,7 @@ from glmcli.engines.local.net.fused import fbgemm
 from glmcli.engines.local.net.fused import open as fused_open
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.proof import sum_in
-from glmcli.engines.local.net.plain import PlainReader
+from glmcli.engines.local.net.plain.reader import PlainReader
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
 
 pytestmark = pytest.mark.skipif(not fbgemm.has_halves(), reason="no such product here")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode
-from glmcli.engines.local.net.plain import PlainReader
+from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.engines.local.net.sampling.steps import try_steps
 from glmcli.errors import EngineError, ModelError

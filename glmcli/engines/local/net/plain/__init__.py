@@ -1,0 +1,1 @@
+"""Nets of transformers, read as their own `generate` reads them."""

@@ -1,0 +1,116 @@
+"""Which way of reading is right for a net: the quickest that agrees with one forward of it all.
+
+Asked of a cut of the net where there can be one. Knows nothing of text, nor of where the verdict
+is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glmcli.engines.local.net.plain.cut import borders_of, cut_of, growing_ropes, is_dynamic
+from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
+from glmcli.models.libraries import quiet
+
+FIRST, SECOND, SINGLES = 20, 16, 4
+"""Ids of the proof: a block, another block, and some one by one."""
+LOW_BORDER = 28
+"""Where the borders of a cut are put: within the second block of the proof."""
+_BOUNDS = {torch.float32: 2e-3}
+_USUAL_BOUND = 0.1
+"""How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
+
+
+def find_reading(net: Any) -> Reading:
+    """The right way of reading a net. Raises whatever the net's own forward raises."""
+    with quiet(), torch.inference_mode():
+        quick = way_of_cut(net)
+        # A cut may lack what the whole net has: what it cannot do is asked of the net itself.
+        way = ReadingWay.PARTS if quick is ReadingWay.PARTS else judged(net)
+        config = net.config.get_text_config(decoder=True)
+        borders = borders_of(config)
+        if not borders:
+            return Reading(way)
+        grows = bool(growing_ropes(config))
+        if is_dynamic(config):
+            # Each id has frequencies of its own then, and so has it in `generate`.
+            beyond: ReadingWay | None = ReadingWay.WHOLE
+        else:
+            beyond = way_of_cut(net, LOW_BORDER) if quick is way else None
+        if beyond is None:
+            beyond = ReadingWay.WHOLE if grows else way
+        beyond = max(way, beyond, key=list(ReadingWay).index)
+        return Reading(way, borders[0], beyond) if grows or beyond is not way else Reading(way)
+
+
+def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:
+    """The right way for a few layers of a net; None if they cannot be asked."""
+    try:
+        return judged(cut_of(net, border=border), border)
+    except Exception:  # each family fails in its own way
+        return None
+
+
+def judged(net: Any, border: int | None = None) -> ReadingWay:
+    """The quickest way that is equal. Raises whatever the net's forward raises."""
+    ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
+    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
+    bound = _BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
+    for way in (ReadingWay.PARTS, ReadingWay.WHOLE):
+        reader = PlainReader(net, Reading(way, border, way))
+        try:
+            if apart(reader, way, ids, wanted, border or 0) <= bound:
+                return way
+        except Exception:  # whatever a family's cache cannot do
+            continue
+    return ReadingWay.ANEW
+
+
+def apart(
+    reader: PlainReader, way: ReadingWay, ids: list[int], wanted: Tensor, border: int = 0
+) -> float:
+    """How far a way's scores are from the wanted ones, at the stage where they are furthest.
+
+    What is read before a border is not compared: with the whole text it may mean something else.
+    """
+    found, start, singles = [], 0, FIRST + SECOND
+    for end in [FIRST, singles] if way is ReadingWay.PARTS else [singles]:
+        scores = reader.read(ids[start:end], end - start)
+        if end > border:
+            found.append(distance(scores, wanted[start:end]))
+        start = end
+    each = torch.cat([reader.read([token]) for token in ids[singles:]])
+    found.append(distance(each, wanted[singles:]))
+    back = FIRST // 2
+    if way is ReadingWay.PARTS and reader.rewind(back):
+        found.append(distance(reader.read(ids[back:], len(ids) - back), wanted[back:]))
+    reader.forget()
+    return max(found)
+
+
+def usual_bound(net: Any, ids: list[int], wanted: Tensor) -> float:
+    """How far rounding alone may take scores: as far as a shorter text does, within limits."""
+    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], FIRST)
+    return min(max(_USUAL_BOUND, 2 * distance(shorter, wanted[:FIRST])), 0.3)
+
+
+def distance(scores: Tensor, wanted: Tensor) -> float:
+    """The median over positions of how far scores are apart, relative to their spread.
+
+    The median: where a router of experts is rounded to another choice, single positions differ.
+    """
+    spread = wanted - wanted.mean(-1, keepdim=True)
+    difference = scores - wanted
+    difference = difference - difference.mean(-1, keepdim=True)
+    each = difference.norm(dim=-1) / spread.norm(dim=-1)
+    middle = float(each.median())
+    return middle if middle == middle else float("inf")  # NaN is not agreement
+
+
+def probe_ids(vocabulary: int) -> list[int]:
+    """The proof's ids, in no order."""
+    count = FIRST + SECOND + SINGLES
+    return [(37 * index * index + 11 * index + 1) % min(199, vocabulary) for index in range(count)]

@@ -1,0 +1,74 @@
+"""From a folder to transformers' own net and its proof."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from glmcli.engines.local.net.open import open_model
+from glmcli.engines.local.net.plain import open as opening
+from glmcli.engines.local.net.plain.reader import ReadingWay
+from glmcli.errors import ModelError, OutOfMemory
+from tests.support.families import tiny_net
+from tests.support.nets import opened
+
+
+def quiet(progress):
+    pass
+
+
+def saved(family, folder):
+    tiny_net(family).save_pretrained(folder)
+    return folder
+
+
+def kept(tmp_path):
+    return [json.loads(path.read_text()) for path in (tmp_path / "cache" / "proofs").glob("*")]
+
+
+def test_the_way_is_found_once_and_kept_and_said(tmp_path, monkeypatch):
+    checkpoint, options = opened(saved("mamba", tmp_path / "net"), tmp_path)
+    model = open_model(checkpoint, options, quiet)
+    assert model.runner.endswith("each prompt in one block")
+    assert [verdict["way"] for verdict in kept(tmp_path)] == ["whole"]
+    monkeypatch.setattr(opening, "find_reading", None)  # called, it would fail
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
+    with pytest.raises(ModelError):
+        open_model(checkpoint, replace(options, verify=True), quiet)
+
+
+def test_a_way_that_may_not_be_kept_is_found_all_the_same(tmp_path):
+    checkpoint, options = opened(saved("mamba", tmp_path / "net"), tmp_path, history="off")
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("found", ['{"same": true}', '{"same": true, "way": "x"}', "{"])
+def test_a_damaged_verdict_is_made_anew(found, tmp_path):
+    checkpoint, options = opened(saved("phi3", tmp_path / "net"), tmp_path)
+    open_model(checkpoint, options, quiet)
+    (path,) = (tmp_path / "cache" / "proofs").glob("*")
+    path.write_text(found)
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.PARTS
+    assert kept(tmp_path)[0]["way"] == "parts"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (AttributeError("no such thing\nmore"), "cannot run this phi3 model: no such thing$"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "the conversation"),
+    ],
+)
+def test_a_net_that_cannot_run_is_refused_when_it_is_opened(error, expected, tmp_path, monkeypatch):
+    def failing(net):
+        raise error
+
+    checkpoint, options = opened(saved("phi3", tmp_path / "net"), tmp_path)
+    monkeypatch.setattr(opening, "find_reading", failing)
+    with pytest.raises(OutOfMemory if "memory" in str(error) else ModelError, match=expected):
+        open_model(checkpoint, options, quiet)
+    assert kept(tmp_path) == []

@@ -48,6 +48,11 @@ def later(english: str) -> str:
     return english
 
 
+def verbatim(text: str) -> str:
+    """A text that is said already, for where one for `tr` is expected: it comes out as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 @cache
 def catalogue(language: str) -> NullTranslations:
     """The compiled catalogue of a language; English where it was not compiled."""

@@ -5,15 +5,17 @@ Knows nothing of how the commands work. Only the names of commands are completed
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 
 from glmcli.chat.commands import COMMANDS
-from glmcli.conversation.attachments import mention_at_end
+from glmcli.conversation.attachments import PLAIN_PATH, mention_at_end
 from glmcli.terminal.visible import visible_line
 
+_CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029]")
 TAKES_PATH = "FILE"
 """Commands that say so in their usage get paths."""
 
@@ -61,8 +63,11 @@ class CommandCompleter(Completer):
         """Paths after `@`, between quotes if they have blanks."""
         start = typed.lstrip('"')
         for path, display in self._found(start):
+            if '"' in path:
+                continue  # there is no way to type it
             end = "" if path.endswith("/") else '"'
-            text = f'"{path}{end}' if " " in path or typed != start else path
+            is_plain = PLAIN_PATH.fullmatch(path) and typed == start
+            text = path if is_plain else f'"{path}{end}'
             yield Completion(text, start_position=-len(typed), display=display)
 
     def _found(self, start: str) -> Iterable[tuple[str, str]]:
@@ -70,4 +75,6 @@ class CommandCompleter(Completer):
         asked = CompleteEvent(completion_requested=True)
         for found in self._paths.get_completions(Document(start), asked):
             name = found.display_text
+            if _CONTROL.search(name):
+                continue  # it would not stay one word, or one line
             yield start + found.text + "/" * name.endswith("/"), visible_line(name)

@@ -19,7 +19,7 @@ from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
-from glmcli.language import later, tr
+from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
@@ -196,7 +196,15 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     read = [each for path in files for each in transcript.load_all(path)]
     models = dict.fromkeys(visible_line(each.model) for each in read if each.model)
     # A file from elsewhere does not decide what is loaded when somebody goes on with it.
-    found = [replace(each, id="", model="") for each in read]
+    found = [replace(each, id="", model="") for each in read if each.messages]
+    if empty := len(read) - len(found):
+        tell(
+            ntr(
+                "{n} conversation without messages was left out",
+                "{n} conversations without messages were left out",
+                empty,
+            )
+        )
     with open_history(settings) as store:
         store.save(*reversed(found))  # an export begins with the newest
     if models:

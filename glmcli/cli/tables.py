@@ -34,6 +34,10 @@ class Marked:
         return "".join(text for text, _ in self.pieces)
 
 
+_LONGEST_CELL = 400
+"""Letters of a cell on a terminal: laying out more takes time, and nobody reads it in a table."""
+
+
 def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str = "") -> None:
     """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs."""
     if not sys.stdout.isatty():
@@ -70,7 +74,8 @@ def styled(cell: object) -> RichText:
 
     text = Text()
     if not isinstance(cell, Marked):
-        return text.append(visible(str(cell)))
+        shown = visible(str(cell)[: _LONGEST_CELL + 1])
+        return text.append(f"{shown[:_LONGEST_CELL]}…" if len(shown) > _LONGEST_CELL else shown)
     for piece, found in cell.pieces:
         text.append(visible(piece), "bold" if found else None)
     return text

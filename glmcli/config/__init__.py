@@ -21,7 +21,7 @@ from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, NearRule, sifted
 from glmcli.config.settings import Settings, choices, parse, setting_fields, show, variable
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
-from glmcli.language import later, tr
+from glmcli.language import later, tr, verbatim
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -117,7 +117,7 @@ def merge_layers(
         except ConfigError as exc:
             if needed is None or name in needed:
                 raise
-            ignored[name] = Ignored(source, raw, exc.message)
+            ignored[name] = Ignored(source, raw, verbatim(exc.message))
     beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})
     values["key_url"] = str(beside_key.get("base_url") or "")
     values["home"] = home

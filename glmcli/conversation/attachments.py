@@ -57,7 +57,8 @@ def read_attachment(path: Path) -> str:
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
     found, real = path.absolute(), os.path.realpath(path)
-    return real if real == os.path.normpath(found) else f"{found}, a link to {real}"
+    names = (real,) if real == os.path.normpath(found) else (str(found), real)
+    return ", a link to ".join(" ".join(name.splitlines()) for name in names)
 
 
 def heading(attached: str) -> str:

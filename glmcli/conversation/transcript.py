@@ -35,6 +35,7 @@ Value = TypeVar("Value", GenerationParams, Usage)
 OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
 """Other programs' roles -> ours."""
 _HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+_LONGEST_TITLE = 500
 _MOST_HOLDERS = 5_000_000
 """Lists and objects of a file: exports of whole accounts have fewer."""
 _LARGEST = GB
@@ -224,7 +225,7 @@ def from_record(record: Any) -> Conversation:
         raise UsageError(tr("there is no conversation in it"), tr(_FORMATS))
     conversation = Conversation(
         id=text_field(record, "id"),
-        title=text_field(record, "title"),
+        title=text_field(record, "title")[:_LONGEST_TITLE],
         model=text_field(record, "model"),
         system=None if record.get("system") is None else text_field(record, "system"),
         params=parse_params(record.get("params") or {}),

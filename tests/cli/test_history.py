@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from glmcli import cli
+from glmcli.cli.tables import styled
 from glmcli.errors import ModelError
 from glmcli.types import Progress
 from tests.support.shell import clean_env, command
@@ -150,6 +151,25 @@ def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
 def test_delete_says_what_it_deleted(glm, talk):
     done = glm("history", "delete", "--yes", talk[0])
     assert done.out.startswith(f"deleted {talk[0]} ")
+
+
+def test_a_conversation_without_messages_is_not_imported(glm, tmp_path):
+    (tmp_path / "talk.json").write_text('{"system": "be kind", "messages": []}')
+    done = glm("history", "import", "talk.json")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "1 conversation without messages was left out\n"
+
+
+def test_a_title_of_megabytes_costs_no_list_any_time(glm, tmp_path):
+    talk = {"title": "x" * 5_000_000, "messages": [{"role": "user", "content": "hi"}]}
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+    glm("history", "import", "talk.json")
+    assert len(json.loads(glm("history", "list", "--json").out)[0]["title"]) <= 500
+
+
+def test_a_cell_of_megabytes_is_laid_out_up_to_a_bound():
+    assert len(styled("x" * 5_000_000)) <= 401
+    assert styled("short").plain == "short"
 
 
 def test_a_file_from_elsewhere_does_not_choose_the_model(glm, tmp_path):

@@ -429,6 +429,17 @@ def test_help_says_nothing_of_the_folder(glm, tmp_path, arguments):
     assert (glm(*arguments).err, glm(*arguments).code) == ("", 0)
 
 
+@pytest.mark.parametrize("value", ["{x}", "{", "}", "{0}", "%s"])
+@pytest.mark.parametrize("name", ["GLM_TEMPERATURE", "GLM_DTYPE", "GLM_MODEL", "GLM_BASE_URL"])
+def test_braces_in_a_value_are_shown_as_they_are(glm, tmp_path, name, value):
+    (tmp_path / ".env").write_text(f"{name}={value}\n")
+    shown = [glm("config", "show"), glm("config", "show", "--json"), glm("ask", "hi")]
+    assert [each.code for each in shown] == [0, 0, 2]
+    assert all("internal error" not in each.out + each.err for each in shown)
+    assert value in shown[0].out
+    assert value in shown[2].err
+
+
 def test_what_cannot_be_parsed_is_no_value_and_cannot_be_trusted(glm, tmp_path):
     (tmp_path / ".env").write_bytes(b"GLM_MODEL=\xff\n")
     done = glm("config", "trust")

@@ -6,6 +6,7 @@ machine they are faster, so nothing but measuring helps. Knows nothing of torch.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections import deque
@@ -104,7 +105,8 @@ def make_pace(wanted: int | None, device: str) -> Pace:
     import torch
 
     if wanted is not None:
-        return Pace([wanted], torch.set_num_threads)
+        most = max(os.cpu_count() or 1, torch.get_num_threads())
+        return Pace([min(wanted, most)], torch.set_num_threads)
     cores = torch.get_num_threads()
     counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
     return Pace(counts, torch.set_num_threads)

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from glmcli.engines.local.net.threads import Pace
+import os
+
+import torch
+
+from glmcli.engines.local.net.threads import Pace, make_pace, threads_in_use
 
 
 class Machine:
@@ -87,3 +91,12 @@ def test_the_ending_is_passed_on():
             next(ids)
     except StopIteration as end:
         assert end.value == "stop"
+
+
+def test_no_more_threads_are_used_than_there_are_cores():
+    before = threads_in_use()
+    try:
+        make_pace(4096, "cpu")
+        assert threads_in_use() <= max(os.cpu_count() or 1, before)
+    finally:
+        torch.set_num_threads(before)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from glmcli.engines.local.net.reader import LoadedNet
 
 NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
+FOLDED = later("this model takes no system prompt: it was put before the first question")
 DAMAGED = later("download it again; GLM_DEBUG=1 shows where it happened")
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
@@ -68,7 +69,7 @@ class LocalEngine:
         self._news = [*filter(None, (*news, model.defaults.notice))]
         self._cache: PrefixCache = PrefixCache(model.reader)
         self._goes_back = True
-        self._has_told_of_think = False
+        self._told = set[str]()
         self._speculate = speculate
         self._pace = make_pace(threads, model.device.partition(" ")[0])
 
@@ -98,10 +99,7 @@ class LocalEngine:
             self._template.parts(prompt),
             stop=params.stop or self._defaults.stop_strings,
         )
-        if params.think is not None and not self._has_told_of_think:
-            self._has_told_of_think = True
-            if not self._has_think_switch():
-                yield Chunk(notice=tr(NO_SWITCH))
+        yield from (Chunk(notice=tr(line)) for line in self._to_tell(params, prompt))
         cached = self._cache.keep(prompt.ids)
         yield from self._read(prompt, cached, cancel)
         ids = decode(
@@ -214,6 +212,17 @@ class LocalEngine:
     def close(self) -> None:
         """Let go of the net."""
         self._cache.close()
+
+    def _to_tell(self, params: GenerationParams, prompt: PromptIds) -> list[str]:
+        """What becomes of a question otherwise than it was asked; each is told once."""
+        lines = []
+        if params.think is not None and NO_SWITCH not in self._told:
+            self._told.add(NO_SWITCH)
+            lines += [] if self._has_think_switch() else [NO_SWITCH]
+        if prompt.folded and FOLDED not in self._told:
+            self._told.add(FOLDED)
+            lines.append(FOLDED)
+        return lines
 
     def _has_think_switch(self) -> bool:
         """Whether the template writes another prompt with it."""

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.template import ChatTemplate
-from glmcli.types import GenerationParams
+from glmcli.types import GenerationParams, Message
 from tests.support import tiny
 from tests.support.templates import CHANNEL_TOKENS, CHANNELS, CHATML, GLM4
 from tests.support.tiny_chat import NET, Saying, ask, text_of, user
@@ -144,3 +144,22 @@ def test_what_the_files_state_wins_over_how_the_template_writes_past_replies():
     messages = user("hello")
     engine = speaker(tokenizer, "A<|im_end|> dog.<|eot|>", messages)
     assert text_of(ask(engine, messages)) == "A dog."
+
+
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}"
+    "{% endif %}" + CHATML
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "system", "told"),
+    [(NO_SYSTEM, "be kind", 1), (NO_SYSTEM, "", 0), (CHATML, "be kind", 0)],
+)
+def test_that_a_system_prompt_stands_elsewhere_is_told_once(template, system, told):
+    messages = [Message("system", system), *user("hi")]
+    tokenizer = tokenizer_of(template, eos="<|im_end|>")
+    engine = speaker(tokenizer, "yes<|im_end|>", messages, ends=("<|im_end|>",))
+    notices = [chunk.notice for _ in range(2) for chunk in ask(engine, messages) if chunk.notice]
+    assert len(notices) == told
+    assert all("takes no system prompt" in notice for notice in notices)

@@ -35,6 +35,8 @@ class PromptIds:
     """The prompt ends with an opened reasoning mark: the reply starts inside the reasoning."""
     goes_on: bool = False
     """The last message is the assistant's, and the reply goes on with it."""
+    folded: bool = False
+    """The system prompt stands before the first question: the template takes none."""
 
 
 class Decoder(Protocol):

@@ -75,7 +75,7 @@ class ChatTemplate:
         check_characters(messages)
         stand_ins = self._stand_ins(messages)
         options = template_options(messages, think)
-        rendered = self._render(swap_texts(messages, stand_ins), options)
+        rendered, way = self._try_ways(swap_texts(messages, stand_ins), options)
         if stand_ins:
             check_nothing_changed(rendered, stand_ins)
             ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
@@ -85,7 +85,8 @@ class ChatTemplate:
             ids = self._start_ids + ids
         more = goes_on(messages)
         thinking = not more and rendered.rstrip().endswith(self.marks.open) and not self.is_base
-        return PromptIds(ids, thinking=thinking, goes_on=more)
+        folded = way.folded and any(item.role == "system" and item.text for item in messages)
+        return PromptIds(ids, thinking=thinking, goes_on=more, folded=folded)
 
     def decoder(self, prompt: PromptIds) -> BytesDecoder:
         """A decoder for the reply to `prompt`."""
@@ -101,10 +102,12 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         """The prompt as one string, control strings and the texts of all messages included."""
-        return join_texts(messages) if self.is_base else self._try_ways(messages, options)[0]
+        return self._try_ways(messages, options)[0]
 
     def _try_ways(self, messages: Sequence[Message], options: dict[str, Any]) -> tuple[str, Way]:
         """The first rendering that has all texts, and how the messages were given for it."""
+        if self.is_base:
+            return join_texts(messages), WAYS[0]
         more = goes_on(messages) and "add_generation_prompt" not in options
         failed: ModelError | UsageError | None = None
         for way in self._ways:
@@ -206,7 +209,7 @@ class ChatTemplate:
         roles: Sequence[Role] = ("system", "user", "assistant", "user")
         words = [Message(role, f"x{secrets.token_hex(12)}x") for role in roles]
         try:
-            needed = WAYS[0] if self.is_base else self._try_ways(words, {})[1]
+            needed = self._try_ways(words, {})[1]
         except (UsageError, TemplateFails):
             return WAYS
         return sorted(WAYS, key=lambda way: way != needed)

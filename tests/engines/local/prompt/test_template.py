@@ -158,7 +158,8 @@ def test_a_system_prompt_is_sent_as_such_where_the_template_takes_it():
 
 def test_a_system_prompt_goes_into_the_first_question_where_the_template_refuses_it():
     folded = FAMILIES["llama2"][0].encode([Message("system", "Be brief"), *user("hello")])
-    assert folded == FAMILIES["llama2"][0].encode(user("Be brief\n\nhello"))
+    assert folded.folded
+    assert folded.ids == FAMILIES["llama2"][0].encode(user("Be brief\n\nhello")).ids
 
 
 def test_a_conversation_the_template_refuses_is_a_usage_error_in_its_words():

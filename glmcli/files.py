@@ -140,6 +140,10 @@ def decode_text(data: bytes, where: str, *, error: type[GlmError] = UsageError) 
         ) from exc
 
 
+_LONGEST_NUMBER = 400
+"""Digits; more are infinite as a float, too."""
+
+
 def read_json(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> Any:
     """A JSON file, see `open_regular` and `parsed`. Raises `error`."""
     return parse_json(
@@ -155,7 +159,7 @@ def parse_json(text: str, where: str, *, error: type[GlmError] = UsageError) -> 
             tr("is it the right file?"),
         )
     try:
-        value = json.loads(text)
+        value = loads(text)
     except RecursionError as exc:
         raise _too_deep(where, error) from exc
     except ValueError as exc:
@@ -164,6 +168,16 @@ def parse_json(text: str, where: str, *, error: type[GlmError] = UsageError) -> 
     if depth(value, DEEPEST) > DEEPEST:
         raise _too_deep(where, error)
     return value
+
+
+def loads(text: str) -> Any:
+    """JSON as Python's values, whatever the length of its numbers. Raises ValueError."""
+    return json.loads(text, parse_int=_whole_number)
+
+
+def _whole_number(digits: str) -> float:
+    """A number of JSON; infinite if it is longer than Python reads, and than anything counts."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else float(digits)
 
 
 def _too_deep(where: str, error: type[GlmError]) -> GlmError:

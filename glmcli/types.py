@@ -13,6 +13,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 FinishReason = Literal["stop", "length", "cancelled", "interrupted"]
 """Why a reply ended: by itself, at a limit, by the user, by a fault or a kill."""
 
+MOST = 2**53
+"""The largest number that JSON can carry everywhere; no count is larger."""
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
 
@@ -33,10 +35,11 @@ class Usage:
 
     @property
     def total_tokens(self) -> int | None:
-        """Prompt and reply together, if both are known."""
+        """Prompt and reply together, if both are known, and together still a count."""
         if self.prompt_tokens is None or self.completion_tokens is None:
             return None
-        return self.prompt_tokens + self.completion_tokens
+        total = self.prompt_tokens + self.completion_tokens
+        return total if total <= MOST else None
 
     @property
     def tokens_per_s(self) -> float | None:

@@ -1,5 +1,6 @@
 """Files that others made: what is not a plain file of a sane size is refused, never waited for."""
 
+import math
 import os
 
 import pytest
@@ -86,7 +87,17 @@ def test_json_of_a_usual_depth_is_parsed():
     assert files.parse_json("[" * files.DEEPEST + "]" * files.DEEPEST, "x")
 
 
-@pytest.mark.parametrize("text", ["", "{", "nan", "1" * 5_000, '{"a": 1'])
+@pytest.mark.parametrize("text", ["", "{", "nan", '{"a": 1'])
 def test_what_is_not_json_is_said_with_the_place(text):
     with pytest.raises(UsageError, match=r"messages\.json is not JSON"):
         files.parse_json(text, "messages.json")
+
+
+def test_a_number_of_any_length_is_read():
+    assert files.loads("[1, -5, " + "9" * 6000 + ", -" + "9" * 10_000 + "]") == [
+        1,
+        -5,
+        math.inf,
+        -math.inf,
+    ]
+    assert files.loads("9" * 300) == 10**300 - 1

@@ -15,7 +15,7 @@ from glmcli.config import parse as parse_setting
 from glmcli.config import variable
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
-from glmcli.files import DEEPEST, GB, depth, read_text
+from glmcli.files import DEEPEST, GB, depth, loads, read_text
 from glmcli.language import later, tr
 from glmcli.ours import write_file
 from glmcli.types import (
@@ -184,24 +184,26 @@ def parse_json_lines(text: str) -> Iterator[Any]:
         raise UsageError(tr("there are too many lists and objects in it"), tr(_FORMATS))
     try:
         values = json_values(text)
-    except (ValueError, RecursionError) as exc:
+        too_deep = any(depth(value, DEEPEST) > DEEPEST for value in values)
+    except RecursionError:
+        too_deep = True
+    except ValueError as exc:
         raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(_FORMATS)) from exc
-    for value in values:
-        if depth(value, DEEPEST) > DEEPEST:
-            raise UsageError(tr("it is nested too deeply to be a conversation"), tr(_FORMATS))
-        yield value
+    if too_deep:
+        raise UsageError(tr("it is nested too deeply to be a conversation"), tr(_FORMATS))
+    yield from values
 
 
 def json_values(text: str) -> list[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises ValueError."""
     try:
-        return [json.loads(text)]
+        return [loads(text)]
     except json.JSONDecodeError as exc:
         # Not splitlines(): a string in JSON may hold U+2028 and its kin.
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) < 2 or exc.msg != "Extra data":
             raise
-        return [json.loads(line) for line in lines]
+        return [loads(line) for line in lines]
 
 
 def is_message(value: Any) -> bool:

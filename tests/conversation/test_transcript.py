@@ -324,7 +324,7 @@ def test_an_empty_system_prompt_is_another_thing_than_none(saved, system):
         ("", "not JSON"),
         ("# A title\n\nMarkdown", "not JSON"),
         ('{"messages": [', "not JSON"),
-        ("[" * 100_000, "not JSON"),
+        ("[" * 100_000, "nested too deeply"),
         ("[]", "no conversation"),
         ("{}", "no conversation"),
         ('"text"', "no conversation"),
@@ -419,3 +419,14 @@ def test_a_folder_that_is_a_link_out_of_the_working_folder_is_not_followed(tmp_p
         == tmp_path / "clone" / "inside" / "talk.md"
     )
     assert save_conversation(Conversation(), tmp_path / "clone" / "notes" / "talk.md").exists()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 100_000 + "]" * 100_000, '{"a":' * 5000])
+def test_what_is_nested_too_deeply_is_said_so(text):
+    with pytest.raises(UsageError, match="it is nested too deeply to be a conversation"):
+        parse_conversations(text)
+
+
+def test_counts_that_are_no_count_together_are_unknown():
+    assert Usage(2**53, 0, 2**53).total_tokens is None
+    assert Usage(2**52, 0, 2**52).total_tokens == 2**53

@@ -7,7 +7,6 @@ make visible. Knows nothing of models or prompts.
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import ssl
@@ -20,16 +19,15 @@ from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
-from glmcli.files import DEEPEST, depth
+from glmcli.files import DEEPEST, depth, loads
 from glmcli.language import tr
+from glmcli.types import MOST
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500
 CLEANED_CHARS = 20_000
 """How much of what a server says is looked at where only its start is shown."""
 LONGEST_BREAK_S = 86_400
-MOST = 2**53
-"""The largest number that JSON can carry everywhere; no count is larger."""
 PARENTHESES = re.compile(r"\*\*\s*\((.*)\)\s*$", re.DOTALL)
 
 
@@ -79,7 +77,7 @@ class Faults:
         Raises EngineError.
         """
         try:
-            answer = json.loads(as_text(data))
+            answer = loads(as_text(data))
         except (ValueError, RecursionError):
             answer = data
         if answer is None:
@@ -92,7 +90,7 @@ class Faults:
     def message(self, data: bytes) -> dict[str, Any]:
         """A message of a stream as it came. Raises EngineError if it is not a JSON object."""
         try:
-            message = json.loads(as_text(data))
+            message = loads(as_text(data))
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
@@ -237,7 +235,7 @@ class Faults:
         status, headers = response.status_code, response.headers
         text = as_text(data)
         try:
-            answer = json.loads(text)
+            answer = loads(text)
         except (ValueError, RecursionError):
             answer = None
         if depth(answer, DEEPEST) > DEEPEST:

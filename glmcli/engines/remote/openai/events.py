@@ -6,7 +6,6 @@ fields may be missing, null or empty, errors are objects or strings, counts come
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from glmcli.engines.remote.faults import Faults, as_text
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import EngineError
+from glmcli.files import loads
 from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
@@ -68,7 +68,7 @@ def error_of(data: bytes) -> object:
     """What stands behind `error:` in a line: JSON, or just words."""
     text = as_text(data).strip()
     try:
-        return json.loads(text) or text
+        return loads(text) or text
     except (ValueError, RecursionError):
         return text
 

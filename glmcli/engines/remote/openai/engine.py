@@ -174,9 +174,9 @@ class OpenAIEngine:
         return [to_api(message) for message in folded or messages]
 
     def _check_room(self, usage: Usage | None, params: GenerationParams) -> None:
-        """Raise ContextFull for a reply that ends before it begins: so LMDeploy says it."""
+        """Raise ContextFull for a reply of no token: so LMDeploy says it."""
         counts = usage or Usage()
-        if not counts.completion_tokens:
+        if counts.completion_tokens == 0:
             found = Overflow(prompt=counts.prompt_tokens)
             raise fault_of(found, params.max_tokens, self.context_tokens)
 

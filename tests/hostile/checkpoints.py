@@ -12,6 +12,8 @@ from tests.hostile.spoiling import GONE, Case, Spoil, only, with_field, without
 
 NUMBERS = ["x", [], {}, True, -3, 10**30]
 """What no size may be."""
+MANY = list(range(900_000))
+"""Ids of which there are a handful in a real checkpoint."""
 CONFIG: Mapping[str, list[Any]] = {
     "architectures": [5, "LlamaForCausalLM", [5], {}, [["a"]]],
     "model_type": [5, [], {}, GONE, None, "no such\nfamily", "../../x", "x" * 100_000],
@@ -22,7 +24,7 @@ CONFIG: Mapping[str, list[Any]] = {
     "head_dim": [*NUMBERS, 1.5, 0, 10**6],
     "intermediate_size": [*NUMBERS, 0, 10**7],
     "vocab_size": [*NUMBERS, 0, 10**8, 17],
-    "max_position_embeddings": [*NUMBERS, 0, 1.5],
+    "max_position_embeddings": [*NUMBERS, 0, 1.5, 1e12, 10**12],
     "rms_norm_eps": ["x", [], {}, float("nan"), float("inf")],
     "rope_parameters": [
         *([], 5, "x", {"rope_type": 5}, {"rope_type": "no such", "rope_theta": 1.0}),
@@ -30,6 +32,8 @@ CONFIG: Mapping[str, list[Any]] = {
         *({"rope_type": "linear", "rope_theta": 1e4, "factor": value} for value in ("x", 0, GONE)),
         {"rope_type": "llama3", "rope_theta": 1e4, "factor": 8.0, "low_freq_factor": []},
         {"rope_type": "yarn", "rope_theta": 1e4, "factor": "x"},
+        {"rope_type": "yarn", "factor": 1e308, "original_max_position_embeddings": 1e308},
+        {"rope_type": "longrope", "factor": 1e300, "long_factor": [1.0] * 500_000},
     ],
     "rope_scaling": [[], 5, "x", {"type": 5, "factor": []}],
     "hidden_act": [5, [], "no such function"],
@@ -38,14 +42,14 @@ CONFIG: Mapping[str, list[Any]] = {
     "attn_implementation": ["no/such", "evil/kernel:forward", {"text_config": "no/such"}],
     "_attn_implementation": ["paged|no/such", "flash_attention_3", 5],
     "experts_implementation": ["no/such", []],
-    "eos_token_id": ["x", 1.5, {}, ["x"], [[]], -5, 10**30, 10**9],
+    "eos_token_id": ["x", 1.5, {}, ["x"], [[]], -5, 10**30, 10**9, MANY],
     "quantization_config": [
         *(5, [], "x", {}, {"quant_method": 5}, {"quant_method": "no such"}),
         *({"quant_method": "bitsandbytes", "load_in_4bit": True}, {"load_in_8bit": True}),
     ],
     "auto_map": [5, [], {"AutoConfig": 5}],
-    "layer_types": [5, ["x"], [5], {}],
-    "sliding_window": ["x", [], -1],
+    "layer_types": [5, ["x"], [5], {}, ["full_attention"] * 500_000],
+    "sliding_window": ["x", [], -1, 10**12],
     "text_config": [5, [], "x", {"num_hidden_layers": "x"}],
     "attention_dropout": ["x", []],
 }
@@ -59,7 +63,7 @@ CHATGLM: Mapping[str, list[Any]] = {
     "rope_ratio": ["x", [], float("nan"), -1, 0],
     "layernorm_epsilon": ["x", []],
     "torch_dtype": [5, "no such"],
-    "eos_token_id": ["x", {}, ["x"]],
+    "eos_token_id": ["x", {}, ["x"], MANY],
 }
 GENERATION: Mapping[str, list[Any]] = {
     "temperature": ["x", [], -1, float("nan")],
@@ -67,7 +71,11 @@ GENERATION: Mapping[str, list[Any]] = {
     "top_p": ["x", 5],
     "repetition_penalty": ["x", -1, 0],
     "do_sample": ["x", 5],
-    "eos_token_id": ["x", [[]], 1.5],
+    "eos_token_id": ["x", [[]], 1.5, MANY],
+    "suppress_tokens": ["x", [1.5], MANY, MANY[:20_000]],
+    "bad_words_ids": [5, [5], [[5]] * 500_000, [MANY[:20_000]] * 2],
+    "sequence_bias": [5, [5], [[[5], 1.0]] * 500_000],
+    "stop_strings": [5, [5], ["</s>"] * 500_000],
 }
 TOKENIZER: Mapping[str, list[Any]] = {
     "model_max_length": ["abc", [], -3, {}],

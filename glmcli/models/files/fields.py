@@ -19,6 +19,14 @@ LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
+LONGEST_LIST = 10_000
+"""Values: one for each layer, or for each pair of a head."""
+MOST_ENDS = 1_000
+"""Ids, or texts, that end a reply; real checkpoints have a handful."""
+MOST_IDS = 20_000
+"""Ids that are not to be sampled: those of images and their kin are up to ten thousand."""
+_WIDEST_FACTOR = 1_000_000
+"""Times that rotary settings may widen a window."""
 _SHOWN = 40
 DTYPES = frozenset(
     {
@@ -36,7 +44,7 @@ class FieldKind:
     """What a field may hold."""
 
     words: Callable[[], str]
-    """As the end of "is 5, not ...": "a list of names", in the user's language."""
+    """As the end of "is 5, not ...": "a number", in the user's language."""
     fits: Callable[[Any], bool]
 
 
@@ -59,8 +67,8 @@ def whole(least: int, most: int) -> FieldKind:
 def some(kind: FieldKind) -> FieldKind:
     """One of a kind, or a list of them: one for each layer."""
     return FieldKind(
-        lambda: tr("{kind}, or a list of them", kind=kind.words()),
-        lambda value: value != [] and all(map(kind.fits, as_list(value))),
+        lambda: tr("{kind}, or a list of at most {most:,}", kind=kind.words(), most=LONGEST_LIST),
+        lambda value: value != [] and list_of(kind.fits)(as_list(value)),
     )
 
 
@@ -135,9 +143,14 @@ def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
-def list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Whether something is a list all of whose items fit."""
-    return lambda value: isinstance(value, list) and all(map(fits, value))
+def list_of(fits: Callable[[Any], bool], most: int = LONGEST_LIST) -> Callable[[Any], bool]:
+    """Whether something is a list of at most so many items, all of which fit."""
+    return lambda value: isinstance(value, list) and len(value) <= most and all(map(fits, value))
+
+
+def is_few(lists: Any) -> bool:
+    """Whether all lists of ids together are no longer than one may be."""
+    return sum(map(len, lists)) <= MOST_IDS
 
 
 def is_biased(value: Any) -> bool:
@@ -153,8 +166,7 @@ def is_biased(value: Any) -> bool:
 
 NAME_FIELD = FieldKind(lambda: tr("a name"), is_short_line)
 NAMES_FIELD = FieldKind(
-    lambda: tr("a list of names"),
-    lambda value: isinstance(value, list) and all(map(is_short_line, value)),
+    lambda: tr("a list of at most {most:,} names", most=LONGEST_LIST), list_of(is_short_line)
 )
 SWITCH = FieldKind(lambda: tr("true or false"), lambda value: isinstance(value, bool))
 OBJECT = FieldKind(lambda: tr("an object"), lambda value: isinstance(value, dict))
@@ -173,16 +185,22 @@ CODE_HERE = FieldKind(
     lambda: tr("the name of code that is installed, such as sdpa"), names_code_here
 )
 POSITIVE = FieldKind(lambda: tr("a number above 0"), lambda value: is_finite(value) and value > 0)
+FACTOR = FieldKind(
+    lambda: tr("a number above 0, and {most:,} at most", most=_WIDEST_FACTOR),
+    lambda value: POSITIVE.fits(value) and value <= _WIDEST_FACTOR,
+)
 TOKEN_ID = whole(-1_000, 1_000_000_000)
 IDS = FieldKind(
-    lambda: tr("the id of a token, or a list of them"),
-    lambda value: all(map(TOKEN_ID.fits, as_list(value))),
+    lambda: tr("the id of a token, or a list of at most {most:,}", most=MOST_ENDS),
+    lambda value: list_of(TOKEN_ID.fits, MOST_ENDS)(as_list(value)),
 )
-ID_LIST = FieldKind(lambda: tr("a list of ids"), list_of(TOKEN_ID.fits))
+ID_LIST = FieldKind(
+    lambda: tr("a list of at most {most:,} ids", most=MOST_IDS), list_of(TOKEN_ID.fits, MOST_IDS)
+)
 LAYERS = whole(1, 10_000)
 WIDTH = whole(1, 1_000_000)
 HEADS = some(whole(1, 100_000))
-WINDOW = number(1, 1e12)
+WINDOW = number(1, 1e9)
 """A number that need not be written as a whole one: "1e6"."""
 CLASSES = FieldKind(
     lambda: tr("an object of names"),
@@ -193,8 +211,8 @@ ROPE: FieldTable = {
     "rope_type": NAME_FIELD,
     "type": NAME_FIELD,
     "rope_theta": POSITIVE,
-    "factor": POSITIVE,
-    "original_max_position_embeddings": POSITIVE,
+    "factor": FACTOR,
+    "original_max_position_embeddings": WINDOW,
     **dict.fromkeys(
         ("low_freq_factor", "high_freq_factor", "partial_rotary_factor", "attention_factor"),
         number(),
@@ -220,7 +238,7 @@ CONFIG: FieldTable = {
     **dict.fromkeys(("vocab_size", "padded_vocab_size"), whole(1, 10_000_000)),
     **dict.fromkeys(("max_position_embeddings", "seq_length", "n_positions"), WINDOW),
     "max_seq_len": WINDOW,
-    "sliding_window": whole(0, 1_000_000_000_000),
+    "sliding_window": whole(0, 1_000_000_000),
     **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layernorm_epsilon"), number(0, 1)),
     **dict.fromkeys(("rope_theta", "rope_ratio"), POSITIVE),
     "partial_rotary_factor": number(0, 1),
@@ -238,9 +256,13 @@ GENERATION: FieldTable = {
     **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), IDS),
     "forced_bos_token_id": TOKEN_ID,
     **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), ID_LIST),
-    "bad_words_ids": FieldKind(lambda: tr("a list of lists of ids"), list_of(ID_LIST.fits)),
+    "bad_words_ids": FieldKind(
+        lambda: tr("lists of at most {most:,} ids together", most=MOST_IDS),
+        lambda value: list_of(ID_LIST.fits, MOST_IDS)(value) and is_few(value),
+    ),
     "sequence_bias": FieldKind(
-        lambda: tr("a list of ids and their bias, each"), list_of(is_biased)
+        lambda: tr("a list of ids and their bias, each, of at most {most:,} ids", most=MOST_IDS),
+        lambda value: list_of(is_biased, MOST_IDS)(value) and is_few(ids for ids, _ in value),
     ),
     "exponential_decay_length_penalty": FieldKind(
         lambda: tr("a list of two numbers"),
@@ -250,8 +272,8 @@ GENERATION: FieldTable = {
     **dict.fromkeys(("min_length", "min_new_tokens"), whole(0, 10**9)),
     **dict.fromkeys(("max_length", "max_new_tokens"), whole(1, 10**12)),
     "stop_strings": FieldKind(
-        lambda: tr("a text, or a list of texts"),
-        lambda value: all(map(is_token, as_list(value))) and is_short(value),
+        lambda: tr("a text, or a list of at most {most:,}", most=MOST_ENDS),
+        lambda value: list_of(is_token, MOST_ENDS)(as_list(value)) and is_short(value),
     ),
 }
 TOKENIZER: FieldTable = {

@@ -8,6 +8,7 @@ in a few words (`what`) and which error it raises (`error`).
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -178,6 +179,26 @@ def loads(text: str) -> Any:
 def _whole_number(digits: str) -> float:
     """A number of JSON; infinite if it is longer than Python reads, and than anything counts."""
     return int(digits) if len(digits) <= _LONGEST_NUMBER else float(digits)
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON, every character as itself; what JSON has no words for is its text.
+
+    NaN and the infinities are null: no reader of JSON has to know them.
+    """
+    try:
+        return json.dumps(value, ensure_ascii=False, indent=indent, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, indent=indent, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for every number that is none, at any depth."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _too_deep(where: str, error: type[GlmError]) -> GlmError:

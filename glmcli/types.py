@@ -18,6 +18,18 @@ MOST = 2**53
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
 
+def as_count(value: object) -> int | None:
+    """A number that others state if it can be a count, else None: unknown."""
+    return value if type(value) is int and 0 <= value <= MOST else None
+
+
+def as_seconds(value: object) -> float | None:
+    """A number that others state if it can be a time that something took, else None: unknown."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST else None
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one reply cost. A count is None if the engine cannot say."""
@@ -32,6 +44,16 @@ class Usage:
     """Seconds from the request to the first text or thinking."""
     total_s: float = 0.0
     """Seconds from the request to the end."""
+
+    def believed(self) -> Usage:
+        """The same as others state it, without what cannot be: that is unknown."""
+        return Usage(
+            as_count(self.prompt_tokens),
+            as_count(self.cached_tokens),
+            as_count(self.completion_tokens),
+            as_seconds(self.first_token_s),
+            as_seconds(self.total_s) or 0.0,
+        )
 
     @property
     def total_tokens(self) -> int | None:

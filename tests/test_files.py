@@ -1,7 +1,9 @@
 """Files that others made: what is not a plain file of a sane size is refused, never waited for."""
 
+import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +103,10 @@ def test_a_number_of_any_length_is_read():
         -math.inf,
     ]
     assert files.loads("9" * 300) == 10**300 - 1
+
+
+def test_json_that_is_written_holds_only_numbers_that_json_has():
+    value = {"a": [math.nan, (1.5, -math.inf)], "b": {"c": math.inf}, "d": Path("x"), "é": 1}
+    text = files.json_text(value)
+    assert text == '{"a": [null, [1.5, null]], "b": {"c": null}, "d": "x", "é": 1}'
+    assert json.loads(files.json_text(value, indent=2)) == json.loads(text)

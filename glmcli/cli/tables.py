@@ -5,7 +5,6 @@ Knows nothing of what is listed.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.errors import UsageError
+from glmcli.files import json_text
 from glmcli.language import later, tr
 from glmcli.terminal.visible import visible, visible_json
 
@@ -83,7 +83,7 @@ def styled(cell: object) -> RichText:
 
 def print_json(value: object) -> None:
     """Indented JSON, every character as itself unless it would steer a terminal."""
-    print_text(json.dumps(value, ensure_ascii=False, indent=2, default=str), visible_json)
+    print_text(json_text(value, indent=2), visible_json)
 
 
 def print_text(text: str, harmless: Callable[[str], str] = visible) -> None:

@@ -15,7 +15,7 @@ from glmcli.config import parse as parse_setting
 from glmcli.config import variable
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
-from glmcli.files import DEEPEST, GB, depth, loads, read_text
+from glmcli.files import DEEPEST, GB, depth, json_text, loads, read_text
 from glmcli.language import later, tr
 from glmcli.ours import write_file
 from glmcli.types import (
@@ -107,12 +107,12 @@ def to_json(*conversations: Conversation) -> str:
     """Conversations exactly: one as an object, several as a list."""
     records = [to_record(each) for each in conversations]
     whole = records[0] if len(records) == 1 else records
-    return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
+    return json_text(whole, indent=2) + "\n"
 
 
 def to_jsonl(*conversations: Conversation) -> str:
     """Conversations exactly, one a line."""
-    return "".join(json.dumps(to_record(each), ensure_ascii=False) + "\n" for each in conversations)
+    return "".join(json_text(to_record(each)) + "\n" for each in conversations)
 
 
 WRITERS: dict[str, Callable[[Conversation], str]] = {
@@ -285,7 +285,7 @@ def message_of(item: Any, n: int) -> Message:
         text,
         thinking=text_field(item, "thinking", "reasoning_content", "reasoning"),
         finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
-        usage=value_of(Usage, item["usage"]) if item.get("usage") else None,
+        usage=value_of(Usage, item["usage"]).believed() if item.get("usage") else None,
         name=name,
         tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
     )

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import params_record, value_of
+from glmcli.files import json_text
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage
 
@@ -222,7 +223,7 @@ def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Me
 def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
     """role, text, thinking, name, tools, finish_reason, usage as they are stored."""
     texts = (message.role, message.text, message.thinking, message.name, message.tools)
-    usage = json.dumps(asdict(message.usage)) if message.usage else None
+    usage = json_text(asdict(message.usage)) if message.usage else None
     return *map(to_sql, texts), message.finish_reason, usage
 
 
@@ -236,7 +237,7 @@ def read_message(row: Sequence[Any]) -> Message:
         name=name,
         tools=tools,
         finish_reason=row[5],
-        usage=value_of(Usage, json.loads(row[6])) if row[6] else None,
+        usage=value_of(Usage, json.loads(row[6])).believed() if row[6] else None,
     )
     return split_reasoning(message)
 

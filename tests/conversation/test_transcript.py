@@ -430,3 +430,19 @@ def test_what_is_nested_too_deeply_is_said_so(text):
 def test_counts_that_are_no_count_together_are_unknown():
     assert Usage(2**53, 0, 2**53).total_tokens is None
     assert Usage(2**52, 0, 2**52).total_tokens == 2**53
+
+
+@pytest.mark.parametrize("wrong", ["1" + "0" * 40, "-1", "1.5", "NaN", "Infinity", "true"])
+def test_counts_that_cannot_be_are_unknown(wrong):
+    counts = f'"prompt_tokens": {wrong}, "cached_tokens": {wrong}, "completion_tokens": {wrong}'
+    record = f'[{{"role": "assistant", "content": "hi", "usage": {{{counts}}}}}]'
+    (found,) = parse_conversations(record)
+    assert found.messages[0].usage == Usage()
+
+
+@pytest.mark.parametrize("wrong", ["1" + "0" * 40, "-1", "NaN", "Infinity", "true"])
+def test_times_that_cannot_be_are_unknown(wrong):
+    times = f'{{"first_token_s": {wrong}, "total_s": {wrong}}}'
+    (found,) = parse_conversations(f'[{{"role": "assistant", "content": "", "usage": {times}}}]')
+    assert found.messages[0].usage == Usage()
+    assert "NaN" not in to_json(found) + to_jsonl(found)

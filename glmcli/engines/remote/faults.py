@@ -21,7 +21,7 @@ from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed,
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.files import DEEPEST, depth, loads
 from glmcli.language import tr
-from glmcli.types import MOST
+from glmcli.types import as_count
 
 CONNECT_S = 5.0
 ERROR_CHARS = 500
@@ -356,11 +356,6 @@ def one_line(text: str, limit: int = ERROR_CHARS) -> str:
 def as_text(data: bytes) -> str:
     """Bytes of a server as text; what is not UTF-8 becomes U+FFFD, and the rest stays."""
     return data.decode("utf-8-sig", "replace")
-
-
-def as_count(value: object) -> int | None:
-    """A number of a server if it can be a count, else None: unknown."""
-    return value if type(value) is int and 0 <= value <= MOST else None
 
 
 def useful_part(answer: Any, text: str) -> str:

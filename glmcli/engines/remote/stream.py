@@ -13,13 +13,13 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from glmcli.conversation.reasoning import PAIRS
-from glmcli.engines.remote.faults import Cancelled, Faults, as_count
+from glmcli.engines.remote.faults import Cancelled, Faults
 from glmcli.engines.remote.http import ALIVE, Exchange
 from glmcli.engines.remote.masking import Mask, MaskedText
 from glmcli.engines.reply import Marks, Reasoning, StopStrings, followed
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.language import tr
-from glmcli.types import Chunk, Progress
+from glmcli.types import Chunk, Progress, as_count
 
 M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)

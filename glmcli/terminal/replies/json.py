@@ -5,12 +5,12 @@ Knows nothing of engines, sessions or stores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from glmcli.errors import GlmError
+from glmcli.files import json_text
 from glmcli.terminal.output import Output
 from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_json
@@ -130,5 +130,5 @@ def reply_fields(reply: Message) -> dict[str, Any]:
 
 def write_json(out: Output, value: object) -> None:
     """Write a line of JSON, every character as itself unless it would steer a terminal."""
-    line = json.dumps(value, ensure_ascii=False) + "\n"
+    line = json_text(value) + "\n"
     out.write(visible_json(line) if out.is_tty else line)

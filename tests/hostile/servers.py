@@ -89,6 +89,18 @@ def endless(piece: bytes, *, head: bytes = OK, seconds: float = 0) -> Say:
     return say
 
 
+def bytewise(data: bytes, *, head: bytes = OK) -> Say:
+    """The same bytes until the client is gone, each a chunk of its own."""
+    sent = b"".join(b"1\r\n%c\r\n" % byte for byte in data) * (20_000 // len(data))
+
+    def say(connection: Connection) -> None:
+        connection.send(head)
+        while not connection.gone.is_set():
+            connection.send(sent)
+
+    return say
+
+
 def event(value: object) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
@@ -332,6 +344,19 @@ MODES: dict[str, Mode] = {
     "a reply without an end": openai(6, "more than", reply=endless(word("z" * 60_000)), waits=True),
     "thinking without an end": openai(
         6, "more than", reply=endless(event(choice({"reasoning": "z" * 60_000}))), waits=True
+    ),
+    "a line of single bytes": openai(6, "pieces without text", reply=bytewise(b":")),
+    "comments of single bytes": openai(6, "pieces without text", reply=bytewise(b":\n")),
+    "empty lines of single bytes": openai(6, "pieces without text", reply=bytewise(b"\n")),
+    "empty events of single bytes": openai(
+        6, "pieces without text", reply=bytewise(event(choice({})))
+    ),
+    "a list of single bytes": openai(6, "50,000 pieces", models=bytewise(b"[", head=head())),
+    "an error of single bytes": openai(
+        6, "refused (500)", reply=bytewise(b"no ", head=head("500 Oops", "text/plain"))
+    ),
+    "a worker's message of single bytes": fastchat(
+        6, "pieces without text", worker_generate_stream=bytewise(b"x")
     ),
     "events without text without an end": openai(
         6, "glm: ", reply=endless(event(choice({})) * 500), waits=True

@@ -25,6 +25,7 @@ from glmcli.engines.remote.address import check_key, is_loopback, key_for, parse
 from glmcli.engines.remote.client import make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError
+from glmcli.language import tr
 
 ANSWER_S = 10.0
 """How long a server may take to answer a question that needs no model."""
@@ -41,6 +42,8 @@ ERROR_S = 3.0
 """How long the body of an error may take; what came until then says enough."""
 _ANSWER_BYTES = 4_000_000
 """An answer to a question that needs no model; one about a prompt may be larger, as that is."""
+_ANSWER_PIECES = 50_000
+"""Each costs, however small it is; a network's packets of the largest answer are some thousand."""
 PIECE_BYTES = 65_536
 
 
@@ -135,10 +138,12 @@ class Server:
         most = _ANSWER_BYTES + 8 * exchange.sent_bytes
         data = bytearray()
         try:
-            for piece in exchange.pieces(cancel or threading.Event()):
+            for n, piece in enumerate(exchange.pieces(cancel or threading.Event()), 1):
                 data += piece
                 if len(data) > most:
                     raise self.faults.too_much(f"{most / 1e6:.0f} MB")
+                if n > _ANSWER_PIECES:
+                    raise self.faults.too_much(tr("{n:,} pieces", n=_ANSWER_PIECES))
             self.asked[path] = path
         except Refused as exc:
             self.asked[path] = f"{path} ({exc.status})"

@@ -27,6 +27,8 @@ LAST_S = 2.0
 """How long a server may take to close a stream when the reply has ended."""
 EMPTY_MESSAGES = 50_000
 """How many messages may come without text, whatever they cost."""
+EMPTY_PIECES = 50_000
+"""In how many pieces an answer may come without text; each of them costs, however small it is."""
 MESSAGE_BYTES = 4_000_000
 _REPLY_CHARS = 2_000_000
 """Text and thinking of one reply: some 500,000 tokens, more than any model writes at once."""
@@ -85,12 +87,12 @@ def _chunks(
     exchange: Exchange, split: Split[M], reply: ServerReply[M], cancel: threading.Event
 ) -> Generator[Chunk, None, None]:
     faults = exchange.server.faults
-    talking, ending, size, empty = False, False, 0, 0
+    talking, ending, size, empty, pieces = False, False, 0, 0, Pieces(faults)
     exchange.expect(ALIVE * exchange.limit_s)
-    for message in split(exchange.pieces(cancel), faults):
+    for message in split(pieces.counted(exchange.pieces(cancel)), faults):
         chunk = reply.take(message)
         if chunk.text or chunk.thinking:
-            empty = 0
+            empty = pieces.count = 0
             size += len(chunk.text) + len(chunk.thinking)
             if not talking:
                 talking = True
@@ -111,6 +113,22 @@ def _chunks(
             yield chunk
         if reply.enough:
             return
+
+
+class Pieces:
+    """Counts the pieces of an answer since something good came of one, and bears not too many."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.count = 0
+        self._faults = faults
+
+    def counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The same pieces. Raises EngineError."""
+        for piece in pieces:
+            self.count += 1
+            if self.count > EMPTY_PIECES:
+                raise self._faults.too_much(tr("{n:,} pieces without text", n=EMPTY_PIECES))
+            yield piece
 
 
 def text_of(fields: object, name: str) -> str:

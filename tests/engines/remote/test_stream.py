@@ -7,7 +7,7 @@ import pytest
 
 from glmcli.engines.remote.faults import Cancelled, Faults
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
-from glmcli.engines.remote.stream import LAST_S, Words, read_reply, split_at
+from glmcli.engines.remote.stream import EMPTY_PIECES, LAST_S, Words, read_reply, split_at
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.types import Chunk, Progress
 from tests.support.transcripts import ScriptedExchange, joined
@@ -81,6 +81,16 @@ def test_a_message_without_an_end_does_not_fill_the_memory():
 
     with pytest.raises(EngineError, match="without an end"):
         list(split_at(b"\0", endless(), FAULTS))
+
+
+def test_pieces_count_only_until_text_comes():
+    bytewise = [bytes([byte]) for byte in FIRST]
+    words = joined(reading(ScriptedExchange([*bytewise * 1_000, LAST])))
+    assert words[0] == "one tw" * 1_000 + "o"
+    endless = ScriptedExchange([FIRST, *[b":"] * (EMPTY_PIECES + 1)])
+    with pytest.raises(EngineError, match="more than 50,000 pieces without text"):
+        list(reading(endless))
+    assert endless.closed
 
 
 def test_words_part_reasoning_from_text_and_end_at_a_stop_string():

@@ -39,7 +39,12 @@ class TerminalChat(Shell):
         """Make the editor ready. The terminal must be quiet."""
         history = self.settings.home / "prompt_history" if self.settings.history else None
         self._editor = open_editor(
-            self.out, self, history=history, completer=completer, vi=self.settings.vi
+            self.out,
+            self,
+            history=history,
+            own=self.settings.is_home_own,
+            completer=completer,
+            vi=self.settings.vi,
         )
         self._watch(self.session.engine)
 

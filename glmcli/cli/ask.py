@@ -91,7 +91,7 @@ def ask(
     question = question_of(text, files, earlier)
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
-        say(resumed_line(session))
+        say(resumed_line(session, settings))
     session.extend(earlier)
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped

@@ -59,7 +59,8 @@ def open_session(
 ) -> tuple[Session, Settings]:
     """The session that the options ask for; its engine is opened at the first request.
 
-    A resumed conversation brings its model and sampling settings along, where none were given.
+    A resumed conversation brings its model and sampling settings along, where none were given; not
+    one of a history that the `.env` of a folder chose.
     """
     from glmcli.cli.served import with_model
     from glmcli.engines.thread import engine_of
@@ -72,11 +73,13 @@ def open_session(
     conversation = Conversation()
     params = settings.params
     if resume is not None or continue_:
-        from glmcli.chat.commands.history import params_of
+        from glmcli.chat.commands.history import stored_params
 
         conversation = stored_conversation(store, resume)
-        params = params_of(conversation, settings)
-        if "model" not in settings.sources and conversation.model:
+        params = stored_params(conversation, settings)
+        if not settings.is_home_own:
+            tell_untaken(conversation, settings)
+        elif "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": "the conversation"}
             settings = replace(settings, model=conversation.model, sources=resumed)
     settings = with_model(settings, once=once)
@@ -95,11 +98,27 @@ def open_session(
     return session, settings
 
 
-def resumed_line(session: Session) -> str:
+def tell_untaken(conversation: Conversation, settings: Settings) -> None:
+    """Say which model of a conversation was not taken, since a `.env` chose its folder."""
+    from glmcli.cli.dialog import tell
+
+    model = conversation.model
+    if model not in ("", settings.model):
+        tell(
+            tr(
+                "{id} was with {model}, which is not taken, since a .env chose its folder: "
+                "-m {model} goes on with it",
+                id=conversation.id,
+                model=model,
+            )
+        )
+
+
+def resumed_line(session: Session, settings: Settings) -> str:
     """What to say of a conversation that goes on."""
     from glmcli.chat.commands.history import resumed
 
-    return resumed(session)
+    return resumed(session, settings)
 
 
 def stored_conversation(store: Store, resume: str | None) -> Conversation:

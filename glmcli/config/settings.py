@@ -127,6 +127,11 @@ class Settings:
         return cut(GenerationParams, self)
 
     @property
+    def is_home_own(self) -> bool:
+        """Whether the user chose the data folder: nobody looked at what lies in one of a `.env`."""
+        return self.sources.get("home") != ".env"
+
+    @property
     def model_options(self) -> ModelOptions:
         """What a model in this process needs of them."""
         is_typed = self.sources.get("model", "option") == "option"

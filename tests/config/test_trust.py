@@ -347,6 +347,30 @@ def test_a_value_of_a_config_toml_that_a_folder_chose_has_its_path_as_source(glm
     ]
 
 
+def test_a_conversation_in_a_home_that_a_folder_chose_chooses_neither_model_nor_settings(
+    glm, tmp_path
+):
+    (tmp_path / ".env").write_text("GLM_HOME=./h\n")
+    stored = ("ask", "-m", "echo:window=500", "--max-tokens", "1", "a b")
+    env = {"GLM_HOME": "", "XDG_DATA_HOME": str(tmp_path / "data"), "GLM_OFFLINE": "on"}
+    env["GLM_CACHE"] = str(tmp_path / "cache")
+    glm("config", "trust", **env)
+    said = "was with echo:window=500, which is not taken, since a .env chose its folder: -m"
+    for command in ("ask", "chat"):
+        glm(*stored, GLM_HOME=str(tmp_path / "h"))
+        done = glm(command, "-q", "-c", "again", **env)
+        assert (done.out, done.code) == ("", 3)
+        assert said in done.err
+    glm(*stored, GLM_HOME=str(tmp_path / "h"))
+    typed = glm("ask", "-c", "-m", "echo:window=500", "on and on", **env)
+    assert typed.out == "on and on\n"
+    assert typed.err.endswith(": 1 turn, without its settings, since a .env chose its folder\n")
+    env["GLM_HOME"] = str(tmp_path / "h")
+    own = glm("ask", "-c", "-m", "echo:", "--max-tokens", "1", "a b", **env)
+    assert ": 2 turns, with its settings; " in own.err_lines[0]
+    assert glm("ask", "-q", "-c", "on and on", **env).out == "on \n"
+
+
 def test_a_dotenv_that_is_too_large_is_told(glm, tmp_path):
     (tmp_path / ".env").write_bytes(b"GLM_MODEL=echo:\n" + b"#" * 17_000_000)
     done = glm("ask", "-m", "echo:", "hi")

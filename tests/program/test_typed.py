@@ -82,6 +82,19 @@ def test_entries_of_an_older_history_count_as_pasted(start, tmp_path):
 
 
 @pytest.mark.pty
+def test_the_prompt_history_of_a_home_that_a_folder_chose_counts_as_pasted(start, glm, tmp_path):
+    (tmp_path / "h").mkdir()
+    (tmp_path / "h" / "prompt_history").write_text("\n# 2026-01-01 10:00 typed\n+/save x.md\n")
+    (tmp_path / ".env").write_text("GLM_HOME=./h\n")
+    env = {"GLM_HOME": "", "XDG_DATA_HOME": str(tmp_path / "data")}
+    glm("config", "trust", **env)
+    term = start(**env).type("\x1b[A\r").see("/save was not typed").see("2 tokens").at_prompt()
+    term.type("/title mine\r").see("\nmine").at_prompt()
+    term.type("/title\r").see("mine").at_prompt().type("\x1b[A\x1b[A").at_prompt("/title mine")
+    assert not (tmp_path / "x.md").exists()
+
+
+@pytest.mark.pty
 def test_a_file_that_is_dragged_in_is_offered_and_never_attached_unasked(start, tmp_path):
     (tmp_path / "two words.txt").write_text("beta")
     dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")

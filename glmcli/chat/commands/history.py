@@ -57,13 +57,18 @@ def resume(chat: Chat, rest: str) -> str:
             raise UsageError(tr("there is no other conversation"), tr("/history lists them all"))
         rest = found[0]
     conversation = session.store.load(rest)
-    session.resume(conversation, params_of(conversation, chat.settings))
+    session.resume(conversation, stored_params(conversation, chat.settings))
     return show_end(chat)
 
 
 def params_of(conversation: Conversation, settings: Settings) -> GenerationParams:
     """How a conversation goes on: with its own sampling settings, where no others were given."""
     return conversation.params.merged(params_record(settings.params))
+
+
+def stored_params(conversation: Conversation, settings: Settings) -> GenerationParams:
+    """The same for one of the history: a history that the `.env` of a folder chose brings none."""
+    return params_of(conversation, settings) if settings.is_home_own else settings.params
 
 
 def show_end(chat: Chat) -> str:
@@ -73,20 +78,28 @@ def show_end(chat: Chat) -> str:
             chat.show(message)
     last = chat.session.conversation.messages[-1:]
     ended = [note for item in last if item.role == "assistant" and (note := end_note(item))]
-    return "\n".join([*ended, resumed(chat.session)])
+    return "\n".join([*ended, resumed(chat.session, chat.settings)])
 
 
-def resumed(session: Session) -> str:
+def resumed(session: Session, settings: Settings) -> str:
     """The note on a conversation that is resumed."""
     conversation = session.conversation
-    parts = [
-        ntr(
+    turns = sum(message.role == "user" for message in conversation.messages)
+    if settings.is_home_own:
+        first = ntr(
             "resumed {id}: {n} turn, with its settings",
             "resumed {id}: {n} turns, with its settings",
-            sum(message.role == "user" for message in conversation.messages),
+            turns,
             id=conversation.id,
         )
-    ]
+    else:
+        first = ntr(
+            "resumed {id}: {n} turn, without its settings, since a .env chose its folder",
+            "resumed {id}: {n} turns, without its settings, since a .env chose its folder",
+            turns,
+            id=conversation.id,
+        )
+    parts = [first]
     if conversation.model and conversation.model != session.model:
         parts.append(tr("it was with {model}, /model goes back to it", model=conversation.model))
     if conversation.omitted is not None:

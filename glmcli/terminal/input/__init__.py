@@ -83,11 +83,12 @@ class Editor:
 
 
 def open_editor(
-    out: Output, owner: Owner, *, history: Path | None, completer: Completer, vi: bool
+    out: Output, owner: Owner, *, history: Path | None, own: bool, completer: Completer, vi: bool
 ) -> Editor:
     """An editor with keys of its own, or the system's line editing where rows cannot be redrawn.
 
-    `completer` completes commands and paths; `history` is the file of earlier texts.
+    `completer` completes commands and paths; `history` is the file of earlier texts, of which all
+    count as pasted if it is not the user's `own`.
     """
     if not out.is_live:
         from glmcli.terminal.input.plain_prompt import PlainEditor
@@ -95,4 +96,4 @@ def open_editor(
         return PlainEditor(out, owner)
     from glmcli.terminal.input.prompt import LineEditor
 
-    return LineEditor(out, owner, history=history, completer=completer, vi=vi)
+    return LineEditor(out, owner, history=history, own=own, completer=completer, vi=vi)

@@ -44,15 +44,18 @@ class PromptHistory(History):
     """The texts that were sent, in a file that only its owner can read; it breaks no chat.
 
     The file is that of prompt-toolkit's FileHistory. Entries without a line that says what was
-    typed count as pasted.
+    typed count as pasted, and so do all of a file that is not the user's `own`.
     """
 
-    def __init__(self, path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line]) -> None:
+    def __init__(
+        self, path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line], own: bool = True
+    ) -> None:
         """Without `path` it is kept in memory; `sent` makes of a draft the text that is sent."""
         super().__init__()
         self._path = path
         self._pastes = pastes
         self._sent = sent
+        self._own = own
         self._lines: dict[str, Line] = {}
 
     def recalled(self, text: str) -> Line | None:
@@ -95,7 +98,7 @@ class PromptHistory(History):
                 entry.append(text[1:])
                 continue
             if entry:
-                yield with_origins("\n".join(entry), origins)
+                yield with_origins("\n".join(entry), origins if self._own else "")
             origins, entry = text, []
 
     def _store(self, line: Line) -> None:
@@ -124,7 +127,7 @@ def with_origins(text: str, origins: str) -> Line:
 
 
 def make_history(
-    path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line]
+    path: Path | None, pastes: Pastes, *, sent: Callable[[str], Line], own: bool = True
 ) -> PromptHistory:
     """The history in a file, or in memory alone if there is no file or it cannot be read."""
     if path is not None:
@@ -134,4 +137,4 @@ def make_history(
             os.close(handle)
         except (OSError, StoreError):
             path = None
-    return PromptHistory(path, pastes, sent=sent)
+    return PromptHistory(path, pastes, sent=sent, own=own)

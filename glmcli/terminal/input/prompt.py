@@ -60,7 +60,14 @@ class LineEditor(Editor):
     """See `Editor`; with keys, completion, a history in `history` and a toolbar."""
 
     def __init__(
-        self, out: Output, owner: Owner, *, history: Path | None, completer: Completer, vi: bool
+        self,
+        out: Output,
+        owner: Owner,
+        *,
+        history: Path | None,
+        own: bool,
+        completer: Completer,
+        vi: bool,
     ) -> None:
         self._out = out
         self._owner = owner
@@ -70,7 +77,7 @@ class LineEditor(Editor):
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
-        remembered = make_history(history, self._pastes, sent=self.sent)
+        remembered = make_history(history, self._pastes, sent=self.sent, own=own)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             input=self._keyboard,

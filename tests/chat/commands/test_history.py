@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from glmcli.chat.commands import run_command
-from glmcli.config import Settings
+from glmcli.config import DOTENV, Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
 from glmcli.session import Session
@@ -116,6 +116,17 @@ def test_settings_from_the_command_line_outlive_those_of_another_conversation(ch
         with suppress(UsageError):
             run_command(chat, line)
         assert (chat.session.params.temperature, chat.session.params.top_p) == (0.1, 0.5), line
+
+
+def test_a_history_that_a_folder_chose_brings_no_settings(chat):
+    run_command(chat, "/set temperature 0.9")
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+    chat.settings = Settings(temperature=0.1, sources={"home": DOTENV})
+    said = run_command(chat, f"/resume {first}")
+    assert "1 turn, without its settings, since a .env chose its folder" in said
+    assert chat.session.params == GenerationParams(temperature=0.1)
 
 
 def test_a_summary_is_shown_and_given_up(chat):

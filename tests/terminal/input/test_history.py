@@ -24,6 +24,18 @@ def test_what_others_could_read_is_closed_to_them(tmp_path):
     assert list(history_in(path).load_history_strings()) == ["hello"]
 
 
+def test_all_of_a_file_that_is_not_the_user_s_own_counts_as_pasted(tmp_path):
+    path = tmp_path / "prompt_history"
+    path.write_text("\n# 2026-01-01 10:00:00 typed\n+/save x.md\n")
+    for own in (True, False):
+        history = make_history(path, Pastes(), sent=Line, own=own)
+        assert list(history.load_history_strings()) == ["/save x.md"]
+        line = history.recalled("/save x.md")
+        assert line is not None and line.is_typed(0, 10) is own
+    history.append_string("/exit")
+    assert history.recalled("/exit") == Line("/exit")
+
+
 @pytest.mark.timeout(10)
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     path = tmp_path / "prompt_history"

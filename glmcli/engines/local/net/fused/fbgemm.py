@@ -120,6 +120,11 @@ class HalfProduct:
         y = torch.cat(products, 1) if len(products) > 1 else products[0]
         return y.mul_(self._sizes)
 
+    def unpacked(self) -> Tensor:
+        """The weights (out, in) as float32."""
+        parts = [torch.ops.quantized.linear_unpack_fp16(part)[0] for part in self._parts]
+        return torch.cat(parts).mul_(self._sizes[:, None])
+
 
 def packed_halves(weight: Tensor) -> Any:
     """float32 weights (out, in) as float16 in FBGEMM's own order."""

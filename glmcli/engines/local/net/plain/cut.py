@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from glmcli.engines.local.net.plain.halves import widen
+
 WINDOWS = (
     "sliding_window",
     "attention_window_size",
@@ -48,6 +50,8 @@ def make_cut(net: Any, border: int | None) -> Any:
     tensors = [*cut.parameters(), *cut.buffers()]
     if any(tensor.device.type == "meta" for tensor in tensors):
         return None
+    if hasattr(net, "kept_dtype"):
+        widen(cut)
     return cut.to(net.device).eval()
 
 

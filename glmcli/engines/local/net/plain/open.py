@@ -6,20 +6,27 @@ nothing of text, nor of how the proof goes: see proof.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from glmcli.config.models import ModelOptions
+from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.load import load_net
-from glmcli.engines.local.net.plain.proof import find_reading
-from glmcli.engines.local.net.plain.reader import Reading, ReadingWay, model_of
-from glmcli.engines.local.net.reader import LoadedNet, is_out_of_memory, translate
+from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
+from glmcli.engines.local.net.plain.proof import check_same, find_reading
+from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay, model_of
+from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_memory, translate
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
 from glmcli.machine import MappedFiles
+from glmcli.models.bits import is_packed
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
+NOTABLE_BYTES = 1_000_000
+"""Less of float32 than that beside 16-bit weights is not worth a word."""
 REVISION = 1
 """Of the ways of reading: where they change, each net has to be asked again."""
 
@@ -28,11 +35,40 @@ def open_plain(
     checkpoint: Checkpoint, options: ModelOptions, runner: str, report: Report
 ) -> LoadedNet:
     """Any net that transformers can run. Raises ModelError, ConfigError, OutOfMemory."""
-    net = load_in_any_bits(checkpoint, options, report)
+    if may_keep_halves(checkpoint, options):
+        try:
+            return opened(checkpoint, options, runner, report, halves=True)
+        except ModelError:  # as float32 it may run
+            free_memory()
+    return opened(checkpoint, options, runner, report)
+
+
+def opened(
+    checkpoint: Checkpoint, options: ModelOptions, runner: str, report: Report, halves: bool = False
+) -> LoadedNet:
+    """The same, and whether 16-bit weights stay so where sums are in float32."""
+    net = load_in_any_bits(checkpoint, options, report, halves)
     reading = proven_reading(net, checkpoint, options, report)
     arrange(net, checkpoint, report)
-    how = reading.words
-    return model_of(net, f"{runner}, {how}" if how else runner, reading)
+    how = ", ".join(words for words in (runner, reading.words, sums_of(net)) if words)
+    return model_of(net, how, reading)
+
+
+def may_keep_halves(checkpoint: Checkpoint, options: ModelOptions) -> bool:
+    """Whether layers may be exchanged for others: nobody else has a hand in the weights."""
+    is_changed = checkpoint.remote_code or checkpoint.adapter or is_packed(checkpoint.config)
+    return options.quantize == "none" and not is_changed and has_halves()
+
+
+def sums_of(net: Any) -> str:
+    """What a user would want to know of a net that keeps 16-bit weights; empty for others."""
+    if not hasattr(net, "kept_dtype"):
+        return ""
+    PlainReader(net, Reading(ReadingWay.ANEW)).read([0])  # layers that must be float32 become so
+    wide = wide_bytes(net)
+    if wide < NOTABLE_BYTES:
+        return tr("sums in float32")
+    return tr("sums in float32, {size} MB of the weights too", size=wide // 1_000_000)
 
 
 def proven_reading(
@@ -44,7 +80,7 @@ def proven_reading(
     """
     cache = options.cache
     kind = f"{options.attn}-{options.quantize}-way{REVISION}"
-    key = fingerprint(checkpoint, device=net.device.type, dtype=str(net.dtype))
+    key = fingerprint(checkpoint, device=net.device.type, dtype=dtypes_of(net))
     path = cache.proof(f"{key}-{kind}")
     verdict = {} if options.verify else read_verdict(path)
     try:
@@ -53,6 +89,8 @@ def proven_reading(
         report(Progress("loading", note=tr("checking")))
     try:
         reading = find_reading(net)
+        if hasattr(net, "kept_dtype"):
+            check_same(net, lambda: arrange(net, checkpoint, report))
     except Exception as exc:  # each family fails in its own way
         if is_out_of_memory(exc):
             raise translate(exc) from exc
@@ -72,7 +110,9 @@ def proven_reading(
     return reading
 
 
-def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
+def load_in_any_bits(
+    checkpoint: Checkpoint, options: ModelOptions, report: Report, halves: bool
+) -> Any:
     """The net as transformers has it, in the bits that are asked for.
 
     Raises ModelError, ConfigError, OutOfMemory.
@@ -81,22 +121,28 @@ def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Repo
         from glmcli.engines.local.net.bitsandbytes import load_in_fewer_bits
 
         return load_in_fewer_bits(checkpoint, options, report)
-    return load_net(checkpoint, options, report)
+    return load_net(checkpoint, options, report, has_halves=halves)
+
+
+def dtypes_of(net: Any) -> str:
+    """The dtype of the weights, and of sums if that is another."""
+    return " ".join(dict.fromkeys(map(str, (getattr(net, "kept_dtype", net.dtype), net.dtype))))
 
 
 def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
     """Put the weights into the order this processor is fastest with, where there is one."""
     from glmcli.engines.local.net.packed import find_linears, pack
 
-    places = find_linears(net)
-    if not places:
-        return
-    total = sum(place.size_bytes for place in places)
+    steps: list[tuple[int, Callable[[], None]]] = [
+        (place.size_bytes, partial(pack, place)) for place in find_linears(net)
+    ]
+    steps += [(layer.numbers().nbytes, layer.pack) for layer in half_linears(net)]
+    total = sum(size for size, _ in steps)
     done, pages = 0, MappedFiles(checkpoint.weights)
     pages.drop()  # loading has read all of them
-    for place in places:
-        pack(place)
+    for size, step in steps:
+        step()
         pages.tidy()
-        done += place.size_bytes
+        done += size
         report(Progress("loading", done, total, "bytes", note=tr("arranging")))
     pages.drop()

@@ -6,6 +6,7 @@ is kept.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,6 +45,17 @@ def find_reading(net: Any) -> Reading:
             beyond = ReadingWay.WHOLE if grows else way
         beyond = max(way, beyond, key=list(ReadingWay).index)
         return Reading(way, borders[0], beyond) if grows or beyond is not way else Reading(way)
+
+
+def check_same(net: Any, change: Callable[[], None]) -> None:
+    """Change a net, and raise ValueError unless it says the same as before."""
+    ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
+    with quiet():
+        before = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
+        change()
+        after = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
+    if (apart := distance(after, before)) > _BOUNDS[torch.float32]:
+        raise ValueError(f"scores differ by {apart:.2g}")
 
 
 def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:

@@ -203,7 +203,7 @@ def number_format(net: Any) -> str:
     for bits in (4, 8):
         if getattr(net, f"is_loaded_in_{bits}bit", False):
             return f"int{bits}"
-    return str(net.dtype).removeprefix("torch.")
+    return str(getattr(net, "kept_dtype", net.dtype)).removeprefix("torch.")
 
 
 def stated_ends(net: Any) -> frozenset[int]:

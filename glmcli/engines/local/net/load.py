@@ -9,7 +9,6 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,29 +43,18 @@ CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
 def load_net(
-    checkpoint: Checkpoint, options: ModelOptions, report: Report, *, has_halves: bool = False
+    checkpoint: Checkpoint, options: ModelOptions, report: Report
 ) -> transformers.PreTrainedModel:
     """Load the weights onto the device, in eval mode, and check that none was made up.
 
-    With `has_halves` 16-bit weights stay so where sums are in float32: see plain/halves.py.
     Raises ModelError, ConfigError, OutOfMemory.
     """
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     with quiet():
         recipe = recipe_for(checkpoint)
         tensors = checkpoint.tensors or bin_tensors(checkpoint)
-        placement = place_weights(tensors, checkpoint.config, options, has_halves=has_halves)
-        if placement.sums is placement.dtype:
-            return load_placed(checkpoint, recipe, placement, options.attn, report)
-        from glmcli.engines.local.net.plain.halves import halved, size_of, widen
-
-        recipe = replace(recipe, net_class=halved(recipe.net_class, placement.dtype))
-        placement = replace(placement, needed_bytes=size_of(recipe))
-        if placement.free_bytes is not None and placement.needed_bytes > placement.free_bytes:
-            raise OutOfMemory(placement.needed_bytes, placement.free_bytes)
-        net = load_placed(checkpoint, recipe, placement, options.attn, report)
-        widen(net)
-        return net
+        placement = place_weights(tensors, checkpoint.config, options)
+        return load_placed(checkpoint, recipe, placement, options.attn, report)
 
 
 def load_placed(

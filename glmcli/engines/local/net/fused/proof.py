@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.decoder import FusedNet
-from glmcli.engines.local.net.fused.fbgemm import SLICE_NUMBERS
 from glmcli.engines.local.net.fused.plan import NotCovered
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import Placement
@@ -67,12 +66,10 @@ def sum_in(net: Any, dtype: torch.dtype) -> None:
 
     They are converted as they are used, a part at a time, so that they are never there twice.
     """
+    from glmcli.engines.local.net.plain.halves import wide_product
 
     def product(module: nn.Linear, x: Tensor) -> Tensor:
-        rows = max(1, SLICE_NUMBERS // module.in_features)
-        split = torch.split(module.weight, rows)
-        parts = [nn.functional.linear(x, part.to(dtype)) for part in split]
-        y = torch.cat(parts, -1)
+        y = wide_product(x, module.weight)
         return y if module.bias is None else y + module.bias.to(dtype)
 
     for module in net.modules():

@@ -68,7 +68,8 @@ class Half(nn.Module):
     def numbers(self) -> Tensor:
         """The weights as they are kept."""
         weight: Any = self._parameters["weight"]
-        return weight.detach()
+        numbers: Tensor = weight.detach()
+        return numbers
 
     def restored(self) -> Any:
         """The weights as float32, which the layer keeps from now on: it is as it was."""

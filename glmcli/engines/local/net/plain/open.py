@@ -7,13 +7,14 @@ nothing of text, nor of how the proof goes: see proof.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from glmcli.config.models import ModelOptions
-from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
+from glmcli.engines.local.net.plain.loading import load_halves, place_halves
 from glmcli.engines.local.net.plain.proof import check_same, find_reading
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_memory, translate
@@ -21,7 +22,6 @@ from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
 from glmcli.machine import MappedFiles
-from glmcli.models.bits import is_packed
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
@@ -35,29 +35,24 @@ def open_plain(
     checkpoint: Checkpoint, options: ModelOptions, runner: str, report: Report
 ) -> LoadedNet:
     """Any net that transformers can run. Raises ModelError, ConfigError, OutOfMemory."""
-    if may_keep_halves(checkpoint, options):
-        try:
-            return opened(checkpoint, options, runner, report, halves=True)
-        except ModelError:  # as float32 it may run
-            free_memory()
-    return opened(checkpoint, options, runner, report)
+    if placement := place_halves(checkpoint, options):
+        with suppress(ModelError):  # as float32 it may run
+            net = load_halves(checkpoint, placement, options, report)
+            return ready(net, checkpoint, options, runner, report)
+        net = None  # first: there may be no room for both
+        free_memory()
+    net = load_in_any_bits(checkpoint, options, report)
+    return ready(net, checkpoint, options, runner, report)
 
 
-def opened(
-    checkpoint: Checkpoint, options: ModelOptions, runner: str, report: Report, halves: bool = False
+def ready(
+    net: Any, checkpoint: Checkpoint, options: ModelOptions, runner: str, report: Report
 ) -> LoadedNet:
-    """The same, and whether 16-bit weights stay so where sums are in float32."""
-    net = load_in_any_bits(checkpoint, options, report, halves)
+    """A net that was loaded, proven and arranged. Raises ModelError, OutOfMemory."""
     reading = proven_reading(net, checkpoint, options, report)
     arrange(net, checkpoint, report)
     how = ", ".join(words for words in (runner, reading.words, sums_of(net)) if words)
     return model_of(net, how, reading)
-
-
-def may_keep_halves(checkpoint: Checkpoint, options: ModelOptions) -> bool:
-    """Whether layers may be exchanged for others: nobody else has a hand in the weights."""
-    is_changed = checkpoint.remote_code or checkpoint.adapter or is_packed(checkpoint.config)
-    return options.quantize == "none" and not is_changed and has_halves()
 
 
 def sums_of(net: Any) -> str:
@@ -110,9 +105,7 @@ def proven_reading(
     return reading
 
 
-def load_in_any_bits(
-    checkpoint: Checkpoint, options: ModelOptions, report: Report, halves: bool
-) -> Any:
+def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:
     """The net as transformers has it, in the bits that are asked for.
 
     Raises ModelError, ConfigError, OutOfMemory.
@@ -121,7 +114,7 @@ def load_in_any_bits(
         from glmcli.engines.local.net.bitsandbytes import load_in_fewer_bits
 
         return load_in_fewer_bits(checkpoint, options, report)
-    return load_net(checkpoint, options, report, has_halves=halves)
+    return load_net(checkpoint, options, report)
 
 
 def dtypes_of(net: Any) -> str:

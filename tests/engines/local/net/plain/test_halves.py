@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import transformers
-from torch import nn
 
 from glmcli import machine
 from glmcli.engines.local.net.fused.fbgemm import has_halves
@@ -16,7 +14,16 @@ from tests.support.nets import opened
 
 pytestmark = pytest.mark.skipif(not has_halves(), reason="no such product here")
 IDS = torch.randint(6, 250, (60,), generator=torch.Generator().manual_seed(2)).tolist()
-FAMILIES = ["gpt2", "gpt_neox", "phi3", "gemma3_text", "mixtral", "jamba", "mamba", "recurrent_gemma"]
+FAMILIES = [
+    "gpt2",
+    "gpt_neox",
+    "phi3",
+    "gemma3_text",
+    "mixtral",
+    "jamba",
+    "mamba",
+    "recurrent_gemma",
+]
 
 
 @pytest.fixture(autouse=True)

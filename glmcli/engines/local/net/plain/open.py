@@ -21,7 +21,7 @@ from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_me
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
-from glmcli.machine import MappedFiles
+from glmcli.machine import MappedFiles, trim_memory
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
@@ -139,3 +139,4 @@ def arrange(net: Any, checkpoint: Checkpoint, report: Report) -> None:
         done += size
         report(Progress("loading", done, total, "bytes", note=tr("arranging")))
     pages.drop()
+    trim_memory()

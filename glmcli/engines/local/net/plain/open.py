@@ -59,7 +59,8 @@ def sums_of(net: Any) -> str:
     """What a user would want to know of a net that keeps 16-bit weights; empty for others."""
     if not hasattr(net, "kept_dtype"):
         return ""
-    PlainReader(net, Reading(ReadingWay.ANEW)).read([0])  # layers that must be float32 become so
+    with suppress(Exception):  # a family may need a longer text
+        PlainReader(net, Reading(ReadingWay.ANEW)).read([0])  # layers become float32 that must
     wide = wide_bytes(net)
     if wide < NOTABLE_BYTES:
         return tr("sums in float32")

@@ -76,7 +76,7 @@ def proven_reading(
     """
     cache = options.cache
     kind = f"{options.attn}-{options.quantize}-way{REVISION}"
-    key = fingerprint(checkpoint, device=net.device.type, dtype=dtypes_of(net))
+    key = fingerprint(checkpoint, device=net.device.type, dtype=formats_of(net))
     path = cache.proof(f"{key}-{kind}")
     verdict = {} if options.verify else read_verdict(path)
     try:
@@ -118,7 +118,7 @@ def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Repo
     return load_net(checkpoint, options, report)
 
 
-def dtypes_of(net: Any) -> str:
+def formats_of(net: Any) -> str:
     """The dtype of the weights, and of sums if that is another."""
     return " ".join(dict.fromkeys(map(str, (getattr(net, "kept_dtype", net.dtype), net.dtype))))
 

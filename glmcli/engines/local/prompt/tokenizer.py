@@ -109,14 +109,14 @@ def prove(folder: Path, cache: Cache, theirs: Any) -> None:
     path = verdict_path(folder, cache)
     if not read_verdict(path):
         ours = open_own(folder)
-        write_verdict(path, {"same": ours is not None and same(ours, theirs)})
+        write_verdict(path, {"same": ours is not None and same(ours, theirs)}, keep=True)
 
 
 def note_harmless(folder: Path, cache: Cache) -> None:
     """Write down that the tokenizer of a folder, which is not transformers', did no harm."""
     path = verdict_path(folder, cache)
     if cache.may_write and not read_verdict(path):
-        write_verdict(path, {"same": False})
+        write_verdict(path, {"same": False}, keep=True)
 
 
 def try_out(folder: Path, cache: Cache) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.load import load_net
-from glmcli.engines.local.net.plain.proof import find_reading
+from glmcli.engines.local.net.plain.proof import UnequalError, find_reading
 from glmcli.engines.local.net.plain.reader import Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import LoadedNet, is_out_of_memory, translate
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
@@ -20,7 +20,7 @@ from glmcli.machine import MappedFiles
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.types import Progress, Report
 
-REVISION = 1
+REVISION = 2
 """Of the ways of reading: where they change, each net has to be asked again."""
 
 
@@ -53,6 +53,15 @@ def proven_reading(
         report(Progress("loading", note=tr("checking")))
     try:
         reading = find_reading(net)
+    except UnequalError as exc:
+        raise ModelError(
+            tr(
+                "{name}: in no way can this {family} model be read as transformers' generate does",
+                name=checkpoint.name,
+                family=checkpoint.family,
+            ),
+            tr("choose another model, or try another release of transformers"),
+        ) from exc
     except Exception as exc:  # each family fails in its own way
         if is_out_of_memory(exc):
             raise translate(exc) from exc
@@ -63,12 +72,11 @@ def proven_reading(
                 family=checkpoint.family,
                 why=first_line(exc),
             ),
-            tr("another release of transformers may; --verify tries it again"),
+            tr("choose another model, or try another release of transformers"),
         ) from exc
     found = {"way": reading.way, "border": reading.border, "beyond": reading.beyond}
-    if cache.may_write:
-        same = reading.way is ReadingWay.PARTS
-        write_verdict(path, {"model": checkpoint.name, "same": same, **found})
+    same = reading.way is ReadingWay.PARTS
+    write_verdict(path, {"model": checkpoint.name, "same": same, **found}, keep=cache.may_write)
     return reading
 
 

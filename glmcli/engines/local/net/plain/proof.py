@@ -1,6 +1,6 @@
 """Which way of reading is right for a net: the quickest that agrees with one forward of it all.
 
-Asked of a cut of the net where there can be one. Knows nothing of text, nor of where the verdict
+Else one that agrees with the net's own `generate`. Asked of a cut of the net where there can be one. Knows nothing of text, nor of where the verdict
 is kept.
 """
 
@@ -24,8 +24,12 @@ _USUAL_BOUND = 0.1
 """How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
 
 
+class UnequalError(Exception):
+    """No way of reading a net says what its own `generate` says."""
+
+
 def find_reading(net: Any) -> Reading:
-    """The right way of reading a net. Raises whatever the net's own forward raises."""
+    """The right way of reading a net. Raises UnequalError, or what the net's forward raises."""
     with quiet(), torch.inference_mode():
         quick = way_of_cut(net)
         # A cut may lack what the whole net has: what it cannot do is asked of the net itself.
@@ -47,15 +51,20 @@ def find_reading(net: Any) -> Reading:
 
 
 def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:
-    """The right way for a few layers of a net; None if they cannot be asked."""
+    """The right way for a few layers of a net; None if they cannot be asked.
+
+    Raises UnequalError if there is none beyond a border.
+    """
     try:
         return judged(cut_of(net, border=border), border)
-    except Exception:  # each family fails in its own way
+    except Exception as exc:  # each family fails in its own way
+        if border is not None and isinstance(exc, UnequalError):
+            raise
         return None
 
 
 def judged(net: Any, border: int | None = None) -> ReadingWay:
-    """The quickest way that is equal. Raises whatever the net's forward raises."""
+    """The quickest way that is equal. Raises UnequalError, or what the net's forward raises."""
     ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
     wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
     bound = _BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
@@ -66,7 +75,10 @@ def judged(net: Any, border: int | None = None) -> ReadingWay:
                 return way
         except Exception:  # whatever a family's cache cannot do
             continue
-    return ReadingWay.ANEW
+    for way in (ReadingWay.ANEW, ReadingWay.WHOLE):
+        if from_generate(net, way, ids[: FIRST + SECOND]) <= bound:
+            return way
+    raise UnequalError
 
 
 def apart(
@@ -89,6 +101,19 @@ def apart(
         found.append(distance(reader.read(ids[back:], len(ids) - back), wanted[back:]))
     reader.forget()
     return max(found)
+
+
+def from_generate(net: Any, way: ReadingWay, ids: list[int]) -> float:
+    """How far a way's scores of a reply to `ids` are from those of the net's own `generate`."""
+    text = torch.tensor([ids], device=net.device)
+    options = {"max_new_tokens": SINGLES, "min_new_tokens": SINGLES, "do_sample": False}
+    options |= {"output_logits": True, "return_dict_in_generate": True, "num_beams": 1}
+    cached = way is not ReadingWay.ANEW
+    made = net.generate(text, attention_mask=torch.ones_like(text), use_cache=cached, **options)
+    said = made.sequences[0, len(ids) :].tolist()
+    reader = PlainReader(net, Reading(way))
+    found = [reader.read(ids), *(reader.read([token]) for token in said[:-1])]
+    return distance(torch.cat(found), torch.cat(made.logits).float())
 
 
 def usual_bound(net: Any, ids: list[int], wanted: Tensor) -> float:

@@ -17,6 +17,8 @@ from glmcli.models.libraries import quiet
 
 FIRST, SECOND, SINGLES = 20, 16, 4
 """Ids of the proof: a block, another block, and some one by one."""
+SCORED = 8
+"""So many ids of a block are scored: a large vocabulary would cost more than all layers."""
 LOW_BORDER = 28
 """Where the borders of a cut are put: within the second block of the proof."""
 _BOUNDS = {torch.float32: 2e-3}
@@ -66,7 +68,7 @@ def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:
 def judged(net: Any, border: int | None = None) -> ReadingWay:
     """The quickest way that is equal. Raises UnequalError, or what the net's forward raises."""
     ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
-    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
+    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids) - FIRST + SCORED)
     bound = _BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
     for way in (ReadingWay.PARTS, ReadingWay.WHOLE):
         reader = PlainReader(net, Reading(way, border, way))
@@ -84,21 +86,22 @@ def judged(net: Any, border: int | None = None) -> ReadingWay:
 def apart(
     reader: PlainReader, way: ReadingWay, ids: list[int], wanted: Tensor, border: int = 0
 ) -> float:
-    """How far a way's scores are from the wanted ones, at the stage where they are furthest.
+    """How far a way's scores are from the last ones, wanted, at the stage where they are furthest.
 
     What is read before a border is not compared: with the whole text it may mean something else.
     """
-    found, start, singles = [], 0, FIRST + SECOND
-    for end in [FIRST, singles] if way is ReadingWay.PARTS else [singles]:
-        scores = reader.read(ids[start:end], end - start)
+    found, start = [], 0
+    blocks, singles = wanted[:-SINGLES], wanted[-SINGLES:]
+    for end in [FIRST, FIRST + SECOND] if way is ReadingWay.PARTS else [FIRST + SECOND]:
+        scores = reader.read(ids[start:end], SCORED)
         if end > border:
-            found.append(distance(scores, wanted[start:end]))
+            found.append(distance(scores, blocks[:SCORED] if end == FIRST else blocks[-SCORED:]))
         start = end
-    each = torch.cat([reader.read([token]) for token in ids[singles:]])
-    found.append(distance(each, wanted[singles:]))
-    back = FIRST // 2
+    each = torch.cat([reader.read([token]) for token in ids[start:]])
+    found.append(distance(each, singles))
+    back = FIRST + SINGLES
     if way is ReadingWay.PARTS and reader.rewind(back):
-        found.append(distance(reader.read(ids[back:], len(ids) - back), wanted[back:]))
+        found.append(distance(reader.read(ids[back:], SCORED), wanted[-SCORED:]))
     reader.forget()
     return max(found)
 
@@ -118,8 +121,8 @@ def from_generate(net: Any, way: ReadingWay, ids: list[int]) -> float:
 
 def usual_bound(net: Any, ids: list[int], wanted: Tensor) -> float:
     """How far rounding alone may take scores: as far as a shorter text does, within limits."""
-    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], FIRST)
-    return min(max(_USUAL_BOUND, 2 * distance(shorter, wanted[:FIRST])), 0.3)
+    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], SCORED)
+    return min(max(_USUAL_BOUND, 2 * distance(shorter, wanted[:SCORED])), 0.3)
 
 
 def distance(scores: Tensor, wanted: Tensor) -> float:

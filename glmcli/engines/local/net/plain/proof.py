@@ -1,7 +1,7 @@
 """Which way of reading is right for a net: the quickest that agrees with one forward of it all.
 
-Else one that agrees with the net's own `generate`. Asked of a cut of the net where there can be one. Knows nothing of text, nor of where the verdict
-is kept.
+Else one that agrees with the net's own `generate`. Asked of a cut of the net where there can be
+one. Knows nothing of text, nor of where the verdict is kept.
 """
 
 from __future__ import annotations

@@ -12,10 +12,9 @@ WINDOWS = (
     "sliding_window",
     "attention_window_size",
     "attention_chunk_size",
+    "original_max_position_embeddings",
 )
 """What config.json calls the numbers of ids from which on a net reads in another way."""
-ORIGINAL = "original_max_position_embeddings"
-"""What it calls that number for rotary embeddings that grow; for others it means nothing here."""
 GROWING = ("longrope", "dynamic")
 """Kinds of rotary embedding whose frequencies depend on how long the whole text is."""
 
@@ -71,8 +70,7 @@ def shorten(config: Any, layers: int) -> None:
 def borders_of(config: Any) -> list[int]:
     """The numbers of ids from which on a net of this config reads in another way."""
     found = [getattr(config, name, None) for name in WINDOWS]
-    for rope in growing_ropes(config):
-        found += [rope.get(ORIGINAL), getattr(config, ORIGINAL, None)]
+    found += [rope.get("original_max_position_embeddings") for rope in growing_ropes(config)]
     if is_dynamic(config):
         found.append(config.max_position_embeddings)
     return sorted({size for size in found if isinstance(size, int) and size > 0})
@@ -93,10 +91,10 @@ def is_dynamic(config: Any) -> bool:
 
 def lower(config: Any, border: int) -> None:
     """Let a config have its borders at `border` ids."""
-    for name in (*WINDOWS, ORIGINAL):
+    for name in WINDOWS:
         if isinstance(getattr(config, name, None), int):
             setattr(config, name, border)
     for rope in growing_ropes(config):
-        rope[ORIGINAL] = border
+        rope["original_max_position_embeddings"] = border
     if is_dynamic(config):
         config.max_position_embeddings = border

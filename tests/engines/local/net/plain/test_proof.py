@@ -89,6 +89,11 @@ def test_a_family_that_does_not_read_again_itself_reads_prompts_beyond_the_borde
     assert reading.words == "beyond 64 tokens each prompt in one block"
 
 
+def test_a_family_that_drops_what_it_kept_at_a_border_is_read_whole_beyond_it():
+    reading = find_reading(tiny_net("phi4_multimodal", {"original_max_position_embeddings": 64}))
+    assert (reading.way, reading.border, reading.beyond) == (ReadingWay.PARTS, 64, ReadingWay.WHOLE)
+
+
 def test_frequencies_that_grew_shrink_again():
     rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}
     net = tiny_net("llama", {"rope_parameters": rope, "max_position_embeddings": 64})

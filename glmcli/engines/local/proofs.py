@@ -1,4 +1,7 @@
-"""What was found out about a checkpoint once, kept in small files, one for each finding."""
+"""What was found out about a checkpoint once, kept in small files, one for each finding.
+
+Where nothing may be written it is kept in memory, for as long as the program runs.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,13 @@ from glmcli.models.files.small import read_checkpoint_text
 
 _REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""
+_IN_MEMORY: dict[Path, dict[str, Any]] = {}
 
 
 def read_verdict(path: Path) -> dict[str, Any]:
     """A verdict that was kept; empty if there is none."""
+    if path in _IN_MEMORY:
+        return _IN_MEMORY[path]
     try:
         found = files.read_json(path, limit=files.MB)
     except GlmError:
@@ -29,14 +35,18 @@ def read_verdict(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) and isinstance(found.get("same"), bool) else {}
 
 
-def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
-    """Keep a verdict, whole or not at all; if it cannot be written, it is found again next time."""
+def write_verdict(path: Path, verdict: Mapping[str, Any], *, keep: bool) -> None:
+    """Keep a verdict in its file, whole or not at all; in memory if that may not or cannot be."""
+    _IN_MEMORY[path] = dict(verdict)
+    if not keep:
+        return
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as folder:
             file = Path(folder) / path.name
             file.write_text(json.dumps(verdict), encoding="utf-8")
             file.replace(path)
+            del _IN_MEMORY[path]
 
 
 def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:

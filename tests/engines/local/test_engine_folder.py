@@ -11,7 +11,7 @@ from itertools import pairwise
 import peft
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AddedToken, AutoTokenizer
 
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
@@ -99,6 +99,46 @@ def test_a_tokenizer_with_words_beyond_the_vocabulary_is_refused_before_the_weig
     said = rf"a word the id {words - 3:,}, but the vocabulary has {words - 3:,} entries"
     with pytest.raises(ModelError, match=said):
         opened(small, tmp_path)
+
+
+def with_added(token, *, special, template=""):
+    """The tokenizer with one more token, which has no row in the embedding."""
+    tokenizer = copy.deepcopy(TOKENIZER)
+    rows = len(tokenizer)
+    tokenizer.add_tokens(AddedToken(token, special=special), special_tokens=special)
+    tokenizer.chat_template += template
+    return tokenizer, rows
+
+
+@pytest.mark.parametrize(
+    ("token", "special", "template"),
+    [
+        ("/nothink", False, ""),
+        ("<|over|>", True, "{% for m in messages if m.role == 'assistant' %}<|over|>{% endfor %}"),
+    ],
+)
+def test_an_added_token_beyond_the_vocabulary_that_a_prompt_can_hold_is_refused(
+    token, special, template, tmp_path
+):
+    tokenizer, rows = with_added(token, special=special, template=template)
+    tiny.llama(rows).save_pretrained(tmp_path / "added")
+    tokenizer.save_pretrained(tmp_path / "added")
+    with pytest.raises(ModelError, match=rf"a word the id {rows:,}, but the vocabulary has"):
+        opened(tmp_path / "added", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("token", "special", "more"), [("[PAD]", True, 0), ("/nothink", False, 8), ("[X]", True, 8)]
+)
+def test_an_added_token_that_no_prompt_holds_or_that_has_a_row_does_no_harm(
+    token, special, more, tmp_path
+):
+    tokenizer, rows = with_added(token, special=special)
+    tiny.llama(rows + more).save_pretrained(tmp_path / "added")
+    tokenizer.save_pretrained(tmp_path / "added")
+    engine, _ = opened(tmp_path / "added", tmp_path)
+    assert ask(engine, user(f"say {token}"))[-1].usage.completion_tokens > 0
+    engine.close()
 
 
 def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):

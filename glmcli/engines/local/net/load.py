@@ -17,7 +17,7 @@ from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError, OutOfMemory, first_line
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.machine import PAGE_BYTES, MappedFiles
 from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
@@ -39,6 +39,8 @@ NOWHERE = "adapter_config.json/none"
 """Where transformers may look for an adapter: it would apply one without a look at what it says."""
 SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
 """torch's names of dtypes -> those of safetensors."""
+UNSTEADY = {"reformer": later("they draw lots, so that no reply can be checked")}
+"""Families whose `generate` cannot be followed, and why."""
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
@@ -104,6 +106,16 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
                 family=family,
             ),
             tr("a newer transformers may: pip install --upgrade transformers"),
+        )
+    if family in UNSTEADY:
+        raise ModelError(
+            tr(
+                "{name}: {family} models cannot be used: {why}",
+                name=name,
+                family=family,
+                why=tr(UNSTEADY[family]),
+            ),
+            tr("choose a chat model"),
         )
     kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
     causal = (*CAUSAL, CLASSES.get(family, CAUSAL[0]))

@@ -61,9 +61,10 @@ def find_template(
 
 
 def ids_of_hello(template: PromptTemplate) -> Sequence[int]:
-    """The ids of a short question; none if the template refuses it."""
+    """The ids of a short conversation; none if the template refuses it."""
+    hello = Message("user", "hello")
     try:
-        return template.encode([Message("user", "hello")]).ids
+        return template.encode([hello, Message("assistant", "hello"), hello]).ids
     except UsageError:
         return []
 

@@ -109,14 +109,14 @@ def prove(folder: Path, cache: Cache, theirs: Any) -> None:
     path = verdict_path(folder, cache)
     if not read_verdict(path):
         ours = open_own(folder)
-        write_verdict(path, {"same": ours is not None and same(ours, theirs)})
+        write_verdict(path, {"same": ours is not None and same(ours, theirs)}, keep=True)
 
 
 def note_harmless(folder: Path, cache: Cache) -> None:
     """Write down that the tokenizer of a folder, which is not transformers', did no harm."""
     path = verdict_path(folder, cache)
     if cache.may_write and not read_verdict(path):
-        write_verdict(path, {"same": False})
+        write_verdict(path, {"same": False}, keep=True)
 
 
 def try_out(folder: Path, cache: Cache) -> None:
@@ -173,15 +173,19 @@ def outcome(tokenizer: Any, messages: list[dict[str, str]], *, goes_on: bool) ->
 def ids_beyond(backend: Any, rows: int | None) -> list[int]:
     """An id that some word becomes and that a vocabulary of `rows` has no place for, if any.
 
-    Tokens that were added, as one for padding, often lie beyond; no word becomes one of them.
+    Special tokens, as one for padding, often lie beyond; what a user writes becomes none of them.
     """
-    if backend is None or not rows or backend.get_vocab_size(with_added_tokens=False) <= rows:
+    if backend is None or not rows:
         return []
-    for token in sorted(backend.get_vocab(with_added_tokens=False).values()):
-        if token >= rows:
-            found = [one for one in backend.encode(backend.decode([token])).ids if one >= rows]
-            if found:
-                return found
+    words, added = [], backend.get_added_tokens_decoder()
+    if backend.get_vocab_size(with_added_tokens=False) > rows:
+        known = sorted(backend.get_vocab(with_added_tokens=False).values())
+        words = [backend.decode([id]) for id in known if id >= rows and id not in added]
+    words += [added[id].content for id in sorted(added) if id >= rows and not added[id].special]
+    for word in words:
+        found = [one for one in backend.encode(word, add_special_tokens=False).ids if one >= rows]
+        if found:
+            return found
     return []
 
 

@@ -40,8 +40,7 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
         fused = load_fused(net, checkpoint, placement, linears, report)
         verdict = judge(try_fused(fused, ids), wanted, checkpoint, placement)
         fused.forget()
-        if cache.may_write:
-            write_verdict(cache.proof(key), verdict)
+        write_verdict(cache.proof(key), verdict, keep=cache.may_write)
     apart = verdict["apart"]
     if not verdict["same"]:
         raise NotCovered(tr("the fused decoder's scores differ by {apart:.2g}", apart=apart))

@@ -15,7 +15,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
 from glmcli.engines.local.net.plain.loading import load_halves, place_halves
-from glmcli.engines.local.net.plain.proof import check_same, find_reading
+from glmcli.engines.local.net.plain.proof import UnequalError, check_same, find_reading
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_memory, translate
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
@@ -27,7 +27,7 @@ from glmcli.types import Progress, Report
 
 NOTABLE_BYTES = 1_000_000
 """Less of float32 than that beside 16-bit weights is not worth a word."""
-REVISION = 1
+REVISION = 2
 """Of the ways of reading: where they change, each net has to be asked again."""
 
 
@@ -87,6 +87,15 @@ def proven_reading(
         reading = find_reading(net)
         if hasattr(net, "kept_dtype"):
             check_same(net, lambda: arrange(net, checkpoint, report))
+    except UnequalError as exc:
+        raise ModelError(
+            tr(
+                "{name}: in no way can this {family} model be read as transformers' generate does",
+                name=checkpoint.name,
+                family=checkpoint.family,
+            ),
+            tr("choose another model, or try another release of transformers"),
+        ) from exc
     except Exception as exc:  # each family fails in its own way
         if is_out_of_memory(exc):
             raise translate(exc) from exc
@@ -97,12 +106,11 @@ def proven_reading(
                 family=checkpoint.family,
                 why=first_line(exc),
             ),
-            tr("another release of transformers may; --verify tries it again"),
+            tr("choose another model, or try another release of transformers"),
         ) from exc
     found = {"way": reading.way, "border": reading.border, "beyond": reading.beyond}
-    if cache.may_write:
-        same = reading.way is ReadingWay.PARTS
-        write_verdict(path, {"model": checkpoint.name, "same": same, **found})
+    same = reading.way is ReadingWay.PARTS
+    write_verdict(path, {"model": checkpoint.name, "same": same, **found}, keep=cache.may_write)
     return reading
 
 

@@ -1,7 +1,7 @@
 """Which way of reading is right for a net: the quickest that agrees with one forward of it all.
 
-Asked of a cut of the net where there can be one. Knows nothing of text, nor of where the verdict
-is kept.
+Else one that agrees with the net's own `generate`. Asked of a cut of the net where there can be
+one. Knows nothing of text, nor of where the verdict is kept.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from glmcli.models.libraries import quiet
 
 FIRST, SECOND, SINGLES = 20, 16, 4
 """Ids of the proof: a block, another block, and some one by one."""
+SCORED = 8
+"""So many ids of a block are scored: a large vocabulary would cost more than all layers."""
 LOW_BORDER = 28
 """Where the borders of a cut are put: within the second block of the proof."""
 _BOUNDS = {torch.float32: 2e-3}
@@ -25,8 +27,12 @@ _USUAL_BOUND = 0.1
 """How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
 
 
+class UnequalError(Exception):
+    """No way of reading a net says what its own `generate` says."""
+
+
 def find_reading(net: Any) -> Reading:
-    """The right way of reading a net. Raises whatever the net's own forward raises."""
+    """The right way of reading a net. Raises UnequalError, or what the net's forward raises."""
     with quiet(), torch.inference_mode():
         quick = way_of_cut(net)
         # A cut may lack what the whole net has: what it cannot do is asked of the net itself.
@@ -59,17 +65,22 @@ def check_same(net: Any, change: Callable[[], None]) -> None:
 
 
 def way_of_cut(net: Any, border: int | None = None) -> ReadingWay | None:
-    """The right way for a few layers of a net; None if they cannot be asked."""
+    """The right way for a few layers of a net; None if they cannot be asked.
+
+    Raises UnequalError if there is none beyond a border.
+    """
     try:
         return judged(cut_of(net, border=border), border)
-    except Exception:  # each family fails in its own way
+    except Exception as exc:  # each family fails in its own way
+        if border is not None and isinstance(exc, UnequalError):
+            raise
         return None
 
 
 def judged(net: Any, border: int | None = None) -> ReadingWay:
-    """The quickest way that is equal. Raises whatever the net's forward raises."""
+    """The quickest way that is equal. Raises UnequalError, or what the net's forward raises."""
     ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
-    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids))
+    wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids) - FIRST + SCORED)
     bound = _BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
     for way in (ReadingWay.PARTS, ReadingWay.WHOLE):
         reader = PlainReader(net, Reading(way, border, way))
@@ -78,35 +89,52 @@ def judged(net: Any, border: int | None = None) -> ReadingWay:
                 return way
         except Exception:  # whatever a family's cache cannot do
             continue
-    return ReadingWay.ANEW
+    for way in (ReadingWay.ANEW, ReadingWay.WHOLE):
+        if from_generate(net, way, ids[: FIRST + SECOND]) <= bound:
+            return way
+    raise UnequalError
 
 
 def apart(
     reader: PlainReader, way: ReadingWay, ids: list[int], wanted: Tensor, border: int = 0
 ) -> float:
-    """How far a way's scores are from the wanted ones, at the stage where they are furthest.
+    """How far a way's scores are from the last ones, wanted, at the stage where they are furthest.
 
     What is read before a border is not compared: with the whole text it may mean something else.
     """
-    found, start, singles = [], 0, FIRST + SECOND
-    for end in [FIRST, singles] if way is ReadingWay.PARTS else [singles]:
-        scores = reader.read(ids[start:end], end - start)
+    found, start = [], 0
+    blocks, singles = wanted[:-SINGLES], wanted[-SINGLES:]
+    for end in [FIRST, FIRST + SECOND] if way is ReadingWay.PARTS else [FIRST + SECOND]:
+        scores = reader.read(ids[start:end], SCORED)
         if end > border:
-            found.append(distance(scores, wanted[start:end]))
+            found.append(distance(scores, blocks[:SCORED] if end == FIRST else blocks[-SCORED:]))
         start = end
-    each = torch.cat([reader.read([token]) for token in ids[singles:]])
-    found.append(distance(each, wanted[singles:]))
-    back = FIRST // 2
+    each = torch.cat([reader.read([token]) for token in ids[start:]])
+    found.append(distance(each, singles))
+    back = FIRST + SINGLES
     if way is ReadingWay.PARTS and reader.rewind(back):
-        found.append(distance(reader.read(ids[back:], len(ids) - back), wanted[back:]))
+        found.append(distance(reader.read(ids[back:], SCORED), wanted[-SCORED:]))
     reader.forget()
     return max(found)
 
 
+def from_generate(net: Any, way: ReadingWay, ids: list[int]) -> float:
+    """How far a way's scores of a reply to `ids` are from those of the net's own `generate`."""
+    text = torch.tensor([ids], device=net.device)
+    options = {"max_new_tokens": SINGLES, "min_new_tokens": SINGLES, "do_sample": False}
+    options |= {"output_logits": True, "return_dict_in_generate": True, "num_beams": 1}
+    cached = way is not ReadingWay.ANEW
+    made = net.generate(text, attention_mask=torch.ones_like(text), use_cache=cached, **options)
+    said = made.sequences[0, len(ids) :].tolist()
+    reader = PlainReader(net, Reading(way))
+    found = [reader.read(ids), *(reader.read([token]) for token in said[:-1])]
+    return distance(torch.cat(found), torch.cat(made.logits).float())
+
+
 def usual_bound(net: Any, ids: list[int], wanted: Tensor) -> float:
     """How far rounding alone may take scores: as far as a shorter text does, within limits."""
-    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], FIRST)
-    return min(max(_USUAL_BOUND, 2 * distance(shorter, wanted[:FIRST])), 0.3)
+    shorter = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids[:FIRST], SCORED)
+    return min(max(_USUAL_BOUND, 2 * distance(shorter, wanted[:SCORED])), 0.3)
 
 
 def distance(scores: Tensor, wanted: Tensor) -> float:

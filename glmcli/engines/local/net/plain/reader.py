@@ -95,6 +95,9 @@ class PlainReader:
     @torch.inference_mode()
     def read(self, ids: Sequence[int], last: int = 1) -> torch.Tensor:
         """Read further `ids`; scores after each of the `last` of them, (last, vocabulary)."""
+        if last > 1 and "target_mapping" in self._takes:  # such a net scores one place at a time
+            first = len(ids) - last + 1
+            return torch.cat([self.read(ids[:first]), *(self.read([one]) for one in ids[first:])])
         new = torch.tensor([ids], dtype=torch.long, device=self._device)
         self._ids = torch.cat([self._ids, new], dim=1)
         anew = self.reading.way_at(self._ids.shape[1]) is ReadingWay.ANEW

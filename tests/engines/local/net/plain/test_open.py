@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain import open as opening
 from glmcli.engines.local.net.plain.reader import ReadingWay
 from glmcli.errors import ModelError, OutOfMemory
-from tests.support.families import tiny_net
+from tests.support.families import drawing_lots, tiny_net
 from tests.support.nets import opened
 
 
@@ -20,8 +21,8 @@ def quiet(progress):
     pass
 
 
-def saved(family, folder):
-    tiny_net(family).save_pretrained(folder)
+def saved(family, folder, changes=None):
+    tiny_net(family, changes).save_pretrained(folder)
     return folder
 
 
@@ -40,10 +41,32 @@ def test_the_way_is_found_once_and_kept_and_said(tmp_path, monkeypatch):
         open_model(checkpoint, replace(options, verify=True), quiet)
 
 
-def test_a_way_that_may_not_be_kept_is_found_all_the_same(tmp_path):
+def test_a_way_that_may_not_be_written_down_is_found_once_in_a_process(tmp_path, monkeypatch):
     checkpoint, options = opened(saved("mamba", tmp_path / "net"), tmp_path, history="off")
     assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
     assert not (tmp_path / "cache").exists()
+    monkeypatch.setattr(opening, "find_reading", None)  # called, it would fail
+    assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
+
+
+def test_a_family_without_a_way_is_refused_before_the_weights(tmp_path):
+    folder = saved("reformer", tmp_path / "net", {"axial_pos_embds_dim": [16, 48]})
+    checkpoint, options = opened(folder, tmp_path)
+    checkpoint.weights[0].unlink()
+    with pytest.raises(
+        ModelError, match="reformer models cannot be used: they draw lots"
+    ) as caught:
+        open_model(checkpoint, options, quiet)
+    assert caught.value.hint
+
+
+def test_a_net_that_no_way_makes_equal_to_generate_is_not_opened(tmp_path, monkeypatch):
+    checkpoint, options = opened(saved("phi3", tmp_path / "net"), tmp_path)
+    monkeypatch.setattr(Phi3MLP, "forward", drawing_lots(Phi3MLP))
+    with pytest.raises(ModelError, match="in no way can this phi3 model be read") as caught:
+        open_model(checkpoint, options, quiet)
+    assert caught.value.hint
+    assert kept(tmp_path) == []
 
 
 @pytest.mark.parametrize("found", ['{"same": true}', '{"same": true, "way": "x"}', "{"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from glmcli.engines.local.net.plain.cut import borders_of, cut_of
-from glmcli.engines.local.net.plain.proof import distance, find_reading
+from glmcli.engines.local.net.plain.proof import UnequalError, distance, find_reading
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
 from tests.support import families, tiny
-from tests.support.families import LONGROPE, tiny_net
+from tests.support.families import LONGROPE, drawing_lots, tiny_net
 
 IDS = torch.randint(6, 250, (120,), generator=torch.Generator().manual_seed(2)).tolist()
 
@@ -54,6 +55,22 @@ def test_a_net_that_cannot_run_raises_what_it_raises():
         find_reading(net)
 
 
+def test_a_net_that_no_way_makes_equal_to_generate_is_not_read_at_all(monkeypatch):
+    monkeypatch.setattr(Phi3MLP, "forward", drawing_lots(Phi3MLP))
+    with pytest.raises(UnequalError):
+        find_reading(tiny_net("phi3"))
+
+
+def test_a_net_that_scores_one_place_at_a_time_is_read_as_generate_reads_it():
+    net = tiny_net("xlnet")
+    reading = find_reading(net)
+    assert reading.way is ReadingWay.WHOLE
+    reader, one_by_one = PlainReader(net, reading), PlainReader(net, reading)
+    several = reader.read(IDS[:30], last=4)
+    each = [one_by_one.read(IDS[:27]), *(one_by_one.read([token]) for token in IDS[27:30])]
+    assert torch.equal(several, torch.cat(each))
+
+
 def test_beyond_the_first_window_of_longrope_all_is_read_again_as_generate_does():
     net = tiny_net("phi3", LONGROPE)
     reading = find_reading(net)
@@ -70,6 +87,11 @@ def test_a_family_that_does_not_read_again_itself_reads_prompts_beyond_the_borde
     reading = find_reading(tiny_net("llama", LONGROPE))
     assert (reading.way, reading.border, reading.beyond) == (ReadingWay.PARTS, 64, ReadingWay.WHOLE)
     assert reading.words == "beyond 64 tokens each prompt in one block"
+
+
+def test_a_family_that_drops_what_it_kept_at_a_border_is_read_whole_beyond_it():
+    reading = find_reading(tiny_net("phi4_multimodal", {"original_max_position_embeddings": 64}))
+    assert (reading.way, reading.border, reading.beyond) == (ReadingWay.PARTS, 64, ReadingWay.WHOLE)
 
 
 def test_frequencies_that_grew_shrink_again():

@@ -8,6 +8,7 @@ number.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import closing
 from copy import deepcopy
@@ -685,6 +686,18 @@ def test_weights_are_computed_in_the_numbers_that_they_are_stored_in(copied, tmp
         assert engine.device == "cpu bfloat16"
 
 
+def test_weights_in_8_bits_are_those_of_the_folder(copied, tmp_path):
+    """diffusers #5405: of two files of weights the second one's were the first one's."""
+    replies, times = [], (1_000_000_000, 1_000_000_000)
+    for seed in (0, 9):
+        tiny.llama(VOCABULARY, seed=seed, max_position_embeddings=300).save_pretrained(copied)
+        os.utime(copied / "model.safetensors", ns=times)
+        for cached in (tmp_path, tmp_path / str(seed)):
+            with closing(opened(copied, cached, quantize="int8")) as engine:
+                replies.append(text_of(ask(engine, ASKED, max_tokens=12)))
+    assert replies[0] == replies[1] != replies[2] == replies[3]
+
+
 def lora(tmp_path, **options):
     """A net with an adapter whose weights matter, saved; the adapter's folder and the net."""
     config = peft.LoraConfig(
@@ -779,7 +792,7 @@ def answered(server, messages=ASKED, name="m", **params):
     with Loopback(server) as loopback:
         settings = {"model": f"openai:{name}", "base_url": f"{loopback.url}/v1"}
         chunks, end = [], None
-        with closing(open_engine(load_settings(settings, environ={}), print)) as engine:
+        with closing(open_engine(load_settings(settings, environ={}), lambda _: None)) as engine:
             try:
                 for chunk in engine.stream(messages, GenerationParams(**params), Event()):
                     chunks.append(chunk)

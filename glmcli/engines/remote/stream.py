@@ -133,8 +133,34 @@ class Pieces:
 
 def text_of(fields: object, name: str) -> str:
     """A field if it is text, else ""; it can be saved and shown."""
+    return HALF_PAIR.sub("\ufffd", delta_of(fields, name))
+
+
+def delta_of(fields: object, name: str) -> str:
+    """A field if it is text, else ""; it may begin or end with half of a surrogate pair."""
     value = fields.get(name) if isinstance(fields, dict) else None
-    return HALF_PAIR.sub("\ufffd", value) if isinstance(value, str) else ""
+    return value if isinstance(value, str) else ""
+
+
+class WholeLetters:
+    """Deltas of a text, put together where one ends with half of a surrogate pair."""
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def push(self, text: str) -> str:
+        """What is certain now; half a pair that stays alone becomes U+FFFD."""
+        text = self._half + text
+        self._half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        whole = text[: len(text) - len(self._half)]
+        if HALF_PAIR.search(whole) is None:
+            return whole
+        return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def flush(self) -> str:
+        """U+FFFD for half a pair that was held back."""
+        half, self._half = self._half, ""
+        return "\ufffd" if half else ""
 
 
 def whole_number(fields: object, name: str) -> int | None:
@@ -173,6 +199,7 @@ class Words:
     """
 
     def __init__(self, stop: Sequence[str], mask: Mask | None = None) -> None:
+        self._letters, self._letters_of_thinking = WholeLetters(), WholeLetters()
         self._masked = MaskedText(mask or Mask())
         self._masked_thinking = MaskedText(mask or Mask())
         self._stops = StopStrings(stop)
@@ -187,17 +214,19 @@ class Words:
         """What is certain now. `reasoning` is what the server itself calls thinking."""
         if reasoning:
             self._reasoning.apart()
-            reasoning = self._masked_thinking.push(reasoning)
+            reasoning = self._masked_thinking.push(self._letters_of_thinking.push(reasoning))
         if not text:
             return Chunk(thinking=reasoning)
         return followed(
             Chunk(thinking=reasoning),
-            self._stops.take(self._reasoning.push(self._masked.push(text))),
+            self._stops.take(self._reasoning.push(self._masked.push(self._letters.push(text)))),
         )
 
     def flush(self) -> Chunk:
         """What was held back."""
-        first = self._stops.take(self._reasoning.push(self._masked.flush()))
+        last = self._masked.push(self._letters.flush()) + self._masked.flush()
+        thought = self._masked_thinking.push(self._letters_of_thinking.flush())
+        first = self._stops.take(self._reasoning.push(last))
         rest = self._stops.take(self._reasoning.flush())
-        held = Chunk(self._stops.flush(), self._masked_thinking.flush())
+        held = Chunk(self._stops.flush(), thought + self._masked_thinking.flush())
         return followed(followed(first, rest), held)

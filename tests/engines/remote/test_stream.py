@@ -93,6 +93,24 @@ def test_pieces_count_only_until_text_comes():
     assert endless.closed
 
 
+@pytest.mark.parametrize(
+    ("deltas", "whole"),
+    [
+        (["a\ud83e", "\udd89b"], "a\U0001f989b"),
+        (["\ud83e", "", "\udd89"], "\U0001f989"),
+        (["a\ud83e", "b"], "a\ufffdb"),
+        (["a\udd89", "\ud83e"], "a\ufffd\ufffd"),
+        (["\ud83e", "\ud83e\udd89"], "\ufffd\U0001f989"),
+    ],
+)
+def test_letters_that_come_in_halves_are_put_together(deltas, whole):
+    words, thinking = Words(()), Words(())
+    chunks = [*(words.push(delta) for delta in deltas), words.flush()]
+    assert "".join(chunk.text for chunk in chunks) == whole
+    chunks = [*(thinking.push("", delta) for delta in deltas), thinking.flush()]
+    assert "".join(chunk.thinking for chunk in chunks) == whole
+
+
 def test_words_part_reasoning_from_text_and_end_at_a_stop_string():
     words = Words(("END",))
     chunks = [words.push(delta) for delta in ("<think>hm", "</think>a", " b E", "ND c")]

@@ -175,8 +175,11 @@ class ChatTemplate:
     @cached_property
     def _start_ids(self) -> list[int]:
         """What the tokenizer itself puts before a text; a chat template writes its own."""
-        bos = self._tokenizer.bos_token_id
-        return [bos] if bos in self._backend.encode("").ids else []
+        word = encoding_of(self._backend, "x").ids
+        around: list[int] = self._backend.encode("x").ids
+        starts = range(len(around) - len(word) + 1)
+        found = (start for start in starts if around[start : start + len(word)] == word)
+        return around[: next(found, 0)]
 
     @cached_property
     def _control_ids(self) -> frozenset[int]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
 from glmcli.engines.remote.address import parse_address
-from glmcli.engines.remote.faults import Cancelled, Refused
+from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
@@ -64,13 +64,17 @@ NO_SYSTEM = re.compile(
     re.IGNORECASE,
 )
 """How templates without a system prompt refuse one."""
+UNLISTED = later("{host} does not list {name!r}: another model may answer for it")
 FOLDED = later("{host} takes no system prompt for this model: it was put before the first question")
 
 
 class OpenAIEngine:
-    """A model behind an OpenAI-compatible server. `prefix` is the path of the interface: "/v1"."""
+    """A model behind an OpenAI-compatible server. `prefix` is the path of the interface: "/v1".
 
-    def __init__(self, server: Server, prefix: str, model: Listed) -> None:
+    `news` is told before the first reply.
+    """
+
+    def __init__(self, server: Server, prefix: str, model: Listed, news: str = "") -> None:
         self.name = model.name
         self.kind = _KINDS.get(model.owner, "")
         """Which server it is; "" if that is not known."""
@@ -78,6 +82,7 @@ class OpenAIEngine:
         self.device = tr("{kind} at {host}", kind=kind, host=server.faults.host)
         self.context_tokens = model.window
         self._server = server
+        self._news = news
         self._prefix = prefix
         self._takes_extras = True
         self._folds = False
@@ -94,8 +99,9 @@ class OpenAIEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. What not every server takes is left out and tried again if refused."""
-        if notice := self._server.take_notice():
+        for notice in filter(None, (self._server.take_notice(), self._news)):
             yield Chunk(notice=notice)
+        self._news = ""
         extras = self._extras(params) if self._takes_extras else {}
         dropped = False
         while True:
@@ -311,7 +317,10 @@ def open_engine(
     except GlmError:
         server.close()
         raise
-    return OpenAIEngine(server, prefix, model)
+    listed = not models or any(model.name == each.name for each in models)
+    shown = one_line(model.name, 80)
+    news = "" if listed else tr(UNLISTED, host=server.faults.host, name=shown)
+    return OpenAIEngine(server, prefix, model, news)
 
 
 def known_models(server: Server, prefix: str, name: str) -> list[Listed]:

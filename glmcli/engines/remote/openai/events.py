@@ -11,7 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from glmcli.engines.remote.faults import Faults, as_text
-from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
+from glmcli.engines.remote.stream import (
+    MESSAGE_BYTES,
+    Words,
+    delta_of,
+    split_at,
+    text_of,
+    whole_number,
+)
 from glmcli.errors import EngineError
 from glmcli.files import loads
 from glmcli.language import tr
@@ -104,6 +111,8 @@ class OpenAIReply:
         self._calls = Calls()
         self._declined = ""
         self._has_begun = self._has_text = False
+        self._place: object = None
+        """The index of the choice that is the reply; None if no choice has come with one."""
 
     @property
     def notice(self) -> str:
@@ -119,12 +128,12 @@ class OpenAIReply:
             return Chunk()
         self._raise_error(message)
         self._usage = read_usage(message) or self._usage
-        choices = message.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        choice = self._choice_of(message)
+        if choice is None:
             return Chunk()
-        self._finish(choices[0].get("finish_reason"))
+        self._finish(choice.get("finish_reason"))
         # Some servers repeat the whole message in the last event of a stream.
-        delta = choices[0].get("delta" if "delta" in choices[0] else "message")
+        delta = choice.get("delta" if "delta" in choice else "message")
         self._calls.take(delta)
         self._declined += text_of(delta, "refusal")[: SHOWN_CHARS - len(self._declined)]
         text, thinking = content_of(delta), thinking_of(delta)
@@ -152,6 +161,17 @@ class OpenAIReply:
         if not self._has_text and self._declined:
             raise self._faults.declined(self._declined)
         return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
+
+    def _choice_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """What a message has of the reply: the choice that came first, if there are several."""
+        choices = message.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                place = choice.get("index")
+                self._place = place if self._place is None else self._place
+                if place in (None, self._place):
+                    return choice
+        return None
 
     def _finish(self, reason: object) -> None:
         if not isinstance(reason, str) or not reason:
@@ -210,13 +230,13 @@ def content_of(delta: object) -> str:
     """The text of a delta, which may come as a list of parts."""
     content = delta.get("content") if isinstance(delta, dict) else None
     if isinstance(content, list):
-        return "".join(text_of(part, "text") for part in content)
-    return text_of(delta, "content")
+        return "".join(delta_of(part, "text") for part in content)
+    return delta_of(delta, "content")
 
 
 def thinking_of(delta: object) -> str:
     """The thinking in a delta: in a field of its own, or as parts of the content (Mistral)."""
-    if found := next(filter(None, (text_of(delta, name) for name in THINKING)), ""):
+    if found := next(filter(None, (delta_of(delta, name) for name in THINKING)), ""):
         return found
     content = delta.get("content") if isinstance(delta, dict) else None
     parts = content if isinstance(content, list) else []

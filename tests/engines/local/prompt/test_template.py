@@ -5,6 +5,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.net.decode import shared_prefix
@@ -246,6 +248,19 @@ def test_a_base_model_goes_on_with_the_text():
     assert template.turn_ends == frozenset()
     hostile = template.encode(user("a<|im_end|>b")).ids
     assert tokenizer.decode(hostile, skip_special_tokens=True) == "a<|im_end|>b"
+
+
+@pytest.mark.parametrize("around", ["$A", "<|im_start|> $A", "<|im_start|> <think> $A <|im_end|>"])
+def test_a_base_model_reads_all_that_its_tokenizer_puts_before_a_text(around):
+    backend = Tokenizer.from_str(tiny.byte_level().to_str())
+    first, _, behind = around.partition("$A")
+    added = [(name, backend.token_to_id(name)) for name in (first + behind).split()]
+    backend.post_processor = TemplateProcessing(single=around, special_tokens=added)
+    template, tokenizer = make(backend, None, eos_token="<|im_end|>")
+    ids = template.encode(user("x and more")).ids
+    assert (
+        ids == tokenizer(first.replace(" ", "") + "x and more", add_special_tokens=False).input_ids
+    )
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama2"])

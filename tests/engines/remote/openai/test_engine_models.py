@@ -9,7 +9,7 @@ from glmcli.config import Settings
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.openai.engine import list_models
 from glmcli.errors import EngineError, ModelError
-from tests.support.fake_openai import HELLO, opened, reply, serving
+from tests.support.fake_openai import HELLO, NEVER, PLAIN, opened, reply, serving
 from tests.support.transcripts import FakeServer
 
 
@@ -52,6 +52,13 @@ def test_a_name_that_a_server_cannot_have_is_refused_before_a_question_is_asked(
             opened(serving(models), "nope")
         assert "smollm2" in caught.value.hint
     assert opened(serving("llama_models"), "nope").name == "nope"
+
+
+def test_a_name_that_is_not_listed_is_told_once_where_it_may_be_served_all_the_same():
+    engine = opened(serving("llama_models", "llama_chat_stream"), "nope")
+    said = [chunk.notice for _ in range(2) for chunk in engine.stream(HELLO, PLAIN, NEVER)]
+    notice = "server.test does not list 'nope': another model may answer for it"
+    assert [text for text in said if text] == [notice]
 
 
 def test_a_server_that_lists_nothing_needs_a_name():

@@ -139,6 +139,19 @@ def test_a_whole_message_at_the_end_of_a_stream_is_not_shown_twice():
     assert same(read([events(says("a"), says("b"), whole)]), ("ab", "", "stop"))
 
 
+@pytest.mark.parametrize("first", [0, 1, "0"])
+def test_of_several_choices_the_first_one_that_comes_is_the_reply(first):
+    mine, other = ({"index": index} for index in (first, 7))
+    bodies = [
+        [says("a") | mine],
+        [says("x") | other],
+        [says("y", "length") | other, says("b") | mine],
+        [says("c", "stop")],
+    ]
+    body = b"".join(b"data: " + json.dumps({"choices": it}).encode() + b"\n\n" for it in bodies)
+    assert same(read([body]), ("abc", "", "stop"))
+
+
 def test_text_may_come_in_parts():
     parts = {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, "b"]}}
     assert same(read([events(parts, says("c", "stop"))]), ("ac", "", "stop"))

@@ -19,7 +19,7 @@ from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
-from glmcli.errors import ContextFull, UsageError
+from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import check_transformers, errors_of
@@ -67,7 +67,7 @@ class LocalEngine:
         stated = template.stop_ids | model.stop_ids
         self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
         self._news = [*filter(None, (*news, model.defaults.notice))]
-        self._cache: PrefixCache = PrefixCache(model.reader)
+        self._cache: PrefixCache = PrefixCache(model.reader, name)
         self._goes_back = True
         self._told = set[str]()
         self._speculate = speculate
@@ -76,7 +76,7 @@ class LocalEngine:
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
-        """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
+        """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, ModelError, EngineError."""
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
         from glmcli.engines.local.net.sampling.sampler import Sampler
@@ -301,9 +301,16 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, options, report)
     begin_loading(checkpoint, report)
     what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
-    with errors_of(what, hint):  # foreign files, foreign code: it may be anything
-        template, limit = open_template(checkpoint, options)
-        model = open_model(checkpoint, options, report)
+    try:
+        with errors_of(what, hint):  # foreign files, foreign code: it may be anything
+            template, limit = open_template(checkpoint, options)
+            model = open_model(checkpoint, options, report)
+    except ModelError as exc:
+        if exc.__cause__ is None:  # said by us, of what we looked at
+            raise
+        from glmcli.engines.local.net.blame import blamed
+
+        raise blamed(checkpoint, exc) from exc
     silence_libraries()
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
     shown = checkpoint.name

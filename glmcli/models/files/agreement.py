@@ -80,10 +80,13 @@ def check_packed(quantization: Mapping[str, Any], tensors: Mapping[str, Tensor])
 
 def check_kinds(config: Mapping[str, Any]) -> None:
     """Raise ModelError for layers that read a part of the text, if it is not said how large."""
+    has_default = config.get("model_type") not in _NO_PART
     for kind, name in SIZE_OF_KIND.items():
-        has_default = config.get("model_type") not in _NO_PART
-        if kind in (config.get("layer_types") or []) and not config.get(name, has_default):
-            raise differs("layer_types", kind, tr("there is no {name}", name=name))
+        if kind not in (config.get("layer_types") or []) or config.get(name, has_default):
+            continue
+        if name in config:
+            raise differs(name, config[name], tr("layer_types asks for {kind}", kind=kind))
+        raise differs("layer_types", kind, tr("there is no {name}", name=name))
 
 
 def check_shapes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

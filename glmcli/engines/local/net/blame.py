@@ -15,6 +15,7 @@ import torch
 from glmcli.engines.local.net.load import drop_attention, net_class_of
 from glmcli.engines.local.net.plain.cut import layers_for, shorten
 from glmcli.errors import ModelError, first_line
+from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.defaults import stated_defaults
 from glmcli.models.files.fields import refused
@@ -54,7 +55,9 @@ def search(
             break
         further, other = failure_of(rest)
         if not other or further > steps:
-            return refused(where, name, value, why)
+            # All that a KeyError says is the key.
+            said = why if " " in why else tr("transformers has no {name}", name=why)
+            return refused(where, name, value, said)
     return None
 
 

@@ -14,12 +14,17 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.local.net.open import begin_loading, open_model, silence_libraries
+from glmcli.engines.local.net.open import (
+    begin_loading,
+    naming_fields,
+    open_model,
+    silence_libraries,
+)
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
-from glmcli.errors import ContextFull, ModelError, UsageError
+from glmcli.errors import ContextFull, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import check_transformers, errors_of
@@ -301,16 +306,10 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, options, report)
     begin_loading(checkpoint, report)
     what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
-    try:
-        with errors_of(what, hint):  # foreign files, foreign code: it may be anything
-            template, limit = open_template(checkpoint, options)
-            model = open_model(checkpoint, options, report)
-    except ModelError as exc:
-        if exc.__cause__ is None:  # said by us, of what we looked at
-            raise
-        from glmcli.engines.local.net.blame import blamed
-
-        raise blamed(checkpoint, exc) from exc
+    # Foreign files, foreign code: it may be anything.
+    with naming_fields(checkpoint), errors_of(what, hint):
+        template, limit = open_template(checkpoint, options)
+        model = open_model(checkpoint, options, report)
     silence_libraries()
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
     shown = checkpoint.name

@@ -20,7 +20,7 @@ REUSED = 32
 """Times that a net may go through the same layer; the plain ones do so once."""
 _PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
-MATRIX = re.compile(r"model\.layers\.\d+\.(self_attn\.[qk]_proj|mlp\.gate_proj)\.weight$")
+MATRIX = re.compile(r"model\.layers\.\d+\.(self_attn\.[qk]_proj|mlp\.gate(?:_up)?_proj)\.weight$")
 _SHAPED = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "gemma", "gemma2", "qwen3_moe")
 """Families whose matrices have the usual names and shapes."""
 _PADDED = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "gemma", "gemma2", "qwen3_moe")
@@ -51,7 +51,6 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
     """
     whole = text_part(config)
     check_kinds(whole)
-    check_padding(whole)
     if not tensors:
         return
     if quantization := config.get("quantization_config"):
@@ -59,6 +58,7 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
         return
     check_layers(whole, tensors)
     check_embedding(whole, tensors)
+    check_padding(whole)
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     for name, size in sizes(whole):
         if size > largest:
@@ -109,6 +109,7 @@ def rows_of(config: Mapping[str, Any]) -> dict[str, tuple[str, str, int]]:
     found = {}
     if isinstance(inner := config.get("intermediate_size"), int):
         found["mlp.gate_proj"] = ("intermediate_size", f"{inner:,}", inner)
+        found["mlp.gate_up_proj"] = ("intermediate_size", f"{inner:,}", 2 * inner)
     for matrix, name in (("q", "num_attention_heads"), ("k", "num_key_value_heads")):
         heads, size = config.get(name), config.get("head_dim")
         if isinstance(heads, int) and isinstance(size, int) and size:

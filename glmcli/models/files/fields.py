@@ -245,7 +245,7 @@ CONFIG: FieldTable = {
     **dict.fromkeys(("tie_word_embeddings", "use_cache", "is_encoder_decoder"), SWITCH),
     **dict.fromkeys(("return_dict", "output_hidden_states", "output_attentions"), SWITCH),
     **dict.fromkeys(("base_model_tp_plan", "base_model_pp_plan"), OBJECT),
-    **dict.fromkeys(("id2label", "label2id"), OBJECT),
+    "id2label": OBJECT,
     "num_labels": whole(0, 1_000_000),
     "attention_dropout": number(0, 1),
     "attention_chunk_size": whole(0, 1_000_000_000),

@@ -19,6 +19,7 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
         "model.layers.0.mlp.weight": (16, 8),
         "model.layers.1.mlp.weight": (16, 8),
         "model.layers.0.mlp.gate_proj.weight": (16, 8),
+        "model.layers.1.mlp.gate_up_proj.weight": (32, 8),
         "model.layers.0.self_attn.q_proj.weight": (8, 8),
         "model.layers.0.self_attn.k_proj.weight": (4, 8),
         **shapes,
@@ -58,6 +59,7 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
             {"intermediate_size": 5},
             "intermediate_size is 5, but model.layers.0.mlp.gate_proj.weight has 16 rows",
         ),
+        ({"vocab_size": 17, "pad_token_id": 20}, "vocab_size is 17, but the embedding has 32"),
         (
             {"num_attention_heads": 9, "head_dim": 4},
             "num_attention_heads × head_dim is 36, but no side of a tensor is longer than 32",

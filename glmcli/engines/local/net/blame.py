@@ -34,15 +34,15 @@ def blamed(checkpoint: Checkpoint, error: ModelError) -> ModelError:
         return error
     with quiet():
         return (
-            search("config.json", checkpoint.config, failure_of_net, error)
-            or search(
+            find_fault("config.json", checkpoint.config, failure_of_net, error)
+            or find_fault(
                 "generation_config.json", stated_defaults(checkpoint), failure_of_sampling, error
             )
             or error
         )
 
 
-def search(
+def find_fault(
     where: str, stated: Mapping[str, Any], failure_of: FailureOf, error: ModelError
 ) -> ModelError | None:
     """The error for the field without which this one would not be, if there is such a field."""

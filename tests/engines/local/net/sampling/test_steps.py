@@ -161,8 +161,6 @@ def test_values_that_are_not_numbers_are_mended_only_where_that_is_asked_for():
     ("field", "value"),
     [
         ("bad_words_ids", [[5, 430]]),
-        ("suppress_tokens", [5000]),
-        ("begin_suppress_tokens", [5000]),
         ("sequence_bias", [[[5000], 1.0]]),
         ("forced_bos_token_id", 5000),
         ("forced_eos_token_id", 5000),

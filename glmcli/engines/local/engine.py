@@ -14,7 +14,12 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.engines.local.net.open import begin_loading, open_model, silence_libraries
+from glmcli.engines.local.net.open import (
+    begin_loading,
+    naming_fields,
+    open_model,
+    silence_libraries,
+)
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
@@ -67,7 +72,7 @@ class LocalEngine:
         stated = template.stop_ids | model.stop_ids
         self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
         self._news = [*filter(None, (*news, model.defaults.notice))]
-        self._cache: PrefixCache = PrefixCache(model.reader)
+        self._cache: PrefixCache = PrefixCache(model.reader, name)
         self._goes_back = True
         self._told = set[str]()
         self._speculate = speculate
@@ -76,7 +81,7 @@ class LocalEngine:
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
-        """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, EngineError."""
+        """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, ModelError, EngineError."""
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
         from glmcli.engines.local.net.sampling.sampler import Sampler
@@ -301,7 +306,8 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     checkpoint = find_checkpoint(name, options, report)
     begin_loading(checkpoint, report)
     what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
-    with errors_of(what, hint):  # foreign files, foreign code: it may be anything
+    # Foreign files, foreign code: it may be anything.
+    with naming_fields(checkpoint), errors_of(what, hint):
         template, limit = open_template(checkpoint, options)
         model = open_model(checkpoint, options, report)
     silence_libraries()

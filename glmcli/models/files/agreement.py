@@ -20,6 +20,18 @@ REUSED = 32
 """Times that a net may go through the same layer; the plain ones do so once."""
 _PLAIN = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "chatglm")
 """Families whose embedding is one row of `hidden_size` numbers for each token."""
+MATRIX = re.compile(r"model\.layers\.\d+\.(self_attn\.[qk]_proj|mlp\.gate(?:_up)?_proj)\.weight$")
+_SHAPED = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "gemma", "gemma2", "qwen3_moe")
+"""Families whose matrices have the usual names and shapes."""
+_PADDED = ("llama", "mistral", "qwen2", "qwen3", "glm", "glm4", "gemma", "gemma2", "qwen3_moe")
+"""Families whose embedding has a row of zeros for padding."""
+_NO_PART = ("llama", "glm", "glm4")
+"""Families without a size of their own for layers that read a part of the text."""
+SIZE_OF_KIND = {
+    "sliding_attention": "sliding_window",
+    "chunked_attention": "attention_chunk_size",
+}
+"""Layers that read a part of the text -> what says how large it is."""
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
 PLACES = re.compile(r"\.(wpe|embed_positions|position_embeddings?)\.weight$")
 """A row for each place in the text, learned: there is none beyond the last."""
@@ -37,20 +49,23 @@ def check_sizes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Non
 
     `config` was checked. Packed weights do not show their sizes, and .bin files show none.
     """
+    whole = text_part(config)
+    check_kinds(whole)
     if not tensors:
         return
     if quantization := config.get("quantization_config"):
         check_packed(quantization, tensors)
         return
-    whole = text_part(config)
     check_layers(whole, tensors)
     check_embedding(whole, tensors)
+    check_padding(whole)
     largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
     for name, size in sizes(whole):
         if size > largest:
             raise differs(
                 name, f"{size:,}", tr("no side of a tensor is longer than {most:,}", most=largest)
             )
+    check_shapes(whole, tensors)
 
 
 def check_packed(quantization: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
@@ -61,6 +76,58 @@ def check_packed(quantization: Mapping[str, Any], tensors: Mapping[str, Tensor])
         how = how or "bitsandbytes"
     if isinstance(how, str) and how in ON_THE_WAY and not packed:
         raise differs("quantization_config", how, tr("the weights are not quantised"))
+
+
+def check_kinds(config: Mapping[str, Any]) -> None:
+    """Raise ModelError for layers that read a part of the text, if it is not said how large."""
+    has_default = config.get("model_type") not in _NO_PART
+    for kind, name in SIZE_OF_KIND.items():
+        if kind not in (config.get("layer_types") or []) or config.get(name, has_default):
+            continue
+        if name in config:
+            raise differs(name, config[name], tr("layer_types asks for {kind}", kind=kind))
+        raise differs("layer_types", kind, tr("there is no {name}", name=name))
+
+
+def check_shapes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for heads or an inner width that the weights do not have."""
+    wanted = rows_of(config)
+    for name, tensor in tensors.items():
+        match = MATRIX.match(name)
+        if match and match[1] in wanted and tensor.shape:
+            field, stated, rows = wanted[match[1]]
+            if tensor.shape[0] != rows:
+                raise differs(
+                    field, stated, tr("{name} has {rows:,} rows", name=name, rows=tensor.shape[0])
+                )
+
+
+def rows_of(config: Mapping[str, Any]) -> dict[str, tuple[str, str, int]]:
+    """The matrices whose rows are known -> the field that says so, what it says, and the rows."""
+    if config.get("model_type") not in _SHAPED:
+        return {}
+    found = {}
+    if isinstance(inner := config.get("intermediate_size"), int):
+        found["mlp.gate_proj"] = ("intermediate_size", f"{inner:,}", inner)
+        found["mlp.gate_up_proj"] = ("intermediate_size", f"{inner:,}", 2 * inner)
+    for matrix, name in (("q", "num_attention_heads"), ("k", "num_key_value_heads")):
+        heads, size = config.get(name), config.get("head_dim")
+        if isinstance(heads, int) and isinstance(size, int) and size:
+            stated = (f"{name} × head_dim", f"{heads:,} × {size:,}", heads * size)
+            found[f"self_attn.{matrix}_proj"] = stated
+    return found
+
+
+def check_padding(config: Mapping[str, Any]) -> None:
+    """Raise ModelError for padding beyond the embedding, in families that look it up there."""
+    rows, padding = vocabulary_of(config), config.get("pad_token_id")
+    if (
+        config.get("model_type") in _PADDED
+        and rows
+        and isinstance(padding, int)
+        and padding >= rows
+    ):
+        raise differs("pad_token_id", padding, tr("the vocabulary has {rows:,} entries", rows=rows))
 
 
 def check_layers(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -242,7 +242,13 @@ CONFIG: FieldTable = {
     **dict.fromkeys(("rms_norm_eps", "layer_norm_eps", "layernorm_epsilon"), number(0, 1)),
     **dict.fromkeys(("rope_theta", "rope_ratio"), POSITIVE),
     "partial_rotary_factor": number(0, 1),
-    **dict.fromkeys(("tie_word_embeddings", "use_cache"), SWITCH),
+    **dict.fromkeys(("tie_word_embeddings", "use_cache", "is_encoder_decoder"), SWITCH),
+    **dict.fromkeys(("return_dict", "output_hidden_states", "output_attentions"), SWITCH),
+    **dict.fromkeys(("base_model_tp_plan", "base_model_pp_plan"), OBJECT),
+    "id2label": OBJECT,
+    "num_labels": whole(0, 1_000_000),
+    "attention_dropout": number(0, 1),
+    "attention_chunk_size": whole(0, 1_000_000_000),
     **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), IDS),
 }
 GENERATION: FieldTable = {
@@ -364,6 +370,20 @@ def wrong(where: str, field: str, value: Any, kind: FieldKind) -> ModelError:
             field=field,
             value=_shown(value),
             words=kind.words(),
+        ),
+        tr("correct {where} if you changed it, else download the model again", where=where),
+    )
+
+
+def refused(where: str, field: str, value: Any, why: str) -> ModelError:
+    """The error for a field that a library does not take, for a reason of its own."""
+    return ModelError(
+        tr(
+            "{where}: {field} is {value}: {why}",
+            where=where,
+            field=field,
+            value=_shown(value),
+            why=why,
         ),
         tr("correct {where} if you changed it, else download the model again", where=where),
     )

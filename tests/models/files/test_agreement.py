@@ -18,6 +18,10 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
         "model.embed_tokens.weight": (32, 8),
         "model.layers.0.mlp.weight": (16, 8),
         "model.layers.1.mlp.weight": (16, 8),
+        "model.layers.0.mlp.gate_proj.weight": (16, 8),
+        "model.layers.1.mlp.gate_up_proj.weight": (32, 8),
+        "model.layers.0.self_attn.q_proj.weight": (8, 8),
+        "model.layers.0.self_attn.k_proj.weight": (4, 8),
         **shapes,
     }
     return {name: Tensor("F32", shape, 0) for name, shape in found.items()}
@@ -30,6 +34,32 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
         ({"hidden_size": 16}, "hidden_size is 16, but the embedding has 8"),
         ({"vocab_size": 17}, "vocab_size is 17, but the embedding has 32"),
         ({"intermediate_size": 10**6}, "intermediate_size is 1,000,000, but no side of a tensor"),
+        (
+            {"layer_types": ["sliding_attention"]},
+            "layer_types is sliding_attention, but there is no",
+        ),
+        (
+            {"layer_types": ["chunked_attention"], "attention_chunk_size": None},
+            "attention_chunk_size is None, but layer_types asks for chunked_attention",
+        ),
+        (
+            {"model_type": "gemma2", "layer_types": ["sliding_attention"], "sliding_window": None},
+            "sliding_window is None, but layer_types asks for sliding_attention",
+        ),
+        ({"pad_token_id": 32}, "pad_token_id is 32, but the vocabulary has 32 entries"),
+        (
+            {"num_attention_heads": 3, "head_dim": 4},
+            "num_attention_heads × head_dim is 3 × 4, but model.layers.0.self_attn.q_proj.weight",
+        ),
+        (
+            {"num_key_value_heads": 2, "head_dim": 4},
+            "num_key_value_heads × head_dim is 2 × 4, but model.layers.0.self_attn.k_proj.weight",
+        ),
+        (
+            {"intermediate_size": 5},
+            "intermediate_size is 5, but model.layers.0.mlp.gate_proj.weight has 16 rows",
+        ),
+        ({"vocab_size": 17, "pad_token_id": 20}, "vocab_size is 17, but the embedding has 32"),
         (
             {"num_attention_heads": 9, "head_dim": 4},
             "num_attention_heads × head_dim is 36, but no side of a tensor is longer than 32",
@@ -49,6 +79,10 @@ def test_a_size_that_the_weights_contradict_is_named(change, said):
         CONFIG,
         CONFIG | {"num_hidden_layers": 1},  # layers beyond those of the chat: loading tells
         CONFIG | {"model_type": "hrm_text", "num_hidden_layers": 16},  # goes through them again
+        CONFIG | {"layer_types": ["sliding_attention"], "sliding_window": 16, "pad_token_id": -1},
+        CONFIG | {"model_type": "gemma2", "layer_types": ["sliding_attention"]},  # 4096 if unsaid
+        CONFIG | {"model_type": "x", "pad_token_id": 32, "intermediate_size": 5},
+        CONFIG | {"pad_token_id": None, "intermediate_size": 16, "num_attention_heads": 2},
         CONFIG | {"model_type": "opt", "hidden_size": 16},  # its embedding is narrower
         CONFIG | {"quantization_config": {"bits": 4}, "hidden_size": 64},
         {"model_type": "x", "text_config": {"hidden_size": 8}},

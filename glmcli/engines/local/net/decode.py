@@ -20,7 +20,9 @@ from glmcli.types import FinishReason
 class PrefixCache:
     """The ids a net has read, kept from one reply to the next."""
 
-    def __init__(self, reader: NetReader) -> None:
+    def __init__(self, reader: NetReader, name: str = "") -> None:
+        """`name` is what errors call the model."""
+        self.name = name
         self.ids: list[int] = []
         self._reader: NetReader | None = reader
         self.block = reader.block
@@ -44,7 +46,7 @@ class PrefixCache:
     def read(self, ids: Sequence[int]) -> Tensor:
         """Run the net over `ids`, after what it has read. Returns the scores of all ids to follow.
 
-        float32, (vocabulary,). Raises OutOfMemory, EngineError.
+        float32, (vocabulary,). Raises OutOfMemory, ModelError, EngineError.
         """
         return self.read_each(ids, last=1)[-1]
 
@@ -55,7 +57,7 @@ class PrefixCache:
         except BaseException as exc:
             self.clear()
             if isinstance(exc, Exception):
-                raise translate(exc) from exc
+                raise translate(exc, self.name) from exc
             raise
         self.ids += ids
         return scores
@@ -127,7 +129,7 @@ def decode(
 
     With `lookup`, which holds `ids`, guesses are read along: an id that was guessed right needs no
     step of its own, and each id is picked from the same scores as without. The id that ends the
-    reply is not yielded. Raises OutOfMemory, EngineError.
+    reply is not yielded. Raises OutOfMemory, ModelError, EngineError.
     """
     text, left = list(ids), max_tokens
     while left > 0:
@@ -165,12 +167,12 @@ def decode(
 
 
 def pick(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
-    """The next id. Raises OutOfMemory, EngineError, and then everything read is forgotten."""
+    """The next id. Raises like `PrefixCache.read`, and then everything read is forgotten."""
     try:
         return sampler.pick(scores)
     except Exception as exc:
         cache.clear()
-        raise translate(exc) from exc
+        raise translate(exc, cache.name) from exc
 
 
 def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:

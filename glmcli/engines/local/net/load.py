@@ -132,12 +132,28 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
         raise bad_download(
             tr("{name}: bad config.json: {why}", name=name, why=first_line(exc))
         ) from exc
-    # The class itself: AutoModel would prefer remote code to its own where it is trusted.
-    own = transformers.AutoModelForCausalLM if remote else getattr(transformers, CLASSES[family])
-    if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
-        config = config.get_text_config()  # as AutoModel does: the text part of a larger net
+    if remote:
+        own: Any = transformers.AutoModelForCausalLM
+    else:
+        config, own = net_class_of(family, config)
     drop_attention(config)
     return Recipe(config, own)
+
+
+def net_class_of(
+    family: str, config: transformers.PreTrainedConfig
+) -> tuple[transformers.PreTrainedConfig, Any]:
+    """The class of a family that continues text, and the part of a config that is for it.
+
+    Not AutoModel, which would prefer remote code to its own where that is trusted. Raises KeyError.
+    """
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
+
+    own = getattr(transformers, CLASSES[family])
+    if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
+        config = config.get_text_config()  # as AutoModel does: the text part of a larger net
+    return config, own
 
 
 def drop_attention(config: transformers.PreTrainedConfig) -> None:

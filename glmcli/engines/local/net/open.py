@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.placement import pick_device
-from glmcli.errors import ConfigError
+from glmcli.errors import ConfigError, ModelError
 from glmcli.language import tr
 from glmcli.machine import read_ahead
 from glmcli.models.checkpoint import Checkpoint
@@ -25,6 +27,19 @@ def begin_loading(checkpoint: Checkpoint, report: Report) -> None:
     """Say so, and have the files read into memory while torch is imported."""
     report(Progress("loading", unit="bytes", note=checkpoint.name))
     read_ahead(checkpoint.weights)
+
+
+@contextmanager
+def naming_fields(checkpoint: Checkpoint) -> Iterator[None]:
+    """Let a refusal by a library name the field of a file that it comes from, if that is found."""
+    try:
+        yield
+    except ModelError as exc:
+        if exc.__cause__ is None:  # said by us, of what we looked at
+            raise
+        from glmcli.engines.local.net.blame import blamed
+
+        raise blamed(checkpoint, exc) from exc.__cause__
 
 
 def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> LoadedNet:

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from glmcli.errors import EngineError, GlmError, OutOfMemory, first_line
+from glmcli.errors import EngineError, GlmError, ModelError, OutOfMemory, first_line
 from glmcli.language import tr
 from glmcli.models.defaults import Defaults
 
@@ -85,14 +85,24 @@ def block_for(device: torch.device) -> int:
     return BLOCK if device.type == "cpu" else GPU_BLOCK
 
 
-def translate(exc: Exception) -> GlmError:
-    """A user's error for what a net raised. Frees the tensors that its frames hold."""
+def translate(exc: Exception, name: str = "") -> GlmError:
+    """A user's error for what the net of this name raised. Frees what its frames hold."""
     if isinstance(exc, GlmError):
         return exc
     traceback.clear_frames(exc.__traceback__)
     if is_out_of_memory(exc):
         free_memory()
         return OutOfMemory(None, None, what=tr("the conversation"))
+    if isinstance(exc, AttributeError | KeyError | NameError | TypeError):
+        return ModelError(
+            tr(
+                "{name} cannot be run: {kind}: {why}",
+                name=name or tr("the model"),
+                kind=type(exc).__name__,
+                why=first_line(exc),
+            ),
+            tr("correct config.json if you changed it, else download the model again"),
+        )
     return EngineError(
         tr("the model failed: {why}", why=first_line(exc)),
         tr("/retry asks again; --attn eager is the safest kernel"),

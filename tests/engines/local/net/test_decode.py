@@ -12,7 +12,7 @@ from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared
 from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling.sampler import Sampler
-from glmcli.errors import EngineError, OutOfMemory
+from glmcli.errors import EngineError, ModelError, OutOfMemory
 from glmcli.models.defaults import defaults_in
 from glmcli.types import GenerationParams
 from tests.support import tiny
@@ -308,6 +308,15 @@ def test_any_other_fault_of_a_net_is_an_engine_error_with_its_first_line():
     with pytest.raises(EngineError, match=r"the model failed: bad shape$"):
         reply(cache, prompt(20), 5)
     assert cache.ids == []
+
+
+@pytest.mark.parametrize("error", [AttributeError("no x"), KeyError("x"), TypeError("not y")])
+def test_a_fault_that_asking_again_would_not_mend_is_one_of_the_model(error):
+    cache = PrefixCache(PlainReader(Failing(error)), "tiny")
+    with pytest.raises(ModelError) as caught:
+        reply(cache, prompt(20), 5)
+    assert caught.value.message == f"tiny cannot be run: {type(error).__name__}: {error}"
+    assert "/retry" not in caught.value.hint
 
 
 def test_a_growing_cache_is_not_copied_for_every_token():

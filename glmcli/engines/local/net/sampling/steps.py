@@ -15,6 +15,7 @@ from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList
 
 from glmcli.errors import first_line
 from glmcli.language import tr
+from glmcli.models.files.fields import refused
 from glmcli.models.files.small import bad_download
 
 
@@ -54,11 +55,20 @@ class Steps:
 
 def try_steps(stated: Mapping[str, Any], vocabulary: int, stop_ids: Collection[int]) -> None:
     """Raise ModelError for values that the steps do not take: they come from a file."""
+    where = "generation_config.json"
+    for name, value in stated.items():  # each by itself, so that it can be named
+        if why := failure_of_steps({name: value}, vocabulary, stop_ids):
+            raise refused(where, name, value, why)
+    if why := failure_of_steps(stated, vocabulary, stop_ids):
+        raise bad_download(tr("generation_config.json cannot be followed: {why}", why=why))
+
+
+def failure_of_steps(stated: Mapping[str, Any], vocabulary: int, stop_ids: Collection[int]) -> str:
+    """Why these steps cannot be taken; "" if they can."""
     try:
         with torch.inference_mode():
             steps = Steps({**stated, "do_sample": True, "max_length": 2}, [0], stop_ids)
             steps(torch.zeros(1, dtype=torch.long), torch.zeros(vocabulary))
     except Exception as exc:  # each step checks in its own way, some not at all
-        raise bad_download(
-            tr("generation_config.json cannot be followed: {why}", why=first_line(exc))
-        ) from exc
+        return first_line(exc)
+    return ""

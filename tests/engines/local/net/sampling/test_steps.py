@@ -157,7 +157,17 @@ def test_values_that_are_not_numbers_are_mended_only_where_that_is_asked_for():
         Sampler(GenerationParams(), defaults_in({"suppress_tokens": [0]}), [0]).pick(broken)
 
 
-def test_ids_beyond_the_vocabulary_are_an_error_of_the_model():
-    try_steps({"bad_words_ids": [[5]]}, 430, [])
-    with pytest.raises(ModelError, match=r"generation_config\.json cannot be followed: "):
-        try_steps({"bad_words_ids": [[5, 430]]}, 430, [])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bad_words_ids", [[5, 430]]),
+        ("sequence_bias", [[[5000], 1.0]]),
+        ("forced_bos_token_id", 5000),
+        ("forced_eos_token_id", 5000),
+    ],
+)
+def test_ids_beyond_the_vocabulary_are_an_error_of_the_model(field, value):
+    try_steps({"bad_words_ids": [[5]], "min_length": 2}, 430, [])
+    with pytest.raises(ModelError) as caught:
+        try_steps({"min_length": 2, field: value}, 430, [])
+    assert caught.value.message.startswith(f"generation_config.json: {field} is {value}: ")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ def failure_of_net(stated: Mapping[str, Any]) -> Failure:
     done = 0
     try:
         family = str(stated["model_type"])
-        config = transformers.CONFIG_MAPPING[family].from_dict(dict(stated))
+        config = transformers.CONFIG_MAPPING[family].from_dict(deepcopy(dict(stated)))
         done = 1
         text = config.get_text_config(decoder=True)
         shorten(text, layers_for(text))

@@ -45,7 +45,7 @@ def checked(folder: Path) -> Checkpoint:
 def test_a_field_of_the_net_is_named(folder, field, value, why):
     with_field("config.json", field, value)(folder)
     error = refusal(folder)
-    assert error.message.startswith(f"config.json: {field} is {repr(value)[:20]}")
+    assert error.message.startswith(f"config.json: {field} is {repr(value)[:40]}")
     assert why in error.message
     assert "config.json" in error.hint
 

@@ -25,6 +25,9 @@ COLDEST = 1e-5
 TOP_K = 50
 """Ids that are drawn from where nothing is stated, as `generate` has it."""
 
+UNSTATED_VOCABULARY = 1_000_000
+"""Ids that are let through where config.json leaves the size of the vocabulary to its family."""
+
 
 class Sampler:
     """Chooses the next id. `params` that are None take the value of the model's own `defaults`.
@@ -154,7 +157,8 @@ def check_steps(checkpoint: Checkpoint) -> None:
     if defaults.steps:
         from glmcli.engines.local.net.sampling.steps import try_steps
 
-        try_steps(defaults.steps, vocabulary_of(text_part(checkpoint.config)) or 1, ends)
+        vocabulary = vocabulary_of(text_part(checkpoint.config)) or UNSTATED_VOCABULARY
+        try_steps(defaults.steps, vocabulary, ends)
 
 
 def first_set(*values: Any) -> Any:

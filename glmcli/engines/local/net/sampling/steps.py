@@ -68,7 +68,7 @@ def failure_of_steps(stated: Mapping[str, Any], vocabulary: int, stop_ids: Colle
     try:
         with torch.inference_mode():
             steps = Steps({**stated, "do_sample": True, "max_length": 2}, [0], stop_ids)
-            steps(torch.zeros(1, dtype=torch.long), torch.zeros(vocabulary))
+            scores = steps(torch.zeros(1, dtype=torch.long), torch.zeros(vocabulary))
     except Exception as exc:  # each step checks in its own way, some not at all
         return first_line(exc)
-    return ""
+    return "" if scores.isfinite().any() else tr("no token is left to choose")

@@ -171,3 +171,8 @@ def test_ids_beyond_the_vocabulary_are_an_error_of_the_model(field, value):
     with pytest.raises(ModelError) as caught:
         try_steps({"min_length": 2, field: value}, 430, [])
     assert caught.value.message.startswith(f"generation_config.json: {field} is {value}: ")
+
+
+def test_steps_that_leave_no_token_are_an_error_of_the_model():
+    with pytest.raises(ModelError, match=r"suppress_tokens is .*: no token is left to choose"):
+        try_steps({"suppress_tokens": [*range(430)]}, 430, [])

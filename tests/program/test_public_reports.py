@@ -921,8 +921,24 @@ STREAMS = {
         ("ab", "", "stop"),
     ),
     "litellm #8953: a reply that a filter has cut looked whole": (
-        [event(content="a"), event(end="content_filter")],
+        [event(content="a"), event(end="content_filter"), DONE],
         ("a", "", "filter"),
+    ),
+    "curator #261: reasons with names of their own were taken for an end": (
+        [event(content="a"), event(end="SAFETY"), DONE],
+        ("a", "", "filter"),
+    ),
+    "OpenAI-DotNet #106: a limit was taken for an end": (
+        [event(content="a"), event(end="MAX_TOKENS"), DONE],
+        ("a", "", "length"),
+    ),
+    "liubai #26: a reply that a busy server gave up looked whole": (
+        [event(content="a"), event(end="insufficient_system_resource"), DONE],
+        ("a", "", "broke the reply off"),
+    ),
+    "toolhive #6037: an event that is named error was left out": (
+        [event(content="a"), b'event: error\ndata: {"message": "overloaded"}\n\n', DONE],
+        ("a", "", "overloaded"),
     ),
 }
 

@@ -25,9 +25,10 @@ from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_LENGTH = ("length", "model_length", "max_tokens")
+_LENGTH = ("length", "model_length", "max_tokens", "model_context_window_exceeded")
 """Why a reply ends that was cut at its limit."""
-BROKEN_OFF = ("abort", "error", "cancelled")
+BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_system_resource")
+FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
 THINKING = ("reasoning", "reasoning_content", "thinking")
 """What servers call the thinking in a delta."""
 DONE: dict[str, Any] = {"done": True}
@@ -43,7 +44,7 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
     """
     data: list[bytes] = []
     stray: list[bytes] = []
-    size = 0
+    size, is_error = 0, False
     for line in sse_lines(pieces, faults):
         size += len(line) + 1
         if size > MESSAGE_BYTES:
@@ -52,7 +53,9 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             data.append(line[5:].removeprefix(b" "))
         elif line.startswith(b"error:"):  # so llama.cpp wrote them until 2025
             yield {"error": error_of(line[6:])}
-        elif line and not line.startswith((b":", b"event:", b"id:", b"retry:")):
+        elif line.startswith(b"event:"):
+            is_error = line[6:].strip() == b"error"
+        elif line and not line.startswith((b":", b"id:", b"retry:")):
             stray.append(line)
         elif not line and data:
             event = b"\n".join(data).strip()
@@ -60,9 +63,9 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
                 yield DONE
                 return
             if event:
-                yield faults.message(event)
+                yield {"error": error_of(event)} if is_error else faults.message(event)
             data.clear()
-            size = 0
+            size, is_error = 0, False
     if rest := b"\n".join(data or stray):
         try:
             last = DONE if rest.strip() == b"[DONE]" else faults.message(rest)
@@ -72,12 +75,13 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
 
 
 def error_of(data: bytes) -> object:
-    """What stands behind `error:` in a line: JSON, or just words."""
+    """What a server says of an error, in JSON or just in words."""
     text = as_text(data).strip()
     try:
-        return loads(text) or text
+        found = loads(text) or text
     except (ValueError, RecursionError):
         return text
+    return found.get("error") or found if isinstance(found, dict) else found
 
 
 def sse_lines(pieces: Iterable[bytes], faults: Faults) -> Iterator[bytes]:
@@ -176,11 +180,12 @@ class OpenAIReply:
     def _finish(self, reason: object) -> None:
         if not isinstance(reason, str) or not reason:
             return
-        if reason == "content_filter":
+        kind = reason.lower()
+        if kind in FILTERED:
             raise self._faults.filtered()
-        if reason in BROKEN_OFF:
+        if kind in BROKEN_OFF:
             raise self._faults.broken_off(reason)
-        self._reason = "length" if reason in _LENGTH else "stop"
+        self._reason = "length" if kind in _LENGTH else "stop"
         self.finished = True
 
     def _raise_error(self, message: dict[str, Any]) -> None:

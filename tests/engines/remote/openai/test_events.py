@@ -157,7 +157,7 @@ def test_text_may_come_in_parts():
     assert same(read([events(parts, says("c", "stop"))]), ("ac", "", "stop"))
 
 
-@pytest.mark.parametrize("reason", ["length", "model_length", "max_tokens"])
+@pytest.mark.parametrize("reason", ["length", "model_length", "max_tokens", "MAX_TOKENS"])
 def test_a_limit_has_several_names(reason):
     assert same(read([events(says("a", reason))]), ("a", "", "length"))
 
@@ -353,13 +353,23 @@ def test_an_event_may_say_nothing(choice):
     assert same(read([events(choice, says("a", "stop"))]), ("a", "", "stop"))
 
 
-@pytest.mark.parametrize("reason", ["abort", "error"])
+@pytest.mark.parametrize("reason", ["abort", "error", "network_error"])
 def test_a_reply_that_the_server_broke_off_is_an_error(reason):
     assert isinstance(read([events(says("a"), says(None, reason))])[2], EngineError)
 
 
-def test_a_filtered_reply_is_refused():
-    assert isinstance(read([events(says("a"), says(None, "content_filter"))])[2], ServerRefused)
+@pytest.mark.parametrize("reason", ["content_filter", "sensitive", "SAFETY"])
+def test_a_filtered_reply_is_refused(reason):
+    assert isinstance(read([events(says("a"), says(None, reason))])[2], ServerRefused)
+
+
+@pytest.mark.parametrize(
+    "data", ['{"message": "no slot"}', '{"error": {"message": "no slot"}}', "no slot"]
+)
+def test_an_event_that_is_named_error_is_one_whatever_its_data_has(data):
+    body = events(says("a"), done=False) + f"event: error\ndata: {data}\n\n".encode()
+    text, _, fault = read([body + events(says("b", "stop"))])
+    assert (text, fault.message) == ("a", "server.test failed: no slot")
 
 
 @pytest.mark.parametrize("garbage", [b"data: <html>\n\n", b"data: [1]\n\n", b"data: \xff\n\n"])

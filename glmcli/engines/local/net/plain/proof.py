@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glmcli.engines.local.net.plain.cut import borders_of, cut_of, growing_ropes, is_dynamic
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
+from glmcli.language import tr
 from glmcli.models.libraries import quiet
 
 FIRST, SECOND, SINGLES = 20, 16, 4
@@ -81,6 +82,8 @@ def judged(net: Any, border: int | None = None) -> ReadingWay:
     """The quickest way that is equal. Raises UnequalError, or what the net's forward raises."""
     ids = probe_ids(net.config.get_text_config(decoder=True).vocab_size)
     wanted = PlainReader(net, Reading(ReadingWay.ANEW)).read(ids, len(ids) - FIRST + SCORED)
+    if not torch.isfinite(wanted).all():
+        raise FloatingPointError(tr("its scores are not finite: the weights are damaged"))
     bound = _BOUNDS.get(net.dtype) or usual_bound(net, ids, wanted)
     for way in (ReadingWay.PARTS, ReadingWay.WHOLE):
         reader = PlainReader(net, Reading(way, border, way))

@@ -12,7 +12,7 @@ from glmcli.engines.local.net.fused import fbgemm
 from glmcli.engines.local.net.fused import open as fused_open
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.proof import sum_in
-from glmcli.engines.local.net.plain.reader import PlainReader
+from glmcli.errors import ModelError
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
 
 pytestmark = pytest.mark.skipif(not fbgemm.has_halves(), reason="no such product here")
@@ -77,15 +77,14 @@ def test_without_such_products_weights_become_float32(tmp_path, monkeypatch):
     assert (model.device, "sums in float32" in model.runner) == ("cpu float32", False)
 
 
-def test_weights_that_are_not_finite_are_left_to_transformers(tmp_path):
+def test_weights_that_are_not_finite_are_refused(tmp_path):
     def spoil(net):
         net.lm_head.weight[7, 3] = torch.inf
 
     saved_as(torch.bfloat16, "llama", tmp_path / "net", spoil)
     checkpoint, options = opened(tmp_path / "net", tmp_path, dtype="auto")
-    model = open_module.open_model(checkpoint, options, lambda progress: None)
-    assert type(model.reader) is PlainReader
-    assert model.device == "cpu float32"
+    with pytest.raises(ModelError, match="its scores are not finite: the weights are damaged"):
+        open_module.open_model(checkpoint, options, lambda progress: None)
 
 
 @pytest.mark.parametrize("name", ["llama", "tied", "glm4", "qwen3"])

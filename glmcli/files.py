@@ -173,7 +173,12 @@ def parse_json(text: str, where: str, *, error: type[GlmError] = UsageError) -> 
 
 def loads(text: str) -> Any:
     """JSON as Python's values, whatever the length of its numbers. Raises ValueError."""
-    return json.loads(text, parse_int=_whole_number)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number that is longer than Python reads
+        return json.loads(text, parse_int=_whole_number)
 
 
 def _whole_number(digits: str) -> float:
@@ -206,15 +211,16 @@ def _too_deep(where: str, error: type[GlmError]) -> GlmError:
     return error(reason, tr("is it the right file?"))
 
 
+_HOLDERS = (dict, list)
+
+
 def depth(value: Any, enough: int) -> int:
     """Levels of lists and dictionaries in a value; counting ends beyond `enough`."""
     levels, row = 0, [value]
     while row and levels <= enough:
-        row = [
-            item
-            for holder in row
-            if isinstance(holder, dict | list)
-            for item in (holder.values() if isinstance(holder, dict) else holder)
-        ]
+        holders = [item for item in row if isinstance(item, _HOLDERS)]
+        row = []
+        for holder in holders:
+            row += holder.values() if isinstance(holder, dict) else holder
         levels += bool(row)
     return levels

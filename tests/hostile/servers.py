@@ -289,7 +289,11 @@ MODES: dict[str, Mode] = {
         0, "hello", word(), event({**choice({}, "stop"), "timings": {"cache_n": float("nan")}})
     ),
     "a number of 5,000 digits": events(
-        6, "unreadable message", b'data: {"usage": {"prompt_tokens": ' + b"9" * 5000 + b"}}\n\n"
+        0,
+        "hello",
+        word(),
+        event(choice({}, "stop")),
+        b'data: {"usage": {"prompt_tokens": ' + b"9" * 5000 + b"}}\n\n",
     ),
     "a window below zero": value_in_models(max_model_len=-3),
     "a window of zero": value_in_models(max_model_len=0),

@@ -79,7 +79,7 @@ def test_a_second_kill_ends_a_chat_that_hangs_while_it_leaves(tmp_path):
     (tmp_path / "hanging.py").write_text(
         "from glmcli import cli\n"
         "from glmcli.terminal import leaving, quiet\n"
-        "leaving.GRACE_S = 0.0\n"
+        "leaving._GRACE_S = 0.0\n"
         "def hang(self, *exc):\n"
         "    print('HANGING', flush=True)\n"
         "    while True: pass\n"

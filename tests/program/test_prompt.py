@@ -77,9 +77,9 @@ def test_a_placeholder_is_expanded_wherever_the_cursor_is(start):
     term.type("\r").see("line39end\n40 tokens")
 
 
-def test_a_placeholder_stays_one_when_the_draft_comes_to_count_as_typed(start):
+def test_a_placeholder_stays_one_and_says_what_comes_before_it_counts_as_typed(start):
     term = start().type(pasted(LONG)).at_prompt("[paste 1: 40 lines]").type("\x14")
-    term.see("the draft counts as typed").at_prompt("[paste 1: 40 lines]")
+    term.see("Ctrl-O first shows the whole paste").at_prompt("[paste 1: 40 lines]")
     term.type("\r").see("line39\n40 tokens").at_prompt()
 
 

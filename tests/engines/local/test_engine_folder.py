@@ -148,7 +148,7 @@ def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tm
     (bad / "config.json").write_text(json.dumps(config | {"hidden_act": "no such function"}))
     with pytest.raises(ModelError) as caught:
         opened(bad, tmp_path)
-    assert "bad" in caught.value.message
+    assert "config.json: hidden_act is 'no such function'" in caught.value.message
     assert "\n" not in caught.value.message
     assert "again" in caught.value.hint
 

@@ -91,6 +91,8 @@ def test_what_does_not_speak_socks_is_said_to_be_the_proxy(answer, monkeypatch):
             with client:
                 client.recv(100)
                 client.sendall(answer)
+                client.shutdown(socket.SHUT_WR)
+                client.recv(100)  # closed with something unread, it would be a broken connection
 
         threading.Thread(target=answer_once).start()
         monkeypatch.setenv("ALL_PROXY", f"socks5://127.0.0.1:{odd.getsockname()[1]}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as typing has it: importing that takes longer than `glm --help`
 if TYPE_CHECKING:
     from gettext import NullTranslations
 

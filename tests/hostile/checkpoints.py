@@ -89,7 +89,7 @@ GENERATION: Mapping[str, list[Any]] = {
     "do_sample": ["x", 5],
     "eos_token_id": ["x", [[]], 1.5, MANY],
     "suppress_tokens": ["x", [1.5], [5000], MANY, MANY[:20_000]],
-    "bad_words_ids": [[[5000]], 5, [5], [[5]] * 500_000, [MANY[:20_000]] * 2],
+    "bad_words_ids": [[[5000]], 5, [5], [[5]] * 100_000, [MANY[:20_000]] * 2],
     "sequence_bias": [[[[5000], 1.0]], 5, [5], [[[5], 1.0]] * 500_000],
     "stop_strings": [5, [5], ["</s>"] * 500_000],
     "begin_suppress_tokens": [[5000], "x"],

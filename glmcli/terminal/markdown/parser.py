@@ -20,7 +20,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal.markdown import literal, pipes, tex
+from glmcli.terminal.markdown import dispatch, literal, pipes, tex
+from glmcli.terminal.markdown.dispatch import BlockRule, InlineRule
 from glmcli.terminal.rows import OPENING, WIDE_LETTERS
 
 STUB = "\x02"
@@ -35,27 +36,10 @@ _DEEPEST = 24
 _SCHEMES = {"http:", "https:", "ftp:", "mailto:", "file:", "data:"}
 _ADDRESS = r"(?:https?|ftp|mailto|file|data):|www\."
 
-BlockRule = Callable[[StateBlock, int, int, bool], bool]
-InlineRule = Callable[[StateInline, bool], bool]
 _IDEOGRAPHIC = re.compile(f"[{WIDE_LETTERS}\uac00-\ud7a3]")
 _CLOSING = "）】」』》〉〕”’，。、；：？！)]},.;:?!"
 _STUBS = re.compile(rf"{STUB}(?:{STUB}[^\n]*|[^{STUB}\n]*{STUB})?")  # a line's, or a start's
 _ESCAPED_BACKSLASHES = re.compile(r"(?:\\\\)+")
-_STARTS = {
-    "newline": "\n",
-    "definition": "[",
-    "math_inline": "$\\",
-    "escape": "\\",
-    "backticks": "`",
-    "strikethrough": "~",
-    "emphasis": "*_",
-    "link": "[",
-    "image": "!",
-    "autolink": "<",
-    "tag": "<",
-    "entity": "&",
-}
-"""The characters with which each inline rule begins."""
 _LABEL = r"\[(?P<label>[^\[\]\n]+)\]:"
 _DEFINITION = re.compile(
     rf"{_LABEL}[ \t]*(?P<url>(?:{_ADDRESS})[^\s<>]+|<(?:{_ADDRESS})[^<>\n]*>)"
@@ -248,29 +232,8 @@ def _make_markdown() -> MarkdownIt:
     markdown.inline.ruler.after("autolink", "tag", literal.tag)
     markdown.inline.ruler.at("link", _if_closed(rules_inline.link))
     markdown.inline.ruler.at("image", _if_closed(rules_inline.image))
-    _ask_only_who_may_answer(markdown)
+    dispatch.by_first_character(markdown)
     return markdown
-
-
-def _ask_only_who_may_answer(markdown: MarkdownIt) -> None:
-    """Try no inline rule where the first character rules it out: half a text may be marks."""
-    ruler = markdown.inline.ruler
-    names = ruler.get_active_rules()
-    rules = dict(zip(names, ruler.getRules(""), strict=True))
-    at_mark = {
-        mark: [rule for name, rule in rules.items() if mark in _STARTS.get(name, "")]
-        for mark in literal.MARKS
-    }
-    elsewhere = [rules["address"], rules["text"]]
-
-    def any_rule(state: StateInline, silent: bool) -> bool:
-        for rule in at_mark.get(state.src[state.pos], elsewhere):  # noqa: SIM110 (half the time)
-            if rule(state, silent):
-                return True
-        return False
-
-    ruler.push("any_rule", any_rule)
-    ruler.enableOnly("any_rule")
 
 
 def is_plain(line: str) -> bool:

@@ -4,7 +4,8 @@ import gettext
 import os
 import string
 import sys
-from subprocess import run
+from pathlib import Path
+from subprocess import CompletedProcess, run
 
 import pytest
 
@@ -20,6 +21,19 @@ CATALOGUE = next(iter(sorted(ROOT.glob(CATALOGUES))))
 def fields(text: str) -> set[str]:
     """The {fields} of a text, with how they are written."""
     return {f"{name}:{form}" for _, name, form, _ in string.Formatter().parse(text) if name}
+
+
+def run_in_chinese(folder: Path, typed: str) -> CompletedProcess[str]:
+    """What glm says to a command line under a Chinese locale."""
+    return run(
+        [sys.executable, "-m", "glmcli", *typed.split()],
+        cwd=folder,
+        env=os.environ | {"LC_ALL": "zh_CN.UTF-8", "GLM_HOME": str(folder), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
 def test_every_text_is_translated_and_no_translation_is_left_over():
@@ -73,32 +87,14 @@ def test_a_text_without_a_translation_stays_english(monkeypatch):
     ],
 )
 def test_what_typer_says_is_translated_too(tmp_path, typed, said):
-    environ = os.environ | {"LC_ALL": "zh_CN.UTF-8", "GLM_HOME": str(tmp_path), "PYTHONUTF8": "1"}
-    ended = run(
-        [sys.executable, "-m", "glmcli", *typed.split()],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    ended = run_in_chinese(tmp_path, typed)
     assert ended.returncode == UsageError.exit_code
     assert ended.stderr.startswith(f"glm: {said}")
 
 
 @pytest.mark.parametrize("typed", ["--help", "ask --help", "history --help", "history"])
 def test_the_help_of_typer_is_translated_too(tmp_path, typed):
-    environ = os.environ | {"LC_ALL": "zh_CN.UTF-8", "GLM_HOME": str(tmp_path), "PYTHONUTF8": "1"}
-    said = run(
-        [sys.executable, "-m", "glmcli", *typed.split()],
-        cwd=tmp_path,
-        env=environ,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    ).stdout
+    said = run_in_chinese(tmp_path, typed).stdout
     assert said.startswith(f"用法： glm {typed.removesuffix('--help')}".rstrip())
     assert all(english not in " ".join(said.split()) for english in HELP)
 

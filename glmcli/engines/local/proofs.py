@@ -23,7 +23,7 @@ from glmcli.models.files.small import read_checkpoint_text
 _REVISION = 1
 """Of the fused decoder: a new one has to prove itself again."""
 _IN_MEMORY: dict[Path, dict[str, Any]] = {}
-PLACES, PLACE_BYTES = 256, 256
+_PLACES, _PLACE_BYTES = 256, 256
 """Where a file of weights is looked at: the time of two files may be the same."""
 
 
@@ -73,7 +73,7 @@ def looked_at(path: Path, size: int) -> str:
     """A digest of a few bytes at many places of a file. Raises ModelError."""
     digest = hashlib.sha256()
     with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
-        for place in range(PLACES):
-            file.seek(size * place // PLACES)
-            digest.update(file.read(PLACE_BYTES))
+        for place in range(_PLACES):
+            file.seek(size * place // _PLACES)
+            digest.update(file.read(_PLACE_BYTES))
     return digest.hexdigest()

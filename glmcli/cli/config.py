@@ -52,7 +52,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
             for name, value, source in settings.rows()
         ]
         print_rows((later("setting"), later("value"), later("source")), rows)
-    for problem in filter(None, [read_dotenv(Path(".env")).unread, *settings.problems]):
+    for problem in settings.problems:
         tell(problem)
 
 
@@ -60,7 +60,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
 @with_settings(needed=("home",))
 def config_path(settings: Settings) -> None:
     """Print where config.toml is looked for."""
-    print_text(str(settings.home / "config.toml"))
+    print_text(str((settings.home / "config.toml").absolute()))
 
 
 @config_app.command()

@@ -14,9 +14,17 @@ from typing import Any
 
 from glmcli.cli.dialog import is_agreed, tell
 from glmcli.config import DOTENV, ENVIRONMENT, TOML, TYPED, load_settings, own_value
-from glmcli.config.files import read_dotenv
+from glmcli.config.files import Dotenv, read_dotenv
 from glmcli.config.near import UNTRUSTED, Ignored
-from glmcli.config.settings import Settings, entry, masked, variable
+from glmcli.config.settings import (
+    Settings,
+    entry,
+    masked,
+    parse,
+    setting_fields,
+    variable,
+)
+from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
@@ -28,9 +36,14 @@ TOLD = {
     "cache": later("the cache in {value}"),
     "system": later('the system prompt "{value}"'),
     "template": later("the template {value}"),
-    "history": later("no history"),
+    "adapter": later("the adapter {value}"),
 }
 """What a person is told of where a folder chose it."""
+UNTOLD = {
+    *("fused", "verify", "speculate", "threads", "warm"),
+    *("thinking", "plain", "stats", "vi", "notify", "debug"),
+}
+"""What a person is not told of: how fast a reply comes and how it is shown, not what it is."""
 REMOTE = ("openai", "fastchat")
 """Engines that have an address."""
 OF_SERVERS = frozenset({"base_url", "api_key", "keys", "template"})
@@ -138,10 +151,10 @@ def is_on_terminal() -> bool:
 
 
 def check_read(settings: Settings) -> None:
-    """Raise ConfigError if the `.env` is too large to say whether it names a model."""
-    unread = read_dotenv(Path(DOTENV)).unread if settings.problems else ""
-    if unread in settings.problems:
-        raise ConfigError(unread, tr("use --model, or make the file smaller"))
+    """Raise ConfigError if the `.env` may name a model, and cannot be read."""
+    dotenv = read_dotenv(Path(DOTENV)) if settings.problems else Dotenv()
+    if dotenv.unread and dotenv.data:
+        raise ConfigError(dotenv.unread, tr("use --model, or correct the file"))
 
 
 def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: str | None) -> None:
@@ -153,6 +166,9 @@ def check_chosen(settings: Settings, ignored: Mapping[str, Ignored], *, model: s
         missing.append("model")
     if "base_url" in ignored and "base_url" not in settings.sources and not is_unused:
         missing.append("base_url")
+    for name in missing:
+        if isinstance(ignored[name].value, Malformed):  # trust would not help
+            parse(name, ignored[name].value, ignored[name].source)
     if missing:
         what = tr(" and ").join(told(name, ignored[name].value) for name in missing)
         item, options = ignored[missing[0]], tr(" and ").join(map(option_of, missing))
@@ -191,7 +207,7 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
 def taken_lines(settings: Settings, used: Collection[str]) -> list[str]:
     """A line for each file of the folder that has chosen what a person would want to know of."""
     chosen: dict[str, list[str]] = {}
-    for name in TOLD:
+    for name in [*TOLD, *(name for name in setting_fields() if name not in TOLD.keys() | UNTOLD)]:
         source = settings.sources.get(name, TYPED)
         if name in used and source not in (TYPED, ENVIRONMENT, TOML):
             chosen.setdefault(source, []).append(told(name, getattr(settings, name)))
@@ -204,7 +220,8 @@ def taken_lines(settings: Settings, used: Collection[str]) -> list[str]:
 def told(name: str, value: Any) -> str:
     """A setting of a folder, in words."""
     line = visible_line(masked(name, value))
-    return tr(TOLD[name], value=line if len(line) <= WIDEST else f"{line[:WIDEST]}…")
+    line = line if len(line) <= WIDEST else f"{line[:WIDEST]}…"
+    return tr(TOLD[name], value=line) if name in TOLD else f"{entry(name)}={line}"
 
 
 def option_of(name: str) -> str:

@@ -76,6 +76,8 @@ def load_settings(
     values, problems = settings_in(dotenv)
     taken, ignored = may(values, trusted=False)
     powerful = untrusted_among(ignored)
+    read = partial(read_toml, known={*setting_fields(), "keys"})
+    toml = read(home / "config.toml") if chosen or "home" not in powerful else None
     # Where something more trusted decides all of it, nobody needs to trust the folder.
     if any(first_value(name, own)[0] is None for name in powerful):
         check_own(own, needed)  # before anybody is asked anything
@@ -87,12 +89,11 @@ def load_settings(
         home = parse("home", taken["home"], DOTENV)
         # Its content was not looked at when the `.env` was trusted.
         path = home / "config.toml"
-        found = read_toml(path, {*setting_fields(), "keys"})
-        toml, refused = may(found, trusted=False, source=f"{path}", untrusted=BESIDE)
-        layers.append((f"{path}", toml))
+        near_toml, refused = may(read(path), trusted=False, source=f"{path}", untrusted=BESIDE)
+        layers.append((f"{path}", near_toml))
         ignored = refused | ignored
     else:
-        layers.append((TOML, read_toml(home / "config.toml", {*setting_fields(), "keys"})))
+        layers.append((TOML, read(home / "config.toml") if toml is None else toml))
     return merge_layers(layers, home, ignored, needed, problems)
 
 
@@ -195,11 +196,12 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
     Names that look like ours and are not may be those of another program: only what is nearly one
     of ours is taken for a slip.
     """
-    # Unreadable files matter only if they may hold a line of ours.
-    problems = [dotenv.unread] if dotenv.unread and dotenv.data else []
+    problems = []
+    if dotenv.unread:
+        problems.append(tr("{why}; nothing of it is used", why=dotenv.unread))
     known = {variable(name) for name in setting_fields()}
     for name in sorted(dotenv.values.keys() - known)[:MANY]:
-        if near := nearest(name, known, cutoff=0.9):
+        if near := nearest(name, known, cutoff=0.88):
             problems.append(
                 tr(
                     ".env sets {name}, which is not a setting; did you mean {near}?",

@@ -23,17 +23,25 @@ READ_AT_MOST = 16_000_000
 """This much of a `.env` is searched for a line of ours; without one it is silently ignored."""
 
 
+OURS = "GLM_"
+
+
 class Dotenv(NamedTuple):
     """The GLM_ lines of a `.env`, and the bytes that they were read from."""
 
     values: Mapping[str, str | Malformed] = {}
     data: bytes = b""
     unread: str = ""
-    """Why the file was not read, if it is there and was not."""
+    """Why the file was not read, if it is there and was not; `data` may hold settings then."""
 
 
 def read_dotenv(path: Path) -> Dotenv:
-    """The lines of a `.env` that are ours. Never raises: the file may be anybody's."""
+    """The lines of a `.env` that are ours. Never raises: the file may be anybody's.
+
+    A folder of that name is none: many keep a virtual environment in it.
+    """
+    if path.is_dir():
+        return Dotenv()
     try:
         with files.open_regular(path, limit=sys.maxsize, error=ConfigError) as file:
             size, data = os.fstat(file.fileno()).st_size, file.read(READ_AT_MOST)
@@ -42,7 +50,9 @@ def read_dotenv(path: Path) -> Dotenv:
         return Dotenv(unread="" if is_missing else exc.message)
     except OSError as exc:
         return Dotenv(unread=tr("{path} cannot be read: {why}", path=path, why=exc.strerror))
-    if size <= READ_AT_MOST and b"GLM_" not in data:
+    if OURS.encode("utf-16-le") in data:
+        return Dotenv(data=data, unread=tr("{path} is not UTF-8 but UTF-16", path=path))
+    if size <= READ_AT_MOST and OURS.encode() not in data:
         return Dotenv()
     if size > _LARGEST:
         unread = tr(

@@ -253,7 +253,7 @@ def test_in_a_pipe_what_is_ignored_is_one_line(glm, tmp_path):
     (tmp_path / ".env").write_text("GLM_SYSTEM=@x\nGLM_MODEL=./evil\nGLM_TOP_K=1\n")
     done = glm("ask", "-q", "-m", "echo:", "hi")
     assert (done.out, done.code) == ("hi\n", 0)
-    assert done.err_lines == [f"ignored: GLM_SYSTEM {NOT_TRUSTED}"]
+    assert done.err_lines == [f"ignored: GLM_SYSTEM {NOT_TRUSTED}", "chosen by .env: GLM_TOP_K=1"]
 
 
 def test_what_is_ignored_for_several_reasons_is_one_line(glm, tmp_path):
@@ -375,7 +375,52 @@ def test_a_dotenv_that_is_too_large_is_told(glm, tmp_path):
     (tmp_path / ".env").write_bytes(b"GLM_MODEL=echo:\n" + b"#" * 17_000_000)
     done = glm("ask", "-m", "echo:", "hi")
     assert (done.out, done.code) == ("hi\n", 0)
-    assert done.err_lines == [".env is too large: 17,000,016 bytes; 1,000,000 is the limit"]
+    assert done.err_lines == [
+        ".env is too large: 17,000,016 bytes; 1,000,000 is the limit; nothing of it is used"
+    ]
+
+
+def test_a_dotenv_that_cannot_be_read_is_told_and_no_other_model_answers(glm, tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n", encoding="utf-16")
+    done = glm("ask", "hi")
+    assert (done.out, done.code) == ("", 2)
+    assert done.err == "glm: .env is not UTF-8 but UTF-16\nhint: use --model, or correct the file\n"
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").symlink_to(".env")
+    done = glm("ask", "-q", "-m", "echo:", "hi")
+    assert (done.out, done.code) == ("hi\n", 0)
+    assert done.err.startswith(".env cannot be read: ") and "nothing of it is used" in done.err
+
+
+@pytest.mark.parametrize(
+    ("dotenv", "said"),
+    [
+        ("GLM_HISTORY=off", "GLM_HISTORY=off"),
+        ("GLM_STOP=e", "GLM_STOP=e"),
+        ("GLM_WINDOW=40\nGLM_TEMPERATURE=9", "GLM_WINDOW=40, GLM_TEMPERATURE=9.0"),
+        ("GLM_SYSTEM=x\nGLM_OFFLINE=on", 'the system prompt "x", GLM_OFFLINE=on'),
+    ],
+)
+def test_what_a_folder_chose_of_a_reply_is_said(glm, tmp_path, dotenv, said):
+    (tmp_path / ".env").write_text(dotenv)
+    assert glm("ask", "-q", "-m", "echo:", "hi").err == f"chosen by .env: {said}\n"
+
+
+def test_that_a_folder_stores_what_the_user_does_not_is_said(glm, tmp_path):
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "config.toml").write_text("history = false\n")
+    (tmp_path / ".env").write_text("GLM_HISTORY=on\n")
+    glm("config", "trust")
+    assert glm("ask", "-q", "-m", "echo:", "hi").err == "chosen by .env: GLM_HISTORY=on\n"
+
+
+def test_a_broken_config_toml_is_told_before_a_folder_is_asked_about(clone, environ):
+    home = Path(environ["GLM_HOME"])
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text("]")
+    (clone / ".env").write_text("GLM_MODEL=./evil\n")
+    with pytest.raises(ConfigError, match=r"config\.toml"):
+        load_settings({}, environ=environ, folder=clone, decide=pytest.fail)
 
 
 @pytest.mark.parametrize(
@@ -470,14 +515,18 @@ def test_what_cannot_be_parsed_is_no_value_and_cannot_be_trusted(glm, tmp_path):
     assert (done.code, done.out) == (2, "")
     assert "line 1: GLM_MODEL cannot be parsed" in done.err
     asked = glm("ask", "hi")
-    assert "the model (line 1 cannot be parsed)" in asked.err
+    assert "line 1: GLM_MODEL cannot be parsed" in asked.err
     assert "ignored: '(line 1 cannot be parsed)' of .env" in glm("config", "show").out
 
 
 @pytest.mark.parametrize(
     ("dotenv", "options", "said"),
     [
-        ("GLM_MAX_TOKENS=1", (), "cut at the token limit, which .env sets\n"),
+        (
+            "GLM_MAX_TOKENS=1",
+            (),
+            "chosen by .env: GLM_MAX_TOKENS=1\ncut at the token limit, which .env sets\n",
+        ),
         ("", ("--max-tokens", "1"), "cut at the token limit\n"),
         ("GLM_MAX_TOKENS=1", ("--max-tokens", "3"), ""),
     ],
@@ -572,7 +621,7 @@ def test_config_show_says_what_was_ignored_and_why(glm, tmp_path):
     ).out
     (tmp_path / ".env").unlink()
     os.mkfifo(tmp_path / ".env")
-    assert glm("config", "show").err == ".env is a pipe, not a file\n"
+    assert glm("config", "show").err == ".env is a pipe, not a file; nothing of it is used\n"
 
 
 @pytest.mark.parametrize(

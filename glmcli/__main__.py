@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # built in, behind `signal`
+import os
 import sys
 
 HELP_FILE = __file__.removesuffix("__main__.py") + "help{}.txt"
 """Written by docs/build.py from the command line's own help, in each language."""
+COMPLETION = "_GLM_COMPLETE"
+"""The variable by which a shell asks what may come next: the protocol of Typer's completion."""
 
 
 def main() -> None:
@@ -15,6 +18,10 @@ def main() -> None:
     # 3 ms to import, in which a traceback would still be shown.
     if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+    if os.environ.get(COMPLETION):
+        from glmcli.cli import completion
+
+        completion.answer_shell()
     if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
         from glmcli.language import chinese_locale
 

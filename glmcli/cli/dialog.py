@@ -18,7 +18,6 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from glmcli.language import tr
-from glmcli.terminal.input import YES
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ def fitted(line: str, fd: int) -> str:
 
 def is_agreed(question: str) -> bool | None:
     """Whether the person types yes; None at the end of input. Raises KeyboardInterrupt, Killed."""
+    from glmcli.terminal.input import YES
     from glmcli.terminal.output import Output
     from glmcli.terminal.quiet import Quiet
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.completion.candidates import conversations
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
@@ -38,7 +39,12 @@ class ExportFormat(StrEnum):
 
 
 _ID = Annotated[
-    str, typer.Argument(metavar="ID", help=tr("a conversation, or the start of its id"))
+    str,
+    typer.Argument(
+        metavar="ID",
+        help=tr("a conversation, or the start of its id"),
+        autocompletion=conversations,
+    ),
 ]
 
 
@@ -152,7 +158,12 @@ def rename(settings: Settings, id: _ID, title: Annotated[str, typer.Argument()])
 @with_settings(needed=("home",))
 def delete(
     settings: Settings,
-    ids: Annotated[list[str], typer.Argument(metavar="ID", help=tr("or the starts of their ids"))],
+    ids: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID", help=tr("or the starts of their ids"), autocompletion=conversations
+        ),
+    ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Delete conversations for good."""
@@ -169,7 +180,8 @@ def delete(
 def history_export(
     settings: Settings,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help=tr("none: all"))
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help=tr("none: all"), autocompletion=conversations),
     ] = None,
     format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.completion.candidates import local_models
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
-_NAME = Annotated[str, typer.Argument(metavar="NAME", help=tr("folder, hub id or built-in name"))]
+_NAME = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help=tr("folder, hub id or built-in name"), autocompletion=local_models
+    ),
+]
 
 
 @models_app.command("list")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.completion.candidates import conversations
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -29,7 +30,11 @@ Continue = Annotated[
 Resume = Annotated[
     str | None,
     typer.Option(
-        "--resume", metavar="[ID]", help=tr("go on with a conversation"), show_default=False
+        "--resume",
+        metavar="[ID]",
+        help=tr("go on with a conversation"),
+        show_default=False,
+        autocompletion=conversations,
     ),
 ]
 

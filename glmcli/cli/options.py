@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from glmcli.cli.completion.candidates import mentioned_files, models, setting_values
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
@@ -74,7 +75,11 @@ REPLY_OPTIONS = (
 )
 PromptWords = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PROMPT] [@FILE]...", help=tr("the question; files that go with it")),
+    typer.Argument(
+        metavar="[PROMPT] [@FILE]...",
+        help=tr("the question; files that go with it"),
+        autocompletion=mentioned_files,
+    ),
 ]
 Files = Annotated[
     list[str] | None,
@@ -145,7 +150,7 @@ def option(name: str) -> inspect.Parameter:
     if item.metadata.get("choices"):
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
-    extra: dict[str, Any] = {"metavar": metavar(str(item.type))}
+    extra: dict[str, Any] = {"metavar": metavar(str(item.type)), "autocompletion": completes(name)}
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
         help_text = tr("write nothing to the history") if name == "history" else help_text
@@ -159,6 +164,12 @@ def option(name: str) -> inspect.Parameter:
             kind, typer.Option(*flags, help=help_text, show_default=False, **extra)
         ],
     )
+
+
+def completes(name: str) -> Callable[..., Any] | None:
+    """What gives the words that a shell may put after a setting's option, if anything does."""
+    by_name: dict[str, Callable[..., Any]] = {"model": models, "system": mentioned_files}
+    return by_name.get(name) or setting_values(name)
 
 
 def metavar(kind: str) -> str:

@@ -106,10 +106,10 @@ def confirmed(question: str, *, yes: bool) -> bool:
     return agreed
 
 
-def age(moment: float) -> str:
-    """How long ago, in the largest unit that fits: "5 min"."""
+def age(moment: float, say: Callable[[str], str] = cell) -> str:
+    """How long ago, in the largest unit that fits, whose name is passed through `say`: "5 min"."""
     seconds = max(0.0, time.time() - moment)
     for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
         if seconds >= length:
-            return f"{seconds // length:.0f} {cell(unit)}"
-    return f"{seconds:.0f} {cell('s')}"
+            return f"{seconds // length:.0f} {say(unit)}"
+    return f"{seconds:.0f} {say(later('s'))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 BUILT_IN_MODEL = "smollm2"
@@ -41,6 +41,21 @@ def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
     except OSError:
         return False
     return "config.json" in files and any(file.endswith(_WEIGHTS) for file in files)
+
+
+def cached_ids(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
+    """The models of the hub's cache that are whole, by their ids, in whatever folder they are said.
+
+    A revision other than the main one is left to whoever knows of it.
+    """
+    try:
+        names = sorted(file.name for file in hub_cache(environ).glob("models--*--*"))
+    except OSError:
+        return
+    for name in names:
+        repo = "/".join(name.split("--")[1:])
+        if is_known_model(repo, folder, environ):
+            yield repo
 
 
 def hub_cache(environ: Mapping[str, str]) -> Path:

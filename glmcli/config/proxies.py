@@ -170,3 +170,11 @@ def as_block(text: str) -> AddressBlock | None:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, which no proxy can reach for us."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

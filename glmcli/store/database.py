@@ -305,11 +305,17 @@ def is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
     """A connection that writes nothing, not even the files that readers share with writers."""
     in_use = Path(f"{path}-wal").exists()
     how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
-    db = sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, isolation_level=None)
+    uri = f"file:{quote(str(path))}?{how}"
+    return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection to the tables as they are now that writes nothing. Raises StoreError."""
+    db = connect_read_only(path)
     if check_version(db, path) == len(MIGRATIONS):
         return db
     copy = sqlite3.connect(":memory:", isolation_level=None)

@@ -5,7 +5,6 @@ Knows nothing of connections, nor of what a server is asked.
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 import httpx
@@ -105,11 +104,3 @@ def origin(url: str) -> str:
 def same_server(one: str, other: str) -> bool:
     """Whether two addresses are the same server: scheme, host and port. No address is none's."""
     return one == other or (origin(one) == origin(other) != "?")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which no proxy can reach for us."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -19,9 +19,9 @@ from weakref import WeakSet
 
 import httpx
 
-from glmcli.config.proxies import proxy_for
+from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.config.servers import ServerOptions
-from glmcli.engines.remote.address import check_key, is_loopback, key_for, parse_address
+from glmcli.engines.remote.address import check_key, key_for, parse_address
 from glmcli.engines.remote.client import make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError

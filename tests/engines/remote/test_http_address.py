@@ -7,8 +7,8 @@ from contextlib import closing
 import httpx
 import pytest
 
+from glmcli.config.proxies import is_loopback
 from glmcli.config.servers import ServerOptions
-from glmcli.engines.remote.address import is_loopback
 from glmcli.engines.remote.faults import Refused, Unreachable
 from glmcli.engines.remote.http import Server, open_server
 from glmcli.errors import ConfigError

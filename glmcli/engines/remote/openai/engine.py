@@ -16,6 +16,7 @@ from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
 from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
+from glmcli.engines.remote.glance import api_url
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
@@ -274,10 +275,9 @@ def open_api(
     options: ServerOptions, transport: httpx.BaseTransport | None = None
 ) -> tuple[Server, str]:
     """The server of the options and the path of its interface. Raises ConfigError."""
-    url = (options.base_url or _DEFAULT_URL).strip().rstrip("/")
-    url = url.removesuffix("/chat/completions").removesuffix("/models")
-    if parse_address(url).path in ("", "/"):
-        url += "/v1"
+    base_url = options.base_url or _DEFAULT_URL
+    parse_address(base_url)  # raises: what is none is said so
+    url = api_url(base_url)
     root = url.removesuffix("/v1")
     return open_server(options, root, transport=transport), url[len(root) :]
 

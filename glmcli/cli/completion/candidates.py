@@ -1,0 +1,111 @@
+"""What may stand for a word of a command line: conversations, models, values, files behind `@`.
+
+Each with a line of help. Read while a shell waits: nothing is written, nobody is asked for longer
+than WAIT_S, no key is sent. Knows nothing of shells.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import typer
+
+from glmcli.config import BUILT_IN_MODEL, Settings, choices, load_settings
+from glmcli.errors import GlmError
+from glmcli.language import later, tr
+
+Candidates = Iterator[tuple[str, str]]
+"""Words, and a line about each."""
+
+_MOST = 100
+"""More words than a person reads."""
+WAIT_S = 0.1
+TITLE_CHARS = 60
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+ENGINE_HELP = {
+    "echo": later("replies with your own words"),
+    "openai": later("a server with OpenAI's interface"),
+    "fastchat": later("a FastChat controller or worker"),
+}
+
+
+def conversations(ctx: typer.Context, incomplete: str) -> Candidates:
+    """The newest conversations whose ids begin so, by title and age."""
+    from glmcli.cli.tables import age
+    from glmcli.store.glance import newest
+
+    settings = settings_of(ctx)
+    given = ctx.params.get("ids") or ()
+    for each in newest(settings.home, incomplete, _MOST) if settings else ():
+        if each.id not in given:
+            title = " ".join(each.title[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
+            yield each.id, f"{title} · {age(each.updated_at, say=tr)}"
+
+
+def models(ctx: typer.Context, incomplete: str) -> Candidates:
+    """Models on this machine, engines, and models of the server that the user's settings name."""
+    settings = settings_of(ctx)
+    yield from local_models(ctx, incomplete)
+    for engine, line in ENGINE_HELP.items():
+        yield f"{engine}:", tr(line)
+    if settings and settings.base_url and not settings.offline:
+        from glmcli.engines.remote.glance import listed_models
+
+        engine, colon, _ = incomplete.partition(":")
+        asked = [engine] if colon else ["openai", "fastchat"]
+        for name in listed_models(settings.base_url, asked, within_s=WAIT_S)[:_MOST]:
+            yield name, tr("on the server")
+
+
+def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
+    """Models on this machine: the built-in one, those that were fetched, those of the hub's cache.
+
+    Folders are completed by the shell, as other paths are.
+    """
+    from glmcli.config.known import cached_ids
+
+    yield BUILT_IN_MODEL, tr("the built-in model")
+    settings = settings_of(ctx)
+    with suppress(OSError):
+        for folder in sorted(settings.model_options.cache.models.iterdir() if settings else ()):
+            if folder.name[:1] not in ".-" and folder.is_dir() and folder.name != BUILT_IN_MODEL:
+                yield folder.name, tr("on this machine")
+    for name in cached_ids(Path(), os.environ):
+        yield name, tr("in the hub's cache")
+
+
+def setting_values(name: str) -> Callable[[], list[str]] | None:
+    """What gives the words that a setting may be; None where it is a number or a text."""
+    words = DEVICES if name == "device" else choices(name)
+    return (lambda: list(words)) if words else None
+
+
+def mentioned_files(incomplete: str) -> Candidates:
+    """Files behind `@`, which is how an argument names one; a folder stands for what is in it."""
+    while incomplete.startswith("@"):
+        folder, slash, start = incomplete[1:].rpartition("/")
+        found = []
+        with suppress(OSError), os.scandir(Path(folder + slash).expanduser()) as entries:
+            for entry in entries:
+                if entry.name.startswith(start) and (start or entry.name[0] != "."):
+                    end = "/" if entry.is_dir() else ""
+                    found.append(f"@{folder}{slash}{entry.name}{end}")
+        if len(found) != 1 or not found[0].endswith("/"):
+            yield from ((word, "") for word in sorted(found)[:_MOST])
+            return
+        incomplete = found[0]
+
+
+def settings_of(ctx: typer.Context) -> Settings | None:
+    """The settings as a command would have them; None if they cannot be read.
+
+    Nobody is asked about the `.env` of a folder: without the user's word, it names no server.
+    """
+    typed = {name: ctx.params.get(name) for name in ("base_url", "offline")}
+    try:
+        return load_settings({k: v for k, v in typed.items() if v is not None}, needed=())
+    except GlmError:
+        return None

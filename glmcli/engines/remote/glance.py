@@ -1,0 +1,80 @@
+"""The models that a server lists, at a glance: for a shell that waits for the names of models.
+
+Asks at once or not at all, sends no key, and follows no redirect. Knows nothing of httpx, which
+takes longer to import than a server on this machine to answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from glmcli.config.proxies import is_loopback, proxy_for
+from glmcli.errors import GlmError
+from glmcli.files import parse_json
+
+MOST_BYTES = 1_000_000
+
+
+def api_url(base_url: str) -> str:
+    """The address of OpenAI's interface on a server, however much of it was given."""
+    url = base_url.strip().rstrip("/")
+    url = url.removesuffix("/chat/completions").removesuffix("/models")
+    return f"{url}/v1" if urlsplit(url).path in ("", "/") else url
+
+
+def listed_models(base_url: str, engines: Sequence[str], *, within_s: float) -> list[str]:
+    """Models as --model takes them, of the first of the engines by which the server lists some.
+
+    None if it has not answered in time, or at all.
+    """
+    found: list[str] = []
+
+    def ask_all() -> None:
+        for engine in engines:
+            try:
+                names = ask_names(base_url, engine, within_s)
+            except (OSError, ValueError, GlmError, LookupError, TypeError):
+                continue
+            except HTTPException:
+                continue
+            if names:
+                found.extend(f"{engine}:{name}" for name in names)
+                return
+
+    from http.client import HTTPException
+
+    # A name may take seconds to be looked up, and a server may send a byte a second.
+    asking = threading.Thread(target=ask_all, daemon=True)
+    asking.start()
+    asking.join(within_s)
+    return list(found)
+
+
+def ask_names(base_url: str, engine: str, within_s: float) -> list[str]:
+    """The names that a server lists for an engine. Raises OSError, ValueError, HTTPException."""
+    from http.client import HTTPConnection
+
+    parts = urlsplit(api_url(base_url) if engine == "openai" else base_url.strip().rstrip("/"))
+    host = parts.hostname or ""
+    if parts.scheme != "http" or not host or "@" in parts.netloc:
+        return []  # a handshake takes longer than there is time
+    if not is_loopback(host) and proxy_for(base_url):
+        return []
+    connection = HTTPConnection(host, parts.port or 80, timeout=within_s)
+    try:
+        if engine == "openai":
+            connection.request("GET", f"{parts.path}/models")
+        else:
+            connection.request("POST", f"{parts.path}/list_models")
+        response = connection.getresponse()
+        data = response.read(MOST_BYTES + 1)
+    finally:
+        connection.close()
+    if response.status != 200 or len(data) > MOST_BYTES:
+        return []
+    answer = parse_json(data.decode(), base_url)
+    if engine == "openai":
+        return [str(item["id"]) for item in answer["data"]]
+    return [str(name) for name in answer["models"]]

@@ -158,9 +158,12 @@ def test_a_question_that_is_none_gets_no_answer(glm, extra):
 def test_nothing_heavy_is_imported(tmp_path, shell, line):
     keep(tmp_path / "home", "a title")
     probe = (
-        "import atexit, sys\n"
-        "atexit.register(lambda: print('LOADED', *{name.split('.')[0] for name, module in"
-        " sys.modules.items() if module}))\n"
+        "import os, sys\n"
+        "def end(code):\n"
+        "    loaded = {name.split('.')[0] for name, module in sys.modules.items() if module}\n"
+        "    print('LOADED', *loaded)\n"
+        "    raise SystemExit(code)\n"
+        "os._exit = end\n"
         "from glmcli.__main__ import main; main()"
     )
     done = subprocess.run(
@@ -199,6 +202,9 @@ def test_a_word_that_bash_takes_apart_is_completed_after_the_last_cut(words, tmp
     assert words("glm ask @ fo") == ["@folder/one.txt", "@folder/two.txt"]
     assert words("glm ask -s @ folder/o") == ["@folder/one.txt"]
     assert words("glm ask fo") == []  # the shell completes paths
+    (tmp_path / "empty").mkdir()
+    assert words("glm ask @ emp") == ["@empty/"]
+    assert words("glm ask @ ~nobody/") == words("glm ask @ none/") == []
 
 
 # Conversations

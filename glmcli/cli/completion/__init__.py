@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any, NoReturn
 
@@ -32,18 +33,24 @@ _LONGEST_HELP = 80
 
 def answer_shell() -> NoReturn:
     """Answer a shell that asks by Typer's protocol, and exit."""
+    if sys.stdout is None:
+        os._exit(1)
     # Help is text: Typer would read it as Rich's markup, and take 0.1 s to import that.
     sys.modules["rich"] = None  # type: ignore[assignment]
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
+    code = 1
     try:
-        command = completed_command()
-        command.main([], prog_name="glm")
+        completed_command().main([], prog_name="glm")
+    except SystemExit as exc:  # how Typer ends when it has answered
+        code = exc.code if isinstance(exc.code, int) else 0
     except Exception:  # a shell that waits for words has no use for a message
         if wants_traceback():
             raise
-    sys.exit(1)
+    with suppress(OSError):
+        sys.stdout.flush()
+    os._exit(code)  # Python takes 10 ms to end by itself, and a thread may still be asking
 
 
 def completed_command() -> Any:

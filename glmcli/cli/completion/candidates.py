@@ -71,7 +71,8 @@ def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
     settings = settings_of(ctx)
     with suppress(OSError):
         for folder in sorted(settings.model_options.cache.models.iterdir() if settings else ()):
-            if folder.name[:1] not in ".-" and folder.is_dir() and folder.name != BUILT_IN_MODEL:
+            is_offered = folder.name != BUILT_IN_MODEL and folder.name[0] not in ".-"
+            if is_offered and folder.name.startswith(incomplete) and folder.is_dir():
                 yield folder.name, tr("on this machine")
     for name in cached_ids(Path(), os.environ):
         yield name, tr("in the hub's cache")
@@ -85,18 +86,22 @@ def setting_values(name: str) -> Callable[[], list[str]] | None:
 
 def mentioned_files(incomplete: str) -> Candidates:
     """Files behind `@`, which is how an argument names one; a folder stands for what is in it."""
-    while incomplete.startswith("@"):
-        folder, slash, start = incomplete[1:].rpartition("/")
-        found = []
-        with suppress(OSError), os.scandir(Path(folder + slash).expanduser()) as entries:
-            for entry in entries:
-                if entry.name.startswith(start) and (start or entry.name[0] != "."):
-                    end = "/" if entry.is_dir() else ""
-                    found.append(f"@{folder}{slash}{entry.name}{end}")
-        if len(found) != 1 or not found[0].endswith("/"):
-            yield from ((word, "") for word in sorted(found)[:_MOST])
-            return
-        incomplete = found[0]
+    found = paths_behind(incomplete) if incomplete.startswith("@") else []
+    if len(found) == 1 and found[0].endswith("/"):
+        found = paths_behind(found[0]) or found
+    yield from ((word, "") for word in found[:_MOST])
+
+
+def paths_behind(mention: str) -> list[str]:
+    """The mentions that begin so, of files and of folders, which end in a slash."""
+    folder, slash, start = mention[1:].rpartition("/")
+    found = []
+    with suppress(OSError, RuntimeError), os.scandir(Path(folder + slash).expanduser()) as entries:
+        for entry in entries:
+            if entry.name.startswith(start) and (start or entry.name[0] != "."):
+                end = "/" if entry.is_dir() else ""
+                found.append(f"@{folder}{slash}{entry.name}{end}")
+    return sorted(found)
 
 
 def settings_of(ctx: typer.Context) -> Settings | None:

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
 from glmcli.cli import ask, bench, chat, history, models
+from glmcli.cli.completion import mend_scripts
 from glmcli.cli.config import config_app
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
@@ -151,6 +152,8 @@ def run(arguments: list[str]) -> int:
             signal.signal(signal.SIGINT, on_interrupt)
         if arguments[:1] in (["ask"], ["chat"]):
             arguments = as_it_is(with_resume_value(arguments))
+        if arguments[:1] in (["--show-completion"], ["--install-completion"]):
+            mend_scripts()
         code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt
             raise Interrupted

@@ -141,6 +141,14 @@ def test_help_is_in_the_users_language(tmp_path, shell):
     assert "处理器" in done.out
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_the_script_is_given_by_the_protocol_too(glm, shell):
+    done = glm(_GLM_COMPLETE=f"source_{shell}")
+    assert (done.err, done.code) == ("", 0)
+    assert f"complete_{shell}" in done.out
+    assert ("loadautofunc" in done.out) is (shell == "zsh")
+
+
 def test_an_empty_variable_asks_nothing(glm):
     assert glm(_GLM_COMPLETE="").out == glm("--help").out
 
@@ -486,7 +494,7 @@ def check_typed(shell: pexpect.spawn, line: str, expected: str) -> None:
 
 def test_bash_completes(env, folder):
     script = (
-        'source <(glm --show-completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n'
+        'source <(glm --show-completion); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))\n'
         '_glm_completion glm; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     ids = keep(Path(env["GLM_HOME"]), *HOSTILE)
@@ -511,7 +519,7 @@ def test_bash_completes_what_is_typed(env, folder):
     )
     with closing(shell):
         shell.expect_exact("READY")
-        shell.sendline('eval "$(glm --show-completion bash)"')
+        shell.sendline('eval "$(glm --show-completion)"')
         shell.expect_exact("READY", timeout=60)
         shell.sendline(SHOW_WORDS)
         shell.expect_exact("READY", timeout=60)
@@ -524,7 +532,7 @@ def test_fish_completes(env, folder):
     ids = keep(Path(env["GLM_HOME"]), *HOSTILE)
 
     def complete(line: str) -> list[str]:
-        script = "glm --show-completion fish | source; complete --do-complete $argv[1]"
+        script = "glm --show-completion | source; complete --do-complete $argv[1]"
         done = subprocess.run(
             ["fish", "--no-config", "-c", script, line],
             env=env,
@@ -559,7 +567,7 @@ def test_zsh_completes_what_is_typed(env, folder):
         shell.expect_exact("READY")
         shell.sendline("autoload -Uz compinit; compinit -u -D; unsetopt prompt_sp")
         shell.expect_exact("READY", timeout=60)
-        shell.sendline('eval "$(glm --show-completion zsh)"')
+        shell.sendline('eval "$(glm --show-completion)"')
         shell.expect_exact("READY", timeout=60)
         shell.sendline(SHOW_WORDS)
         shell.expect_exact("READY", timeout=60)
@@ -572,3 +580,22 @@ def test_zsh_completes_what_is_typed(env, folder):
             shell.expect(r".+", timeout=60)
             listed += shell.match[0]
     assert not (folder / "pwned").exists()
+
+
+@needs_zsh
+@pytest.mark.pty
+def test_zsh_completes_at_the_first_tab_where_the_script_is_installed(env, folder):
+    functions = folder.parent / "functions"
+    functions.mkdir()
+    shell = pexpect.spawn(
+        "zsh", ["-f", "-i"], env=env, cwd=folder, encoding="utf-8", dimensions=(60, 200)
+    )
+    with closing(shell):
+        shell.expect_exact("READY")
+        shell.sendline(f"glm --show-completion > {functions}/_glm")
+        shell.expect_exact("READY", timeout=60)
+        shell.sendline(f"fpath=({functions} $fpath); autoload -Uz compinit; compinit -u -D")
+        shell.expect_exact("READY", timeout=60)
+        shell.sendline(SHOW_WORDS)
+        shell.expect_exact("READY", timeout=60)
+        check_typed(shell, "glm history exp", "<history><export>")

@@ -29,6 +29,13 @@ _BROKEN = re.compile(f"[{BREAKS}]+")
 _PLAIN = re.compile(r"(?:--?|@)?[\w./](?:[\w./:@=+,~-]*[\w./:=])?")
 """Words that no shell reads as anything but themselves: bash puts them in as they are."""
 _LONGEST_HELP = 80
+_ZSH_END = "compdef %(complete_func)s %(prog_name)s"
+_ZSH_LOADED = f"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+  %(complete_func)s "$@"
+else
+  {_ZSH_END}
+fi"""
+"""Installed, the script is a function that zsh loads at the first Tab: it has to answer then."""
 
 
 def answer_shell() -> NoReturn:
@@ -51,6 +58,18 @@ def answer_shell() -> NoReturn:
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(code)  # Python takes 10 ms to end by itself, and a thread may still be asking
+
+
+def mend_scripts() -> None:
+    """Let Typer's script for zsh answer the first Tab; called before it is shown or installed."""
+    from typer._completion_shared import _completion_scripts as scripts
+
+    scripts |= {shell: mended_script(script) for shell, script in scripts.items()}
+
+
+def mended_script(script: str) -> str:
+    """A script of Typer's; that for zsh answers the first Tab."""
+    return script.replace(_ZSH_END, _ZSH_LOADED)
 
 
 def completed_command() -> Any:
@@ -89,6 +108,7 @@ def fitted_shell(kind: Any) -> Any:
     """A shell of Typer's that is given our words, each within what it replaces."""
 
     class Fitted(kind):  # type: ignore[misc]
+        source_template = mended_script(kind.source_template)
         _cut = 0
         """Characters of the word before the cursor that the shell keeps."""
 

@@ -25,10 +25,10 @@ def newest(home: Path, start: str = "", limit: int = 20) -> Sequence[Summary]:
     try:
         with closing(connect_read_only(path, wait_s=0.0)) as db:
             check_version(db, path)
+            which = "WHERE id >= :start AND id < :end" if start else ""
             rows = db.execute(
-                f"SELECT {SUMMARY} FROM conversation WHERE substr(id, 1, ?) = ?"
-                " ORDER BY updated_at DESC LIMIT ?",
-                (len(start), start, limit),
+                f"SELECT {SUMMARY} FROM conversation {which} ORDER BY updated_at DESC LIMIT :limit",
+                {"start": start, "end": f"{start}~", "limit": limit},
             )
             return [summary_of(row) for row in rows]
     except (sqlite3.Error, StoreError, OSError, ValueError):

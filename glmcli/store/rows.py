@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import sqlite3
 import time
 from collections.abc import Container, Sequence
@@ -244,6 +243,8 @@ def read_message(row: Sequence[Any]) -> Message:
 
 def new_id(db: sqlite3.Connection) -> str:
     """A short name that no conversation has."""
+    import secrets  # it takes a while
+
     while True:
         name = "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
         if not db.execute("SELECT 1 FROM conversation WHERE id = ?", (name,)).fetchone():

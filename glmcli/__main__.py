@@ -19,6 +19,9 @@ def main() -> None:
     if _signal.getsignal(_signal.SIGINT) != _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     if os.environ.get(COMPLETION):
+        import gc
+
+        gc.disable()  # there is no time to collect what the end frees
         from glmcli.cli import completion
 
         completion.answer_shell()

@@ -38,12 +38,12 @@ from glmcli.cli.options import (
 from glmcli.config import DEMONSTRATION, DOTENV, Settings
 from glmcli.errors import ContextFull, GlmError, UsageError
 from glmcli.language import tr
-from glmcli.types import Conversation, Message
 
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.terminal.output import Output
     from glmcli.terminal.replies.text import BaseView
+    from glmcli.types import Conversation, Message
 
 
 class Format(StrEnum):
@@ -79,6 +79,7 @@ def ask(
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.leaving import install_signals
     from glmcli.terminal.output import outputs
+    from glmcli.types import Conversation
 
     out, err = outputs()
     say = partial(say_notice, err, quiet)

@@ -18,11 +18,11 @@ from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.paths import read_system
-from glmcli.types import Conversation
 
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.store import Store
+    from glmcli.types import Conversation
 
 Continue = Annotated[
     bool, typer.Option("-c", "--continue", help=tr("go on with the last conversation"))
@@ -71,6 +71,7 @@ def open_session(
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
+    from glmcli.types import Conversation
 
     if continue_ and resume is not None:
         raise UsageError(tr("--continue and --resume ask for two conversations"), tr("say one"))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,9 @@ from glmcli.errors import UsageError
 from glmcli.files import decode_text
 from glmcli.language import ntr, tr
 from glmcli.paths import path_of
-from glmcli.types import Conversation, Message
+
+if TYPE_CHECKING:
+    from glmcli.types import Conversation, Message
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "model": ("-m", "--model"),
@@ -280,6 +282,7 @@ def with_resume_value(arguments: list[str]) -> list[str]:
 def with_files(question: str | Message | None, files: list[str]) -> str | Message:
     """A question with the files that go with it."""
     from glmcli.conversation.attachments import join_files
+    from glmcli.types import Message
 
     if isinstance(question, Message):
         return replace(question, text=join_files(question.text, files))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.models import Cache, ModelOptions
@@ -18,7 +18,9 @@ from glmcli.config.near import Ignored, NearRule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
-from glmcli.types import GenerationParams
+
+if TYPE_CHECKING:
+    from glmcli.types import GenerationParams
 
 _T = TypeVar("_T")
 
@@ -124,6 +126,8 @@ class Settings:
     @property
     def params(self) -> GenerationParams:
         """The sampling settings as one value."""
+        from glmcli.types import GenerationParams
+
         return cut(GenerationParams, self)
 
     @property

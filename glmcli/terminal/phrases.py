@@ -6,10 +6,13 @@ Pure functions from values to lines. Knows nothing of the terminal.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import MOST_A_CELL, visible, visible_line
-from glmcli.types import Message, Progress, Usage
+
+if TYPE_CHECKING:
+    from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
 BUSY_S = 1.0
@@ -104,7 +107,7 @@ def question_rows(text: str) -> str:
 
 def end_note(reply: Message, context_tokens: int | None = None) -> str:
     """What must be said of a reply that did not end by itself, or is empty; "" for all others."""
-    used = (reply.usage or Usage()).total_tokens
+    used = reply.usage.total_tokens if reply.usage else None
     is_full = bool(context_tokens and used and used >= context_tokens)
     match reply.finish_reason:
         case "cancelled" if reply.text:

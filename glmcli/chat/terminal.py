@@ -50,7 +50,6 @@ class TerminalChat(Shell):
 
     def read(self) -> Line:
         """The next line that is typed. Raises EOFError when the user leaves."""
-        self.session.rearm()
         self._ahead.begin()
         draft, self.draft = self.draft, NOTHING
         try:

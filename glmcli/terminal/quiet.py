@@ -19,7 +19,6 @@ from glmcli.language import tr
 from glmcli.terminal.output import Output, PipeClosed
 from glmcli.terminal.reading import end_if_gone
 
-LEAVE_S = 2.0  # two Ctrl-C on an empty line within this time leave the chat
 SETTLE_S = 0.4
 """A window that kept its size this long is not being dragged. tmux wraps its rows again at
 once, and what is drawn until it says so, up to 0.25 s later, is torn."""

@@ -47,6 +47,62 @@ def test_ctrl_c_at_once_after_enter_stops_the_reply_that_comes(tmp_path):
             term.until(lambda t, n=turn + 1: t.text().count("stopped") == n, "the stop")
 
 
+EARLY = """
+import runpy, signal
+from prompt_toolkit import PromptSession
+
+prompt = PromptSession.prompt
+
+def pressed_before(self, *arguments, **options):
+    signal.raise_signal(signal.SIGINT)
+    return prompt(self, *arguments, **options)
+
+PromptSession.prompt = pressed_before
+runpy.run_module("glmcli", run_name="__main__")
+"""
+"""Presses Ctrl-C just before each prompt."""
+
+
+def test_ctrl_c_before_a_prompt_stops_nothing_that_is_asked_for_later(tmp_path):
+    (tmp_path / "early.py").write_text(EARLY)
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, module="early") as term:
+        term.at_prompt().type("y z\r").see("2 tokens").at_prompt()
+        term.type("/retry\r").until(lambda t: t.text().count("2 tokens") == 2, "the reply")
+        term.at_prompt().type("/save there.md\r").see("[y/N]").type("y\r").see("saved to")
+        assert "stopped" not in term.at_prompt().text()
+
+
+@pytest.mark.parametrize("presses", [2, 3])
+@pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
+def test_quick_presses_of_ctrl_c_stop_one_reply_and_nothing_else(tmp_path, presses, terminal):
+    with Term("chat", "-m", "echo:delay=0.02", home=tmp_path, rows=60, TERM=terminal) as term:
+        term.at_prompt()
+        for turn in range(1, 13):
+            term.type(f"turn {turn} {WORDS}\r").see(f"\nturn {turn} w0 w1")
+            for _ in range(presses):
+                term.type("\x03")
+                pause(term, turn / 1000)
+            term.until(lambda t, n=turn: t.text().count("arrived is kept") == n, "the stop")
+            pause(term, 0.1)
+            term.at_prompt().type(f"next-{turn}\r").see(f"\nnext-{turn}\n").at_prompt()
+        assert "stopped before" not in term.text()
+        assert "Ctrl-C again" not in term.text()
+
+
+def test_ctrl_c_leaves_some_time_after_it_stopped_a_reply(tmp_path):
+    with Term("chat", "-m", "echo:delay=0.02", home=tmp_path) as term:
+        term.at_prompt().type(f"{WORDS}\r").see("\nw0 w1").type("\x03").see("arrived is kept")
+        pause(term.at_prompt(), 0.6)
+        assert term.type("\x03").see("Ctrl-C again").type("\x03").ended() == 0
+
+
+def pause(term: Term, seconds: float) -> None:
+    """A person takes time between two keys; it is what tells them apart."""
+    end = time.monotonic() + seconds
+    term.until(lambda t: time.monotonic() > end, "a moment")
+
+
 def test_ctrl_c_stops_a_first_turn_that_was_an_argument(tmp_path):
     with Term("chat", "-m", "echo:load=1", WORDS, home=tmp_path) as term:
         term.see("> w0").type("\x03").see("stopped before").at_prompt()

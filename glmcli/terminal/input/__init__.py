@@ -5,6 +5,8 @@ Knows nothing of replies or commands. The editors are imported when one is opene
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 YES = ("y", "yes")
 """What agrees to a question, in small letters."""
+LEAVE_S = 2.0
+"""Two Ctrl-C on an empty line within this time leave the chat."""
+SAME_S = 0.5
+"""Ctrl-C this soon after one that stopped a reply counts as that one; so does one after it."""
 
 
 class Owner(Protocol):
@@ -52,12 +58,44 @@ class Owner(Protocol):
         ...
 
     def is_stopped(self) -> bool:
-        """Whether Ctrl-C was pressed, where it is a signal and not a key."""
+        """Whether Ctrl-C was pressed as a signal, not as a key, since `rearm`."""
         ...
 
     def rearm(self) -> None:
         """Forget the last Ctrl-C."""
         ...
+
+
+class Presses:
+    """What a Ctrl-C at the prompt means, given those before it."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._stopped_at = self._told_at = -math.inf
+
+    def begin(self) -> None:
+        """The prompt hears of Ctrl-C from now on: one pressed before stops no reply to come."""
+        self._stopped_at = time.monotonic() if self._owner.is_stopped() else -math.inf
+        self._told_at = -math.inf
+        self._owner.rearm()
+
+    def forget(self) -> None:
+        """Something was typed: the next press on an empty line is a first one."""
+        self._told_at = -math.inf
+
+    def is_same(self) -> bool:
+        """Whether this press only repeats the one that stopped the reply."""
+        now = time.monotonic()
+        if now - self._stopped_at >= SAME_S:
+            return False
+        self._stopped_at = now
+        return True
+
+    def leaves(self) -> bool:
+        """Whether this press, on an empty line, is the second one."""
+        now, before = time.monotonic(), self._told_at
+        self._told_at = now
+        return now - before < LEAVE_S
 
 
 class Editor:

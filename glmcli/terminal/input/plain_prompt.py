@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import select
 import sys
-import time
 
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
-from glmcli.terminal.input import YES, Editor, Owner
+from glmcli.terminal.input import YES, Editor, Owner, Presses
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
-from glmcli.terminal.quiet import LEAVE_S
 from glmcli.terminal.reading import READ_BYTES, read_line, read_some
 from glmcli.terminal.visible import visible
 
@@ -32,16 +30,16 @@ class PlainEditor(Editor):
         self._owner = owner
         self._has_begun = False
         self._held = b""
-        self._interrupted_at = 0.0
+        self._presses = Presses(owner)
 
     def read(self, draft: Line = NOTHING) -> Line:
         """The next text, which begins with `draft`. Raises EOFError when the user leaves."""
         if not self._has_begun:
             self._has_begun = True
             self._owner.begin()
-        self._interrupted_at = 0.0
         self._collect()
         with self._owner.quiet.lifted(lambda: self._show(draft.text)):
+            self._presses.begin()
             while True:
                 self._show(draft.text)
                 try:
@@ -68,12 +66,13 @@ class PlainEditor(Editor):
 
     def _begin_again(self) -> None:
         """Say how to leave, or leave if this was said just before."""
-        now = time.monotonic()
-        if now - self._interrupted_at < LEAVE_S:
-            raise EOFError
-        self._interrupted_at = now
         self._owner.rearm()
-        self._out.write(f"\n{tr('Ctrl-C again or Ctrl-D leaves')}\n")
+        if self._presses.is_same():
+            self._out.write("\n")
+        elif self._presses.leaves():
+            raise EOFError
+        else:
+            self._out.write(f"\n{tr('Ctrl-C again or Ctrl-D leaves')}\n")
 
     def _typed(self) -> str:
         """The text up to Enter, over as many lines as end in a backslash."""
@@ -94,7 +93,7 @@ class PlainEditor(Editor):
             if not data:
                 raise EOFError
             line, end, self._held = (line + data).partition(b"\n")
-        self._interrupted_at = 0.0
+        self._presses.forget()
         return line.decode(self._out.encoding, "surrogateescape")
 
     def _collect(self) -> None:

@@ -6,7 +6,6 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 from __future__ import annotations
 
 import signal
-import time
 from asyncio import AbstractEventLoop, Future, TimerHandle, ensure_future, get_running_loop
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ from prompt_toolkit.styles import Style
 
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
-from glmcli.terminal.input import Editor, Owner, editing
+from glmcli.terminal.input import Editor, Owner, Presses, editing
 from glmcli.terminal.input.draft import Draft, paste_hint
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
@@ -46,7 +45,7 @@ from glmcli.terminal.input.question import Question
 from glmcli.terminal.input.screen import make_screen, rows_more
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
-from glmcli.terminal.quiet import LEAVE_S, SETTLE_S
+from glmcli.terminal.quiet import SETTLE_S
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
@@ -73,7 +72,7 @@ class LineEditor(Editor):
         self._owner = owner
         self._has_begun = False
         self._hint = ""
-        self._interrupted_at = 0.0
+        self._presses = Presses(owner)
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
@@ -112,7 +111,7 @@ class LineEditor(Editor):
         The text stays on the screen, with placeholders for long pastes. Raises Killed if the
         terminal is gone.
         """
-        self._hint, self._interrupted_at, self._settling = "", 0.0, None
+        self._hint, self._settling = "", None
         self._make_room()
         self._keyboard.hold()
         try:
@@ -161,6 +160,8 @@ class LineEditor(Editor):
             self._session.app.invalidate()
 
     def _before_run(self) -> None:
+        """Called when Ctrl-C, as a signal too, has come to be a key."""
+        self._presses.begin()
         loop, buffer = get_running_loop(), self._session.default_buffer
         loop.set_exception_handler(self._failed)
         loop.call_later(LOAD_DELAY_S, self._begin)
@@ -328,14 +329,14 @@ class LineEditor(Editor):
     def _interrupt(self, event: KeyPressEvent) -> None:
         """Clear the draft; on an empty line say how to leave, and leave at the second press."""
         buffer = event.current_buffer
-        now = time.monotonic()
+        if self._presses.is_same():
+            return
         editing.enter_insert_mode(event)
         if buffer.text:
             buffer.reset()
             self._draft.begin(NOTHING)
             self._changed("")
-        elif now - self._interrupted_at < LEAVE_S:
+        elif self._presses.leaves():
             event.app.exit(exception=EOFError)
         else:
-            self._interrupted_at = now
             self._hint = tr("Ctrl-C again or Ctrl-D leaves")

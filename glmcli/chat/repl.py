@@ -13,7 +13,7 @@ from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
-from glmcli.conversation.lines import first_untyped
+from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr
@@ -86,15 +86,26 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
                 line = chat.read()
             except EOFError:
                 break
-            if word := first_untyped(line):
-                chat.note(
-                    tr(
-                        "{word} was not typed, so it is sent as text; Up, then Ctrl-T, sends it "
-                        "as typed",
-                        word=word,
-                    )
-                )
+            chat.note(not_typed(line))
             chat.handle(line)
+
+
+def not_typed(line: Line) -> str:
+    """The note on what would be a command, or attach a file, if it had been typed; or ""."""
+    words = [*untyped(line), *(path.name for _, paths in dropped(line) for path in paths)]
+    if not words:
+        return ""
+    if len(words) == 1:
+        return tr(
+            "{word} was not typed, so it is sent as text; Up, then Ctrl-T, sends it as typed",
+            word=words[0],
+        )
+    return tr(
+        "{word} and {n} more were not typed, so they are sent as text; Up, then Ctrl-T, sends "
+        "them as typed",
+        word=words[0],
+        n=len(words) - 1,
+    )
 
 
 def banner(settings: Settings, recovered: Sequence[str]) -> str:

@@ -239,12 +239,12 @@ def not_attached(prompt: str) -> str:
         file_in,
         mention_of,
         missing_mentions,
-        untyped_mention,
+        untyped_mentions,
     )
 
     if prompt.startswith(AS_IT_IS):
         return ""
-    if found := untyped_mention(untyped_line(prompt)):
+    if found := next(untyped_mentions(untyped_line(prompt)), ""):
         from shlex import quote
 
         path = file_in(found[1:]) or Path(found[1:])

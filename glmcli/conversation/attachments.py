@@ -131,12 +131,14 @@ def mention_at_end(text: str) -> re.Match[str] | None:
     return OPEN_MENTION.search(text, max(len(text) - LONGEST_PATH, 0))
 
 
-def untyped_mention(line: Line) -> str:
-    """The first `@path` that would attach one more file if it had been typed, or ""."""
-    typed = {None, *(path for _, path in mentions(line))}
+def untyped_mentions(line: Line) -> Iterator[str]:
+    """Each `@path` that would attach one more file if it had been typed."""
+    known = {None, *(path for _, path in mentions(line))}
     found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
-    looked_up = islice(found, MOST_LOOKED_UP)
-    return next((match[0] for match in looked_up if file_in(match[1]) not in typed), "")
+    for match in islice(found, MOST_LOOKED_UP):
+        if (path := file_in(match[1])) not in known:
+            known.add(path)
+            yield match[0]
 
 
 def file_in(mention: str) -> Path | None:
@@ -156,14 +158,32 @@ def mention_of(path: Path) -> str:
     return "" if '"' in name or "\n" in name else f'@"{name}"'
 
 
-def dropped_file(pasted: str) -> Path | None:
-    """The file that a terminal pastes the path of when a file is dragged into it, if it is one.
+def dropped_files(pasted: str) -> list[Path]:
+    """The files that a terminal pastes the paths of when they are dragged into it; else [].
 
-    Terminals put quotes around it, or a backslash before blanks, or write a file:// address.
+    Terminals put quotes around paths, or a backslash before blanks, or write file:// addresses.
     """
-    name = pasted.strip()
-    if not name or "\n" in name:
-        return None
+    text, found = pasted.strip(), list[Path]()
+    if not text or "\n" in text or len(text) > LONGEST_PATH:
+        return []
+    if path := dropped_file(text):
+        return [path]
+    import shlex
+
+    names = shlex.shlex(text, posix=True)
+    names.whitespace_split, names.commenters = True, ""
+    try:
+        for name in names:
+            if (path := dropped_file(name)) is None:
+                return []
+            found.append(path)
+    except ValueError:  # a quote that is not closed
+        return []
+    return found
+
+
+def dropped_file(name: str) -> Path | None:
+    """The file that the path, or the file:// address, of a file dragged in leads to."""
     if name.startswith("file://"):
         from urllib.parse import unquote, urlsplit
 

@@ -8,14 +8,14 @@ import pytest
 
 from glmcli.conversation.attachments import (
     attach_mentioned,
-    dropped_file,
+    dropped_files,
     heading,
     headings_only,
     join_files,
     mention_of,
     missing_mentions,
     read_attachment,
-    untyped_mention,
+    untyped_mentions,
 )
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
@@ -157,8 +157,8 @@ def test_a_pasted_mention_of_a_file_that_is_typed_as_well_is_not_missed(here):
     (here / "a.txt").write_text("alpha")
     (here / "b.txt").write_text("beta")
     pasted = b"\0" * len("see @a.txt: ") + b"\1" * 30
-    assert untyped_mention(Line("see @a.txt: @a.txt", pasted)) == ""
-    assert untyped_mention(Line("see @a.txt: @a.txt, @b.txt", pasted)) == "@b.txt"
+    assert [*untyped_mentions(Line("see @a.txt: @a.txt", pasted))] == []
+    assert [*untyped_mentions(Line("see @a.txt: @a.txt, @b.txt @b.txt", pasted))] == ["@b.txt"]
 
 
 @pytest.mark.parametrize("text", ["@a.txt", '@"a.txt"', "see @a.txt, please", "(@a.txt)"])
@@ -169,14 +169,14 @@ def test_a_mention_of_which_one_character_was_pasted_attaches_nothing(here, text
     for at in range(start, end):
         line = Line(text, b"\0" * at + b"\1")
         assert attach_mentioned(line) == []
-        assert untyped_mention(line)
+        assert [*untyped_mentions(line)]
 
 
 @pytest.mark.parametrize("form", ["{}", "'{}'", '"{}"', "file://{}", "file://localhost{}", "{} "])
 def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
     (here / "a b.txt").write_text("alpha\n")
     quoted = str(here / "a b.txt").replace(" ", "%20") if "file:" in form else str(here / "a b.txt")
-    assert dropped_file(form.format(quoted)) == here / "a b.txt"
+    assert dropped_files(form.format(quoted)) == [here / "a b.txt"]
     assert attach_mentioned(Line(mention_of(here / "a b.txt"))) == [
         read_attachment(here / "a b.txt")
     ]
@@ -184,7 +184,7 @@ def test_the_path_of_a_file_that_is_dragged_in_is_known(here, form):
 
 def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
     (here / "a.txt").write_text("alpha\n")
-    assert dropped_file(str(here / "a.txt").replace(".", "\\.")) == here / "a.txt"
+    assert dropped_files(str(here / "a.txt").replace(".", "\\.")) == [here / "a.txt"]
     for text in (
         "",
         str(here),
@@ -193,8 +193,24 @@ def test_what_is_more_than_the_path_of_a_file_is_not_one(here):
         "file://elsewhere/a.txt",
         "file://[",
         "~nobody",
+        "a.txt and a.txt",
+        "a.txt nowhere.txt",
+        "'a.txt' 'a.txt",
+        " ".join(["nowhere.txt"] * 300),
     ):
-        assert dropped_file(text) is None
+        assert dropped_files(text) == []
+
+
+def test_the_paths_of_several_files_that_are_dragged_in_at_once_are_known(here):
+    for name in ("a b.txt", "c.txt", "it's.txt"):
+        (here / name).write_text("alpha\n")
+    found = [here / "a b.txt", here / "c.txt", here / "it's.txt"]
+    for text in (
+        f"'{here}/a b.txt' '{here}/c.txt' '{here}/it'\\''s.txt' ",
+        f"{here}/a\\ b.txt {here}/c.txt {here}/it\\'s.txt",
+        f"file://{here}/a%20b.txt file://{here}/c.txt file://{here}/it%27s.txt",
+    ):
+        assert dropped_files(text) == found
 
 
 def test_a_file_whose_name_has_such_characters_comes_first(here):

@@ -117,6 +117,50 @@ def test_a_file_dragged_in_behind_an_at_sign_or_before_more_words_is_one_mention
 
 
 @pytest.mark.pty
+def test_a_dragged_file_is_offered_until_it_is_attached_and_said_to_be_text_if_it_is_not(
+    start, tmp_path
+):
+    (tmp_path / "two words.txt").write_text("beta")
+    dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")
+    term = start().type(dragged).see("Ctrl-T attaches two words.txt (4 bytes)")
+    term.type("what is this").see("what is this").until(offers, "the offer").type("\r")
+    term.see(
+        "two words.txt was not typed, so it is sent as text; Up, then Ctrl-T, sends it as typed"
+    ).see("tokens\n").at_prompt()
+    assert "sha256" not in term.text()
+    term.type("\x1b[A").until(offers, "the offer").type("\x14").see("counts as typed")
+    term.type("?").see("this?").until(lambda t: not offers(t), "no offer").type("\r")
+    term.see("sha256").at_prompt().type(dragged).until(offers, "the offer")
+    term.type("\x08\x08").until(lambda t: not offers(t), "no offer")
+
+
+def offers(term: Term) -> bool:
+    toolbar = term.text().rstrip().splitlines()[-1]
+    return "Ctrl-T attaches two words.txt (4 bytes)" in toolbar
+
+
+@pytest.mark.pty
+def test_files_that_are_dragged_in_together_or_one_by_one_are_attached_together(start, tmp_path):
+    (tmp_path / "two words.txt").write_text("beta")
+    paths = [shlex.quote(str(tmp_path / name)) for name in ("mine.txt", "two words.txt")]
+    for dragged in (pasted(" ".join(paths)), pasted(f"{paths[0]} ") + pasted(f"{paths[1]} ")):
+        term = start().type(dragged).see("Ctrl-T attaches 2 files (9 bytes)").type(" compare\x14")
+        term.see("counts as typed").type("\r").see("alpha").see("beta").at_prompt()
+        term.type(dragged).see("Ctrl-T attaches 2 files").type("\r")
+        term.see("mine.txt and 1 more were not typed, so they are sent as text").at_prompt()
+
+
+@pytest.mark.pty
+def test_one_line_says_how_much_of_a_paste_was_not_typed(start):
+    term = start().type(pasted("/title x\r@secret.txt @mine.txt @mine.txt")).see("Ctrl-T makes")
+    term.type("\r").see("/title and 2 more were not typed, so they are sent as text").at_prompt()
+    term.type("/help " + pasted("@secret.txt x") + "\r").see("sent as text").at_prompt()
+    seen = term.text().count("not typed")
+    term.type("/title about " + pasted("@secret.txt") + "\r").at_prompt()
+    assert term.text().count("not typed") == seen
+
+
+@pytest.mark.pty
 def test_a_file_dragged_in_behind_a_command_is_what_the_command_is_about(start, tmp_path):
     (tmp_path / "two words.txt").write_text("beta")
     dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")

@@ -13,16 +13,17 @@ from functools import partial
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 
-from glmcli.conversation.attachments import PUNCTUATION, dropped_file, mention_at_end, mention_of
-from glmcli.conversation.lines import first_untyped, is_command
+from glmcli.conversation.attachments import PUNCTUATION, mention_at_end, mention_of
+from glmcli.conversation.lines import dropped, first_untyped
 from glmcli.conversation.typed import PASTED_BYTE, Line, untyped_line
 from glmcli.language import tr
 from glmcli.terminal.input.origins import Origins
 from glmcli.terminal.input.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
 
-PASTED_RUN = re.compile(PASTED_BYTE + b"+")
 _WORD = re.compile(r"\S*$")
+_LOOKED_THROUGH = 20_000
+"""Characters of a draft that is looked through at every key."""
 
 
 class Draft:
@@ -62,6 +63,11 @@ class Draft:
         return shown
 
     @property
+    def hint(self) -> str:
+        """See `paste_hint`."""
+        return paste_hint(self._origins.line)
+
+    @property
     def is_folded(self) -> bool:
         """Whether a placeholder stands for a paste."""
         return self._pastes.whole(self._origins.line) is not self._origins.line
@@ -91,13 +97,10 @@ class Draft:
         if PASTED_BYTE not in line.pasted:
             return False
         text, done = "", 0
-        for run in PASTED_RUN.finditer(line.pasted):
-            text += line.text[done : run.start()]
-            part, done = line.text[run.start() : run.end()], run.end()
-            if mention := self._pastes.plain(dropped_mention(part, behind=text)):
-                text = with_mention(text, mention, line.text[done:])
-            else:
-                text += part
+        for run, paths in dropped(line):
+            mention = self._pastes.plain(" ".join(map(mention_of, paths)))
+            text += line.text[done : run.start]
+            text, done = with_mention(text, mention, line.text[run.stop :]), run.stop
         text += line.text[done:]
         mask = bytes(STAND_IN.match(char) is not None for char in text)
         after = len(line.text) - self._buffer.cursor_position
@@ -127,12 +130,6 @@ class Draft:
         self._complete(self._buffer.insert_text, text)
 
 
-def dropped_mention(text: str, *, behind: str) -> str:
-    """The mention of a file dragged into the terminal; "" for other texts, and behind a command."""
-    path = None if is_command(Line(behind)) else dropped_file(text)
-    return mention_of(path) if path else ""
-
-
 def with_mention(before: str, mention: str, after: str) -> str:
     """A text with a mention put behind it: set off by blanks, and with one `@` only."""
     begun = mention_at_end(before)
@@ -144,13 +141,19 @@ def with_mention(before: str, mention: str, after: str) -> str:
     return before + mention + ("" if is_set_off else " ")
 
 
-def paste_hint(text: str, *, behind: str) -> str:
-    """A hint for a paste that would do something if it had been typed; else ""."""
-    path = dropped_file(text)
-    if path is not None and dropped_mention(text, behind=behind):
-        with suppress(OSError):
-            name, size = visible_line(path.name), path.stat().st_size
+def paste_hint(line: Line) -> str:
+    """What Ctrl-T would do for what was pasted into a draft; "" where that makes no difference."""
+    if PASTED_BYTE not in line.pasted or len(line.text) > _LOOKED_THROUGH:
+        return ""
+    paths = [path for _, found in dropped(line) for path in found]
+    with suppress(OSError):
+        size = sum(path.stat().st_size for path in paths)
+        if len(paths) == 1:
+            name = visible_line(paths[0].name)
             return tr("Ctrl-T attaches {name} ({size:,} bytes)", name=name, size=size)
-    if first_untyped(untyped_line(text)):
+        if paths:
+            n = len(paths)
+            return tr("Ctrl-T attaches {n} files ({size:,} bytes)", n=n, size=size)
+    if first_untyped(line):
         return tr("a paste is sent as text; Ctrl-T makes it count as typed")
     return ""

@@ -37,7 +37,7 @@ from prompt_toolkit.styles import Style
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, Presses, editing
-from glmcli.terminal.input.draft import Draft, paste_hint
+from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
@@ -236,7 +236,7 @@ class LineEditor(Editor):
         return [*hint, ("class:warning" if warning else "", f" {text}")]
 
     def _changed(self, draft: str) -> None:
-        self._hint = ""
+        self._hint = self._draft.hint
         self._owner.draft_changed(draft, pasted=False)
 
     def _keys(self) -> KeyBindingsBase:
@@ -297,12 +297,10 @@ class LineEditor(Editor):
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert a paste; a long one as a placeholder that Ctrl-O expands."""
         text = event.data.replace("\r\n", "\n").replace("\r", "\n")
-        behind = event.current_buffer.document.text_before_cursor
         shown = self._draft.paste(text)
         self._owner.draft_changed(event.current_buffer.text, pasted=True)
-        is_folded = shown != text
-        hint = tr("Ctrl-O shows the whole paste") if is_folded else paste_hint(text, behind=behind)
-        self._hint = hint
+        if shown != text:
+            self._hint = tr("Ctrl-O shows the whole paste")
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""

@@ -21,16 +21,16 @@ from glmcli.language import tr
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
-    from glmcli.terminal.output import Output
+    from glmcli.terminal.input.question import Question
 
-_LONGEST = 100
-"""Characters of an answer that are kept."""
 CALM_S = 0.05
 """What was typed or pasted before a question comes without such a pause."""
 MOST_AHEAD = 1 << 20
 PASTE, _PASTED = b"\x1b[200~", b"\x1b[201~"
 _KEY = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|O?[^\x1b\[])|[\xc0-\xff][\x80-\xbf]+|[^\x1b]", re.S)
-_ERASE, _ERASE_ALL, _END = (b"\x7f", b"\x08"), b"\x15", b"\x04"
+_KEYS = {b"\n": "\r", b"\x08": "\x7f"}
+"""Keys that are the same as another."""
+_END = "\x04"
 
 
 def tell(line: str) -> None:
@@ -58,22 +58,20 @@ def fitted(line: str, fd: int) -> str:
 
 def is_agreed(question: str) -> bool | None:
     """Whether the person types yes; None at the end of input. Raises KeyboardInterrupt, Killed."""
-    from glmcli.terminal.input import YES
+    from glmcli.terminal.input.question import Question
     from glmcli.terminal.output import Output
     from glmcli.terminal.quiet import Quiet
 
     out = Output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
-    with signals_heard(), Quiet(out):
+    asked = Question(question, out)
+    with signals_heard(), Quiet(out) as quiet, quiet.shown_again(asked.show):
         if ahead := typed_ahead():
             out.write("" if ahead.endswith((b"\n", b"\r")) else "\n")
             tell(tr("what was typed before this question does not answer it"))
-        while True:
-            out.say(question)
-            answer = line_typed(out)
-            out.write("\n")
-            if answer is not _PASTED:
-                return None if answer is None else answer.decode("utf-8", "replace").lower() in YES
-            tell(tr("a paste does not answer it: type y or n"))
+        asked.show()
+        agreed = answer_typed(asked)
+        out.write("\n")
+    return agreed
 
 
 @contextmanager
@@ -109,36 +107,29 @@ def typed_ahead() -> bytes:
     return taken
 
 
-def line_typed(out: Output) -> bytes | None:
-    """The line that is typed now; None at the end of the input, _PASTED if some of it was pasted.
+def answer_typed(asked: Question) -> bool | None:
+    """The answer that is typed now; None at the end of the input. Raises Killed.
 
-    More than a line at once is a paste too, since not every terminal marks one. Raises Killed.
+    A paste is none, nor is more than a line at once, since not every terminal marks a paste.
     """
+    from glmcli.terminal.input.question import ENTER
     from glmcli.terminal.reading import read_some
 
     fd, waiting = sys.stdin.fileno(), b""
-    line: list[bytes] = []
     while data := read_some(fd):
         waiting += data
-        if PASTE in waiting:
-            while _PASTED not in waiting and (data := read_some(fd)):
-                waiting = waiting[-len(_PASTED) :] + data
-            return _PASTED
-        at = 0
-        while found := _KEY.match(waiting, at):
-            key, at = found[0], found.end()
-            if key in (b"\r", b"\n"):
-                return b"".join(line).strip() if at == len(waiting) else _PASTED
-            if key == _END and not line:
+        is_paste, at = PASTE in waiting, 0
+        while is_paste and _PASTED not in waiting and (data := read_some(fd)):
+            waiting = waiting[-len(_PASTED) :] + data
+        while not is_paste and (found := _KEY.match(waiting, at)):
+            at = found.end()
+            key = _KEYS.get(found[0]) or found[0].decode("utf-8", "replace")
+            if key == _END and not asked.text:
                 return None
-            if key in _ERASE and line:
-                del line[-1]
-                out.write("\b \b")
-            elif key == _ERASE_ALL:
-                out.write("\b \b" * len(line))
-                line.clear()
-            elif key[:1] >= b" " and key not in _ERASE and len(line) < _LONGEST:
-                line.append(key)
-                out.write(key.decode("utf-8", "replace"))
-        waiting = waiting[at:]
+            is_paste = key == ENTER and at < len(waiting)
+            if not is_paste and (agreed := asked.take(key)) is not None:
+                return agreed
+        if is_paste:
+            asked.ask_again(tr("a paste does not answer it: type y or n"))
+        waiting = b"" if is_paste else waiting[at:]
     return None

@@ -63,12 +63,19 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
 
 
 def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
-    """The line that is typed. Raises EOFError at the end of the input, or if stopped."""
-    out.say(question)
+    """The line that is typed. Raises EOFError at the end of the input, or if stopped.
+
+    The question is shown again when the program goes on after Ctrl-Z.
+    """
     line = b""
-    while not line.endswith(b"\n"):
-        data = read_some(sys.stdin.fileno(), stopped)
-        if not data:
-            raise EOFError
-        line += data
+    before = signal.signal(signal.SIGCONT, lambda signum, frame: out.say(question))
+    try:
+        out.say(question)
+        while not line.endswith(b"\n"):
+            data = read_some(sys.stdin.fileno(), stopped)
+            if not data:
+                raise EOFError
+            line += data
+    finally:
+        signal.signal(signal.SIGCONT, before)
     return line.decode(out.encoding, "surrogateescape").strip()

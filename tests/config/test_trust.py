@@ -734,6 +734,31 @@ def test_a_paste_does_not_answer_the_question(tmp_path, paste):
 
 
 @pytest.mark.pty
+def test_the_question_is_shown_again_after_it_was_suspended(tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with Term("ask", "hi", home=tmp_path, shell=True) as term:
+        term.at_shell().type(term.command_line + "\r").see(QUESTION).type("ye").see(
+            f"{QUESTION} ye"
+        )
+        term.type("\x1a").see("Stopped").at_shell().type("fg\r")
+        term.until(lambda t: t.prompt_row() == f"{QUESTION} ye", "the question, and the answer")
+        assert term.text().count("GLM_MODEL=echo:") == 2
+        term.type("s\r").see("chosen by .env: the model echo:").see("\nhi\n").at_shell()
+
+
+@pytest.mark.pty
+def test_a_word_that_is_neither_yes_nor_no_is_no_answer(tmp_path):
+    (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")
+    with asked(tmp_path, "ask", "hi") as term:
+        for times, word in enumerate(("maybe", "yes please", "\u4f60\u597d"), 1):
+            term.type(f"{word}\r") if times > 1 else term.see(QUESTION).type(f"{word}\r")
+            term.until(lambda t, n=times: t.text().count("type y or n") == n, "what may be typed")
+            term.until(lambda t: t.prompt_row() == QUESTION, "the question again")
+            assert load_decisions(tmp_path).made == {}
+        term.type("NO\r").see("ignored: GLM_MODEL")
+
+
+@pytest.mark.pty
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_at_the_question_leaves_the_terminal_as_it_was(tmp_path, signum):
     (tmp_path / ".env").write_text("GLM_MODEL=echo:\n")

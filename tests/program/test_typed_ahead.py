@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.support.shell import run_glm
 from tests.support.term import Term
 
 pytestmark = pytest.mark.pty
@@ -43,9 +44,13 @@ def test_ctrl_z_right_behind_enter_suspends_the_reply(shell):
     shell.type("fg\r").see("40 tokens").at_prompt()
 
 
-def test_a_question_is_asked_again_after_it_was_suspended(shell, tmp_path):
+@pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
+def test_a_question_is_asked_again_after_it_was_suspended(open_term, tmp_path, terminal):
     (tmp_path / "there.md").write_text("before")
-    shell.type("one\r").see("1 token").at_prompt().type("/save there.md\r").see("[y/N]")
+    shell = open_term("chat", "-m", "echo:", shell=True, TERM=terminal).at_shell()
+    shell.type(shell.command_line + "\r").at_prompt().type("one\r").see("1 token").at_prompt().type(
+        "/save there.md\r"
+    ).see("[y/N]")
     shell.type("\x1a").see("Stopped").at_shell().type("fg\r")
     shell.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question").type("y\r")
     shell.see("saved to").at_prompt()
@@ -62,6 +67,28 @@ def test_the_beginning_of_an_answer_may_be_typed_ahead(term, tmp_path):
     (tmp_path / "there.md").write_text("before")
     term.type("one\r").see("1 token").at_prompt()
     term.type("/save there.md\rye").see("[y/N] ye").type("s\r").see("saved to").at_prompt()
+
+
+@pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
+def test_a_question_in_a_chat_is_asked_until_it_is_answered(tmp_path, terminal):
+    (tmp_path / "there.md").write_text("before")
+    with Term("chat", "-m", "echo:", home=tmp_path, TERM=terminal) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt().type("/save there.md\r")
+        term.see("[y/N]").type("maybe\r").see("type y or n")
+        term.until(lambda t: t.prompt_row().endswith("[y/N]"), "the question again")
+        assert (tmp_path / "there.md").read_text() == "before"
+        term.type("Y\r").see("saved to").at_prompt()
+
+
+def test_the_question_which_conversation_is_meant_is_shown_again_after_it_was_suspended(
+    tmp_path,
+):
+    with Term("chat", "-m", "echo:", "--resume", home=tmp_path, shell=True) as term:
+        run_glm("ask", "-m", "echo:", "hi there", cwd=tmp_path, GLM_HOME=str(tmp_path))
+        term.at_shell().type(term.command_line + "\r").see("words to search for:")
+        term.type("\x1a").see("Stopped").at_shell().type("fg\r")
+        term.until(lambda t: t.prompt_row().endswith("search for:"), "the question")
+        term.type("1\r").see("> hi there").at_prompt()
 
 
 def test_a_line_that_is_typed_behind_an_answer_is_sent(term, tmp_path):

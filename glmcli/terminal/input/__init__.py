@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
 
 
-YES = ("y", "yes")
-"""What agrees to a question, in small letters."""
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
 SAME_S = 0.5
@@ -110,7 +108,7 @@ class Editor:
         return untyped_line(draft)
 
     def confirm(self, question: str) -> bool:
-        """Ask; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too. Here nobody can be asked."""
+        """Ask until yes or no is typed; Ctrl-C and Ctrl-D mean no. Here nobody can be asked."""
         return False
 
     def collect(self) -> None:

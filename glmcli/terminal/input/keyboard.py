@@ -1,7 +1,7 @@
 """Typing as keys for the line editor; those typed before it reads come first.
 
 Reads keys with modifiers too, from a terminal that `Quiet` asked to tell them apart. Knows nothing
-of what the keys do, but that a terminal which is gone sends no more of them.
+of what the keys do at the prompt, but that a terminal which is gone sends no more of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import select
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
@@ -20,6 +21,8 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
+from glmcli.terminal.input.question import ENTER, ERASE, ERASE_ALL, Question
+from glmcli.terminal.output import SIGNAL_POLL_S
 from glmcli.terminal.signals import Killed
 
 ALT, CTRL = 2, 4
@@ -29,6 +32,12 @@ _NAMED = {8: Keys.Backspace, 9: Keys.Tab, 27: Keys.Escape, 127: Keys.Backspace}
 SHIFT_SPACE = Keys.F24
 """prompt-toolkit has no name for it, and no keyboard has an F24."""
 _KNOWN = {key.value: key for key in Keys}
+_ANSWERING: dict[str, str] = {
+    Keys.ControlM: ENTER,
+    Keys.ControlJ: ENTER,
+    Keys.ControlH: ERASE,
+    Keys.ControlU: ERASE_ALL,
+}
 
 
 class Keyboard(Vt100Input):
@@ -65,6 +74,32 @@ class Keyboard(Vt100Input):
         at = keys.index(Keys.BracketedPaste) if Keys.BracketedPaste in keys else len(keys)
         later, self.waiting = self.waiting[at:], self.waiting[:at]
         return later
+
+    def answer(self, asked: Question, stopped: Callable[[], bool]) -> bool:
+        """What is typed in answer to a question; Ctrl-D is no, and so is a stop.
+
+        Keys typed ahead answer up to the first paste; it waits for the next reader, and so do the
+        keys after it. Raises Killed if the terminal is gone.
+        """
+        later = self.take_from_paste()
+        agreed: bool | None = None
+        while agreed is None and not stopped():
+            pressed, self.waiting = self.waiting, []
+            for at, press in enumerate(pressed):
+                if press.key == Keys.BracketedPaste:
+                    later.append(press)
+                elif press.key == Keys.ControlD:
+                    agreed = False
+                else:
+                    agreed = asked.take(_ANSWERING.get(press.key, press.key))
+                if agreed is not None:
+                    later += pressed[at + 1 :]
+                    break
+            else:
+                self.wait(SIGNAL_POLL_S)
+                self.end_if_gone()
+        self.waiting = [*later, *self.waiting]
+        return bool(agreed)
 
     def drop(self, key: Keys) -> None:
         """Forget a key that somebody else has acted on."""

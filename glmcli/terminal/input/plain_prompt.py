@@ -11,7 +11,8 @@ import sys
 
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
-from glmcli.terminal.input import YES, Editor, Owner, Presses
+from glmcli.terminal.input import Editor, Owner, Presses
+from glmcli.terminal.input.question import answer_of, neither
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import READ_BYTES, read_line, read_some
@@ -53,13 +54,17 @@ class PlainEditor(Editor):
 
     def confirm(self, question: str) -> bool:
         """See `Editor`."""
-        with self._owner.quiet.lifted(lambda: self._out.say(question)):
-            try:
-                answer = read_line(question, self._out, self._owner.is_stopped)
-            except EOFError:
-                self._out.write("\n")
-                return False
-        return answer.lower() in YES
+        with self._owner.quiet.lifted():
+            answer = None
+            while answer is None:
+                try:
+                    answer = answer_of(read_line(question, self._out, self._owner.is_stopped))
+                except EOFError:
+                    self._out.write("\n")
+                    return False
+                if answer is None:
+                    self._out.write(f"{neither()}\n")
+        return answer
 
     def _show(self, draft: str) -> None:
         self._out.write(question_rows(draft).rstrip("\n"))

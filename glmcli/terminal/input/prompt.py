@@ -146,9 +146,12 @@ class LineEditor(Editor):
     def confirm(self, question: str) -> bool:
         """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""
         self.collect()
-        asked = Question(question, self._keyboard, self._out)
+        asked = Question(question, self._out)
         with self._owner.quiet.shown_again(asked.show):
-            return asked.is_agreed(self._owner.is_stopped)
+            asked.show()
+            agreed = self._keyboard.answer(asked, self._owner.is_stopped)
+        self._out.write("\n")
+        return agreed
 
     def sent(self, draft: str) -> Line:
         """A draft as it would be sent: with the pastes whole."""

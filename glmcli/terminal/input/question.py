@@ -1,77 +1,67 @@
-"""A question that is answered by typing: a paste does not answer it, and waits for the next prompt.
+"""A question with yes or no for an answer: how it is shown, echoed, and understood.
 
-Knows nothing of what is asked. The terminal stays quiet, so that pastes come in brackets.
+Knows nothing of what is asked, nor of how keys come in. The terminal shows nothing by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import wcwidth
-from prompt_toolkit.key_binding import KeyPress
-from prompt_toolkit.keys import Keys
-
-from glmcli.terminal.input import YES
-from glmcli.terminal.input.keyboard import Keyboard
-from glmcli.terminal.output import SIGNAL_POLL_S, Output
+from glmcli.language import tr
+from glmcli.terminal.output import Output
 from glmcli.terminal.visible import visible
 
-_ENTER = (Keys.ControlM, Keys.ControlJ)
+ENTER, ERASE, ERASE_ALL = "\r", "\x7f", "\x15"
+_YES, _NO = ("y", "yes"), ("", "n", "no")
+_LONGEST = 100
+"""Characters of an answer that are kept."""
+
+
+def answer_of(line: str) -> bool | None:
+    """What a line answers, nothing at all being no; None if it does not."""
+    word = line.strip().lower()
+    return word in _YES if word in _YES + _NO else None
+
+
+def neither() -> str:
+    """What is said of a line that answers nothing."""
+    return tr("type y or n")
 
 
 class Question:
-    """One question on a terminal; `text` is the answer so far."""
+    """One question on a terminal, which is asked until it is answered."""
 
-    def __init__(self, question: str, keyboard: Keyboard, out: Output) -> None:
+    def __init__(self, question: str, out: Output) -> None:
         self._question = question
-        self._keyboard = keyboard
         self._out = out
         self.text = ""
+        """The answer so far."""
 
     def show(self) -> None:
         """Write the question, and the answer so far."""
         self._out.say(self._question + self.text)
 
-    def is_agreed(self, stopped: Callable[[], bool]) -> bool:
-        """Ask; all but "y" and "yes" means no, Ctrl-C and Ctrl-D too.
-
-        Keys typed ahead answer up to the first paste; it waits, and so do the keys after it. Raises
-        Killed if the terminal is gone.
-        """
-        later = self._keyboard.take_from_paste()
+    def ask_again(self, why: str) -> None:
+        """Say why what was typed does not answer it, and ask from the start."""
+        self._out.say(f"\n{why}\n")
+        self.text = ""
         self.show()
-        agreed: bool | None = None
-        while agreed is None and not stopped():
-            pressed, self._keyboard.waiting = self._keyboard.waiting, []
-            for at, press in enumerate(pressed):
-                if press.key == Keys.BracketedPaste:
-                    later.append(press)
-                else:
-                    agreed = self._pressed(press)
-                if agreed is not None:
-                    later += pressed[at + 1 :]
-                    break
-            else:
-                self._keyboard.wait(SIGNAL_POLL_S)
-                self._keyboard.end_if_gone()
-        self._keyboard.waiting = [*later, *self._keyboard.waiting]
-        self._out.write("\n")
-        return bool(agreed)
 
-    def _pressed(self, press: KeyPress) -> bool | None:
-        """The answer, once it is complete."""
-        if press.key in _ENTER:
-            return self.text.strip().lower() in YES
-        if press.key == Keys.ControlD:
-            return False
-        if press.key in (Keys.ControlH, Keys.ControlU):
-            self._erase(1 if press.key == Keys.ControlH else len(self.text))
-        elif len(press.key) == 1:
-            self.text += press.data
-            self._out.say(press.data)
+    def take(self, key: str) -> bool | None:
+        """The answer that a key completes, if it does: a character, or one of those above."""
+        if key == ENTER:
+            answer = answer_of(self.text)
+            if answer is None:
+                self.ask_again(neither())
+            return answer
+        if key in (ERASE, ERASE_ALL):
+            self._erase(1 if key == ERASE else len(self.text))
+        elif len(key) == 1 and key.isprintable() and len(self.text) < _LONGEST:
+            self.text += key
+            self._out.say(key)
         return None
 
     def _erase(self, count: int) -> None:
+        import wcwidth
+
         kept = self.text[: max(len(self.text) - count, 0)]
         cells = max(wcwidth.wcswidth(visible(self.text[len(kept) :])), 0)
         self.text = kept

@@ -298,10 +298,13 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
-        if sys.stdin.isatty():
-            say(tr("type the question; Ctrl-D ends the prompt"))
+        from glmcli.terminal.reading import shown_again
+
+        how = tr("type the question; Ctrl-D ends the prompt") if sys.stdin.isatty() else ""
+        say(how)
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
-        data = read_all_stdin(lambda: say(warning))
+        with shown_again(lambda: say(how)):
+            data = read_all_stdin(lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None

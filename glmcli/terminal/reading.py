@@ -8,7 +8,8 @@ import select
 import signal
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -62,20 +63,24 @@ def read_stdin(stopped: Callable[[], bool] = lambda: False) -> bytes:
         ) from exc
 
 
-def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
-    """The line that is typed. Raises EOFError at the end of the input, or if stopped.
-
-    The question is shown again when the program goes on after Ctrl-Z.
-    """
-    line = b""
-    before = signal.signal(signal.SIGCONT, lambda signum, frame: out.say(question))
+@contextmanager
+def shown_again(show: Callable[[], None]) -> Iterator[None]:
+    """Have `show` tell what is waited for when the program goes on after Ctrl-Z."""
+    before = signal.signal(signal.SIGCONT, lambda signum, frame: show())
     try:
-        out.say(question)
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, before)
+
+
+def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
+    """The line that is typed. Raises EOFError at the end of the input, or if stopped."""
+    out.say(question)
+    line = b""
+    with shown_again(lambda: out.say(question)):
         while not line.endswith(b"\n"):
             data = read_some(sys.stdin.fileno(), stopped)
             if not data:
                 raise EOFError
             line += data
-    finally:
-        signal.signal(signal.SIGCONT, before)
     return line.decode(out.encoding, "surrogateescape").strip()

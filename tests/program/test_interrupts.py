@@ -158,6 +158,13 @@ def test_what_nohup_ignores_stays_ignored(tmp_path):
     assert program.returncode == 0
 
 
+def test_how_a_prompt_ends_is_said_again_after_it_was_suspended(shell):
+    term = shell("ask", "-m", "echo:", "-")
+    term.type(term.command_line + "\r").see("Ctrl-D ends").type("\x1a").see("Stopped")
+    term.at_shell().type("fg\r").until(lambda t: t.text().count("Ctrl-D ends") == 2, "the words")
+    term.type("two\r\x04").see("\ntwo\ntwo\n").at_shell()
+
+
 def test_kill_ends_a_suspended_chat(shell):
     term = shell("chat", "-m", "echo:delay=0.02", WORDS)
     term.type(term.command_line + "\r").see("\nw0 w1 w2 w3").type("\x1a").see("Stopped").at_shell()

@@ -13,12 +13,13 @@ from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
+from glmcli.conversation.attachments import LARGEST_ATTACHED
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
-from glmcli.terminal.reading import read_stdin
+from glmcli.terminal.reading import check_size, read_stdin
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = False) -> int:
@@ -55,21 +56,23 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[t
     """The first turn, if any, as line 0, then stdin's lines until stopped. Raises UsageError."""
     if first is not None:
         yield 0, first
-    held, is_open, number = b"", sys.stdin is not None, 0
+    held, seen, is_open, number = bytearray(), 0, sys.stdin is not None, 0
     while is_open or held:
-        line, end, rest = held.partition(b"\n")
-        if end or not is_open:
-            held, number = rest, number + 1
-            yield (
-                number,
-                line.decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff"),
-            )
+        end = held.find(b"\n", seen)
+        if end < 0 and is_open:
+            check_size(len(held), LARGEST_ATTACHED, tr("line {number} of stdin", number=number + 1))
+            seen = len(held)
+            data = read_stdin(stopped)
+            if stopped():
+                return
+            held += data
+            is_open = bool(data)
             continue
-        data = read_stdin(stopped)
-        if stopped():
-            return
-        held += data
-        is_open = bool(data)
+        end = len(held) if end < 0 else end
+        line = held[:end].decode("utf-8", "surrogateescape").rstrip("\r").removeprefix("\ufeff")
+        del held[: end + 1]
+        seen, number = 0, number + 1
+        yield number, line
 
 
 def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:

@@ -295,6 +295,8 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     An argument "-" stands for stdin alone. `say` tells a person what is waited for. Raises
     UsageError.
     """
+    from glmcli.conversation.attachments import LARGEST_ATTACHED
+
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
@@ -304,15 +306,18 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
         say(how)
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         with shown_again(lambda: say(how)):
-            data = read_all_stdin(lambda: say(warning))
+            data = read_all_stdin(LARGEST_ATTACHED, lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
 
 
-def read_all_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
-    """All of stdin; `warn` is called if that takes longer than two seconds. Raises UsageError."""
+def read_all_stdin(limit: int, warn: Callable[[], None] = lambda: None) -> bytes:
+    """All of stdin; `warn` is called if that takes longer than two seconds.
+
+    Raises UsageError, for more than `limit` bytes too.
+    """
     from glmcli.terminal import reading
 
     deadline = time.monotonic() + STDIN_PATIENCE_S
@@ -324,7 +329,11 @@ def read_all_stdin(warn: Callable[[], None] = lambda: None) -> bytes:
             deadline = math.inf
         return False
 
-    return b"".join(iter(lambda: reading.read_stdin(is_stopped), b""))
+    data = bytearray()
+    while piece := reading.read_stdin(is_stopped):
+        data += piece
+        reading.check_size(len(data), limit)
+    return bytes(data)
 
 
 def read_messages(source: str) -> Conversation:
@@ -335,4 +344,5 @@ def read_messages(source: str) -> Conversation:
         return transcript.load_conversation(path_of(source))
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-    return transcript.parse_conversations(decode_text(read_all_stdin(), "stdin"), empty=True)[0]
+    data = read_all_stdin(transcript.LARGEST_FILE)
+    return transcript.parse_conversations(decode_text(data, "stdin"), empty=True)[0]

@@ -30,7 +30,7 @@ PLAIN_PATH = re.compile(r"[\w./~+-]*[\w/]")
 LONGEST_PATH = 4096
 MOST_LOOKED_UP = 100
 """Mentions in a text that was not typed: only to say that they attach nothing."""
-_LARGEST_BYTES = 32_000_000
+LARGEST_ATTACHED = 32_000_000
 """More than any model's window holds."""
 ATTACHED = re.compile(
     r"^File: [^\n]+ \(([0-9][0-9,]{0,13}) bytes, sha256 ([0-9a-f]{16})\)\n\n(`{3,})[^\n`]*$",
@@ -41,7 +41,7 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
-    data = read_bytes(path, limit=_LARGEST_BYTES)
+    data = read_bytes(path, limit=LARGEST_ATTACHED)
     if b"\0" in data:
         raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decode_text(data, str(path))

@@ -38,7 +38,7 @@ _HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool
 _LONGEST_TITLE = 500
 _MOST_HOLDERS = 5_000_000
 """Lists and objects of a file: exports of whole accounts have fewer."""
-_LARGEST = GB
+LARGEST_FILE = GB
 """Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
 _FORMATS = later(
     "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
@@ -73,7 +73,7 @@ def load_conversation(path: Path) -> Conversation:
 
 def load_all(path: Path, *, empty: bool = False) -> list[Conversation]:
     """Read the conversations in a file, see `parse_conversations`. Raises UsageError."""
-    text = read_text(path, limit=_LARGEST, what=tr("the conversation"))
+    text = read_text(path, limit=LARGEST_FILE, what=tr("the conversation"))
     try:
         return parse_conversations(text, empty=empty)
     except UsageError as exc:

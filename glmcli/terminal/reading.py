@@ -73,6 +73,15 @@ def shown_again(show: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGCONT, before)
 
 
+def check_size(size: int, limit: int, what: str = "stdin") -> None:
+    """Raise UsageError for more from stdin than its kind ever is: a pipe may have no end."""
+    if size > limit:
+        raise UsageError(
+            tr("{name} is too large: {limit:,} bytes is the limit", name=what, limit=limit),
+            tr("send a part of it, for example with head -c"),
+        )
+
+
 def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
     """The line that is typed. Raises EOFError at the end of the input, or if stopped."""
     out.say(question)

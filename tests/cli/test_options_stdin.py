@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from glmcli.chat import repl
 from tests.support.shell import clean_env, command
 
 ECHO = ("-m", "echo:")
@@ -63,3 +65,39 @@ def test_a_stdin_that_breaks_off_is_an_error_and_none_of_it_is_sent(tmp_path, ar
         out, err = process.communicate(timeout=60)
     assert (out, process.returncode) == (b"", 2)
     assert err.startswith(b"glm: stdin cannot be read: Connection reset by peer\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("ask", *ECHO, "hi"), "stdin"),
+        (("ask", *ECHO, "-"), "stdin"),
+        (("chat", *ECHO), "line 1 of stdin"),
+    ],
+)
+def test_a_stdin_without_end_is_refused_like_a_file_that_is_too_large(tmp_path, arguments, name):
+    with (
+        Path("/dev/zero").open("rb") as endless,
+        subprocess.Popen(
+            command(*arguments),
+            stdin=endless,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=clean_env(GLM_HOME=str(tmp_path)),
+        ) as process,
+    ):
+        out, err = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("", 2)
+    assert err == (
+        f"glm: {name} is too large: 32,000,000 bytes is the limit\n"
+        "hint: send a part of it, for example with head -c\n"
+    )
+
+
+def test_many_lines_together_may_be_more_than_one_line_may(monkeypatch):
+    sent = [b"a" * 60, b"b\nc", b"\n" + b"d" * 90]
+    monkeypatch.setattr(repl, "LARGEST_ATTACHED", 100)
+    monkeypatch.setattr(repl, "read_stdin", lambda stopped: sent.pop(0) if sent else b"")
+    lines = repl.lines_of_stdin(None, lambda: False)
+    assert list(lines) == [(1, "a" * 60 + "b"), (2, "c"), (3, "d" * 90)]

@@ -15,6 +15,7 @@ GlmError            1   one line for what happened, one line for what to do
 
 from __future__ import annotations
 
+from glmcli.harmless import as_told
 from glmcli.language import tr
 
 
@@ -130,10 +131,15 @@ class StoreError(GlmError):
     """The history could not be read or written."""
 
 
+def told_error(error: GlmError) -> tuple[str, str]:
+    """The line and the hint of an error as they leave the program, by whichever door."""
+    return as_told(error.message), as_told(error.hint)
+
+
 def error_lines(error: GlmError) -> str:
     """An error as it is shown where there are no colours."""
-    hint = tr("hint: {hint}", hint=error.hint) + "\n" if error.hint else ""
-    return f"glm: {error.message}\n{hint}"
+    line, hint = told_error(error)
+    return f"glm: {line}\n" + (tr("hint: {hint}", hint=hint) + "\n" if hint else "")
 
 
 def first_line(exc: BaseException) -> str:

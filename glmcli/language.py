@@ -11,6 +11,8 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
+from glmcli.harmless import in_a_line
+
 TYPE_CHECKING = False  # as typing has it: importing that takes longer than `glm --help`
 if TYPE_CHECKING:
     from gettext import NullTranslations
@@ -30,9 +32,12 @@ def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def tr(english: str, /, **values: object) -> str:
-    """A sentence in the user's language, its {fields} filled in. A literal brace is doubled."""
+    """A sentence in the user's language, its {fields} filled in. A literal brace is doubled.
+
+    It is one harmless line: fields hold names that others chose.
+    """
     text = catalogue("zh_CN").gettext(english) if chinese_locale() else english
-    return text.format(**values)
+    return in_a_line(text.format(**values)) if values else text.format()
 
 
 def ntr(one: str, many: str, n: int, /, **values: object) -> str:
@@ -40,7 +45,7 @@ def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     text = (
         catalogue("zh_CN").ngettext(one, many, n) if chinese_locale() else one if n == 1 else many
     )
-    return text.format(n=n, **values)
+    return in_a_line(text.format(n=n, **values))
 
 
 def later(english: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from glmcli.chat.shell import Shell
 from glmcli.config import Settings
 from glmcli.errors import GlmError, error_lines
+from glmcli.harmless import visible
 from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Quiet
@@ -38,7 +39,7 @@ class PipeChat(Shell):
     def note(self, text: str) -> None:
         """On stderr."""
         if text:
-            self.err.say(f"{text}\n")
+            self.err.say(f"{visible(text)}\n")
 
     def complain(self, error: GlmError) -> None:
         """On stderr; the program will end with the error's exit code."""

@@ -16,6 +16,7 @@ from glmcli.conversation.attachments import attach_mentioned, join_files, missin
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import GlmError
+from glmcli.harmless import as_told
 from glmcli.language import chinese_locale, tr
 from glmcli.session import Session
 from glmcli.terminal.output import Output
@@ -80,7 +81,7 @@ class Shell(Chat):
         finally:
             self._detach_files(text)
             for line in self.session.news():
-                self.note(line)
+                self.note(as_told(line))
         if after and reply.finish_reason == "stop" and reply.text == after.text:
             self.note(tr("the model has nothing to add"))
         self.after(reply)

@@ -16,7 +16,7 @@ from glmcli.chat.toolbar import status
 from glmcli.config import Settings
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.engines import Engine, state_of
-from glmcli.errors import GlmError, UsageError
+from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
 from glmcli.terminal.input import Editor, open_editor
 from glmcli.terminal.output import Output
@@ -148,8 +148,9 @@ class TerminalChat(Shell):
 
     def complain(self, error: GlmError) -> None:
         """A red line and a dim hint."""
-        write_note(self.out, error.message, RED)
-        write_note(self.out, error.hint)
+        line, hint = told_error(error)
+        write_note(self.out, line, RED)
+        write_note(self.out, hint)
 
     def _watch(self, engine: Engine) -> None:
         state_of(engine).watch(self._editor.redraw)

@@ -25,6 +25,7 @@ from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
 from glmcli.config import wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
+from glmcli.harmless import visible
 from glmcli.language import FOLDER, chinese_locale, later, tr
 
 app = typer.Typer(
@@ -196,11 +197,9 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
             import traceback
 
             lines = traceback.format_exception(cause or error)
-        from glmcli.terminal.visible import visible
-
-        text = "".join(lines) + error_lines(error)
+        text = visible("".join(lines)) + error_lines(error)
         with suppress(OSError):  # the exit code says it too
-            sys.stderr.write(visible(text) if sys.stderr.isatty() else text)
+            sys.stderr.write(text)
             sys.stderr.flush()
     return error.exit_code
 

@@ -141,7 +141,7 @@ def no_prompt() -> UsageError:
 def say_notice(err: Output, quiet: bool, line: str) -> None:
     """Tell a person something beside the answer."""
     if line and not quiet:
-        err.say(f"{fitted(line, err.fd) if err.is_tty else line}\n")
+        err.say(f"{fitted(line, err.fd)}\n")
 
 
 def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:

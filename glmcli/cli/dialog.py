@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from glmcli.harmless import as_told
 from glmcli.language import tr
-from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
     from glmcli.terminal.input.question import Question
@@ -37,7 +37,7 @@ def tell(line: str) -> None:
     """Say a line on stderr that -q does not hide; a terminal breaks it between words."""
     if sys.stderr is None:
         return
-    line = visible_line(line)
+    line = as_told(line)
     if len(line) > 40 and sys.stderr.isatty():
         line = fitted(line, sys.stderr.fileno())
     with suppress(OSError):
@@ -46,7 +46,8 @@ def tell(line: str) -> None:
 
 
 def fitted(line: str, fd: int) -> str:
-    """A line in rows that fit a terminal."""
+    """A note as it is told, in rows that fit if that is on a terminal."""
+    line = as_told(line)
     with suppress(OSError):
         columns = os.get_terminal_size(fd).columns or 80
         if len(line) * (1 if line.isascii() else 2) > columns:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from glmcli.errors import GlmError
+from glmcli.errors import GlmError, told_error
 from glmcli.files import json_text
 from glmcli.terminal.output import Output
 from glmcli.terminal.replies.text import BaseView
@@ -57,7 +57,8 @@ class JsonLinesView(BaseView):
 
     def fail(self, error: GlmError) -> None:
         """Write the `error` line."""
-        fields = {"error": error.message, "hint": error.hint, "exit": error.exit_code}
+        line, hint = told_error(error)
+        fields = {"error": line, "hint": hint, "exit": error.exit_code}
         write_json(self._out, {"type": "error"} | fields)
 
 

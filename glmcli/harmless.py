@@ -1,0 +1,46 @@
+"""Text from outside, made harmless: what would steer a terminal becomes a visible symbol.
+
+What the program says of its own is a line, whatever names stand in it: `tr` makes its fields so,
+and each door that tells an error or a note lets nothing else out (`as_told`). Knows nothing of
+terminals or languages.
+"""
+
+from __future__ import annotations
+
+BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Unicode property Bidi_Control: they reorder what is read without changing what is run."""
+LONGEST_TOLD = 2_000
+"""Characters of an error or a note; longer than any that the program makes."""
+_TOLD_END = 500
+"""How many of them are the end of a longer one, which often says what is wrong."""
+
+_C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
+_C1 = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)}
+_BREAKS = {code: f"<U+{code:04X}>" for code in (0x2028, 0x2029, *BIDI_CONTROLS)}
+_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
+_SYMBOLS = {**_C0, 0x7F: "\N{SYMBOL FOR DELETE}", **_C1, **_BREAKS, **_SURROGATES}
+_IN_A_LINE = _SYMBOLS | {ord("\t"): "\u2409", ord("\n"): "\u240a"}
+
+
+def visible(text: str) -> str:
+    """Replace control characters, ESC, C1 and bidi controls; tabs and newlines stay.
+
+    C0 and DEL become control pictures (ESC is ␛), the others their code (`<U+202E>`). Each
+    character is replaced by itself, so the parts of a text may be given one after the other.
+    """
+    return text if text.isascii() and text.isprintable() else text.translate(_SYMBOLS)
+
+
+def in_a_line(text: str) -> str:
+    """The same for a line: tabs and newlines become symbols too."""
+    return text if text.isascii() and text.isprintable() else text.translate(_IN_A_LINE)
+
+
+def as_told(text: str) -> str:
+    """An error, a hint or a note as it is told: one line, harmless, its middle cut if it is long.
+
+    For people and programs alike: nothing that a name holds can look like a line of this program.
+    """
+    if len(text) > LONGEST_TOLD:
+        text = f"{text[: LONGEST_TOLD - _TOLD_END - 1]}…{text[-_TOLD_END:]}"
+    return in_a_line(text)

@@ -26,22 +26,35 @@ class ChosenKey:
 
 
 def parse_address(url: str) -> httpx.URL:
-    """`url` if a server can live there. Raises ConfigError, which never shows a password."""
+    """`url` if a server can live there, with a host whose name can be looked up.
+
+    The one place where a text becomes an address. Raises ConfigError, which never shows a password.
+    """
     try:
         address = httpx.URL(url.strip())
-    except httpx.InvalidURL as exc:
+        host = host_of(address)
+    except (httpx.InvalidURL, UnicodeError) as exc:  # idna.IDNAError is a UnicodeError
         raise ConfigError(tr("the address of the server is malformed"), "http://HOST:PORT") from exc
-    if address.userinfo or ("@" in url and not address.host):
+    if address.userinfo or ("@" in url and not host):
         raise ConfigError(
             tr("the address of the server holds a name or a password"),
             tr("a key belongs in GLM_API_KEY"),
         )
-    if address.scheme not in ("http", "https") or not address.host:
+    if address.scheme not in ("http", "https") or not host:
         raise ConfigError(
             tr("{url!r} is not the address of a server", url=url),
             tr("write http://HOST:PORT or https://HOST"),
         )
     return address.copy_with(query=None, fragment=None)
+
+
+def host_of(address: httpx.URL) -> str:
+    """The host of an address as it is read. Raises UnicodeError for one that is no name.
+
+    httpx decodes a name wherever it is used, and the system encodes it to look it up.
+    """
+    address.raw_host.decode("ascii").encode("idna")
+    return address.host
 
 
 def check_key(key: str) -> None:

@@ -11,6 +11,7 @@ import ssl
 import httpx
 
 from glmcli.config.proxies import Proxy
+from glmcli.engines.remote.address import host_of
 from glmcli.engines.remote.faults import CONNECT_S
 from glmcli.errors import ConfigError
 from glmcli.language import tr
@@ -32,6 +33,8 @@ def make_client(
     certificates = trusted_certificates() if url.scheme == "https" or meets_proxy else None
     for_proxy = certificates if meets_proxy else None
     try:
+        if proxy is not None:
+            host_of(httpx.URL(proxy.url))
         return httpx.Client(
             headers=headers,
             timeout=httpx.Timeout(silence_s, connect=CONNECT_S),
@@ -41,6 +44,7 @@ def make_client(
             proxy=None if proxy is None else httpx.Proxy(proxy.url, ssl_context=for_proxy),
             trust_env=False,
             transport=transport,
+            event_hooks={"response": [keep_location]},
         )
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         if proxy is None:
@@ -54,6 +58,14 @@ def make_client(
         if isinstance(exc, ImportError):
             hint = tr("install what speaks SOCKS: pip install 'httpx[socks]'")
         raise ConfigError(line, hint) from exc
+
+
+def keep_location(response: httpx.Response) -> None:
+    """Move the address that an answer leads to out of the HTTP library's sight.
+
+    It would make a request of it, although none is sent, and fails where it is no address.
+    """
+    response.extensions["location"] = response.headers.pop("location", "")
 
 
 def trusted_certificates() -> ssl.SSLContext:

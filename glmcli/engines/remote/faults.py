@@ -244,8 +244,8 @@ class Faults:
         page = headers.get("content-type", "").startswith("text/html")
         detail = self.clean("" if page else useful_part(answer, text))
         message = tr("{host} refused ({status})", host=self.host, status=status)
-        if 300 <= status < 400:
-            where = self.clean(headers.get("location", ""), 200) or "?"
+        where = self.clean(response.extensions.get("location", ""), 200)
+        if 300 <= status < 400 and where:
             message = tr("{host} moved to {where}", host=self.host, where=where)
         elif status == 200:
             message = tr("{host} sent a web page, not an answer", host=self.host)

@@ -121,6 +121,13 @@ def test_a_proxy_that_cannot_be_is_one_line_wherever_a_server_is_asked(kind, mon
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize("host", ["a..b", "xn--0.com", f"{'a' * 64}.test"])
+def test_a_proxy_whose_name_cannot_be_one_is_named_by_its_variable(host, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", f"http://{host}:1")
+    with pytest.raises(ConfigError, match="the proxy that HTTP_PROXY names cannot be used"):
+        Server("http://server.test")
+
+
 @pytest.mark.parametrize("content", [None, b"no certificate"])
 def test_certificates_that_cannot_be_read_are_named(content, tmp_path, monkeypatch):
     path = tmp_path / "own.pem"

@@ -25,6 +25,34 @@ def test_a_redirect_is_not_followed_and_takes_no_key_along():
     assert [request.url.host for request in answers.requests] == ["server.test"]
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        "data:text/plain,x",
+        "mailto:a@b",
+        "http:foo:bar",
+        "http://xn--0.com/",
+        f"http://xn--{'a' * 150}/",
+        "http://[::1/",
+        "http://u:p@x/",
+        "http://x:999999999/",
+        "//evil/x",
+    ],
+)
+def test_a_redirect_to_what_is_no_address_is_told_like_any_other(where):
+    answers = FakeServer(x=httpx.Response(302, headers={"Location": where}))
+    assert fault_of("http://server.test", transport=answers).message == (
+        f"server.test moved to {where}"
+    )
+
+
+def test_an_answer_that_leads_nowhere_has_not_moved():
+    for status in (300, 304):
+        answers = FakeServer(x=httpx.Response(status))
+        fault = fault_of("http://server.test", transport=answers)
+        assert fault.message == f"server.test refused ({status})"
+
+
 def test_the_key_is_sent_as_a_header_and_shown_nowhere():
     echo = httpx.Response(401, text="bad key: sesame, the key sesame is bad")
     answers = FakeServer(x=echo)
@@ -56,7 +84,21 @@ def test_an_address_from_a_strange_folder_gets_no_key_from_elsewhere(url_from, k
 
 
 @pytest.mark.parametrize(
-    "url", ["", "server.test:80", "localhost:8000", "ftp://server.test", "http://", "http://[::1"]
+    "url",
+    [
+        "",
+        "server.test:80",
+        "localhost:8000",
+        "ftp://server.test",
+        "http://",
+        "http://[::1",
+        "http:foo:bar",
+        "http://xn--0.com",
+        f"http://xn--{'a' * 300}",
+        "http://a..b/",
+        f"http://{'a' * 64}.test/",
+        "http://.",
+    ],
 )
 def test_what_is_no_address_is_refused(url):
     with pytest.raises(ConfigError) as caught:

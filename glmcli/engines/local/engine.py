@@ -24,7 +24,7 @@ from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
-from glmcli.errors import ContextFull, UsageError
+from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import check_transformers, errors_of
@@ -130,7 +130,7 @@ class LocalEngine:
         yield reply.end(finish, usage)
 
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
-        """The size of the prompt; None if the template refuses it.
+        """The size of the prompt; None if the template does not take it.
 
         Far beyond the window it is the estimate with which `stream` would refuse the prompt.
         """
@@ -140,7 +140,7 @@ class LocalEngine:
                 return len(self._template.encode(messages).ids)
         except ContextFull as exc:
             return exc.needed
-        except (UsageError, GivenUp):
+        except (UsageError, ModelError, GivenUp):
             return None
 
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
@@ -158,7 +158,7 @@ class LocalEngine:
                     self._template.encode(probe, think=params.think).ids
                     for probe in probes(messages)
                 )
-        except (UsageError, ContextFull, GivenUp):
+        except (UsageError, ModelError, ContextFull, GivenUp):
             return
         ids = one[: shared_prefix(one, other)]
         known = shared_prefix(ids, self._cache.ids)

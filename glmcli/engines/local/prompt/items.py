@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from glmcli.conversation.reasoning import PAIRS
-from glmcli.errors import UsageError
+from glmcli.engines.local.prompt.rendering import TemplateFails
 from glmcli.language import later, tr
 from glmcli.types import Message, fold_system
 
@@ -66,17 +66,17 @@ def as_item(message: Message, way: Way, reasoning_names: Sequence[str]) -> dict[
 
 
 def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
-    """Raise UsageError if the template has left out the text of a message."""
+    """Raise TemplateFails if the template has left out the text of a message."""
     bare = cache(lambda: without_blanks(rendered))  # most need it never, some for each message
     for message in messages:
         if message.text.strip() not in rendered and not is_rewritten(message, bare()):
-            raise UsageError(
+            raise TemplateFails(
                 tr(LOST[message.role]), tr("write it in another way, or choose another model")
             )
     if way.parts and len(_PART.findall(rendered)) > sum(
         len(_PART.findall(item.text)) for item in messages
     ):
-        raise UsageError(tr(LOST["user"]), tr("choose another model"))
+        raise TemplateFails(tr(LOST["user"]), tr("choose another model"))
 
 
 def is_rewritten(message: Message, bare: str) -> bool:

@@ -12,6 +12,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
+from glmcli.engines.local.prompt.rendering import TemplateFails
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
@@ -65,7 +66,7 @@ def ids_of_hello(template: PromptTemplate) -> Sequence[int]:
     hello = Message("user", "hello")
     try:
         return template.encode([hello, Message("assistant", "hello"), hello]).ids
-    except UsageError:
+    except (UsageError, TemplateFails):
         return []
 
 

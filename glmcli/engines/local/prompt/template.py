@@ -26,9 +26,9 @@ from glmcli.engines.local.prompt.decoder import (
 from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
-from glmcli.engines.local.prompt.rendering import TemplateFails, chosen_source, render
+from glmcli.engines.local.prompt.rendering import CHOOSE, TemplateFails, chosen_source, render
 from glmcli.engines.reply import Marks, Reasoning
-from glmcli.errors import ModelError, UsageError
+from glmcli.errors import GlmError, ModelError, UsageError
 from glmcli.language import tr
 from glmcli.types import Message, Role
 
@@ -68,14 +68,17 @@ class ChatTemplate:
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt.
 
-        Raises UsageError if the template refuses the conversation, ModelError if it, or the
-        tokenizer, fails or has to be stopped.
+        Raises UsageError if the template refuses the conversation, ModelError if it takes none,
+        leaves out a text, or it or the tokenizer fails or has to be stopped.
         """
         messages = [item for item in messages if item.text or item.role != "assistant"]
         check_characters(messages)
         stand_ins = self._stand_ins(messages)
         options = template_options(messages, think)
-        rendered, way = self._try_ways(swap_texts(messages, stand_ins), options)
+        try:
+            rendered, way = self._try_ways(swap_texts(messages, stand_ins), options)
+        except UsageError as exc:
+            raise self._blamed(exc) from exc
         if stand_ins:
             check_nothing_changed(rendered, stand_ins)
             ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
@@ -123,6 +126,14 @@ class ChatTemplate:
                 return rendered, way
         assert failed is not None
         raise failed
+
+    def _blamed(self, refused: UsageError) -> GlmError:
+        """The error for a conversation that is refused: the model's, if its template takes none."""
+        try:
+            self._render([Message("user", "hello")], {})
+        except (UsageError, TemplateFails):
+            return TemplateFails(refused.message, tr(CHOOSE))
+        return refused
 
     def _stand_ins(self, messages: Sequence[Message]) -> dict[str, str]:
         """Control string -> unguessable word, for the control strings in the messages' texts."""

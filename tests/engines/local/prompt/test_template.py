@@ -171,6 +171,17 @@ def test_a_conversation_the_template_refuses_is_a_usage_error_in_its_words():
     assert "/reset" in caught.value.hint
 
 
+def test_a_template_that_takes_no_conversation_is_the_models_fault():
+    raises = "{{ raise_exception('never') }}"
+    backwards = "{% for m in messages %}{{ m.content|reverse }}{% endfor %}"
+    for source in (raises, backwards):
+        template, _ = make(tiny.byte_tokens("llama"), source, eos_token="</s>")
+        with pytest.raises(ModelError) as caught:
+            template.encode([Message("user", "hello there")])
+        assert caught.value.exit_code == 3
+        assert "another model" in caught.value.hint
+
+
 def test_a_template_that_changes_letters_refuses_control_strings_but_not_text():
     template, _ = make(tiny.byte_level(), SHOUTING, eos_token="<|im_end|>")
     with pytest.raises(UsageError, match="as plain text"):

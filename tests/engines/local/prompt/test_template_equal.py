@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from glmcli.conversation.transcript import parse_conversations
 from glmcli.engines.local.prompt.template import ChatTemplate
-from glmcli.errors import UsageError
+from glmcli.errors import ModelError
 from glmcli.types import Conversation, Message
 from tests.support import tiny
 
@@ -179,7 +179,7 @@ def test_a_question_is_refused_in_one_line_where_a_text_is_left_out(name):
     tokenizer.chat_template = LOSSY[name]
     template = ChatTemplate(tokenizer)
     messages = [Message("user", "Why is the sky blue today?"), Message("assistant", "It is not.")]
-    with pytest.raises(UsageError, match="leaves out") as caught:
+    with pytest.raises(ModelError, match="leaves out") as caught:
         template.encode([*messages, Message("user", "Is it so?")])
     assert caught.value.hint
 

@@ -319,7 +319,7 @@ class Session:
                     view.show(Chunk(progress=chunk.progress or progress))
                     if chunk.usage:
                         self.totals.add(chunk.usage, turns=0)
-                    if chunk.finish_reason in ("stop", "length"):
+                    if chunk.finish_reason in ("stop", "length", "time"):
                         return "".join(growing.text)
         except ContextFull:
             pass  # without exact counts this cannot be known in advance

@@ -10,8 +10,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
-FinishReason = Literal["stop", "length", "cancelled", "interrupted"]
-"""Why a reply ended: by itself, at a limit, by the user, by a fault or a kill."""
+FinishReason = Literal["stop", "length", "time", "cancelled", "interrupted"]
+"""Why a reply ended: by itself, at a limit of tokens or of time, by the user, by a fault or a kill.
+
+Programs are told "length" for "time", which other programs do not know.
+"""
 
 MOST = 2**53
 """The largest number that JSON can carry everywhere; no count is larger."""

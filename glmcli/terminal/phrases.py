@@ -126,6 +126,12 @@ def end_note(reply: Message, context_tokens: int | None = None) -> str:
             )
         case "length":
             return tr("cut at the token limit before the first word")
+        case "time" if reply.text:
+            return tr("cut at the time limit of the model (max_time); /continue goes on")
+        case "time" if reply.thinking:
+            return tr("cut at the time limit of the model (max_time) while it was thinking")
+        case "time":
+            return tr("cut at the time limit of the model (max_time) before the first word")
         case _ if reply.text:
             return ""
         case _ if reply.thinking:

@@ -292,7 +292,7 @@ def as_chunks(
         while not reply.stopped:
             yield reply.push(next(ids))
             if time.monotonic() > until and not reply.stopped:
-                return "length"
+                return "time"
     except StopIteration as end:
         ending: FinishReason = end.value
         return ending

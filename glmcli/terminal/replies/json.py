@@ -93,7 +93,7 @@ class RecordsView(BaseView):
         usage = reply.usage or Usage()
         self._prompt = usage.prompt_tokens or self._prompt
         self._tokens = usage.completion_tokens or self._tokens
-        self._write(reply.finish_reason)
+        self._write(reason_told(reply))
 
     def _write(self, reason: str | None) -> None:
         usage = {
@@ -124,9 +124,14 @@ def reply_fields(reply: Message) -> dict[str, Any]:
     return {
         "text": reply.text,
         "thinking": reply.thinking,
-        "finish_reason": reply.finish_reason,
+        "finish_reason": reason_told(reply),
         "usage": {name: counts[name] for name in order},
     }
+
+
+def reason_told(reply: Message) -> str | None:
+    """Why a reply ended, in OpenAI's words as far as it has some."""
+    return "length" if reply.finish_reason == "time" else reply.finish_reason
 
 
 def write_json(out: Output, value: object) -> None:

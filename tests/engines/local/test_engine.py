@@ -217,7 +217,7 @@ def test_a_number_of_new_tokens_of_the_checkpoint_counts_unless_one_is_typed():
 
 def test_a_reply_ends_when_the_checkpoint_s_time_is_over():
     last = ask(stating(max_time=1e-6), user("hello"))[-1]
-    assert (last.finish_reason, last.usage.completion_tokens) == ("length", 1)
+    assert (last.finish_reason, last.usage.completion_tokens) == ("time", 1)
     assert ask(stating(max_time=1e6), user("hello"))[-1].usage.completion_tokens == 20
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -212,3 +213,13 @@ def test_how_to_stop_is_said_in_a_narrow_window_too(columns, row):
 def test_a_line_is_clipped_by_cells(line, columns, start, end):
     assert clipped(line, columns) == start
     assert clipped(line, columns, keep_end=True) == end
+
+
+def test_a_reply_that_had_no_more_time_is_said_to_be_that_and_is_length_for_programs(out):
+    cut = Message("assistant", "a", finish_reason="time")
+    said = "cut at the time limit of the model (max_time)"
+    assert end_note(cut) == f"{said}; /continue goes on"
+    assert end_note(replace(cut, text="", thinking="b")) == f"{said} while it was thinking"
+    assert end_note(replace(cut, text="")) == f"{said} before the first word"
+    JsonLinesView(out, dict).finish(cut)
+    assert json.loads(out.path.read_text())["finish_reason"] == "length"

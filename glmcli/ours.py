@@ -36,6 +36,11 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
             tr("{name} is a folder", name=path),
             tr("name a file in it: {name}", name=path / "talk.md"),
         )
+    if not folder.is_dir():
+        raise StoreError(
+            tr("there is no folder {folder}", folder=folder),
+            tr("make it first, or choose another folder"),
+        )
     if os.path.islink(path):  # noqa: PTH114
         raise UsageError(
             tr("{name} is a symbolic link to {target}", name=path, target=path.readlink()),

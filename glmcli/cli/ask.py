@@ -149,8 +149,8 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
     from glmcli.terminal.phrases import end_note, stats_line
 
     window = session.engine.context_tokens
-    is_said = reply.finish_reason in ("length", "time") or (err.is_tty and reply.finish_reason == "stop")
-    if is_said and (note := end_note(reply, window)):
+    said = ("length", "time", "stop") if err.is_tty else ("length", "time")
+    if reply.finish_reason in said and (note := end_note(reply, window)):
         note = re.split("[;；]", note)[0]  # what comes next would be for a chat
         if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
             note = tr("{note}, which {source} sets", note=note, source=DOTENV)

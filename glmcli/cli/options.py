@@ -24,7 +24,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
 from glmcli.language import ntr, tr
-from glmcli.paths import path_of
+from glmcli.paths import check_prompt, path_of
 
 if TYPE_CHECKING:
     from glmcli.types import Conversation, Message
@@ -280,13 +280,15 @@ def with_resume_value(arguments: list[str]) -> list[str]:
 
 
 def with_files(question: str | Message | None, files: list[str]) -> str | Message:
-    """A question with the files that go with it."""
+    """A question with the files that go with it. Raises UsageError if there is nothing in it."""
     from glmcli.conversation.attachments import join_files
     from glmcli.types import Message
 
     if isinstance(question, Message):
         return replace(question, text=join_files(question.text, files))
-    return join_files(question or "", files)
+    text = join_files(question or "", files)
+    check_prompt(text)
+    return text
 
 
 def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:

@@ -6,6 +6,7 @@ the command does.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -26,8 +27,8 @@ from glmcli.config.settings import (
 )
 from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
-from glmcli.language import later, tr
-from glmcli.terminal.visible import visible_line
+from glmcli.harmless import in_a_line
+from glmcli.language import later, ntr, tr
 
 TOLD = {
     "model": later("the model {value}"),
@@ -51,6 +52,9 @@ OF_FILES = frozenset({"cache", "trust_remote_code"})
 """Settings that only a server has to do with, and only a model that is opened here."""
 WIDEST = 200
 """Characters of a value that are shown."""
+MOST_LOOKED_AT = 100_000
+"""Characters that are looked at: a run of blanks among them is one sign."""
+_BLANKS = re.compile("^ +| +$|  +")
 _NAMED = 2
 """Names of ignored settings in the line about them."""
 
@@ -132,11 +136,27 @@ def setting_lines(values: Mapping[str, Any]) -> list[str]:
     """Settings as lines of a `.env`, harmless for a terminal, keys masked, long ones cut."""
     lines = []
     for name, value in values.items():
-        line = visible_line(masked(name, value))
-        if len(line) > WIDEST:
-            line = line[:WIDEST] + tr("… ({count:,} characters)", count=len(line))
-        lines.append(f"  {variable(name)}={line}")
+        lines.append(f"  {variable(name)}={as_it_is_set(name, value)}")
     return lines
+
+
+def as_it_is_set(name: str, value: Any) -> str:
+    """A setting's value with nothing hidden: what cannot be seen has a sign, a long one is cut.
+
+    Blanks are counted where there are several, or where they stand at an end.
+    """
+    text = masked(name, value)
+    line = "".join(sign_of(letter) for letter in text[: MOST_LOOKED_AT + WIDEST])
+    line = _BLANKS.sub(lambda run: ntr("<{n:,} blank>", "<{n:,} blanks>", len(run[0])), line)
+    if len(line) > WIDEST or len(text) > MOST_LOOKED_AT + WIDEST:
+        line = line[:WIDEST] + tr("… ({count:,} characters)", count=len(text))
+    return line
+
+
+def sign_of(letter: str) -> str:
+    """A character as it can be seen."""
+    shown = in_a_line(letter)
+    return shown if shown.isprintable() else f"<U+{ord(letter):04X}>"
 
 
 def is_on_terminal() -> bool:
@@ -219,8 +239,7 @@ def taken_lines(settings: Settings, used: Collection[str]) -> list[str]:
 
 def told(name: str, value: Any) -> str:
     """A setting of a folder, in words."""
-    line = visible_line(masked(name, value))
-    line = line if len(line) <= WIDEST else f"{line[:WIDEST]}…"
+    line = as_it_is_set(name, value)
     return tr(TOLD[name], value=line) if name in TOLD else f"{entry(name)}={line}"
 
 

@@ -47,7 +47,7 @@ class Decisions:
                 tr("nothing was decided about {name}", name=name),
                 tr("glm config trusted lists what was decided")
                 if self.made
-                else tr("nothing was decided about any folder yet"),
+                else tr("glm config trust [FOLDER] decides"),
             )
         return Decisions(self.path, {key: made for key, made in self.made.items() if key != name})
 

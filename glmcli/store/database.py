@@ -81,6 +81,7 @@ class Database:
         """A connection to read from; an empty database if there is none. Raises StoreError."""
         with self._translated():
             if not self.path.exists():
+                check_home(self.path.parent)
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
                     migrate(db)
                     yield db
@@ -149,6 +150,7 @@ class Database:
         try:
             yield
         except OSError as exc:
+            check_home(self.path.parent)
             message, hint = map(tr, UNWRITABLE)
             raise StoreError(f"{message}: {exc.strerror}: {self.path}", hint) from exc
         except sqlite3.DatabaseError as exc:
@@ -162,6 +164,15 @@ class Database:
                 raise
             message, hint = map(tr, REASONS[code])
             raise StoreError(f"{message}: {self.path}", hint) from exc
+
+
+def check_home(folder: Path) -> None:
+    """Raise StoreError if something else is in the place of the history's folder."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(
+            tr("GLM_HOME is not a folder: {name}", name=folder),
+            tr("set GLM_HOME to a folder, or move that file away"),
+        )
 
 
 def primary_code(exc: sqlite3.Error) -> int:

@@ -597,7 +597,7 @@ def test_where_nothing_can_be_trusted_it_is_said_why(glm, tmp_path):
     done = glm("config", "trust")
     assert (done.code, done.out) == (0, f"{tmp_path}/.env needs no trust\n")
     assert glm("config", "trusted").out == ""
-    assert glm("config", "untrust").err_lines[1] == "hint: nothing was decided about any folder yet"
+    assert glm("config", "untrust").err_lines[1] == "hint: glm config trust [FOLDER] decides"
 
 
 def test_a_trusted_folder_still_runs_no_python_and_sends_no_key_of_the_user(glm, tmp_path):
@@ -659,8 +659,23 @@ def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
 
 def test_what_is_shown_is_harmless_and_short():
     lines = setting_lines({"template": "http://a\x1b[2J\u202e\n  b" + "x" * 300, "model": ""})
-    assert lines[0].startswith("  GLM_TEMPLATE=http://a␛[2J<U+202E> b")
-    assert lines[0].endswith("… (322 characters)")
+    assert lines[0].startswith("  GLM_TEMPLATE=http://a␛[2J<U+202E>␊<2 blanks>bxx")
+    assert lines[0].endswith("xx… (317 characters)")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("openai:good\n\n\n" + " " * 5000 + "x", "openai:good␊␊␊<5,000 blanks>x"),
+        ("good ", "good<1 blank>"),
+        ("  good name", "<2 blanks>good name"),
+        ("a\tb\u200b\u3000\u00a0c", "a␉b<U+200B><U+3000><U+00A0>c"),
+        ("中文 模型", "中文 模型"),
+        ("x" * 150_000, "x" * 200 + "… (150,000 characters)"),
+    ],
+)
+def test_a_value_is_shown_as_it_is_blanks_and_line_ends_too(value, shown):
+    assert setting_lines({"model": value}) == [f"  GLM_MODEL={shown}"]
 
 
 # On a terminal.

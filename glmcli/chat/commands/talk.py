@@ -16,7 +16,7 @@ from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
 from glmcli.paths import check_prompt, read_system
-from glmcli.terminal.phrases import end_note, system_text
+from glmcli.terminal.phrases import clipped, end_note, system_text
 from glmcli.types import Message
 
 EMPTY = ('""', "''")
@@ -68,7 +68,7 @@ def sampling(word: str) -> tuple[str, object]:
 def undo(chat: Chat, rest: str) -> str:
     """Take back the last question and its reply."""
     text = chat.session.take_back()
-    return tr("took back: {text}", text=" ".join(text.split())[:60])
+    return tr("took back: {text}", text=clipped(" ".join(text.split()), 60))
 
 
 @command()

@@ -23,6 +23,13 @@ def test_undo_takes_back_the_last_turn(chat):
     assert [item.text for item in stored.messages] == ["one", "one", "three", "three"]
 
 
+def test_undo_shows_that_its_line_is_cut(chat):
+    chat.ask("word " * 20)
+    assert run_command(chat, "/undo") == "took back: " + "word " * 11 + "word…"
+    chat.ask("short")
+    assert run_command(chat, "/undo") == "took back: short"
+
+
 def test_undo_with_nothing_to_take_back(chat):
     with pytest.raises(UsageError):
         run_command(chat, "/undo")

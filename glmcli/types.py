@@ -118,6 +118,8 @@ class Message:
     """The tool an assistant called or a tool message comes from (ChatGLM3's `metadata`)."""
     tools: str = ""
     """System only: the tools on offer, as a JSON list."""
+    created: float | None = field(default=None, compare=False)
+    """When it was stored, in seconds since 1970; None if it is not yet, or that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,8 @@ class Conversation:
     """The settings of its last turn."""
     ids: list[int] = field(default_factory=list, repr=False, compare=False)
     """Where the store keeps `messages`, in the same order; fewer if some are not stored yet."""
+    updated: float | None = field(default=None, compare=False)
+    """When it was last written to, in seconds since 1970; None if that is unknown."""
     omitted: Omission | None = None
     """What of `messages` is not sent; they stay whole."""
 

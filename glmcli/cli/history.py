@@ -208,7 +208,7 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     read = [each for path in files for each in transcript.load_all(path)]
     models = dict.fromkeys(visible_line(each.model) for each in read if each.model)
     # A file from elsewhere does not decide what is loaded when somebody goes on with it.
-    found = [replace(each, id="", model="") for each in read if each.messages]
+    found = [replace(each, model="") for each in read if each.messages]
     if empty := len(read) - len(found):
         tell(
             ntr(
@@ -218,11 +218,19 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
             )
         )
     with open_history(settings) as store:
-        store.save(*reversed(found))  # an export begins with the newest
+        added = store.take_in(*reversed(found))[::-1]  # an export begins with the newest
+    if known := len(found) - len(added):
+        tell(
+            ntr(
+                "{n} conversation was here already and was left out",
+                "{n} conversations were here already and were left out",
+                known,
+            )
+        )
     if models:
         names = ", ".join(models)
         tell(tr("a file does not choose what is loaded: -m goes on with {names}", names=names))
-    print_rows((later("id"), later("title")), [(each.id, each.title) for each in found])
+    print_rows((later("id"), later("title")), [(each.id, each.title) for each in added])
 
 
 @history_app.command("path")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
+from glmcli.conversation.dates import date_of, dated, dates_of, dates_record
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, json_text, loads, read_text
@@ -134,6 +135,7 @@ def to_record(conversation: Conversation) -> Json:
         "model": conversation.model,
         "system": conversation.system,
         "params": params_record(conversation.params),
+        **dates_of(conversation),
         "messages": [message_record(each) for each in conversation.messages],
     }
     if conversation.omitted is not None and conversation.omitted.summary:
@@ -156,7 +158,7 @@ def message_record(message: Message) -> Json:
     }
     if message.usage:
         record["usage"] = asdict(message.usage)
-    return record
+    return record | dates_record(created=message.created)
 
 
 def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]:
@@ -236,8 +238,9 @@ def from_record(record: Any) -> Conversation:
         messages = message_list(record["messages"])
         conversation.messages = [message_of(item, n) for n, item in enumerate(messages, 1)]
         conversation.omitted = omission_of(record.get("omitted"), len(messages))
-        return conversation
-    return from_messages(record["messages"], conversation)
+    else:
+        from_messages(record["messages"], conversation)
+    return dated(conversation, record)
 
 
 def from_messages(items: Any, conversation: Conversation) -> Conversation:
@@ -288,6 +291,7 @@ def message_of(item: Any, n: int) -> Message:
         usage=value_of(Usage, item["usage"]).believed() if item.get("usage") else None,
         name=name,
         tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
+        created=date_of(item.get("created")),
     )
     return split_reasoning(message)
 

@@ -31,6 +31,7 @@ from glmcli.store.rows import (
     first_text,
     forget_summaries,
     interrupt,
+    is_stored,
     keep_summary,
     remove_conversation,
     title_of,
@@ -117,8 +118,7 @@ class Store:
                 self._claims.take(reply_id)
                 ids.append(reply_id)
                 # 4. The conversation ends there now.
-                questions = sum(message.role == "user" for message in conversation.messages)
-                update_conversation(db, conversation, ids, turns=questions + 1)
+                update_conversation(db, conversation, ids, asking=True)
         except BaseException:
             self._claims.release(reply_id)
             raise
@@ -171,10 +171,27 @@ class Store:
         with self._database.writing() as db:
             for conversation in worth:
                 stored.append(add_missing(db, conversation, unfinished=self._claims))
-                questions = sum(message.role == "user" for message in conversation.messages)
-                update_conversation(db, conversation, stored[-1], turns=questions)
+                update_conversation(db, conversation, stored[-1])
         for conversation, ids in zip(worth, stored, strict=True):
             self._settle(conversation, ids)
+
+    def take_in(self, *conversations: Conversation) -> Sequence[Conversation]:
+        """Store conversations from a file, with their dates; what is stored stays as it is.
+
+        Returns those that were added. Raises StoreError.
+        """
+        added: list[tuple[Conversation, Sequence[int]]] = []
+        with self._changing() as db:
+            for each in conversations:
+                if is_stored(db, each):
+                    continue
+                updated = each.updated
+                ids = add_missing(db, each, unfinished=self._claims)
+                update_conversation(db, each, ids, updated=updated)
+                added.append((each, ids))
+        for each, ids in added:
+            self._settle(each, ids)
+        return [each for each, _ in added]
 
     def rewind(self, conversation: Conversation, keep: int) -> None:
         """Go back to the first `keep` messages; the others stay as a branch. Raises StoreError."""
@@ -215,6 +232,7 @@ class Store:
             model=model,
             params=value_of(GenerationParams, json.loads(params)),
             ids=ids,
+            updated=summary.updated_at,
             omitted=omitted,
         )
 

@@ -5,6 +5,7 @@ All functions work inside a transaction of their caller's and know nothing of fi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sqlite3
@@ -63,9 +64,20 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
 
 
 def update_conversation(
-    db: sqlite3.Connection, conversation: Conversation, ids: Sequence[int], *, turns: int
+    db: sqlite3.Connection,
+    conversation: Conversation,
+    ids: Sequence[int],
+    *,
+    asking: bool = False,
+    updated: float | None = None,
 ) -> None:
-    """Bring the row of a conversation up to date; the last of `ids` is where it is at."""
+    """Bring the row of a conversation up to date; the last of `ids` is where it is at.
+
+    `asking` says that one more question follows its messages; `updated` is when it was written to,
+    None for now.
+    """
+    conversation.updated = time.time() if updated is None else updated
+    turns = asking + sum(message.role == "user" for message in conversation.messages)
     usages = [message.usage for message in conversation.messages if message.usage]
     db.execute(
         "UPDATE conversation SET system = ?, has_system = ?, model = ?, params = ?, head = ?,"
@@ -78,7 +90,7 @@ def update_conversation(
             ids[-1] if ids else None,
             turns,
             usages[-1].total_tokens if usages else None,
-            time.time(),
+            conversation.updated,
             conversation.id,
         ),
     )
@@ -149,7 +161,7 @@ def add(
             to_sql(conversation.model if answer else ""),
             json.dumps(params_record(conversation.params) if answer else {}),
             pending,
-            time.time(),
+            time.time() if message.created is None else message.created,
         ),
     )
     added = cursor.lastrowid
@@ -212,7 +224,7 @@ def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Me
         "  UNION ALL SELECT message.id, message.parent_id, height + 1"
         "  FROM branch JOIN message ON message.id = branch.parent_id)"
         " SELECT message.id, role, text, thinking, name, tools,"
-        "  CASE WHEN pending THEN 'interrupted' ELSE finish_reason END, usage"
+        "  CASE WHEN pending THEN 'interrupted' ELSE finish_reason END, usage, created_at"
         " FROM branch JOIN message USING (id) ORDER BY height DESC",
         (head,),
     ).fetchall()
@@ -227,7 +239,10 @@ def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
 
 
 def read_message(row: Sequence[Any]) -> Message:
-    """Undo `columns_of`. Replies that were stored by older versions may hold their reasoning."""
+    """Undo `columns_of`, with the date behind them.
+
+    Replies that were stored by older versions may hold their reasoning.
+    """
     role, text, thinking, name, tools = map(from_sql, row[:5])
     message = Message(
         cast(Role, role),
@@ -237,8 +252,40 @@ def read_message(row: Sequence[Any]) -> Message:
         tools=tools,
         finish_reason=row[5],
         usage=value_of(Usage, json.loads(row[6])).believed() if row[6] else None,
+        created=row[7],
     )
     return split_reasoning(message)
+
+
+def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:
+    """Whether a conversation from a file is stored, where it may have gone on since.
+
+    If not it gets an id that is free: its own, or else one that its content alone decides, so that
+    the same file is known again.
+    """
+    for name in (conversation.id, content_id(conversation)):
+        if not _ID.fullmatch(name):
+            continue
+        row = db.execute(
+            "SELECT system, has_system, head FROM conversation WHERE id = ?", (name,)
+        ).fetchone()
+        if row is None:
+            conversation.id = name
+            return False
+        messages = branch(db, row[2])[1]
+        system = from_sql(row[0]) if row[1] else None
+        begins = messages[: len(conversation.messages)] == conversation.messages
+        if begins and system == conversation.system:
+            return True
+    conversation.id = ""
+    return False
+
+
+def content_id(conversation: Conversation) -> str:
+    """An id that conversations with other messages have hardly ever."""
+    shown = [columns_of(message) for message in conversation.messages]
+    digest = hashlib.sha256(repr((conversation.system, shown)).encode("utf-8", "replace")).digest()
+    return "".join(ID_LETTERS[byte % len(ID_LETTERS)] for byte in digest[:ID_LENGTH])
 
 
 def new_id(db: sqlite3.Connection) -> str:

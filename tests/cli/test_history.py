@@ -46,14 +46,43 @@ def test_search_finds_two_chinese_characters(glm, talk):
     assert glm("history", "search", "nowhere").out == ""
 
 
-def test_export_and_import_round_trip(glm, talk, tmp_path):
-    exported = glm("history", "export", "--format", "jsonl").out
-    (tmp_path / "all.jsonl").write_text(exported)
-    imported = glm("history", "import", "all.jsonl").out
-    assert len(imported.splitlines()) == 2
-    titles = [line.split("\t")[1] for line in glm("history", "list").out.splitlines()]
-    assert titles == ["天气怎么样", "the first question"] * 2  # the newest first, in both
-    assert "the first question" in glm("history", "export", talk[1]).out
+@pytest.mark.parametrize("format", ["json", "jsonl"])
+def test_export_and_import_round_trip(glm, talk, tmp_path, format):
+    exported = glm("history", "export", "--format", format).out
+    before = json.loads(glm("history", "list", "--json").out)
+    (tmp_path / f"all.{format}").write_text(exported)
+    (tmp_path / "home" / "history.db").unlink()
+    imported = glm("history", "import", f"all.{format}").out
+    assert [line.split("\t")[0] for line in imported.splitlines()] == talk
+    after = json.loads(glm("history", "list", "--json").out)
+    assert [item["title"] for item in after] == ["天气怎么样", "the first question"]
+    dates = ([item["updated_at"] for item in listed] for listed in (before, after))
+    assert next(dates) == pytest.approx(next(dates), abs=1e-5)
+    again = glm("history", "export", "--format", format).out
+    assert json.loads(again.splitlines()[0] if format == "jsonl" else again) == json.loads(
+        (exported.splitlines()[0] if format == "jsonl" else exported).replace('"echo:"', '""')
+    )
+
+
+def test_a_conversation_that_is_here_already_is_not_imported_again(glm, talk, tmp_path):
+    (tmp_path / "all.json").write_text(glm("history", "export", "-f", "json").out)
+    foreign = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    (tmp_path / "foreign.json").write_text(json.dumps(foreign))
+    glm("ask", *ECHO, "--resume", talk[1], "and more")  # it goes on after the export
+    assert len(glm("history", "import", "foreign.json").out.splitlines()) == 1
+    done = glm("history", "import", "all.json", "foreign.json", "foreign.json")
+    assert (done.code, done.out) == (0, "")
+    assert done.err_lines[0] == "4 conversations were here already and were left out"
+    assert len(glm("history", "list").out.splitlines()) == 3
+
+
+def test_another_conversation_of_the_same_id_is_imported_beside_it(glm, talk, tmp_path):
+    other = {"id": talk[0], "messages": [{"role": "user", "content": "something else"}]}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    (line,) = glm("history", "import", "other.json").out.splitlines()
+    assert line.split("\t")[0] not in talk
+    assert glm("history", "import", "other.json").out == ""
+    assert "天气怎么样" in glm("history", "show", talk[0]).out
 
 
 def test_rename(glm, talk):

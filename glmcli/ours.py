@@ -38,7 +38,7 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
         )
     if not folder.is_dir():
         raise StoreError(
-            tr("there is no folder {folder}", folder=folder),
+            tr("{name} cannot be written: {folder} is no folder", name=path, folder=folder),
             tr("make it first, or choose another folder"),
         )
     if os.path.islink(path):  # noqa: PTH114

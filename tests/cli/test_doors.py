@@ -17,7 +17,7 @@ def test_a_home_that_is_a_file_is_said_to_be_no_folder(glm, tmp_path):
 def test_save_into_a_missing_folder_gets_a_hint_that_fits(glm, tmp_path):
     done = glm("chat", "-m", "echo:", "--commands", stdin="hi\n/save nowhere/x.md\n")
     assert done.err_lines == [
-        f"glm: there is no folder {tmp_path}/nowhere",
+        f"glm: {tmp_path}/nowhere/x.md cannot be written: {tmp_path}/nowhere is no folder",
         "hint: make it first, or choose another folder",
     ]
 

@@ -135,19 +135,15 @@ def omission(turns: int, summary: str, size: int | None) -> str:
             turns,
         )
     if size is None:
-        return ntr(
-            "instead of the oldest turn: {summary}",
-            "instead of the oldest {n} turns: {summary}",
+        head = ntr("instead of the oldest turn:", "instead of the oldest {n} turns:", turns)
+    else:
+        head = ntr(
+            "instead of the oldest turn ({size:,} tokens):",
+            "instead of the oldest {n} turns ({size:,} tokens):",
             turns,
-            summary=summary,
+            size=size,
         )
-    return ntr(
-        "instead of the oldest turn ({size:,} tokens): {summary}",
-        "instead of the oldest {n} turns ({size:,} tokens): {summary}",
-        turns,
-        size=size,
-        summary=summary,
-    )
+    return f"{head} {summary}"
 
 
 @command("[TEXT]")

@@ -179,4 +179,4 @@ def system(chat: Chat, rest: str) -> str:
     if rest:
         text = "" if rest in EMPTY else rest
         session.set_system(None if rest == "off" else read_system(text))
-    return tr("system: {text}", text=system_text(session.conversation.system))
+    return f"{tr('system:')} {system_text(session.conversation.system)}"

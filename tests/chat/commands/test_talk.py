@@ -160,3 +160,8 @@ def test_a_reply_without_text_can_be_neither_copied_nor_continued(chat):
         with pytest.raises(UsageError) as caught:
             run_command(chat, line)
         assert hint in caught.value.hint
+
+
+def test_a_system_prompt_of_several_lines_is_shown_as_it_is(chat):
+    chat.session.set_system("Be brief.\n\tBe kind.")
+    assert run_command(chat, "/system") == "system: Be brief.\n\tBe kind."

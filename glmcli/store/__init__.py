@@ -180,7 +180,7 @@ class Store:
 
         Returns those that were added. Raises StoreError.
         """
-        added: list[tuple[Conversation, Sequence[int]]] = []
+        added: list[tuple[Conversation, list[int]]] = []
         with self._changing() as db:
             for each in conversations:
                 if is_stored(db, each):

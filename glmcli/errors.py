@@ -82,7 +82,18 @@ class ContextFull(GlmError):
                 "the prompt and --max-tokens {output:,} do not fit the model's window together",
                 output=output,
             )
+            if limit is not None:
+                message = tr(
+                    "the prompt and --max-tokens {output:,} do not fit the model's window of"
+                    " {limit:,} tokens together",
+                    output=output,
+                    limit=limit,
+                )
             hint = tr("set --max-tokens to less, or leave it out")
+        elif limit is not None:
+            message = tr(
+                "the prompt is longer than the model's window of {limit:,} tokens", limit=limit
+            )
         super().__init__(message, hint)
         self.needed = needed
         self.limit = limit

@@ -21,19 +21,24 @@ CODES = frozenset(
         "exceed_context_size_error",  # llama.cpp
         "model_context_window_exceeded",  # Z.ai
         "context_window_exceeded",
+        "context_exceeded",  # DwarfStar
         "1261",  # Zhipu
         "40303",  # FastChat
     )
 )
 """What stands as `code` or `type` in an error."""
 NESTED = ("error", "detail", "message", "metadata")
-_DEEPEST = 4
+_DEEPEST = 5
+_FEW = 8
+"""How many errors of a list are looked at."""
 
 _SENTENCES = (
     # OpenAI, vLLM until 0.8, FastChat, llama-cpp-python, DeepSeek, OpenRouter
     r"context length is <window> tokens.{0,20} requested (?:about )?<total> tokens "
     r"\(<prompt> .*?<output> (?:of \w+ )?(?:in|for) the (?:completion|output)",
     # vLLM
+    r"passed <prompt> input tokens and requested <output> output tokens.*"
+    r"context length is only <window> tokens",
     r"context length is <window> tokens.*requested <output> output tokens and your prompt contains "
     r"(?:at least )?<prompt> ",
     r"is too large: <output>\. This model's maximum context length is <window> tokens and your "
@@ -41,6 +46,7 @@ _SENTENCES = (
     r"context length is <window> tokens.*"
     r"(?:messages resulted in|request has|prompt contains) (?:at least )?<prompt> (?:input )?token",
     r"context length is <window> tokens.*requested (?:about )?<total> tokens",
+    r"prompt is too long: <prompt>, model maximum context length: <window>",  # Fireworks
     r"prompt \(length <prompt>\) is longer than the maximum model length of <window>",
     r"Input prompt \(<prompt> tokens\) is too long and exceeds (?:the )?\w+ of <window>",
     # SGLang, Together
@@ -54,11 +60,12 @@ _SENTENCES = (
     r"`inputs` must have less than <window> tokens\. Given: <prompt>",
     # llama.cpp, llama-cpp-python
     r"request \(<prompt> tokens\) exceeds the available context size \(<window> tokens",
-    r"exceeds the available context size",
+    r"exceeds the available context size|context shift is disabled",
     r"Requested tokens (?:\(<total>\) )?exceed context window of <window>",
     # LM Studio
     r"keep the first <prompt> tokens when context.*context length of only <window>",
     r"n_keep: <prompt> ?>= n_ctx: <window>",
+    r"tokens to keep from the initial prompt is greater than the context length",
     r"Reached context length of <window> tokens",
     r"Context size has been exceeded",
     # Ollama
@@ -67,31 +74,43 @@ _SENTENCES = (
     # LMDeploy, TensorRT-LLM
     r"sequence length \(<prompt> \+ <output>\) exceeds `?session_len`? \(<window>\)",
     r"prompt length \(<prompt>\) exceeds maximum (?:input|sequence) length \(<window>\)",
+    r"prompt length \(<prompt>(?:\.0)?\), query .{0,30} exceed max_num_tokens \(<window>\)",
     r"max_seq_len`? \(<window>\) - `?splited_prompt_len`? \(<prompt>\)",
     # TabbyAPI
     r"(?:request|prompt|context) length <prompt>(?: \+ <output>)? is greater than max_seq_len "
     r"<window>",
-    # Mistral, xAI, Google, Moonshot, Alibaba, Zhipu, MiniMax, Groq and others
+    # Mistral, xAI, Google, Moonshot, Alibaba, Zhipu, MiniMax, Groq, Bedrock, Cohere and others
     r"prompt contains <prompt> tokens.*too large for model with <window> maximum context length",
     r"maximum prompt length is <window> but the request contains <prompt> tokens",
-    r"input token count \(?<prompt>\)? exceeds the maximum number of tokens allowed \(?<window>",
+    r"input token count (?:\(?<prompt>\)? )?exceeds the maximum number of tokens allowed "
+    r"\(?<window>",
+    r"input token count is <prompt> but model only supports up to <window>",
+    r"Max input tokens: <window>, request input token count: <prompt>",
+    r"Max input length is <window> tokens, but you supplied <prompt>",
+    r"prompt_tokens \(<prompt>\) must be less than max_seq_len \(<window>\)",
+    r"tokens in the prompt cannot exceed <window>(?: - received <prompt>)?",
+    r"Current length is <prompt> while limit is <window>",
     r"exceeded model token limit: <window> \(requested: <prompt>\)",
     r"Range of input length should be \[1, <window>\]",
     r"exceed the configured limit of <window> tokens\. Your messages resulted in <prompt> tokens",
     r"token count of <prompt> exceeds the limit of <window>",
     r"Prompt has <prompt> tokens, but the configured context size is <window> tokens",
     r"exceed context limit: <prompt> \+ <output> > <window>",
-    r"prompt is too long(?:: <prompt> tokens > <window>)?",
+    r"context length exceeded: <prompt> > <window>",
+    r"(?:prompt|input)(?: token length| context)?(?: is)? too long"
+    r"(?:: <prompt> tokens > <window>)?",
     r"prompt exceeds max length|超长|最大上下文",
     r"context window exceeds limit|context length exceeded|reduce the length of the messages",
     r"maximum context length (?:is|of) <window>",
-    r"exceed(?:s|ed)? (?:the )?(?:session_len|session max length|context (?:length|limit|window))",
     # no window at all: only the reply was to be too long
-    r"max_tokens ?= ?<output> cannot be greater than max_model_len ?= ?(?:\w+ ?= ?)?<most>",
+    r"max_\w*tokens`? ?[:=]? ?\(?<output>\)? "
+    r"(?:>|exceeds|cannot be greater than) [^0-9]{0,60}<most>",
     r"is too large: <output>\. This model supports at most <most> completion tokens",
-    r"`max_new_tokens` must be <= <most>\. Given: <output>",
-    r"valid range of max_tokens is \[1, <most>\]",
-    r"`?max_tokens`? must be less than or equal to `?<most>",
+    r"max[ _]\w*tokens.{0,99}?(?:less than or equal to|at most|<=|\[1,) ?`?<most>"
+    r"(?:\. Given: <output>)?",
+    r"maximum tokens you requested exceeds the model limit of <most>",
+    # a window without its size
+    r"exceed(?:s|ed)? (?:the )?(?:session_len|session max length|context (?:length|limit|window))",
 )
 """The first one that is found counts. <window> holds so many; the prompt has <prompt>, the reply
 was to have <output>, both together <total>, and <over> are too many; <most> is the longest reply.
@@ -127,9 +146,11 @@ def read_overflow(answer: Any, detail: str, asked: int | None = None) -> Overflo
     window, prompt = _count(fields.get("n_ctx")), _count(fields.get("n_prompt_tokens"))
     if window and prompt:
         return Overflow(window, prompt)
-    for wording in WORDINGS:
-        if found := wording.search(detail):
-            return _numbers(found, asked)
+    checks = (f"{_last(part['loc'])}: {part.get('msg')}" for part in parts if part.get("loc"))
+    for sentence in (detail, *checks):
+        for wording in WORDINGS:
+            if found := wording.search(sentence):
+                return _numbers(found, asked)
     codes = {str(part.get(name)) for part in parts for name in ("code", "type")}
     return Overflow() if codes & CODES else None
 
@@ -146,22 +167,30 @@ def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError
         room = max(1, most if found.most else most - (prompt or 1))
         line = tr("--max-tokens {n:,} is more than the model can answer", n=output)
         return UsageError(line, tr("set --max-tokens to {n:,} at most, or leave it out", n=room))
-    if limit is None or (prompt is not None and prompt >= limit):
-        return ContextFull(prompt, limit, output if limit is None else None)
-    if output is not None and prompt is not None:
+    if limit is None:
+        return ContextFull(prompt, None, output)
+    if found.over:
+        return ContextFull(limit + found.over, limit)
+    if prompt is None or (output is not None and prompt < limit):
         return ContextFull(prompt, limit, output)
-    least = limit + (found.over or 1)
-    return ContextFull(max(least, (prompt or 0) + (found.output or 0)), limit)
+    needed = prompt if prompt >= limit else prompt + (found.output or 0)
+    return ContextFull(needed if needed >= limit else None, limit)
 
 
 def _parts(answer: Any, depth: int = _DEEPEST) -> Iterator[dict[str, Any]]:
     """The objects in an error's answer that may say what kind it is."""
     if isinstance(answer, list):
-        answer = answer[0] if answer else None
-    if isinstance(answer, dict) and depth:
+        for item in answer[:_FEW] if depth else ():
+            yield from _parts(item, depth - 1)
+    elif isinstance(answer, dict) and depth:
         yield answer
         for name in NESTED:
             yield from _parts(answer.get(name), depth - 1)
+
+
+def _last(place: Any) -> Any:
+    """The field at the end of where a check of the request (pydantic's) found a fault."""
+    return place[-1] if isinstance(place, list) else place
 
 
 def _numbers(found: re.Match[str], asked: int | None) -> Overflow:

@@ -223,6 +223,85 @@ SAID = [
     ("Zhipu in Chinese", "Prompt 超长", (None,) * 3),
     ("MiniMax", "invalid params, context window exceeds limit (2013)", (None,) * 3),
     ("Groq", "Please reduce the length of the messages or completion.", (None,) * 3),
+    (
+        "vLLM 0.16",
+        "You passed 5001 input tokens and requested 0 output tokens. However, the model's context"
+        " length is only 4096 tokens, resulting in a maximum input length of 4096 tokens. Please"
+        " reduce the length of the input prompt. (parameter=input_tokens, value=5001)",
+        (4096, 5001, 0),
+    ),
+    (
+        "vLLM 0.16, both",
+        "You passed 12 input tokens and requested 100000 output tokens. However, the model's"
+        " context length is only 4096 tokens, resulting in a maximum input length of -95904 tokens."
+        " Please reduce the length of the input prompt. (parameter=input_tokens, value=12)",
+        (4096, 12, 100000),
+    ),
+    (
+        "LM Studio without numbers",
+        "The number of tokens to keep from the initial prompt is greater than the context length."
+        " Try to load the model with a larger context length, or provide a shorter input",
+        (None,) * 3,
+    ),
+    (
+        "Cohere",
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4292."
+        " Try using a shorter prompt",
+        (4081, 4292, None),
+    ),
+    (
+        "Cohere, limit alone",
+        "too many tokens: total number of tokens in the prompt cannot exceed 4081",
+        (4081, None, None),
+    ),
+    (
+        "TensorRT-LLM 1",
+        "The sum of prompt length (72417.0), query length (0) should not exceed max_num_tokens"
+        " (69632)",
+        (69632, 72417, None),
+    ),
+    (
+        "SiliconFlow",
+        "length of prompt_tokens (163280) must be less than max_seq_len (32768).",
+        (32768, 163280, None),
+    ),
+    (
+        "MosaicML, Databricks",
+        "Your input is too long. Max input length is 4096 tokens, but you supplied 5441 tokens.",
+        (4096, 5441, None),
+    ),
+    ("Bedrock", "Input is too long for requested model.", (None,) * 3),
+    (
+        "Bedrock, Titan",
+        "Too many input tokens. Max input tokens: 8192, request input token count: 8500",
+        (8192, 8500, None),
+    ),
+    (
+        "Fireworks",
+        "The prompt is too long: 140000, model maximum context length: 131072",
+        (131072, 140000, None),
+    ),
+    (
+        "Cerebras",
+        "Please reduce the length of the messages or completion. Current length is 9003 while limit"
+        " is 8192",
+        (8192, 9003, None),
+    ),
+    (
+        "Google, limit alone",
+        "The input token count exceeds the maximum number of tokens allowed (1048575).",
+        (1048575, None, None),
+    ),
+    (
+        "Vertex",
+        "Unable to submit request because the input token count is 40112 but model only supports up"
+        " to 32768. Reduce the input token count and try again.",
+        (32768, 40112, None),
+    ),
+    ("ExLlama", "Context length exceeded: 5000 > 4096", (4096, 5000, None)),
+    ("llama.cpp, no shift", "context shift is disabled", (None,) * 3),
+    ("Ollama cloud", "prompt too long", (None,) * 3),
+    ("Moonshot, no numbers", "Invalid request: Input token length too long", (None,) * 3),
 ]
 OLLAMA = "prompt too long; exceeded max context length by 123 tokens"
 TOO_LONG_REPLIES = [
@@ -246,6 +325,32 @@ TOO_LONG_REPLIES = [
     ("TGI", "Input validation error: `max_new_tokens` must be <= 4096. Given: 5000", 4096),
     ("DeepSeek", "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]", 4096),
     ("Groq", "`max_tokens` must be less than or equal to `4096`, the maximum value", 4096),
+    (
+        "Anthropic",
+        "max_tokens: 5000 > 4096, which is the maximum allowed number of output tokens for this",
+        4096,
+    ),
+    ("NVIDIA", "max_tokens must be at most 4096, got 5000", 4096),
+    (
+        "Cohere",
+        "too many tokens: max tokens must be less than or equal to 4096 - received 5000",
+        4096,
+    ),
+    ("Alibaba", "<400> InternalError.Algo: Range of max_tokens should be [1, 4096]", 4096),
+    (
+        "Volcengine",
+        "The parameter `max_completion_tokens` specified in the request are not valid: integer"
+        " above maximum value, expected a value <= 4096, but got 5000 instead.",
+        4096,
+    ),
+    (
+        "Bedrock",
+        "The maximum tokens you requested exceeds the model limit of 4096. Try again with a maximum"
+        " tokens value that is lower than 4096.",
+        4096,
+    ),
+    ("LMDeploy", "The request max_new_tokens 5000 exceeds session_len 4096", 4096),
+    ("any", "max_tokens (5000) exceeds context window 4096", 4096),
 ]
 OTHERS = [
     "The model `nope` does not exist",
@@ -255,6 +360,9 @@ OTHERS = [
     "Extra inputs are not permitted: repetition_penalty, top_k",
     "Service tier capacity exceeded for this model",
     "CUDA out of memory. Tried to allocate 2.00 GiB",
+    "max_tokens must be at least 1, got -3",
+    "Too many tokens, please wait before trying again.",
+    "Request too large on tokens per minute (TPM): Limit 4096, Requested 5000",
 ]
 
 
@@ -287,6 +395,18 @@ def test_a_code_is_enough(error, wrap):
 def test_the_fields_of_llama_cpp_go_before_its_sentence():
     error = {"code": 400, "message": "?", "type": "?", "n_prompt_tokens": 1407, "n_ctx": 256}
     assert read_overflow({"error": error}, "?") == Overflow(256, 1407)
+
+
+@pytest.mark.parametrize("place", ["max_tokens", "max_completion_tokens", "max_new_tokens"])
+@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: {"message": e}, lambda e: {"error": e}])
+def test_a_check_of_the_fields_names_the_limit_of_max_tokens(place, wrap):
+    said = "Input should be less than or equal to 8192"
+    other = {"type": "less_than_equal", "loc": ["body", "top_p"], "msg": "less than or equal to 1"}
+    item = {"type": "less_than_equal", "loc": ["body", place], "msg": said}
+    for items in ([item], [other, item]):
+        found = read_overflow(wrap({"detail": items}), items[0]["msg"], 100_000)
+        assert found == Overflow(output=100_000, most=8192)
+    assert read_overflow({"detail": [other]}, other["msg"], 100_000) is None
 
 
 @pytest.mark.parametrize("said", OTHERS)
@@ -337,9 +457,12 @@ def test_what_the_user_did_not_ask_for_is_not_named():
     ("found", "asked", "window", "message"),
     [
         (Overflow(), None, None, "the prompt is longer than the model's window"),
-        (Overflow(), None, 4096, "needs 4,097 tokens, but the model's window holds 4,096"),
+        (Overflow(), None, 4096, "longer than the model's window of 4,096 tokens"),
+        (Overflow(4096), None, None, "longer than the model's window of 4,096 tokens"),
+        (Overflow(4096, 4000), None, None, "longer than the model's window of 4,096 tokens"),
         (Overflow(2048, 3000), 10, 4096, "needs 3,000 tokens, but the model's window holds 2,048"),
-        (Overflow(), 10, None, "the prompt and --max-tokens 10 do not fit"),
+        (Overflow(), 10, None, "the prompt and --max-tokens 10 do not fit the model's window"),
+        (Overflow(), 10, 4096, "--max-tokens 10 do not fit the model's window of 4,096 tokens"),
     ],
 )
 def test_what_is_not_known_is_not_said(found, asked, window, message):

@@ -56,15 +56,17 @@ GOES_ON = {
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
 MOST_MODELS = 10_000
+_SYSTEM = r"['\"`]?(?:system|developer)['\"`]?"
 NO_SYSTEM = re.compile(
-    r"(?:system|developer) (?:role|message|prompt|instruction)s?(?: is| are)?"
+    rf"(?:{_SYSTEM} (?:role|message|prompt|instruction)s?|role {_SYSTEM})(?: is| are)?"
     r" (?:not (?:supported|allowed|enabled)|unsupported)"
-    r"|(?:does not|doesn't) support (?:the |a )?(?:system|developer)"
-    r"|(?:unexpected|unsupported|unknown|invalid) role:? .?(?:system|developer)"
+    rf"|(?:does not|doesn't) support (?:the |a )?{_SYSTEM}"
+    rf"|(?:unexpected|unsupported|unknown|invalid) (?:role|value):? .?{_SYSTEM}"
+    r"|(?:input|role) (?:should|must) be (?:one of )?'user'(?!.{0,80}system)"
     r"|only user and assistant roles|roles must alternate user",
     re.IGNORECASE,
 )
-"""How templates without a system prompt refuse one."""
+"""How models without a system prompt, and servers, refuse one."""
 UNLISTED = later("{host} does not list {name!r}: another model may answer for it")
 FOLDED = later("{host} takes no system prompt for this model: it was put before the first question")
 

@@ -136,6 +136,11 @@ class Faults:
         line = tr("the model declined: {text}", text=self.clean(text, 300))
         return NoText(line, tr("ask in other words"))
 
+    def not_text(self, form: str) -> NoText:
+        """The error for a reply in another form."""
+        line = tr("the model answered with {form}, not with text", form=form)
+        return NoText(line, tr("ask for an answer in words"))
+
     def cannot_go_on(self) -> EngineError:
         """The error for a server that begins each reply from the start."""
         return EngineError(tr("{host} cannot go on with a reply", host=self.host), ask_again())

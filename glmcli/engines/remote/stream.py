@@ -17,7 +17,7 @@ from glmcli.engines.remote.faults import Cancelled, Faults
 from glmcli.engines.remote.http import ALIVE, Exchange
 from glmcli.engines.remote.masking import Mask, MaskedText
 from glmcli.engines.reply import Marks, Reasoning, StopStrings, followed
-from glmcli.errors import ConnectionLost, EngineError
+from glmcli.errors import ConnectionLost, EngineError, NoText
 from glmcli.language import tr
 from glmcli.types import Chunk, Progress, as_count
 
@@ -64,7 +64,10 @@ Split = Callable[[Iterable[bytes], Faults], Iterator[M]]
 def read_reply(
     exchange: Exchange, split: Split[M], reply: ServerReply[M], cancel: threading.Event
 ) -> Generator[Chunk, None, None]:
-    """Yield the chunks of a reply until it ends, breaks off or is cancelled. Raises EngineError."""
+    """Yield the chunks of a reply until it ends, breaks off or is cancelled.
+
+    Raises EngineError, NoText.
+    """
     try:
         yield Chunk(progress=Progress("waiting", unit="s"))
         yield from _chunks(exchange, split, reply, cancel)
@@ -72,7 +75,7 @@ def read_reply(
     except Cancelled:
         held = reply.held()
         last = replace(held, finish_reason="cancelled")
-    except EngineError as exc:
+    except (EngineError, NoText) as exc:
         if not (isinstance(exc, ConnectionLost) and reply.finished):
             if (held := reply.held()) != Chunk():
                 yield held

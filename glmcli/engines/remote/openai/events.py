@@ -6,7 +6,7 @@ fields may be missing, null or empty, errors are objects or strings, counts come
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from glmcli.engines.remote.stream import (
 )
 from glmcli.errors import EngineError
 from glmcli.files import loads
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -31,6 +31,8 @@ BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_syst
 FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
 THINKING = ("reasoning", "reasoning_content", "thinking")
 """What servers call the thinking in a delta."""
+FORMS = {"image": later("an image"), "audio": later("audio"), "video": later("a video")}
+"""What a reply can hold that is no text -> its name for the user."""
 DONE: dict[str, Any] = {"done": True}
 """Stands for `[DONE]`; known by being this very object."""
 SHOWN_CALLS, SHOWN_CHARS = 5, 200
@@ -114,6 +116,7 @@ class OpenAIReply:
         self._usage = Usage()
         self._calls = Calls()
         self._declined = ""
+        self._forms: set[str] = set()
         self._has_begun = self._has_text = False
         self._place: object = None
         """The index of the choice that is the reply; None if no choice has come with one."""
@@ -121,13 +124,23 @@ class OpenAIReply:
     @property
     def notice(self) -> str:
         """What the user is to hear of a reply that has more than text."""
-        calls = self._faults.clean(str(self._calls), 300)
-        return tr("the model also asked for the tool {calls}", calls=calls) if calls else ""
+        notices = []
+        if calls := self._faults.clean(str(self._calls), 300):
+            notices.append(tr("the model also asked for the tool {calls}", calls=calls))
+        if self._forms:
+            forms = named(self._forms)
+            notices.append(
+                tr("the model also sent {forms}, which are not shown here", forms=forms)
+                if len(self._forms) > 1
+                else tr("the model also sent {form}, which is not shown here", form=forms)
+            )
+        return tr("; ").join(notices)
 
     def take(self, message: dict[str, Any]) -> Chunk:
         """The chunk of one event. Raises EngineError for an error that the server sent as one."""
         if message is DONE:
-            if self._reason is None and (self._has_begun or self._calls or self._declined):
+            other = self._calls or self._declined or self._forms
+            if self._reason is None and (self._has_begun or other):
                 self._reason, self.finished = "stop", True
             return Chunk()
         self._raise_error(message)
@@ -138,7 +151,10 @@ class OpenAIReply:
         self._finish(choice.get("finish_reason"))
         # Some servers repeat the whole message in the last event of a stream.
         delta = choice.get("delta" if "delta" in choice else "message")
+        if not isinstance(delta, dict) and "text" in choice:  # the older interface
+            delta = {"content": choice["text"]}
         self._calls.take(delta)
+        self._forms |= forms_of(delta)
         self._declined += text_of(delta, "refusal")[: SHOWN_CHARS - len(self._declined)]
         text, thinking = content_of(delta), thinking_of(delta)
         self._has_text = self._has_text or bool(text.strip())
@@ -156,14 +172,16 @@ class OpenAIReply:
     def end(self) -> Chunk:
         """The last chunk. The end of the stream alone is not the end of the reply.
 
-        Raises NoText for a reply that is none.
+        Raises NoText for a reply that is none, and for one that the model took back.
         """
         if self._reason is None:
             raise self._faults.cut_off()
         if not self._has_text and self._calls:
             raise self._faults.asked_tool(str(self._calls))
-        if not self._has_text and self._declined:
+        if self._declined:
             raise self._faults.declined(self._declined)
+        if not self._has_text and self._forms:
+            raise self._faults.not_text(named(self._forms))
         return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
 
     def _choice_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -191,7 +209,11 @@ class OpenAIReply:
     def _raise_error(self, message: dict[str, Any]) -> None:
         if code := message.get("error_code"):
             raise self._faults.worker(code, text_of(message, "text"))
-        if message.get("error") or message.get("object") == "error":
+        if message.get("error") or "error" in (message.get("object"), message.get("type")):
+            raise self._faults.failed(message)
+        if "choices" not in message and (
+            message.get("detail") or (text_of(message, "message") and message.get("code"))
+        ):
             raise self._faults.failed(message)
 
 
@@ -239,12 +261,34 @@ def content_of(delta: object) -> str:
     return delta_of(delta, "content")
 
 
+def forms_of(delta: object) -> set[str]:
+    """What a delta holds that is no text: in a field of its own, or as a part of the content."""
+    if not isinstance(delta, dict):
+        return set()
+    parts = (text_of(part, "type") for part in parts_of(delta, "content"))
+    held = [*parts, *(str(name) for name, value in delta.items() if value)]
+    return {form for form in FORMS if any(name.startswith(form) for name in held)}
+
+
+def named(forms: Collection[str]) -> str:
+    """Forms of a reply for the user: "an image and audio"."""
+    return tr(" and ").join(tr(name) for form, name in FORMS.items() if form in forms)
+
+
+def parts_of(delta: object, name: str) -> list[object]:
+    """A field if it is a list, else an empty one."""
+    parts = delta.get(name) if isinstance(delta, dict) else None
+    return parts if isinstance(parts, list) else []
+
+
 def thinking_of(delta: object) -> str:
-    """The thinking in a delta: in a field of its own, or as parts of the content (Mistral)."""
+    """The thinking in a delta: in a field of its own, as details (OpenRouter) or parts (Mistral)."""
     if found := next(filter(None, (delta_of(delta, name) for name in THINKING)), ""):
         return found
-    content = delta.get("content") if isinstance(delta, dict) else None
-    parts = content if isinstance(content, list) else []
+    details = parts_of(delta, "reasoning_details")
+    if found := "".join(delta_of(it, "text") or delta_of(it, "summary") for it in details):
+        return found
+    parts = parts_of(delta, "content")
     inner = [part.get("thinking") for part in parts if isinstance(part, dict)]
     return "".join(content_of({"content": part}) for part in inner if isinstance(part, list | str))
 

@@ -29,7 +29,7 @@ def read(pieces, *, stop=(), fault=None):
         reply = OpenAIReply(Faults("server.test"), stop)
         for chunk in read_reply(exchange, sse_messages, reply, Event()):
             chunks.append(chunk)
-    except EngineError as exc:
+    except (EngineError, NoText) as exc:
         text = "".join(chunk.text for chunk in chunks)
         return text, "".join(chunk.thinking for chunk in chunks), exc
     finally:
@@ -226,10 +226,9 @@ MORE = {"index": 0, "function": {"arguments": '{"city": "Bonn"}'}}
 @pytest.mark.parametrize("reason", ["tool_calls", "stop", None])
 def test_a_reply_that_only_asks_for_a_tool_says_which(deltas, reason):
     choices = [{"delta": delta} for delta in deltas]
-    with pytest.raises(NoText) as caught:
-        read([events(*choices, says(None, reason))])
-    assert caught.value.message == 'the model asked for the tool get_weather({"city": "Bonn"})'
-    assert caught.value.exit_code == 1
+    fault = read([events(*choices, says(None, reason))])[2]
+    assert fault.message == 'the model asked for the tool get_weather({"city": "Bonn"})'
+    assert fault.exit_code == 1
 
 
 def test_many_tools_are_shown_in_short_and_without_a_key():
@@ -255,8 +254,61 @@ def test_a_refusal_alone_is_said():
         {"delta": {"refusal": "I can"}},
         {"delta": {"refusal": "not."}, "finish_reason": "stop"},
     ]
-    with pytest.raises(NoText, match=r"the model declined: I cannot\."):
-        read([events(*parts)])
+    assert read([events(*parts)])[2].message == "the model declined: I cannot."
+
+
+@pytest.mark.parametrize("reason", ["stop", None])
+def test_a_refusal_after_a_text_is_said_and_the_text_kept(reason):
+    parts = [says("Well. <"), {"delta": {"refusal": "I cannot."}, "finish_reason": reason}]
+    text, _, fault = read([events(*parts)], stop=("<END>",))
+    assert text == "Well. <"
+    assert (fault.message, fault.exit_code) == ("the model declined: I cannot.", 1)
+
+
+IMAGE = {"images": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+PART = {"content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
+AUDIO = {"audio": {"id": "a", "transcript": "hi"}}
+
+
+@pytest.mark.parametrize(
+    ("delta", "form"), [(IMAGE, "an image"), (PART, "an image"), (AUDIO, "audio")]
+)
+@pytest.mark.parametrize("reason", ["stop", None])
+def test_a_reply_in_another_form_than_text_says_which(delta, form, reason):
+    fault = read([events({"delta": delta}, says(None, reason))])[2]
+    assert isinstance(fault, NoText)
+    assert fault.message == f"the model answered with {form}, not with text"
+
+
+def test_what_came_beside_a_text_in_another_form_is_said():
+    reply = OpenAIReply(Faults("server.test"), ())
+    for delta in ({"content": "Here."}, IMAGE, AUDIO):
+        reply.take({"choices": [{"delta": delta}]})
+    assert reply.notice == "the model also sent an image and audio, which are not shown here"
+
+
+@pytest.mark.parametrize("odd", [None, "", [], {}, 0])
+def test_a_field_for_another_form_that_is_empty_means_nothing(odd):
+    body = events({"delta": {"images": odd, "audio": odd, "content": "a"}}, says("b", "stop"))
+    assert same(read([body]), ("ab", "", "stop"))
+
+
+def test_the_text_of_the_older_interface_is_shown():
+    body = events({"text": "a", "index": 0}, {"text": "b", "delta": None, "finish_reason": "stop"})
+    assert same(read([body]), ("ab", "", "stop"))
+
+
+def test_reasoning_may_come_in_details_alone():
+    details = [
+        {"type": "reasoning.text", "text": "h"},
+        {"type": "reasoning.summary", "summary": "m"},
+        {"type": "reasoning.encrypted", "data": "xyz"},
+        5,
+    ]
+    first = says("", reasoning_details=details)
+    assert same(read([events(first, says("a", "stop"))]), ("a", "hm", "stop"))
+    both = says("", reasoning="hm", reasoning_details=details)
+    assert same(read([events(both, says("a", "stop"))]), ("a", "hm", "stop"))
 
 
 @pytest.mark.parametrize(
@@ -302,6 +354,10 @@ def test_a_stop_string_that_a_server_lets_through_is_not_shown():
         {"error": {"message": "CUDA out of memory"}},
         {"object": "error", "message": "CUDA out of memory"},
         {"text": "**BUSY**\n\n(CUDA out of memory)", "error_code": 50002},
+        {"detail": "CUDA out of memory"},
+        {"detail": [{"msg": "CUDA out of memory"}]},
+        {"message": "CUDA out of memory", "code": 500},
+        {"type": "error", "message": "CUDA out of memory"},
     ],
 )
 def test_an_error_in_the_stream_is_raised_and_what_came_is_kept(error):

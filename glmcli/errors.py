@@ -24,10 +24,21 @@ class GlmError(Exception):
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, in_chat: str = "", again: bool = False
+    ) -> None:
+        """`in_chat` is the hint where /commands run, if another; `again`: it may help to retry."""
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.in_chat = in_chat
+        self.again = again
+
+    def advice(self, *, commands: bool = False) -> str:
+        """What to do, in words for the place where they stand: whether /commands run there."""
+        again = tr("/retry asks again") if commands else tr("ask again")
+        hint = (self.in_chat if commands else "") or self.hint
+        return tr("; ").join(filter(None, [again if self.again else "", hint]))
 
 
 class UsageError(GlmError):
@@ -58,9 +69,7 @@ class ContextFull(GlmError):
 
     def __init__(self, needed: int | None, limit: int | None, output: int | None = None) -> None:
         message = tr("the prompt is longer than the model's window")
-        hint = tr(
-            "shorten the prompt, start again with /reset, or use a model with a larger window"
-        )
+        hint = tr("shorten the prompt, or use a model with a larger window")
         if limit is not None and needed is not None:
             message = tr(
                 "the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
@@ -142,14 +151,14 @@ class StoreError(GlmError):
     """The history could not be read or written."""
 
 
-def told_error(error: GlmError) -> tuple[str, str]:
-    """The line and the hint of an error as they leave the program, by whichever door."""
-    return as_told(error.message), as_told(error.hint)
+def told_error(error: GlmError, *, commands: bool = False) -> tuple[str, str]:
+    """The line and the hint of an error as they leave the program; `commands` as for `advice`."""
+    return as_told(error.message), as_told(error.advice(commands=commands))
 
 
-def error_lines(error: GlmError) -> str:
+def error_lines(error: GlmError, *, commands: bool = False) -> str:
     """An error as it is shown where there are no colours."""
-    line, hint = told_error(error)
+    line, hint = told_error(error, commands=commands)
     return f"glm: {line}\n" + (tr("hint: {hint}", hint=hint) + "\n" if hint else "")
 
 

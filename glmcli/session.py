@@ -77,6 +77,7 @@ class Session:
         conversation: Conversation | None = None,
         context: str = "stop",
         once: bool = False,
+        commands: bool = False,
     ) -> None:
         """`once`: there is only one question. `context` as for `leave_out`."""
         self.engine = engine
@@ -85,6 +86,8 @@ class Session:
         self.model = model
         """The model as the user names it."""
         self.conversation = conversation or Conversation()
+        self.commands = commands
+        """Whether the user can type /commands, so that words for them may name some."""
         self.totals = Totals()
         self.cancel = Event()
         """Set to stop what is being done; a new one for each turn, see `rearm`."""
@@ -265,7 +268,7 @@ class Session:
                 reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
                 if exc.output is None:
-                    exc.hint = way_out(self.conversation, self.context, once=self._once)
+                    exc.hint = way_out(self.conversation, self.context, commands=self.commands)
                 if self.context == "stop":
                     raise
                 if not self._leave_out(exc.limit or window or LEAST_WINDOW, after, view):
@@ -332,7 +335,8 @@ class Session:
             return
         self._told_of = omitted
         size = self.tokens_of(omitted.summary) if omitted.summary else None
-        self._notices.append(omission_notice(self.conversation, size))
+        notice = omission_notice(self.conversation, size, commands=self.commands)
+        self._notices.append(notice)
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt; None if it is not known, or not before `stop`."""

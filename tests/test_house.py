@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from glmcli.chat.commands import COMMANDS
+
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 ELSEWHERE = {"program", "hostile", "bench"}
@@ -55,6 +57,39 @@ def test_nobody_else_writes_what_a_session_or_a_conversation_holds():
         and path.parent.name not in ("store", "conversation")
     ]
     assert [f"{path.name}: {text}" for path in outside for text in written(path)] == []
+
+
+def test_a_command_is_named_only_where_commands_run():
+    """Elsewhere a text that names one is worded by who knows whether they do."""
+    chat = {"chat", "input"}
+    paths = [
+        path
+        for path in (ROOT / "glmcli").rglob("*.py")
+        if not chat & set(path.relative_to(ROOT).parts)
+    ]
+    assert [f"{path.name}: {text}" for path in paths for text in naming_commands(path)] == []
+
+
+def naming_commands(path: Path) -> Iterator[str]:
+    """The texts for the user that name a command of the chat wherever they are said."""
+    names = re.compile(rf"(?<![\w/.]) ?/({'|'.join(COMMANDS)})\b")
+    knowing: set[ast.AST] = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef) and (
+            node.name == "how_it_ended" or "commands" in {arg.arg for arg in node.args.kwonlyargs}
+        ):
+            knowing |= set(ast.walk(node))
+        if isinstance(node, ast.keyword) and node.arg == "in_chat":
+            knowing |= set(ast.walk(node))
+        if (
+            node not in knowing
+            and isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("tr", "ntr", "later")
+        ):
+            for item in ast.walk(node):
+                if isinstance(item, ast.Constant) and names.search(str(item.value)):
+                    yield str(item.value)
 
 
 def written(path: Path) -> Iterator[str]:

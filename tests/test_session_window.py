@@ -16,7 +16,11 @@ from tests.support.shown import Shown
 def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
     store = open_store(tmp_path / "home")
     session = Session(
-        EchoEngine(context_tokens=20), store, params=GenerationParams(), model="echo:"
+        EchoEngine(context_tokens=20),
+        store,
+        params=GenerationParams(),
+        model="echo:",
+        commands=True,
     )
     for text in ("a b c", "d e f"):
         session.ask(text, Shown())
@@ -33,21 +37,22 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("once", "first", "hint"),
+    ("commands", "first", "hint"),
     [
-        (True, "a b c", "--context drop-oldest leaves the oldest turns out, --context summarise"),
-        (True, "", "shorten the prompt, or use a model with a larger window"),
-        (False, "a b c", "/set context drop-oldest leaves the oldest turns out, /reset starts"),
-        (False, "", "shorten the prompt, start again with /reset, or use a model with a larger"),
+        (False, "a b c", "--context drop-oldest leaves the oldest turns out, --context summarise"),
+        (False, "", "shorten the prompt, or use a model with a larger window"),
+        (True, "a b c", "/set context drop-oldest leaves the oldest turns out, /reset starts"),
+        (True, "", "shorten the prompt, start again with /reset, or use a model with a larger"),
     ],
 )
-def test_the_hint_helps_where_the_question_was_asked(tmp_path, once, first, hint):
+def test_the_hint_helps_where_the_question_was_asked(tmp_path, commands, first, hint):
     session = Session(
         EchoEngine(context_tokens=20),
         open_store(tmp_path / "home"),
         params=GenerationParams(),
         model="echo:",
-        once=once,
+        commands=commands,
+        context="stop",
     )
     if first:
         session.ask(first, Shown())
@@ -91,7 +96,9 @@ def full(tmp_path):
         engine = Recorder(context_tokens=160, **options)
         store = open_store(tmp_path / "home")
         params = GenerationParams()
-        session = Session(engine, store, params=params, model="echo:", context=context)
+        session = Session(
+            engine, store, params=params, model="echo:", context=context, commands=True
+        )
         for text in "abc":
             session.ask(" ".join(text * 25), Shown())
         assert session.news() == []
@@ -152,8 +159,7 @@ def test_a_resumed_chat_sends_the_summary_again_and_makes_no_other(full):
     assert engine.summaries == 0
     assert engine.prompts[0][:2] == [RECAP, "all of it in short"]
     assert session.news() == [
-        "the window is full: the oldest 3 turns were sent as a summary of 5 tokens; "
-        "/summary shows it"
+        "the window is full: the oldest 3 turns were sent as a summary of 5 tokens"
     ]
 
 

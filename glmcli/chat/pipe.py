@@ -13,8 +13,10 @@ from glmcli.errors import GlmError, error_lines
 from glmcli.harmless import visible
 from glmcli.session import Session
 from glmcli.terminal.output import Output
+from glmcli.terminal.phrases import no_answer
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.replies.text import BaseView, TextView
+from glmcli.types import Message
 
 
 class PipeChat(Shell):
@@ -32,6 +34,13 @@ class PipeChat(Shell):
             return super().view(after)
         return TextView(self.out, self.err, thinking=self.settings.thinking)
 
+    def after(self, reply: Message) -> None:
+        """A reply without a word is a failure: who reads the pipe waits for one."""
+        if nothing := no_answer(reply, commands=self.session.commands):
+            self.complain(nothing)
+        else:
+            super().after(reply)
+
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Plain: what is set off can only be seen on a terminal."""
         self.note(f"{head}  {''.join(text for text, _ in pieces)}")
@@ -44,4 +53,4 @@ class PipeChat(Shell):
     def complain(self, error: GlmError) -> None:
         """On stderr; the program will end with the error's exit code."""
         self.exit_code = error.exit_code
-        self.err.say(error_lines(error))
+        self.err.say(error_lines(error, commands=self.session.commands))

@@ -22,13 +22,12 @@ from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
 
 
-def chat_in_pipe(chat: PipeChat, *, first: str | None = None, commands: bool = False) -> int:
+def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer `first` and every line of stdin; returns the exit code of the last failure, or 0.
 
-    Lines are commands, and attach files, only where they are typed or `commands` says so.
+    Lines are commands, and attach files, only where the session says that they can be.
     """
-    is_script = commands or (sys.stdin is not None and sys.stdin.isatty())
-    is_told = False
+    is_script, is_told = chat.session.commands, False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
         text = Line(line) if is_script and number else untyped_line(line)
         if number and not is_told and (word := first_untyped(text)):

@@ -148,7 +148,7 @@ class TerminalChat(Shell):
 
     def complain(self, error: GlmError) -> None:
         """A red line and a dim hint."""
-        line, hint = told_error(error)
+        line, hint = told_error(error, commands=True)
         write_note(self.out, line, RED)
         write_note(self.out, hint)
 

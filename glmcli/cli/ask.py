@@ -5,7 +5,6 @@ Knows nothing of how a reply is made or painted: that is the session's and the v
 
 from __future__ import annotations
 
-import re
 import sys
 from contextlib import closing
 from enum import StrEnum
@@ -36,7 +35,7 @@ from glmcli.cli.options import (
     with_settings,
 )
 from glmcli.config import DEMONSTRATION, DOTENV, Settings
-from glmcli.errors import ContextFull, GlmError, UsageError
+from glmcli.errors import GlmError, UsageError
 from glmcli.language import tr
 
 if TYPE_CHECKING:
@@ -79,6 +78,7 @@ def ask(
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.leaving import install_signals
     from glmcli.terminal.output import outputs
+    from glmcli.terminal.phrases import no_answer
     from glmcli.types import Conversation
 
     out, err = outputs()
@@ -103,8 +103,6 @@ def ask(
         with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)
     except GlmError as exc:
-        if isinstance(exc, ContextFull) and exc.output is None:  # its own hint is for a chat
-            exc.hint = tr("shorten the prompt, or choose a model with a larger window")
         view.fail(exc)
         raise
     finally:
@@ -114,6 +112,8 @@ def ask(
         below_reply(reply, session, settings, err)
     if session.is_stopped():
         raise Interrupted
+    if nothing := no_answer(reply):
+        raise nothing
 
 
 def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:
@@ -149,9 +149,8 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
     from glmcli.terminal.phrases import end_note, stats_line
 
     window = session.engine.context_tokens
-    said = ("length", "time", "stop") if err.is_tty else ("length", "time")
-    if reply.finish_reason in said and (note := end_note(reply, window)):
-        note = re.split("[;；]", note)[0]  # what comes next would be for a chat
+    if reply.finish_reason in ("length", "time"):
+        note = end_note(reply, window)
         if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
             note = tr("{note}, which {source} sets", note=note, source=DOTENV)
         err.say(f"{note}\n")

@@ -54,11 +54,14 @@ def chat(
     prompt, files = split_prompt(words or [], file or [], command="chat", say=say)
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
-    session, settings = open_session(load(), continue_=continue_, resume=resume)
+    is_typed = sys.stdin is not None and sys.stdin.isatty()
+    session, settings = open_session(
+        load(), continue_=continue_, resume=resume, commands=commands or is_typed
+    )
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
     with closing(session.store):
-        if sys.stdin is not None and sys.stdin.isatty() and out.is_tty:
+        if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)
             terminal.attached += files
             if not quiet:
@@ -70,7 +73,7 @@ def chat(
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached += files
-            code = chat_in_pipe(pipe, first=prompt, commands=commands)
+            code = chat_in_pipe(pipe, first=prompt)
     if session.is_stopped():
         raise Interrupted
     raise typer.Exit(code)

@@ -60,7 +60,12 @@ def interrupts_first(session: Session) -> Iterator[None]:
 
 
 def open_session(
-    settings: Settings, *, continue_: bool, resume: str | None, once: bool = False
+    settings: Settings,
+    *,
+    continue_: bool,
+    resume: str | None,
+    once: bool = False,
+    commands: bool = False,
 ) -> tuple[Session, Settings]:
     """The session that the options ask for; its engine is opened at the first request.
 
@@ -98,6 +103,7 @@ def open_session(
         conversation=conversation,
         context=settings.context,
         once=once,
+        commands=commands,
     )
     if "system" in settings.sources:
         session.set_system(system)

@@ -117,8 +117,18 @@ def turns_left_out(conversation: Conversation) -> int:
     return sum(message.role == "user" for message in conversation.messages[:first])
 
 
-def omission_notice(conversation: Conversation, size: int | None) -> str:
-    """What the user is told when turns were left out; `size` is that of their summary, if known."""
+def omission_notice(conversation: Conversation, size: int | None, *, commands: bool = False) -> str:
+    """What the user is told when turns were left out; `size` is that of their summary, if known.
+
+    `commands`: whether /commands run where it is said.
+    """
+    said = omitted_turns(conversation, size)
+    shows = commands and conversation.omitted is not None and conversation.omitted.summary
+    return tr("; ").join([said, tr("/summary shows it")]) if shows else said
+
+
+def omitted_turns(conversation: Conversation, size: int | None) -> str:
+    """Which turns were not sent, or how."""
     turns = turns_left_out(conversation)
     if conversation.omitted is None or not conversation.omitted.summary:
         return ntr(
@@ -128,28 +138,26 @@ def omission_notice(conversation: Conversation, size: int | None) -> str:
         )
     if size is None:
         return ntr(
-            "the window is full: the oldest turn was sent as a summary; /summary shows it",
-            "the window is full: the oldest {n} turns were sent as a summary; /summary shows it",
+            "the window is full: the oldest turn was sent as a summary",
+            "the window is full: the oldest {n} turns were sent as a summary",
             turns,
         )
     return ntr(
-        "the window is full: the oldest turn was sent as a summary of {size:,} tokens; "
-        "/summary shows it",
-        "the window is full: the oldest {n} turns were sent as a summary of {size:,} tokens; "
-        "/summary shows it",
+        "the window is full: the oldest turn was sent as a summary of {size:,} tokens",
+        "the window is full: the oldest {n} turns were sent as a summary of {size:,} tokens",
         turns,
         size=size,
     )
 
 
-def way_out(conversation: Conversation, context: str, *, once: bool) -> str:
-    """What helps when a prompt does not fit: in a chat, or with a single question (`once`)."""
+def way_out(conversation: Conversation, context: str, *, commands: bool) -> str:
+    """What helps when a prompt does not fit: where /commands run, or only options can be given."""
     is_choice = context == "stop" and bool(questions(conversation, None))
-    if once and is_choice:
+    if not commands and is_choice:
         return tr(
             "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
         )
-    if once:
+    if not commands:
         return tr("shorten the prompt, or use a model with a larger window")
     if is_choice:
         return tr(

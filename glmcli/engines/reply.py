@@ -23,7 +23,7 @@ THOUGHT = later(
 
 def broken_off() -> ConnectionLost:
     """The error for a stream that stops without a `finish_reason`."""
-    return ConnectionLost(tr("the reply stopped without an end"), tr("/retry asks again"))
+    return ConnectionLost(tr("the reply stopped without an end"), again=True)
 
 
 @dataclass(slots=True)

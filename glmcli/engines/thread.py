@@ -279,7 +279,8 @@ def as_user_error(exc: BaseException) -> GlmError:
         return exc
     error = EngineError(
         tr("the engine failed: {error}", error=f"{type(exc).__name__}: {first_line(exc)}"),
-        tr("/retry asks again; GLM_DEBUG=1 shows where it happened"),
+        tr("GLM_DEBUG=1 shows where it happened"),
+        again=True,
     )
     error.__cause__ = exc
     return error

@@ -272,7 +272,8 @@ class Store:
             ).fetchone()
             if row is None:
                 raise UsageError(
-                    tr("there is no message {id}", id=message_id), tr("/tree shows them all")
+                    tr("there is no message {id}", id=message_id),
+                    in_chat=tr("/tree shows them all"),
                 )
             ids, messages = branch(db, row[0])
         conversation.ids[:], conversation.messages[:] = ids, messages

@@ -93,6 +93,7 @@ def no_such(name: str) -> UsageError:
     return UsageError(
         tr("there is no conversation {name!r}", name=name),
         tr("glm history list shows them with their ids"),
+        in_chat=tr("/history lists them with their ids"),
     )
 
 

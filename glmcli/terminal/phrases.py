@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from glmcli.errors import NoText
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.visible import MOST_A_CELL, visible, visible_line
 
@@ -105,39 +106,54 @@ def question_rows(text: str) -> str:
     return "> " + visible(text).replace("\n", "\n  ") + "\n"
 
 
-def end_note(reply: Message, context_tokens: int | None = None) -> str:
-    """What must be said of a reply that did not end by itself, or is empty; "" for all others."""
+def end_note(reply: Message, context_tokens: int | None = None, *, commands: bool = False) -> str:
+    """What must be said of a reply that did not end by itself, or is empty; "" for all others.
+
+    `commands`: whether /commands run where it is said, so that one can be named.
+    """
     used = reply.usage.total_tokens if reply.usage else None
     is_full = bool(context_tokens and used and used >= context_tokens)
+    note, way = how_it_ended(reply, is_full=is_full)
+    return tr("; ").join(filter(None, [note, way if commands else ""]))
+
+
+def how_it_ended(reply: Message, *, is_full: bool) -> tuple[str, str]:
+    """What must be said of the end of a reply, and which of the /commands go on from there."""
     match reply.finish_reason:
         case "cancelled" if reply.text:
-            return tr("stopped; what arrived is kept")
+            return tr("stopped; what arrived is kept"), ""
         case "cancelled" if reply.thinking:
-            return tr("stopped while it was thinking; /retry asks again")
+            return tr("stopped while it was thinking"), tr("/retry asks again")
         case "cancelled":
-            return tr("stopped before the first word")
+            return tr("stopped before the first word"), ""
         case "length" if is_full:
-            return tr("cut: the window is full; /reset starts a new conversation")
+            return tr("cut: the window is full"), tr("/reset starts a new conversation")
         case "length" if reply.text:
-            return tr("cut at the token limit; /continue goes on")
+            return tr("cut at the token limit"), tr("/continue goes on")
         case "length" if reply.thinking:
-            return tr(
-                "cut at the token limit while it was thinking; /retry max_tokens=N asks again"
-            )
+            note = tr("cut at the token limit while it was thinking")
+            return note, tr("/retry max_tokens=N asks again")
         case "length":
-            return tr("cut at the token limit before the first word")
+            return tr("cut at the token limit before the first word"), ""
         case "time" if reply.text:
-            return tr("cut at the time limit of the model (max_time); /continue goes on")
+            return tr("cut at the time limit of the model (max_time)"), tr("/continue goes on")
         case "time" if reply.thinking:
-            return tr("cut at the time limit of the model (max_time) while it was thinking")
+            return tr("cut at the time limit of the model (max_time) while it was thinking"), ""
         case "time":
-            return tr("cut at the time limit of the model (max_time) before the first word")
-        case _ if reply.text:
-            return ""
+            return tr("cut at the time limit of the model (max_time) before the first word"), ""
+        case _ if reply.text.strip():
+            return "", ""
         case _ if reply.thinking:
-            return tr("the model only thought; /thinking shows what")
+            return tr("the model only thought"), tr("/thinking shows what")
         case _:
-            return tr("the model ended its reply without a word")
+            return tr("the model ended its reply without a word"), ""
+
+
+def no_answer(reply: Message, *, commands: bool = False) -> NoText | None:
+    """The error for a reply that ended by itself and says nothing; None for all others."""
+    if reply.finish_reason != "stop" or reply.text.strip():
+        return None
+    return NoText(end_note(reply, commands=commands))
 
 
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:

@@ -83,6 +83,32 @@ class Server:
     def hostile(self, connection: Connection) -> None:
         answer(connection, "500 Oops", "text/plain", "a\x1b[2J \u202eb")
 
+    def empty(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({}, "stop"))
+        connection.chunk(b"")
+
+    def blank(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"content": " \n"}, "stop"))
+        connection.chunk(b"")
+
+    def image(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"images": [{"type": "image_url"}]}, "stop"))
+        connection.chunk(b"")
+
+    def refusal(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"content": "Well. "}))
+        connection.chunk(event({"refusal": "I can't."}, "stop"))
+        connection.chunk(b"")
+
+    def cut(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"content": "half a"}, "length"))
+        connection.chunk(b"")
+
     def broken(self, connection: Connection) -> None:
         answer(connection, "500 Internal Server Error", "text/plain", "Internal Server Error")
 
@@ -113,6 +139,40 @@ def test_of_several_models_one_is_picked_from_a_list(chat, typed):
     term.at_prompt().type("hello you\r").see("hello you")
     term.type("/model\r").see("openai:beta · vLLM at 127.0.0.1")
     assert server.asked_for == ["beta"]
+
+
+WITHOUT_A_WORD = "the model ended its reply without a word"
+SAID = [
+    # (behaviour, exit code, stdout, stderr, what stderr has only where /commands run)
+    ("empty", 1, "", WITHOUT_A_WORD, ""),
+    ("blank", 1, "", WITHOUT_A_WORD, ""),
+    ("image", 1, "", "the model answered with an image, not with text", ""),
+    ("refusal", 1, "Well.", "the model declined: I can't.", ""),
+    ("broken", 6, "", "ask again; the server's own log may say why", "/retry asks again; "),
+    ("die_midway", 6, "half a reply", "ask again; the server's own log", "/retry asks again; "),
+    ("too_many", 6, "", "the server is busy or still loading; ask again in 7 s", ""),
+    ("cut", 0, "half a", "cut at the token limit", "/continue goes on"),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "code", "out", "said", "in_chat"), SAID)
+@pytest.mark.parametrize("how", ["ask", "chat", "commands"])
+def test_a_pipe_hears_of_a_reply_that_is_none_and_of_commands_only_where_they_run(
+    glm, how, behaviour, code, out, said, in_chat
+):
+    with Loopback(Server(behaviour)) as loopback:
+        where = ("-m", "openai:alpha", "--base-url", loopback.url)
+        if how == "ask":
+            done = glm("ask", *where, "hi")
+        else:
+            options = ("--commands",) if how == "commands" else ()
+            done = glm("chat", *where, *options, stdin="hi\n")
+    assert (done.code, done.out.strip()) == (code, out)
+    if how == "commands" and in_chat:
+        assert in_chat in done.err
+    else:
+        assert said in done.err
+        assert " /" not in done.err.replace("://", "")
 
 
 @pytest.mark.pty
@@ -149,7 +209,7 @@ def test_ctrl_c_ends_the_wait_for_a_frozen_server_and_retry_works(chat):
         ("die_midway", "stopped before the reply was complete", "/retry asks again"),
         ("web_page", "sent a web page, not an answer", "check --base-url"),
         ("unauthorized", "refused (401): Unauthorized", "set GLM_API_KEY to its key"),
-        ("too_many", "refused (429): slow down", "/retry in 7 s"),
+        ("too_many", "refused (429): slow down", "ask again in 7 s"),
         ("broken", "refused (500): Internal Server Error", "/retry asks again"),
     ],
 )

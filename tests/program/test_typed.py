@@ -300,7 +300,7 @@ def test_an_argument_attaches_only_as_one_of_its_own(glm, tmp_path):
 def test_a_hint_of_ask_is_none_for_a_chat(glm):
     done = glm("ask", "-m", "echo:window=3", "a b c d e f")
     assert done.code == 4
-    assert done.err_lines[1] == ("hint: shorten the prompt, or choose a model with a larger window")
+    assert done.err_lines[1] == ("hint: shorten the prompt, or use a model with a larger window")
 
 
 def test_stdin_and_messages_attach_nothing(glm, tmp_path):

@@ -77,8 +77,9 @@ def show_end(chat: Chat) -> str:
         for message in chat.session.conversation.messages[-2 * SHOWN_TURNS :]:
             chat.show(message)
     last = chat.session.conversation.messages[-1:]
-    ended = [note for item in last if item.role == "assistant" and (note := end_note(item))]
-    return "\n".join([*ended, resumed(chat.session, chat.settings)])
+    replies = [item for item in last if item.role == "assistant"]
+    ended = [end_note(item, commands=chat.session.commands) for item in replies]
+    return "\n".join([*filter(None, ended), resumed(chat.session, chat.settings)])
 
 
 def resumed(session: Session, settings: Settings) -> str:
@@ -101,9 +102,18 @@ def resumed(session: Session, settings: Settings) -> str:
         )
     parts = [first]
     if conversation.model and conversation.model != session.model:
-        parts.append(tr("it was with {model}, /model goes back to it", model=conversation.model))
+        how = "/model" if session.commands else "-m"
+        parts.append(
+            tr(
+                "it was with {model}, {how} {model} goes back to it",
+                model=conversation.model,
+                how=how,
+            )
+        )
     if conversation.omitted is not None:
-        parts.append(tr("its beginning is sent as a summary, /summary shows it"))
+        is_summary = tr("its beginning is sent as a summary")
+        shows = tr("/summary shows it") if session.commands else ""
+        parts += filter(None, [is_summary, shows])
     return tr("; ").join(parts)
 
 

@@ -50,7 +50,7 @@ def model(chat: Chat, rest: str) -> str:
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
-        exc.hint = tr("; ").join(filter(None, [hint, told, stays]))
+        exc.hint, exc.again = tr("; ").join(filter(None, [hint, told, stays])), False
         raise
     if not both_here and session.is_stopped():
         stay(chat, engine, reload=False)

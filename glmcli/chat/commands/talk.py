@@ -152,7 +152,7 @@ def redraw(chat: Chat, rest: str) -> str:
     """Show the last reply again."""
     reply = last_reply(chat)
     chat.show(reply)
-    return end_note(reply)
+    return end_note(reply, commands=True)
 
 
 @command("[show|fold|hide]")

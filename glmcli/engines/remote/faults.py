@@ -42,8 +42,17 @@ class Unreachable(EngineError):
 class Refused(ServerRefused):
     """A server's answer that is not a success, or an event in a stream, whose status is 200."""
 
-    def __init__(self, message: str, hint: str, *, status: int, detail: str, answer: Any) -> None:
-        super().__init__(message, hint)
+    def __init__(
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        status: int,
+        detail: str,
+        answer: Any,
+        again: bool = False,
+    ) -> None:
+        super().__init__(message, hint, again=again)
         self.status = status
         self.detail = detail
         """The useful part of what the server said."""
@@ -108,17 +117,17 @@ class Faults:
         detail = self.clean(useful_part(answer, tr("no reason given")))
         line = add_detail(tr("{host} failed", host=self.host), detail)
         answer = self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
-        return Refused(line, ask_again(), status=200, detail=detail, answer=answer)
+        return Refused(line, status=200, detail=detail, answer=answer, again=True)
 
     def broken_off(self, reason: str = "") -> EngineError:
         """The error for a reply that the server itself gave up."""
         line = tr("{host} broke the reply off", host=self.host)
-        return EngineError(f"{line} ({self.clean(reason, 80)})" if reason else line, ask_again())
+        return EngineError(f"{line} ({self.clean(reason, 80)})" if reason else line, again=True)
 
     def taken_back(self) -> EngineError:
         """The error for a reply that another one took the place of."""
         line = tr("{host} took back what it had sent", host=self.host)
-        return EngineError(line, ask_again())
+        return EngineError(line, again=True)
 
     def filtered(self) -> ServerRefused:
         """The error for a reply that was ended because of what it says."""
@@ -143,7 +152,7 @@ class Faults:
 
     def cannot_go_on(self) -> EngineError:
         """The error for a server that begins each reply from the start."""
-        return EngineError(tr("{host} cannot go on with a reply", host=self.host), ask_again())
+        return EngineError(tr("{host} cannot go on with a reply", host=self.host), again=True)
 
     def too_much(self, size: str) -> EngineError:
         """The error for an answer without an end."""
@@ -157,12 +166,12 @@ class Faults:
 
     def late(self, seconds: float) -> ConnectionLost:
         """The error for a server that did not answer in the time that it had in all."""
-        return ConnectionLost(self._no_answer(seconds), wait_longer())
+        return ConnectionLost(self._no_answer(seconds), wait_longer(), again=True)
 
     def silent(self, seconds: float) -> ConnectionLost:
         """The error for a server that says nothing more."""
         line = tr("{host} sent nothing for {seconds:.0f} s", host=self.host, seconds=seconds)
-        return ConnectionLost(line, wait_longer())
+        return ConnectionLost(line, wait_longer(), again=True)
 
     def idle(self, seconds: float) -> ConnectionLost:
         """The error for a server that sends signs of life and no text."""
@@ -171,12 +180,12 @@ class Faults:
             host=self.host,
             seconds=seconds,
         )
-        return ConnectionLost(line, wait_longer())
+        return ConnectionLost(line, wait_longer(), again=True)
 
     def cut_off(self) -> ConnectionLost:
         """The error for a reply that stops without having ended."""
         line = tr("{host} stopped before the reply was complete", host=self.host)
-        return ConnectionLost(line, look_at_log())
+        return ConnectionLost(line, look_at_log(), again=True)
 
     def worker(self, code: object, text: str) -> EngineError:
         """The error that a FastChat worker sends in place of text.
@@ -191,21 +200,22 @@ class Faults:
             return EngineError(line, tr("glm models list shows what it has"))
         if code == 50006:
             line = tr("the worker behind {host} does not answer", host=self.host)
-            return ConnectionLost(line, ask_again())
+            return ConnectionLost(line, again=True)
         if code == 50002:
             line = add_detail(tr("the worker's memory is full"), detail)
-            hint = tr("shorten the conversation or --max-tokens; /retry asks again")
+            hint = tr("shorten the conversation or --max-tokens")
             return EngineError(line, hint)
         line = tr("{host} failed", host=self.host)
         if as_count(code) is not None:
             line += f" ({code})"
-        return EngineError(add_detail(line, detail), look_at_log())
+        return EngineError(add_detail(line, detail), look_at_log(), again=True)
 
     def no_worker(self, model: str) -> EngineError:
         """The error for a model that no worker serves any more."""
         return EngineError(
             tr("no worker of {host} serves {model}", host=self.host, model=model),
-            tr("/retry asks again; glm models list shows what it has"),
+            tr("glm models list shows what it has"),
+            again=True,
         )
 
     def lost_worker(self, address: str) -> Unreachable:
@@ -257,7 +267,8 @@ class Faults:
         else:
             message = add_detail(message, detail)
         hint = self._hint(status, headers.get("retry-after", ""))
-        return Refused(message, hint, status=status, detail=detail, answer=answer)
+        again = status >= 500 and status != 503  # what is busy says itself when
+        return Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
 
     def _hint(self, status: int, retry_after: str) -> str:
         if status == 407 and self._proxy is not None:
@@ -268,9 +279,10 @@ class Faults:
             seconds = int(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else 0
             if 0 < seconds <= LONGEST_BREAK_S:
                 return tr(
-                    "the server is busy or still loading; /retry in {seconds} s", seconds=seconds
+                    "the server is busy or still loading; ask again in {seconds} s",
+                    seconds=seconds,
                 )
-            return tr("the server is busy or still loading; /retry in a moment")
+            return tr("the server is busy or still loading; ask again in a moment")
         if status in (404, 405) or status < 400:
             return tr(
                 "check --base-url: for openai: it often ends in /v1, for fastchat: it never does"
@@ -332,19 +344,14 @@ def is_about_tls(exc: Exception) -> bool:
     return any(isinstance(cause, ssl.SSLError) for cause in causes(exc))
 
 
-def ask_again() -> str:
-    """What helps against what may pass."""
-    return tr("/retry asks again")
-
-
 def wait_longer() -> str:
     """What helps against silence."""
-    return tr("it may be overloaded or frozen; /retry asks again, --timeout waits longer")
+    return tr("the server may be overloaded or frozen; --timeout waits longer")
 
 
 def look_at_log() -> str:
     """What helps where only the server knows more."""
-    return tr("/retry asks again; the server's own log may say why")
+    return tr("the server's own log may say why")
 
 
 def wrong_kind() -> str:

@@ -58,7 +58,7 @@ def test_a_code_is_told_in_words(code, kind, said):
     fault = Faults("server.test").worker(code, "why")
     assert isinstance(fault, kind)
     assert said in fault.message
-    assert fault.hint
+    assert fault.advice()
 
 
 def test_an_empty_answer_is_called_nothing():

@@ -311,13 +311,13 @@ def test_a_long_refusal_is_cut():
         (429, {"Retry-After": "7"}, "in 7 s"),
         (429, {"Retry-After": "\x1b[31m"}, "in a moment"),
         (503, {}, "loading"),
-        (500, {}, "/retry"),
+        (500, {}, "ask again"),
         (302, {"Location": "https://elsewhere.test/"}, "--base-url"),
     ],
 )
 def test_a_refusal_says_what_to_do(status, headers, hint):
     response = httpx.Response(status, headers=headers, content=b"no")
-    assert hint in fault_of("http://server.test", transport=FakeServer(x=response)).hint
+    assert hint in fault_of("http://server.test", transport=FakeServer(x=response)).advice()
 
 
 def test_a_web_page_is_no_answer():

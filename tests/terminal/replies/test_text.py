@@ -157,7 +157,8 @@ def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(REPLY) == ""
     assert "kept" in end_note(Message("assistant", "a", finish_reason="cancelled"))
     cut = Message("assistant", "a", finish_reason="length", usage=Usage(10, 0, 6))
-    assert end_note(cut, 17) == "cut at the token limit; /continue goes on"
+    assert end_note(cut, 17, commands=True) == "cut at the token limit; /continue goes on"
+    assert end_note(cut, 17) == "cut at the token limit"
     assert "the window is full" in end_note(cut, 16)
     assert end_note(Message("assistant", "", finish_reason="stop"))
 
@@ -183,7 +184,9 @@ def test_folded_thinking_is_shown_where_there_are_no_rows_to_fold_it_into(out, t
     ],
 )
 def test_a_reply_without_text_is_explained(text, thinking, reason, said):
-    note = end_note(Message("assistant", text, thinking=thinking, finish_reason=reason))
+    note = end_note(
+        Message("assistant", text, thinking=thinking, finish_reason=reason), commands=True
+    )
     assert said in note
     assert bool(note) == bool(said)
 

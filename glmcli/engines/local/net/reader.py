@@ -105,7 +105,8 @@ def translate(exc: Exception, name: str = "") -> GlmError:
         )
     return EngineError(
         tr("the model failed: {why}", why=first_line(exc)),
-        tr("/retry asks again; --attn eager is the safest kernel"),
+        tr("--attn eager is the safest kernel"),
+        again=True,
     )
 
 

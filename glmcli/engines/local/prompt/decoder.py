@@ -278,7 +278,8 @@ class DecodedReply:
             if self._letters > _REPLY_CHARS:
                 raise EngineError(
                     tr("the reply has more than {most:,} characters", most=_REPLY_CHARS),
-                    tr("/retry asks again; --max-tokens sets a limit"),
+                    tr("--max-tokens sets a limit"),
+                    again=True,
                 )
             parted = self._parts.push(new)
         return replace(self._stops.take(parted), tokens=1)

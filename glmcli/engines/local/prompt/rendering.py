@@ -28,7 +28,6 @@ BROKEN = ("TemplateSyntaxError", "SecurityError")
 """No conversation makes such a template work."""
 REFUSES = "TemplateError"
 """What a template raises that says itself what it does not take."""
-AGAIN = later("start again with /reset, or choose another model")
 CHOOSE = later("choose another model, or repair its chat template")
 
 
@@ -84,7 +83,8 @@ def render_apart(source: str, values: dict[str, Any], *, letters: int = 0) -> st
                 kind=exc.kinds[0],
                 why=first_line(exc),
             ),
-            tr(AGAIN),
+            tr("choose another model"),
+            in_chat=tr("start again with /reset, or choose another model"),
         ) from exc
     return text
 
@@ -92,7 +92,9 @@ def render_apart(source: str, values: dict[str, Any], *, letters: int = 0) -> st
 def refusal(why: str) -> UsageError:
     """The error for a conversation that the template does not take."""
     return UsageError(
-        tr("the model's chat template refuses this conversation: {why}", why=why), tr(AGAIN)
+        tr("the model's chat template refuses this conversation: {why}", why=why),
+        tr("choose another model"),
+        in_chat=tr("start again with /reset, or choose another model"),
     )
 
 

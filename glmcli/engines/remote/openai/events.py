@@ -31,7 +31,7 @@ BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_syst
 FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
 THINKING = ("reasoning", "reasoning_content", "thinking")
 """What servers call the thinking in a delta."""
-FORMS = {"image": later("an image"), "audio": later("audio"), "video": later("a video")}
+OTHER_FORMS = {"image": later("an image"), "audio": later("audio"), "video": later("a video")}
 """What a reply can hold that is no text -> its name for the user."""
 DONE: dict[str, Any] = {"done": True}
 """Stands for `[DONE]`; known by being this very object."""
@@ -128,7 +128,7 @@ class OpenAIReply:
         if calls := self._faults.clean(str(self._calls), 300):
             notices.append(tr("the model also asked for the tool {calls}", calls=calls))
         if self._forms:
-            forms = named(self._forms)
+            forms = forms_in_words(self._forms)
             notices.append(
                 tr("the model also sent {forms}, which are not shown here", forms=forms)
                 if len(self._forms) > 1
@@ -181,7 +181,7 @@ class OpenAIReply:
         if self._declined:
             raise self._faults.declined(self._declined)
         if not self._has_text and self._forms:
-            raise self._faults.not_text(named(self._forms))
+            raise self._faults.not_text(forms_in_words(self._forms))
         return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
 
     def _choice_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -267,12 +267,12 @@ def forms_of(delta: object) -> set[str]:
         return set()
     parts = (text_of(part, "type") for part in parts_of(delta, "content"))
     held = [*parts, *(str(name) for name, value in delta.items() if value)]
-    return {form for form in FORMS if any(name.startswith(form) for name in held)}
+    return {form for form in OTHER_FORMS if any(name.startswith(form) for name in held)}
 
 
-def named(forms: Collection[str]) -> str:
+def forms_in_words(forms: Collection[str]) -> str:
     """Forms of a reply for the user: "an image and audio"."""
-    return tr(" and ").join(tr(name) for form, name in FORMS.items() if form in forms)
+    return tr(" and ").join(tr(name) for form, name in OTHER_FORMS.items() if form in forms)
 
 
 def parts_of(delta: object, name: str) -> list[object]:
@@ -282,7 +282,7 @@ def parts_of(delta: object, name: str) -> list[object]:
 
 
 def thinking_of(delta: object) -> str:
-    """The thinking in a delta: in a field of its own, as details (OpenRouter) or parts (Mistral)."""
+    """The thinking in a delta: in a field, as details (OpenRouter) or as parts (Mistral)."""
     if found := next(filter(None, (delta_of(delta, name) for name in THINKING)), ""):
         return found
     details = parts_of(delta, "reasoning_details")

@@ -168,7 +168,8 @@ def test_a_conversation_the_template_refuses_is_a_usage_error_in_its_words():
     template, _ = make(tiny.byte_tokens("llama"), STRICT, eos_token="</s>")
     with pytest.raises(UsageError, match="roles must alternate") as caught:
         template.encode([Message("user", "a"), Message("user", "b")])
-    assert "/reset" in caught.value.hint
+    assert "/reset" in caught.value.advice(commands=True)
+    assert "/reset" not in caught.value.advice()
 
 
 def test_a_template_that_takes_no_conversation_is_the_models_fault():

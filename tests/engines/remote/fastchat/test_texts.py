@@ -158,7 +158,8 @@ def test_a_text_that_another_takes_the_place_of_is_an_error(texts):
     text, _, fault = read([messages])
     assert text == "hello"
     assert fault.message == "server.test took back what it had sent"
-    assert fault.hint == "/retry asks again"
+    assert fault.advice(commands=True) == "/retry asks again"
+    assert fault.advice() == "ask again"
 
 
 def test_what_came_before_a_text_was_taken_back_is_kept_when_the_user_stops():
@@ -179,7 +180,7 @@ def test_an_error_is_raised_and_is_no_text():
     assert "CUDA out of memory" in error.message
     assert "HIGH TRAFFIC" not in error.message
     assert "\n" not in error.message
-    assert "/retry" in error.hint
+    assert error.hint == "shorten the conversation or --max-tokens"
 
 
 def test_a_missing_worker_and_a_dead_one_are_told_apart():

@@ -255,8 +255,8 @@ def test_every_refusal_of_a_real_server_is_one_line_and_a_hint(transcript, error
     with pytest.raises(error) as caught:
         reply(opened(serving(chat=transcript)))
     assert said in caught.value.message
-    assert caught.value.hint
-    assert "\n" not in caught.value.message + caught.value.hint
+    assert caught.value.advice()
+    assert "\n" not in caught.value.message + caught.value.advice()
 
 
 SYSTEM = (Message("system", "Be brief."), *HELLO)

@@ -16,7 +16,7 @@ from glmcli.config import DEMONSTRATION, Settings
 from glmcli.conversation.attachments import LARGEST_ATTACHED
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
-from glmcli.engines import state_of
+from glmcli.engines import check_model, state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
@@ -25,10 +25,12 @@ from glmcli.terminal.reading import check_size, read_stdin
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer `first` and every line of stdin; returns the exit code of the last failure, or 0.
 
-    Lines are commands, and attach files, only where the session says that they can be.
+    Lines are commands, and attach files, only where the session says so. Raises GlmError where no
+    line came and the model is not there.
     """
-    is_script, is_told = chat.session.commands, False
+    is_script, is_told, is_used = chat.session.commands, False, False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
+        is_used = is_used or bool(line.strip())
         text = Line(line) if is_script and number else untyped_line(line)
         if number and not is_told and (word := first_untyped(text)):
             is_told = True
@@ -37,6 +39,8 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
         if chat.leaving or chat.session.is_stopped():
             break
         chat.session.rearm()
+    if not is_used and not chat.session.is_stopped():
+        check_model(chat.settings)  # nobody was asked, so nothing else would say that it is wrong
     return chat.exit_code
 
 

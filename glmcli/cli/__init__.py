@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -81,6 +82,8 @@ SENTENCES = {
 }
 """The forms of Typer's errors, which are English wherever they are raised."""
 _COMMANDS = ("ask", "bench", "chat", "config", "history", "models")
+SHOWN_QUESTION = 60
+"""Characters of what was meant as a question."""
 HELP = (
     later("Usage:"),
     later("Show this message and exit."),
@@ -186,7 +189,19 @@ def usage_hint(exc: Exception, arguments: list[str]) -> str:
     command = context.command_path if context else "glm"
     if command == "glm" and arguments[:1] and arguments[0] in _COMMANDS:
         command = f"glm {arguments[0]}"
+    elif command == "glm" and (question := meant_as_question(exc, arguments)):
+        return tr("a question goes behind ask: glm ask {question}", question=question)
     return tr("{command} --help shows what can be typed", command=command)
+
+
+def meant_as_question(exc: Exception, arguments: list[str]) -> str:
+    """What was typed in place of a command, quoted for the shell; "" if it was no question."""
+    text = " ".join(" ".join(arguments).split())
+    is_near = "Did you mean" in str(getattr(exc, "message", ""))
+    options = any(argument.startswith("-") for argument in arguments)
+    if " " not in text or text.startswith("-") or (options and " " not in arguments[0]) or is_near:
+        return ""
+    return shlex.quote(text if len(text) <= SHOWN_QUESTION else f"{text[:SHOWN_QUESTION]}…")
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from threading import Event
 
 from glmcli.config import Settings
+from glmcli.engines.reply import StopStrings
 from glmcli.errors import ContextFull, ModelError
 from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
@@ -41,7 +42,7 @@ class EchoEngine:
             text = text.removeprefix(messages[-1].text)
         room = limit - needed if params.max_tokens is None else params.max_tokens
         finish: FinishReason = "stop"
-        sent = 0
+        sent, stops = 0, StopStrings(params.stop)
         for word in split_words(text):
             if sent >= room:
                 finish = "length"
@@ -50,7 +51,11 @@ class EchoEngine:
                 finish = "cancelled"
                 break
             sent += 1
-            yield Chunk(text=word, tokens=1)
+            yield Chunk(text=stops.push(word), tokens=1)
+            if stops.hit:
+                break
+        if held := stops.flush():
+            yield Chunk(text=held)
         usage = Usage(prompt_tokens=needed, cached_tokens=0, completion_tokens=sent)
         yield Chunk(finish_reason=finish, usage=usage)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,11 @@ from glmcli.types import Report
 GGUF_HINT = later(
     "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
 )
-FORMS = later("give a folder, a hub id (org/name), or {name}, the built-in model")
+FORMS = later(
+    "give a folder, a hub id (org/name), {name} (built in), or what openai:, fastchat: or echo: has"
+)
+ELSEWHERE = ("openai", "fastchat", "echo")
+"""Engines that load no model here: each stands before a name, with a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ def place_of(name: str, options: ModelOptions) -> Place:
     kept = options.cache.models / name
     if os.sep not in name and not name.startswith(".") and kept.is_dir():
         return Place(name, kept)
+    if mistaken := not_from_here(name):
+        raise mistaken
     if looks_like_path(name):
         raise ModelError(
             tr("there is no folder {path}", path=path),
@@ -119,6 +126,29 @@ def not_a_folder(path: Path) -> ModelError:
         tr("{path} is a file, not a folder", path=path),
         tr("give the folder that it is in: {folder}", folder=path.parent),
     )
+
+
+def not_from_here(name: str) -> ModelError | None:
+    """The error for an address, a missing GGUF file, or what is nearly the name of an engine."""
+    if name.lower().startswith(("http://", "https://")):
+        url = re.sub("//[^/@]*@", "//", name)  # it may hold a password
+        return ModelError(
+            tr("{url} is an address, not a model", url=url),
+            tr("ask the server there: --model openai: --base-url {url}", url=url),
+        )
+    if name.lower().endswith(".gguf"):
+        return ModelError(tr("there is no file {name}", name=name), tr(GGUF_HINT))
+    engine, colon, rest = name.partition(":")
+    near = difflib.get_close_matches(engine.lower(), ELSEWHERE, n=1, cutoff=0.75)
+    if "/" in engine or not (near or colon):
+        return None
+    line = tr("there is no model called {name!r}", name=name)
+    if colon:
+        line = tr("there is no engine called {name!r}", name=engine)
+    hint = tr("before a name can stand openai:, fastchat: and echo:")
+    if near:
+        hint = tr("did you mean {near}?", near=f"{near[0]}:{rest}")
+    return ModelError(line, hint)
 
 
 def unknown(name: str, options: ModelOptions) -> ModelError:

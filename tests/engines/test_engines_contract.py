@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -71,6 +72,14 @@ def test_only_the_last_chunk_says_how_it_ended_and_what_it_cost(engine):
     assert not any(chunk.usage for chunk in chunks[:-1])
     assert chunks[-1].usage is not None
     assert chunks[-1].usage.completion_tokens
+
+
+def test_a_stop_string_ends_a_reply_and_is_not_shown(engine):
+    whole = text_of(chunks_of(engine))
+    stop = whole[len(whole) // 2 :][:3]
+    chunks = list(engine.stream(HELLO, replace(PARAMS, stop=(stop,)), Event()))
+    assert text_of(chunks) == whole[: whole.find(stop)]
+    assert chunks[-1].finish_reason == "stop"
 
 
 def test_a_chunk_with_progress_carries_nothing_else(engine):

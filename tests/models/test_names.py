@@ -10,8 +10,9 @@ from huggingface_hub import constants
 
 from glmcli.config import Settings
 from glmcli.config.models import Cache, ModelOptions
+from glmcli.engines import ENGINES
 from glmcli.errors import ModelError
-from glmcli.models.names import Place, place_of
+from glmcli.models.names import ELSEWHERE, Place, place_of
 
 
 @pytest.fixture
@@ -103,6 +104,47 @@ def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
     (options.cache.models / "my-glm-tuned").mkdir(parents=True)
     assert "did you mean my-glm-tuned?" in refused("my-glm-tune", options).hint
     assert "did you mean" not in refused("xyz", options).hint
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("echo", "there is no model called 'echo'", "did you mean echo:?"),
+        ("openai", "there is no model called 'openai'", "did you mean openai:?"),
+        ("OPENAI:x", "there is no engine called 'OPENAI'", "did you mean openai:x?"),
+        ("opnai:org/x", "there is no engine called 'opnai'", "did you mean openai:org/x?"),
+        ("foo:bar", "there is no engine called 'foo'", "openai:, fastchat: and echo:"),
+        (
+            "http://127.0.0.1:9",
+            "http://127.0.0.1:9 is an address, not a model",
+            "--model openai: --base-url http://127.0.0.1:9",
+        ),
+        ("HTTPS://a.test/v1/", "HTTPS://a.test/v1/ is an address, not a model", "openai:"),
+        ("work.gguf", "there is no file work.gguf", "--model openai:NAME --base-url"),
+        ("./a/work.GGUF", "there is no file ./a/work.GGUF", "--model openai:NAME --base-url"),
+        ("nothere", "there is no model called 'nothere'", "openai:, fastchat: or echo:"),
+    ],
+)
+def test_what_is_nearly_an_engine_an_address_or_a_file_says_so(
+    name: str, message: str, hint: str, options: ModelOptions
+):
+    error = refused(name, options)
+    assert error.message == message
+    assert hint in error.hint
+
+
+def test_the_engines_that_hints_name_are_those_that_there_are():
+    assert {*ELSEWHERE, "local"} == {*ENGINES}
+
+
+def test_a_hub_id_of_an_organisation_that_is_called_like_an_engine_is_one(options: ModelOptions):
+    assert place_of("openai/x", options).hub_id == "openai/x"
+
+
+@pytest.mark.parametrize("name", ["echo", "foo:bar", "work.gguf"])
+def test_a_folder_with_such_a_name_is_a_model(tmp_path: Path, name: str, options: ModelOptions):
+    (tmp_path / name).mkdir()
+    assert place_of(name, options).folder
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "x" * 5000, "~nobody-at-all/x", "模型", "a b"])

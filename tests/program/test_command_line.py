@@ -30,6 +30,37 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert "chat" in done.stdout.split("LOADED")[0]
 
 
+@pytest.mark.parametrize("typed", [["why is the sky blue"], ["why", "is", "the", "sky", "blue"]])
+def test_a_question_without_a_command_is_shown_the_way(glm, typed):
+    done = glm(*typed)
+    assert done.code == 2
+    assert done.err_lines[1] == ("hint: a question goes behind ask: glm ask 'why is the sky blue'")
+
+
+@pytest.mark.parametrize("typed", [["cht"], ["cht", "-m", "echo:"], ["histry", "list"]])
+def test_a_wrong_command_is_not_taken_for_a_question(glm, typed):
+    done = glm(*typed)
+    assert done.code == 2
+    assert done.err_lines[1] == "hint: glm --help shows what can be typed"
+
+
+@pytest.mark.parametrize("stdin", ["", "\n \n", "hi\n"])
+def test_a_model_that_is_not_there_is_an_error_whatever_a_pipe_holds(glm, stdin):
+    done = glm("chat", "-m", "nothere", stdin=stdin)
+    assert (done.code, done.out) == (3, "")
+    assert done.err_lines[0] == "glm: there is no model called 'nothere'"
+    assert len(done.err_lines) == 2
+
+
+def test_an_empty_pipe_is_no_error_of_a_model_that_is_there(glm):
+    done = glm("chat", *ECHO, stdin="")
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_a_stop_text_ends_the_demonstration_too(glm):
+    assert glm("ask", *ECHO, "--stop", "b", "a b c hi").out == "a \n"
+
+
 def test_the_quick_help_is_the_real_help(glm):
     from glmcli.__main__ import HELP_FILE
 

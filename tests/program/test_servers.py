@@ -168,6 +168,7 @@ def test_a_pipe_hears_of_a_reply_that_is_none_and_of_commands_only_where_they_ru
             options = ("--commands",) if how == "commands" else ()
             done = glm("chat", *where, *options, stdin="hi\n")
     assert (done.code, done.out.strip()) == (code, out)
+    assert done.out.strip() or behaviour == "blank" or done.out == ""
     if how == "commands" and in_chat:
         assert in_chat in done.err
     else:

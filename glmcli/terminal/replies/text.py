@@ -139,11 +139,11 @@ class TextView(BaseView):
             self._out.write(body)
 
     def finish(self, reply: Message) -> None:
-        """End the line; nothing is written for a reply that was stopped before its first word."""
+        """End the line; nothing is written for a reply without a word."""
         self._end_thinking()
         if not self._stream:
             self._out.write(reply.text.rstrip("\n"))
-        if reply.text or reply.finish_reason != "cancelled":
+        if reply.text:
             self._out.write("\n")
 
     def abandon(self) -> None:

@@ -69,9 +69,9 @@ def test_text_in_a_pipe_is_left_raw(out):
     assert out.path.read_text() == "\x1b[31m\u202e"
 
 
-def test_an_empty_reply_is_an_empty_line(out):
+def test_an_empty_reply_is_no_line(out):
     TextView(out).finish(Message("assistant", ""))
-    assert out.path.read_text() == "\n"
+    assert out.path.read_text() == ""
 
 
 def test_a_reply_that_was_stopped_before_its_first_word_writes_nothing(out):

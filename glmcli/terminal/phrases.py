@@ -153,7 +153,7 @@ def no_answer(reply: Message, *, commands: bool = False) -> NoText | None:
     """The error for a reply that ended by itself and says nothing; None for all others."""
     if reply.finish_reason != "stop" or reply.text.strip():
         return None
-    return NoText(end_note(reply, commands=commands))
+    return NoText(end_note(reply, commands=commands), again=True)
 
 
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:

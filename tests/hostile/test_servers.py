@@ -36,8 +36,8 @@ def answer(mode: Mode, url: str) -> tuple[str, str, int]:
                 assert KEY not in chunk.thinking
     except GlmError as exc:
         said = " ".join(f"{cause} {cause.args}" for cause in causes(exc))
-        assert exc.hint
-        return text, f"glm: {exc.message}\n{exc.hint} {said}", exc.exit_code
+        assert exc.advice()
+        return text, f"glm: {exc.message}\n{exc.advice()} {said}", exc.exit_code
     return text, "", 0
 
 

@@ -144,8 +144,8 @@ def test_of_several_models_one_is_picked_from_a_list(chat, typed):
 WITHOUT_A_WORD = "the model ended its reply without a word"
 SAID = [
     # (behaviour, exit code, stdout, stderr, what stderr has only where /commands run)
-    ("empty", 1, "", WITHOUT_A_WORD, ""),
-    ("blank", 1, "", WITHOUT_A_WORD, ""),
+    ("empty", 1, "", WITHOUT_A_WORD, "/retry asks again"),
+    ("blank", 1, "", WITHOUT_A_WORD, "/retry asks again"),
     ("image", 1, "", "the model answered with an image, not with text", ""),
     ("refusal", 1, "Well.", "the model declined: I can't.", ""),
     ("broken", 6, "", "ask again; the server's own log may say why", "/retry asks again; "),

@@ -271,10 +271,8 @@ class Store:
                 (message_id, conversation.id),
             ).fetchone()
             if row is None:
-                raise UsageError(
-                    tr("there is no message {id}", id=message_id),
-                    in_chat=tr("/tree shows them all"),
-                )
+                line = tr("there is no message {id}", id=message_id)
+                raise UsageError(line, in_chat=tr("/tree shows them all"))
             ids, messages = branch(db, row[0])
         conversation.ids[:], conversation.messages[:] = ids, messages
         conversation.omitted = None

@@ -221,7 +221,7 @@ def test_a_line_is_clipped_by_cells(line, columns, start, end):
 def test_a_reply_that_had_no_more_time_is_said_to_be_that_and_is_length_for_programs(out):
     cut = Message("assistant", "a", finish_reason="time")
     said = "cut at the time limit of the model (max_time)"
-    assert end_note(cut) == f"{said}; /continue goes on"
+    assert end_note(cut, commands=True) == f"{said}; /continue goes on"
     assert end_note(replace(cut, text="", thinking="b")) == f"{said} while it was thinking"
     assert end_note(replace(cut, text="")) == f"{said} before the first word"
     JsonLinesView(out, dict).finish(cut)

@@ -50,7 +50,7 @@ def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
     for name in ("exclude_modules", "layers_to_transform", "layers_pattern"):
         if hasattr(config, name):
             setattr(config, name, None)
-    whole = peft.PeftModel(net, config, NAME)
+    whole = peft.PeftModel(net, config, NAME).eval()  # its dropout is for training
     check_all(set_peft_model_state_dict(whole, state, NAME), adapter)
     with torch.inference_mode(False), torch.no_grad():
         before = scores_of(whole)

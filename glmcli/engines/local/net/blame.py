@@ -86,7 +86,7 @@ def failure_of_net(stated: Mapping[str, Any]) -> Failure:
         config, net_class = net_class_of(family, config)
         drop_attention(config)
         with torch.device("meta"), torch.inference_mode():
-            net = net_class._from_config(config)
+            net = net_class._from_config(config).eval()
             done = 2
             ids = torch.zeros((1, 2), dtype=torch.long)
             net(input_ids=ids, use_cache=True, return_dict=True)

@@ -21,6 +21,7 @@ from tests.support.nets import IDS, net_of, opened, saved
 
 KINDS = {
     "lora": peft.LoraConfig(target_modules=["q_proj", "down_proj"], r=4, lora_alpha=16),
+    "dropout": peft.LoraConfig(target_modules=["q_proj"], r=4, lora_dropout=0.5),
     "dora": peft.LoraConfig(target_modules=["v_proj"], r=4, use_dora=True),
     "ranks": peft.LoraConfig(
         target_modules=["q_proj", "k_proj"], r=4, rank_pattern={"layers.1.self_attn.q_proj": 2}

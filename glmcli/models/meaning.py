@@ -58,11 +58,17 @@ def trained_window(config: _Config) -> int | None:
 
 
 def rope_of(config: _Config) -> dict[str, Any]:
-    """The rotary settings, as old and new releases of transformers write them."""
-    rope = {"rope_theta": config.get("rope_theta", 10_000.0)}
-    for key in ("rope_scaling", "rope_parameters"):
-        rope |= config.get(key) or {}
-    return rope
+    """The rotary settings, with the base where they do not state it."""
+    return {"rope_theta": config.get("rope_theta", 10_000.0), **stated_rope(config)}
+
+
+def stated_rope(config: _Config) -> dict[str, Any]:
+    """The rotary settings as a config states them: where both fields are there, the old one counts.
+
+    Releases 4 and 5 of transformers agree in that.
+    """
+    stated: dict[str, Any] = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return stated
 
 
 def layers_of(config: _Config) -> int | None:

@@ -5,6 +5,7 @@ import pytest
 from glmcli.models.meaning import stated_window, trained_window
 
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768}
+DEFAULT = {"rope_type": "default", "rope_theta": 1e4}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,27 @@ YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_76
                 "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4},
             },
             8192,
+        ),
+        # Where both are there transformers reads rope_scaling, and nothing of the other.
+        (
+            {"max_position_embeddings": 4096, "rope_scaling": YARN, "rope_parameters": DEFAULT},
+            131_072,
+        ),
+        (
+            {
+                "max_position_embeddings": 4096,
+                "rope_scaling": {"type": "dynamic", "factor": 4.0},
+                "rope_parameters": DEFAULT,
+            },
+            16_384,
+        ),
+        (
+            {"max_position_embeddings": 4096, "rope_scaling": DEFAULT, "rope_parameters": YARN},
+            4096,
+        ),
+        (
+            {"max_position_embeddings": 32_768, "rope_scaling": None, "rope_parameters": YARN},
+            131_072,
         ),
         # Phi-3: no factor but that of the two windows.
         (

@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 from glmcli.engines.local.net.plain.halves import widen
+from glmcli.models.meaning import stated_rope
 
 WINDOWS = (
     "sliding_window",
@@ -82,7 +83,7 @@ def borders_of(config: Any) -> list[int]:
 
 def growing_ropes(config: Any) -> list[dict[str, Any]]:
     """What a config says of rotary embeddings whose frequencies depend on the text's length."""
-    said = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    said = stated_rope(vars(config))
     each = [said, *(part for part in said.values() if isinstance(part, dict))]
     return [rope for rope in each if rope.get("rope_type", rope.get("type")) in GROWING]
 

@@ -117,6 +117,7 @@ def test_old_bin_files_are_read_too(is_zip, tmp_path):
         ({"model_type": "gemma"}, "gemma"),
         ({"hidden_act": "gelu"}, "gelu"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "yarn"),
+        ({"rope_scaling": {"type": "longrope", "factor": 4.0}}, "longrope"),
         ({"layer_types": ["sliding_attention", "full_attention"]}, "part of the text"),
         ({"sliding_window": 16}, "part of the text"),
         ({"quantization_config": {"quant_method": "gptq"}}, "packed"),

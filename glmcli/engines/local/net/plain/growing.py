@@ -1,4 +1,4 @@
-"""The keys and values that a transformers net has made: space for more, and cutting the end off."""
+"""What a transformers net keeps of the text: keys and values with space for more, and states."""
 
 from __future__ import annotations
 
@@ -73,3 +73,14 @@ def can_crop(cache: Any) -> bool:
 
 WHOLE_LAYERS = [DynamicLayer, GrowingLayer, getattr(cache_utils, "DummyLayer", DynamicLayer)]
 """Layers that keep the keys of every token, or none: those that use another layer's."""
+
+RECURRENT = ("conv_states", "recurrent_states", "ssm_states")
+"""What caches call that which has one size, whatever the length of the text."""
+
+
+def states_in(cache: Any, name: str) -> list[torch.Tensor]:
+    """The states of this name that a cache and its layers keep."""
+    kept = [getattr(holder, name, None) for holder in (cache, *getattr(cache, "layers", []))]
+    each = [list(one.values()) if isinstance(one, dict) else one for one in kept]
+    flat = [state for one in each for state in (one if isinstance(one, list) else [one])]
+    return [state for state in flat if isinstance(state, torch.Tensor)]

@@ -27,7 +27,7 @@ from glmcli.types import Progress, Report
 
 NOTABLE_BYTES = 1_000_000
 """Less of float32 than that beside 16-bit weights is not worth a word."""
-REVISION = 2
+REVISION = 3
 """Of the ways of reading: where they change, each net has to be asked again."""
 
 

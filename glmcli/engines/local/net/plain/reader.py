@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import GenerationMixin
 
-from glmcli.engines.local.net.plain.growing import can_crop, let_grow
+from glmcli.engines.local.net.plain.growing import can_crop, let_grow, states_in
 from glmcli.engines.local.net.reader import LoadedNet, block_for
 from glmcli.language import later, tr
 from glmcli.models.defaults import defaults_in, ending_ids
@@ -25,6 +25,10 @@ STATES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_stat
 """What nets call that which they keep of what they have read; each has one of them at most."""
 MISNAMED = {"mems": "past_key_values", "past_buckets_states": "past_key_values"}
 """Those that `generate` hands back under another name, from which the net takes it."""
+
+
+SPOILING = 7.0
+"""What is added to the first number of a state to spoil it, twice as much to the second, and on."""
 
 
 class ReadingWay(StrEnum):
@@ -143,6 +147,14 @@ class PlainReader:
             for space in (getattr(layer, "_key_space", None), getattr(layer, "_value_space", None))
             if space is not None
         )
+
+    @torch.inference_mode()
+    def spoil(self, name: str) -> bool:
+        """Change the states of this name beyond all recognition; False if there are none."""
+        states = [state for kept in self._state.values() for state in states_in(kept, name)]
+        for state in states:
+            state.add_(torch.full_like(state, SPOILING).cumsum(-1))
+        return bool(states)
 
     def _inputs(self, new: int, last: int, *, use_cache: bool) -> dict[str, Any]:
         """What `generate` would call the net with to read the last `new` ids."""

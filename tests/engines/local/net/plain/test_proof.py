@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from glmcli.engines.local.net.plain.cut import borders_of, cut_of
@@ -27,6 +28,29 @@ def test_a_net_that_keeps_all_keys_is_read_in_parts():
 
 def test_a_net_whose_state_is_lost_between_blocks_reads_prompts_whole():
     assert find_reading(tiny_net("mamba")).way is ReadingWay.WHOLE
+
+
+def as_built(family, dtype):
+    """A net with the small weights that its class begins with: a lost state changes little."""
+    config = families.tiny_config(family, families.CHANGES.get(family, {}))
+    torch.manual_seed(0)
+    return getattr(transformers, families.CLASSES[family])(config).eval().to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [("mamba", torch.bfloat16), ("jamba", torch.float32), ("zamba", torch.bfloat16)],
+)
+def test_a_lost_state_is_found_however_little_it_changes(family, dtype):
+    assert find_reading(as_built(family, dtype)).way is ReadingWay.WHOLE
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [("mamba2", torch.bfloat16), ("lfm2", torch.float32), ("qwen3_next", torch.float32)],
+)
+def test_a_state_that_is_kept_is_read_in_parts(family, dtype):
+    assert find_reading(as_built(family, dtype)).way is ReadingWay.PARTS
 
 
 class Forgetful:

@@ -79,7 +79,7 @@ def load_placed(
             loading.tick,
             every_s=Loading.EVERY_S,
         )
-    check_loaded(checkpoint, info)
+    check_loaded(checkpoint, info, [name for name, _ in net.named_buffers()])
     recipe.settle(net)
     if checkpoint.adapter is not None:
         net = with_adapter(net, checkpoint.adapter)
@@ -228,8 +228,11 @@ class Loading:
         self._report(Progress("loading", self._done, total, "bytes", note=tr("weights")))
 
 
-def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
-    """Refuse a net of which any weight was made up or left over. Raises ModelError."""
+def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any], buffers: Sequence[str]) -> None:
+    """Refuse a net of which any weight was made up or left over. Raises ModelError.
+
+    `buffers` are the names of what the net computes itself.
+    """
     name = checkpoint.name
     if missing := sorted(info["missing_keys"]):
         raise bad_download(tr("{name} lacks weights: {names}", name=name, names=list_few(missing)))
@@ -241,7 +244,16 @@ def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
                 names=list_few(mismatched),
             )
         )
-    if left := sorted(key for key in info["unexpected_keys"] if not IGNORABLE.search(key)):
+    tensors = info["unexpected_keys"] and (checkpoint.tensors or bin_tensors(checkpoint))
+    if left := sorted(
+        key
+        for key in info["unexpected_keys"]
+        if not (
+            IGNORABLE.search(key)
+            or any(f".{buffer}".endswith(f".{key}") for buffer in buffers)
+            or (key in tensors and is_mask(key, tensors[key]))
+        )
+    ):
         raise ModelError(
             tr(
                 "{name} holds weights that its architecture has no place for: {names}",
@@ -250,6 +262,16 @@ def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
             ),
             tr("config.json belongs to another model, or needs a newer transformers"),
         )
+
+
+def is_mask(name: str, tensor: Tensor) -> bool:
+    """Whether old code kept in it which tokens may see which: today's classes compute that."""
+    return (
+        name.endswith((".bias", ".causal_mask"))
+        and len(tensor.shape) == 4
+        and tensor.shape[:2] == (1, 1)
+        and tensor.shape[2] == tensor.shape[3]
+    )
 
 
 def list_few(names: Sequence[str]) -> str:

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain import open as opening
 from glmcli.engines.local.net.plain.reader import ReadingWay
 from glmcli.errors import ModelError, OutOfMemory
-from tests.support.families import drawing_lots, tiny_net
+from tests.support.families import CHANGES, drawing_lots, tiny_net
 from tests.support.nets import opened
 
 
@@ -47,6 +48,34 @@ def test_a_way_that_may_not_be_written_down_is_found_once_in_a_process(tmp_path,
     assert not (tmp_path / "cache").exists()
     monkeypatch.setattr(opening, "find_reading", None)  # called, it would fail
     assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "shape"),
+    [
+        ("gptj", "transformer.h.0.attn.bias", (1, 1, 2048, 2048)),
+        ("codegen", "transformer.h.1.attn.causal_mask", (1, 1, 64, 64)),
+        ("gpt_bigcode", "transformer.h.0.attn.bias", (1, 1, 64, 64)),
+        ("gpt_neo", "transformer.h.0.attn.attention.bias", (1, 1, 2048, 2048)),
+        ("gpt_neo", "h.0.attn.attention.bias", (1, 1, 2048, 2048)),
+        ("gptj", "transformer.h.0.attn.masked_bias", ()),
+    ],
+)
+def test_masks_that_old_checkpoints_hold_are_no_weights(family, name, shape, tmp_path):
+    folder = saved(family, tmp_path / "net", CHANGES.get(family))
+    tensors = load_file(folder / "model.safetensors")
+    mask = torch.ones(shape, dtype=torch.bool).tril() if shape else torch.tensor(-1e9)
+    save_file(tensors | {name: mask}, folder / "model.safetensors", {"format": "pt"})
+    assert open_model(*opened(folder, tmp_path), quiet).reader.reading.way is ReadingWay.PARTS
+
+
+def test_a_weight_that_is_called_as_a_mask_is_not_left_out(tmp_path):
+    folder = saved("gptj", tmp_path / "net")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["transformer.h.0.attn.bias"] = torch.ones(64)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"no place for: transformer\.h\.0\.attn\.bias"):
+        open_model(*opened(folder, tmp_path), quiet)
 
 
 def test_a_family_without_a_way_is_refused_before_the_weights(tmp_path):

@@ -16,7 +16,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.recipe import Recipe
-from glmcli.errors import ModelError, OutOfMemory, first_line
+from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
 from glmcli.language import later, tr
 from glmcli.machine import PAGE_BYTES, MappedFiles
 from glmcli.models.bits import FORMATS
@@ -70,7 +70,7 @@ def load_placed(
 ) -> transformers.PreTrainedModel:
     """Load the weights to their place, quantised on the way if transformers is told how.
 
-    Raises ModelError, OutOfMemory.
+    Raises ConfigError, ModelError, OutOfMemory.
     """
     loading = Loading(checkpoint.weights, placement, report)
     with load_errors(checkpoint, placement):
@@ -80,6 +80,7 @@ def load_placed(
             every_s=Loading.EVERY_S,
         )
     check_loaded(checkpoint, info, [name for name, _ in net.named_buffers()])
+    check_range(checkpoint, net, placement)
     recipe.settle(net)
     if checkpoint.adapter is not None:
         net = with_adapter(net, checkpoint.adapter)
@@ -262,6 +263,33 @@ def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any], buffers: Seque
             ),
             tr("config.json belongs to another model, or needs a newer transformers"),
         )
+
+
+def check_range(
+    checkpoint: Checkpoint, net: transformers.PreTrainedModel, placement: Placement
+) -> None:
+    """Raise ConfigError for weights that became infinite as float16."""
+    import torch
+
+    kinds = {tensor.dtype for tensor in checkpoint.tensors.values() if tensor.is_float}
+    if placement.dtype is not torch.float16 or kinds == {"F16"}:
+        return
+    for parameter in net.parameters():
+        if parameter.dtype is torch.float16 and parameter.numel():
+            low, high = parameter.detach().aminmax()
+            if torch.isinf(low) or torch.isinf(high):
+                raise beyond_float16(checkpoint)
+
+
+def beyond_float16(checkpoint: Checkpoint) -> ConfigError:
+    """The error for a net with larger numbers than float16 has."""
+    return ConfigError(
+        tr(
+            "{name} has numbers beyond 65,504, which --dtype float16 cannot hold",
+            name=checkpoint.name,
+        ),
+        tr("--dtype auto, or --dtype float32"),
+    )
 
 
 def is_mask(name: str, tensor: Tensor) -> bool:

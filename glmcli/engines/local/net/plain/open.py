@@ -11,15 +11,17 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import torch
+
 from glmcli.config.models import ModelOptions
-from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.net.load import beyond_float16, load_net
 from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
 from glmcli.engines.local.net.plain.loading import load_halves, place_halves
 from glmcli.engines.local.net.plain.proof import UnequalError, check_same, find_reading
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_memory, translate
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
-from glmcli.errors import ModelError, first_line
+from glmcli.errors import GlmError, ModelError, first_line
 from glmcli.language import tr
 from glmcli.machine import MappedFiles, trim_memory
 from glmcli.models.checkpoint import Checkpoint
@@ -72,7 +74,7 @@ def proven_reading(
 ) -> Reading:
     """The way of reading that was found right for this checkpoint, now or before.
 
-    Raises ModelError, OutOfMemory.
+    Raises ModelError, ConfigError, OutOfMemory.
     """
     cache = options.cache
     kind = f"{options.attn}-{options.quantize}-way{REVISION}"
@@ -87,31 +89,35 @@ def proven_reading(
         reading = find_reading(net)
         if hasattr(net, "kept_dtype"):
             check_same(net, lambda: arrange(net, checkpoint, report))
-    except UnequalError as exc:
-        raise ModelError(
-            tr(
-                "{name}: in no way can this {family} model be read as transformers' generate does",
-                name=checkpoint.name,
-                family=checkpoint.family,
-            ),
-            tr("choose another model, or try another release of transformers"),
-        ) from exc
     except Exception as exc:  # each family fails in its own way
-        if is_out_of_memory(exc):
-            raise translate(exc) from exc
-        raise ModelError(
-            tr(
-                "{name}: transformers cannot run this {family} model: {why}",
-                name=checkpoint.name,
-                family=checkpoint.family,
-                why=first_line(exc),
-            ),
-            tr("choose another model, or try another release of transformers"),
-        ) from exc
+        raise failure(exc, net, checkpoint) from exc
     found = {"way": reading.way, "border": reading.border, "beyond": reading.beyond}
     same = reading.way is ReadingWay.PARTS
     write_verdict(path, {"model": checkpoint.name, "same": same, **found}, keep=cache.may_write)
     return reading
+
+
+def failure(exc: Exception, net: Any, checkpoint: Checkpoint) -> GlmError:
+    """The error for a net that no way of reading was found for."""
+    name, family = checkpoint.name, checkpoint.family
+    if is_out_of_memory(exc):
+        return translate(exc)
+    if isinstance(exc, FloatingPointError) and net.dtype is torch.float16:
+        return beyond_float16(checkpoint)
+    if isinstance(exc, UnequalError):
+        message = tr(
+            "{name}: in no way can this {family} model be read as transformers' generate does",
+            name=name,
+            family=family,
+        )
+    else:
+        message = tr(
+            "{name}: transformers cannot run this {family} model: {why}",
+            name=name,
+            family=family,
+            why=first_line(exc),
+        )
+    return ModelError(message, tr("choose another model, or try another release of transformers"))
 
 
 def load_in_any_bits(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> Any:

@@ -10,10 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
+from glmcli.engines.local.net.fused import open as fused_opening
 from glmcli.engines.local.net.open import open_model
+from glmcli.engines.local.net.plain import loading
 from glmcli.engines.local.net.plain import open as opening
 from glmcli.engines.local.net.plain.reader import ReadingWay
-from glmcli.errors import ModelError, OutOfMemory
+from glmcli.errors import ConfigError, ModelError, OutOfMemory
 from tests.support.families import CHANGES, drawing_lots, tiny_net
 from tests.support.nets import opened
 
@@ -76,6 +78,24 @@ def test_a_weight_that_is_called_as_a_mask_is_not_left_out(tmp_path):
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=r"no place for: transformer\.h\.0\.attn\.bias"):
         open_model(*opened(folder, tmp_path), quiet)
+
+
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+@pytest.mark.parametrize("is_weight", [True, False])
+def test_what_float16_cannot_hold_is_said_with_the_option(family, is_weight, tmp_path, monkeypatch):
+    net = tiny_net(family).bfloat16()
+    with torch.no_grad():
+        if is_weight:
+            net.model.layers[0].mlp.down_proj.weight[0, 0] = 1e5
+        else:  # a product of them is too large, where sums are float16 too
+            monkeypatch.setattr(fused_opening, "has_halves", lambda: False)
+            monkeypatch.setattr(loading, "has_halves", lambda: False)
+            net.model.norm.weight.fill_(6e4)
+    net.save_pretrained(tmp_path / "net")
+    with pytest.raises(ConfigError, match="65,504, which --dtype float16 cannot") as caught:
+        open_model(*opened(tmp_path / "net", tmp_path, dtype="float16"), quiet)
+    assert "--dtype auto" in caught.value.hint
+    open_model(*opened(tmp_path / "net", tmp_path, dtype="auto"), quiet)
 
 
 def test_a_family_without_a_way_is_refused_before_the_weights(tmp_path):

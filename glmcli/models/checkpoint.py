@@ -119,7 +119,7 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         check_sizes(config, weights.tensors)
         adapter = find_adapter(options.adapter, folder, config)
         if options.window:
-            check_places(options.window, weights.tensors)
+            check_places(options.window, text_part(config), weights.tensors)
     except OSError as exc:
         raise ModelError(
             tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),

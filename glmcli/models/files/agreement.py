@@ -35,6 +35,15 @@ SIZE_OF_KIND = {
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.embedding.word_embeddings.weight")
 PLACES = re.compile(r"\.(wpe|embed_positions|position_embeddings?)\.weight$")
 """A row for each place in the text, learned: there is none beyond the last."""
+COUNTED = {
+    "codegen": ("n_positions", 2048),
+    "ctrl": ("n_positions", 256),
+    "gpt_neo": ("max_position_embeddings", 2048),
+    "gptj": ("n_positions", 2048),
+    "mpt": ("max_seq_len", 2048),
+    "openai-gpt": ("n_positions", 512),
+}
+"""Families that make a table of places when they are built -> what says how many, and how many."""
 ON_THE_WAY = frozenset(
     {
         *("bitsandbytes", "eetq", "fbgemm_fp8", "fp8", "higgs", "hqq", "metal", "mxfp4", "quanto"),
@@ -153,18 +162,25 @@ def check_embedding(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
                 )
 
 
-def check_places(window: int, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelError for a wider window than there are learned places for in the weights."""
-    for name, tensor in tensors.items():
-        if PLACES.search(f".{name}") and len(tensor.shape) == 2 and tensor.shape[0] < window:
-            raise ModelError(
-                tr(
-                    "--window is {window:,}, but the model has {rows:,} places for tokens",
-                    window=window,
-                    rows=tensor.shape[0],
-                ),
-                tr("leave --window out"),
-            )
+def check_places(window: int, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError for a wider window than a net has places for, learned or counted once."""
+    found = [
+        tensor.shape[0]
+        for name, tensor in tensors.items()
+        if PLACES.search(f".{name}") and len(tensor.shape) == 2
+    ]
+    if (family := config.get("model_type")) in COUNTED:
+        name, usual = COUNTED[family]
+        found.append(config.get(name) or usual)
+    if (places := min(found, default=window)) < window:
+        raise ModelError(
+            tr(
+                "--window is {window:,}, but the model has {rows:,} places for tokens",
+                window=window,
+                rows=places,
+            ),
+            tr("leave --window out"),
+        )
 
 
 def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from glmcli.errors import ModelError
-from glmcli.models.files.agreement import check_ids, check_places, check_sizes
+from glmcli.models.files.agreement import COUNTED, check_ids, check_places, check_sizes
 from glmcli.models.files.headers import Tensor
+from tests.support.families import CHANGES, tiny_net
 
 CONFIG = {"model_type": "llama", "hidden_size": 8, "vocab_size": 32, "num_hidden_layers": 2}
 
@@ -126,7 +129,25 @@ def test_weights_that_only_the_config_calls_quantised_are_refused(stated):
 
 def test_a_window_beyond_the_places_that_were_learned_is_refused():
     learned = {"transformer.wpe.weight": Tensor("F32", (1024, 8), 0)}
-    check_places(1024, learned)
-    check_places(10**6, tensors())
+    check_places(1024, {}, learned)
+    check_places(10**6, CONFIG, tensors())
     with pytest.raises(ModelError, match="--window is 1,025, but the model has 1,024 places"):
-        check_places(1025, learned)
+        check_places(1025, {}, learned)
+
+
+@pytest.mark.parametrize("family", sorted(COUNTED))
+def test_a_window_beyond_the_places_that_a_family_counts_once_is_refused(family):
+    name, default = COUNTED[family]
+    assert getattr(transformers.CONFIG_MAPPING[family](), name) == default
+    net = tiny_net(family, CHANGES.get(family, {}) | {name: 64})
+    ids = torch.zeros((1, 65), dtype=torch.long)
+    with torch.inference_mode():
+        net(ids[:, :-1])
+        with pytest.raises((IndexError, RuntimeError)):
+            net(ids)
+    config = {"model_type": family, name: 64}
+    check_places(64, config, {})
+    with pytest.raises(ModelError, match="--window is 65, but the model has 64 places"):
+        check_places(65, config, {})
+    with pytest.raises(ModelError, match=f"but the model has {default:,} places"):
+        check_places(default + 1, {"model_type": family}, {})

@@ -80,7 +80,7 @@ def load_placed(
             every_s=Loading.EVERY_S,
         )
     check_loaded(checkpoint, info, [name for name, _ in net.named_buffers()])
-    check_range(checkpoint, net, placement)
+    check_float16(checkpoint, net, placement)
     recipe.settle(net)
     if checkpoint.adapter is not None:
         net = with_adapter(net, checkpoint.adapter)
@@ -265,7 +265,7 @@ def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any], buffers: Seque
         )
 
 
-def check_range(
+def check_float16(
     checkpoint: Checkpoint, net: transformers.PreTrainedModel, placement: Placement
 ) -> None:
     """Raise ConfigError for weights that became infinite as float16."""

@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from glmcli.config.models import Cache, ModelOptions
+from glmcli.engines.local.net import load as loading
 from glmcli.engines.local.net.load import Loading, load_net
-from glmcli.errors import GlmError, ModelError
+from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.machine import MappedFiles
 from glmcli.models.checkpoint import find_checkpoint, needs_remote_code
 from glmcli.types import Progress, Report
@@ -352,7 +353,22 @@ def test_the_attention_kernel_can_be_chosen(stored: Any, options: ModelOptions, 
 
 
 def test_an_attention_kernel_that_is_not_installed(stored: Any, options: ModelOptions):
-    assert "lash" in refused(stored("float32"), options, attn="flash").message
+    error = refused(stored("float32"), options, attn="flash")
+    assert type(error) is ConfigError
+    assert error.message == "--attn flash needs a CUDA GPU and the package flash-attn"
+    assert error.hint == "--attn auto takes the fastest kernel that is here"
+
+
+def test_a_library_that_is_not_there_is_no_bad_download(
+    stored: Any, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: Any, **__: Any) -> None:
+        raise ImportError("no module named einops")
+
+    monkeypatch.setattr(loading, "from_pretrained", fail)
+    error = refused(stored("float32"), options)
+    assert "cannot be loaded: no module named einops" in error.message
+    assert error.hint == "install what is named there"
 
 
 # ---- the hub without a network

@@ -5,6 +5,7 @@ Knows nothing of prompts, tokenizers or sampling, nor of which net is chosen: se
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ def load_placed(
 
     Raises ConfigError, ModelError, OutOfMemory.
     """
+    check_attention(attn, placement.device)
     loading = Loading(checkpoint.weights, placement, report)
     with load_errors(checkpoint, placement):
         net, info = watch(
@@ -189,6 +191,16 @@ def from_pretrained(
         **chosen,
     )
     return net, info
+
+
+def check_attention(attn: str, device: str) -> None:
+    """Raise ConfigError for a kernel that is not here."""
+    here = device.startswith("cuda") and importlib.util.find_spec("flash_attn") is not None
+    if attn == "flash" and not here:
+        raise ConfigError(
+            tr("--attn flash needs a CUDA GPU and the package flash-attn"),
+            tr("--attn auto takes the fastest kernel that is here"),
+        )
 
 
 class Loading:
@@ -361,6 +373,7 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
                 ),
                 tr("use the model that is not quantised, or install the library it needs"),
             ) from exc
-        raise bad_download(
-            tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc))
-        ) from exc
+        message = tr("{name} cannot be loaded: {why}", name=name, why=first_line(exc))
+        if isinstance(exc, ImportError):
+            raise ModelError(message, tr("install what is named there")) from exc
+        raise bad_download(message) from exc

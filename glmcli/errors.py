@@ -67,7 +67,15 @@ class ContextFull(GlmError):
 
     exit_code = 4
 
-    def __init__(self, needed: int | None, limit: int | None, output: int | None = None) -> None:
+    def __init__(
+        self,
+        needed: int | None,
+        limit: int | None,
+        output: int | None = None,
+        *,
+        is_set: bool = False,
+    ) -> None:
+        """`is_set`: the limit is what --window says."""
         message = tr("the prompt is longer than the model's window")
         hint = tr("shorten the prompt, or use a model with a larger window")
         if limit is not None and needed is not None:
@@ -76,6 +84,12 @@ class ContextFull(GlmError):
                 needed=needed,
                 limit=limit,
             )
+            if is_set:
+                message = tr(
+                    "the prompt needs {needed:,} tokens, but --window is {limit:,}",
+                    needed=needed,
+                    limit=limit,
+                )
             if output is not None:
                 message = tr(
                     "the prompt needs {needed:,} tokens and --max-tokens {output:,} more, but the"
@@ -86,6 +100,8 @@ class ContextFull(GlmError):
                 )
                 room = max(1, limit - needed)
                 hint = tr("set --max-tokens to {n:,} at most, or leave it out", n=room)
+            elif is_set:
+                hint = tr("shorten the prompt, or set --window to more")
         elif output is not None:
             message = tr(
                 "the prompt and --max-tokens {output:,} do not fit the model's window together",
@@ -107,6 +123,7 @@ class ContextFull(GlmError):
         self.needed = needed
         self.limit = limit
         self.output = output
+        self.is_set = is_set
 
 
 class OutOfMemory(GlmError):

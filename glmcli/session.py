@@ -78,8 +78,9 @@ class Session:
         context: str = "stop",
         once: bool = False,
         commands: bool = False,
+        window: int | None = None,
     ) -> None:
-        """`once`: there is only one question. `context` as for `leave_out`."""
+        """`once`: there is only one question. `context` as for `leave_out`, `window` if set."""
         self.engine = engine
         self.store = store
         self.params = params
@@ -94,6 +95,7 @@ class Session:
         self.context = "stop"
         """What becomes of a prompt that does not fit: stop, drop-oldest or summarise."""
         self._once = once
+        self._window = window
         self.leave_out(context)
         self._journal = Journal(store)
         self._is_used = False
@@ -267,17 +269,22 @@ class Session:
             try:
                 reply = self._stream(prompt, growing, view)
             except ContextFull as exc:
-                if exc.output is None:
-                    exc.hint = way_out(self.conversation, self.context, commands=self.commands)
                 if self.context == "stop":
-                    raise
+                    raise self._refusal(exc, exc.needed) from exc
                 if not self._leave_out(exc.limit or window or LEAST_WINDOW, after, view):
-                    full = ContextFull(self._least(after) or exc.needed, exc.limit, exc.output)
-                    full.hint = exc.hint
-                    raise full from exc
+                    raise self._refusal(exc, self._least(after) or exc.needed) from exc
             else:
                 self._tell_what_was_sent()
                 return reply
+
+    def _refusal(self, exc: ContextFull, needed: int | None) -> ContextFull:
+        """The error for a prompt of this size that an engine refused: it says what helps here."""
+        is_set = exc.limit is not None and exc.limit == self._window
+        full = ContextFull(needed, exc.limit, exc.output, is_set=is_set)
+        if exc.output is None:
+            said = {"commands": self.commands, "is_set": is_set}
+            full.hint = way_out(self.conversation, self.context, **said)
+        return full
 
     def _leave_out(self, window: int, after: Sequence[Message], view: View) -> bool:
         """Leave out more of the oldest turns, or send a summary of them; whether that was done."""

@@ -88,8 +88,8 @@ class Shell(Chat):
 
     def after(self, reply: Message) -> None:
         """Say how a reply ended, if not as usual."""
-        window = self.session.engine.context_tokens
-        self.note(end_note(reply, window, commands=self.session.commands))
+        size, session = self.session.engine.context_tokens, self.session
+        self.note(end_note(reply, size, self.settings.window, commands=session.commands))
 
     def draft_as_sent(self, line: Line, attached: Sequence[str]) -> str:
         """A draft as it would be sent now, "" if it would not be; may be called on any thread.

@@ -150,7 +150,7 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
     window = session.engine.context_tokens
     if reply.finish_reason in ("length", "time"):
-        note = end_note(reply, window)
+        note = end_note(reply, window, settings.window)
         if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
             note = tr("{note}, which {source} sets", note=note, source=DOTENV)
         err.say(f"{note}\n")

@@ -104,6 +104,7 @@ def open_session(
         context=settings.context,
         once=once,
         commands=commands,
+        window=settings.window,
     )
     if "system" in settings.sources:
         session.set_system(system)

@@ -150,13 +150,20 @@ def omitted_turns(conversation: Conversation, size: int | None) -> str:
     )
 
 
-def way_out(conversation: Conversation, context: str, *, commands: bool) -> str:
-    """What helps when a prompt does not fit: where /commands run, or only options can be given."""
+def way_out(
+    conversation: Conversation, context: str, *, commands: bool, is_set: bool = False
+) -> str:
+    """What helps when a prompt does not fit: where /commands run, or only options can be given.
+
+    `is_set`: the window is as --window says.
+    """
     is_choice = context == "stop" and bool(questions(conversation, None))
     if not commands and is_choice:
         return tr(
             "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
         )
+    if is_set and not is_choice:
+        return tr("shorten the prompt, or set --window to more")
     if not commands:
         return tr("shorten the prompt, or use a model with a larger window")
     if is_choice:

@@ -106,18 +106,28 @@ def question_rows(text: str) -> str:
     return "> " + visible(text).replace("\n", "\n  ") + "\n"
 
 
-def end_note(reply: Message, context_tokens: int | None = None, *, commands: bool = False) -> str:
+def end_note(
+    reply: Message,
+    context_tokens: int | None = None,
+    window: int | None = None,
+    *,
+    commands: bool = False,
+) -> str:
     """What must be said of a reply that did not end by itself, or is empty; "" for all others.
 
-    `commands`: whether /commands run where it is said, so that one can be named.
+    `window` is what --window says, if it was given; `commands`: whether /commands run where it is
+    said, so that one can be named.
     """
     used = reply.usage.total_tokens if reply.usage else None
     is_full = bool(context_tokens and used and used >= context_tokens)
-    note, way = how_it_ended(reply, is_full=is_full)
+    is_set = window == context_tokens
+    note, way = how_it_ended(reply, is_full=is_full, set_window=window if is_set else None)
     return tr("; ").join(filter(None, [note, way if commands else ""]))
 
 
-def how_it_ended(reply: Message, *, is_full: bool) -> tuple[str, str]:
+def how_it_ended(
+    reply: Message, *, is_full: bool, set_window: int | None = None
+) -> tuple[str, str]:
     """What must be said of the end of a reply, and which of the /commands go on from there."""
     match reply.finish_reason:
         case "cancelled" if reply.text:
@@ -126,6 +136,9 @@ def how_it_ended(reply: Message, *, is_full: bool) -> tuple[str, str]:
             return tr("stopped while it was thinking"), tr("/retry asks again")
         case "cancelled":
             return tr("stopped before the first word"), ""
+        case "length" if is_full and set_window:
+            note = tr("cut: --window is {n:,}", n=set_window)
+            return note, tr("/reset starts a new conversation")
         case "length" if is_full:
             return tr("cut: the window is full"), tr("/reset starts a new conversation")
         case "length" if reply.text:

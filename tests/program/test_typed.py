@@ -303,6 +303,18 @@ def test_a_hint_of_ask_is_none_for_a_chat(glm):
     assert done.err_lines[1] == ("hint: shorten the prompt, or use a model with a larger window")
 
 
+def test_a_window_that_was_set_is_named_where_it_is_too_small(glm):
+    for command in ("ask", "chat"):
+        stdin = "a b c d e f\n" if command == "chat" else None
+        words = () if command == "chat" else ("a b c d e f",)
+        done = glm(command, "-m", "echo:window=3", "--window", "3", *words, stdin=stdin)
+        assert "the prompt needs 6 tokens, but --window is 3\n" in done.err
+        assert "hint: shorten the prompt, or set --window to more\n" in done.err
+        other = glm(command, "-m", "echo:window=3", "--window", "9", *words, stdin=stdin)
+        assert "the model's window holds 3\n" in other.err
+        assert "--window" not in other.err
+
+
 def test_stdin_and_messages_attach_nothing(glm, tmp_path):
     (tmp_path / "c.txt").write_text("gamma")
     (tmp_path / "m.json").write_text('[{"role": "user", "content": "see @c.txt"}]')

@@ -52,6 +52,7 @@ TABLE: FieldTable = {
     "lora_alpha": fields.number(),
     **dict.fromkeys(("rank_pattern", "alpha_pattern"), _PATTERNS),
     "modules_to_save": fields.NAMES_FIELD,
+    "target_parameters": fields.NAMES_FIELD,
 }
 
 

@@ -46,12 +46,17 @@ def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
     config.inference_mode = True
     # The layers by their names: what the file has instead may be a pattern that takes long.
     kept = tuple(getattr(config, "modules_to_save", None) or ())
-    config.target_modules = sorted(changed_layers(net, state, kept))
+    single = tuple(getattr(config, "target_parameters", None) or ())
+    config.target_modules = sorted(changed_layers(net, state, kept, single))
     for name in ("exclude_modules", "layers_to_transform", "layers_pattern"):
         if hasattr(config, name):
             setattr(config, name, None)
     whole = peft.PeftModel(net, config, NAME).eval()  # its dropout is for training
-    check_all(set_peft_model_state_dict(whole, state, NAME), adapter)
+    for name, parameter in whole.named_parameters():
+        if name in state:  # it is written to, and what is mapped from a file is read again
+            parameter.data = parameter.data.clone()
+    places = {name for name, _ in (*whole.named_parameters(), *whole.named_buffers())}
+    check_all(set_peft_model_state_dict(whole, state, NAME), adapter, places)
     with torch.inference_mode(False), torch.no_grad():
         before = scores_of(whole)
         plain = whole.merge_and_unload(safe_merge=True)
@@ -69,22 +74,33 @@ def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
     return result
 
 
-def changed_layers(net: Any, names: Iterable[str], kept: tuple[str, ...]) -> set[str]:
-    """The layers of a net that the tensors of an adapter are for, but for those it replaces."""
+def changed_layers(
+    net: Any, names: Iterable[str], kept: tuple[str, ...], single: tuple[str, ...] = ()
+) -> set[str]:
+    """The layers of a net that the tensors of an adapter are for, but for those it replaces.
+
+    Nor those of which it has only a bias, rows of tokens, or the `single` parameters of some.
+    """
     known = {name for name, layer in net.named_modules() if not any(layer.children())}
     found = set()
     for name in names:
         parts = name.removeprefix(PREFIX).split(".")
-        heads = (".".join(parts[:size]) for size in range(len(parts) - 1, 0, -1))
-        layer = next((head for head in heads if head in known), "")
-        if layer and not layer.endswith(kept or ("\0",)):
+        sizes = range(len(parts) - 1, 0, -1)
+        size = next((size for size in sizes if ".".join(parts[:size]) in known), 0)
+        layer = ".".join(parts[:size])
+        is_whole = parts[size] in ("bias", "weight", "token_adapter")
+        is_single = any(f".{layer}".endswith(f".{one.rpartition('.')[0]}") for one in single)
+        if layer and not (is_whole or is_single or layer.endswith(kept or ("\0",))):
             found.add(layer)
     return found
 
 
-def check_all(result: Any, adapter: Adapter) -> None:
-    """Raise ModelError unless every tensor of an adapter found its place, and every place one."""
-    missing = sorted(key for key in result.missing_keys if f".{NAME}" in key)
+def check_all(result: Any, adapter: Adapter, places: set[str]) -> None:
+    """Raise ModelError unless every tensor of an adapter found its place, and every place one.
+
+    A place that has two names is one of `places`.
+    """
+    missing = sorted(key for key in result.missing_keys if f".{NAME}" in key and key in places)
     for name in sorted(result.unexpected_keys)[:1]:
         raise no_fit(tr("the model has no place for {name} of the adapter", name=name))
     for name in missing[:1]:

@@ -28,6 +28,12 @@ KINDS = {
     ),
     "head": peft.LoraConfig(target_modules=["o_proj"], r=2, modules_to_save=["lm_head"]),
     "pattern": peft.LoraConfig(target_modules=r".*layers\.(0|1)\.mlp\.up_proj", r=2),
+    "parameter": peft.LoraConfig(
+        target_modules=["q_proj"], r=2, target_parameters=["mlp.gate_proj.weight"]
+    ),
+    "tokens": peft.LoraConfig(
+        target_modules=["q_proj"], r=2, trainable_token_indices=sorted(set(IDS[:8]))
+    ),
     "loha": peft.LoHaConfig(target_modules=["gate_proj"], r=2),
     "ia3": peft.IA3Config(target_modules=["k_proj", "up_proj"], feedforward_modules=["up_proj"]),
 }
@@ -70,6 +76,29 @@ def test_an_adapter_of_each_kind_says_what_peft_says(kind, tmp_path):
         scores = net(torch.tensor([IDS])).logits[0].float()
     assert close(scores, wanted)
     assert not close(wanted, net_of("llama")(torch.tensor([IDS])).logits[0].detach())
+
+
+def test_rows_of_tokens_that_the_head_has_too_are_applied_once(tmp_path):
+    config = peft.LoraConfig(target_modules=["q_proj"], r=2, trainable_token_indices=IDS[:3])
+    wanted = write_adapter(tmp_path / "adapter", config, name="tied")
+    folder = saved("tied", tmp_path / "net")
+    checkpoint, options = opened(folder, tmp_path, adapter=str(tmp_path / "adapter"))
+    net = load_net(checkpoint, options, ignore)
+    with torch.inference_mode():
+        assert close(net(torch.tensor([IDS])).logits[0].float(), wanted)
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_biases_that_an_adapter_brings_take_the_place_of_the_nets(bias, tmp_path):
+    config = peft.LoraConfig(target_modules=["q_proj", "v_proj"], r=2, bias=bias)
+    name = "llama with biases"
+    wanted = write_adapter(tmp_path / "adapter", config, name=name)
+    checkpoint, options = opened(
+        saved(name, tmp_path / "net"), tmp_path, adapter=str(tmp_path / "adapter")
+    )
+    net = load_net(checkpoint, options, ignore)
+    with torch.inference_mode():
+        assert close(net(torch.tensor([IDS])).logits[0].float(), wanted)
 
 
 @pytest.mark.parametrize("beside", [False, True])

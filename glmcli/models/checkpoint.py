@@ -18,6 +18,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.adapter import ADAPTER_CONFIG, Adapter, alone, find_adapter
+from glmcli.models.bits import stored_format
 from glmcli.models.chatglm import check_chatglm
 from glmcli.models.files.agreement import check_places, check_sizes
 from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
@@ -60,6 +61,11 @@ class Checkpoint:
     def family(self) -> str:
         """The architecture, as `model_type` names it."""
         return str(self.config.get("model_type") or "")
+
+    def is_rounded(self, number_format: str) -> bool:
+        """Whether most weights are float16 and lose digits in the format they are loaded in."""
+        stored = stored_format(self.tensors, self.config)
+        return number_format == "bfloat16" and stored == "float16"
 
 
 def find_checkpoint(

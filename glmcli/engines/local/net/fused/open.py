@@ -50,13 +50,16 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
         shelf = Shelf(cache.quantized(f"{key}-{number_format}"), cache.may_write)
         # Guesses are checked several at once, and must be what single steps would say.
         linears = Linears(placement.device, torch.float32, shelf=shelf)
+    runner = runner_of(apart, linears)
+    if checkpoint.is_rounded(number_format):
+        runner = tr("{runner}, weights rounded from float16", runner=runner)
     defaults, stop_ids = read_defaults(checkpoint)
     return LoadedNet(
         fused or load_fused(net, checkpoint, placement, linears, report),
         defaults,
         stop_ids,
         device=f"{placement.device} {number_format}",
-        runner=runner_of(apart, linears),
+        runner=runner,
         weight_bytes=linears.weight_bytes,
     )
 

@@ -98,6 +98,14 @@ def test_what_float16_cannot_hold_is_said_with_the_option(family, is_weight, tmp
     open_model(*opened(tmp_path / "net", tmp_path, dtype="auto"), quiet)
 
 
+@pytest.mark.parametrize("family", ["llama", "phi3"])
+def test_float16_that_is_rounded_to_bfloat16_is_said(family, tmp_path):
+    tiny_net(family).half().save_pretrained(tmp_path / "net")
+    for dtype, is_said in (("bfloat16", True), ("float32", False)):
+        model = open_model(*opened(tmp_path / "net", tmp_path, dtype=dtype), quiet)
+        assert model.runner.endswith("weights rounded from float16") is is_said
+
+
 def test_a_family_without_a_way_is_refused_before_the_weights(tmp_path):
     folder = saved("reformer", tmp_path / "net", {"axial_pos_embds_dim": [16, 48]})
     checkpoint, options = opened(folder, tmp_path)

@@ -161,7 +161,8 @@ def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(cut, 17) == "cut at the token limit"
     assert "the window is full" in end_note(cut, 16)
     assert "the window is full" in end_note(cut, 16, 32)
-    assert end_note(cut, 16, 16) == "cut: --window is 16; /reset starts a new conversation"
+    note = end_note(cut, 16, 16, commands=True)
+    assert note == "cut: --window is 16; /reset starts a new conversation"
     assert end_note(Message("assistant", "", finish_reason="stop"))
 
 

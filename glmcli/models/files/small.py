@@ -40,6 +40,10 @@ _LIMITS = {
 """Bytes; each is several times what the largest model known has."""
 OPENED = re.compile(r"\.(bin|jinja|json|model|py|safetensors|tiktoken|txt)$")
 """What a library may open by itself. Of names that are not in LIMITS any size may be."""
+MORE_TEMPLATES = "additional_chat_templates"
+_NOT_OF_TOKENIZERS = re.compile(
+    r"\.(bin|py|safetensors)$|\.index\.json$|^(generation|adapter)_config\.json$"
+)
 
 
 def bad_download(message: str) -> ModelError:
@@ -49,11 +53,34 @@ def bad_download(message: str) -> ModelError:
 
 def check_files(folder: Path) -> None:
     """Raise ModelError for what a library would wait for or read without end. Raises OSError."""
-    more = folder / "additional_chat_templates"
+    for path in opened_files(folder):
+        check_file(path)
+
+
+def opened_files(folder: Path) -> Iterator[Path]:
+    """The files of a folder that a library may open by itself. Raises OSError."""
+    more = folder / MORE_TEMPLATES
     for place in (folder, more) if more.is_dir() else (folder,):
-        for path in place.iterdir():
+        for path in sorted(place.iterdir()):
             if OPENED.search(path.name):
-                check_file(path)
+                yield path
+
+
+def tokenizer_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The files that may decide what a tokenizer does: names, and what is in them.
+
+    In place of a file of another name, which may be of any size, its size and time. Raises
+    ModelError, OSError.
+    """
+    for path in opened_files(folder):
+        if _NOT_OF_TOKENIZERS.search(path.name) or not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        if path.name in _LIMITS or path.parent != folder:
+            yield name, read_checkpoint_bytes(path)
+        else:
+            facts = path.stat()
+            yield name, f"{facts.st_size} {facts.st_mtime_ns}".encode()
 
 
 def check_file(path: Path) -> None:

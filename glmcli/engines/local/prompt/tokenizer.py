@@ -21,15 +21,14 @@ from glmcli.engines.local.proofs import read_verdict, write_verdict
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import tr
 from glmcli.models.files.small import (
-    read_checkpoint_bytes,
     read_checkpoint_json,
     read_checkpoint_text,
+    tokenizer_files,
 )
 from glmcli.models.libraries import errors_of
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model")
 UNLIMITED = int(1e30)
-_REVISION = 4
+_REVISION = 5
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (
@@ -190,9 +189,12 @@ def ids_beyond(backend: Any, rows: int | None) -> list[int]:
 
 
 def verdict_path(folder: Path, cache: Cache) -> Path:
-    """Where the verdict over these very files is kept."""
+    """Where the verdict over these very files is kept.
+
+    They are all that transformers may look at: config.json too, whose model_type chooses the class.
+    """
     digest = hashlib.sha256(f"{_REVISION} {version('transformers')}".encode())
-    for name in FILES:
-        path = folder / name
-        digest.update(name.encode() + (read_checkpoint_bytes(path) if path.exists() else b""))
+    for name, content in tokenizer_files(folder):
+        digest.update(b"%s %d " % (name.encode(errors="surrogateescape"), len(content)))
+        digest.update(content)
     return cache.proof(f"tokenizer-{digest.hexdigest()[:32]}")

@@ -97,6 +97,34 @@ def test_the_finding_is_kept_until_the_files_change(tmp_path):
     assert find_proven(folder, cache, again=False) is None
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+        *("merges.txt", "spiece.model", "other.tiktoken", "tokenizer.9.0.json"),
+        "additional_chat_templates/tool_use.jinja",
+    ],
+)
+def test_the_finding_is_of_every_file_that_may_decide_the_tokenizer(name, tmp_path):
+    folder, cache = tmp_path / "tokenizer", Cache(tmp_path / "cache")
+    prove(folder, cache, folder_of(CHATML, folder))
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    assert find_proven(folder, cache, again=False) is None
+    prove(folder, cache, AutoTokenizer.from_pretrained(folder))
+    path.write_text('{"model_type": "qwen2"}')
+    assert find_proven(folder, cache, again=False) is None
+
+
+def test_weights_and_settings_of_replies_are_no_part_of_the_finding(tmp_path):
+    folder, cache = tmp_path / "tokenizer", Cache(tmp_path / "cache")
+    prove(folder, cache, folder_of(CHATML, folder))
+    for name in ("model.safetensors", "generation_config.json", "README.md"):
+        (folder / name).write_text("{}")
+    assert find_proven(folder, cache, again=False) is not None
+
+
 def test_a_continued_message_that_the_template_drops_is_refused(tmp_path):
     folder_of("{{ messages[0].content }}", tmp_path)
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]

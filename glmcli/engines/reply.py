@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Literal, NamedTuple
 
 from glmcli.conversation.reasoning import LoneMark, held_back
@@ -102,21 +103,21 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
+        self._seen: list[bool] = []
+        """Which of its letters are shown: names of tokens that show nothing count too."""
         self.hit = False
 
-    def push(self, text: str) -> str:
-        """The text that is certain now."""
+    def push(self, text: str, *, unseen: str = "") -> str:
+        """The text that is certain now; `unseen` follows it, which is looked at and not shown."""
         if self.hit or not self._stops:
             return "" if self.hit else text
-        text = self._held + text
-        ends = [(text.find(stop) + len(stop), -len(stop)) for stop in self._stops if stop in text]
-        if ends:
-            end, size = min(ends)
-            self.hit = True
-            return text[: end + size]
-        cut = len(text) - held_back(text, self._stops)
-        self._held = text[cut:]
-        return text[:cut]
+        held = self._held + text + unseen
+        seen = [*self._seen, *[True] * len(text), *[False] * len(unseen)]
+        ends = [(held.find(stop) + len(stop), -len(stop)) for stop in self._stops if stop in held]
+        self.hit = bool(ends)
+        cut = sum(min(ends)) if ends else len(held) - held_back(held, self._stops)
+        self._held, self._seen = held[cut:], seen[cut:]
+        return "".join(compress(held[:cut], seen))
 
     def take(self, parts: Parted) -> Chunk:
         """The chunk that is certain now; in what turned out to be thinking nothing is held back."""
@@ -126,7 +127,8 @@ class StopStrings:
 
     def flush(self) -> str:
         """The text that was held back and is not a stop string after all."""
-        held, self._held = self._held, ""
+        held, self._held = "".join(compress(self._held, self._seen)), ""
+        self._seen = []
         return "" if self.hit else held
 
 
@@ -152,6 +154,11 @@ class Reasoning:
         self._blanks: list[str] = []
         """Those before it: shown with what follows, or never."""
         self._thought = False
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes now is thinking."""
+        return self._state == "thinking"
 
     def awaits(self, token: int) -> bool:
         """Whether an id opens or closes the reasoning now."""

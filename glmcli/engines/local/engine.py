@@ -102,7 +102,9 @@ class LocalEngine:
         reply = DecodedReply(
             self._template.decoder(prompt),
             self._template.parts(prompt),
-            stop=params.stop or self._defaults.stop_strings,
+            stop=params.stop,
+            stated=() if params.stop else self._defaults.stop_strings,
+            before=prompt.ids,
         )
         yield from (Chunk(notice=tr(line)) for line in self._to_tell(params, prompt))
         cached = self._cache.keep(prompt.ids)

@@ -1,6 +1,7 @@
 """A model in this process: its replies, its window, and what ends a reply."""
 
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 from threading import Event
@@ -201,7 +202,7 @@ def stating(**stated):
 
 def test_a_stop_string_of_the_checkpoint_counts_unless_one_is_typed(engine):
     whole = text_of(ask(engine, user("hello"), max_tokens=30))
-    first, second = whole[9:12], whole[4:6]
+    second, first, *_ = re.findall(r"[a-z]{2,}", whole[2:])  # bytes that are no text never match
     stated = stating(stop_strings=[second])
     assert text_of(ask(stated, user("hello"), max_tokens=30)) == whole[: whole.index(second)]
     typed = ask(stated, user("hello"), max_tokens=30, stop=(first,))

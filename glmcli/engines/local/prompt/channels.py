@@ -72,6 +72,11 @@ class Channels:
         """Whether nothing of this part was shown yet; what the prompt began is not new."""
         self._shown: set[Part] = set()
 
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes now is thinking, or the header of a part."""
+        return self._part != "text"
+
     def awaits(self, token: int) -> bool:
         """Whether an id is one of those between parts."""
         return token in self._ids

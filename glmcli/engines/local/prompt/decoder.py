@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
 
+from glmcli.engines.local.prompt.ends import TokenStops
 from glmcli.engines.reply import Parted, StopStrings, followed
 from glmcli.errors import EngineError, ModelError
 from glmcli.language import tr
@@ -54,9 +55,22 @@ class Decoder(Protocol):
         """Forget half a character that is held back: the ids that complete it will not come."""
         ...
 
+    def unseen(self, token: int) -> str:
+        """The name of a token that shows nothing, as special ones; "" for others."""
+        ...
+
+    def spelled(self, token: int) -> bytes:
+        """What a token is called inside a text, whether or not it shows."""
+        ...
+
 
 class ReplyParts(Protocol):
     """What of a reply is thinking and what is text."""
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether what comes now is no text of the answer."""
+        ...
 
     def awaits(self, token: int) -> bool:
         """Whether an id would end a part now."""
@@ -156,6 +170,10 @@ class TokenBytes:
             self._known[token] = self._to_bytes(token, text[len(self._anchor_text) :])
         return self._known[token]
 
+    def unseen(self, token: int) -> str:
+        """The name of a token that adds nothing, as special ones; "" for others."""
+        return "" if self.inside(token) else self._vocabulary.id_to_token(token) or ""
+
     def _decoded(self, *ids: int) -> str:
         with errors_of(tr("the model's tokenizer"), tr("choose another model")):
             text = self._vocabulary.decode(ids)
@@ -239,6 +257,14 @@ class BytesDecoder:
         """Forget half a character."""
         self._utf8.reset()
 
+    def unseen(self, token: int) -> str:
+        """The name of a token that shows nothing."""
+        return self._token_bytes.unseen(token)
+
+    def spelled(self, token: int) -> bytes:
+        """What a token is called inside a text."""
+        return self._token_bytes.inside(token) or self.unseen(token).encode()
+
 
 ESCAPES = dict.fromkeys(range(0xDC80, 0xDD00), UNREADABLE)
 
@@ -249,12 +275,25 @@ def without_escapes(text: str) -> str:
 
 
 class DecodedReply:
-    """One reply: sampled ids in, chunks out."""
+    """One reply: sampled ids in, chunks out.
 
-    def __init__(self, decoder: Decoder, parts: ReplyParts, *, stop: Sequence[str] = ()) -> None:
+    `stop` are stop strings that a user typed, for the answer; `stated` those of the checkpoint, for
+    all that follows the ids `before`.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        parts: ReplyParts,
+        *,
+        stop: Sequence[str] = (),
+        stated: Sequence[str] = (),
+        before: Sequence[int] = (),
+    ) -> None:
         self._decoder = decoder
         self._parts = parts
         self._stops = StopStrings(stop)
+        self._stated = TokenStops(stated, decoder.spelled, before)
         self.tokens = 0
         """Ids so far."""
         self._letters = 0
@@ -262,7 +301,7 @@ class DecodedReply:
     @property
     def stopped(self) -> bool:
         """Whether a stop string has come: no more ids are wanted."""
-        return self._stops.hit
+        return self._stops.hit or self._stated.hit
 
     def push(self, token: int) -> Chunk:
         """The chunk of one id, which may show nothing yet.
@@ -270,19 +309,13 @@ class DecodedReply:
         Raises EngineError for a reply that is longer than any can be.
         """
         self.tokens += 1
-        if self._parts.awaits(token):
-            parted = self._parts.switch(token, self._decoder.flush())
-        else:
-            new = self._decoder.push(token)
-            self._letters += len(new)
-            if self._letters > _REPLY_CHARS:
-                raise EngineError(
-                    tr("the reply has more than {most:,} characters", most=_REPLY_CHARS),
-                    tr("--max-tokens sets a limit"),
-                    again=True,
-                )
-            parted = self._parts.push(new)
-        return replace(self._stops.take(parted), tokens=1)
+        ready, cut = self._stated.push(token)
+        chunk = self._show_all(ready[:-1] if cut else ready)
+        if cut:
+            chunk = followed(chunk, self._show_start(ready[-1], cut))
+        if self._stated.hit:
+            self._decoder.drop_half()  # it belongs to what is not shown
+        return replace(chunk, tokens=1)
 
     def end(self, reason: FinishReason, usage: Usage) -> Chunk:
         """The last chunk, with what was held back.
@@ -290,11 +323,42 @@ class DecodedReply:
         Half a character at the end of a reply that was cut is left out, so that the model can go
         on with the whole one; at the end of a reply that ended by itself it becomes U+FFFD.
         """
+        rest = self._show_all(self._stated.flush())
         if reason != "stop":
             self._decoder.drop_half()
-        rest = followed(
-            self._stops.take(self._parts.push(self._decoder.flush())),
-            self._stops.take(self._parts.flush()),
-        )
+        for last in (self._parts.push(self._decoder.flush()), self._parts.flush()):
+            rest = followed(rest, self._stops.take(last))
         rest = followed(rest, Chunk(self._stops.flush()))
         return replace(rest, finish_reason=reason, usage=usage)
+
+    def _show_all(self, tokens: Sequence[int]) -> Chunk:
+        chunk = Chunk()
+        for token in tokens:
+            chunk = followed(chunk, self._show(token))
+        return chunk
+
+    def _show(self, token: int) -> Chunk:
+        """The chunk of one id that is certain."""
+        name = "" if self._parts.is_thinking else self._decoder.unseen(token)
+        shown = Chunk(self._stops.push("", unseen=name) if name else "")
+        if self._parts.awaits(token):
+            parted = self._parts.switch(token, self._decoder.flush())
+        else:
+            parted = self._parts.push(self._counted(self._decoder.push(token)))
+        return followed(shown, self._stops.take(parted))
+
+    def _show_start(self, token: int, cut: int) -> Chunk:
+        """What an id shows before the last `cut` bytes of its name."""
+        hidden = self._decoder.spelled(token)[-cut:].decode(errors="ignore")
+        shown = self._decoder.push(token)
+        return self._stops.take(self._parts.push(shown[: max(0, len(shown) - len(hidden))]))
+
+    def _counted(self, text: str) -> str:
+        self._letters += len(text)
+        if self._letters > _REPLY_CHARS:
+            raise EngineError(
+                tr("the reply has more than {most:,} characters", most=_REPLY_CHARS),
+                tr("--max-tokens sets a limit"),
+                again=True,
+            )
+        return text

@@ -171,6 +171,7 @@ class ReplyDecoder:
         self._decoder = tokenizer.decoder(starts=not goes_on)
         self._text = ReplyText(goes_on=goes_on, parts=parts)
         self._next_part = tokenizer.control["<|assistant|>"] if parts else None
+        self._names = {token: name for name, token in tokenizer.control.items()}
 
     def push(self, token: int) -> str:
         """The text that is certain now."""
@@ -185,6 +186,15 @@ class ReplyDecoder:
     def drop_half(self) -> None:
         """Forget half a character."""
         self._decoder.drop_half()
+
+    def unseen(self, token: int) -> str:
+        """The name of a control token that shows nothing."""
+        is_seen = self._decoder.spelled(token) and token != self._next_part
+        return "" if is_seen else self._names.get(token, "")
+
+    def spelled(self, token: int) -> bytes:
+        """What a token is called inside a text."""
+        return self._names.get(token, "").encode() or self._decoder.spelled(token)
 
 
 def sendable(messages: Sequence[Message]) -> list[Message]:

@@ -35,6 +35,7 @@ from glmcli.types import (
     Omission,
     Progress,
     Totals,
+    is_broken_off,
 )
 
 TEMPLATE_TOKENS = 64
@@ -245,7 +246,7 @@ class Session:
         for message in reversed(self.conversation.messages):
             if self._counted is not None and message is self._counted[0]:
                 return self._counted[1]
-            if message.role == "assistant" and not message.text:
+            if is_broken_off(message):
                 continue  # neither it nor its question is sent again
             if message.usage and message.usage.total_tokens is not None:
                 return message.usage.total_tokens

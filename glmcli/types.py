@@ -5,6 +5,7 @@ Knows nothing of models, terminals or disks. All but `Conversation` and `Totals`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -203,8 +204,8 @@ class Conversation:
     """One chat: a system prompt and the messages after it, oldest first.
 
     Each question stays in `messages` whatever became of its answer. What an engine is given is
-    `prompt()`, which leaves out questions that got no text for an answer, so that the history sent
-    is always well formed.
+    `prompt()`, which leaves out questions whose answer was broken off before any text, so that the
+    history sent is always well formed.
     """
 
     id: str = ""
@@ -251,16 +252,52 @@ class Conversation:
         return None
 
 
+def is_broken_off(message: Message) -> bool:
+    """Whether a message is a reply that was stopped, or failed, before it had any text."""
+    broken = message.finish_reason in ("cancelled", "interrupted")
+    return message.role == "assistant" and not message.text and broken
+
+
 def without_open_questions(messages: Sequence[Message]) -> list[Message]:
-    """`messages` without replies that have no text, and without the questions they left open."""
+    """`messages` without replies that were broken off before any text, and their questions.
+
+    A reply that ended without text by itself is one all the same: roles alternate.
+    """
     kept: list[Message] = []
     for message in messages:
-        if message.role == "assistant" and not message.text:
+        if is_broken_off(message):
             if kept and kept[-1].role == "user":
                 kept.pop()
         else:
             kept.append(message)
     return kept
+
+
+def without_open_reply(messages: Sequence[Message]) -> Sequence[Message]:
+    """`messages` without an empty reply at the end: it is the one that is to come."""
+    is_open = bool(messages) and messages[-1].role == "assistant" and not messages[-1].text
+    return messages[:-1] if is_open else messages
+
+
+def call_of(message: Message) -> dict[str, Any] | None:
+    """The tool that an assistant's message calls, and with what; None if it calls none.
+
+    Arguments that are a JSON object are given as one.
+    """
+    if message.role != "assistant" or not message.name:
+        return None
+    try:
+        arguments = json.loads(message.text)
+    except (ValueError, RecursionError):
+        arguments = None
+    known = arguments if isinstance(arguments, dict) else message.text
+    return {"name": message.name, "arguments": known}
+
+
+def said_text(message: Message) -> str:
+    """What a message says where only text is taken: a call of a tool as JSON with its name."""
+    call = call_of(message)
+    return message.text if call is None else json.dumps(call, ensure_ascii=False)
 
 
 def fold_system(messages: Sequence[Message]) -> list[Message] | None:

@@ -7,43 +7,41 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any
 
 from glmcli.config import parse as parse_setting
 from glmcli.config import variable
-from glmcli.conversation.dates import date_of, dated, dates_of, dates_record
+from glmcli.conversation.dates import dated, dates_of, dates_record
+from glmcli.conversation.messages import (
+    READABLE,
+    Json,
+    is_message,
+    kind_of,
+    message_of,
+    text_field,
+    value_of,
+)
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, json_text, loads, read_text
-from glmcli.language import later, tr
+from glmcli.language import tr
 from glmcli.ours import write_file
 from glmcli.types import (
-    ROLES,
     Conversation,
-    FinishReason,
     GenerationParams,
     Message,
     Omission,
     Role,
-    Usage,
 )
 
-Json = dict[str, Any]
-Value = TypeVar("Value", GenerationParams, Usage)
-
-OTHER_ROLES = {"developer": "system", "function": "tool", "observation": "tool"}
-"""Other programs' roles -> ours."""
 _HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 _LONGEST_TITLE = 500
 _MOST_HOLDERS = 5_000_000
 """Lists and objects of a file: exports of whole accounts have fewer."""
 LARGEST_FILE = GB
 """Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
-_FORMATS = later(
-    "glm reads its own JSON and JSON lines, OpenAI message lists, FastChat and transformers chats"
-)
 
 
 def save_conversation(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
@@ -162,7 +160,7 @@ def message_record(message: Message) -> Json:
 
 
 def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]:
-    """The conversations in `text`: see _FORMATS. Raises UsageError if it is something else.
+    """The conversations in `text`: see READABLE. Raises UsageError if it is something else.
 
     `empty` says that `[]` is a conversation without messages, not no conversation.
     """
@@ -176,23 +174,23 @@ def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]
         elif isinstance(value, dict):
             found.append(from_record(value))
     if not found:
-        raise UsageError(tr("there is no conversation in it"), tr(_FORMATS))
+        raise UsageError(tr("there is no conversation in it"), tr(READABLE))
     return found
 
 
 def parse_json_lines(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
     if text.count("[") + text.count("{") > _MOST_HOLDERS:
-        raise UsageError(tr("there are too many lists and objects in it"), tr(_FORMATS))
+        raise UsageError(tr("there are too many lists and objects in it"), tr(READABLE))
     try:
         values = json_values(text)
         too_deep = any(depth(value, DEEPEST) > DEEPEST for value in values)
     except RecursionError:
         too_deep = True
     except ValueError as exc:
-        raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(_FORMATS)) from exc
+        raise UsageError(tr("it is not JSON: {reason}", reason=exc), tr(READABLE)) from exc
     if too_deep:
-        raise UsageError(tr("it is nested too deeply to be a conversation"), tr(_FORMATS))
+        raise UsageError(tr("it is nested too deeply to be a conversation"), tr(READABLE))
     yield from values
 
 
@@ -208,16 +206,11 @@ def json_values(text: str) -> list[Any]:
         return [loads(line) for line in lines]
 
 
-def is_message(value: Any) -> bool:
-    """Whether a JSON value is an OpenAI message, not a conversation."""
-    return isinstance(value, dict) and "role" in value
-
-
 def from_record(record: Any) -> Conversation:
     """A conversation from our JSON object or another program's. Raises UsageError."""
     if not isinstance(record, dict):
         raise UsageError(
-            tr("a conversation is a JSON object, not {kind}", kind=kind_of(record)), tr(_FORMATS)
+            tr("a conversation is a JSON object, not {kind}", kind=kind_of(record)), tr(READABLE)
         )
     if "chat_history" in record:
         settings = record.get("settings")
@@ -226,7 +219,7 @@ def from_record(record: Any) -> Conversation:
     if "roles" in record:
         return from_fastchat(record)
     if "messages" not in record:
-        raise UsageError(tr("there is no conversation in it"), tr(_FORMATS))
+        raise UsageError(tr("there is no conversation in it"), tr(READABLE))
     conversation = Conversation(
         id=text_field(record, "id"),
         title=text_field(record, "title")[:_LONGEST_TITLE],
@@ -264,36 +257,8 @@ def from_fastchat(record: Json) -> Conversation:
                 role: Role = "assistant" if roles.index(name) else "user"
                 conversation.messages.append(split_reasoning(Message(role, text)))
             case _:
-                raise UsageError(tr("message {n} is not a role and a text", n=n), tr(_FORMATS))
+                raise UsageError(tr("message {n} is not a role and a text", n=n), tr(READABLE))
     return conversation
-
-
-def message_of(item: Any, n: int) -> Message:
-    """The `n`-th message from JSON. Raises UsageError rather than leave something out."""
-    if not is_message(item):
-        raise UsageError(tr("message {n} has no role", n=n), tr(_FORMATS))
-    role = OTHER_ROLES.get(item["role"], item["role"]) if isinstance(item["role"], str) else None
-    if role not in ROLES:
-        raise UsageError(
-            tr("message {n} has the role {role!r}", n=n, role=item["role"]),
-            tr("it must be one of {roles}", roles=", ".join(ROLES)),
-        )
-    text, name = message_text(item, n), text_field(item, "name", "metadata")
-    if calls := item.get("tool_calls"):
-        text, name = tool_call(calls, text, n)
-    tools = item.get("tools") or ""
-    reason = item.get("finish_reason")
-    message = Message(
-        role,
-        text,
-        thinking=text_field(item, "thinking", "reasoning_content", "reasoning"),
-        finish_reason=cast(FinishReason, reason) if reason in get_args(FinishReason) else None,
-        usage=value_of(Usage, item["usage"]).believed() if item.get("usage") else None,
-        name=name,
-        tools=tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False),
-        created=date_of(item.get("created")),
-    )
-    return split_reasoning(message)
 
 
 def omission_of(record: Any, most: int) -> Omission | None:
@@ -303,74 +268,16 @@ def omission_of(record: Any, most: int) -> Omission | None:
             return None
         case {"messages": int(count), "summary": str(summary)} if 0 < count <= most and summary:
             return Omission(count, summary)
-    raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(_FORMATS))
-
-
-def message_text(item: Json, n: int) -> str:
-    """The text of a message's content: a string, or a list of text parts. Raises UsageError."""
-    match item.get("content"):
-        case None:
-            return ""
-        case str(text):
-            return text
-        case list(parts) if all(isinstance(part, dict) for part in parts):
-            kinds = {str(part.get("type")) for part in parts} - {"text"}
-            if not kinds:
-                return "".join(text_field(part, "text") for part in parts)
-            raise UsageError(
-                tr("message {n} holds {kinds}", n=n, kinds=", ".join(sorted(kinds))),
-                tr("only text is read"),
-            )
-    raise UsageError(tr("the content of message {n} is not text", n=n), tr(_FORMATS))
-
-
-def tool_call(calls: Any, text: str, n: int) -> tuple[str, str]:
-    """What the call says and the tool's name, for a message that calls one tool."""
-    match calls:
-        case [{"function": {"name": str(name), "arguments": str(arguments)}}] if not text:
-            return arguments, name
-    raise UsageError(
-        tr("message {n} calls several tools", n=n), tr("only one call per message can be read")
-    )
-
-
-def text_field(record: Json, *names: str) -> str:
-    """The first of the named fields that is there; "" if none is. Raises UsageError if no text."""
-    value = next((record[name] for name in names if record.get(name) is not None), "")
-    if not isinstance(value, str):
-        raise UsageError(
-            tr("{name!r} is not text but {kind}", name=names[0], kind=kind_of(value)), tr(_FORMATS)
-        )
-    return value
+    raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(READABLE))
 
 
 def message_list(value: Any) -> list[Any]:
     """`value` if it is a list. Raises UsageError."""
     if not isinstance(value, list):
         raise UsageError(
-            tr("a list of messages is needed, not {kind}", kind=kind_of(value)), tr(_FORMATS)
+            tr("a list of messages is needed, not {kind}", kind=kind_of(value)), tr(READABLE)
         )
     return value
-
-
-def value_of(kind: type[Value], record: Any) -> Value:
-    """Settings or counts from JSON; names that are unknown are left out. Raises UsageError."""
-    if not isinstance(record, dict):
-        raise UsageError(
-            tr("settings and counts are JSON objects, not {kind}", kind=kind_of(record)),
-            tr(_FORMATS),
-        )
-    known = {item.name for item in fields(kind)}
-    values = {name: value for name, value in record.items() if name in known}
-    for name, value in values.items():
-        if name == "stop" and isinstance(value, list) and all(isinstance(s, str) for s in value):
-            values[name] = tuple(value)
-        elif not (value is None or isinstance(value, int | float)):
-            raise UsageError(
-                tr("{name!r} is not a number but {kind}", name=name, kind=kind_of(value)),
-                tr(_FORMATS),
-            )
-    return kind(**values)
 
 
 def parse_params(record: Any) -> GenerationParams:
@@ -384,15 +291,3 @@ def parse_params(record: Any) -> GenerationParams:
             said = exc.message.removeprefix(f"{variable(name)} (the file)")
             raise UsageError(f"{name}{said}", exc.hint) from exc
     return params
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
-    kinds = {
-        dict: later("an object"),
-        list: later("a list"),
-        str: later("a text"),
-        bool: later("true or false"),
-        type(None): later("nothing"),
-    }
-    return tr(kinds.get(type(value), later("a number")))

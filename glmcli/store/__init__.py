@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from glmcli.conversation.messages import value_of
 from glmcli.conversation.reasoning import split_reasoning
-from glmcli.conversation.transcript import value_of
 from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
 from glmcli.store.claims import Claims

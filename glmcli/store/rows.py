@@ -14,8 +14,9 @@ from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
+from glmcli.conversation.messages import value_of
 from glmcli.conversation.reasoning import split_reasoning
-from glmcli.conversation.transcript import params_record, value_of
+from glmcli.conversation.transcript import params_record
 from glmcli.files import json_text
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage

@@ -233,6 +233,44 @@ def test_openai_messages_are_read():
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "text", "thinking"),
+    [
+        ({"content": [{"type": "thinking", "thinking": "hm"}]}, "", "hm"),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "h"}]},
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "m"}]},
+                    {"type": "text", "text": "yo"},
+                ]
+            },
+            "yo",
+            "hm",
+        ),
+        ({"content": "", "refusal": "no"}, "no", ""),
+        ({"content": None, "refusal": "no"}, "no", ""),
+        ({"content": [{"type": "refusal", "refusal": "no"}]}, "no", ""),
+        ({"content": [{"type": "output_text", "text": "yo"}], "refusal": None}, "yo", ""),
+        ({"content": None, "reasoning": "hm"}, "", "hm"),
+        ({"content": "<think>hm</think>"}, "", "hm"),
+    ],
+)
+def test_thinking_and_refusals_of_replies_are_read_wherever_they_stand(said, text, thinking):
+    messages = [{"role": "user", "content": "hi"}, {"role": "assistant", **said}]
+    (chat,) = parse_conversations(json.dumps(messages))
+    assert chat.messages == [Message("user", "hi"), Message("assistant", text, thinking)]
+    assert chat.prompt(Message("user", "next")) == (*chat.messages, Message("user", "next"))
+
+
+def test_a_question_whose_reply_was_broken_off_is_not_sent_again():
+    reasons = ("cancelled", "interrupted", "length", "stop", None)
+    for reason in reasons:
+        reply = Message("assistant", "", "hm", finish_reason=reason)
+        chat = Conversation(messages=[Message("user", "a"), reply])
+        assert bool(chat.prompt()) == (reason not in reasons[:2])
+
+
 def test_an_openai_request_and_fine_tuning_lines_are_read():
     request = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     line = json.dumps(request)
@@ -340,6 +378,7 @@ def test_an_empty_system_prompt_is_another_thing_than_none(saved, system):
         ('[{"role": "user", "content": ["x"]}]', "message 1"),
         ('[{"role": "assistant", "content": "x", "tool_calls": [{}, {}]}]', "several tools"),
         ('[{"role": "user", "content": "x", "thinking": 5}]', "'thinking'"),
+        ('[{"role": "assistant", "content": [{"type": "thinking", "thinking": [5]}]}]', "a list"),
         ('[{"role": "assistant", "content": "", "usage": [1]}]', "not a list"),
         ('[{"role": "assistant", "content": "", "usage": {"total_s": "1"}}]', "'total_s'"),
         ('{"messages": [], "title": 5}', "'title'"),

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.local.prompt.rendering import TemplateFails
 from glmcli.language import later, tr
-from glmcli.types import Message, fold_system
+from glmcli.types import Message, call_of, fold_system, said_text
 
 REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 """The fields in which templates look for the reasoning of a reply."""
@@ -50,18 +50,39 @@ def items_of(messages: Sequence[Message], way: Way, source: str) -> list[dict[st
     What becomes of the reasoning of earlier replies the template decides.
     """
     given = fold_system(messages) if way.folded else messages
-    names = [name for name in REASONING_NAMES if name in source]
-    return None if given is None else [as_item(message, way, names) for message in given]
+    if given is None:
+        return None
+    items: list[dict[str, Any]] = []
+    calls = 0
+    for message in given:
+        item = as_item(message, way, source)
+        calls += "tool_calls" in item
+        number = {"id": f"call{calls:05}"}  # nine letters, as Mistral's templates want them
+        if "tool_calls" in item:
+            item["tool_calls"] = [number | call for call in item["tool_calls"]]
+        elif message.role == "tool" and calls:
+            item["tool_call_id"] = number["id"]
+        items.append(item)
+    return items
 
 
-def as_item(message: Message, way: Way, reasoning_names: Sequence[str]) -> dict[str, Any]:
-    """A message as templates expect it."""
-    content = [{"type": "text", "text": message.text}] if way.parts else message.text
+def as_item(message: Message, way: Way, source: str) -> dict[str, Any]:
+    """A message as templates expect it.
+
+    A tool that it calls stands where the template looks for one, or in its text.
+    """
+    call = call_of(message)
+    calls = [{"type": "function", "function": call}] if call and "tool_calls" in source else []
+    text = message.text if "metadata" in source else said_text(message)
+    text = "" if calls else text
+    content = [{"type": "text", "text": text}] if way.parts else text
     item: dict[str, Any] = {"role": message.role, "content": content}
-    if message.name:
+    if calls:
+        item["tool_calls"] = calls
+    elif message.name:
         item |= {"name": message.name, "metadata": message.name}
     if message.thinking:
-        item |= dict.fromkeys(reasoning_names, message.thinking)
+        item |= {name: message.thinking for name in REASONING_NAMES if name in source}
     return item
 
 

@@ -30,7 +30,7 @@ from glmcli.engines.local.prompt.rendering import CHOOSE, TemplateFails, chosen_
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import GlmError, ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Message, Role
+from glmcli.types import Message, Role, call_of, said_text, without_open_reply
 
 MOST_CONTROLS = 20_000
 """Gemma 3 has 6,400."""
@@ -71,7 +71,7 @@ class ChatTemplate:
         Raises UsageError if the template refuses the conversation, ModelError if it takes none,
         leaves out a text, or it or the tokenizer fails or has to be stopped.
         """
-        messages = [item for item in messages if item.text or item.role != "assistant"]
+        messages = [with_plain_call(item) for item in without_open_reply(messages)]
         check_characters(messages)
         stand_ins = self._stand_ins(messages)
         options = template_options(messages, think)
@@ -139,7 +139,7 @@ class ChatTemplate:
         """Control string -> unguessable word, for the control strings in the messages' texts."""
         if self._control_text is None:
             return {}
-        texts = [text for item in messages for text in (item.text, item.thinking)]
+        texts = [text for item in messages for text in (item.text, item.thinking, item.name)]
         found = {control for text in texts for control in self._control_text.findall(text)}
         return {text: f"x{secrets.token_hex(12)}x" for text in sorted(found)}
 
@@ -302,8 +302,25 @@ def swap_texts(messages: Sequence[Message], words: dict[str, str]) -> list[Messa
         return pattern.sub(lambda match: words[match[0]], text)
 
     return [
-        replace(item, text=swapped(item.text), thinking=swapped(item.thinking)) for item in messages
+        replace(
+            item,
+            text=swapped(item.text),
+            thinking=swapped(item.thinking),
+            name=swapped(item.name),
+        )
+        for item in messages
     ]
+
+
+def with_plain_call(message: Message) -> Message:
+    """`message` with the arguments of a tool that it calls as JSON without needless escapes.
+
+    So a control string in them can be seen.
+    """
+    call = call_of(message)
+    if call is None or isinstance(call["arguments"], str) or "\\" not in message.text:
+        return message
+    return replace(message, text=json.dumps(call["arguments"], ensure_ascii=False))
 
 
 def check_nothing_changed(rendered: str, stand_ins: dict[str, str]) -> None:
@@ -351,7 +368,7 @@ def join_texts(messages: Sequence[Message]) -> str:
     joined = ""
     for message in messages:
         separator = "\n\n" if joined and message.role != "assistant" else ""
-        joined += separator + message.text
+        joined += separator + said_text(message)
     return joined
 
 

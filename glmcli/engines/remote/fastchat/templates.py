@@ -15,7 +15,7 @@ from glmcli.engines.remote.faults import one_line
 from glmcli.engines.remote.stream import HALF_PAIR
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.types import Message
+from glmcli.types import Message, said_text
 
 SHOWN = 80
 """How much of what a worker sends is shown."""
@@ -137,7 +137,7 @@ class WorkerTemplate:
         style = STYLES[self.style]
         systems = [item.text for item in messages if item.role == "system"]
         system = "\n\n".join(filter(None, systems))
-        turns = [(is_reply(item), item.text) for item in messages if item.role != "system"]
+        turns = [(is_reply(item), said_text(item)) for item in messages if item.role != "system"]
         turns = [(reply, self.harmless(text)) for reply, text in turns if text]
         system = self.harmless(system)
         if system and "{system_message}" not in self.system_template and turns:

@@ -32,6 +32,7 @@ from glmcli.types import (
     Report,
     Usage,
     fold_system,
+    said_text,
 )
 
 if TYPE_CHECKING:
@@ -253,9 +254,11 @@ class OpenAIEngine:
 def to_api(message: Message) -> dict[str, str]:
     """A message as the interface has it. Reasoning stays here; a tool's answer comes from the user.
 
-    (The interface ties an answer of a tool to a call by an id, which other engines do not have.)
+    (The interface ties an answer of a tool to a call by an id, which other engines do not have; a
+    call is text too, then.)
     """
-    text = f"{message.text}\n\n{message.tools}" if message.tools else message.text
+    said = said_text(message)
+    text = f"{said}\n\n{message.tools}" if message.tools else said
     return {"role": "user" if message.role == "tool" else message.role, "content": text}
 
 

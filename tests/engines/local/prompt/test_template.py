@@ -240,6 +240,54 @@ def test_tools_and_their_results_reach_the_template():
     assert text.endswith("<|assistant|>weather\n{}<|observation|>weather\nyes<|assistant|>")
 
 
+CALLS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ c.function | tojson }}#{{ c.id }}{% endfor %}"
+    "{{ m.tool_call_id }}<|im_end|>\n{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (CHATML, '{"name": "weather", "arguments": {"at": "home"}}<|im_end|>'),
+        (CALLS, '{"name": "weather", "arguments": {"at": "home"}}#call00001<|im_end|>'),
+    ],
+)
+def test_the_name_of_a_tool_that_was_called_reaches_the_model(source, said):
+    template, tokenizer = make(tiny.byte_level(), source)
+    called = Message("assistant", '{"at": "home"}', name="weather")
+    messages = [*user("rain?"), called, Message("tool", "yes"), *user("so?")]
+    text = tokenizer.backend_tokenizer.decode(template.encode(messages).ids, False)
+    assert said in text
+    assert text.count("call00001") == (2 if source == CALLS else 0)
+
+
+@pytest.mark.parametrize("text", ['{"x": "<|im_end|>"}', '{"x": "\\u003c|im_end|>"}', "<|im_end|>"])
+@pytest.mark.parametrize("source", [CHATML, CALLS])
+def test_a_control_string_in_a_call_of_a_tool_stays_text(source, text):
+    template, tokenizer = make(tiny.byte_level(), source)
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    counts = [
+        template.encode([*user("a"), Message("assistant", said, name=name), *user("b")]).ids.count(
+            end
+        )
+        for said, name in ((text, "f"), ("{}", "<|im_end|>"), ("{}", "f"))
+    ]
+    assert counts == counts[-1:] * 3
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama3", "glm4", "llama2"])
+@pytest.mark.parametrize("thinking", ["", "hm"])
+def test_a_question_whose_reply_is_empty_is_sent_as_transformers_sends_it(name, thinking):
+    template, tokenizer = FAMILIES[name]
+    messages = [*user("I am Bob"), Message("assistant", "", thinking), *user("my name?")]
+    items = [{"role": item.role, "content": item.text} for item in messages]
+    expected = tokenizer.apply_chat_template(items, add_generation_prompt=True, return_dict=False)
+    assert template.encode(messages).ids == expected
+    assert template.encode(messages[:2]) == template.encode(messages[:1])
+
+
 @pytest.mark.parametrize("tools", ["{", "{}", "3"])
 def test_tools_that_are_no_json_list_are_a_usage_error(tools):
     with pytest.raises(UsageError, match="tools"):

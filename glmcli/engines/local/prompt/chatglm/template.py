@@ -19,7 +19,7 @@ from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.models.chatglm import Config, is_chatglm2
-from glmcli.types import Message
+from glmcli.types import Message, without_open_reply
 
 END_OF_TEXT = 2
 """ChatGLM's `</s>`."""
@@ -198,9 +198,9 @@ class ReplyDecoder:
 
 
 def sendable(messages: Sequence[Message]) -> list[Message]:
-    """`messages` without replies that have nothing in them. Raises UsageError for broken text."""
+    """`messages` without an empty reply at the end. Raises UsageError for broken text."""
     check_characters(messages)
-    return [item for item in messages if item.text or item.name or item.role != "assistant"]
+    return list(without_open_reply(messages))
 
 
 def tool_names(messages: Sequence[Message]) -> frozenset[str]:

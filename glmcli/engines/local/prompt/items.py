@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
 from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.local.prompt.rendering import TemplateFails
+from glmcli.errors import UsageError
 from glmcli.language import later, tr
-from glmcli.types import Message, call_of, fold_system, said_text
+from glmcli.types import ROLES, Message, call_of, fold_system, said_text
 
 REASONING_NAMES = ("reasoning_content", "reasoning", "thinking")
 """The fields in which templates look for the reasoning of a reply."""
@@ -36,22 +39,21 @@ class Way(NamedTuple):
 
     folded: bool
     """The system prompt is the beginning of the first question."""
-    parts: bool
-    """Content is a list of parts."""
+    parts: frozenset[str]
+    """The roles whose content is a list of parts."""
 
 
-WAYS = (Way(False, False), Way(True, False), Way(False, True), Way(True, True))
+IN_PARTS = ((), ROLES, ("user",), ("system", "user", "tool"), ("assistant",), ("system",))
+WAYS = tuple(Way(folded, frozenset(roles)) for folded in (False, True) for roles in IN_PARTS)
 """All ways, the usual one first."""
 
 
-def items_of(messages: Sequence[Message], way: Way, source: str) -> list[dict[str, Any]] | None:
-    """The messages as the template `source` expects them; None if there is nothing to fold.
+def items_of(messages: Sequence[Message], way: Way, source: str) -> list[dict[str, Any]]:
+    """The messages as the template `source` expects them.
 
     What becomes of the reasoning of earlier replies the template decides.
     """
-    given = fold_system(messages) if way.folded else messages
-    if given is None:
-        return None
+    given = (fold_system(messages) if way.folded else None) or messages
     items: list[dict[str, Any]] = []
     calls = 0
     for message in given:
@@ -75,7 +77,7 @@ def as_item(message: Message, way: Way, source: str) -> dict[str, Any]:
     calls = [{"type": "function", "function": call}] if call and "tool_calls" in source else []
     text = message.text if "metadata" in source else said_text(message)
     text = "" if calls else text
-    content = [{"type": "text", "text": text}] if way.parts else text
+    content = [{"type": "text", "text": text}] if message.role in way.parts else text
     item: dict[str, Any] = {"role": message.role, "content": content}
     if calls:
         item["tool_calls"] = calls
@@ -86,13 +88,27 @@ def as_item(message: Message, way: Way, source: str) -> dict[str, Any]:
     return item
 
 
-def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
-    """Raise TemplateFails if the template has left out the text of a message."""
+def check_texts(
+    messages: Sequence[Message],
+    rendered: str,
+    way: Way,
+    write: Callable[[Sequence[Message]], str],
+) -> None:
+    """Raise TemplateFails if the template has left out the text of a message, or a part of it.
+
+    `write` renders other messages in the same way: a text that is not found as it is, or nearly,
+    may have been escaped, wrapped or otherwise changed, and then others make another rendering.
+    """
     bare = cache(lambda: without_blanks(rendered))  # most need it never, some for each message
-    for message in messages:
-        if message.text.strip() not in rendered and not is_rewritten(message, bare()):
+    missing = [
+        at
+        for at, message in enumerate(messages)
+        if message.text.strip() not in rendered and not is_rewritten(message, bare())
+    ]
+    for at in without_marked(messages, missing, write) if missing else ():
+        if not is_seen(messages, at, rendered, write):
             raise TemplateFails(
-                tr(LOST[message.role]), tr("write it in another way, or choose another model")
+                tr(LOST[messages[at].role]), tr("write it in another way, or choose another model")
             )
     if way.parts and len(_PART.findall(rendered)) > sum(
         len(_PART.findall(item.text)) for item in messages
@@ -100,12 +116,62 @@ def check_texts(messages: Sequence[Message], rendered: str, way: Way) -> None:
         raise TemplateFails(tr(LOST["user"]), tr("choose another model"))
 
 
-def is_rewritten(message: Message, bare: str) -> bool:
-    """Whether a text is in a `bare` rendering, as it is, as JSON, or without its reasoning."""
+def without_marked(
+    messages: Sequence[Message],
+    numbers: Sequence[int],
+    write: Callable[[Sequence[Message]], str],
+) -> Sequence[int]:
+    """Which of some messages lose one of three words that are put into each; one rendering."""
+    marks: dict[int, list[str]] = {}
+    marked = list(messages)
+    for at in numbers:
+        marks[at] = [f"x{secrets.token_hex(4)}" for _ in range(3)]
+        said = said_part(messages[at])
+        before = messages[at].text[: len(messages[at].text) - len(said)]
+        first, middle, last = marks[at]
+        half = said.find(" ", len(said) // 2) + 1
+        text = f"{before}{first} {said[:half]}{middle} {said[half:]} {last}"
+        marked[at] = replace(messages[at], text=text)
+    try:
+        written = write(marked).casefold()
+    except (UsageError, TemplateFails):
+        return numbers
+    return [at for at in numbers if not all(mark in written for mark in marks[at])]
+
+
+def is_seen(
+    messages: Sequence[Message],
+    at: int,
+    rendered: str,
+    write: Callable[[Sequence[Message]], str],
+) -> bool:
+    """Whether another letter at the start, in the middle or at the end of a text is seen."""
+    text = messages[at].text
+    start = len(text) - len(said_part(messages[at]))
+    places = [place for place in range(start, len(text)) if not text[place].isspace()]
+    for place in {places[0], places[len(places) // 2], places[-1]} if places else ():
+        letter = "z" if text[place].casefold() == "q" else "q"
+        changed = replace(messages[at], text=f"{text[:place]}{letter}{text[place + 1 :]}")
+        try:
+            if write([*messages[:at], changed, *messages[at + 1 :]]) == rendered:
+                return False
+        except (UsageError, TemplateFails):
+            continue  # it reads what it refuses
+    return True
+
+
+def said_part(message: Message) -> str:
+    """The text without reasoning that it begins with: a template may leave that out."""
     said = message.text
     if message.role == "assistant":
         for _, end in PAIRS:
             said = said.rpartition(end)[2]
+    return said
+
+
+def is_rewritten(message: Message, bare: str) -> bool:
+    """Whether a text is in a `bare` rendering, as it is, as JSON, or without its reasoning."""
+    said = said_part(message)
     forms = (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
     return any(without_blanks(form) in bare for form in forms)
 

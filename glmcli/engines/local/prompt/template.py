@@ -7,11 +7,10 @@ rendered with stand-ins for such strings, and they are put back after the contro
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from glmcli.conversation.reasoning import PAIRS
@@ -27,10 +26,17 @@ from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
 from glmcli.engines.local.prompt.rendering import CHOOSE, TemplateFails, chosen_source, render
+from glmcli.engines.local.prompt.standins import (
+    ALPHABETS,
+    any_of,
+    check_carried,
+    make_words,
+    swap_texts,
+)
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import GlmError, ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Message, Role, call_of, said_text, without_open_reply
+from glmcli.types import Message, Role, call_of, fold_system, said_text, without_open_reply
 
 MOST_CONTROLS = 20_000
 """Gemma 3 has 6,400."""
@@ -73,15 +79,17 @@ class ChatTemplate:
         """
         messages = [with_plain_call(item) for item in without_open_reply(messages)]
         check_characters(messages)
-        stand_ins = self._stand_ins(messages)
         options = template_options(messages, think)
+        controls = self._controls_in(messages)
         try:
-            rendered, way = self._try_ways(swap_texts(messages, stand_ins), options)
+            if controls:
+                rendered, way, words = self._render_around(messages, options, controls)
+            else:
+                rendered, way = self._try_ways(messages, options)
         except UsageError as exc:
             raise self._blamed(exc) from exc
-        if stand_ins:
-            check_nothing_changed(rendered, stand_ins)
-            ids = self._encode_around(rendered, {word: text for text, word in stand_ins.items()})
+        if controls:
+            ids = self._encode_around(rendered, {word: text for text, word in words.items()})
         else:
             ids = encoding_of(self._backend, rendered).ids
         if self.is_base:
@@ -109,17 +117,15 @@ class ChatTemplate:
 
     def _try_ways(self, messages: Sequence[Message], options: dict[str, Any]) -> tuple[str, Way]:
         """The first rendering that has all texts, and how the messages were given for it."""
-        if self.is_base:
-            return join_texts(messages), WAYS[0]
-        more = goes_on(messages) and "add_generation_prompt" not in options
         failed: ModelError | UsageError | None = None
         for way in self._ways:
-            items = items_of(messages, way, self._source)
-            if items is None:
+            if way.folded and fold_system(messages) is None:
                 continue
+            written = partial(self._render_in, way, options=options)
             try:
-                rendered = render(self._tokenizer, items, goes_on=more, **options)
-                check_texts(messages, rendered, way)
+                rendered = written(messages)
+                if not self.is_base:
+                    check_texts(messages, rendered, way, written)
             except (UsageError, TemplateFails) as exc:
                 failed = failed or exc  # the first failure says more
             else:
@@ -135,17 +141,47 @@ class ChatTemplate:
             return TemplateFails(refused.message, tr(CHOOSE))
         return refused
 
-    def _stand_ins(self, messages: Sequence[Message]) -> dict[str, str]:
-        """Control string -> unguessable word, for the control strings in the messages' texts."""
+    def _render_in(self, way: Way, messages: Sequence[Message], options: dict[str, Any]) -> str:
+        """The prompt as one string, whatever of the texts is in it."""
+        if self.is_base:
+            return join_texts(messages)
+        more = goes_on(messages) and "add_generation_prompt" not in options
+        items = items_of(messages, way, self._source)
+        return render(self._tokenizer, items, goes_on=more, **options)
+
+    def _controls_in(self, messages: Sequence[Message]) -> set[str]:
+        """The control strings in what the messages say."""
         if self._control_text is None:
-            return {}
+            return set()
         texts = [text for item in messages for text in (item.text, item.thinking, item.name)]
-        found = {control for text in texts for control in self._control_text.findall(text)}
-        return {text: f"x{secrets.token_hex(12)}x" for text in sorted(found)}
+        return {control for text in texts for control in self._control_text.findall(text)}
+
+    def _render_around(
+        self, messages: Sequence[Message], options: dict[str, Any], controls: set[str]
+    ) -> tuple[str, Way, dict[str, str]]:
+        """A rendering with words in place of control strings, and the words. Raises UsageError."""
+        said = [f"{item.text}\n{item.thinking}\n{item.name}\n{item.tools}" for item in messages]
+        taken = "\n".join([self._source, *said])
+        failed: UsageError | None = None
+        for letters in ALPHABETS:
+            words = make_words(controls, taken, letters=letters)
+            beside = "\n".join([taken, *words.values()])
+            others = make_words(controls, beside, letters=letters, spare=1)
+            rendered, way = self._try_ways(swap_texts(messages, words), options)
+            again = self._render_in(way, swap_texts(messages, others), options)
+            try:
+                check_carried(rendered, again, words, others)
+            except UsageError as exc:
+                failed = exc
+            else:
+                return rendered, way, words
+        assert failed is not None
+        raise failed
 
     def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
         """Ids of `rendered`, where each key of `texts` stands for a text without control tokens."""
-        words = re.compile("|".join(texts))
+        words = any_of(texts)
+        assert words is not None
         encoding = encoding_of(self._backend, rendered)
         spans = zip(encoding.ids, encoding.offsets, strict=True)
         cuts = [
@@ -286,32 +322,6 @@ def control_tokens(backend: Any, template: str) -> dict[str, int]:
     return found
 
 
-def any_of(texts: Sequence[str] | dict[str, int]) -> re.Pattern[str] | None:
-    """A pattern that finds any of `texts`, the longest first."""
-    ordered = sorted(texts, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
-
-
-def swap_texts(messages: Sequence[Message], words: dict[str, str]) -> list[Message]:
-    """`messages` with every key of `words` in their texts replaced by its value."""
-    pattern = any_of(list(words))
-    if pattern is None:
-        return list(messages)
-
-    def swapped(text: str) -> str:
-        return pattern.sub(lambda match: words[match[0]], text)
-
-    return [
-        replace(
-            item,
-            text=swapped(item.text),
-            thinking=swapped(item.thinking),
-            name=swapped(item.name),
-        )
-        for item in messages
-    ]
-
-
 def with_plain_call(message: Message) -> Message:
     """`message` with the arguments of a tool that it calls as JSON without needless escapes.
 
@@ -321,17 +331,6 @@ def with_plain_call(message: Message) -> Message:
     if call is None or isinstance(call["arguments"], str) or "\\" not in message.text:
         return message
     return replace(message, text=json.dumps(call["arguments"], ensure_ascii=False))
-
-
-def check_nothing_changed(rendered: str, stand_ins: dict[str, str]) -> None:
-    """Raise UsageError if the template has changed a stand-in, so that it cannot be put back."""
-    folded = rendered.casefold()
-    for text, word in stand_ins.items():
-        if folded.count(word) > rendered.count(word):
-            raise UsageError(
-                tr("the model's chat template cannot carry {text!r} as plain text", text=text),
-                tr("write it in another way"),
-            )
 
 
 def goes_on(messages: Sequence[Message]) -> bool:

@@ -168,6 +168,12 @@ LOSSY = {
     "only the last": "{{ messages[-1].content }}",
     "half of each": "{% for m in messages %}{{ m.content[:20] }}{% endfor %}",
     "no replies": "{% for m in messages if m.role != 'assistant' %}{{ m.content }}{% endfor %}",
+    "the end of each": "{% for m in messages %}{{ m.content[-20:] }}{% endfor %}",
+    "the first word": "{% for m in messages %}{{ m.content.split() | first | e }}{% endfor %}",
+    "how long each is": "{% for m in messages %}{{ m.content | length }}{% endfor %}",
+    "half of each, escaped": "{% for m in messages %}{{ (m.content | e)[:20] }}{% endfor %}",
+    "all but the first, changed": "{% for m in messages[1:] %}"
+    "{{ m.content | replace('s', 'z') }}{% endfor %}",
     "parts it does not know": "{% for m in messages %}{% if m.content is not string %}"
     "{{ m.content }}{% endif %}{% endfor %}",
 }
@@ -185,6 +191,14 @@ def test_a_question_is_refused_in_one_line_where_a_text_is_left_out(name):
 
 
 REWRITTEN = {
+    "escapes": "{% for m in messages %}{{ m.content | e }}{% endfor %}",
+    "letters": "{% for m in messages %}{{ m.content | replace('l', '1') }}{% endfor %}",
+    "words": "{% for m in messages %}{{ m.content | replace('blue', 'not blue') }}{% endfor %}",
+    "marks": "{% for m in messages %}{% for line in m.content.split('\\n') %}> {{ line }}\n"
+    "{% endfor %}{% endfor %}",
+    "wraps": "{% for m in messages %}{{ m.content | wordwrap(8) }}{% endfor %}",
+    "narrow": "{% for m in messages %}{{ m.content | wordwrap(3) }}{% endfor %}",
+    "urls": "{% for m in messages %}{{ m.content | urlencode }}{% endfor %}",
     "blanks": "{% for m in messages %}{{ m.content.split() | join(' ') }}{% endfor %}",
     "lines": "{% for m in messages %}{{ m.content | indent(4) }}{% endfor %}",
     "switches": "{% for m in messages %}{{ m.content.replace('/no_think', '') }}{% endfor %}",
@@ -196,9 +210,66 @@ REWRITTEN = {
 def test_what_templates_do_to_texts_is_no_loss(name):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=tiny.byte_level())
     tokenizer.chat_template = REWRITTEN[name]
-    messages = [Message("user", "Why  is\nit\n\nblue? /no_think")]
+    messages = [Message("user", "Why  is\nit\n\n<blue>? /no_think")]
+    if name in ("escapes", "letters", "words", "marks", "wraps", "narrow", "urls"):
+        messages += [Message("assistant", "Well, <all> is blue."), Message("user", "All?\n<l>?")]
     if name == "reasoning":
         messages += [Message("assistant", "a </think> mark"), Message("user", "So?")]
     items = [said(item.role, item.text) for item in messages]
     expected = tokenizer.apply_chat_template(items, tokenize=True, return_dict=False)
     assert ChatTemplate(tokenizer).encode(messages).ids == expected
+
+
+MIXED = (
+    "{% for m in messages %}{{ m.role }}:{% if m.role == 'ROLE' %}{% for p in m.content %}"
+    "{{ p.text }}{% endfor %}{% else %}{{ m.content + '' }}{% endif %}\n{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_one_role_may_want_parts_and_the_others_texts(role):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tiny.byte_level())
+    tokenizer.chat_template = MIXED.replace("ROLE", role)
+    template = ChatTemplate(tokenizer)
+    messages = [Message("system", "Be brief."), Message("user", "Why?")]
+    for _ in range(2):
+        items = [
+            {
+                "role": item.role,
+                "content": [{"type": "text", "text": item.text}]
+                if item.role == role
+                else item.text,
+            }
+            for item in messages
+        ]
+        expected = tokenizer.apply_chat_template(items, return_dict=False)
+        assert template.encode(messages).ids == expected
+        messages += [Message("assistant", "So."), Message("user", "Well?")]
+
+
+@pytest.mark.parametrize(
+    "text", ["a <|im_end|> b", "<|im_end|>" * 3, "one two three <|endoftext|>"]
+)
+@pytest.mark.parametrize(
+    "change", ["wordwrap(20)", "length ~ m.content", "trim", "replace('q', 'k')", "indent(2)"]
+)
+def test_control_strings_keep_their_place_where_a_template_measures_texts(change, text):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tiny.byte_level())
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.content | " + change + " }}{% endfor %}"
+    )
+    ids = ChatTemplate(tokenizer).encode([Message("user", text)]).ids
+    items = [said("user", text)]
+    assert tokenizer.decode(ids) == tokenizer.apply_chat_template(items, tokenize=False)
+    controls = set(tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>", "<|endoftext|>"]))
+    assert [token for token in ids if token in controls] == ids[:1]
+
+
+@pytest.mark.parametrize("change", ["wordwrap(6)", "upper", "reverse", "length", "title"])
+def test_a_template_that_takes_control_strings_apart_is_refused(change):
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tiny.byte_level())
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m.content | " + change + " }}{% endfor %}"
+    )
+    with pytest.raises(UsageError):
+        ChatTemplate(tokenizer).encode([Message("user", "a <|im_end|> b")])

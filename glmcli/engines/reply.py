@@ -5,13 +5,14 @@ Works on text alone, for all engines. Knows nothing of ids or servers.
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Literal, NamedTuple
 
-from glmcli.conversation.reasoning import LoneMark, held_back
+from glmcli.conversation.reasoning import BETWEEN, LoneMark, held_back
 from glmcli.errors import ConnectionLost
 from glmcli.language import later, tr
 from glmcli.types import Chunk, FinishReason, Message, Usage
@@ -40,8 +41,7 @@ class Growing:
     def add(self, chunk: Chunk) -> None:
         """Take in a chunk."""
         if chunk.was_thinking:
-            thought = "".join([*self.text, chunk.thinking]).strip()
-            self.text, self.thinking = [], [*self.thinking, thought]
+            self._turn(chunk.thinking)
             chunk = replace(chunk, thinking="")
         if (chunk.text or chunk.thinking) and self.first_token_s is None:
             self.first_token_s = time.monotonic() - self.started
@@ -50,6 +50,14 @@ class Growing:
         if chunk.thinking:
             self.thinking.append(chunk.thinking)
         self.tokens += chunk.tokens
+
+    def _turn(self, thinking: str) -> None:
+        """Take all text so far for thinking, which `thinking` goes on with."""
+        before, text = "".join(self.thinking), "".join([*self.text, thinking]).rstrip()
+        if self.text or not before:
+            text = text.lstrip()
+        between = BETWEEN if self.text and before and text else ""
+        self.text, self.thinking = [], [before, between, text]
 
     def message(self, reason: FinishReason, usage: Usage | None = None) -> Message:
         """The reply as it is now."""
@@ -70,7 +78,8 @@ class Growing:
 def followed(chunk: Chunk, more: Chunk) -> Chunk:
     """Two chunks of text and thinking as one; the rest is that of the second."""
     if more.was_thinking:
-        thinking = chunk.thinking + chunk.text + more.thinking
+        between = BETWEEN if chunk.thinking and chunk.text else ""
+        thinking = chunk.thinking + between + chunk.text + more.thinking
         return replace(more, thinking=thinking)
     thinking = chunk.thinking + more.thinking
     turned = chunk.was_thinking
@@ -145,7 +154,10 @@ class Reasoning:
         spelled = pairs or ((marks.open, marks.close),)
         self._openings = dict(spelled) if marks.open_id is None else {}
         self._close = marks.close if marks.close_id is None else ""
-        self._lone = LoneMark(spelled if marks.close_id is None else ())
+        self._signs = f"\ue000{secrets.token_hex(8)}", f"\ue000{secrets.token_hex(8)}"
+        """They stand for marks that came as tokens, until it is clear whether these are marks."""
+        self._names = dict.fromkeys(self._signs, "")
+        self._lone = LoneMark(spelled if marks.close_id is None else [self._signs])
         self._state: Literal["start", "thinking", "after", "text"] = (
             "thinking" if thinking else "start"
         )
@@ -154,6 +166,8 @@ class Reasoning:
         self._blanks: list[str] = []
         """Those before it: shown with what follows, or never."""
         self._thought = False
+        self._has_text = False
+        """Whether there was text since the last mark."""
 
     @property
     def is_thinking(self) -> bool:
@@ -165,19 +179,19 @@ class Reasoning:
         opens, closes = (token == mark for mark in (self._marks.open_id, self._marks.close_id))
         if self._state == "start":
             return opens or closes
-        if self._state == "text":
-            return closes and not self._lone.is_quoted
-        return closes and self._state == "thinking"
+        if self._state == "thinking":
+            return closes
+        return (opens or closes) and self._marks.close_id is not None and not self._lone.is_off
 
-    def switch(self, token: int, text: str) -> Parted:
-        """Like `push`; then the awaited id has come."""
-        if self._state == "text":
-            thinking, _ = self._lone.push(text, final=True)
-            self._lone.is_off, self._state = True, "after"
-            return Parted(thinking, turned=True)
+    def switch(self, token: int, text: str, name: str = "") -> Parted:
+        """Like `push`; then the awaited id has come, which shows `name` where it is no mark."""
+        opens = token == self._marks.open_id
+        if self._state != "thinking" and not (opens and self._state == "start"):
+            sign = self._signs[0 if opens else 1]
+            self._names[sign] = name
+            return self.push(text + sign)
         thinking = self._before_blanks(self._held + text) if self._state == "thinking" else ""
-        self._state = "thinking" if token == self._marks.open_id else "after"
-        self._lone.is_off = True
+        self._state = "thinking" if opens else "after"
         self._held, self._blanks = "", []
         return Parted(thinking)
 
@@ -188,21 +202,25 @@ class Reasoning:
     def push(self, text: str, *, final: bool = False) -> Parted:
         """The thinking and the text that are certain now."""
         self._held += text
-        thinking, turned = "", False
+        thinking = shown = ""
+        turned = False
         if self._state == "start":
             self._start(final=final)
         if self._state == "thinking":
             thinking = self._think()
-        if self._state == "text":
-            text, behind = self._lone.push(self._take(), final=final)
+        while self._state in ("after", "text"):
+            if self._state == "after" and not self._held.strip():
+                break
+            piece = self._take() if self._state == "text" else self._take().lstrip()
+            self._state = "text"
+            said, behind = self._lone.push(piece, final=final)
             if behind is None:
-                return Parted("", text)
-            thinking, turned = text, True
+                shown = self._named(said)
+                break
+            thinking, turned = thinking + self._turned(self._named(said)), True
             self._state, self._held = "after", behind
-        if self._state == "after":
-            self._held = self._held.lstrip()
-            self._state = "text" if self._held else "after"
-        return Parted(thinking, self._take() if self._state == "text" else "", turned)
+        self._has_text = self._has_text or bool(shown)
+        return Parted(thinking, shown, turned)
 
     def flush(self) -> Parted:
         """The text that was held back and is not a mark after all."""
@@ -210,6 +228,19 @@ class Reasoning:
             held, self._held = self._held, ""
             return Parted(self._before_blanks(held))
         return self.push("", final=True)
+
+    def _turned(self, text: str) -> str:
+        """Text that turned out to be thinking, as it goes on with what was shown."""
+        text = text.rstrip() if self._has_text else text.strip()
+        between = BETWEEN if self._thought and text and not self._has_text else ""
+        self._thought = self._thought or self._has_text or bool(text)
+        self._has_text = False
+        return between + text
+
+    def _named(self, text: str) -> str:
+        for sign in self._signs:
+            text = text.replace(sign, self._names[sign])
+        return text
 
     def _take(self) -> str:
         text = "".join([*self._blanks, self._held])
@@ -223,7 +254,7 @@ class Reasoning:
         mark = next((mark for mark in self._openings if begun.startswith(mark)), "")
         if mark:
             self._state, self._held, self._blanks = "thinking", begun[len(mark) :], []
-            self._close, self._lone.is_off = self._openings[mark], True
+            self._close = self._openings[mark]
         elif final or not any(mark.startswith(begun) for mark in self._openings or ("",)):
             self._state = "text"
 

@@ -47,7 +47,14 @@ def test_what_is_no_reasoning_stays(message):
 
 @pytest.mark.parametrize(
     "text",
-    ["</think> x " * 50_000, "<think>" * 50_000, " " * 300_000, ("</think>" + " " * 999) * 300],
+    [
+        "a</think>" * 50_000,
+        "a </think>" * 50_000,
+        "</think> x " * 50_000,
+        "<think>" * 50_000,
+        " " * 300_000,
+        ("</think>" + " " * 999) * 300,
+    ],
 )
 def test_it_takes_time_in_proportion_to_the_text(text):
     began = time.process_time()

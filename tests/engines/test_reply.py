@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from glmcli.conversation.reasoning import PAIRS
+from glmcli.conversation.reasoning import PAIRS, split_reasoning
 from glmcli.engines.remote.stream import Words
 from glmcli.engines.reply import Growing, Marks, Reasoning
-from glmcli.types import Chunk
+from glmcli.types import Chunk, Message
 from tests.support.documents import pieces
 
 
@@ -41,7 +43,19 @@ MARKS = [
         "Four.",
     ),
     ("Hm.</think>\nThe tag is </think>.", "Hm.", "The tag is </think>."),
-    ("Hm.</think>\n</think>\nFour.", "Hm.", "</think>\nFour."),
+    ("Hm.</think>\n</think>\nFour.", "Hm.", "Four."),
+    ("So 4. </think>\n\n4", "So 4.", "4"),
+    ("So 4. </think>4", "So 4.", "4"),
+    ("So 4. </think>", "So 4.", ""),
+    ("so it is 4 </think>\n\n4", "so it is 4", "4"),
+    ("so it is 4\t</think> \r\n\r\n4", "so it is 4", "4"),
+    ("abc</think>def</think>42", "abc\n\ndef", "42"),
+    ("abc\n</think>\n\ndef\n</think>\n\n42", "abc\n\ndef", "42"),
+    ("<think>abc</think>def</think>42", "abc\n\ndef", "42"),
+    ("<think>\nabc\n</think>\n\n</think>\n\n42", "abc", "42"),
+    ("</think></think>42", "", "42"),
+    ("abc</think>Use `</think>` or </think>, so", "abc", "Use `</think>` or </think>, so"),
+    ("a</think>b</think>Say <think>c</think>", "a\n\nb", "Say <think>c</think>"),
 ]
 TEXTS = [
     "The tag </think> ends the thinking.",
@@ -61,6 +75,14 @@ TEXTS = [
     "no mark at all",
     "</ThInK>\nno mark",
     "``a`b`` and </think> too",
+    "The tag is </think>\nand that is it.",
+    "It ends. </think> is the tag.",
+    "It ends. </think>, that is the tag.",
+    "The tag is </think>",
+    "The tag is </think>\n",
+    "1. </think>\n2. more",
+    "- </think>\n\n- more",
+    "  10. </think>\n\nmore",
 ]
 
 
@@ -68,6 +90,39 @@ TEXTS = [
 @pytest.mark.parametrize("size", SIZES)
 def test_what_came_before_a_lone_mark_was_thinking(reply, thinking, text, size):
     assert read(pieces(reply, size)) == (thinking, text)
+
+
+@pytest.mark.parametrize("reply", TEXTS + [reply for reply, _, _ in MARKS])
+def test_a_stream_and_a_whole_text_are_read_by_one_rule(reply):
+    whole = split_reasoning(Message("assistant", reply))
+    assert {read(pieces(reply, size)) for size in SIZES} == {(whole.thinking, whole.text)}
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", " ", "\n", ". ", "</think>", "`", "是", "\n\n", "<think>", ",", "1"])
+    )
+)
+def test_whatever_a_text_has_a_stream_of_it_is_read_alike(parts):
+    text = "".join(parts)
+    found = {read(pieces(text, size)) for size in (1, 2, 7, 1000)}
+    assert len(found) == 1
+    assert "<think>" in text or read_as_tokens(parts) == read([text])
+
+
+def read_as_tokens(parts):
+    """The same, of a model that has the marks as tokens."""
+    reasoning, growing = Reasoning(Marks(open_id=1, close_id=2)), Growing()
+    for part in parts:
+        if part == "</think>" and reasoning.awaits(2):
+            parted = reasoning.switch(2, "", part)
+        else:
+            parted = reasoning.push(part)
+        growing.add(Chunk(parted.text, parted.thinking, was_thinking=parted.turned))
+    parted = reasoning.flush()
+    growing.add(Chunk(parted.text, parted.thinking, was_thinking=parted.turned))
+    message = growing.message("stop")
+    return message.thinking, message.text
 
 
 @pytest.mark.parametrize("reply", TEXTS)
@@ -105,18 +160,18 @@ def test_what_a_stop_string_held_back_is_thinking_too():
 
 
 @pytest.mark.parametrize(
-    ("before", "turns"), [("Hm.\n", True), ("It is `", False), ("It is ", False), ("Hm", True)]
+    ("before", "turns"),
+    [("Hm.\n", True), ("It is `", False), ("It is ", True), ("Hm", True), ("Hm. ", True)],
 )
 def test_a_mark_that_is_a_token_stands_alone_by_the_same_rule(before, turns):
     reasoning = Reasoning(Marks(open_id=1, close_id=2))
     assert not reasoning.awaits(3)
     reasoning.push(before)
-    assert reasoning.awaits(2) == turns
-    assert not reasoning.awaits(1)
-    if turns:
-        assert reasoning.switch(2, "").turned
-        assert reasoning.push("\n\nFour.").text == "Four."
-        assert not reasoning.awaits(2)
+    assert reasoning.awaits(2)
+    first = reasoning.switch(2, "", "</think>")
+    second = reasoning.push("\n\nFour.")
+    assert (first.turned or second.turned) == turns
+    assert (first.text + second.text).removeprefix("</think>\n\n") == "Four."
 
 
 def test_a_token_that_closes_at_the_start_has_closed_nothing():

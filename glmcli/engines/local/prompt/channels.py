@@ -81,7 +81,7 @@ class Channels:
         """Whether an id is one of those between parts."""
         return token in self._ids
 
-    def switch(self, token: int, text: str) -> Parted:
+    def switch(self, token: int, text: str, name: str = "") -> Parted:
         """Like `push`; then an id has come that `awaits` knows."""
         shown = self.push(text)
         self._is_marked = True

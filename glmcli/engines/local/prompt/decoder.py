@@ -76,8 +76,8 @@ class ReplyParts(Protocol):
         """Whether an id would end a part now."""
         ...
 
-    def switch(self, token: int, text: str) -> Parted:
-        """Like `push`; then the awaited id has come."""
+    def switch(self, token: int, text: str, name: str = "") -> Parted:
+        """Like `push`; then the awaited id has come, which shows `name` where it ends nothing."""
         ...
 
     def push(self, text: str) -> Parted:
@@ -339,10 +339,12 @@ class DecodedReply:
 
     def _show(self, token: int) -> Chunk:
         """The chunk of one id that is certain."""
-        name = "" if self._parts.is_thinking else self._decoder.unseen(token)
-        shown = Chunk(self._stops.push("", unseen=name) if name else "")
+        unseen = self._decoder.unseen(token)
+        is_met = bool(unseen) and not self._parts.is_thinking
+        shown = Chunk(self._stops.push("", unseen=unseen) if is_met else "")
         if self._parts.awaits(token):
-            parted = self._parts.switch(token, self._decoder.flush())
+            name = "" if unseen else self._decoder.spelled(token).decode(errors="replace")
+            parted = self._parts.switch(token, self._decoder.flush(), name)
         else:
             parted = self._parts.push(self._counted(self._decoder.push(token)))
         return followed(shown, self._stops.take(parted))

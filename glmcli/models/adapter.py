@@ -16,8 +16,8 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
 from glmcli.models.files import fields
-from glmcli.models.files.fields import FieldKind, FieldTable
 from glmcli.models.files.headers import Tensor, read_header
+from glmcli.models.files.kinds import FieldKind, FieldTable, is_finite, number, whole
 from glmcli.models.files.small import check_files, read_checkpoint_json
 from glmcli.models.names import expand
 
@@ -40,7 +40,7 @@ _PATTERNS = FieldKind(
     lambda: tr("an object of numbers by names of layers"),
     lambda value: (
         isinstance(value, dict)
-        and all(map(fields.is_finite, value.values()))
+        and all(map(is_finite, value.values()))
         # They are searched for as patterns: nothing in them may take long.
         and all(len(key) <= 200 and re.fullmatch(r"[\w.\\^$-]*", key) for key in value)
     ),
@@ -48,8 +48,8 @@ _PATTERNS = FieldKind(
 TABLE: FieldTable = {
     "peft_type": fields.NAME_FIELD,
     "base_model_name_or_path": fields.NAME_FIELD,
-    "r": fields.whole(1, 1_000_000),
-    "lora_alpha": fields.number(),
+    "r": whole(1, 1_000_000),
+    "lora_alpha": number(),
     **dict.fromkeys(("rank_pattern", "alpha_pattern"), _PATTERNS),
     "modules_to_save": fields.NAMES_FIELD,
     "target_parameters": fields.NAMES_FIELD,

@@ -13,7 +13,8 @@ from typing import Any
 
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
-from glmcli.models.files.fields import as_list
+from glmcli.models.files.fields import FREELY
+from glmcli.models.files.kinds import as_list, as_whole
 from glmcli.models.files.small import read_checkpoint_json
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
@@ -142,6 +143,12 @@ def defaults_in(stated: Mapping[str, Any]) -> Defaults:
 
 def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The fields of generation_config.json, or what stands for them. Raises ModelError."""
+    stated = written_defaults(checkpoint)
+    return {name: as_whole(value) if name in FREELY else value for name, value in stated.items()}
+
+
+def written_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The same as they are written. Raises ModelError."""
     path = checkpoint.folder / "generation_config.json"
     if path.exists():
         return read_checkpoint_json(path)
@@ -152,9 +159,9 @@ def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {name: value for name, value in checkpoint.config.items() if name in KNOWN}
 
 
-def ending_ids(*stated: int | Sequence[int] | None) -> frozenset[int]:
+def ending_ids(*stated: float | Sequence[float] | None) -> frozenset[int]:
     """The ids that end a reply, as the fields `eos_token_id` of one or more configs state them."""
     found: set[int] = set()
     for ids in stated:
-        found.update([ids] if isinstance(ids, int) else ids or [])
+        found.update(map(as_whole, [ids] if isinstance(ids, int | float) else ids or []))
     return frozenset(found)

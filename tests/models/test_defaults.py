@@ -1,11 +1,15 @@
 """What a checkpoint states about its replies: all of it is followed, cannot matter, or is named."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 from transformers import GenerationConfig
 
 from glmcli.models import defaults
 from glmcli.models.defaults import Defaults, defaults_in
 from glmcli.models.files import fields
+from glmcli.models.files.folder import read_config
 
 
 def test_every_field_that_transformers_knows_has_its_place():
@@ -48,6 +52,18 @@ def test_a_value_that_changes_nothing_costs_nothing(name, nothing):
 def test_one_stop_string_is_as_good_as_a_list():
     assert defaults_in({"stop_strings": "end"}).stop_strings == ("end",)
     assert defaults_in({"stop_strings": ["end", "."]}).stop_strings == ("end", ".")
+
+
+def test_whole_numbers_may_be_written_with_a_point_where_generate_takes_them(tmp_path):
+    stated = {"eos_token_id": [7.0, 8], "max_new_tokens": 5.0, "suppress_tokens": [3.0]}
+    (tmp_path / "generation_config.json").write_text(json.dumps(stated))
+    (tmp_path / "config.json").write_text('{"eos_token_id": 9}')
+    read_config(tmp_path)
+    checkpoint = SimpleNamespace(folder=tmp_path, family="llama", config={"eos_token_id": 9})
+    found, ends = defaults.read_defaults(checkpoint)
+    assert (found.max_new_tokens, found.steps) == (5, {"suppress_tokens": [3]})
+    assert sorted(map(repr, ends)) == ["7", "8", "9"]
+    assert sorted(map(repr, defaults.ending_ids(7.0, None, [0]))) == ["0", "7"]
 
 
 def test_a_length_bounds_the_window_and_says_so():

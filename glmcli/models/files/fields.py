@@ -6,21 +6,30 @@ fields that are not in a table may hold anything. Knows nothing of files.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from glmcli.errors import ModelError
 from glmcli.language import tr
+from glmcli.models.files.kinds import (
+    LONGEST_LIST,
+    FieldKind,
+    FieldTable,
+    as_list,
+    is_finite,
+    is_integer,
+    list_of,
+    number,
+    some,
+    whole,
+    written_freely,
+)
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
-LONGEST_LIST = 10_000
-"""Values: one for each layer, or for each pair of a head."""
 MOST_ENDS = 1_000
 """Ids, or texts, that end a reply; real checkpoints have a handful."""
 MOST_IDS = 20_000
@@ -37,62 +46,6 @@ DTYPES = frozenset(
 """Number formats. A library takes any other word for whatever torch calls by it: "load"."""
 CODE_FIELD = "_implementation"
 """In the name of a field that says which code computes something: attention, experts."""
-
-
-@dataclass(frozen=True, slots=True)
-class FieldKind:
-    """What a field may hold."""
-
-    words: Callable[[], str]
-    """As the end of "is 5, not ...": "a number", in the user's language."""
-    fits: Callable[[Any], bool]
-
-
-FieldTable = Mapping[str, FieldKind]
-
-
-def as_list(value: Any) -> list[Any]:
-    """A list as it is, anything else as the only one of a list."""
-    return value if isinstance(value, list) else [value]
-
-
-def whole(least: int, most: int) -> FieldKind:
-    """A whole number within bounds."""
-    return FieldKind(
-        lambda: tr("a whole number from {least:,} to {most:,}", least=least, most=most),
-        lambda value: is_integer(value) and least <= value <= most,
-    )
-
-
-def some(kind: FieldKind) -> FieldKind:
-    """One of a kind, or a list of them: one for each layer."""
-    return FieldKind(
-        lambda: tr("{kind}, or a list of at most {most:,}", kind=kind.words(), most=LONGEST_LIST),
-        lambda value: value != [] and list_of(kind.fits)(as_list(value)),
-    )
-
-
-def number(least: float = -math.inf, most: float = math.inf) -> FieldKind:
-    """A finite number within bounds."""
-
-    def words() -> str:
-        if most < math.inf:
-            return tr("a number from {least:g} to {most:g}", least=least, most=most)
-        if least == -math.inf:
-            return tr("a number")
-        return tr("a number of {least:g} or more", least=least)
-
-    return FieldKind(words, lambda value: is_finite(value) and least <= value <= most)
-
-
-def is_integer(value: Any) -> bool:
-    """Whether it is a whole number; true and false are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_finite(value: Any) -> bool:
-    """Whether it is a number, a finite one; true and false are not."""
-    return is_integer(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def is_short_line(value: Any) -> bool:
@@ -141,11 +94,6 @@ def names_code_here(value: Any) -> bool:
 def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Whether something is an object all of whose values fit."""
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
-
-
-def list_of(fits: Callable[[Any], bool], most: int = LONGEST_LIST) -> Callable[[Any], bool]:
-    """Whether something is a list of at most so many items, all of which fit."""
-    return lambda value: isinstance(value, list) and len(value) <= most and all(map(fits, value))
 
 
 def is_few(lists: Any) -> bool:
@@ -259,9 +207,10 @@ GENERATION: FieldTable = {
     **dict.fromkeys(("top_p", "min_p", "top_h", "typical_p"), number(0, 1)),
     **dict.fromkeys(("epsilon_cutoff", "eta_cutoff"), number(0, 1)),
     **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "max_time"), POSITIVE),
-    **dict.fromkeys(("eos_token_id", "forced_eos_token_id"), IDS),
+    "eos_token_id": written_freely(IDS),
+    "forced_eos_token_id": IDS,
     "forced_bos_token_id": TOKEN_ID,
-    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), ID_LIST),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens"), written_freely(ID_LIST)),
     "bad_words_ids": FieldKind(
         lambda: tr("lists of at most {most:,} ids together", most=MOST_IDS),
         lambda value: list_of(ID_LIST.fits, MOST_IDS)(value) and is_few(value),
@@ -275,13 +224,18 @@ GENERATION: FieldTable = {
         lambda value: list_of(is_finite)(value) and len(value) == 2,
     ),
     **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), whole(0, 10**9)),
-    **dict.fromkeys(("min_length", "min_new_tokens"), whole(0, 10**9)),
-    **dict.fromkeys(("max_length", "max_new_tokens"), whole(1, 10**12)),
+    **dict.fromkeys(("min_length", "min_new_tokens"), written_freely(whole(0, 10**9))),
+    **dict.fromkeys(("max_length", "max_new_tokens"), written_freely(whole(1, 10**12))),
     "stop_strings": FieldKind(
         lambda: tr("a text, or a list of at most {most:,}", most=MOST_ENDS),
         lambda value: list_of(is_token, MOST_ENDS)(as_list(value)) and is_short(value),
     ),
 }
+FREELY = (
+    *("eos_token_id", "suppress_tokens", "begin_suppress_tokens"),
+    *("min_length", "min_new_tokens", "max_length", "max_new_tokens"),
+)
+"""Fields of GENERATION whose whole numbers `generate` takes as 5.0 too."""
 TOKENIZER: FieldTable = {
     "model_max_length": FieldKind(lambda: tr("a number of 0 or more"), is_limit),
     "chat_template": FieldKind(

@@ -141,6 +141,16 @@ def test_an_added_token_that_no_prompt_holds_or_that_has_a_row_does_no_harm(
     engine.close()
 
 
+def test_a_way_to_quantise_that_nobody_knows_is_named(folder, tmp_path):
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed)
+    config = json.loads((changed / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "weird"}
+    (changed / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="knows no way to quantise weights named 'weird'"):
+        opened(changed, tmp_path)
+
+
 def test_what_a_library_raises_at_a_bad_file_is_an_error_of_the_model(folder, tmp_path):
     bad = tmp_path / "bad"
     shutil.copytree(folder, bad)

@@ -74,6 +74,7 @@ def load_placed(
     Raises ConfigError, ModelError, OutOfMemory.
     """
     check_attention(attn, placement.device)
+    check_method(checkpoint)
     loading = Loading(checkpoint.weights, placement, report)
     with load_errors(checkpoint, placement):
         net, info = watch(
@@ -347,6 +348,26 @@ def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
     check_sizes(checkpoint.config, tensors)
     return tensors
+
+
+def check_method(checkpoint: Checkpoint) -> None:
+    """Raise ModelError for weights quantised by a method that transformers would ignore."""
+    import transformers
+    from transformers.quantizers.auto import AutoHfQuantizer
+
+    stated = checkpoint.config.get("quantization_config")
+    if not isinstance(stated, dict) or not stated.get("quant_method"):
+        return
+    if not AutoHfQuantizer.supports_quant_method(stated):
+        raise ModelError(
+            tr(
+                "{name}: transformers {version} knows no way to quantise weights named {how!r}",
+                name=checkpoint.name,
+                version=transformers.__version__,
+                how=stated["quant_method"],
+            ),
+            tr("use the model that is not quantised, or a newer transformers"),
+        )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 from glmcli.conversation.transcript import parse_conversations
 from glmcli.engines.local.prompt.template import ChatTemplate
-from glmcli.errors import ModelError
+from glmcli.errors import ModelError, UsageError
 from glmcli.types import Conversation, Message
 from tests.support import tiny
 
@@ -271,5 +271,5 @@ def test_a_template_that_takes_control_strings_apart_is_refused(change):
     tokenizer.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m.content | " + change + " }}{% endfor %}"
     )
-    with pytest.raises(UsageError):
+    with pytest.raises((UsageError, ModelError)):
         ChatTemplate(tokenizer).encode([Message("user", "a <|im_end|> b")])

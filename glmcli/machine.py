@@ -65,6 +65,12 @@ def resident_bytes() -> tuple[int, int]:
     return resident - shared, shared
 
 
+def data_bytes() -> int | None:
+    """What this process has asked of the system as memory of its own, used or not."""
+    fields = (read_lines(PROC / "self" / "statm") or [""])[0].split()
+    return int(fields[5]) * PAGE_BYTES if len(fields) > 5 else None
+
+
 def read_ahead(files: Iterable[Path]) -> None:
     """Have files read into memory by the system while this process does something else."""
     if not hasattr(os, "posix_fadvise"):

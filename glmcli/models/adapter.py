@@ -16,6 +16,7 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
 from glmcli.models.files import fields
+from glmcli.models.files.anywhere import check_code
 from glmcli.models.files.headers import Tensor, read_header
 from glmcli.models.files.kinds import FieldKind, FieldTable, is_finite, number, whole
 from glmcli.models.files.small import check_files, read_checkpoint_json
@@ -131,7 +132,7 @@ def checked_config(folder: Path) -> dict[str, Any]:
     """adapter_config.json, after a look at what it says. Raises ModelError."""
     config = read_checkpoint_json(folder / ADAPTER_CONFIG)
     fields.check(config, TABLE, ADAPTER_CONFIG)
-    fields.check_code(config, ADAPTER_CONFIG)
+    check_code(config, ADAPTER_CONFIG)
     return config
 
 

@@ -7,6 +7,7 @@ beyond torch cost is added to each run. Knows nothing of what is run, nor of the
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import resource
@@ -25,6 +26,8 @@ from typing import IO, Any
 GB = 1 << 30
 MEMORY_BYTES = 3 * GB
 """What a run may have in memory at most."""
+CAP_BYTES = 10 * GB
+"""Where the system ends a run, for the sake of the machine; far above what it may have."""
 CPU_S = 10.0
 """What a run may take of the processor, beyond importing torch."""
 PATIENCE_S = 60.0
@@ -40,6 +43,7 @@ class Outcome:
     out: str
     err: str
     cpu_s: float
+    """Of the processor, children included."""
     peak_bytes: int
     seconds: float
 
@@ -154,7 +158,10 @@ def whole(file: IO[bytes]) -> str:
 
 
 def waited(pid: int, deadline: float) -> tuple[int | None, resource.struct_rusage]:
-    """The exit code of a process and what it used. It is killed at the deadline: None then."""
+    """The exit code of a process, and what it and the children it waited for used.
+
+    It is killed at the deadline: None then.
+    """
     is_late = False
     while True:
         found, status, used = os.wait4(pid, os.WNOHANG)
@@ -173,7 +180,7 @@ def become(job: dict[str, Any], handles: Sequence[int]) -> None:
         os.setsid()
         for number, handle in enumerate(handles):
             os.dup2(handle, number)
-        limit(resource.RLIMIT_DATA, MEMORY_BYTES + GB)
+        limit(resource.RLIMIT_DATA, CAP_BYTES)
         limit(resource.RLIMIT_FSIZE, GB)
         limit(resource.RLIMIT_CORE, 0)
         limit(resource.RLIMIT_CPU, round(4 * CPU_S))
@@ -196,6 +203,7 @@ def become(job: dict[str, Any], handles: Sequence[int]) -> None:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
+        atexit._run_exitfuncs()  # what the children took counts once they were waited for
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 

@@ -28,6 +28,8 @@ class Case:
     """What its refusal has to name."""
     is_harmless: bool = False
     """Whether the right answer is as good as a refusal."""
+    needs_library: bool = False
+    """Whether it takes the library that would build the net to see what is wrong."""
     is_heavy: bool = False
     """Whether it takes long to make, or to look at."""
 

@@ -44,8 +44,6 @@ DTYPES = frozenset(
     }
 )
 """Number formats. A library takes any other word for whatever torch calls by it: "load"."""
-CODE_FIELD = "_implementation"
-"""In the name of a field that says which code computes something: attention, experts."""
 
 
 def is_short_line(value: Any) -> bool:
@@ -85,12 +83,6 @@ def is_short(value: Any) -> bool:
     return not isinstance(value, str) or len(value) <= _LONGEST_TOKEN
 
 
-def names_code_here(value: Any) -> bool:
-    """Whether it names code that is installed, not a repository whose code would be fetched."""
-    each = value.values() if isinstance(value, dict) else [value]
-    return all(not isinstance(name, str) or re.fullmatch(r"\w*", name) for name in each)
-
-
 def dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     """Whether something is an object all of whose values fit."""
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
@@ -128,9 +120,6 @@ TOKENS = FieldKind(
 DTYPE = FieldKind(
     lambda: tr("a number format such as bfloat16"),
     lambda value: isinstance(value, str) and value in DTYPES,
-)
-CODE_HERE = FieldKind(
-    lambda: tr("the name of code that is installed, such as sdpa"), names_code_here
 )
 POSITIVE = FieldKind(lambda: tr("a number above 0"), lambda value: is_finite(value) and value > 0)
 FACTOR = FieldKind(
@@ -272,24 +261,6 @@ def check_config(config: Mapping[str, Any]) -> None:
     for name, part in config.items():
         if name.endswith("_config") and name != "quantization_config" and isinstance(part, dict):
             check(part, {"dtype": DTYPE, "torch_dtype": DTYPE}, where, f"{name}.")
-    check_code(config, where)
-
-
-def check_code(value: Any, where: str) -> None:
-    """Raise ModelError for a field, at any depth, that names code to be fetched from the hub.
-
-    A library would fetch it, and run it as native code, without being told to trust it.
-    """
-    left = [("", value)]
-    while left:
-        path, part = left.pop()
-        if isinstance(part, list):
-            left += [(f"{path}{number}.", each) for number, each in enumerate(part)]
-        if isinstance(part, dict):
-            for name, each in part.items():
-                if CODE_FIELD in name and not CODE_HERE.fits(each):
-                    raise wrong(where, path + name, each, CODE_HERE)
-                left.append((f"{path}{name}.", each))
 
 
 def ropes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

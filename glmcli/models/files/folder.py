@@ -11,6 +11,7 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files import fields
+from glmcli.models.files.anywhere import check_code, check_lengths
 from glmcli.models.files.small import bad_download, check_files, read_checkpoint_json
 from glmcli.models.names import GGUF_HINT
 
@@ -46,6 +47,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     check_files(folder)
     config = read_checkpoint_json(folder / "config.json")
     fields.check_config(config)
+    check_code(config, "config.json")
+    check_lengths(config, "config.json")
     if not (folder / "generation_config.json").exists():  # then this file stands for it
         fields.check(config, fields.GENERATION, "config.json")
     for name, table in (
@@ -56,5 +59,5 @@ def read_config(folder: Path) -> dict[str, Any]:
         if (folder / name).exists():
             values = read_checkpoint_json(folder / name)
             fields.check(values, table, name)
-            fields.check_code(values, name)
+            check_code(values, name)
     return config

@@ -86,29 +86,6 @@ def test_a_wrong_field_is_found_below_others(config, said):
     assert caught.value.message.startswith(f"config.json: {said}")
 
 
-REPOSITORY = "kernels-community/flash-attn3"
-
-
-@pytest.mark.parametrize(
-    ("config", "field"),
-    [
-        ({"attn_implementation": REPOSITORY}, "attn_implementation"),
-        ({"_attn_implementation": "evil/kernel:forward"}, "_attn_implementation"),
-        ({"_attn_implementation_internal": REPOSITORY}, "_attn_implementation_internal"),
-        ({"experts_implementation": "org/x@main"}, "experts_implementation"),
-        ({"attn_implementation": "paged|org/x"}, "attn_implementation"),
-        ({"attn_implementation": {"text_config": REPOSITORY}}, "attn_implementation"),
-        ({"text_config": {"attn_implementation": "org/x"}}, "text_config.attn_implementation"),
-        ({"a": [{"b": {"experts_implementation": "o/x"}}]}, "a.0.b.experts_implementation"),
-    ],
-)
-def test_code_that_would_be_fetched_from_the_hub_is_named(config, field):
-    with pytest.raises(ModelError) as caught:
-        fields.check_config(config)
-    assert caught.value.message.startswith(f"config.json: {field} is ")
-    assert "not the name of code that is installed, such as sdpa" in caught.value.message
-
-
 @pytest.mark.parametrize("word", ["load", "hub", "no such", "torch.float16", "Tensor"])
 @pytest.mark.parametrize("part", ["", "text_config", "vision_config"])
 def test_a_number_format_that_is_none_is_named(word, part):

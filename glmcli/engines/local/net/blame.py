@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from glmcli.engines.local.net.load import drop_attention, net_class_of
 from glmcli.engines.local.net.plain.cut import layers_for, shorten
+from glmcli.engines.local.net.plain.recipes import drop_attention, net_class_of
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
-from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.checkpoint import Checkpoint, build_limits
 from glmcli.models.defaults import stated_defaults
 from glmcli.models.files.fields import refused
 from glmcli.models.libraries import quiet
@@ -27,6 +27,8 @@ Failure = tuple[int, str]
 FailureOf = Callable[[Mapping[str, Any]], Failure]
 PATIENCE_S = 5.0
 """Of the search: then what transformers says has to do."""
+TRY_S = 1.0
+"""Of the processor, for one try."""
 
 
 def blamed(checkpoint: Checkpoint, error: ModelError) -> ModelError:
@@ -79,13 +81,14 @@ def failure_of_net(stated: Mapping[str, Any]) -> Failure:
     done = 0
     try:
         family = str(stated["model_type"])
-        config = transformers.CONFIG_MAPPING[family].from_dict(deepcopy(dict(stated)))
+        with build_limits(TRY_S):
+            config = transformers.CONFIG_MAPPING[family].from_dict(deepcopy(dict(stated)))
         done = 1
         text = config.get_text_config(decoder=True)
         shorten(text, layers_for(text))
         config, net_class = net_class_of(family, config)
         drop_attention(config)
-        with torch.device("meta"), torch.inference_mode():
+        with build_limits(TRY_S), torch.device("meta"), torch.inference_mode():
             net = net_class._from_config(config).eval()
             done = 2
             ids = torch.zeros((1, 2), dtype=torch.long)

@@ -6,7 +6,6 @@ Knows nothing of prompts, tokenizers or sampling, nor of which net is chosen: se
 from __future__ import annotations
 
 import importlib.util
-import re
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,33 +15,29 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
-from glmcli.language import later, tr
+from glmcli.language import tr
 from glmcli.machine import PAGE_BYTES, MappedFiles
 from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.headers import Tensor, check_index
 from glmcli.models.files.small import bad_download
-from glmcli.models.libraries import quiet, watch
+from glmcli.models.libraries import quiet, says_no_memory, watch
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
     import transformers
 
-TOO_LARGE = re.compile(r"not enough memory|dispatched on the CPU or the disk")
-"""What torch and transformers say of weights that do not fit; the second if quantised."""
+TOO_LARGE = "dispatched on the CPU or the disk"
+"""What transformers says of quantised weights that do not fit."""
 ATTENTION = {"flash": "flash_attention_2"}
-PLAIN_ATTENTION = (None, "eager", "sdpa")
-"""What a checkpoint may ask for; for any other transformers may fetch native code from the hub."""
 NOWHERE = "adapter_config.json/none"
 """Where transformers may look for an adapter: it would apply one without a look at what it says."""
 SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
 """torch's names of dtypes -> those of safetensors."""
-UNSTEADY = {"reformer": later("they draw lots, so that no reply can be checked")}
-"""Families whose `generate` cannot be followed, and why."""
-CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
 def load_net(
@@ -89,82 +84,6 @@ def load_placed(
         net = with_adapter(net, checkpoint.adapter)
     loading.page_in(net)
     return net.eval()
-
-
-def recipe_for(checkpoint: Checkpoint) -> Recipe:
-    """The recipe of this checkpoint's family. Raises ModelError."""
-    if checkpoint.family == "chatglm":
-        from glmcli.engines.local.net import chatglm
-
-        return chatglm.recipe(checkpoint)
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
-
-    name, family, remote = checkpoint.name, checkpoint.family, checkpoint.remote_code
-    if not remote and family not in transformers.CONFIG_MAPPING:
-        raise ModelError(
-            tr(
-                "{name}: transformers {version} does not know {family!r} models",
-                name=name,
-                version=transformers.__version__,
-                family=family,
-            ),
-            tr("a newer transformers may: pip install --upgrade transformers"),
-        )
-    if family in UNSTEADY:
-        raise ModelError(
-            tr(
-                "{name}: {family} models cannot be used: {why}",
-                name=name,
-                family=family,
-                why=tr(UNSTEADY[family]),
-            ),
-            tr("choose a chat model"),
-        )
-    kinds = checkpoint.config.get("architectures") or ["ForCausalLM"]
-    causal = (*CAUSAL, CLASSES.get(family, CAUSAL[0]))
-    if not remote and (family not in CLASSES or not any(kind.endswith(causal) for kind in kinds)):
-        raise ModelError(
-            tr("{name} is a {kind}, not a model that continues text", name=name, kind=kinds[0]),
-            tr("choose a chat model"),
-        )
-    try:
-        config = transformers.AutoConfig.from_pretrained(
-            checkpoint.folder, trust_remote_code=remote, local_files_only=True
-        )
-    except Exception as exc:  # each family's config class checks in its own way
-        raise bad_download(
-            tr("{name}: bad config.json: {why}", name=name, why=first_line(exc))
-        ) from exc
-    if remote:
-        own: Any = transformers.AutoModelForCausalLM
-    else:
-        config, own = net_class_of(family, config)
-    drop_attention(config)
-    return Recipe(config, own)
-
-
-def net_class_of(
-    family: str, config: transformers.PreTrainedConfig
-) -> tuple[transformers.PreTrainedConfig, Any]:
-    """The class of a family that continues text, and the part of a config that is for it.
-
-    Not AutoModel, which would prefer remote code to its own where that is trusted. Raises KeyError.
-    """
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
-
-    own = getattr(transformers, CLASSES[family])
-    if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
-        config = config.get_text_config()  # as AutoModel does: the text part of a larger net
-    return config, own
-
-
-def drop_attention(config: transformers.PreTrainedConfig) -> None:
-    """Let no config, nor a part of it, ask for attention that only --attn may ask for."""
-    for part in [config, *(getattr(config, name, None) for name in config.sub_configs)]:
-        if getattr(part, "_attn_implementation", None) not in PLAIN_ATTENTION:
-            part._attn_implementation = None
 
 
 def from_pretrained(
@@ -373,15 +292,11 @@ def check_method(checkpoint: Checkpoint) -> None:
 @contextmanager
 def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
     """Translate what `from_pretrained` raises. Raises ModelError, OutOfMemory."""
-    import torch
-
     name = checkpoint.name
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as exc:
-        raise OutOfMemory(placement.needed_bytes, placement.free_bytes) from exc
     except Exception as exc:
-        if isinstance(exc, RuntimeError | ValueError) and TOO_LARGE.search(str(exc)):
+        if says_no_memory(exc) or TOO_LARGE in str(exc):
             raise OutOfMemory(placement.needed_bytes, placement.free_bytes) from exc
         quantized = checkpoint.config.get("quantization_config")
         if isinstance(quantized, dict):

@@ -17,6 +17,7 @@ from torch import Tensor
 from glmcli.errors import EngineError, GlmError, ModelError, OutOfMemory, first_line
 from glmcli.language import tr
 from glmcli.models.defaults import Defaults
+from glmcli.models.libraries import says_no_memory
 
 BLOCK = 128
 """Tokens of a prompt that are read between two looks at `cancel`."""
@@ -118,10 +119,5 @@ def free_memory() -> None:
 
 
 def is_out_of_memory(exc: Exception) -> bool:
-    """Whether a device or the machine has no memory left; each says so in its own way."""
-    if isinstance(exc, MemoryError | torch.OutOfMemoryError):
-        return True
-    said = str(exc).lower()
-    return isinstance(exc, RuntimeError) and (
-        "out of memory" in said or "can't allocate memory" in said or "not enough memory" in said
-    )
+    """Whether a device or the machine has no memory left."""
+    return isinstance(exc, torch.OutOfMemoryError) or says_no_memory(exc)

@@ -20,5 +20,7 @@ class Recipe:
     config: transformers.PreTrainedConfig
     net_class: Any
     """A class with `from_pretrained`."""
+    empty: Any = None
+    """The net without weights, within limits; None where code that was trusted makes it."""
     settle: Callable[[transformers.PreTrainedModel], None] = lambda net: None
     """Called once with the loaded net."""

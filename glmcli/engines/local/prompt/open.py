@@ -16,7 +16,7 @@ from glmcli.engines.local.prompt.rendering import TemplateFails
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
-from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.checkpoint import Checkpoint, library_config
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
 from glmcli.models.meaning import text_part, trained_window, vocabulary_of
@@ -78,7 +78,11 @@ def load_tokenizer(checkpoint: Checkpoint, options: ModelOptions) -> Any:
         if tokenizer is not None:
             return tokenizer
     chat_tokenizer.try_out(folder, cache)
-    from transformers import AutoTokenizer
+    from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
+
+    # It would be read for the tokenizer too, which would be blamed then.
+    if checkpoint.remote_code or checkpoint.family in CONFIG_MAPPING:
+        library_config(checkpoint, AutoConfig)
 
     try:
         with errors_of(

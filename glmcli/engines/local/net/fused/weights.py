@@ -19,8 +19,9 @@ from torch import Tensor
 from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
-from glmcli.engines.local.net.load import load_errors, load_placed, recipe_for
+from glmcli.engines.local.net.load import load_errors, load_placed
 from glmcli.engines.local.net.placement import Placement
+from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.language import tr
 from glmcli.machine import MappedFiles, trim_memory
 from glmcli.models.checkpoint import Checkpoint

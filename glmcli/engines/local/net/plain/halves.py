@@ -7,17 +7,14 @@ Knows nothing of proofs.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from glmcli.engines.local.net.fused.fbgemm import SLICE_NUMBERS, HalfProduct
-from glmcli.engines.local.net.recipe import Recipe
 
 
 class Shown:
@@ -158,11 +155,13 @@ def halved(net_class: Any, dtype: torch.dtype) -> Any:
     return type(net_class.__name__, (net_class,), told)
 
 
-def size_of(recipe: Recipe) -> int:
-    """How many bytes the weights of a net will take."""
-    with init_empty_weights():
-        net = recipe.net_class(copy.deepcopy(recipe.config))
-    return sum(parameter.nbytes for parameter in net.parameters())
+def size_of(net: nn.Module, dtype: torch.dtype) -> int:
+    """How many bytes the weights of a net will take once its matrices are in `dtype`."""
+    halves = {id(one.weight) for one in net.modules() if half_kind(one)}
+    return sum(
+        one.numel() * (dtype.itemsize if id(one) in halves else torch.float32.itemsize)
+        for one in net.parameters()
+    )
 
 
 def wide_bytes(net: Any) -> int:

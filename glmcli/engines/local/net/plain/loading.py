@@ -10,9 +10,10 @@ from typing import Any
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.fbgemm import has_halves
-from glmcli.engines.local.net.load import bin_tensors, load_placed, recipe_for
+from glmcli.engines.local.net.load import bin_tensors, load_placed
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.plain.halves import halved, size_of, widen
+from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.errors import OutOfMemory
 from glmcli.models.bits import is_packed
 from glmcli.models.checkpoint import Checkpoint
@@ -42,7 +43,9 @@ def load_halves(
     with quiet():
         recipe = recipe_for(checkpoint)
         recipe = replace(recipe, net_class=halved(recipe.net_class, placement.dtype))
-        placement = replace(placement, needed_bytes=size_of(recipe))
+        if recipe.empty is not None:
+            needed = size_of(recipe.empty, placement.dtype)
+            placement = replace(placement, needed_bytes=needed)
         if placement.free_bytes is not None and placement.needed_bytes > placement.free_bytes:
             raise OutOfMemory(placement.needed_bytes, placement.free_bytes)
         net = load_placed(checkpoint, recipe, placement, options.attn, report)

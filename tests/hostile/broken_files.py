@@ -12,7 +12,8 @@ import pickle
 import random
 import socket
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -288,11 +289,23 @@ def tokenizers() -> Iterator[Case]:
         "a rank of 10^30": b"aGk= 1\naGs= " + b"1" + b"0" * 30 + b"\n",
         "a rank below nothing": b"aGk= 0\naGs= -5\n",
         "a rank of 5,000 digits": b"aGk= 0\naGs= " + b"1" * 5_000 + b"\n",
+        "tokens of all lengths": ranks(letter * length for letter, length in LENGTHS),
+        "a million tokens": ranks(number.to_bytes(3, "big") for number in range(1_000_000)),
         "a token of 20 KB": b"aGk= 0\n" + b"YWFh" * 6_666 + b" 1\n",
     }
     for name, data in contents.items():
         spoil = with_content("tokenizer.model", data)
         yield Case(f"tokenizer.model: {name}", healthy.write_chatglm, spoil)
+
+
+LENGTHS = [(bytes([letter]), length) for letter in b"abcdef" for length in range(2, 1000)]
+
+
+def ranks(tokens: Iterable[bytes]) -> bytes:
+    """A tiktoken vocabulary of all bytes and these tokens."""
+    known = [*(bytes([byte]) for byte in range(256)), *tokens]
+    lines = (b64encode(token) + b" %d\n" % rank for rank, token in enumerate(known))
+    return b"".join(lines)
 
 
 def with_far_ids(folder: Path) -> None:

@@ -135,6 +135,15 @@ BROKEN = {
 }
 """What is no program at all, or reaches for what is not its own."""
 
+BURNING = "{% for a in range(%d) %}{% for b in range(1000) %}{% endfor %}{% endfor %}"
+"""Takes long, but not too long, each time that it is rendered."""
+BYTE_LEVEL = {
+    "type": "ByteLevel",
+    "add_prefix_space": False,
+    "trim_offsets": True,
+    "use_regex": False,
+}
+
 
 def templates() -> dict[str, str]:
     """Every hostile chat template, by what it does."""
@@ -251,6 +260,12 @@ def growing() -> Iterator[tuple[str, dict[str, Any]]]:
         "control tokens by the ten thousand",
         {"added_tokens": [control(1000 + number, f"{number:x}<|") for number in range(40_000)]},
     )
+    words = ({**control(1000 + n, f"zq{n}"), "special": False} for n in range(300_000))
+    yield "words by the hundred thousand", {"added_tokens": list(words)}
+    bytes_again = [{"type": "ByteLevel"}] * 12
+    yield "bytes of bytes", {"normalizer": sequence("normalizers", bytes_again)}
+    splits = [BYTE_LEVEL] * 12
+    yield "bytes of bytes, split", {"pre_tokenizer": sequence("pretokenizers", splits)}
 
 
 HARMLESS = {
@@ -269,12 +284,7 @@ HARMLESS = {
             "pretokenizers",
             [
                 split(r"\p{L}+|\p{N}{1,4}|[^\p{L}\p{N}]+"),
-                {
-                    "type": "ByteLevel",
-                    "add_prefix_space": False,
-                    "trim_offsets": True,
-                    "use_regex": False,
-                },
+                BYTE_LEVEL,
             ],
         )
     },

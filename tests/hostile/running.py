@@ -7,7 +7,7 @@ beyond torch cost is added to each run. Knows nothing of what is run, nor of the
 
 from __future__ import annotations
 
-import atexit
+import gc
 import json
 import os
 import resource
@@ -203,8 +203,16 @@ def become(job: dict[str, Any], handles: Sequence[int]) -> None:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        atexit._run_exitfuncs()  # what the children took counts once they were waited for
+        end_children()
         os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def end_children() -> None:
+    """End this process's children and wait for them: what they took counts from then on."""
+    from glmcli.engines.local.prompt.apart import templates
+
+    templates.cache_clear()
+    gc.collect()
 
 
 def limit(kind: int, most: int) -> None:

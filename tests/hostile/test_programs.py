@@ -29,12 +29,17 @@ QUICK = (
     "a macro that calls itself",
     "the globals of a function",
 )
-QUICK_TOKENIZERS = ("split: the panic of an issue", "a normalizer that doubles", "a long token")
+QUICK_TOKENIZERS = (
+    *("split: the panic of an issue", "a normalizer that doubles", "a long token"),
+    *("bytes of bytes", "words by the hundred thousand"),
+)
+LETTERS = "é" * 20_000
 BOUNDED = ("split",)
 """What takes much, but on a fast machine no more than the limits allow."""
 LIMITS = (
     *("too long", "too much", "too far", "too deeply", "far more", "fails", "broken", "limit"),
     "more than 1,000 letters",
+    "added tokens",
 )
 
 
@@ -108,7 +113,12 @@ def test_other_threads_go_on_while_a_template_computes():
 @pytest.mark.parametrize("name", QUICK_TOKENIZERS)
 def test_a_hostile_tokenizer_is_stopped_and_says_so(name, runner, spoiled):
     programs.spoil_tokenizer(spoiled, programs.tokenizers()[name])
-    check(ask(runner, spoiled, programs.QUESTION))
+    check(ask(runner, spoiled, LETTERS if name == "bytes of bytes" else programs.QUESTION))
+
+
+def test_all_renderings_at_the_start_share_one_budget(runner, spoiled):
+    programs.spoil_template(spoiled, programs.BURNING.replace("%d", "20000") + programs.TEXT)
+    check(ask(runner, spoiled))
 
 
 @pytest.mark.parametrize("name", programs.HARMLESS)
@@ -129,5 +139,5 @@ def test_every_hostile_template_ends_with_exit_3(name, runner, spoiled):
 @pytest.mark.parametrize("name", programs.tokenizers())
 def test_every_hostile_tokenizer_ends_with_exit_3_or_does_no_harm(name, runner, spoiled):
     programs.spoil_tokenizer(spoiled, programs.tokenizers()[name])
-    outcome = ask(runner, spoiled, programs.QUESTION)
+    outcome = ask(runner, spoiled, LETTERS if "bytes" in name else programs.QUESTION)
     assert not outcome.faults(0, 3), outcome.err

@@ -43,6 +43,7 @@ STOPPED = {
     "count": later("{what} counts too far: it was stopped"),
     "length": later("{what} writes far more than it is given: it was stopped"),
     "token": later("{what} has a token of more than 1,000 letters"),
+    "added": later("{what} has more than 50,000 added tokens"),
     "crash": later("{what} breaks down or needs too much memory: it was stopped"),
 }
 """What went beyond which limit; foreign.py names the limits."""
@@ -99,6 +100,8 @@ class Apart:
         self._waiting: list[dict[str, Any]] = []
         self._is_late = False
         """Whether an answer is under way that nobody waits for any more."""
+        self.taken_s = 0.0
+        """What the jobs have taken of the processor so far."""
         self._end: Callable[[], object] = lambda: None
 
     def start(self) -> None:
@@ -178,10 +181,11 @@ class Apart:
         except BaseException:  # half an answer may be under way
             self.close()
             raise
+        self.taken_s += data["taken_s"]
         if "value" in data:
             return data["value"]
         if "limit" in data:
-            raise self._stopped(data["limit"])
+            raise self.stopped(data["limit"])
         raise ProgramFailed(data["error"], data["kinds"])
 
     def _drop_late_answer(self) -> None:
@@ -208,16 +212,17 @@ class Apart:
             if cancel is not None and cancel.is_set():
                 raise GivenUp(tr("cancelled"))
             if time.monotonic() > deadline:
-                raise self._stopped("time")
+                raise self.stopped("time")
         answer = foreign.receive(process.stdout, most=_ANSWER_BYTES)
         if answer is not None:
             return answer
         process.kill()
         if process.wait() == -signal.SIGXCPU:
-            raise self._stopped("time")
-        raise self._stopped("crash")
+            raise self.stopped("time")
+        raise self.stopped("crash")
 
-    def _stopped(self, limit: str) -> ModelError:
+    def stopped(self, limit: str) -> ModelError:
+        """The error for going beyond a limit of STOPPED."""
         return ModelError(tr(STOPPED[limit], what=tr(self._what)), tr(self._hint))
 
 

@@ -25,6 +25,9 @@ _LENGTH = 8
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
 
+MOST_ADDED = 50_000
+"""Tokens beside the model's own, each of which is an object; Gemma 3 has 6,400."""
+
 
 class TooMuch(Exception):
     """A program goes beyond a limit, which the text names: see STOPPED in apart.py."""
@@ -38,9 +41,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (job := receive(sys.stdin.buffer)) is not None:
         limit_cpu(job.pop("cpu_s"))
+        before = time.process_time()
         with ended_with_stdin():
             found = answer(job)
-        send(sys.stdout.buffer, found)
+        send(sys.stdout.buffer, {**found, "taken_s": time.process_time() - before})
 
 
 @contextmanager
@@ -223,6 +227,8 @@ def load_backend(text: str = "", path: str = "") -> None:
     backend.no_padding()
     backend.no_truncation()
     check_tokens(backend.get_vocab())
+    if len(backend.get_added_tokens_decoder()) > MOST_ADDED:
+        raise TooMuch("added")
     BACKENDS[False] = backend
     ids = backend.encode_batch(["Hello, 1 + 1 = 2.\n\n你好 "], add_special_tokens=False)[0].ids
     backend.decode(ids)

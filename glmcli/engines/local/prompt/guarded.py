@@ -77,6 +77,9 @@ PLAIN_DECODERS = frozenset(
     }
 )
 
+MULTIPLIES = "ByteLevel"
+"""A letter becomes up to four, and each of these up to two the next time."""
+
 
 def guard(backend: Any) -> Any:
     """A `tokenizers.Tokenizer` as it is if it is plain, else the same, asked apart.
@@ -108,14 +111,18 @@ def is_plain_model(model: Any) -> bool:
 
 
 def all_plain(component: Any, parts: str, names: frozenset[str]) -> bool:
-    """Whether a component and all its parts are known, and few."""
+    """Whether a component and all its parts are known, few, and do not multiply."""
     if component is None:
         return True
     try:
         found = list(flat(json.loads(component.__getstate__()), parts))
     except Exception:  # one that is written in Python has no such state
         return False
-    return len(found) <= PARTS and all(is_plain_part(part, names) for part in found)
+    return (
+        len(found) <= PARTS
+        and sum(part["type"] == MULTIPLIES for part in found) <= 1
+        and all(is_plain_part(part, names) for part in found)
+    )
 
 
 def flat(part: dict[str, Any], parts: str) -> Iterator[dict[str, Any]]:

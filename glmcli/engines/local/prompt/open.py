@@ -12,7 +12,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
-from glmcli.engines.local.prompt.rendering import TemplateFails
+from glmcli.engines.local.prompt.rendering import OPENING_S, TemplateFails, sharing
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
@@ -30,7 +30,7 @@ def open_template(
     checkpoint: Checkpoint, options: ModelOptions
 ) -> tuple[PromptTemplate, int | None]:
     """The template of a checkpoint, and the window. Raises ModelError."""
-    with quiet():
+    with quiet(), sharing(OPENING_S):
         template, window = find_template(checkpoint, options)
         check_ids(checkpoint.config, ids_of_hello(template))
     return template, window

@@ -6,7 +6,10 @@ whichever tokenizer it belongs to. Knows nothing of ids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from glmcli.engines.local.prompt import apart
@@ -24,6 +27,10 @@ SPARE_LETTERS = 1_000_000
 
 Only letters of the conversation count: what comes with the model must not raise its own limits.
 """
+OPENING_S = 4.0
+"""Of the processor, for all renderings while a model is opened; usual templates need 0.05."""
+_until: ContextVar[float] = ContextVar("until", default=math.inf)
+"""What the process for templates may have taken."""
 BROKEN = ("TemplateSyntaxError", "SecurityError")
 """No conversation makes such a template work."""
 REFUSES = "TemplateError"
@@ -61,15 +68,29 @@ def render(
     return up_to_mark(rendered) if goes_on else rendered
 
 
+@contextmanager
+def sharing(seconds: float) -> Iterator[None]:
+    """Let all renderings within this take so many seconds of the processor together."""
+    token = _until.set(min(_until.get(), apart.templates().taken_s + seconds))
+    try:
+        yield
+    finally:
+        _until.reset(token)
+
+
 def render_apart(source: str, values: dict[str, Any], *, letters: int = 0) -> str:
     """A template's text for a conversation of so many letters. Raises UsageError, ModelError."""
+    process = apart.templates()
+    left_s = _until.get() - process.taken_s
+    if left_s <= 0:
+        raise process.stopped("time")
     try:
-        text: str = apart.templates().ask(
+        text: str = process.ask(
             "render",
             source=source,
             values=values,
             letters=GROWTH * letters + SPARE_LETTERS,
-            cpu_s=apart.seconds_for(letters),
+            cpu_s=min(left_s, apart.seconds_for(letters)),
         )
     except apart.ProgramFailed as exc:
         if any(kind in exc.kinds for kind in BROKEN):

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from glmcli.conversation.reasoning import PAIRS
+from glmcli.engines.local.prompt.apart import seconds_for
 from glmcli.engines.local.prompt.channels import Channels, channel_ids, opened_part
 from glmcli.engines.local.prompt.decoder import (
     BytesDecoder,
@@ -25,7 +26,13 @@ from glmcli.engines.local.prompt.decoder import (
 from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
-from glmcli.engines.local.prompt.rendering import CHOOSE, TemplateFails, chosen_source, render
+from glmcli.engines.local.prompt.rendering import (
+    CHOOSE,
+    TemplateFails,
+    chosen_source,
+    render,
+    sharing,
+)
 from glmcli.engines.local.prompt.standins import (
     ALPHABETS,
     any_of,
@@ -82,10 +89,11 @@ class ChatTemplate:
         options = template_options(messages, think)
         controls = self._controls_in(messages)
         try:
-            if controls:
-                rendered, way, words = self._render_around(messages, options, controls)
-            else:
-                rendered, way = self._try_ways(messages, options)
+            with sharing(2 * seconds_for(sum(len(item.text) for item in messages))):
+                if controls:
+                    rendered, way, words = self._render_around(messages, options, controls)
+                else:
+                    rendered, way = self._try_ways(messages, options)
         except UsageError as exc:
             raise self._blamed(exc) from exc
         if controls:

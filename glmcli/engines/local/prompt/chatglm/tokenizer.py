@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,11 @@ CHATGLM_CONTROL = (
 )
 _LONGEST_TOKEN = 1_000
 """Bytes; GLM-4's longest has 128."""
+MOST_TOKENS = 500_000
+MOST_COPIED = 100_000_000
+"""Bytes, when each token is cut at each of its bytes."""
+MOST_MERGES = 1_000_000
+"""Ways to make a token of two others. All these are several times what GLM-4 has."""
 GLM4_CONTROL = (
     *("<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>"),
     *("<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"),
@@ -148,7 +154,9 @@ class GLM4Tokenizer:
     def __init__(self, data: bytes) -> None:
         from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-        ranks = dict(read_ranks(data))
+        ranks = dict(islice(read_ranks(data), MOST_TOKENS + 1))
+        if len(ranks) > MOST_TOKENS:
+            raise ValueError("there are too many tokens")
         first = max(ranks.values()) + 1
         self.control = {text: first + i for i, text in enumerate(GLM4_CONTROL)}
         letters = {byte: letter for letter, byte in byte_alphabet().items()}
@@ -187,11 +195,19 @@ def read_ranks(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def merges_of(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """The pairs that merge, best first: every way to make a token of two others, by its rank."""
-    merges = [
+    """The pairs that merge, best first: every way to make a token of two others, by its rank.
+
+    Raises ValueError for tokens with which that is without end.
+    """
+    if sum(len(token) ** 2 for token in ranks) > MOST_COPIED:
+        raise ValueError("the tokens are too long")
+    found = (
         (rank, ranks[token[:cut]], ranks[token[cut:]], token[:cut], token[cut:])
         for token, rank in ranks.items()
         for cut in range(1, len(token))
         if token[:cut] in ranks and token[cut:] in ranks
-    ]
+    )
+    merges = list(islice(found, MOST_MERGES + 1))
+    if len(merges) > MOST_MERGES:
+        raise ValueError("the tokens can be made in too many ways")
     return [(left, right) for _, _, _, left, right in sorted(merges)]

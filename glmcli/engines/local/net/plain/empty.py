@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import nn
 
 from glmcli.errors import GlmError, ModelError
@@ -32,6 +31,8 @@ def empty_net(net_class: Any, config: Any, checkpoint: Checkpoint) -> Any:
 
     Raises ModelError for one that is far larger than the files, or takes too much to build.
     """
+    from accelerate import init_empty_weights  # late: it takes long to import
+
     net = None
     for context in (torch.device("meta"), init_empty_weights()):
         try:

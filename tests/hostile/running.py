@@ -7,7 +7,7 @@ beyond torch cost is added to each run. Knows nothing of what is run, nor of the
 
 from __future__ import annotations
 
-import gc
+import ctypes
 import json
 import os
 import resource
@@ -26,6 +26,8 @@ from typing import IO, Any
 GB = 1 << 30
 MEMORY_BYTES = 3 * GB
 """What a run may have in memory at most."""
+_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER, see prctl(2)."""
 CAP_BYTES = 10 * GB
 """Where the system ends a run, for the sake of the machine; far above what it may have."""
 CPU_S = 10.0
@@ -122,6 +124,7 @@ def serve() -> None:
     from transformers.models.auto import modeling_auto, tokenization_auto  # noqa: F401
 
     imports_s = time.process_time() - before
+    adopt_orphans()
     for line in sys.stdin:
         print(json.dumps(asdict(watched(json.loads(line), imports_s))), flush=True)
 
@@ -139,14 +142,14 @@ def watched(job: dict[str, Any], imports_s: float) -> Outcome:
         pid = os.fork()
         if pid == 0:
             become(job, [stdin.fileno(), out.fileno(), err.fileno()])
-        code, used = waited(pid, started + job["patience_s"])
+        code, *used = waited(pid, started + job["patience_s"])
         texts = [whole(file) for file in (out, err)]
     return Outcome(
         code,
         out=texts[0],
         err=texts[1],
-        cpu_s=used.ru_utime + used.ru_stime + imports_s,
-        peak_bytes=used.ru_maxrss * 1024,
+        cpu_s=sum(each.ru_utime + each.ru_stime for each in used) + imports_s,
+        peak_bytes=max(each.ru_maxrss for each in used) * 1024,
         seconds=time.monotonic() - started,
     )
 
@@ -157,20 +160,33 @@ def whole(file: IO[bytes]) -> str:
     return file.read(1 << 20).decode(errors="replace")
 
 
-def waited(pid: int, deadline: float) -> tuple[int | None, resource.struct_rusage]:
-    """The exit code of a process, and what it and the children it waited for used.
+def waited(pid: int, deadline: float) -> tuple[int | None, *tuple[resource.struct_rusage, ...]]:
+    """The exit code of a process, and what it and each child that it left behind have used.
 
-    It is killed at the deadline: None then.
+    It is killed at the deadline: None then. Its children end when it is gone.
     """
     is_late = False
+    code: int | None = None
+    all_used = []
     while True:
-        found, status, used = os.wait4(pid, os.WNOHANG)
+        try:
+            found, status, used = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return code, *all_used
         if found:
-            return None if is_late else os.waitstatus_to_exitcode(status), used
+            all_used.append(used)
+        if found == pid and not is_late:
+            code = os.waitstatus_to_exitcode(status)
         if time.monotonic() > deadline and not is_late:
             is_late = True
             os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.005)
+        if not found:
+            time.sleep(0.005)
+
+
+def adopt_orphans() -> None:
+    """Let children of a run that has ended become children of this process, on Linux."""
+    ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
 
 
 def become(job: dict[str, Any], handles: Sequence[int]) -> None:
@@ -203,16 +219,7 @@ def become(job: dict[str, Any], handles: Sequence[int]) -> None:
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        end_children()
         os._exit(code if isinstance(code, int) else int(code is not None))
-
-
-def end_children() -> None:
-    """End this process's children and wait for them: what they took counts from then on."""
-    from glmcli.engines.local.prompt.apart import templates
-
-    templates.cache_clear()
-    gc.collect()
 
 
 def limit(kind: int, most: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -196,3 +197,17 @@ def test_a_broken_file_is_one_clear_line(data: bytes | None, words: str, tmp_pat
     with pytest.raises(ModelError, match=words) as caught:
         load_tokenizer(tmp_path, name="mine")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        [bytes([letter]) * length for letter in b"abcdef" for length in range(1, 1000)],
+        [number.to_bytes(3, "big") for number in range(500_001)],
+    ],
+)
+def test_a_vocabulary_that_would_take_without_end_is_refused_at_once(tokens):
+    begin = time.process_time()
+    with pytest.raises(ValueError, match="too"):
+        GLM4Tokenizer(tiktoken_file(tokens))
+    assert time.process_time() - begin < 3

@@ -34,6 +34,8 @@ MOST_ENDS = 1_000
 """Ids, or texts, that end a reply; real checkpoints have a handful."""
 MOST_IDS = 20_000
 """Ids that are not to be sampled: those of images and their kin are up to ten thousand."""
+_MOST_ADDED = 50_000
+"""Tokens beside a tokenizer's own, each of which is an object; Gemma 3 has 6,400."""
 _WIDEST_FACTOR = 1_000_000
 """Times that rotary settings may widen a window."""
 _SHOWN = 40
@@ -236,9 +238,11 @@ TOKENIZER: FieldTable = {
     "tokenizer_class": NAME_FIELD,
     "auto_map": CLASSES,
     "added_tokens_decoder": FieldKind(
-        lambda: tr("an object of tokens by their ids"),
+        lambda: tr("an object of at most {most:,} tokens by their ids", most=_MOST_ADDED),
         lambda value: (
-            dict_of(is_token)(value) and all(re.fullmatch(r"\d{1,9}", id) for id in value)
+            dict_of(is_token)(value)
+            and len(value) <= _MOST_ADDED
+            and all(re.fullmatch(r"\d{1,9}", id) for id in value)
         ),
     ),
     **dict.fromkeys(

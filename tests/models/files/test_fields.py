@@ -119,8 +119,13 @@ def test_a_number_format_that_is_none_is_named(word, part):
         (fields.TOKENIZER, "pad_token", {"content": "x" * 1_001}, "at most 1,000 letters"),
         (fields.TOKENIZER, "extra_special_tokens", ["x" * 1_001], "at most 1,000 letters"),
         (fields.TOKENIZER, "extra_special_tokens", {"a": "x" * 1_001}, "at most 1,000 letters"),
-        (fields.TOKENIZER, "added_tokens_decoder", {"5": {"content": "x" * 1_001}}, "of tokens"),
-        (fields.TOKENIZER, "added_tokens_decoder", {"x": "a"}, "not an object of tokens by"),
+        (fields.TOKENIZER, "added_tokens_decoder", {"5": {"content": "x" * 1_001}}, "tokens by"),
+        (
+            fields.TOKENIZER,
+            "added_tokens_decoder",
+            {"x": "a"},
+            "not an object of at most 50,000 tokens by",
+        ),
     ],
 )
 def test_sampling_and_tokenizers_are_looked_at_too(table, field, value, said):

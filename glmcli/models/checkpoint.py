@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
-from glmcli.errors import ModelError, first_line
+from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.adapter import ADAPTER_CONFIG, Adapter, alone, find_adapter
 from glmcli.models.bits import stored_format
@@ -26,17 +25,12 @@ from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 from glmcli.models.hub import no_tokenizer
-from glmcli.models.libraries import limited
 from glmcli.models.meaning import stated_window, text_part
 from glmcli.models.names import fetch_missing, place_of
 from glmcli.types import Report
 
 IGNORABLE = re.compile(r"\.(inv_freq|masked_bias)$")
 """Buffers that old checkpoints hold and today's classes compute."""
-BUILD_S = 3.0
-"""Of the processor; nets of a hundred layers with hundreds of experts take a tenth of a second."""
-BUILD_BYTES = 1 << 30
-"""Of memory, for a net without weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,32 +142,6 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         adapter=adapter,
         window=options.window or stated_window(text_part(config)),
         remote_code=remote,
-    )
-
-
-def library_config(checkpoint: Checkpoint, reader: Any) -> Any:
-    """config.json as a library's class reads it, defaults included. Raises ModelError."""
-    try:
-        with build_limits():
-            return reader.from_pretrained(
-                checkpoint.folder,
-                trust_remote_code=checkpoint.remote_code,
-                local_files_only=True,
-            )
-    except ModelError:
-        raise
-    except Exception as exc:  # each family's config class checks in its own way
-        message = tr("{name}: bad config.json: {why}", name=checkpoint.name, why=first_line(exc))
-        raise bad_download(message) from exc
-
-
-def build_limits(cpu_s: float | None = None) -> AbstractContextManager[None]:
-    """The limits under which a library may do what config.json says. Raises ModelError."""
-    return limited(
-        tr("building the model that config.json describes"),
-        tr("config.json belongs to another model, or the weights are not whole"),
-        cpu_s=BUILD_S if cpu_s is None else cpu_s,
-        memory_bytes=BUILD_BYTES,
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glmcli.language import tr
-from glmcli.models.files.fields import MOST_IDS, FieldKind, wrong
+from glmcli.models.files.fields import MOST_IDS, wrong
+from glmcli.models.files.kinds import FieldKind
 
 CODE_FIELD = "_implementation"
 """In the name of a field that says which code computes something: attention, experts."""

@@ -34,7 +34,7 @@ MOST_ENDS = 1_000
 """Ids, or texts, that end a reply; real checkpoints have a handful."""
 MOST_IDS = 20_000
 """Ids that are not to be sampled: those of images and their kin are up to ten thousand."""
-_MOST_ADDED = 50_000
+_MOST_ADDED = 70_000
 """Tokens beside a tokenizer's own, each of which is an object; Gemma 3 has 6,400."""
 _WIDEST_FACTOR = 1_000_000
 """Times that rotary settings may widen a window."""

@@ -124,7 +124,7 @@ def test_a_number_format_that_is_none_is_named(word, part):
             fields.TOKENIZER,
             "added_tokens_decoder",
             {"x": "a"},
-            "not an object of at most 50,000 tokens by",
+            "not an object of at most 70,000 tokens by",
         ),
     ],
 )

@@ -17,7 +17,8 @@ from glmcli.engines.local.net.plain.cut import layers_for, shorten
 from glmcli.engines.local.net.plain.recipes import drop_attention, net_class_of
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
-from glmcli.models.checkpoint import Checkpoint, build_limits
+from glmcli.models.building import build_limits
+from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.defaults import stated_defaults
 from glmcli.models.files.fields import refused
 from glmcli.models.libraries import quiet

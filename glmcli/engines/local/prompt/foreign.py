@@ -25,7 +25,7 @@ _LENGTH = 8
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
 
-MOST_ADDED = 50_000
+MOST_ADDED = 70_000
 """Tokens beside the model's own, each of which is an object; Gemma 3 has 6,400."""
 
 

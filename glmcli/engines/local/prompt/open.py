@@ -16,7 +16,8 @@ from glmcli.engines.local.prompt.rendering import OPENING_S, TemplateFails, shar
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
-from glmcli.models.checkpoint import Checkpoint, library_config
+from glmcli.models.building import library_config
+from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
 from glmcli.models.meaning import text_part, trained_window, vocabulary_of

@@ -16,7 +16,8 @@ from torch import nn
 from glmcli.errors import GlmError, ModelError
 from glmcli.language import tr
 from glmcli.models.bits import is_packed
-from glmcli.models.checkpoint import Checkpoint, build_limits
+from glmcli.models.building import build_limits
+from glmcli.models.checkpoint import Checkpoint
 
 MOST_FOR_EACH = 2
 """How many of a net's numbers there may be for each in the files: a tied head is not in them."""

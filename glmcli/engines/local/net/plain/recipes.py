@@ -12,7 +12,8 @@ from glmcli.engines.local.net.plain.empty import empty_net
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
-from glmcli.models.checkpoint import Checkpoint, library_config
+from glmcli.models.building import library_config
+from glmcli.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     import transformers

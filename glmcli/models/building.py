@@ -1,0 +1,46 @@
+"""What libraries make of a checkpoint's config.json, under limits of time and memory.
+
+Knows nothing of weights.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from glmcli.errors import ModelError, first_line
+from glmcli.language import tr
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.files.small import bad_download
+from glmcli.models.libraries import limited
+
+BUILD_S = 3.0
+"""Of the processor; nets of a hundred layers with hundreds of experts take a tenth of a second."""
+BUILD_BYTES = 1 << 30
+"""Of memory, for a net without weights."""
+
+
+def library_config(checkpoint: Checkpoint, reader: Any) -> Any:
+    """config.json as a library's class reads it, defaults included. Raises ModelError."""
+    try:
+        with build_limits():
+            return reader.from_pretrained(
+                checkpoint.folder,
+                trust_remote_code=checkpoint.remote_code,
+                local_files_only=True,
+            )
+    except ModelError:
+        raise
+    except Exception as exc:  # each family's config class checks in its own way
+        message = tr("{name}: bad config.json: {why}", name=checkpoint.name, why=first_line(exc))
+        raise bad_download(message) from exc
+
+
+def build_limits(cpu_s: float | None = None) -> AbstractContextManager[None]:
+    """The limits under which a library may do what config.json says. Raises ModelError."""
+    return limited(
+        tr("building the model that config.json describes"),
+        tr("config.json belongs to another model, or the weights are not whole"),
+        cpu_s=BUILD_S if cpu_s is None else cpu_s,
+        memory_bytes=BUILD_BYTES,
+    )

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
+from glmcli.engines.local.building import build_limits
 from glmcli.engines.local.net.plain.cut import layers_for, shorten
 from glmcli.engines.local.net.plain.recipes import drop_attention, net_class_of
 from glmcli.errors import ModelError, first_line
 from glmcli.language import tr
-from glmcli.models.building import build_limits
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.defaults import stated_defaults
 from glmcli.models.files.fields import refused

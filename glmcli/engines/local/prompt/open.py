@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from glmcli.config.models import ModelOptions
+from glmcli.engines.local.building import library_config
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
@@ -16,7 +17,6 @@ from glmcli.engines.local.prompt.rendering import OPENING_S, TemplateFails, shar
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
-from glmcli.models.building import library_config
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from glmcli.engines.local.building import build_limits
 from glmcli.errors import GlmError, ModelError
 from glmcli.language import tr
 from glmcli.models.bits import is_packed
-from glmcli.models.building import build_limits
 from glmcli.models.checkpoint import Checkpoint
 
 MOST_FOR_EACH = 2

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from glmcli.engines.local.building import library_config
 from glmcli.engines.local.net.plain.empty import empty_net
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
-from glmcli.models.building import library_config
 from glmcli.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import pytest
 import torch
 import transformers
 
+from glmcli.engines.local.building import BUILD_S, library_config
 from glmcli.engines.local.net.plain import empty
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.errors import ModelError
-from glmcli.models.building import BUILD_S, library_config
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.headers import Tensor
 from tests.hostile import families, healthy
@@ -60,7 +60,7 @@ def test_sizes_that_config_json_leaves_out_are_held_against_the_files(family, tm
 
 @pytest.mark.parametrize("name", ["experts of Mixtral", "images of GIT", "repeated", "places of C"])
 def test_what_only_one_family_has_is_bounded_too(name, tmp_path, monkeypatch):
-    monkeypatch.setattr("glmcli.models.building.BUILD_S", 0.3)
+    monkeypatch.setattr("glmcli.engines.local.building.BUILD_S", 0.3)
     family, fields = next(each for known, each in families.LARGE.items() if name in known)
     with pytest.raises(ModelError, match=r"config\.json describes"):
         recipe_for(checkpoint(tmp_path, family, 100_000, **fields))

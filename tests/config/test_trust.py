@@ -340,7 +340,7 @@ def test_a_value_of_a_config_toml_that_a_folder_chose_has_its_path_as_source(glm
     assert rows["GLM_MODEL"]["ignored"] == "'./evil' of h/config.toml (a .env chose that folder)"
     assert rows["[keys]"]["ignored"] == "'********' of h/config.toml (a folder never decides that)"
     done = glm("chat", "-m", "openai:m", "--base-url=http://127.0.0.1:9", **env)
-    assert done.err_lines == [
+    assert done.err_lines[:3] == [
         "ignored: [keys] of h/config.toml (a folder never decides that)",
         "chosen by .env: the history in h",
         'chosen by h/config.toml: the system prompt "Be rude"',

@@ -6,6 +6,7 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from glmcli.chat.commands import COMMANDS
@@ -16,17 +17,19 @@ from glmcli.config import DEMONSTRATION, Settings
 from glmcli.conversation.attachments import LARGEST_ATTACHED
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
-from glmcli.engines import check_model, state_of
+from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
+
+LOOK_S = 0.02
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer `first` and every line of stdin; returns the exit code of the last failure, or 0.
 
     Lines are commands, and attach files, only where the session says so. Raises GlmError where no
-    line came and the model is not there.
+    line came and the model cannot be opened.
     """
     is_script, is_told, is_used = chat.session.commands, False, False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
@@ -40,8 +43,18 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
             break
         chat.session.rearm()
     if not is_used and not chat.session.is_stopped():
-        check_model(chat.settings)  # nobody was asked, so nothing else would say that it is wrong
+        open_model(chat)  # nobody was asked, so nothing else would say that it is wrong
     return chat.exit_code
+
+
+def open_model(chat: PipeChat) -> None:
+    """Wait until the model is open, or the user stops that. Raises GlmError."""
+    state = state_of(chat.session.engine)
+    state.start()
+    while not (state.is_open or chat.session.is_stopped()):
+        if state.failure is not None:
+            raise state.failure
+        time.sleep(LOOK_S)
 
 
 def sent_as_text(number: int, word: str) -> str:

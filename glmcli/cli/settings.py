@@ -171,9 +171,9 @@ def is_on_terminal() -> bool:
 
 
 def check_read(settings: Settings) -> None:
-    """Raise ConfigError if the `.env` may name a model, and cannot be read."""
+    """Raise ConfigError if there is a `.env` that cannot be read: it may name a model."""
     dotenv = read_dotenv(Path(DOTENV)) if settings.problems else Dotenv()
-    if dotenv.unread and dotenv.data:
+    if dotenv.unread:
         raise ConfigError(dotenv.unread, tr("use --model, or correct the file"))
 
 

@@ -32,7 +32,7 @@ class Dotenv(NamedTuple):
     values: Mapping[str, str | Malformed] = {}
     data: bytes = b""
     unread: str = ""
-    """Why the file was not read, if it is there and was not; `data` may hold settings then."""
+    """Why the file was not read, if it is there and was not: it may hold settings."""
 
 
 def read_dotenv(path: Path) -> Dotenv:

@@ -178,20 +178,6 @@ def whereabouts(engine: Engine) -> str:
     return " · ".join(filter(None, [engine.device, engine.details]))
 
 
-def check_model(settings: Settings) -> None:
-    """Raise ModelError, or EngineError, for a model that is not there; loads and fetches nothing.
-
-    A local one is looked for on this machine, a server is asked what it has.
-    """
-    engine, name = split_name(settings.model)
-    if engine == "local":
-        from glmcli.models.names import place_of
-
-        place_of(name, settings.model_options)
-    else:
-        open_engine(settings, lambda progress: None).close()
-
-
 def split_name(model: str) -> tuple[str, str]:
     """A model's name as (engine, what that engine is to open): "echo:", "local:./folder"."""
     engine, colon, name = model.partition(":")

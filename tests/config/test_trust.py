@@ -387,6 +387,9 @@ def test_a_dotenv_that_cannot_be_read_is_told_and_no_other_model_answers(glm, tm
     assert done.err == "glm: .env is not UTF-8 but UTF-16\nhint: use --model, or correct the file\n"
     (tmp_path / ".env").unlink()
     (tmp_path / ".env").symlink_to(".env")
+    done = glm("ask", "hi")
+    assert (done.out, done.code) == ("", 2)
+    assert done.err_lines[1] == "hint: use --model, or correct the file"
     done = glm("ask", "-q", "-m", "echo:", "hi")
     assert (done.out, done.code) == ("hi\n", 0)
     assert done.err.startswith(".env cannot be read: ") and "nothing of it is used" in done.err

@@ -52,6 +52,21 @@ def test_a_model_that_is_not_there_is_an_error_whatever_a_pipe_holds(glm, stdin)
     assert len(done.err_lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["-m", "no/there", "--offline"], 3),
+        (["-m", "./nowhere"], 3),
+        (["-m", "openai:m", "--base-url", "http://127.0.0.1:9"], 6),
+        (["-m", "echo:bad=1"], 3),
+    ],
+)
+def test_a_model_that_cannot_be_opened_is_an_error_of_an_empty_pipe_too(glm, options, code):
+    empty, asked = (glm("chat", *options, stdin=stdin) for stdin in ("", "hi\n"))
+    assert (empty.code, empty.out) == (asked.code, asked.out) == (code, "")
+    assert empty.err_lines == asked.err_lines
+
+
 def test_an_empty_pipe_is_no_error_of_a_model_that_is_there(glm):
     done = glm("chat", *ECHO, stdin="")
     assert (done.code, done.out, done.err) == (0, "", "")

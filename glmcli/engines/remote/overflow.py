@@ -89,6 +89,7 @@ _SENTENCES = (
     r"Max input length is <window> tokens, but you supplied <prompt>",
     r"prompt_tokens \(<prompt>\) must be less than max_seq_len \(<window>\)",
     r"tokens in the prompt cannot exceed <window>(?: - received <prompt>)?",
+    r"size limit exceeded by <over> tokens.*limit for this model is <window> tokens",
     r"Current length is <prompt> while limit is <window>",
     r"exceeded model token limit: <window> \(requested: <prompt>\)",
     r"Range of input length should be \[1, <window>\]",

@@ -372,9 +372,11 @@ def test_every_server_s_sentence_is_known_with_its_numbers(server, said, numbers
     assert read_overflow(None, said) == Overflow(window, prompt, output)
 
 
-def test_ollama_says_only_how_much_is_too_much():
+def test_some_say_only_how_much_is_too_much():
     found = read_overflow(None, OLLAMA)
     assert found == Overflow(over=123)
+    cohere = "size limit exceeded by 9 tokens. Try less. The limit for this model is 4096 tokens."
+    assert read_overflow(None, f"too many tokens: {cohere}") == Overflow(4096, over=9)
     assert fault_of(found, None, 4096).needed == 4219
 
 

@@ -43,11 +43,11 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
             break
         chat.session.rearm()
     if not is_used and not chat.session.is_stopped():
-        open_model(chat)  # nobody was asked, so nothing else would say that it is wrong
+        await_model(chat)  # nobody was asked, so nothing else would say that it is wrong
     return chat.exit_code
 
 
-def open_model(chat: PipeChat) -> None:
+def await_model(chat: PipeChat) -> None:
     """Wait until the model is open, or the user stops that. Raises GlmError."""
     state = state_of(chat.session.engine)
     state.start()

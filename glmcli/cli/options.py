@@ -305,9 +305,9 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
         from glmcli.terminal.reading import shown_again
 
         how = tr("type the question; Ctrl-D ends the prompt") if sys.stdin.isatty() else ""
-        say(how)
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         with shown_again(lambda: say(how)):
+            say(how)
             data = read_all_stdin(LARGEST_ATTACHED, lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:

@@ -84,9 +84,9 @@ def check_size(size: int, limit: int, what: str = "stdin") -> None:
 
 def read_line(question: str, out: Output, stopped: Callable[[], bool] = lambda: False) -> str:
     """The line that is typed. Raises EOFError at the end of the input, or if stopped."""
-    out.say(question)
     line = b""
     with shown_again(lambda: out.say(question)):
+        out.say(question)
         while not line.endswith(b"\n"):
             data = read_some(sys.stdin.fileno(), stopped)
             if not data:

@@ -22,9 +22,9 @@ def main() -> None:
         import gc
 
         gc.disable()  # there is no time to collect what the end frees
-        from glmcli.cli import completion
+        from glmcli.cli.completion.shells import answer_shell
 
-        completion.answer_shell()
+        answer_shell()
     if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
         from glmcli.language import chinese_locale
 

@@ -7,6 +7,8 @@ terminals or languages.
 
 from __future__ import annotations
 
+from functools import cache
+
 BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Unicode property Bidi_Control: they reorder what is read without changing what is run."""
 LONGEST_TOLD = 2_000
@@ -14,12 +16,16 @@ LONGEST_TOLD = 2_000
 _TOLD_END = 500
 """How many of them are the end of a longer one, which often says what is wrong."""
 
-_C0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
-_C1 = {code: f"<U+{code:04X}>" for code in range(0x80, 0xA0)}
-_BREAKS = {code: f"<U+{code:04X}>" for code in (0x2028, 0x2029, *BIDI_CONTROLS)}
-_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
-_SYMBOLS = {**_C0, 0x7F: "\N{SYMBOL FOR DELETE}", **_C1, **_BREAKS, **_SURROGATES}
-_IN_A_LINE = _SYMBOLS | {ord("\t"): "\u2409", ord("\n"): "\u240a"}
+
+@cache  # made when the first text needs it
+def symbols(*, in_a_line: bool) -> dict[int, str]:
+    """What stands for each character that would steer a terminal, or break a line."""
+    kept = "" if in_a_line else "\t\n"
+    c0 = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in kept}
+    codes = (*range(0x80, 0xA0), 0x2028, 0x2029, *BIDI_CONTROLS)
+    named = {code: f"<U+{code:04X}>" for code in codes}
+    surrogates = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
+    return {**c0, 0x7F: "\N{SYMBOL FOR DELETE}", **named, **surrogates}
 
 
 def visible(text: str) -> str:
@@ -28,12 +34,16 @@ def visible(text: str) -> str:
     C0 and DEL become control pictures (ESC is ␛), the others their code (`<U+202E>`). Each
     character is replaced by itself, so the parts of a text may be given one after the other.
     """
-    return text if text.isascii() and text.isprintable() else text.translate(_SYMBOLS)
+    return (
+        text if text.isascii() and text.isprintable() else text.translate(symbols(in_a_line=False))
+    )
 
 
 def in_a_line(text: str) -> str:
     """The same for a line: tabs and newlines become symbols too."""
-    return text if text.isascii() and text.isprintable() else text.translate(_IN_A_LINE)
+    return (
+        text if text.isascii() and text.isprintable() else text.translate(symbols(in_a_line=True))
+    )
 
 
 def as_told(text: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -20,7 +19,6 @@ from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
 from glmcli.cli import ask, bench, chat, history, models
-from glmcli.cli.completion import mend_scripts
 from glmcli.cli.config import config_app
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
@@ -157,6 +155,8 @@ def run(arguments: list[str]) -> int:
         if arguments[:1] in (["ask"], ["chat"]):
             arguments = as_it_is(with_resume_value(arguments))
         if arguments[:1] in (["--show-completion"], ["--install-completion"]):
+            from glmcli.cli.completion.shells import mend_scripts
+
             mend_scripts()
         code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt
@@ -196,6 +196,8 @@ def usage_hint(exc: Exception, arguments: list[str]) -> str:
 
 def meant_as_question(exc: Exception, arguments: list[str]) -> str:
     """What was typed in place of a command, quoted for the shell; "" if it was no question."""
+    import shlex
+
     text = " ".join(" ".join(arguments).split())
     is_near = "Did you mean" in str(getattr(exc, "message", ""))
     options = any(argument.startswith("-") for argument in arguments)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import conversations
+from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
@@ -43,7 +43,7 @@ _ID = Annotated[
     typer.Argument(
         metavar="ID",
         help=tr("a conversation, or the start of its id"),
-        autocompletion=conversations,
+        autocompletion=if_asked(conversations),
     ),
 ]
 
@@ -161,7 +161,9 @@ def delete(
     ids: Annotated[
         list[str],
         typer.Argument(
-            metavar="ID", help=tr("or the starts of their ids"), autocompletion=conversations
+            metavar="ID",
+            help=tr("or the starts of their ids"),
+            autocompletion=if_asked(conversations),
         ),
     ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
@@ -181,7 +183,9 @@ def history_export(
     settings: Settings,
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help=tr("none: all"), autocompletion=conversations),
+        typer.Argument(
+            metavar="[ID]...", help=tr("none: all"), autocompletion=if_asked(conversations)
+        ),
     ] = None,
     format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
 ) -> None:

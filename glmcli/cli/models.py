@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import local_models
+from glmcli.cli.completion.candidates import if_asked, local_models
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
@@ -33,7 +33,9 @@ models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help
 _NAME = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help=tr("folder, hub id or built-in name"), autocompletion=local_models
+        metavar="NAME",
+        help=tr("folder, hub id or built-in name"),
+        autocompletion=if_asked(local_models),
     ),
 ]
 

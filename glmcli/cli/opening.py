@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import conversations
+from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -34,7 +34,7 @@ Resume = Annotated[
         metavar="[ID]",
         help=tr("go on with a conversation"),
         show_default=False,
-        autocompletion=conversations,
+        autocompletion=if_asked(conversations),
     ),
 ]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glmcli.cli.completion.candidates import mentioned_files, models, setting_values
+from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, setting_values
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
@@ -80,7 +80,7 @@ PromptWords = Annotated[
     typer.Argument(
         metavar="[PROMPT] [@FILE]...",
         help=tr("the question; files that go with it"),
-        autocompletion=mentioned_files,
+        autocompletion=if_asked(mentioned_files),
     ),
 ]
 Files = Annotated[
@@ -152,7 +152,10 @@ def option(name: str) -> inspect.Parameter:
     if item.metadata.get("choices"):
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
-    extra: dict[str, Any] = {"metavar": metavar(str(item.type)), "autocompletion": completes(name)}
+    extra: dict[str, Any] = {
+        "metavar": metavar(str(item.type)),
+        "autocompletion": if_asked(completes(name)),
+    }
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
         help_text = tr("write nothing to the history") if name == "history" else help_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.cli.completion import harmless, rejoined
+from glmcli.cli.completion.shells import harmless, rejoined
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import _signal  # type: ignore[import-not-found]  # built in, behind `signal`
 import os
 import sys
 
+from glmcli import COMPLETION
+
 HELP_FILE = __file__.removesuffix("__main__.py") + "help{}.txt"
 """Written by docs/build.py from the command line's own help, in each language."""
-COMPLETION = "_GLM_COMPLETE"
-"""The variable by which a shell asks what may come next: the protocol of Typer's completion."""
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ Knows nothing of models. The main thread reads and paints; the engine has a thre
 
 from __future__ import annotations
 
+import math
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 
 from glmcli.chat.commands import COMMANDS
@@ -21,8 +21,6 @@ from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
-
-LOOK_S = 0.02
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
@@ -43,18 +41,9 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
             break
         chat.session.rearm()
     if not is_used and not chat.session.is_stopped():
-        await_model(chat)  # nobody was asked, so nothing else would say that it is wrong
+        # nobody was asked, so nothing else would say that the model is wrong
+        state_of(chat.session.engine).wait(math.inf, chat.session.cancel)
     return chat.exit_code
-
-
-def await_model(chat: PipeChat) -> None:
-    """Wait until the model is open, or the user stops that. Raises GlmError."""
-    state = state_of(chat.session.engine)
-    state.start()
-    while not (state.is_open or chat.session.is_stopped()):
-        if state.failure is not None:
-            raise state.failure
-        time.sleep(LOOK_S)
 
 
 def sent_as_text(number: int, word: str) -> str:

@@ -117,6 +117,10 @@ class EngineState(Protocol):
         """Begin to open the engine, if that was not done; returns at once."""
         ...
 
+    def wait(self, patience_s: float, stop: Event) -> bool:
+        """Open it; whether it is open before `patience_s` or `stop`. Raises GlmError."""
+        ...
+
     def warm_with(
         self,
         make: Callable[[], Sequence[Message] | None],
@@ -142,6 +146,10 @@ class AlwaysOpen:
 
     def start(self) -> None:
         """Nothing is left to do."""
+
+    def wait(self, patience_s: float, stop: Event) -> bool:
+        """It is."""
+        return True
 
     def warm_with(
         self,

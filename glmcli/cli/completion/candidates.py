@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from glmcli import COMPLETION
 from glmcli.config import BUILT_IN_MODEL, Settings, choices, load_settings
 from glmcli.errors import GlmError
 from glmcli.language import later, tr
@@ -24,8 +25,6 @@ Candidates = Iterator[tuple[str, str]]
 Completes = Callable[..., Any]
 """What gives the words for an argument or an option, in one of the forms that Typer knows."""
 
-_ASKED_BY = "_GLM_COMPLETE"
-"""The variable by which a shell asks what may come next: the protocol of Typer's completion."""
 _MOST = 100
 """More words than a person reads."""
 WAIT_S = 0.1
@@ -40,7 +39,7 @@ ENGINE_HELP = {
 
 def if_asked(completes: Completes | None) -> Completes | None:
     """What gives the words, where a shell asks; to tell Typer of it takes 2 ms of each start."""
-    return completes if os.environ.get(_ASKED_BY) else None
+    return completes if os.environ.get(COMPLETION) else None
 
 
 def conversations(ctx: typer.Context, incomplete: str) -> Candidates:

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 from contextlib import suppress
+from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -18,8 +19,6 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
-from glmcli.cli import ask, bench, chat, history, models
-from glmcli.cli.config import config_app
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_resume_value
 from glmcli.config import wants_traceback
@@ -27,23 +26,15 @@ from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.harmless import visible
 from glmcli.language import FOLDER, chinese_locale, later, tr
 
-app = typer.Typer(
-    name="glm",
-    help=tr("A terminal chat for language models that run on your own machine."),
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-app.add_typer(history.history_app, name="history")
-app.add_typer(models.models_app, name="models")
-app.add_typer(config_app, name="config")
-app.command()(bench.bench)
-app.command()(chat.chat)
-app.command()(ask.ask)
-
+COMMANDS = {
+    "history": "history_app",
+    "models": "models_app",
+    "config": "config_app",
+    "bench": "bench",
+    "chat": "chat",
+    "ask": "ask",
+}
+"""What each command is called in the module of its name."""
 TYPER = (
     later("Options"),
     later("Commands"),
@@ -79,7 +70,6 @@ SENTENCES = {
     ),
 }
 """The forms of Typer's errors, which are English wherever they are raised."""
-_COMMANDS = ("ask", "bench", "chat", "config", "history", "models")
 SHOWN_QUESTION = 60
 """Characters of what was meant as a question."""
 HELP = (
@@ -91,7 +81,32 @@ HELP = (
 """Words of Typer's help, which are English wherever it stands."""
 
 
-@app.callback(invoke_without_command=True)
+def command_line(typed: str = "") -> typer.Typer:
+    """The command line with the command that was typed, or else with all.
+
+    To import one and to make its options takes several milliseconds.
+    """
+    app = typer.Typer(
+        name="glm",
+        help=tr("A terminal chat for language models that run on your own machine."),
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(root)
+    for name in [typed] if typed in COMMANDS else COMMANDS:
+        command = getattr(import_module(f"glmcli.cli.{name}"), COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command()(command)
+    if chinese_locale():
+        translate_help(app)
+    return app
+
+
 def root(
     version: Annotated[
         bool, typer.Option("--version", help=tr("show the version and exit"))
@@ -110,7 +125,8 @@ def translate_help(typer_app: typer.Typer) -> None:
     gettext.bindtextdomain("glm", FOLDER)
     gettext.textdomain("glm")
     for group in typer_app.registered_groups:
-        translate_help(group.typer_instance or app)
+        if group.typer_instance:
+            translate_help(group.typer_instance)
     typer_app.info.cls = HelpedGroup
     for command in typer_app.registered_commands:
         command.cls = HelpedCommand
@@ -142,8 +158,6 @@ class HelpedGroup(TyperGroup):
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
-    if chinese_locale():
-        translate_help(app)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -158,6 +172,7 @@ def run(arguments: list[str]) -> int:
             from glmcli.cli.completion.shells import mend_scripts
 
             mend_scripts()
+        app = command_line(arguments[0] if arguments else "")
         code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt
             raise Interrupted
@@ -187,7 +202,7 @@ def usage_hint(exc: Exception, arguments: list[str]) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     command = context.command_path if context else "glm"
-    if command == "glm" and arguments[:1] and arguments[0] in _COMMANDS:
+    if command == "glm" and arguments[:1] and arguments[0] in COMMANDS:
         command = f"glm {arguments[0]}"
     elif command == "glm" and (question := meant_as_question(exc, arguments)):
         return tr("a question goes behind ask: glm ask {question}", question=question)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.dialog import fitted
+from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     Continue,
     Interrupted,
@@ -136,12 +136,6 @@ def is_typed_on() -> bool:
 def no_prompt() -> UsageError:
     """The error to raise where there is nothing to ask."""
     return UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
-
-
-def say_notice(err: Output, quiet: bool, line: str) -> None:
-    """Tell a person something beside the answer."""
-    if line and not quiet:
-        err.say(f"{fitted(line, err.fd)}\n")
 
 
 def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:

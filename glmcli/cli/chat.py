@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from glmcli.cli.ask import say_notice
+from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
 from glmcli.cli.options import (
     MODEL_OPTIONS,

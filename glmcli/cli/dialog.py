@@ -22,6 +22,7 @@ from glmcli.language import tr
 
 if TYPE_CHECKING:
     from glmcli.terminal.input.question import Question
+    from glmcli.terminal.output import Output
 
 CALM_S = 0.05
 """What was typed or pasted before a question comes without such a pause."""
@@ -43,6 +44,12 @@ def tell(line: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+def say_notice(err: Output, quiet: bool, line: str) -> None:
+    """Tell a person something beside the answer."""
+    if line and not quiet:
+        err.say(f"{fitted(line, err.fd)}\n")
 
 
 def fitted(line: str, fd: int) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
-from glmcli.config.models import Cache, ModelOptions
 from glmcli.config.near import Ignored, NearRule
 from glmcli.config.values import MASK, Malformed, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 
 if TYPE_CHECKING:
+    from glmcli.config.models import ModelOptions
     from glmcli.types import GenerationParams
 
 _T = TypeVar("_T")
@@ -138,6 +138,8 @@ class Settings:
     @property
     def model_options(self) -> ModelOptions:
         """What a model in this process needs of them."""
+        from glmcli.config.models import Cache, ModelOptions
+
         is_typed = self.sources.get("model", "option") == "option"
         cache = Cache(self.cache, may_write=self.history)
         return cut(ModelOptions, self, cache=cache, untyped_model="" if is_typed else self.model)

@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import typer
 
 from glmcli.config import wants_traceback
-from glmcli.language import chinese_locale
 from glmcli.terminal.visible import visible_line
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
@@ -74,12 +73,10 @@ def mended_script(script: str) -> str:
 
 def completed_command() -> Any:
     """The command line as Typer builds it, with the shells that it knows fitted to it."""
-    from glmcli.cli import app, translate_help
+    from glmcli.cli import command_line
 
-    keep_only_typed(app, os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", ""))
-    if chinese_locale():
-        translate_help(app)
-    command = typer.main.get_command(app)
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    command = typer.main.get_command(command_line(typed_command(line)))
     # Click's, or the copy of it that newer versions of Typer bring along.
     package = typer.Context.__mro__[1].__module__.rpartition(".")[0]
     click_shells = importlib.import_module(f"{package}.shell_completion")
@@ -89,19 +86,10 @@ def completed_command() -> Any:
     return command
 
 
-def keep_only_typed(app: typer.Typer, line: str) -> None:
-    """Leave out all commands but the one that was typed: to build them takes time."""
+def typed_command(line: str) -> str:
+    """The command on a line that is being typed; "" if it is not yet a whole word."""
     words = line.split(maxsplit=2)
-    if len(words) < 2 or (len(words) == 2 and not line[-1:].isspace()):
-        return
-    groups = [each for each in app.registered_groups if each.name == words[1]]
-    commands = [
-        each
-        for each in app.registered_commands
-        if each.callback and words[1] in (each.name, each.callback.__name__)
-    ]
-    if groups or commands:
-        app.registered_groups, app.registered_commands = groups, commands
+    return "" if len(words) < 2 or (len(words) == 2 and not line[-1:].isspace()) else words[1]
 
 
 def fitted_shell(kind: Any) -> Any:

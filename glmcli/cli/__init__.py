@@ -26,7 +26,7 @@ from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.harmless import visible
 from glmcli.language import FOLDER, chinese_locale, later, tr
 
-COMMANDS = {
+BY_NAME = {
     "history": "history_app",
     "models": "models_app",
     "config": "config_app",
@@ -96,8 +96,8 @@ def command_line(typed: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(invoke_without_command=True)(root)
-    for name in [typed] if typed in COMMANDS else COMMANDS:
-        command = getattr(import_module(f"glmcli.cli.{name}"), COMMANDS[name])
+    for name in [typed] if typed in BY_NAME else BY_NAME:
+        command = getattr(import_module(f"glmcli.cli.{name}"), BY_NAME[name])
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:
@@ -202,7 +202,7 @@ def usage_hint(exc: Exception, arguments: list[str]) -> str:
     """What to do about a usage error of Typer's."""
     context = getattr(exc, "ctx", None)
     command = context.command_path if context else "glm"
-    if command == "glm" and arguments[:1] and arguments[0] in COMMANDS:
+    if command == "glm" and arguments[:1] and arguments[0] in BY_NAME:
         command = f"glm {arguments[0]}"
     elif command == "glm" and (question := meant_as_question(exc, arguments)):
         return tr("a question goes behind ask: glm ask {question}", question=question)

@@ -22,6 +22,7 @@ from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import quiet
 from tests.support import tiny
+from tests.support.families import tiny_net
 from tests.support.tiny_chat import (
     LONG,
     TOKENIZER,
@@ -87,6 +88,39 @@ def test_a_proven_model_answers_without_transformers_and_the_compiler_of_torch(f
     start = [sys.executable, "-c", STARTED, str(folder), cache]
     done = subprocess.run(start, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "Heavy:"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU masks need the compiler's types")
+@pytest.mark.parametrize("family", ["gemma2", "gpt2", "qwen3_moe"])
+def test_no_net_of_transformers_brings_the_compiler_of_torch_along(family, tmp_path):
+    folder = tmp_path / family
+    tiny_net(family, {"vocab_size": len(TOKENIZER)}).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    start = [sys.executable, "-c", STARTED, str(folder), str(tmp_path / "cache")]
+    done = subprocess.run(start, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "Heavy: transformers accelerate"
+
+
+ASKED_FOR = """
+import sys
+from glmcli.engines.local.net.plain.uncompiled import MASKS, uncompiled
+with uncompiled():
+    import torch
+    @torch.compiler.disable
+    def marked(): return 3
+    @torch.compiler.disable(recursive=False)
+    def marked_too(): return 4
+    from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
+    assert "torch._dynamo.config" not in sys.modules
+assert "torch._dynamo" not in sys.modules and (marked(), marked_too()) == (3, 4)
+with TransformGetItemToIndex():
+    assert "torch._dynamo.config" in sys.modules
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)) == 2
+"""
+
+
+def test_the_compiler_of_torch_is_there_for_those_who_ask_for_it():
+    subprocess.run([sys.executable, "-c", ASKED_FOR], check=True)
 
 
 def test_a_tokenizer_with_words_beyond_the_vocabulary_is_refused_before_the_weights(

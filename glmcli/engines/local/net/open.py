@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.placement import pick_device
+from glmcli.engines.local.net.plain.uncompiled import uncompiled
 from glmcli.errors import ConfigError, ModelError
 from glmcli.language import tr
 from glmcli.machine import read_ahead
@@ -70,7 +71,8 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
                 tr("leave --quantize out, or choose a smaller model"),
             ) from exc
         runner = tr("transformers' forward ({why})", why=exc)
-    from glmcli.engines.local.net.plain.open import open_plain
+    with uncompiled():
+        from glmcli.engines.local.net.plain.open import open_plain
 
     return open_plain(checkpoint, options, runner, report)
 

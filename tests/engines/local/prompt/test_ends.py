@@ -46,6 +46,10 @@ def shown(name, ids, *, stop=(), stated=(), before=(), thinking=False):
     return "".join(c.text for c in chunks), "".join(c.thinking for c in chunks), count
 
 
+@pytest.mark.skipif(
+    not hasattr(StopStringCriteria, "_get_stop_string_matching_mode"),
+    reason="earlier releases of transformers looked for stop strings in the names of tokens",
+)
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(data=st.data())
 def test_they_end_a_reply_at_the_same_token_as_generate(name, data):

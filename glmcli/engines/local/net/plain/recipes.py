@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.engines.local.building import library_config
 from glmcli.engines.local.net.plain.empty import empty_net
+from glmcli.engines.local.net.plain.uncompiled import uncompiled
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
@@ -25,6 +26,7 @@ UNSTEADY = {"reformer": later("they draw lots, so that no reply can be checked")
 CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
 
+@uncompiled()
 def recipe_for(checkpoint: Checkpoint) -> Recipe:
     """The recipe of this checkpoint's family, for a net as large as the weights.
 

@@ -10,6 +10,19 @@ from glmcli import COMPLETION
 
 HELP_FILE = __file__.removesuffix("__main__.py") + "help{}.txt"
 """Written by docs/build.py from the command line's own help, in each language."""
+HELP_COLUMNS = 80
+"""For which it is written. Typer makes no wider ones."""
+
+
+def columns() -> int:
+    """Those of the terminal, as shutil.get_terminal_size has them, which takes 5 ms to import."""
+    stated = os.environ.get("COLUMNS", "")
+    if stated.isdecimal() and int(stated):
+        return int(stated)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or HELP_COLUMNS
+    except (OSError, ValueError):
+        return HELP_COLUMNS
 
 
 def main() -> None:
@@ -25,7 +38,8 @@ def main() -> None:
         from glmcli.cli.completion.shells import answer_shell
 
         answer_shell()
-    if sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None:
+    asked = sys.argv[1:] in ([], ["-h"], ["--help"]) and sys.stdout is not None
+    if asked and columns() >= HELP_COLUMNS:
         from glmcli.language import chinese_locale
 
         try:

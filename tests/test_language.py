@@ -40,6 +40,10 @@ def test_every_text_is_translated_and_no_translation_is_left_over():
     assert texts.missing() == {CATALOGUE: []}
 
 
+def test_one_thing_has_one_chinese_word():
+    assert "词元" not in CATALOGUE.read_text(encoding="utf-8")  # token, as Chinese users write it
+
+
 def test_translations_have_the_fields_of_their_texts():
     for english, other in entries(CATALOGUE.read_text(encoding="utf-8")).items():
         if english:

@@ -9,6 +9,7 @@ import errno
 import re
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
@@ -79,6 +80,8 @@ HELP = (
     later("Show completion for the current shell, to copy it or customize the installation."),
 )
 """Words of Typer's help, which are English wherever it stands."""
+UNCUT = 100_000
+"""Columns in which no line of help is cut."""
 
 
 def command_line(typed: str = "") -> typer.Typer:
@@ -133,11 +136,19 @@ def translate_help(typer_app: typer.Typer) -> None:
         command.help = tr((command.callback.__doc__ or "").strip().split("\n")[0])
 
 
-def in_words(text: str) -> str:
-    """Help as Typer lays it out, in the user's language throughout."""
+def in_words(lay_out: Callable[[Any], str], ctx: Any) -> str:
+    """Help in the user's language throughout, its lines cut where they end on the screen.
+
+    Typer lays it out and would cut by characters, of which a Chinese one takes two cells.
+    """
+    from glmcli.terminal.rows import hang  # it imports Rich
+
+    columns = ctx.make_formatter().width
+    ctx.terminal_width = UNCUT
+    text = lay_out(ctx)
     for words in HELP:
-        text = re.sub(r"\s+".join(map(re.escape, words.split())), tr(words), text)
-    return text
+        text = text.replace(words, tr(words))
+    return hang(text, columns)
 
 
 class HelpedCommand(TyperCommand):
@@ -145,7 +156,7 @@ class HelpedCommand(TyperCommand):
 
     def get_help(self, ctx: Any) -> str:
         """The help, laid out."""
-        return in_words(super().get_help(ctx))
+        return in_words(super().get_help, ctx)
 
 
 class HelpedGroup(TyperGroup):
@@ -153,7 +164,7 @@ class HelpedGroup(TyperGroup):
 
     def get_help(self, ctx: Any) -> str:
         """The help, laid out."""
-        return in_words(super().get_help(ctx))
+        return in_words(super().get_help, ctx)
 
 
 def run(arguments: list[str]) -> int:

@@ -31,6 +31,11 @@ _FOLDER = Annotated[
 HERE = Path()
 
 
+def dotenv_of(folder: Path) -> Path:
+    """The `.env` of a folder; it may be named itself, whether it is there or not."""
+    return folder if folder.name == ".env" and not folder.is_dir() else folder / ".env"
+
+
 @config_app.command("show")
 @with_settings(needed=())
 def config_show(settings: Settings, as_json: AsJson = False) -> None:
@@ -71,7 +76,8 @@ def trust(folder: _FOLDER = HERE) -> None:
     """
     from glmcli.config.trust import load_decisions
 
-    dotenv = folder / ".env"
+    dotenv = dotenv_of(folder)
+    folder = dotenv.parent
     content = read_dotenv(dotenv)
     if content.unread:
         raise UsageError(content.unread, tr("check the file"))
@@ -106,7 +112,7 @@ def untrust(folder: _FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
     from glmcli.config.trust import load_decisions
 
-    dotenv = folder / ".env"
+    dotenv = dotenv_of(folder)
     load_decisions(own_home()).without(dotenv).save()
     print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 

@@ -85,6 +85,8 @@ def list_(
         ),
         rows,
         none=tr("the history is empty"),
+        whole=("id", "turns", "tokens", "age"),
+        spare=("tokens", "turns", "model"),
     )
 
 
@@ -142,7 +144,10 @@ def search(
         for hit in hits
     ]
     print_rows(
-        (later("id"), later("title"), later("role"), later("text")), rows, none=tr("nothing found")
+        (later("id"), later("title"), later("role"), later("text")),
+        rows,
+        none=tr("nothing found"),
+        whole=("id", "role"),
     )
 
 
@@ -210,9 +215,9 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     from glmcli.conversation import transcript
 
     read = [each for path in files for each in transcript.load_all(path)]
-    models = dict.fromkeys(visible_line(each.model) for each in read if each.model)
+    full = [each for each in read if each.messages]
     # A file from elsewhere does not decide what is loaded when somebody goes on with it.
-    found = [replace(each, model="") for each in read if each.messages]
+    found = [replace(each, model="") for each in full]
     if empty := len(read) - len(found):
         tell(
             ntr(
@@ -231,10 +236,13 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
                 known,
             )
         )
-    if models:
-        names = ", ".join(models)
+    fresh = {id(each) for each in added}
+    new = [each.model for each, stored in zip(full, found, strict=True) if id(stored) in fresh]
+    if names := ", ".join(dict.fromkeys(map(visible_line, filter(None, new)))):
         tell(tr("a file does not choose what is loaded: -m goes on with {names}", names=names))
-    print_rows((later("id"), later("title")), [(each.id, each.title) for each in added])
+    print_rows(
+        (later("id"), later("title")), [(each.id, each.title) for each in added], whole=("id",)
+    )
 
 
 @history_app.command("path")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,8 +38,25 @@ _LONGEST_CELL = 400
 """Letters of a cell on a terminal: laying out more takes time, and nobody reads it in a table."""
 
 
-def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str = "") -> None:
-    """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs."""
+GAP = 2
+"""Cells between two columns."""
+LEAST_CELLS = 12
+"""A column whose cells may be folded gets so many cells, before others are left out for it."""
+
+
+def print_rows(
+    head: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    none: str = "",
+    whole: Collection[str] = (),
+    spare: Sequence[str] = (),
+) -> None:
+    """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs.
+
+    Columns named in `whole` are never folded. Those in `spare` are left out, the first at first,
+    where the window is too narrow for all.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             print("\t".join(" ".join(str(cell).split()) for cell in row))
@@ -50,12 +67,25 @@ def print_rows(head: Sequence[str], rows: Sequence[Sequence[Any]], *, none: str 
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in head:
-        table.add_column(tr(name) if name else "", overflow="fold")
-    for row in rows:
-        table.add_row(*map(styled, row))
-    Console().print(table)
+    console, table = Console(), Table(box=None, pad_edge=False, header_style="bold")
+    rows = [[tr(name) if name else "" for name in head], *rows]
+    columns = [(name, [*map(styled, column)]) for name, *column in zip(head, *rows, strict=True)]
+    for name in spare:
+        least = (least_cells(column, is_whole=each in whole) + GAP for each, column in columns)
+        if sum(least) - GAP <= console.width:
+            break
+        columns = [each for each in columns if each[0] != name]
+    for name, column in columns:
+        table.add_column(column[0], overflow="fold", no_wrap=name in whole)
+    for row in zip(*(column[1:] for _, column in columns), strict=True):
+        table.add_row(*row)
+    console.print(table)
+
+
+def least_cells(column: Sequence[RichText], *, is_whole: bool) -> int:
+    """What a column needs to be readable."""
+    widest = max(each.cell_len for each in column)
+    return widest if is_whole else min(LEAST_CELLS, widest)
 
 
 def cell(english: str, /, **values: Any) -> str:

@@ -45,7 +45,7 @@ _UNIT = re.compile(
 MOST_MARKS = 16
 """Characters. What is seen as one has no more of them: the longest emoji has ten."""
 
-_COLUMN = re.compile(r" *\S+(?: \S+)* {2,}")
+_COLUMN = re.compile(r"(?: *\S+(?: \S+)*)? {2,}")
 _ASCII_WORD = re.compile(r"[!-~]+")
 
 

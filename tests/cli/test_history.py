@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -11,6 +12,7 @@ from glmcli.cli.tables import styled
 from glmcli.errors import ModelError
 from glmcli.types import Progress
 from tests.support.shell import clean_env, command
+from tests.support.term import Term
 
 ECHO = ("-m", "echo:")
 
@@ -207,3 +209,22 @@ def test_a_file_from_elsewhere_does_not_choose_the_model(glm, tmp_path):
     done = glm("history", "import", "talk.json")
     assert done.err == "a file does not choose what is loaded: -m goes on with ./evil\n"
     assert json.loads(glm("history", "list", "--json").out)[0]["model"] == ""
+
+
+def test_the_model_of_a_file_that_brings_nothing_new_is_not_told_of(glm, tmp_path):
+    asked = [{"role": "user", "content": "hi"}]
+    talks = [{"model": "./one", "messages": asked}, {"model": "./two", "messages": []}]
+    (tmp_path / "talk.json").write_text(json.dumps(talks))
+    assert "./two" not in glm("history", "import", "talk.json").err
+    again = glm("history", "import", "talk.json").err
+    assert "was here already" in again
+    assert "./one" not in again
+
+
+@pytest.mark.pty
+def test_ids_stay_whole_in_a_narrow_window(tmp_path, glm):
+    glm("ask", *ECHO, "a question whose words do not fit beside the other columns of the table")
+    ids = [item["id"] for item in json.loads(glm("history", "list", "--json").out)]
+    with Term("history", "list", home=tmp_path / "home", cols=40) as term:
+        term.until(lambda t: any(line.startswith(ids[0]) for line in t.lines()), ids[0])
+        assert re.fullmatch("id +title +model +age", term.lines()[0].strip())

@@ -584,6 +584,17 @@ def test_a_copy_of_a_trusted_dotenv_elsewhere_is_not_trusted(glm, tmp_path):
     assert models == {"mine": "echo:", "way": "echo:", "theirs": "smollm2"}
 
 
+@pytest.mark.parametrize("there", [".", "x"])
+def test_a_dotenv_stands_for_its_folder(glm, tmp_path, there):
+    (tmp_path / "x").mkdir()
+    dotenv = tmp_path / there / ".env"
+    dotenv.write_text("GLM_MODEL=echo:\n")
+    for command in ("trust", "untrust"):
+        done = glm("config", command, f"{there}/.env")
+        assert (done.code, done.err) == (0, "")
+        assert str(dotenv.resolve()) in done.out
+
+
 def test_where_nothing_can_be_trusted_it_is_said_why(glm, tmp_path):
     done = glm("config", "trust", "nowhere")
     assert (done.code, done.err_lines) == (

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from wcwidth import wcswidth
 
 from tests.support.shell import clean_env, command, run_glm
 
@@ -86,6 +87,15 @@ def test_the_quick_help_is_the_real_help(glm):
     with redirect_stdout(StringIO()) as real:
         run(["--help"])
     assert real.getvalue().split() == text.split()
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "zh_CN.UTF-8"])
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+@pytest.mark.parametrize("typed", ["", "chat", "ask", "history import", "config trust"])
+def test_help_fits_the_window(glm, typed, columns, locale):
+    said = glm(*typed.split(), "--help", COLUMNS=columns, LC_ALL=locale).out
+    assert said
+    assert all(wcswidth(line) <= min(int(columns), 80) for line in said.splitlines())
 
 
 def test_ask_prints_the_answer_and_nothing_else(glm):

@@ -143,4 +143,5 @@ def test_notes_are_cut_between_words_and_keep_their_second_column():
         "/a  中文说明文字",
     ]
     assert hang(text, 12).split("\n")[:3] == ["/save [FILE]", "write all of", "it to a file"]
+    assert hang("  indented as a whole", 12).split("\n") == ["  indented", "  as a whole"]
     assert hang("saved to /a/very/long/path", 16) == "saved to /a/very/long/path"

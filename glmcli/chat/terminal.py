@@ -62,11 +62,9 @@ class TerminalChat(Shell):
         state_of(self.session.engine).start()
         self._ahead.begin()
 
-    def status(self) -> tuple[str, bool]:
+    def status(self, columns: int) -> tuple[str, bool]:
         """The toolbar's text, and whether to warn."""
-        return status(
-            self.session, attached=len(self.attached), columns=self.out.size().columns - 2
-        )
+        return status(self.session, attached=len(self.attached), columns=columns)
 
     def draft_changed(self, draft: str, *, pasted: bool) -> None:
         """Let the engine read ahead."""

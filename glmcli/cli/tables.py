@@ -38,8 +38,6 @@ _LONGEST_CELL = 400
 """Letters of a cell on a terminal: laying out more takes time, and nobody reads it in a table."""
 
 
-GAP = 2
-"""Cells between two columns."""
 LEAST_CELLS = 12
 """A column whose cells may be folded gets so many cells, before others are left out for it."""
 
@@ -71,8 +69,8 @@ def print_rows(
     rows = [[tr(name) if name else "" for name in head], *rows]
     columns = [(name, [*map(styled, column)]) for name, *column in zip(head, *rows, strict=True)]
     for name in spare:
-        least = (least_cells(column, is_whole=each in whole) + GAP for each, column in columns)
-        if sum(least) - GAP <= console.width:
+        least = (least_cells(column, is_whole=each in whole) + 2 for each, column in columns)
+        if sum(least) - 2 <= console.width:
             break
         columns = [each for each in columns if each[0] != name]
     for name, column in columns:

@@ -54,6 +54,21 @@ def test_tokens_and_what_is_not_saved_are_seen_in_a_narrow_window(tmp_path, colu
 
 
 @pytest.mark.pty
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (60, " Ctrl-C again or Ctrl-D leaves  echo · 0 / 8,192 tokens"),
+        (52, " Ctrl-C again or Ctrl-D leaves  echo · 0 / 8,192"),
+        (40, " Ctrl-D leaves  echo · 0 / 8,192 tokens"),
+        (27, " Ctrl-D leaves  0 / 8,192"),
+    ],
+)
+def test_a_hint_leaves_room_for_the_tokens(tmp_path, columns, shown):
+    with Term("chat", "-q", "-m", "echo:", home=tmp_path, cols=columns) as term:
+        term.at_prompt().type("\x03").until(lambda t: shown in t.lines(), shown)
+
+
+@pytest.mark.pty
 def test_how_to_stop_a_reply_is_seen_in_a_narrow_window(tmp_path):
     with Term("chat", "-q", "-m", "echo:delay=0.2", home=tmp_path, cols=40) as term:
         term.at_prompt().type(" ".join("word" for _ in range(40)) + "\r")

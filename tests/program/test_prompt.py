@@ -329,6 +329,6 @@ def test_a_line_that_is_typed_before_the_first_prompt_is_sent(tmp_path):
 def test_the_toolbar_shows_what_matters_in_a_narrow_window(tmp_path):
     model = "/nowhere/" + "very-" * 20 + "long"
     with Term("chat", "-m", model, home=tmp_path, cols=40) as term:
-        term.at_prompt().see("there is no folder").type("\x03").see("Ctrl-C again or Ctrl-D leaves")
+        term.at_prompt().see("there is no folder").type("\x03").see("Ctrl-D leaves")
     with Term("chat", "-m", "echo:window=8192,delay=0", home=tmp_path, cols=36) as term:
         term.at_prompt().see("0 / 8,192 tokens")

@@ -35,8 +35,8 @@ class Owner(Protocol):
         """Called when the editor was drawn for the first time."""
         ...
 
-    def status(self) -> tuple[str, bool]:
-        """The toolbar's text, and whether it is a warning."""
+    def status(self, columns: int) -> tuple[str, bool]:
+        """The toolbar's text, of at most so many cells, and whether it is a warning."""
         ...
 
     def draft_changed(self, draft: str, *, pasted: bool) -> None:

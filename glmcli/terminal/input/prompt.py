@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import wcwidth
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.completion import Completer
@@ -44,12 +45,14 @@ from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
 from glmcli.terminal.input.question import Question
 from glmcli.terminal.input.screen import make_screen, rows_more
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import question_rows
+from glmcli.terminal.phrases import clipped, fits, question_rows
 from glmcli.terminal.quiet import SETTLE_S
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
 MENU_ROWS = 6
+LEAST_STATUS, LEAST_HINT = 20, 14
+"""Cells of the toolbar that are kept for the status, and for a hint before it."""
 ESCAPE_S = 0.05
 """With vi's keys, an Escape that nothing follows within this time is a key of its own."""
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
@@ -71,7 +74,8 @@ class LineEditor(Editor):
         self._out = out
         self._owner = owner
         self._has_begun = False
-        self._hint = ""
+        self._hint: list[str] = []
+        """What to say beside the status, the longest form first."""
         self._presses = Presses(owner)
         self._pastes = Pastes()
         know_modified_keys()
@@ -111,7 +115,7 @@ class LineEditor(Editor):
         The text stays on the screen, with placeholders for long pastes. Raises Killed if the
         terminal is gone.
         """
-        self._hint, self._settling = "", None
+        self._hint, self._settling = [], None
         self._make_room()
         self._keyboard.hold()
         try:
@@ -234,12 +238,19 @@ class LineEditor(Editor):
         self._redraw_resized()
 
     def _toolbar(self) -> StyleAndTextTuples:
-        text, warning = self._owner.status()
-        hint: StyleAndTextTuples = [("class:hint", f" {self._hint} ")] if self._hint else []
-        return [*hint, ("class:warning" if warning else "", f" {text}")]
+        """The status, which a hint leaves room for: the tokens and "not saved" stay in sight."""
+        columns = self._out.size().columns - 2
+        hint = ""
+        if self._hint:
+            room = max(columns - LEAST_STATUS, LEAST_HINT)
+            forms = (form for form in self._hint if fits(form, room))
+            hint = f" {next(forms, clipped(self._hint[-1], room))} "
+        text, warning = self._owner.status(columns - wcwidth.width(hint))
+        shown: StyleAndTextTuples = [("class:hint", hint)] if hint else []
+        return [*shown, ("class:warning" if warning else "", f" {text}")]
 
     def _changed(self, draft: str) -> None:
-        self._hint = self._draft.hint
+        self._hint = [*filter(None, [self._draft.hint])]
         self._owner.draft_changed(draft, pasted=False)
 
     def _keys(self) -> KeyBindingsBase:
@@ -303,7 +314,7 @@ class LineEditor(Editor):
         shown = self._draft.paste(text)
         self._owner.draft_changed(event.current_buffer.text, pasted=True)
         if shown != text:
-            self._hint = tr("Ctrl-O shows the whole paste")
+            self._hint = [tr("Ctrl-O shows the whole paste")]
 
     def _edit(self, event: KeyPressEvent) -> None:
         """Open the draft in the editor, and come back to it without sending."""
@@ -316,9 +327,9 @@ class LineEditor(Editor):
 
     def _make_typed(self, event: KeyPressEvent) -> None:
         """Have the pastes count as typed, so that they may be commands and name files."""
-        self._hint = tr("the draft counts as typed") if self._draft.make_typed() else ""
+        self._hint = [tr("the draft counts as typed")] if self._draft.make_typed() else []
         if self._draft.is_folded:
-            self._hint = tr("Ctrl-O first shows the whole paste")
+            self._hint = [tr("Ctrl-O first shows the whole paste")]
 
     def _leave_or_delete(self, event: KeyPressEvent) -> None:
         """Leave if the line is empty; else delete the character under the cursor."""
@@ -340,4 +351,4 @@ class LineEditor(Editor):
         elif self._presses.leaves():
             event.app.exit(exception=EOFError)
         else:
-            self._hint = tr("Ctrl-C again or Ctrl-D leaves")
+            self._hint = [tr("Ctrl-C again or Ctrl-D leaves"), tr("Ctrl-D leaves")]

@@ -38,6 +38,11 @@ def path_of(typed: str) -> Path:
         ) from exc
 
 
+def short_model(model: str) -> str:
+    """A model for a list that people read: the last part of a folder's path, another as it is."""
+    return Path(model).name or model if model.startswith("/") else model
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a file that can be reached, whatever the name is."""
     try:

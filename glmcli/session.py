@@ -86,7 +86,7 @@ class Session:
         self.store = store
         self.params = params
         self.model = model
-        """The model as the user names it."""
+        """The model as it is stored: a name that is good in any folder."""
         self.conversation = conversation or Conversation()
         self.commands = commands
         """Whether the user can type /commands, so that words for them may name some."""

@@ -171,7 +171,7 @@ def reply_view(
     from glmcli.terminal.replies import text as view
 
     def facts() -> dict[str, str]:
-        return {"model": session.model, "conversation": session.conversation.id}
+        return {"model": settings.model, "conversation": session.conversation.id}
 
     match format:
         case Format.json:

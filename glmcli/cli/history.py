@@ -21,6 +21,7 @@ from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
 from glmcli.language import later, ntr, tr
+from glmcli.paths import short_model
 from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
@@ -71,7 +72,14 @@ def list_(
         print_json([asdict(item) for item in found])
         return
     rows = [
-        (item.id, item.title, item.model, item.turns, item.tokens or "", age(item.updated_at))
+        (
+            item.id,
+            item.title,
+            short_model(item.model),
+            item.turns,
+            item.tokens or "",
+            age(item.updated_at),
+        )
         for item in found
     ]
     print_rows(
@@ -116,7 +124,7 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
 
     out = Output(sys.stdout)
     quiet = Quiet(out)
-    facts = (conversation.id, conversation.title, conversation.model)
+    facts = (conversation.id, conversation.title, short_model(conversation.model))
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
     if conversation.system is not None:
         out.write(f"{visible(system_text(conversation.system))}\n\n")

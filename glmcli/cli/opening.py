@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.completion.candidates import conversations, if_asked
-from glmcli.config import Settings
+from glmcli.config import RESUMED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.paths import read_system
@@ -73,6 +73,7 @@ def open_session(
     one of a history that the `.env` of a folder chose.
     """
     from glmcli.cli.served import with_model
+    from glmcli.engines import lasting_name
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -91,7 +92,7 @@ def open_session(
         if not settings.is_home_own:
             tell_untaken(conversation, settings)
         elif "model" not in settings.sources and conversation.model:
-            resumed = {**settings.sources, "model": "the conversation"}
+            resumed = {**settings.sources, "model": RESUMED}
             settings = replace(settings, model=conversation.model, sources=resumed)
     settings = with_model(settings, once=once)
     system = read_system(settings.system)
@@ -99,7 +100,7 @@ def open_session(
         engine_of(settings),
         store,
         params=params,
-        model=settings.model,
+        model=lasting_name(settings),
         conversation=conversation,
         context=settings.context,
         once=once,
@@ -114,9 +115,10 @@ def open_session(
 def tell_untaken(conversation: Conversation, settings: Settings) -> None:
     """Say which model of a conversation was not taken, since a `.env` chose its folder."""
     from glmcli.cli.dialog import tell
+    from glmcli.engines import lasting_name
 
     model = conversation.model
-    if model not in ("", settings.model):
+    if model not in ("", settings.model, lasting_name(settings)):
         tell(
             tr(
                 "{id} was with {model}, which is not taken, since a .env chose its folder: "

@@ -18,13 +18,22 @@ from typing import Any, Literal
 from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, NearRule, sifted
-from glmcli.config.settings import Settings, choices, parse, setting_fields, show, variable
+from glmcli.config.settings import (
+    RESUMED,
+    Settings,
+    choices,
+    parse,
+    setting_fields,
+    show,
+    variable,
+)
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr, verbatim
 
 __all__ = [
     "BUILT_IN_MODEL",
+    "RESUMED",
     "Settings",
     "choices",
     "load_settings",

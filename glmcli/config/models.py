@@ -51,3 +51,5 @@ class ModelOptions:
     trust_remote_code: bool = False
     untyped_model: str = ""
     """The model if it was not typed, but set or taken from a conversation; else ""."""
+    is_resumed: bool = False
+    """Whether it was taken from a conversation, which may have begun in another folder."""

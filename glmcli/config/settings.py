@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+RESUMED = "the conversation"
+"""The source of a model that a resumed conversation brings along."""
+
 
 def setting(default: Any, help: str, near: NearRule, **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound).
@@ -140,9 +143,14 @@ class Settings:
         """What a model in this process needs of them."""
         from glmcli.config.models import Cache, ModelOptions
 
-        is_typed = self.sources.get("model", "option") == "option"
-        cache = Cache(self.cache, may_write=self.history)
-        return cut(ModelOptions, self, cache=cache, untyped_model="" if is_typed else self.model)
+        source = self.sources.get("model", "option")
+        return cut(
+            ModelOptions,
+            self,
+            cache=Cache(self.cache, may_write=self.history),
+            untyped_model="" if source == "option" else self.model,
+            is_resumed=source == RESUMED,
+        )
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
         """(environment variable, value, source) of every setting; secrets masked."""

@@ -28,6 +28,7 @@ from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, GB, depth, json_text, loads, read_text
 from glmcli.language import tr
 from glmcli.ours import write_file
+from glmcli.paths import short_model
 from glmcli.types import (
     Conversation,
     GenerationParams,
@@ -83,7 +84,7 @@ def to_markdown(conversation: Conversation) -> str:
     """A conversation to read: a heading for every message."""
     parts = [f"# {conversation.title or 'Conversation'}"]
     if conversation.model:
-        parts.append(f"Model: {conversation.model}")
+        parts.append(f"Model: {short_model(conversation.model)}")
     if conversation.system is not None:
         parts += filter(None, ["## System", conversation.system])
     for message in conversation.messages:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from threading import Event
 from typing import Protocol, runtime_checkable
 
 from glmcli.config import TYPED, Settings
-from glmcli.errors import ConfigError, GlmError
+from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
@@ -190,6 +192,19 @@ def split_name(model: str) -> tuple[str, str]:
     """A model's name as (engine, what that engine is to open): "echo:", "local:./folder"."""
     engine, colon, name = model.partition(":")
     return (engine, name) if colon and engine in ENGINES else ("local", model)
+
+
+def lasting_name(settings: Settings) -> str:
+    """The model as it is found from any folder: one that is a folder by its whole path."""
+    engine, name = split_name(settings.model)
+    with suppress(ModelError, OSError, RuntimeError):  # told when it is opened
+        # Few models are: nothing is imported for the others before the first prompt.
+        if engine == "local" and (folder := Path(name).expanduser()).is_dir():
+            from glmcli.models.names import place_of
+
+            if place_of(name, settings.model_options).folder == folder:
+                return str(folder.resolve())
+    return settings.model
 
 
 def is_local(model: str) -> bool:

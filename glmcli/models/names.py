@@ -49,15 +49,15 @@ def place_of(name: str, options: ModelOptions) -> Place:
         return Place(name, folder if folder.is_dir() else None)
     if not name.strip():
         raise ModelError(tr("no model is named"), tr(FORMS, name=BUILT_IN_MODEL))
-    path = expand(name)
-    if path.is_dir():
+    path, kept = expand(name), options.cache.models / name
+    is_kept = os.sep not in name and not name.startswith(".") and kept.is_dir()
+    if path.is_dir() and not (is_kept and is_untyped(name, options)):
         check_meant(name, options)
         return Place(path.resolve().name, path)
+    if is_kept:
+        return Place(name, kept)
     if path.exists():
         raise not_a_folder(path)
-    kept = options.cache.models / name
-    if os.sep not in name and not name.startswith(".") and kept.is_dir():
-        return Place(name, kept)
     if mistaken := not_from_here(name):
         raise mistaken
     if looks_like_path(name):
@@ -95,20 +95,36 @@ def expand(name: str) -> Path:
     return path
 
 
+def is_untyped(name: str, options: ModelOptions) -> bool:
+    """Whether a name was not typed, but set or taken from a conversation."""
+    return name == options.untyped_model.removeprefix("local:")
+
+
 def check_meant(name: str, options: ModelOptions) -> None:
-    """Raise ModelError for a hub id that was not typed, in a folder that has such a path.
+    """Raise ModelError for a name that was not typed, in a folder that has such a path.
 
     The working folder may be anybody's: it does not decide what the user's own settings, or a
-    conversation that goes on, mean.
+    conversation that goes on, mean. Settings may say `./NAME`; of a conversation, which began
+    wherever it did, only a whole path is a folder.
     """
-    if name == options.untyped_model and hub.HUB_ID.fullmatch(name) and not name.startswith("."):
-        raise ModelError(
-            tr("{name} is a hub id in your settings, and a folder here", name=name),
-            tr(
-                "use --model ./{name} for the folder, or go to another folder for the model",
-                name=name,
-            ),
-        )
+    if not is_untyped(name, options) or name.startswith(("/", "~")):
+        return
+    is_here = name in (".", "..") or name.startswith(("./", "../"))
+    if options.is_resumed:
+        line = tr("the conversation was with {name}, and there is such a folder here", name=name)
+    elif is_here:
+        return
+    elif hub.HUB_ID.fullmatch(name):
+        line = tr("{name} is a hub id in your settings, and a folder here", name=name)
+    else:
+        line = tr("{name} is a model in your settings, and a folder here", name=name)
+    raise ModelError(
+        line,
+        tr(
+            "use --model {folder} for the folder, or go to another folder for the model",
+            folder=name if is_here else f"./{name}",
+        ),
+    )
 
 
 def looks_like_path(name: str) -> bool:

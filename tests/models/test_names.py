@@ -79,10 +79,51 @@ def test_a_hub_id_that_was_not_typed_is_not_the_folder_of_that_name(
     assert place_of("org/other", kept).hub_id == "org/other"
 
 
+def test_a_word_that_was_not_typed_is_the_model_of_the_cache(tmp_path: Path, options: ModelOptions):
+    (tmp_path / "mine").mkdir()
+    untyped = replace(options, untyped_model="mine")
+    error = refused("mine", untyped)
+    assert error.message == "mine is a model in your settings, and a folder here"
+    assert "use --model ./mine for the folder" in error.hint
+    kept = options.cache.models / "mine"
+    kept.mkdir(parents=True)
+    assert place_of("mine", untyped) == Place("mine", kept)
+    assert place_of("mine", options).folder == Path("mine")
+
+
+def test_a_file_hides_no_model_of_the_cache(tmp_path: Path, options: ModelOptions):
+    kept = options.cache.models / "mine"
+    kept.mkdir(parents=True)
+    (tmp_path / "mine").touch()
+    assert place_of("mine", options).folder == kept
+
+
+def test_settings_may_name_a_folder_as_one(tmp_path: Path, options: ModelOptions):
+    (tmp_path / "mine").mkdir()
+    for name in ("./mine", f"../{tmp_path.name}/mine", str(tmp_path / "mine"), "."):
+        assert place_of(name, replace(options, untyped_model=name)).folder == Path(name)
+
+
+@pytest.mark.parametrize("name", ["./mine", "../here/mine", "mine", "a/b/c", "org/name", "."])
+@pytest.mark.parametrize("engine", ["", "local:"])
+def test_a_conversation_names_no_folder_by_where_one_is(
+    name: str, engine: str, tmp_path: Path, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+):
+    here = tmp_path / "here"
+    (here / name).mkdir(parents=True)
+    monkeypatch.chdir(here)
+    resumed = replace(options, untyped_model=engine + name, is_resumed=True)
+    error = refused(name, resumed)
+    assert error.message == f"the conversation was with {name}, and there is such a folder here"
+    assert f"use --model {name if name[0] == '.' else './' + name} for" in error.hint
+    assert place_of(str(here / name), replace(resumed, untyped_model=str(here / name)))
+
+
 @pytest.mark.parametrize("source", ["environment", ".env", "settings file", "the conversation"])
 def test_only_a_model_of_the_command_line_is_typed(source: str):
     made = Settings(model="org/name", sources={"model": source})
     assert made.model_options.untyped_model == "org/name"
+    assert made.model_options.is_resumed == (source == "the conversation")
     typed = Settings(model="org/name", sources={"model": "option"})
     assert not typed.model_options.untyped_model
 

@@ -101,7 +101,7 @@ def resumed(session: Session, settings: Settings) -> str:
             id=conversation.id,
         )
     parts = [first]
-    if conversation.model and conversation.model != session.model:
+    if conversation.model and conversation.model not in (session.model, settings.model):
         how = "/model" if session.commands else "-m"
         parts.append(
             tr(

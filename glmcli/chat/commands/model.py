@@ -7,7 +7,7 @@ from dataclasses import replace
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import TYPED, Settings
 from glmcli.conversation.window import is_full
-from glmcli.engines import full_name, is_local, split_name
+from glmcli.engines import full_name, is_local, lasting_name, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, tr
@@ -38,12 +38,14 @@ def model(chat: Chat, rest: str) -> str:
     """Show the model, or go on with another: a folder, a hub id, or engine:name [URL]."""
     session, old = chat.session, chat.settings
     if not rest:
-        return " · ".join(filter(None, [session.model, session.engine.device]))
+        return " · ".join(filter(None, [old.model, session.engine.device]))
     new, told = with_key(chat, chosen(old, rest))
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
-        chat.use(engine, new.model)  # two models may not fit the memory: the old one goes first
+        chat.use(
+            engine, lasting_name(new)
+        )  # two models may not fit the memory: the old one goes first
     stays = tr("the conversation stays with {model}", model=old.model)
     try:
         ready = open_in_time(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
@@ -136,14 +138,14 @@ def stay(chat: Chat, engine: EngineThread, *, reload: bool) -> None:
         engine.close()
         return
     back = engine_of(chat.settings)
-    chat.use(back, chat.settings.model)
+    chat.use(back, lasting_name(chat.settings))
     back.start()
 
 
 def where_it_stands(chat: Chat) -> str:
     """How much of the new model's window the conversation takes, as far as that can be known."""
     session = chat.session
-    model, size, window = session.model, session.recount(), session.engine.context_tokens
+    model, size, window = chat.settings.model, session.recount(), session.engine.context_tokens
     if not session.conversation.prompt():
         return tr("now {model}", model=model)
     if not size and not window:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -114,13 +115,23 @@ def kind(mode: int) -> str:
 def read_bytes(
     path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError
 ) -> bytes:
-    """All of a file, see `open_regular`. A file that grows while it is read is cut at its limit."""
+    """All of a file, see `open_regular`; the limit holds for one that says no size, or grows."""
     with (
         open_regular(path, limit=limit, what=what, error=error) as file,
         _reading(printable(path), error),
     ):
         # A device that looks like a file may have nothing to give, and says None.
-        return file.read(limit) or b""
+        data = file.read(limit + 1) or b""
+    if len(data) > limit:
+        raise error(
+            tr(
+                "{name} is too large: {limit:,} bytes is the limit",
+                name=printable(path),
+                limit=limit,
+            ),
+            tr("is it the right file?"),
+        )
+    return data
 
 
 def read_text(path: Path, *, limit: int, what: str = "", error: type[GlmError] = UsageError) -> str:
@@ -139,6 +150,25 @@ def decode_text(data: bytes, where: str, *, error: type[GlmError] = UsageError) 
             tr("{name} is not valid UTF-8 (byte {at:,})", name=where, at=exc.start),
             tr("convert it, for example with iconv"),
         ) from exc
+
+
+_OF_JSON = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"]++', re.DOTALL)
+"""A text of JSON, or what stands between two."""
+
+
+def has_more_values(text: str, most: int) -> bool:
+    """Whether a text of JSON has more than `most` strings, commas and brackets, keys included.
+
+    A value takes 30 to 100 times the memory of these. What only stands in a string does not count.
+    """
+    if sum(map(text.count, ',[{"')) <= most:
+        return False
+    found = 0
+    for part in _OF_JSON.finditer(text):
+        found += 1 if part[0][0] == '"' else sum(map(part[0].count, ",[{"))
+        if found > most:
+            return True
+    return False
 
 
 _LONGEST_NUMBER = 400

@@ -15,6 +15,8 @@ from glmcli.language import tr
 
 LARGEST_PROMPT = 10 * files.MB
 """Bytes; far more than any window holds."""
+LARGEST_MESSAGE = 32 * files.MB
+"""Bytes of a message, of a file that goes with one, and of stdin: more than any window holds."""
 _QUOTED = re.compile(r"""(["'])(.+)\1""")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -65,6 +67,21 @@ def check_prompt(text: str) -> None:
         raise UsageError(
             tr("the prompt is not valid UTF-8"), tr("convert it, for example with iconv")
         ) from exc
+    if is_too_large(text):
+        raise UsageError(
+            tr(
+                "{name} is too large: {limit:,} bytes is the limit",
+                name=tr("the prompt with its files"),
+                limit=LARGEST_MESSAGE,
+            ),
+            tr("send a part of it"),
+        )
+
+
+def is_too_large(text: str) -> bool:
+    """Whether a text is larger than a message ever is."""
+    enough = len(text) > LARGEST_MESSAGE // 4  # characters have four bytes at most
+    return enough and len(text.encode("utf-8", "surrogatepass")) > LARGEST_MESSAGE
 
 
 def read_system(system: str) -> str:

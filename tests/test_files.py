@@ -59,6 +59,14 @@ def test_a_name_that_no_file_has_is_refused_in_one_line(tmp_path, name):
     caught.value.message.encode()
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux has such files")
+def test_a_file_that_does_not_say_its_size_has_the_limit_too():
+    path = Path("/proc/self/status")  # regular, of no bytes, as its folder says
+    assert path.stat().st_size == 0 and len(files.read_bytes(path, limit=10_000)) > 100
+    with pytest.raises(UsageError, match="/proc/self/status is too large: 100 bytes is the limit"):
+        files.read_bytes(path, limit=100)
+
+
 def test_a_missing_file_keeps_its_cause(tmp_path):
     with pytest.raises(UsageError, match=r"the list .* cannot be read: No such file") as caught:
         files.read_text(tmp_path / "none", limit=10, what="the list")
@@ -82,6 +90,19 @@ def test_json_that_is_nested_without_end_is_refused(levels):
 def test_json_that_would_fill_the_memory_is_refused():
     with pytest.raises(ModelError, match=r"a\.json: JSON with too many lists and objects"):
         files.parse_json("[" + "[]," * files.MOST_HOLDERS + "[]]", "a.json", error=ModelError)
+
+
+@pytest.mark.parametrize(
+    "repeated", ["[],", "1.5,", '"a",', '{"role":0},', '"a\\\\",', '"\\"', "[]\n", '""'], ids=repr
+)
+def test_values_are_counted_whatever_they_are(repeated):
+    assert files.has_more_values(f'["hi",{repeated * 1_000}0]', 1_000)
+
+
+def test_what_stands_in_a_string_is_no_value():
+    code = json.dumps('a["b"] = [{"c": [1, 2, {}]}, []]\\ \n' * 1_000)
+    assert not files.has_more_values(f'[{{"role": "user", "content": {code}}}]', 7)
+    assert files.has_more_values(f'[{{"role": "user", "content": {code}}}]', 6)
 
 
 def test_json_of_a_usual_depth_is_parsed():

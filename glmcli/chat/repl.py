@@ -14,11 +14,11 @@ from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
 from glmcli.config import DEMONSTRATION, Settings
-from glmcli.conversation.attachments import LARGEST_ATTACHED
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr
+from glmcli.paths import LARGEST_MESSAGE
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
 
@@ -65,7 +65,7 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[t
     while is_open or held:
         end = held.find(b"\n", seen)
         if end < 0 and is_open:
-            check_size(len(held), LARGEST_ATTACHED, tr("line {number} of stdin", number=number + 1))
+            check_size(len(held), LARGEST_MESSAGE, tr("line {number} of stdin", number=number + 1))
             seen = len(held)
             data = read_stdin(stopped)
             if stopped():

@@ -24,7 +24,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
 from glmcli.language import ntr, tr
-from glmcli.paths import check_prompt, path_of
+from glmcli.paths import LARGEST_MESSAGE, check_prompt, path_of
 
 if TYPE_CHECKING:
     from glmcli.types import Conversation, Message
@@ -300,8 +300,6 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     An argument "-" stands for stdin alone. `say` tells a person what is waited for. Raises
     UsageError.
     """
-    from glmcli.conversation.attachments import LARGEST_ATTACHED
-
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
@@ -311,7 +309,7 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
         with shown_again(lambda: say(how)):
             say(how)
-            data = read_all_stdin(LARGEST_ATTACHED, lambda: say(warning))
+            data = read_all_stdin(LARGEST_MESSAGE, lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None

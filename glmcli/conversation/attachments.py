@@ -16,7 +16,7 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, read_bytes
 from glmcli.language import tr
-from glmcli.paths import is_file, path_of
+from glmcli.paths import LARGEST_MESSAGE, is_file, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
@@ -30,8 +30,6 @@ PLAIN_PATH = re.compile(r"[\w./~+-]*[\w/]")
 LONGEST_PATH = 4096
 MOST_LOOKED_UP = 100
 """Mentions in a text that was not typed: only to say that they attach nothing."""
-LARGEST_ATTACHED = 32_000_000
-"""More than any model's window holds."""
 ATTACHED = re.compile(
     r"^File: [^\n]+ \(([0-9][0-9,]{0,13}) bytes, sha256 ([0-9a-f]{16})\)\n\n(`{3,})[^\n`]*$",
     re.MULTILINE,
@@ -41,7 +39,7 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
-    data = read_bytes(path, limit=LARGEST_ATTACHED)
+    data = read_bytes(path, limit=LARGEST_MESSAGE)
     if b"\0" in data:
         raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
     text = decode_text(data, str(path))

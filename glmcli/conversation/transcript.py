@@ -25,10 +25,10 @@ from glmcli.conversation.messages import (
 )
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
-from glmcli.files import DEEPEST, GB, depth, json_text, loads, read_text
+from glmcli.files import DEEPEST, MB, depth, has_more_values, json_text, loads, read_text
 from glmcli.language import tr
 from glmcli.ours import write_file
-from glmcli.paths import short_model
+from glmcli.paths import LARGEST_MESSAGE, is_too_large, short_model
 from glmcli.types import (
     Conversation,
     GenerationParams,
@@ -39,10 +39,10 @@ from glmcli.types import (
 
 _HEADINGS = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 _LONGEST_TITLE = 500
-_MOST_HOLDERS = 5_000_000
-"""Lists and objects of a file: exports of whole accounts have fewer."""
-LARGEST_FILE = GB
-"""Bytes of a file that is read; exports of whole accounts have hundreds of megabytes."""
+LARGEST_FILE = 256 * MB
+"""Bytes of a file that is read: 60 million tokens, years of conversations."""
+_MOST_VALUES = 10_000_000
+"""As `has_more_values` counts them: 250,000 messages with all that is known of each."""
 
 
 def save_conversation(conversation: Conversation, path: Path, *, overwrite: bool = False) -> Path:
@@ -176,13 +176,33 @@ def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]
             found.append(from_record(value))
     if not found:
         raise UsageError(tr("there is no conversation in it"), tr(READABLE))
+    for conversation in found:
+        check_messages(conversation)
     return found
+
+
+def check_messages(conversation: Conversation) -> None:
+    """Raise UsageError for a message, or a system prompt, that is larger than any is."""
+    texts = [(0, conversation.system or "")]
+    for n, each in enumerate(conversation.messages, 1):
+        texts += [(n, text) for text in (each.text, each.thinking, each.name, each.tools)]
+    for n, text in texts:
+        if is_too_large(text):
+            name = tr("message {n}", n=n) if n else tr("the system prompt")
+            raise UsageError(
+                tr(
+                    "{name} is too large: {limit:,} bytes is the limit",
+                    name=name,
+                    limit=LARGEST_MESSAGE,
+                ),
+                tr("is it the right file?"),
+            )
 
 
 def parse_json_lines(text: str) -> Iterator[Any]:
     """The JSON value that `text` is, or the values of its lines. Raises UsageError."""
-    if text.count("[") + text.count("{") > _MOST_HOLDERS:
-        raise UsageError(tr("there are too many lists and objects in it"), tr(READABLE))
+    if has_more_values(text, _MOST_VALUES):
+        raise UsageError(tr("there are too many values in it"), tr(READABLE))
     try:
         values = json_values(text)
         too_deep = any(depth(value, DEEPEST) > DEEPEST for value in values)

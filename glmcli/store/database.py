@@ -264,8 +264,9 @@ def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
         db.execute("PRAGMA secure_delete = ON")  # deleted text is overwritten with zeros
         if is_older:  # else opening need not wait for a process that writes
             migrate(db, wait_s=wait_s)
+        # Whether the last pages are whole; a text may be large, and is not looked at.
         for table in ("conversation", "message", "word_data"):
-            db.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+            db.execute(f"SELECT rowid FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
     except BaseException:
         db.close()
         raise

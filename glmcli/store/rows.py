@@ -284,9 +284,11 @@ def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:
 
 def content_id(conversation: Conversation) -> str:
     """An id that conversations with other messages have hardly ever."""
-    shown = [columns_of(message) for message in conversation.messages]
-    digest = hashlib.sha256(repr((conversation.system, shown)).encode("utf-8", "replace")).digest()
-    return "".join(ID_LETTERS[byte % len(ID_LETTERS)] for byte in digest[:ID_LENGTH])
+    digest = hashlib.sha256(f"({conversation.system!r}, [".encode("utf-8", "replace"))
+    for n, message in enumerate(conversation.messages):  # one at a time: they may be large
+        digest.update(f"{', ' if n else ''}{columns_of(message)!r}".encode("utf-8", "replace"))
+    digest.update(b"])")
+    return "".join(ID_LETTERS[byte % len(ID_LETTERS)] for byte in digest.digest()[:ID_LENGTH])
 
 
 def new_id(db: sqlite3.Connection) -> str:

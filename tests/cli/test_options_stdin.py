@@ -97,7 +97,7 @@ def test_a_stdin_without_end_is_refused_like_a_file_that_is_too_large(tmp_path, 
 
 def test_many_lines_together_may_be_more_than_one_line_may(monkeypatch):
     sent = [b"a" * 60, b"b\nc", b"\n" + b"d" * 90]
-    monkeypatch.setattr(repl, "LARGEST_ATTACHED", 100)
+    monkeypatch.setattr(repl, "LARGEST_MESSAGE", 100)
     monkeypatch.setattr(repl, "read_stdin", lambda stopped: sent.pop(0) if sent else b"")
     lines = repl.lines_of_stdin(None, lambda: False)
     assert list(lines) == [(1, "a" * 60 + "b"), (2, "c"), (3, "d" * 90)]

@@ -437,9 +437,35 @@ def test_settings_that_could_not_be_typed_are_refused(tmp_path, name, value):
         load_conversation(path)
 
 
-def test_lists_without_end_are_refused_before_they_are_made():
-    with pytest.raises(UsageError, match="too many lists and objects"):
-        parse_conversations("[" + "[]," * 5_000_000 + "[]]")
+def test_values_without_end_are_refused_before_they_are_made():
+    with pytest.raises(UsageError, match="too many values"):
+        parse_conversations(f'[{{"role": "user", "content": "hi", "z": [{"1.5," * 10_000_001}0]}}]')
+
+
+@pytest.mark.parametrize("field", ["content", "thinking", "name", "tools"])
+def test_a_message_has_the_limit_of_a_file_that_goes_with_one(field):
+    def read(size):
+        message = {"role": "user", "content": "", field: "\U0001f600" * (size // 4)}
+        return parse_conversations(json.dumps([{"role": "user"}, message], ensure_ascii=False))
+
+    assert read(32_000_000)
+    with pytest.raises(UsageError, match="message 2 is too large: 32,000,000 bytes"):
+        read(32_000_004)
+
+
+def test_a_system_prompt_has_a_limit_too():
+    with pytest.raises(UsageError, match="the system prompt is too large"):
+        parse_conversations(json.dumps({"system": "a" * 32_000_001, "messages": []}))
+    with pytest.raises(UsageError, match="the system prompt is too large"):
+        parse_conversations(json.dumps([{"role": "system", "content": "a" * 32_000_001}]))
+
+
+def test_a_file_of_conversations_has_a_limit(tmp_path):
+    path = tmp_path / "talk.json"
+    with path.open("wb") as file:
+        file.truncate(256_000_001)
+    with pytest.raises(UsageError, match="256,000,000 is the limit"):
+        load_conversation(path)
 
 
 def test_a_folder_that_is_a_link_out_of_the_working_folder_is_not_followed(tmp_path, monkeypatch):

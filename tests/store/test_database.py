@@ -275,3 +275,24 @@ def test_a_history_that_is_not_a_file_is_reported(home):
     with pytest.raises(StoreError, match="is a pipe, not a file") as caught:
         open_store(home).begin(Conversation(), "x", params=PARAMS, model="m")
     assert caught.value.hint == "move it away"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the memory")
+def test_a_history_is_opened_without_its_texts(home, store):
+    ask(store, Conversation(), "hi", "hello")
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute("UPDATE message SET text = hex(zeroblob(50000000))")
+        db.execute("UPDATE conversation SET system = hex(zeroblob(50000000))")
+        db.commit()
+    opened = run_python(
+        """
+import sys
+from pathlib import Path
+from glmcli.store import open_store
+
+open_store(Path(sys.argv[1])).list(1)
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+""",
+        home,
+    )
+    assert int(output(opened)) < 80_000  # kB

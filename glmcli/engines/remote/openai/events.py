@@ -6,22 +6,16 @@ fields may be missing, null or empty, errors are objects or strings, counts come
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from glmcli.engines.remote.faults import Faults, as_text
-from glmcli.engines.remote.stream import (
-    MESSAGE_BYTES,
-    Words,
-    delta_of,
-    split_at,
-    text_of,
-    whole_number,
-)
+from glmcli.engines.remote.openai.deltas import OTHER_TEXT, Delta, SoFar, forms_in_words
+from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
 from glmcli.errors import EngineError
 from glmcli.files import loads
-from glmcli.language import later, tr
+from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -29,10 +23,10 @@ _LENGTH = ("length", "model_length", "max_tokens", "model_context_window_exceede
 """Why a reply ends that was cut at its limit."""
 BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_system_resource")
 FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
-THINKING = ("reasoning", "reasoning_content", "thinking")
-"""What servers call the thinking in a delta."""
-OTHER_FORMS = {"image": later("an image"), "audio": later("audio"), "video": later("a video")}
-"""What a reply can hold that is no text -> its name for the user."""
+OTHER_FIELDS = (b":", b"id:", b"retry:")
+"""Lines of an event that say nothing of the reply."""
+BEGINNINGS = (b"{", b"[DONE]", b"data:", b"event:", b"error:", b"id:", b"retry:")
+"""How a line of a stream begins, behind `data:` or before."""
 DONE: dict[str, Any] = {"done": True}
 """Stands for `[DONE]`; known by being this very object."""
 SHOWN_CALLS, SHOWN_CHARS = 5, 200
@@ -40,40 +34,74 @@ SHOWN_CALLS, SHOWN_CHARS = 5, 200
 
 
 def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, Any]]:
-    """The JSON of server-sent events. An answer that is not a stream is one message.
+    """The JSON of server-sent events, or of lines. An answer that is not a stream is one message.
 
-    Source: the event stream format of the HTML standard; `[DONE]` is OpenAI's.
+    Source: the event stream format of the HTML standard; `[DONE]` is OpenAI's. Servers forget the
+    empty line after an event: a line that is a whole message does not wait for one.
     """
     data: list[bytes] = []
     stray: list[bytes] = []
-    size, is_error = 0, False
+    size, is_error, has_begun = 0, False, False
     for line in sse_lines(pieces, faults):
         size += len(line) + 1
         if size > MESSAGE_BYTES:
             raise faults.endless()
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-        elif line.startswith(b"error:"):  # so llama.cpp wrote them until 2025
-            yield {"error": error_of(line[6:])}
+        message, part = None, data
+        if line.startswith(b"error:"):  # so llama.cpp wrote them until 2025
+            message = {"error": error_of(line[6:])}
         elif line.startswith(b"event:"):
             is_error = line[6:].strip() == b"error"
-        elif line and not line.startswith((b":", b"id:", b"retry:")):
-            stray.append(line)
-        elif not line and data:
-            event = b"\n".join(data).strip()
-            if event == b"[DONE]":
-                yield DONE
+        elif not line:
+            if event := b"\n".join(data):
+                message = {"error": error_of(event)} if is_error else faults.message(event)
+            is_error = False
+        elif not line.startswith(OTHER_FIELDS):
+            part = data if line.startswith(b"data:") else stray
+            if rest := line.removeprefix(b"data:").strip():
+                part.append(rest)
+                message = whole_message(rest) if len(part) == 1 else None
+            if message and message is not DONE and is_error:
+                message = {"error": error_of(rest)}
+        if message is not None:
+            yield message
+            if message is DONE:
                 return
-            if event:
-                yield {"error": error_of(event)} if is_error else faults.message(event)
-            data.clear()
-            size, is_error = 0, False
+            part.clear()
+            size, is_error, has_begun = 0, False, True
     if rest := b"\n".join(data or stray):
+        yield from last_message(rest, faults, is_error=is_error, is_first=not has_begun)
+
+
+def last_message(
+    rest: bytes, faults: Faults, *, is_error: bool, is_first: bool
+) -> Iterator[dict[str, Any]]:
+    """What stands at the end and nothing behind it. Raises EngineError if nothing was a stream.
+
+    What was cut off is no message: a reply without an end says so itself.
+    """
+    if is_error:
+        found = {"error": error_of(rest)}
+    else:
         try:
-            last = DONE if rest.strip() == b"[DONE]" else faults.message(rest)
+            found = DONE if rest == b"[DONE]" else faults.message(rest)
         except EngineError:
-            return  # cut off: a reply without an end says so itself
-        yield last
+            if is_first and not any(each.startswith(rest[: len(each)]) for each in BEGINNINGS):
+                raise
+            return
+    yield found
+
+
+def whole_message(line: bytes) -> dict[str, Any] | None:
+    """The message that a line is; None if it is none, or not all of one."""
+    if line == b"[DONE]":
+        return DONE
+    if not (line.startswith(b"{") and line.endswith(b"}")):
+        return None
+    try:
+        found = loads(as_text(line))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def error_of(data: bytes) -> object:
@@ -117,9 +145,12 @@ class OpenAIReply:
         self._calls = Calls()
         self._declined = ""
         self._forms: set[str] = set()
+        self._streams = False
+        """Whether deltas came: a whole message after them is theirs once more."""
+        self._text, self._thinking = SoFar(), SoFar()
         self._has_begun = self._has_text = False
-        self._place: object = None
-        """The index of the choice that is the reply; None if no choice has come with one."""
+        self._place = ""
+        """The index of the choice that is the reply; "" if no choice has come with one."""
 
     @property
     def notice(self) -> str:
@@ -149,14 +180,7 @@ class OpenAIReply:
         if choice is None:
             return Chunk()
         self._finish(choice.get("finish_reason"))
-        # Some servers repeat the whole message in the last event of a stream.
-        delta = choice.get("delta" if "delta" in choice else "message")
-        if not isinstance(delta, dict) and "text" in choice:  # the older interface
-            delta = {"content": choice["text"]}
-        self._calls.take(delta)
-        self._forms |= forms_of(delta)
-        self._declined += text_of(delta, "refusal")[: SHOWN_CHARS - len(self._declined)]
-        text, thinking = content_of(delta), thinking_of(delta)
+        text, thinking = self._said_in(choice)
         self._has_text = self._has_text or bool(text.strip())
         self._has_begun = self._has_begun or bool(text or thinking)
         words = self._words.push(text, thinking)
@@ -184,14 +208,42 @@ class OpenAIReply:
             raise self._faults.not_text(forms_in_words(self._forms))
         return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
 
+    def _said_in(self, choice: dict[str, Any]) -> tuple[str, str]:
+        """The text and the thinking that a choice adds to the reply."""
+        fields, whole = choice.get("delta"), choice.get("message")
+        is_whole = not fields and isinstance(whole, dict)
+        if is_whole:
+            fields = whole
+        elif not isinstance(fields, dict) and "text" in choice:  # the older interface
+            fields = {"content": choice["text"]}
+        said = Delta(fields)
+        self._forms |= said.forms
+        is_again = is_whole and self._streams
+        self._streams = self._streams or (bool(fields) and not is_whole)
+        if not (is_again and self._calls):
+            self._calls.take(fields)
+        if not (is_again and self._declined):
+            self._declined += text_of(fields, "refusal")[: SHOWN_CHARS - len(self._declined)]
+        text, thinking = said.text, said.thinking
+        if is_again:
+            text, is_other = self._text.new_in(text)
+            thinking, _ = self._thinking.new_in(thinking)
+            self._forms |= {OTHER_TEXT} if is_other else set()
+        self._text.add(text)
+        self._thinking.add(thinking)
+        return text, thinking
+
     def _choice_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """What a message has of the reply: the choice that came first, if there are several."""
         choices = message.get("choices")
+        if "choices" not in message and "done" in message:  # Ollama's own interface
+            reason = message.get("done_reason") or ("stop" if message["done"] is True else None)
+            return {"delta": message.get("message"), "finish_reason": reason}
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                place = choice.get("index")
-                self._place = place if self._place is None else self._place
-                if place in (None, self._place):
+                place = place_of(choice)
+                self._place = self._place or place
+                if place in ("", self._place):
                     return choice
         return None
 
@@ -215,6 +267,12 @@ class OpenAIReply:
             message.get("detail") or (text_of(message, "message") and message.get("code"))
         ):
             raise self._faults.failed(message)
+
+
+def place_of(choice: dict[str, Any]) -> str:
+    """The index of a choice, be it a number or a text; "" if it has none."""
+    place = choice.get("index")
+    return str(place).strip().removesuffix(".0") if isinstance(place, str | int | float) else ""
 
 
 class Calls:
@@ -253,49 +311,14 @@ class Calls:
         self._calls[place] = name[:SHOWN_CHARS], arguments[:SHOWN_CHARS]
 
 
-def content_of(delta: object) -> str:
-    """The text of a delta, which may come as a list of parts."""
-    content = delta.get("content") if isinstance(delta, dict) else None
-    if isinstance(content, list):
-        return "".join(delta_of(part, "text") for part in content)
-    return delta_of(delta, "content")
-
-
-def forms_of(delta: object) -> set[str]:
-    """What a delta holds that is no text: in a field of its own, or as a part of the content."""
-    if not isinstance(delta, dict):
-        return set()
-    parts = (text_of(part, "type") for part in parts_of(delta, "content"))
-    held = [*parts, *(str(name) for name, value in delta.items() if value)]
-    return {form for form in OTHER_FORMS if any(name.startswith(form) for name in held)}
-
-
-def forms_in_words(forms: Collection[str]) -> str:
-    """Forms of a reply for the user: "an image and audio"."""
-    return tr(" and ").join(tr(name) for form, name in OTHER_FORMS.items() if form in forms)
-
-
-def parts_of(delta: object, name: str) -> list[object]:
-    """A field if it is a list, else an empty one."""
-    parts = delta.get(name) if isinstance(delta, dict) else None
-    return parts if isinstance(parts, list) else []
-
-
-def thinking_of(delta: object) -> str:
-    """The thinking in a delta: in a field, as details (OpenRouter) or as parts (Mistral)."""
-    if found := next(filter(None, (delta_of(delta, name) for name in THINKING)), ""):
-        return found
-    details = parts_of(delta, "reasoning_details")
-    if found := "".join(delta_of(it, "text") or delta_of(it, "summary") for it in details):
-        return found
-    parts = parts_of(delta, "content")
-    inner = [part.get("thinking") for part in parts if isinstance(part, dict)]
-    return "".join(content_of({"content": part}) for part in inner if isinstance(part, list | str))
-
-
 def read_usage(message: dict[str, Any]) -> Usage | None:
     """The counts of a message, wherever the server puts them; None if it has none."""
     usage, timings = message.get("usage"), message.get("timings")
+    if "eval_count" in message:  # Ollama's own interface
+        return Usage(
+            prompt_tokens=whole_number(message, "prompt_eval_count"),
+            completion_tokens=whole_number(message, "eval_count"),
+        )
     if isinstance(usage, dict) and usage:
         return Usage(
             prompt_tokens=whole_number(usage, "prompt_tokens"),

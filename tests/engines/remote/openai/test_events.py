@@ -99,7 +99,7 @@ def test_a_stream_that_is_cut_off_keeps_what_came_and_says_so(stream: Transcript
         body = stream.body[:at]
         text, thinking, end = read([body] if body else [], fault=fault)
         body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        whole = expected(body if fault is None else body[: body.rfind(b"\n\n") + 2])
+        whole = expected(body if fault is None else body[: body.rfind(b"\n") + 1])
         assert (text, thinking) == whole[:2], at
         assert same((text, thinking, end), whole), at
 
@@ -139,6 +139,49 @@ def test_a_whole_message_at_the_end_of_a_stream_is_not_shown_twice():
     assert same(read([events(says("a"), says("b"), whole)]), ("ab", "", "stop"))
 
 
+def whole(text: str | None, reason: str | None = None, **fields) -> dict:
+    return {"message": {"role": "assistant", "content": text, **fields}, "finish_reason": reason}
+
+
+def test_a_whole_message_in_place_of_the_last_delta_adds_only_what_is_new():
+    assert same(read([events(says("a"), says("b"), whole("ab", "stop"))]), ("ab", "", "stop"))
+    assert same(read([events(says("a"), whole("abc", "stop"))]), ("abc", "", "stop"))
+    assert same(read([events(says(" a\n"), whole("a", "stop"))]), (" a\n", "", "stop"))
+    first = says(None, reasoning="h")
+    last = whole("ab", "stop", reasoning="hm")
+    assert same(read([events(first, last)]), ("ab", "hm", "stop"))
+    assert same(read([events(first, says("ab"), last)]), ("ab", "hm", "stop"))
+    halves = says("\ud83d"), says("\ude00")
+    assert same(read([events(*halves, whole("\U0001f600", "stop"))]), ("\U0001f600", "", "stop"))
+
+
+def test_a_server_that_sends_nothing_but_messages_is_read_as_if_they_were_deltas():
+    assert same(read([events(whole("a"), whole("b", "stop"))]), ("ab", "", "stop"))
+    null = {"index": 0, "delta": None, "finish_reason": None}
+    assert same(read([events(null, whole("a"), whole("b", "stop"))]), ("ab", "", "stop"))
+
+
+def test_a_whole_message_that_is_another_one_than_its_deltas_is_said():
+    reply = OpenAIReply(Faults("server.test"), ())
+    texts = [reply.take({"choices": [it]}).text for it in (says("a"), says("b"), whole("xyz"))]
+    assert texts == ["a", "b", ""]
+    assert reply.notice == "the model also sent another text at the end, which is not shown here"
+
+
+def test_a_call_and_a_refusal_in_a_whole_message_are_not_said_twice():
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    body = events({"delta": {"tool_calls": [call]}}, whole(None, "stop", tool_calls=[call]))
+    assert read([body])[2].message == "the model asked for the tool f({})"
+    body = events({"delta": {"refusal": "No."}}, whole(None, "stop", refusal="No."))
+    assert read([body])[2].message == "the model declined: No."
+
+
+@pytest.mark.parametrize("places", [("0", 0), (0, "0"), (1.0, "1"), (None, 0), (0, None), ([], 0)])
+def test_an_index_may_be_a_number_a_text_or_missing(places):
+    first, second = ({"index": place} for place in places)
+    assert same(read([events(says("a") | first, says("b", "stop") | second)]), ("ab", "", "stop"))
+
+
 @pytest.mark.parametrize("first", [0, 1, "0"])
 def test_of_several_choices_the_first_one_that_comes_is_the_reply(first):
     mine, other = ({"index": index} for index in (first, 7))
@@ -154,7 +197,42 @@ def test_of_several_choices_the_first_one_that_comes_is_the_reply(first):
 
 def test_text_may_come_in_parts():
     parts = {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, "b"]}}
-    assert same(read([events(parts, says("c", "stop"))]), ("ac", "", "stop"))
+    assert same(read([events(parts, says("c", "stop"))]), ("abc", "", "stop"))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["ab", ["a", "b"], {"text": "ab"}, [{"text": "a"}, "b"], {"content": ["a", {"text": "b"}]}],
+)
+def test_text_and_thinking_come_in_any_shape_that_holds_strings(shape):
+    assert same(read([events(says(shape), says("c", "stop"))]), ("abc", "", "stop"))
+    for name in ("reasoning", "reasoning_content", "thinking"):
+        body = events(says(None, **{name: shape}), says("c", "stop"))
+        assert same(read([body]), ("c", "ab", "stop"))
+
+
+NESTED: list = []
+for _ in range(500):
+    NESTED = [NESTED or "x"]
+
+
+@pytest.mark.parametrize("odd", [5, 0.5, [5, 6], {"type": "reference", "ids": [1]}, NESTED])
+@pytest.mark.parametrize("field", ["content", "reasoning"])
+def test_what_is_not_understood_is_said_once(odd, field):
+    reply = OpenAIReply(Faults("server.test"), ())
+    for fields in ({field: odd}, {"content": "a"}, {field: odd}):
+        reply.take({"choices": [{"delta": fields}]})
+    assert reply.notice == "the model also sent data in an unknown form, which is not shown here"
+    alone = read([events({"delta": {field: odd}}, says(None, "stop"))])[2]
+    assert alone.message == "the model answered with data in an unknown form, not with text"
+
+
+@pytest.mark.parametrize("nothing", [None, "", [], {}, True, False, [None], {"text": None}])
+@pytest.mark.parametrize("field", ["content", "reasoning"])
+def test_a_field_that_holds_nothing_is_not_spoken_of(nothing, field):
+    reply = OpenAIReply(Faults("server.test"), ())
+    assert reply.take({"choices": [{"delta": {field: nothing}}]}) == Chunk()
+    assert not reply.notice
 
 
 @pytest.mark.parametrize("reason", ["length", "model_length", "max_tokens", "MAX_TOKENS"])
@@ -190,6 +268,48 @@ def test_a_stream_ends_by_a_reason_or_by_done():
     assert same(read([events(says("a")).rstrip()]), ("a", "", "stop"))
     assert same(read([events(says("a"), done=False)]), ("a", "", ConnectionLost))
     assert same(read([events()]), ("", "", ConnectionLost))
+
+
+@pytest.mark.parametrize("form", ["data: {}\n", "data: {}\n: ping\n", "{}\n", "{}\r\n\r\n"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_line_that_is_a_whole_message_waits_for_no_empty_one(form, size):
+    choices = says("a"), says("{}"), says("c", "stop")
+    body = "".join(form.replace("{}", json.dumps({"choices": [it]}), 1) for it in choices).encode()
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert same(read(pieces), ("a{}c", "", "stop"))
+    assert same(read([body.rstrip()]), ("a{}c", "", "stop"))
+    text, _, end = read([body[:-40]], fault=CUT)
+    assert (text, end) == ("a{}", CUT)
+
+
+def test_done_may_stand_on_a_line_of_its_own():
+    body = events(says("a"), done=False)
+    for done in (b"data: [DONE]\nnonsense", b"[DONE]\nnonsense"):
+        assert same(read([body + done]), ("a", "", "stop"))
+
+
+@pytest.mark.parametrize("end", ["stop", "length", None])
+def test_the_lines_of_ollamas_own_interface_are_read(end):
+    first = {"model": "m", "message": {"role": "assistant", "thinking": "hm", "content": "a"}}
+    last = {"message": {"role": "assistant", "content": "b"}, "prompt_eval_count": 7}
+    last |= {"done": True, "eval_count": 2} | ({"done_reason": end} if end else {})
+    body = "".join(json.dumps(it) + "\n" for it in (first | {"done": False}, last)).encode()
+    text, thinking, chunk = read([body])
+    assert (text, thinking, chunk.finish_reason) == ("ab", "hm", end or "stop")
+    assert (chunk.usage.prompt_tokens, chunk.usage.completion_tokens) == (7, 2)
+    assert same(read([body[: body.find(b"\n") + 9]]), ("a", "hm", ConnectionLost))
+
+
+def test_the_name_of_an_event_does_not_go_on_to_the_next():
+    body = b"event: error\n\n" + events(says("a", "stop"))
+    assert same(read([body]), ("a", "", "stop"))
+
+
+@pytest.mark.parametrize("body", [b"hello\nyou\n", b'[{"choices": []}]', b"data: hello", b'"a"'])
+def test_what_is_no_stream_at_all_is_not_called_cut_off(body):
+    fault = read([body])[2]
+    assert fault.message.startswith("server.test sent an unreadable message: ")
+    assert "is it the right kind of server?" in fault.hint
 
 
 def test_a_connection_that_breaks_after_the_end_does_no_harm():

@@ -1,0 +1,107 @@
+"""What a delta holds: text, thinking, and what is neither, in the shapes that servers give them.
+
+A text is a string, an object that has one, or a list of such. Knows nothing of events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from glmcli.engines.remote.stream import WholeLetters, text_of
+from glmcli.language import later, tr
+
+THINKING = ("reasoning", "reasoning_content", "thinking")
+"""What servers call the thinking in a delta."""
+HOLD_TEXT = ("text", "content", "summary", "thinking")
+"""Where an object has its text; the first that is there counts."""
+MEDIA = ("image", "audio", "video")
+ODD, OTHER_TEXT = "odd", "other text"
+OTHER_FORMS = {
+    "image": later("an image"),
+    "audio": later("audio"),
+    "video": later("a video"),
+    ODD: later("data in an unknown form"),
+    OTHER_TEXT: later("another text at the end"),
+}
+"""What a reply can hold and is not shown -> its name for the user."""
+DEEPEST = 8
+
+
+class Delta:
+    """What a delta, or a whole message, says. Each text may begin with half a surrogate pair."""
+
+    def __init__(self, fields: object) -> None:
+        self.forms: set[str] = set()
+        self._said: dict[str, list[str]] = {"text": [], "thinking": []}
+        if not isinstance(fields, dict):
+            return
+        self._add(fields.get("content"), "text")
+        for name in (*THINKING, "reasoning_details"):  # the last is OpenRouter's
+            if not self.thinking:
+                self._add(fields.get(name), "thinking")
+        media = (form for name, value in fields.items() if value and (form := medium(str(name))))
+        self.forms.update(media)
+
+    @property
+    def text(self) -> str:
+        """What belongs to the answer."""
+        return "".join(self._said["text"])
+
+    @property
+    def thinking(self) -> str:
+        """What the server itself calls thinking."""
+        return "".join(self._said["thinking"])
+
+    def _add(self, value: object, where: str, depth: int = DEEPEST) -> None:
+        if isinstance(value, str):
+            self._said[where].append(value)
+        elif isinstance(value, bool) or value in (None, [], {}):
+            return
+        elif isinstance(value, list) and depth:
+            for item in value:
+                self._add(item, where, depth - 1)
+        elif isinstance(value, dict) and depth:
+            kind = text_of(value, "type")
+            name = next((name for name in HOLD_TEXT if name in value), "")
+            if form := medium(kind):
+                self.forms.add(form)
+            elif name:  # Mistral has parts of thinking in the content
+                is_thinking = kind.startswith(THINKING)
+                self._add(value[name], "thinking" if is_thinking else where, depth - 1)
+            elif not kind.endswith(("text", "encrypted")):
+                self.forms.add(ODD)
+        else:
+            self.forms.add(ODD)
+
+
+class SoFar:
+    """What the deltas of a reply came to: for a whole message that comes after them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+
+    def add(self, delta: str) -> None:
+        """Take in the next delta."""
+        if delta:
+            self._pieces.append(delta)
+
+    def new_in(self, whole: str) -> tuple[str, bool]:
+        """What a whole text adds to the deltas, and whether it is another one than theirs.
+
+        It may lack blanks at its ends, and thinking that the deltas had in marks.
+        """
+        letters = WholeLetters()
+        sent = letters.push("".join(self._pieces)) + letters.flush()
+        if whole.startswith(sent):
+            return whole[len(sent) :], False
+        return "", not sent.strip().endswith(whole.strip())
+
+
+def medium(name: str) -> str:
+    """The form that a field or a part of this name is in; "" if it may be text."""
+    return next((form for form in MEDIA if name.startswith(form)), "")
+
+
+def forms_in_words(forms: Collection[str]) -> str:
+    """Forms of a reply for the user: "an image and audio"."""
+    return tr(" and ").join(tr(name) for form, name in OTHER_FORMS.items() if form in forms)

@@ -123,6 +123,13 @@ WORDINGS = tuple(
 )
 
 
+_PARTED = re.compile(
+    r"(?<![\[0-9])[0-9]{1,3}(?:([,.'’_ ])(?:[0-9]{2}\1)*[0-9]{3})(?:\1[0-9]{3})*(?![0-9])"
+)
+"""A number in groups: 4,096, 4.096, 4 096, 1,31,072. Behind [ stands the start of a range."""
+_ROUNDED = re.compile(r"(?<![0-9])[0-9]+(?:[.,][0-9]+)? ?[km](?:i?b)?(?!\w)", re.IGNORECASE)
+
+
 @dataclass(frozen=True, slots=True)
 class Overflow:
     """The numbers of a refusal, as far as the server says them."""
@@ -148,12 +155,18 @@ def read_overflow(answer: Any, detail: str, asked: int | None = None) -> Overflo
     if window and prompt:
         return Overflow(window, prompt)
     checks = (f"{_last(part['loc'])}: {part.get('msg')}" for part in parts if part.get("loc"))
-    for sentence in (detail, *checks):
+    for sentence in map(plain_numbers, (detail, *checks)):
         for wording in WORDINGS:
             if found := wording.search(sentence):
                 return _numbers(found, asked)
     codes = {str(part.get(name)) for part in parts for name in ("code", "type")}
     return Overflow() if codes & CODES else None
+
+
+def plain_numbers(sentence: str) -> str:
+    """A sentence with its numbers in digits alone; 0 for 32K, be a K 1,000 or 1,024: not known."""
+    whole = _PARTED.sub(lambda found: re.sub("[^0-9]", "", found[0]), sentence)
+    return _ROUNDED.sub("0", whole)
 
 
 def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError:
@@ -196,6 +209,7 @@ def _last(place: Any) -> Any:
 
 def _numbers(found: re.Match[str], asked: int | None) -> Overflow:
     said = {name: int(digits) for name, digits in found.groupdict().items() if digits}
+    said = {name: number for name, number in said.items() if number or name == "output"}
     total, output = said.pop("total", None), said.pop("output", asked)
     if total is not None and "prompt" not in said:
         said["prompt"] = max(1, total - (output or 0))

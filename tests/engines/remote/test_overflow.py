@@ -372,6 +372,42 @@ def test_every_server_s_sentence_is_known_with_its_numbers(server, said, numbers
     assert read_overflow(None, said) == Overflow(window, prompt, output)
 
 
+@pytest.mark.parametrize("mark", [",", ".", " ", "_", "'", "\u2019"])
+def test_numbers_may_be_parted_into_groups(mark):
+    def group(number: int) -> str:
+        return f"{number:,}".replace(",", mark)
+
+    for window, prompt in ((4096, 5060), (131072, 1005060), (900, 1000)):
+        said = (
+            f"This model's maximum context length is {group(window)} tokens, however you requested"
+            f" {group(prompt + 40)} tokens ({group(prompt)} in your prompt; 40 for the completion)."
+        )
+        assert read_overflow(None, said) == Overflow(window, prompt, 40)
+        said = f"prompt is too long: {group(prompt)} tokens > {group(window)} maximum"
+        assert read_overflow(None, said) == Overflow(window, prompt)
+
+
+@pytest.mark.parametrize("most", ["4096", "4,096", "[1,4096]", "[1, 4,096]", "[1,512]"])
+def test_the_start_of_a_range_is_no_group(most):
+    said = f"max_tokens must be at most {most}" if most[0] != "[" else f"max_tokens in {most}"
+    wanted = 512 if "512" in most else 4096
+    assert read_overflow(None, said, 5000) == Overflow(output=5000, most=wanted)
+
+
+def test_indian_groups_are_groups():
+    found = read_overflow(None, "Range of input length should be [1, 1,31,072]")
+    assert found == Overflow(131072)
+
+
+@pytest.mark.parametrize("size", ["32K", "8k", "128 k", "1M", "1.5m", "7,5k", "32KB", "32KiB"])
+def test_a_rounded_number_is_not_known(size):
+    said = f"This model's maximum context length is {size} tokens. However, your messages resulted"
+    assert read_overflow(None, f"{said} in 5100 tokens.") == Overflow(None, 5100)
+    assert read_overflow(None, f"Prompt too long: maximum context length is {size}") == Overflow()
+    said = f"maximum context length is 4096 tokens. Your messages resulted in {size} tokens"
+    assert read_overflow(None, said) == Overflow(4096)
+
+
 def test_some_say_only_how_much_is_too_much():
     found = read_overflow(None, OLLAMA)
     assert found == Overflow(over=123)

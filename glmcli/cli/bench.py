@@ -95,13 +95,14 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
-    from glmcli.engines import open_engine, split_name
+    from glmcli.engines import check_followed, open_engine, split_name
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.output import outputs
     from glmcli.terminal.phrases import progress_forms
     from glmcli.terminal.replies.text import StatusLine
 
+    check_followed(settings)
     status = StatusLine(outputs()[1])
     found = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"

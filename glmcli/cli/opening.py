@@ -73,7 +73,7 @@ def open_session(
     one of a history that the `.env` of a folder chose.
     """
     from glmcli.cli.served import with_model
-    from glmcli.engines import lasting_name
+    from glmcli.engines import check_followed, lasting_name
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -94,6 +94,7 @@ def open_session(
         elif "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": RESUMED}
             settings = replace(settings, model=conversation.model, sources=resumed)
+    check_followed(settings)
     settings = with_model(settings, once=once)
     system = read_system(settings.system)
     session = Session(

@@ -26,6 +26,24 @@ ENGINES: dict[str, str] = {
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 
+_HERE, _SERVERS = ("local",), ("openai", "fastchat")
+FOLLOWED_BY: dict[str, tuple[str, ...]] = {
+    "adapter": _HERE,
+    "device": _HERE,
+    "dtype": _HERE,
+    "quantize": _HERE,
+    "attn": _HERE,
+    "fused": _HERE,
+    "verify": _HERE,
+    "speculate": _HERE,
+    "threads": _HERE,
+    "trust_remote_code": _HERE,
+    "base_url": _SERVERS,
+    "timeout": _SERVERS,
+    "template": ("fastchat",),
+}
+"""Settings that not all engines follow -> those that do."""
+
 
 class Engine(Protocol):
     """Whatever answers.
@@ -173,14 +191,42 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     Raises ConfigError, ModelError, OutOfMemory, EngineError.
     """
     engine, name = split_name(settings.model)
-    if engine != "local" and settings.adapter and settings.sources.get("adapter") == TYPED:
-        raise ConfigError(
-            tr("--adapter is for models that are loaded here, not for {engine}", engine=engine),
-            tr("leave it out, or give the model as a folder or a hub id"),
-        )
     module = importlib.import_module(ENGINES[engine])
     opened: Engine = module.open_engine(name, settings, report)
     return opened
+
+
+def check_followed(settings: Settings) -> None:
+    """Raise ConfigError for an option that was typed and that the model's engine cannot follow.
+
+    What the user's own files set is for the models that follow it.
+    """
+    engine, _ = split_name(settings.model)
+    for name, engines in FOLLOWED_BY.items():
+        if engine in engines or settings.sources.get(name) != TYPED:
+            continue
+        prefix = "--no-" if getattr(settings, name) is False else "--"
+        option = prefix + name.replace("_", "-")
+        if "local" in engines:
+            raise ConfigError(
+                tr(
+                    "{option} is for models that are loaded here, not for {engine}:",
+                    option=option,
+                    engine=engine,
+                ),
+                tr("leave it out, or give the model as a folder or a hub id"),
+            )
+        names = tr(" and ").join(f"{each}:" for each in engines)
+        line = tr(
+            "{option} is for {engines}, not for {model}",
+            option=option,
+            engines=names,
+            model=settings.model,
+        )
+        raise ConfigError(
+            line,
+            tr("leave it out, or name a model there: --model {engine}:NAME", engine=engines[0]),
+        )
 
 
 def whereabouts(engine: Engine) -> str:

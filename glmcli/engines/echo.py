@@ -75,7 +75,6 @@ def split_words(text: str) -> list[str]:
 
 def open_engine(name: str, settings: Settings, report: Report) -> EchoEngine:
     """Open `echo:` or `echo:delay=0.05,load=2,window=100`. Raises ModelError for other options."""
-    del settings
     options: dict[str, float] = {}
     for item in filter(None, name.split(",")):
         key, _, value = item.partition("=")
@@ -89,6 +88,5 @@ def open_engine(name: str, settings: Settings, report: Report) -> EchoEngine:
     if load_s := options.get("load", 0.0):
         report(Progress("loading", note=tr("pretending to load")))
         Event().wait(load_s)
-    return EchoEngine(
-        delay_s=options.get("delay", 0.0), context_tokens=int(options.get("window", 8192))
-    )
+    window = options.get("window", settings.window or 8192)
+    return EchoEngine(delay_s=options.get("delay", 0.0), context_tokens=int(window))

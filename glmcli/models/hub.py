@@ -22,6 +22,13 @@ from glmcli.paths import is_file
 from glmcli.types import Progress, Report
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?", re.ASCII)
+PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com|modelscope\.(?:cn|ai))(?=/|$)"
+    r"|(?:hf|ms)://",
+    re.IGNORECASE,
+)
+"""How the address of a page of a hub begins."""
+OTHER_PAGES = ("datasets", "spaces", "studios", "docs", "collections", "papers")
 _FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "adapter_model.*"]
 """Configuration and tokenizer; the weights' pattern is added to it."""
 SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
@@ -46,6 +53,21 @@ def split_id(name: str) -> tuple[str, str]:
             tr("{name!r} is not a hub id", name=name), tr("write org/name or org/name@revision")
         )
     return match["repo"], match["revision"] or "main"
+
+
+def id_in(address: str) -> str | None:
+    """The hub id in the address of a page; "" if it is not a model's, None if that is no hub."""
+    found = PAGE.match(address)
+    if found is None:
+        return None
+    parts = [part for part in re.split("[?#]", address[found.end() :])[0].split("/") if part]
+    org, name, place, revision, *_ = [*parts[parts[:1] == ["models"] :], "", "", "", ""]
+    is_file = place in ("tree", "blob", "resolve")
+    hub_id = f"{org}/{name.removesuffix('.git')}"
+    if is_file and revision not in ("main", "master"):
+        hub_id += f"@{revision}"
+    is_model = org not in OTHER_PAGES and (is_file or place in ("", "files", "summary"))
+    return hub_id if is_model and HUB_ID.fullmatch(hub_id) else ""
 
 
 def cached_folder(name: str) -> Path | None:

@@ -146,6 +146,11 @@ def not_a_folder(path: Path) -> ModelError:
 
 def not_from_here(name: str) -> ModelError | None:
     """The error for an address, a missing GGUF file, or what is nearly the name of an engine."""
+    if (hub_id := hub.id_in(name)) is not None:
+        return ModelError(
+            tr("{url} is a page of a hub, not a model", url=name),
+            tr("use the model's hub id: --model {hub_id}", hub_id=hub_id or "ORG/NAME"),
+        )
     if name.lower().startswith(("http://", "https://")):
         url = re.sub("//[^/@]*@", "//", name)  # it may hold a password
         return ModelError(
@@ -155,6 +160,11 @@ def not_from_here(name: str) -> ModelError | None:
     if name.lower().endswith(".gguf"):
         return ModelError(tr("there is no file {name}", name=name), tr(GGUF_HINT))
     engine, colon, rest = name.partition(":")
+    if colon and engine in ELSEWHERE:
+        return ModelError(
+            tr("{name!r} is no model on this machine", name=name),
+            tr("this is about model files here: glm models list shows them"),
+        )
     near = difflib.get_close_matches(engine.lower(), ELSEWHERE, n=1, cutoff=0.75)
     if "/" in engine or not (near or colon):
         return None

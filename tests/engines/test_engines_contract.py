@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from dataclasses import replace
 from threading import Event
@@ -9,7 +10,7 @@ from threading import Event
 import pytest
 
 from glmcli.config import load_settings
-from glmcli.engines import Warms, open_engine
+from glmcli.engines import FOLLOWED_BY, Warms, check_followed, open_engine
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
@@ -168,11 +169,41 @@ def test_the_count_is_the_size_that_the_reply_reports(opener):
         assert engine.count(CHAT) == chunks_of(engine, CHAT)[-1].usage.prompt_tokens
 
 
-def test_an_adapter_for_a_model_elsewhere_is_refused_only_where_it_was_typed(tmp_path):
-    def settings(typed, **environ):
-        environ |= {"GLM_HOME": str(tmp_path)}
-        return load_settings({"model": "echo:", **typed}, environ=environ, folder=tmp_path)
+def load(tmp_path, model, environ=(), **typed):
+    """The settings of a command with these options."""
+    environ = {"GLM_HOME": str(tmp_path), **dict(environ)}
+    return load_settings({"model": model, **typed}, environ=environ, folder=tmp_path)
 
-    with pytest.raises(ConfigError, match="--adapter is for models that are loaded here"):
-        open_engine(settings({"adapter": "./pirate"}), lambda progress: None)
-    assert open_engine(settings({}, GLM_ADAPTER="./pirate"), lambda progress: None)
+
+NOT_FOLLOWED = [
+    ("echo:", "adapter", "./x", "--adapter is for models that are loaded here, not for echo:"),
+    ("openai:m", "device", "cpu", "--device is for models that are loaded here, not for openai:"),
+    ("fastchat:", "fused", False, "--no-fused is for models that are loaded here"),
+    ("./x", "base_url", "http://a.test", "--base-url is for openai: and fastchat:, not for ./x"),
+    ("echo:", "timeout", 5, "--timeout is for openai: and fastchat:, not for echo:"),
+    ("openai:m", "template", "vicuna", "--template is for fastchat:, not for openai:m"),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "value", "said"), NOT_FOLLOWED)
+def test_an_option_that_an_engine_cannot_follow_is_refused_where_it_was_typed(
+    model, name, value, said, tmp_path
+):
+    with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+        check_followed(load(tmp_path, model, **{name: value}))
+    assert "leave it out" in caught.value.hint
+    own = {f"GLM_{name.upper()}": "off" if value is False else str(value)}
+    check_followed(load(tmp_path, model, own))
+
+
+@pytest.mark.parametrize("name", FOLLOWED_BY)
+def test_an_option_is_followed_by_the_engines_that_say_so(name, tmp_path):
+    for engine in FOLLOWED_BY[name]:
+        model = "./x" if engine == "local" else f"{engine}:m"
+        settings = load(tmp_path, model)
+        check_followed(replace(settings, sources={**settings.sources, name: "option"}))
+
+
+def test_every_engine_follows_a_window_that_was_set(tmp_path):
+    with closing(open_engine(load(tmp_path, "echo:", window=9), lambda progress: None)) as engine:
+        assert engine.context_tokens == 9

@@ -174,6 +174,66 @@ def test_what_is_nearly_an_engine_an_address_or_a_file_says_so(
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://huggingface.co/{}",
+        "http://www.huggingface.co/{}/",
+        "HTTPS://HuggingFace.co/{}",
+        "huggingface.co/{}",
+        "hf.co/{}",
+        "https://hf-mirror.com/{}/tree/main",
+        "https://huggingface.co/{}/blob/main/config.json",
+        "https://huggingface.co/{}.git",
+        "https://huggingface.co/{}?library=transformers#top",
+        "https://modelscope.cn/models/{}",
+        "https://www.modelscope.cn/models/{}/summary",
+        "https://modelscope.cn/models/{}/files",
+        "hf://{}",
+        "hf://{}/",
+        "huggingface.co/models/{}",
+        "ms://{}",
+    ],
+)
+def test_a_page_of_a_hub_leads_to_its_model_and_to_no_server(address: str, options: ModelOptions):
+    error = refused(address.format("zai-org/GLM-4-9B-0414"), options)
+    assert error.hint == "use the model's hub id: --model zai-org/GLM-4-9B-0414"
+
+
+def test_a_page_of_a_revision_leads_to_it(options: ModelOptions):
+    error = refused("https://huggingface.co/org/name/tree/v1.0", options)
+    assert error.hint == "use the model's hub id: --model org/name@v1.0"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "https://huggingface.co",
+        "https://modelscope.cn/datasets/org/name",
+        "https://huggingface.co/",
+        "https://huggingface.co/gpt2",
+        "https://huggingface.co/datasets/org/name",
+        "https://huggingface.co/spaces/org/name",
+        "https://huggingface.co/org/name/discussions/3",
+        "hf://",
+    ],
+)
+def test_another_page_of_a_hub_is_not_called_a_server(page: str, options: ModelOptions):
+    assert refused(page, options).hint == "use the model's hub id: --model ORG/NAME"
+
+
+@pytest.mark.parametrize("name", ["https://huggingface.co.test/a/b", "https://a.test/hf.co/a/b"])
+def test_an_address_that_only_looks_like_a_hub_is_a_server(name: str, options: ModelOptions):
+    assert "--model openai: --base-url" in refused(name, options).hint
+
+
+@pytest.mark.parametrize("name", ["echo:", "openai:x", "openai:", "fastchat:org/x"])
+def test_a_model_of_an_engine_elsewhere_is_not_looked_for_here(name: str, options: ModelOptions):
+    error = refused(name, options)
+    assert error.message == f"{name!r} is no model on this machine"
+    assert "model files here" in error.hint
+
+
 def test_the_engines_that_hints_name_are_those_that_there_are():
     assert {*ELSEWHERE, "local"} == {*ENGINES}
 

@@ -24,7 +24,7 @@ OTHER_FORMS = {
     OTHER_TEXT: later("another text at the end"),
 }
 """What a reply can hold and is not shown -> its name for the user."""
-DEEPEST = 8
+MOST_NESTED = 8
 
 
 class Delta:
@@ -52,7 +52,7 @@ class Delta:
         """What the server itself calls thinking."""
         return "".join(self._said["thinking"])
 
-    def _add(self, value: object, where: str, depth: int = DEEPEST) -> None:
+    def _add(self, value: object, where: str, depth: int = MOST_NESTED) -> None:
         if isinstance(value, str):
             self._said[where].append(value)
         elif isinstance(value, bool) or value in (None, [], {}):

@@ -68,6 +68,8 @@ NO_SYSTEM = re.compile(
     re.IGNORECASE,
 )
 """How models without a system prompt, and servers, refuse one."""
+SMALLEST_WINDOW = 256
+"""No window is smaller; some servers count nothing, or only what they had not read before."""
 UNLISTED = later("{host} does not list {name!r}: another model may answer for it")
 FOLDED = later("{host} takes no system prompt for this model: it was put before the first question")
 
@@ -89,6 +91,8 @@ class OpenAIEngine:
         self._news = news
         self._prefix = prefix
         self._takes_extras = True
+        self._is_cut = False
+        """Whether it was said that the server cuts prompts."""
         self._folds = False
         """Whether the system prompt goes into the first question: the model takes no other."""
         self._limit = "max_tokens"
@@ -165,11 +169,34 @@ class OpenAIEngine:
         reply = OpenAIReply(self._server.faults, params.stop)
         try:
             for chunk in read_reply(exchange, sse_messages, reply, cancel):
-                if chunk.finish_reason and reply.notice:
-                    yield Chunk(notice=reply.notice)
+                cut = self._told_of_cut(body["messages"], chunk.usage)
+                for notice in filter(None, (chunk.finish_reason and reply.notice, cut)):
+                    yield Chunk(notice=notice)
                 yield chunk
         finally:
             self._server.patience.renew()
+
+    def _told_of_cut(self, sent: Sequence[dict[str, str]], usage: Usage | None) -> str:
+        """The line for a prompt that the server cut and answered all the same, once; or "".
+
+        So does Ollama. No token holds two words: fewer tokens than words are not all of them.
+        """
+        count = (usage or Usage()).prompt_tokens
+        if self._is_cut or count is None or count < SMALLEST_WINDOW:
+            return ""
+        words = sum(len(message["content"].split()) for message in sent)
+        self._is_cut = words > count
+        return (
+            tr(
+                "{host} counted {n:,} tokens in a prompt of {words:,} words: it may have cut the"
+                " prompt to its window",
+                host=self._server.faults.host,
+                n=count,
+                words=words,
+            )
+            if self._is_cut
+            else ""
+        )
 
     def _must_fold(self, exc: Refused, messages: Sequence[Message]) -> bool:
         """Whether the system prompt is at fault, and can go into the first question from now on."""

@@ -25,7 +25,7 @@ BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_syst
 FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
 OTHER_FIELDS = (b":", b"id:", b"retry:")
 """Lines of an event that say nothing of the reply."""
-BEGINNINGS = (b"{", b"[DONE]", b"data:", b"event:", b"error:", b"id:", b"retry:")
+FIRST_BYTES = (b"{", b"[DONE]", b"data:", b"event:", b"error:", b"id:", b"retry:")
 """How a line of a stream begins, behind `data:` or before."""
 DONE: dict[str, Any] = {"done": True}
 """Stands for `[DONE]`; known by being this very object."""
@@ -85,7 +85,7 @@ def last_message(
         try:
             found = DONE if rest == b"[DONE]" else faults.message(rest)
         except EngineError:
-            if is_first and not any(each.startswith(rest[: len(each)]) for each in BEGINNINGS):
+            if is_first and not any(each.startswith(rest[: len(each)]) for each in FIRST_BYTES):
                 raise
             return
     yield found
@@ -241,7 +241,7 @@ class OpenAIReply:
             return {"delta": message.get("message"), "finish_reason": reason}
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
-                place = place_of(choice)
+                place = index_of(choice)
                 self._place = self._place or place
                 if place in ("", self._place):
                     return choice
@@ -269,7 +269,7 @@ class OpenAIReply:
             raise self._faults.failed(message)
 
 
-def place_of(choice: dict[str, Any]) -> str:
+def index_of(choice: dict[str, Any]) -> str:
     """The index of a choice, be it a number or a text; "" if it has none."""
     place = choice.get("index")
     return str(place).strip().removesuffix(".0") if isinstance(place, str | int | float) else ""

@@ -70,6 +70,31 @@ def test_every_setting_of_the_user_is_sent():
     assert sent["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+@pytest.mark.parametrize(
+    ("words", "count", "is_cut"),
+    [
+        (3000, 2048, True),
+        (2048, 2048, False),
+        (2000, 2600, False),
+        (3000, 12, False),
+        (9, 0, False),
+    ],
+)
+def test_a_prompt_of_more_words_than_the_server_counted_tokens_was_cut_and_that_is_said_once(
+    words, count, is_cut
+):
+    end = {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}]}
+    end |= {"usage": {"prompt_tokens": count, "completion_tokens": 1}}
+    engine = opened(serving(chat=events(end)))
+    prompt = (Message("user", "word " * words),)
+    for turn in range(2):
+        chunks = list(engine.stream(prompt, PLAIN, NEVER))
+        notices = [chunk.notice for chunk in chunks if chunk.notice]
+        assert len(notices) == (is_cut and not turn)
+        assert all("2,048 tokens in a prompt of 3,000 words" in notice for notice in notices)
+        assert chunks[-1].finish_reason == "stop"
+
+
 def test_llama_cpp_has_its_own_word_for_the_penalty():
     answers = serving("llama_models", "llama_chat_stream")
     reply(opened(answers), GenerationParams(repetition_penalty=1.1))

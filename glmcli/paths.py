@@ -84,9 +84,26 @@ def is_too_large(text: str) -> bool:
     return enough and len(text.encode("utf-8", "surrogatepass")) > LARGEST_MESSAGE
 
 
+def link_target(path: Path) -> str:
+    """The place that a path leads to by a link, its own or that of a folder; "" without one."""
+    real = os.path.realpath(path)
+    return "" if real == os.path.normpath(path.absolute()) else real
+
+
+def link_line(path: Path) -> str:
+    """What a person is told of a file that they name, if a link leads elsewhere; else ""."""
+    target = link_target(path)
+    return tr("{name} is a link to {target}", name=path, target=target) if target else ""
+
+
+def system_file(system: str) -> Path | None:
+    """The file that a system prompt is to be read from, if it is `@FILE`. Raises UsageError."""
+    return path_of(system[1:]) if system.startswith("@") else None
+
+
 def read_system(system: str) -> str:
     """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
-    if not system.startswith("@"):
+    path = system_file(system)
+    if path is None:
         return system
-    path = path_of(system[1:])
     return files.read_text(path, limit=LARGEST_PROMPT, what=tr("the system prompt")).strip()

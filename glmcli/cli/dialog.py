@@ -14,11 +14,13 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from glmcli.harmless import as_told
 from glmcli.language import tr
+from glmcli.paths import link_line
 
 if TYPE_CHECKING:
     from glmcli.terminal.input.question import Question
@@ -44,6 +46,13 @@ def tell(line: str) -> None:
     with suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+def tell_links(*paths: Path | None) -> None:
+    """Say of each file that was named where it is, if a link leads there."""
+    for path in dict.fromkeys(paths):
+        if path is not None and (line := link_line(path)):
+            tell(line)
 
 
 def say_notice(err: Output, quiet: bool, line: str) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.completion.candidates import conversations, if_asked
-from glmcli.cli.dialog import tell
+from glmcli.cli.dialog import tell, tell_links
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
 from glmcli.config import Settings
@@ -222,6 +222,7 @@ def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) 
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli.conversation import transcript
 
+    tell_links(*files)
     read = [each for path in files for each in transcript.load_all(path)]
     full = [each for each in read if each.messages]
     # A file from elsewhere does not decide what is loaded when somebody goes on with it.

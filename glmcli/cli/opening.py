@@ -17,7 +17,7 @@ from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.config import RESUMED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.paths import read_system
+from glmcli.paths import read_system, system_file
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -72,6 +72,7 @@ def open_session(
     A resumed conversation brings its model and sampling settings along, where none were given; not
     one of a history that the `.env` of a folder chose.
     """
+    from glmcli.cli.dialog import tell_links
     from glmcli.cli.served import with_model
     from glmcli.engines import check_followed, lasting_name
     from glmcli.engines.thread import engine_of
@@ -96,6 +97,7 @@ def open_session(
             settings = replace(settings, model=conversation.model, sources=resumed)
     check_followed(settings)
     settings = with_model(settings, once=once)
+    tell_links(system_file(settings.system))
     system = read_system(settings.system)
     session = Session(
         engine_of(settings),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, setting_values
+from glmcli.cli.dialog import tell_links
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
@@ -204,6 +205,7 @@ def split_prompt(
     if prompt is not None:
         say(not_attached(prompt))
         prompt = prompt.removeprefix(AS_IT_IS)
+    tell_links(*paths)
     return prompt, [read_attachment(path) for path in dict.fromkeys(paths)]
 
 
@@ -344,7 +346,9 @@ def read_messages(source: str) -> Conversation:
     from glmcli.conversation import transcript
 
     if source != "-":
-        return transcript.load_conversation(path_of(source))
+        path = path_of(source)
+        tell_links(path)
+        return transcript.load_conversation(path)
     if sys.stdin is None:
         raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
     data = read_all_stdin(transcript.LARGEST_FILE)

@@ -16,7 +16,7 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, read_bytes
 from glmcli.language import tr
-from glmcli.paths import LARGEST_MESSAGE, is_file, path_of
+from glmcli.paths import LARGEST_MESSAGE, is_file, link_target, path_of
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
@@ -54,8 +54,8 @@ def read_attachment(path: Path) -> str:
 
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
-    found, real = path.absolute(), os.path.realpath(path)
-    names = (real,) if real == os.path.normpath(found) else (str(found), real)
+    target = link_target(path)
+    names = (str(path.absolute()), target) if target else (os.path.realpath(path),)
     return ", a link to ".join(" ".join(name.splitlines()) for name in names)
 
 

@@ -95,6 +95,7 @@ def dated_file() -> Path:
 @command("FILE")
 def load(chat: Chat, rest: str) -> str:
     """Go on with a conversation from a JSON file that /save wrote."""
+    from glmcli.conversation.attachments import place
     from glmcli.conversation.transcript import load_conversation as read
 
     if not rest:
@@ -105,14 +106,14 @@ def load(chat: Chat, rest: str) -> str:
     if conversation.params == GenerationParams():
         chat.session.resume(conversation)
         return ntr(
-            "loaded {n} turn from {path}", "loaded {n} turns from {path}", n, path=path.absolute()
+            "loaded {n} turn from {path}", "loaded {n} turns from {path}", n, path=place(path)
         )
     chat.session.resume(conversation, params_of(conversation, chat.settings))
     return ntr(
         "loaded {n} turn from {path}, with its settings",
         "loaded {n} turns from {path}, with its settings",
         n,
-        path=path.absolute(),
+        path=place(path),
     )
 
 

@@ -15,7 +15,7 @@ from glmcli.config import show
 from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
-from glmcli.paths import check_prompt, read_system
+from glmcli.paths import check_prompt, link_line, read_system, system_file
 from glmcli.terminal.phrases import clipped, end_note, system_text
 from glmcli.types import Message
 
@@ -175,8 +175,11 @@ def think(chat: Chat, rest: str) -> str:
 @command("[TEXT]")
 def system(chat: Chat, rest: str) -> str:
     """Show the system prompt, or set it to TEXT or @FILE; `""` is empty, off is none."""
-    session = chat.session
+    session, link = chat.session, ""
     if rest:
         text = "" if rest in EMPTY else rest
         session.set_system(None if rest == "off" else read_system(text))
-    return f"{tr('system:')} {system_text(session.conversation.system)}"
+        path = system_file(text)
+        link = link_line(path) if path else ""
+    said = f"{tr('system:')} {system_text(session.conversation.system)}"
+    return "\n".join(filter(None, [link, said]))

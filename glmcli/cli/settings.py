@@ -47,7 +47,7 @@ UNTOLD = {
 """What a person is not told of: how fast a reply comes and how it is shown, not what it is."""
 REMOTE = ("openai", "fastchat")
 """Engines that have an address."""
-OF_SERVERS = frozenset({"base_url", "api_key", "keys", "template"})
+OF_SERVERS = frozenset({"base_url", "api_key", "keys"})
 OF_FILES = frozenset({"cache", "trust_remote_code"})
 """Settings that only a server has to do with, and only a model that is opened here."""
 WIDEST = 200

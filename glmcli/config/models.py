@@ -38,6 +38,8 @@ class ModelOptions:
     cache: Cache = Cache(Path())
     adapter: str = ""
     """The folder of an adapter for the model; "" for the one beside its weights, if any."""
+    template: str = ""
+    """Which of several chat templates; "" leaves it to the model."""
     device: str = "auto"
     dtype: str = "auto"
     quantize: str = "none"

@@ -48,7 +48,9 @@ class Settings:
     base_url: str = setting("", "where a remote engine lives", "trusted")
     api_key: str = setting("", "key for a remote engine; never an option", "trusted", secret=True)
     template: str = setting(
-        "", "chat template of a FastChat worker, if it names the wrong one", "trusted"
+        "",
+        "chat template of a model that has several, or of a FastChat worker with a wrong one",
+        "trusted",
     )
     timeout: float = setting(
         120.0, "seconds a server may be silent before its reply", "yes", above=0.0, high=1e6

@@ -40,7 +40,7 @@ FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "trust_remote_code": _HERE,
     "base_url": _SERVERS,
     "timeout": _SERVERS,
-    "template": ("fastchat",),
+    "template": ("fastchat", *_HERE),
 }
 """Settings that not all engines follow -> those that do."""
 
@@ -207,7 +207,7 @@ def check_followed(settings: Settings) -> None:
             continue
         prefix = "--no-" if getattr(settings, name) is False else "--"
         option = prefix + name.replace("_", "-")
-        if "local" in engines:
+        if engines == _HERE:
             raise ConfigError(
                 tr(
                     "{option} is for models that are loaded here, not for {engine}:",
@@ -216,7 +216,9 @@ def check_followed(settings: Settings) -> None:
                 ),
                 tr("leave it out, or give the model as a folder or a hub id"),
             )
-        names = tr(" and ").join(f"{each}:" for each in engines)
+        names = tr(" and ").join(
+            tr("models that are loaded here") if each == "local" else f"{each}:" for each in engines
+        )
         line = tr(
             "{option} is for {engines}, not for {model}",
             option=option,

@@ -181,7 +181,12 @@ NOT_FOLLOWED = [
     ("fastchat:", "fused", False, "--no-fused is for models that are loaded here"),
     ("./x", "base_url", "http://a.test", "--base-url is for openai: and fastchat:, not for ./x"),
     ("echo:", "timeout", 5, "--timeout is for openai: and fastchat:, not for echo:"),
-    ("openai:m", "template", "vicuna", "--template is for fastchat:, not for openai:m"),
+    (
+        "openai:m",
+        "template",
+        "vicuna",
+        "--template is for fastchat: and models that are loaded here, not",
+    ),
 ]
 
 

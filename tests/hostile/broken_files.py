@@ -23,6 +23,7 @@ from tests.hostile.spoiling import Case, Spoil, replaced, with_content, with_fie
 
 SEED = 13
 HUGE = 2_000_000_000
+PICKLE = "archive/data.pkl"
 FILES = (
     (healthy.write_llama, "config.json"),
     (healthy.write_llama, "generation_config.json"),
@@ -244,10 +245,15 @@ def pickles() -> Iterator[Case]:
         "a plain pickle of a list": pickle.dumps([1, 2], protocol=2),
         "a plain pickle of text": pickle.dumps({"a": "b"}, protocol=2),
         "a pickle without end": b"\x80\x02" + b"(" * 1_000_000,
-        "an empty zip": zipped({}),
+        "a short pickle without end": lambda _: marks(4_000_000),
+        "a zip of a version": zipped({}),
         "a zip of other things": zipped({"a.txt": b"a"}),
-        "a pickle in a zip runs": zipped({"archive/data.pkl": pickle.dumps(Runs(), protocol=2)}),
-        "a zip bomb": lambda data: zipped({"archive/data.pkl": bytes(HUGE // 4)}),
+        "a pickle in a zip runs": zipped({PICKLE: pickle.dumps(Runs(), protocol=2)}),
+        "a zip bomb": lambda data: zipped({PICKLE: bytes(HUGE // 4)}, is_packed=True),
+        "a zip bomb of nothing": lambda data: zipped({PICKLE: b"N0" * (HUGE // 8)}, is_packed=True),
+        "marks": lambda data: zipped({PICKLE: marks(40_000_000)}, is_packed=True),
+        "marks in a plain zip": lambda data: zipped({PICKLE: marks(4_000_000)}),
+        "80 MB in a plain zip": lambda data: zipped({PICKLE: marks(40_000_000)}),
         "a zip whose name escapes": zipped({"../data.pkl": b"\x80\x02}."}),
         "a list of a billion": b"\x80\x02]" + b"J\xff\xff\xff\x7f" * 10 + b".",
     }
@@ -255,11 +261,17 @@ def pickles() -> Iterator[Case]:
         yield Case(f"bin: {name}", healthy.write_bin, with_content("pytorch_model.bin", data))
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    """A zip of these files, packed as tightly as it goes."""
+def marks(count: int) -> bytes:
+    """A pickle that opens a tuple again and again: unpickled in Python, each takes a while."""
+    return b"\x80\x02}" + b"(u" * count + b"."
+
+
+def zipped(files: Mapping[str, bytes], *, is_packed: bool = False) -> bytes:
+    """A zip of these files and what torch looks for first; it is packed as torch never does."""
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files.items():
+    packing = zipfile.ZIP_DEFLATED if is_packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(made, "w", packing, compresslevel=1) as archive:
+        for name, data in {**files, "archive/version": b"3\n"}.items():
             archive.writestr(name, data)
     return made.getvalue()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.hostile import broken_files, families, healthy
+from tests.hostile import broken_files, families, healthy, many_files
 from tests.hostile.spoiling import GONE, Case, Spoil, only, with_field, without
 
 NUMBERS = ["x", [], {}, True, -3, 10**30]
@@ -110,7 +110,8 @@ TOKENIZER: Mapping[str, list[Any]] = {
 
 def every_case() -> list[Case]:
     """The whole corpus."""
-    return [*fields(), *families.every_case(), *broken_files.every_case(), *folders()]
+    wrong = (*fields(), *families.every_case(), *broken_files.every_case())
+    return [*wrong, *many_files.every_case(), *folders()]
 
 
 def fields() -> Iterator[Case]:

@@ -96,3 +96,13 @@ def only(files: Mapping[str, bytes]) -> Spoil:
 def without(file: str) -> Spoil:
     """Takes a file away."""
     return lambda folder: (folder / file).unlink()
+
+
+def chained(*spoils: Spoil) -> Spoil:
+    """Does one after the other."""
+
+    def spoil(folder: Path) -> None:
+        for each in spoils:
+            each(folder)
+
+    return spoil

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net import load as loading
 from glmcli.engines.local.net.load import Loading, load_net
+from glmcli.engines.local.net.plain import bins
 from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.machine import MappedFiles
 from glmcli.models.checkpoint import find_checkpoint, needs_remote_code
@@ -281,6 +283,22 @@ def test_a_bin_file_never_runs_as_python(tiny: Path, options: ModelOptions):
     torch.save({"a": Bomb(tiny / "exploded")}, tiny / "pytorch_model.bin")
     assert "holds more than weights" in refused(tiny, options).message
     assert not (tiny / "exploded").exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_bin_file_that_takes_long_is_stopped(
+    tiny: Path, options: ModelOptions, monkeypatch: pytest.MonkeyPatch, zipped: bool
+):
+    monkeypatch.setattr(bins, "LOOK_S", 0.1)
+    (tiny / "model.safetensors").unlink()
+    long = b"\x80\x02}" + b"(u" * 1_000_000 + b"."
+    path = tiny / "pytorch_model.bin"
+    path.write_bytes(long)
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", long)
+            archive.writestr("archive/version", b"3\n")
+    assert "reading pytorch_model.bin takes too long" in refused(tiny, options).message
 
 
 def test_a_bin_file_of_numbers_without_tensors(tiny: Path, options: ModelOptions):

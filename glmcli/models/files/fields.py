@@ -28,6 +28,8 @@ from glmcli.models.files.kinds import (
 
 LONGEST_NAME = 200
 LONGEST_TEMPLATE = 1_000_000
+MOST_TEMPLATES = 100
+"""Of one model; real ones have up to four."""
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
 MOST_ENDS = 1_000
@@ -64,11 +66,16 @@ def is_template(value: Any) -> bool:
     """Whether it is a template or a list of named ones."""
     if isinstance(value, str):
         return len(value) <= LONGEST_TEMPLATE
-    return isinstance(value, list) and all(
-        isinstance(each, dict)
-        and is_short_line(each.get("name"))
-        and is_template(each.get("template"))
-        for each in value
+    return list_of(is_named_template, MOST_TEMPLATES)(value)
+
+
+def is_named_template(value: Any) -> bool:
+    """Whether it is one of several templates."""
+    return (
+        isinstance(value, dict)
+        and is_short_line(value.get("name"))
+        and isinstance(source := value.get("template"), str)
+        and len(source) <= LONGEST_TEMPLATE
     )
 
 
@@ -231,7 +238,9 @@ TOKENIZER: FieldTable = {
     "model_max_length": FieldKind(lambda: tr("a number of 0 or more"), is_limit),
     "chat_template": FieldKind(
         lambda: tr(
-            "a template of at most {most:,} letters, or a list of them", most=LONGEST_TEMPLATE
+            "a template of at most {most:,} letters, or a list of {count} named ones at most",
+            most=LONGEST_TEMPLATE,
+            count=MOST_TEMPLATES,
         ),
         is_template,
     ),

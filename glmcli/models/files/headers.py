@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import json
 import sys
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from glmcli import files
 from glmcli.errors import ModelError
 from glmcli.language import tr
+from glmcli.models.files import zips
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
+LARGEST_PICKLE = 10 * files.MB
+"""Bytes of what stands for a header in a .bin file; twenty thousand tensors have two million."""
+MOST_HEADER_BYTES = 60 * files.MB
+"""Of all files of a checkpoint."""
 _BYTES = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
     **dict.fromkeys(("F32", "I32", "U32"), 4),
@@ -30,8 +34,10 @@ _BYTES = {
 }
 """Of one number; newer dtypes may have less than a byte."""
 MOST_SIDES = 64
-MOST_TENSORS = 100_000
-"""In one file; the largest nets have as many in a hundred files."""
+MOST_TENSORS = 300_000
+"""In all files of a checkpoint; the largest nets have 280,000: 384 experts, and scales."""
+MOST_FILES = 2_000
+"""Shards; the largest nets have two hundred."""
 LFS_POINTER = b"version https://git-lfs"
 
 
@@ -53,6 +59,35 @@ class Tensor:
     def is_float(self) -> bool:
         """Whether loading may change its dtype."""
         return self.dtype in ("F64", "F32", "F16", "BF16")
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What the headers of a checkpoint may still have, all its files together."""
+
+    header_bytes: int = MOST_HEADER_BYTES
+    tensors: int = MOST_TENSORS
+
+    def take(self, path: Path, *, header_bytes: int = 0, tensors: int = 0) -> None:
+        """Take off what a file has. Raises ModelError where there is not so much left."""
+        self.header_bytes -= header_bytes
+        self.tensors -= tensors
+        if self.tensors < 0:
+            raise bad_download(
+                tr(
+                    "{name}: the model has more than {limit:,} tensors",
+                    name=path.name,
+                    limit=MOST_TENSORS,
+                )
+            )
+        if self.header_bytes < 0:
+            raise bad_download(
+                tr(
+                    "{name}: the headers of the model's files have more than {limit:,} bytes",
+                    name=path.name,
+                    limit=MOST_HEADER_BYTES,
+                )
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +129,26 @@ def read_weights(folder: Path) -> Weights:
     for path in files:
         if not path.exists():
             raise bad_download(tr("{file} is named in the index but is not there", file=path.name))
-    headers = {path.name: read_header(path) for path in files}
+    headers = dict(read_headers(files))
     index = read_index(index_path) if index_path else {}
     if files[0].suffix == ".safetensors":
         check_index(index, headers)
     tensors = {name: tensor for names in headers.values() for name, tensor in names.items()}
     return Weights(files, tensors, index)
+
+
+def read_headers(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The tensors of each file of a checkpoint, see `read_header`; none may be in two."""
+    left, known = Allowance(), set[str]()
+    for path in files:
+        found = read_header(path, left)
+        for name in found:
+            if name in known:
+                raise bad_download(
+                    tr("{file}: {name!r:.80} is in another file too", file=path.name, name=name)
+                )
+        known.update(found)
+        yield path.name, found
 
 
 def find_files(folder: Path) -> tuple[Path | None, tuple[Path, ...]]:
@@ -140,6 +189,10 @@ def read_index(path: Path) -> dict[str, str]:
                     name=name,
                 )
             )
+    if len(set(table.values())) > MOST_FILES:
+        raise bad_download(
+            tr("{file} names more than {limit:,} files", file=path.name, limit=MOST_FILES)
+        )
     return table
 
 
@@ -151,12 +204,15 @@ def is_weights(name: str) -> bool:
 def indexed_files(folder: Path, index: Mapping[str, str]) -> tuple[Path, ...]:
     """The shards: those the index names, and those of the same set that it forgot."""
     names = set(index.values())
-    for name in tuple(names):
-        head, of, count = name.rpartition("-of-")
-        if of:
-            stem = head.rpartition("-")[0]
-            names |= {path.name for path in folder.glob(f"{stem}-*{of}{count}")}
+    sets = {set_of(name) for name in names} - {None}
+    names |= {path.name for path in folder.iterdir() if set_of(path.name) in sets}
     return tuple(folder / name for name in sorted(names))
+
+
+def set_of(name: str) -> tuple[str, str] | None:
+    """What all names of a set of shards begin and end with; None if it is that of no shard."""
+    head, of, end = name.rpartition("-of-")
+    return (head.rpartition("-")[0], end) if of else None
 
 
 def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) -> None:
@@ -185,31 +241,61 @@ def check_index(index: Mapping[str, str], files: Mapping[str, Iterable[str]]) ->
                 )
 
 
-def read_header(path: Path) -> dict[str, Tensor]:
-    """The tensors of one file; none for a .bin. Raises ModelError if the file is not whole."""
+def read_header(path: Path, left: Allowance | None = None) -> dict[str, Tensor]:
+    """The tensors of one file; none for a .bin. Raises ModelError if the file is not whole.
+
+    `left` is what the headers of its checkpoint may still have.
+    """
+    left = left or Allowance()
     with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
         start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
             raise lfs_pointer(path)
         if path.suffix == ".bin":
-            # Old files are plain pickles: only torch can tell whether one is whole.
-            if start[:1] != b"\x80" and not zipfile.is_zipfile(file):
-                raise damaged(path)
+            if start[:1] != b"\x80":  # old files are plain pickles: only torch can look at them
+                check_bin(path, file, left)
             return {}
         length = int.from_bytes(start[:8], "little")
         size = path.stat().st_size
         if len(start) < 8 or length > min(size - 8, LARGEST_HEADER):
             raise damaged(path)
+        left.take(path, header_bytes=length)
         file.seek(8)
-        return parse_header(path, file.read(length), size - 8 - length)
+        header = file.read(length)
+    left.take(path, tensors=header.count(b"[") // 2)  # two lists each: its shape, and its place
+    return parse_header(path, header, size - 8 - length)
+
+
+def check_bin(path: Path, file: BinaryIO, left: Allowance) -> None:
+    """Raise ModelError for a zip in which more would be unpacked than torch ever packs.
+
+    What torch unpickles is the part data.pkl; the others are the numbers, one for each tensor.
+    """
+    try:
+        parts = zips.read_directory(file, limit=LARGEST_HEADER)
+    except ValueError as exc:
+        raise damaged(path) from exc
+    left.take(path, tensors=len(parts))
+    for part in parts:
+        if part.is_packed:
+            raise bad_download(
+                tr("{file} is a packed zip, which torch never writes", file=path.name)
+            )
+        if part.name.lower().endswith("data.pkl"):
+            if part.size_bytes > LARGEST_PICKLE:
+                raise bad_download(
+                    tr(
+                        "{file}: data.pkl has {size:,} bytes; {limit:,} is the limit",
+                        file=path.name,
+                        size=part.size_bytes,
+                        limit=LARGEST_PICKLE,
+                    )
+                )
+            left.take(path, header_bytes=part.size_bytes)
 
 
 def parse_header(path: Path, header: bytes, data_bytes: int) -> dict[str, Tensor]:
     """Tensors of a safetensors header whose file holds `data_bytes` after it."""
-    if header.count(b"[") > 2 * MOST_TENSORS:  # two lists each: its shape, and its place
-        raise bad_download(
-            tr("{name} holds more than {limit:,} tensors", name=path.name, limit=MOST_TENSORS)
-        )
     try:
         items: dict[str, Any] = json.loads(header)
         about = items.pop("__metadata__", {})

@@ -16,6 +16,7 @@ from typing import Any
 from glmcli import files
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
+from glmcli.models.files.fields import MOST_TEMPLATES
 
 DOWNLOAD_AGAIN = later("download the model again")
 SMALL, LARGE = 10 * files.MB, 100 * files.MB
@@ -55,6 +56,30 @@ def check_files(folder: Path) -> None:
     """Raise ModelError for what a library would wait for or read without end. Raises OSError."""
     for path in opened_files(folder):
         check_file(path)
+    check_templates(folder)
+
+
+def check_templates(folder: Path) -> None:
+    """Raise ModelError for more templates than a library should read. Raises OSError."""
+    found = [path for path in opened_files(folder) if path.parent != folder]
+    if len(found) > MOST_TEMPLATES:
+        raise bad_download(
+            tr(
+                "{folder} holds {count:,} templates; {limit:,} is the limit",
+                folder=MORE_TEMPLATES,
+                count=len(found),
+                limit=MOST_TEMPLATES,
+            )
+        )
+    if (size := sum(path.stat().st_size for path in found)) > SMALL:
+        raise bad_download(
+            tr(
+                "the templates in {folder} have {size:,} bytes; {limit:,} is the limit",
+                folder=MORE_TEMPLATES,
+                size=size,
+                limit=SMALL,
+            )
+        )
 
 
 def opened_files(folder: Path) -> Iterator[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from glmcli.errors import ModelError
+from glmcli.models.files import headers
 from glmcli.models.files.headers import missing_weights, read_header, read_weights
 from tests.support.folders import write_config, write_shards, write_zeros
 
@@ -107,7 +109,7 @@ def entry(
         ({"a": entry(place=[4, 12])}, "is damaged"),  # a gap before it
         ({"a": entry(place=[0])}, "is damaged"),
         ({"a": entry(), "__metadata__": 5}, "is damaged"),
-        ({"a": {"x": [[]] * 300_000}}, "holds more than 100,000 tensors"),
+        ({"a": {"x": [[]] * 700_000}}, "the model has more than 300,000 tensors"),
     ],
 )
 def test_a_header_that_lies_is_refused(tmp_path: Path, items: object, said: str):
@@ -126,6 +128,41 @@ def test_a_header_larger_than_any_is_never_read(tmp_path: Path):
     with path.open("rb+") as file:
         file.truncate(3 * 10**9)
     assert "is damaged" in refused(tmp_path).message
+
+
+def write_links(folder: Path, count: int, path: Path) -> Path:
+    """A checkpoint whose shards are all the same file."""
+    folder.mkdir()
+    names = [f"model-{shard:05}-of-{count:05}.safetensors" for shard in range(1, count + 1)]
+    for name in names:
+        (folder / name).symlink_to(path)
+    table = {f"t{number}": name for number, name in enumerate(names)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": table}))
+    return folder
+
+
+def test_a_tensor_in_two_shards_is_refused_at_the_second(tmp_path: Path):
+    write_zeros(tmp_path / "one", "a")
+    error = refused(write_links(tmp_path / "links", 3, tmp_path / "one"))
+    assert error.message == "model-00002-of-00003.safetensors: 'a' is in another file too"
+
+
+def test_headers_have_a_limit_together(tmp_path: Path):
+    header = json.dumps({"__metadata__": {"a": "x" * 25_000_000}}).encode()
+    (tmp_path / "one").write_bytes(len(header).to_bytes(8, "little") + header)
+    error = refused(write_links(tmp_path / "links", 3, tmp_path / "one"))
+    assert "model-00003-of-00003.safetensors: the headers" in error.message
+
+
+def test_tensors_have_a_limit_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(headers, "Allowance", partial(headers.Allowance, tensors=2))
+    error = refused(write_shards(tmp_path))
+    assert error.message.startswith("model-00002-of-00002.safetensors: the model has more")
+
+
+def test_an_index_of_more_files_than_any_is_refused(tmp_path: Path):
+    error = refused(write_links(tmp_path / "links", 2_001, tmp_path / "missing"))
+    assert "names more than 2,000 files" in error.message
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
@@ -193,6 +230,18 @@ def test_a_bin_that_was_cut_off_is_refused(tmp_path: Path):
     assert read_weights(tmp_path).files == (path,)
     path.write_bytes(path.read_bytes()[:-30])
     assert "pytorch_model.bin is damaged or cut off" in refused(tmp_path).message
+
+
+def test_a_bin_that_torch_has_not_written_is_refused(tmp_path: Path):
+    path = tmp_path / "pytorch_model.bin"
+    for packing, size, said in (
+        (zipfile.ZIP_DEFLATED, 100, "is a packed zip"),
+        (zipfile.ZIP_STORED, 10_000_001, "data.pkl has 10,000,001 bytes"),
+    ):
+        with zipfile.ZipFile(path, "w", packing) as archive:
+            archive.writestr("archive/data.pkl", bytes(size))
+        error = refused(tmp_path)
+        assert error.message.startswith(f"pytorch_model.bin{':' * ('data' in said)} {said}")
 
 
 def test_a_bin_shard_that_is_missing_is_named(tmp_path: Path):

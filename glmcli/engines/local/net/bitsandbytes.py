@@ -18,8 +18,9 @@ import torch
 import transformers
 
 from glmcli.config.models import ModelOptions
-from glmcli.engines.local.net.load import bin_tensors, load_placed
+from glmcli.engines.local.net.load import load_placed
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.bins import bin_tensors
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.engines.local.proofs import fingerprint
 from glmcli.errors import ConfigError, ModelError, first_line

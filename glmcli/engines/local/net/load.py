@@ -6,7 +6,6 @@ Knows nothing of prompts, tokenizers or sampling, nor of which net is chosen: se
 from __future__ import annotations
 
 import importlib.util
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.bins import bin_shapes, bin_tensors
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
 from glmcli.language import tr
 from glmcli.machine import PAGE_BYTES, MappedFiles
-from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
-from glmcli.models.files.agreement import check_sizes
-from glmcli.models.files.headers import Tensor, check_index
+from glmcli.models.files.headers import Tensor
 from glmcli.models.files.small import bad_download
 from glmcli.models.libraries import quiet, says_no_memory, watch
 from glmcli.types import Progress, Report
@@ -36,8 +34,6 @@ TOO_LARGE = "dispatched on the CPU or the disk"
 ATTENTION = {"flash": "flash_attention_2"}
 NOWHERE = "adapter_config.json/none"
 """Where transformers may look for an adapter: it would apply one without a look at what it says."""
-SHORT = {f"torch.{name}": short for short, name in FORMATS.items()}
-"""torch's names of dtypes -> those of safetensors."""
 
 
 def load_net(
@@ -70,6 +66,8 @@ def load_placed(
     """
     check_attention(attn, placement.device)
     check_method(checkpoint)
+    if checkpoint.adapter is not None and checkpoint.adapter.weights.suffix == ".bin":
+        bin_shapes([checkpoint.adapter.weights])
     loading = Loading(checkpoint.weights, placement, report)
     with load_errors(checkpoint, placement):
         net, info = watch(
@@ -240,33 +238,6 @@ def list_few(names: Sequence[str]) -> str:
     if len(names) <= 3:
         return few
     return tr("{names} and {count} more", names=few, count=len(names) - 3)
-
-
-def bin_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """What .bin files hold, without reading the numbers or running what they say."""
-    import torch
-
-    found: dict[str, dict[str, Tensor]] = {}
-    for path in checkpoint.weights:
-        try:
-            state = torch.load(
-                path, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(path)
-            )
-            found[path.name] = {
-                name: Tensor(
-                    SHORT.get(str(value.dtype), str(value.dtype)), tuple(value.shape), value.nbytes
-                )
-                for name, value in state.items()
-            }
-        except Exception as exc:  # pickles fail in as many ways as there are
-            raise ModelError(
-                tr("{name} is damaged, or holds more than weights", name=path.name),
-                tr("use the model's safetensors files: a .bin file is never run as Python here"),
-            ) from exc
-    check_index(checkpoint.index, found)
-    tensors = {name: tensor for names in found.values() for name, tensor in names.items()}
-    check_sizes(checkpoint.config, tensors)
-    return tensors
 
 
 def check_method(checkpoint: Checkpoint) -> None:

@@ -13,7 +13,12 @@ from glmcli.engines.local.building import library_config
 from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
-from glmcli.engines.local.prompt.rendering import OPENING_S, TemplateFails, sharing
+from glmcli.engines.local.prompt.rendering import (
+    OPENING_S,
+    TemplateFails,
+    choose_template,
+    sharing,
+)
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError, first_line
 from glmcli.language import tr
@@ -58,6 +63,7 @@ def find_template(
     # The tokenizer may still state the window before it was widened.
     if options.window or theirs <= (trained_window(config) or 0):
         theirs = 0
+    choose_template(tokenizer, options.template)
     limit = min([limit for limit in (window, theirs) if limit], default=SANE_WINDOW)
     return ChatTemplate(tokenizer), limit if limit < SANE_WINDOW else None
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from textwrap import shorten
 from typing import Any
 
 from glmcli.engines.local.prompt import apart
@@ -139,6 +140,29 @@ def render_there(
     except Exception as exc:  # code from elsewhere may raise anything
         raise refusal(first_line(exc)) from exc
     return text
+
+
+def choose_template(tokenizer: Any, name: str) -> None:
+    """Leave a tokenizer that has several chat templates the one of this name.
+
+    "" leaves it all, if one of them is for everything. Raises ModelError.
+    """
+    several = tokenizer.chat_template
+    if not isinstance(several, dict):
+        return
+    if name in several:
+        tokenizer.chat_template = several[name]
+    elif name or "default" not in several:
+        names = shorten(", ".join(sorted(several)), 200)
+        if name:
+            message = tr(
+                "the model has no chat template {name}: it has {names}", name=name, names=names
+            )
+        else:
+            message = tr(
+                "the model has several chat templates and no default: {names}", names=names
+            )
+        raise ModelError(message, tr("choose one with --template NAME"))
 
 
 def chosen_source(tokenizer: Any, tools: Any = None) -> str:

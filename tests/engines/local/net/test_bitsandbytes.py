@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.net.bitsandbytes import check_library
-from glmcli.engines.local.net.load import bin_tensors, load_errors
+from glmcli.engines.local.net.load import load_errors
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.bins import bin_tensors
 from glmcli.engines.local.net.plain.open import load_in_any_bits
 from glmcli.engines.local.net.plain.reader import PlainReader, model_of
 from glmcli.errors import ConfigError, OutOfMemory

@@ -10,10 +10,11 @@ from glmcli.config import load_settings
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.prompt import open as open_module
 from glmcli.engines.local.prompt import tokenizer as tokenizer_module
-from glmcli.engines.local.prompt.rendering import render, render_apart
+from glmcli.engines.local.prompt.rendering import choose_template, render, render_apart
 from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, find_proven, prove, same
 from glmcli.errors import ModelError, UsageError
 from glmcli.models.checkpoint import find_checkpoint
+from glmcli.types import Message
 from tests.support import tiny
 from tests.support.chatglm_data import copy_of
 
@@ -188,3 +189,45 @@ def test_the_tokenizer_of_a_chatglm_is_tried_apart_once(tmp_path, monkeypatch):
         file.write(" ")
     open_module.open_template(checkpoint, options)
     assert len(tried) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "asked", "chosen"),
+    [
+        (("rag", "tool_use"), "rag", "rag"),
+        (("default", "rag"), "rag", "rag"),
+        (("default", "rag"), "", {"default": "default", "rag": "rag"}),
+        (("rag", "tool_use"), "", "has several chat templates and no default: rag, tool_use"),
+        (("default", "rag"), "rug", "has no chat template rug: it has default, rag"),
+    ],
+)
+def test_of_several_templates_one_can_be_chosen(names, asked, chosen):
+    tokenizer = SimpleNamespace(chat_template={name: name for name in names})
+    if " " not in chosen:
+        choose_template(tokenizer, asked)
+        assert tokenizer.chat_template == chosen
+    else:
+        with pytest.raises(ModelError, match=chosen) as caught:
+            choose_template(tokenizer, asked)
+        assert "--template" in caught.value.hint
+
+
+def test_the_only_template_is_there_whatever_is_asked():
+    tokenizer = SimpleNamespace(chat_template="x")
+    choose_template(tokenizer, "vicuna")
+    assert tokenizer.chat_template == "x"
+
+
+def test_the_template_that_is_asked_for_is_the_one_that_is_used(tmp_path):
+    folder = tmp_path / "net"
+    tiny.llama().save_pretrained(folder)
+    folder_of(CHATML, folder)
+    more = folder / "additional_chat_templates"
+    more.mkdir()
+    (more / "loud.jinja").write_text("{{ messages[-1].content | upper }} {{ messages[0].content }}")
+    environ = {"GLM_CACHE": str(tmp_path / "cache"), "GLM_TEMPLATE": "loud"}
+    options = load_settings({"model": str(folder), "device": "cpu"}, environ=environ).model_options
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    template, _ = open_module.open_template(checkpoint, options)
+    ids = template.encode([Message("user", "hi there")]).ids
+    assert AutoTokenizer.from_pretrained(folder).decode(ids) == "HI THERE hi there"

@@ -15,8 +15,8 @@ from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, NotCovered, dimensions_of
 from glmcli.engines.local.net.fused.proof import judge, probe_ids, reference_scores, try_fused
 from glmcli.engines.local.net.fused.weights import load_fused
-from glmcli.engines.local.net.load import bin_tensors
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.bins import bin_tensors
 from glmcli.engines.local.net.reader import LoadedNet
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.language import tr

@@ -5,8 +5,7 @@ Knows nothing of text or sampling. Each tensor is read once, and not kept once i
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
 from glmcli.engines.local.net.load import load_errors, load_placed
 from glmcli.engines.local.net.placement import Placement
+from glmcli.engines.local.net.plain.bins import read_bin
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.language import tr
 from glmcli.machine import MappedFiles, trim_memory
@@ -41,8 +41,7 @@ def open_files(files: Sequence[Path]) -> Iterator[tuple[Take, frozenset[str]]]:
             opened: Any = safe_open(path, framework="pt")
             owners |= dict.fromkeys(opened.keys(), opened.get_tensor)
         else:
-            is_zip = zipfile.is_zipfile(path)  # files of old are plain pickles
-            state: Mapping[str, Tensor] = torch.load(path, mmap=is_zip, weights_only=True)
+            state = read_bin(path)
             owners |= dict.fromkeys(state, state.__getitem__)
     yield lambda name: owners[name](name), frozenset(owners)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.fbgemm import has_halves
-from glmcli.engines.local.net.load import bin_tensors, load_placed
+from glmcli.engines.local.net.load import load_placed
 from glmcli.engines.local.net.placement import Placement, place_weights
+from glmcli.engines.local.net.plain.bins import bin_tensors
 from glmcli.engines.local.net.plain.halves import halved, size_of, widen
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.errors import OutOfMemory

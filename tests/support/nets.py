@@ -12,6 +12,7 @@ from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
+from glmcli.engines.local.net.fused.proof import config_of_transformers
 from glmcli.engines.local.net.fused.weights import load_fused
 from glmcli.engines.local.net.placement import place_weights
 from glmcli.models.checkpoint import find_checkpoint
@@ -81,7 +82,7 @@ def opened(folder, tmp_path, **options):
 
 def fused(checkpoint, options, static=None):
     """The decoder itself, without a proof."""
-    net = dimensions_of(checkpoint, checkpoint.tensors)
+    net = dimensions_of(checkpoint, config_of_transformers(checkpoint), checkpoint.tensors)
     placement = place_weights(
         checkpoint.tensors, checkpoint.config, options, has_halves=has_halves()
     )

@@ -21,7 +21,7 @@ from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.small import read_checkpoint_text
 
 _REVISION = 1
-"""Of the fused decoder: a new one has to prove itself again."""
+"""Of all that is kept by fingerprint, weights in fewer bits too: each proof has one of its own."""
 _IN_MEMORY: dict[Path, dict[str, Any]] = {}
 _PLACES, _PLACE_BYTES = 256, 256
 """Where a file of weights is looked at: the time of two files may be the same."""

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AddedToken, AutoTokenizer
 
+from glmcli import machine
 from glmcli.config import load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.local.net.load import load_net
@@ -57,6 +58,24 @@ def test_a_folder_opens_and_answers(folder, tmp_path):
     assert {stage.stage for stage in stages} == {"loading"}
     assert ask(engine, user("hello"))[-1].usage.completion_tokens == 20
     engine.close()
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_float16_that_auto_rounds_is_said_once_with_the_way_out(has, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: has)
+    net = tiny.llama(len(TOKENIZER), max_position_embeddings=300).half()
+    net.save_pretrained(tmp_path / "half")
+    TOKENIZER.save_pretrained(tmp_path / "half")
+
+    def notices(engine):
+        return [chunk.notice for chunk in ask(engine, user("hello")) if chunk.notice]
+
+    for dtype in ("auto", "bfloat16", "float16", "float32"):
+        engine, _ = opened(tmp_path / "half", tmp_path, device="cpu", dtype=dtype)
+        lines = notices(engine)
+        assert len(lines) == (has and dtype == "auto")
+        assert all("rounded to bfloat16" in line and "--dtype float16" in line for line in lines)
+        assert notices(engine) == []
 
 
 STARTED = """

@@ -12,8 +12,15 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.fused.int8 import Shelf
 from glmcli.engines.local.net.fused.linears import Linears
-from glmcli.engines.local.net.fused.plan import Dimensions, NotCovered, dimensions_of
-from glmcli.engines.local.net.fused.proof import judge, probe_ids, reference_scores, try_fused
+from glmcli.engines.local.net.fused.plan import NotCovered, Tensors, check_family, dimensions_of
+from glmcli.engines.local.net.fused.proof import (
+    config_of_transformers,
+    if_current,
+    judge,
+    probe_ids,
+    reference_scores,
+    try_fused,
+)
 from glmcli.engines.local.net.fused.weights import load_fused
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.plain.bins import bin_tensors
@@ -27,18 +34,20 @@ from glmcli.types import Progress, Report
 
 def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> LoadedNet:
     """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
-    net, placement = plan_fused(checkpoint, options)
+    tensors, placement = place_fused(checkpoint, options)
     cache = options.cache
     key = fingerprint(checkpoint, device=placement.device, dtype=dtypes_of(placement))
-    verdict = {} if options.verify else read_verdict(cache.proof(key))
+    verdict = {} if options.verify else if_current(read_verdict(cache.proof(key)))
+    config = verdict.get("config") or config_of_transformers(checkpoint)
+    net = dimensions_of(checkpoint, config, tensors)
     linears = Linears(placement.device, placement.dtype, placement.sums)
     fused = None
     if not verdict:
         report(Progress("loading", note=tr("checking")))
         ids = probe_ids(net.vocabulary)
-        wanted = reference_scores(checkpoint, options, placement, ids, report)
+        wanted = reference_scores(net, checkpoint, options, placement, ids, report)
         fused = load_fused(net, checkpoint, placement, linears, report)
-        verdict = judge(try_fused(fused, ids), wanted, checkpoint, placement)
+        verdict = judge(try_fused(fused, ids), wanted, checkpoint, config, placement)
         fused.forget()
         write_verdict(cache.proof(key), verdict, keep=cache.may_write)
     apart = verdict["apart"]
@@ -77,16 +86,14 @@ def runner_of(apart: float, linears: Linears) -> str:
     return tr("{runner}, sums in float32", runner=runner)
 
 
-def plan_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Dimensions, Placement]:
-    """The sizes of a net that can be fused, and where it goes. Raises NotCovered, OutOfMemory."""
+def place_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Tensors, Placement]:
+    """The tensors of a net that may be fused, and where they go. Raises NotCovered, OutOfMemory."""
     if not options.fused:
         raise NotCovered(tr("switched off"))
     if options.attn != "auto":
         raise NotCovered(tr("--attn {attn} is transformers' own", attn=options.attn))
+    check_family(checkpoint)
     tensors = checkpoint.tensors or bin_tensors(checkpoint)
-    net = dimensions_of(checkpoint, tensors)
-    if "eos_token_id" not in checkpoint.config and checkpoint.family != "chatglm":
-        raise NotCovered(tr("config.json does not say {key}", key="eos_token_id"))
     placement = place_weights(tensors, checkpoint.config, options, has_halves=has_halves())
     if options.quantize != "none" and placement.device != "cpu":
         bits, device = options.quantize, placement.device
@@ -95,4 +102,4 @@ def plan_fused(checkpoint: Checkpoint, options: ModelOptions) -> tuple[Dimension
         )
     if not isinstance(placement.device_map, dict):
         raise NotCovered(tr("the weights go to several devices"))
-    return net, placement
+    return tensors, placement

@@ -1,7 +1,7 @@
-"""What a checkpoint's config.json and tensors mean to the fused decoder, or why it cannot be used.
+"""What a checkpoint's config and tensors mean to the fused decoder, or why it cannot be used.
 
-Knows nothing of torch: tensors are names and shapes. What a config leaves unsaid is not guessed,
-where families differ in it.
+The config is config.json as transformers reads it, see proof.py: what a file leaves out, each
+family has a default of its own for. Knows nothing of torch: tensors are names and shapes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from glmcli.language import tr
-from glmcli.models.chatglm import glm_settings, has_linear_rope
 from glmcli.models.checkpoint import IGNORABLE, Checkpoint
 from glmcli.models.files.headers import Tensor
-from glmcli.models.meaning import rope_of
 
 LLAMA_SHAPED = ("llama", "mistral", "qwen2", "qwen3")
 GLM_SHAPED = ("glm", "glm4", "chatglm")
+BY_LAYER = ("qwen2", "qwen3")
+"""Families whose `layer_types` decide what a layer sees."""
 NEEDED = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
-    *("intermediate_size", "vocab_size", "rms_norm_eps", "max_position_embeddings"),
+    *("intermediate_size", "vocab_size", "rms_norm_eps"),
 )
+CONFIG_FIELDS = (
+    *(*NEEDED, "head_dim", "hidden_act", "tie_word_embeddings", "eos_token_id"),
+    *("rope_parameters", "layer_types", "sliding_window"),
+)
+"""All that is read of a config."""
 
 _Config = Mapping[str, Any]
+Tensors = Mapping[str, Tensor]
 Shape = tuple[int, ...]
 
 
@@ -119,61 +125,63 @@ def names_of(family: str) -> Names:
     return _NAMES.get(family, LLAMA)
 
 
-def dimensions_of(checkpoint: Checkpoint, tensors: Mapping[str, Tensor]) -> Dimensions:
-    """The sizes of a checkpoint's net, after a look at every tensor. Raises NotCovered."""
+def check_family(checkpoint: Checkpoint) -> None:
+    """Raise NotCovered for a checkpoint whose config need not be read to know so."""
     family = checkpoint.family
     if family not in LLAMA_SHAPED + GLM_SHAPED or checkpoint.remote_code:
         raise NotCovered(tr("no fused decoder for {family}", family=family or "?"))
     if family == "chatglm" and checkpoint.adapter is not None:
         raise NotCovered(tr("an adapter changes its weights"))
-    config: _Config = checkpoint.config
-    if family == "chatglm":
-        linear = has_linear_rope(dict(config), checkpoint.folder, name=checkpoint.name)
-        stated = ("quantization_config", "layer_types", "use_sliding_window", "sliding_window")
-        config = glm_settings(dict(config), linear_rope=linear) | {
-            key: config[key] for key in stated if key in config
-        }
-    if checkpoint.window:
-        config = {**config, "max_position_embeddings": checkpoint.window}
-    _check_config(config)
+    if "quantization_config" in checkpoint.config:
+        raise NotCovered(tr("the weights are packed"))
+    if checkpoint.window is None:
+        key = "max_position_embeddings"
+        raise NotCovered(tr("config.json does not say {key}", key=key))
+
+
+def dimensions_of(checkpoint: Checkpoint, config: _Config, tensors: Tensors) -> Dimensions:
+    """The sizes of a checkpoint's net, after a look at every tensor. Raises NotCovered.
+
+    `config` has its CONFIG_FIELDS as transformers reads them.
+    """
+    family = checkpoint.family
     try:
-        found = _read_config(family, config)
+        _check_config(family, config, checkpoint.window or 0)
+        found = _read_config(checkpoint, config, tensors)
     except (ArithmeticError, KeyError, TypeError, ValueError) as exc:
         raise NotCovered(tr("config.json is not as expected: {why!r}", why=exc)) from exc
+    if family != "chatglm" and config["eos_token_id"] != checkpoint.config.get("eos_token_id"):
+        raise NotCovered(tr("config.json does not say {key}", key="eos_token_id"))
     check_tensors(found, tensors)
     return found
 
 
-def _check_config(config: _Config) -> None:
-    """Raise NotCovered for what the fused step does not do, and for fields that are missing."""
+def _check_config(family: str, config: _Config, window: int) -> None:
+    """Raise NotCovered for what the fused step does not do, and for what is not stated at all."""
     for key in NEEDED:
-        if not isinstance(config.get(key), int | float):
+        if not isinstance(config[key], int | float):
             raise NotCovered(tr("config.json does not say {key}", key=key))
-    if "quantization_config" in config:
-        raise NotCovered(tr("the weights are packed"))
-    if config.get("hidden_act", "silu") not in ("silu", "swiglu"):
+    if config["hidden_act"] != "silu":
         raise NotCovered(tr("no fused decoder with {name}", name=config["hidden_act"]))
-    if set(config.get("layer_types") or ["full_attention"]) != {"full_attention"}:
+    sliding = config["sliding_window"]
+    is_short = sliding is not None and sliding < window
+    others = set(config["layer_types"] or ()) - {"full_attention"}
+    if others and (is_short or sliding is None or others != {"sliding_attention"}):
         raise NotCovered(tr("some layers see only part of the text"))
-    sliding = config.get("sliding_window") if config.get("use_sliding_window", True) else None
-    if sliding is not None and sliding < config["max_position_embeddings"]:
+    if is_short and not (family in BY_LAYER and config["layer_types"]):
         raise NotCovered(tr("its layers see only part of the text"))
 
 
-def _read_config(family: str, config: _Config) -> Dimensions:
+def _read_config(checkpoint: Checkpoint, config: _Config, tensors: Tensors) -> Dimensions:
     """The sizes that a config states. Raises NotCovered."""
-    heads = config["num_attention_heads"]
-    head_size = config.get("head_dim")
-    if head_size is None:
-        if family in ("qwen3", "glm", "glm4"):
-            raise NotCovered(tr("config.json does not say head_dim"))
-        head_size = config["hidden_size"] // heads
-    rope = rope_of(config)
+    family = checkpoint.family
+    heads, rope = config["num_attention_heads"], config["rope_parameters"]
+    head_size = config["head_dim"] or config["hidden_size"] // heads
     is_glm = family in GLM_SHAPED
-    share = rope.get("partial_rotary_factor", config.get("partial_rotary_factor"))
-    if is_glm and share is None:
-        raise NotCovered(tr("config.json does not say partial_rotary_factor"))
-    rotary_size = int(head_size * (1.0 if share is None else share))
+    share = rope.get("partial_rotary_factor", 1.0)
+    if share != 1 and not is_glm:  # some turn whole heads all the same, some cannot be run
+        raise NotCovered(tr("no fused decoder with {name}", name="partial_rotary_factor"))
+    rotary_size = int(head_size * share)
     return Dimensions(
         family=family,
         layers=config["num_hidden_layers"],
@@ -184,8 +192,9 @@ def _read_config(family: str, config: _Config) -> Dimensions:
         inner=config["intermediate_size"],
         vocabulary=config["vocab_size"],
         eps=config["rms_norm_eps"],
-        window=int(config["max_position_embeddings"]),
-        is_tied=bool(config.get("tie_word_embeddings", False)),
+        window=checkpoint.window or 0,
+        # An output layer in the files counts, whatever the config says.
+        is_tied=config["tie_word_embeddings"] and f"{names_of(family).head}.weight" not in tensors,
         interleaved=is_glm,
         rotary_size=rotary_size,
         frequencies=frequencies(rope, rotary_size),
@@ -197,7 +206,7 @@ def frequencies(rope: _Config, size: int) -> tuple[float, ...]:
 
     Source: RoFormer (Su et al., 2021); Llama 3.1's stretching from its reference code.
     """
-    kind = rope.get("rope_type") or rope.get("type") or "default"
+    kind = rope["rope_type"]
     plain = [rope["rope_theta"] ** (-2 * index / size) for index in range(size // 2)]
     if kind == "default":
         return tuple(plain)
@@ -242,14 +251,13 @@ def shapes(net: Dimensions) -> dict[str, Shape]:
     return {f"{name}.weight": shape for name, shape in found.items()}
 
 
-def check_tensors(net: Dimensions, tensors: Mapping[str, Tensor]) -> None:
+def check_tensors(net: Dimensions, tensors: Tensors) -> None:
     """Raise NotCovered unless the files hold what the net needs, and nothing else but biases."""
     needed = shapes(net)
     for name, shape in needed.items():
         if name not in tensors or tensors[name].shape != shape:
             raise NotCovered(tr("{name} is not as expected", name=name))
-    head = f"{names_of(net.family).head}.weight"
     for name in tensors.keys() - needed.keys():
         is_bias = re.sub(r"\.bias$", ".weight", name) in needed and name.endswith(".bias")
-        if not (is_bias or IGNORABLE.search(name) or (net.is_tied and name == head)):
+        if not (is_bias or IGNORABLE.search(name)):
             raise NotCovered(tr("{name} has no place", name=name))

@@ -1,5 +1,7 @@
 """The proof of the fused decoder: it and transformers' own forward must agree on the same ids.
 
+What so few ids do not show is taken from transformers: what config.json means, how positions turn.
+
 Knows nothing of text, nor of where the verdict is kept.
 """
 
@@ -14,9 +16,10 @@ from torch import Tensor, nn
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.decoder import FusedNet
-from glmcli.engines.local.net.fused.plan import NotCovered
+from glmcli.engines.local.net.fused.plan import CONFIG_FIELDS, Dimensions, NotCovered
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.placement import Placement
+from glmcli.engines.local.net.plain.recipes import recipe_of
 from glmcli.engines.local.net.reader import NetReader, free_memory, translate
 from glmcli.errors import OutOfMemory, first_line
 from glmcli.language import tr
@@ -24,6 +27,8 @@ from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.libraries import quiet
 from glmcli.types import Report
 
+PROOF_REVISION = 2
+"""Of what is proven: a verdict over less has to be found again."""
 PROMPT_TOKENS, SINGLE_TOKENS = 40, 8
 """Ids of the proof: so many read at once, then so many one by one."""
 _BOUNDS = {torch.float32: 1e-3}
@@ -31,34 +36,74 @@ _USUAL_BOUND = 0.08
 """How far scores may be apart, relative to their spread: rounding differs, above all in halves."""
 
 
+def config_of_transformers(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What transformers makes of a config.json, with its family's defaults. Raises ModelError."""
+    with quiet():
+        config = recipe_of(checkpoint).config
+    return {name: getattr(config, name, None) for name in CONFIG_FIELDS}
+
+
+def if_current(verdict: dict[str, Any]) -> dict[str, Any]:
+    """A verdict that was kept; empty if it says less than one of today."""
+    is_whole = verdict.get("revision") == PROOF_REVISION and isinstance(verdict.get("config"), dict)
+    return verdict if is_whole else {}
+
+
 def reference_scores(
+    net: Dimensions,
     checkpoint: Checkpoint,
     options: ModelOptions,
     placement: Placement,
     ids: list[int],
     report: Report,
 ) -> Tensor:
-    """What transformers' own forward says to the proof's ids. The net is let go of."""
+    """What transformers' own forward says to the proof's ids. The net is let go of.
+
+    Raises NotCovered if its positions turn otherwise than the plan has it.
+    """
     from glmcli.engines.local.net.plain.reader import PlainReader
 
     number_format = str(placement.dtype).removeprefix("torch.")
-    net = load_net(checkpoint, replace(options, quantize="none", dtype=number_format), report)
+    plain = load_net(checkpoint, replace(options, quantize="none", dtype=number_format), report)
+    check_turns(net, plain)
     if placement.sums is not placement.dtype:
-        sum_in(net, placement.sums)
+        sum_in(plain, placement.sums)
     with quiet():
-        scores = PlainReader(net).read(ids, len(ids)).cpu()
-    del net
+        scores = PlainReader(plain).read(ids, len(ids)).cpu()
+    del plain
     free_memory()
     return scores
 
 
+def check_turns(net: Dimensions, plain: nn.Module) -> None:
+    """Raise NotCovered unless pairs turn as in transformers' net: slow ones need a long text."""
+    planned = torch.tensor(net.frequencies)
+    found = [turns for name, turns in plain.named_buffers() if name.endswith(".inv_freq")]
+    if not found or any(
+        turns.shape != planned.shape or not torch.allclose(turns.float().cpu(), planned, atol=0)
+        for turns in found
+    ):
+        raise NotCovered(tr("its positions turn in another way"))
+
+
 def judge(
-    scores: Tensor, wanted: Tensor, checkpoint: Checkpoint, placement: Placement
+    scores: Tensor,
+    wanted: Tensor,
+    checkpoint: Checkpoint,
+    config: dict[str, Any],
+    placement: Placement,
 ) -> dict[str, Any]:
-    """The verdict over a fused decoder's scores."""
+    """The verdict over a fused decoder's scores, with the config that it was planned by."""
     apart = distance(scores, wanted)
     same = apart <= _BOUNDS.get(placement.sums, _USUAL_BOUND)
-    return {"model": checkpoint.name, "apart": apart, "dtype": str(placement.dtype), "same": same}
+    return {
+        "revision": PROOF_REVISION,
+        "model": checkpoint.name,
+        "config": config,
+        "apart": apart,
+        "dtype": str(placement.dtype),
+        "same": same,
+    }
 
 
 def sum_in(net: Any, dtype: torch.dtype) -> None:

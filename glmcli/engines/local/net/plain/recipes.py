@@ -32,15 +32,19 @@ def recipe_for(checkpoint: Checkpoint) -> Recipe:
 
     Raises ModelError.
     """
-    if checkpoint.family == "chatglm":
-        from glmcli.engines.local.net import chatglm
-
-        found = chatglm.recipe(checkpoint)
-    else:
-        found = recipe_of_transformers(checkpoint)
+    found = recipe_of(checkpoint)
     if checkpoint.remote_code:
         return found
     return replace(found, empty=empty_net(found.net_class, found.config, checkpoint))
+
+
+def recipe_of(checkpoint: Checkpoint) -> Recipe:
+    """The recipe of this checkpoint's family, before any net is built. Raises ModelError."""
+    if checkpoint.family == "chatglm":
+        from glmcli.engines.local.net import chatglm
+
+        return chatglm.recipe(checkpoint)
+    return recipe_of_transformers(checkpoint)
 
 
 def recipe_of_transformers(checkpoint: Checkpoint) -> Recipe:

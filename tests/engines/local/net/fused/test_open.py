@@ -8,9 +8,11 @@ import torch
 import transformers
 
 from glmcli.engines.local.net import open as open_module
-from glmcli.engines.local.net.fused import proof
+from glmcli.engines.local.net.fused import open as fused_open
+from glmcli.engines.local.net.fused import plan
 from glmcli.engines.local.net.fused.open import open_fused
-from glmcli.engines.local.net.fused.plan import NotCovered, dimensions_of
+from glmcli.engines.local.net.fused.plan import NotCovered
+from glmcli.engines.local.net.fused.proof import config_of_transformers
 from glmcli.engines.local.net.plain.reader import PlainReader
 from tests.support import tiny
 from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
@@ -117,7 +119,7 @@ def test_old_bin_files_are_read_too(is_zip, tmp_path):
         ({"model_type": "gemma"}, "gemma"),
         ({"hidden_act": "gelu"}, "gelu"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}, "yarn"),
-        ({"rope_scaling": {"type": "longrope", "factor": 4.0}}, "longrope"),
+        ({"rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}}, "longrope"),
         ({"layer_types": ["sliding_attention", "full_attention"]}, "part of the text"),
         ({"sliding_window": 16}, "part of the text"),
         ({"quantization_config": {"quant_method": "gptq"}}, "packed"),
@@ -131,7 +133,9 @@ def test_what_is_not_covered_is_said(changes, reason, tmp_path):
     checkpoint, _ = opened(saved("llama", tmp_path / "net"), tmp_path)
     changed = replace(checkpoint, config=checkpoint.config | changes)
     with pytest.raises(NotCovered, match=reason):
-        dimensions_of(changed, changed.tensors)
+        plan.check_family(changed)
+        config = config_of_transformers(checkpoint) | changes
+        plan.dimensions_of(changed, config, changed.tensors)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +159,37 @@ def test_the_proof_is_made_once_and_kept(tmp_path, monkeypatch):
     first = open_fused(checkpoint, options, lambda progress: None)
     assert "fused" in first.runner
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
-    monkeypatch.setattr(proof, "reference_scores", None)  # called, it would fail
+    for name in ("reference_scores", "config_of_transformers"):
+        monkeypatch.setattr(fused_open, name, None)  # called, it would fail
     again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(again.reader.read(IDS[:9]), first.reader.read(IDS[:9]))
+
+
+def test_a_verdict_of_an_older_release_is_proven_again(tmp_path):
+    """It knew nothing of what transformers makes of config.json."""
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    open_fused(checkpoint, options, lambda progress: None)
+    (path,) = (tmp_path / "cache" / "proofs").glob("*")
+    verdict = json.loads(path.read_text())
+    for old in (verdict | {"revision": 1}, {"model": "net", "apart": 0.0, "same": True}):
+        path.write_text(json.dumps(old))
+        open_fused(checkpoint, options, lambda progress: None)
+        assert json.loads(path.read_text()) == verdict
+
+
+def test_positions_that_turn_otherwise_than_planned_are_found_in_a_short_proof(
+    tmp_path, monkeypatch
+):
+    """The slowest pair hardly turns within the ids of the proof."""
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    planned = plan.frequencies
+
+    def other(rope, size):
+        return (*planned(rope, size)[:-1], 1.01 * planned(rope, size)[-1])
+
+    monkeypatch.setattr(plan, "frequencies", other)
+    with pytest.raises(NotCovered, match="its positions turn in another way"):
+        open_fused(checkpoint, options, lambda progress: None)
 
 
 def test_another_file_of_the_same_name_has_to_be_proven_itself(tmp_path):

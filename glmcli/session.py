@@ -14,6 +14,7 @@ from threading import Event
 from typing import Protocol
 
 from glmcli.conversation.window import (
+    at_most,
     is_full,
     omission_notice,
     summarise,
@@ -35,11 +36,9 @@ from glmcli.types import (
     Omission,
     Progress,
     Totals,
-    is_broken_off,
+    is_answer,
 )
 
-TEMPLATE_TOKENS = 64
-"""More than a template puts around one message."""
 LEAST_WINDOW = 2048
 """What a window is taken for of which only is known that it is full."""
 SHOWN_AFTER_STOP = 400
@@ -101,8 +100,8 @@ class Session:
         self._journal = Journal(store)
         self._is_used = False
         self._notices: list[str] = []
-        self._counted: tuple[Message, int | None] | None = None
-        """The last message that another engine answered, and the size up to there for this one."""
+        self._known: tuple[Message, object, int | None] | None = None
+        """A reply, how the prompt to it was made, and the size of both if that was counted."""
         self._told_of: Omission | None = None
         self._told_of_thinking = False
 
@@ -121,10 +120,10 @@ class Session:
 
     def recount(self) -> int | None:
         """The conversation's size for a new engine, if known; until a reply it is `used_tokens`."""
-        prompt = self.conversation.prompt()
+        prompt, last = self.conversation.prompt(), self.conversation.last_reply()
         size = self.count(prompt) if prompt else None
-        if self.conversation.messages:
-            self._counted = (self.conversation.messages[-1], size)
+        if last is not None:
+            self._known = (last, self._setting(), size)
         return size
 
     def resume(self, conversation: Conversation, params: GenerationParams | None = None) -> None:
@@ -190,8 +189,12 @@ class Session:
         self._is_used = True
         asked = Message("user", question) if isinstance(question, str) else question
         check_prompt(asked.text)
-        self._journal.begin(self.conversation, asked, params=self.params, model=self.model)
-        self.conversation.messages.append(asked)
+        conversation = self.conversation
+        if not (self._once and conversation.id):  # an ask may go on with a chat, which stays one
+            conversation.kind = "ask" if self._once else "chat"
+        before = conversation.model, conversation.params
+        self._journal.begin(conversation, asked, params=self.params, model=self.model)
+        conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
             growing.text, growing.thinking = [after.text], [after.thinking]
@@ -202,15 +205,18 @@ class Session:
             kept = reply or growing.message("interrupted")
             if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
                 kept = after
-            self.conversation.messages.append(kept)
+            conversation.messages.append(kept)
+            if kept is after or not is_answer(kept):
+                conversation.model, conversation.params = before  # it goes on with what answered
             if kept is after:
-                self._journal.give_up(self.conversation)
+                self._journal.give_up(conversation)
             else:
                 self._journal.complete(kept)
             if reply is None:
                 view.abandon()
         if reply.usage:
             self.totals.add(reply.usage, turns=1 if after is None else 0)
+            self._known = (kept, self._setting(), reply.usage.total_tokens)
         view.finish(reply)
         return reply
 
@@ -242,24 +248,25 @@ class Session:
 
     @property
     def used_tokens(self) -> int | None:
-        """The size of the last turn, prompt and reply; None if unknown."""
-        for message in reversed(self.conversation.messages):
-            if self._counted is not None and message is self._counted[0]:
-                return self._counted[1]
-            if is_broken_off(message):
-                continue  # neither it nor its question is sent again
-            if message.usage and message.usage.total_tokens is not None:
-                return message.usage.total_tokens
-        return None
+        """The size of the last turn that is sent again, prompt and reply; None if unknown."""
+        last = self.conversation.last_reply()
+        if self._known is not None and last is self._known[0]:
+            return self._known[2]
+        is_ours = self.conversation.model == self.model
+        return last.usage.total_tokens if last and last.usage and is_ours else None
+
+    def _setting(self) -> object:
+        """What decides the size of a prompt beside its messages."""
+        return self.engine, self.conversation.system, self.conversation.omitted
 
     def _stream_fitting(self, after: Sequence[Message], growing: Growing, view: View) -> Message:
         """Stream; leave out the oldest turns of a prompt that does not fit, if that is allowed."""
         window = self.engine.context_tokens
         prompt = (*self.conversation.prompt(), *after)
-        # A token is a byte at least, so most prompts need not be counted to be known to fit.
-        used = self.used_tokens
-        at_most = None if used is None else used + len(prompt[-1].text.encode()) + TEMPLATE_TOKENS
-        may_be_full = at_most is None or is_full(at_most, window)
+        known, setting, size = self._known or (None, None, None)
+        most = at_most(prompt, known, size) if setting == self._setting() else None
+        # Most prompts need not be counted to be known to fit.
+        may_be_full = most is None or is_full(most, window)
         if self.context != "stop" and may_be_full and is_full(self.count(prompt), window):
             assert window is not None
             self._leave_out(window, after, view)

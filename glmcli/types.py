@@ -199,6 +199,11 @@ class Omission:
     """What is sent in their place, in the model's own words; "" if nothing is."""
 
 
+ConversationKind = Literal["", "chat", "ask"]
+"""How a conversation is held: asks that a chat goes on with are chats. "" counts as both: it was
+imported, or stored before there were kinds."""
+
+
 @dataclass(slots=True)
 class Conversation:
     """One chat: a system prompt and the messages after it, oldest first.
@@ -222,6 +227,7 @@ class Conversation:
     """When it was last written to, in seconds since 1970; None if that is unknown."""
     omitted: Omission | None = None
     """What of `messages` is not sent; they stay whole."""
+    kind: ConversationKind = field(default="", compare=False)
 
     def prompt(self, question: Message | None = None) -> tuple[Message, ...]:
         """The messages an engine sees: system, history and, unless None, `question` as the last.
@@ -244,12 +250,22 @@ class Conversation:
         if self.omitted is not None and self.omitted.messages > keep:
             self.omitted = None
 
+    def last_reply(self) -> Message | None:
+        """The last one that is sent again: one without text is not, nor is its question."""
+        replies = (each for each in reversed(self.messages) if each.role == "assistant")
+        return next((each for each in replies if not is_broken_off(each)), None)
+
     def last_question(self) -> int | None:
         """The index of the last user message, or None."""
         for index in range(len(self.messages) - 1, -1, -1):
             if self.messages[index].role == "user":
                 return index
         return None
+
+
+def is_answer(message: Message) -> bool:
+    """Whether a message is a reply of which at least something came, or that ended by itself."""
+    return message.role == "assistant" and bool(message.thinking or not is_broken_off(message))
 
 
 def is_broken_off(message: Message) -> bool:

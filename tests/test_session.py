@@ -390,3 +390,26 @@ def test_another_engine_counts_the_conversation_until_it_has_answered(start):
     assert session.used_tokens == 8
     session.use(EchoEngine(), "echo:")
     assert (session.model, session.recount(), session.used_tokens) == ("echo:", 3, 3)
+
+
+def test_what_was_stopped_before_it_was_counted_has_no_size(start):
+    late = [lambda: session.stop(), Chunk("half")]
+    session = start(reply("one"), late, late)
+    session.ask("first", Shown())
+    session.ask("second", Shown())
+    assert session.used_tokens is None
+    session.use(Scripted([Chunk("half"), lambda: session.stop(), Chunk()]), "other:")
+    assert session.recount() == session.used_tokens == 4
+    session.ask("third", Shown())
+    assert session.used_tokens is None
+
+
+def test_a_size_that_another_model_counted_is_not_shown(start):
+    session = start(reply("one"))
+    session.ask("first", Shown())
+    other = start([lambda: other.stop(), Chunk()])
+    other.model = "other:"
+    other.resume(session.store.load(session.conversation.id))
+    assert other.used_tokens is None
+    other.ask("second", Shown())
+    assert other.used_tokens is None

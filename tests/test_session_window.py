@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from glmcli.conversation.window import REQUEST
@@ -9,7 +11,7 @@ from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError
 from glmcli.session import Session
 from glmcli.store import open_store
-from glmcli.types import RECAP, Chunk, GenerationParams, Usage
+from glmcli.types import RECAP, Chunk, GenerationParams, Message, Omission, Usage
 from tests.support.shown import Shown
 
 
@@ -251,3 +253,52 @@ def test_the_hint_names_the_limit_where_that_is_at_fault(tmp_path):
     with pytest.raises(ContextFull, match="--max-tokens 200 more") as caught:
         session.ask("one", Shown())
     assert caught.value.hint == "set --max-tokens to 100 at most, or leave it out"
+
+
+class Counting(EchoEngine):
+    """Says how often it was asked for the size of a prompt, and what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.context_tokens = 100
+        self.sizes = []
+
+    def count(self, messages, cancel=None):
+        self.sizes.append(super().count(messages, cancel))
+        return self.sizes[-1]
+
+    def stream(self, messages, params, cancel):
+        size = super().count(messages)
+        assert size <= self.context_tokens
+        yield Chunk("yes", finish_reason="stop", usage=Usage(size, 0, 1))
+
+
+@pytest.mark.parametrize("change", ["system", "send_all", "stopped", "go on"])
+def test_no_size_that_is_too_small_is_taken_for_the_most_that_a_prompt_takes(tmp_path, change):
+    store = open_store(tmp_path / "home")
+    params = GenerationParams()
+    session = Session(Counting(), store, params=params, model="echo:", context="drop-oldest")
+    engine = session.engine
+    engine.context_tokens = 400
+    session.ask("a " * 20, Shown())
+    first = len(engine.sizes)
+    session.ask("b", Shown())
+    assert len(engine.sizes) == first  # it is known to fit
+    if change == "system":
+        session.set_system("s " * 300)
+    elif change == "send_all":
+        session.conversation.messages[:0] = [Message("user", "c " * 150), Message("assistant", "d")]
+        session.conversation.omitted = Omission(2)
+        session.ask("e", Shown())
+        first = len(engine.sizes)
+        session.send_all()
+    elif change == "stopped":
+        reply = session.conversation.messages[-1]
+        session.conversation.messages[-1] = replace(reply, usage=None, finish_reason="cancelled")
+    else:
+        question, before = "f " * 200, Message("assistant", "f", finish_reason="length")
+        first = len(engine.sizes)
+        session.ask(question, Shown(), after=before)
+    if change != "go on":
+        session.ask("b", Shown())
+    assert len(engine.sizes) > first

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from glmcli.chat.commands import COMMANDS
 from glmcli.chat.completer import CommandCompleter
@@ -19,6 +19,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE
+from glmcli.session import Session
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
 
@@ -87,6 +88,7 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             state_of(chat.session.engine).start()
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
+            chat.remember(first)
             chat.out.write(question_rows(first))
             chat.handle(untyped_line(first))
         while not chat.leaving:
@@ -116,11 +118,12 @@ def not_typed(line: Line) -> str:
     )
 
 
-def banner(settings: Settings, recovered: Sequence[str]) -> str:
+def banner(settings: Settings, session: Session) -> str:
     """The lines at the start: how to get help, if the model is a demonstration, what broke off."""
     lines = [tr("/help lists the commands, Ctrl-D leaves.")]
     if "model" not in settings.sources:
         lines.append(tr(DEMONSTRATION))
-    if recovered:
-        lines.append(tr("the last chat broke off: /resume {id} goes on with it.", id=recovered[-1]))
+    broken = session.store.broken_off()
+    if broken not in ("", session.conversation.id):
+        lines.append(tr("the last chat broke off: /resume {id} goes on with it.", id=broken))
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from glmcli.chat.notes import RED, cost_line, write_marked, write_note
 from glmcli.chat.shell import Shell
 from glmcli.chat.toolbar import status
 from glmcli.config import Settings
-from glmcli.conversation.typed import NOTHING, Line
+from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.engines import Engine, state_of
 from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
@@ -56,6 +56,10 @@ class TerminalChat(Shell):
             return self._editor.read(draft)
         finally:
             self._ahead.drop()
+
+    def remember(self, text: str) -> None:
+        """Keep a text that came with the command among those that Up brings back."""
+        self._editor.remember(untyped_line(text))
 
     def begin(self) -> None:
         """Start to load the model, and to read ahead."""

@@ -34,7 +34,7 @@ _STAGES = {
 def status(session: Session, *, attached: int, columns: int) -> tuple[str, bool]:
     """The toolbar: model, device, tokens used of the window, files; and whether to warn."""
     engine, state = session.engine, state_of(session.engine)
-    used, window = session.used_tokens or 0, engine.context_tokens
+    used, window = session.used_tokens, engine.context_tokens
     where = [engine.device]
     if not state.is_open:
         if state.failure is not None:
@@ -42,14 +42,16 @@ def status(session: Session, *, attached: int, columns: int) -> tuple[str, bool]
         where = loading(state.progress, engine.name)
     sizes = [""]
     if window:
-        long = tr("{used:,} / {window:,} tokens", used=used, window=window)
-        sizes = [long, f"{used:,} / {window:,}"]
+        is_unknown = used is None and session.conversation.messages
+        shown = "?" if is_unknown else f"{used or 0:,}"
+        long = tr("{used} / {window:,} tokens", used=shown, window=window)
+        sizes = [long, f"{shown} / {window:,}"]
     files = ntr("{n} file attached", "{n} files attached", attached) if attached else ""
     unsaved = "" if session.is_saved else tr("not saved")
     forms = [[place, sizes[0], files, unsaved] for place in [*where, ""]]
-    forms += [["", sizes[-1], shown, unsaved] for shown in (files, "")]
+    forms += [["", sizes[-1], each, unsaved] for each in (files, "")]
     text = toolbar(visible_line(engine.name), forms, columns)
-    return text, bool(window and used >= WARN_SHARE * window)
+    return text, bool(window and used and used >= WARN_SHARE * window)
 
 
 def loading(progress: Progress | None, name: str) -> list[str]:

@@ -15,7 +15,7 @@ import typer
 
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
-    Continue,
+    ContinueAsk,
     Interrupted,
     Resume,
     interrupts_first,
@@ -67,7 +67,7 @@ def ask(
         str | None,
         typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
     ] = None,
-    continue_: Continue = False,
+    continue_: ContinueAsk = False,
     resume: Resume = None,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help=tr("print the reply at its end"))

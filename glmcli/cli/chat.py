@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from glmcli.cli.dialog import say_notice
-from glmcli.cli.opening import Continue, Interrupted, Resume, interrupts_first, open_session
+from glmcli.cli.opening import (
+    ContinueChat,
+    Interrupted,
+    Resume,
+    interrupts_first,
+    newer_ask,
+    open_session,
+)
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
@@ -36,7 +43,7 @@ def chat(
         bool,
         typer.Option("--commands", help=tr("stdin is your own script: run its /commands")),
     ] = False,
-    continue_: Continue = False,
+    continue_: ContinueChat = False,
     resume: Resume = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
@@ -65,11 +72,15 @@ def chat(
             terminal = TerminalChat(session, settings, out)
             terminal.attached += files
             if not quiet:
-                terminal.note(banner(settings, session.store.recovered))
+                terminal.note(banner(settings, session))
             if session.conversation.messages:
                 terminal.note(show_end(terminal))
+            if continue_ and not quiet:
+                terminal.note(newer_ask(session.store, session.conversation))
             chat_in_terminal(terminal, first=prompt)
             return
+        if continue_:
+            say(newer_ask(session.store, session.conversation))
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached += files

@@ -18,7 +18,16 @@ import typer
 from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.cli.dialog import tell, tell_links
 from glmcli.cli.options import with_settings
-from glmcli.cli.tables import AsJson, Marked, age, confirmed, print_json, print_rows, print_text
+from glmcli.cli.tables import (
+    AsJson,
+    Marked,
+    age,
+    cell,
+    confirmed,
+    print_json,
+    print_rows,
+    print_text,
+)
 from glmcli.config import Settings
 from glmcli.language import later, ntr, tr
 from glmcli.paths import short_model
@@ -38,6 +47,8 @@ class ExportFormat(StrEnum):
     json = "json"
     jsonl = "jsonl"
 
+
+KIND_WORDS = {"chat": later("chat"), "ask": later("ask"), "": later("unknown")}
 
 _ID = Annotated[
     str,
@@ -63,14 +74,17 @@ def open_history(settings: Settings) -> Iterator[Store]:
 def list_(
     settings: Settings,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
+    all_: Annotated[bool, typer.Option("-a", "--all", help=tr("asks too"))] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the conversations, the newest first."""
+    """List the chats, the newest first; with --all or --json the asks too."""
     with open_history(settings) as store:
-        found = store.list(limit)
+        found = store.list(limit, "" if all_ or as_json else "chat")
+        others = found or store.list(1)
     if as_json:
         print_json([asdict(item) for item in found])
         return
+    nothing = tr("there is no chat: --all lists the asks") if others else tr("the history is empty")
     rows = [
         (
             item.id,
@@ -79,6 +93,7 @@ def list_(
             item.turns,
             item.tokens or "",
             age(item.updated_at),
+            *([cell(KIND_WORDS[item.kind])] if all_ else []),
         )
         for item in found
     ]
@@ -90,10 +105,11 @@ def list_(
             later("turns"),
             later("tokens"),
             later("age"),
+            *([later("kind")] if all_ else []),
         ),
         rows,
-        none=tr("the history is empty"),
-        whole=("id", "turns", "tokens", "age"),
+        none=nothing,
+        whole=("id", "turns", "tokens", "age", "kind"),
         spare=("tokens", "turns", "model"),
     )
 

@@ -22,11 +22,12 @@ from glmcli.paths import read_system, system_file
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.store import Store
-    from glmcli.types import Conversation
+    from glmcli.types import Conversation, ConversationKind
 
-Continue = Annotated[
-    bool, typer.Option("-c", "--continue", help=tr("go on with the last conversation"))
+ContinueChat = Annotated[
+    bool, typer.Option("-c", "--continue", help=tr("go on with the last chat"))
 ]
+ContinueAsk = Annotated[bool, typer.Option("-c", "--continue", help=tr("go on with the last ask"))]
 Resume = Annotated[
     str | None,
     typer.Option(
@@ -88,7 +89,7 @@ def open_session(
     if resume is not None or continue_:
         from glmcli.chat.commands.history import stored_params
 
-        conversation = stored_conversation(store, resume)
+        conversation = stored_conversation(store, resume, "ask" if once else "chat")
         params = stored_params(conversation, settings)
         if not settings.is_home_own:
             tell_untaken(conversation, settings)
@@ -139,14 +140,20 @@ def resumed_line(session: Session, settings: Settings) -> str:
     return resumed(session, settings)
 
 
-def stored_conversation(store: Store, resume: str | None) -> Conversation:
-    """The last conversation, the one named, or the one that is picked. Raises UsageError."""
+def newer_ask(store: Store, conversation: Conversation) -> str:
+    """How to go on with an ask that is newer than the chat that goes on; "" if there is none."""
+    newest = [each for each in store.list(1, "ask") if each.kind == "ask"]
+    if not newest or newest[0].updated_at <= (conversation.updated or 0):
+        return ""
+    return tr("there is a newer ask: --resume {id} goes on with it", id=newest[0].id)
+
+
+def stored_conversation(store: Store, resume: str | None, kind: ConversationKind) -> Conversation:
+    """The last conversation of a kind, the one named, or the one picked. Raises UsageError."""
     if resume is None:
-        last = store.last()
+        last = store.last(kind)
         if last is None:
-            raise UsageError(
-                tr("there is no conversation to continue"), tr("start one with glm chat")
-            )
+            raise UsageError(tr("there is no conversation to continue"), way_on(store))
         return last
     if not resume:
         if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
@@ -154,7 +161,7 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
         from glmcli.terminal.input.picker import pick_conversation
         from glmcli.terminal.output import Output
 
-        newest = [(item.id, item.title) for item in store.list(PICKED_FROM)]
+        newest = [(item.id, item.title) for item in store.list(PICKED_FROM, kind)]
 
         def search(words: str) -> list[tuple[str, str]]:
             found = (hit.conversation for hit in store.search(words, PICKED_FROM))
@@ -162,3 +169,12 @@ def stored_conversation(store: Store, resume: str | None) -> Conversation:
 
         resume = pick_conversation(newest, search, Output(sys.stdout))
     return store.load(resume)
+
+
+def way_on(store: Store) -> str:
+    """What helps where there is none of the kind that was asked for."""
+    for other in store.list(1):
+        if other.kind == "ask":
+            return tr("--resume {id} goes on with the last ask", id=other.id)
+        return tr("--resume {id} goes on with the last chat", id=other.id)
+    return tr("start one with glm chat")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 from glmcli.language import ntr, tr
 from glmcli.types import Conversation, Message, Omission
@@ -29,11 +30,25 @@ REQUEST = """\
 Summarise our conversation so far, in the language that it is in. The summary will stand in its \
 place: keep names, numbers, code, what was decided, and what is still open. Write the summary and \
 nothing else."""
+TEMPLATE_TOKENS = 64
+"""More than a template puts around one message."""
 
 
 def is_full(needed: int | None, window: int | None) -> bool:
     """Whether a prompt of `needed` tokens leaves too little room for a reply, if that is known."""
     return needed is not None and window is not None and needed > window - window // LEAST_ROOM
+
+
+def at_most(prompt: Sequence[Message], reply: Message | None, size: int | None) -> int | None:
+    """What a prompt takes at most, if it takes `size` up to an earlier reply; None if unknown.
+
+    A token is a byte at least, in front of which the template may put some.
+    """
+    new = list(takewhile(lambda each: each is not reply, reversed(prompt)))
+    if size is None or len(new) == len(prompt):
+        return None
+    texts = (f"{each.thinking}{each.text}".encode() for each in new)
+    return size + sum(len(text) + TEMPLATE_TOKENS for text in texts)
 
 
 def without_oldest(

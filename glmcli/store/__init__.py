@@ -19,7 +19,17 @@ from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
-from glmcli.store.results import SUMMARY, Hit, Node, Summary, candidates, no_such, summary_of
+from glmcli.store.recovery import recover
+from glmcli.store.results import (
+    ANSWERED,
+    SUMMARY,
+    Hit,
+    Node,
+    Summary,
+    candidates,
+    no_such,
+    summary_of,
+)
 from glmcli.store.rows import (
     ID_LETTERS,
     add,
@@ -30,7 +40,6 @@ from glmcli.store.rows import (
     finish,
     first_text,
     forget_summaries,
-    interrupt,
     is_stored,
     keep_summary,
     remove_conversation,
@@ -39,7 +48,7 @@ from glmcli.store.rows import (
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import forget_words, from_sql, to_sql
-from glmcli.types import Conversation, GenerationParams, Message
+from glmcli.types import Conversation, ConversationKind, GenerationParams, Message
 
 __all__ = ["Hit", "Node", "Store", "Summary", "open_store"]
 
@@ -71,8 +80,8 @@ class Store:
         self._database = Database(path, enabled=enabled, wait_s=wait_s)
         self._turn_wait_s = min(wait_s, TURN_WAIT_S)
         self._claims = Claims(path)
-        self.recovered: tuple[str, ...] = ()
-        """The conversations whose last reply was found broken off when the history was opened."""
+        self._broken_off = 0, ""
+        """The reply that was found broken off when the history was opened, and its chat."""
 
     @property
     def notice(self) -> str:
@@ -106,7 +115,7 @@ class Store:
         conversation.title = conversation.title or title_of(first_text(conversation) or text)
         if not self.enabled:
             return 0
-        reply_id = 0
+        reply_id, is_new = 0, not conversation.id
         try:
             with self._database.writing(wait_s=self._turn_wait_s) as db:
                 # 1. What came before, if some of it is not stored: the disk may have been full.
@@ -118,7 +127,7 @@ class Store:
                 self._claims.take(reply_id)
                 ids.append(reply_id)
                 # 4. The conversation ends there now.
-                update_conversation(db, conversation, ids, asking=True)
+                update_conversation(db, conversation, ids, asking=True, is_new=is_new)
         except BaseException:
             self._claims.release(reply_id)
             raise
@@ -215,7 +224,7 @@ class Store:
         summary = self.find(name)
         with self._database.reading() as db:
             row = db.execute(
-                "SELECT title, system, model, params, head, has_system"
+                "SELECT title, system, model, params, head, has_system, kind"
                 " FROM conversation WHERE id = ?",
                 (summary.id,),
             ).fetchone()
@@ -234,11 +243,12 @@ class Store:
             ids=ids,
             updated=summary.updated_at,
             omitted=omitted,
+            kind=row[6],
         )
 
-    def last(self) -> Conversation | None:
-        """The conversation that was written to last, or None. Raises StoreError."""
-        newest = self.list(1)
+    def last(self, kind: ConversationKind = "") -> Conversation | None:
+        """The conversation, or that of a kind, written to last. Raises StoreError."""
+        newest = self.list(1, kind)
         return self.load(newest[0].id) if newest else None
 
     def tree(self, conversation: Conversation) -> Sequence[Node]:
@@ -310,11 +320,13 @@ class Store:
 
     # Finding conversations.
 
-    def list(self, limit: int | None = 20) -> Sequence[Summary]:
-        """The conversations that were written to last, newest first. Raises StoreError."""
+    def list(self, limit: int | None = 20, kind: ConversationKind = "") -> Sequence[Summary]:
+        """The conversations, or those of a kind, the newest first. Raises StoreError."""
+        which = f"{ANSWERED} AND kind IN ('', '{kind}')" if kind else ANSWERED
         with self._database.reading() as db:
             rows = db.execute(
-                f"SELECT {SUMMARY} FROM conversation ORDER BY updated_at DESC LIMIT ?",
+                f"SELECT {SUMMARY} FROM conversation WHERE {which}"
+                " ORDER BY updated_at DESC LIMIT ?",
                 (-1 if limit is None else limit,),
             )
             return [summary_of(row) for row in rows]
@@ -359,24 +371,13 @@ class Store:
 
     def recover(self) -> None:
         """Mark the replies of processes that died as interrupted. Raises StoreError."""
-        with self._database.reading() as db:
-            if not self._dead(db):
-                return
-        # Reading treats them as interrupted anyway: if writing fails now, nothing is wrong.
-        with suppress(StoreError), self._database.writing() as db:
-            dead = self._dead(db)
-            self.recovered = tuple(name for reply_id in dead for name in interrupt(db, reply_id))
-            for reply_id in dead:
-                self._claims.forget(reply_id)
+        self._broken_off = recover(self._database, self._claims)
 
-    def _dead(self, db: sqlite3.Connection) -> Sequence[int]:
-        """The replies that were begun, or claimed, by processes that have ended."""
-        pending = {row[0] for row in db.execute("SELECT id FROM message WHERE pending = 1")}
-        return [
-            reply_id
-            for reply_id in pending | self._claims.all()
-            if not self._claims.is_alive(reply_id)
-        ]
+    def broken_off(self) -> str:
+        """The last chat that was found broken off, since its process died; "" once it was told."""
+        reply_id, name = self._broken_off
+        self._claims.forget(reply_id)
+        return name
 
     def _recall(self, conversation: Conversation) -> None:
         """Bring back the summary of a branch on which the conversation is now."""

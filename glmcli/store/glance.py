@@ -14,7 +14,7 @@ from glmcli.errors import StoreError
 from glmcli.paths import is_file
 from glmcli.store import FILE
 from glmcli.store.database import check_version, connect_read_only
-from glmcli.store.results import SUMMARY, Summary, summary_of
+from glmcli.store.results import ANSWERED, SUMMARY, Summary, summary_of
 
 
 def newest(home: Path, start: str = "", limit: int = 20) -> Sequence[Summary]:
@@ -25,9 +25,10 @@ def newest(home: Path, start: str = "", limit: int = 20) -> Sequence[Summary]:
     try:
         with closing(connect_read_only(path, wait_s=0.0)) as db:
             check_version(db, path)
-            which = "WHERE id >= :start AND id < :end" if start else ""
+            which = "AND id >= :start AND id < :end" if start else ""
             rows = db.execute(
-                f"SELECT {SUMMARY} FROM conversation {which} ORDER BY updated_at DESC LIMIT :limit",
+                f"SELECT {SUMMARY} FROM conversation WHERE {ANSWERED} {which}"
+                " ORDER BY updated_at DESC LIMIT :limit",
                 {"start": start, "end": f"{start}~", "limit": limit},
             )
             return [summary_of(row) for row in rows]

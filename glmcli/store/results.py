@@ -11,12 +11,20 @@ from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.store.search import match_expressions, matches
 from glmcli.store.tables import from_sql
-from glmcli.types import FinishReason, Role
+from glmcli.types import ConversationKind, FinishReason, Role
 
 SUMMARY = (
     "conversation.id, conversation.title, conversation.model, conversation.turns,"
-    " conversation.tokens, conversation.updated_at"
+    " conversation.tokens, conversation.updated_at, conversation.kind"
 )
+ANSWERED = (
+    "(EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
+    " AND (text <> '' OR thinking <> '' OR (pending = 0"
+    " AND coalesce(finish_reason, '') NOT IN ('cancelled', 'interrupted'))))"
+    " OR NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id"
+    " AND role = 'assistant'))"
+)
+"""What no model answered is neither listed nor the last; what was imported was not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ class Summary:
     """The size of the last turn, prompt and reply; None if unknown."""
     updated_at: float
     """Seconds since 1970."""
+    kind: ConversationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +108,4 @@ def no_such(name: str) -> UsageError:
 
 def summary_of(row: Sequence[Any]) -> Summary:
     """A row of SUMMARY."""
-    return Summary(row[0], from_sql(row[1]), from_sql(row[2]), row[3], row[4], row[5])
+    return Summary(row[0], from_sql(row[1]), from_sql(row[2]), row[3], *row[4:7])

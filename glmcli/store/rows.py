@@ -19,7 +19,7 @@ from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import params_record
 from glmcli.files import json_text
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
-from glmcli.types import Conversation, Message, Omission, Role, Usage
+from glmcli.types import Conversation, Message, Omission, Role, Usage, is_answer
 
 TITLE_COLUMNS = 60
 ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -59,7 +59,7 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
     beginning = title_of(first_text(conversation) or question)
     conversation.title = conversation.title or beginning
     db.execute(
-        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0, 0)",
+        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0, 0, '')",
         (conversation.id, to_sql(conversation.title), conversation.title != beginning),
     )
 
@@ -70,31 +70,41 @@ def update_conversation(
     ids: Sequence[int],
     *,
     asking: bool = False,
+    is_new: bool = True,
     updated: float | None = None,
 ) -> None:
     """Bring the row of a conversation up to date; the last of `ids` is where it is at.
 
-    `asking` says that one more question follows its messages; `updated` is when it was written to,
-    None for now.
+    `asking` says that one more question follows its messages; one that is not `is_new` goes on with
+    the model and the settings that answered last, see `finish`, if this one does not answer.
+    `updated` is when it was written to, None for now.
     """
     conversation.updated = time.time() if updated is None else updated
     turns = asking + sum(message.role == "user" for message in conversation.messages)
     usages = [message.usage for message in conversation.messages if message.usage]
     db.execute(
-        "UPDATE conversation SET system = ?, has_system = ?, model = ?, params = ?, head = ?,"
-        " turns = ?, tokens = ?, updated_at = ? WHERE id = ?",
+        "UPDATE conversation SET system = ?, has_system = ?, head = ?, turns = ?, tokens = ?,"
+        " updated_at = ?, kind = ? WHERE id = ?",
         (
             to_sql(conversation.system or ""),
             conversation.system is not None,
-            to_sql(conversation.model),
-            json.dumps(params_record(conversation.params)),
             ids[-1] if ids else None,
             turns,
             usages[-1].total_tokens if usages else None,
             conversation.updated,
+            conversation.kind,
             conversation.id,
         ),
     )
+    if is_new or not asking:
+        db.execute(
+            "UPDATE conversation SET model = ?, params = ? WHERE id = ?",
+            (
+                to_sql(conversation.model),
+                json.dumps(params_record(conversation.params)),
+                conversation.id,
+            ),
+        )
     if conversation.omitted is not None:
         keep_summary(db, ids, conversation.omitted)
 
@@ -191,20 +201,17 @@ def finish(db: sqlite3.Connection, reply_id: int, reply: Message) -> None:
         " AND id = (SELECT conversation_id FROM message WHERE id = ?)",
         (time.time(), tokens, reply_id, reply_id),
     )
+    if is_answer(reply):
+        keep_settings(db, reply_id)
 
 
-def interrupt(db: sqlite3.Connection, reply_id: int) -> list[str]:
-    """Make a reply that nobody writes any more an ordinary message; its conversation, if so."""
-    rows = db.execute(
-        "SELECT text, conversation_id FROM message WHERE id = ? AND pending = 1", (reply_id,)
-    ).fetchall()
-    for text, _ in rows:
-        db.execute(
-            "UPDATE message SET pending = 0, finish_reason = 'interrupted' WHERE id = ?",
-            (reply_id,),
-        )
-        index_text(db, reply_id, from_sql(text))
-    return [name for _, name in rows]
+def keep_settings(db: sqlite3.Connection, reply_id: int) -> None:
+    """Let a conversation that is at a reply go on with what made it: the model and its settings."""
+    db.execute(
+        "UPDATE conversation SET (model, params) = (SELECT model, params FROM message WHERE id = ?)"
+        " WHERE head = ? AND id = (SELECT conversation_id FROM message WHERE id = ?)",
+        (reply_id, reply_id, reply_id),
+    )
 
 
 def remove_conversation(db: sqlite3.Connection, name: str) -> None:

@@ -90,11 +90,17 @@ def tell_empty_from_none(db: sqlite3.Connection) -> None:
     db.execute("UPDATE conversation SET has_system = 1 WHERE system <> ''")
 
 
+def tell_chats_from_asks(db: sqlite3.Connection) -> None:
+    """Migration 5: whether a conversation is a chat or an ask; "" if that is unknown."""
+    db.execute("ALTER TABLE conversation ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     create_tables,
     create_search_index,
     create_summaries,
     tell_empty_from_none,
+    tell_chats_from_asks,
 )
 """Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
 

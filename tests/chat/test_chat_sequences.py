@@ -78,6 +78,7 @@ class Sequences(RuleBasedStateMachine):
         self.engine = Strict()
         self.chat = Quiet(self.session(store), Settings())
         self.asked = 0
+        self.ids: set[str] = set()
 
     def session(self, store, *, context="summarise"):
         params = GenerationParams()
@@ -151,8 +152,9 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def every_question_is_stored(self):
         store, numbers = self.chat.session.store, set()
-        for item in store.list(None):
-            nodes = store.tree(Conversation(id=item.id))
+        self.ids.add(self.conversation.id)
+        for name in self.ids:
+            nodes = store.tree(Conversation(id=name))
             numbers |= {int(node.text.split()[0]) for node in nodes if node.role == "user"}
         assert numbers == set(range(1, self.asked + 1))
 

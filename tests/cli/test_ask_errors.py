@@ -6,7 +6,7 @@ from __future__ import annotations
 def test_a_home_that_is_a_file_is_said_to_be_no_folder(glm, tmp_path):
     (tmp_path / "home").touch()
     said = f"GLM_HOME is not a folder: {tmp_path}/home"
-    done = glm("history", "list")
+    done = glm("history", "list", "--all")
     assert (done.code, done.err_lines[0]) == (1, f"glm: {said}")
     assert "GLM_HOME" in done.err_lines[1]
     done = glm("ask", "-m", "echo:", "hi")

@@ -22,13 +22,13 @@ def talk(glm):
     """Two stored conversations; returns their ids, the newest first."""
     glm("ask", *ECHO, "the first question")
     glm("ask", *ECHO, "天气怎么样")
-    return [line.split("\t")[0] for line in glm("history", "list").out.splitlines()]
+    return [line.split("\t")[0] for line in glm("history", "list", "--all").out.splitlines()]
 
 
 def test_the_list_is_tab_separated_in_a_pipe(glm, talk):
-    lines = [line.split("\t") for line in glm("history", "list").out.splitlines()]
+    lines = [line.split("\t") for line in glm("history", "list", "--all").out.splitlines()]
     assert [line[1] for line in lines] == ["天气怎么样", "the first question"]
-    assert {len(line) for line in lines} == {6}
+    assert {len(line) for line in lines} == {7}
 
 
 def test_the_list_as_json(glm, talk):
@@ -75,7 +75,7 @@ def test_a_conversation_that_is_here_already_is_not_imported_again(glm, talk, tm
     done = glm("history", "import", "all.json", "foreign.json", "foreign.json")
     assert (done.code, done.out) == (0, "")
     assert done.err_lines[0] == "4 conversations were here already and were left out"
-    assert len(glm("history", "list").out.splitlines()) == 3
+    assert len(glm("history", "list", "--all").out.splitlines()) == 3
 
 
 def test_another_conversation_of_the_same_id_is_imported_beside_it(glm, talk, tmp_path):
@@ -89,7 +89,7 @@ def test_another_conversation_of_the_same_id_is_imported_beside_it(glm, talk, tm
 
 def test_rename(glm, talk):
     glm("history", "rename", talk[0], "about the weather")
-    assert "about the weather" in glm("history", "list").out
+    assert "about the weather" in glm("history", "list", "--all").out
 
 
 def test_delete_asks_first(glm, talk):
@@ -97,7 +97,7 @@ def test_delete_asks_first(glm, talk):
     assert refused.code == 2
     assert "--yes" in refused.err
     glm("history", "delete", "--yes", talk[0])
-    assert talk[0] not in glm("history", "list").out
+    assert talk[0] not in glm("history", "list", "--all").out
 
 
 def test_an_unknown_id_is_one_line_and_one_hint(glm, talk):
@@ -107,7 +107,7 @@ def test_an_unknown_id_is_one_line_and_one_hint(glm, talk):
 
 
 def test_reading_a_history_that_is_not_there_writes_nothing(glm, tmp_path):
-    assert glm("history", "list").out == ""
+    assert glm("history", "list", "--all").out == ""
     assert glm("history", "path").out.strip() == str(tmp_path / "home" / "history.db")
     assert not (tmp_path / "home" / "history.db").exists()
 
@@ -225,6 +225,65 @@ def test_the_model_of_a_file_that_brings_nothing_new_is_not_told_of(glm, tmp_pat
 def test_ids_stay_whole_in_a_narrow_window(tmp_path, glm):
     glm("ask", *ECHO, "a question whose words do not fit beside the other columns of the table")
     ids = [item["id"] for item in json.loads(glm("history", "list", "--json").out)]
-    with Term("history", "list", home=tmp_path / "home", cols=40) as term:
+    with Term("history", "list", "--all", home=tmp_path / "home", cols=40) as term:
         term.until(lambda t: any(line.startswith(ids[0]) for line in t.lines()), ids[0])
-        assert re.fullmatch("id +title +model +age", term.lines()[0].strip())
+        assert re.fullmatch("id +title +(model +)?age +kind", term.lines()[0].strip())
+
+
+def kinds(glm):
+    return [
+        (each["kind"], each["title"]) for each in json.loads(glm("history", "list", "--json").out)
+    ]
+
+
+def test_a_call_that_no_model_answered_is_not_the_last_conversation(glm):
+    assert glm("chat", *ECHO, stdin="hello\n").code == 0
+    for door in ("chat", "ask"):
+        assert glm(door, "-m", "./nosuch", "hi").code == 3
+    assert kinds(glm) == [("chat", "hello")]
+    assert "hi" not in glm("history", "list", "--all").out
+    done = glm("chat", "-c", "again")
+    assert (done.out, done.code) == ("again\n", 0)
+    assert glm("chat", "-c", "-m", "./nosuch", "hi").code == 3
+    assert glm("chat", "-c", "and again").out == "and again\n"  # the model that answered
+    assert glm("history", "search", "hi").out.count("\n") == 3  # nothing typed is lost
+
+
+def test_chats_and_asks_each_go_on_with_their_own(glm):
+    glm("chat", *ECHO, stdin="a chat\n")
+    glm("ask", *ECHO, "an ask")
+    assert kinds(glm) == [("ask", "an ask"), ("chat", "a chat")]
+    assert [line.split("\t")[1] for line in glm("history", "list").out.splitlines()] == ["a chat"]
+    ask_id, chat_id = (each["id"] for each in json.loads(glm("history", "list", "--json").out))
+    note = f"there is a newer ask: --resume {ask_id} goes on with it"
+    assert glm("chat", "-c", stdin="more of the chat\n").err_lines == [note]
+    done = glm("ask", "-c", "more of the ask")
+    assert f"resumed {ask_id}" in done.err
+    assert glm("chat", "-c", "-q", stdin="x\n").err == ""
+    assert f"resumed {chat_id}" in glm("ask", "--resume", chat_id, "x").err
+    assert [kind for kind, _ in kinds(glm)] == ["chat", "ask"]  # a chat stays one
+    glm("chat", "--resume", ask_id, stdin="x\n")
+    assert [kind for kind, _ in kinds(glm)] == ["chat", "chat"]  # an ask becomes one
+
+
+@pytest.mark.parametrize(("held", "other"), [("ask", "chat"), ("chat", "ask")])
+def test_where_there_is_none_of_its_kind_it_is_said_how_to_go_on(glm, held, other):
+    assert "start one with glm chat" in glm(other, "-c", "x").err
+    glm(held, *ECHO, "hello")
+    (id,) = (each["id"] for each in json.loads(glm("history", "list", "--json").out))
+    done = glm(other, "-c", "x")
+    assert (done.code, done.err_lines[1]) == (
+        2,
+        f"hint: --resume {id} goes on with the last {held}",
+    )
+
+
+def test_what_is_imported_counts_for_both(glm, tmp_path):
+    talk = {
+        "messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+    }
+    (tmp_path / "talk.json").write_text(json.dumps(talk))
+    glm("history", "import", "talk.json")
+    assert "hi" in glm("history", "list").out
+    for door in ("ask", "chat"):
+        assert glm(door, "-c", *ECHO, "x").code == 0

@@ -357,7 +357,7 @@ def test_a_conversation_in_a_home_that_a_folder_chose_chooses_neither_model_nor_
     glm("config", "trust", **env)
     said = "was with echo:window=500, which is not taken, since a .env chose its folder: -m"
     for command in ("ask", "chat"):
-        glm(*stored, GLM_HOME=str(tmp_path / "h"))
+        glm(command, *stored[1:], GLM_HOME=str(tmp_path / "h"))
         done = glm(command, "-q", "-c", "again", **env)
         assert (done.out, done.code) == ("", 3)
         assert said in done.err

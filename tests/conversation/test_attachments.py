@@ -265,7 +265,7 @@ def test_binary_data_is_refused_on_stdin_too(glm, data, words):
     done = glm("ask", "-m", "echo:", stdin=data)
     assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
     assert words in done.err
-    assert glm("history", "list").out == ""
+    assert glm("history", "list", "--all").out == ""
 
 
 def test_a_file_larger_than_the_window_is_refused_with_both_numbers(glm, tmp_path):

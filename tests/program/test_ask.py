@@ -83,7 +83,9 @@ def test_hostile_text_is_harmless_in_a_one_shot(tmp_path, arguments):
 def test_hostile_text_is_harmless_wherever_a_terminal_shows_it(tmp_path, how):
     (tmp_path / "text").write_text(HOSTILE + "\n")
     run_glm("chat", "-m", "echo:", stdin=HOSTILE, cwd=tmp_path, GLM_HOME=str(tmp_path))
-    id = run_glm("history", "list", cwd=tmp_path, GLM_HOME=str(tmp_path)).out.split("\t")[0]
+    id = run_glm("history", "list", "--all", cwd=tmp_path, GLM_HOME=str(tmp_path)).out.split("\t")[
+        0
+    ]
     with Term(home=tmp_path, shell=True, cols=200) as term:
         program = term.command_line
         term.at_shell().type(f"{program} {how.replace(' x ', f' {id} ')}; echo done\r")

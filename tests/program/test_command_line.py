@@ -295,7 +295,7 @@ def test_closed_streams_are_no_crash(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "--version", "history list", "models list", "config show", "chat -h"]
+    "arguments", ["--help", "--version", "history list -a", "models list", "config show", "chat -h"]
 )
 def test_a_stdout_that_is_closed_or_full_is_two_lines_and_no_crash(tmp_path, arguments):
     shell = " ".join(command(*arguments.split()))
@@ -402,7 +402,7 @@ def test_continue_goes_on_with_the_last_conversation(glm):
 def test_a_clean_end_leaves_one_file(glm, tmp_path):
     glm("ask", *ECHO, "hi")
     glm("chat", *ECHO, stdin="one\ntwo\n")
-    glm("history", "list")
+    glm("history", "list", "--all")
     assert [path.name for path in (tmp_path / "home").iterdir()] == ["history.db"]
 
 
@@ -441,4 +441,4 @@ def test_a_corrupt_database_is_moved_aside_and_said_so(glm, tmp_path):
     assert "corrupt" in done.err
     aside = [path for path in home.iterdir() if "corrupt" in path.name]
     assert aside[0].read_bytes() == b"this is not a database, " * 500
-    assert glm("history", "list").out.count("\n") == 1
+    assert glm("history", "list", "--all").out.count("\n") == 1

@@ -39,7 +39,7 @@ def test_a_chat_ends_with_its_terminal_in_mid_reply_and_keeps_what_arrived(tmp_p
     with a_chat(tmp_path, ignoring=ignoring) as term:
         term.at_prompt().type(f"{WORDS}\r").see("\nw0 w1 w2 w3")
         assert term.hang_up() == -signal.SIGHUP
-    listed = run_glm("history", "list", cwd=tmp_path, GLM_HOME=str(tmp_path)).out
+    listed = run_glm("history", "list", "--all", cwd=tmp_path, GLM_HOME=str(tmp_path)).out
     shown = run_glm("history", "show", listed.split("\t")[0], cwd=tmp_path, GLM_HOME=str(tmp_path))
     assert shown.out.count("w3") > 1
 
@@ -118,8 +118,8 @@ def test_a_toolbar_that_breaks_ends_the_chat_with_a_note(tmp_path):
         "from pathlib import Path\n"
         "from glmcli import cli\n"
         "from glmcli.chat.terminal import TerminalChat\n"
-        "works = TerminalChat.status\n"
-        "TerminalChat.status = lambda self: 1 / 0 if Path('break').exists() else works(self)\n"
+        "old = TerminalChat.status\n"
+        "TerminalChat.status = lambda self, n: 1 / (not Path('break').exists()) and old(self, n)\n"
         "cli.main()\n"
     )
     with a_chat(tmp_path, module="broken") as term:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 
 import pytest
 
@@ -70,7 +73,7 @@ def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, 
 
 def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
     talk("ask", "-m", "echo:", "**loud**\x1b[41m")
-    with Term("history", "list", home=tmp_path / "home", cols=100) as term:
+    with Term("history", "list", "--all", home=tmp_path / "home", cols=100) as term:
         term.ended()
         assert "title" in term.lines()[0]
         ident = next(line.split()[0] for line in term.lines() if "loud" in line)
@@ -85,18 +88,18 @@ def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):
     with Term("history", "search", "nowhere", home=tmp_path / "home") as term:
         term.see("nothing found").ended()
     (tmp_path / "new").mkdir()
-    with Term("history", "list", home=tmp_path / "new") as term:
+    with Term("history", "list", "--all", home=tmp_path / "new") as term:
         term.see("the history is empty").ended()
 
 
 def test_a_terminal_is_asked_before_conversations_are_deleted(talk, tmp_path):
-    ids = [line.split("\t")[0] for line in talk("history", "list").out.splitlines()]
+    ids = [line.split("\t")[0] for line in talk("history", "list", "--all").out.splitlines()]
     for keys, left in (("n\r", 2), ("y\r", 0)):
         with Term("history", "delete", *ids, home=tmp_path / "home", cols=200) as term:
             term.see("[y/N]").type("\x1b[200~y\n\x1b[201~").see("a paste does not answer it")
             term.until(lambda term: term.text().count("[y/N]") == 2, "the question again")
             term.type(keys).ended()
-        assert len(talk("history", "list").out.splitlines()) == left
+        assert len(talk("history", "list", "--all").out.splitlines()) == left
 
 
 WORDS = " ".join("word" for _ in range(30))
@@ -115,3 +118,32 @@ def test_a_summary_is_announced_while_it_is_made_and_shown_when_asked_for(tmp_pa
         term.type("\x04").ended()
     with Term("chat", "-c", home=tmp_path, cols=100) as term:
         term.see("its beginning is sent as a summary").at_prompt()
+
+
+def test_a_killed_chat_is_told_of_once_and_not_where_it_goes_on(tmp_path):
+    def killed(*options):
+        with Term("chat", *options, home=tmp_path, cols=100) as term:
+            term.at_prompt().type("one two three four five six\r").see("\none two")
+            time.sleep(1.2)  # the reply is journaled once a second
+            os.kill(term.process.pid, signal.SIGKILL)
+            term.process.wait()
+
+    slow = ("-m", "echo:delay=0.4")
+    killed(*slow)
+    run_glm("history", "list", cwd=tmp_path, GLM_HOME=str(tmp_path))
+    with Term("chat", *slow, home=tmp_path, cols=100) as term:
+        term.see("the last chat broke off: /resume").at_prompt()
+    killed("-c")
+    with Term("chat", "-c", home=tmp_path, cols=100) as term:
+        assert "the last chat broke off" not in term.see("resumed").at_prompt().text()
+
+
+def test_a_question_that_no_model_answered_comes_back_with_up(tmp_path):
+    with Term("chat", "-m", "./nosuch", "from the shell", home=tmp_path, cols=100) as term:
+        term.see("check the path").at_prompt().type("typed here\r").until(
+            lambda term: term.text().count("check the path") > 1, "another error"
+        )
+    assert run_glm("history", "list", "--all", cwd=tmp_path, GLM_HOME=str(tmp_path)).out == ""
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=100) as term:
+        term.at_prompt().type("\x1b[A").at_prompt("typed here")
+        term.type("\x1b[A").at_prompt("from the shell")

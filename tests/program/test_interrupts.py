@@ -202,7 +202,7 @@ def test_a_history_that_is_locked_costs_no_patience(tmp_path):
 
 def stored(home) -> str:
     """The last conversation, as the history shows it."""
-    ids = run_glm("history", "list", cwd=home, GLM_HOME=str(home)).out.split("\t")
+    ids = run_glm("history", "list", "--all", cwd=home, GLM_HOME=str(home)).out.split("\t")
     return run_glm("history", "show", ids[0], cwd=home, GLM_HOME=str(home)).out
 
 

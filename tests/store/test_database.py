@@ -57,6 +57,8 @@ def test_kill_9_loses_nothing_that_was_stored(home):
         assert len(reply.text) >= int(length)
         assert messages[-1].finish_reason in ("interrupted", "stop")
         assert store.search(f'"{asked[-1]}"')
+        assert len(list(home.glob("*turn*"))) <= 1  # a claim that is told of once
+        store.broken_off()
         store.close()
     with closing(sqlite3.connect(home / "history.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -95,6 +97,7 @@ def test_a_reply_that_is_being_written_elsewhere_is_not_interrupted(home):
     store = open_store(home)
     assert store.search("x") and not store.search("done")
     assert list(home.glob("*turn*"))
+    assert store.last() is None
     process.communicate("\n")
     assert store.last().messages[-1].finish_reason == "stop"
     store.close()

@@ -88,10 +88,69 @@ def test_the_next_start_knows_which_conversation_broke_off(store, opened):
     conversation = Conversation()
     turn = store.begin(conversation, "go on", params=PARAMS, model="m")
     store.progress(turn, "half", "")
-    assert opened().recovered == ()
+    assert opened().broken_off() == ""
     store.close()
-    assert opened().recovered == (conversation.id,)
-    assert opened().recovered == ()
+    opened().list()  # who only looks does not use the notice up
+    assert opened().broken_off() == conversation.id
+    assert opened().broken_off() == ""
+
+
+def test_a_chat_that_went_on_since_it_broke_off_is_not_told_of(store, opened):
+    conversation = Conversation()
+    turn = store.begin(conversation, "go on", params=PARAMS, model="m")
+    store.progress(turn, "half", "")
+    store.close()
+    other = opened()
+    ask(other, other.load(conversation.id), "and then?", "this")
+    other.close()
+    assert opened().broken_off() == ""
+
+
+def test_an_ask_that_broke_off_is_not_told_of_as_a_chat(store, opened, home):
+    turn = store.begin(Conversation(kind="ask"), "go on", params=PARAMS, model="m")
+    store.progress(turn, "half", "")
+    store.close()
+    assert opened().broken_off() == ""
+    assert not list(home.glob("*turn*"))
+
+
+BROKEN_OFF = Message("assistant", "", finish_reason="interrupted")
+
+
+def test_what_no_model_answered_is_no_conversation_until_one_does(store):
+    ask(store, Conversation(), "x", "y")
+    kept = store.last()
+    dead = Conversation()
+    for reason in ("interrupted", "cancelled"):
+        ask(store, dead, "hi", Message("assistant", "", finish_reason=reason))
+        assert [each.id for each in store.list()] == [kept.id]
+        assert store.last() == kept
+    assert store.load(dead.id).messages[0].text == "hi"  # nothing is lost
+    assert [hit.conversation.id for hit in store.search("hi")] == [dead.id]
+    ask(store, dead, "hi", "yes?")
+    assert store.last() == dead
+
+
+def test_a_conversation_goes_on_with_the_model_that_answered_last(store, opened):
+    conversation = Conversation()
+    ask(store, conversation, "x", "y")
+    turn = store.begin(conversation, "and?", params=GenerationParams(seed=9), model="dead")
+    assert (opened().last().model, opened().last().params) == ("echo:", PARAMS)
+    store.complete(turn, BROKEN_OFF)
+    assert (opened().last().model, opened().list()[0].model) == ("echo:", "echo:")
+    turn = store.begin(conversation, "and?", params=GenerationParams(seed=9), model="new")
+    store.complete(turn, Message("assistant", "", thinking="hm", finish_reason="cancelled"))
+    assert (opened().last().model, opened().last().params.seed) == ("new", 9)
+
+
+def test_chats_and_asks_are_told_apart_and_what_is_unknown_counts_for_both(store):
+    for kind in ("chat", "ask", ""):
+        ask(store, Conversation(kind=kind), kind, "y")
+    assert [each.kind for each in store.list()] == ["", "ask", "chat"]
+    assert [each.kind for each in store.list(kind="chat")] == ["", "chat"]
+    assert [each.kind for each in store.list(kind="ask")] == ["", "ask"]
+    store.delete(store.last().id)
+    assert (store.last("chat").kind, store.last("ask").kind) == ("chat", "ask")
 
 
 def test_another_process_leaves_a_growing_reply_alone(store, opened):

@@ -27,7 +27,7 @@ TEXT_COLUMNS = 32
 
 @command("[WORDS]")
 def history(chat: Chat, rest: str) -> str:
-    """List the last conversations, or those that hold WORDS."""
+    """List the last chats, or the conversations that hold WORDS."""
     store = chat.session.store
     if rest:
         hits = store.search(rest)
@@ -35,7 +35,7 @@ def history(chat: Chat, rest: str) -> str:
             chat.mark(hit.conversation.id, hit.pieces())
         return "" if hits else tr("nothing found")
     rows = []
-    for item in store.list(20):
+    for item in store.list(20, "chat"):
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.updated_at))
         turns = ntr("{n:,} turn", "{n:,} turns", item.turns)
         rows.append(f"{item.id}  {when}  {turns:>9}  {visible_line(item.title)}")
@@ -52,7 +52,8 @@ def resume(chat: Chat, rest: str) -> str:
     """Go on with another conversation; without ID, with the one before this."""
     session = chat.session
     if not rest:
-        found = [item.id for item in session.store.list(2) if item.id != session.conversation.id]
+        newest = session.store.list(2, "chat")
+        found = [item.id for item in newest if item.id != session.conversation.id]
         if not found:
             raise UsageError(tr("there is no other conversation"), tr("/history lists them all"))
         rest = found[0]

@@ -52,7 +52,8 @@ def conversations(ctx: typer.Context, incomplete: str) -> Candidates:
     for each in newest(settings.home, incomplete, _MOST) if settings else ():
         if each.id not in given:
             title = " ".join(each.title[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
-            yield each.id, f"{title} · {age(each.updated_at, say=tr)}"
+            parts = [title, age(each.updated_at, say=tr), tr("ask") if each.kind == "ask" else ""]
+            yield each.id, " · ".join(filter(None, parts))
 
 
 def models(ctx: typer.Context, incomplete: str) -> Candidates:

@@ -114,6 +114,9 @@ class Editor:
     def collect(self) -> None:
         """Take typed keys from the terminal, for the next `read`."""
 
+    def remember(self, line: Line) -> None:
+        """Keep a line that was not read here among the earlier ones."""
+
     def redraw(self) -> None:
         """Draw the toolbar again. Safe from any thread."""
 

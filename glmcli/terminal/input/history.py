@@ -67,7 +67,10 @@ class PromptHistory(History):
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
-        line = self._sent(string)
+        self.remember(self._sent(string))
+
+    def remember(self, line: Line) -> None:
+        """The same of a line that was not entered here."""
         self._loaded_strings.insert(0, self._remembered(line))
         self._store(line)
 

@@ -80,7 +80,7 @@ class LineEditor(Editor):
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
-        remembered = make_history(history, self._pastes, sent=self.sent, own=own)
+        self._remembered = remembered = make_history(history, self._pastes, sent=self.sent, own=own)
         self._session: PromptSession[str] = PromptSession(
             message="> ",
             input=self._keyboard,
@@ -146,6 +146,10 @@ class LineEditor(Editor):
             self._owner.stop()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
+
+    def remember(self, line: Line) -> None:
+        """Keep a line that was not read here among the earlier ones."""
+        self._remembered.remember(line)
 
     def confirm(self, question: str) -> bool:
         """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""

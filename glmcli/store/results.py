@@ -19,8 +19,8 @@ SUMMARY = (
 )
 ANSWERED = (
     "(EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
-    " AND (text <> '' OR thinking <> '' OR (pending = 0"
-    " AND coalesce(finish_reason, '') NOT IN ('cancelled', 'interrupted'))))"
+    " AND ((pending = 0 AND coalesce(finish_reason, '') NOT IN ('cancelled', 'interrupted'))"
+    " OR text <> '' OR thinking <> ''))"  # last, since a text may be large
     " OR NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id"
     " AND role = 'assistant'))"
 )

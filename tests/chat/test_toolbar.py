@@ -6,8 +6,11 @@ import re
 
 import pytest
 
-from glmcli.chat.toolbar import loading, toolbar
-from glmcli.types import Progress
+from glmcli.chat.toolbar import loading, status, toolbar
+from glmcli.engines.echo import EchoEngine
+from glmcli.session import Session
+from glmcli.store import open_store
+from glmcli.types import GenerationParams, Message, Progress
 from tests.support.term import Term
 
 FORMS = [
@@ -41,6 +44,14 @@ def test_the_name_is_not_said_twice_while_it_loads():
     assert forms == ["loading the model", "loading the model", "loading"]
     forms = loading(Progress("loading", 1_000_000, 2_000_000, "bytes", "weights"), "smollm2")
     assert forms[0] == "loading the model, weights, 1 MB of 2 MB"
+
+
+def test_a_size_that_is_not_known_is_no_number(tmp_path):
+    store = open_store(tmp_path, enabled=False)
+    session = Session(EchoEngine(), store, params=GenerationParams(), model="echo:")
+    assert "0 / 8,192 tokens" in status(session, attached=0, columns=80)[0]
+    session.conversation.messages += [Message("user", "x"), Message("assistant", "y")]
+    assert "? / 8,192 tokens" in status(session, attached=0, columns=80)[0]
 
 
 @pytest.mark.pty

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
+from glmcli.store.database import migrate
+from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, GenerationParams, Message, Usage
 from tests.support.turns import PARAMS, ask, texts
 
@@ -336,3 +341,16 @@ def test_settings_that_are_unset_stay_unset(store):
     conversation = Conversation()
     store.begin(conversation, "x", params=GenerationParams(), model="")
     assert store.load(conversation.id).params == GenerationParams()
+
+
+def test_of_a_history_of_before_there_were_kinds_all_count_for_both(home):
+    home.mkdir(parents=True)
+    with closing(sqlite3.connect(home / "history.db", isolation_level=None)) as db:
+        migrate(db, MIGRATIONS[:4])
+        db.execute(
+            "INSERT INTO conversation (id, title, system, model, params, turns, named, updated_at)"
+            " VALUES ('abcd0000', 't', '', 'm', '{}', 1, 0, 5.0)"
+        )
+    with closing(open_store(home)) as store:
+        assert [each.kind for each in store.list()] == [""]
+        assert store.last("chat") == store.last("ask") == store.load("abcd")

@@ -20,7 +20,7 @@ from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
 from glmcli.terminal.input import Editor, open_editor
 from glmcli.terminal.output import Output
-from glmcli.terminal.quiet import Quiet
+from glmcli.terminal.quiet import Queued, Quiet
 from glmcli.types import Message
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class TerminalChat(Shell):
         """Let the engine read ahead."""
         self._ahead.changed(draft, pasted=pasted)
 
-    def collect(self) -> None:
-        """Take typed keys from the terminal, for the next `read`."""
-        self._editor.collect()
+    def collect(self) -> Queued:
+        """Take typed keys from the terminal, for the next `read`; returns what they say so far."""
+        return self._editor.collect()
 
     def peek(self) -> None:
         """Show the last reasoning."""

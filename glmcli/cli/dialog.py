@@ -23,7 +23,7 @@ from glmcli.language import tr
 from glmcli.paths import link_line
 
 if TYPE_CHECKING:
-    from glmcli.terminal.input.question import Question
+    from glmcli.terminal.input.keys.question import Question
     from glmcli.terminal.output import Output
 
 CALM_S = 0.05
@@ -75,7 +75,7 @@ def fitted(line: str, fd: int) -> str:
 
 def is_agreed(question: str) -> bool | None:
     """Whether the person types yes; None at the end of input. Raises KeyboardInterrupt, Killed."""
-    from glmcli.terminal.input.question import Question
+    from glmcli.terminal.input.keys.question import Question
     from glmcli.terminal.output import Output
     from glmcli.terminal.quiet import Quiet
 
@@ -129,7 +129,7 @@ def answer_typed(asked: Question) -> bool | None:
 
     A paste is none, nor is more than a line at once, since not every terminal marks a paste.
     """
-    from glmcli.terminal.input.question import ENTER
+    from glmcli.terminal.input.keys.question import ENTER
     from glmcli.terminal.reading import read_some
 
     fd, waiting = sys.stdin.fileno(), b""

@@ -101,6 +101,22 @@ def status_row(heads: Sequence[str], columns: int) -> str:
     return fitting(heads, columns - wcwidth.width(stops)) + stops
 
 
+def queue_rows(lines: Sequence[str], draft: str, *, columns: int, most: int) -> list[str]:
+    """What waits while a reply comes: at most so many of the last lines, then the one being typed.
+
+    The last line says how it is taken back, if there is room.
+    """
+    hidden = len(lines) - most if len(lines) > most else 0
+    rows = [f"> {clipped(visible_line(line), columns - 2)}" for line in lines[hidden:]]
+    if rows:
+        rows[-1] = fitting([rows[-1] + tr(" · waits, Up takes it back"), rows[-1]], columns)
+    if hidden:
+        rows.insert(0, "  " + ntr("{n:,} earlier line waits", "{n:,} earlier lines wait", hidden))
+    if draft.strip():
+        rows.append(f"> {clipped(visible_line(draft), columns - 3, keep_end=True)}_")
+    return rows
+
+
 def question_rows(text: str) -> str:
     """What was sent, as it stays on a terminal."""
     return "> " + visible(text).replace("\n", "\n  ") + "\n"

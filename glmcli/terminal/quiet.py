@@ -12,7 +12,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from glmcli.errors import GlmError
 from glmcli.language import tr
@@ -28,8 +28,17 @@ MODIFIERS_ON, MODIFIERS_OFF = "\x1b[>4;1m", "\x1b[>4m"
 """xterm's modifyOtherKeys at level 1: Shift-Enter is told apart, Ctrl-C stays what it is."""
 
 
+class Queued(NamedTuple):
+    """What was typed while a reply came."""
+
+    lines: tuple[str, ...] = ()
+    """They are sent when the reply is there."""
+    draft: str = ""
+    """The line that is not sent yet."""
+
+
 class Quiet:
-    """A terminal on which what is typed waits, unseen and whole, for whoever reads next.
+    """A terminal on which what is typed waits, whole, for whoever reads next.
 
     ECHO, ICANON and ICRNL are off; ISIG and NOFLSH on, so that Ctrl-C throws away neither what was
     typed nor what was printed; bracketed paste on, without a gap, so that a paste is never taken
@@ -46,14 +55,15 @@ class Quiet:
         output: Output,
         *,
         for_editor: bool = False,
-        collect: Callable[[], None] = lambda: None,
+        collect: Callable[[], Queued] = Queued,
     ) -> None:
         """`for_editor`: whether an editor reads what is typed, which understands modified keys."""
         self.wants_suspend = False
         """Whether Ctrl-Z was pressed while rows are painted; then `suspend` is to be called."""
         self.collect = collect
-        """To be called at every tick: takes what was typed to where the next reader finds it. The
-        kernel holds 4 KB of it, and after that not even a Ctrl-C gets through."""
+        """To be called at every tick: takes what was typed to where the next reader finds it, and
+        says what that is. The kernel holds 4 KB of it, and after that not even a Ctrl-C gets
+        through."""
         self._for_editor = for_editor
         self._is_painting = False
         self._is_lifted = False

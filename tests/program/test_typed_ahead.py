@@ -44,6 +44,27 @@ def test_ctrl_z_right_behind_enter_suspends_the_reply(shell):
     shell.type("fg\r").see("40 tokens").at_prompt()
 
 
+def test_lines_that_are_typed_in_mid_reply_are_shown_and_the_last_is_taken_back(term):
+    term.type(f"{WORDS}\r").see("\nw0 w1").type("second one\rthird one\r").see(
+        "> third one · waits"
+    )
+    assert "> second one\n> third one" in "\n".join(term.lines())
+    term.type("\x1b[A, changed").see("> third one, changed_").type("\r")
+    term.until(lambda t: t.text().count("\nthird one, changed") == 1, "its reply").at_prompt()
+    assert term.text().count("\nsecond one") == 1
+    assert "waits" not in term.text()
+
+
+def test_ctrl_c_stops_the_reply_and_makes_a_draft_of_what_waits(term):
+    paste = "\r".join(f"row {n}" for n in range(40))
+    term.type(f"{WORDS}\r").see("\nw0 w1").type(f"second\r\x1b[200~{paste}\x1b[201~\rlast")
+    term.see("> last_").type("\x03").see("arrived is kept").see(
+        "> second\n  [paste 1: 40 lines]\n  last"
+    )
+    term.type("\r").see("row 39\nlast").at_prompt()
+    assert "\nsecond\nrow 0\nrow 1\n" in term.text()
+
+
 @pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
 def test_a_question_is_asked_again_after_it_was_suspended(open_term, tmp_path, terminal):
     (tmp_path / "there.md").write_text("before")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.terminal.output import Output
-from glmcli.terminal.quiet import Quiet
+from glmcli.terminal.quiet import Queued, Quiet
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
@@ -111,8 +111,9 @@ class Editor:
         """Ask until yes or no is typed; Ctrl-C and Ctrl-D mean no. Here nobody can be asked."""
         return False
 
-    def collect(self) -> None:
-        """Take typed keys from the terminal, for the next `read`."""
+    def collect(self) -> Queued:
+        """Take typed keys from the terminal, for the next `read`; returns what they say so far."""
+        return Queued()
 
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""

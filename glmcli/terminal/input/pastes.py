@@ -23,11 +23,17 @@ FIRST, LAST = 0x10FE00, 0x10FFFD
 STAND_IN = re.compile(f"[{chr(FIRST)}-{chr(LAST)}]")
 
 
+def pasted_text(data: str) -> str:
+    """What a terminal sent as a paste, with the line ends of this program."""
+    return data.replace("\r\n", "\n").replace("\r", "\n")
+
+
 class Pastes:
     """The pastes of a session, each with a character that stands for it."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._characters: dict[str, str] = {}
 
     def fold(self, text: str) -> str:
         """`text`, or the character that stands for it if it is long."""
@@ -40,16 +46,16 @@ class Pastes:
         return STAND_IN.sub(lambda found: self._character(found[0]), text)
 
     def _character(self, char: str) -> str:
-        if char in self._texts:
-            return chr(FIRST + self._texts.index(char))
         return self._stand_in(char) or "\N{REPLACEMENT CHARACTER}"
 
     def _stand_in(self, text: str) -> str:
         """The character that stands for a text from now on; "" if there is none left."""
-        if FIRST + len(self._texts) > LAST:
-            return ""
-        self._texts.append(text)
-        return chr(FIRST + len(self._texts) - 1)
+        if text not in self._characters:
+            if FIRST + len(self._texts) > LAST:
+                return ""
+            self._characters[text] = chr(FIRST + len(self._texts))
+            self._texts.append(text)
+        return self._characters[text]
 
     def expand(self, draft: str) -> str:
         """The draft with every paste whole."""

@@ -12,7 +12,7 @@ import sys
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, Presses
-from glmcli.terminal.input.question import answer_of, neither
+from glmcli.terminal.input.keys.question import answer_of, neither
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import READ_BYTES, read_line, read_some

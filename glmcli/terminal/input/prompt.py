@@ -40,13 +40,14 @@ from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, Presses, editing
 from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
-from glmcli.terminal.input.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
-from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders
-from glmcli.terminal.input.question import Question
+from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
+from glmcli.terminal.input.keys.question import Question
+from glmcli.terminal.input.keys.queue import Queue
+from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
 from glmcli.terminal.input.screen import make_screen, rows_more
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits, question_rows
-from glmcli.terminal.quiet import SETTLE_S
+from glmcli.terminal.quiet import SETTLE_S, Queued
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
@@ -77,6 +78,7 @@ class LineEditor(Editor):
         self._hint: list[str] = []
         """What to say beside the status, the longest form first."""
         self._presses = Presses(owner)
+        self._queue = Queue()
         self._pastes = Pastes()
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
@@ -118,6 +120,8 @@ class LineEditor(Editor):
         self._hint, self._settling = [], None
         self._make_room()
         self._keyboard.hold()
+        self._settle_queue()
+        self._queue = Queue()
         try:
             text = self._session.prompt(
                 default=self._draft.begin(draft),
@@ -132,8 +136,8 @@ class LineEditor(Editor):
         self._out.write(question_rows(self._pastes.shown(text)))
         return self.sent(text)
 
-    def collect(self) -> None:
-        """Take typed keys from the terminal, for the next `read`.
+    def collect(self) -> Queued:
+        """Take typed keys from the terminal, for the next `read`; returns what they say so far.
 
         A Ctrl-C or a Ctrl-Z typed right behind Enter is a key among others, and meant for the
         reply.
@@ -144,8 +148,18 @@ class LineEditor(Editor):
             self._keyboard.drop(key)
         if Keys.ControlC in pressed:
             self._owner.stop()
+        self._settle_queue()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
+        return self._queue.said(self._keyboard.waiting, self._pastes)
+
+    def _settle_queue(self) -> None:
+        """Act on the keys that change what waits."""
+        self._keyboard.waiting = self._queue.settled(
+            self._keyboard.waiting,
+            enter_sends=self._owner.enter_sends,
+            is_stopped=self._owner.is_stopped(),
+        )
 
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""
@@ -314,7 +328,7 @@ class LineEditor(Editor):
 
     def _paste(self, event: KeyPressEvent) -> None:
         """Insert a paste; a long one as a placeholder that Ctrl-O expands."""
-        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        text = pasted_text(event.data)
         shown = self._draft.paste(text)
         self._owner.draft_changed(event.current_buffer.text, pasted=True)
         if shown != text:

@@ -15,8 +15,8 @@ from glmcli.language import tr
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import progress_forms, status_row, token_phrase
-from glmcli.terminal.quiet import SETTLE_S, Quiet
+from glmcli.terminal.phrases import progress_forms, queue_rows, status_row, token_phrase
+from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
 from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_line
@@ -27,6 +27,8 @@ STATUS_S = 0.4
 """The status row is written no more often than this."""
 COST_SHARE = 6
 """A frame waits this many times as long as the last one took."""
+QUEUE_SHARE = 4
+"""What waits takes this part of the window at most."""
 MOST_UNPAINTED = 16_384
 """Characters. When this many wait, the next frame comes at once."""
 TAIL_CHARS = 200
@@ -77,6 +79,7 @@ class LiveView(BaseView):
         self._next_frame = 0.0
         self._next_status = 0.0
         self._said = ""
+        self._queued = Queued()
         self._is_warm = False
         self._progress: Progress | None = None
         self._tokens = TokenCount()
@@ -88,7 +91,7 @@ class LiveView(BaseView):
 
     def show(self, chunk: Chunk) -> None:
         """Take in a chunk; paint if it is time to."""
-        self._terminal.collect()
+        self._queued = self._terminal.collect()
         if self._terminal.wants_suspend:
             self._suspend()
         now = self._clock()
@@ -219,13 +222,17 @@ class LiveView(BaseView):
             self._ready += self._stream.take()
             live = self._stream.live()
         row = ((visible_line(status), theme.DIM),)
+        lines, draft = self._queued
+        most = max(self._size.lines // QUEUE_SHARE, 1)
+        texts = queue_rows(lines, draft, columns=self._painter.width, most=most)
+        queue: list[Row] = [((text, theme.DIM),) for text in texts]
         self._unpainted, step = 0, max(self._size.lines // 2, 1)
         while len(self._ready) > step:
             if self._out.is_stopped():
                 return
-            self._painter.paint(self._ready[:step], (), row)
+            self._painter.paint(self._ready[:step], (), row, queue)
             self._live, self._ready = 0, self._ready[step:]
-        self._painter.paint(self._ready, live, row)
+        self._painter.paint(self._ready, live, row, queue)
         self._live, self._ready = len(live), []
 
     def _has_settled(self, now: float) -> bool:

@@ -1,8 +1,8 @@
 """Rows to the screen: final rows are written once, of the others only the cells that changed.
 
-The rows below the final ones are live; the status row is the last of them. The painter owns no
-more than what the cursor can reach. Knows nothing of Markdown or of replies, and never asks the
-terminal anything.
+The rows below the final ones are live; the queue and the status row are the last of them. The
+painter owns no more than what the cursor can reach. Knows nothing of Markdown or of replies, and
+never asks the terminal anything.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ class Painter:
         self._colours = colours
         self._shown: list[Row] = []
         """The live rows on the screen, the status row last; the cursor is in the last one."""
-        self._has_status = False
-        """Whether there is one. The cursor is at its start, else at the end of the last row."""
+        self._below = 0
+        """Rows of the queue and of the status, which comes last. With a status the cursor is at its
+        start, else at the end of the last row."""
         self._is_fresh = True
         """Without live rows: whether the cursor is at the start of an empty line."""
         self._above = 0
@@ -72,22 +73,30 @@ class Painter:
         return max(self._columns - 1, 1)
 
     def paint(
-        self, final: Sequence[Row] = (), live: Sequence[Row] = (), status: Row | None = None
+        self,
+        final: Sequence[Row] = (),
+        live: Sequence[Row] = (),
+        status: Row | None = None,
+        queue: Sequence[Row] = (),
     ) -> None:
-        """Show final rows, which are never changed again, then the live ones and the status row.
+        """Show final rows, which are never changed again, then the live ones; below them, with the
+        status row, the queue and that row.
 
         All rows that were live before are replaced: by the same cells where nothing changed.
         """
-        # 1. The rows of the frame: final ones, live ones as far as they stay in reach, the status.
-        below = [] if status is None else [crop(self._said(status), self.width)]
+        # 1. The rows of the frame: final ones, live ones as far as they stay in reach, the others.
+        below = (
+            [] if status is None else [crop(self._said(it), self.width) for it in (*queue, status)]
+        )
         rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
         rows += below
-        frame = _Frame(self._shown, self._colours, is_at_end=not self._has_status)
-        # 2. Room for them: a new line if the cursor is behind a final row, rows above the status.
+        frame = _Frame(self._shown, self._colours, is_at_end=not self._below)
+        # 2. Room for them: a new line if the cursor is behind a final row, rows above the queue.
         if not self._shown and not self._is_fresh and rows:
             frame.out.append("\r\n")
-        if below and self._has_status and len(rows) < self._lines:
-            frame.insert(len(rows) - len(self._shown))
+        more = len(rows) - len(below) - len(self._shown) + self._below
+        if below and self._below and max(len(rows), len(self._shown) + more) < self._lines:
+            frame.insert(more, above=self._below)
         # 3. What differs from the rows on the screen, from top to bottom.
         frame.draw(rows)
         # 4. The cursor, to where the next frame begins; then all of it is written at once.
@@ -100,7 +109,7 @@ class Painter:
         # 5. What is on the screen now; final rows are only counted.
         if rows or self._shown:
             self._is_fresh = not rows
-        self._shown, self._has_status = rows[count:], bool(below)
+        self._shown, self._below = rows[count:], len(below)
         self._above += count
 
     def resize(self, columns: int, lines: int, *, reflow: bool) -> bool:
@@ -117,7 +126,7 @@ class Painter:
             return bool(self._stuck)
         pieces = [fold(row, columns) if reflow else [row] for row in self._shown]
         rows = [row for parts in pieces for row in parts]
-        below = len(pieces[-1]) - 1 if self._has_status else 0
+        below = len(pieces[-1]) - 1 if self._below else 0
         above, reach = len(rows) - 1 - below, max(known - below, 0)
         stuck = max(above - reach, 0)
         # 2. The others stay, and are left out later; but what comes after a hidden row has to be
@@ -127,7 +136,7 @@ class Painter:
         # 3. Those in reach are erased.
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
-        self._shown, self._is_fresh, self._has_status = [], True, False
+        self._shown, self._is_fresh, self._below = [], True, 0
         self._above = reach - (above - stuck)
         return bool(self._stuck)
 
@@ -150,7 +159,7 @@ class Painter:
     def freeze(self) -> None:
         """Leave the live rows as they are on the screen; "…" below them in place of the status."""
         self._stuck = ""  # it was left out of them
-        self.paint([*self._shown[: len(self._shown) - self._has_status], GAP])
+        self.paint([*self._shown[: len(self._shown) - self._below], GAP])
 
     def finish(self) -> None:
         """Take live rows off the screen and end the line."""
@@ -200,10 +209,13 @@ class _Frame:
         self._is_at_end = is_at_end
         """Whether the cursor stands behind the last character of its row."""
 
-    def insert(self, count: int) -> None:
-        """Move the last row, at whose start the cursor is, down to make room for new ones."""
+    def insert(self, count: int, *, above: int) -> None:
+        """Move so many of the last rows down to make room for new ones; the cursor is in the last,
+        at its start.
+        """
         if count > 0:
-            self.out.append("\n" * count + up(count) + f"\x1b[{count}L")
+            self._row -= above - 1
+            self.out.append("\n" * count + up(count + above - 1) + f"\x1b[{count}L")
             self._shown[self._row : self._row] = [()] * count
 
     def draw(self, rows: Sequence[Row]) -> None:

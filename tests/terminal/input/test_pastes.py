@@ -38,9 +38,9 @@ def test_a_character_that_would_stand_for_an_earlier_paste_is_text():
 
 def test_without_a_character_left_no_paste_is_taken_for_another():
     pastes = Pastes()
-    for _ in range(FIRST, LAST + 2):
-        last = pastes.fold("a\n" * 300)
-    assert last == "a\n" * 300
+    for number in range(FIRST, LAST + 2):
+        last = pastes.fold(f"{number}" * 300)
+    assert last == f"{LAST + 1}" * 300
     assert pastes.expand(pastes.fold(f"x{chr(FIRST)}y")) == "x\ufffdy"
 
 

@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 
 from glmcli.conversation.attachments import read_attachment
-from glmcli.terminal.quiet import SETTLE_S, Quiet
+from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.live import LiveView
 from glmcli.terminal.replies.text import show_message
 from glmcli.types import Chunk, Message, Progress
@@ -70,6 +70,22 @@ def test_the_status_row_says_what_happens_and_leaves_nothing_behind(out):
     show(out, view, Chunk())
     assert out.rows()[0] == "Hello"
     assert "answering · 1 token" in out.rows()[-1]
+    view.finish(REPLY)
+    assert out.rows() == ["Hello"]
+
+
+def test_what_waits_is_shown_dimly_above_the_status_row(out):
+    waits = Queued()
+    view = LiveView(out, Quiet(out, collect=lambda: waits), clock=lambda: out.now)
+    show(out, view, Chunk("Hello", tokens=1))
+    waits = Queued(("first", "a\nb\x1b[2J"), "half")
+    show(out, view, Chunk())
+    assert out.rows()[0] == "Hello"
+    assert out.rows()[1:4] == ["> first", "> a b␛[2J · waits, Up takes it back", "> half_"]
+    assert "answering" in out.rows()[4]
+    waits = Queued(tuple(f"line {n}" for n in range(20)), "")
+    show(out, view, Chunk())
+    assert out.rows()[1:3] == ["  15 earlier lines wait", "> line 15"]
     view.finish(REPLY)
     assert out.rows() == ["Hello"]
 

@@ -224,6 +224,37 @@ def test_bytes_stay_in_proportion_to_the_text():
 # a window that changes
 
 
+def test_what_waits_stands_above_the_status_row_and_is_not_written_again():
+    terminal = Terminal(columns=60, lines=12)
+    queue = [row("> waits one"), row("> waits two")]
+    for count in range(1, 8):
+        live = [row(f"word {n}") for n in range(count)]
+        terminal.painter.paint([], live, status(1), queue)
+    assert terminal.text()[-4:-1] == ["word 6", "> waits one", "> waits two"]
+    assert "".join(terminal.frames).count("waits") == 2
+    assert "".join(terminal.frames).count("answering") == 1
+    terminal.painter.paint([], live, status(1), queue[:1])
+    assert terminal.text()[-3:] == ["word 6", "> waits one", status(1)[0][0]]
+    terminal.painter.paint([row(f"word {n}") for n in range(20)], [], status(1), queue)
+    assert terminal.text()[-4:] == ["word 19", "> waits one", "> waits two", status(1)[0][0]]
+    terminal.painter.finish()
+    assert terminal.text() == [f"word {n}" for n in range(20)]
+
+
+@pytest.mark.parametrize("columns", [30, 90])
+def test_a_resize_takes_what_waits_off_too(columns):
+    terminal = Terminal(columns=60, lines=12)
+    live, queue = [row("x" * 50)], [row("> waits " * 5)]
+    terminal.painter.paint([row("final")], live, row("status"), queue)
+    terminal.screen.resize(12, columns)
+    terminal.columns = columns
+    terminal.painter.resize(columns, 12, reflow=False)
+    terminal.painter.paint([row("x" * 29), row("x" * 21)], [], row("status"), queue)
+    assert "".join(terminal.text()).count("waits") <= 5
+    assert terminal.text()[0] == "final"
+    assert terminal.text()[-1] == "status"
+
+
 def resized(reflow: bool, columns: int, lines: int, final: int = 20) -> Terminal:
     """What gets a new size, with two live rows of 50 cells and a status row."""
     terminal = Terminal(columns=60, lines=12)

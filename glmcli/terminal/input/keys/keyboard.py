@@ -21,7 +21,7 @@ from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from glmcli.terminal.input.question import ENTER, ERASE, ERASE_ALL, Question
+from glmcli.terminal.input.keys.question import ENTER, ERASE, ERASE_ALL, Question
 from glmcli.terminal.output import SIGNAL_POLL_S
 from glmcli.terminal.signals import Killed
 

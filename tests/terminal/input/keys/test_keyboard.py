@@ -5,7 +5,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from glmcli.terminal.input.keyboard import typed_early
+from glmcli.terminal.input.keys.keyboard import typed_early
 
 
 def keys_of(data: str) -> list[KeyPress]:

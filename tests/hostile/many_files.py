@@ -19,6 +19,7 @@ def every_case() -> Iterator[Case]:
     yield from shards()
     yield from templates()
     yield from adapters()
+    yield from tokenizer_parts()
 
 
 def shards() -> Iterator[Case]:
@@ -147,3 +148,28 @@ def adapters() -> Iterator[Case]:
             "adapter_model.bin",
             needs_library=True,
         )
+
+
+def tokenizer_parts() -> Iterator[Case]:
+    """More tokens than a tokenizer has, in each of the files where some may be."""
+    names = [f"<t{number}>" for number in range(400_000)]
+    for name, file, values in (
+        ("added_tokens.json", "added_tokens.json", {n: 430 + at for at, n in enumerate(names)}),
+        (
+            "extra_special_tokens",
+            "tokenizer_config.json",
+            {**healthy.TOKENIZER, "extra_special_tokens": names},
+        ),
+        (
+            "extra_special_tokens by name",
+            "tokenizer_config.json",
+            {**healthy.TOKENIZER, "extra_special_tokens": {f"{n[1:-1]}_token": n for n in names}},
+        ),
+        (
+            "special_tokens_map.json",
+            "special_tokens_map.json",
+            {"additional_special_tokens": names},
+        ),
+    ):
+        spoil = with_content(file, json.dumps(values).encode())
+        yield Case(f"too many tokens in {name}", healthy.write_llama, spoil, file, is_heavy=True)

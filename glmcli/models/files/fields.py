@@ -123,8 +123,12 @@ TOKEN = FieldKind(
     lambda: tr("the text of a token, of at most {most:,} letters", most=_LONGEST_TOKEN), is_token
 )
 TOKENS = FieldKind(
-    lambda: tr("tokens of at most {most:,} letters", most=_LONGEST_TOKEN),
-    lambda value: isinstance(value, list | dict) and is_short(value),
+    lambda: tr(
+        "at most {count:,} tokens of at most {most:,} letters",
+        count=_MOST_ADDED,
+        most=_LONGEST_TOKEN,
+    ),
+    lambda value: isinstance(value, list | dict) and len(value) <= _MOST_ADDED and is_short(value),
 )
 DTYPE = FieldKind(
     lambda: tr("a number format such as bfloat16"),
@@ -259,6 +263,13 @@ TOKENIZER: FieldTable = {
     ),
     **dict.fromkeys(("additional_special_tokens", "extra_special_tokens"), TOKENS),
 }
+ADDED: FieldTable = {
+    "added_tokens": FieldKind(
+        lambda: tr("an object of at most {most:,} ids by their tokens", most=_MOST_ADDED),
+        lambda value: dict_of(is_integer)(value) and len(value) <= _MOST_ADDED,
+    )
+}
+"""added_tokens.json, as if it were a field of itself."""
 
 
 def check_config(config: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from glmcli.models.files.anywhere import check_code, check_lengths
 from glmcli.models.files.small import bad_download, check_files, read_checkpoint_json
 from glmcli.models.names import GGUF_HINT
 
+ADDED_TOKENS = "added_tokens.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 
 
@@ -60,4 +61,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             values = read_checkpoint_json(folder / name)
             fields.check(values, table, name)
             check_code(values, name)
+    if (folder / ADDED_TOKENS).exists():
+        added = read_checkpoint_json(folder / ADDED_TOKENS)
+        fields.check({"added_tokens": added}, fields.ADDED, ADDED_TOKENS)
     return config

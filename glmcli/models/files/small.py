@@ -30,7 +30,7 @@ _LIMITS = {
     "tokenizer_config.json": 3 * SMALL,
     "model.safetensors.index.json": 3 * SMALL,
     "pytorch_model.bin.index.json": 3 * SMALL,
-    "added_tokens.json": LARGE,
+    "added_tokens.json": SMALL,
     "merges.txt": LARGE,
     "spiece.model": LARGE,
     "tokenizer.json": LARGE,

@@ -120,6 +120,10 @@ def test_a_number_format_that_is_none_is_named(word, part):
         (fields.TOKENIZER, "extra_special_tokens", ["x" * 1_001], "at most 1,000 letters"),
         (fields.TOKENIZER, "extra_special_tokens", {"a": "x" * 1_001}, "at most 1,000 letters"),
         (fields.TOKENIZER, "added_tokens_decoder", {"5": {"content": "x" * 1_001}}, "tokens by"),
+        (fields.TOKENIZER, "extra_special_tokens", ["x"] * 70_001, "at most 70,000 tokens"),
+        (fields.TOKENIZER, "chat_template", [{"name": "x", "template": "y"}] * 101, "100 named"),
+        (fields.ADDED, "added_tokens", {str(id): id for id in range(70_001)}, "at most 70,000 ids"),
+        (fields.ADDED, "added_tokens", {"a": "b"}, "at most 70,000 ids"),
         (
             fields.TOKENIZER,
             "added_tokens_decoder",

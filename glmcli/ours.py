@@ -48,26 +48,58 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
         )
     if not overwrite and os.path.lexists(path):
         raise UsageError(tr("{name} already exists", name=path), tr("choose another name"))
+    mode = None
+    with suppress(OSError):
+        mode = stat.S_IMODE(path.stat().st_mode)
+    # Lone surrogates as \udcff: they are not UTF-8, and JSON reads that back.
+    replace_file(path, text.encode("utf-8", "backslashreplace"), mode)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of the user's own that nobody else reads, wholly or not at all.
+
+    A link that they have put there leads to the file. Raises StoreError.
+    """
+    path = Path(os.path.realpath(path))
+    found = path.stat() if os.path.lexists(path) else None
+    if found is not None:
+        check_own_file(path, found)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise not_written(path, exc) from exc
+    replace_file(path, text.encode("utf-8"), 0o600)
+
+
+def replace_file(path: Path, data: bytes, mode: int | None) -> None:
+    """Put a file with this content, and these rights if they are given, in the place of another.
+
+    Raises StoreError.
+    """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                # Lone surrogates as \udcff: they are not UTF-8, and JSON reads that back.
-                file.write(text.encode("utf-8", "backslashreplace"))
+                file.write(data)
                 file.flush()
-                with suppress(FileNotFoundError):
-                    os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
+                if mode is not None:
+                    os.fchmod(file.fileno(), mode)
                 os.fsync(file.fileno())
             Path(temporary).replace(path)  # a link that was made meanwhile is replaced
             sync_folder(path.parent)
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as exc:
-        raise StoreError(
-            tr("{name} cannot be written: {reason}", name=path, reason=exc.strerror),
-            tr("choose another folder, or free some space"),
-        ) from exc
-    return path
+        raise not_written(path, exc) from exc
+
+
+def not_written(path: Path, exc: OSError) -> StoreError:
+    """The error to raise for a file that the system does not let be written."""
+    return StoreError(
+        tr("{name} cannot be written: {reason}", name=path, reason=exc.strerror),
+        tr("choose another folder, or free some space"),
+    )
 
 
 def sync_folder(folder: Path) -> None:
@@ -90,21 +122,25 @@ def open_private(path: Path) -> int:
     flags = os.O_CREAT | os.O_APPEND | os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
     handle = os.open(path, flags, 0o600)
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreError(
-                tr("{name} is {kind}, not a file", name=path, kind=kind(found.st_mode)),
-                tr("move it away"),
-            )
-        if found.st_uid != os.geteuid():
-            raise StoreError(
-                tr("{name} belongs to another user", name=path),
-                tr("move it away, or set GLM_HOME"),
-            )
+        check_own_file(path, os.fstat(handle))
     except BaseException:
         os.close(handle)
         raise
     return handle
+
+
+def check_own_file(path: Path, found: os.stat_result) -> None:
+    """Raise StoreError for what is not a regular file, or is another user's."""
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(
+            tr("{name} is {kind}, not a file", name=path, kind=kind(found.st_mode)),
+            tr("move it away"),
+        )
+    if found.st_uid != os.geteuid():
+        raise StoreError(
+            tr("{name} belongs to another user", name=path),
+            tr("move it away, or set GLM_HOME"),
+        )
 
 
 def make_private(handle: int) -> None:

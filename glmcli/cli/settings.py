@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.cli.dialog import is_agreed, tell
-from glmcli.config import DOTENV, ENVIRONMENT, TOML, TYPED, load_settings, own_value
+from glmcli.config import (
+    DOTENV,
+    ENVIRONMENT,
+    TOML,
+    TYPED,
+    load_settings,
+    move_own_config,
+    own_value,
+)
 from glmcli.config.files import Dotenv, read_dotenv
 from glmcli.config.near import UNTRUSTED, Ignored
 from glmcli.config.settings import (
@@ -79,6 +87,7 @@ def opened_settings(
             return needed
         return used(needed, model or chosen, is_given=bool(model))
 
+    move_own_config(tell)
     known = used_with(None if model == "" else own_value("model", options))
     settings = load_settings(options, needed=needed, decide=partial(decided, known))
     uses = used_with(settings.model if "model" in settings.sources else None)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, NearRule, sifted
+from glmcli.config.place import CONFIG_NAME, ConfigFile, default_folder, find_config, move_config
 from glmcli.config.settings import (
     RESUMED,
     Settings,
@@ -86,7 +87,8 @@ def load_settings(
     taken, ignored = may(values, trusted=False)
     powerful = untrusted_among(ignored)
     read = partial(read_toml, known={*setting_fields(), "keys"})
-    toml = read(home / "config.toml") if chosen or "home" not in powerful else None
+    place = find_config(chosen and home)
+    toml = read(place.path) if chosen or "home" not in powerful else None
     # Where something more trusted decides all of it, nobody needs to trust the folder.
     if any(first_value(name, own)[0] is None for name in powerful):
         check_own(own, needed)  # before anybody is asked anything
@@ -97,13 +99,40 @@ def load_settings(
     if "home" in taken and chosen is None:
         home = parse("home", taken["home"], DOTENV)
         # Its content was not looked at when the `.env` was trusted.
-        path = home / "config.toml"
-        near_toml, refused = may(read(path), trusted=False, source=f"{path}", untrusted=BESIDE)
-        layers.append((f"{path}", near_toml))
+        place = ConfigFile(home / CONFIG_NAME)
+        source = f"{place.path}"
+        near_toml, refused = may(read(place.path), trusted=False, source=source, untrusted=BESIDE)
+        layers.append((source, near_toml))
         ignored = refused | ignored
     else:
-        layers.append((TOML, read(home / "config.toml") if toml is None else toml))
-    return merge_layers(layers, home, ignored, needed, problems)
+        layers.append((TOML, read(place.path) if toml is None else toml))
+        problems += problems_of(place, layers[-1][1])
+    settings = merge_layers(layers, home, ignored, needed, problems)
+    return replace(settings, config_file=place.path)
+
+
+def problems_of(place: ConfigFile, toml: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the user's config.toml, as far as it changes nothing else."""
+    problems = []
+    if place.unread:
+        problems.append(
+            tr("{old} is not read, since there is {new}", old=place.unread, new=place.path)
+        )
+    if "home" in toml:
+        problems.append(tr("{path} sets home, which only GLM_HOME does", path=place.path))
+    return problems
+
+
+def own_config(environ: Mapping[str, str] | None = None) -> Path:
+    """The user's config.toml, there or not, whatever a folder's `.env` says. Raises ConfigError."""
+    environ = os.environ if environ is None else environ
+    return find_config(environ.get("GLM_HOME") and own_home(environ)).path
+
+
+def move_own_config(tell: Callable[[str], None]) -> None:
+    """Move a config.toml of an earlier version, see `move_config`; with a GLM_HOME it stays."""
+    if not os.environ.get("GLM_HOME"):
+        move_config(tell)
 
 
 def merge_layers(
@@ -226,20 +255,6 @@ def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, 
     from glmcli.config.trust import load_decisions
 
     return load_decisions(home).about(dotenv, data) is True
-
-
-def default_folder(which: Literal["data", "cache"]) -> Path:
-    """The platform's folder for this program's data or cache. Raises ConfigError without a home."""
-    import platformdirs
-
-    of = platformdirs.user_data_dir if which == "data" else platformdirs.user_cache_dir
-    folder = Path(of("glm"))
-    if not folder.is_absolute():  # "~" is left as it is: a folder of that name may be anybody's
-        raise ConfigError(
-            tr("there is no home folder to keep things in"),
-            tr("set GLM_HOME and GLM_CACHE to folders"),
-        )
-    return folder
 
 
 def wants_traceback() -> bool:

@@ -68,14 +68,32 @@ def read_dotenv(path: Path) -> Dotenv:
     return Dotenv(dict(assignments(text)), data)
 
 
-def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
+def config_text(path: Path) -> str:
+    """The text of config.toml; "" if there is none. Raises ConfigError."""
     try:
-        text = files.read_text(path, limit=_LARGEST, error=ConfigError)
+        return files.read_text(path, limit=_LARGEST, error=ConfigError)
     except ConfigError as exc:
         if isinstance(exc.__cause__, FileNotFoundError | NotADirectoryError):
-            return {}
+            return ""
         raise
+
+
+def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
+    text = config_text(path)
+    if not text:
+        return {}
+    values = parse_toml(text, path, known)
+    if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
+        raise ConfigError(
+            tr("{path} holds a key and others may read it", path=path),
+            tr("chmod 600 {path}", path=path),
+        )
+    return values
+
+
+def parse_toml(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
+    """The settings in the text of config.toml, by name. Raises ConfigError."""
     import tomllib
 
     try:
@@ -85,18 +103,14 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
             tr("{path} is nested too deeply", path=path), tr("correct the file")
         ) from exc
     except ValueError as exc:
-        raise ConfigError(f"{path}: {exc}", tr("correct the file, or move it away")) from exc
+        hint = tr("glm config edit corrects the file")
+        raise ConfigError(f"{path}: {exc}", hint) from exc
     for name in values:
         if name not in known:
             raise ConfigError(
                 tr("{path} sets {name!r}, which is not a setting", path=path, name=name),
                 hint_for(name, known),
             )
-    if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
-        raise ConfigError(
-            tr("{path} holds a key and others may read it", path=path),
-            tr("chmod 600 {path}", path=path),
-        )
     if "keys" in values:
         values["keys"] = read_keys(values["keys"], path)
     return values

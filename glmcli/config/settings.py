@@ -99,7 +99,9 @@ class Settings:
     thinking: str = setting(
         "fold", "how reasoning is shown", "yes", choices=("show", "fold", "hide")
     )
-    home: Path = setting(Path(), "folder of history, prompt history and config.toml", "trusted")
+    home: Path = setting(
+        Path(), "folder of history and prompt history; if set, of config.toml too", "trusted"
+    )
     cache: Path = setting(Path(), "folder of converted and pulled models", "trusted")
     # To keep less than the user wants takes nothing from them but the record, and is said;
     # to keep more, or to use the network where they do not, is not a folder's to decide.
@@ -125,6 +127,8 @@ class Settings:
     """Where each value came from: option, environment, .env, config.toml or default."""
     ignored: Mapping[str, Ignored] = field(default_factory=dict, repr=False)
     """What a file sets and was not taken, by the name of the setting."""
+    config_file: Path = field(default=Path(), repr=False)
+    """The config.toml that was looked for."""
     problems: tuple[str, ...] = ()
     """What else is wrong with the files that settings come from."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from glmcli import COMPLETION
-from glmcli.config import BUILT_IN_MODEL, Settings, choices, load_settings
+from glmcli.config import BUILT_IN_MODEL, Settings, choices, load_settings, setting_fields
 from glmcli.errors import GlmError
 from glmcli.language import later, tr
 
@@ -93,6 +93,22 @@ def setting_values(name: str) -> Callable[[], list[str]] | None:
     """What gives the words that a setting may be; None where it is a number or a text."""
     words = DEVICES if name == "device" else choices(name)
     return (lambda: list(words)) if words else None
+
+
+def setting_names() -> Candidates:
+    """The names of settings, as `glm config set` takes them."""
+    for name, item in setting_fields().items():
+        if name != "home":
+            yield name, tr(item.metadata["help"])
+
+
+def config_values(ctx: typer.Context, incomplete: str) -> Candidates:
+    """What the setting before may be."""
+    name = str(ctx.params.get("name"))
+    if name == "model":
+        yield from models(ctx, incomplete)
+    elif name in setting_fields() and (words := setting_values(name)):
+        yield from ((word, "") for word in words())
 
 
 def mentioned_files(incomplete: str) -> Candidates:

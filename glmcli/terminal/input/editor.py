@@ -30,13 +30,16 @@ OSC52_BYTES = 74_994
 """More than this is ignored by common terminals."""
 
 
-def edit_text(text: str, out: Output) -> str:
-    """Let the user change a text in $VISUAL or $EDITOR; returns it as saved. Raises UsageError."""
+def edit_text(text: str, out: Output, *, name: str = "message.md") -> str:
+    """Let the user change a text in $VISUAL or $EDITOR; returns it as saved. Raises UsageError.
+
+    `name` is that of the file, by which an editor knows what it holds.
+    """
     chosen = (os.environ.get(variable, "").strip() for variable in ("VISUAL", "EDITOR"))
     command = next(filter(None, chosen), "vi")
-    name = Path(command.split()[0]).name
+    editor = Path(command.split()[0]).name
     with tempfile.TemporaryDirectory(prefix="glm-") as folder:
-        path = Path(folder) / "message.md"
+        path = Path(folder) / name
         path.write_text(text, encoding="utf-8", errors="replace")
         try:
             with deaf_to_interrupts():
@@ -44,20 +47,22 @@ def edit_text(text: str, out: Output) -> str:
             edited = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as exc:
             raise UsageError(
-                tr("the editor {name} did not save UTF-8 (byte {at:,})", name=name, at=exc.start),
+                tr("the editor {name} did not save UTF-8 (byte {at:,})", name=editor, at=exc.start),
                 tr("nothing was changed"),
             ) from exc
         except (OSError, ValueError) as exc:
             raise UsageError(
-                tr("the editor {name} cannot be used: {error}", name=name, error=exc),
+                tr("the editor {name} cannot be used: {error}", name=editor, error=exc),
                 tr("set EDITOR"),
             ) from exc
     if code < 0:
         out.write("\n")  # it left the row as the terminal's ^C did
-        raise UsageError(tr("the editor {name} was stopped", name=name), tr("nothing was changed"))
+        raise UsageError(
+            tr("the editor {name} was stopped", name=editor), tr("nothing was changed")
+        )
     if code:
         raise UsageError(
-            tr("the editor {name} ended with {code}", name=name, code=code),
+            tr("the editor {name} ended with {code}", name=editor, code=code),
             tr("nothing was changed"),
         )
     return edited.rstrip("\n")

@@ -1,4 +1,4 @@
-"""`glm config`: the settings and where they come from; which folders may decide more of them."""
+"""`glm config trust`, `untrust`, `trusted`: which folders may decide more."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.dialog import tell
-from glmcli.cli.options import with_settings
 from glmcli.cli.settings import setting_lines
-from glmcli.cli.tables import AsJson, cell, print_json, print_rows, print_text
+from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.config import own_home, powerful_settings
 from glmcli.config.files import read_dotenv
-from glmcli.config.settings import Settings, parse
+from glmcli.config.settings import parse
 from glmcli.config.values import Malformed
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
@@ -23,8 +21,7 @@ from glmcli.terminal.visible import visible_line
 if TYPE_CHECKING:
     from glmcli.config.trust import Decisions
 
-config_app = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
-
+trusting = typer.Typer()
 _FOLDER = Annotated[
     Path, typer.Argument(metavar="[FOLDER]", help=tr("the folder of the .env"), show_default=False)
 ]
@@ -36,39 +33,7 @@ def dotenv_of(folder: Path) -> Path:
     return folder if folder.name == ".env" and not folder.is_dir() else folder / ".env"
 
 
-@config_app.command("show")
-@with_settings(needed=())
-def config_show(settings: Settings, as_json: AsJson = False) -> None:
-    """Show every setting, its value, where it came from, and what was ignored and why."""
-    ignored = settings.not_taken()
-    if as_json:
-        head = ("name", "value", "source", "ignored")
-        found = [(*row, ignored.get(row[0], "")) for row in settings.rows()]
-        print_json([dict(zip(head, row, strict=True)) for row in found])
-    else:
-        rows = [
-            (
-                name,
-                value,
-                cell("{source}; ignored: {what}", source=source, what=ignored[name])
-                if name in ignored
-                else source,
-            )
-            for name, value, source in settings.rows()
-        ]
-        print_rows((later("setting"), later("value"), later("source")), rows)
-    for problem in settings.problems:
-        tell(problem)
-
-
-@config_app.command("path")
-@with_settings(needed=("home",))
-def config_path(settings: Settings) -> None:
-    """Print where config.toml is looked for."""
-    print_text(str((settings.home / "config.toml").absolute()))
-
-
-@config_app.command()
+@trusting.command()
 def trust(folder: _FOLDER = HERE) -> None:
     """Let the .env of a folder decide more, as it is now: the model, the server, the key, folders.
 
@@ -107,7 +72,7 @@ def nothing_set(folder: Path, dotenv: Path) -> UsageError:
     return UsageError(tr("{dotenv} sets nothing for glm", dotenv=dotenv), hint)
 
 
-@config_app.command()
+@trusting.command()
 def untrust(folder: _FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
     from glmcli.config.trust import load_decisions
@@ -117,7 +82,7 @@ def untrust(folder: _FOLDER = HERE) -> None:
     print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 
 
-@config_app.command()
+@trusting.command()
 def trusted(as_json: AsJson = False) -> None:
     """List what was decided about the .env of folders."""
     from glmcli.config.trust import load_decisions

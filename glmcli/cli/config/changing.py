@@ -1,0 +1,164 @@
+"""`glm config get`, `set`, `unset`, `edit`: one setting, and the user's own config.toml."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.cli.completion.candidates import config_values, if_asked, setting_names
+from glmcli.cli.config.given import lasting, name_and_value
+from glmcli.cli.dialog import tell
+from glmcli.cli.options import with_settings
+from glmcli.cli.tables import AsJson, print_json
+from glmcli.config import TOML, Settings, load_settings, move_own_config, own_config
+from glmcli.config.files import config_text
+from glmcli.config.settings import variable
+from glmcli.errors import ConfigError, UsageError
+from glmcli.language import tr
+from glmcli.terminal.visible import visible_line
+
+if TYPE_CHECKING:
+    from glmcli.terminal.output import Output
+
+changing = typer.Typer()
+_NAME = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help=tr("a setting, or keys.HOST"),
+        autocompletion=if_asked(setting_names),
+    ),
+]
+_VALUE = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="VALUE",
+        help=tr("its value; - reads it from stdin, as for a key"),
+        autocompletion=if_asked(config_values),
+    ),
+]
+
+
+@changing.command()
+@with_settings(needed=())
+def get(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
+    """Print the value of a setting that is in force; keys are hidden."""
+    from glmcli.config.written import KEYS, setting_named, shown_value
+
+    name = setting_named(name)
+    if name.startswith(KEYS):
+        value = settings.keys.get(name.removeprefix(KEYS), "")
+        source = settings.sources["keys"] if value else "default"
+    else:
+        value, source = getattr(settings, name), settings.sources.get(name, "default")
+    if not as_json:
+        print(visible_line(shown_value(name, value)))
+        return
+    ignored = settings.not_taken().get(variable(name), "")
+    shown = shown_value(name, value)
+    print_json({"name": name, "value": shown, "source": source, "ignored": ignored})
+
+
+@changing.command("set", context_settings={"ignore_unknown_options": True})
+def set_setting(name: _NAME, value: _VALUE = None) -> None:
+    """Keep a value in config.toml, for every call from now on."""
+    from glmcli.config.written import checked_value, setting_named, shown_value, with_value
+
+    name, given = name_and_value(name, value or [])
+    name = setting_named(name)
+    new = lasting(name, checked_value(name, given))
+    path = path_to_write()
+    rewrite(path, with_value(config_text(path), path, name, new))
+    shown = visible_line(shown_value(name, tuple(new) if isinstance(new, list) else new))
+    print(tr("{name} is {value}, in {path}", name=name, value=shown, path=visible_line(str(path))))
+    tell_what_goes_before(name)
+
+
+@changing.command()
+def unset(name: _NAME) -> None:
+    """Take a setting out of config.toml."""
+    from glmcli.config.written import setting_named, without_value
+
+    path = path_to_write()
+    before = config_text(path)
+    after = without_value(before, path, name)  # what is none must be possible to take out
+    if after == before:
+        name = setting_named(name)
+        after = without_value(before, path, name)
+    if after == before:
+        raise UsageError(
+            tr("{path} does not set {name}", path=path, name=name),
+            tr("glm config show tells where each value came from"),
+        )
+    rewrite(path, after)
+    print(tr("{name} is not set any more, in {path}", name=name, path=visible_line(str(path))))
+
+
+@changing.command("edit")
+def edit_config() -> None:
+    """Open config.toml in your editor; nothing wrong is kept."""
+    from glmcli.terminal.output import Output
+
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            tr("only a terminal has an editor"),
+            tr("glm config set NAME VALUE changes one; glm config path prints where the file is"),
+        )
+    from glmcli.config.written import all_unset
+
+    path = path_to_write()
+    before = config_text(path)
+    edited = edited_text(before or all_unset(), path, Output(sys.stdout))
+    if edited.rstrip("\n") in (before.rstrip("\n"), "" if before else all_unset().rstrip("\n")):
+        print(tr("nothing was changed"))
+        return
+    rewrite(path, edited)
+    print(tr("written: {path}", path=visible_line(str(path))))
+
+
+def edited_text(text: str, path: Path, out: Output) -> str:
+    """The text as the user leaves it, without a mistake. Raises UsageError, ConfigError."""
+    from glmcli.cli.dialog import is_agreed
+    from glmcli.config.written import check_text
+    from glmcli.terminal.input.editor import edit_text
+
+    while True:
+        text = edit_text(text, out, name=path.name) + "\n"
+        try:
+            check_text(text, path)
+        except ConfigError as exc:
+            tell(exc.message)
+            tell(exc.hint)
+            if not is_agreed(tr("Edit it again? [y/N] ")):
+                raise UsageError(tr("nothing was changed"), tr("the file is as it was")) from exc
+        else:
+            return text
+
+
+def path_to_write() -> Path:
+    """The user's config.toml, there or not, after one of an earlier version was moved."""
+    move_own_config(tell)
+    return own_config().absolute()
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put the text into the file."""
+    from glmcli.ours import write_private
+
+    write_private(path, text)
+
+
+def tell_what_goes_before(name: str) -> None:
+    """Say that a value which was just written does not count here, if another goes before it."""
+    source: Mapping[str, str] = {}
+    try:
+        source = load_settings({}, needed=()).sources
+    except ConfigError as exc:
+        tell(exc.message)
+        return
+    if (found := source.get("keys" if "." in name else name, TOML)) != TOML:
+        tell(tr("here the value of {source} goes before it", source=found))

@@ -1,0 +1,68 @@
+"""Where the user's own config.toml lies: in the folder that GLM_HOME names, or the platform's.
+
+Earlier versions kept it in the platform's folder for data. Knows nothing of what is in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from glmcli.errors import ConfigError
+from glmcli.language import tr
+
+CONFIG_NAME = "config.toml"
+
+
+class ConfigFile(NamedTuple):
+    """The file that is read, there or not, and one that was left behind and is not."""
+
+    path: Path
+    unread: Path | None = None
+
+
+def find_config(home: str | Path | None) -> ConfigFile:
+    """The user's config.toml, without and with a GLM_HOME. Raises ConfigError."""
+    if home:
+        return ConfigFile(Path(home) / CONFIG_NAME)
+    new, old = default_folder("config") / CONFIG_NAME, default_folder("data") / CONFIG_NAME
+    if new == old or not os.path.lexists(old):
+        return ConfigFile(new)
+    return ConfigFile(new, unread=old) if os.path.lexists(new) else ConfigFile(old)
+
+
+def move_config(tell: Callable[[str], None]) -> None:
+    """Put a config.toml of an earlier version where it is looked for now, and say so.
+
+    One that cannot be moved is read where it is, and so is a link: what it leads to may be said
+    from its own folder.
+    """
+    new, old = default_folder("config") / CONFIG_NAME, default_folder("data") / CONFIG_NAME
+    if new == old or old.is_symlink() or not (old.is_file() and os.access(old.parent, os.W_OK)):
+        return
+    with suppress(OSError):
+        new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.link(old, new)  # other than a rename it never replaces one that is there
+        old.unlink()
+        tell(tr("{old} was moved to {new}", old=old, new=new))
+
+
+def default_folder(which: Literal["data", "cache", "config"]) -> Path:
+    """The platform's folder of this program for a purpose. Raises ConfigError without a home."""
+    import platformdirs
+
+    of = {
+        "data": platformdirs.user_data_dir,
+        "cache": platformdirs.user_cache_dir,
+        "config": platformdirs.user_config_dir,
+    }
+    folder = Path(of[which]("glm"))
+    if not folder.is_absolute():  # "~" is left as it is: a folder of that name may be anybody's
+        raise ConfigError(
+            tr("there is no home folder to keep things in"),
+            tr("set GLM_HOME and GLM_CACHE to folders"),
+        )
+    return folder

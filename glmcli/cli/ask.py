@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.asking.forms import (
+    Code,
+    Form,
+    Format,
+    LastCode,
+    check_code_in,
+    code_to_print,
+    reply_view,
+)
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueAsk,
@@ -41,18 +49,14 @@ from glmcli.language import tr
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.terminal.output import Output
-    from glmcli.terminal.replies.text import BaseView
     from glmcli.types import Conversation, Message
 
 
-class Format(StrEnum):
-    """How `glm ask` prints the reply."""
-
-    text = "text"
-    markdown = "markdown"
-    json = "json"
-    jsonl = "jsonl"
-    records = "records"
+Messages = Annotated[
+    str | None,
+    typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
+]
+NoStream = Annotated[bool, typer.Option("--no-stream", help=tr("print the reply at its end"))]
 
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
@@ -60,18 +64,13 @@ def ask(
     load: Load,
     words: PromptWords = None,
     file: Files = None,
-    format: Annotated[
-        Format, typer.Option("-f", "--format", help=tr("form of the reply"))
-    ] = Format.text,
-    messages: Annotated[
-        str | None,
-        typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
-    ] = None,
+    format: Form = Format.text,
+    messages: Messages = None,
+    last_code: LastCode = False,
+    code: Code = None,
     continue_: ContinueAsk = False,
     resume: Resume = None,
-    no_stream: Annotated[
-        bool, typer.Option("--no-stream", help=tr("print the reply at its end"))
-    ] = False,
+    no_stream: NoStream = False,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help=tr("ignore stdin"))] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
@@ -83,6 +82,7 @@ def ask(
 
     out, err = outputs()
     say = partial(say_notice, err, quiet)
+    code = code_to_print("last" if last_code and code is None else code, format)
     prompt, files = split_prompt(words or [], file or [], command="ask", say=say)
     if prompt is None and not (files or messages) and (no_stdin or is_typed_on()):
         raise no_prompt()
@@ -98,7 +98,9 @@ def ask(
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
         say(tr(DEMONSTRATION))
-    view = reply_view(format, session, settings, out, err, stream=not no_stream, quiet=quiet)
+    view = reply_view(
+        format, session, settings, out, err, stream=not no_stream, quiet=quiet, code=code
+    )
     try:
         with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)
@@ -114,6 +116,8 @@ def ask(
         raise Interrupted
     if nothing := no_answer(reply):
         raise nothing
+    if code:
+        check_code_in(reply, code, session.conversation.id)
 
 
 def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:
@@ -153,38 +157,3 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
 
         line = stats_line(reply.usage, window)
         err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
-
-
-def reply_view(
-    format: Format,
-    session: Session,
-    settings: Settings,
-    out: Output,
-    err: Output,
-    *,
-    stream: bool,
-    quiet: bool,
-) -> BaseView:
-    """The view that a one-shot's format and its stdout ask for."""
-    from glmcli.terminal.quiet import Quiet
-    from glmcli.terminal.replies import json as json_view
-    from glmcli.terminal.replies import text as view
-
-    def facts() -> dict[str, str]:
-        return {"model": settings.model, "conversation": session.conversation.id}
-
-    match format:
-        case Format.json:
-            return json_view.JsonView(out, facts)
-        case Format.jsonl:
-            return json_view.JsonLinesView(out, facts)
-        case Format.records:
-            return json_view.RecordsView(out)
-        case _ if out.is_tty:
-            plain = settings.plain and format is not Format.markdown
-            live = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
-            return live if stream else view.AtTheEnd(live)
-        case _:
-            status = None if quiet else view.StatusLine(err)
-            thinking = "hide" if quiet and settings.thinking == "fold" else settings.thinking
-            return view.TextView(out, err, thinking=thinking, stream=stream, status=status)

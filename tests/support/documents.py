@@ -158,9 +158,11 @@ def random_pieces(text: str, seed: int) -> list[str]:
     return [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
 
 
-def streamed(chunks: Iterable[str], width: int, *, look: int = 1) -> list[Row]:
+def streamed(
+    chunks: Iterable[str], width: int, *, look: int = 1, numbered: bool = False
+) -> list[Row]:
     """The rows of a text that came in chunks, the live rows looked at after every `look` chunks."""
-    stream = MarkdownStream(width=width)
+    stream = MarkdownStream(width=width, numbered=numbered)
     rows: list[Row] = []
     for count, chunk in enumerate(chunks):
         stream.feed(chunk)

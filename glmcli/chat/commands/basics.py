@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from glmcli.chat.commands.history import params_of
@@ -15,6 +18,8 @@ from glmcli.language import ntr, tr
 from glmcli.paths import is_file, path_of
 from glmcli.session import Session
 from glmcli.types import GenerationParams, Message
+
+_BLOCK_FILE = re.compile(r"(.*\S)\s+([0-9]{1,6})", re.DOTALL)
 
 
 def all_commands() -> list[tuple[str, Command]]:
@@ -57,24 +62,44 @@ def reset(chat: Chat, rest: str) -> str:
     return tr("a new conversation")
 
 
-@command("[FILE]")
+@command("[FILE] [N]")
 def save(chat: Chat, rest: str) -> str:
-    """Write the conversation to a Markdown file, or to JSON if FILE ends in .json.
+    """Write the conversation to FILE (.md, .json), or only the last reply's N-th code block.
 
     A symbolic link is refused, not followed.
     """
-    from glmcli.conversation.transcript import save_conversation as write
+    found = _BLOCK_FILE.fullmatch(rest)
+    return save_block(chat, path_of(found[1]), found[2]) if found else save_talk(chat, rest)
+
+
+def save_talk(chat: Chat, rest: str) -> str:
+    """Write the conversation."""
+    from glmcli.conversation.transcript import save_conversation
 
     conversation = chat.session.conversation
     if not conversation.messages:
         raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
-    path = (path_of(rest) if rest else dated_file()).absolute()
-    agreed = None
+    path = path_of(rest) if rest else dated_file()
+    return written(chat, path, partial(save_conversation, conversation))
+
+
+def save_block(chat: Chat, path: Path, number: str) -> str:
+    """Write a code block of the last reply."""
+    from glmcli.chat.commands.talk import code_block
+    from glmcli.ours import write_file
+
+    code = code_block(chat, number, tr("/save FILE writes the conversation"))
+    return written(chat, path, partial(write_file, text=code))
+
+
+def written(chat: Chat, path: Path, write: Callable[..., Path]) -> str:
+    """Write a file, over one that is there only if the user agrees; returns what to say."""
+    path, agreed = path.absolute(), None
     if is_file(path) and not path.is_symlink():
         agreed = chat.confirm(tr("{path} already exists: overwrite it?", path=path))
     if agreed is False:
         return tr("{path} was not changed", path=path)
-    return tr("saved to {path}", path=write(conversation, path, overwrite=bool(agreed)))
+    return tr("saved to {path}", path=write(path, overwrite=bool(agreed)))
 
 
 @command("FILE")
@@ -82,7 +107,7 @@ def export(chat: Chat, rest: str) -> str:
     """Write the conversation to FILE as its ending says: .md, .json or .jsonl."""
     if not rest:
         raise UsageError(tr("/export needs a file"), tr("/export talk.md, talk.json or talk.jsonl"))
-    return save(chat, rest)
+    return save_talk(chat, rest)
 
 
 def dated_file() -> Path:

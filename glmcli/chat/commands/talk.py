@@ -121,12 +121,7 @@ def copy(chat: Chat, rest: str) -> str:
     if not text:
         raise UsageError(tr("the last reply has no text"), tr("/retry asks again"))
     if rest:
-        blocks = code_blocks(text)
-        if not blocks:
-            raise UsageError(
-                tr("the last reply has no code block"), tr("/copy copies the whole reply")
-            )
-        text = blocks[parse_number(rest, len(blocks)) - 1]
+        text = code_block(chat, rest, tr("/copy copies the whole reply"))
     chat.copy(text)
     return ntr("copied {n:,} character", "copied {n:,} characters", len(text))
 
@@ -139,12 +134,14 @@ def last_reply(chat: Chat) -> Message:
     raise UsageError(tr("there is no reply yet"), tr("ask something first"))
 
 
-def code_blocks(text: str) -> list[str]:
-    """The contents of the fenced and indented code blocks of a Markdown text, as it is shown."""
-    from glmcli.terminal.markdown.parser import Parser
+def code_block(chat: Chat, number: str, hint: str) -> str:
+    """A code block of the last reply. Raises UsageError, with the hint if it has none."""
+    from glmcli.terminal.markdown.code import code_blocks
 
-    tokens = Parser().blocks(text.split("\n"))
-    return [token.content for token in tokens if token.type in ("fence", "code_block")]
+    blocks = code_blocks(last_reply(chat).text)
+    if not blocks:
+        raise UsageError(tr("the last reply has no code block"), hint)
+    return blocks[parse_number(number, len(blocks)) - 1]
 
 
 @command()

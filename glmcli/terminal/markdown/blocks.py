@@ -98,6 +98,11 @@ class Block:
     """left, center, right or "" for each column."""
 
     @property
+    def is_code(self) -> bool:
+        """Whether it has a number: whether it is what `code_blocks` counts."""
+        return self.kind in ("fence", "code")
+
+    @property
     def is_stub(self) -> bool:
         """Whether it only stands for a block that was parsed before."""
         return self.level > 0 and self.content == STUB

@@ -125,17 +125,21 @@ def word_end(text: str, limit: int) -> int:
 class Verbatim:
     """Lines as they are: TeX, HTML, indented code."""
 
-    def __init__(self, columns: int, style: Style) -> None:
+    def __init__(self, columns: int, style: Style, mark: str = "") -> None:
+        """`mark` goes above it."""
         self.columns = columns
         self._style = style
+        self._mark: list[Row] = [((mark, theme.DIM),)] if mark else []
         self._begun = False
 
     def add(self, block: Block, *, last: bool, preview: bool = False) -> list[Row]:
         """See Element. From the second time on, the first line is one that was shown."""
         del last, preview
         lines = block.content.removesuffix("\n").split("\n")[self._begun :]
+        rows = [row for line in lines for row in fold([(line, self._style)], self.columns)]
+        rows = rows if self._begun else [*self._mark, *rows]
         self._begun = True
-        return [row for line in lines for row in fold([(line, self._style)], self.columns)]
+        return rows
 
 
 class Rule:

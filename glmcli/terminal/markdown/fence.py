@@ -30,8 +30,9 @@ LONGEST_LINE = 500
 class Fence:
     """A fence and its lines."""
 
-    def __init__(self, parser: Parser, columns: int, block: Block) -> None:
+    def __init__(self, parser: Parser, columns: int, block: Block, mark: str = "") -> None:
         self.columns = columns
+        self._mark = f"  {mark}" if mark else ""
         self._parser = parser
         self._info = visible_line(block.info)
         self._marks = block.marks
@@ -48,7 +49,7 @@ class Fence:
         """See Element."""
         rows: list[Row] = []
         if not self._begun:
-            rows += fold([(self._marks + self._info, theme.DIM)], self.columns)
+            rows += fold([(self._marks + self._info + self._mark, theme.DIM)], self.columns)
             self._begun = True
         for line in block.content.split("\n")[:-1]:
             if STUB in line or len(line) > LONGEST_LINE:
@@ -107,6 +108,11 @@ class Fence:
 
     def _rows(self, lines: Sequence[Sequence[Span]]) -> list[Row]:
         return [row for spans in lines for row in fold(spans, self.columns)]
+
+
+def code_mark(number: int) -> str:
+    """How the number of a block of code is shown."""
+    return f"[{number}]"
 
 
 @lru_cache(maxsize=32)

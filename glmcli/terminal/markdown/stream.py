@@ -17,7 +17,7 @@ from rich.style import Style
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.blocks import Block, Container, Walk, indent, stub_lines
 from glmcli.terminal.markdown.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
-from glmcli.terminal.markdown.fence import LONGEST_LINE, Fence
+from glmcli.terminal.markdown.fence import LONGEST_LINE, Fence, code_mark
 from glmcli.terminal.markdown.parser import (
     LONG_TEXT,
     STUB,
@@ -44,24 +44,40 @@ _LEADING = re.compile(r"[\s>*+\-\d.)]*")
 
 
 def render(
-    text: str, *, width: int, symbols: theme.Symbols = theme.UNICODE, style: Style = theme.PLAIN
+    text: str,
+    *,
+    width: int,
+    symbols: theme.Symbols = theme.UNICODE,
+    style: Style = theme.PLAIN,
+    numbered: bool = False,
 ) -> list[Row]:
-    """The rows of a whole text. Parsed once; `width` in cells; `style` goes under all others."""
-    stream = MarkdownStream(width=width, symbols=symbols, style=style)
+    """The rows of a whole text. Parsed once; `width` in cells; see MarkdownStream."""
+    stream = MarkdownStream(width=width, symbols=symbols, style=style, numbered=numbered)
     stream.feed(text)
     stream.finish()
     return stream.take()
 
 
 class MarkdownStream:
-    """A text that grows: `take` gives final rows, each once; `live` the rows of the open end."""
+    """A text that grows: `take` gives final rows, each once; `live` the rows of the open end.
+
+    `style` goes under all others; `numbered` says that blocks of code show their numbers.
+    """
 
     def __init__(
-        self, *, width: int, symbols: theme.Symbols = theme.UNICODE, style: Style = theme.PLAIN
+        self,
+        *,
+        width: int,
+        symbols: theme.Symbols = theme.UNICODE,
+        style: Style = theme.PLAIN,
+        numbered: bool = False,
     ) -> None:
         self._width = max(width, 8)
         self._symbols = symbols
         self._style = style
+        self._numbered = numbered
+        self.codes = 0
+        """Blocks of code that began in final rows."""
         self._parser = Parser()
         self._carriage_return = ""
         self._partial = ""
@@ -125,10 +141,12 @@ class MarkdownStream:
         if not _MARKS_ONLY.fullmatch(partial.strip(" \t>")):
             lines.append(_expand_tabs(partial))
         blocks = self._parse(lines)
-        rows: list[Row] = []
+        rows, number = list[Row](), self.codes
         with self._parser.trial():
             for index, block in enumerate(blocks):
-                shown = copy.copy(self._open if index == 0 and self._open else self._shown(block))
+                goes_on = self._open if index == 0 else None
+                number += block.is_code and not goes_on
+                shown = copy.copy(goes_on or self._shown(block, number))
                 is_last = index == len(blocks) - 1
                 rows += shown.add(block, spaced=self._begun or bool(rows), preview=is_last)
         return rows
@@ -257,28 +275,31 @@ class MarkdownStream:
 
     def _absorb(self, block: Block, *, last: bool = False) -> None:
         """The block is open: take what it has so far."""
-        self._open = self._open or self._shown(block)
+        if self._open is None:
+            self.codes += block.is_code
+            self._open = self._shown(block, self.codes)
         self._give(self._open.add(block, spaced=self._begun, last=last))
 
     def _give(self, rows: Sequence[Row]) -> None:
         self._final += rows
         self._begun = self._begun or bool(rows)
 
-    def _shown(self, block: Block) -> _Shown:
-        return _Shown(block, self._element(block), self._width, self._symbols, self._style)
+    def _shown(self, block: Block, number: int) -> _Shown:
+        element = self._element(block, code_mark(number) if self._numbered else "")
+        return _Shown(block, element, self._width, self._symbols, self._style)
 
-    def _element(self, block: Block) -> Element:
+    def _element(self, block: Block, mark: str) -> Element:
         if block.kind == "text":
             style = theme.HEADINGS[min(block.level, 3) - 1] if block.level else theme.PLAIN
             return Text(self._parser, 0, style)
         if block.kind == "fence":
-            return Fence(self._parser, 0, block)
+            return Fence(self._parser, 0, block, mark)
         if block.kind == "table":
             return Table(self._parser, 0, block, self._symbols.rule)
         if block.kind == "rule":
             return Rule(0, self._symbols.rule)
         if block.kind in _VERBATIM:
-            return Verbatim(0, _VERBATIM[block.kind])
+            return Verbatim(0, _VERBATIM[block.kind], mark if block.is_code else "")
         return Nothing()
 
 

@@ -263,7 +263,9 @@ class LiveView(BaseView):
     def _new_stream(self, *, dim: bool = False) -> MarkdownStream:
         symbols = theme.UNICODE if self._out.is_unicode else theme.ASCII
         style = theme.DIM if dim else theme.PLAIN
-        return MarkdownStream(width=self._painter.width, symbols=symbols, style=style)
+        return MarkdownStream(
+            width=self._painter.width, symbols=symbols, style=style, numbered=not dim
+        )
 
     def _status(self, now: float) -> str:
         if self._first_token_at is None:

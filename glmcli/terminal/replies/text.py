@@ -9,7 +9,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from glmcli.conversation.attachments import headings_only
 from glmcli.errors import GlmError
@@ -19,6 +19,9 @@ from glmcli.terminal.phrases import fitting, progress_forms, question_rows
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.visible import visible
 from glmcli.types import Chunk, Message, Progress
+
+if TYPE_CHECKING:
+    from glmcli.terminal.markdown.code import CodeMarks
 
 
 class BaseView:
@@ -161,20 +164,51 @@ class TextView(BaseView):
 
 
 class PlainView(TextView):
-    """Deltas on a terminal without Markdown: made harmless, with a status row until they come."""
+    """Deltas on a terminal without Markdown: made harmless, with a status row until they come.
 
-    def __init__(self, out: Output, quiet: Quiet, *, thinking: str = "fold") -> None:
+    Blocks of code show their numbers, if `numbered`; `after` is the text that the reply goes on
+    with.
+    """
+
+    def __init__(
+        self,
+        out: Output,
+        quiet: Quiet,
+        *,
+        thinking: str = "fold",
+        after: str = "",
+        numbered: bool = True,
+    ) -> None:
         shown = "show" if thinking == "show" else "hide"
         super().__init__(out, out, thinking=shown, status=StatusLine(out))
         self._quiet = self._terminal = quiet
+        self._marks = self._new_marks(after) if numbered else None
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""
         self._terminal.collect()
-        super().show(replace(chunk, text=visible(chunk.text), thinking=visible(chunk.thinking)))
+        if chunk.was_thinking and self._marks:
+            self._marks = self._new_marks()
+        text = self._marks.feed(chunk.text) if self._marks else visible(chunk.text)
+        super().show(replace(chunk, text=text, thinking=visible(chunk.thinking)))
+
+    def abandon(self) -> None:
+        """End the line if there is one."""
+        self._show_held()
+        super().abandon()
+
+    def _show_held(self) -> None:
+        super().show(Chunk(self._marks.finish() if self._marks else ""))
+
+    def _new_marks(self, after: str = "") -> CodeMarks:
+        from glmcli.terminal.markdown.code import CodeMarks
+
+        dim, end = ("\x1b[2m", "\x1b[0m") if self._out.colours else ("", "")
+        return CodeMarks(after, style=dim, end=end)
 
     def finish(self, reply: Message) -> None:
         """End the line, if there is one."""
+        self._show_held()
         if reply.text:
             super().finish(reply)
         else:
@@ -203,12 +237,40 @@ class AtTheEnd(BaseView):
         self._view.abandon()
 
 
+class CodeView(AtTheEnd):
+    """Shows only code of a reply when it is complete; nothing of one that was stopped.
+
+    Nor of one without that code: who asks says so, see `chosen_code`.
+    """
+
+    def __init__(self, view: BaseView, which: str) -> None:
+        super().__init__(view)
+        self._which = which
+
+    def show(self, chunk: Chunk) -> None:
+        """Show what happens, without the text."""
+        self._view.show(replace(chunk, text=""))
+
+    def finish(self, reply: Message) -> None:
+        """Show the code."""
+        from glmcli.terminal.markdown.code import chosen_code
+
+        try:
+            code = chosen_code(reply.text, self._which)
+        except GlmError:
+            return self.abandon()
+        if reply.finish_reason == "cancelled":
+            return self.abandon()
+        self._view.show(Chunk(code))
+        return self._view.finish(replace(reply, text=code))
+
+
 def terminal_view(
     out: Output, quiet: Quiet, *, thinking: str, plain: bool, after: str = ""
 ) -> BaseView:
     """Live Markdown, or plain text if wanted or needed; `after` is the reply that goes on."""
     if plain or not out.is_live:
-        return PlainView(out, quiet, thinking=thinking)
+        return PlainView(out, quiet, thinking=thinking, after=after)
     from glmcli.terminal.replies.live import LiveView
 
     return LiveView(out, quiet, thinking=thinking, after=after)

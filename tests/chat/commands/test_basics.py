@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from glmcli.chat.commands import run_command
 from glmcli.errors import GlmError, UsageError
+from glmcli.types import Message
 from tests.support.chats import texts
 
 
@@ -101,6 +103,57 @@ def test_save_asks_before_it_overwrites(chat, tmp_path, agreed):
     assert asked == [f"{tmp_path / 'old.md'} already exists: overwrite it?"]
     assert ((tmp_path / "old.md").read_text() == "mine") is not agreed
     assert str(tmp_path / "old.md") in said
+
+
+def reply_with_code(chat):
+    chat.session.conversation.messages += [
+        Message("user", "code"),
+        Message("assistant", "```py\none\n```\n\n1. ```sh\n   two\n   ```\n"),
+    ]
+
+
+def test_save_with_a_number_writes_that_block_of_code(chat, tmp_path):
+    reply_with_code(chat)
+    assert run_command(chat, "/save run.sh 2") == f"saved to {tmp_path / 'run.sh'}"
+    run_command(chat, '/save "my file 2" 1')
+    assert (tmp_path / "run.sh").read_text() == "two\n"
+    assert (tmp_path / "my file 2").read_text() == "one\n"
+    run_command(chat, '/save "talk 2"')
+    assert (tmp_path / "talk 2").read_text().startswith("# Conversation\n")
+
+
+@pytest.mark.parametrize("agreed", [True, False, None])
+def test_a_block_of_code_goes_over_a_file_only_if_that_is_agreed(chat, tmp_path, agreed):
+    reply_with_code(chat)
+    chat.confirm = lambda question: agreed
+    (tmp_path / "old.py").write_text("mine")
+    with suppress(UsageError):
+        run_command(chat, "/save old.py 1")
+    assert (tmp_path / "old.py").read_text() == ("one\n" if agreed else "mine")
+
+
+def test_a_block_of_code_goes_through_no_link(chat, tmp_path):
+    reply_with_code(chat)
+    chat.confirm = lambda question: True
+    (tmp_path / "link.py").symlink_to(tmp_path / "target.py")
+    with pytest.raises(UsageError, match="symbolic link"):
+        run_command(chat, "/save link.py 1")
+    assert not (tmp_path / "target.py").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "3", "2026"])
+def test_a_number_that_no_block_has_writes_nothing(chat, tmp_path, number):
+    reply_with_code(chat)
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, f"/save run.sh {number}")
+    assert "from 1 to 2" in caught.value.hint
+    assert not (tmp_path / "run.sh").exists()
+
+
+def test_an_export_is_always_of_the_conversation(chat, tmp_path):
+    reply_with_code(chat)
+    run_command(chat, "/export talk 1")
+    assert (tmp_path / "talk 1").read_text().startswith("# Conversation\n")
 
 
 def test_load_of_what_cannot_be_loaded(chat, tmp_path):

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from glmcli.conversation.attachments import read_attachment
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.live import LiveView
-from glmcli.terminal.replies.text import show_message
+from glmcli.terminal.replies.text import show_message, terminal_view
 from glmcli.types import Chunk, Message, Progress
 from tests.support.documents import pieces
 
@@ -246,6 +246,24 @@ def test_a_stored_message_looks_as_it_did(out):
     for plain in (False, True):
         show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
         assert out.raw.endswith("> a question\n  \n    of two parts\n")
+
+
+def test_code_shows_its_number_and_reasoning_shows_none(out):
+    code = "```py\nx\n```\n"
+    view = shown(out, Chunk(thinking=code), Chunk(code + "\n" + code), thinking="show")
+    view.finish(Message("assistant", code + "\n" + code, thinking=code, finish_reason="stop"))
+    rows = [row for row in out.rows() if row.startswith("```p")]
+    assert rows == ["```py", "```py  [1]", "```py  [2]"]
+
+
+def test_numbers_go_on_where_a_reply_goes_on(out):
+    for plain in (False, True):
+        out.raw = ""
+        view = terminal_view(out, Quiet(out), thinking="fold", plain=plain, after="```\na\n```\n")
+        view.show(Chunk("\n```\nb\n```\n", tokens=1))
+        view.finish(Message("assistant", "b", finish_reason="stop"))
+        assert "[2]" in out.raw
+        assert "[1]" not in out.raw
 
 
 def test_a_stored_reply_without_markdown_ends_in_one_line_end(out):

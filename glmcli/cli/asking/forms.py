@@ -1,0 +1,105 @@
+"""The form in which `glm ask` prints a reply: as text, as JSON, or only the code in it.
+
+Knows nothing of how a reply is made or painted.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from glmcli.config import Settings
+from glmcli.errors import UsageError
+from glmcli.language import tr
+
+if TYPE_CHECKING:
+    from glmcli.session import Session
+    from glmcli.terminal.output import Output
+    from glmcli.terminal.replies.text import BaseView
+    from glmcli.types import Message
+
+
+class Format(StrEnum):
+    """How `glm ask` prints the reply."""
+
+    text = "text"
+    markdown = "markdown"
+    json = "json"
+    jsonl = "jsonl"
+    records = "records"
+
+
+Form = Annotated[Format, typer.Option("-f", "--format", help=tr("form of the reply"))]
+LastCode = Annotated[bool, typer.Option("-x", help=tr("print only the code of the last block"))]
+Code = Annotated[
+    str | None,
+    typer.Option("--code", metavar="all|N", help=tr("print only code: all of it, or block N")),
+]
+
+
+def code_to_print(which: str | None, format: Format) -> str:
+    """Which code to print; "" for the whole reply. Raises UsageError."""
+    if which is None:
+        return ""
+    if not re.fullmatch("last|all|[1-9][0-9]{0,8}", which):
+        raise UsageError(
+            tr("--code {which}: all, or the number of a block", which=which),
+            tr("-x alone prints the last block"),
+        )
+    if format not in (Format.text, Format.json):
+        raise UsageError(
+            tr("only code cannot be printed as {format}", format=format),
+            tr("-x and --code go with -f text and -f json"),
+        )
+    return which
+
+
+def check_code_in(reply: Message, which: str, conversation: str) -> None:
+    """Raise GlmError if the reply has not the code that was to be printed."""
+    from glmcli.terminal.markdown.code import chosen_code
+
+    shows = tr("glm history show {id} shows the reply", id=conversation) if conversation else ""
+    chosen_code(reply.text, which, shows or tr("without -x it is printed whole"))
+
+
+def reply_view(
+    format: Format,
+    session: Session,
+    settings: Settings,
+    out: Output,
+    err: Output,
+    *,
+    stream: bool,
+    quiet: bool,
+    code: str,
+) -> BaseView:
+    """The view that a one-shot's format and its stdout ask for; for `code` of the reply only."""
+    from glmcli.terminal.quiet import Quiet
+    from glmcli.terminal.replies import json as json_view
+    from glmcli.terminal.replies import text as view
+
+    def facts() -> dict[str, str]:
+        return {"model": settings.model, "conversation": session.conversation.id}
+
+    match format:
+        case Format.json:
+            shown: BaseView = json_view.JsonView(out, facts)
+        case Format.jsonl:
+            shown = json_view.JsonLinesView(out, facts)
+        case Format.records:
+            shown = json_view.RecordsView(out)
+        case _ if out.is_tty and code:
+            shown = view.PlainView(out, Quiet(out), thinking=settings.thinking, numbered=False)
+        case _ if out.is_tty:
+            plain = settings.plain and format is not Format.markdown
+            shown = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            shown = shown if stream else view.AtTheEnd(shown)
+        case _:
+            status = None if quiet else view.StatusLine(err)
+            thinking = "hide" if quiet and settings.thinking == "fold" else settings.thinking
+            stream = stream or bool(code)
+            shown = view.TextView(out, err, thinking=thinking, stream=stream, status=status)
+    return view.CodeView(shown, code) if code else shown

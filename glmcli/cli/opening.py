@@ -161,7 +161,8 @@ def stored_conversation(store: Store, resume: str | None, kind: ConversationKind
         from glmcli.terminal.input.picker import pick_conversation
         from glmcli.terminal.output import Output
 
-        newest = [(item.id, item.title) for item in store.list(PICKED_FROM, kind)]
+        listed = store.list(PICKED_FROM, kind) or store.list(PICKED_FROM)
+        newest = [(item.id, item.title) for item in listed]
 
         def search(words: str) -> list[tuple[str, str]]:
             found = (hit.conversation for hit in store.search(words, PICKED_FROM))

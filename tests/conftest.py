@@ -39,6 +39,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("GLM_") and name != "GLM_CACHE"]:
         if name != "GLM_TEST_DATA":
             monkeypatch.delenv(name)
+    for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     home = tmp_path / "home"
     monkeypatch.setenv("GLM_HOME", str(home))
     return home

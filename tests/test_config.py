@@ -358,3 +358,25 @@ def test_a_seed_is_a_number_that_torch_can_hold():
 )
 def test_an_address_is_shown_with_the_host_that_it_leads_to(address, shown):
     assert masked("base_url", address) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("GLM_MODLE", "GLM_MODEL"),
+        ("GLM_TEMPRATURE", "GLM_TEMPERATURE"),
+        ("GLM_TEMP", "GLM_TEMPERATURE or GLM_TEMPLATE"),
+        ("GLM_URL", "GLM_BASE_URL"),
+        ("GLM_KEY", "GLM_API_KEY"),
+        ("GLM_TOKENS", "GLM_MAX_TOKENS"),
+    ],
+)
+def test_a_misspelt_variable_of_the_environment_is_noticed(tmp_path, name, near):
+    assert load(tmp_path, environ={name: "1"}).problems == (
+        f"the environment sets {name}, which is not a setting; did you mean {near}?",
+    )
+
+
+@pytest.mark.parametrize("name", ["GLM_ROOT_DIR", "GLM_INCLUDE_DIRS", "GLM_T", "GLM_", "GL_MODEL"])
+def test_a_variable_of_another_program_is_none_of_ours(tmp_path, name):
+    assert load(tmp_path, environ={name: "1"}).problems == ()

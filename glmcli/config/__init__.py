@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from glmcli.config.files import Dotenv, nearest, read_dotenv, read_toml
+from glmcli.config.files import OURS, Dotenv, nearest, read_dotenv, read_toml
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import BESIDE, UNTRUSTED, Ignored, NearRule, sifted
 from glmcli.config.place import CONFIG_NAME, ConfigFile, default_folder, find_config, move_config
@@ -50,7 +51,9 @@ DEMONSTRATION = later(
 )
 """Said where nobody chose a model."""
 MANY = 100
-"""At most this many names of a `.env` are compared with ours."""
+"""At most this many names of a `.env`, or of the environment, are compared with ours."""
+SHORTEST = len("GLM_TOP")
+"""A variable that is no shorter may be the beginning of one of ours."""
 
 TYPED, ENVIRONMENT, DOTENV, TOML = "option", "environment", ".env", "config.toml"
 """The sources, by name; the first is asked first."""
@@ -84,6 +87,7 @@ def load_settings(
     may = partial(sifted, rules=near_rules(), folder=folder, environ=environ)
     dotenv = read_dotenv(folder / ".env")
     values, problems = settings_in(dotenv)
+    problems += slips(environ, ENVIRONMENT)
     taken, ignored = may(values, trusted=False)
     powerful = untrusted_among(ignored)
     read = partial(read_toml, known={*setting_fields(), "keys"})
@@ -108,7 +112,12 @@ def load_settings(
         layers.append((TOML, read(place.path) if toml is None else toml))
         problems += problems_of(place, layers[-1][1])
     settings = merge_layers(layers, home, ignored, needed, problems)
-    return replace(settings, config_file=place.path)
+    return replace(
+        settings,
+        config_file=place.path,
+        openai_url=environ.get("OPENAI_BASE_URL", ""),
+        openai_key=environ.get("OPENAI_API_KEY", ""),
+    )
 
 
 def problems_of(place: ConfigFile, toml: Mapping[str, Any]) -> list[str]:
@@ -229,25 +238,44 @@ def near_rules() -> dict[str, NearRule]:
 
 
 def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
-    """What a `.env` sets, by name, and what is wrong with it.
+    """What a `.env` sets, by name, and what is wrong with it."""
+    unread = tr("{why}; nothing of it is used", why=dotenv.unread) if dotenv.unread else ""
+    return named(dotenv.values), [*filter(None, [unread]), *slips(dotenv.values, DOTENV)]
 
-    Names that look like ours and are not may be those of another program: only what is nearly one
-    of ours is taken for a slip.
-    """
-    problems = []
-    if dotenv.unread:
-        problems.append(tr("{why}; nothing of it is used", why=dotenv.unread))
+
+def slips(names: Iterable[str], source: str) -> list[str]:
+    """A line for each variable that is nearly one of ours, and what it may be meant to be."""
     known = {variable(name) for name in setting_fields()}
-    for name in sorted(dotenv.values.keys() - known)[:MANY]:
-        if near := nearest(name, known, cutoff=0.88):
-            problems.append(
-                tr(
-                    ".env sets {name}, which is not a setting; did you mean {near}?",
-                    name=name,
-                    near=near,
-                )
-            )
-    return named(dotenv.values), problems
+    strange = (name for name in sorted(names) if name.startswith(OURS) and name not in known)
+    found = ((name, meant_variable(name, known)) for name in islice(strange, MANY))
+    return [
+        tr(
+            "{source} sets {name}, which is not a setting; did you mean {near}?",
+            source=tr("the environment") if source == ENVIRONMENT else source,
+            name=name,
+            near=near,
+        )
+        for name, near in found
+        if near
+    ]
+
+
+def meant_variable(name: str, known: Collection[str]) -> str:
+    """The variable of ours that another is a slip for, or short for; "" for one of elsewhere.
+
+    Names that look like ours may be those of other programs, GLM_ROOT_DIR for one: more words than
+    ours has, or other ones, are theirs.
+    """
+    if near := nearest(name, known, cutoff=0.88):
+        return near
+    words = {*name.removeprefix(OURS).split("_")}
+    short = [
+        each
+        for each in known
+        if words <= {*each.removeprefix(OURS).split("_")}
+        or (len(name) >= SHORTEST and each.startswith(name))
+    ]
+    return tr(" or ").join(sorted(short)) if len(short) <= 2 else ""
 
 
 def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]) -> bool:

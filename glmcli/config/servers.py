@@ -21,6 +21,12 @@ class ServerOptions:
     """The address that `api_key` was given together with; "" if it was given alone."""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Keys by host or host:port."""
+    key_name: str = "GLM_API_KEY"
+    """The variable that `api_key` comes from, if it comes from one."""
+    openai_url: str = ""
+    """The address in OpenAI's own variable."""
+    openai_key: str = field(default="", repr=False)
+    """The key in OpenAI's own variable, for that address and OpenAI itself."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each of these came from, by the name of the setting."""
     template: str = ""
@@ -32,9 +38,9 @@ class ServerOptions:
     @property
     def all_keys(self) -> tuple[str, ...]:
         """Every key that the user has given, for whatever server."""
-        return (self.api_key, *self.keys.values())
+        return (self.api_key, self.openai_key, *self.keys.values())
 
 
 def server_options(settings: Settings) -> ServerOptions:
     """What a remote engine needs of the settings."""
-    return cut(ServerOptions, settings)
+    return cut(ServerOptions, settings, key_name="GLM_API_KEY")

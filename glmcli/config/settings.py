@@ -123,6 +123,10 @@ class Settings:
     """Keys of servers, by host or host:port: the table [keys] of config.toml, and only that."""
     key_url: str = field(default="", repr=False)
     """The address that `api_key` was given together with; "" if it was given alone."""
+    openai_url: str = field(default="", repr=False)
+    """What OPENAI_BASE_URL is in the environment; for `openai:` where nothing else is set."""
+    openai_key: str = field(default="", repr=False)
+    """What OPENAI_API_KEY is, which goes to that address or to OpenAI's own, and to no other."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Where each value came from: option, environment, .env, config.toml or default."""
     ignored: Mapping[str, Ignored] = field(default_factory=dict, repr=False)
@@ -163,6 +167,11 @@ class Settings:
         for name in setting_fields():
             value = masked(name, getattr(self, name))
             yield variable(name), value, self.sources.get(name, "default")
+        if not (self.base_url or self.api_key):
+            if self.openai_url:
+                yield "OPENAI_BASE_URL", masked("base_url", self.openai_url), "environment"
+            if self.openai_key:
+                yield "OPENAI_API_KEY", MASK, "environment"
         if "keys" in self.ignored:
             yield entry("keys"), "", self.sources["keys"]
         for host in self.keys:

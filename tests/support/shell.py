@@ -30,7 +30,9 @@ class Done:
 
 def clean_env(**extra: str) -> dict[str, str]:
     """The environment without this program's settings and without a locale."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "LC_", "LANG"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "OPENAI_", "LC_", "LANG"))
+    }
     return kept | {"LC_ALL": "C.UTF-8"} | extra
 
 

@@ -5,13 +5,15 @@ Knows nothing of connections, nor of what a server is asked.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import httpx
 
 from glmcli.config.servers import ServerOptions
 from glmcli.errors import ConfigError
 from glmcli.language import tr
+
+OPENAI = "https://api.openai.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,31 @@ def own_key(options: ServerOptions, address: httpx.URL) -> tuple[str, str]:
     return name, options.keys.get(name, "")
 
 
+def with_openais_own(options: ServerOptions) -> tuple[ServerOptions, str]:
+    """The options with what OPENAI_BASE_URL and OPENAI_API_KEY say, and a line that tells of it.
+
+    They are for programs of all kinds, so they count only where nothing else is set; the key goes
+    to the address that stands beside it, or to OpenAI itself, and to no other.
+    """
+    url = options.base_url or options.openai_url
+    if options.api_key or not url:
+        return options, ""
+    is_for = any(same_server(url, each) for each in (options.openai_url, OPENAI))
+    key = options.openai_key if is_for and not own_key(options, parse_address(url))[1] else ""
+    names = [] if options.base_url else ["OPENAI_BASE_URL"]
+    sources = {**options.sources, **({} if options.base_url else {"base_url": "environment"})}
+    if key:
+        names.append("OPENAI_API_KEY")
+        sources["api_key"] = "environment"
+    if not names or (key and sources.get("base_url") == ".env"):
+        return options, ""
+    line = tr("{names} of the environment: asking {host}", names=", ".join(names), host=origin(url))
+    own = replace(
+        options, base_url=url, api_key=key, key_url=key and url, key_name=names[-1], sources=sources
+    )
+    return own, line
+
+
 def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
     """The key that may be sent to an address.
 
@@ -101,7 +128,7 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
         )
         return ChosenKey("", hint, notice=hint)
     if key:
-        return ChosenKey(key, tr("set GLM_API_KEY to another key"))
+        return ChosenKey(key, tr("set {name} to another key", name=options.key_name))
     return ChosenKey("", tr("set GLM_API_KEY to its key"))
 
 

@@ -373,16 +373,20 @@ def open_server(
     options: ServerOptions,
     url: str,
     *,
+    notice: str = "",
     patience: Patience | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Server:
-    """The server at `url`, with its key if that may be sent there. Raises ConfigError."""
+    """The server at `url`, with its key if that may be sent there. Raises ConfigError.
+
+    `notice` is for the user before the first reply.
+    """
     key = key_for(options, parse_address(url))
     return Server(
         url,
         key=key.text,
         key_hint=key.hint,
-        notice=key.notice,
+        notice=key.notice or notice,
         secrets=options.all_keys,
         silence_s=options.timeout,
         patience=patience,

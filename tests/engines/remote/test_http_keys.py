@@ -13,11 +13,13 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.address import key_for, parse_address, with_openais_own
 from glmcli.engines.remote.fastchat.engine import open_engine as open_fastchat
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
 from glmcli.engines.remote.openai.engine import open_engine
 from glmcli.types import GenerationParams, Message
+from tests.support.fake_openai import HELLO, NEVER, PLAIN, serving
 from tests.support.loopback import Connection, Loopback
 from tests.support.transcripts import FakeServer
 
@@ -276,3 +278,47 @@ def test_an_address_that_is_named_later_gets_no_key_of_another(tmp_path, toml, e
     assert (
         "was given for http://lab.test and is not sent to http://127.0.0.1" in run.stderr
     ) is not is_sent
+
+
+OPENAI_URL = "http://lab.test/v1"
+
+
+@pytest.mark.parametrize(
+    ("options", "sent", "said"),
+    [
+        ({}, "Bearer sk-openai", "OPENAI_BASE_URL, OPENAI_API_KEY of the environment: asking"),
+        ({"base_url": OPENAI_URL}, "Bearer sk-openai", "OPENAI_API_KEY of the environment"),
+        ({"base_url": "http://other.test"}, None, ""),
+        ({"base_url": "http://lab.test:81"}, None, ""),
+        ({"base_url": "http://api.openai.com"}, None, ""),
+        ({"base_url": "https://api.openai.com/v1"}, "Bearer sk-openai", "OPENAI_API_KEY"),
+        ({"base_url": OPENAI_URL, "api_key": "sk-own"}, "Bearer sk-own", ""),
+        ({"base_url": OPENAI_URL, "sources": {"base_url": ".env"}}, None, ""),
+        ({"keys": {"lab.test": "sk-host"}}, "Bearer sk-host", "OPENAI_BASE_URL"),
+    ],
+)
+def test_openais_own_variables_count_where_nothing_else_is_set(options, sent, said):
+    given = ServerOptions(openai_url=OPENAI_URL, openai_key="sk-openai", **options)
+    own, line = with_openais_own(given)
+    key = key_for(own, parse_address(own.base_url))
+    assert (key.text or None) == (sent and sent.removeprefix("Bearer "))
+    assert line.startswith(said) if said else line == ""
+
+
+def test_openais_key_alone_chooses_no_server():
+    own, line = with_openais_own(ServerOptions(openai_key="sk-openai"))
+    assert (own.base_url, own.api_key, line) == ("", "", "")
+
+
+def test_a_refused_key_of_openais_is_named_by_its_variable():
+    own, _ = with_openais_own(ServerOptions(openai_url=OPENAI_URL, openai_key="sk-openai"))
+    assert key_for(own, parse_address(OPENAI_URL)).hint == "set OPENAI_API_KEY to another key"
+    assert "sk-openai" in own.all_keys
+
+
+def test_what_is_taken_from_openais_variables_is_told_before_the_reply():
+    settings = Settings(openai_url=OPENAI_URL, openai_key="sk-openai")
+    engine = open_engine("", settings, lambda progress: None, transport=serving())
+    notices = [chunk.notice for chunk in engine.stream(HELLO, PLAIN, NEVER) if chunk.notice]
+    line = "OPENAI_BASE_URL, OPENAI_API_KEY of the environment: asking http://lab.test"
+    assert notices[0] == line

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
-from glmcli.engines.remote.address import parse_address
+from glmcli.engines.remote.address import parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.glance import api_url
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
@@ -307,11 +307,13 @@ def open_api(
     options: ServerOptions, transport: httpx.BaseTransport | None = None
 ) -> tuple[Server, str]:
     """The server of the options and the path of its interface. Raises ConfigError."""
+    options, notice = with_openais_own(options)
     base_url = options.base_url or _DEFAULT_URL
     parse_address(base_url)  # raises: what is none is said so
     url = api_url(base_url)
     root = url.removesuffix("/v1")
-    return open_server(options, root, transport=transport), url[len(root) :]
+    server = open_server(options, root, notice=notice, transport=transport)
+    return server, url[len(root) :]
 
 
 def list_models(

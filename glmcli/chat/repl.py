@@ -89,7 +89,7 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
             chat.remember(first)
-            chat.out.write(question_rows(first))
+            chat.out.write(question_rows(first, colours=chat.out.colours, bold=chat.out.is_live))
             chat.handle(untyped_line(first))
         while not chat.leaving:
             try:

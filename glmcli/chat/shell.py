@@ -44,8 +44,15 @@ class Shell(Chat):
 
     def view(self, after: str = "") -> BaseView:
         """A live view, or plain deltas where rows cannot be repainted."""
-        thinking, plain = self.settings.thinking, self.settings.plain
-        return terminal_view(self.out, self.quiet, thinking=thinking, plain=plain, after=after)
+        settings = self.settings
+        return terminal_view(
+            self.out,
+            self.quiet,
+            thinking=settings.thinking,
+            plain=settings.plain,
+            columns=settings.width,
+            after=after,
+        )
 
     def handle(self, line: Line) -> None:
         """Answer a line, or run it if it is a command. Errors are shown, not raised."""

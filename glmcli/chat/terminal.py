@@ -106,7 +106,8 @@ class TerminalChat(Shell):
         """Show a message as it was shown when it arrived."""
         from glmcli.terminal.replies.text import show_message
 
-        show_message(self.out, self.quiet, message, plain=self.settings.plain)
+        settings = self.settings
+        show_message(self.out, self.quiet, message, plain=settings.plain, columns=settings.width)
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns it as it was saved."""

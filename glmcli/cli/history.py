@@ -115,7 +115,7 @@ def list_(
 
 
 @history_app.command("show")
-@with_settings("plain")
+@with_settings("plain", "width")
 def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     """Show a conversation; in a pipe as Markdown, or as JSON."""
     from glmcli.conversation import transcript
@@ -123,7 +123,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     with open_history(settings) as store:
         conversation = store.load(id)
     if sys.stdout.isatty() and not as_json:
-        show_rendered(conversation, plain=settings.plain)
+        show_rendered(conversation, plain=settings.plain, columns=settings.width)
         return
     if as_json:
         print_text(transcript.to_json(conversation), visible_json)
@@ -131,7 +131,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
         print_text(transcript.to_markdown(conversation))
 
 
-def show_rendered(conversation: Conversation, *, plain: bool) -> None:
+def show_rendered(conversation: Conversation, *, plain: bool, columns: int) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.output import Output
     from glmcli.terminal.phrases import system_text
@@ -145,7 +145,7 @@ def show_rendered(conversation: Conversation, *, plain: bool) -> None:
     if conversation.system is not None:
         out.write(f"{visible(system_text(conversation.system))}\n\n")
     for message in conversation.messages:
-        show_message(out, quiet, message, plain=plain)
+        show_message(out, quiet, message, plain=plain, columns=columns)
         out.write("\n" if message.role == "assistant" else "")
 
 

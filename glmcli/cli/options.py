@@ -72,6 +72,7 @@ REPLY_OPTIONS = (
     "think",
     "thinking",
     "plain",
+    "width",
     "stats",
     "history",
     "debug",

@@ -50,7 +50,7 @@ TOLD = {
 """What a person is told of where a folder chose it."""
 UNTOLD = {
     *("fused", "verify", "speculate", "threads", "warm"),
-    *("thinking", "plain", "stats", "vi", "notify", "debug"),
+    *("thinking", "plain", "width", "stats", "vi", "notify", "debug"),
 }
 """What a person is not told of: how fast a reply comes and how it is shown, not what it is."""
 REMOTE = ("openai", "fastchat")

@@ -106,6 +106,7 @@ class Settings:
     # To keep less than the user wants takes nothing from them but the record, and is said;
     # to keep more, or to use the network where they do not, is not a folder's to decide.
     history: bool = setting(True, "off writes nothing to disk", "if off")
+    width: int = setting(100, "columns of prose at most; 0: the window", "yes", low=0, high=10_000)
     plain: bool = setting(False, "no Markdown rendering", "yes")
     stats: bool = setting(True, "a line with tokens and speed after each reply", "yes")
     warm: str = setting(

@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from glmcli.errors import GlmError
@@ -26,6 +26,19 @@ CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of somethin
 
 MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 """TERM_PROGRAM of those that understand; others might print what they do not understand."""
+
+
+def wants_colours(env: Mapping[str, str], *, is_live: bool) -> bool:
+    """Whether to use colours: NO_COLOR forbids them, the next two demand them, CLICOLOR=0 declines.
+
+    Sources: no-color.org, force-color.org, bixense.com/clicolors.
+    """
+    if env.get("NO_COLOR"):
+        return False
+    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
+        if value := env.get(name, ""):
+            return value.lower() not in ("0", "false")
+    return is_live and env.get("CLICOLOR") != "0"
 
 
 class PipeClosed(BaseException):
@@ -57,7 +70,7 @@ class Output:
     @property
     def colours(self) -> int:
         """How many colours may be used: 0, or the 16 of the terminal's own palette."""
-        return 0 if not self.is_live or os.environ.get("NO_COLOR") else 16
+        return 16 if wants_colours(os.environ, is_live=self.is_live) else 0
 
     @property
     def is_unicode(self) -> bool:

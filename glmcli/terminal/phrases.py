@@ -117,9 +117,13 @@ def queue_rows(lines: Sequence[str], draft: str, *, columns: int, most: int) -> 
     return rows
 
 
-def question_rows(text: str) -> str:
-    """What was sent, as it stays on a terminal."""
-    return "> " + visible(text).replace("\n", "\n  ") + "\n"
+def question_rows(text: str, *, colours: int = 0, bold: bool = False) -> str:
+    """What was sent, as it stays on a terminal: bold, behind a mark in colour, where these work."""
+    rows = visible(text).replace("\n", "\n  ")
+    if not bold:
+        return f"> {rows}\n"
+    mark = "\x1b[1;36m> \x1b[39m" if colours else "\x1b[1m> "
+    return f"{mark}{rows}\x1b[0m\n"
 
 
 def end_note(

@@ -89,6 +89,17 @@ def wrap(spans: Sequence[Span], columns: int) -> list[Row]:
     return _cut(spans, _ends(text) if fits else list(_breaks(text, columns)))
 
 
+def at_stops(text: str, stop: int, *, start: int) -> str:
+    """A line that begins `start` cells from the left, its tabs filled up to multiples of `stop`."""
+    first, *others = text.split("\t")
+    pieces, at = [first], start + cells(first)
+    for piece in others:
+        gap = stop - at % stop
+        pieces += [" " * gap, piece]
+        at += gap + cells(piece)
+    return "".join(pieces)
+
+
 def hang(text: str, columns: int) -> str:
     """Cut long lines between words; what stands in a second column stays there, if there is room.
 

@@ -332,3 +332,35 @@ def test_the_toolbar_shows_what_matters_in_a_narrow_window(tmp_path):
         term.at_prompt().see("there is no folder").type("\x03").see("Ctrl-D leaves")
     with Term("chat", "-m", "echo:window=8192,delay=0", home=tmp_path, cols=36) as term:
         term.at_prompt().see("0 / 8,192 tokens")
+
+
+def rows_below(term: Term) -> list[str]:
+    """What stands from the prompt on."""
+    rows = term.lines()
+    while rows and not rows[-1]:
+        rows.pop()
+    return rows[max(n for n, row in enumerate(rows) if row.startswith(">")) :]
+
+
+def test_no_row_above_the_toolbar_is_empty_but_those_of_an_open_menu(start):
+    term = start()
+    term.see(" echo · 0 / 8,192 tokens")
+    assert len(rows_below(term)) == 2
+    term.type("/re").see("/reset")
+    assert len(rows_below(term)) == 6
+    term.type("\x03").at_prompt().until(lambda t: len(rows_below(t)) == 2, "the toolbar below")
+    term.type("one\ntwo\nthree\x0a").see("three")
+    term.type("\x03").at_prompt().until(lambda t: len(rows_below(t)) == 2, "the toolbar below")
+    assert "/reset" not in term.text()
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_a_question_is_bold_and_marked_and_its_reply_is_not(start, env):
+    term = start(**env).type("hello there\r").see("2 tokens").at_prompt()
+    rows = [term.screen.buffer[y] for y in range(term.screen.lines)]
+    mark, question = next((row[0], row[2]) for row in rows if row[0].data == ">")
+    reply = next(row[0] for row in rows if row[0].data == "h")
+    assert question.bold
+    assert not reply.bold
+    assert mark.fg == ("default" if env else "cyan")
+    assert question.fg == reply.fg == "default"

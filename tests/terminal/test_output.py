@@ -5,7 +5,9 @@ import pty
 import signal
 from contextlib import suppress
 
-from glmcli.terminal.output import CUT, Output
+import pytest
+
+from glmcli.terminal.output import CUT, Output, wants_colours
 
 
 def test_a_short_row_that_an_interrupt_meets_is_not_taken_for_half_a_row(monkeypatch):
@@ -36,3 +38,22 @@ def test_a_short_row_that_an_interrupt_meets_is_not_taken_for_half_a_row(monkeyp
         os.close(leader)
     assert shown.endswith(b"end")
     assert CUT.encode()[:1] not in shown
+
+
+@pytest.mark.parametrize(
+    ("env", "on_terminal", "in_pipe"),
+    [
+        ({}, True, False),
+        ({"NO_COLOR": "1"}, False, False),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False, False),
+        ({"NO_COLOR": ""}, True, False),
+        ({"FORCE_COLOR": "1"}, True, True),
+        ({"FORCE_COLOR": "0"}, False, False),
+        ({"CLICOLOR_FORCE": "1", "CLICOLOR": "0"}, True, True),
+        ({"CLICOLOR": "0"}, False, False),
+        ({"CLICOLOR": "1"}, True, False),
+    ],
+)
+def test_colours_are_used_where_they_are_wanted(env, on_terminal, in_pipe):
+    assert wants_colours(env, is_live=True) is on_terminal
+    assert wants_colours(env, is_live=False) is in_pipe

@@ -95,7 +95,10 @@ def reply_view(
             shown = view.PlainView(out, Quiet(out), thinking=settings.thinking, numbered=False)
         case _ if out.is_tty:
             plain = settings.plain and format is not Format.markdown
-            shown = view.terminal_view(out, Quiet(out), thinking=settings.thinking, plain=plain)
+            thinking, columns = settings.thinking, settings.width
+            shown = view.terminal_view(
+                out, Quiet(out), thinking=thinking, plain=plain, columns=columns
+            )
             shown = shown if stream else view.AtTheEnd(shown)
         case _:
             status = None if quiet else view.StatusLine(err)

@@ -13,7 +13,7 @@ from typing import Any
 
 import wcwidth
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.filters import (
     emacs_insert_mode,
@@ -33,6 +33,7 @@ from prompt_toolkit.key_binding import (
 )
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
+from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 
 from glmcli.conversation.typed import NOTHING, Line
@@ -44,7 +45,7 @@ from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modi
 from glmcli.terminal.input.keys.question import Question
 from glmcli.terminal.input.keys.queue import Queue
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
-from glmcli.terminal.input.screen import make_screen, rows_more
+from glmcli.terminal.input.screen import erase_rows, make_screen, rows_more
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits, question_rows
 from glmcli.terminal.quiet import SETTLE_S, Queued
@@ -56,7 +57,14 @@ LEAST_STATUS, LEAST_HINT = 20, 14
 """Cells of the toolbar that are kept for the status, and for a hint before it."""
 ESCAPE_S = 0.05
 """With vi's keys, an Escape that nothing follows within this time is a key of its own."""
-STYLE = Style.from_dict({"bottom-toolbar": "noreverse", "warning": "ansiyellow", "hint": "bold"})
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse",
+        "warning": "ansiyellow",
+        "hint": "bold",
+        "mark": "bold ansicyan",
+    }
+)
 
 
 class LineEditor(Editor):
@@ -84,7 +92,8 @@ class LineEditor(Editor):
         self._keyboard = Keyboard(pasted=STAND_IN)
         self._remembered = remembered = make_history(history, self._pastes, sent=self.sent, own=own)
         self._session: PromptSession[str] = PromptSession(
-            message="> ",
+            message=[("class:mark", "> ")],
+            color_depth=ColorDepth.DEPTH_4_BIT if out.colours else ColorDepth.DEPTH_1_BIT,
             input=self._keyboard,
             output=make_screen(out),
             multiline=True,
@@ -108,6 +117,7 @@ class LineEditor(Editor):
         self._settling: TimerHandle | None = None
         """Nothing is drawn until then, since rows are not where they were."""
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
+        self._session.app.before_render += self._fit_rows
         self._redraw_resized = self._session.app._on_resize
         self._session.app._on_resize = self._resized  # type: ignore[method-assign]
 
@@ -118,7 +128,6 @@ class LineEditor(Editor):
         terminal is gone.
         """
         self._hint, self._settling = [], None
-        self._make_room()
         self._keyboard.hold()
         self._settle_queue()
         self._queue = Queue()
@@ -133,7 +142,11 @@ class LineEditor(Editor):
             raise
         finally:
             self._begin()  # if this was sooner than the delay
-        self._out.write(question_rows(self._pastes.shown(text)))
+        self._out.write(
+            question_rows(
+                self._pastes.shown(text), colours=self._out.colours, bold=self._out.is_live
+            )
+        )
         return self.sent(text)
 
     def collect(self) -> Queued:
@@ -226,10 +239,23 @@ class LineEditor(Editor):
             self._has_begun = True
             self._owner.begin()
 
-    def _make_room(self) -> None:
-        """A menu needs rows; prompt-toolkit draws nothing at all where they are not there."""
-        rows = self._out.size().lines - 3
-        self._session.reserve_space_for_menu = max(0, min(MENU_ROWS, rows))
+    def _fit_rows(self, app: Application[str]) -> None:
+        """Keep rows for a menu while there is one, and none above the toolbar after that.
+
+        prompt-toolkit draws nothing at all where a menu's rows are not there, and keeps all the
+        rows that it once had.
+        """
+        size, state = self._out.size(), app.current_buffer.complete_state
+        rows = min(1 + len(state.completions), MENU_ROWS, size.lines - 3) if state else 0
+        self._session.reserve_space_for_menu = max(0, rows)
+        shown = app.renderer.last_rendered_screen
+        wanted = app.layout.container.preferred_height(size.columns, size.lines)
+        if shown is not None and not app.is_done and wanted.preferred < shown.height:
+            y = shown.get_cursor_position(app.layout.current_window).y
+            erase_rows(app.output, y)
+            app.output.cursor_down(y)
+            app.renderer.erase(leave_alternate_screen=False)
+            app.renderer.request_absolute_cursor_position()
 
     def _resized(self) -> None:
         """Wait until the window keeps its size; some terminals tell of it later than they wrap."""
@@ -241,17 +267,15 @@ class LineEditor(Editor):
         """Erase the draft from where it begins now, and have prompt-toolkit draw it again.
 
         Left to itself it counts rows as they were before the terminal wrapped them again, and
-        erases from the corner of the screen, which puts those rows into tmux's history.
+        erases from the corner of the screen.
         """
         self._settling = None
-        self._make_room()
         app, screen = self._session.app, self._session.app.output
         shown = app.renderer.last_rendered_screen
         if shown is not None and not app.is_done:
             at = shown.get_cursor_position(app.layout.current_window)
             more = rows_more(shown, at, self._out.size().columns) if self._out.reflows else 0
-            screen.cursor_up(at.y + more)
-            screen.write_raw("\r\x1b[K\x1b7\x1b[B\x1b[J\x1b8")
+            erase_rows(screen, at.y + more)
             screen.cursor_down(at.y)
         self._redraw_resized()
 

@@ -55,6 +55,15 @@ class Drawn:
         return self._out.fd
 
 
+def erase_rows(screen: Screen, above: int) -> None:
+    """Erase the row of the cursor, so many rows above it, and all below; the cursor goes up there.
+
+    Not at once from the corner of the screen, which would put those rows into tmux's history.
+    """
+    screen.cursor_up(above)
+    screen.write_raw("\r\x1b[K\x1b7\x1b[B\x1b[J\x1b8")
+
+
 def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
     """How many rows more there are above the cursor, now that rows are wrapped at `columns`."""
     from glmcli.terminal.rows import fold_count  # it imports Rich

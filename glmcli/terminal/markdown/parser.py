@@ -20,8 +20,8 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.rules_inline.state_inline import Delimiter, Scanned
 from markdown_it.token import Token
 
-from glmcli.terminal.markdown import dispatch, literal, pipes, tex
-from glmcli.terminal.markdown.dispatch import BlockRule, InlineRule
+from glmcli.terminal.markdown.rules import dispatch, literal, pipes, tex
+from glmcli.terminal.markdown.rules.dispatch import BlockRule, InlineRule
 from glmcli.terminal.rows import OPENING, WIDE_LETTERS
 
 STUB = "\x02"

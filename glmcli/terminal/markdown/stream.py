@@ -15,7 +15,7 @@ from itertools import groupby
 from rich.style import Style
 
 from glmcli.terminal import theme
-from glmcli.terminal.markdown.blocks import Block, Container, Walk, indent, stub_lines
+from glmcli.terminal.markdown.blocks import Block, Container, Kind, Walk, indent, stub_lines
 from glmcli.terminal.markdown.elements import PIECE, Element, Nothing, Rule, Text, Verbatim
 from glmcli.terminal.markdown.fence import LONGEST_LINE, Fence, code_mark
 from glmcli.terminal.markdown.parser import (
@@ -27,13 +27,16 @@ from glmcli.terminal.markdown.parser import (
     stub_line,
     stub_start,
 )
+from glmcli.terminal.markdown.shown import ShownBlock
 from glmcli.terminal.markdown.table import Table
-from glmcli.terminal.rows import Row, Span, trimmed, width
+from glmcli.terminal.rows import Row, Span, at_stops
 from glmcli.terminal.visible import visible
 
 __all__ = ["MarkdownStream", "Row", "Span", "render", "warm_up"]
 
 JOINER = "\u200d"
+TAB = 8
+"""Columns between the stops of tabs within a line, as terminals have them."""
 STRETCH = 4096
 """Characters. No more of them are parsed at a time: much that comes at once is like a stream."""
 LONGEST_PART = 16_384
@@ -61,18 +64,21 @@ def render(
 class MarkdownStream:
     """A text that grows: `take` gives final rows, each once; `live` the rows of the open end.
 
-    `style` goes under all others; `numbered` says that blocks of code show their numbers.
+    Rows have `width` cells, those of prose `prose` at most if that is not 0. `style` goes under all
+    others; `numbered` says that blocks of code show their numbers.
     """
 
     def __init__(
         self,
         *,
         width: int,
+        prose: int = 0,
         symbols: theme.Symbols = theme.UNICODE,
         style: Style = theme.PLAIN,
         numbered: bool = False,
     ) -> None:
         self._width = max(width, 8)
+        self._prose = prose
         self._symbols = symbols
         self._style = style
         self._numbered = numbered
@@ -85,7 +91,7 @@ class MarkdownStream:
         self._head: list[str] = []
         """Stub lines that open `_path` again and, if it is a fence or a table, `_open`."""
         self._path: tuple[Container, ...] = ()
-        self._open: _Shown | None = None
+        self._open: ShownBlock | None = None
         """The block that `_pending` goes on with."""
         self._pending: list[str] = []
         """Complete lines that are not shown by a final row yet."""
@@ -166,7 +172,9 @@ class MarkdownStream:
         """
         self._width = max(width, 8)
         if self._open:
-            self._give(self._open.resize(self._width, keep=keep, spaced=self._begun))
+            self._give(
+                self._open.resize(self._columns(self._open.kind), keep=keep, spaced=self._begun)
+            )
 
     # 3. Complete lines are parsed, behind the stubs of the block that is open
 
@@ -284,9 +292,15 @@ class MarkdownStream:
         self._final += rows
         self._begun = self._begun or bool(rows)
 
-    def _shown(self, block: Block, number: int) -> _Shown:
+    def _shown(self, block: Block, number: int) -> ShownBlock:
         element = self._element(block, code_mark(number) if self._numbered else "")
-        return _Shown(block, element, self._width, self._symbols, self._style)
+        columns = self._columns(block.kind)
+        return ShownBlock(block, element, columns, self._symbols, self._style)
+
+    def _columns(self, kind: Kind) -> int:
+        """Code and tables may have the whole width: cut lines of theirs are hard to read."""
+        is_prose = self._prose and kind == "text"
+        return min(self._width, max(self._prose, 8)) if is_prose else self._width
 
     def _element(self, block: Block, mark: str) -> Element:
         if block.kind == "text":
@@ -303,96 +317,15 @@ class MarkdownStream:
         return Nothing()
 
 
-class _Shown:
-    """A block on its way to the screen: its element, and what its containers put before rows."""
-
-    def __init__(
-        self, block: Block, element: Element, columns: int, symbols: theme.Symbols, style: Style
-    ) -> None:
-        self._element = element
-        self._path, self._first_of = block.path, block.first_of
-        self._symbols = symbols
-        self._style = style
-        self._marks: list[Span] = []
-        self._indent: list[Span] = []
-        self._blank = block.shared if block.spaced else -1
-        """How many containers go on through the blank row before it; -1: no blank row."""
-        self._is_first = True
-        """Whether its first row is still to come."""
-        self.place(columns)
-
-    def __copy__(self) -> _Shown:
-        clone = object.__new__(_Shown)
-        clone.__dict__.update(self.__dict__, _element=copy.copy(self._element))
-        return clone
-
-    def place(self, columns: int) -> None:
-        """Fit prefix and element into so many cells; the prefix gets half of them at most."""
-        first = len(self._path) - self._first_of
-        pairs = [_prefix(container, self._symbols) for container in self._path]
-        self._indent = [rest for _, rest in pairs]
-        self._marks = [marks if n >= first else rest for n, (marks, rest) in enumerate(pairs)]
-        room = max(columns - width(self._indent), columns // 2)
-        self._marks = _last_cells(self._marks, columns - room)
-        self._indent = _last_cells(self._indent, columns - room)
-        self._element.columns = room
-
-    def add(
-        self, block: Block, *, spaced: bool, last: bool = True, preview: bool = False
-    ) -> list[Row]:
-        """The rows that are final now; the first ever follows a blank row if `spaced`."""
-        return self._dress(self._element.add(block, last=last, preview=preview), spaced)
-
-    def resize(self, columns: int, *, keep: bool, spaced: bool) -> list[Row]:
-        """Fit what follows into so many cells, unless rows must be kept; the rows final by that."""
-        if keep and isinstance(self._element, Table):
-            return self._dress(self._element.keep(), spaced)
-        self.place(columns)
-        return []
-
-    def _dress(self, contents: Sequence[Row], spaced: bool) -> list[Row]:
-        rows = []
-        for content in contents:
-            if self._is_first and spaced and self._blank >= 0:
-                rows.append(self._row(self._indent[: self._blank]))
-            rows.append(self._row([*(self._marks if self._is_first else self._indent), *content]))
-            self._is_first = False
-        return rows
-
-    def _row(self, spans: Sequence[Span]) -> Row:
-        row = trimmed(tuple(spans))
-        return tuple((text, self._style + style) for text, style in row) if self._style else row
-
-
-def _prefix(container: Container, symbols: theme.Symbols) -> tuple[Span, Span]:
-    """What stands before the first row of a container, and before the others."""
-    if container.is_quote:
-        bar = (f"{symbols.quote} ", theme.DIM)
-        return bar, bar
-    boxes = {" ": symbols.todo, "x": symbols.done}
-    marker = container.marker or boxes.get(container.task, symbols.bullet)
-    size = max(4, len(marker) + 1) if container.marker else 3
-    mark = f"{marker} " if container.marker else f" {marker} "
-    return (mark.rjust(size), theme.MARK), (" " * size, theme.PLAIN)
-
-
-def _last_cells(spans: list[Span], columns: int) -> list[Span]:
-    """The end of a prefix: as much as fits."""
-    extra = width(spans) - columns
-    if extra <= 0:
-        return spans
-    text, style = spans[0]
-    return _last_cells(
-        [(text[extra:], style), *spans[1:]] if extra < len(text) else spans[1:], columns
-    )
-
-
 def _expand_tabs(line: str) -> str:
-    """Tabs before the text go to the next multiple of four columns, others are four blanks."""
+    """Tabs before the text go to the next multiple of 4 columns, others to that of TAB."""
     if "\t" not in line:
         return line
     end = _LEADING.match(line).end()  # type: ignore[union-attr]
-    return line[:end].expandtabs(4) + line[end:].replace("\t", "    ")
+    start = line[:end].expandtabs(4)
+    if len(line) > LONG_TEXT + PIECE or STUB in line:  # it may come in parts
+        return start + line[end:].replace("\t", "    ")
+    return start + at_stops(line[end:], TAB, start=len(start))
 
 
 def warm_up() -> None:

@@ -40,7 +40,8 @@ class LiveView(BaseView):
 
     `after` is the text that the reply goes on with, if that was shown before: a fence, a list or a
     table that is open in it stays one. Its last row is shown again, if it was not complete; a table
-    from its start, if what comes next changes its layout.
+    from its start, if what comes next changes its layout. Prose has `columns` at most; 0: those of
+    the window.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class LiveView(BaseView):
         quiet: Quiet,
         *,
         thinking: str = "fold",
+        columns: int = 0,
         after: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,6 +59,7 @@ class LiveView(BaseView):
         self._terminal = quiet
         self._quiet = quiet.painting()
         self._thinking = thinking
+        self._columns = columns
         self._after = after
         self._size = self._seen_size = out.size()
         """The size that is painted for, and the one that the window had last."""
@@ -264,7 +267,11 @@ class LiveView(BaseView):
         symbols = theme.UNICODE if self._out.is_unicode else theme.ASCII
         style = theme.DIM if dim else theme.PLAIN
         return MarkdownStream(
-            width=self._painter.width, symbols=symbols, style=style, numbered=not dim
+            width=self._painter.width,
+            prose=self._columns,
+            symbols=symbols,
+            style=style,
+            numbered=not dim,
         )
 
     def _status(self, now: float) -> str:

@@ -266,21 +266,26 @@ class CodeView(AtTheEnd):
 
 
 def terminal_view(
-    out: Output, quiet: Quiet, *, thinking: str, plain: bool, after: str = ""
+    out: Output, quiet: Quiet, *, thinking: str, plain: bool, columns: int = 0, after: str = ""
 ) -> BaseView:
-    """Live Markdown, or plain text if wanted or needed; `after` is the reply that goes on."""
+    """Live Markdown, or plain text if wanted or needed; `after` is the reply that goes on.
+
+    `columns` is the width of its prose, 0 that of the window.
+    """
     if plain or not out.is_live:
         return PlainView(out, quiet, thinking=thinking, after=after)
     from glmcli.terminal.replies.live import LiveView
 
-    return LiveView(out, quiet, thinking=thinking, after=after)
+    return LiveView(out, quiet, thinking=thinking, columns=columns, after=after)
 
 
-def show_message(out: Output, quiet: Quiet, message: Message, *, plain: bool) -> None:
+def show_message(
+    out: Output, quiet: Quiet, message: Message, *, plain: bool, columns: int = 0
+) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
-        out.write(question_rows(headings_only(message.text)))
+        out.write(question_rows(headings_only(message.text), colours=out.colours, bold=out.is_live))
     else:
-        view = terminal_view(out, quiet, thinking="hide", plain=plain)
+        view = terminal_view(out, quiet, thinking="hide", plain=plain, columns=columns)
         view.show(Chunk(message.text))
         view.abandon()

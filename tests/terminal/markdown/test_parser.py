@@ -5,8 +5,8 @@ import re
 import pytest
 
 from glmcli.terminal.markdown.parser import LONG_LINE, Parser
+from glmcli.terminal.markdown.rules.tex import LONGEST
 from glmcli.terminal.markdown.stream import render
-from glmcli.terminal.markdown.tex import LONGEST
 from tests.support.documents import texts
 
 

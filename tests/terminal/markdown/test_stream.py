@@ -329,3 +329,48 @@ def test_a_resize_in_any_block_loses_no_line(block):
     stream.finish()
     said = " ".join(texts(rows + stream.take())).split()
     assert [said.count(f"line{n}") for n in range(40)] == [1] * 40
+
+
+# prose is narrow, tabs have stops
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_prose_has_its_width_and_code_and_tables_that_of_the_window(size):
+    code, prose = "x" * 90, "some words " * 12
+    table = f"| a | b |\n|-|-|\n| {'y' * 50} | {'z' * 30} |\n"
+    text = f"{prose}\n\n> {prose}\n\n```\n{code}\n```\n\n{table}"
+    stream = MarkdownStream(width=100, prose=40)
+    rows = []
+    for at in range(0, len(text), size):
+        stream.feed(text[at : at + size])
+        rows += stream.take()
+    stream.finish()
+    rows = texts([*rows, *stream.take()])
+    assert max(len(row) for row in rows if "words" in row) in range(35, 41)
+    assert code in rows
+    assert f"{'y' * 50}  {'z' * 30}" in rows
+
+
+def test_prose_takes_its_width_again_when_the_window_grows():
+    stream = MarkdownStream(width=30, prose=40)
+    stream.feed("some words " * 4)
+    stream.resize(100)
+    stream.feed("some words " * 8)
+    assert max(map(len, texts(stream.live()))) in range(35, 41)
+
+
+def test_tabs_in_code_go_to_stops_so_that_columns_line_up():
+    rows = shown("```\nname\tsize\tend\na\t12345\tend\n中文\t1\tend\n\tif x:\n```")
+    assert rows[1:5] == [
+        "name    size    end",
+        "a       12345   end",
+        "中文    1       end",
+        "    if x:",
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+@pytest.mark.parametrize("lead", ["", "```\n"])
+def test_tabs_in_long_lines_are_the_same_however_they_come(size, lead):
+    text = lead + "ab\tcde\t" * 60 + "\nx\ty\n"
+    assert streamed(pieces(text, size), 60) == render(text, width=60)

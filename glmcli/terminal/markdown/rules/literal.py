@@ -11,7 +11,7 @@ from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 
-from glmcli.terminal.markdown.tex import line_of, push_lines
+from glmcli.terminal.markdown.rules.tex import line_of, push_lines
 from glmcli.terminal.rows import WIDE_LETTERS
 
 _LONGEST_LINE = 4000

@@ -12,7 +12,7 @@ from itertools import pairwise
 from markdown_it import rules_block
 from markdown_it.rules_block import StateBlock
 
-from glmcli.terminal.markdown import tex
+from glmcli.terminal.markdown.rules import tex
 
 LONGEST_ROW = 4000
 """Characters. A longer line is no row of a table, but ends it."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from glmcli.chat.commands import Chat, run_command
-from glmcli.chat.commands.table import command_for
+from glmcli.chat.commands import Chat, command_for, run_command
 from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
 from glmcli.conversation.lines import is_command, literal
@@ -62,7 +61,7 @@ class Shell(Chat):
             elif command := self.other_command(line):
                 self.note(tr(": ").join([line.text.strip(), command]))
             elif line.text.strip():
-                self.ask(self._with_files(literal(line)))
+                self._send(line)
         except GlmError as exc:
             self.complain(exc)
         except Exception as exc:  # a bug must not cost the chat
@@ -108,14 +107,28 @@ class Shell(Chat):
         sent = literal(line)
         return join_files(sent.text, [*attach_mentioned(sent), *attached])
 
-    def _with_files(self, line: Line) -> str:
-        """A line as it is sent: with the files that it mentions and those attached."""
-        files = attach_mentioned(line)
+    def _send(self, line: Line) -> None:
+        """Send a line with its files; it becomes a draft again if the user does not agree to them.
+
+        Those are the files that it mentions, alone or as a folder or pattern, and those attached.
+        """
+        from glmcli.conversation.several import several_mentioned
+
+        sent = literal(line)
+        files, several = attach_mentioned(sent), several_mentioned(sent)
         for file in files:
             self.note(self.file_size(file))
-        for name in missing_mentions(line):
-            self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
-        return join_files(line.text, [*files, *self.attached])
+        for name in missing_mentions(sent):
+            if name not in several:
+                self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
+        for each in several.values():
+            if not (agreed := self.agreed_files(each)):
+                self.draft = line
+                return
+            if self.agrees_to_files:
+                self.note(each.summary)
+            files += agreed
+        self.ask(join_files(sent.text, [*dict.fromkeys(files), *self.attached]))
 
     def _detach_files(self, text: str) -> None:
         """Forget the files that went with a text, once the model has it: see `Conversation`."""

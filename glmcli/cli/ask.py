@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.asking.files import Files, Yes, attached_files, check_stdin
 from glmcli.cli.asking.forms import (
     Code,
     Form,
@@ -33,7 +34,6 @@ from glmcli.cli.opening import (
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
-    Files,
     Load,
     PromptWords,
     read_messages,
@@ -64,6 +64,7 @@ def ask(
     load: Load,
     words: PromptWords = None,
     file: Files = None,
+    yes: Yes = False,
     format: Form = Format.text,
     messages: Messages = None,
     last_code: LastCode = False,
@@ -83,12 +84,14 @@ def ask(
     out, err = outputs()
     say = partial(say_notice, err, quiet)
     code = code_to_print("last" if last_code and code is None else code, format)
-    prompt, files = split_prompt(words or [], file or [], command="ask", say=say)
-    if prompt is None and not (files or messages) and (no_stdin or is_typed_on()):
+    prompt, names = split_prompt(words or [], file or [], command="ask", say=say)
+    if prompt is None and not (names or messages) and (no_stdin or is_typed_on()):
         raise no_prompt()
+    use_stdin = check_stdin(names, prompt, messages, ignored=no_stdin)
+    files = attached_files(names, yes=yes, say=say)
     settings = load()
     earlier = read_messages(messages) if messages else Conversation()
-    text = read_prompt(prompt, use_stdin=not no_stdin and messages != "-", say=say)
+    text = read_prompt(prompt, use_stdin=use_stdin, say=say)
     question = question_of(text, files, earlier)
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
     if session.conversation.id and not quiet:
@@ -98,9 +101,7 @@ def ask(
     out.is_stopped = err.is_stopped = session.is_stopped
     if "model" not in settings.sources:
         say(tr(DEMONSTRATION))
-    view = reply_view(
-        format, session, settings, out, err, stream=not no_stream, quiet=quiet, code=code
-    )
+    view = reply_view(format, code, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with interrupts_first(session), closing(session.store), view:
             reply = session.ask(question, view)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from glmcli.cli.asking.files import STDIN, Files, Yes, attached_files, check_stdin
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueChat,
@@ -24,13 +25,13 @@ from glmcli.cli.opening import (
 from glmcli.cli.options import (
     MODEL_OPTIONS,
     REPLY_OPTIONS,
-    Files,
     Load,
     PromptWords,
     split_prompt,
     with_settings,
 )
 from glmcli.conversation.typed import Line
+from glmcli.errors import UsageError
 from glmcli.language import tr
 
 
@@ -39,6 +40,7 @@ def chat(
     load: Load,
     words: PromptWords = None,
     file: Files = None,
+    yes: Yes = False,
     commands: Annotated[
         bool,
         typer.Option("--commands", help=tr("stdin is your own script: run its /commands")),
@@ -58,7 +60,11 @@ def chat(
 
     out, err = outputs()
     say = partial(say_notice, err, quiet)
-    prompt, files = split_prompt(words or [], file or [], command="chat", say=say)
+    prompt, names = split_prompt(words or [], file or [], command="chat", say=say)
+    if prompt is None and STDIN in names:
+        raise UsageError(tr("-a - needs a PROMPT here"), tr('glm chat -a - "what is this?"'))
+    check_stdin(names, prompt, None, ignored=False)
+    files = attached_files(names, yes=yes, say=say)
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
     is_typed = sys.stdin is not None and sys.stdin.isatty()
@@ -71,6 +77,7 @@ def chat(
         if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)
             terminal.attached += files
+            terminal.agrees_to_files = yes
             if not quiet:
                 terminal.note(banner(settings, session))
             if session.conversation.messages:
@@ -84,6 +91,7 @@ def chat(
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached += files
+            pipe.agrees_to_files = yes
             code = chat_in_pipe(pipe, first=prompt)
     if session.is_stopped():
         raise Interrupted

@@ -25,7 +25,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
 from glmcli.language import ntr, tr
-from glmcli.paths import LARGEST_MESSAGE, check_prompt, path_of
+from glmcli.paths import LARGEST_MESSAGE, check_prompt, is_file, path_of
 
 if TYPE_CHECKING:
     from glmcli.types import Conversation, Message
@@ -84,10 +84,6 @@ PromptWords = Annotated[
         help=tr("the question; files that go with it"),
         autocompletion=if_asked(mentioned_files),
     ),
-]
-Files = Annotated[
-    list[str] | None,
-    typer.Option("-a", "--file", metavar="FILE", help=tr("a text file to send; repeat for more")),
 ]
 GIVEN = ("settings", "load")
 """Parameters of a command that are not its user's."""
@@ -187,32 +183,41 @@ def metavar(kind: str) -> str:
 def split_prompt(
     words: Sequence[str], files: Sequence[str], *, command: str, say: Callable[[str], None]
 ) -> tuple[str | None, list[str]]:
-    """The prompt among the arguments, and the files that go with it, each under its header.
+    """The prompt among the arguments, and the names of the files that go with it.
 
-    An argument that is `@` and the path of a file is that file, and no other `@` is: `say` tells of
-    it. Behind `--` there is none. Raises UsageError.
+    An argument that is `@` and the path of a file, a folder or a pattern names that, and no other
+    `@` does: `say` tells of it. Behind `--` there is none. Raises UsageError.
     """
-    from glmcli.conversation.attachments import file_at, read_attachment
+    from glmcli.conversation.several import is_there
 
-    paths, prompts = [path_of(name) for name in files], []
+    names, prompts = [*files], []
     for word in words:
-        path = file_at(word[1:]) if word.startswith("@") else None
-        if path is None:
-            prompts.append(word)
+        if word.startswith("@") and is_there(word[1:]):
+            names.append(word[1:])
         else:
-            paths.append(path)
+            prompts.append(word)
+    check_named(files, prompts)
     check_alone(prompts, command)
     prompt = prompts[0] if prompts else None
     if prompt is not None:
         say(not_attached(prompt))
         prompt = prompt.removeprefix(AS_IT_IS)
-    tell_links(*paths)
-    return prompt, [read_attachment(path) for path in dict.fromkeys(paths)]
+    return prompt, names
 
 
 SHORT_PROMPT = 60
 SHELL_MARKS = frozenset('"$`\\!\n')
 """Characters of a prompt that a hint repeats; and those that mean something within quotes."""
+
+
+def check_named(files: Sequence[str], prompts: Sequence[str]) -> None:
+    """Raise UsageError where a shell made several files of a pattern: -a takes one."""
+    for word in prompts if files else ():
+        if is_file(Path(word)):
+            raise UsageError(
+                tr("{name} is a file, but no -a stands before it", name=word),
+                tr("a pattern needs quotes: -a 'src/*.py'; @FILE attaches one more"),
+            )
 
 
 def check_alone(prompts: Sequence[str], command: str) -> None:
@@ -306,17 +311,23 @@ def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], N
     piped = ""
     alone = argument in (None, "-")
     if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
-        from glmcli.terminal.reading import shown_again
-
-        how = tr("type the question; Ctrl-D ends the prompt") if sys.stdin.isatty() else ""
+        how = tr("type the question; Ctrl-D ends the prompt")
         warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
-        with shown_again(lambda: say(how)):
-            say(how)
-            data = read_all_stdin(LARGEST_MESSAGE, lambda: say(warning))
+        data = typed_or_piped(how, say, lambda: say(warning))
         piped = decode_text(data, "stdin").rstrip("\r\n")
     if alone:
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
+
+
+def typed_or_piped(how: str, say: Callable[[str], None], warn: Callable[[], None]) -> bytes:
+    """All of stdin; on a terminal `say` tells `how` it is typed. See `read_all_stdin`."""
+    from glmcli.terminal.reading import shown_again
+
+    how = how if sys.stdin.isatty() else ""
+    with shown_again(lambda: say(how)):
+        say(how)
+        return read_all_stdin(LARGEST_MESSAGE, warn)
 
 
 def read_all_stdin(limit: int, warn: Callable[[], None] = lambda: None) -> bytes:

@@ -39,17 +39,21 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
-    data = read_bytes(path, limit=LARGEST_MESSAGE)
+    return attachment(read_bytes(path, limit=LARGEST_MESSAGE), path, where=place(path))
+
+
+def attachment(data: bytes, name: Path, *, where: str) -> str:
+    """Bytes under the header of a file with this name. Raises UsageError if they are not text."""
     if b"\0" in data:
-        raise UsageError(tr("{name} is a binary file", name=path), tr("only text can be attached"))
-    text = decode_text(data, str(path))
+        raise UsageError(tr("{name} is a binary file", name=name), tr("only text can be attached"))
+    text = decode_text(data, str(name))
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
-    header = f"File: {place(path)} ({len(data):,} bytes, sha256 {digest})"
-    return f"{header}\n\n{fence}{path.suffix.lstrip('.')}\n{text}{end}{fence}"
+    header = f"File: {where} ({len(data):,} bytes, sha256 {digest})"
+    return f"{header}\n\n{fence}{name.suffix.lstrip('.')}\n{text}{end}{fence}"
 
 
 def place(path: Path) -> str:
@@ -134,18 +138,29 @@ def untyped_mentions(line: Line) -> Iterator[str]:
     known = {None, *(path for _, path in mentions(line))}
     found = (match for match in MENTION.finditer(line.text) if not line.is_typed(*match.span()))
     for match in islice(found, MOST_LOOKED_UP):
-        if (path := file_in(match[1])) not in known:
+        if (path := file_in(match[1]) or folder_in(match[1])) not in known:
             known.add(path)
             yield match[0]
 
 
 def file_in(mention: str) -> Path | None:
     """The file that the words behind an `@` are or begin with, if there is one."""
+    return next((path for start in starts_of(mention) if (path := file_at(start))), None)
+
+
+def folder_in(mention: str) -> Path | None:
+    """The same for a folder, which a slash says that it is."""
+    starts = (start for start in starts_of(mention) if "/" in start)
+    return next((Path(start) for start in starts if os.path.isdir(start)), None)  # noqa: PTH112
+
+
+def starts_of(mention: str) -> list[str]:
+    """The names that the words behind an `@` may be or begin with, the longest first."""
     if mention.startswith('"'):
-        return file_at(mention.strip('"'))
+        return [mention.strip('"')]
     ends = [found.start() for found in PUNCTUATION.finditer(mention, 0, LONGEST_PATH)]
     starts = [mention, *(mention[:end] for end in reversed(ends))]
-    return next((path for start in starts if start and (path := file_at(start))), None)
+    return [start for start in starts if start and len(start) <= LONGEST_PATH]
 
 
 def mention_of(path: Path) -> str:

@@ -86,3 +86,59 @@ def test_a_draft_is_read_ahead_as_it_would_be_sent(shell, tmp_path):
     assert "from a" in chat.draft_as_sent(Line("read @a.txt"), [])
     for never_sent in (Line(" "), Line("/help")):
         assert chat.draft_as_sent(never_sent, ["a file"]) == ""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "src").mkdir()
+    for name in ("a.py", "b.py"):
+        (tmp_path / "src" / name).write_text(f"in {name}\n")
+
+
+def test_a_folder_goes_along_once_the_user_agrees(shell, folder):
+    chat, questions = shell(), []
+    chat.confirm = lambda question: [True, questions.append(question)][0]
+    chat.handle(Line("read @src/ please"))
+    assert questions == [
+        "src/: 2 files, 16 bytes\n         8  src/a.py\n         8  src/b.py\nsend these 2 files?"
+    ]
+    assert asked(chat)[0].startswith("read @src/ please\n\nFile: ")
+    assert "in a.py" in asked(chat)[0]
+    assert "in b.py" in asked(chat)[0]
+
+
+def test_a_line_whose_files_are_not_agreed_to_is_the_next_draft(shell, folder):
+    chat = shell()
+    chat.confirm = lambda question: False
+    chat.handle(Line("read @src/*.py please"))
+    assert asked(chat) == []
+    assert chat.draft == Line("read @src/*.py please")
+
+
+def test_where_nobody_can_be_asked_no_folder_is_sent_unless_that_was_typed(shell, folder):
+    chat = shell()
+    chat.handle(Line("read @src/ please"))
+    assert asked(chat) == []
+    assert chat.complaints == ["src/: 2 files, 16 bytes"]
+    chat.agrees_to_files = True
+    chat.handle(Line("read @src/ please"))
+    assert "in b.py" in asked(chat)[0]
+    assert chat.notes == ["src/: 2 files, 16 bytes"]
+
+
+def test_a_pasted_folder_is_text(shell, folder):
+    chat = shell()
+    chat.handle(untyped_line("read @src/ please"))
+    assert asked(chat) == ["read @src/ please"]
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+def test_a_folder_is_attached_once_the_user_agrees(shell, folder, agreed):
+    chat = shell()
+    chat.confirm = lambda question: agreed
+    for _ in range(2):
+        chat.handle(Line("/attach src"))
+    assert len(chat.attached) == (2 if agreed else 0)
+    assert chat.notes[0] == (
+        "src: 2 files, 16 bytes: goes with the next message" if agreed else "nothing was attached"
+    )

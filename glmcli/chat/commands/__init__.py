@@ -1,12 +1,13 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
 from glmcli.chat.commands import basics, history, model, settings, talk
-from glmcli.chat.commands.table import COMMANDS, Chat, run_command
+from glmcli.chat.commands.table import COMMANDS, Chat, command_for, run_command
 
 __all__ = [
     "COMMANDS",
     "Chat",
     "basics",
+    "command_for",
     "history",
     "model",
     "run_command",

@@ -144,16 +144,24 @@ def load(chat: Chat, rest: str) -> str:
 
 @command("[FILE|off]", words=lambda chat, typed: [("off", "")] if chat.attached else [])
 def attach(chat: Chat, rest: str) -> str:
-    """Send a text file with the next message, as `@FILE` in it does; `/attach off` sends none."""
+    """Send a text file with the next message, as `@FILE` in it does; `/attach off` sends none.
+
+    Of a folder, or a pattern as `src/*.py`, the text files go, once the user agrees.
+    """
     from glmcli.conversation import attachments
+    from glmcli.conversation.several import find_several
 
     if rest == "off":
         chat.attached.clear()
     elif rest:
-        text = attachments.read_attachment(path_of(rest))
-        if text not in chat.attached:
-            chat.attached.append(text)
-        return tr("{file}: goes with the next message", file=chat.file_size(text))
+        path = path_of(rest)
+        several = None if is_file(path) else find_several(rest)
+        files = chat.agreed_files(several) if several else [attachments.read_attachment(path)]
+        chat.attached += [file for file in files if file not in chat.attached]
+        if several and not files:
+            return tr("nothing was attached")
+        file = several.headline if several else chat.file_size(files[0])
+        return tr("{file}: goes with the next message", file=file)
     waiting = "\n".join(map(attachments.heading, chat.attached))
     return waiting or tr("no file goes with the next message")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import wcwidth
 
@@ -21,6 +22,9 @@ from glmcli.language import later, tr
 from glmcli.session import Session
 from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Message
+
+if TYPE_CHECKING:
+    from glmcli.conversation.several import Several
 
 
 class Chat:
@@ -36,6 +40,8 @@ class Chat:
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
         self.attached: list[str] = []
         """Files that go with the next message."""
+        self.agrees_to_files = False
+        """Whether folders and patterns are sent without a question."""
         self.key = settings.api_key
         given_with = settings.key_url or settings.base_url
         self.key_is_for = {given_with} if is_users_own(settings) else set[str]()
@@ -69,6 +75,10 @@ class Chat:
     def confirm(self, question: str) -> bool | None:
         """Whether the user agrees; None where nobody can be asked."""
         return None
+
+    def agreed_files(self, several: Several) -> list[str]:
+        """The files of a folder or pattern, if the user agrees to send them. Raises UsageError."""
+        return several.agreed(self.agrees_to_files or self.confirm(several.question))
 
     def edit(self, text: str) -> str:
         """Let the user change a text in an editor."""

@@ -67,6 +67,7 @@ def check_code_in(reply: Message, which: str, conversation: str) -> None:
 
 def reply_view(
     format: Format,
+    code: str,
     session: Session,
     settings: Settings,
     out: Output,
@@ -74,7 +75,6 @@ def reply_view(
     *,
     stream: bool,
     quiet: bool,
-    code: str,
 ) -> BaseView:
     """The view that a one-shot's format and its stdout ask for; for `code` of the reply only."""
     from glmcli.terminal.quiet import Quiet

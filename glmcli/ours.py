@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -110,6 +111,20 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_first_today(path: Path) -> bool:
+    """Whether this is asked for the first time today, which the file remembers if it can be."""
+    with suppress(OSError):
+        if time.localtime(path.stat().st_mtime)[:3] == time.localtime()[:3]:
+            return False
+    with suppress(OSError, StoreError):
+        handle = open_private(path)
+        try:
+            os.utime(handle)
+        finally:
+            os.close(handle)
+    return True
 
 
 def open_private(path: Path) -> int:

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 from time import process_time
 
 import pytest
 
-from glmcli.config import load_settings, parse, setting_fields, show, variable
+from glmcli.config import (
+    Settings,
+    demonstration,
+    load_settings,
+    parse,
+    setting_fields,
+    show,
+    variable,
+)
 from glmcli.config.settings import masked
 from glmcli.errors import ConfigError
 
@@ -380,3 +390,21 @@ def test_a_misspelt_variable_of_the_environment_is_noticed(tmp_path, name, near)
 @pytest.mark.parametrize("name", ["GLM_ROOT_DIR", "GLM_INCLUDE_DIRS", "GLM_T", "GLM_", "GL_MODEL"])
 def test_a_variable_of_another_program_is_none_of_ours(tmp_path, name):
     assert load(tmp_path, environ={name: "1"}).problems == ()
+
+
+def test_the_demonstration_is_told_of_once_a_day_and_only_where_nobody_chose_a_model(tmp_path):
+    home = tmp_path / "home"
+    settings = Settings(home=home)
+    assert "demonstration" in demonstration(settings)
+    assert demonstration(settings) == ""
+    os.utime(home / "demonstration", (0, time.time() - 86_400))
+    assert "demonstration" in demonstration(settings)
+    assert demonstration(replace(settings, sources={"model": "option"})) == ""
+
+
+def test_without_a_history_nothing_remembers_that_the_demonstration_was_told_of(tmp_path):
+    settings = Settings(home=tmp_path / "home", history=False)
+    assert demonstration(settings) == demonstration(settings) != ""
+    assert not (tmp_path / "home").exists()
+    (tmp_path / "file").write_text("")
+    assert demonstration(Settings(home=tmp_path / "file")) != ""

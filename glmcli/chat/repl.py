@@ -13,7 +13,7 @@ from glmcli.chat.commands import COMMANDS
 from glmcli.chat.completer import CommandCompleter
 from glmcli.chat.pipe import PipeChat
 from glmcli.chat.terminal import TerminalChat
-from glmcli.config import DEMONSTRATION, Settings
+from glmcli.config import Settings, demonstration
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
@@ -121,8 +121,7 @@ def not_typed(line: Line) -> str:
 def banner(settings: Settings, session: Session) -> str:
     """The lines at the start: how to get help, if the model is a demonstration, what broke off."""
     lines = [tr("/help lists the commands, Ctrl-D leaves.")]
-    if "model" not in settings.sources:
-        lines.append(tr(DEMONSTRATION))
+    lines += filter(None, [demonstration(settings)])
     broken = session.store.broken_off()
     if broken not in ("", session.conversation.id):
         lines.append(tr("the last chat broke off: /resume {id} goes on with it.", id=broken))

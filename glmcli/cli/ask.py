@@ -42,7 +42,7 @@ from glmcli.cli.options import (
     with_files,
     with_settings,
 )
-from glmcli.config import DEMONSTRATION, DOTENV, Settings
+from glmcli.config import DOTENV, Settings, demonstration
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import tr
 
@@ -99,8 +99,8 @@ def ask(
     session.extend(earlier)
     install_signals(session.stop)
     out.is_stopped = err.is_stopped = session.is_stopped
-    if "model" not in settings.sources:
-        say(tr(DEMONSTRATION))
+    if not quiet:
+        say(demonstration(settings))
     view = reply_view(format, code, session, settings, out, err, stream=not no_stream, quiet=quiet)
     try:
         with interrupts_first(session), closing(session.store), view:

@@ -32,6 +32,7 @@ from glmcli.config.settings import (
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr, verbatim
+from glmcli.ours import is_first_today
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -49,7 +50,7 @@ DEMONSTRATION = later(
     "smollm2 is a small model for demonstration; "
     "choose a real one with --model or GLM_MODEL: a folder or a hub id."
 )
-"""Said where nobody chose a model."""
+"""Said once a day where nobody chose a model."""
 MANY = 100
 """At most this many names of a `.env`, or of the environment, are compared with ours."""
 SHORTEST = len("GLM_TOP")
@@ -63,6 +64,17 @@ SourceLayer = tuple[str, Mapping[str, Any]]
 Decide = Callable[[Path, Path, bytes, Mapping[str, Any]], bool]
 """Whether a `.env` is trusted: the folder that remembers it, its path, its content, and those of
 its settings that need it."""
+
+
+def demonstration(settings: Settings) -> str:
+    """What to say of the model if nobody chose it, and it was not said today; else "".
+
+    The folder of the history remembers the day; where nothing may be written, each call is a first.
+    """
+    if "model" in settings.sources:
+        return ""
+    is_due = not settings.history or is_first_today(settings.home / "demonstration")
+    return tr(DEMONSTRATION) if is_due else ""
 
 
 def load_settings(

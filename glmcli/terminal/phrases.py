@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 STOPS = later(" · Ctrl-C stops")
 BUSY_S = 1.0
 """Any server may take this long to begin."""
+MEASURED_S, SOON_S = 1.0, 2.0
+"""Work is measured so long before its end is estimated; an end sooner than the second is near."""
 _STAGES = {
     "fetching": later("fetching the model"),
     "converting": later("converting the model"),
@@ -189,6 +191,30 @@ def no_answer(reply: Message, *, commands: bool = False) -> NoText | None:
     return NoText(end_note(reply, commands=commands), again=True)
 
 
+class TimeLeft:
+    """How long work will take yet, by the speed at which it went since it was first reported."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._from = (0, 0.0)
+        self._last = (0, 0.0)
+
+    def at(self, progress: Progress | None, now: float) -> float | None:
+        """Seconds; None as long as that is a guess. `now` in seconds of any clock."""
+        if progress is None or not progress.total:
+            return None
+        if progress.stage != self._stage or progress.done < self._from[0]:
+            self._stage, self._from = progress.stage, (progress.done, now)
+            self._last = self._from
+        if progress.done > self._last[0]:
+            self._last = progress.done, now
+        done, seconds = (self._last[0] - self._from[0]), self._last[1] - self._from[1]
+        if not done or seconds < MEASURED_S:
+            return None
+        since = now - self._last[1]
+        return max((progress.total - self._last[0]) * seconds / done - since, 0.0)
+
+
 def progress_line(progress: Progress | None, seconds: float | None, *, brief: bool = False) -> str:
     """What happens before there is text, for a person who waits; `brief` without its details."""
     clock = "" if seconds is None else tr(", {seconds:.0f} s", seconds=seconds)
@@ -216,8 +242,16 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
     return tr(", ").join(parts) + clock
 
 
-def progress_forms(progress: Progress | None, seconds: float | None) -> list[str]:
-    """The same for a row of a terminal: the whole line, and the line without its details."""
+def progress_forms(
+    progress: Progress | None, seconds: float | None, left: float | None = None
+) -> list[str]:
+    """The same for a row of a terminal: the whole line, and the line without its details.
+
+    `left` is how many seconds it will take yet, said in place of those that passed.
+    """
+    if left is not None and left >= SOON_S:
+        ends = tr(", ") + tr("about {seconds:.0f} s left", seconds=left)
+        return [f"{form}{ends}" for form in progress_forms(progress, None)]
     return [visible_line(progress_line(progress, seconds, brief=it)) for it in (False, True)]
 
 

@@ -14,12 +14,31 @@ from glmcli.chat.commands.history import params_of
 from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
-from glmcli.language import ntr, tr
+from glmcli.language import later, ntr, tr
 from glmcli.paths import is_file, path_of
 from glmcli.session import Session
 from glmcli.types import GenerationParams, Message
 
 _BLOCK_FILE = re.compile(r"(.*\S)\s+([0-9]{1,6})", re.DOTALL)
+
+
+FOREMOST = {
+    "reset": later("start a new conversation; the old one stays in the history"),
+    "resume": later("go on with an earlier conversation"),
+    "retry": later("ask the last question again, with other settings if given"),
+    "edit": later("write in the editor; /edit N changes your N-th question"),
+    "attach": later("send a file with the next message, as @FILE in it does"),
+    "copy": later("copy the last reply; /copy N copies its N-th code block"),
+    "model": later("show the model, or go on with another"),
+}
+"""The commands that /help explains, since people need them most."""
+GROUPS = {
+    later("this conversation"): ("continue", "undo", "tree", "goto", "fork", "title", "summary"),
+    later("files, history"): ("save", "export", "load", "history"),
+    later("what to show"): ("tokens", "stats", "redraw", "thinking"),
+    later("how to answer"): ("set", "system", "think"),
+    later("the prompt"): ("multiline", "help", "exit"),
+}
 
 
 def all_commands() -> list[tuple[str, Command]]:
@@ -29,22 +48,31 @@ def all_commands() -> list[tuple[str, Command]]:
 
 @command("[COMMAND]", words=lambda chat, typed: [(name, it.help) for name, it in all_commands()])
 def help(chat: Chat, rest: str) -> str:
-    """Show the commands, or one of them."""
+    """Show the commands: those that matter first, the others in groups; or all about one."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
         raise UsageError(
             tr("there is no command /{word}", word=wanted), tr("/help lists the commands")
         )
-    shown = [item for name, item in all_commands() if wanted in ("", name)]
-    table = columns([(f"/{item.name} {item.usage}".rstrip(), item.help) for item in shown])
     if wanted:
-        return table
+        item = COMMANDS[wanted]
+        return columns([(f"/{item.name} {item.usage}".rstrip(), item.help)])
+    first = columns([(f"/{name}", tr(text)) for name, text in FOREMOST.items()])
     keys = tr(
         "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
         "Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
         "the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-Z suspends; Ctrl-D leaves."
     )
-    return f"{table}\n\n{keys}"
+    more = tr("/help COMMAND says more about one.")
+    return "\n\n".join([first, f"{columns(groups())}\n{more}", keys])
+
+
+def groups() -> list[tuple[str, str]]:
+    """The other commands, each group with its title; what is in no group comes last."""
+    grouped = {*FOREMOST, *(name for names in GROUPS.values() for name in names)}
+    others = [name for name, _ in all_commands() if name not in grouped]
+    rows = [*GROUPS.items(), *([(later("others"), tuple(others))] if others else [])]
+    return [(tr(title), " ".join(f"/{name}" for name in names)) for title, names in rows]
 
 
 @command()

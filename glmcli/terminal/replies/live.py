@@ -15,7 +15,7 @@ from glmcli.language import tr
 from glmcli.terminal import theme
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import progress_forms, queue_rows, status_row, token_phrase
+from glmcli.terminal.phrases import TimeLeft, progress_forms, queue_rows, status_row, token_phrase
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
 from glmcli.terminal.replies.text import BaseView
@@ -85,6 +85,7 @@ class LiveView(BaseView):
         self._queued = Queued()
         self._is_warm = False
         self._progress: Progress | None = None
+        self._left = TimeLeft()
         self._tokens = TokenCount()
         self._first_token_at: float | None = None
         self._thought_s = 0.0
@@ -276,7 +277,8 @@ class LiveView(BaseView):
 
     def _status(self, now: float) -> str:
         if self._first_token_at is None:
-            forms = progress_forms(self._progress, now - self._started)
+            left = self._left.at(self._progress, now)
+            forms = progress_forms(self._progress, now - self._started, left)
             return status_row(forms, self._painter.width)
         seconds = now - self._first_token_at
         speed = ""

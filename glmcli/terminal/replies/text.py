@@ -15,7 +15,7 @@ from glmcli.conversation.attachments import headings_only
 from glmcli.errors import GlmError
 from glmcli.language import tr
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import fitting, progress_forms, question_rows
+from glmcli.terminal.phrases import TimeLeft, fitting, progress_forms, question_rows
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.visible import visible
 from glmcli.types import Chunk, Message, Progress
@@ -64,14 +64,16 @@ class StatusLine:
         self._started = time.monotonic()
         self._shown = ""
         self._progress: Progress | None = None
+        self._left = TimeLeft()
         self._is_thinking = False
 
     def show(self, chunk: Chunk) -> None:
         """Say what happens."""
         self._progress = chunk.progress or self._progress
         self._is_thinking = self._is_thinking or bool(chunk.thinking)
-        seconds = time.monotonic() - self._started
-        forms = progress_forms(self._progress, seconds)
+        now = time.monotonic()
+        seconds = now - self._started
+        forms = progress_forms(self._progress, seconds, self._left.at(self._progress, now))
         if self._is_thinking:
             forms = [tr("thinking") + tr(", {seconds:.0f} s", seconds=seconds)]
         self.say(*forms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from glmcli.chat.commands import run_command
 from glmcli.errors import GlmError, UsageError
+from glmcli.terminal.rows import hang
 from glmcli.types import Message
 from tests.support.chats import texts
 
@@ -243,3 +245,18 @@ def test_a_link_is_never_followed_out_of_what_was_named(chat, tmp_path, command,
     with pytest.raises(UsageError, match=r"talk\.md is a symbolic link to .*config\.toml"):
         run_command(chat, f"{command} talk.md")
     assert (outside.read_text() if there else outside.exists()) == ("before" if there else False)
+
+
+def test_help_names_every_command_once_and_fits_24_rows_of_80_columns(chat):
+    from glmcli.chat.commands import COMMANDS
+
+    shown = run_command(chat, "/help")
+    named = re.findall(r"(?m)(?:^| )/([a-z]+)(?= |$)", shown.split("COMMAND says")[0])
+    assert {*COMMANDS} <= {*named}
+    assert all(named.count(name) == 1 for name in {*COMMANDS} - {"edit", "copy", "help"})
+    assert shown.splitlines()[0].startswith("/reset")
+    assert len(hang(shown, 80).splitlines()) <= 24 - 2  # the prompt and the row below it
+
+
+def test_help_of_one_command_says_all_about_it(chat):
+    assert "NAME=VALUE" in run_command(chat, "/help retry")

@@ -7,6 +7,7 @@ import pytest
 
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import (
+    TimeLeft,
     clipped,
     end_note,
     progress_forms,
@@ -229,3 +230,23 @@ def test_a_reply_that_had_no_more_time_is_said_to_be_that_and_is_length_for_prog
     assert end_note(replace(cut, text="")) == f"{said} before the first word"
     JsonLinesView(out, dict).finish(cut)
     assert json.loads(out.path.read_text())["finish_reason"] == "length"
+
+
+def test_the_rest_of_a_long_prompt_is_estimated_from_the_speed_so_far():
+    time_left = TimeLeft()
+    assert time_left.at(Progress("reading", 1000, 9000), 0.0) is None
+    assert time_left.at(Progress("reading", 1100, 9000), 0.5) is None
+    assert time_left.at(Progress("reading", 2000, 9000), 2.0) == 14.0
+    assert time_left.at(Progress("reading", 2000, 9000), 3.0) == 13.0
+    assert time_left.at(Progress("reading", 2000, 9000), 99.0) == 0.0
+    assert time_left.at(Progress("loading", 10, 20), 100.0) is None
+    assert time_left.at(Progress("waiting"), 100.0) is None
+
+
+def test_an_estimate_stands_in_place_of_the_seconds_that_passed():
+    forms = progress_forms(Progress("reading", 2000, 9000), 5, 14.2)
+    assert forms == [
+        "reading the prompt, 2,000 of 9,000 tokens, about 14 s left",
+        "reading the prompt, about 14 s left",
+    ]
+    assert "5 s" in progress_forms(Progress("reading", 8900, 9000), 5, 0.4)[0]

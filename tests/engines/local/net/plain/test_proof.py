@@ -53,6 +53,10 @@ def test_a_state_that_is_kept_is_read_in_parts(family, dtype):
     assert find_reading(as_built(family, dtype)).way is ReadingWay.PARTS
 
 
+def test_a_state_whose_rounding_adds_up_with_one_text_is_read_in_parts():
+    assert find_reading(tiny_net("qwen3_5_moe_text")).way is ReadingWay.PARTS
+
+
 class Forgetful:
     """A net that reads each id as the first of the text, whatever was before it."""
 

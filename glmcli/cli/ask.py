@@ -84,7 +84,7 @@ def ask(
     out, err = outputs()
     say = partial(say_notice, err, quiet)
     code = code_to_print("last" if last_code and code is None else code, format)
-    prompt, names = split_prompt(words or [], file or [], command="ask", say=say)
+    prompt, names = split_prompt(words or [], file or [], say=say)
     if prompt is None and not (names or messages) and (no_stdin or is_typed_on()):
         raise no_prompt()
     use_stdin = check_stdin(names, prompt, messages, ignored=no_stdin)

@@ -60,7 +60,7 @@ def chat(
 
     out, err = outputs()
     say = partial(say_notice, err, quiet)
-    prompt, names = split_prompt(words or [], file or [], command="chat", say=say)
+    prompt, names = split_prompt(words or [], file or [], say=say)
     if prompt is None and STDIN in names:
         raise UsageError(tr("-a - needs a PROMPT here"), tr('glm chat -a - "what is this?"'))
     check_stdin(names, prompt, None, ignored=False)

@@ -24,7 +24,7 @@ from glmcli.config import Settings, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
-from glmcli.language import ntr, tr
+from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE, check_prompt, is_file, path_of
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ GIVEN = ("settings", "load")
 """Parameters of a command that are not its user's."""
 Load = Callable[[], Settings]
 STDIN_PATIENCE_S = 2.0
+MOST_WORDS = 50
+"""So many words of a prompt are looked at for the name of a file."""
 AS_IT_IS = "\0"
 """Stands before an argument in which no `@` names a file."""
 
@@ -181,12 +183,13 @@ def metavar(kind: str) -> str:
 
 
 def split_prompt(
-    words: Sequence[str], files: Sequence[str], *, command: str, say: Callable[[str], None]
+    words: Sequence[str], files: Sequence[str], *, say: Callable[[str], None]
 ) -> tuple[str | None, list[str]]:
     """The prompt among the arguments, and the names of the files that go with it.
 
     An argument that is `@` and the path of a file, a folder or a pattern names that, and no other
-    `@` does: `say` tells of it. Behind `--` there is none. Raises UsageError.
+    `@` does: `say` tells of it. Behind `--` there is none. Several words are one prompt. Raises
+    UsageError.
     """
     from glmcli.conversation.several import is_there
 
@@ -197,17 +200,11 @@ def split_prompt(
         else:
             prompts.append(word)
     check_named(files, prompts)
-    check_alone(prompts, command)
-    prompt = prompts[0] if prompts else None
-    if prompt is not None:
-        say(not_attached(prompt))
-        prompt = prompt.removeprefix(AS_IT_IS)
-    return prompt, names
-
-
-SHORT_PROMPT = 60
-SHELL_MARKS = frozenset('"$`\\!\n')
-"""Characters of a prompt that a hint repeats; and those that mean something within quotes."""
+    check_words(prompts)
+    if not prompts:
+        return None, names
+    say(not_attached(" ".join(word for word in prompts if not word.startswith(AS_IT_IS)), names))
+    return " ".join(word.removeprefix(AS_IT_IS) for word in prompts), names
 
 
 def check_named(files: Sequence[str], prompts: Sequence[str]) -> None:
@@ -220,32 +217,26 @@ def check_named(files: Sequence[str], prompts: Sequence[str]) -> None:
             )
 
 
-def check_alone(prompts: Sequence[str], command: str) -> None:
-    """Raise UsageError if there is more than one prompt among the arguments."""
-    if not prompts[1:]:
-        return
-    for word in prompts:
+def check_words(prompts: Sequence[str]) -> None:
+    """Raise UsageError for one of several words of a prompt that is more than a word, and wrong."""
+    for word in prompts if prompts[1:] else ():
+        hint = tr("@FILE or -a FILE attaches one")
+        if word == "@":
+            raise UsageError(tr("there is no name after the @"), hint)
         if word.startswith("@"):
-            hint = tr("@FILE or -a FILE attaches one")
-            if word == "@":
-                raise UsageError(tr("there is no name after the @"), hint)
             raise UsageError(tr("{word} is not a file", word=word[1:]), hint)
-    extra = " ".join(word.removeprefix(AS_IT_IS) for word in prompts[1:])
-    words = " ".join(word.removeprefix(AS_IT_IS) for word in prompts)
-    hint = tr("put a prompt of several words in quotes")
-    if len(words) <= SHORT_PROMPT and not SHELL_MARKS & set(words):
-        hint = tr("put it in quotes: {typed}", typed=f'glm {command} "{words}"')
-    message = ntr(
-        "Got unexpected extra argument ({extra})",
-        "Got unexpected extra arguments ({extra})",
-        len(prompts) - 1,
-        extra=extra,
-    )
-    raise UsageError(message, hint)
+        if word == "-":
+            raise UsageError(
+                tr("- is stdin alone, and there is a prompt beside it"),
+                tr("leave out the -: what is piped goes with the prompt"),
+            )
 
 
-def not_attached(prompt: str) -> str:
-    """What to say of a prompt that names a file, since an argument is text; "" for most."""
+def not_attached(prompt: str, sent: Sequence[str]) -> str:
+    """What to say of a prompt that names a file, since an argument is text; "" for most.
+
+    `sent` are the names of files that go with it.
+    """
     from glmcli.conversation.attachments import (
         file_in,
         mention_of,
@@ -253,8 +244,6 @@ def not_attached(prompt: str) -> str:
         untyped_mentions,
     )
 
-    if prompt.startswith(AS_IT_IS):
-        return ""
     if found := next(untyped_mentions(untyped_line(prompt)), ""):
         from shlex import quote
 
@@ -266,6 +255,9 @@ def not_attached(prompt: str) -> str:
         )
     if prompt.startswith("@") and missing_mentions(Line(prompt)) == [prompt[1:]]:
         return tr("{name} is not a file here, so it is sent as these words", name=prompt)
+    for word in prompt.split()[:MOST_WORDS]:
+        if "." in word.strip(".") and word not in sent and is_file(Path(word)):
+            return tr("{name} is sent as a word; @{name} alone, or -a {name}, sends it", name=word)
     return ""
 
 

@@ -229,7 +229,6 @@ def one_line_one_hint(done, code):
         (("ask", *ECHO, "--dtype", "int3", "hi"), None, 2),
         (("ask", *ECHO, "--format", "xml", "hi"), None, 2),
         (("ask", *ECHO, "--nonsense", "hi"), None, 2),
-        (("ask", *ECHO, "two", "prompts"), None, 2),
         (("chatt",), None, 2),
         (("ask", *ECHO, "--messages", "nowhere.json", "hi"), None, 2),
         (("ask", *ECHO, "--system", "@nowhere.txt", "hi"), None, 2),

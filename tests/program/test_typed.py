@@ -327,12 +327,7 @@ def test_stdin_and_messages_attach_nothing(glm, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (
-            ["what", "is", "this"],
-            "Got unexpected extra arguments (is this)\n"
-            'hint: put it in quotes: glm ask "what is this"',
-        ),
-        (["what", "@c.txt", "is"], "Got unexpected extra argument (is)"),
+        (["-", "explain"], "- is stdin alone, and there is a prompt beside it"),
         (["@nowhere.txt", "explain"], "nowhere.txt is not a file"),
         (["explain", "-a", "nowhere.txt"], "nowhere.txt cannot be read: No such file"),
     ],
@@ -342,6 +337,23 @@ def test_arguments_that_are_neither_prompt_nor_file_are_refused(glm, tmp_path, w
     done = glm("ask", "-m", "echo:", *words)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"glm: {message}")
+
+
+def test_several_words_are_one_prompt(glm, tmp_path):
+    (tmp_path / "c.txt").write_text("gamma")
+    done = glm("ask", "-m", "echo:", "what", "is", "this")
+    assert (done.out, done.err, done.code) == ("what is this\n", "", 0)
+    done = glm("ask", "-m", "echo:", "what", "@c.txt", "is", "--", "-x", "@this")
+    assert done.out.startswith("what is -x @this\n\nFile: ") and "gamma" in done.out
+    assert glm("chat", "-m", "echo:", "what", "is", "this", stdin="").out == "what is this\n"
+
+
+@pytest.mark.parametrize("words", [["explain", "c.txt"], ["explain c.txt"]])
+def test_a_word_that_names_a_file_is_told(glm, tmp_path, words):
+    (tmp_path / "c.txt").write_text("gamma")
+    done = glm("ask", "-m", "echo:", *words)
+    assert done.out == "explain c.txt\n"
+    assert done.err == "c.txt is sent as a word; @c.txt alone, or -a c.txt, sends it\n"
 
 
 def test_the_first_turn_of_a_chat_is_not_a_command(glm):

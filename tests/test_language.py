@@ -84,7 +84,7 @@ def test_a_text_without_a_translation_stays_english(monkeypatch):
         ("ask --temperature", "选项 '--temperature' 需要一个值"),
         ("ask --no-save=1 x", "选项 '--no-save' 不接受值"),
         ("history list a b", "多余的参数（a b）"),
-        ("chatt", "没有命令 'chatt'。是不是想写 'chat'？"),
+        ("chatt", "没有命令 'chatt'"),
         ("history list -n 0", "'-n' / '--limit' 的值 0 不在范围 x>=1 之内"),
         ("history list -n abc", "'-n' / '--limit' 的值 'abc' 不是整数"),
         ("ask -f bogus x", "'-f' / '--format' 的值 'bogus' 不在可选值之中：'text'"),

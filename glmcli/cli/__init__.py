@@ -46,13 +46,7 @@ TYPER = (
 """Words of Typer's own that it passes through gettext."""
 SENTENCES = {
     r"No such option: (?P<name>\S+)": later("No such option: {name}"),
-    r"No such option: (?P<name>\S+) \(Possible options: (?P<others>.+)\)": later(
-        "No such option: {name} (Possible options: {others})"
-    ),
     r"No such command (?P<name>'.*?')": later("No such command {name}"),
-    r"No such command (?P<name>'.*?')\. Did you mean (?P<others>.+)\?": later(
-        "No such command {name}. Did you mean {others}?"
-    ),
     r"Missing command": later("Missing command"),
     r"Missing argument (?P<name>'.+')": later("Missing argument {name}"),
     r"Option (?P<name>'.+') requires an argument": later("Option {name} requires an argument"),
@@ -71,8 +65,6 @@ SENTENCES = {
     ),
 }
 """The forms of Typer's errors, which are English wherever they are raised."""
-SHOWN_QUESTION = 60
-"""Characters of what was meant as a question."""
 HELP = (
     later("Usage:"),
     later("Show this message and exit."),
@@ -197,39 +189,20 @@ def run(arguments: list[str]) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{exc.format_message()}\n")
             return 0
+        from glmcli.cli.hints import usage_hint
+
         return report(UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments)))
 
 
 def typer_says(sentence: str) -> str:
     """An error of Typer's in the user's language; English where its form is not known."""
+    # The names that it guesses by letters are left to the hint.
+    sentence = re.sub(r" (?:\(Possible options: .+\)|Did you mean .+\?)$", "", sentence.strip())
     sentence = sentence.rstrip(".")
     for form, ours in SENTENCES.items():
         if found := re.fullmatch(form, sentence, re.DOTALL):
             return tr(ours, **found.groupdict())
     return sentence
-
-
-def usage_hint(exc: Exception, arguments: list[str]) -> str:
-    """What to do about a usage error of Typer's."""
-    context = getattr(exc, "ctx", None)
-    command = context.command_path if context else "glm"
-    if command == "glm" and arguments[:1] and arguments[0] in BY_NAME:
-        command = f"glm {arguments[0]}"
-    elif command == "glm" and (question := meant_as_question(exc, arguments)):
-        return tr("a question goes behind ask: glm ask {question}", question=question)
-    return tr("{command} --help shows what can be typed", command=command)
-
-
-def meant_as_question(exc: Exception, arguments: list[str]) -> str:
-    """What was typed in place of a command, quoted for the shell; "" if it was no question."""
-    import shlex
-
-    text = " ".join(" ".join(arguments).split())
-    is_near = "Did you mean" in str(getattr(exc, "message", ""))
-    options = any(argument.startswith("-") for argument in arguments)
-    if " " not in text or text.startswith("-") or (options and " " not in arguments[0]) or is_near:
-        return ""
-    return shlex.quote(text if len(text) <= SHOWN_QUESTION else f"{text[:SHOWN_QUESTION]}…")
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:

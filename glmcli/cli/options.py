@@ -195,7 +195,7 @@ def split_prompt(
 
     names, prompts = [*files], []
     for word in words:
-        if word.startswith("@") and is_there(word[1:]):
+        if word.startswith("@") and word != "@" and is_there(word[1:]):
             names.append(word[1:])
         else:
             prompts.append(word)

@@ -1,0 +1,153 @@
+"""Wrong command lines, as people and scripts type them, and the hint that leads on from each."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.shell import clean_env
+
+WRONG = """
+ask --json hi                     | --format json
+ask --temp 0 hi                   | --temperature N
+ask --temprature 0 hi             | did you mean --temperature?
+ask --temperature                 | write --temperature VALUE: randomness
+ask --max-token 5 hi              | did you mean --max-tokens?
+ask --max-length 5 hi             | --max-tokens N limits the reply
+ask --num-ctx 512 hi              | --window N limits prompt and reply together
+ask --model                       | write --model VALUE: folder, hub id, built-in name
+ask --dtype                       | write --dtype VALUE: auto, float32
+ask --modle echo: hi              | did you mean --model?
+ask -m opnai:x hi                 | did you mean openai:x?
+ask -m openai hi                  | did you mean openai:?
+ask -m smolm2 hi                  | did you mean smollm2?
+ask -m ./nothere hi               | check the path, or give a hub id: org/name
+ask -m c.txt hi                   | give the folder that it is in
+ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
+ask --token k hi                  | glm config set api_key -
+ask --url http://h hi             | --base-url http://HOST:PORT
+ask --host h hi                   | -m openai:NAME --base-url http://HOST:PORT
+ask -m openai:x --base-url h hi   | write http://HOST:PORT or https://HOST
+ask -f c.txt hi                   | -a c.txt sends a file
+ask --attach c.txt hi             | -a FILE sends a file
+ask -a nowhere.txt hi             | check the path
+ask --output o.txt hi             | glm ask ... > FILE
+ask --stream hi                   | a reply streams by itself
+ask --format jsn hi               | did you mean json?
+ask --format yaml hi              | choose one of these
+ask --system-prompt x hi          | did you mean --system?
+ask --no-history hi               | --no-save writes nothing to the history
+ask --no-think=1 hi               | leave the value out: --no-think
+ask --device gpu -m smollm2 hi    | one of: auto, cuda
+ask --dtype fp16 hi               | one of: auto, float32
+ask --quantize 4bit hi            | one of: none, int8, int4
+ask --load-in-8bit hi             | --quantize int8
+ask --gpu hi                      | --device cuda
+ask --cpu hi                      | --device cpu
+ask --verbose hi                  | --stats shows tokens and speed
+ask --version                     | glm --version shows the version
+ask --prompt hi                   | glm ask "PROMPT"
+ask --home x hi                   | export GLM_HOME=FOLDER
+ask --thinking on hi              | one of: show, fold, hide
+ask --window 0 hi                 | it must be at least 1
+ask -m echo: ""                   | type a question: glm ask "why is the sky blue?"
+ask -m echo: - hi                 | leave out the -
+ask -m echo: hi @                 | @FILE or -a FILE attaches one
+chat --list                       | glm history list shows the conversations
+chat --continue --resume abcd     | say one
+-v                                | glm --version shows the version
+--verison                         | did you mean --version?
+version                           | glm --version shows the version
+help ask                          | glm COMMAND --help
+cht                               | did you mean glm chat?
+aks hi                            | did you mean glm ask hi?
+what is this                      | a question goes behind ask: glm ask 'what is this'
+time flies                        | a question goes behind ask: glm ask 'time flies'
+org/name                          | a model goes behind -m: glm chat -m org/name
+./folder                          | a model goes behind -m: glm chat -m ./folder
+openai:qwen                       | a model goes behind -m: glm chat -m openai:qwen
+c.txt                             | glm ask "QUESTION" -a c.txt
+/help                             | /commands are typed inside glm chat
+run                               | glm chat -m MODEL
+pull org/name                     | glm models pull NAME
+list                              | glm models list; glm history list
+exit                              | /exit leaves a chat
+settings                          | glm config set NAME VALUE
+set temperature 1                 | did you mean glm config set temperature 1?
+login                             | glm config set api_key -
+-m echo: hi                       | options go behind a command: glm chat -m echo: hi
+--model echo: ask hi              | options go behind the command: glm ask --model echo: hi
+--continue                        | options go behind a command: glm chat --continue
+model list                        | did you mean glm models list?
+models lst                        | did you mean glm models list?
+models rm x                       | glm models remove NAME
+models download x                 | glm models pull NAME
+models show                       | write: glm models show NAME; glm models list shows them
+models list --all                 | it lists all that there are
+history ls                        | glm history list
+history rm abcd                   | glm history delete ID
+history serch x                   | did you mean glm history search x?
+history show                      | glm history list shows them
+history 12ab                      | did you mean glm history show 12ab?
+history why sky                   | did you mean glm history search why sky?
+history export --format pdf       | choose one of these
+history import nowhere.json       | check the path
+config list                       | glm config show
+config show model                 | glm config get model prints one
+config model x                    | did you mean glm config set model x?
+config set                        | write: glm config set NAME VALUE
+config set temperature            | glm config set NAME VALUE, or glm config unset NAME
+config set temprature 1           | did you mean temperature?
+config get nonsense               | glm config show lists all settings
+config edit x                     | write: glm config edit
+config reset                      | glm config unset NAME
+config trust nowhere              | check the path
+"""
+PROBE = """
+import contextlib, json, sys, tempfile
+from glmcli.cli import run
+said = []
+for line in json.load(sys.stdin):
+    with (
+        tempfile.TemporaryFile("w+") as err,
+        contextlib.redirect_stderr(err),
+        contextlib.redirect_stdout(err),
+    ):
+        code = run(line)
+        err.seek(0)
+        said.append((code, err.read()))
+json.dump(said, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """Each line -> (exit code, what was printed), all of them in one process."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "c.txt").write_text("gamma")
+    lines = [line.split(" | ")[0].strip() for line in WRONG.strip().splitlines()]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE],
+        input=json.dumps([shlex.split(line) for line in lines]),
+        cwd=folder,
+        env=clean_env(GLM_HOME=str(folder / "home"), GLM_OFFLINE="1"),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return dict(zip(lines, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("row", WRONG.strip().splitlines())
+def test_a_wrong_line_gets_a_hint_that_leads_on(said, row):
+    line, hint = (part.strip() for part in row.split(" | "))
+    code, text = said[line]
+    assert code in (2, 3), text
+    last = text.splitlines()[-1]
+    assert last.startswith("hint: ") and hint in last
+    assert "Traceback" not in text

@@ -5,8 +5,10 @@ Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --j
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import conversations, if_asked
+from glmcli.cli.completion.candidates import conversations, deleted_conversations, if_asked
 from glmcli.cli.dialog import tell, tell_links
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
@@ -34,7 +36,7 @@ from glmcli.paths import short_model
 from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
-    from glmcli.store import Store
+    from glmcli.store import Store, Summary
     from glmcli.types import Conversation
 
 history_app = typer.Typer(help=tr("The stored conversations."), no_args_is_help=True)
@@ -196,14 +198,93 @@ def delete(
         ),
     ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help=tr("for good, at once; deleted ones too"))
+    ] = False,
 ) -> None:
-    """Delete conversations for good."""
+    """Delete conversations; undelete takes that back for 30 days."""
+    from glmcli.store import KEPT_DAYS
+
     with open_history(settings) as store:
-        found = [store.find(id) for id in ids]
-        named = ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
-        if confirmed(tr("delete {named}?", named=named), yes=yes):
-            store.delete(*(each.id for each in found))
-            print(tr("deleted {named}", named=named))
+        gone = {each.id for each, _ in store.deleted()} if purge else set()
+        found = list({each.id: each for each in (find_any(store, id, gone) for id in ids)}.values())
+        names = ids_and_titles(found)
+        question = tr("delete {named}?", named=names)
+        if purge:
+            question = tr("delete {named} for good?", named=names)
+        if not confirmed(question, yes=yes):
+            return
+        which = [each.id for each in found]
+        if purge:
+            store.purge(*which)
+            print(tr("deleted for good: {named}", named=names))
+            return
+        store.delete(*which)
+        print(tr("deleted {named}", named=names))
+        tell(
+            tr(
+                "glm history undelete {ids} takes that back for {n} days, then the text goes too; "
+                "delete --purge {ids} removes it at once",
+                ids=" ".join(which),
+                n=KEPT_DAYS,
+            )
+        )
+
+
+def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
+    """A conversation, or one of those that are `gone`. Raises UsageError, StoreError."""
+    is_gone = any(each.startswith(name.strip().lower()) for each in gone)
+    return store.find(name, deleted=is_gone)
+
+
+def ids_and_titles(found: Sequence[Summary]) -> str:
+    """Conversations by their ids and titles, in one line."""
+    return ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
+
+
+@history_app.command()
+@with_settings(needed=("home",))
+def undelete(
+    settings: Settings,
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID]...",
+            help=tr("or the starts of their ids; none: list them"),
+            autocompletion=if_asked(deleted_conversations),
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring deleted conversations back; without ID, list them."""
+    from glmcli.store import KEPT_DAYS
+
+    with open_history(settings) as store:
+        if ids:
+            found = [store.find(id, deleted=True) for id in ids]
+            store.undelete(*(each.id for each in found))
+            print(tr("brought back {named}", named=ids_and_titles(found)))
+            return
+        listed = store.deleted()
+    if as_json:
+        print_json([{**asdict(item), "deleted_at": moment} for item, moment in listed])
+        return
+    rows = [
+        (item.id, item.title, item.turns, age(moment), days_left(moment, KEPT_DAYS))
+        for item, moment in listed
+    ]
+    print_rows(
+        (later("id"), later("title"), later("turns"), later("deleted"), later("days left")),
+        rows,
+        none=tr("nothing was deleted in the last {n} days", n=KEPT_DAYS),
+        whole=("id", "turns", "deleted", "days left"),
+        spare=("turns", "deleted"),
+    )
+
+
+def days_left(moment: float, kept: int) -> int:
+    """The days until what was deleted at `moment` is purged, those begun too."""
+    return max(0, math.ceil(kept - (time.time() - moment) / 86400))
 
 
 @history_app.command("export")

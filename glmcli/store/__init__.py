@@ -14,24 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from glmcli.conversation.messages import value_of
-from glmcli.conversation.reasoning import split_reasoning
-from glmcli.errors import StoreError, UsageError
+from glmcli.errors import StoreError
 from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
+from glmcli.store.deleted import KEPT_DAYS, deleted, mark_deleted, purge_old, remove_all, restore
 from glmcli.store.recovery import recover
 from glmcli.store.results import (
-    ANSWERED,
-    SUMMARY,
     Hit,
     Node,
     Summary,
     candidates,
+    end_of,
+    find_named,
+    listed,
     no_such,
+    nodes,
     summary_of,
 )
 from glmcli.store.rows import (
-    ID_LETTERS,
     add,
     add_missing,
     branch,
@@ -42,15 +43,14 @@ from glmcli.store.rows import (
     forget_summaries,
     is_stored,
     keep_summary,
-    remove_conversation,
     title_of,
     update_conversation,
 )
 from glmcli.store.search import excerpt
-from glmcli.store.tables import forget_words, from_sql, to_sql
+from glmcli.store.tables import from_sql, to_sql
 from glmcli.types import Conversation, ConversationKind, GenerationParams, Message
 
-__all__ = ["Hit", "Node", "Store", "Summary", "open_store"]
+__all__ = ["KEPT_DAYS", "Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
 TURN_WAIT_S = 0.5
@@ -187,12 +187,14 @@ class Store:
     def take_in(self, *conversations: Conversation) -> Sequence[Conversation]:
         """Store conversations from a file, with their dates; what is stored stays as it is.
 
-        Returns those that were added. Raises StoreError.
+        Returns those that were added, or brought back if they had been deleted. Raises
+        StoreError.
         """
         added: list[tuple[Conversation, list[int]]] = []
         with self._changing() as db:
             for each in conversations:
                 if is_stored(db, each):
+                    added += [(each, [])] if restore(db, each.id) else []
                     continue
                 updated = each.updated
                 ids = add_missing(db, each, unfinished=self._claims)
@@ -253,19 +255,8 @@ class Store:
 
     def tree(self, conversation: Conversation) -> Sequence[Node]:
         """All messages of a conversation, on whatever branch, oldest first. Raises StoreError."""
-        current = set(conversation.ids)
         with self._database.reading() as db:
-            rows = db.execute(
-                "SELECT id, parent_id, role, text,"
-                " CASE WHEN pending THEN 'interrupted' ELSE finish_reason END"
-                " FROM message WHERE conversation_id = ? ORDER BY id",
-                (conversation.id,),
-            ).fetchall()
-        texts = [split_reasoning(Message(row[2], from_sql(row[3]))).text for row in rows]
-        return [
-            Node(row[0], row[1], row[2], text, row[4], row[0] in current)
-            for row, text in zip(rows, texts, strict=True)
-        ]
+            return nodes(db, conversation)
 
     def goto(self, conversation: Conversation, message_id: int) -> None:
         """Put `conversation` on the branch that ends with a message of its tree.
@@ -273,17 +264,7 @@ class Store:
         A question stands for its newest reply. Raises UsageError, StoreError.
         """
         with self._database.reading() as db:
-            row = db.execute(
-                "SELECT coalesce(max(reply.id), message.id) FROM message LEFT JOIN message reply"
-                " ON reply.conversation_id = message.conversation_id"
-                " AND reply.parent_id = message.id AND message.role = 'user'"
-                " WHERE message.id = ? AND message.conversation_id = ? GROUP BY message.id",
-                (message_id, conversation.id),
-            ).fetchone()
-            if row is None:
-                line = tr("there is no message {id}", id=message_id)
-                raise UsageError(line, in_chat=tr("/tree shows them all"))
-            ids, messages = branch(db, row[0])
+            ids, messages = branch(db, end_of(db, conversation, message_id))
         conversation.ids[:], conversation.messages[:] = ids, messages
         conversation.omitted = None
         self.save(conversation)
@@ -310,45 +291,46 @@ class Store:
             db.execute("UPDATE conversation SET named = 1, title = ? WHERE id = ?", row)
 
     def delete(self, *names: str) -> None:
-        """Delete conversations, all their branches included. Raises UsageError, StoreError."""
-        found = [self.find(name) for name in names]
+        """Delete conversations with all their branches, which `undelete` takes back until they are
+        purged. Raises UsageError, StoreError.
+        """
+        found = [self.find(name).id for name in names]
         with self._changing() as db:
-            for summary in found:
-                remove_conversation(db, summary.id)
-            forget_words(db)
+            mark_deleted(db, found)
+
+    def undelete(self, *names: str) -> None:
+        """Bring deleted conversations back as they were. Raises UsageError, StoreError."""
+        found = [self.find(name, deleted=True).id for name in names]
+        with self._changing() as db:
+            for each in found:
+                restore(db, each)
+
+    def purge(self, *names: str) -> None:
+        """Delete conversations for good, deleted or not, given by their whole ids. Raises
+        StoreError.
+        """
+        with self._changing() as db:
+            remove_all(db, names)
         self._database.empty_log()
+
+    def deleted(self) -> Sequence[tuple[Summary, float]]:
+        """What can be brought back, and when it was deleted; newest first. Raises StoreError."""
+        with self._database.reading() as db:
+            return deleted(db)
 
     # Finding conversations.
 
     def list(self, limit: int | None = 20, kind: ConversationKind = "") -> Sequence[Summary]:
         """The conversations, or those of a kind, the newest first. Raises StoreError."""
-        which = f"{ANSWERED} AND kind IN ('', '{kind}')" if kind else ANSWERED
         with self._database.reading() as db:
-            rows = db.execute(
-                f"SELECT {SUMMARY} FROM conversation WHERE {which}"
-                " ORDER BY updated_at DESC LIMIT ?",
-                (-1 if limit is None else limit,),
-            )
-            return [summary_of(row) for row in rows]
+            return listed(db, limit, kind)
 
-    def find(self, name: str) -> Summary:
-        """The one conversation whose id begins with `name`. Raises UsageError, StoreError."""
-        start = name.strip().lower()
-        if not start or not set(start) <= set(ID_LETTERS):
-            raise no_such(name)
+    def find(self, name: str, *, deleted: bool = False) -> Summary:
+        """The one conversation, or deleted one, whose id begins with the four letters or more of
+        `name`. Raises UsageError, StoreError.
+        """
         with self._database.reading() as db:
-            rows = db.execute(
-                f"SELECT {SUMMARY} FROM conversation WHERE id >= ? AND id < ? LIMIT 4",
-                (start, f"{start}~"),
-            ).fetchall()
-        if not rows:
-            raise no_such(name)
-        if len(rows) > 1:
-            raise UsageError(
-                tr("more than one conversation begins with {name!r}", name=name),
-                tr("type more of it: {ids} ...", ids=", ".join(row[0] for row in rows[:3])),
-            )
-        return summary_of(rows[0])
+            return find_named(db, name, deleted=deleted)
 
     def search(self, query: str, limit: int = 20) -> Sequence[Hit]:
         """The conversations that hold all words of `query`, or "a phrase", in one message.
@@ -370,8 +352,11 @@ class Store:
     # Parts of the above.
 
     def recover(self) -> None:
-        """Mark the replies of processes that died as interrupted. Raises StoreError."""
+        """Mark the replies of processes that died as interrupted, and purge what was deleted long
+        ago. Raises StoreError.
+        """
         self._broken_off = recover(self._database, self._claims)
+        purge_old(self._database)
 
     def broken_off(self) -> str:
         """The last chat that was found broken off, since its process died; "" once it was told."""

@@ -13,7 +13,7 @@ from contextlib import suppress
 from glmcli.errors import StoreError
 from glmcli.store.claims import Claims
 from glmcli.store.database import Database
-from glmcli.store.results import ANSWERED
+from glmcli.store.results import LISTED
 from glmcli.store.rows import keep_settings
 from glmcli.store.tables import from_sql, index_text
 
@@ -74,6 +74,6 @@ def newest_broken_off(db: sqlite3.Connection, reply_ids: Iterable[int]) -> tuple
     found = db.execute(
         "SELECT message.id, conversation.id FROM conversation JOIN message ON message.id = head"
         f" WHERE head IN ({which}) AND finish_reason = 'interrupted' AND kind <> 'ask'"
-        f" AND {ANSWERED} ORDER BY updated_at DESC LIMIT 1"
+        f" AND {LISTED} ORDER BY updated_at DESC LIMIT 1"
     ).fetchone()
     return found or (0, "")

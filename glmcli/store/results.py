@@ -7,24 +7,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr
+from glmcli.store.rows import ID_LETTERS
 from glmcli.store.search import match_expressions, matches
 from glmcli.store.tables import from_sql
-from glmcli.types import ConversationKind, FinishReason, Role
+from glmcli.types import Conversation, ConversationKind, FinishReason, Message, Role
 
 SUMMARY = (
     "conversation.id, conversation.title, conversation.model, conversation.turns,"
     " conversation.tokens, conversation.updated_at, conversation.kind"
 )
-ANSWERED = (
-    "(EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
+LISTED = (
+    "conversation.deleted_at IS NULL AND"
+    " (EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
     " AND ((pending = 0 AND coalesce(finish_reason, '') NOT IN ('cancelled', 'interrupted'))"
     " OR text <> '' OR thinking <> ''))"  # last, since a text may be large
     " OR NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id"
     " AND role = 'assistant'))"
 )
 """What no model answered is neither listed nor the last; what was imported was not asked."""
+LEAST_LETTERS = 4
+"""Of an id that is named: fewer are too easily those of another conversation."""
+SHOWN_CANDIDATES, SHOWN_TITLE = 3, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,7 @@ def candidates(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
         return
     for row in db.execute(
         f"SELECT {SUMMARY}, head, 'user', title FROM conversation WHERE named = 1"
+        " AND deleted_at IS NULL"
         " ORDER BY updated_at DESC"
     ):
         if matches(from_sql(row[-1]), query):
@@ -92,9 +99,91 @@ def candidates(db: sqlite3.Connection, query: str) -> Iterator[Sequence[Any]]:
             f"SELECT {SUMMARY}, message.id, message.role, message.text FROM word"
             " CROSS JOIN message ON message.id = word.rowid"
             " CROSS JOIN conversation ON conversation.id = message.conversation_id"
-            " WHERE word MATCH ? ORDER BY word.rowid DESC",
+            " WHERE word MATCH ? AND deleted_at IS NULL ORDER BY word.rowid DESC",
             (words,),
         )
+
+
+def listed(
+    db: sqlite3.Connection, limit: int | None, kind: ConversationKind = ""
+) -> Sequence[Summary]:
+    """The conversations, or those of a kind, the newest first."""
+    which = f"{LISTED} AND kind IN ('', '{kind}')" if kind else LISTED
+    rows = db.execute(
+        f"SELECT {SUMMARY} FROM conversation WHERE {which} ORDER BY updated_at DESC LIMIT ?",
+        (-1 if limit is None else limit,),
+    )
+    return [summary_of(row) for row in rows]
+
+
+def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> Summary:
+    """The one conversation, or deleted one, whose id begins with `name`. Raises UsageError."""
+    start = name.strip().lower()
+    if not start or not set(start) <= set(ID_LETTERS):
+        raise no_such(name)
+    rows = db.execute(
+        f"SELECT {SUMMARY}, deleted_at IS NOT NULL AS gone FROM conversation"
+        " WHERE id >= ? AND id < ? ORDER BY gone <> ?, updated_at DESC LIMIT ?",
+        (start, f"{start}~", deleted, SHOWN_CANDIDATES + 1),
+    ).fetchall()
+    found = [summary_of(row) for row in rows if row[-1] == deleted]
+    if not found and rows and not deleted and len(start) >= LEAST_LETTERS:
+        back = tr("glm history undelete {id} brings it back", id=rows[0][0])
+        raise UsageError(tr("the conversation {id} was deleted", id=rows[0][0]), back)
+    if not found:
+        raise no_such(name)
+    if len(start) >= LEAST_LETTERS and len(found) == 1:
+        return found[0]
+    line = tr("more than one conversation begins with {name!r}", name=name)
+    if len(start) < LEAST_LETTERS:
+        line = tr(
+            "{name!r} is too short: type {n} letters of an id at least", name=name, n=LEAST_LETTERS
+        )
+    shown = [f"{each.id} {short_title(each.title)!r}" for each in found[:SHOWN_CANDIDATES]]
+    more = ["..."] if len(found) > SHOWN_CANDIDATES else []
+    raise UsageError(line, tr("is it one of these: {ids}", ids=", ".join([*shown, *more])))
+
+
+def short_title(title: str) -> str:
+    """A title, short enough to stand beside others."""
+    return title if len(title) <= SHOWN_TITLE else f"{title[: SHOWN_TITLE - 1].rstrip()}…"
+
+
+def nodes(db: sqlite3.Connection, conversation: Conversation) -> Sequence[Node]:
+    """All messages of a conversation, on whatever branch, oldest first."""
+    current = set(conversation.ids)
+    rows = db.execute(
+        "SELECT id, parent_id, role, text,"
+        " CASE WHEN pending THEN 'interrupted' ELSE finish_reason END"
+        " FROM message WHERE conversation_id = ? ORDER BY id",
+        (conversation.id,),
+    )
+    return [
+        Node(
+            row[0],
+            row[1],
+            row[2],
+            split_reasoning(Message(row[2], from_sql(row[3]))).text,
+            row[4],
+            row[0] in current,
+        )
+        for row in rows
+    ]
+
+
+def end_of(db: sqlite3.Connection, conversation: Conversation, message_id: int) -> int:
+    """The message of a conversation, or the newest reply to this question. Raises UsageError."""
+    row = db.execute(
+        "SELECT coalesce(max(reply.id), message.id) FROM message LEFT JOIN message reply"
+        " ON reply.conversation_id = message.conversation_id"
+        " AND reply.parent_id = message.id AND message.role = 'user'"
+        " WHERE message.id = ? AND message.conversation_id = ? GROUP BY message.id",
+        (message_id, conversation.id),
+    ).fetchone()
+    if row is None:
+        line = tr("there is no message {id}", id=message_id)
+        raise UsageError(line, in_chat=tr("/tree shows them all"))
+    return int(row[0])
 
 
 def no_such(name: str) -> UsageError:

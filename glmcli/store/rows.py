@@ -59,7 +59,7 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
     beginning = title_of(first_text(conversation) or question)
     conversation.title = conversation.title or beginning
     db.execute(
-        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0, 0, '')",
+        "INSERT INTO conversation VALUES (?, ?, '', '', '{}', NULL, 0, NULL, ?, 0, 0, '', NULL)",
         (conversation.id, to_sql(conversation.title), conversation.title != beginning),
     )
 
@@ -77,14 +77,14 @@ def update_conversation(
 
     `asking` says that one more question follows its messages; one that is not `is_new` goes on with
     the model and the settings that answered last, see `finish`, if this one does not answer.
-    `updated` is when it was written to, None for now.
+    `updated` is when it was written to, None for now. One that was deleted meanwhile is back.
     """
     conversation.updated = time.time() if updated is None else updated
     turns = asking + sum(message.role == "user" for message in conversation.messages)
     usages = [message.usage for message in conversation.messages if message.usage]
     db.execute(
         "UPDATE conversation SET system = ?, has_system = ?, head = ?, turns = ?, tokens = ?,"
-        " updated_at = ?, kind = ? WHERE id = ?",
+        " updated_at = ?, kind = ?, deleted_at = NULL WHERE id = ?",
         (
             to_sql(conversation.system or ""),
             conversation.system is not None,
@@ -268,8 +268,8 @@ def read_message(row: Sequence[Any]) -> Message:
 def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:
     """Whether a conversation from a file is stored, where it may have gone on since.
 
-    If not it gets an id that is free: its own, or else one that its content alone decides, so that
-    the same file is known again.
+    It gets the id of that. If not it gets one that is free: its own, or else one that its content
+    alone decides, so that the same file is known again.
     """
     for name in (conversation.id, content_id(conversation)):
         if not _ID.fullmatch(name):
@@ -284,6 +284,7 @@ def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:
         system = from_sql(row[0]) if row[1] else None
         begins = messages[: len(conversation.messages)] == conversation.messages
         if begins and system == conversation.system:
+            conversation.id = name
             return True
     conversation.id = ""
     return False

@@ -95,12 +95,22 @@ def tell_chats_from_asks(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE conversation ADD COLUMN kind TEXT NOT NULL DEFAULT ''")
 
 
+def keep_deleted(db: sqlite3.Connection) -> None:
+    """Migration 6: when a conversation was deleted; NULL if it was not."""
+    db.execute("ALTER TABLE conversation ADD COLUMN deleted_at REAL")
+    db.execute(
+        "CREATE INDEX conversation_deleted ON conversation (deleted_at)"
+        " WHERE deleted_at IS NOT NULL"
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     create_tables,
     create_search_index,
     create_summaries,
     tell_empty_from_none,
     tell_chats_from_asks,
+    keep_deleted,
 )
 """Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
 

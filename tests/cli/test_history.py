@@ -287,3 +287,31 @@ def test_what_is_imported_counts_for_both(glm, tmp_path):
     assert "hi" in glm("history", "list").out
     for door in ("ask", "chat"):
         assert glm(door, "-c", *ECHO, "x").code == 0
+
+
+def test_a_deletion_is_taken_back_or_made_final(glm, talk):
+    done = glm("history", "delete", "--yes", *talk)
+    assert f"history undelete {' '.join(talk)}" in done.err
+    assert glm("history", "list", "--all").out == ""
+    assert glm("history", "export").out == ""
+    listed = [line.split("\t") for line in glm("history", "undelete").out.splitlines()]
+    assert {line[0] for line in listed} == set(talk)
+    assert {line[-1] for line in listed} == {"30"}
+    back = glm("history", "undelete", talk[0][:4])
+    assert back.out == f"brought back {talk[0]} '天气怎么样'\n"
+    assert glm("history", "list", "--all").out.split("\t")[0] == talk[0]
+    gone = glm("history", "delete", "--purge", "--yes", *talk)
+    assert gone.out.startswith("deleted for good: ")
+    assert glm("history", "undelete").out == ""
+    assert glm("history", "undelete", talk[0]).code == 2
+
+
+def test_a_short_id_is_refused_with_the_candidates(glm, talk):
+    for call in (["show"], ["delete", "-y"], ["export"], ["undelete"]):
+        done = glm("history", *call, talk[0][:3])
+        assert done.code == 2
+        assert (talk[0] in done.err) == (call != ["undelete"])
+    done = glm("chat", *ECHO, "--resume", talk[0][:1])
+    assert done.code == 2
+    assert "too short" in done.err
+    assert "天气怎么样" in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
 from glmcli.store.database import migrate
+from glmcli.store.glance import newest
 from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, GenerationParams, Message, Usage
 from tests.support.turns import PARAMS, ask, texts
@@ -289,12 +291,12 @@ def test_search_finds_what_is_on_another_branch(store):
     assert texts(conversation) == ["one", "hidden treasure"]
 
 
-def test_a_deleted_conversation_is_nowhere(home, store):
+def test_a_purged_conversation_is_nowhere(home, store):
     kept, deleted = Conversation(), Conversation()
     ask(store, kept, "keep this", "kept 保留")
     ask(store, deleted, "my password is swordfish", "剣魚 is safe with me")
     store.rewind(deleted, 0)
-    store.delete(deleted.id)
+    store.purge(deleted.id)
     assert [item.id for item in store.list()] == [kept.id]
     assert not store.search("swordfish") and store.search("保留")
     left = b"".join(path.read_bytes() for path in home.iterdir())
@@ -354,3 +356,89 @@ def test_of_a_history_of_before_there_were_kinds_all_count_for_both(home):
     with closing(open_store(home)) as store:
         assert [each.kind for each in store.list()] == [""]
         assert store.last("chat") == store.last("ask") == store.load("abcd")
+
+
+# Deleting, and taking it back.
+
+
+def test_what_was_deleted_is_nowhere_until_it_is_brought_back(store):
+    kept, gone = Conversation(), Conversation()
+    ask(store, kept, "blue sky", "yes")
+    ask(store, gone, "green sky", "no")
+    store.rename(gone.id, "sky in green")
+    before = store.load(gone.id)
+    store.delete(gone.id)
+    assert [each.id for each in store.list()] == [kept.id]
+    assert {hit.conversation.id for hit in store.search("sky")} == {kept.id}
+    assert store.last() == kept
+    assert newest(store.path.parent, gone.id) == []
+    with pytest.raises(UsageError, match="was deleted") as found:
+        store.load(gone.id)
+    assert f"undelete {gone.id}" in found.value.hint
+    assert [each.id for each, _ in store.deleted()] == [gone.id]
+    assert [each.id for each in newest(store.path.parent, deleted=True)] == [gone.id]
+    store.undelete(gone.id[:4])
+    assert store.load(gone.id) == before
+    assert {hit.conversation.id for hit in store.search("sky")} == {kept.id, gone.id}
+    assert store.deleted() == []
+
+
+def test_deleted_text_is_gone_at_the_first_start_after_thirty_days(home, opened, monkeypatch):
+    store, gone = opened(), Conversation()
+    ask(store, gone, "sesquipedalian", "yes")
+    store.delete(gone.id)
+    store.close()
+    now = time.time()
+    for days, kept in ((29, [gone.id]), (31, [])):
+        monkeypatch.setattr(time, "time", lambda days=days: now + days * 86400)
+        store = opened()
+        assert [each.id for each, _ in store.deleted()] == kept
+        store.close()
+        found = [b"sesquipedalian" in path.read_bytes() for path in home.iterdir()]
+        assert any(found) == bool(kept)
+
+
+def test_purged_text_is_gone_at_once_deleted_before_or_not(home, opened):
+    store, first, second = opened(), Conversation(), Conversation()
+    ask(store, first, "sesquipedalian", "yes")
+    ask(store, second, "sesquipedalian too", "yes")
+    store.delete(first.id)
+    store.purge(first.id, second.id)
+    store.close()
+    assert not any(b"sesquipedalian" in path.read_bytes() for path in home.iterdir())
+    assert opened().deleted() == []
+
+
+def test_a_chat_that_goes_on_brings_itself_back(store, opened):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    opened().delete(conversation.id)
+    ask(store, conversation, "two", "2")
+    assert texts(store.load(conversation.id)) == ["one", "1", "two", "2"]
+    assert store.deleted() == []
+
+
+def test_an_import_brings_a_deleted_conversation_back(store):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    stored = store.load(conversation.id)
+    store.delete(conversation.id)
+    assert [each.id for each in store.take_in(stored)] == [conversation.id]
+    assert store.load(conversation.id) == conversation
+
+
+@pytest.mark.parametrize("name", ["a", "ab", "abc"])
+def test_an_id_has_four_letters_at_least_and_the_candidates_are_told(store, name):
+    store.save(
+        Conversation(id="abcd0001", title="one", messages=[Message("user", "x")]),
+        Conversation(id="abcd0002", title="two", messages=[Message("user", "y")]),
+        Conversation(id="xbcd0002", title="other", messages=[Message("user", "y")]),
+    )
+    for use in (store.load, store.find, store.delete, lambda name: store.rename(name, "x")):
+        with pytest.raises(UsageError, match="too short") as found:
+            use(name)
+        assert "abcd0001 'one'" in found.value.hint
+        assert "abcd0002 'two'" in found.value.hint
+        assert "other" not in found.value.hint
+    with pytest.raises(UsageError, match="too short"):
+        store.find("x")

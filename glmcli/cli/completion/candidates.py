@@ -44,12 +44,23 @@ def if_asked(completes: Completes | None) -> Completes | None:
 
 def conversations(ctx: typer.Context, incomplete: str) -> Candidates:
     """The newest conversations whose ids begin so, by title and age."""
+    return summaries(ctx, incomplete)
+
+
+def deleted_conversations(ctx: typer.Context, incomplete: str) -> Candidates:
+    """The newest of those that can be brought back."""
+    return summaries(ctx, incomplete, deleted=True)
+
+
+def summaries(ctx: typer.Context, incomplete: str, *, deleted: bool = False) -> Candidates:
+    """Conversations, or deleted ones, as a shell shows them."""
     from glmcli.cli.tables import age
     from glmcli.store.glance import newest
 
     settings = settings_of(ctx)
     given = ctx.params.get("ids") or ()
-    for each in newest(settings.home, incomplete, _MOST) if settings else ():
+    home = settings.home if settings else None
+    for each in newest(home, incomplete, _MOST, deleted=deleted) if home else ():
         if each.id not in given:
             title = " ".join(each.title[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
             parts = [title, age(each.updated_at, say=tr), tr("ask") if each.kind == "ask" else ""]

@@ -79,7 +79,7 @@ def test_toml_has_types_of_its_own(tmp_path):
     settings = load(tmp_path, toml='temperature = 1\nstop = ["END"]\nplain = true\n')
     assert settings.temperature == 1.0
     assert settings.stop == ("END",)
-    assert settings.plain is True
+    assert settings.plain == "on"
 
 
 def test_an_empty_variable_counts_as_unset(tmp_path):
@@ -408,3 +408,13 @@ def test_without_a_history_nothing_remembers_that_the_demonstration_was_told_of(
     assert not (tmp_path / "home").exists()
     (tmp_path / "file").write_text("")
     assert demonstration(Settings(home=tmp_path / "file")) != ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [("1", "on"), ("yes", "on"), (True, "on"), ("no", "off"), ("reader", "reader")],
+)
+def test_a_switch_with_a_third_position_takes_all_words_for_on_and_off(raw, value):
+    assert parse("plain", raw, "environment") == value
+    with pytest.raises(ConfigError):
+        parse("plain", "aloud", "environment")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glmcli.engines import whereabouts
+from glmcli.language import tr
 from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import fits, stats_line
@@ -22,6 +23,8 @@ def write_note(out: Output, text: str, style: str = _DIM) -> None:
     if not text:
         return
     text, columns = visible(text), out.size().columns
+    if out.is_reader:
+        text = text.replace(" · ", tr(", "))
     if not all(fits(line, columns) for line in text.split("\n")):
         from glmcli.terminal.rows import hang  # it imports Rich
 

@@ -89,7 +89,14 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
             chat.remember(first)
-            chat.out.write(question_rows(first, colours=chat.out.colours, bold=chat.out.is_live))
+            chat.out.write(
+                question_rows(
+                    first,
+                    colours=chat.out.colours,
+                    bold=chat.out.is_live,
+                    in_words=chat.out.is_reader,
+                )
+            )
             chat.handle(untyped_line(first))
         while not chat.leaving:
             try:

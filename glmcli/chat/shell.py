@@ -48,7 +48,7 @@ class Shell(Chat):
             self.out,
             self.quiet,
             thinking=settings.thinking,
-            plain=settings.plain,
+            plain=settings.is_plain,
             columns=settings.width,
             after=after,
         )

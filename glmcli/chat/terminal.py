@@ -107,7 +107,7 @@ class TerminalChat(Shell):
         from glmcli.terminal.replies.text import show_message
 
         settings = self.settings
-        show_message(self.out, self.quiet, message, plain=settings.plain, columns=settings.width)
+        show_message(self.out, self.quiet, message, plain=settings.is_plain, columns=settings.width)
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns it as it was saved."""

@@ -27,6 +27,7 @@ from glmcli.cli.opening import (
     ContinueAsk,
     Interrupted,
     Resume,
+    follow,
     interrupts_first,
     open_session,
     resumed_line,
@@ -98,7 +99,7 @@ def ask(
         say(resumed_line(session, settings))
     session.extend(earlier)
     install_signals(session.stop)
-    out.is_stopped = err.is_stopped = session.is_stopped
+    follow(session, settings, out, err)
     if not quiet:
         say(demonstration(settings))
     view = reply_view(format, code, session, settings, out, err, stream=not no_stream, quiet=quiet)

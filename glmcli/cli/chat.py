@@ -18,6 +18,7 @@ from glmcli.cli.opening import (
     ContinueChat,
     Interrupted,
     Resume,
+    follow,
     interrupts_first,
     newer_ask,
     open_session,
@@ -72,7 +73,7 @@ def chat(
         load(), continue_=continue_, resume=resume, commands=commands or is_typed
     )
     install_signals(session.stop)
-    out.is_stopped = err.is_stopped = session.is_stopped
+    follow(session, settings, out, err)
     with closing(session.store):
         if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)

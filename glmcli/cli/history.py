@@ -125,7 +125,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     with open_history(settings) as store:
         conversation = store.load(id)
     if sys.stdout.isatty() and not as_json:
-        show_rendered(conversation, plain=settings.plain, columns=settings.width)
+        show_rendered(conversation, settings)
         return
     if as_json:
         print_text(transcript.to_json(conversation), visible_json)
@@ -133,7 +133,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
         print_text(transcript.to_markdown(conversation))
 
 
-def show_rendered(conversation: Conversation, *, plain: bool, columns: int) -> None:
+def show_rendered(conversation: Conversation, settings: Settings) -> None:
     """Show a conversation on a terminal as it was shown when it was new."""
     from glmcli.terminal.output import Output
     from glmcli.terminal.phrases import system_text
@@ -141,12 +141,14 @@ def show_rendered(conversation: Conversation, *, plain: bool, columns: int) -> N
     from glmcli.terminal.replies.text import show_message
 
     out = Output(sys.stdout)
+    out.is_reader = settings.plain == "reader"
     quiet = Quiet(out)
     facts = (conversation.id, conversation.title, short_model(conversation.model))
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
     if conversation.system is not None:
         out.write(f"{visible(system_text(conversation.system))}\n\n")
     for message in conversation.messages:
+        plain, columns = settings.is_plain, settings.width
         show_message(out, quiet, message, plain=plain, columns=columns)
         out.write("\n" if message.role == "assistant" else "")
 

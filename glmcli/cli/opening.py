@@ -22,6 +22,7 @@ from glmcli.paths import read_system, system_file
 if TYPE_CHECKING:
     from glmcli.session import Session
     from glmcli.store import Store
+    from glmcli.terminal.output import Output
     from glmcli.types import Conversation, ConversationKind
 
 ContinueChat = Annotated[
@@ -45,6 +46,13 @@ PICKED_FROM = 15
 
 class Interrupted(BaseException):
     """The user stopped a one-shot; what had arrived was printed."""
+
+
+def follow(session: Session, settings: Settings, *outputs: Output) -> None:
+    """Have the outputs drop what a stop leaves unread, and speak in words to a screen reader."""
+    for output in outputs:
+        output.is_stopped = session.is_stopped
+        output.is_reader = settings.plain == "reader"
 
 
 @contextmanager

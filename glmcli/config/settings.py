@@ -107,7 +107,12 @@ class Settings:
     # to keep more, or to use the network where they do not, is not a folder's to decide.
     history: bool = setting(True, "off writes nothing to disk", "if off")
     width: int = setting(100, "columns of prose at most; 0: the window", "yes", low=0, high=10_000)
-    plain: bool = setting(False, "no Markdown rendering", "yes")
+    plain: str = setting(
+        "off",
+        "no Markdown rendering; reader: for screen readers, nothing drawn twice",
+        "yes",
+        choices=("off", "on", "reader"),
+    )
     stats: bool = setting(True, "a line with tokens and speed after each reply", "yes")
     warm: str = setting(
         "auto",
@@ -143,6 +148,11 @@ class Settings:
         from glmcli.types import GenerationParams
 
         return cut(GenerationParams, self)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether replies are shown as they are written."""
+        return self.plain != "off"
 
     @property
     def is_home_own(self) -> bool:

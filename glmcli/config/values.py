@@ -32,6 +32,8 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
             tr(rules["help"]),
         ) from None
     words = rules.get("choices")
+    if words and {"on", "off"} <= {*words}:
+        value = as_switch(value)
     if words and value not in words:
         raise ConfigError(
             tr("{label} is {value!r}", label=label, value=value),
@@ -64,8 +66,15 @@ def converted(kind: str, raw: Any) -> Any:
     return int(raw) if "int" in kind else float(raw)
 
 
+def as_switch(word: str) -> str:
+    """The other words for on and off, as these; all else as it is."""
+    return "on" if word.lower() in ON else "off" if word.lower() in OFF - {""} else word
+
+
 def text_value(raw: Any) -> str:
     """A text that files and programs can take. Raises ValueError."""
+    if isinstance(raw, bool):
+        return "on" if raw else "off"
     if not isinstance(raw, str | Path) or "\0" in str(raw):
         raise ValueError(raw)
     return str(raw)

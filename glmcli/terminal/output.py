@@ -56,6 +56,9 @@ class Output:
     def __init__(self, stream: TextIO) -> None:
         self.is_stopped: Callable[[], bool] = lambda: False
         """Whether the user stopped the output: then bytes that nobody takes are dropped."""
+        self.is_reader = False
+        """Whether this terminal is read aloud: then states are said in words, on rows of their own,
+        and no row is drawn twice or decorated."""
         self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
@@ -65,7 +68,7 @@ class Output:
     @property
     def is_live(self) -> bool:
         """Whether rows can be repainted here."""
-        return self.is_tty and self._term not in ("", "dumb", "unknown")
+        return self.is_tty and not self.is_reader and self._term not in ("", "dumb", "unknown")
 
     @property
     def colours(self) -> int:

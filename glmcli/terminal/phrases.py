@@ -119,8 +119,15 @@ def queue_rows(lines: Sequence[str], draft: str, *, columns: int, most: int) -> 
     return rows
 
 
-def question_rows(text: str, *, colours: int = 0, bold: bool = False) -> str:
-    """What was sent, as it stays on a terminal: bold, behind a mark in colour, where these work."""
+def question_rows(
+    text: str, *, colours: int = 0, bold: bool = False, in_words: bool = False
+) -> str:
+    """What was sent, as it stays on a terminal: bold, behind a mark in colour, where these work.
+
+    `in_words` has a word for the mark.
+    """
+    if in_words:
+        return f"{tr('you: ')}{visible(text)}\n"
     rows = visible(text).replace("\n", "\n  ")
     if not bold:
         return f"> {rows}\n"

@@ -396,3 +396,15 @@ def test_a_reply_goes_on_in_the_middle_of_its_code(start):
     rest = term.text().split("> /continue")[1]
     assert "# two\ny = 2" in rest
     assert "**" not in rest
+
+
+def test_for_a_screen_reader_states_are_words_and_nothing_is_drawn_twice(start, tmp_path):
+    term = start("chat", "-m", "echo:delay=0.05", GLM_PLAIN="reader")
+    term.until(lambda t: t.prompt_row() == "you:", "the prompt").type("some plain words\r")
+    term.see("3 tokens").until(lambda t: t.prompt_row() == "you:", "the prompt")
+    shown = [line for line in term.text().splitlines() if line.strip()]
+    assert shown[1] == "you: some plain words"
+    assert shown[-4:-2] == ["the answer:", "some plain words"]
+    assert " · " not in term.text()
+    assert "\x1b" not in term.raw
+    assert "\r" not in term.raw.replace("\r\n", "\n")

@@ -8,8 +8,9 @@ from dataclasses import fields, replace
 
 from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.config import Settings, choices, parse, show
+from glmcli.config.values import parsed
 from glmcli.errors import ConfigError, UsageError
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.types import GenerationParams
 
 PARAMS = [item.name for item in fields(GenerationParams)]
@@ -58,7 +59,7 @@ def multiline(chat: Chat, rest: str) -> str:
 def display_value(chat: Chat, name: str) -> object:
     """How replies are shown now; `markdown` is the opposite of the setting `plain`."""
     value = getattr(chat.settings, DISPLAY[name])
-    return not value if name == "markdown" else value
+    return value == "off" if name == "markdown" else value
 
 
 def set_display(chat: Chat, name: str, value: str) -> str:
@@ -66,11 +67,19 @@ def set_display(chat: Chat, name: str, value: str) -> str:
     field, default = DISPLAY[name], getattr(Settings(), DISPLAY[name])
     new = default
     if value.lower() not in DEFAULT and not (default is None and value.lower() == "off"):
-        hint = tr("whether replies are rendered") if name == "markdown" else ""
-        new = parsed_value(field, value, label=name, hint=hint)
-        new = not new if name == "markdown" else new
+        new = plain_for(value) if name == "markdown" else parsed_value(field, value, label=name)
     chat.settings = replace(chat.settings, **{field: new})
     return setting_line(name, show(display_value(chat, name)) or "off")
+
+
+def plain_for(markdown: str) -> str:
+    """The setting `plain` for an "on" or "off" of Markdown. Raises UsageError."""
+    try:
+        help = later("whether replies are rendered")
+        is_rendered = parsed(markdown, "bool", label="markdown", rules={"help": help})
+    except ConfigError as exc:
+        raise UsageError(exc.message, exc.hint) from exc
+    return "off" if is_rendered else "on"
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -104,13 +113,13 @@ def param_value(name: str, value: str) -> object:
     return parsed_value(name, value)
 
 
-def parsed_value(name: str, value: str, *, label: str = "", hint: str = "") -> object:
+def parsed_value(name: str, value: str, *, label: str = "") -> object:
     """A setting's value; `label` is its name where it was typed. Raises UsageError."""
     try:
         return parse(name, value, "option")
     except ConfigError as exc:
         problem = exc.message.removeprefix(f"--{name.replace('_', '-')}")
-        raise UsageError(f"{label or name}{problem}", hint or exc.hint) from exc
+        raise UsageError(f"{label or name}{problem}", exc.hint) from exc
 
 
 def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:
@@ -118,7 +127,7 @@ def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:
     name, blank, _ = typed.partition(" ")
     if not blank:
         return [(f"{name} ", show(value) or tr("default")) for name, value in values(chat)]
-    field = DISPLAY.get(name, name)
+    field = "stats" if name == "markdown" else DISPLAY.get(name, name)  # both are on or off
     known = [*PARAMS, *DISPLAY.values(), CONTEXT]
     words = [*choices(field), "default"] if field in known else []
     return [(f"{name} {word}", "") for word in words]

@@ -94,7 +94,7 @@ def reply_view(
         case _ if out.is_tty and code:
             shown = view.PlainView(out, Quiet(out), thinking=settings.thinking, numbered=False)
         case _ if out.is_tty:
-            plain = settings.plain and format is not Format.markdown
+            plain = settings.is_plain and format is not Format.markdown
             thinking, columns = settings.thinking, settings.width
             shown = view.terminal_view(
                 out, Quiet(out), thinking=thinking, plain=plain, columns=columns

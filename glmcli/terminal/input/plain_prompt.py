@@ -67,7 +67,8 @@ class PlainEditor(Editor):
         return answer
 
     def _show(self, draft: str) -> None:
-        self._out.write(question_rows(draft).rstrip("\n"))
+        rows = question_rows(draft, in_words=self._out.is_reader)
+        self._out.write(rows.removesuffix("\n"))
 
     def _begin_again(self) -> None:
         """Say how to leave, or leave if this was said just before."""

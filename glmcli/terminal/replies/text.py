@@ -15,9 +15,9 @@ from glmcli.conversation.attachments import headings_only
 from glmcli.errors import GlmError
 from glmcli.language import tr
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import TimeLeft, fitting, progress_forms, question_rows
+from glmcli.terminal.phrases import TimeLeft, fitting, progress_forms, progress_line, question_rows
 from glmcli.terminal.quiet import Quiet
-from glmcli.terminal.visible import visible
+from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress
 
 if TYPE_CHECKING:
@@ -68,12 +68,16 @@ class StatusLine:
         self._is_thinking = False
 
     def show(self, chunk: Chunk) -> None:
-        """Say what happens."""
+        """Say what happens; to a listener each state once."""
         self._progress = chunk.progress or self._progress
         self._is_thinking = self._is_thinking or bool(chunk.thinking)
         now = time.monotonic()
         seconds = now - self._started
         forms = progress_forms(self._progress, seconds, self._left.at(self._progress, now))
+        if self._output.is_reader:
+            state = tr("thinking") if self._is_thinking else progress_line(self._progress, None)
+            self.tell(visible_line(state))
+            return
         if self._is_thinking:
             forms = [tr("thinking") + tr(", {seconds:.0f} s", seconds=seconds)]
         self.say(*forms)
@@ -85,9 +89,16 @@ class StatusLine:
             self._output.write(f"\r\x1b[K{row}")
             self._shown = row
 
+    def tell(self, state: str) -> None:
+        """Say a state in words, on a row of its own, if it is a new one."""
+        kind = state.split(tr(", "))[0]
+        if self._output.is_tty and kind != self._shown:
+            self._output.write(f"{state}\n")
+            self._shown = kind
+
     def clear(self) -> None:
         """Take the row back."""
-        if self._shown:
+        if self._shown and not self._output.is_reader:
             self._output.write("\r\x1b[K")
             self._shown = ""
 
@@ -121,6 +132,8 @@ class TextView(BaseView):
         if self._status:
             if chunk.text or (chunk.thinking and self._err) or chunk.finish_reason:
                 self._status.clear()
+                if self._out.is_reader and chunk.text:
+                    self._status.tell(tr("the answer:"))
                 self._status = None
             else:
                 self._status.show(chunk)
@@ -286,7 +299,14 @@ def show_message(
 ) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
-        out.write(question_rows(headings_only(message.text), colours=out.colours, bold=out.is_live))
+        out.write(
+            question_rows(
+                headings_only(message.text),
+                colours=out.colours,
+                bold=out.is_live,
+                in_words=out.is_reader,
+            )
+        )
     else:
         view = terminal_view(out, quiet, thinking="hide", plain=plain, columns=columns)
         view.show(Chunk(message.text))

@@ -37,7 +37,7 @@ def test_what_becomes_of_a_full_window_is_a_setting(chat):
 
 def test_display_settings(chat):
     run_command(chat, "/set markdown off")
-    assert chat.settings.plain
+    assert chat.settings.plain == "on"
     assert run_command(chat, "/thinking hide") == "thinking is hide"
     assert chat.settings.thinking == "hide"
     run_command(chat, "/think off")

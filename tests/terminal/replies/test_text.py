@@ -16,7 +16,7 @@ from glmcli.terminal.phrases import (
     status_row,
 )
 from glmcli.terminal.replies.json import JsonLinesView, RecordsView
-from glmcli.terminal.replies.text import StatusLine, TextView
+from glmcli.terminal.replies.text import CodeView, StatusLine, TextView
 from glmcli.types import Chunk, Message, Progress, Usage
 
 REPLY = Message("assistant", "ab", finish_reason="stop", usage=Usage(10, 4, 3, 0.5, 1.5))
@@ -36,6 +36,14 @@ def test_text_holds_line_ends_back_until_something_follows(out):
         view.show(Chunk(text))
     view.finish(REPLY)
     assert out.path.read_text() == "a\n\nb\n"
+
+
+@pytest.mark.parametrize(("reason", "printed"), [("stop", "rm x\n"), ("cancelled", "")])
+def test_code_of_a_reply_that_was_stopped_is_not_printed(out, reason, printed):
+    view, text = CodeView(TextView(out), "last"), "words\n```sh\nrm x"
+    view.show(Chunk(text))
+    view.finish(Message("assistant", text, finish_reason=reason))
+    assert out.path.read_text() == printed
 
 
 def test_what_was_thinking_stays_in_a_pipe_and_the_answer_comes_apart(out):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.hostile import healthy
-from tests.hostile.broken_files import PICKLE, marks, zipped
+from tests.hostile.broken_files import HUGE, PICKLE, marks, ranks, zipped
 from tests.hostile.spoiling import Case, Spoil, chained, with_content
 
 LORA = {"peft_type": "LORA", "base_model_name_or_path": "x", "r": 8, "lora_alpha": 8}
@@ -20,6 +22,7 @@ def every_case() -> Iterator[Case]:
     yield from templates()
     yield from adapters()
     yield from tokenizer_parts()
+    yield from other_tokenizers()
 
 
 def shards() -> Iterator[Case]:
@@ -173,3 +176,78 @@ def tokenizer_parts() -> Iterator[Case]:
     ):
         spoil = with_content(file, json.dumps(values).encode())
         yield Case(f"too many tokens in {name}", healthy.write_llama, spoil, file, is_heavy=True)
+
+
+def other_tokenizers() -> Iterator[Case]:
+    """Tokenizers that are made of other files than tokenizer.json, and too much of them."""
+    many, long, digits = numbered(1_500_000), numbered(2_000, 500), numbered(499_000, 14)
+    merges = {"vocab.json": lambda: b'{"a": 0}'}
+    tables: tuple[tuple[str, str, dict[str, Callable[[], bytes]], str], ...] = (
+        ("GPT2", "1.5 M words", {"vocab.json": lambda: words(many())}, "tokens"),
+        ("GPT2", "30 M lists", {"vocab.json": lambda: b"[%b0]" % (b"[]," * 30_000_000)}, "tokens"),
+        ("GPT2", "8 M merges", {**merges, "merges.txt": lambda: b"a b\n" * 8_000_000}, "tokens"),
+        ("GPT2", "a long merge", {**merges, "merges.txt": lambda: b"a" * 90_000_000}, "letters"),
+        ("Bert", "1.5 M lines", {"vocab.txt": lambda: "\n".join(many()).encode()}, "tokens"),
+        ("T5", "1.5 M pieces", {"spiece.model": lambda: pieces(many())}, "tokens"),
+        ("XLMRoberta", "long", {"sentencepiece.bpe.model": lambda: pieces(long())}, "long"),
+        ("XLMRoberta", "99 MB", {"sentencepiece.bpe.model": lambda: bytes(99_000_000)}, ""),
+        ("Llama", "long ranks", {"tiktoken.model": lambda: ranks(map(str.encode, long()))}, "long"),
+        ("Qwen2", "many", {"a.tiktoken": lambda: ranks(map(str.encode, many()))}, "tokens"),
+        ("Llama", "a tekken", {"tekken.json": lambda: tekken(many()[:600_000])}, "tokens"),
+        ("Llama", "digits", {"tokenizer.model": lambda: ranks(map(str.encode, digits()))}, ""),
+    )
+    for kind, name, files, said in tables:
+        spoil = made_of(kind, files)
+        yield Case(f"made of: {kind}, {name}", healthy.write_llama, spoil, said, is_heavy=True)
+    for file in ("sentencepiece.bpe.model", "vocab-src.json", "bpe.codes", "source.spm"):
+        spoil = chained(made_of("XLMRoberta", {file: bytes}), sparse(file))
+        yield Case(f"made of: 2 GB of {file}", healthy.write_llama, spoil, file)
+
+
+def numbered(count: int, width: int = 0) -> Callable[[], list[str]]:
+    """Makes so many words, when a case is written: all cases at once would take gigabytes."""
+    return lambda: [f"{number:0{width}}" for number in range(count)]
+
+
+def made_of(kind: str, files: Mapping[str, Callable[[], bytes]]) -> Spoil:
+    """Puts files that some class reads in the place of tokenizer.json."""
+
+    def spoil(folder: Path) -> None:
+        (folder / "tokenizer.json").unlink()
+        config = {**healthy.TOKENIZER, "tokenizer_class": f"{kind}Tokenizer"}
+        healthy.write_json(folder / "tokenizer_config.json", config)
+        for file, make in files.items():
+            (folder / file).write_bytes(make())
+
+    return spoil
+
+
+def sparse(file: str) -> Spoil:
+    """Makes a file large that takes no room."""
+    return lambda folder: os.truncate(folder / file, HUGE)
+
+
+def words(tokens: list[str]) -> bytes:
+    """A vocab.json."""
+    return json.dumps({token: at for at, token in enumerate(tokens)}).encode()
+
+
+def tekken(tokens: list[str]) -> bytes:
+    """A vocabulary of Mistral."""
+    vocabulary = [
+        {"rank": at, "token_bytes": b64encode(token.encode()).decode(), "token_str": token}
+        for at, token in enumerate(tokens)
+    ]
+    return json.dumps({"config": {"pattern": "x"}, "vocab": vocabulary}).encode()
+
+
+def pieces(tokens: list[str]) -> bytes:
+    """A SentencePiece model of these words and one for all others: fields of protobuf by hand."""
+    unknown = field(1, field(1, b"<unk>") + b"\x18\x02")
+    return unknown + b"".join(field(1, field(1, token.encode())) for token in tokens)
+
+
+def field(number: int, data: bytes) -> bytes:
+    """A field of protobuf that holds bytes: its number and kind, its length in two bytes."""
+    length = len(data)
+    return bytes([number << 3 | 2, length & 127 | 128, length >> 7]) + data

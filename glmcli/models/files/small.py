@@ -31,16 +31,14 @@ _LIMITS = {
     "model.safetensors.index.json": 3 * SMALL,
     "pytorch_model.bin.index.json": 3 * SMALL,
     "added_tokens.json": SMALL,
-    "merges.txt": LARGE,
-    "spiece.model": LARGE,
-    "tokenizer.json": LARGE,
-    "tokenizer.model": LARGE,
-    "vocab.json": LARGE,
-    "vocab.txt": LARGE,
 }
-"""Bytes; each is several times what the largest model known has."""
-OPENED = re.compile(r"\.(bin|jinja|json|model|py|safetensors|tiktoken|txt)$")
-"""What a library may open by itself. Of names that are not in LIMITS any size may be."""
+"""Bytes; each is several times what the largest model known has. All others may have LARGE."""
+_OF_ANY_SIZE = re.compile(r"\.(bin|safetensors)$")
+"""Weights, which headers.py measures."""
+OPENED = re.compile(
+    r"\.(bin|bpe|codes|jinja|json|model|py|safetensors|spm|tiktoken|tokenizer|txt|vocab)$"
+)
+"""What a library may open by itself."""
 MORE_TEMPLATES = "additional_chat_templates"
 _NOT_OF_TOKENIZERS = re.compile(
     r"\.(bin|py|safetensors)$|\.index\.json$|^(generation|adapter)_config\.json$"
@@ -94,26 +92,18 @@ def opened_files(folder: Path) -> Iterator[Path]:
 def tokenizer_files(folder: Path) -> Iterator[tuple[str, bytes]]:
     """The files that may decide what a tokenizer does: names, and what is in them.
 
-    In place of a file of another name, which may be of any size, its size and time. Raises
-    ModelError, OSError.
+    Raises ModelError, OSError.
     """
     for path in opened_files(folder):
-        if _NOT_OF_TOKENIZERS.search(path.name) or not path.is_file():
-            continue
-        name = path.relative_to(folder).as_posix()
-        if path.name in _LIMITS or path.parent != folder:
-            yield name, read_checkpoint_bytes(path)
-        else:
-            facts = path.stat()
-            yield name, f"{facts.st_size} {facts.st_mtime_ns}".encode()
+        if path.is_file() and not _NOT_OF_TOKENIZERS.search(path.name):
+            yield path.relative_to(folder).as_posix(), read_checkpoint_bytes(path)
 
 
 def check_file(path: Path) -> None:
     """Raise ModelError for a file that is there and is not what its name says."""
     try:
         with _told(path):
-            limit = _LIMITS.get(path.name, sys.maxsize)
-            files.check_regular(path, limit=limit, error=ModelError)
+            files.check_regular(path, limit=_limit_of(path), error=ModelError)
     except ModelError as exc:
         if not isinstance(exc.__cause__, FileNotFoundError):
             raise
@@ -122,13 +112,13 @@ def check_file(path: Path) -> None:
 def read_checkpoint_bytes(path: Path) -> bytes:
     """A file. Raises ModelError, with a FileNotFoundError as its cause if there is none."""
     with _told(path):
-        return files.read_bytes(path, limit=_LIMITS.get(path.name, SMALL), error=ModelError)
+        return files.read_bytes(path, limit=_limit_of(path), error=ModelError)
 
 
 def read_checkpoint_text(path: Path) -> str:
     """A file of text. Raises ModelError, see `read_checkpoint_bytes`."""
     with _told(path):
-        return files.read_text(path, limit=_LIMITS.get(path.name, SMALL), error=ModelError)
+        return files.read_text(path, limit=_limit_of(path), error=ModelError)
 
 
 def read_checkpoint_json(path: Path) -> dict[str, Any]:
@@ -138,6 +128,10 @@ def read_checkpoint_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_download(tr("{path} is not a JSON object", path=path))
     return value
+
+
+def _limit_of(path: Path) -> int:
+    return sys.maxsize if _OF_ANY_SIZE.search(path.name) else _LIMITS.get(path.name, LARGE)
 
 
 @contextmanager

@@ -43,6 +43,8 @@ STOPPED = {
     "count": later("{what} counts too far: it was stopped"),
     "length": later("{what} writes far more than it is given: it was stopped"),
     "token": later("{what} has a token of more than 1,000 letters"),
+    "tokens": later("{what} has more than 500,000 tokens"),
+    "long": later("{what} has too many long tokens"),
     "added": later("{what} has more than 50,000 added tokens"),
     "crash": later("{what} breaks down or needs too much memory: it was stopped"),
 }

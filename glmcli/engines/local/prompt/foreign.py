@@ -14,16 +14,23 @@ import resource
 import select
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from itertools import takewhile
+from pathlib import Path
 from typing import IO, Any
 
 _LENGTH = 8
 """Bytes of a length."""
 _LONGEST_TOKEN = 1_000
 """Letters; the longest tokens there are have about 128."""
+_MOST_TOKENS = 500_000
+"""Twice what the largest models for chats have."""
+_MOST_PARTS = 100_000_000
+"""Letters of all halves of all tokens: libraries that look for merges cut each at each place."""
 
 MOST_ADDED = 70_000
 """Tokens beside the model's own, each of which is an object; Gemma 3 has 6,400."""
@@ -236,16 +243,66 @@ def load_backend(text: str = "", path: str = "") -> None:
 
 def load_pieces(path: str) -> None:
     """Read a tokenizer.model of SentencePiece, if it is one."""
+    load_ranks(path)  # of a file that is none, transformers takes these
     from sentencepiece import SentencePieceProcessor
 
     pieces = SentencePieceProcessor(model_file=path)
-    check_tokens(pieces.id_to_piece(list(range(pieces.vocab_size()))))
+    check_tokens(map(pieces.id_to_piece, range(pieces.vocab_size())))
 
 
-def check_tokens(tokens: Iterable[str]) -> None:
-    """Raise TooMuch for a token of which a reply would have gigabytes."""
-    if max(map(len, tokens), default=0) > _LONGEST_TOKEN:
-        raise TooMuch("token")
+def load_ranks(path: str) -> None:
+    """Read a vocabulary of tiktoken, as far as it is one."""
+    check_tokens(takewhile(bool, map(token_of, stripped_lines(path))))
+
+
+def token_of(line: bytes) -> bytes:
+    """The token of a line of tiktoken, a rank after it; empty if it is no such line."""
+    parts = line.split()
+    with suppress(ValueError):
+        return b64decode(parts[0], validate=True) if len(parts) == 2 else b""
+    return b""
+
+
+def load_lines(path: str) -> None:
+    """Read a file of tokens or merges, one a line."""
+    check_tokens(stripped_lines(path))
+
+
+def stripped_lines(path: str) -> Iterator[bytes]:
+    """The lines of a file, without their ends."""
+    with Path(path).open("rb") as file:
+        yield from map(bytes.strip, file)
+
+
+def load_words(path: str) -> None:
+    """Read a JSON object whose names are tokens."""
+    check_tokens(token_json(path))
+
+
+def load_tekken(path: str) -> None:
+    """Read a JSON object with a list of tokens, each an object."""
+    check_tokens(token["token_bytes"] for token in token_json(path)["vocab"])
+
+
+def token_json(path: str) -> Any:
+    """A JSON file that has not many more lists and objects than tokens may be."""
+    text = Path(path).read_text(encoding="utf-8")
+    if text.count("[") + text.count("{") > 2 * _MOST_TOKENS:
+        raise TooMuch("tokens")
+    return json.loads(text)
+
+
+def check_tokens(tokens: Iterable[str | bytes]) -> None:
+    """Raise TooMuch for a token of which a reply would have gigabytes, and for too many."""
+    parts = 0
+    for count, length in enumerate(map(len, tokens)):
+        parts += length * length
+        if length > _LONGEST_TOKEN:
+            raise TooMuch("token")
+        if count >= _MOST_TOKENS:
+            raise TooMuch("tokens")
+        if parts > _MOST_PARTS:
+            raise TooMuch("long")
 
 
 def spell_out(controls: list[str], anchors: list[str]) -> None:
@@ -283,6 +340,10 @@ JOBS: dict[str, Callable[..., Any]] = {
     "render": render,
     "load": load_backend,
     "load_pieces": load_pieces,
+    "load_ranks": load_ranks,
+    "load_lines": load_lines,
+    "load_words": load_words,
+    "load_tekken": load_tekken,
     "spell_out": spell_out,
     "encode": encode,
     "decode": decode_ids,

@@ -8,6 +8,7 @@ make a plain tokenizer; one with any other part works all the same, in a process
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,15 @@ PARTS = 32
 """The most steps a plain tokenizer has; real ones have up to five."""
 LOAD_S = 2.0
 LOAD_BYTES_A_SECOND = 10_000_000
+READERS = (
+    (re.compile(r"^tokenizer(\..*)?\.json$"), "load"),
+    (re.compile(r"\.(model|spm)$"), "load_pieces"),
+    (re.compile(r"\.tiktoken$"), "load_ranks"),
+    (re.compile(r"vocab.*\.json$"), "load_words"),
+    (re.compile(r"tekken.*\.json$"), "load_tekken"),
+    (re.compile(r"\.(bpe|codes|tokenizer|vocab)$|(dict|merges|vocab).*\.txt$"), "load_lines"),
+)
+"""What a tokenizer may be made of: names of files, and the job that reads one; the first counts."""
 
 PATTERNS = frozenset(
     {
@@ -213,16 +223,22 @@ def try_apart(folder: Path) -> None:
     """Read the tokenizer of a folder where it can do no harm. Raises ModelError if it does."""
     process = apart.Apart(WHAT, HINT)
     try:
-        for name, do in (("tokenizer.json", "load"), ("tokenizer.model", "load_pieces")):
-            path = folder / name
-            if path.is_file():
-                cpu_s = LOAD_S + path.stat().st_size / LOAD_BYTES_A_SECOND
-                process.ask(do, cpu_s=cpu_s, path=str(path.absolute()))
+        for path in sorted(folder.iterdir()):
+            do = next((do for name, do in READERS if name.search(path.name)), "")
+            if do and path.is_file():
+                try_file(process, do, path)
+    finally:
+        process.close()
+
+
+def try_file(process: apart.Apart, do: str, path: Path) -> None:
+    """Read one file apart. Raises ModelError if it does harm."""
+    cpu_s = LOAD_S + path.stat().st_size / LOAD_BYTES_A_SECOND
+    try:
+        process.ask(do, cpu_s=cpu_s, path=str(path.absolute()))
     except apart.ProgramFailed as exc:
         if "PanicException" in exc.kinds:
             raise ModelError(
                 tr("{what} fails: {why}", what=tr(WHAT), why=first_line(exc)), tr(HINT)
             ) from exc
         # What is merely not understood here may be understood by transformers.
-    finally:
-        process.close()

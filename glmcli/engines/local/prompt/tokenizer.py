@@ -29,6 +29,8 @@ from glmcli.models.libraries import errors_of
 
 UNLIMITED = int(1e30)
 _REVISION = 5
+_MANY_BEYOND = 50_000
+"""Words without a place in a vocabulary; with the right tokenizer there are a handful."""
 PROBES: Sequence[tuple[list[dict[str, str]], bool]] = (
     ([{"role": "user", "content": " a <b>\n"}], False),
     (
@@ -179,7 +181,10 @@ def ids_beyond(backend: Any, rows: int | None) -> list[int]:
     words, added = [], backend.get_added_tokens_decoder()
     if backend.get_vocab_size(with_added_tokens=False) > rows:
         known = sorted(backend.get_vocab(with_added_tokens=False).values())
-        words = [backend.decode([id]) for id in known if id >= rows and id not in added]
+        known = [id for id in known if id >= rows and id not in added]
+        if len(known) > _MANY_BEYOND:  # of another model, and trying each would take long
+            return known[:1]
+        words = [backend.decode([id]) for id in known]
     words += [added[id].content for id in sorted(added) if id >= rows and not added[id].special]
     for word in words:
         found = [one for one in backend.encode(word, add_special_tokens=False).ids if one >= rows]

@@ -10,6 +10,7 @@ from glmcli.config import load_settings
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines.local.prompt import open as open_module
 from glmcli.engines.local.prompt import tokenizer as tokenizer_module
+from glmcli.engines.local.prompt.guarded import try_apart
 from glmcli.engines.local.prompt.rendering import choose_template, render, render_apart
 from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, find_proven, prove, same
 from glmcli.errors import ModelError, UsageError
@@ -116,6 +117,31 @@ def test_the_finding_is_of_every_file_that_may_decide_the_tokenizer(name, tmp_pa
     prove(folder, cache, AutoTokenizer.from_pretrained(folder))
     path.write_text('{"model_type": "qwen2"}')
     assert find_proven(folder, cache, again=False) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("vocab.json", json.dumps({f"t{n}": n for n in range(500_001)})),
+        ("vocab.txt", "a\n" * 500_001),
+        ("merges.txt", "a" * 1_001),
+        ("qwen.tiktoken", "YWFh" * 400 + " 0\n"),
+        ("sentencepiece.bpe.model", "YWFh" * 400 + " 0\n"),
+        ("tekken.json", json.dumps({"vocab": [{"token_bytes": "a" * 999}] * 101})),
+    ],
+)
+def test_whatever_a_tokenizer_is_made_of_is_tried_apart(name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelError, match="the model's tokenizer has"):
+        try_apart(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["vocab.json", "a.model", "a.tiktoken", "tekken.json", "train.json"]
+)
+def test_what_is_not_understood_apart_does_no_harm(name, tmp_path):
+    (tmp_path / name).write_text("{} not one of these " + "x" * 2_000)
+    try_apart(tmp_path)
 
 
 def test_weights_and_settings_of_replies_are_no_part_of_the_finding(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from glmcli.chat.commands import COMMANDS
 from glmcli.chat.completer import CommandCompleter
@@ -17,11 +18,13 @@ from glmcli.config import Settings, demonstration
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
+from glmcli.errors import StoreError
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE
 from glmcli.session import Session
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import check_size, read_stdin
+from glmcli.types import is_answer
 
 
 def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
@@ -123,6 +126,18 @@ def not_typed(line: Line) -> str:
         word=words[0],
         n=len(words) - 1,
     )
+
+
+def way_back(session: Session) -> str:
+    """The line on leaving a chat: how to come back to it; "" if nothing was answered or kept."""
+    conversation, store = session.conversation, session.store
+    if not (session.is_saved and conversation.id and any(map(is_answer, conversation.messages))):
+        return ""
+    resume = f"glm chat --resume {conversation.id}"
+    with suppress(StoreError):
+        if [each.id for each in store.list(1, "chat")] == [conversation.id]:
+            return tr("to come back: {last}, or {resume}", last="glm chat -c", resume=resume)
+    return tr("to come back: {resume}", resume=resume)
 
 
 def banner(settings: Settings, session: Session) -> str:

@@ -95,8 +95,7 @@ def ask(
     text = read_prompt(prompt, use_stdin=use_stdin, say=say)
     question = question_of(text, files, earlier)
     session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
-    if session.conversation.id and not quiet:
-        say(resumed_line(session, settings))
+    say("" if quiet else resumed_line(session, settings))
     session.extend(earlier)
     install_signals(session.stop)
     follow(session, settings, out, err)

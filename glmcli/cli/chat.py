@@ -22,6 +22,7 @@ from glmcli.cli.opening import (
     interrupts_first,
     newer_ask,
     open_session,
+    resumed_line,
 )
 from glmcli.cli.options import (
     MODEL_OPTIONS,
@@ -53,7 +54,7 @@ def chat(
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.chat.commands.history import show_end
     from glmcli.chat.pipe import PipeChat
-    from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal
+    from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal, way_back
     from glmcli.chat.terminal import TerminalChat
     from glmcli.conversation.lines import is_command
     from glmcli.terminal.leaving import install_signals
@@ -75,20 +76,20 @@ def chat(
     install_signals(session.stop)
     follow(session, settings, out, err)
     with closing(session.store):
+        newer = newer_ask(session.store, session.conversation) if continue_ and not quiet else ""
         if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)
             terminal.attached += files
             terminal.agrees_to_files = yes
-            if not quiet:
-                terminal.note(banner(settings, session))
+            terminal.note("" if quiet else banner(settings, session))
             if session.conversation.messages:
                 terminal.note(show_end(terminal))
-            if continue_ and not quiet:
-                terminal.note(newer_ask(session.store, session.conversation))
+            terminal.note(newer)
             chat_in_terminal(terminal, first=prompt)
+            terminal.note("" if quiet else way_back(session))
             return
-        if continue_:
-            say(newer_ask(session.store, session.conversation))
+        say(newer)
+        say(resumed_line(session, settings))
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached += files

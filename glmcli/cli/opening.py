@@ -142,10 +142,10 @@ def tell_untaken(conversation: Conversation, settings: Settings) -> None:
 
 
 def resumed_line(session: Session, settings: Settings) -> str:
-    """What to say of a conversation that goes on."""
+    """What to say of a conversation that goes on; "" of a new one."""
     from glmcli.chat.commands.history import resumed
 
-    return resumed(session, settings)
+    return resumed(session, settings) if session.conversation.id else ""
 
 
 def newer_ask(store: Store, conversation: Conversation) -> str:

@@ -133,6 +133,8 @@ class Store:
             raise
         # 5. All of it is on the disk: replies before this one are no longer ours to finish.
         self._settle(conversation, ids)
+        if conversation.kind == "chat":
+            self.occupy(conversation)
         return reply_id
 
     def progress(self, reply_id: int, text: str, thinking: str) -> bool:
@@ -269,6 +271,15 @@ class Store:
         conversation.omitted = None
         self.save(conversation)
         self._recall(conversation)
+
+    def occupy(self, conversation: Conversation) -> bool:
+        """Say that this process is on a conversation; False if another that is alive is too."""
+        if not self.enabled or not conversation.id:
+            return True
+        try:
+            return self._claims.occupy(conversation.id)
+        except OSError:  # some network disks know no locks, and a folder may be read only
+            return True
 
     def summarise(self, conversation: Conversation) -> None:
         """Store the summary that stands for the first messages, for the branches that hold them.

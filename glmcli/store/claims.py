@@ -1,4 +1,7 @@
-"""Which replies are being written by a process that is alive. Knows nothing of the database."""
+"""What processes that are alive hold: replies that they write, and the chat that each is on.
+
+Knows nothing of the database.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Of the ids of conversations, Crockford's base 32: no letter looks like another."""
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -20,6 +25,9 @@ class Claims:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._held: dict[int, int] = {}
+        self._chats = -1
+        """The open file of which each chat that is open has a byte locked, by its id's number."""
+        self._chat = ""
 
     def __contains__(self, reply_id: object) -> bool:
         """Whether this very store is writing the reply."""
@@ -50,6 +58,29 @@ class Claims:
         """Let go of every claim."""
         for reply_id in list(self._held):
             self.release(reply_id)
+        if self._chats >= 0:
+            os.close(self._chats)
+            self._chats, self._chat = -1, ""
+
+    def occupy(self, name: str) -> bool:
+        """Say that this process is on a chat, and on no other; False if another process is too.
+
+        The chat is given by its id. Raises OSError if the claim cannot be made.
+        """
+        if name == self._chat:
+            return True
+        if self._chats < 0:
+            file = self._path.with_name(f"{self._path.name}-chats")
+            self._chats = os.open(file, _FLAGS | os.O_CREAT, 0o600)
+        if self._chat:
+            fcntl.lockf(self._chats, fcntl.LOCK_UN, 1, number_of(self._chat))
+            self._chat = ""
+        try:
+            fcntl.lockf(self._chats, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number_of(name))
+        except (BlockingIOError, PermissionError):
+            return False
+        self._chat = name
+        return True
 
     def is_alive(self, reply_id: int) -> bool:
         """Whether some process is writing the reply."""
@@ -76,3 +107,11 @@ class Claims:
 
     def _file(self, reply_id: int) -> Path:
         return self._path.with_name(f"{self._path.name}-turn-{reply_id}")
+
+
+def number_of(name: str) -> int:
+    """A number that no other conversation's id has."""
+    number = 0
+    for letter in name:
+        number = number * len(ID_LETTERS) + ID_LETTERS.index(letter)
+    return number

@@ -10,7 +10,7 @@ from typing import Any
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.store.rows import ID_LETTERS
+from glmcli.store.claims import ID_LETTERS
 from glmcli.store.search import match_expressions, matches
 from glmcli.store.tables import from_sql
 from glmcli.types import Conversation, ConversationKind, FinishReason, Message, Role

@@ -18,12 +18,11 @@ from glmcli.conversation.messages import value_of
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import params_record
 from glmcli.files import json_text
+from glmcli.store.claims import ID_LETTERS
 from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage, is_answer
 
 TITLE_COLUMNS = 60
-ID_LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
-"""Crockford's base 32: no letter looks like another."""
 ID_LENGTH = 8
 _ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
 

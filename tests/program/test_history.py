@@ -147,3 +147,44 @@ def test_a_question_that_no_model_answered_comes_back_with_up(tmp_path):
     with Term("chat", "-m", "echo:", home=tmp_path, cols=100) as term:
         term.at_prompt().type("\x1b[A").at_prompt("typed here")
         term.type("\x1b[A").at_prompt("from the shell")
+
+
+def test_on_leaving_a_chat_one_line_says_how_to_come_back(tmp_path):
+    def left(*options, asked="hi\r"):
+        with Term("chat", "-m", "echo:", *options, home=tmp_path, cols=100) as term:
+            term.at_prompt().type(asked)
+            if asked:
+                term.see("\nhi").at_prompt()
+            assert term.type("\x04").ended() == 0
+            return term.text()
+
+    assert "to come back" not in left(asked="")
+    assert "to come back" not in left("--no-save")
+    assert "to come back" not in left("-q")
+    said = left().rstrip().splitlines()[-1]
+    last = run_glm("history", "list", cwd=tmp_path, GLM_HOME=str(tmp_path)).out.split("\t")[0]
+    assert said == f"to come back: glm chat -c, or glm chat --resume {last}"
+    left()
+    assert f"to come back: glm chat --resume {last}" in left("--resume", last, asked="")
+    piped = run_glm("chat", "-m", "echo:", cwd=tmp_path, GLM_HOME=str(tmp_path), stdin="hi\n")
+    assert "to come back" not in piped.out + piped.err
+
+
+def test_a_second_terminal_on_a_living_chat_is_told_so_and_offered_a_copy(tmp_path):
+    def piped(*arguments):
+        done = run_glm(*arguments, cwd=tmp_path, GLM_HOME=str(tmp_path), stdin="x\n")
+        return done.out, " ".join(done.err.split())
+
+    told = "it is open in another terminal too"
+    with Term("chat", "-m", "echo:", home=tmp_path, cols=100) as first:
+        first.at_prompt().type("hi\r").see("\nhi").at_prompt()
+        with Term("chat", "-c", home=tmp_path, cols=100) as second:
+            second.see("resumed").at_prompt()
+            assert told in " ".join(second.text().split())
+            second.type("/fork\r").see("a copy of")
+        chat = piped("history", "list")[0].splitlines()[-1].split("\t")[0]
+        told_in_pipe = piped("chat", "--resume", chat)[1]
+        assert told in told_in_pipe
+        assert "/fork" not in told_in_pipe
+        first.type("/reset\r").at_prompt().type("ho\r").see("\nho").at_prompt()
+        assert told not in piped("chat", "--resume", chat)[1]

@@ -111,6 +111,10 @@ def resumed(session: Session, settings: Settings) -> str:
                 how=how,
             )
         )
+    if not session.store.occupy(conversation):
+        is_open = tr("it is open in another terminal too: what both say becomes two branches")
+        forks = tr("/fork goes on in a copy") if session.commands else ""
+        parts += filter(None, [is_open, forks])
     if conversation.omitted is not None:
         is_summary = tr("its beginning is sent as a summary")
         shows = tr("/summary shows it") if session.commands else ""

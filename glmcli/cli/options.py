@@ -182,6 +182,15 @@ def metavar(kind: str) -> str:
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
 
 
+def is_file_named(word: str) -> bool:
+    """Whether an argument is `@` and the path of a file, a folder or a pattern."""
+    if not word.startswith("@") or word == "@":
+        return False
+    from glmcli.conversation.several import is_there
+
+    return is_there(word[1:])
+
+
 def split_prompt(
     words: Sequence[str], files: Sequence[str], *, say: Callable[[str], None]
 ) -> tuple[str | None, list[str]]:
@@ -191,11 +200,9 @@ def split_prompt(
     `@` does: `say` tells of it. Behind `--` there is none. Several words are one prompt. Raises
     UsageError.
     """
-    from glmcli.conversation.several import is_there
-
     names, prompts = [*files], []
     for word in words:
-        if word.startswith("@") and word != "@" and is_there(word[1:]):
+        if is_file_named(word):
             names.append(word[1:])
         else:
             prompts.append(word)

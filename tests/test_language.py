@@ -96,7 +96,7 @@ def test_what_typer_says_is_translated_too(tmp_path, typed, said):
     assert ended.stderr.startswith(f"glm: {said}")
 
 
-@pytest.mark.parametrize("typed", ["--help", "ask --help", "history --help", "history"])
+@pytest.mark.parametrize("typed", ["--help", "ask --help", "history --help", "models"])
 def test_the_help_of_typer_is_translated_too(tmp_path, typed):
     said = run_in_chinese(tmp_path, typed).stdout
     assert said.startswith(f"用法： glm {typed.removesuffix('--help')}".rstrip())

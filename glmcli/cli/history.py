@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from glmcli.store import Store, Summary
     from glmcli.types import Conversation
 
-history_app = typer.Typer(help=tr("The stored conversations."), no_args_is_help=True)
+history_app = typer.Typer(help=tr("The stored conversations."))
+_FEW = 20
+"""Conversations that are listed where nothing is asked for."""
 
 
 class ExportFormat(StrEnum):
@@ -69,6 +71,15 @@ def open_history(settings: Settings) -> Iterator[Store]:
 
     with closing(open_store(settings.home)) as store:
         yield store
+
+
+@history_app.callback(invoke_without_command=True)
+def bare(context: typer.Context) -> None:
+    """List the chats where no command is named."""
+    if context.invoked_subcommand is None:
+        list_(limit=_FEW, all_=False, as_json=False)
+        if sys.stdout.isatty():
+            tell(tr("glm history --help shows what else can be done"))
 
 
 @history_app.command("list")

@@ -42,7 +42,9 @@ class Settings:
     """Every setting of the program. Its environment variable is GLM_ and the name in capitals."""
 
     model: str = setting(
-        BUILT_IN_MODEL, "folder, hub id, built-in name, or engine:name", "if known"
+        BUILT_IN_MODEL,
+        "folder, hub id, built-in name, or openai:NAME, fastchat:NAME, echo:",
+        "if known",
     )
     adapter: str = setting("", "folder of an adapter (LoRA) for the model", "trusted")
     base_url: str = setting("", "where a remote engine lives", "trusted")

@@ -111,6 +111,19 @@ class Warms(Protocol):
 
 
 @runtime_checkable
+class TellsOwn(Protocol):
+    """An engine that can tell what the model brings along where nothing is set."""
+
+    def filled(self, params: GenerationParams) -> GenerationParams | None:
+        """The settings with what each comes to that is not set; None if it cannot be known."""
+        ...
+
+    def own_system(self) -> str:
+        """The system prompt that the model's template adds by itself; "" if there is none."""
+        ...
+
+
+@runtime_checkable
 class EngineState(Protocol):
     """What whoever waits for an engine can know of it, and do meanwhile."""
 

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, Warms, open_engine
+from glmcli.engines import Engine, TellsOwn, Warms, open_engine
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
 from glmcli.engines.reply import broken_off
 from glmcli.errors import EngineError, GlmError, ModelError, first_line
@@ -59,6 +59,14 @@ class EngineThread:
     def context_tokens(self) -> int | None:
         """The window; None until the engine is open."""
         return self._engine.context_tokens if self._engine else None
+
+    def filled(self, params: GenerationParams) -> GenerationParams | None:
+        """The settings with what the model fills in; None if that is not known, or not yet."""
+        return self._engine.filled(params) if isinstance(self._engine, TellsOwn) else None
+
+    def own_system(self) -> str:
+        """The system prompt that the model adds; "" if that is not known, or not yet."""
+        return self._engine.own_system() if isinstance(self._engine, TellsOwn) else ""
 
     @property
     def is_open(self) -> bool:

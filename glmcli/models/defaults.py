@@ -8,7 +8,7 @@ turn: the engine joins both. Knows nothing of nets.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from glmcli.language import tr
@@ -16,6 +16,7 @@ from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.fields import FREELY
 from glmcli.models.files.kinds import as_list, as_whole
 from glmcli.models.files.small import read_checkpoint_json
+from glmcli.types import GenerationParams
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
 """The defaults of the original `chat`, for checkpoints without a generation_config.json."""
@@ -72,6 +73,15 @@ HARMLESS = frozenset(name for names in NO_MATTER.values() for name in names)
 KNOWN = frozenset({*SIMPLE, *LIMITS, *STEPS, *NOT_FOLLOWED, *HARMLESS})
 
 
+TOP_K = 50
+"""Ids that are drawn from where nothing is stated, as `generate` has it."""
+
+
+def first_set(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next((value for value in values if value is not None), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """How a model wants to be sampled; None where it does not say."""
@@ -99,6 +109,19 @@ class Defaults:
         names = ", ".join(self.not_followed)
         text = tr("not followed of the model's generation_config.json: {names}", names=names)
         return text if names else ""
+
+    def filled(self, params: GenerationParams) -> GenerationParams:
+        """The settings with what each comes to that is not set; greedy is temperature 0."""
+        is_on = params.temperature is not None or self.do_sample
+        return replace(
+            params,
+            temperature=first_set(params.temperature, self.temperature, 1.0) if is_on else 0.0,
+            top_k=max(0, first_set(params.top_k, self.top_k, TOP_K)),
+            top_p=first_set(params.top_p, self.top_p, 1.0),
+            repetition_penalty=first_set(params.repetition_penalty, self.repetition_penalty, 1.0),
+            max_tokens=first_set(params.max_tokens, self.max_new_tokens),
+            stop=params.stop or self.stop_strings,
+        )
 
     def within(self, window: int | None) -> tuple[int | None, str]:
         """A window within `max_length`, which `max_new_tokens` overrules; a line if it shrank."""

@@ -19,7 +19,7 @@ ask --temperature                 | write --temperature VALUE: randomness
 ask --max-token 5 hi              | did you mean --max-tokens?
 ask --max-length 5 hi             | --max-tokens N limits the reply
 ask --num-ctx 512 hi              | --window N limits prompt and reply together
-ask --model                       | write --model VALUE: folder, hub id, built-in name
+ask --model                       | write --model VALUE: folder, hub id, built-in name, or openai:
 ask --dtype                       | write --dtype VALUE: auto, float32
 ask --modle echo: hi              | did you mean --model?
 ask -m opnai:x hi                 | did you mean openai:x?

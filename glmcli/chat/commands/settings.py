@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.config import Settings, choices, parse, show
 from glmcli.config.values import parsed
+from glmcli.engines import TellsOwn, is_local
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import GenerationParams
@@ -27,8 +28,7 @@ DEFAULT = ("default", "none", "unset")
 def set(chat: Chat, rest: str) -> str:
     """Show the settings, or change one; `default` gives it back to the model."""
     if not rest:
-        rows = [(name, show(value) or tr("default")) for name, value in values(chat)]
-        return columns(rows)
+        return columns([(name, in_force(chat, name, value)) for name, value in values(chat)])
     name, value = pair(rest)
     name = param_name(name)
     if name == CONTEXT:
@@ -40,6 +40,37 @@ def set(chat: Chat, rest: str) -> str:
         return set_display(chat, name, value)
     chat.session.set_param(name, param_value(name, value))
     return setting_line(name, show(getattr(chat.session.params, name)) or tr("default"))
+
+
+UNFILLED = {
+    "max_tokens": later("what is left of the window"),
+    "seed": later("another each time"),
+    "think": later("as the model's template has it"),
+    "stop": later("none"),
+    "notify": later("off"),
+}
+"""What a setting comes to that neither the user nor the model has set."""
+
+
+def in_force(chat: Chat, name: str, value: object) -> str:
+    """The value that counts now, and who has set it."""
+    if value not in (None, ()):
+        field = DISPLAY.get(name, name)
+        is_set_here = name in PARAMS and value != getattr(chat.settings, name)
+        source = "/set" if is_set_here else chat.settings.sources.get(field, "default")
+        return f"{show(value)}  ({tr(source)})"
+    engine = chat.session.engine
+    filled = engine.filled(chat.session.params) if isinstance(engine, TellsOwn) else None
+    own = getattr(filled, name, None)
+    if own not in (None, ()):
+        return tr("{value}  (the model's own)", value=show(own))
+    if name in UNFILLED:
+        return tr(UNFILLED[name])
+    return (
+        tr("the model's own, known once it is loaded")
+        if is_local(chat.settings.model)
+        else tr("the server decides")
+    )
 
 
 def setting_line(name: str, value: str) -> str:
@@ -68,7 +99,8 @@ def set_display(chat: Chat, name: str, value: str) -> str:
     new = default
     if value.lower() not in DEFAULT and not (default is None and value.lower() == "off"):
         new = plain_for(value) if name == "markdown" else parsed_value(field, value, label=name)
-    chat.settings = replace(chat.settings, **{field: new})
+    sources = {**chat.settings.sources, field: "/set"}
+    chat.settings = replace(chat.settings, **{field: new}, sources=sources)
     return setting_line(name, show(display_value(chat, name)) or "off")
 
 

@@ -13,6 +13,7 @@ from glmcli.chat.commands.settings import (
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.conversation.typed import untyped_line
+from glmcli.engines import TellsOwn, state_of
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
 from glmcli.paths import check_prompt, link_line, read_system, system_file
@@ -179,4 +180,11 @@ def system(chat: Chat, rest: str) -> str:
         path = system_file(text)
         link = link_line(path) if path else ""
     said = f"{tr('system:')} {system_text(session.conversation.system)}"
-    return "\n".join(filter(None, [link, said]))
+    engine = session.engine
+    own = ""
+    if session.conversation.system is None and isinstance(engine, TellsOwn):
+        own = engine.own_system()
+    added = tr("the model's template adds: {text}", text=own) if own else ""
+    if session.conversation.system is None and not state_of(engine).is_open:
+        added = tr("what the model's template adds is known once it is loaded")
+    return "\n".join(filter(None, [link, said, added]))

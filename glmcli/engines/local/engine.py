@@ -135,6 +135,15 @@ class LocalEngine:
         usage = Usage(len(prompt.ids), cached, reply.tokens)
         yield reply.end(finish, usage)
 
+    def filled(self, params: GenerationParams) -> GenerationParams:
+        """The settings with what the model's own files, or else this program, fill in."""
+        return self._defaults.filled(params)
+
+    def own_system(self) -> str:
+        """The system prompt that the model's template adds where there is none."""
+        tell = getattr(self._template, "own_system", None)  # ChatGLM's own formats add none
+        return str(tell()) if tell else ""
+
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
         """The size of the prompt; None if the template does not take it.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
+from glmcli.models.defaults import Defaults
+from glmcli.types import GenerationParams
 
 
 def test_set_shows_and_changes(chat):
@@ -74,3 +77,41 @@ def test_a_wrong_value_is_named_as_it_was_typed(chat):
     with pytest.raises(UsageError, match="has no value"):
         run_command(chat, "/set = 5")
     assert run_command(chat, "/set temperature = 0.5") == "temperature is 0.5"
+
+
+class WithOwn(EchoEngine):
+    """An engine whose model brings settings and a system prompt along."""
+
+    def filled(self, params):
+        return Defaults(do_sample=True, temperature=0.8, stop_strings=("END",)).filled(params)
+
+    def own_system(self):
+        return "You are Echo"
+
+
+def rows(chat):
+    return dict(line.split(maxsplit=1) for line in run_command(chat, "/set").splitlines())
+
+
+def test_set_shows_the_values_in_force_and_who_set_them(chat):
+    chat.session.use(WithOwn(), "own")
+    run_command(chat, "/set top_p 0.5")
+    run_command(chat, "/set stats off")
+    shown = rows(chat)
+    assert shown["temperature"] == "0.8  (the model's own)"
+    assert shown["top_k"] == "50  (the model's own)"
+    assert shown["stop"] == "END  (the model's own)"
+    assert shown["top_p"] == "0.5  (/set)"
+    assert shown["stats"] == "off  (/set)"
+    assert shown["thinking"] == "fold  (default)"
+    assert shown["max_tokens"] == "what is left of the window"
+
+
+def test_a_model_that_does_not_sample_is_greedy():
+    assert Defaults(temperature=0.8).filled(GenerationParams()).temperature == 0.0
+
+
+def test_system_shows_what_the_template_adds(chat):
+    chat.session.use(WithOwn(), "own")
+    assert run_command(chat, "/system").endswith("the model's template adds: You are Echo")
+    assert "adds" not in run_command(chat, "/system Be brief")

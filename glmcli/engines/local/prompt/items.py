@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from glmcli.conversation.reasoning import PAIRS
 from glmcli.engines.local.prompt.rendering import TemplateFails
-from glmcli.errors import UsageError
+from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import ROLES, Message, call_of, fold_system, said_text
 
@@ -179,3 +179,26 @@ def is_rewritten(message: Message, bare: str) -> bool:
 def without_blanks(text: str) -> str:
     """What of a text a template keeps, whatever it does with blanks, capitals and switches."""
     return "".join(_SWITCH.sub("", text).split()).casefold()
+
+
+_SYSTEM, _USER = "qsystemq", "quserq"
+"""Texts that stand for those of a conversation."""
+
+
+def own_system(render: Callable[[Sequence[Message]], str]) -> str:
+    """The system prompt that a template adds where a conversation has none; "" if it adds none.
+
+    Found by comparing two renderings.
+    """
+    user = Message("user", _USER)
+    try:
+        without, given = render([user]), render([Message("system", _SYSTEM), user])
+    except GlmError:
+        return ""
+    before, _, rest = given.partition(_SYSTEM)
+    between, found, _ = rest.partition(_USER)
+    head = without.partition(_USER)[0]
+    fits = len(head) >= len(before) + len(between)
+    if not (found and fits and head.startswith(before) and head.endswith(between)):
+        return ""
+    return head[len(before) : len(head) - len(between)].strip()

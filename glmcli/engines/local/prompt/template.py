@@ -25,7 +25,7 @@ from glmcli.engines.local.prompt.decoder import (
 )
 from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
-from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of
+from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of, own_system
 from glmcli.engines.local.prompt.rendering import (
     CHOOSE,
     TemplateFails,
@@ -118,6 +118,10 @@ class ChatTemplate:
         return Channels(
             self._channels, opened_part(self._channels, prompt.ids, self._backend.decode)
         )
+
+    def own_system(self) -> str:
+        """The system prompt that it adds where a conversation has none; "" if it adds none."""
+        return own_system(lambda messages: self._render(messages, {}))
 
     def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         """The prompt as one string, control strings and the texts of all messages included."""

@@ -5,11 +5,13 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Template
 from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from glmcli.engines.local.net.decode import shared_prefix
+from glmcli.engines.local.prompt.items import own_system
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError
 from glmcli.types import Message
@@ -336,3 +338,23 @@ def test_a_tokenizer_without_a_fast_backend_is_refused():
 
     with pytest.raises(ModelError, match="Slow"):
         ChatTemplate(Slow())
+
+
+@pytest.mark.parametrize(
+    ("head", "own"),
+    [
+        ("<|system|>You are Echo.<|end|>", "You are Echo."),
+        ("", ""),
+    ],
+)
+def test_the_system_prompt_that_a_template_adds_is_found(head, own):
+    template = (
+        "{% if messages[0].role != 'system' %}" + head + "{% endif %}"
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}<|assistant|>"
+    )
+
+    def render(messages):
+        items = [{"role": item.role, "content": item.text} for item in messages]
+        return Template(template).render(messages=items)
+
+    assert own_system(render) == own

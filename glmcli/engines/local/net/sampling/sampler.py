@@ -16,14 +16,12 @@ from torch import Tensor
 from glmcli.errors import EngineError
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
-from glmcli.models.defaults import Defaults, read_defaults
+from glmcli.models.defaults import Defaults, first_set, read_defaults
 from glmcli.models.meaning import text_part, vocabulary_of
 from glmcli.types import GenerationParams
 
 COLDEST = 1e-5
 """A temperature below this is greedy: scores divided by it would overflow."""
-TOP_K = 50
-"""Ids that are drawn from where nothing is stated, as `generate` has it."""
 
 UNSTATED_VOCABULARY = 1_000_000
 """Ids that are let through where config.json leaves the size of the vocabulary to its family."""
@@ -47,12 +45,12 @@ class Sampler:
         self._temperature = first_set(params.temperature, defaults.temperature, 1.0)
         is_on = params.temperature is not None or bool(defaults.do_sample)
         self._is_greedy = not is_on or self._temperature < COLDEST
-        self._top_k = max(0, first_set(params.top_k, defaults.top_k, TOP_K))
-        self._top_p = first_set(params.top_p, defaults.top_p, 1.0)
+        filled: Any = defaults.filled(params)
+        self._top_k, self._top_p = filled.top_k, filled.top_p
         self._min_p = defaults.min_p or 0.0
         self._seed = params.seed
         self._random: torch.Generator | None = None
-        self._penalty = first_set(params.repetition_penalty, defaults.repetition_penalty, 1.0)
+        self._penalty = filled.repetition_penalty
         self._mends = bool(defaults.steps.get("remove_invalid_values"))
         self._steps = None
         if defaults.steps:
@@ -159,8 +157,3 @@ def check_steps(checkpoint: Checkpoint) -> None:
 
         vocabulary = vocabulary_of(text_part(checkpoint.config)) or UNSTATED_VOCABULARY
         try_steps(defaults.steps, vocabulary, ends)
-
-
-def first_set(*values: Any) -> Any:
-    """The first value that is not None."""
-    return next(value for value in values if value is not None)

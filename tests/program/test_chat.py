@@ -165,7 +165,7 @@ def test_a_long_paste_is_a_placeholder_and_is_sent_whole(start):
     term.type(f"\x1b[200~{paste}\x1b[201~").at_prompt("[paste 1: 40 lines]")
     term.type("\x0f").see("line39")
     term.type("\x03").at_prompt()
-    term.type(f"\x1b[200~{paste}\x1b[201~").see("[paste 2: 40 lines]")
+    term.type(f"\x1b[200~{paste}\x1b[201~").at_prompt("[paste 1: 40 lines]")
     term.type("\r").see("40 tokens")
 
 

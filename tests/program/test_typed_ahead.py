@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.shell import run_glm
 from tests.support.term import Term
+from tests.support.tmux import GLM, Tmux, needs_tmux
 
 pytestmark = pytest.mark.pty
 WORDS = " ".join(f"w{n}" for n in range(40))
@@ -123,3 +124,15 @@ def test_escape_and_then_enter_sends_with_vi_keys_however_soon_they_are_seen(tmp
         term.at_prompt().type("hello").at_prompt("hello").type("\x1b")
         next_key = time.monotonic() + 0.3  # a quick person; time is what tells it from Alt-Enter
         term.until(lambda t: time.monotonic() > next_key, "a moment").type("\r").see("1 token")
+
+
+@needs_tmux
+@pytest.mark.parametrize("columns", [40, 120])
+def test_what_waits_is_shown_once_when_the_window_changes(tmp_path, columns):
+    with Tmux(*GLM, "chat", "-m", "echo:delay=0.1", home=tmp_path, cols=80) as window:
+        window.at_prompt().type(WORDS, "Enter").see("\nw0 w1").type("second line", "Enter")
+        window.see("> second line · waits").resize(columns, 24)
+        window.until(lambda w: "> second line · waits" in "\n".join(w.lines()), "the queue")
+        assert window.text().count("second line") == 1
+        window.see("40 tokens").see("\nsecond line\n")
+        assert "waits" not in window.text()

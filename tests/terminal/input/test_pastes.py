@@ -20,6 +20,12 @@ def test_a_long_paste_is_one_character_that_expands_to_the_whole():
     assert pastes.expand(draft) == f"see {first} and {second}."
 
 
+def test_a_paste_that_comes_again_is_the_same_character():
+    pastes = Pastes()
+    first, second, again = (pastes.fold(f"{n}\n" * 300) for n in (1, 2, 1))
+    assert first == again != second
+
+
 @pytest.mark.parametrize("text", ["[paste 1: 301 lines]", chr(FIRST + 7), "plain"])
 def test_what_stands_for_no_paste_stays(text):
     pastes = Pastes()

@@ -315,3 +315,10 @@ def test_a_short_id_is_refused_with_the_candidates(glm, talk):
     assert done.code == 2
     assert "too short" in done.err
     assert "天气怎么样" in done.err
+
+
+def test_history_alone_lists_the_chats(glm):
+    glm("chat", "-m", "echo:", "hello")
+    done = glm("history")
+    assert done.code == 0 and "hello" in done.out
+    assert done.out == glm("history", "list").out

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.config import Settings, choices, parse, show
 from glmcli.config.values import parsed
-from glmcli.engines import TellsOwn, is_local
+from glmcli.engines import TellsOwn, split_name
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import GenerationParams
@@ -50,6 +50,12 @@ UNFILLED = {
     "notify": later("off"),
 }
 """What a setting comes to that neither the user nor the model has set."""
+LEFT_TO = {
+    "local": later("the model's own, known once it is loaded"),
+    "openai": later("the server decides"),
+    "echo": later("echo: has no use for it"),
+}
+"""What is said of a setting that only the model knows, by its engine."""
 
 
 def in_force(chat: Chat, name: str, value: object) -> str:
@@ -58,7 +64,8 @@ def in_force(chat: Chat, name: str, value: object) -> str:
         field = DISPLAY.get(name, name)
         is_set_here = name in PARAMS and value != getattr(chat.settings, name)
         source = "/set" if is_set_here else chat.settings.sources.get(field, "default")
-        return f"{show(value)}  ({tr(source)})"
+        shown = tr("default") if source == "default" else source
+        return tr("{value}  ({source})", value=show(value), source=shown)
     engine = chat.session.engine
     filled = engine.filled(chat.session.params) if isinstance(engine, TellsOwn) else None
     own = getattr(filled, name, None)
@@ -66,11 +73,8 @@ def in_force(chat: Chat, name: str, value: object) -> str:
         return tr("{value}  (the model's own)", value=show(own))
     if name in UNFILLED:
         return tr(UNFILLED[name])
-    return (
-        tr("the model's own, known once it is loaded")
-        if is_local(chat.settings.model)
-        else tr("the server decides")
-    )
+    engine_name = split_name(chat.settings.model)[0]
+    return tr(LEFT_TO.get(engine_name, LEFT_TO["openai"]))
 
 
 def setting_line(name: str, value: str) -> str:

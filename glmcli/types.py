@@ -228,6 +228,10 @@ class Conversation:
     omitted: Omission | None = None
     """What of `messages` is not sent; they stay whole."""
     kind: ConversationKind = field(default="", compare=False)
+    others: list[tuple[int, Message]] = field(default_factory=list, repr=False, compare=False)
+    """Messages on other branches, each with what it follows: n is the n-th of `messages`, -n the
+    n-th of these, which comes before it, 0 none. Filled where all of a conversation is written or
+    was read; a conversation from the history holds its own branch only."""
 
     def prompt(self, question: Message | None = None) -> tuple[Message, ...]:
         """The messages an engine sees: system, history and, unless None, `question` as the last.
@@ -247,8 +251,13 @@ class Conversation:
         """Keep the first `keep` messages only."""
         del self.messages[keep:]
         del self.ids[keep:]
+        self.others = []
         if self.omitted is not None and self.omitted.messages > keep:
             self.omitted = None
+
+    def other_branches(self) -> int:
+        """How many other branches there are, by `others`."""
+        return len({-n for n in range(1, len(self.others) + 1)} - {at for at, _ in self.others})
 
     def last_reply(self) -> Message | None:
         """The last one that is sent again: one without text is not, nor is its question."""

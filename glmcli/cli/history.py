@@ -134,7 +134,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     from glmcli.conversation import transcript
 
     with open_history(settings) as store:
-        conversation = store.load(id)
+        conversation = store.whole(store.load(id))
     if sys.stdout.isatty() and not as_json:
         show_rendered(conversation, settings)
         return
@@ -158,6 +158,14 @@ def show_rendered(conversation: Conversation, settings: Settings) -> None:
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
     if conversation.system is not None:
         out.write(f"{visible(system_text(conversation.system))}\n\n")
+    if others := conversation.other_branches():
+        line = ntr(
+            "{n} other branch is not shown: glm history export -f json {id} holds it",
+            "{n} other branches are not shown: glm history export -f json {id} holds them",
+            others,
+            id=conversation.id,
+        )
+        out.write(f"{line}\n\n")
     for message in conversation.messages:
         plain, columns = settings.is_plain, settings.width
         show_message(out, quiet, message, plain=plain, columns=columns)
@@ -316,7 +324,8 @@ def history_export(
     from glmcli.conversation import transcript
 
     with open_history(settings) as store:
-        found = [store.load(name) for name in ids or [item.id for item in store.list(None)]]
+        names = ids or [item.id for item in store.list(None)]
+        found = [store.whole(store.load(name)) for name in names]
     match format:
         case ExportFormat.json:
             print_text(transcript.to_json(*found), visible_json)

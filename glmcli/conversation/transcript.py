@@ -85,6 +85,8 @@ def to_markdown(conversation: Conversation) -> str:
     parts = [f"# {conversation.title or 'Conversation'}"]
     if conversation.model:
         parts.append(f"Model: {short_model(conversation.model)}")
+    if others := conversation.other_branches():
+        parts.append(f"Other branches: {others}, which are in an export as JSON only")
     if conversation.system is not None:
         parts += filter(None, ["## System", conversation.system])
     for message in conversation.messages:
@@ -134,11 +136,16 @@ def to_record(conversation: Conversation) -> Json:
         "model": conversation.model,
         "system": conversation.system,
         "params": params_record(conversation.params),
+        **({"kind": conversation.kind} if conversation.kind else {}),
         **dates_of(conversation),
         "messages": [message_record(each) for each in conversation.messages],
     }
     if conversation.omitted is not None and conversation.omitted.summary:
         record["omitted"] = asdict(conversation.omitted)
+    if conversation.others:
+        record["branches"] = [
+            {"follows": at, **message_record(each)} for at, each in conversation.others
+        ]
     return record
 
 
@@ -184,7 +191,8 @@ def parse_conversations(text: str, *, empty: bool = False) -> list[Conversation]
 def check_messages(conversation: Conversation) -> None:
     """Raise UsageError for a message, or a system prompt, that is larger than any is."""
     texts = [(0, conversation.system or "")]
-    for n, each in enumerate(conversation.messages, 1):
+    messages = [*conversation.messages, *(each for _, each in conversation.others)]
+    for n, each in enumerate(messages, 1):
         texts += [(n, text) for text in (each.text, each.thinking, each.name, each.tools)]
     for n, text in texts:
         if is_too_large(text):
@@ -247,11 +255,13 @@ def from_record(record: Any) -> Conversation:
         model=text_field(record, "model"),
         system=None if record.get("system") is None else text_field(record, "system"),
         params=parse_params(record.get("params") or {}),
+        kind=kind if (kind := record.get("kind")) in ("chat", "ask") else "",
     )
     if "system" in record:
         messages = message_list(record["messages"])
         conversation.messages = [message_of(item, n) for n, item in enumerate(messages, 1)]
         conversation.omitted = omission_of(record.get("omitted"), len(messages))
+        conversation.others = others_of(record.get("branches") or [], len(messages))
     else:
         from_messages(record["messages"], conversation)
     return dated(conversation, record)
@@ -290,6 +300,17 @@ def omission_of(record: Any, most: int) -> Omission | None:
         case {"messages": int(count), "summary": str(summary)} if 0 < count <= most and summary:
             return Omission(count, summary)
     raise UsageError(tr("'omitted' is not a summary of the first messages"), tr(READABLE))
+
+
+def others_of(items: Any, most: int) -> list[tuple[int, Message]]:
+    """The messages on other branches than that of the `most` first ones. Raises UsageError."""
+    others: list[tuple[int, Message]] = []
+    for item in message_list(items):
+        at = item.get("follows") if isinstance(item, dict) else None
+        if not isinstance(at, int) or not -len(others) <= at <= most:
+            raise UsageError(tr("'branches' does not say which message one follows"), tr(READABLE))
+        others.append((at, message_of(item, most + len(others) + 1)))
+    return others
 
 
 def message_list(value: Any) -> list[Any]:

@@ -6,14 +6,13 @@ beginning and nothing is ever overwritten. Knows nothing of engines or terminals
 
 from __future__ import annotations
 
-import json
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from glmcli.conversation.messages import value_of
 from glmcli.errors import StoreError
 from glmcli.language import tr
 from glmcli.store.claims import Claims
@@ -41,18 +40,20 @@ from glmcli.store.rows import (
     finish,
     first_text,
     forget_summaries,
-    is_stored,
     keep_summary,
     title_of,
     update_conversation,
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import from_sql, to_sql
+from glmcli.store.whole import other_messages, read_conversation, take_in
 from glmcli.types import Conversation, ConversationKind, GenerationParams, Message
 
 __all__ = ["KEPT_DAYS", "Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
+PORTION_S, PAUSE_S = 0.2, 0.02
+"""How long an import keeps other processes from writing at once, and lets them."""
 TURN_WAIT_S = 0.5
 """A person who chats does not wait longer for another process; the rest is stored later."""
 
@@ -189,19 +190,21 @@ class Store:
     def take_in(self, *conversations: Conversation) -> Sequence[Conversation]:
         """Store conversations from a file, with their dates; what is stored stays as it is.
 
-        Returns those that were added, or brought back if they had been deleted. Raises
-        StoreError.
+        In portions, so that other processes can write meanwhile. Returns those of which something
+        was not there. Raises StoreError.
         """
         added: list[tuple[Conversation, list[int]]] = []
-        with self._changing() as db:
-            for each in conversations:
-                if is_stored(db, each):
-                    added += [(each, [])] if restore(db, each.id) else []
-                    continue
-                updated = each.updated
-                ids = add_missing(db, each, unfinished=self._claims)
-                update_conversation(db, each, ids, updated=updated)
-                added.append((each, ids))
+        waiting = list(reversed(conversations))
+        while waiting:
+            with self._changing() as db:
+                until = time.monotonic() + PORTION_S
+                while waiting:
+                    each = waiting.pop()
+                    ids = take_in(db, each, unfinished=self._claims)
+                    added += [] if ids is None else [(each, ids)]
+                    if time.monotonic() >= until:
+                        break
+            time.sleep(PAUSE_S if waiting else 0.0)
         for each, ids in added:
             self._settle(each, ids)
         return [each for each, _ in added]
@@ -227,28 +230,17 @@ class Store:
         """
         summary = self.find(name)
         with self._database.reading() as db:
-            row = db.execute(
-                "SELECT title, system, model, params, head, has_system, kind"
-                " FROM conversation WHERE id = ?",
-                (summary.id,),
-            ).fetchone()
-            if row is None:  # deleted since it was found
-                raise no_such(name)
-            ids, messages = branch(db, row[4])
-            omitted = find_summary(db, summary.id, ids)
-        title, system, model, params = map(from_sql, row[:4])
-        return Conversation(
-            id=summary.id,
-            system=system if row[5] else None,
-            messages=messages,
-            title=title,
-            model=model,
-            params=value_of(GenerationParams, json.loads(params)),
-            ids=ids,
-            updated=summary.updated_at,
-            omitted=omitted,
-            kind=row[6],
-        )
+            found = read_conversation(db, summary)
+        if found is None:  # deleted since it was found
+            raise no_such(name)
+        return found
+
+    def whole(self, conversation: Conversation) -> Conversation:
+        """A conversation with the messages of its other branches. Raises StoreError."""
+        if not conversation.id:
+            return conversation
+        with self._database.reading() as db:
+            return replace(conversation, others=other_messages(db, conversation))
 
     def last(self, kind: ConversationKind = "") -> Conversation | None:
         """The conversation, or that of a kind, written to last. Raises StoreError."""

@@ -5,7 +5,6 @@ All functions work inside a transaction of their caller's and know nothing of fi
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sqlite3
@@ -23,8 +22,13 @@ from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
 from glmcli.types import Conversation, Message, Omission, Role, Usage, is_answer
 
 TITLE_COLUMNS = 60
+MESSAGE = (
+    "role, text, thinking, name, tools,"
+    " CASE WHEN pending THEN 'interrupted' ELSE finish_reason END, usage, created_at"
+)
+"""The columns that `read_message` reads."""
 ID_LENGTH = 8
-_ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
+ID = re.compile(f"[{ID_LETTERS}]{{{ID_LENGTH}}}")
 
 
 def add_missing(
@@ -39,7 +43,7 @@ def add_missing(
     `question` comes after them; `unfinished` are replies whose completion failed.
     """
     messages = conversation.messages
-    if not _ID.fullmatch(conversation.id):  # a new one, or one that was imported
+    if not ID.fullmatch(conversation.id):  # a new one, or one that was imported
         conversation.id = new_id(db)
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
     ids = conversation.ids[: len(messages)] if known else []
@@ -50,7 +54,17 @@ def add_missing(
             finish(db, message_id, message)
     for message in messages[len(ids) :]:
         ids.append(find_or_add(db, conversation, ids, message))
+    if not known:
+        add_others(db, conversation, ids)
     return ids
+
+
+def add_others(db: sqlite3.Connection, conversation: Conversation, ids: Sequence[int]) -> None:
+    """Store the messages on other branches that are not stored yet; `ids` are those of its own."""
+    others: list[int] = []
+    for at, message in conversation.others:
+        parent = [ids[at - 1]] if at > 0 else [others[-at - 1]] if at else []
+        others.append(find_or_add(db, conversation, parent, message))
 
 
 def add_conversation(db: sqlite3.Connection, conversation: Conversation, question: str) -> None:
@@ -230,9 +244,7 @@ def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Me
         "  SELECT id, parent_id, 0 FROM message WHERE id = ?"
         "  UNION ALL SELECT message.id, message.parent_id, height + 1"
         "  FROM branch JOIN message ON message.id = branch.parent_id)"
-        " SELECT message.id, role, text, thinking, name, tools,"
-        "  CASE WHEN pending THEN 'interrupted' ELSE finish_reason END, usage, created_at"
-        " FROM branch JOIN message USING (id) ORDER BY height DESC",
+        f" SELECT message.id, {MESSAGE} FROM branch JOIN message USING (id) ORDER BY height DESC",
         (head,),
     ).fetchall()
     return [row[0] for row in rows], [read_message(row[1:]) for row in rows]
@@ -262,40 +274,6 @@ def read_message(row: Sequence[Any]) -> Message:
         created=row[7],
     )
     return split_reasoning(message)
-
-
-def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:
-    """Whether a conversation from a file is stored, where it may have gone on since.
-
-    It gets the id of that. If not it gets one that is free: its own, or else one that its content
-    alone decides, so that the same file is known again.
-    """
-    for name in (conversation.id, content_id(conversation)):
-        if not _ID.fullmatch(name):
-            continue
-        row = db.execute(
-            "SELECT system, has_system, head FROM conversation WHERE id = ?", (name,)
-        ).fetchone()
-        if row is None:
-            conversation.id = name
-            return False
-        messages = branch(db, row[2])[1]
-        system = from_sql(row[0]) if row[1] else None
-        begins = messages[: len(conversation.messages)] == conversation.messages
-        if begins and system == conversation.system:
-            conversation.id = name
-            return True
-    conversation.id = ""
-    return False
-
-
-def content_id(conversation: Conversation) -> str:
-    """An id that conversations with other messages have hardly ever."""
-    digest = hashlib.sha256(f"({conversation.system!r}, [".encode("utf-8", "replace"))
-    for n, message in enumerate(conversation.messages):  # one at a time: they may be large
-        digest.update(f"{', ' if n else ''}{columns_of(message)!r}".encode("utf-8", "replace"))
-    digest.update(b"])")
-    return "".join(ID_LETTERS[byte % len(ID_LETTERS)] for byte in digest.digest()[:ID_LENGTH])
 
 
 def new_id(db: sqlite3.Connection) -> str:

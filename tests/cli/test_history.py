@@ -256,7 +256,8 @@ def test_chats_and_asks_each_go_on_with_their_own(glm):
     assert [line.split("\t")[1] for line in glm("history", "list").out.splitlines()] == ["a chat"]
     ask_id, chat_id = (each["id"] for each in json.loads(glm("history", "list", "--json").out))
     note = f"there is a newer ask: --resume {ask_id} goes on with it"
-    assert glm("chat", "-c", stdin="more of the chat\n").err_lines == [note]
+    resumed = f"resumed {chat_id}: 1 turn, with its settings"
+    assert glm("chat", "-c", stdin="more of the chat\n").err_lines == [note, resumed]
     done = glm("ask", "-c", "more of the ask")
     assert f"resumed {ask_id}" in done.err
     assert glm("chat", "-c", "-q", stdin="x\n").err == ""

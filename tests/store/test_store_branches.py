@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from glmcli.conversation.transcript import parse_conversations, to_json, to_jsonl, to_markdown
 from glmcli.errors import UsageError
+from glmcli.store import PAUSE_S, open_store
 from glmcli.types import Conversation, Message, Omission
 from tests.support.turns import ask, texts
 
@@ -135,3 +140,69 @@ def test_a_summary_that_is_given_up_does_not_come_back(store):
     conversation.omitted = None
     store.summarise(conversation)
     assert store.load(conversation.id).omitted is None
+
+
+def test_a_whole_conversation_goes_into_a_file_and_comes_back_with_all_branches(store, tmp_path):
+    conversation = Conversation(kind="chat")
+    ask(store, conversation, "one", "1")
+    ask(store, conversation, "two", "2")
+    ask(store, conversation, "three", "3")
+    store.rewind(conversation, 4)
+    ask(store, conversation, "drei", "III")
+    store.rewind(conversation, 2)
+    ask(store, conversation, "zwei", "II")
+    store.rewind(conversation, 0)
+    ask(store, conversation, "eins", "I")
+    store.rewind(conversation, 0)
+    store.goto(conversation, store.tree(conversation)[1].id)
+    whole = store.whole(conversation)
+    assert whole.other_branches() == 4
+    for write in (to_json, to_jsonl):
+        (read,) = parse_conversations(write(whole))
+        assert (read.others, read.kind, read.other_branches()) == (whole.others, "chat", 4)
+        other = open_store(tmp_path / write.__name__)
+        (added,) = other.take_in(read)
+        assert other.whole(other.load(added.id)).others == whole.others
+        assert to_json(other.whole(other.load(added.id))) == to_json(whole)
+        assert len(other.search("drei")) == 1
+        assert other.take_in(*parse_conversations(write(whole))) == []
+        other.close()
+    assert "Other branches: 4" in to_markdown(whole)
+    assert "Other branches" not in to_markdown(conversation)
+
+
+def test_an_import_adds_the_branches_that_are_missing(store, tmp_path):
+    conversation = Conversation()
+    ask(store, conversation, "one", "1")
+    (before,) = parse_conversations(to_json(store.whole(conversation)))
+    ask(store, conversation, "two", "2")
+    store.rewind(conversation, 2)
+    (after,) = parse_conversations(to_json(store.whole(conversation)))
+    with closing(open_store(tmp_path)) as other:
+        other.take_in(before)
+        assert [each.id for each in other.take_in(after)] == [conversation.id]
+        assert len(other.tree(other.load(conversation.id))) == 4
+        assert texts(other.load(conversation.id)) == ["one", "1"]
+
+
+@pytest.mark.parametrize("follows", [3, -1, None, "1", 1.5])
+def test_a_branch_that_follows_nothing_is_refused(follows):
+    branch = [{"role": "user", "content": "x", "follows": follows}]
+    record = {"system": None, "messages": [{"role": "user", "content": "x"}], "branches": branch}
+    with pytest.raises(UsageError, match="branches"):
+        parse_conversations(json.dumps(record))
+
+
+def test_an_import_lets_others_write_meanwhile(store, opened, monkeypatch):
+    monkeypatch.setattr("glmcli.store.PORTION_S", 0.0)
+    other, seen = opened(), []
+
+    def pause(seconds):
+        if seconds == PAUSE_S:
+            seen.append(len(other.list()))
+            other.save(Conversation(messages=[Message("user", "meanwhile")]))
+
+    monkeypatch.setattr(time, "sleep", pause)
+    talk = [Conversation(messages=[Message("user", str(n))]) for n in range(3)]
+    assert len(store.take_in(*talk)) == 3
+    assert seen == [1, 3]

@@ -108,7 +108,8 @@ def save_talk(chat: Chat, rest: str) -> str:
     if not conversation.messages:
         raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
     path = path_of(rest) if rest else dated_file()
-    return written(chat, path, partial(save_conversation, conversation))
+    whole = chat.session.store.whole(conversation)
+    return written(chat, path, partial(save_conversation, whole))
 
 
 def save_block(chat: Chat, path: Path, number: str) -> str:

@@ -50,6 +50,10 @@ def main() -> None:
             return
         except OSError:
             pass  # the command line meets it again, and says so
+    import gc
+
+    # What the start makes is kept to the end: to look through it again and again takes 10 ms.
+    gc.set_threshold(20_000)
     from glmcli import cli
 
     cli.main()

@@ -75,7 +75,7 @@ c.txt                             | glm ask "QUESTION" -a c.txt
 run                               | glm chat -m MODEL
 pull org/name                     | glm models pull NAME
 list                              | glm models list; glm history list
-exit                              | /exit leaves a chat
+exit                              | Ctrl-D leaves a chat
 settings                          | glm config set NAME VALUE
 set temperature 1                 | did you mean glm config set temperature 1?
 login                             | glm config set api_key -

@@ -58,7 +58,7 @@ OTHER_OPTIONS: dict[str, str] = {
 """Option -> what to type."""
 
 _LISTS = "glm models list; glm history list"
-_LEAVE = later("glm is not running here; /exit leaves a chat")
+_LEAVE = later("glm is not running here; Ctrl-D leaves a chat")
 _SET = later("glm config set NAME VALUE; glm config show lists all settings")
 _PULL = "glm models pull NAME"
 _REMOVE = "glm models remove NAME"

@@ -59,8 +59,10 @@ class Claims:
         for reply_id in list(self._held):
             self.release(reply_id)
         if self._chats >= 0:
-            os.close(self._chats)
-            self._chats, self._chat = -1, ""
+            with suppress(OSError):  # another process is on a chat
+                fcntl.lockf(self._chats, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._chats_file().unlink(missing_ok=True)
+            self._close_chats()
 
     def occupy(self, name: str) -> bool:
         """Say that this process is on a chat, and on no other; False if another process is too.
@@ -70,8 +72,7 @@ class Claims:
         if name == self._chat:
             return True
         if self._chats < 0:
-            file = self._path.with_name(f"{self._path.name}-chats")
-            self._chats = os.open(file, _FLAGS | os.O_CREAT, 0o600)
+            self._chats = os.open(self._chats_file(), _FLAGS | os.O_CREAT, 0o600)
         if self._chat:
             fcntl.lockf(self._chats, fcntl.LOCK_UN, 1, number_of(self._chat))
             self._chat = ""
@@ -80,6 +81,9 @@ class Claims:
         except (BlockingIOError, PermissionError):
             return False
         self._chat = name
+        if self._is_removed():  # by one that left in the meantime: another would not see this claim
+            self._close_chats()
+            return self.occupy(name)
         return True
 
     def is_alive(self, reply_id: int) -> bool:
@@ -104,6 +108,20 @@ class Claims:
     def forget(self, reply_id: int) -> None:
         """Remove the claim of a process that has ended."""
         self._file(reply_id).unlink(missing_ok=True)
+
+    def _is_removed(self) -> bool:
+        try:
+            found = self._chats_file().stat()
+        except FileNotFoundError:
+            return True
+        return not os.path.samestat(found, os.fstat(self._chats))
+
+    def _close_chats(self) -> None:
+        os.close(self._chats)
+        self._chats, self._chat = -1, ""
+
+    def _chats_file(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-chats")
 
     def _file(self, reply_id: int) -> Path:
         return self._path.with_name(f"{self._path.name}-turn-{reply_id}")

@@ -1,0 +1,49 @@
+"""Who is on which chat, as processes that share a history see it."""
+
+import subprocess
+import sys
+
+from glmcli.store.claims import Claims
+
+ONCE = """
+import sys
+from pathlib import Path
+from glmcli.store.claims import Claims
+claims = Claims(Path(sys.argv[1]))
+print(*(claims.occupy(name) for name in sys.argv[2:]))
+claims.release_all()
+"""
+
+
+def elsewhere(path, *names):
+    """Whether another process can be on these chats, one after the other."""
+    command = [sys.executable, "-c", ONCE, str(path), *names]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_last_that_leaves_takes_the_file_along(tmp_path):
+    path = tmp_path / "history.db"
+    claims = Claims(path)
+    assert claims.occupy("0000000a")
+    assert elsewhere(path, "0000000a", "0000000b") == ["False", "True"]
+    assert elsewhere(path, "0000000a") == ["False"]
+    claims.release_all()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_is_seen_although_another_process_removed_the_file_as_it_was_made(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "history.db"
+    claims = Claims(path)
+    real, removed = Claims._is_removed, []
+
+    def removed_once(self):
+        if not removed:
+            removed.append(True)
+            self._chats_file().unlink()
+        return real(self)
+
+    monkeypatch.setattr(Claims, "_is_removed", removed_once)
+    assert claims.occupy("0000000a")
+    assert elsewhere(path, "0000000a") == ["False"]

@@ -105,7 +105,7 @@ class Shell(Chat):
         if not line.text.strip() or is_command(line) or self.other_command(line):
             return ""
         sent = literal(line)
-        return join_files(sent.text, [*attach_mentioned(sent), *attached])
+        return join_files(self._framed(sent.text), [*attach_mentioned(sent), *attached])
 
     def _send(self, line: Line) -> None:
         """Send a line with its files; it becomes a draft again if the user does not agree to them.
@@ -128,7 +128,12 @@ class Shell(Chat):
             if self.agrees_to_files:
                 self.note(each.summary)
             files += agreed
-        self.ask(join_files(sent.text, [*dict.fromkeys(files), *self.attached]))
+        text = self._framed(sent.text)
+        self.ask(join_files(text, [*dict.fromkeys(files), *self.attached]))
+
+    def _framed(self, text: str) -> str:
+        """What the user says, in the words of the role if it has some around it."""
+        return self.role.framed(text) if self.role else text
 
     def _detach_files(self, text: str) -> None:
         """Forget the files that went with a text, once the model has it: see `Conversation`."""

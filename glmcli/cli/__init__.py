@@ -30,6 +30,7 @@ from glmcli.language import FOLDER, chinese_locale, later, tr
 BY_NAME = {
     "history": "history_app",
     "models": "models_app",
+    "roles": "roles_app",
     "config": "config_app",
     "bench": "bench",
     "chat": "chat",

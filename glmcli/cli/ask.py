@@ -22,6 +22,7 @@ from glmcli.cli.asking.forms import (
     code_to_print,
     reply_view,
 )
+from glmcli.cli.asking.role import RoleName, in_frame, role_named
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueAsk,
@@ -72,6 +73,7 @@ def ask(
     code: Code = None,
     continue_: ContinueAsk = False,
     resume: Resume = None,
+    role: RoleName = None,
     no_stream: NoStream = False,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help=tr("ignore stdin"))] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
@@ -79,7 +81,6 @@ def ask(
     """Answer one question, then exit. Piped stdin is appended to PROMPT; - is stdin alone."""
     from glmcli.terminal.leaving import install_signals
     from glmcli.terminal.output import outputs
-    from glmcli.terminal.phrases import no_answer
     from glmcli.types import Conversation
 
     out, err = outputs()
@@ -90,11 +91,16 @@ def ask(
         raise no_prompt()
     use_stdin = check_stdin(names, prompt, messages, ignored=no_stdin)
     files = attached_files(names, yes=yes, say=say)
-    settings = load()
+    taken = role_named(role)
+    settings = load(role=taken)
     earlier = read_messages(messages) if messages else Conversation()
     text = read_prompt(prompt, use_stdin=use_stdin, say=say)
+    text = in_frame(text, taken, has_files=bool(files) and not messages)
     question = question_of(text, files, earlier)
-    session, settings = open_session(settings, continue_=continue_, resume=resume, once=True)
+    system = taken.system if taken else None
+    session, settings = open_session(
+        settings, continue_=continue_, resume=resume, once=True, system=system
+    )
     say("" if quiet else resumed_line(session, settings))
     session.extend(earlier)
     install_signals(session.stop)
@@ -113,6 +119,13 @@ def ask(
             say_notice(err, False, line)
     if not quiet:
         below_reply(reply, session, settings, err)
+    check_answer(reply, session, code)
+
+
+def check_answer(reply: Message, session: Session, code: str) -> None:
+    """Raise Interrupted, or an error for a reply without a word, or without the code asked for."""
+    from glmcli.terminal.phrases import no_answer
+
     if session.is_stopped():
         raise Interrupted
     if nothing := no_answer(reply):

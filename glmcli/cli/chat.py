@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from contextlib import closing
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from glmcli.cli.asking.files import STDIN, Files, Yes, attached_files, check_stdin
+from glmcli.cli.asking.role import RoleName, role_named
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueChat,
@@ -36,6 +37,9 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.language import tr
 
+if TYPE_CHECKING:
+    from glmcli.chat.terminal import TerminalChat
+
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS, "vi", changes=True)
 def chat(
@@ -49,12 +53,12 @@ def chat(
     ] = False,
     continue_: ContinueChat = False,
     resume: Resume = None,
+    role: RoleName = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
-    from glmcli.chat.commands.history import show_end
     from glmcli.chat.pipe import PipeChat
-    from glmcli.chat.repl import banner, chat_in_pipe, chat_in_terminal, way_back
+    from glmcli.chat.repl import chat_in_pipe, chat_in_terminal, way_back
     from glmcli.chat.terminal import TerminalChat
     from glmcli.conversation.lines import is_command
     from glmcli.terminal.leaving import install_signals
@@ -70,8 +74,13 @@ def chat(
     if prompt and is_command(Line(prompt)):
         say(tr("the first turn is text; commands are typed at the prompt"))
     is_typed = sys.stdin is not None and sys.stdin.isatty()
+    taken = role_named(role)
     session, settings = open_session(
-        load(), continue_=continue_, resume=resume, commands=commands or is_typed
+        load(role=taken),
+        continue_=continue_,
+        resume=resume,
+        commands=commands or is_typed,
+        system=taken.system if taken else None,
     )
     install_signals(session.stop)
     follow(session, settings, out, err)
@@ -79,12 +88,8 @@ def chat(
         newer = newer_ask(session.store, session.conversation) if continue_ and not quiet else ""
         if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)
-            terminal.attached += files
-            terminal.agrees_to_files = yes
-            terminal.note("" if quiet else banner(settings, session))
-            if session.conversation.messages:
-                terminal.note(show_end(terminal))
-            terminal.note(newer)
+            terminal.attached, terminal.agrees_to_files, terminal.role = files, yes, taken
+            greet(terminal, newer, quiet=quiet)
             chat_in_terminal(terminal, first=prompt)
             terminal.note("" if quiet else way_back(session))
             return
@@ -92,9 +97,19 @@ def chat(
         say(resumed_line(session, settings))
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
-            pipe.attached += files
-            pipe.agrees_to_files = yes
+            pipe.attached, pipe.agrees_to_files, pipe.role = files, yes, taken
             code = chat_in_pipe(pipe, first=prompt)
     if session.is_stopped():
         raise Interrupted
     raise typer.Exit(code)
+
+
+def greet(chat: TerminalChat, newer: str, *, quiet: bool) -> None:
+    """Say how to get help, and where a conversation stands that goes on; `newer` is of another."""
+    from glmcli.chat.commands.history import show_end
+    from glmcli.chat.repl import banner
+
+    chat.note("" if quiet else banner(chat.settings, chat.session))
+    if chat.session.conversation.messages:
+        chat.note(show_end(chat))
+    chat.note(newer)

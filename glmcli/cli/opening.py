@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.completion.candidates import conversations, if_asked
-from glmcli.config import RESUMED, Settings
+from glmcli.config import RESUMED, TYPED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.paths import read_system, system_file
@@ -75,11 +75,13 @@ def open_session(
     resume: str | None,
     once: bool = False,
     commands: bool = False,
+    system: str | None = None,
 ) -> tuple[Session, Settings]:
     """The session that the options ask for; its engine is opened at the first request.
 
     A resumed conversation brings its model and sampling settings along, where none were given; not
-    one of a history that the `.env` of a folder chose.
+    one of a history that the `.env` of a folder chose. `system` is the prompt of a role: only one
+    that was typed goes before it.
     """
     from glmcli.cli.dialog import tell_links
     from glmcli.cli.served import with_model
@@ -107,7 +109,7 @@ def open_session(
     check_followed(settings)
     settings = with_model(settings, once=once)
     tell_links(system_file(settings.system))
-    system = read_system(settings.system)
+    set_prompt = read_system(settings.system)
     session = Session(
         engine_of(settings),
         store,
@@ -119,7 +121,10 @@ def open_session(
         commands=commands,
         window=settings.window,
     )
-    if "system" in settings.sources:
+    source = settings.sources.get("system")
+    if source == TYPED or (source and system is None):
+        session.set_system(set_prompt)
+    elif system is not None:
         session.set_system(system)
     return session, settings
 

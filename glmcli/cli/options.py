@@ -87,7 +87,8 @@ PromptWords = Annotated[
 ]
 GIVEN = ("settings", "load")
 """Parameters of a command that are not its user's."""
-Load = Callable[[], Settings]
+Load = Callable[..., Settings]
+"""Called with the `role`, if there is one; see `opened_settings`."""
 STDIN_PATIENCE_S = 2.0
 MOST_WORDS = 50
 """So many words of a prompt are looked at for the name of a file."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glmcli.cli.dialog import is_agreed, tell
 from glmcli.config import (
     DOTENV,
     ENVIRONMENT,
+    ROLE,
     TOML,
     TYPED,
     load_settings,
@@ -37,6 +39,9 @@ from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
 from glmcli.harmless import in_a_line
 from glmcli.language import later, ntr, tr
+
+if TYPE_CHECKING:
+    from glmcli.conversation.roles import NamedRole
 
 TOLD = {
     "model": later("the model {value}"),
@@ -73,14 +78,18 @@ def opened_settings(
     *,
     model: str | None = None,
     changes: bool = False,
+    role: NamedRole | None = None,
 ) -> Settings:
     """The settings of a command that needs some of them; says what the folder has decided.
 
     `model` is one that the command's own arguments bring along, "" if it cannot be known yet;
-    `changes` says that it may change later. Raises ConfigError, also where nobody but an untrusted
-    `.env` names the model or the server.
+    `changes` says that it may change later. What a `role` sets goes before all but options. Raises
+    ConfigError, also where nobody but an untrusted `.env` names the model or the server.
     """
     opens = "model" in needed
+    typed = {name: value for name, value in options.items() if value is not None}
+    by_role = {} if role is None else {k: v for k, v in role.settings.items() if k not in typed}
+    options = {**typed, **by_role}
 
     def used_with(chosen: str | None) -> Collection[str]:
         if changes or not (opens or model):
@@ -99,7 +108,9 @@ def opened_settings(
     lines = [ignored_line(ignored), *taken_lines(settings, uses)]
     for line in [*filter(None, lines), *(settings.problems if opens else ())]:
         tell(line)
-    return settings
+    if role is None:
+        return settings
+    return replace(settings, sources={**settings.sources, **dict.fromkeys(by_role, ROLE)})
 
 
 def used(needed: Collection[str], model: str | None, *, is_given: bool) -> Collection[str]:

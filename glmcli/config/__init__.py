@@ -58,6 +58,8 @@ SHORTEST = len("GLM_TOP")
 
 TYPED, ENVIRONMENT, DOTENV, TOML = "option", "environment", ".env", "config.toml"
 """The sources, by name; the first is asked first."""
+ROLE = "role"
+"""The source of what comes with `--role NAME`: as good as typed, but options go before it."""
 
 SourceLayer = tuple[str, Mapping[str, Any]]
 """A source's name, and what it sets."""

@@ -1,6 +1,6 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
-from glmcli.chat.commands import basics, history, model, settings, talk
+from glmcli.chat.commands import basics, history, model, roles, settings, talk
 from glmcli.chat.commands.table import COMMANDS, Chat, command_for, run_command
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "command_for",
     "history",
     "model",
+    "roles",
     "run_command",
     "settings",
     "talk",

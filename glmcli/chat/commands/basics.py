@@ -36,7 +36,7 @@ GROUPS = {
     later("this conversation"): ("continue", "undo", "tree", "goto", "fork", "title", "summary"),
     later("files, history"): ("save", "export", "load", "history"),
     later("what to show"): ("tokens", "stats", "redraw", "thinking"),
-    later("how to answer"): ("set", "system", "think"),
+    later("how to answer"): ("set", "system", "role", "think"),
     later("the prompt"): ("multiline", "help", "exit"),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import wcwidth
 
@@ -24,6 +24,7 @@ from glmcli.terminal.replies.text import BaseView
 from glmcli.types import Message
 
 if TYPE_CHECKING:
+    from glmcli.conversation.roles import NamedRole
     from glmcli.conversation.several import Several
 
 
@@ -42,6 +43,10 @@ class Chat:
         """Files that go with the next message."""
         self.agrees_to_files = False
         """Whether folders and patterns are sent without a question."""
+        self.role: NamedRole | None = None
+        """The role that was taken: its text may frame what is sent."""
+        self.before_role: Mapping[str, Any] | None = None
+        """What was in force before /role set it; None if the role came with the command line."""
         self.key = settings.api_key
         given_with = settings.key_url or settings.base_url
         self.key_is_for = {given_with} if is_users_own(settings) else set[str]()

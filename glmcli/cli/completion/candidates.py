@@ -67,6 +67,14 @@ def summaries(ctx: typer.Context, incomplete: str, *, deleted: bool = False) -> 
             yield each.id, " · ".join(filter(None, parts))
 
 
+def roles() -> Candidates:
+    """The roles, by how they begin."""
+    from glmcli.conversation.roles import about_roles
+
+    with suppress(GlmError):
+        yield from ((name, about[:TITLE_CHARS]) for name, about, _ in about_roles())
+
+
 def models(ctx: typer.Context, incomplete: str) -> Candidates:
     """Models on this machine, engines, and models of the server that the user's settings name."""
     settings = settings_of(ctx)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,8 +120,13 @@ def edit_config() -> None:
     print(tr("written: {path}", path=visible_line(str(path))))
 
 
-def edited_text(text: str, path: Path, out: Output) -> str:
-    """The text as the user leaves it, without a mistake. Raises UsageError, ConfigError."""
+def edited_text(
+    text: str, path: Path, out: Output, check: Callable[[str, Path], object] | None = None
+) -> str:
+    """The text as the user leaves it, without a mistake. Raises UsageError, ConfigError.
+
+    `check` raises a ConfigError for one; without it, the file is of settings.
+    """
     from glmcli.cli.dialog import is_agreed
     from glmcli.config.written import check_text
     from glmcli.terminal.input.editor import edit_text
@@ -129,7 +134,7 @@ def edited_text(text: str, path: Path, out: Output) -> str:
     while True:
         text = edit_text(text, out, name=path.name) + "\n"
         try:
-            check_text(text, path)
+            (check or check_text)(text, path)
         except ConfigError as exc:
             tell(exc.message)
             tell(exc.hint)

@@ -23,8 +23,7 @@ from glmcli.language import tr
 from glmcli.types import GenerationParams
 
 SAMPLING = tuple(item.name for item in fields(GenerationParams))
-SHOWN_BY = ("thinking", "plain", "width", "stats")
-ROLE_SETTINGS = ("model", *SAMPLING, "context", *SHOWN_BY)
+ROLE_SETTINGS = ("model", *SAMPLING, "context", "thinking", "plain", "width", "stats")
 """What a role may set: who answers and how, not where anything is kept or sent."""
 BUILT_IN_ROLES = {
     "shell": """\

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from glmcli.chat.commands.model import model
-from glmcli.chat.commands.table import Chat, columns, command
-from glmcli.config import ROLE, load_settings, setting_fields
-from glmcli.conversation.roles import NO_ROLE, SAMPLING, SHOWN_BY, about_roles, load_role
+from glmcli.chat.commands.table import BeforeRole, Chat, columns, command
+from glmcli.config import ROLE, Settings, load_settings
+from glmcli.conversation.roles import NO_ROLE, ROLE_SETTINGS, SAMPLING, about_roles, load_role
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.paths import read_system
@@ -46,10 +46,16 @@ def role(chat: Chat, rest: str) -> str:
     named = taken.settings.get("model", chat.settings.model)
     moved = model(chat, named) if named != chat.settings.model else ""
     end_role(chat)
-    chat.role, chat.before_role = taken, values_now(chat, taken.settings)
-    put(chat, taken.settings)
+    names = [name for name in taken.settings if name != "model"]
+    session = chat.session
+    system = session.conversation.system
+    chat.before_role = BeforeRole(names, chat.settings, session.params, session.context, system)
+    chat.role = taken
+    values = {name: taken.settings[name] for name in names}
+    sources = {**chat.settings.sources, **dict.fromkeys(names, "/role")}
+    put(chat, values, replace(chat.settings, **values, sources=sources))
     if taken.system is not None:
-        chat.session.set_system(taken.system)
+        session.set_system(taken.system)
     said = tr("from now on {name}; /role off ends it", name=taken.name)
     return "\n".join(filter(None, [moved, said]))
 
@@ -58,36 +64,32 @@ def end_role(chat: Chat) -> None:
     """Give back what the role has set, but for the model, which stays: to load one takes long."""
     if chat.role is None:
         return
-    before = without_role(chat) if chat.before_role is None else chat.before_role
-    put(chat, before)
+    names, settings, params, context, system = chat.before_role or without_role(chat)
+    values = {name: getattr(params, name, getattr(settings, name)) for name in names}
+    if "context" in values:
+        values["context"] = context
+    own = {name: getattr(settings, name) for name in names}
+    sources = {k: v for k, v in chat.settings.sources.items() if k not in names}
+    sources |= {k: v for k, v in settings.sources.items() if k in names}
+    put(chat, values, replace(chat.settings, **own, sources=sources))
     if chat.role.system is not None and chat.session.conversation.system == chat.role.system:
-        chat.session.set_system(before["system"])
+        chat.session.set_system(system)
     chat.role = chat.before_role = None
 
 
-def without_role(chat: Chat) -> dict[str, Any]:
+def without_role(chat: Chat) -> BeforeRole:
     """What would be in force if the command line had named no role."""
     settings, sources = load_settings({}, needed=()), chat.settings.sources
     system = read_system(settings.system) if "system" in settings.sources else None
-    names = [name for name in setting_fields() if sources.get(name) == ROLE]
-    return {**{name: getattr(settings, name) for name in names}, "system": system}
+    names = [name for name in ROLE_SETTINGS if sources.get(name) == ROLE and name != "model"]
+    return BeforeRole(names, settings, settings.params, settings.context, system)
 
 
-def values_now(chat: Chat, names: Mapping[str, Any]) -> dict[str, Any]:
-    """The system prompt, and the values of some settings, now."""
-    params, context = chat.session.params, chat.session.context
-    values = {name: getattr(params, name, getattr(chat.settings, name)) for name in names}
-    if "context" in names:
-        values["context"] = context
-    return {**values, "system": chat.session.conversation.system}
-
-
-def put(chat: Chat, values: Mapping[str, Any]) -> None:
-    """Use other values from now on; the model is not among them."""
+def put(chat: Chat, values: Mapping[str, Any], settings: Settings) -> None:
+    """Use other values from now on, and have the settings say so."""
     for name in SAMPLING:
         if name in values:
             chat.session.set_param(name, values[name])
     if "context" in values:
         chat.session.leave_out(values["context"])
-    shown = {name: values[name] for name in SHOWN_BY if name in values}
-    chat.settings = replace(chat.settings, **shown)
+    chat.settings = settings

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import wcwidth
 
@@ -21,11 +21,22 @@ from glmcli.errors import UsageError
 from glmcli.language import later, tr
 from glmcli.session import Session
 from glmcli.terminal.replies.text import BaseView
-from glmcli.types import Message
+from glmcli.types import GenerationParams, Message
 
 if TYPE_CHECKING:
     from glmcli.conversation.roles import NamedRole
     from glmcli.conversation.several import Several
+
+
+class BeforeRole(NamedTuple):
+    """What was in force when a role was taken."""
+
+    names: Sequence[str]
+    """The settings that the role has changed."""
+    settings: Settings
+    params: GenerationParams
+    context: str
+    system: str | None
 
 
 class Chat:
@@ -45,7 +56,7 @@ class Chat:
         """Whether folders and patterns are sent without a question."""
         self.role: NamedRole | None = None
         """The role that was taken: its text may frame what is sent."""
-        self.before_role: Mapping[str, Any] | None = None
+        self.before_role: BeforeRole | None = None
         """What was in force before /role set it; None if the role came with the command line."""
         self.key = settings.api_key
         given_with = settings.key_url or settings.base_url

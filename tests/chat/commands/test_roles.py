@@ -28,10 +28,12 @@ def test_a_role_is_taken_and_given_back(chat, write):
     assert chat.session.conversation.system == "Be brief."
     assert (chat.session.params.temperature, chat.session.context) == (0.2, "summarise")
     assert chat.settings.stats is False
+    assert "0.2  (/role)" in run_command(chat, "/set")
     assert "a has ended" in run_command(chat, "/role off")
     assert chat.session.conversation.system == "Mine."
     assert (chat.session.params.temperature, chat.session.context) == (0.7, "stop")
     assert chat.settings.stats is True
+    assert "0.7  (/set)" in run_command(chat, "/set")
     with pytest.raises(UsageError):
         run_command(chat, "/role off")
 

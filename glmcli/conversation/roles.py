@@ -116,10 +116,13 @@ def role_text(name: str) -> tuple[str, Path | None]:
         return files.read_text(path, limit=files.MB, error=ConfigError), path
     if name in BUILT_IN_ROLES:
         return BUILT_IN_ROLES[name], None
-    near = nearest(name, role_names())
+    names = role_names()
+    near = nearest(name, names)
     raise UsageError(
         tr("there is no role {name}", name=name),
-        tr("did you mean {near}?", near=near) if near else tr("glm roles list shows them"),
+        tr("did you mean {near}?", near=near)
+        if near
+        else tr("one of: {names}", names=", ".join(names)),
     )
 
 
@@ -145,7 +148,8 @@ def about_roles() -> Iterator[tuple[str, str, Path | None]]:
             text, path = role_text(name)
             about = parse_role(text, path or Path(name)).text.partition("\n")[0]
         except ConfigError as exc:
-            path, about = role_path(name), exc.message
+            path = role_path(name)
+            about = exc.message.removeprefix(str(path)).lstrip(",: ")
         yield name, about, path
 
 

@@ -123,7 +123,7 @@ def test_a_role_that_is_wrong_is_listed_with_what_is_wrong(folder):
     (folder / "bad.md").write_text("---\nx: 1\n---\n")
     name, about, path = next(about_roles())
     assert (name, path) == ("bad", folder / "bad.md")
-    assert "line 2" in about
+    assert about.startswith("line 2: ")
 
 
 def test_the_working_folder_has_no_roles(folder, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def test_a_shell_that_asks_gets_words_and_not_the_help(glm):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("glm ", ["bench", "chat", "ask", "history", "models", "config"]),
+        ("glm ", ["bench", "chat", "ask", "history", "models", "roles", "config"]),
         ("glm mo", ["models"]),
         ("glm ask", ["ask"]),
         ("glm history ex", ["export"]),

@@ -106,6 +106,12 @@ config get nonsense               | glm config show lists all settings
 config edit x                     | write: glm config edit
 config reset                      | glm config unset NAME
 config trust nowhere              | check the path
+roles new x                       | glm roles edit NAME
+roles use shell                   | glm chat --role NAME
+roles shwo shell                  | did you mean glm roles show shell?
+roles show nope                   | one of: commit, reviewer, shell
+ask --role shel hi                | did you mean shell?
+ask --rol shell hi                | did you mean --role?
 """
 PROBE = """
 import contextlib, json, sys, tempfile

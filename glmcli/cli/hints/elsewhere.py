@@ -107,6 +107,12 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         "save": "glm history export",
         "load": "glm history import FILE",
     },
+    "glm roles": {
+        "ls": "glm roles list",
+        **dict.fromkeys(("new", "add", "create", "set"), "glm roles edit NAME"),
+        **dict.fromkeys(("cat", "view", "print"), "glm roles show NAME"),
+        **dict.fromkeys(("use", "run", "start"), "glm chat --role NAME"),
+    },
     "glm config": {
         **dict.fromkeys(("list", "ls", "all", "view", "print"), "glm config show"),
         **dict.fromkeys(("reset", "remove", "rm", "delete", "del"), "glm config unset NAME"),

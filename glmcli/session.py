@@ -212,6 +212,8 @@ class Session:
                 self._journal.give_up(conversation)
             else:
                 self._journal.complete(kept)
+            if self._once:
+                self._journal.save_again(conversation)
             if reply is None:
                 view.abandon()
         if reply.usage:

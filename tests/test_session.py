@@ -245,7 +245,10 @@ def test_take_back_without_a_question_is_a_usage_error(start):
 
 def test_a_store_that_fails_does_not_stop_the_chat(start):
     class Broken:
-        enabled, notice = True, ""
+        enabled = True
+
+        def take_notice(self):
+            return ""
 
         def begin(self, *args, **kwargs):
             raise StoreError("the disk is full", "make room")

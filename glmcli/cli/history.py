@@ -70,6 +70,8 @@ def open_history(settings: Settings) -> Iterator[Store]:
     from glmcli.store import open_store
 
     with closing(open_store(settings.home)) as store:
+        if notice := store.take_notice():
+            tell(notice)
         yield store
 
 

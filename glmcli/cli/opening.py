@@ -94,6 +94,7 @@ def open_session(
     if continue_ and resume is not None:
         raise UsageError(tr("--continue and --resume ask for two conversations"), tr("say one"))
     store = open_store(settings.home, enabled=settings.history)
+    tell_notice(store)
     conversation = Conversation()
     params = settings.params
     if resume is not None or continue_:
@@ -127,6 +128,14 @@ def open_session(
     elif system is not None:
         session.set_system(system)
     return session, settings
+
+
+def tell_notice(store: Store) -> None:
+    """Say what had to be repaired as the history was opened."""
+    from glmcli.cli.dialog import tell
+
+    if notice := store.take_notice():
+        tell(notice)
 
 
 def tell_untaken(conversation: Conversation, settings: Settings) -> None:

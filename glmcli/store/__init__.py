@@ -89,6 +89,11 @@ class Store:
         """A line to show the user, if something had to be repaired; else empty."""
         return self._database.notice
 
+    def take_notice(self) -> str:
+        """The notice, for whoever tells it; empty from then on."""
+        notice, self._database.notice = self._database.notice, ""
+        return notice
+
     def close(self) -> None:
         """Let go of the database."""
         self._claims.release_all()

@@ -15,11 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import NoReturn
 from urllib.parse import quote
 
 from glmcli.errors import StoreError
 from glmcli.language import later, tr
 from glmcli.ours import make_private, open_private
+from glmcli.store.rescue import rescue
 from glmcli.store.tables import APPLICATION_ID, MIGRATIONS, Migration
 
 SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
@@ -68,6 +70,8 @@ class Database:
         self.notice = ""
         self._db: sqlite3.Connection | None = None
         self._inode = 0
+        self._aside: Path | None = None
+        """A damaged database that was moved there, and was not looked into yet."""
 
     def close(self) -> None:
         """Close the connection, if it is open."""
@@ -86,7 +90,11 @@ class Database:
                     migrate(db)
                     yield db
             elif self.enabled and is_writable(self.path):
-                yield self._opened()
+                db = self._opened()
+                try:
+                    yield db
+                except sqlite3.DatabaseError as exc:
+                    self._begin_anew(exc)
             else:
                 with closing(open_read_only(self.path)) as db:
                     yield db
@@ -100,10 +108,17 @@ class Database:
                 with transaction(db, wait_s=self.wait_s if wait_s is None else wait_s):
                     yield db
             except sqlite3.DatabaseError as exc:
-                if primary_code(exc) not in _DAMAGED:
-                    raise
-                self._set_aside()
-                raise StoreError(self.notice, tr(RESCUE)) from exc
+                self._begin_anew(exc)
+
+    def _begin_anew(self, exc: sqlite3.DatabaseError) -> NoReturn:
+        """Go on with what can be read of a database in which damage was met. Raises `exc` if that
+        is something else, StoreError.
+        """
+        if primary_code(exc) not in _DAMAGED:
+            raise exc
+        self._set_aside()
+        self._opened()
+        raise StoreError(self.notice, tr(RESCUE)) from exc
 
     def empty_log(self) -> None:
         """Write the log into the database and empty it, if nobody is reading it just now."""
@@ -127,7 +142,28 @@ class Database:
                 raise
             self._set_aside()
             return self._opened()
+        aside, self._aside = self._aside, None
+        if aside is not None:
+            self._rescue(self._db, aside)
         return self._db
+
+    def _rescue(self, db: sqlite3.Connection, aside: Path) -> None:
+        """Copy what can be read of a damaged database, and say how much that was."""
+        found = 0, 0
+        with (
+            suppress(sqlite3.Error),
+            closing(connect_read_only(aside)) as damaged,
+            transaction(db, wait_s=self.wait_s),
+        ):
+            found = rescue(damaged, db, aside.stat().st_size)
+        if found[1]:
+            self.notice = tr(
+                "the history was damaged: it was moved to {name}; {n:,} conversations with "
+                "{messages:,} messages could be read and are in a new one",
+                name=aside,
+                n=found[0],
+                messages=found[1],
+            )
 
     def _set_aside(self) -> None:
         """Move a damaged database away, with the files that belong to it, and note where to."""
@@ -139,6 +175,7 @@ class Database:
                 for suffix in ("-shm", "-wal", ""):
                     with suppress(FileNotFoundError):
                         Path(f"{self.path}{suffix}").rename(f"{aside}{suffix}")
+                self._aside = aside
                 self.notice = tr(
                     "the history was damaged: it was moved to {name}, and a new one begins",
                     name=aside,

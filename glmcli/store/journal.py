@@ -25,7 +25,6 @@ class Journal:
         """The store's number for the turn that was begun; None if it was not stored."""
         self._failure: StoreError | None = None
         self._has_told_failure = False
-        self._told = ""
 
     @property
     def is_saved(self) -> bool:
@@ -69,12 +68,16 @@ class Journal:
         self._failure = None
         return result
 
+    def save_again(self, conversation: Conversation) -> None:
+        """Store what could not be stored; this waits longer, for no other turn may come."""
+        if self._failure is not None:
+            self.attempt(lambda: self._store.save(conversation))
+
     def news(self) -> list[str]:
         """Messages for the user about the store, since the last call."""
         news = []
-        if self._store.notice not in ("", self._told):
-            self._told = self._store.notice
-            news.append(self._told)
+        if notice := self._store.take_notice():
+            news.append(notice)
         if self._failure is not None and not self._has_told_failure:
             news.append(tr("not saved: {problem}", problem=self._failure.message))
         self._has_told_failure = True

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Container, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 from typing import Any, cast
 
 from glmcli.conversation.messages import value_of
@@ -46,7 +47,13 @@ def add_missing(
     if not ID.fullmatch(conversation.id):  # a new one, or one that was imported
         conversation.id = new_id(db)
     known = db.execute("SELECT 1 FROM conversation WHERE id = ?", (conversation.id,)).fetchone()
-    ids = conversation.ids[: len(messages)] if known else []
+    stored = {
+        row[0]
+        for row in db.execute(
+            "SELECT id FROM message WHERE conversation_id = ?", (conversation.id,)
+        )
+    }
+    ids = list(takewhile(stored.__contains__, conversation.ids[: len(messages)]))
     if not known:
         add_conversation(db, conversation, question)
     for message_id, message in zip(ids, messages, strict=False):

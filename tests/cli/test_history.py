@@ -3,7 +3,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
+import threading
+from contextlib import closing
 
 import pytest
 
@@ -323,3 +326,31 @@ def test_history_alone_lists_the_chats(glm):
     done = glm("history")
     assert done.code == 0 and "hello" in done.out
     assert done.out == glm("history", "list").out
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("history", "list"),
+        ("history", "search", "first"),
+        ("history", "export"),
+        ("ask", "-c", "x"),
+    ],
+)
+def test_a_damaged_history_is_said_by_whoever_meets_it(glm, talk, tmp_path, call):
+    path = tmp_path / "home" / "history.db"
+    path.write_bytes(b"this is not a database at all" * 1000)
+    done = glm(*call)
+    assert sum("the history was damaged: it was moved to" in line for line in done.err_lines) == 1
+
+
+def test_an_ask_is_saved_though_another_program_writes_for_seconds(glm, talk, tmp_path):
+    path = tmp_path / "home" / "history.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(3, lambda: other.execute("ROLLBACK"))
+        timer.start()
+        done = glm("ask", *ECHO, "in between")
+        timer.join()
+    assert (done.out, done.err) == ("in between\n", "")
+    assert "in between" in glm("history", "list", "--all").out

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
-from glmcli.errors import StoreError
+from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
 from glmcli.store.database import migrate
 from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, Message
 from tests.support.processes import WRITER, run_python
-from tests.support.turns import PARAMS, ask
+from tests.support.turns import PARAMS, ask, texts
 
 # Damage.
 
@@ -181,3 +181,66 @@ def test_a_migration_that_fails_changes_nothing(home):
     assert db.execute("PRAGMA user_version").fetchone() == (1,)
     assert not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'half_done'").fetchone()
     db.close()
+
+
+# What can still be read.
+
+
+def history_of(home, conversations=30, turns=5):
+    """A history of some conversations; returns them."""
+    made = [Conversation(kind="chat") for _ in range(conversations)]
+    with closing(open_store(home)) as store:
+        for conversation in made:
+            for number in range(turns):
+                ask(store, conversation, f"question {number} of {conversation.id}", "word " * 100)
+    return made
+
+
+def overwrite(home, first, last):
+    """Damage the file from one part of it to another, as fractions."""
+    data = bytearray((home / "history.db").read_bytes())
+    start, end = (4096 * int(len(data) * part / 4096) for part in (first, last))
+    data[start:end] = b"\xa5" * (end - start)
+    (home / "history.db").write_bytes(data)
+
+
+def test_what_can_be_read_of_a_damaged_history_is_kept(home):
+    made = history_of(home)
+    overwrite(home, 0.4, 0.6)
+    notice = ""
+    for _ in range(2):  # damage in the middle shows when it is read
+        with closing(open_store(home)) as store:
+            with suppress(StoreError):
+                for item in store.list(None):
+                    store.load(item.id)
+                store.search("question")
+            notice = notice or store.notice
+    assert "could be read" in notice
+    with closing(open_store(home)) as store:
+        assert store.notice == ""
+        whole = [each for each in made if is_same(store, each)]
+        assert len(whole) >= 10
+        assert store.search(f"question 1 of {whole[0].id}")
+        ask(store, whole[0], "more", "yes")
+        assert is_same(store, whole[0])
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def is_same(store, conversation):
+    with suppress(UsageError):
+        loaded = store.load(conversation.id)
+        return loaded.messages == conversation.messages and loaded.kind == conversation.kind
+    return False
+
+
+def test_a_chat_whose_messages_are_partly_lost_stores_them_again(home):
+    conversation, *_ = history_of(home, 1, 60)
+    overwrite(home, 0.5, 0.7)
+    with closing(open_store(home)) as store:
+        with suppress(StoreError):
+            store.begin(conversation, "x", params=PARAMS, model="m")
+            store.load(conversation.id)
+        ask(store, conversation, "more", "yes")
+        assert texts(store.load(conversation.id)) == texts(conversation)

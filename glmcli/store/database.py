@@ -89,10 +89,9 @@ class Database:
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
                     migrate(db)
                     yield db
-            elif self.enabled and is_writable(self.path):
-                db = self._opened()
+            elif (opened := self._opened_to_read()) is not None:
                 try:
-                    yield db
+                    yield opened
                 except sqlite3.DatabaseError as exc:
                     self._begin_anew(exc)
             else:
@@ -125,6 +124,17 @@ class Database:
         with self._translated():
             db = self._opened()
             db.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchall()
+
+    def _opened_to_read(self) -> sqlite3.Connection | None:
+        """The connection; None if one that writes nothing has to do, as on a full disk."""
+        if not self.enabled or not is_writable(self.path):
+            return None
+        try:
+            return self._opened()
+        except sqlite3.OperationalError as exc:
+            if primary_code(exc) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                raise
+        return None
 
     def _opened(self) -> sqlite3.Connection:
         """The connection, made again if the file is not there any more."""

@@ -179,6 +179,22 @@ store.close()
     assert len(messages[3].text) == 100_000
 
 
+def test_a_history_on_a_full_disk_can_be_read(home):
+    script = (
+        WRITER
+        + """
+import resource
+
+ask(store, conversation, "before", "b" * 1000)
+store.close()
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+print([len(store.list()), len(store.search("before")), len(store.last().messages)], flush=True)
+"""
+    )
+    assert output(run_python(script, home)) == "[1, 1, 2]\n"
+
+
 def test_a_home_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path):
     home = tmp_path / "file" / "glm"
     home.parent.write_text("this is not a folder")

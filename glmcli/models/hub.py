@@ -72,20 +72,22 @@ def id_in(address: str) -> str | None:
 
 def cached_folder(name: str) -> Path | None:
     """The folder of a hub id in the cache, whole or not; None if there is none. No network."""
-    from huggingface_hub import try_to_load_from_cache
-
     repo, revision = split_id(name)
     try:
+        from huggingface_hub import try_to_load_from_cache
+
         path = try_to_load_from_cache(repo, "config.json", revision=revision)
-    except ValueError:  # no valid name on the hub, so nothing can be there
+    except (ImportError, ValueError):  # not installed; no valid name on the hub: nothing is there
         return None
     return Path(path).parent if isinstance(path, str) else None
 
 
 def cached_models() -> list[HubModel]:
     """Every model in the cache that has a config.json."""
-    from huggingface_hub import CacheNotFound, constants, scan_cache_dir
-
+    try:
+        from huggingface_hub import CacheNotFound, constants, scan_cache_dir
+    except ImportError:  # not installed, so none of it can be used
+        return []
     try:
         repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
     except (CacheNotFound, OSError, ValueError):  # there is none, or it is something else

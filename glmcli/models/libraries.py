@@ -24,6 +24,11 @@ _T = TypeVar("_T")
 
 OLDEST, TOO_NEW = 5, 6
 """Major versions: the first that loads weights in the way used here, and the first untested one."""
+FOR_MODELS_HERE = (
+    *("transformers", "torch", "accelerate", "safetensors", "tokenizers", "sentencepiece"),
+    *("gguf", "numpy", "jinja2", "huggingface-hub", "tqdm"),
+)
+"""Installed for models that are loaded here; whoever only asks servers may do without."""
 NAMELESS = ("Exception", "PanicException")
 """Classes of errors whose names say nothing."""
 NO_MEMORY = (
@@ -187,17 +192,33 @@ def errors_of(what: str, hint: str) -> Iterator[None]:
         raise ModelError(tr("{what} fails: {why}", what=what, why=why), hint) from exc
 
 
-def check_transformers() -> None:
-    """Raise ModelError if transformers is missing, too old or too new."""
+def check_libraries() -> None:
+    """Raise ModelError if what a model on this machine needs is not installed."""
+    if missing := [name for name in FOR_MODELS_HERE if not installed_version(name)]:
+        names = ", ".join(missing)
+        raise ModelError(
+            tr("a model on this machine needs what is not installed: {names}", names=names),
+            tr(
+                "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
+                " server: --model openai:NAME"
+            ),
+        )
+
+
+def installed_version(name: str) -> str:
+    """The version of a library, which is not imported; "" if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        installed = version("transformers")
+        return version(name)
     except PackageNotFoundError:
-        raise ModelError(
-            tr("transformers is not installed"),
-            tr('install one that was tested: pip install "transformers>=5.0,<6"'),
-        ) from None
+        return ""
+
+
+def check_transformers() -> None:
+    """Raise ModelError if a library is missing, or transformers too old or too new."""
+    check_libraries()
+    installed = installed_version("transformers")
     major = installed.partition(".")[0]
     if not major.isdigit() or not OLDEST <= int(major) < TOO_NEW:
         raise ModelError(

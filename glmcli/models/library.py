@@ -22,6 +22,7 @@ from glmcli.models.builtin import built_in_folder
 from glmcli.models.checkpoint import needs_remote_code, open_folder
 from glmcli.models.files.folder import has_tokenizer
 from glmcli.models.files.headers import missing_weights, read_weights
+from glmcli.models.libraries import check_libraries
 from glmcli.models.meaning import cache_bytes, config_of, layers_of, stated_window
 from glmcli.models.names import Place, place_of
 
@@ -62,7 +63,11 @@ class Details:
 
 
 def describe_all(options: ModelOptions) -> list[Model]:
-    """Every model on this machine: built-in, in the cache folder, in the hub's cache."""
+    """Every model on this machine: built-in, in the cache folder, in the hub's cache.
+
+    Raises ModelError where none could be used.
+    """
+    check_libraries()
     built_in = built_in_folder(options.cache)
     if not built_in.is_dir():
         found = [Model(BUILT_IN_MODEL, "", "llama", None, 8192)]
@@ -142,6 +147,7 @@ def remove_model(name: str, options: ModelOptions) -> int:
 
 def here(place: Place) -> Path:
     """The folder of a model that must be on this machine. Raises ModelError."""
+    check_libraries()
     if place.folder is None:
         name = place.hub_id or place.name
         raise ModelError(

@@ -20,11 +20,17 @@ BUILD_BYTES = 1 << 30
 """Of memory, for a net without weights."""
 
 
-def library_config(checkpoint: Checkpoint, reader: Any) -> Any:
-    """config.json as a library's class reads it, defaults included. Raises ModelError."""
+def library_config(checkpoint: Checkpoint, library: Any) -> Any:
+    """config.json as transformers, the `library`, reads it, defaults included. Raises ModelError.
+
+    What is imported for a family that it knows is no work of the checkpoint's: a new installation
+    compiles it first, which takes longer than the limits allow.
+    """
+    if checkpoint.family in library.CONFIG_MAPPING:
+        library.CONFIG_MAPPING[checkpoint.family]
     try:
         with build_limits():
-            return reader.from_pretrained(
+            return library.AutoConfig.from_pretrained(
                 checkpoint.folder,
                 trust_remote_code=checkpoint.remote_code,
                 local_files_only=True,

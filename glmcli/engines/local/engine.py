@@ -27,7 +27,7 @@ from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
 from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.models.checkpoint import find_checkpoint
-from glmcli.models.libraries import check_transformers, errors_of
+from glmcli.models.libraries import errors_of
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 if TYPE_CHECKING:
@@ -317,7 +317,6 @@ def as_chunks(
 def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
     options = settings.model_options
-    check_transformers()
     checkpoint = find_checkpoint(name, options, report)
     begin_loading(checkpoint, report)
     what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)

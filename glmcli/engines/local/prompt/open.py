@@ -85,17 +85,17 @@ def load_tokenizer(checkpoint: Checkpoint, options: ModelOptions) -> Any:
         if tokenizer is not None:
             return tokenizer
     chat_tokenizer.try_out(folder, cache)
-    from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
+    import transformers
 
     # It would be read for the tokenizer too, which would be blamed then.
-    if checkpoint.remote_code or checkpoint.family in CONFIG_MAPPING:
-        library_config(checkpoint, AutoConfig)
+    if checkpoint.remote_code or checkpoint.family in transformers.CONFIG_MAPPING:
+        library_config(checkpoint, transformers)
 
     try:
         with errors_of(
             tr("the model's tokenizer"), ""
         ):  # each tokenizer class fails in its own way
-            own = AutoTokenizer.from_pretrained(
+            own = transformers.AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=checkpoint.remote_code
             )
     except ModelError as exc:

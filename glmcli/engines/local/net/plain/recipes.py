@@ -83,7 +83,7 @@ def recipe_of_transformers(checkpoint: Checkpoint) -> Recipe:
             tr("{name} is a {kind}, not a model that continues text", name=name, kind=kinds[0]),
             tr("choose a chat model"),
         )
-    config = library_config(checkpoint, transformers.AutoConfig)
+    config = library_config(checkpoint, transformers)
     if remote:
         own: Any = transformers.AutoModelForCausalLM
     else:

@@ -1,4 +1,4 @@
-# just check, fix, test, docs, bench
+# just check, fix, test, docs, bench, release
 
 default: check test
 
@@ -29,3 +29,9 @@ docs:
 
 bench NAME *ARGS:
     python bench/{{NAME}}.py {{ARGS}}
+
+# what a release brings: the wheel and the sources, and whether they are well-formed
+release:
+    rm -rf dist
+    python -m build
+    twine check --strict dist/*

@@ -202,6 +202,10 @@ def check_libraries() -> None:
                 "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
                 " server: --model openai:NAME"
             ),
+            in_chat=tr(
+                "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
+                " server: /model openai:NAME"
+            ),
         )
 
 

@@ -186,6 +186,12 @@ def test_a_model_here_is_one_line_and_how_to_install_what_it_needs(run, tmp_path
     assert len(said) <= 3  # the demonstration model is told of before
 
 
+def test_the_lines_to_install_it_stand_in_the_readme():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"-r {LIGHT.name} && pip install --no-deps ./glm_chat-*.whl\n" in readme
+    assert "    pip install -c constraints.txt ./glm_chat-*.whl\n" in readme
+
+
 def test_what_is_no_model_is_said_to_be_that(run):
     assert "did you mean openai:x?" in run("ask", "-m", "opnai:x", "hi").err
 

@@ -25,9 +25,8 @@ from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 from glmcli.models.hub import no_tokenizer
-from glmcli.models.libraries import check_transformers
 from glmcli.models.meaning import stated_window, text_part
-from glmcli.models.names import fetch_missing, place_of
+from glmcli.models.names import fetch_missing, place_to_load
 from glmcli.types import Report
 
 IGNORABLE = re.compile(r"\.(inv_freq|masked_bias)$")
@@ -77,8 +76,7 @@ def find_checkpoint(
     What is here and whole is used as it is, without asking the network, unless `refresh`.
     Raises ModelError.
     """
-    place = place_of(name, options)
-    check_transformers()
+    place = place_to_load(name, options)
     folder = place.folder
     if place.hub_id or name == BUILT_IN_MODEL:
         here = folder is not None and (options.offline or is_complete(folder, options))

@@ -18,6 +18,7 @@ from glmcli.errors import ModelError
 from glmcli.language import later, tr
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
+from glmcli.models.libraries import check_transformers
 from glmcli.types import Report
 
 GGUF_HINT = later(
@@ -69,6 +70,13 @@ def place_of(name: str, options: ModelOptions) -> Place:
         repo, _ = hub.split_id(name)
         return Place(repo.partition("/")[2], hub.cached_folder(name), name)
     raise unknown(name, options)
+
+
+def place_to_load(name: str, options: ModelOptions) -> Place:
+    """Where a model is that will be loaded. Raises ModelError, for missing libraries too."""
+    place = place_of(name, options)
+    check_transformers()
+    return place
 
 
 def fetch_missing(place: Place, options: ModelOptions, report: Report) -> Path:

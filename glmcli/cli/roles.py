@@ -15,10 +15,15 @@ from glmcli.errors import UsageError
 from glmcli.language import later, tr
 from glmcli.terminal.visible import visible_line
 
-roles_app = typer.Typer(
-    help=tr("Named system prompts with settings: glm ask --role NAME."), no_args_is_help=True
-)
+roles_app = typer.Typer(help=tr("Named system prompts with settings: glm ask --role NAME."))
 _ROLE = Annotated[str, typer.Argument(metavar="NAME", autocompletion=if_asked(roles))]
+
+
+@roles_app.callback(invoke_without_command=True)
+def all_roles(context: typer.Context) -> None:
+    """List the roles where no command is named."""
+    if context.invoked_subcommand is None:
+        list_roles()
 
 
 @roles_app.command("list")

@@ -106,6 +106,7 @@ def test_roles_are_listed_with_where_they_come_from(glm, write):
     assert [row[0] for row in rows] == ["commit", "reviewer", "shell"]
     assert rows[0][2] == "built in"
     assert rows[2] == ["shell", "Mine.", str(path)]
+    assert glm("roles").out == glm("roles", "list").out
     listed = json.loads(glm("roles", "list", "--json").out)
     assert listed[2] == {"name": "shell", "about": "Mine.", "source": str(path)}
 

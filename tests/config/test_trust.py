@@ -804,8 +804,8 @@ def test_a_signal_at_the_question_leaves_the_terminal_as_it_was(tmp_path, signum
     [
         (("ask",), "there is no prompt"),
         (("ask", "--temperature", "x", "hi"), "--temperature is 'x', not a number"),
-        (("ask", "two", "prompts"), "Got unexpected extra argument"),
-        (("chat", "two", "prompts"), "Got unexpected extra argument"),
+        (("ask", "--no-such", "hi"), "No such option"),
+        (("chat", "--threads", "none"), "--threads is 'none'"),
     ],
 )
 def test_a_usage_error_comes_before_any_question(tmp_path, arguments, said):

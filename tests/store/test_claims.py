@@ -1,5 +1,6 @@
 """Who is on which chat, as processes that share a history see it."""
 
+import fcntl
 import subprocess
 import sys
 
@@ -36,14 +37,13 @@ def test_a_claim_is_seen_although_another_process_removed_the_file_as_it_was_mad
 ):
     path = tmp_path / "history.db"
     claims = Claims(path)
-    real, removed = Claims._is_removed, []
+    real, removed = fcntl.lockf, []
 
-    def removed_once(self):
+    def locked_once_removed(*arguments):
         if not removed:
-            removed.append(True)
-            self._chats_file().unlink()
-        return real(self)
+            removed.append((tmp_path / "history.db-chats").unlink())
+        return real(*arguments)
 
-    monkeypatch.setattr(Claims, "_is_removed", removed_once)
+    monkeypatch.setattr(fcntl, "lockf", locked_once_removed)
     assert claims.occupy("0000000a")
     assert elsewhere(path, "0000000a") == ["False"]

@@ -52,15 +52,17 @@ def attachment(data: bytes, name: Path, *, where: str) -> str:
     digest = hashlib.sha256(data).hexdigest()[:16]
     fence = "`" * max([3, *(len(found) + 1 for found in LONGEST_FENCE.findall(text))])
     end = "" if text.endswith("\n") else "\n"
+    suffix = name.suffix.lstrip(".").encode(errors="replace").decode()
     header = f"File: {where} ({len(data):,} bytes, sha256 {digest})"
-    return f"{header}\n\n{fence}{name.suffix.lstrip('.')}\n{text}{end}{fence}"
+    return f"{header}\n\n{fence}{suffix}\n{text}{end}{fence}"
 
 
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
     target = link_target(path)
     names = (str(path.absolute()), target) if target else (os.path.realpath(path),)
-    return ", a link to ".join(" ".join(name.splitlines()) for name in names)
+    shown = (name.encode(errors="replace").decode() for name in names)  # not all are UTF-8
+    return ", a link to ".join(" ".join(name.splitlines()) for name in shown)
 
 
 def heading(attached: str) -> str:

@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,10 +121,13 @@ def files_of(name: str) -> Iterator[tuple[Path, str]]:
 
 def is_there(name: str) -> bool:
     """Whether a name is that of a file, or of a folder or pattern with files."""
+    with suppress(UsageError):
+        if file_at(name) is not None:
+            return True
     try:
-        return file_at(name) is not None or next(files_of(name), None) is not None
+        return next(files_of(name), None) is not None
     except UsageError:
-        return False
+        return True  # more than can be looked through: who reads it says so
 
 
 def several_mentioned(line: Line) -> dict[str, Several]:
@@ -153,19 +157,19 @@ def take(found: Several, file: Path, why_not: str) -> None:
     found.attached.append(attached)
     found.sizes.append((printable(file), file.stat().st_size))
     if len(found.sizes) > MOST_SENT or sum(map(len, found.attached)) > LARGEST_MESSAGE:
-        raise too_much(found.name)
-
-
-def too_much(name: str) -> UsageError:
-    """The error where a name stands for more than anybody means to send."""
-    return UsageError(
-        tr(
+        what = tr(
             "{name}: more than {most:,} files or {limit:,} bytes of text",
-            name=name,
+            name=found.name,
             most=MOST_SENT,
             limit=LARGEST_MESSAGE,
-        ),
-        tr("name less, for example with a pattern: {example}", example="'src/*.py'"),
+        )
+        raise too_much(what)
+
+
+def too_much(what: str) -> UsageError:
+    """The error where a name stands for more than anybody means to send."""
+    return UsageError(
+        what, tr("name less, for example with a pattern: {example}", example="'src/*.py'")
     )
 
 
@@ -189,7 +193,8 @@ def walk(base: Path, pattern: Pattern, name: str) -> Iterator[tuple[Path, str]]:
         entries = sorted(entries_of(folder), key=lambda entry: entry.name)
         seen += len(entries)
         if seen > MOST_SEEN:
-            raise too_much(name)
+            what = tr("{name}: more than {most:,} names to look through", name=name, most=MOST_SEEN)
+            raise too_much(what)
         below = []
         for entry in entries:
             parts, path = (*inner, entry.name), folder / entry.name

@@ -40,6 +40,7 @@ from glmcli.store.rows import (
     finish,
     first_text,
     forget_summaries,
+    is_deleted,
     keep_summary,
     title_of,
     update_conversation,
@@ -124,6 +125,10 @@ class Store:
         reply_id, is_new = 0, not conversation.id
         try:
             with self._database.writing(wait_s=self._turn_wait_s) as db:
+                if not is_new and is_deleted(db, conversation.id):
+                    self._database.notice = tr(
+                        "this chat had been deleted elsewhere: it is stored again"
+                    )
                 # 1. What came before, if some of it is not stored: the disk may have been full.
                 ids = add_missing(db, conversation, unfinished=self._claims, question=text)
                 # 2. The question; one that was asked here before is not stored twice.

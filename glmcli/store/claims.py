@@ -65,7 +65,7 @@ class Claims:
             self._close_chats()
 
     def occupy(self, name: str) -> bool:
-        """Say that this process is on a chat, and on no other; False if another process is too.
+        """Say that this process is on a chat, and on no other; False if another process was.
 
         The chat is given by its id. Raises OSError if the claim cannot be made.
         """
@@ -76,15 +76,18 @@ class Claims:
         if self._chat:
             fcntl.lockf(self._chats, fcntl.LOCK_UN, 1, number_of(self._chat))
             self._chat = ""
+        alone = True
         try:
             fcntl.lockf(self._chats, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number_of(name))
         except (BlockingIOError, PermissionError):
-            return False
+            alone = False
+        # All that are on a chat share its byte: the last of them is still seen.
+        fcntl.lockf(self._chats, fcntl.LOCK_SH, 1, number_of(name))
         self._chat = name
         if self._is_removed():  # by one that left in the meantime: another would not see this claim
             self._close_chats()
             return self.occupy(name)
-        return True
+        return alone
 
     def is_alive(self, reply_id: int) -> bool:
         """Whether some process is writing the reply."""

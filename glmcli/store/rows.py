@@ -84,6 +84,12 @@ def add_conversation(db: sqlite3.Connection, conversation: Conversation, questio
     )
 
 
+def is_deleted(db: sqlite3.Connection, conversation_id: str) -> bool:
+    """Whether a conversation that was stored is in the history no more."""
+    found = db.execute("SELECT deleted_at FROM conversation WHERE id = ?", (conversation_id,))
+    return bool(found.fetchone() != (None,))
+
+
 def update_conversation(
     db: sqlite3.Connection,
     conversation: Conversation,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support.term import Term
@@ -41,6 +43,24 @@ def test_a_folder_or_pattern_is_sent_from_a_pipe_only_with_yes(glm, here, door, 
     assert "in src/a.py" in done.out
     assert "in src/b.py" in done.out
     assert "left out: 1 too large or not text" in done.err
+
+
+@pytest.mark.parametrize("named", [["@many/"], ["@many/*.py"], ["-a", "many"]])
+def test_a_folder_of_too_many_names_is_one_all_the_same(glm, here, named):
+    (here / "many").mkdir()
+    for number in range(10_001):
+        (here / "many" / str(number)).touch()
+    done = glm("ask", *ECHO, *named, "--yes", "hi")
+    assert (done.out, done.code) == ("", 2)
+    assert "more than 10,000 names to look through" in done.err_lines[0]
+
+
+def test_a_name_that_is_not_utf_8_is_sent_as_far_as_it_is(glm, here):
+    with open(os.fsencode(here / "src") + b"/\xff.p\xff", "w") as file:  # noqa: PTH123
+        file.write("odd")
+    done = glm("ask", *ECHO, "@src/", "--yes", "hi")
+    assert done.code == 0
+    assert f"File: {here / 'src' / '?.p?'} (3 bytes" in done.out
 
 
 @pytest.mark.parametrize("door", ["ask", "chat"])

@@ -47,3 +47,17 @@ def test_a_claim_is_seen_although_another_process_removed_the_file_as_it_was_mad
     monkeypatch.setattr(fcntl, "lockf", locked_once_removed)
     assert claims.occupy("0000000a")
     assert elsewhere(path, "0000000a") == ["False"]
+
+
+def test_the_one_that_stays_on_a_chat_is_seen_when_the_first_has_left(tmp_path):
+    path = tmp_path / "history.db"
+    waits = f"{ONCE.replace('claims.release_all()', 'sys.stdout.flush(); sys.stdin.readline()')}"
+    command = [sys.executable, "-c", waits, str(path), "0000000a"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout.readline() == "True\n"
+        claims = Claims(path)
+        assert not claims.occupy("0000000a")
+        one.kill()
+    assert elsewhere(path, "0000000a") == ["False"]
+    claims.release_all()
+    assert list(tmp_path.iterdir()) == []

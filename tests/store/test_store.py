@@ -217,8 +217,12 @@ def test_a_conversation_deleted_elsewhere_is_stored_again(store, opened):
     conversation = Conversation()
     ask(store, conversation, "one", "1")
     opened().delete(conversation.id)
+    assert store.take_notice() == ""
     ask(store, conversation, "two", "2")
+    assert store.take_notice() == "this chat had been deleted elsewhere: it is stored again"
     assert store.load(conversation.id) == conversation
+    ask(store, conversation, "three", "3")
+    assert store.take_notice() == ""
 
 
 def test_a_reply_to_a_conversation_deleted_meanwhile_does_no_harm(store, opened):

@@ -43,9 +43,7 @@ def model(chat: Chat, rest: str) -> str:
     both_here = is_local(old.model) and is_local(new.model)
     engine = engine_of(new)
     if both_here:
-        chat.use(
-            engine, lasting_name(new)
-        )  # two models may not fit the memory: the old one goes first
+        chat.use(engine, lasting_name(new))  # two may not fit the memory: the old one goes first
     stays = tr("the conversation stays with {model}", model=old.model)
     try:
         ready = open_in_time(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
@@ -59,7 +57,7 @@ def model(chat: Chat, rest: str) -> str:
         return stays
     name = full_name(new.model, engine.name)
     if not both_here:
-        chat.use(engine, name)
+        chat.use(engine, lasting_name(replace(new, model=name)))
     chat.settings = replace(new, model=name)
     if ready:
         now = where_it_stands(chat)

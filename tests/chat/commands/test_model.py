@@ -16,8 +16,10 @@ from glmcli.config import Settings
 from glmcli.config.servers import server_options
 from glmcli.engines.remote.address import key_for, parse_address
 from glmcli.errors import EngineError, GlmError, ModelError, UsageError
+from tests.support import tiny
 from tests.support.chats import texts
 from tests.support.loopback import OK, Connection, Loopback, closed_port
+from tests.support.tiny_chat import TOKENIZER
 
 
 @pytest.fixture
@@ -142,6 +144,15 @@ def test_a_model_here_that_cannot_be_loaded_gives_way_to_the_old_one(chat):
     assert "stays with ./old-one" in caught.value.hint
     assert chat.session.engine.name == "./old-one"
     assert chat.settings.model == "./old-one"
+
+
+def test_a_folder_is_stored_by_its_whole_path(chat, tmp_path, monkeypatch):
+    net = tiny.llama(len(TOKENIZER), max_position_embeddings=300)
+    net.save_pretrained(tmp_path / "net")
+    TOKENIZER.save_pretrained(tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    run_command(chat, "/model ./net")
+    assert chat.session.model == str(tmp_path / "net")
 
 
 def test_ctrl_c_ends_the_wait_for_a_server_and_changes_nothing(chat):

@@ -157,9 +157,11 @@ def tell_untaken(conversation: Conversation, settings: Settings) -> None:
 
 def resumed_line(session: Session, settings: Settings) -> str:
     """What to say of a conversation that goes on; "" of a new one."""
+    if not session.conversation.id:
+        return ""
     from glmcli.chat.commands.history import resumed
 
-    return resumed(session, settings) if session.conversation.id else ""
+    return resumed(session, settings)
 
 
 def newer_ask(store: Store, conversation: Conversation) -> str:

@@ -42,6 +42,8 @@ def attached_files(names: Sequence[str], *, yes: bool, say: Callable[[str], None
 
     Raises UsageError, KeyboardInterrupt, Killed.
     """
+    if not names:
+        return []
     from glmcli.conversation.attachments import attachment, read_attachment
     from glmcli.conversation.several import find_several
 

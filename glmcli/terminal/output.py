@@ -66,9 +66,14 @@ class Output:
         self._term = os.environ.get("TERM", "")
 
     @property
+    def knows_codes(self) -> bool:
+        """Whether this is a terminal with escape sequences, which can tell pastes from keys."""
+        return self.is_tty and self._term not in ("", "dumb", "unknown")
+
+    @property
     def is_live(self) -> bool:
         """Whether rows can be repainted here."""
-        return self.is_tty and not self.is_reader and self._term not in ("", "dumb", "unknown")
+        return self.knows_codes and not self.is_reader
 
     @property
     def colours(self) -> int:
@@ -84,7 +89,7 @@ class Output:
     def tells_keys_apart(self) -> bool:
         """Whether keys with modifiers can be asked for."""
         known = os.environ.get("TERM_PROGRAM") in MODIFIERS_KNOWN
-        return self.is_live and (known or "XTERM_VERSION" in os.environ)
+        return self.knows_codes and (known or "XTERM_VERSION" in os.environ)
 
     @property
     def reflows(self) -> bool:

@@ -144,7 +144,7 @@ class Quiet:
         except termios.error as exc:
             end_if_gone(sys.stdin.fileno())
             raise GlmError(tr("the terminal refuses its mode: {exc}", exc=exc)) from exc
-        if self._output.is_live:
+        if self._output.knows_codes:
             asks = self._for_editor and self._output.tells_keys_apart
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
             self._output.write(PASTE_ON + on if quiet else off + PASTE_OFF + SHOW_CURSOR)

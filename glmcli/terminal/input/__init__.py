@@ -125,15 +125,18 @@ class Editor:
 def open_editor(
     out: Output, owner: Owner, *, history: Path | None, own: bool, completer: Completer, vi: bool
 ) -> Editor:
-    """An editor with keys of its own, or the system's line editing where rows cannot be redrawn.
+    """An editor with keys of its own, or the system's line editing where a terminal only prints.
 
     `completer` completes commands and paths; `history` is the file of earlier texts, of which all
     count as pasted if it is not the user's `own`.
     """
-    if not out.is_live:
+    if not out.knows_codes:
         from glmcli.terminal.input.plain_prompt import PlainEditor
 
         return PlainEditor(out, owner)
-    from glmcli.terminal.input.prompt import LineEditor
+    if out.is_reader:
+        from glmcli.terminal.input.aloud import SpokenEditor as LineEditor
+    else:
+        from glmcli.terminal.input.prompt import LineEditor  # type: ignore[assignment]
 
     return LineEditor(out, owner, history=history, own=own, completer=completer, vi=vi)

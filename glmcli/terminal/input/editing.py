@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+from prompt_toolkit.completion import CompleteEvent, Completion, get_common_complete_suffix
 from prompt_toolkit.key_binding import KeyPressEvent
 from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
@@ -42,10 +42,12 @@ def new_line(event: KeyPressEvent, insert: Insert) -> None:
     insert("\n")
 
 
-def complete(event: KeyPressEvent, insert: Insert) -> None:
+def complete(
+    event: KeyPressEvent, insert: Insert, tell: Callable[[list[Completion]], None] | None = None
+) -> None:
     """Tab: the next entry of the menu; a menu of one, or the only completion, is taken at once.
 
-    The text that all completions share is inserted before the menu is shown.
+    The text that all completions share is inserted before the menu is shown, or `tell` is called.
     """
     buffer = event.current_buffer
     if buffer.complete_state and len(buffer.complete_state.completions) > 1:
@@ -59,7 +61,10 @@ def complete(event: KeyPressEvent, insert: Insert) -> None:
         return
     if shared := get_common_complete_suffix(buffer.document, found):
         insert(shared)
-    buffer.start_completion()
+    if tell:
+        tell(found)
+    else:
+        buffer.start_completion()
 
 
 def delete_before(event: KeyPressEvent) -> None:

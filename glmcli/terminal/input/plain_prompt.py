@@ -39,6 +39,9 @@ class PlainEditor(Editor):
             self._has_begun = True
             self._owner.begin()
         self._collect()
+        if self._held and self._owner.is_stopped():
+            self._held = b""
+            self._out.write(tr("what you typed was dropped, since you stopped the reply") + "\n")
         with self._owner.quiet.lifted(lambda: self._show(draft.text)):
             self._presses.begin()
             while True:
@@ -96,7 +99,7 @@ class PlainEditor(Editor):
             data = read_some(sys.stdin.fileno(), self._owner.is_stopped)
             if self._owner.is_stopped():
                 raise Stopped
-            if not data:
+            if not data and not line:
                 raise EOFError
             line, end, self._held = (line + data).partition(b"\n")
         self._presses.forget()

@@ -142,12 +142,12 @@ class LineEditor(Editor):
             raise
         finally:
             self._begin()  # if this was sooner than the delay
-        self._out.write(
-            question_rows(
-                self._pastes.shown(text), colours=self._out.colours, bold=self._out.is_live
-            )
-        )
+        self._show_sent(self._pastes.shown(text))
         return self.sent(text)
+
+    def _show_sent(self, text: str) -> None:
+        """Have what was sent stay on the screen."""
+        self._out.write(question_rows(text, colours=self._out.colours, bold=self._out.is_live))
 
     def collect(self) -> Queued:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far.

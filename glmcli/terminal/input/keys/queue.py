@@ -30,6 +30,11 @@ class Queue:
         self._was_stopped = self._is_draft = False
         self._seen: tuple[list[KeyPress], Queued] = ([], Queued())
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether none of it will be sent by itself, since the reply was stopped."""
+        return self._is_draft
+
     def settled(
         self, keys: list[KeyPress], *, enter_sends: bool, is_stopped: bool
     ) -> list[KeyPress]:

@@ -23,7 +23,8 @@ class FakeOutput:
     """An Output that feeds an emulator."""
 
     encoding = "utf-8"
-    is_tty = is_live = is_unicode = reflows = True
+    is_tty = is_live = knows_codes = is_unicode = reflows = True
+    is_reader = False
     is_stopped = staticmethod(lambda: False)
     colours = 16
 

@@ -135,6 +135,7 @@ class Apart:
     def _start(self) -> None:
         self._end()
         paths = [str(Path(path).absolute()) for path in sys.path if path]
+        alive, held = os.pipe()  # nothing is written to it: it ends when this process does
         command = [
             sys.executable,
             "-I",
@@ -142,6 +143,7 @@ class Apart:
             "-X",
             "utf8",
             str(PROGRAM),
+            str(alive),
             str(MEMORY_BYTES),
             *paths,
         ]
@@ -150,19 +152,23 @@ class Apart:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                pass_fds=(alive,),
                 stderr=subprocess.DEVNULL,  # a Rust panic prints what no user can read
                 start_new_session=True,  # Ctrl-C is for the program, not for its parts
                 env={name: os.environ[name] for name in PASSED_ON if name in os.environ}
                 | {"TOKENIZERS_PARALLELISM": "false"},
             )
         except OSError as exc:
+            os.close(held)
             message = tr(
                 "{what}: a process for it cannot be started: {why}",
                 what=tr(self._what),
                 why=exc.strerror,
             )
             raise ModelError(message, tr("close other programs")) from exc
-        self._end = weakref.finalize(self, end, self._process)
+        finally:
+            os.close(alive)
+        self._end = weakref.finalize(self, end, self._process, held)
         self._waiting = self._prepare()
         self._is_late = False
 
@@ -236,8 +242,9 @@ def is_readable(process: subprocess.Popen[bytes], wait_ms: int) -> bool:
     return bool(poll.poll(wait_ms))
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process at once, and wait for its end."""
+def end(process: subprocess.Popen[bytes], held: int) -> None:
+    """End a process at once, and wait for its end; `held` is what it lives by."""
+    os.close(held)
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:

@@ -16,7 +16,7 @@ import sys
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from itertools import takewhile
@@ -42,34 +42,29 @@ class TooMuch(Exception):
 
 def main() -> None:
     """Answer jobs until stdin ends."""
-    memory, *sys.path[:] = sys.argv[1:]
+    alive, memory, *sys.path[:] = sys.argv[1:]
+    end_with(int(alive))
     _, most = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (int(memory), most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (job := receive(sys.stdin.buffer)) is not None:
         limit_cpu(job.pop("cpu_s"))
         before = time.process_time()
-        with ended_with_stdin():
-            found = answer(job)
+        found = answer(job)
         send(sys.stdout.buffer, {**found, "taken_s": time.process_time() - before})
 
 
-@contextmanager
-def ended_with_stdin() -> Iterator[None]:
-    """Let the system end this process when the other end of stdin is gone, however it went.
+def end_with(alive: int) -> None:
+    """Let the system end this process when the other end of a pipe is gone, however it went.
 
     What runs here may hold the interpreter for as long as it likes: nothing in Python could look.
-    Until it has its answer the other side sends nothing, so a signal can only mean the end.
+    Nothing is ever written to the pipe, so a signal can only mean the end. (That of stdin may also
+    mean a job that was read before its writer had come back from writing it.)
     """
-    flags = fcntl.fcntl(0, fcntl.F_GETFL)
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, flags | os.O_ASYNC)
-    if select.select([0], [], [], 0)[0]:  # it went before the signal was asked for
+    fcntl.fcntl(alive, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([alive], [], [], 0)[0]:  # it went before the signal was asked for
         sys.exit()
-    try:
-        yield
-    finally:
-        fcntl.fcntl(0, fcntl.F_SETFL, flags)
 
 
 def answer(job: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.shell import clean_env, command, run_glm
-from tests.support.term import Term, state
+from tests.support.term import Term, pause, state
 
 pytestmark = pytest.mark.pty
 IGNORING = 'trap "" HUP INT; exec "$@"'
@@ -95,12 +95,6 @@ def test_ctrl_c_leaves_some_time_after_it_stopped_a_reply(tmp_path):
         term.at_prompt().type(f"{WORDS}\r").see("\nw0 w1").type("\x03").see("arrived is kept")
         pause(term.at_prompt(), 0.6)
         assert term.type("\x03").see("Ctrl-C again").type("\x03").ended() == 0
-
-
-def pause(term: Term, seconds: float) -> None:
-    """A person takes time between two keys; it is what tells them apart."""
-    end = time.monotonic() + seconds
-    term.until(lambda t: time.monotonic() > end, "a moment")
 
 
 def test_ctrl_c_stops_a_first_turn_that_was_an_argument(tmp_path):

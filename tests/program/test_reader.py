@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from tests.program.test_interrupts import pause
-from tests.support.term import Term
+from tests.support.term import Term, pause
 
 PASTE = "\x1b[200~{}\x1b[201~"
 WORDS = " ".join(f"w{n}" for n in range(60))

@@ -166,3 +166,9 @@ class Term:
 def state(pid: int) -> str:
     """What a process does: S sleeps, R runs, T is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def pause(term: Term, seconds: float) -> None:
+    """A person takes time between two keys; it is what tells them apart."""
+    end = time.monotonic() + seconds
+    term.until(lambda t: time.monotonic() > end, "a moment")

@@ -28,12 +28,12 @@ class SpokenEditor(LineEditor):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        session, app = self._session, self._session.app
-        session.message = question_rows("", in_words=True).removesuffix("\n")
-        session.prompt_continuation = ""
-        session.bottom_toolbar = session.auto_suggest = None
-        session.complete_while_typing = False
-        session.reserve_space_for_menu = 0
+        prompt, app = self._session, self._session.app
+        prompt.message = question_rows("", in_words=True).removesuffix("\n")
+        prompt.prompt_continuation = ""
+        prompt.bottom_toolbar = prompt.auto_suggest = None
+        prompt.complete_while_typing = False
+        prompt.reserve_space_for_menu = 0
         app.before_render -= self._fit_rows
         app.renderer.erase = self._leave_rows  # type: ignore[method-assign]
         screen = cast(Any, app.output)

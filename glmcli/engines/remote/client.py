@@ -1,12 +1,16 @@
 """The HTTP client of one server: which certificates are trusted, and which proxy is used.
 
-The one place where a client is made. What the environment names for it and cannot be used is an
-error in one line. Knows nothing of requests.
+The one place where a client is made, and where its connections are cut off. What the environment
+names for it and cannot be used is an error in one line. Knows nothing of requests.
 """
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+from contextlib import suppress
+from weakref import WeakSet
 
 import httpx
 
@@ -18,6 +22,39 @@ from glmcli.language import tr
 
 KEEP_S = 2.0
 """How long an idle connection is kept: less than the 5 s after which many servers close it."""
+
+
+class Connections:
+    """Open connections, which one thread can cut off while another one reads them."""
+
+    def __init__(self) -> None:
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, connection: socket.socket) -> None:
+        """Remember an open connection for as long as somebody uses it."""
+        with self._lock:
+            self._sockets.add(connection)
+
+    def copy(self) -> Connections:
+        """Those of now; later ones are not in it."""
+        copied = Connections()
+        with self._lock:
+            copied._sockets.update(self._sockets)
+        return copied
+
+    def cut_off(self, *, close: bool = False) -> None:
+        """Cut off all of them; whoever reads them wakes up with an error, or at an end.
+
+        With `close` nobody reads them any more.
+        """
+        with self._lock:
+            connections = list(self._sockets)
+        for connection in connections:
+            with suppress(OSError):  # closed already
+                connection.shutdown(socket.SHUT_RDWR)
+            if close:
+                connection.close()
 
 
 def make_client(

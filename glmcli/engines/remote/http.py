@@ -15,14 +15,13 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any, NoReturn
-from weakref import WeakSet
 
 import httpx
 
 from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.config.servers import ServerOptions
 from glmcli.engines.remote.address import check_key, key_for, parse_address
-from glmcli.engines.remote.client import make_client
+from glmcli.engines.remote.client import Connections, make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError
 from glmcli.language import tr
@@ -99,8 +98,7 @@ class Server:
         self.faults = Faults(host, keys=keys, key_hint=key_hint, proxy=proxy)
         self.asked: dict[str, str] = {}
         """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
-        self._sockets: WeakSet[socket.socket] = WeakSet()
-        self._lock = threading.Lock()
+        self.connections = Connections()
         headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
@@ -163,32 +161,14 @@ class Server:
         """The answer to a request, its body not read yet. Raises httpx.TransportError."""
         return self._client.send(request, stream=True)
 
-    def connected(self, connection: socket.socket | None) -> None:
-        """Remember an open connection, so that one thread can cut off what another one reads.
-
-        Raises EngineError for one to a host that is not allowed; nothing was sent yet.
-        """
-        if connection is not None and self._allowed is not None:
+    def connected(self, connection: socket.socket) -> None:
+        """Remember an open connection. Raises EngineError for one to a host that is not allowed."""
+        if self._allowed is not None:
             host = str(connection.getpeername()[0])
             if not self._allowed(host):
                 connection.close()
                 raise self.faults.wrong_worker(host)
-        if connection is not None:
-            with self._lock:
-                self._sockets.add(connection)
-
-    def disconnect(self, *, close: bool = False) -> None:
-        """Cut off all connections; whoever reads them wakes up with an error, or at an end.
-
-        With `close` nobody reads them any more.
-        """
-        with self._lock:
-            connections = list(self._sockets)
-        for connection in connections:
-            with suppress(OSError):  # closed already
-                connection.shutdown(socket.SHUT_RDWR)
-            if close:
-                connection.close()
+        self.connections.add(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -222,6 +202,8 @@ class Exchange:
         self._is_complete = False
         self._why: Exception | None = None
         """Why the thread cut the connection off, if it did."""
+        self._connections = server.connections.copy()
+        """Those that it may use: what is cut off with it, and never what a later one opens."""
         request.extensions["trace"] = self._trace
         threading.Thread(target=self._attend, args=(request,), name="http", daemon=True).start()
 
@@ -251,12 +233,12 @@ class Exchange:
             self._head = self.server.fetch(request)
         except Exception as exc:  # whatever it is, the thread that waits must hear of it
             self._head = exc
-            self.server.disconnect(close=True)  # a proxy that failed was left connected
+            self._connections.cut_off(close=True)  # a proxy that failed was left connected
         self._begun.set()
         while not self._over.wait(POLL_S):
             if (why := self._why_end()) is not None:
                 self._why = why
-                self.server.disconnect()
+                self._connections.cut_off()
                 self._over.wait()
         if isinstance(self._head, httpx.Response):
             self._head.close()
@@ -264,7 +246,10 @@ class Exchange:
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Called by the transport, on the thread that sends, at every step of a connection."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self.server.connected(info["return_value"].get_extra_info("socket"))
+            connection = info["return_value"].get_extra_info("socket")
+            if connection is not None:
+                self._connections.add(connection)
+                self.server.connected(connection)
         elif event.endswith("send_request_headers.started") and self._over.is_set():
             raise Cancelled  # nobody waits for it any more
 
@@ -345,7 +330,7 @@ class Exchange:
                     pass
         self._over.set()
         if not self._is_complete:
-            self.server.disconnect()
+            self._connections.cut_off()
 
 
 def unpack(response: httpx.Response, faults: Faults) -> Iterator[bytes]:

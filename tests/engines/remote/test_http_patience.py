@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import closing
 
+import httpx
 import pytest
 
 from glmcli.cli.served import with_model
@@ -51,6 +52,25 @@ def test_a_question_that_no_reply_waits_for_spends_none_of_it():
         with pytest.raises(ConnectionLost):
             server.ask("GET", "/x", limit_s=0.2)
         assert patience.left_s < 4.9
+
+
+def test_a_request_that_fails_late_does_not_cut_off_the_next_one():
+    class Late(Server):
+        """Its thread hears only after a while that the connection was cut off."""
+
+        def fetch(self, request):
+            try:
+                return super().fetch(request)
+            except httpx.TransportError:
+                time.sleep(0.1)
+                raise
+
+    with Loopback(frozen) as loopback, closing(Late(loopback.url)) as server:
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(ConnectionLost, match="sent nothing"):
+                server.ask("GET", "/x", limit_s=0.3)
+            assert time.monotonic() - started > 0.3
 
 
 def test_a_one_shot_ends_when_the_list_does_not_come_and_a_chat_goes_on():

@@ -14,8 +14,10 @@ from glmcli.engines.local.prompt import tokenizer as chat_tokenizer
 from glmcli.engines.local.prompt.apart import templates
 from glmcli.engines.local.prompt.decoder import PromptTemplate
 from glmcli.engines.local.prompt.rendering import (
+    ONLY,
     OPENING_S,
     TemplateFails,
+    check_template,
     choose_template,
     sharing,
 )
@@ -35,7 +37,7 @@ SANE_WINDOW = 100_000_000
 def open_template(
     checkpoint: Checkpoint, options: ModelOptions
 ) -> tuple[PromptTemplate, int | None]:
-    """The template of a checkpoint, and the window. Raises ModelError."""
+    """The template of a checkpoint, and the window. Raises ModelError, ConfigError."""
     with quiet(), sharing(OPENING_S):
         template, window = find_template(checkpoint, options)
         check_ids(checkpoint.config, ids_of_hello(template))
@@ -45,11 +47,13 @@ def open_template(
 def find_template(
     checkpoint: Checkpoint, options: ModelOptions
 ) -> tuple[PromptTemplate, int | None]:
-    """The template of the family, and the window. Raises ModelError."""
+    """The template of the family, and the window. Raises ModelError, ConfigError."""
     window = checkpoint.window
     if checkpoint.family == "chatglm":
         from glmcli.engines.local.prompt.chatglm.template import load_template
 
+        if options.template:
+            check_template(options.template, [ONLY])
         chat_tokenizer.try_out(checkpoint.folder, options.cache)
         own = load_template(checkpoint.config, checkpoint.folder, name=checkpoint.name)
         chat_tokenizer.note_harmless(checkpoint.folder, options.cache)

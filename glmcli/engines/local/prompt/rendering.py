@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import Any
 
 from glmcli.engines.local.prompt import apart
-from glmcli.errors import ModelError, UsageError, first_line
+from glmcli.errors import ConfigError, ModelError, UsageError, first_line
 from glmcli.language import later, tr
 from glmcli.models.libraries import errors_of
 
@@ -30,6 +30,8 @@ Only letters of the conversation count: what comes with the model must not raise
 """
 OPENING_S = 4.0
 """Of the processor, for all renderings while a model is opened; usual templates need 0.05."""
+ONLY = "default"
+"""What transformers calls the chat template that is for everything."""
 _until: ContextVar[float] = ContextVar("until", default=math.inf)
 """What the process for templates may have taken."""
 BROKEN = ("TemplateSyntaxError", "SecurityError")
@@ -145,24 +147,47 @@ def render_there(
 def choose_template(tokenizer: Any, name: str) -> None:
     """Leave a tokenizer that has several chat templates the one of this name.
 
-    "" leaves it all, if one of them is for everything. Raises ModelError.
+    "" leaves it all, if one of them is for everything. Raises ConfigError for a name that it does
+    not have, ModelError if it needs one.
     """
     several = tokenizer.chat_template
+    names = sorted(several) if isinstance(several, dict) else [ONLY] if several else []
+    if name:
+        check_template(name, names)
     if not isinstance(several, dict):
         return
-    if name in several:
+    if name:
         tokenizer.chat_template = several[name]
-    elif name or "default" not in several:
-        names = shorten(", ".join(sorted(several)), 200)
-        if name:
-            message = tr(
-                "the model has no chat template {name}: it has {names}", name=name, names=names
-            )
-        else:
-            message = tr(
-                "the model has several chat templates and no default: {names}", names=names
-            )
+    elif ONLY not in several:
+        message = tr(
+            "the model has several chat templates and no default: {names}", names=shortly(names)
+        )
         raise ModelError(message, tr("choose one with --template NAME"))
+
+
+def check_template(name: str, names: Sequence[str]) -> None:
+    """Raise ConfigError for the name of a chat template that is not one of a model's `names`."""
+    if name in names:
+        return
+    if not names:
+        line = tr("the model has no chat template, so none that is called {name}", name=name)
+    elif list(names) == [ONLY]:
+        line = tr("the model has no chat template {name}: it has one, the default", name=name)
+    else:
+        line = tr(
+            "the model has no chat template {name}: it has {names}", name=name, names=shortly(names)
+        )
+    hint = (
+        tr("choose one with --template NAME")
+        if len(names) > 1
+        else tr("leave out --template, or GLM_TEMPLATE where it is set")
+    )
+    raise ConfigError(line, hint)
+
+
+def shortly(names: Sequence[str]) -> str:
+    """Names in one line of at most 200 letters."""
+    return shorten(", ".join(names), 200)
 
 
 def chosen_source(tokenizer: Any, tools: Any = None) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from glmcli.engines.remote.faults import one_line
 from glmcli.engines.remote.stream import HALF_PAIR
-from glmcli.errors import ModelError
+from glmcli.errors import ConfigError, ModelError
 from glmcli.language import tr
 from glmcli.types import Message, said_text
 
@@ -249,9 +249,9 @@ NAMED = {
 
 
 def named_template(name: str) -> WorkerTemplate:
-    """The template that the user asks for. Raises ModelError."""
+    """The template that the user asks for. Raises ConfigError."""
     if name not in NAMED:
-        raise ModelError(
+        raise ConfigError(
             tr("there is no template {name!r}", name=name),
             tr("one of: {names}", names=", ".join(NAMED)),
         )

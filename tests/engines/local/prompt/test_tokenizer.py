@@ -13,7 +13,7 @@ from glmcli.engines.local.prompt import tokenizer as tokenizer_module
 from glmcli.engines.local.prompt.guarded import try_apart
 from glmcli.engines.local.prompt.rendering import choose_template, render, render_apart
 from glmcli.engines.local.prompt.tokenizer import ChatTokenizer, find_proven, prove, same
-from glmcli.errors import ModelError, UsageError
+from glmcli.errors import ConfigError, ModelError, UsageError
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.types import Message
 from tests.support import tiny
@@ -223,25 +223,54 @@ def test_the_tokenizer_of_a_chatglm_is_tried_apart_once(tmp_path, monkeypatch):
         (("rag", "tool_use"), "rag", "rag"),
         (("default", "rag"), "rag", "rag"),
         (("default", "rag"), "", {"default": "default", "rag": "rag"}),
-        (("rag", "tool_use"), "", "has several chat templates and no default: rag, tool_use"),
-        (("default", "rag"), "rug", "has no chat template rug: it has default, rag"),
     ],
 )
 def test_of_several_templates_one_can_be_chosen(names, asked, chosen):
     tokenizer = SimpleNamespace(chat_template={name: name for name in names})
-    if " " not in chosen:
-        choose_template(tokenizer, asked)
-        assert tokenizer.chat_template == chosen
-    else:
-        with pytest.raises(ModelError, match=chosen) as caught:
-            choose_template(tokenizer, asked)
-        assert "--template" in caught.value.hint
+    choose_template(tokenizer, asked)
+    assert tokenizer.chat_template == chosen
 
 
-def test_the_only_template_is_there_whatever_is_asked():
+def test_several_templates_without_a_default_are_named():
+    tokenizer = SimpleNamespace(chat_template={"rag": "x", "tool_use": "y"})
+    with pytest.raises(ModelError, match="no default: rag, tool_use") as caught:
+        choose_template(tokenizer, "")
+    assert "--template NAME" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("templates", "said"),
+    [
+        ({"default": "x", "rag": "y"}, "has no chat template rug: it has default, rag"),
+        ("x", "has no chat template rug: it has one, the default"),
+        (None, "has no chat template, so none that is called rug"),
+    ],
+)
+def test_a_template_that_a_model_does_not_have_is_refused_as_a_wrong_setting(templates, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        choose_template(SimpleNamespace(chat_template=templates), "rug")
+    assert "--template" in caught.value.hint
+
+
+def test_the_only_template_may_be_called_the_default():
     tokenizer = SimpleNamespace(chat_template="x")
-    choose_template(tokenizer, "vicuna")
+    choose_template(tokenizer, "default")
     assert tokenizer.chat_template == "x"
+
+
+def opened(folder, tmp_path, template):
+    """The template of a checkpoint that is opened with --template."""
+    environ = {"GLM_CACHE": str(tmp_path / "cache"), "GLM_TEMPLATE": template}
+    options = load_settings({"model": str(folder), "device": "cpu"}, environ=environ).model_options
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    return open_module.open_template(checkpoint, options)[0]
+
+
+def test_chatglm_has_a_template_of_its_own_and_no_other(tmp_path):
+    folder = copy_of("tiny-6b-safetensors", tmp_path)
+    opened(folder, tmp_path, "default")
+    with pytest.raises(ConfigError, match="no chat template chatml: it has one, the default"):
+        opened(folder, tmp_path, "chatml")
 
 
 def test_the_template_that_is_asked_for_is_the_one_that_is_used(tmp_path):
@@ -251,9 +280,5 @@ def test_the_template_that_is_asked_for_is_the_one_that_is_used(tmp_path):
     more = folder / "additional_chat_templates"
     more.mkdir()
     (more / "loud.jinja").write_text("{{ messages[-1].content | upper }} {{ messages[0].content }}")
-    environ = {"GLM_CACHE": str(tmp_path / "cache"), "GLM_TEMPLATE": "loud"}
-    options = load_settings({"model": str(folder), "device": "cpu"}, environ=environ).model_options
-    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
-    template, _ = open_module.open_template(checkpoint, options)
-    ids = template.encode([Message("user", "hi there")]).ids
+    ids = opened(folder, tmp_path, "loud").encode([Message("user", "hi there")]).ids
     assert AutoTokenizer.from_pretrained(folder).decode(ids) == "HI THERE hi there"

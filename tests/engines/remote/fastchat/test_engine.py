@@ -11,7 +11,7 @@ import pytest
 from glmcli.config import Settings
 from glmcli.engines.remote.fastchat.engine import list_models, new_tokens
 from glmcli.engines.remote.http import COUNT_S
-from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError
+from glmcli.errors import ConfigError, ConnectionLost, ContextFull, EngineError, ModelError
 from glmcli.types import GenerationParams, Message
 from tests.support.fake_fastchat import (
     HELLO,
@@ -267,7 +267,7 @@ def test_the_template_of_the_user_goes_before_the_workers():
     engine = opened(answers, template="vicuna_v1.1")
     reply(engine)
     assert answers.body(GENERATE)["prompt"] == " USER: What is the capital of France? ASSISTANT:"
-    with pytest.raises(ModelError, match="no template 'nope'"):
+    with pytest.raises(ConfigError, match="no template 'nope'"):
         opened(cluster(), template="nope")
 
 

@@ -16,7 +16,7 @@ from glmcli.engines.remote.fastchat.templates import (
     read_template,
     style_of,
 )
-from glmcli.errors import ModelError
+from glmcli.errors import ConfigError, ModelError
 from glmcli.types import Message
 
 fastchat = pytest.importorskip("fastchat.conversation", reason="the real FastChat is not installed")
@@ -235,7 +235,7 @@ def test_templates_that_the_release_does_not_have_follow_their_model_cards():
 
 
 def test_a_name_that_is_no_template_gets_the_list():
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(ConfigError) as caught:
         named_template("nope")
     assert "chatml" in caught.value.hint
 

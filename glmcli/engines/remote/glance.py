@@ -15,12 +15,18 @@ from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.files import parse_json
 
 MOST_BYTES = 1_000_000
+OLLAMAS_OWN = ("/api/chat", "/api/generate", "/api/tags")
+"""Addresses of Ollama's own interface, which people copy; OpenAI's lies beside it."""
 
 
 def api_url(base_url: str) -> str:
     """The address of OpenAI's interface on a server, however much of it was given."""
     url = base_url.strip().rstrip("/")
-    url = url.removesuffix("/chat/completions").removesuffix("/models")
+    for own in OLLAMAS_OWN:
+        if url.endswith(own):
+            return f"{url.removesuffix(own)}/v1"
+    for path in ("/chat/completions", "/completions", "/models"):
+        url = url.removesuffix(path)
     return f"{url}/v1" if urlsplit(url).path in ("", "/") else url
 
 

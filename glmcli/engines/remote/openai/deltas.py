@@ -10,9 +10,14 @@ from collections.abc import Collection
 from glmcli.engines.remote.stream import WholeLetters, text_of
 from glmcli.language import later, tr
 
-THINKING = ("reasoning", "reasoning_content", "thinking")
+THINKING = (
+    *("reasoning", "reasoning_content", "reasoning_text", "reasoningContent"),
+    *("thinking", "thinking_content", "thought", "thoughts"),
+)
 """What servers call the thinking in a delta."""
-HOLD_TEXT = ("text", "content", "summary", "thinking")
+THOUGHT_PARTS = ("reasoning_details", "thinking_blocks")
+"""The same again in parts, as OpenRouter and LiteLLM send it."""
+HOLD_TEXT = ("text", "value", "content", "parts", "summary", "thinking", "reasoning", "thought")
 """Where an object has its text; the first that is there counts."""
 MEDIA = ("image", "audio", "video")
 ODD, OTHER_TEXT = "odd", "other text"
@@ -36,7 +41,7 @@ class Delta:
         if not isinstance(fields, dict):
             return
         self._add(fields.get("content"), "text")
-        for name in (*THINKING, "reasoning_details"):  # the last is OpenRouter's
+        for name in (*THINKING, *THOUGHT_PARTS):
             if not self.thinking:
                 self._add(fields.get(name), "thinking")
         media = (form for name, value in fields.items() if value and (form := medium(str(name))))
@@ -66,12 +71,55 @@ class Delta:
             if form := medium(kind):
                 self.forms.add(form)
             elif name:  # Mistral has parts of thinking in the content
-                is_thinking = kind.startswith(THINKING)
+                is_thinking = kind.startswith(THINKING) or value.get("thought") is True
                 self._add(value[name], "thinking" if is_thinking else where, depth - 1)
-            elif not kind.endswith(("text", "encrypted")):
+            elif not (kind.endswith(("text", "encrypted")) or kind.startswith("redacted")):
                 self.forms.add(ODD)
         else:
             self.forms.add(ODD)
+
+
+class GrowingTexts:
+    """Texts that come as messages in place of deltas: each the whole reply so far, or a delta.
+
+    Two growths, each behind all before, are whole ones; until then what may be said twice waits.
+    A growing text in a `delta` stays what it is called: a model may well say "a", and "aa" next.
+    """
+
+    def __init__(self) -> None:
+        self._came: list[str] = []
+        """What came while it could be both."""
+        self._grows: bool | None = None
+        self._sent = SoFar()
+        self.is_other = False
+        """Whether one of them was another text than those before it, though these grew."""
+
+    def push(self, text: str) -> str:
+        """What a message adds to the reply, as far as it is certain."""
+        if text and self._grows is None:
+            self._came.append(text)
+            if len(self._came) == 1:
+                return self._added(text)
+            if not text.startswith(self._came[-2]):
+                self._grows = False
+                return "".join(self._came[1:])
+            self._grows = True if len(set(self._came)) > 2 else None
+        if not text or not self._grows:
+            return "" if self._grows is None else text
+        new, is_other = self._sent.new_in(text)
+        self.is_other = self.is_other or is_other
+        return self._added(new)
+
+    def flush(self) -> str:
+        """What waited. At the end one growth is enough: by its name a message is a whole one."""
+        if self._grows is not None or len(self._came) < 2:
+            return ""
+        self._grows = len(set(self._came)) > 1
+        return self.push(self._came[-1]) if self._grows else "".join(self._came[1:])
+
+    def _added(self, new: str) -> str:
+        self._sent.add(new)
+        return new
 
 
 class SoFar:

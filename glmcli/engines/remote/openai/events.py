@@ -11,8 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from glmcli.engines.remote.faults import Faults, as_text
-from glmcli.engines.remote.openai.deltas import OTHER_TEXT, Delta, SoFar, forms_in_words
+from glmcli.engines.remote.openai.deltas import (
+    OTHER_TEXT,
+    Delta,
+    GrowingTexts,
+    SoFar,
+    forms_in_words,
+)
 from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
+from glmcli.engines.reply import followed
 from glmcli.errors import EngineError
 from glmcli.files import loads
 from glmcli.language import tr
@@ -21,6 +28,8 @@ from glmcli.types import Chunk, FinishReason, Usage
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LENGTH = ("length", "model_length", "max_tokens", "model_context_window_exceeded")
 """Why a reply ends that was cut at its limit."""
+NO_REASON = ("", "null", "none")
+"""A reply that goes on; some servers write null as a text."""
 BROKEN_OFF = ("abort", "error", "cancelled", "network_error", "insufficient_system_resource")
 FILTERED = ("content_filter", "sensitive", "safety", "recitation", "prohibited_content")
 OTHER_FIELDS = (b":", b"id:", b"retry:")
@@ -69,11 +78,11 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             part.clear()
             size, is_error, has_begun = 0, False, True
     if rest := b"\n".join(data or stray):
-        yield from last_message(rest, faults, is_error=is_error, is_first=not has_begun)
+        yield from last_message(rest, faults, is_error=is_error, with_text=not has_begun)
 
 
 def last_message(
-    rest: bytes, faults: Faults, *, is_error: bool, is_first: bool
+    rest: bytes, faults: Faults, *, is_error: bool, with_text: bool
 ) -> Iterator[dict[str, Any]]:
     """What stands at the end and nothing behind it. Raises EngineError if nothing was a stream.
 
@@ -85,7 +94,7 @@ def last_message(
         try:
             found = DONE if rest == b"[DONE]" else faults.message(rest)
         except EngineError:
-            if is_first and not any(each.startswith(rest[: len(each)]) for each in FIRST_BYTES):
+            if with_text and not any(each.startswith(rest[: len(each)]) for each in FIRST_BYTES):
                 raise
             return
     yield found
@@ -148,6 +157,7 @@ class OpenAIReply:
         self._streams = False
         """Whether deltas came: a whole message after them is theirs once more."""
         self._text, self._thinking = SoFar(), SoFar()
+        self._messages, self._thoughts = GrowingTexts(), GrowingTexts()
         self._has_begun = self._has_text = False
         self._place = ""
         """The index of the choice that is the reply; "" if no choice has come with one."""
@@ -179,8 +189,8 @@ class OpenAIReply:
         choice = self._choice_of(message)
         if choice is None:
             return Chunk()
-        self._finish(choice.get("finish_reason"))
         text, thinking = self._said_in(choice)
+        self._finish(choice.get("finish_reason"), with_text=bool(text or thinking))
         self._has_text = self._has_text or bool(text.strip())
         self._has_begun = self._has_begun or bool(text or thinking)
         words = self._words.push(text, thinking)
@@ -191,7 +201,8 @@ class OpenAIReply:
 
     def held(self) -> Chunk:
         """What could have been half a stop string or half a mark."""
-        return self._words.flush()
+        waiting = self._words.push(self._messages.flush(), self._thoughts.flush())
+        return followed(waiting, self._words.flush())
 
     def end(self) -> Chunk:
         """The last chunk. The end of the stream alone is not the end of the reply.
@@ -206,7 +217,10 @@ class OpenAIReply:
             raise self._faults.declined(self._declined)
         if not self._has_text and self._forms:
             raise self._faults.not_text(forms_in_words(self._forms))
-        return replace(self._words.flush(), finish_reason=self._reason, usage=self._usage)
+        usage = self._usage
+        if self._has_begun and usage.completion_tokens == 0:  # counted before the first of them
+            usage = replace(usage, completion_tokens=None)
+        return replace(self.held(), finish_reason=self._reason, usage=usage)
 
     def _said_in(self, choice: dict[str, Any]) -> tuple[str, str]:
         """The text and the thinking that a choice adds to the reply."""
@@ -229,33 +243,43 @@ class OpenAIReply:
             text, is_other = self._text.new_in(text)
             thinking, _ = self._thinking.new_in(thinking)
             self._forms |= {OTHER_TEXT} if is_other else set()
+        elif is_whole:
+            text, thinking = self._messages.push(text), self._thoughts.push(thinking)
+            self._forms |= {OTHER_TEXT} if self._messages.is_other else set()
+        elif text or thinking:
+            text = self._messages.flush() + text
+            thinking = self._thoughts.flush() + thinking
         self._text.add(text)
         self._thinking.add(thinking)
         return text, thinking
 
     def _choice_of(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """What a message has of the reply: the choice that came first, if there are several."""
+        """What a message has of the reply: of several choices the one at 0, or that came first."""
         choices = message.get("choices")
         if "choices" not in message and "done" in message:  # Ollama's own interface
             reason = message.get("done_reason") or ("stop" if message["done"] is True else None)
             return {"delta": message.get("message"), "finish_reason": reason}
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                place = index_of(choice)
-                self._place = self._place or place
-                if place in ("", self._place):
-                    return choice
+        listed = [it for it in choices if isinstance(it, dict)] if isinstance(choices, list) else []
+        places = [index_of(choice) for choice in listed]
+        if not self._has_begun and "0" in places:  # what came before it said nothing
+            self._place = "0"
+        for choice, place in zip(listed, places, strict=True):
+            self._place = self._place or place
+            if place in ("", self._place):
+                return choice
         return None
 
-    def _finish(self, reason: object) -> None:
-        if not isinstance(reason, str) or not reason:
+    def _finish(self, reason: object, *, with_text: bool) -> None:
+        """Take in why the reply ends. Of several reasons the first counts, or one with new text."""
+        kind = reason.lower() if isinstance(reason, str) else ""
+        if kind in NO_REASON:
             return
-        kind = reason.lower()
         if kind in FILTERED:
             raise self._faults.filtered()
         if kind in BROKEN_OFF:
-            raise self._faults.broken_off(reason)
-        self._reason = "length" if kind in _LENGTH else "stop"
+            raise self._faults.broken_off(str(reason))
+        if self._reason is None or with_text:
+            self._reason = "length" if kind in _LENGTH else "stop"
         self.finished = True
 
     def _raise_error(self, message: dict[str, Any]) -> None:

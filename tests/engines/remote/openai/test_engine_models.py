@@ -96,6 +96,12 @@ def test_llama_cpp_of_old_tells_its_window_elsewhere():
         ("http://server.test/v1/chat/completions", "/v1/models"),
         ("http://server.test/openai/v1", "/openai/v1/models"),
         ("http://server.test/api/paas/v4", "/api/paas/v4/models"),
+        ("http://server.test/v1/completions", "/v1/models"),
+        ("http://server.test/api", "/api/models"),
+        ("http://server.test/api/chat/completions", "/api/models"),
+        ("http://server.test/api/chat", "/v1/models"),
+        ("http://server.test/ollama/api/generate/", "/ollama/v1/models"),
+        ("http://server.test/api/tags", "/v1/models"),
     ],
 )
 def test_an_address_is_taken_as_people_write_it(url, path):

@@ -161,6 +161,50 @@ def test_a_server_that_sends_nothing_but_messages_is_read_as_if_they_were_deltas
     assert same(read([events(null, whole("a"), whole("b", "stop"))]), ("ab", "", "stop"))
 
 
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["I", "I am", "I am here."], "I am here."),
+        (["I", "I am", "I am here.", "I am here."], "I am here."),
+        (["I", None, "I am", "", "I am here.", None], "I am here."),
+        (["a", "aa"], "aa"),
+        (["a", "aa", "b"], "aaab"),
+        (["ha", "ha", "ha"], "hahaha"),
+        (["ha", "ha", "!"], "haha!"),
+        (["1", "10", " 1"], "110 1"),
+        (["\n", "\n", "\n\n", "b"], "\n\n\n\nb"),
+    ],
+)
+def test_messages_in_place_of_deltas_are_whole_ones_where_they_grow(texts, said):
+    choices = [whole(text) for text in texts]
+    assert same(read([events(*choices, says(None, "stop"))]), (said, "", "stop"))
+    assert same(read([events(*choices, whole(None, "stop"))]), (said, "", "stop"))
+    thoughts = [whole(None, reasoning=text) for text in texts]
+    assert same(read([events(*thoughts, says("b", "stop"))]), ("b", said, "stop"))
+    assert same(read([events(*choices, done=False)], fault=CUT), (said, "", ConnectionLost))
+
+
+@pytest.mark.parametrize("field", ["delta", "text"])
+def test_a_reply_that_repeats_itself_in_deltas_is_left_as_it_is(field):
+    texts = ["a", "aa", "aaa", "aaaa"]
+    choices = [{field: text if field == "text" else {"content": text}} for text in texts]
+    assert same(read([events(*choices, says(None, "stop"))]), ("a" * 10, "", "stop"))
+
+
+def test_a_growing_reply_is_shown_as_it_grows():
+    reply = OpenAIReply(Faults("server.test"), ())
+    texts = ["I", "I am", "I am he", "I am here", "No."]
+    assert [reply.take({"choices": [whole(text)]}).text for text in texts] == [
+        *("I", "", " am he", "re", "")
+    ]
+    assert "another text" in reply.notice
+
+
+def test_deltas_go_on_behind_messages():
+    body = events(whole("a"), whole("ab"), says("c"), says("d", "stop"))
+    assert same(read([body]), ("abcd", "", "stop"))
+
+
 def test_a_whole_message_that_is_another_one_than_its_deltas_is_said():
     reply = OpenAIReply(Faults("server.test"), ())
     texts = [reply.take({"choices": [it]}).text for it in (says("a"), says("b"), whole("xyz"))]
@@ -195,18 +239,73 @@ def test_of_several_choices_the_first_one_that_comes_is_the_reply(first):
     assert same(read([body]), ("abc", "", "stop"))
 
 
+def test_the_reply_is_the_choice_at_0_in_whatever_order_they_come():
+    first, second = {"index": 0}, {"index": 1}
+    bodies = [
+        [{"delta": {"role": "assistant"}} | second],
+        [says("x") | second, says("a") | first],
+        [says("y", "length") | second],
+        [says("z") | second, says("b", "stop") | first],
+    ]
+    body = b"".join(b"data: " + json.dumps({"choices": it}).encode() + b"\n\n" for it in bodies)
+    assert same(read([body]), ("ab", "", "stop"))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "counts"),
+    [
+        (("stop", "stop"), "stop"),
+        (("length", "stop"), "length"),
+        (("stop", "length"), "stop"),
+        (("max_tokens", None), "length"),
+        (("null", "length"), "length"),
+    ],
+)
+def test_of_two_reasons_the_first_counts(reasons, counts):
+    first, last = reasons
+    assert same(read([events(says("a", first), says(None, last))]), ("a", "", counts))
+
+
+def test_a_reason_in_every_delta_counts_in_the_last():
+    body = events(says("a", "stop"), says("b", "stop"), says("c", "length"))
+    assert same(read([body]), ("abc", "", "length"))
+
+
+def test_null_as_a_text_does_not_end_a_reply():
+    body = events(says("a", "null"), says("b", "null"), done=False)
+    assert same(read([body], fault=CUT), ("ab", "", ConnectionLost))
+
+
 def test_text_may_come_in_parts():
     parts = {"delta": {"content": [{"type": "text", "text": "a"}, {"type": "image"}, "b"]}}
     assert same(read([events(parts, says("c", "stop"))]), ("abc", "", "stop"))
 
 
+SPELLINGS = (
+    *("reasoning", "reasoning_content", "reasoning_text", "reasoningContent"),
+    *("thinking", "thinking_content", "thought", "thoughts"),
+)
+
+
 @pytest.mark.parametrize(
     "shape",
-    ["ab", ["a", "b"], {"text": "ab"}, [{"text": "a"}, "b"], {"content": ["a", {"text": "b"}]}],
+    [
+        *(
+            "ab",
+            ["a", "b"],
+            {"text": "ab"},
+            [{"text": "a"}, "b"],
+            {"content": ["a", {"text": "b"}]},
+        ),
+        {"text": {"value": "ab"}},
+        {"type": "text", "text": {"value": "ab", "annotations": []}},
+        [{"text": {"value": "a"}}, {"text": {"value": "b", "type": "text"}}],
+        {"parts": [{"text": "a"}, {"text": {"value": "b"}}]},
+    ],
 )
 def test_text_and_thinking_come_in_any_shape_that_holds_strings(shape):
     assert same(read([events(says(shape), says("c", "stop"))]), ("abc", "", "stop"))
-    for name in ("reasoning", "reasoning_content", "thinking"):
+    for name in SPELLINGS:
         body = events(says(None, **{name: shape}), says("c", "stop"))
         assert same(read([body]), ("c", "ab", "stop"))
 
@@ -317,10 +416,26 @@ def test_a_connection_that_breaks_after_the_end_does_no_harm():
     assert same(read([body], fault=CUT), ("a", "", "stop"))
 
 
-@pytest.mark.parametrize("field", ["reasoning", "reasoning_content", "thinking"])
+@pytest.mark.parametrize("field", SPELLINGS)
 def test_reasoning_has_several_names(field):
     body = events(says(None, **{field: "hm"}), says("a"), says("", "stop"))
     assert same(read([body]), ("a", "hm", "stop"))
+
+
+def test_reasoning_may_come_in_blocks_or_in_a_part_that_is_marked():
+    blocks = [
+        {"type": "thinking", "thinking": "hm", "signature": "xyz"},
+        {"type": "redacted_thinking", "data": "xyz"},
+    ]
+    for first in (
+        says(None, thinking_blocks=blocks),
+        says(None, reasoning_content="hm", thinking_blocks=blocks),
+        says([{"text": "hm", "thought": True}]),
+        says(None, reasoning={"reasoning": "hm"}),
+    ):
+        reply = OpenAIReply(Faults("server.test"), ())
+        assert reply.take({"choices": [first]}) == Chunk(thinking="hm")
+        assert not reply.notice
 
 
 @pytest.mark.parametrize("inner", ["hm", [{"type": "text", "text": "h"}, {"text": "m"}]])
@@ -507,6 +622,14 @@ def test_counts_may_come_before_with_or_after_the_end(usage_first):
     last = read([counts + end if usage_first else end + counts])[2]
     found = last.usage.prompt_tokens, last.usage.cached_tokens, last.usage.completion_tokens
     assert found == (7, 3, 2)
+
+
+def test_counts_of_nothing_before_the_text_are_not_those_of_the_reply():
+    usage = {"prompt_tokens": 7, "completion_tokens": 0}
+    for counts in ({"choices": [], "usage": usage}, {"choices": None, "usage": usage}):
+        body = b"data: " + json.dumps(counts).encode() + b"\n\n" + events(says("a", "stop"))
+        found = read([body])[2].usage
+        assert (found.prompt_tokens, found.completion_tokens) == (7, None)
 
 
 def test_llama_cpp_counts_in_its_timings():

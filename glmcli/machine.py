@@ -1,4 +1,4 @@
-"""What this machine has: free memory, a processor with bfloat16, pages of files in memory.
+"""What this machine has: GPUs, free memory, a processor with bfloat16, pages of files in memory.
 
 Reads Linux's /proc and /sys; where they are missing the answer is None, or nothing is done.
 """
@@ -9,11 +9,23 @@ import mmap
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
+CARDS = Path("/sys/class/drm")
 SUPPLIES = Path("/sys/class/power_supply")
 PAGE_BYTES = mmap.PAGESIZE
+AMD = "0x1002"
+"""Of the makers of PCI devices."""
+
+
+class Gpu(NamedTuple):
+    """One GPU, as its driver describes it."""
+
+    name: str
+    total_bytes: int | None = None
+    """Its own memory; None if the driver does not say, or if it shares that of the machine."""
 
 
 def free_bytes() -> int | None:
@@ -26,6 +38,61 @@ def free_bytes() -> int | None:
     # File pages that the container counts as used but gives back when asked.
     cached = stated(CGROUP / "memory.stat", "inactive_file")
     return min(free, max(0, limit - used + int(cached[0] if cached else 0)))
+
+
+def gpus(within_s: float) -> list[Gpu]:
+    """The GPUs of this machine, without torch, which takes seconds to import.
+
+    Asks NVIDIA's own program, for so long at most. Raises OSError with the reason where its driver
+    gives none.
+    """
+    return [*nvidia_gpus(within_s), *amd_gpus(), *apple_gpus()]
+
+
+def nvidia_gpus(within_s: float) -> list[Gpu]:
+    """Those that `nvidia-smi` lists; none if there is no such program. Raises OSError."""
+    import subprocess
+
+    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=within_s,
+        )
+    except FileNotFoundError:
+        return []
+    except subprocess.TimeoutExpired as exc:
+        raise TimeoutError(0, "nvidia-smi does not answer") from exc
+    lines = done.stdout.splitlines()
+    if done.returncode:
+        why = next((line for line in lines + done.stderr.splitlines() if line.strip()), "")
+        raise OSError(0, f"nvidia-smi: {why.strip() or done.returncode}")
+    found = (line.rpartition(",") for line in lines if line.strip())
+    return [Gpu(name.strip(), mebibytes(size)) for name, _, size in found]
+
+
+def mebibytes(text: str) -> int | None:
+    """Bytes of a number of MiB; None of what is not one ("[N/A]")."""
+    return int(text) << 20 if text.strip().isdecimal() else None
+
+
+def amd_gpus() -> list[Gpu]:
+    """Those of AMD's driver, which gives their memory and no name."""
+    found = []
+    for card in sorted(CARDS.glob("card[0-9]*/device")):
+        if read_lines(card / "vendor") == [AMD]:
+            found.append(Gpu("AMD GPU", read_int(card / "mem_info_vram_total")))
+    return found
+
+
+def apple_gpus() -> list[Gpu]:
+    """The one of a Mac with Apple's own processor."""
+    system = os.uname()
+    return [Gpu("Apple GPU")] if (system.sysname, system.machine) == ("Darwin", "arm64") else []
 
 
 def has_bfloat16() -> bool:

@@ -7,11 +7,13 @@ user's own. Knows nothing of what the files hold.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glmcli.errors import StoreError, UsageError
@@ -73,6 +75,27 @@ def write_private(path: Path, text: str) -> None:
     replace_file(path, text.encode("utf-8"), 0o600)
 
 
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Keep others that do the same from the file, from before it is read until it is written.
+
+    The lock is on its folder, which is made if it is missing. Where the system has no locks it goes
+    on without. Raises StoreError.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise not_written(path, exc) from exc
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def replace_file(path: Path, data: bytes, mode: int | None) -> None:
     """Put a file with this content, and these rights if they are given, in the place of another.
 
@@ -124,6 +147,18 @@ def is_first_today(path: Path) -> bool:
             os.utime(handle)
         finally:
             os.close(handle)
+    return True
+
+
+def is_first(path: Path) -> bool:
+    """Whether nobody asked this before, which the file remembers; no where it cannot."""
+    if os.path.lexists(path):
+        return False
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError:
+        return False
     return True
 
 

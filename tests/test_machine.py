@@ -126,3 +126,46 @@ def test_a_libc_that_cannot_trim_is_no_fault(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: asked.append(name) or object())
     machine.trim_memory()
     assert asked == [None]
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`nvidia_smi("echo x")`: a program of that name, as a shell script."""
+    monkeypatch.setattr(machine, "CARDS", tmp_path / "cards")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def write(script: str) -> None:
+        path = tmp_path / "nvidia-smi"
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return write
+
+
+def test_gpus_are_those_that_their_driver_names(nvidia_smi):
+    nvidia_smi('echo "NVIDIA H200, 143771"; echo "NVIDIA GB10, [N/A]"')
+    assert machine.gpus(10) == [("NVIDIA H200", 143771 << 20), ("NVIDIA GB10", None)]
+
+
+def test_a_driver_that_fails_says_why(nvidia_smi):
+    nvidia_smi('echo; echo "NVIDIA-SMI has failed"; exit 9')
+    with pytest.raises(OSError, match="nvidia-smi: NVIDIA-SMI has failed"):
+        machine.gpus(10)
+    nvidia_smi("exec sleep 30")
+    with pytest.raises(TimeoutError, match="does not answer"):
+        machine.gpus(0.2)
+
+
+def test_a_machine_without_a_driver_has_no_gpu(nvidia_smi, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert machine.gpus(10) == []
+
+
+def test_gpus_of_amd_are_those_of_its_driver(nvidia_smi, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name, vendor in (("card0", "0x8086"), ("card1", "0x1002")):
+        device = tmp_path / "cards" / name / "device"
+        device.mkdir(parents=True)
+        (device / "vendor").write_text(f"{vendor}\n")
+        (device / "mem_info_vram_total").write_text("25753026560\n")
+    assert machine.gpus(10) == [("AMD GPU", 25753026560)]

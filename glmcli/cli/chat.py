@@ -58,7 +58,7 @@ def chat(
 ) -> None:
     """Chat in the terminal. With stdin not a terminal, every line of it is a turn."""
     from glmcli.chat.pipe import PipeChat
-    from glmcli.chat.repl import chat_in_pipe, chat_in_terminal, way_back
+    from glmcli.chat.repl import chat_in_pipe
     from glmcli.chat.terminal import TerminalChat
     from glmcli.conversation.lines import is_command
     from glmcli.terminal.leaving import install_signals
@@ -76,7 +76,7 @@ def chat(
     is_typed = sys.stdin is not None and sys.stdin.isatty()
     taken = role_named(role)
     session, settings = open_session(
-        load(role=taken),
+        load(role=taken, newcomer=out if is_typed and out.is_tty and not quiet else None),
         continue_=continue_,
         resume=resume,
         commands=commands or is_typed,
@@ -89,9 +89,7 @@ def chat(
         if is_typed and out.is_tty:
             terminal = TerminalChat(session, settings, out)
             terminal.attached, terminal.agrees_to_files, terminal.role = files, yes, taken
-            greet(terminal, newer, quiet=quiet)
-            chat_in_terminal(terminal, first=prompt)
-            terminal.note("" if quiet else way_back(session))
+            meet(terminal, newer, prompt, quiet=quiet)
             return
         say(newer)
         say(resumed_line(session, settings))
@@ -104,12 +102,17 @@ def chat(
     raise typer.Exit(code)
 
 
-def greet(chat: TerminalChat, newer: str, *, quiet: bool) -> None:
-    """Say how to get help, and where a conversation stands that goes on; `newer` is of another."""
+def meet(chat: TerminalChat, newer: str, first: str | None, *, quiet: bool) -> None:
+    """Chat on a terminal: how to get help, where a conversation stands that goes on, and so on.
+
+    `newer` tells of another conversation, `first` is the first turn.
+    """
     from glmcli.chat.commands.history import show_end
-    from glmcli.chat.repl import banner
+    from glmcli.chat.repl import banner, chat_in_terminal, way_back
 
     chat.note("" if quiet else banner(chat.settings, chat.session))
     if chat.session.conversation.messages:
         chat.note(show_end(chat))
     chat.note(newer)
+    chat_in_terminal(chat, first=first)
+    chat.note("" if quiet else way_back(chat.session))

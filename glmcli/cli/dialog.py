@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from glmcli.harmless import as_told
 from glmcli.language import tr
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from glmcli.terminal.input.keys.question import Question
     from glmcli.terminal.output import Output
 
+_T = TypeVar("_T")
 CALM_S = 0.05
 """What was typed or pasted before a question comes without such a pause."""
 MOST_AHEAD = 1 << 20
@@ -75,20 +76,26 @@ def fitted(line: str, fd: int) -> str:
 
 def is_agreed(question: str) -> bool | None:
     """Whether the person types yes; None at the end of input. Raises KeyboardInterrupt, Killed."""
-    from glmcli.terminal.input.keys.question import Question
+    from glmcli.terminal.input.keys.question import yes_or_no
     from glmcli.terminal.output import Output
-    from glmcli.terminal.quiet import Quiet
 
     out = Output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
-    asked = Question(question, out)
+    return answered(yes_or_no(question, out))
+
+
+def answered(asked: Question[_T]) -> _T | None:
+    """What the person answers; None at the end of input. Raises KeyboardInterrupt, Killed."""
+    from glmcli.terminal.quiet import Quiet
+
+    out = asked.out
     with signals_heard(), Quiet(out) as quiet, quiet.shown_again(asked.show):
         if ahead := typed_ahead():
             out.write("" if ahead.endswith((b"\n", b"\r")) else "\n")
             tell(tr("what was typed before this question does not answer it"))
         asked.show()
-        agreed = answer_typed(asked)
+        answer = answer_typed(asked)
         out.write("\n")
-    return agreed
+    return answer
 
 
 @contextmanager
@@ -124,7 +131,7 @@ def typed_ahead() -> bytes:
     return taken
 
 
-def answer_typed(asked: Question) -> bool | None:
+def answer_typed(asked: Question[_T]) -> _T | None:
     """The answer that is typed now; None at the end of the input. Raises Killed.
 
     A paste is none, nor is more than a line at once, since not every terminal marks a paste.
@@ -144,9 +151,9 @@ def answer_typed(asked: Question) -> bool | None:
             if key == _END and not asked.text:
                 return None
             is_paste = key == ENTER and at < len(waiting)
-            if not is_paste and (agreed := asked.take(key)) is not None:
-                return agreed
+            if not is_paste and (answer := asked.take(key)) is not None:
+                return answer
         if is_paste:
-            asked.ask_again(tr("a paste does not answer it: type y or n"))
+            asked.ask_again(tr("a paste does not answer it: {what}", what=asked.neither()))
         waiting = b"" if is_paste else waiting[at:]
     return None

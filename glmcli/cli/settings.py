@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.cli.dialog import is_agreed, tell
+from glmcli.cli.first import at_first_start
 from glmcli.config import (
     DOTENV,
     ENVIRONMENT,
@@ -42,6 +43,7 @@ from glmcli.language import later, ntr, tr
 
 if TYPE_CHECKING:
     from glmcli.conversation.roles import NamedRole
+    from glmcli.terminal.output import Output
 
 TOLD = {
     "model": later("the model {value}"),
@@ -79,11 +81,13 @@ def opened_settings(
     model: str | None = None,
     changes: bool = False,
     role: NamedRole | None = None,
+    newcomer: Output | None = None,
 ) -> Settings:
     """The settings of a command that needs some of them; says what the folder has decided.
 
     `model` is one that the command's own arguments bring along, "" if it cannot be known yet;
-    `changes` says that it may change later. What a `role` sets goes before all but options. Raises
+    `changes` says that it may change later. What a `role` sets goes before all but options.
+    `newcomer` is the terminal of a chat, which may be their first: see glmcli/cli/first. Raises
     ConfigError, also where nobody but an untrusted `.env` names the model or the server.
     """
     opens = "model" in needed
@@ -108,9 +112,11 @@ def opened_settings(
     lines = [ignored_line(ignored), *taken_lines(settings, uses)]
     for line in [*filter(None, lines), *(settings.problems if opens else ())]:
         tell(line)
-    if role is None:
-        return settings
-    return replace(settings, sources={**settings.sources, **dict.fromkeys(by_role, ROLE)})
+    if role is not None:
+        settings = replace(settings, sources={**settings.sources, **dict.fromkeys(by_role, ROLE)})
+    if newcomer and model is None and is_on_terminal():
+        return at_first_start(settings, newcomer)
+    return settings
 
 
 def used(needed: Collection[str], model: str | None, *, is_given: bool) -> Collection[str]:

@@ -109,8 +109,9 @@ class Claims:
             os.close(os.open(self._file(reply_id), _FLAGS | os.O_CREAT, 0o600))
 
     def forget(self, reply_id: int) -> None:
-        """Remove the claim of a process that has ended."""
-        self._file(reply_id).unlink(missing_ok=True)
+        """Remove the claim of a process that has ended; one that cannot be removed stays."""
+        with suppress(OSError):
+            self._file(reply_id).unlink()
 
     def _is_removed(self) -> bool:
         try:

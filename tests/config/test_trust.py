@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glmcli.cli.first import FIRST_START
 from glmcli.cli.settings import setting_lines
 from glmcli.config import load_settings
 from glmcli.config.known import hub_cache, is_known_model
@@ -698,6 +699,7 @@ QUESTION = "Trust it, as it is now? [y/N]"
 
 
 def asked(home: Path, *arguments: str) -> Term:
+    (home / FIRST_START).touch()
     return Term(*(arguments or ("chat", "-m", "echo:")), home=home)
 
 

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from glmcli.cli.first import FIRST_START
 from tests.support.term import Term
 
 pytestmark = [pytest.mark.pty, pytest.mark.model]
@@ -13,6 +14,7 @@ pytestmark = [pytest.mark.pty, pytest.mark.model]
 
 def test_a_chat_with_the_built_in_model(tmp_path):
     cache = {name: os.environ[name] for name in ("GLM_CACHE",) if name in os.environ}
+    (tmp_path / FIRST_START).touch()
     with Term("chat", "--temperature", "0", home=tmp_path, rows=40, **cache) as term:
         term.see("demonstration").at_prompt()
         term.type("What is the capital of France?\r").see("Paris", timeout=240)

@@ -61,3 +61,8 @@ def test_the_one_that_stays_on_a_chat_is_seen_when_the_first_has_left(tmp_path):
     assert elsewhere(path, "0000000a") == ["False"]
     claims.release_all()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_cannot_be_removed_stops_nobody(tmp_path):
+    (tmp_path / "file").write_text("")
+    Claims(tmp_path / "file" / "history.db").forget(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,13 +66,12 @@ def get(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
 @changing.command("set", context_settings={"ignore_unknown_options": True})
 def set_setting(name: _NAME, value: _VALUE = None) -> None:
     """Keep a value in config.toml, for every call from now on."""
-    from glmcli.config.written import checked_value, setting_named, shown_value, with_value
+    from glmcli.config.written import checked_value, setting_named, shown_value
 
     name, given = name_and_value(name, value or [])
     name = setting_named(name)
     new = lasting(name, checked_value(name, given))
-    path = path_to_write()
-    rewrite(path, with_value(config_text(path), path, name, new))
+    path = put_settings({name: new})
     shown = visible_line(shown_value(name, tuple(new) if isinstance(new, list) else new))
     print(tr("{name} is {value}, in {path}", name=name, value=shown, path=visible_line(str(path))))
     tell_what_goes_before(name)
@@ -142,6 +141,23 @@ def edited_text(
                 raise UsageError(tr("nothing was changed"), tr("the file is as it was")) from exc
         else:
             return text
+
+
+def put_settings(values: Mapping[str, Any]) -> Path:
+    """Put values, as `lasting` gives them, into the user's config.toml; returns its path.
+
+    Raises ConfigError, StoreError.
+    """
+    from glmcli.config.written import with_value
+    from glmcli.ours import one_at_a_time
+
+    path = path_to_write()
+    with one_at_a_time(path):
+        text = config_text(path)
+        for name, value in values.items():
+            text = with_value(text, path, name, value)
+        rewrite(path, text)
+    return path
 
 
 def path_to_write() -> Path:

@@ -42,7 +42,7 @@ from glmcli.terminal.input import Editor, Owner, Presses, editing
 from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
-from glmcli.terminal.input.keys.question import Question
+from glmcli.terminal.input.keys.question import yes_or_no
 from glmcli.terminal.input.keys.queue import Queue
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
 from glmcli.terminal.input.screen import erase_rows, make_screen, rows_more
@@ -181,7 +181,7 @@ class LineEditor(Editor):
     def confirm(self, question: str) -> bool:
         """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""
         self.collect()
-        asked = Question(question, self._out)
+        asked = yes_or_no(question, self._out)
         with self._owner.quiet.shown_again(asked.show):
             asked.show()
             agreed = self._keyboard.answer(asked, self._owner.is_stopped)

@@ -75,7 +75,7 @@ class Keyboard(Vt100Input):
         later, self.waiting = self.waiting[at:], self.waiting[:at]
         return later
 
-    def answer(self, asked: Question, stopped: Callable[[], bool]) -> bool:
+    def answer(self, asked: Question[bool], stopped: Callable[[], bool]) -> bool:
         """What is typed in answer to a question; Ctrl-D is no, and so is a stop.
 
         Keys typed ahead answer up to the first paste; it waits for the next reader, and so do the

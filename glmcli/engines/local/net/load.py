@@ -28,6 +28,7 @@ from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
     import transformers
+    from torch import nn
 
 TOO_LARGE = "dispatched on the CPU or the disk"
 """What transformers says of quantised weights that do not fit."""
@@ -142,7 +143,7 @@ class Loading:
         self._pages.tidy()
 
     def page_in(self, net: transformers.PreTrainedModel) -> None:
-        """Read the weights that are only mapped: loading ends when all are in memory."""
+        """Read the weights that are only mapped: the system has all in memory when loading ends."""
         import torch
 
         self._pages.drop()
@@ -150,6 +151,7 @@ class Loading:
         for parameter in net.parameters():
             if parameter.device.type == "cpu":
                 parameter.detach().flatten().view(torch.uint8)[::PAGE_BYTES].sum()
+            self._pages.tidy()
             done += parameter.nbytes
             self._show(done)
 
@@ -157,6 +159,26 @@ class Loading:
         total = self._placement.needed_bytes
         self._done = max(self._done, min(done, total))
         self._report(Progress("loading", self._done, total, "bytes", note=tr("weights")))
+
+
+@contextmanager
+def letting_go(net: nn.Module, files: Sequence[Path]) -> Iterator[None]:
+    """Let go of the pages of a checkpoint's files as a net goes through them, layer by layer.
+
+    They stay in the system's memory where there is room, and come back when they are read again.
+    """
+    pages = MappedFiles(files)
+    hooks = [
+        module.register_forward_hook(lambda *_: pages.tidy())
+        for module in net.modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        pages.drop()
 
 
 def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any], buffers: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.plan import CONFIG_FIELDS, Dimensions, NotCovered
-from glmcli.engines.local.net.load import load_net
+from glmcli.engines.local.net.load import letting_go, load_net
 from glmcli.engines.local.net.placement import Placement
 from glmcli.engines.local.net.plain.recipes import recipe_of
 from glmcli.engines.local.net.reader import NetReader, free_memory, translate
@@ -68,7 +68,7 @@ def reference_scores(
     check_turns(net, plain)
     if placement.sums is not placement.dtype:
         sum_in(plain, placement.sums)
-    with quiet():
+    with quiet(), letting_go(plain, checkpoint.weights):
         scores = PlainReader(plain).read(ids, len(ids)).cpu()
     del plain
     free_memory()

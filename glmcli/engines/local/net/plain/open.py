@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from glmcli.config.models import ModelOptions
-from glmcli.engines.local.net.load import beyond_float16, load_net
+from glmcli.engines.local.net.load import beyond_float16, letting_go, load_net
 from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
 from glmcli.engines.local.net.plain.loading import load_halves, place_halves
 from glmcli.engines.local.net.plain.proof import UnequalError, check_same, find_reading
@@ -89,9 +89,10 @@ def proven_reading(
     except (KeyError, ValueError):
         report(Progress("loading", note=tr("checking")))
     try:
-        reading = find_reading(net)
-        if hasattr(net, "kept_dtype"):
-            check_same(net, lambda: arrange(net, checkpoint, report))
+        with letting_go(net, checkpoint.weights):
+            reading = find_reading(net)
+            if hasattr(net, "kept_dtype"):
+                check_same(net, lambda: arrange(net, checkpoint, report))
     except Exception as exc:  # each family fails in its own way
         raise failure(exc, net, checkpoint) from exc
     found = {"way": reading.way, "border": reading.border, "beyond": reading.beyond}

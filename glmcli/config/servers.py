@@ -23,6 +23,8 @@ class ServerOptions:
     """Keys by host or host:port."""
     key_name: str = "GLM_API_KEY"
     """The variable that `api_key` comes from, if it comes from one."""
+    url_name: str = "GLM_BASE_URL"
+    """The same of `base_url`."""
     openai_url: str = ""
     """The address in OpenAI's own variable."""
     openai_key: str = field(default="", repr=False)
@@ -35,6 +37,12 @@ class ServerOptions:
     window: int | None = None
     """Of the model, in tokens; None for the one that the server states."""
 
+    def label(self, name: str) -> str:
+        """Where `base_url` or `api_key` was set, to be named in an error; "" if it was typed."""
+        source = self.sources.get(name, "option")
+        variable = self.url_name if name == "base_url" else self.key_name
+        return "" if source == "option" else f"{variable} ({source})"
+
     @property
     def all_keys(self) -> tuple[str, ...]:
         """Every key that the user has given, for whatever server."""
@@ -43,4 +51,4 @@ class ServerOptions:
 
 def server_options(settings: Settings) -> ServerOptions:
     """What a remote engine needs of the settings."""
-    return cut(ServerOptions, settings, key_name="GLM_API_KEY")
+    return cut(ServerOptions, settings, key_name="GLM_API_KEY", url_name="GLM_BASE_URL")

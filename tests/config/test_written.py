@@ -131,6 +131,12 @@ def test_get_prints_what_is_in_force(glm):
     assert row == {"name": "temperature", "value": "0.5", "source": "config.toml", "ignored": ""}
 
 
+def test_get_prints_every_line_as_it_is(glm):
+    text = "one\n\n  two\t\x1b[31m\n"
+    assert glm("config", "set", "system", "-", stdin=text).code == 0
+    assert glm("config", "get", "system").out == text
+
+
 def test_what_goes_before_a_value_is_said(glm):
     done = glm("config", "set", "top_k", "5", GLM_TOP_K="7")
     assert done.err == "here the value of environment goes before it\n"

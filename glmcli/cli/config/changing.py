@@ -19,7 +19,7 @@ from glmcli.config.files import config_text
 from glmcli.config.settings import variable
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import tr
-from glmcli.terminal.visible import visible_line
+from glmcli.terminal.visible import visible, visible_line
 
 if TYPE_CHECKING:
     from glmcli.terminal.output import Output
@@ -56,7 +56,8 @@ def get(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
     else:
         value, source = getattr(settings, name), settings.sources.get(name, "default")
     if not as_json:
-        print(visible_line(shown_value(name, value)))
+        text = shown_value(name, value)
+        print(visible(text) if sys.stdout.isatty() else text)
         return
     ignored = settings.not_taken().get(variable(name), "")
     shown = shown_value(name, value)

@@ -5,7 +5,10 @@ Knows nothing of connections, nor of what a server is asked.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -23,6 +26,8 @@ class ChosenKey:
     text: str = field(repr=False)
     hint: str
     """What to do if the server wants another one."""
+    label: str = ""
+    """Where it was set, to be named in an error."""
     notice: str = ""
     """What the user must hear before the server is asked: that their key is not sent."""
 
@@ -34,8 +39,9 @@ def parse_address(url: str) -> httpx.URL:
     """
     try:
         address = httpx.URL(url.strip())
+        urlsplit(url.strip())  # stricter about brackets
         host = host_of(address)
-    except (httpx.InvalidURL, UnicodeError) as exc:  # idna.IDNAError is a UnicodeError
+    except (httpx.InvalidURL, ValueError) as exc:  # so are idna's errors, and those of urllib
         raise ConfigError(tr("the address of the server is malformed"), "http://HOST:PORT") from exc
     if address.userinfo or ("@" in url and not host):
         raise ConfigError(
@@ -50,6 +56,17 @@ def parse_address(url: str) -> httpx.URL:
     return address.copy_with(query=None, fragment=None)
 
 
+@contextmanager
+def errors_name(label: str) -> Iterator[None]:
+    """Have a ConfigError begin with where the value was set, unless that is ""."""
+    try:
+        yield
+    except ConfigError as exc:
+        if label:
+            exc.message = tr(": ").join([label, exc.message])
+        raise
+
+
 def host_of(address: httpx.URL) -> str:
     """The host of an address as it is read. Raises UnicodeError for one that is no name.
 
@@ -59,12 +76,17 @@ def host_of(address: httpx.URL) -> str:
     return address.host
 
 
-def check_key(key: str) -> None:
-    """Raise ConfigError, which does not show it, for a key that cannot be sent."""
+def check_key(key: str, label: str = "") -> None:
+    """Raise ConfigError, which does not show it, for a key that cannot be sent.
+
+    `label` says where it was set.
+    """
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError(
             tr("the key holds characters that no key has"),
-            tr("check GLM_API_KEY, or [keys] in config.toml"),
+            tr("check {name}", name=label)
+            if label
+            else tr("check GLM_API_KEY, or [keys] in config.toml"),
         )
 
 
@@ -86,20 +108,30 @@ def with_openais_own(options: ServerOptions) -> tuple[ServerOptions, str]:
     url = options.base_url or options.openai_url
     if options.api_key or not url:
         return options, ""
+    names, sources, url_name = [], {**options.sources}, options.url_name
+    if not options.base_url:
+        names, url_name = ["OPENAI_BASE_URL"], "OPENAI_BASE_URL"
+        sources["base_url"] = "environment"
     is_for = any(same_server(url, each) for each in (options.openai_url, OPENAI))
-    key = options.openai_key if is_for and not own_key(options, parse_address(url))[1] else ""
-    names = [] if options.base_url else ["OPENAI_BASE_URL"]
-    sources = {**options.sources, **({} if options.base_url else {"base_url": "environment"})}
+    with errors_name(replace(options, url_name=url_name, sources=sources).label("base_url")):
+        own = own_key(options, parse_address(url))[1]
+    key = options.openai_key if is_for and not own else ""
     if key:
         names.append("OPENAI_API_KEY")
         sources["api_key"] = "environment"
     if not names or (key and sources.get("base_url") == ".env"):
         return options, ""
     line = tr("{names} of the environment: asking {host}", names=", ".join(names), host=origin(url))
-    own = replace(
-        options, base_url=url, api_key=key, key_url=key and url, key_name=names[-1], sources=sources
+    taken = replace(
+        options,
+        base_url=url,
+        api_key=key,
+        key_url=key and url,
+        key_name=names[-1],
+        url_name=url_name,
+        sources=sources,
     )
-    return own, line
+    return taken, line
 
 
 def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
@@ -118,7 +150,7 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
         return ChosenKey("", hint)
     if name:
         hint = tr("correct the key of {host} under [keys] in config.toml", host=name)
-        return ChosenKey(key, hint)
+        return ChosenKey(key, hint, label=f"keys.{name} (config.toml)")
     if key and options.key_url and not same_server(options.key_url, str(address)):
         hint = tr(
             "GLM_API_KEY was given for {host} and is not sent to {other}; "
@@ -128,7 +160,8 @@ def key_for(options: ServerOptions, address: httpx.URL) -> ChosenKey:
         )
         return ChosenKey("", hint, notice=hint)
     if key:
-        return ChosenKey(key, tr("set {name} to another key", name=options.key_name))
+        hint = tr("set {name} to another key", name=options.key_name)
+        return ChosenKey(key, hint, label=options.label("api_key"))
     return ChosenKey("", tr("set GLM_API_KEY to its key"))
 
 

@@ -70,9 +70,11 @@ class Faults:
         keys: Collection[str] = (),
         key_hint: str = "",
         proxy: Proxy | None = None,
+        address_from: str = "",
     ) -> None:
         self.host = host
         self._proxy = proxy
+        self._address_from = address_from or "--base-url"
         self.mask = Mask(keys)
         self._key_hint = key_hint or tr("set GLM_API_KEY to its key")
 
@@ -285,7 +287,8 @@ class Faults:
             return tr("the server is busy or still loading; ask again in a moment")
         if status in (404, 405) or status < 400:
             return tr(
-                "check --base-url: for openai: it often ends in /v1, for fastchat: it never does"
+                "check {name}: for openai: it often ends in /v1, for fastchat: it never does",
+                name=self._address_from,
             )
         if status >= 500:
             return look_at_log()
@@ -317,7 +320,8 @@ class Faults:
         return tr("{host} did not answer within {seconds:.0f} s", host=self.host, seconds=seconds)
 
     def _unreachable(self, exc: Exception) -> tuple[str, str]:
-        host, start = self.host, tr("start the server, or give its address with --base-url")
+        host, name = self.host, self._address_from
+        start = tr("start the server, or give its address with {name}", name=name)
         detail = self.clean(str(exc))
         if self._proxy is not None and not is_about_tls(exc):
             return proxy_failed(exc, self._proxy, self.host, detail)
@@ -328,7 +332,7 @@ class Faults:
                 return tr("nothing listens at {host}", host=host), start
             if isinstance(cause, socket.gaierror):
                 line = tr("{host} is not a known host", host=host)
-                return line, tr("check --base-url and the network")
+                return line, tr("check {name} and the network", name=name)
             if isinstance(cause, ssl.SSLCertVerificationError):
                 line = tr("the certificate of {host} is not trusted", host=host)
                 line = add_detail(line, self.clean(cause.verify_message))

@@ -20,7 +20,7 @@ import httpx
 
 from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.config.servers import ServerOptions
-from glmcli.engines.remote.address import check_key, key_for, parse_address
+from glmcli.engines.remote.address import check_key, errors_name, key_for, parse_address
 from glmcli.engines.remote.client import Connections, make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError
@@ -82,6 +82,7 @@ class Server:
         patience: Patience | None = None,
         allowed: Callable[[str], bool] | None = None,
         transport: httpx.BaseTransport | None = None,
+        address_from: str = "",
     ) -> None:
         address = parse_address(url)
         check_key(key)
@@ -95,7 +96,9 @@ class Server:
         is_near = is_loopback(address.host) or transport is not None
         proxy = None if is_near else proxy_for(self.url)
         keys = (key, *secrets, proxy.password if proxy else "")
-        self.faults = Faults(host, keys=keys, key_hint=key_hint, proxy=proxy)
+        self.faults = Faults(
+            host, keys=keys, key_hint=key_hint, proxy=proxy, address_from=address_from
+        )
         self.asked: dict[str, str] = {}
         """The questions that needed no model, in their order, as they are shown: "/props (404)"."""
         self.connections = Connections()
@@ -366,7 +369,9 @@ def open_server(
 
     `notice` is for the user before the first reply.
     """
-    key = key_for(options, parse_address(url))
+    with errors_name(options.label("base_url")):
+        key = key_for(options, parse_address(url))
+    check_key(key.text, key.label)
     return Server(
         url,
         key=key.text,
@@ -376,6 +381,7 @@ def open_server(
         silence_s=options.timeout,
         patience=patience,
         transport=transport,
+        address_from="" if options.url_name == "GLM_BASE_URL" else options.url_name,
     )
 
 

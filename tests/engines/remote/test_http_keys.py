@@ -18,9 +18,10 @@ from glmcli.engines.remote.fastchat.engine import open_engine as open_fastchat
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
 from glmcli.engines.remote.openai.engine import open_engine
+from glmcli.errors import ConfigError
 from glmcli.types import GenerationParams, Message
 from tests.support.fake_openai import HELLO, NEVER, PLAIN, serving
-from tests.support.loopback import Connection, Loopback
+from tests.support.loopback import Connection, Loopback, closed_port
 from tests.support.transcripts import FakeServer
 
 KEYS = {"api.test": "sk-host", "lab.test:8000": "sk-port", "[::1]:8000": "sk-six"}
@@ -314,6 +315,47 @@ def test_a_refused_key_of_openais_is_named_by_its_variable():
     own, _ = with_openais_own(ServerOptions(openai_url=OPENAI_URL, openai_key="sk-openai"))
     assert key_for(own, parse_address(OPENAI_URL)).hint == "set OPENAI_API_KEY to another key"
     assert "sk-openai" in own.all_keys
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"openai_url": "nonsense"}, "OPENAI_BASE_URL (environment): 'nonsense' is not"),
+        ({"openai_url": "http://u:p@h"}, "OPENAI_BASE_URL (environment): the address of the"),
+        ({"openai_url": "http://[bad"}, "OPENAI_BASE_URL (environment): the address of the"),
+        ({"base_url": "no", "sources": {"base_url": "config.toml"}}, "GLM_BASE_URL (config.toml):"),
+        ({"base_url": "no", "sources": {"base_url": "option"}}, "'no' is not the address"),
+    ],
+)
+def test_a_wrong_address_is_named_by_where_it_was_set(options, said):
+    with pytest.raises(ConfigError) as error:
+        open_engine("m", Settings(**options), lambda progress: None, transport=serving())
+    assert error.value.message.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"openai_url": OPENAI_URL, "openai_key": "a b"}, "check OPENAI_API_KEY (environment)"),
+        (
+            {"base_url": OPENAI_URL, "api_key": "a b", "sources": {"api_key": "config.toml"}},
+            "check GLM_API_KEY (config.toml)",
+        ),
+        (
+            {"base_url": OPENAI_URL, "keys": {"lab.test": "a b"}},
+            "check keys.lab.test (config.toml)",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_by_where_it_was_set(options, hint):
+    with pytest.raises(ConfigError) as error:
+        open_engine("m", Settings(**options), lambda progress: None, transport=serving())
+    assert error.value.hint == hint and "a b" not in error.value.message
+
+
+def test_a_server_of_openais_variable_that_is_not_there_is_named_by_it(glm):
+    done = glm("ask", "-m", "openai:m", "hi", OPENAI_BASE_URL=f"http://127.0.0.1:{closed_port()}")
+    assert "give its address with OPENAI_BASE_URL" in done.err_lines[-1]
 
 
 def test_what_is_taken_from_openais_variables_is_told_before_the_reply():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
-from glmcli.engines.remote.address import parse_address, with_openais_own
+from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.glance import api_url
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
@@ -309,7 +309,8 @@ def open_api(
     """The server of the options and the path of its interface. Raises ConfigError."""
     options, notice = with_openais_own(options)
     base_url = options.base_url or _DEFAULT_URL
-    parse_address(base_url)  # raises: what is none is said so
+    with errors_name(options.label("base_url")):
+        parse_address(base_url)
     url = api_url(base_url)
     root = url.removesuffix("/v1")
     server = open_server(options, root, notice=notice, transport=transport)

@@ -63,9 +63,9 @@ def edit_role(name: _ROLE) -> None:
 
     A name that is not there yet begins a new one.
     """
-    from glmcli.cli.config.changing import edited_text
+    from glmcli.cli.config.changing import edited_text, put_edited
+    from glmcli.config.files import config_text
     from glmcli.conversation.roles import NEW_ROLE, parse_role, role_names, role_path, role_text
-    from glmcli.ours import write_private
     from glmcli.terminal.output import Output
 
     move_own_config(tell)
@@ -74,10 +74,11 @@ def edit_role(name: _ROLE) -> None:
         raise UsageError(
             tr("only a terminal has an editor"), tr("write the file {path}", path=path)
         )
+    there = config_text(path)
     before = role_text(name)[0] if name in role_names() else NEW_ROLE
     edited = edited_text(before, path, Output(sys.stdout), check=parse_role)
     if edited.rstrip("\n") == before.rstrip("\n"):
         print(tr("nothing was changed"))
         return
-    write_private(path, edited)
+    put_edited(path, there, edited)
     print(tr("written: {path}", path=visible_line(str(path))))

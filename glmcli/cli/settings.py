@@ -137,15 +137,14 @@ def decided(
     used: Collection[str], home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, Any]
 ) -> bool:
     """Whether the user trusts a `.env`: as decided before, or as a person says who is asked now."""
-    from glmcli.config.trust import load_decisions
+    from glmcli.config.trust import decide, load_decisions
 
-    decisions = load_decisions(home)
-    answer = decisions.about(dotenv, data)
+    answer = load_decisions(home).about(dotenv, data)
     if answer is None and not powerful.keys().isdisjoint(used) and is_on_terminal():
         answer = is_agreed(question(dotenv, powerful))
         if answer is not None:
             try:
-                decisions.with_answer(dotenv, data, trusted=answer).save()
+                decide(home, dotenv, data, trusted=answer)
             except ConfigError as exc:
                 tell(exc.message)
     return bool(answer)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glmcli import files
-from glmcli.errors import ConfigError, GlmError, UsageError
+from glmcli.errors import ConfigError, GlmError, StoreError, UsageError
 from glmcli.language import tr
+from glmcli.ours import one_at_a_time, replace_file
 
 _NAME = "trusted.json"
 _LARGEST = 4_000_000
@@ -52,26 +53,37 @@ class Decisions:
         return Decisions(self.path, {key: made for key, made in self.made.items() if key != name})
 
     def save(self) -> None:
-        """Write them so that only their owner reads them. Raises ConfigError."""
+        """Write them for their owner alone; a link is replaced. Raises ConfigError."""
         text = json.dumps({"folders": self.made}, indent=1, ensure_ascii=True)
-        beside = self.path.with_name(f".{_NAME}.{os.getpid()}")
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                beside.unlink()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            with os.fdopen(os.open(beside, flags, 0o600), "w", encoding="ascii") as file:
-                file.write(text)
-            beside.replace(self.path)
-        except OSError as exc:
-            raise ConfigError(
-                tr(
-                    "what is trusted cannot be kept in {path}: {strerror}",
-                    path=self.path,
-                    strerror=exc.strerror,
-                ),
-                tr("check the folder, or set GLM_HOME"),
-            ) from exc
+        with kept():
+            replace_file(self.path, text.encode("ascii"), 0o600)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Make an error of a file that cannot be written one of what is decided. Raises ConfigError."""
+    try:
+        yield
+    except StoreError as exc:
+        raise ConfigError(
+            tr("what is trusted cannot be kept: {why}", why=exc.message),
+            tr("check the folder, or set GLM_HOME"),
+        ) from exc
+
+
+def decide(home: Path, dotenv: Path, data: bytes, *, trusted: bool) -> None:
+    """Keep one more decision in the data folder `home`, whoever else does. Raises ConfigError."""
+    path = home / _NAME
+    with kept(), one_at_a_time(path):
+        load_decisions(home).with_answer(dotenv, data, trusted=trusted).save()
+
+
+def forget(home: Path, dotenv: Path) -> None:
+    """Forget what was decided about one `.env`. Raises UsageError, ConfigError."""
+    path = home / _NAME
+    load_decisions(home).without(dotenv)  # raises: there is nothing to be written then
+    with kept(), one_at_a_time(path):
+        load_decisions(home).without(dotenv).save()
 
 
 def load_decisions(home: Path) -> Decisions:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from glmcli.cli.settings import setting_lines
 from glmcli.config import load_settings
 from glmcli.config.known import hub_cache, is_known_model
 from glmcli.config.settings import Settings, setting_fields, variable
-from glmcli.config.trust import load_decisions
+from glmcli.config.trust import decide, forget, load_decisions
 from glmcli.errors import ConfigError, ModelError, UsageError
 from tests.support.term import Term
 
@@ -664,12 +665,20 @@ def test_keeping_a_decision_follows_no_link(tmp_path):
 
 def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
     (tmp_path / "home").touch()
-    decisions = load_decisions(tmp_path / "home").with_answer(tmp_path, b"x", trusted=True)
-    with pytest.raises(ConfigError, match="what is trusted cannot be kept in") as caught:
-        decisions.save()
+    with pytest.raises(ConfigError, match="what is trusted cannot be kept: ") as caught:
+        decide(tmp_path / "home", tmp_path, b"x", trusted=True)
     assert "GLM_HOME" in caught.value.hint
     with pytest.raises(UsageError, match="nothing was decided about"):
         load_decisions(tmp_path).without(tmp_path / "other" / ".env")
+
+
+def test_decisions_that_are_made_at_once_are_all_kept(tmp_path):
+    folders = [tmp_path / str(n) for n in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda path: decide(tmp_path, path, b"x", trusted=True), folders))
+        assert len(load_decisions(tmp_path).made) == 24
+        list(pool.map(lambda path: forget(tmp_path, path), folders))
+    assert load_decisions(tmp_path).made == {}
 
 
 def test_what_is_shown_is_harmless_and_short():

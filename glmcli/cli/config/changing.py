@@ -82,19 +82,21 @@ def set_setting(name: _NAME, value: _VALUE = None) -> None:
 def unset(name: _NAME) -> None:
     """Take a setting out of config.toml."""
     from glmcli.config.written import setting_named, without_value
+    from glmcli.ours import one_at_a_time, write_private
 
     path = path_to_write()
-    before = config_text(path)
-    after = without_value(before, path, name)  # what is none must be possible to take out
-    if after == before:
-        name = setting_named(name)
-        after = without_value(before, path, name)
-    if after == before:
-        raise UsageError(
-            tr("{path} does not set {name}", path=path, name=name),
-            tr("glm config show tells where each value came from"),
-        )
-    rewrite(path, after)
+    with one_at_a_time(path):
+        before = config_text(path)
+        after = without_value(before, path, name)  # what is none must be possible to take out
+        if after == before:
+            name = setting_named(name)
+            after = without_value(before, path, name)
+        if after == before:
+            raise UsageError(
+                tr("{path} does not set {name}", path=path, name=name),
+                tr("glm config show tells where each value came from"),
+            )
+        write_private(path, after)
     print(tr("{name} is not set any more, in {path}", name=name, path=visible_line(str(path))))
 
 
@@ -116,7 +118,7 @@ def edit_config() -> None:
     if edited.rstrip("\n") in (before.rstrip("\n"), "" if before else all_unset().rstrip("\n")):
         print(tr("nothing was changed"))
         return
-    rewrite(path, edited)
+    put_edited(path, before, edited)
     print(tr("written: {path}", path=visible_line(str(path))))
 
 
@@ -150,14 +152,14 @@ def put_settings(values: Mapping[str, Any]) -> Path:
     Raises ConfigError, StoreError.
     """
     from glmcli.config.written import with_value
-    from glmcli.ours import one_at_a_time
+    from glmcli.ours import one_at_a_time, write_private
 
     path = path_to_write()
     with one_at_a_time(path):
         text = config_text(path)
         for name, value in values.items():
             text = with_value(text, path, name, value)
-        rewrite(path, text)
+        write_private(path, text)
     return path
 
 
@@ -167,11 +169,24 @@ def path_to_write() -> Path:
     return own_config().absolute()
 
 
-def rewrite(path: Path, text: str) -> None:
-    """Put the text into the file."""
-    from glmcli.ours import write_private
+def put_edited(path: Path, before: str, edited: str) -> None:
+    """Put what the user made of the text `before` into the file, which may be another's by now.
 
-    write_private(path, text)
+    They are asked then, so that nobody's changes are lost unseen. Raises UsageError, StoreError.
+    """
+    from glmcli.cli.dialog import is_agreed
+    from glmcli.ours import one_at_a_time, write_private
+
+    while True:
+        with one_at_a_time(path):
+            now = config_text(path)
+            if now == before:
+                write_private(path, edited)
+                return
+        tell(tr("{path} was changed while you edited it", path=path))
+        if not is_agreed(tr("Put your text in its place? [y/N] ")):
+            raise UsageError(tr("nothing was changed"), tr("the file is as others have left it"))
+        before = now
 
 
 def tell_what_goes_before(name: str) -> None:

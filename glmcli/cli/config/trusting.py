@@ -39,7 +39,7 @@ def trust(folder: _FOLDER = HERE) -> None:
 
     When it changes you are asked again. No .env can let a model's Python run.
     """
-    from glmcli.config.trust import load_decisions
+    from glmcli.config.trust import decide
 
     dotenv = dotenv_of(folder)
     folder = dotenv.parent
@@ -55,8 +55,7 @@ def trust(folder: _FOLDER = HERE) -> None:
     for name, value in powerful.items():
         if isinstance(value, Malformed):
             parse(name, value, str(dotenv))  # raises: what cannot be read cannot be agreed to
-    decisions = load_decisions(own_home())
-    decisions.with_answer(dotenv, content.data, trusted=True).save()
+    decide(own_home(), dotenv, content.data, trusted=True)
     print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
     for line in setting_lines(powerful):
         print(line)
@@ -75,10 +74,10 @@ def nothing_set(folder: Path, dotenv: Path) -> UsageError:
 @trusting.command()
 def untrust(folder: _FOLDER = HERE) -> None:
     """Forget what was decided about the .env of a folder: yes or no."""
-    from glmcli.config.trust import load_decisions
+    from glmcli.config.trust import forget
 
     dotenv = dotenv_of(folder)
-    load_decisions(own_home()).without(dotenv).save()
+    forget(own_home(), dotenv)
     print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from glmcli.errors import UsageError
 from glmcli.language import tr
+from glmcli.paths import is_file
 from glmcli.terminal.output import Output
 
 CLIPBOARDS = (
@@ -44,7 +45,7 @@ def edit_text(text: str, out: Output, *, name: str = "message.md") -> str:
         try:
             with deaf_to_interrupts():
                 code = subprocess.call([*shlex.split(command), str(path)])
-            edited = path.read_text(encoding="utf-8")
+            edited = path.read_text(encoding="utf-8") if is_file(path) else None
         except UnicodeDecodeError as exc:
             raise UsageError(
                 tr("the editor {name} did not save UTF-8 (byte {at:,})", name=editor, at=exc.start),
@@ -64,6 +65,10 @@ def edit_text(text: str, out: Output, *, name: str = "message.md") -> str:
         raise UsageError(
             tr("the editor {name} ended with {code}", name=editor, code=code),
             tr("nothing was changed"),
+        )
+    if edited is None:
+        raise UsageError(
+            tr("the editor {name} left no file behind", name=editor), tr("nothing was changed")
         )
     return edited.rstrip("\n")
 

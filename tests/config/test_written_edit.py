@@ -54,7 +54,7 @@ def test_a_role_that_another_makes_meanwhile_is_asked_about(editing, tmp_path, m
     path = role_path("mine")
     script = f'mkdir -p {path.parent}; echo theirs > {path}; echo ours > "$1"'
     with editing(script, "roles", "edit", "mine") as term:
-        term.see("was changed while you edited it").type("n\r")
+        term.see("was changed while you edited it").see("in its place? [y/N]").type("n\r")
         assert term.ended() == 2
     assert path.read_text() == "theirs\n"
 

@@ -101,7 +101,7 @@ def ask(
     session, settings = open_session(
         settings, continue_=continue_, resume=resume, once=True, system=system
     )
-    say("" if quiet else resumed_line(session, settings))
+    say("" if quiet else resumed_line(session, settings, in_role=bool(taken)))
     session.extend(earlier)
     install_signals(session.stop)
     follow(session, settings, out, err)

@@ -103,7 +103,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     from glmcli.terminal.replies.text import StatusLine
 
     check_followed(settings)
-    status = StatusLine(outputs()[1])
+    status = StatusLine(outputs(settings.plain)[1])
     found = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"
     try:
@@ -172,7 +172,7 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
     from glmcli.terminal.phrases import progress_forms
     from glmcli.terminal.replies.text import StatusLine
 
-    status, found, stopped = StatusLine(outputs()[1]), Divergence(), False
+    status, found, stopped = StatusLine(outputs(settings.plain)[1]), Divergence(), False
     try:
         compare(
             full,
@@ -180,7 +180,9 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
             sample_text(),
             found,
             lambda step: status.say(*progress_forms(step, None)),
-            lambda done, total: status.say(f"{done:,}/{total:,}"),
+            lambda done, total: status.say(
+                tr("comparing") + tr(", {done:,} of {total:,}", done=done, total=total)
+            ),
         )
     except KeyboardInterrupt:
         stopped = True

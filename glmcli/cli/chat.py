@@ -92,7 +92,7 @@ def chat(
             meet(terminal, newer, prompt, quiet=quiet)
             return
         say(newer)
-        say(resumed_line(session, settings))
+        say(resumed_line(session, settings, in_role=bool(taken)))
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached, pipe.agrees_to_files, pipe.role = files, yes, taken

@@ -110,7 +110,7 @@ def pull(settings: Settings, name: _NAME) -> None:
     from glmcli.terminal.replies.text import StatusLine
     from glmcli.types import Chunk
 
-    status = StatusLine(outputs()[1])
+    status = StatusLine(outputs(settings.plain)[1])
     try:
         found = find_checkpoint(
             name,

@@ -155,13 +155,13 @@ def tell_untaken(conversation: Conversation, settings: Settings) -> None:
         )
 
 
-def resumed_line(session: Session, settings: Settings) -> str:
+def resumed_line(session: Session, settings: Settings, *, in_role: bool) -> str:
     """What to say of a conversation that goes on; "" of a new one."""
     if not session.conversation.id:
         return ""
     from glmcli.chat.commands.history import resumed
 
-    return resumed(session, settings)
+    return resumed(session, settings, in_role=in_role)
 
 
 def newer_ask(store: Store, conversation: Conversation) -> str:

@@ -31,7 +31,7 @@ def list_roles(as_json: AsJson = False) -> None:
     """List the roles, and where each comes from."""
     from glmcli.conversation.roles import about_roles
 
-    built_in = cell("built in")
+    built_in = "built in" if as_json else cell("built in")
     rows = [(name, about, str(path or built_in)) for name, about, path in about_roles()]
     if as_json:
         print_json([dict(zip(("name", "about", "source"), row, strict=True)) for row in rows])

@@ -62,6 +62,8 @@ NEW_ROLE = """\
 You are …
 """
 """What a role begins with that is not there yet."""
+LEAST_FRAME = 4
+"""Fewer letters around what the user says may be anybody's."""
 NO_ROLE = "off"
 """What ends a role in a chat, so that none can have this name."""
 _NAME = re.compile(r"\w[\w-]{0,63}")
@@ -130,6 +132,18 @@ def load_role(name: str) -> NamedRole:
     """The role of this name. Raises UsageError, ConfigError."""
     text, path = role_text(name)
     return parse_role(text, path or Path(f"{name}.md"))
+
+
+def framing_role(text: str) -> str:
+    """The role with `$input` whose words stand around what the user said; "" if there is none."""
+    for name in role_names():
+        with suppress(ConfigError, UsageError):
+            head, *others = _INPUT.split(load_role(name).text)
+            tail = others[-1] if others else ""
+            is_known = len(head.strip()) + len(tail.strip()) >= LEAST_FRAME
+            if others and is_known and text.startswith(head) and tail in text[len(head) :]:
+                return name
+    return ""
 
 
 def role_names() -> list[str]:

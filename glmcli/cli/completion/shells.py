@@ -102,11 +102,13 @@ def fitted_shell(kind: Any) -> Any:
 
         def get_completion_args(self) -> tuple[list[str], str]:
             """The words before the cursor, and the one at it."""
+            from glmcli.cli.options import with_values
+
             args, word = super().get_completion_args()
             if self.name == "bash":
                 *args, word = rejoined([*args, word])
                 self._cut = max(word.rfind(":") + 1, word.rfind("=") + 1, word.rfind("@"))
-            return args, word
+            return with_values(args, word), word
 
         def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
             """What may stand at the cursor, harmless for the shell and for its terminal."""

@@ -34,4 +34,4 @@ def test_a_word_behind_plain_is_its_value_if_it_can_be_one(glm, words):
 
 def test_the_name_of_a_setting_is_no_option(glm):
     glm("config", "set", "--plain", "reader")
-    assert glm("config", "get", "--plain").out == "reader\n"
+    assert glm("config", "get", "plain").out == "reader\n"

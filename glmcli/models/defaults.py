@@ -16,6 +16,7 @@ from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.fields import FREELY
 from glmcli.models.files.kinds import as_list, as_whole
 from glmcli.models.files.small import read_checkpoint_json
+from glmcli.models.meaning import text_part
 from glmcli.types import GenerationParams
 
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
@@ -137,10 +138,14 @@ class Defaults:
 
 
 def read_defaults(checkpoint: Checkpoint) -> tuple[Defaults, frozenset[int]]:
-    """The defaults of a checkpoint, and the ids that end a reply. Raises ModelError."""
-    stated = stated_defaults(checkpoint)
-    ends = ending_ids(stated.get("eos_token_id"), checkpoint.config.get("eos_token_id"))
-    return defaults_in(stated), ends
+    """The defaults of a checkpoint, and the ids that end a reply by the word of its files.
+
+    A family's class may have ids of its own where the files state none: `generate` has them not.
+    Raises ModelError.
+    """
+    stated, config = stated_defaults(checkpoint), checkpoint.config
+    said = (each.get("eos_token_id") for each in (stated, config, text_part(config)))
+    return defaults_in(stated), ending_ids(*said)
 
 
 def defaults_in(stated: Mapping[str, Any]) -> Defaults:

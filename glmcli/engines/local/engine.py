@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
 FOLDED = later("this model takes no system prompt: it was put before the first question")
+ENDLESS = later("{runner}; its files name no id that ends a reply, its tokenizer and template do")
 ROUNDED = later(
     "this model's float16 weights are rounded to bfloat16, in which this processor reads prompts "
     "faster; --dtype float16 or --dtype float32 keeps them exact"
@@ -325,6 +326,8 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         template, limit = open_template(checkpoint, options)
         model = open_model(checkpoint, options, report)
     silence_libraries()
+    if not model.stop_ids:
+        model = replace(model, runner=tr(ENDLESS, runner=model.runner))
     is_rounded = checkpoint.is_rounded(model.device.partition(" ")[2]) and options.dtype == "auto"
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
     shown = checkpoint.name

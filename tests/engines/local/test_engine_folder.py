@@ -11,7 +11,7 @@ from itertools import pairwise
 import peft
 import pytest
 import torch
-from transformers import AddedToken, AutoTokenizer
+from transformers import AddedToken, AutoModelForCausalLM, AutoTokenizer
 
 from glmcli import machine
 from glmcli.config import load_settings
@@ -19,6 +19,7 @@ from glmcli.engines import open_engine
 from glmcli.engines.local.net.load import load_net
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.open import open_template
+from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import quiet
@@ -418,3 +419,42 @@ def test_every_turn_of_a_chat_reads_only_what_is_new(built_in):
     for turn, (before, now) in enumerate(pairwise(counts)):
         known = before[0] + len(tokenizer.encode(replies[turn])) - 1
         assert now[1] >= known
+
+
+def saying(token, folder, **ends):
+    """A checkpoint whose replies to "hello" begin with a token; its files name the `ends`."""
+    prompt = torch.tensor([ChatTemplate(TOKENIZER).encode(user("hello")).ids])
+    net = tiny.llama(len(TOKENIZER))
+    first = int(net(prompt).logits[0, -1].argmax())
+    rows = net.lm_head.weight.data
+    rows[[token, first]] = rows[[first, token]]
+    net.save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    for name in ("config", "generation_config"):
+        path = folder / f"{name}.json"
+        found = json.loads(path.read_text())
+        found.pop("eos_token_id", None)
+        path.write_text(json.dumps(found | ends.get(name, {})))
+    return net.config.__class__().eos_token_id, prompt
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(
+    ("ends", "tokens"),
+    [
+        ({}, 20),
+        ({"generation_config": {"eos_token_id": 2}}, 0),
+        ({"generation_config": {"eos_token_id": [5, 2]}, "config": {"eos_token_id": 7}}, 0),
+    ],
+)
+def test_a_reply_ends_where_that_of_generate_ends(ends, tokens, fused, tmp_path):
+    of_the_class, prompt = saying(2, tmp_path / "net", **ends)
+    assert of_the_class == 2  # what no file states is not the checkpoint's
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "net")
+    made = theirs.generate(prompt, max_new_tokens=20, do_sample=False)[0, prompt.shape[1] :]
+    assert len(made) == (tokens or 1)
+    engine, _ = opened(tmp_path / "net", tmp_path, fused=fused)
+    chunks = ask(engine, user("hello"))
+    assert chunks[-1].usage.completion_tokens == tokens
+    assert ("name no id that ends a reply" in engine.details) == (not ends)
+    engine.close()

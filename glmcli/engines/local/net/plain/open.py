@@ -57,7 +57,7 @@ def ready(
     number_format = str(net.dtype).removeprefix("torch.")
     if checkpoint.is_rounded(number_format):
         how = tr("{runner}, weights rounded from float16", runner=how)
-    return model_of(net, how, reading)
+    return model_of(net, how, reading, checkpoint)
 
 
 def sums_of(net: Any) -> str:

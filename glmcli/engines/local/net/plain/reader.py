@@ -19,7 +19,8 @@ from transformers import GenerationMixin
 from glmcli.engines.local.net.plain.growing import can_crop, let_grow, states_in
 from glmcli.engines.local.net.reader import LoadedNet, block_for
 from glmcli.language import later, tr
-from glmcli.models.defaults import defaults_in, ending_ids
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.defaults import defaults_in, ending_ids, read_defaults
 
 STATES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")
 """What nets call that which they keep of what they have read; each has one of them at most."""
@@ -206,11 +207,17 @@ def reset_positions(net: Any, device: torch.device) -> None:
             net(input_ids=torch.zeros((1, 1), dtype=torch.long, device=device), use_cache=False)
 
 
-def model_of(net: Any, runner: str = "", reading: Reading | None = None) -> LoadedNet:
-    """A transformers net as it is."""
+def model_of(
+    net: Any,
+    runner: str = "",
+    reading: Reading | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> LoadedNet:
+    """A transformers net as it is. If it is of no checkpoint, its own configs say its ends."""
     device = f"{net.device.type} {number_format(net)}"
     defaults = defaults_in(net.generation_config.to_dict())
-    return LoadedNet(PlainReader(net, reading), defaults, stated_ends(net), device, runner)
+    ends = stated_ends(net) if checkpoint is None else read_defaults(checkpoint)[1]
+    return LoadedNet(PlainReader(net, reading), defaults, ends, device, runner)
 
 
 def number_format(net: Any) -> str:

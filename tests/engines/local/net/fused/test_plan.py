@@ -156,11 +156,10 @@ def test_a_net_that_sees_all_of_its_window_is_covered(family, change, tmp_path):
         assert fused(*opened(tmp_path / family, tmp_path))
 
 
-def test_ends_that_only_the_family_knows_are_not_covered(tmp_path):
-    """GLM ends replies at ids of its own where config.json states none."""
+def test_a_config_that_states_no_end_is_covered(tmp_path):
     folder = folder_of("glm", tmp_path)
-    with changed(folder, {"eos_token_id": None}), pytest.raises(NotCovered, match="eos_token_id"):
-        fused(*opened(folder, tmp_path))
+    with changed(folder, {"eos_token_id": None}):
+        assert fused(*opened(folder, tmp_path))
 
 
 def test_a_window_that_config_leaves_out_may_be_any(tmp_path):

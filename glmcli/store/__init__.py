@@ -7,7 +7,6 @@ beginning and nothing is ever overwritten. Knows nothing of engines or terminals
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,6 +25,8 @@ from glmcli.store.results import (
     candidates,
     end_of,
     find_named,
+    first_words,
+    last_words,
     listed,
     no_such,
     nodes,
@@ -47,14 +48,12 @@ from glmcli.store.rows import (
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import from_sql, to_sql
-from glmcli.store.whole import other_messages, read_conversation, take_in
+from glmcli.store.whole import in_portions, other_messages, read_conversation
 from glmcli.types import Conversation, ConversationKind, GenerationParams, Message
 
 __all__ = ["KEPT_DAYS", "Hit", "Node", "Store", "Summary", "open_store"]
 
 FILE = "history.db"
-PORTION_S, PAUSE_S = 0.2, 0.02
-"""How long an import keeps other processes from writing at once, and lets them."""
 TURN_WAIT_S = 0.5
 """A person who chats does not wait longer for another process; the rest is stored later."""
 
@@ -203,18 +202,7 @@ class Store:
         In portions, so that other processes can write meanwhile. Returns those of which something
         was not there. Raises StoreError.
         """
-        added: list[tuple[Conversation, list[int]]] = []
-        waiting = list(reversed(conversations))
-        while waiting:
-            with self._changing() as db:
-                until = time.monotonic() + PORTION_S
-                while waiting:
-                    each = waiting.pop()
-                    ids = take_in(db, each, unfinished=self._claims)
-                    added += [] if ids is None else [(each, ids)]
-                    if time.monotonic() >= until:
-                        break
-            time.sleep(PAUSE_S if waiting else 0.0)
+        added = in_portions(self._changing, conversations, self._claims)
         for each, ids in added:
             self._settle(each, ids)
         return [each for each, _ in added]
@@ -337,6 +325,18 @@ class Store:
         """The conversations, or those of a kind, the newest first. Raises StoreError."""
         with self._database.reading() as db:
             return listed(db, limit, kind)
+
+    def first_words(self, name: str) -> str:
+        """The beginning of a conversation's first question, given its whole id. Raises
+        StoreError.
+        """
+        with self._database.reading() as db:
+            return first_words(db, name)
+
+    def last_words(self, name: str) -> Sequence[Message]:
+        """The beginnings of the last two messages, given the whole id. Raises StoreError."""
+        with self._database.reading() as db:
+            return last_words(db, name)
 
     def find(self, name: str, *, deleted: bool = False) -> Summary:
         """The one conversation, or deleted one, whose id begins with the four letters or more of

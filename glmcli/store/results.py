@@ -31,6 +31,8 @@ LISTED = (
 LEAST_LETTERS = 4
 """Of an id that is named: fewer are too easily those of another conversation."""
 SHOWN_CANDIDATES, SHOWN_TITLE = 3, 30
+FIRST_BYTES, LAST_BYTES = 400, 2_000
+"""Of a text that a list, or a glance at one conversation, shows the beginning of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,36 @@ def nodes(db: sqlite3.Connection, conversation: Conversation) -> Sequence[Node]:
         )
         for row in rows
     ]
+
+
+def first_words(db: sqlite3.Connection, name: str) -> str:
+    """The beginning of the first question of a conversation; "" if there is none."""
+    row = db.execute(
+        "SELECT id FROM message WHERE conversation_id = ? AND parent_id IS NULL AND role = 'user'"
+        " ORDER BY id LIMIT 1",
+        (name,),
+    ).fetchone()
+    return beginning(db, row[0], FIRST_BYTES) if row else ""
+
+
+def last_words(db: sqlite3.Connection, name: str) -> Sequence[Message]:
+    """The beginnings of the last two messages of a conversation, on the branch that it is on."""
+    rows = db.execute(
+        "WITH RECURSIVE branch (id, parent_id, role, height) AS ("
+        "  SELECT message.id, parent_id, role, 0 FROM conversation"
+        "  JOIN message ON message.id = head WHERE conversation.id = ?"
+        "  UNION ALL SELECT message.id, message.parent_id, message.role, height + 1"
+        "  FROM branch JOIN message ON message.id = branch.parent_id WHERE height = 0)"
+        " SELECT id, role FROM branch ORDER BY height DESC",
+        (name,),
+    ).fetchall()
+    return [split_reasoning(Message(row[1], beginning(db, row[0], LAST_BYTES))) for row in rows]
+
+
+def beginning(db: sqlite3.Connection, message_id: int, most: int) -> str:
+    """The first `most` bytes of a message's text. No more of it is read, however long it is."""
+    with db.blobopen("message", "text", message_id, readonly=True) as text:
+        return text.read(most).decode("utf-8", "ignore")
 
 
 def end_of(db: sqlite3.Connection, conversation: Conversation, message_id: int) -> int:

@@ -1,6 +1,6 @@
 """Whole conversations: read out of the tables, and those of files taken into them.
 
-All functions work inside a transaction of their caller's and know nothing of files or processes.
+Most functions work inside a transaction of their caller's; they know nothing of files or processes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Container
+import time
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager
 
 from glmcli.conversation.messages import value_of
 from glmcli.store.claims import ID_LETTERS
@@ -27,6 +29,9 @@ from glmcli.store.rows import (
 )
 from glmcli.store.tables import from_sql
 from glmcli.types import Conversation, GenerationParams, Message
+
+PORTION_S, PAUSE_S = 0.2, 0.02
+"""How long an import keeps other processes from writing at once, and lets them."""
 
 
 def read_conversation(db: sqlite3.Connection, summary: Summary) -> Conversation | None:
@@ -88,6 +93,30 @@ def take_in(
     ids = add_missing(db, conversation, unfinished=unfinished)
     update_conversation(db, conversation, ids, updated=updated)
     return ids
+
+
+def in_portions(
+    changing: Callable[[], AbstractContextManager[sqlite3.Connection]],
+    conversations: Sequence[Conversation],
+    unfinished: Container[int],
+) -> list[tuple[Conversation, list[int]]]:
+    """`take_in` for many, in transactions so short that other processes can write in between.
+
+    Returns those of which something was not there, with the ids of their messages.
+    """
+    added: list[tuple[Conversation, list[int]]] = []
+    waiting = list(reversed(conversations))
+    while waiting:
+        with changing() as db:
+            until = time.monotonic() + PORTION_S
+            while waiting:
+                each = waiting.pop()
+                ids = take_in(db, each, unfinished=unfinished)
+                added += [] if ids is None else [(each, ids)]
+                if time.monotonic() >= until:
+                    break
+        time.sleep(PAUSE_S if waiting else 0.0)
+    return added
 
 
 def is_stored(db: sqlite3.Connection, conversation: Conversation) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from glmcli.conversation.transcript import parse_conversations, to_json, to_jsonl, to_markdown
 from glmcli.errors import UsageError
-from glmcli.store import PAUSE_S, open_store
+from glmcli.store import open_store
+from glmcli.store.whole import PAUSE_S
 from glmcli.types import Conversation, Message, Omission
 from tests.support.turns import ask, texts
 
@@ -194,7 +195,7 @@ def test_a_branch_that_follows_nothing_is_refused(follows):
 
 
 def test_an_import_lets_others_write_meanwhile(store, opened, monkeypatch):
-    monkeypatch.setattr("glmcli.store.PORTION_S", 0.0)
+    monkeypatch.setattr("glmcli.store.whole.PORTION_S", 0.0)
     other, seen = opened(), []
 
     def pause(seconds):

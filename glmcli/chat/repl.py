@@ -140,9 +140,15 @@ def way_back(session: Session) -> str:
     return tr("to come back: {resume}", resume=resume)
 
 
-def banner(settings: Settings, session: Session) -> str:
-    """The lines at the start: how to get help, if the model is a demonstration, what broke off."""
+def banner(settings: Settings, session: Session, *, has_keys: bool = True) -> str:
+    """The lines at the start: how to get help, if the model is a demonstration, what broke off.
+
+    `has_keys`: whether the terminal knows more keys than those that every terminal does.
+    """
     lines = [tr("/help lists the commands, Ctrl-D leaves.")]
+    with suppress(StoreError):
+        if has_keys and not session.conversation.id and session.store.list(1, "chat"):
+            lines = [tr("/help lists commands, Ctrl-G earlier chats, Ctrl-D leaves.")]
     lines += filter(None, [demonstration(settings)])
     broken = session.store.broken_off()
     if broken not in ("", session.conversation.id):

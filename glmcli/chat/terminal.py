@@ -18,13 +18,16 @@ from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.engines import Engine, state_of
 from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
-from glmcli.terminal.input import Editor, open_editor
+from glmcli.terminal.input import Editor, Entry, Source, open_editor
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Queued, Quiet
 from glmcli.types import Message
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
+
+SHORTCUTS = {"c-g": "/history"}
+"""Keys that stand for a command, as prompt-toolkit calls them."""
 
 
 class TerminalChat(Shell):
@@ -45,6 +48,7 @@ class TerminalChat(Shell):
             own=self.settings.is_home_own,
             completer=completer,
             vi=self.settings.vi,
+            shortcuts=SHORTCUTS,
         )
         self._watch(self.session.engine)
 
@@ -121,6 +125,20 @@ class TerminalChat(Shell):
         from glmcli.terminal.input.editor import copy_text
 
         copy_text(text, self.out)
+
+    @property
+    def columns(self) -> int:
+        """As wide as the terminal."""
+        return self.out.size().columns
+
+    @property
+    def can_pick(self) -> bool:
+        """Not where a terminal only prints, or is read aloud."""
+        return self._editor.can_pick
+
+    def pick(self, source: Source) -> Entry | None:
+        """Show the list until one is picked, or the list is left."""
+        return self._editor.pick(source)
 
     def confirm(self, question: str) -> bool:
         """Ask; Enter means no."""

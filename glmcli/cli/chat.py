@@ -110,7 +110,7 @@ def meet(chat: TerminalChat, newer: str, first: str | None, *, quiet: bool) -> N
     from glmcli.chat.commands.history import show_end
     from glmcli.chat.repl import banner, chat_in_terminal, way_back
 
-    chat.note("" if quiet else banner(chat.settings, chat.session))
+    chat.note("" if quiet else banner(chat.settings, chat.session, has_keys=chat.out.knows_codes))
     if chat.session.conversation.messages:
         chat.note(show_end(chat))
     chat.note(newer)

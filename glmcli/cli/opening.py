@@ -5,7 +5,6 @@ Shared by `glm ask` and `glm chat`. Opens no model: the engine does at the first
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,9 +38,6 @@ Resume = Annotated[
         autocompletion=if_asked(conversations),
     ),
 ]
-
-PICKED_FROM = 15
-"""Conversations that are listed to be picked from."""
 
 
 class Interrupted(BaseException):
@@ -100,7 +96,7 @@ def open_session(
     if resume is not None or continue_:
         from glmcli.chat.commands.history import stored_params
 
-        conversation = stored_conversation(store, resume, "ask" if once else "chat")
+        conversation = stored_conversation(store, resume, settings, once=once)
         params = stored_params(conversation, settings)
         if not settings.is_home_own:
             tell_untaken(conversation, settings)
@@ -172,27 +168,32 @@ def newer_ask(store: Store, conversation: Conversation) -> str:
     return tr("there is a newer ask: --resume {id} goes on with it", id=newest[0].id)
 
 
-def stored_conversation(store: Store, resume: str | None, kind: ConversationKind) -> Conversation:
-    """The last conversation of a kind, the one named, or the one picked. Raises UsageError."""
+def stored_conversation(
+    store: Store, resume: str | None, settings: Settings, *, once: bool
+) -> Conversation:
+    """The last conversation of a kind, the one named, or the one picked.
+
+    `once`: whether it is an ask that goes on. Raises UsageError.
+    """
+    kind: ConversationKind = "ask" if once else "chat"
     if resume is None:
         last = store.last(kind)
         if last is None:
             raise UsageError(tr("there is no conversation to continue"), way_on(store))
         return last
     if not resume:
-        if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
+        from glmcli.cli.history.picking import can_pick, picked_conversation
+
+        if settings.plain == "reader" or not can_pick():
             raise UsageError(tr("--resume needs an id here"), tr("glm history list shows them"))
-        from glmcli.terminal.input.picker import pick_conversation
-        from glmcli.terminal.output import Output
-
-        listed = store.list(PICKED_FROM, kind) or store.list(PICKED_FROM)
-        newest = [(item.id, item.title) for item in listed]
-
-        def search(words: str) -> list[tuple[str, str]]:
-            found = (hit.conversation for hit in store.search(words, PICKED_FROM))
-            return [(item.id, item.title) for item in found]
-
-        resume = pick_conversation(newest, search, Output(sys.stdout))
+        if not store.list(1):
+            raise UsageError(tr("there is no conversation to continue"), way_on(store))
+        picked = picked_conversation(store, kind)
+        if picked is None:
+            raise UsageError(
+                tr("no conversation was chosen"), tr("glm history list shows them all")
+            )
+        resume = picked
     return store.load(resume)
 
 

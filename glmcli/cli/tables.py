@@ -6,7 +6,6 @@ Knows nothing of what is listed.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ import typer
 
 from glmcli.errors import UsageError
 from glmcli.files import json_text
-from glmcli.language import later, tr
+from glmcli.language import tr
 from glmcli.terminal.visible import visible, visible_json
 
 if TYPE_CHECKING:
@@ -132,12 +131,3 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if not agreed:
         tell(tr("nothing was removed"))
     return agreed
-
-
-def age(moment: float, say: Callable[[str], str] = cell) -> str:
-    """How long ago, in the largest unit that fits, whose name is passed through `say`: "5 min"."""
-    seconds = max(0.0, time.time() - moment)
-    for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {say(unit)}"
-    return f"{seconds:.0f} {say(later('s'))}"

@@ -25,8 +25,8 @@ from glmcli.store.results import (
     candidates,
     end_of,
     find_named,
-    first_words,
-    last_words,
+    first_beginning,
+    last_beginnings,
     listed,
     no_such,
     nodes,
@@ -331,12 +331,12 @@ class Store:
         StoreError.
         """
         with self._database.reading() as db:
-            return first_words(db, name)
+            return first_beginning(db, name)
 
     def last_words(self, name: str) -> Sequence[Message]:
         """The beginnings of the last two messages, given the whole id. Raises StoreError."""
         with self._database.reading() as db:
-            return last_words(db, name)
+            return last_beginnings(db, name)
 
     def find(self, name: str, *, deleted: bool = False) -> Summary:
         """The one conversation, or deleted one, whose id begins with the four letters or more of

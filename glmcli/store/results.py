@@ -173,7 +173,7 @@ def nodes(db: sqlite3.Connection, conversation: Conversation) -> Sequence[Node]:
     ]
 
 
-def first_words(db: sqlite3.Connection, name: str) -> str:
+def first_beginning(db: sqlite3.Connection, name: str) -> str:
     """The beginning of the first question of a conversation; "" if there is none."""
     row = db.execute(
         "SELECT id FROM message WHERE conversation_id = ? AND parent_id IS NULL AND role = 'user'"
@@ -183,7 +183,7 @@ def first_words(db: sqlite3.Connection, name: str) -> str:
     return beginning(db, row[0], FIRST_BYTES) if row else ""
 
 
-def last_words(db: sqlite3.Connection, name: str) -> Sequence[Message]:
+def last_beginnings(db: sqlite3.Connection, name: str) -> Sequence[Message]:
     """The beginnings of the last two messages of a conversation, on the branch that it is on."""
     rows = db.execute(
         "WITH RECURSIVE branch (id, parent_id, role, height) AS ("

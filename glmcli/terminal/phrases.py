@@ -5,7 +5,8 @@ Pure functions from values to lines. Knows nothing of the terminal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from glmcli.errors import NoText
@@ -35,6 +36,15 @@ def size(count: int | None) -> str:
     if count is None:
         return ""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def age(moment: float, say: Callable[[str], str] = tr) -> str:
+    """How long ago, in the largest unit that fits, whose name is passed through `say`: "5 min"."""
+    seconds = max(0.0, time.time() - moment)
+    for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {say(unit)}"
+    return f"{seconds:.0f} {say(later('s'))}"
 
 
 def system_text(system: str | None) -> str:

@@ -274,16 +274,6 @@ def test_resuming_shows_the_last_turns_and_brings_model_and_settings_along(start
     term.type("/model\r").see("echo:window=500").at_prompt()
 
 
-def test_a_conversation_can_be_picked_from_a_list(start):
-    for words in ("about the sea", "about the sky"):
-        first = start().at_prompt()
-        first.type(words + "\r").see("3 tokens").at_prompt().type("\x04").ended()
-    term = start("chat", "--resume").see("1  ").see("words to search for")
-    term.type("sea\r").until(lambda t: t.text().count("words to search") == 2, "the hits")
-    term.type("1\r").see("resumed").at_prompt()
-    assert "> about the sea" in term.text()
-
-
 def test_ctrl_r_finds_an_earlier_text_with_all_its_lines(start):
     term = start().at_prompt().type("alpha one\x0atwo\r").see("3 tokens").at_prompt()
     term.type("beta\r").see("1 token").at_prompt()

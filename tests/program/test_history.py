@@ -73,7 +73,7 @@ def test_a_file_that_exists_is_overwritten_only_when_the_user_says_so(tmp_path, 
 
 def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
     talk("ask", "-m", "echo:", "**loud**\x1b[41m")
-    with Term("history", "list", "--all", home=tmp_path / "home", cols=100) as term:
+    with Term("history", "list", "--all", "--plain", home=tmp_path / "home", cols=100) as term:
         term.ended()
         assert "title" in term.lines()[0]
         ident = next(line.split()[0] for line in term.lines() if "loud" in line)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 
 from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.chat.commands.talk import parse_number
+from glmcli.chat.listing import HistoryList
 from glmcli.config import Settings
 from glmcli.conversation.roles import framing_role
 from glmcli.conversation.transcript import params_record
@@ -16,6 +16,7 @@ from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
 from glmcli.session import Session
 from glmcli.store import Node
+from glmcli.terminal.input.picking.columns import list_rows
 from glmcli.terminal.phrases import clipped, end_note
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Conversation, GenerationParams
@@ -28,19 +29,24 @@ TEXT_COLUMNS = 32
 
 @command("[WORDS]")
 def history(chat: Chat, rest: str) -> str:
-    """List the last chats, or the conversations that hold WORDS."""
+    """Pick another chat from a list; or list the conversations that hold WORDS."""
     store = chat.session.store
     if rest:
         hits = store.search(rest)
         for hit in hits:
             chat.mark(hit.conversation.id, hit.pieces())
         return "" if hits else tr("nothing found")
-    rows = []
-    for item in store.list(20, "chat"):
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.updated_at))
-        turns = ntr("{n:,} turn", "{n:,} turns", item.turns)
-        rows.append(f"{item.id}  {when}  {turns:>9}  {visible_line(item.title)}")
-    return "\n".join(rows) or tr("the history is empty")
+    if not chat.can_pick:
+        found = store.list(20, "chat")
+        words = {item.id: store.first_words(item.id) for item in found}
+        rows = list_rows(found, words, with_kinds=False, room=chat.columns) if found else []
+        return "\n".join(rows) or tr("the history is empty")
+    stored = HistoryList(store, "chat", but=chat.session.conversation.id)
+    if not stored.entries:
+        return tr("there is no other conversation")
+    picked = chat.pick(stored)
+    said = [stored.farewell, resume(chat, picked.id) if picked else ""]
+    return "\n".join(filter(None, said))
 
 
 def others(chat: Chat, typed: str) -> list[tuple[str, str]]:

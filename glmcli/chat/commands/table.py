@@ -20,8 +20,12 @@ from glmcli.engines import Engine
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
 from glmcli.session import Session
+from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.replies.text import BaseView
 from glmcli.types import GenerationParams, Message
+
+LIST_COLUMNS = 160
+"""How wide a list is where there is no terminal."""
 
 if TYPE_CHECKING:
     from glmcli.conversation.roles import NamedRole
@@ -87,6 +91,20 @@ class Chat:
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Show a line of a list: its head, and a text of which some pieces are set off."""
         raise NotImplementedError
+
+    @property
+    def columns(self) -> int:
+        """How wide a list may be."""
+        return LIST_COLUMNS
+
+    @property
+    def can_pick(self) -> bool:
+        """Whether a list can be shown to pick from."""
+        return False
+
+    def pick(self, source: Source) -> Entry | None:
+        """The conversation that the user picks; None if there is none."""
+        return None
 
     def confirm(self, question: str) -> bool | None:
         """Whether the user agrees; None where nobody can be asked."""

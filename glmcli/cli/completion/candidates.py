@@ -54,8 +54,8 @@ def deleted_conversations(ctx: typer.Context, incomplete: str) -> Candidates:
 
 def summaries(ctx: typer.Context, incomplete: str, *, deleted: bool = False) -> Candidates:
     """Conversations, or deleted ones, as a shell shows them."""
-    from glmcli.cli.tables import age
     from glmcli.store.glance import newest
+    from glmcli.terminal.phrases import age
 
     settings = settings_of(ctx)
     given = ctx.params.get("ids") or ()
@@ -63,7 +63,7 @@ def summaries(ctx: typer.Context, incomplete: str, *, deleted: bool = False) -> 
     for each in newest(home, incomplete, _MOST, deleted=deleted) if home else ():
         if each.id not in given:
             title = " ".join(each.title[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
-            parts = [title, age(each.updated_at, say=tr), tr("ask") if each.kind == "ask" else ""]
+            parts = [title, age(each.updated_at), tr("ask") if each.kind == "ask" else ""]
             yield each.id, " · ".join(filter(None, parts))
 
 

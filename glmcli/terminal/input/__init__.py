@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from glmcli.conversation.typed import NOTHING, Line, untyped_line
+from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Queued, Quiet
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
 
+__all__ = ["Editor", "Entry", "Owner", "Presses", "Source", "open_editor"]
 
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
@@ -111,6 +114,15 @@ class Editor:
         """Ask until yes or no is typed; Ctrl-C and Ctrl-D mean no. Here nobody can be asked."""
         return False
 
+    @property
+    def can_pick(self) -> bool:
+        """Whether `pick` shows anything here."""
+        return False
+
+    def pick(self, source: Source) -> Entry | None:
+        """The conversation that the user picks; None if there is none."""
+        return None
+
     def collect(self) -> Queued:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far."""
         return Queued()
@@ -123,12 +135,20 @@ class Editor:
 
 
 def open_editor(
-    out: Output, owner: Owner, *, history: Path | None, own: bool, completer: Completer, vi: bool
+    out: Output,
+    owner: Owner,
+    *,
+    history: Path | None,
+    own: bool,
+    completer: Completer,
+    vi: bool,
+    shortcuts: Mapping[str, str],
 ) -> Editor:
     """An editor with keys of its own, or the system's line editing where a terminal only prints.
 
     `completer` completes commands and paths; `history` is the file of earlier texts, of which all
-    count as pasted if it is not the user's `own`.
+    count as pasted if it is not the user's `own`. `shortcuts` are keys that send a line of their
+    own, as prompt-toolkit calls them; what was being typed is the draft again after that.
     """
     if not out.knows_codes:
         from glmcli.terminal.input.plain_prompt import PlainEditor
@@ -139,4 +159,6 @@ def open_editor(
     else:
         from glmcli.terminal.input.prompt import LineEditor  # type: ignore[assignment]
 
-    return LineEditor(out, owner, history=history, own=own, completer=completer, vi=vi)
+    return LineEditor(
+        out, owner, history=history, own=own, completer=completer, vi=vi, shortcuts=shortcuts
+    )

@@ -49,6 +49,11 @@ class SpokenEditor(LineEditor):
             self._out.write(tr("what you typed is not sent, since you stopped the reply:") + "\n")
         return super().read(draft)
 
+    @property
+    def can_pick(self) -> bool:
+        """A list to move about in is nothing to be read aloud."""
+        return False
+
     def redraw(self) -> None:
         """There is no toolbar."""
 

@@ -6,8 +6,9 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 from __future__ import annotations
 
 import signal
-from asyncio import AbstractEventLoop, Future, TimerHandle, ensure_future, get_running_loop
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future, ensure_future, get_running_loop
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,11 @@ from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modi
 from glmcli.terminal.input.keys.question import yes_or_no
 from glmcli.terminal.input.keys.queue import Queue
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
-from glmcli.terminal.input.screen import erase_rows, make_screen, rows_more
+from glmcli.terminal.input.picking import Entry, Source
+from glmcli.terminal.input.screen import Settling, erase_rows, make_screen
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits, question_rows
-from glmcli.terminal.quiet import SETTLE_S, Queued
+from glmcli.terminal.quiet import Queued
 
 LOAD_DELAY_S = 0.05
 """The engine starts to load this long after the first draw, so that the prompt comes first."""
@@ -79,12 +81,16 @@ class LineEditor(Editor):
         own: bool,
         completer: Completer,
         vi: bool,
+        shortcuts: Mapping[str, str],
     ) -> None:
         self._out = out
         self._owner = owner
         self._has_begun = False
         self._hint: list[str] = []
         """What to say beside the status, the longest form first."""
+        self._shortcuts = shortcuts
+        self._set_aside: Line | None = None
+        """The draft in whose place the line of a shortcut was sent."""
         self._presses = Presses(owner)
         self._queue = Queue()
         self._pastes = Pastes()
@@ -114,12 +120,9 @@ class LineEditor(Editor):
         buffer = self._session.default_buffer
         self._draft = Draft(buffer, self._pastes, remembered.recalled)
         buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
-        self._settling: TimerHandle | None = None
-        """Nothing is drawn until then, since rows are not where they were."""
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._session.app.before_render += self._fit_rows
-        self._redraw_resized = self._session.app._on_resize
-        self._session.app._on_resize = self._resized  # type: ignore[method-assign]
+        self._settling = Settling(self._session.app, out)
 
     def read(self, draft: Line = NOTHING) -> Line:
         """The next text, which begins with `draft`. Raises EOFError when the user leaves.
@@ -127,10 +130,12 @@ class LineEditor(Editor):
         The text stays on the screen, with placeholders for long pastes. Raises Killed if the
         terminal is gone.
         """
-        self._hint, self._settling = [], None
+        self._hint = []
+        self._settling.begin()
         self._keyboard.hold()
         self._settle_queue()
         self._queue = Queue()
+        draft, self._set_aside = draft if draft.text else self._set_aside or NOTHING, None
         try:
             text = self._session.prompt(
                 default=self._draft.begin(draft),
@@ -143,7 +148,7 @@ class LineEditor(Editor):
         finally:
             self._begin()  # if this was sooner than the delay
         self._show_sent(self._pastes.shown(text))
-        return self.sent(text)
+        return self.sent(text) if self._set_aside is None else Line(text)
 
     def _show_sent(self, text: str) -> None:
         """Have what was sent stay on the screen."""
@@ -188,13 +193,27 @@ class LineEditor(Editor):
         self._out.write("\n")
         return agreed
 
+    @property
+    def can_pick(self) -> bool:
+        """See `Editor`."""
+        return True
+
+    def pick(self, source: Source) -> Entry | None:
+        """See `Editor`. Keys typed ahead count; raises Killed if the terminal is gone."""
+        from glmcli.terminal.input.picking.picker import Picker
+
+        self._keyboard.hold()
+        picked = Picker(source, self._out, self._keyboard).run()
+        self._keyboard.end_if_gone()
+        return picked
+
     def sent(self, draft: str) -> Line:
         """A draft as it would be sent: with the pastes whole."""
         return self._draft.sent(draft)
 
     def redraw(self) -> None:
         """Draw the toolbar again. Safe from any thread."""
-        if self._settling is None:
+        if self._settling.is_over:
             self._session.app.invalidate()
 
     def _before_run(self) -> None:
@@ -257,28 +276,6 @@ class LineEditor(Editor):
             app.renderer.erase(leave_alternate_screen=False)
             app.renderer.request_absolute_cursor_position()
 
-    def _resized(self) -> None:
-        """Wait until the window keeps its size; some terminals tell of it later than they wrap."""
-        if self._settling is not None:
-            self._settling.cancel()
-        self._settling = get_running_loop().call_later(SETTLE_S, self._settled)
-
-    def _settled(self) -> None:
-        """Erase the draft from where it begins now, and have prompt-toolkit draw it again.
-
-        Left to itself it counts rows as they were before the terminal wrapped them again, and
-        erases from the corner of the screen.
-        """
-        self._settling = None
-        app, screen = self._session.app, self._session.app.output
-        shown = app.renderer.last_rendered_screen
-        if shown is not None and not app.is_done:
-            at = shown.get_cursor_position(app.layout.current_window)
-            more = rows_more(shown, at, self._out.size().columns) if self._out.reflows else 0
-            erase_rows(screen, at.y + more)
-            screen.cursor_down(at.y)
-        self._redraw_resized()
-
     def _toolbar(self) -> StyleAndTextTuples:
         """The status, which a hint leaves room for: the tokens and "not saved" stay in sight."""
         columns = self._out.size().columns - 2
@@ -318,6 +315,8 @@ class LineEditor(Editor):
         keys.add("c-d")(self._leave_or_delete)
         keys.add("delete")(editing.delete_under)
         keys.add("c-h", filter=emacs_mode | vi_insert_mode)(editing.delete_before)
+        for key, line in self._shortcuts.items():
+            keys.add(key)(partial(self._send_instead, line))
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add("c-o")(self._expand)
         keys.add("c-t")(self._make_typed)
@@ -342,6 +341,11 @@ class LineEditor(Editor):
 
     def _new_line(self, event: KeyPressEvent) -> None:
         editing.new_line(event, self._draft.type)
+
+    def _send_instead(self, line: str, event: KeyPressEvent) -> None:
+        """Send a line in place of the draft, which comes back after it."""
+        self._set_aside = self.sent(event.current_buffer.text)
+        event.app.exit(result=line)
 
     def _escape(self, event: KeyPressEvent) -> None:
         """In vi's insert mode: the beginning of Alt-Enter, or the way out."""

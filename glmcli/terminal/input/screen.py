@@ -6,15 +6,18 @@ Knows nothing of what is drawn.
 from __future__ import annotations
 
 import sys
+from asyncio import TimerHandle, get_running_loop
 from contextlib import suppress
 from typing import Any, cast
 
+from prompt_toolkit.application import Application
 from prompt_toolkit.data_structures import Point
 from prompt_toolkit.layout.screen import Screen as ScreenRows
 from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.output.defaults import create_output
 
 from glmcli.terminal.output import Output
+from glmcli.terminal.quiet import SETTLE_S
 
 
 def make_screen(out: Output) -> Screen:
@@ -75,3 +78,44 @@ def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
         row = "".join(cells[x].char for x in range(end + 1))
         more += fold_count(row.rstrip(), columns) - 1
     return more
+
+
+class Settling:
+    """Has what is drawn wait until a window keeps its size, and draws it again where it is then.
+
+    Left to itself prompt-toolkit counts rows as they were before the terminal wrapped them again,
+    and erases from the corner of the screen.
+    """
+
+    def __init__(self, app: Application[Any], out: Output) -> None:
+        self._app = app
+        self._out = out
+        self._waiting: TimerHandle | None = None
+        self._redraw_resized = app._on_resize
+        app._on_resize = self._resized  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        """Rows are where they are drawn."""
+        self._waiting = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something may be drawn: rows are where they were."""
+        return self._waiting is None
+
+    def _resized(self) -> None:
+        """Wait; some terminals tell of a new size later than they wrap."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = get_running_loop().call_later(SETTLE_S, self._settled)
+
+    def _settled(self) -> None:
+        self._waiting = None
+        app, screen = self._app, self._app.output
+        shown = app.renderer.last_rendered_screen
+        if shown is not None and not app.is_done:
+            at = shown.get_cursor_position(app.layout.current_window)
+            more = rows_more(shown, at, self._out.size().columns) if self._out.reflows else 0
+            erase_rows(screen, at.y + more)
+            screen.cursor_down(at.y)
+        self._redraw_resized()

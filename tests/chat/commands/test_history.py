@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from glmcli.chat.commands import run_command
+from glmcli.chat.commands import Chat, run_command
 from glmcli.config import DOTENV, Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
@@ -163,4 +163,48 @@ def test_stats_count_the_session(chat):
 def test_titles_of_several_lines_are_one_row_of_the_list(chat):
     chat.ask("one")
     run_command(chat, "/title a\nb")
-    assert len(run_command(chat, "/history").splitlines()) == 1
+    head, row = run_command(chat, "/history").splitlines()
+    assert head.split() == ["id", "age", "turns", "model", "title", "first", "words"]
+    assert row.split()[0] == chat.session.conversation.id
+    assert row.split()[-4:] == ["echo:", "a", "b", "one"]
+
+
+class PickingChat(Chat):
+    """A chat on a terminal, where `picks` chooses from the list."""
+
+    can_pick = True
+
+    def __init__(self, chat, picks):
+        super().__init__(chat.session, chat.settings)
+        self.pick = picks
+
+
+def test_history_goes_to_the_chat_that_is_picked(chat):
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+    chat.ask("another")
+    offered = []
+
+    def first_of(source):
+        offered.extend(each.id for each in source.entries)
+        return source.entries[0]
+
+    assert "resumed" in run_command(PickingChat(chat, first_of), "/history")
+    assert (offered, chat.session.conversation.id) == ([first], first)
+    assert run_command(PickingChat(chat, lambda source: None), "/history") == ""
+    assert chat.session.conversation.id == first
+
+
+def test_history_says_how_to_take_back_what_was_deleted_from_its_list(chat):
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+
+    def delete(source):
+        assert first in source.delete(first)
+
+    assert f"glm history undelete {first} takes" in run_command(
+        PickingChat(chat, delete), "/history"
+    )
+    assert run_command(PickingChat(chat, delete), "/history") == "there is no other conversation"

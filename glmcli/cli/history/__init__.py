@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,11 +18,11 @@ import typer
 
 from glmcli.cli.completion.candidates import conversations, deleted_conversations, if_asked
 from glmcli.cli.dialog import tell, tell_links
+from glmcli.cli.history.listing import list_, open_history
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
     Marked,
-    age,
     cell,
     confirmed,
     print_json,
@@ -32,16 +31,13 @@ from glmcli.cli.tables import (
 )
 from glmcli.config import Settings
 from glmcli.language import later, ntr, tr
-from glmcli.paths import short_model
-from glmcli.terminal.visible import visible, visible_json, visible_line
+from glmcli.terminal.phrases import age
+from glmcli.terminal.visible import visible_json, visible_line
 
 if TYPE_CHECKING:
     from glmcli.store import Store, Summary
-    from glmcli.types import Conversation
 
 history_app = typer.Typer(help=tr("The stored conversations."))
-_FEW = 20
-"""Conversations that are listed where nothing is asked for."""
 
 
 class ExportFormat(StrEnum):
@@ -51,8 +47,6 @@ class ExportFormat(StrEnum):
     json = "json"
     jsonl = "jsonl"
 
-
-KIND_WORDS = {"chat": later("chat"), "ask": later("ask"), "": later("unknown")}
 
 _ID = Annotated[
     str,
@@ -64,75 +58,23 @@ _ID = Annotated[
 ]
 
 
-@contextmanager
-def open_history(settings: Settings) -> Iterator[Store]:
-    """The store, for reading whatever the settings say about writing."""
-    from glmcli.store import open_store
-
-    with closing(open_store(settings.home)) as store:
-        if notice := store.take_notice():
-            tell(notice)
-        yield store
-
-
 @history_app.callback(invoke_without_command=True)
 def bare(context: typer.Context) -> None:
     """List the chats where no command is named."""
     if context.invoked_subcommand is None:
-        list_(limit=_FEW, all_=False, as_json=False)
+        list_(limit=None, all_=False, as_json=False, plain=None)
         if sys.stdout.isatty():
             tell(tr("glm history --help shows what else can be done"))
 
 
-@history_app.command("list")
-@with_settings(needed=("home",))
-def list_(
-    settings: Settings,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
-    all_: Annotated[bool, typer.Option("-a", "--all", help=tr("asks too"))] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List the chats, the newest first; with --all or --json the asks too."""
-    with open_history(settings) as store:
-        found = store.list(limit, "" if all_ or as_json else "chat")
-        others = found or store.list(1)
-    if as_json:
-        print_json([asdict(item) for item in found])
-        return
-    nothing = tr("there is no chat: --all lists the asks") if others else tr("the history is empty")
-    rows = [
-        (
-            item.id,
-            item.title,
-            short_model(item.model),
-            item.turns,
-            item.tokens or "",
-            age(item.updated_at),
-            *([cell(KIND_WORDS[item.kind])] if all_ else []),
-        )
-        for item in found
-    ]
-    print_rows(
-        (
-            later("id"),
-            later("title"),
-            later("model"),
-            later("turns"),
-            later("tokens"),
-            later("age"),
-            *([later("kind")] if all_ else []),
-        ),
-        rows,
-        none=nothing,
-        whole=("id", "turns", "tokens", "age", "kind"),
-        spare=("tokens", "turns", "model"),
-    )
+history_app.command("list")(list_)
 
 
 @history_app.command("show")
 @with_settings("plain", "width")
 def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
     """Show a conversation; in a pipe as Markdown, or as JSON."""
+    from glmcli.cli.history.showing import show_rendered
     from glmcli.conversation import transcript
 
     with open_history(settings) as store:
@@ -144,34 +86,6 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
         print_text(transcript.to_json(conversation), visible_json)
     else:
         print_text(transcript.to_markdown(conversation))
-
-
-def show_rendered(conversation: Conversation, settings: Settings) -> None:
-    """Show a conversation on a terminal as it was shown when it was new."""
-    from glmcli.terminal.output import Output
-    from glmcli.terminal.phrases import system_text
-    from glmcli.terminal.quiet import Quiet
-    from glmcli.terminal.replies.text import show_message
-
-    out = Output(sys.stdout)
-    out.is_reader = settings.plain == "reader"
-    quiet = Quiet(out)
-    facts = (conversation.id, conversation.title, short_model(conversation.model))
-    out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
-    if conversation.system is not None:
-        out.write(f"{visible(system_text(conversation.system))}\n\n")
-    if others := conversation.other_branches():
-        line = ntr(
-            "{n} other branch is not shown: glm history export -f json {id} holds it",
-            "{n} other branches are not shown: glm history export -f json {id} holds them",
-            others,
-            id=conversation.id,
-        )
-        out.write(f"{line}\n\n")
-    for message in conversation.messages:
-        plain, columns = settings.is_plain, settings.width
-        show_message(out, quiet, message, plain=plain, columns=columns)
-        out.write("\n" if message.role == "assistant" else "")
 
 
 @history_app.command()
@@ -226,7 +140,7 @@ def delete(
     ] = False,
 ) -> None:
     """Delete conversations; undelete takes that back for 30 days."""
-    from glmcli.store import KEPT_DAYS
+    from glmcli.chat.listing import undeletable
 
     with open_history(settings) as store:
         gone = {each.id for each, _ in store.deleted()} if purge else set()
@@ -244,14 +158,7 @@ def delete(
             return
         store.delete(*which)
         print(tr("deleted {named}", named=names))
-        tell(
-            tr(
-                "glm history undelete {ids} takes that back for {n} days, then the text goes too; "
-                "delete --purge {ids} removes it at once",
-                ids=" ".join(which),
-                n=KEPT_DAYS,
-            )
-        )
+        tell(undeletable(which))
 
 
 def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
@@ -293,7 +200,7 @@ def undelete(
         print_json([{**asdict(item), "deleted_at": moment} for item, moment in listed])
         return
     rows = [
-        (item.id, item.title, item.turns, age(moment), days_left(moment, KEPT_DAYS))
+        (item.id, item.title, item.turns, age(moment, cell), days_left(moment, KEPT_DAYS))
         for item, moment in listed
     ]
     print_rows(

@@ -1,0 +1,42 @@
+"""`glm history show`: one conversation, as it was shown when it was new."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from glmcli.language import ntr
+from glmcli.paths import short_model
+from glmcli.terminal.visible import visible, visible_line
+
+if TYPE_CHECKING:
+    from glmcli.config import Settings
+    from glmcli.types import Conversation
+
+
+def show_rendered(conversation: Conversation, settings: Settings) -> None:
+    """Show a conversation on a terminal."""
+    from glmcli.terminal.output import Output
+    from glmcli.terminal.phrases import system_text
+    from glmcli.terminal.quiet import Quiet
+    from glmcli.terminal.replies.text import show_message
+
+    out = Output(sys.stdout)
+    out.is_reader = settings.plain == "reader"
+    quiet = Quiet(out)
+    facts = (conversation.id, conversation.title, short_model(conversation.model))
+    out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
+    if conversation.system is not None:
+        out.write(f"{visible(system_text(conversation.system))}\n\n")
+    if others := conversation.other_branches():
+        line = ntr(
+            "{n} other branch is not shown: glm history export -f json {id} holds it",
+            "{n} other branches are not shown: glm history export -f json {id} holds them",
+            others,
+            id=conversation.id,
+        )
+        out.write(f"{line}\n\n")
+    for message in conversation.messages:
+        plain, columns = settings.is_plain, settings.width
+        show_message(out, quiet, message, plain=plain, columns=columns)
+        out.write("\n" if message.role == "assistant" else "")

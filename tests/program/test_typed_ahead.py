@@ -102,15 +102,13 @@ def test_a_question_in_a_chat_is_asked_until_it_is_answered(tmp_path, terminal):
         term.type("Y\r").see("saved to").at_prompt()
 
 
-def test_the_question_which_conversation_is_meant_is_shown_again_after_it_was_suspended(
-    tmp_path,
-):
+def test_the_list_to_pick_from_is_shown_again_after_it_was_suspended(tmp_path):
     with Term("chat", "-m", "echo:", "--resume", home=tmp_path, shell=True) as term:
         run_glm("ask", "-m", "echo:", "hi there", cwd=tmp_path, GLM_HOME=str(tmp_path))
-        term.at_shell().type(term.command_line + "\r").see("words to search for:")
-        term.type("\x1a").see("Stopped").at_shell().type("fg\r")
-        term.until(lambda t: t.prompt_row().endswith("search for:"), "the question")
-        term.type("1\r").see("> hi there").at_prompt()
+        term.at_shell().type(term.command_line + "\r").see("Enter opens")
+        term.type("\x1a").see("Stopped").at_shell()
+        term.screen.reset()
+        term.type("fg\r").see("Enter opens").type("\r").see("> hi there").at_prompt()
 
 
 def test_a_line_that_is_typed_behind_an_answer_is_sent(term, tmp_path):

@@ -223,8 +223,12 @@ def check_home(folder: Path) -> None:
 
 
 def primary_code(exc: sqlite3.Error) -> int:
-    """SQLite's result code without its details; 0 if Python itself raised."""
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF
+    """SQLite's result code without its details; 0 if Python itself raised.
+
+    That the file shared by readers and writers has no room is SQLITE_FULL here, as for the others.
+    """
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF
 
 
 def check_version(db: sqlite3.Connection, path: Path) -> int:

@@ -17,7 +17,7 @@ import pytest
 
 from glmcli.errors import StoreError
 from glmcli.store import Store, open_store
-from glmcli.store.database import Busy, Database
+from glmcli.store.database import Busy, Database, primary_code
 from glmcli.types import Conversation, Message
 from tests.support.processes import WRITER, output, run_python, without_privileges
 from tests.support.turns import PARAMS, ask
@@ -193,6 +193,20 @@ print([len(store.list()), len(store.search("before")), len(store.last().messages
 """
     )
     assert output(run_python(script, home)) == "[1, 1, 2]\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_FULL),  # as seen on a full tmpfs
+        (sqlite3.SQLITE_FULL, sqlite3.SQLITE_FULL),
+        (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR),
+    ],
+)
+def test_a_disk_without_room_for_any_of_the_files_is_full(code, told):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    assert primary_code(error) == told
 
 
 def test_a_home_that_cannot_be_made_is_reported_and_used_once_it_can(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from glmcli.engines.local.prompt import apart
 from glmcli.engines.local.prompt.rendering import render_apart
 from glmcli.errors import ModelError
 from tests.hostile import programs
@@ -117,7 +118,11 @@ def test_a_hostile_tokenizer_is_stopped_and_says_so(name, runner, spoiled):
 
 
 def test_all_renderings_at_the_start_share_one_budget(runner, spoiled):
-    programs.spoil_template(spoiled, programs.BURNING.replace("%d", "20000") + programs.TEXT)
+    before_s = apart.templates().taken_s
+    render_apart(programs.BURNING.replace("%d", "5000"), {})
+    rounds = 5000 / (apart.templates().taken_s - before_s)  # a second of this machine
+    burning = programs.BURNING.replace("%d", f"{rounds:.0f}")
+    programs.spoil_template(spoiled, burning + programs.TEXT)
     check(ask(runner, spoiled))
 
 

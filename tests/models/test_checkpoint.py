@@ -291,7 +291,7 @@ def test_a_bin_file_that_takes_long_is_stopped(
 ):
     monkeypatch.setattr(bins, "LOOK_S", 0.1)
     (tiny / "model.safetensors").unlink()
-    long = b"\x80\x02}" + b"(u" * 1_000_000 + b"."
+    long = b"\x80\x02}" + b"(u" * 4_000_000 + b"."
     path = tiny / "pytorch_model.bin"
     path.write_bytes(long)
     if zipped:

@@ -7,7 +7,7 @@ methods alone. Knows nothing of terminals or models.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from threading import Event
@@ -15,6 +15,7 @@ from typing import Protocol
 
 from glmcli.conversation.window import (
     at_most,
+    filled_by,
     is_full,
     omission_notice,
     summarise,
@@ -117,6 +118,10 @@ class Session:
         omitted = self.conversation.omitted
         if omitted is not None and not omitted.summary:
             self.conversation.omitted = None
+
+    def wrap(self, wrapped: Callable[[Engine], Engine]) -> None:
+        """Ask the engine through another one from now on."""
+        self.engine = wrapped(self.engine)
 
     def recount(self) -> int | None:
         """The conversation's size for a new engine, if known; until a reply it is `used_tokens`."""
@@ -292,8 +297,9 @@ class Session:
         is_set = exc.limit is not None and exc.limit == self._window
         full = ContextFull(needed, exc.limit, exc.output, is_set=is_set)
         if exc.output is None:
-            said = {"commands": self.commands, "is_set": is_set}
-            full.hint = way_out(self.conversation, self.context, **said)
+            filler = filled_by(self.conversation, self.count, exc.limit)
+            said = {"commands": self.commands, "once": self._once, "is_set": is_set}
+            full.hint = way_out(self.conversation, self.context, filler, **said)
         return full
 
     def _leave_out(self, window: int, after: Sequence[Message], view: View) -> bool:

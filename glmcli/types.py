@@ -128,10 +128,13 @@ class Progress:
     """What an engine is doing before there is text.
 
     "reading" counts the tokens of the whole prompt, cached ones as done; an engine that knows the
-    prompt's size says so once before the first text.
+    prompt's size says so once before the first text. "parts" counts characters of a text that is
+    answered in parts; its note says where that is.
     """
 
-    stage: Literal["fetching", "converting", "loading", "reading", "waiting", "summarising"]
+    stage: Literal[
+        "fetching", "converting", "loading", "reading", "waiting", "summarising", "parts"
+    ]
     done: int = 0
     total: int | None = None
     unit: Literal["bytes", "tokens", "s"] = "tokens"

@@ -38,29 +38,64 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
         session.ask("word " * 30, Shown())
 
 
+LONG = "word " * 30
+NINE = "a b c d e f g h i"
+IN_PARTS = "--long map answers a text from stdin or -a FILE in parts; or use a model with"
+BY_ASK = 'glm ask --long map "QUESTION" -a FILE answers a long text in parts; or use a model'
+TURNS = "the turns before this question fill the window: "
+
+
 @pytest.mark.parametrize(
-    ("commands", "first", "hint"),
+    ("once", "commands", "system", "first", "question", "hint"),
     [
-        (False, "a b c", "--context drop-oldest leaves the oldest turns out, --context summarise"),
-        (False, "", "shorten the prompt, or use a model with a larger window"),
-        (True, "a b c", "/set context drop-oldest leaves the oldest turns out, /reset starts"),
-        (True, "", "shorten the prompt, start again with /reset, or use a model with a larger"),
+        (True, False, None, "", LONG, IN_PARTS),
+        (True, False, None, NINE, LONG, IN_PARTS),
+        (False, False, None, "", LONG, BY_ASK),
+        (False, True, None, NINE, LONG, BY_ASK),
+        (True, False, LONG, "", "why?", "the system prompt alone fills the window: give"),
+        (False, True, LONG, "", "why?", "the system prompt alone fills the window: /system"),
+        (True, False, None, NINE, "why is it so?", f"{TURNS}--context drop-oldest leaves"),
+        (False, True, None, NINE, "why is it so?", f"{TURNS}/set context drop-oldest leaves"),
     ],
 )
-def test_the_hint_helps_where_the_question_was_asked(tmp_path, commands, first, hint):
-    session = Session(
+def test_the_hint_helps_where_the_question_was_asked_and_names_the_cause(
+    tmp_path, once, commands, system, first, question, hint
+):
+    chat = Session(
         EchoEngine(context_tokens=20),
         open_store(tmp_path / "home"),
         params=GenerationParams(),
         model="echo:",
         commands=commands,
         context="stop",
+        once=once,
     )
     if first:
-        session.ask(first, Shown())
+        chat.ask(first, Shown())
+    chat.set_system(system)
     with pytest.raises(ContextFull) as caught:
-        session.ask("word " * 30, Shown())
+        chat.ask(question, Shown())
     assert caught.value.hint.startswith(hint)
+
+
+def test_the_cause_is_not_named_where_nobody_counts(tmp_path):
+    class Uncounted(EchoEngine):
+        def stream(self, messages, params, cancel):
+            raise ContextFull(None, None)
+
+        def count(self, messages, cancel=None):
+            return None
+
+    chat = Session(
+        Uncounted(),
+        open_store(tmp_path / "home"),
+        params=GenerationParams(),
+        model="echo:",
+        once=True,
+    )
+    with pytest.raises(ContextFull) as caught:
+        chat.ask("hi", Shown())
+    assert caught.value.hint.startswith("--long map answers a text from stdin")
 
 
 class Recorder(EchoEngine):

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.asking.ending import below_reply, check_answer
 from glmcli.cli.asking.files import Files, Yes, attached_files, check_stdin
 from glmcli.cli.asking.forms import (
     Code,
     Form,
     Format,
     LastCode,
-    check_code_in,
     code_to_print,
     reply_view,
 )
+from glmcli.cli.asking.long import LongWay, answered, long_text
 from glmcli.cli.asking.role import RoleName, in_frame, role_named
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueAsk,
-    Interrupted,
     Resume,
     follow,
     interrupts_first,
@@ -39,18 +39,17 @@ from glmcli.cli.options import (
     Load,
     PromptWords,
     read_messages,
-    read_prompt,
+    read_piped,
     split_prompt,
     with_files,
+    with_piped,
     with_settings,
 )
-from glmcli.config import DOTENV, Settings, demonstration
-from glmcli.errors import GlmError, UsageError
+from glmcli.config import demonstration
+from glmcli.errors import UsageError
 from glmcli.language import tr
 
 if TYPE_CHECKING:
-    from glmcli.session import Session
-    from glmcli.terminal.output import Output
     from glmcli.types import Conversation, Message
 
 
@@ -74,6 +73,7 @@ def ask(
     continue_: ContinueAsk = False,
     resume: Resume = None,
     role: RoleName = None,
+    long: LongWay = None,
     no_stream: NoStream = False,
     no_stdin: Annotated[bool, typer.Option("--no-stdin", help=tr("ignore stdin"))] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help=tr("no notices"))] = False,
@@ -94,8 +94,8 @@ def ask(
     taken = role_named(role)
     settings = load(role=taken)
     earlier = read_messages(messages) if messages else Conversation()
-    text = read_prompt(prompt, use_stdin=use_stdin, say=say)
-    text = in_frame(text, taken, has_files=bool(files) and not messages)
+    piped = read_piped(prompt, use_stdin=use_stdin, say=say)
+    text = in_frame(with_piped(prompt, piped), taken, has_files=bool(files) and not messages)
     question = question_of(text, files, earlier)
     system = taken.system if taken else None
     session, settings = open_session(
@@ -107,31 +107,19 @@ def ask(
     follow(session, settings, out, err)
     if not quiet:
         say(demonstration(settings))
-    view = reply_view(format, code, session, settings, out, err, stream=not no_stream, quiet=quiet)
+    views = partial(
+        reply_view, format, code, session, settings, out, err, stream=not no_stream, quiet=quiet
+    )
+    about = None if messages and text is None else long_text(prompt, piped, files, taken)
     try:
-        with interrupts_first(session), closing(session.store), view:
-            reply = session.ask(question, view)
-    except GlmError as exc:
-        view.fail(exc)
-        raise
+        with interrupts_first(session), closing(session.store):
+            reply = answered(session, question, about, long, views)
     finally:
         for line in session.news():  # what was not sent or not saved: -q hides none of it
             say_notice(err, False, line)
     if not quiet:
         below_reply(reply, session, settings, err)
     check_answer(reply, session, code)
-
-
-def check_answer(reply: Message, session: Session, code: str) -> None:
-    """Raise Interrupted, or an error for a reply without a word, or without the code asked for."""
-    from glmcli.terminal.phrases import no_answer
-
-    if session.is_stopped():
-        raise Interrupted
-    if nothing := no_answer(reply):
-        raise nothing
-    if code:
-        check_code_in(reply, code, session.conversation.id)
 
 
 def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:
@@ -154,20 +142,3 @@ def is_typed_on() -> bool:
 def no_prompt() -> UsageError:
     """The error to raise where there is nothing to ask."""
     return UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))
-
-
-def below_reply(reply: Message, session: Session, settings: Settings, err: Output) -> None:
-    """Tell a person how a one-shot ended if not by itself, and anybody who asked what it cost."""
-    from glmcli.terminal.phrases import end_note, stats_line
-
-    window = session.engine.context_tokens
-    if reply.finish_reason in ("length", "time"):
-        note = end_note(reply, window, settings.window)
-        if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
-            note = tr("{note}, which {source} sets", note=note, source=DOTENV)
-        err.say(f"{note}\n")
-    if settings.stats and settings.sources.get("stats") and reply.usage:
-        from glmcli.engines import whereabouts
-
-        line = stats_line(reply.usage, window)
-        err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")

@@ -314,20 +314,23 @@ def with_files(question: str | Message | None, files: list[str]) -> str | Messag
     return text
 
 
-def read_prompt(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str | None:
-    """The prompt: the argument, stdin, or both with a blank line between; None if there is none.
+def read_piped(argument: str | None, *, use_stdin: bool, say: Callable[[str], None]) -> str:
+    """What stdin brings to the prompt; an argument "-" stands for stdin alone.
 
-    An argument "-" stands for stdin alone. `say` tells a person what is waited for. Raises
-    UsageError.
+    `say` tells a person what is waited for. Raises UsageError.
     """
-    piped = ""
+    if sys.stdin is None or not use_stdin or (argument != "-" and sys.stdin.isatty()):
+        return ""
     alone = argument in (None, "-")
-    if sys.stdin is not None and use_stdin and (argument == "-" or not sys.stdin.isatty()):
-        how = tr("type the question; Ctrl-D ends the prompt")
-        warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
-        data = typed_or_piped(how, say, lambda: say(warning))
-        piped = decode_text(data, "stdin").rstrip("\r\n")
-    if alone:
+    how = tr("type the question; Ctrl-D ends the prompt")
+    warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
+    data = typed_or_piped(how, say, lambda: say(warning))
+    return decode_text(data, "stdin").rstrip("\r\n")
+
+
+def with_piped(argument: str | None, piped: str) -> str | None:
+    """The prompt: the argument, stdin, or both with a blank line between; None if there is none."""
+    if argument in (None, "-"):
         return piped or None
     return f"{argument}\n\n{piped}" if piped else argument
 

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from typing import Literal
 
 from glmcli.language import ntr, tr
 from glmcli.types import Conversation, Message, Omission
@@ -17,6 +18,9 @@ Count = Callable[[Sequence[Message]], int | None]
 """The exact size of a prompt in tokens, or None if it cannot be known."""
 Write = Callable[[Sequence[Message], int], str]
 """What the model replies to a prompt within a number of tokens; "" if it failed or was stopped."""
+
+Filler = Literal["", "system", "turns", "question"]
+"""What fills a window."""
 
 REPLY_SHARE = 4
 """When turns are left out, the window divided by this is kept free for the reply."""
@@ -165,27 +169,65 @@ def omitted_turns(conversation: Conversation, size: int | None) -> str:
     )
 
 
+def filled_by(conversation: Conversation, count: Count, limit: int | None) -> Filler:
+    """What alone fills a window of `limit` tokens; "" if that is not known.
+
+    The last message is the question.
+    """
+    last = conversation.last_question()
+    if limit is None or last is None:
+        return ""
+    alone = Conversation(system=conversation.system, messages=[Message("user", "")])
+    if (size := count(alone.prompt())) is None:
+        return ""
+    if size >= limit:
+        return "system"
+    size = count((*alone.prompt()[:-1], conversation.messages[last]))
+    if size is not None and size < limit:
+        return "turns" if last else ""
+    return "" if size is None else "question"
+
+
 def way_out(
-    conversation: Conversation, context: str, *, commands: bool, is_set: bool = False
+    conversation: Conversation,
+    context: str,
+    filler: Filler,
+    *,
+    commands: bool,
+    once: bool = False,
+    is_set: bool = False,
 ) -> str:
     """What helps when a prompt does not fit: where /commands run, or only options can be given.
 
-    `is_set`: the window is as --window says.
+    `once`: it is the only question; `is_set`: the window is as --window says.
     """
     is_choice = context == "stop" and bool(questions(conversation, None))
-    if not commands and is_choice:
-        return tr(
-            "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
-        )
-    if is_set and not is_choice:
-        return tr("shorten the prompt, or set --window to more")
-    if not commands:
-        return tr("shorten the prompt, or use a model with a larger window")
-    if is_choice:
-        return tr(
+    if filler == "system" and commands:
+        return tr("the system prompt alone fills the window: /system TEXT sets a shorter one")
+    if filler == "system":
+        return tr("the system prompt alone fills the window: give a shorter one")
+    if is_choice and filler != "question":
+        return left_out_by(filler, commands=commands)
+    if once:
+        way = tr("--long map answers a text from stdin or -a FILE in parts")
+    else:
+        way = tr('glm ask --long map "QUESTION" -a FILE answers a long text in parts')
+    wider = tr("or set --window to more") if is_set else tr("or use a model with a larger window")
+    return tr("; ").join([way, wider])
+
+
+def left_out_by(filler: Filler, *, commands: bool) -> str:
+    """How the oldest turns can be left out."""
+    if commands:
+        way = tr(
             "/set context drop-oldest leaves the oldest turns out, /reset starts a new conversation"
         )
-    return tr("shorten the prompt, start again with /reset, or use a model with a larger window")
+    else:
+        way = tr(
+            "--context drop-oldest leaves the oldest turns out, --context summarise condenses them"
+        )
+    said = tr("the turns before this question fill the window") if filler == "turns" else ""
+    return tr(": ").join(filter(None, [said, way]))
 
 
 def questions(conversation: Conversation, omitted: Omission | None) -> list[int]:

@@ -238,6 +238,8 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
     is_soon = seconds is not None and seconds < BUSY_S
     if progress is None or (progress.stage == "waiting" and is_soon and not progress.note):
         return tr("waiting for the model") + clock
+    if progress.stage == "parts":
+        return progress.note + clock
     if progress.stage == "waiting":
         if brief:
             return tr("waiting") + clock

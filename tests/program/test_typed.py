@@ -300,7 +300,10 @@ def test_an_argument_attaches_only_as_one_of_its_own(glm, tmp_path):
 def test_a_hint_of_ask_is_none_for_a_chat(glm):
     done = glm("ask", "-m", "echo:window=3", "a b c d e f")
     assert done.code == 4
-    assert done.err_lines[1] == ("hint: shorten the prompt, or use a model with a larger window")
+    assert done.err_lines[1] == (
+        "hint: --long map answers a text from stdin or -a FILE in parts; or use a model with a"
+        " larger window"
+    )
 
 
 def test_a_window_that_was_set_is_named_where_it_is_too_small(glm):
@@ -309,7 +312,7 @@ def test_a_window_that_was_set_is_named_where_it_is_too_small(glm):
         words = () if command == "chat" else ("a b c d e f",)
         done = glm(command, "-m", "echo:window=3", "--window", "3", *words, stdin=stdin)
         assert "the prompt needs 6 tokens, but --window is 3\n" in done.err
-        assert "hint: shorten the prompt, or set --window to more\n" in done.err
+        assert "; or set --window to more\n" in done.err
         other = glm(command, "-m", "echo:window=3", "--window", "9", *words, stdin=stdin)
         assert "the model's window holds 3\n" in other.err
         assert "--window" not in other.err

@@ -1,1 +1,1 @@
-"""What a turn of `glm ask` and `glm chat` is made of: its files, and the form of its reply."""
+"""What a turn of `glm ask` and `glm chat` is made of: files, a long text, the form of its reply."""

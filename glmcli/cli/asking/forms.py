@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glmcli.cli.asking.long import fields_of
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -81,8 +82,9 @@ def reply_view(
     from glmcli.terminal.replies import json as json_view
     from glmcli.terminal.replies import text as view
 
-    def facts() -> dict[str, str]:
-        return {"model": settings.model, "conversation": session.conversation.id}
+    def facts() -> dict[str, Any]:
+        made = fields_of(session.engine)
+        return {"model": settings.model, "conversation": session.conversation.id, **made}
 
     match format:
         case Format.json:

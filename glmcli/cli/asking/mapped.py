@@ -1,0 +1,320 @@
+"""An engine that answers about a text longer than the window of the one behind it.
+
+The text is cut into parts; each is answered with the question in view, and of the answers one is
+made, in as many levels as that needs. What all parts begin with stands first in each prompt, so
+that an engine reads it once. Knows nothing of the terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from threading import Event
+from typing import Any
+
+from glmcli.cli.asking.about import LongText
+from glmcli.cli.asking.behind import ANSWER_SHARE, WrappedEngine
+from glmcli.cli.asking.parts import cut_text, halves
+from glmcli.conversation.window import REPLY_SHARE
+from glmcli.engines import Engine
+from glmcli.engines.reply import Growing, broken_off
+from glmcli.errors import ContextFull, GlmError, NoText
+from glmcli.language import ntr, tr
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Totals
+
+ASSUMED_WINDOW = 8192
+"""What a window is taken for of which nothing is known but that it is full."""
+TOKEN_BYTES = 3
+"""A token is taken for so many bytes where nobody counts: fewer than in most texts."""
+AROUND_TOKENS = 16
+"""What a template puts around a message, about."""
+MARGIN = 64
+"""The window divided by this is left free: a count may miss what a template adds to think."""
+MOST_ANSWER, BRIEF_ANSWER, LEAST_ANSWER = 512, 128, 16
+"""Tokens that an answer to a part takes at most; that it may take however many parts there are; and
+with less than the last there is no answer."""
+LABEL_TOKENS = 16
+"""More than the number of an answer takes."""
+LEAST_PART = 200
+"""Characters: a shorter part that is refused is not cut again."""
+ALL = 9999
+"""Stands for the number of parts while that is not known."""
+
+
+@dataclass(slots=True)
+class Made:
+    """How an answer was made."""
+
+    parts: int = 0
+    levels: int = 0
+    """1 for the answers to parts, and one for each time that answers were combined."""
+    totals: Totals = field(default_factory=Totals)
+    """What all of it cost, the last answer too."""
+
+    def fields(self) -> dict[str, Any]:
+        """What machines are told."""
+        return {
+            "parts": self.parts,
+            "levels": self.levels,
+            "prompt_tokens": self.totals.prompt_tokens,
+            "cached_tokens": self.totals.cached_tokens,
+            "completion_tokens": self.totals.completion_tokens,
+        }
+
+
+class PartsEngine(WrappedEngine):
+    """Answers the last message in parts of a text; the messages before it are sent with each."""
+
+    def __init__(self, engine: Engine, long: LongText, window: int | None) -> None:
+        """`window` is what the engine said of it when it refused the text."""
+        super().__init__(engine)
+        self._long = long
+        self._window = window or engine.context_tokens or ASSUMED_WINDOW
+        self.made = Made()
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield what is done, and then the answer made of those to the parts. Raises GlmError."""
+        self.made = Made()
+        way = _Way(self.behind, self._long, self._window, messages[:-1], params, cancel, self.made)
+        yield from way.chunks()
+
+
+class _Way:
+    """The way from a text to one answer."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        long: LongText,
+        window: int,
+        before: Sequence[Message],
+        params: GenerationParams,
+        cancel: Event,
+        made: Made,
+    ) -> None:
+        """Find out what fits. Raises GlmError if nothing does beside the question."""
+        self._engine, self._long, self._before = engine, long, before
+        self._params, self._cancel, self._made = params, cancel, made
+        self._is_estimated = False
+        self._cut_answers = 0
+        self._told = set[str]()
+        self._most = window - window // MARGIN
+        """Tokens of a prompt and its answer."""
+        self._last = self._most - (params.max_tokens or window // REPLY_SHARE)
+        """Tokens of a prompt of answers."""
+        self._left = self._last - self._size(long.combined(()))
+        """Tokens of all answers in it."""
+        room = self._left // 2 - LABEL_TOKENS
+        self._answer_tokens = min(window // ANSWER_SHARE, MOST_ANSWER, room)
+        if self._answer_tokens < LEAST_ANSWER:
+            raise nothing_fits()
+
+    def chunks(self) -> Generator[Chunk, None, None]:
+        """See `PartsEngine.stream`."""
+        parts = yield from self._cut()
+        if len(parts) < 2:
+            yield from self._finish(self._long.prompt(self._long.text))
+            return
+        answers = yield from self._map(parts)
+        while True:
+            last = yield from self._reduce(answers)
+            try:
+                yield from self._finish(last)
+                return
+            except ContextFull as exc:
+                self._shrink(exc)
+
+    def _size(self, question: Message) -> int:
+        """The size of a prompt, estimated if it is not known."""
+        prompt = [*self._before, question]
+        size = self._engine.count(prompt, self._cancel)
+        if size is not None:
+            return size
+        self._is_estimated = True
+        texts = (len(each.text.encode("utf-8", "replace")) for each in prompt)
+        return sum(AROUND_TOKENS + size // TOKEN_BYTES for size in texts)
+
+    def _shrink(self, exc: ContextFull) -> None:
+        """Combine fewer answers at once, if it was a guess that these would fit."""
+        if not self._is_estimated:
+            raise exc
+        self._last //= 2
+
+    def _cut(self) -> Generator[Chunk, None, list[str]]:
+        """Cut the text so that each part fits with room for its answer."""
+        most = self._most - self._answer_tokens
+
+        def fits(part: str) -> bool:
+            return not self._cancel.is_set() and self._size(self._long.part(ALL, ALL, part)) <= most
+
+        doing = Chunk(progress=Progress("parts", note=tr("cutting the text into parts")))
+        yield doing
+        parts: list[str] = []
+        for part in cut_text(self._long.text, fits, most * TOKEN_BYTES):
+            if self._cancel.is_set():
+                break
+            parts.append(part)
+            yield doing
+        each = self._left // max(len(parts), 1) - LABEL_TOKENS
+        self._answer_tokens = min(self._answer_tokens, max(each, BRIEF_ANSWER))
+        return parts
+
+    def _map(self, parts: list[str]) -> Generator[Chunk, None, list[str]]:
+        """Answer each of the parts; one that the engine refuses is cut in two."""
+        answers: list[str] = []
+        read = 0
+        while len(answers) < len(parts) and not self._cancel.is_set():
+            number, count = len(answers) + 1, len(parts)
+            part = parts[number - 1]
+            # To combine them takes about as long as one more part.
+            total = len(self._long.text) * (count + 1) // count
+            state = tr("part {number:,} of {count:,}", number=number, count=count)
+            doing = Progress("parts", read, total, note=state)
+            try:
+                question = self._long.part(number, count, part)
+                answers.append((yield from self._answer(question, doing, len(part))))
+                read += len(part)
+            except ContextFull as exc:
+                pieces = halves(part) if len(part) >= LEAST_PART else []
+                if not pieces:
+                    raise nothing_fits() from exc
+                parts[number - 1 : number] = pieces
+        self._made.parts, self._made.levels = len(parts), 1
+        said = [answer for answer in answers if answer]
+        if not said and not self._cancel.is_set():
+            raise NoText(tr("the model answered no part with a word"), again=True)
+        return said
+
+    def _reduce(self, answers: list[str]) -> Generator[Chunk, None, Message]:
+        """Combine answers until one prompt holds them all; returns that."""
+        levels = 2
+        while not self._cancel.is_set():
+            groups = self._groups(answers)
+            if len(groups) <= 1:
+                break
+            if len(groups) == len(answers):
+                raise nothing_fits()
+            state = tr("combining {n:,} answers", n=len(answers))
+            combined: list[str] = []
+            try:
+                for at, group in enumerate(groups):
+                    doing = Progress("parts", at, len(groups), note=state)
+                    combined.append((yield from self._answer(self._long.combined(group), doing)))
+            except ContextFull as exc:
+                self._shrink(exc)
+                continue
+            answers = [answer for answer in combined if answer] or answers[:1]
+            levels += 1
+        self._made.levels = levels
+        return self._long.combined(answers)
+
+    def _groups(self, answers: Sequence[str]) -> list[list[str]]:
+        """Answers that follow each other, as many as a prompt holds."""
+        groups: list[list[str]] = []
+        for answer in answers:
+            with_it = [*groups[-1], answer] if groups else [answer]
+            if groups and self._size(self._long.combined(with_it)) <= self._last:
+                groups[-1] = with_it
+            else:
+                groups.append([answer])
+        return groups
+
+    def _answer(
+        self, question: Message, doing: Progress, weight: int = 0
+    ) -> Generator[Chunk, None, str]:
+        """One answer, of which only how far it is comes out; it is `weight` of `doing`."""
+        growing, read = Growing(), 0.0
+        most = self._answer_tokens
+        brief = replace(self._params, max_tokens=most, stop=())
+        try:
+            for chunk in self._streamed(question, brief):
+                growing.add(chunk)
+                if chunk.notice and chunk.notice not in self._told:
+                    self._told.add(chunk.notice)
+                    yield Chunk(notice=chunk.notice)
+                if chunk.finish_reason in ("length", "time"):
+                    self._cut_answers += 1
+                    check_begun(growing)
+                if chunk.progress and chunk.progress.stage == "reading":
+                    read = chunk.progress.done / max(chunk.progress.total or 0, 1)
+                share = (min(read, 1) + min(growing.tokens / most, 1)) / 2
+                yield Chunk(progress=replace(doing, done=doing.done + int(weight * share)))
+        except ContextFull:
+            raise
+        except GlmError as exc:
+            raise placed(exc, doing.note) from exc
+        return "".join(growing.text).strip()
+
+    def _finish(self, question: Message) -> Generator[Chunk, None, None]:
+        """Yield the last answer, and what is to be said of it."""
+        if self._cancel.is_set():
+            yield Chunk(finish_reason="cancelled")
+            return
+        for chunk in self._streamed(question, self._params):
+            if chunk.finish_reason not in (None, "cancelled"):
+                yield from (Chunk(notice=line) for line in self._notes())
+            yield chunk
+
+    def _streamed(
+        self, question: Message, params: GenerationParams
+    ) -> Generator[Chunk, None, None]:
+        """What the engine answers, up to its end."""
+        with closing(
+            self._engine.stream([*self._before, question], params, self._cancel)
+        ) as stream:
+            for chunk in stream:
+                if chunk.usage:
+                    self._made.totals.add(chunk.usage)
+                yield chunk
+                if chunk.finish_reason is not None:
+                    return
+        raise broken_off()
+
+    def _notes(self) -> list[str]:
+        """What is to be said of how the answer was made."""
+        lines = []
+        if self._made.parts > 1:
+            line = tr(
+                "longer than the window: made from {parts:,} parts in {levels:,} levels",
+                parts=self._made.parts,
+                levels=self._made.levels,
+            )
+            lines.append(line)
+        if self._cut_answers:
+            line = ntr(
+                "the answer to one part was cut at {most:,} tokens",
+                "{n:,} answers to parts were cut at {most:,} tokens",
+                self._cut_answers,
+                most=self._answer_tokens,
+            )
+            lines.append(line)
+        if self._is_estimated:
+            lines.append(tr("the model does not count tokens: the text was cut by an estimate"))
+        return lines
+
+
+def check_begun(growing: Growing) -> None:
+    """Raise NoText for an answer that was cut before its first word."""
+    if not "".join(growing.text).strip():
+        line = tr("the answer was cut at the token limit before its first word")
+        raise NoText(line, tr("--no-think keeps a model that thinks from that"))
+
+
+def nothing_fits() -> GlmError:
+    """The error where not even two short answers fit beside the question."""
+    error = GlmError(
+        tr("beside the question there is no room for answers to parts of the text"),
+        tr("shorten the question or the system prompt, or set --max-tokens to less"),
+    )
+    error.exit_code = ContextFull.exit_code
+    return error
+
+
+def placed(exc: GlmError, where: str) -> GlmError:
+    """An error that says where on the way it happened."""
+    exc.message = tr(": ").join([where, exc.message])
+    exc.args = (exc.message,)
+    return exc

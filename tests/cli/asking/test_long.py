@@ -1,0 +1,147 @@
+"""`--long map` and the offer of it: what is asked, printed, said and kept; pipes and terminals."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+
+from tests.support.term import Term
+
+SMALL = ("-m", "echo:window=400")
+TEXT = "\n\n".join(f"Paragraph {n} has eight words and no more." for n in range(100))
+
+
+@pytest.fixture
+def here(tmp_path):
+    (tmp_path / "book.txt").write_text(TEXT)
+    return tmp_path
+
+
+def test_a_pipe_is_told_of_the_option(glm):
+    done = glm("ask", *SMALL, "summarise", stdin=TEXT)
+    assert (done.out, done.code) == ("", 4)
+    assert done.err_lines[1].startswith("hint: --long map answers a text from stdin or -a FILE")
+
+
+def test_a_long_text_is_answered_and_the_question_is_kept_as_typed(glm):
+    done = glm("ask", *SMALL, "--long", "map", "summarise", stdin=TEXT)
+    assert done.code == 0
+    assert done.out.startswith("summarise\n\nNotes on the text, part by part:\n\n")
+    assert done.err_lines[0] == "longer than the window: made from 3 parts in 2 levels"
+    assert "part 1" not in done.err
+    (kept,) = json.loads(glm("history", "list", "--json").out)
+    shown = glm("history", "show", kept["id"], "--json").out
+    question, answer = json.loads(shown)["messages"]
+    assert question["content"] == "summarise"
+    assert answer["content"] == done.out.rstrip("\n")
+    assert kept["title"] == "summarise"
+    assert glm("history", "search", "Paragraph 99").out == ""
+    again = glm("ask", *SMALL, "-c", "thanks")
+    assert (again.out, again.code) == ("thanks\n", 0)
+
+
+def test_a_text_that_fits_is_sent_whole(glm):
+    done = glm("ask", "-m", "echo:", "--long", "map", "summarise", stdin="a b c")
+    assert (done.out, done.err, done.code) == ("summarise\n\na b c\n", "", 0)
+
+
+def test_a_text_that_leaves_no_room_for_the_reply_is_answered_in_parts(glm):
+    text = "word " * 380
+    done = glm("ask", *SMALL, "--long", "map", "summarise", stdin=text)
+    assert "made from 2 parts" in done.err
+    assert "made from" not in glm("ask", *SMALL, "summarise", stdin=text).err
+
+
+def test_json_says_how_it_was_made(glm):
+    done = glm("ask", *SMALL, "--long", "map", "-f", "json", "summarise", stdin=TEXT)
+    made = json.loads(done.out)["long"]
+    assert (made["parts"], made["levels"]) == (3, 2)
+    assert made["prompt_tokens"] > 800
+    assert "long" not in json.loads(glm("ask", *SMALL, "-f", "json", "hi").out)
+
+
+def test_stats_say_what_all_parts_cost_and_q_hides_that_only(glm):
+    done = glm("ask", *SMALL, "--long", "map", "--stats", "summarise", stdin=TEXT)
+    assert "3 parts: read " in done.err
+    done = glm("ask", *SMALL, "--long", "map", "--stats", "-q", "summarise", stdin=TEXT)
+    assert "3 parts: read " not in done.err
+    assert "made from 3 parts" in done.err
+
+
+def test_an_error_in_jsonl_is_told_once_and_not_for_what_was_tried_first(glm):
+    done = glm("ask", *SMALL, "--long", "map", "-f", "jsonl", "summarise", stdin=TEXT)
+    events = [json.loads(line)["type"] for line in done.out.splitlines()]
+    assert events.count("error") == 0
+    assert events[-1] == "done"
+    done = glm("ask", *SMALL, "--long", "map", "-f", "jsonl", "why " * 300, stdin=TEXT)
+    events = [json.loads(line) for line in done.out.splitlines()]
+    assert [each["type"] for each in events] == ["error"]
+    assert "no room for answers" in events[0]["error"]
+    assert done.code == 4
+
+
+def test_files_keep_their_headers_in_the_history(glm, here):
+    done = glm("ask", *SMALL, "--long", "map", "summarise", "-a", "book.txt")
+    assert done.code == 0
+    (kept,) = json.loads(glm("history", "list", "--json").out)
+    question, _ = json.loads(glm("history", "show", kept["id"], "--json").out)["messages"]
+    assert question["content"].startswith(f"summarise\n\nFile: {here / 'book.txt'} (")
+    assert "Paragraph 99" not in question["content"]
+
+
+def test_without_a_question_there_is_nothing_to_do(glm):
+    done = glm("ask", *SMALL, "--long", "map", stdin=TEXT)
+    assert done.code == 4
+    assert 'glm ask --long map "summarise this" < FILE' in done.err_lines[1]
+    done = glm("ask", *SMALL, "--long", "map", "-s", "Summarise.", stdin=TEXT)
+    assert done.code == 0
+    (kept,) = [each for each in json.loads(glm("history", "list", "--json").out) if each["turns"]]
+    assert kept["title"].startswith("Paragraph 0 has eight")
+
+
+def test_a_role_s_words_stand_around_each_part(glm, here):
+    roles = here / "home" / "roles"
+    roles.mkdir(parents=True)
+    (roles / "short.md").write_text("In one line: $input")
+    done = glm("ask", *SMALL, "--long", "map", "--role", "short", "sum up", stdin=TEXT)
+    assert done.out.startswith("In one line: sum up\n\nNotes on the text")
+
+
+def test_what_was_refused_is_not_in_an_ask_that_goes_on(glm):
+    glm("ask", *SMALL, "hello")
+    done = glm("ask", *SMALL, "-c", "--long", "map", "summarise", stdin=TEXT)
+    assert done.code == 0
+    (kept,) = json.loads(glm("history", "list", "--json").out)
+    said = json.loads(glm("history", "show", kept["id"], "--json").out)["messages"]
+    assert [each["content"] for each in said][:3] == ["hello", "hello", "summarise"]
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("named", ["< book.txt", "-a book.txt"])
+def test_on_a_terminal_it_is_offered(here, named):
+    with Term("ask", *SMALL, home=here, shell=True, cols=100) as term:
+        term.at_shell().type(f"{term.command_line} summarise {named}\r").see("[y/N]")
+        term.type("y\r").see("made from 3 parts in 2 levels").at_shell()
+        term.type("stty -a\r").see(" icanon ").see(" echo ")
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize(("typed", "code"), [("n\r", 4), ("\x04", 4), ("\x03", -signal.SIGINT)])
+def test_an_offer_that_is_declined_ends_as_it_would_in_a_pipe(here, typed, code):
+    with Term("ask", *SMALL, "summarise", "-a", "book.txt", home=here, cols=100) as term:
+        term.see("[y/N]").type(typed)
+        assert term.ended() == code
+        assert ("hint: --long map" in term.text()) == (code == 4)
+
+
+@pytest.mark.pty
+def test_ctrl_c_in_a_part_ends_by_the_signal_and_progress_leaves_nothing(here):
+    slow = ("-m", "echo:window=400,delay=0.05")
+    arguments = ("ask", *slow, "--long", "map", "summarise", "-a", "book.txt")
+    with Term(*arguments, home=here, cols=100) as term:
+        term.see("part 2 of 3").type("\x03")
+        assert term.ended() == -signal.SIGINT
+        assert "part 2 of 3" not in term.text()
+        assert "made from" not in term.text()

@@ -1,0 +1,201 @@
+"""A text longer than the window, in parts: what is sent, counted, said, and raised on the way."""
+
+from __future__ import annotations
+
+from threading import Event
+
+import pytest
+
+from glmcli.cli.asking.about import LongText
+from glmcli.cli.asking.mapped import PartsEngine
+from glmcli.engines.echo import EchoEngine, split_words
+from glmcli.engines.local.engine import LocalEngine
+from glmcli.engines.local.net.plain.reader import model_of
+from glmcli.errors import ContextFull, EngineError, GlmError, NoText
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
+from tests.support import tiny_chat
+
+QUESTION = "what is in it?"
+TEXT = "\n\n".join(f"Paragraph {n} has eight words and no more." for n in range(120))
+PARAMS = GenerationParams(temperature=0.0)
+
+
+class Noting(EchoEngine):
+    """Answers with the first words of the part, at most `words`, and remembers what it was sent."""
+
+    def __init__(self, *, window: int = 200, words: int = 4, counts: bool = True, fault=None):
+        super().__init__(context_tokens=window)
+        self.words = words
+        self.counts = counts
+        self.fault = fault
+        self.prompts: list[list[str]] = []
+        self.limits: list[int | None] = []
+
+    def count(self, messages, cancel=None):
+        return super().count(messages) if self.counts else None
+
+    def stream(self, messages, params, cancel):
+        size = super().count(messages)
+        if size + (params.max_tokens or 0) > self.context_tokens:
+            raise ContextFull(size, self.context_tokens)
+        self.prompts.append([each.text for each in messages])
+        self.limits.append(params.max_tokens)
+        if self.fault:
+            self.fault(len(self.prompts))
+        if cancel.is_set():
+            yield Chunk(finish_reason="cancelled")
+            return
+        yield Chunk(progress=Progress("reading", size, size))
+        words = split_words(messages[-1].text.split("\n\n")[2])[: self.words]
+        yield Chunk("".join(words), tokens=len(words))
+        yield Chunk(finish_reason="stop", usage=Usage(size, 0, len(words)))
+
+
+def mapped(engine, text=TEXT, *, before=(), params=PARAMS, question=QUESTION, cancel=None):
+    """The chunks of an answer in parts, and the engine that made it."""
+    parts = PartsEngine(engine, LongText(question, text), None)
+    sent = [*before, Message("user", question or "…")]
+    return list(parts.stream(sent, params, cancel or Event())), parts
+
+
+def sent_parts(engine):
+    return [text[-1].split("of the text:\n\n")[1] for text in engine.prompts if "Part " in text[-1]]
+
+
+def test_every_word_is_sent_once_with_the_question_and_what_is_before_it():
+    engine = Noting()
+    chunks, parts = mapped(engine, before=[Message("system", "Be kind.")])
+    assert "".join(sent_parts(engine)) == TEXT
+    assert all(prompt[0] == "Be kind." for prompt in engine.prompts)
+    assert all(prompt[-1].startswith(f"{QUESTION}\n\n") for prompt in engine.prompts)
+    assert parts.made.parts == len(sent_parts(engine)) > 3
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_prompts_differ_first_in_the_number_of_the_part():
+    engine = Noting(words=1)
+    mapped(engine)
+    shared = f"{QUESTION}\n\nBe brief. Part "
+    prompts = [prompt[-1] for prompt in engine.prompts if "Part " in prompt[-1]]
+    assert all(prompt.startswith(f"{shared}{n} of ") for n, prompt in enumerate(prompts, 1))
+
+
+def test_few_answers_are_combined_at_once_and_many_in_more_levels():
+    few, many = Noting(window=400, words=2), Noting(words=12)
+    _, at_once = mapped(few)
+    assert at_once.made.levels == 2
+    assert len(few.prompts) == at_once.made.parts + 1
+    _, by_levels = mapped(many, TEXT * 3)
+    assert by_levels.made.levels > 2
+    assert many.limits[-1] is None
+    assert all(limit and limit <= 25 for limit in many.limits[:-1])
+
+
+def test_the_last_answer_has_the_limit_and_the_stops_that_were_set():
+    engine = Noting()
+    mapped(engine, params=GenerationParams(max_tokens=30, stop=("x",)))
+    assert engine.limits[-1] == 30
+    assert all(limit and limit < 30 for limit in engine.limits[:-1])
+
+
+def test_it_is_said_how_the_answer_was_made():
+    chunks, parts = mapped(Noting())
+    notices = [chunk.notice for chunk in chunks if chunk.notice]
+    made = parts.made
+    assert notices == [
+        f"longer than the window: made from {made.parts} parts in {made.levels} levels"
+    ]
+    assert made.fields()["prompt_tokens"] == made.totals.prompt_tokens > 960
+
+
+def test_progress_names_the_part_and_grows():
+    chunks, parts = mapped(Noting())
+    told = [chunk.progress for chunk in chunks if chunk.progress and chunk.progress.total]
+    told = [each for each in told if each.note.startswith("part ")]
+    assert [each.done for each in told] == sorted(each.done for each in told)
+    assert told[0].note == f"part 1 of {parts.made.parts}"
+    assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}"
+    assert 0.7 < told[-1].done / told[-1].total < 1
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_a_part_that_is_refused_is_cut_in_two(counts):
+    engine = Noting(window=200, counts=counts)
+    text = "a b c d e f " * 400  # far more tokens than an estimate by bytes says
+    chunks, parts = mapped(engine, text)
+    assert "".join(sent_parts(engine)) == text
+    assert parts.made.parts == len(sent_parts(engine))
+    estimated = "the model does not count tokens: the text was cut by an estimate"
+    assert (estimated in [chunk.notice for chunk in chunks]) is not counts
+
+
+def test_an_error_says_in_which_part_it_happened():
+    def fault(number):
+        if number == 3:
+            raise EngineError("the model fell over", "pick it up")
+
+    engine = Noting(fault=fault)
+    with pytest.raises(EngineError, match=r"^part 3 of \d+: the model fell over$") as caught:
+        mapped(engine)
+    assert caught.value.hint == "pick it up"
+    assert caught.value.message == str(caught.value)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_stop_ends_the_part_and_all_that_would_follow(at):
+    cancel = Event()
+
+    def fault(number):
+        if number == at:
+            cancel.set()
+
+    engine = Noting(fault=fault)
+    chunks, _ = mapped(engine, cancel=cancel)
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["cancelled"]
+    assert len(engine.prompts) == at
+    assert not any(chunk.notice for chunk in chunks)
+
+
+def test_a_stop_while_the_text_is_cut_sends_nothing():
+    cancel = Event()
+    cancel.set()
+    engine = Noting()
+    chunks, _ = mapped(engine, cancel=cancel)
+    assert chunks[-1].finish_reason == "cancelled"
+    assert engine.prompts == []
+
+
+def test_a_question_that_leaves_no_room_is_refused_before_anything_is_read():
+    engine = Noting()
+    with pytest.raises(GlmError, match="no room for answers") as caught:
+        mapped(engine, question="why " * 100)
+    assert "shorten the question" in caught.value.hint
+    assert caught.value.exit_code == ContextFull.exit_code
+    assert engine.prompts == []
+
+
+def test_a_text_to_which_no_part_has_an_answer_has_none():
+    with pytest.raises(NoText, match="answered no part"):
+        mapped(Noting(words=0))
+
+
+def test_the_shared_beginning_is_read_once():
+    engine = LocalEngine("tiny", model_of(tiny_chat.NET), tiny_chat.TEMPLATE, context_tokens=512)
+    question = "What is the capital of France?"
+    usages = []
+
+    class Watched(EchoEngine):
+        def count(self, messages, cancel=None):
+            return engine.count(messages, cancel)
+
+        def stream(self, messages, params, cancel):
+            for chunk in engine.stream(messages, params, cancel):
+                usages.append(chunk.usage)
+                yield chunk
+
+    shared = engine.count([Message("user", question)])
+    mapped(Watched(context_tokens=512), "Paris is a town. " * 70, question=question)
+    used = [usage for usage in usages if usage]
+    assert len(used) > 3
+    # The end of a turn in the template comes behind what is shared.
+    assert all(usage.cached_tokens >= shared - 8 for usage in used[1:])

@@ -113,7 +113,7 @@ def ask(
     about = None if messages and text is None else long_text(prompt, piped, files, taken)
     try:
         with interrupts_first(session), closing(session.store):
-            reply = answered(session, question, about, long, views)
+            reply = answered(session, question, about, long, views, quiet=quiet)
     finally:
         for line in session.news():  # what was not sent or not saved: -q hides none of it
             say_notice(err, False, line)

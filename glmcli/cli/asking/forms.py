@@ -107,4 +107,6 @@ def reply_view(
             thinking = "hide" if quiet and settings.thinking == "fold" else settings.thinking
             stream = stream or bool(code)
             shown = view.TextView(out, err, thinking=thinking, stream=stream, status=status)
+    if format in (Format.json, Format.jsonl, Format.records) and not quiet:
+        shown = view.Announced(shown, view.StatusLine(err))
     return view.CodeView(shown, code) if code else shown

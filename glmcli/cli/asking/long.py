@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.asking.role import in_frame
-from glmcli.cli.dialog import is_agreed
+from glmcli.cli.dialog import fitted, is_agreed
 from glmcli.cli.opening import Interrupted
 from glmcli.errors import ContextFull, GlmError, StoreError
 from glmcli.language import tr
@@ -68,6 +68,8 @@ def answered(
     long: LongText | None,
     way: Long | None,
     views: Callable[[], BaseView],
+    *,
+    quiet: bool,
 ) -> Message:
     """The reply to a question; to `long` in parts, if it is too long and a person wants that.
 
@@ -96,7 +98,7 @@ def answered(
     from glmcli.cli.asking.mapped import PartsEngine
 
     forget_question(session, is_new=is_new)
-    session.wrap(lambda engine: PartsEngine(engine, long, window))
+    session.wrap(lambda engine: PartsEngine(engine, long, window, quiet=quiet))
     view = views()
     try:
         with view:
@@ -115,9 +117,9 @@ def is_wanted(full: ContextFull, long: LongText, way: Long | None, *, has_system
         return True
     if full.output is not None or not is_person_there():
         return False
-    text = tr("{problem}. Answer it in parts, and combine them? [y/N] ", problem=full.message)
+    text = tr("{problem}. Answer it in parts, and combine them? [y/N]", problem=full.message)
     with interrupts_raised():
-        return bool(is_agreed(text))
+        return bool(is_agreed(f"{fitted(text, sys.stderr.fileno())} "))
 
 
 def is_person_there() -> bool:

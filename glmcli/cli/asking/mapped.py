@@ -66,10 +66,15 @@ class Made:
 class PartsEngine(WrappedEngine):
     """Answers the last message in parts of a text; the messages before it are sent with each."""
 
-    def __init__(self, engine: Engine, long: LongText, window: int | None) -> None:
-        """`window` is what the engine said of it when it refused the text."""
+    def __init__(
+        self, engine: Engine, long: LongText, window: int | None, *, quiet: bool = False
+    ) -> None:
+        """`window` is what the engine said of it when it refused the text; `quiet` says nothing of
+        how far it is.
+        """
         super().__init__(engine)
         self._long = long
+        self._is_quiet = quiet
         self._window = window or engine.context_tokens or ASSUMED_WINDOW
         self.made = Made()
 
@@ -79,7 +84,9 @@ class PartsEngine(WrappedEngine):
         """Yield what is done, and then the answer made of those to the parts. Raises GlmError."""
         self.made = Made()
         way = _Way(self.behind, self._long, self._window, messages[:-1], params, cancel, self.made)
-        yield from way.chunks()
+        for chunk in way.chunks():
+            is_silent = self._is_quiet and chunk.progress and chunk.progress.stage == "parts"
+            yield Chunk() if is_silent else chunk
 
 
 class _Way:

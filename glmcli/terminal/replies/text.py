@@ -258,6 +258,41 @@ class AtTheEnd(BaseView):
         self._view.abandon()
 
 
+class Announced(BaseView):
+    """Another view, and elsewhere a row that says what happens until there is text."""
+
+    def __init__(self, view: BaseView, status: StatusLine) -> None:
+        self._view = self._quiet = view
+        self._status: StatusLine | None = status
+
+    def show(self, chunk: Chunk) -> None:
+        """Show the next piece, or what happens."""
+        if chunk.text or chunk.thinking or chunk.finish_reason:
+            self._clear()
+        elif self._status:
+            self._status.show(chunk)
+        self._view.show(chunk)
+
+    def finish(self, reply: Message) -> None:
+        """The reply is complete."""
+        self._clear()
+        self._view.finish(reply)
+
+    def abandon(self) -> None:
+        """The reply broke off."""
+        self._clear()
+        self._view.abandon()
+
+    def fail(self, error: GlmError) -> None:
+        """Tell a machine of an error."""
+        self._view.fail(error)
+
+    def _clear(self) -> None:
+        if self._status:
+            self._status.clear()
+        self._status = None
+
+
 class CodeView(AtTheEnd):
     """Shows only code of a reply when it is complete; nothing of one that was stopped.
 

@@ -137,6 +137,30 @@ def test_an_offer_that_is_declined_ends_as_it_would_in_a_pipe(here, typed, code)
 
 
 @pytest.mark.pty
+@pytest.mark.parametrize(
+    ("options", "is_told"), [((), True), (("-f", "json"), True), (("-q", "-f", "json"), False)]
+)
+def test_progress_is_told_on_a_terminal_beside_a_file_and_q_silences_it(here, options, is_told):
+    slow = ("-m", "echo:window=400,delay=0.01")
+    arguments = ("ask", *slow, "--long", "map", *options, "summarise", "-a", "book.txt")
+    with Term(*arguments, home=here, shell=True, cols=100) as term:
+        term.at_shell().type(f"{term.command_line} > out\r").see("made from 3 parts").at_shell()
+        assert ("part 2 of 3" in term.raw) is is_told
+        assert "part 2 of 3" not in term.text()
+        assert "Notes on the text" in (here / "out").read_text()
+
+
+@pytest.mark.pty
+def test_q_silences_the_parts_on_a_terminal(here):
+    slow = ("-m", "echo:window=400,delay=0.01")
+    arguments = ("ask", *slow, "-q", "--long", "map", "summarise", "-a", "book.txt")
+    with Term(*arguments, home=here, cols=100) as term:
+        term.see("made from 3 parts")
+        assert term.ended() == 0
+        assert "part 2 of 3" not in term.raw
+
+
+@pytest.mark.pty
 def test_ctrl_c_in_a_part_ends_by_the_signal_and_progress_leaves_nothing(here):
     slow = ("-m", "echo:window=400,delay=0.05")
     arguments = ("ask", *slow, "--long", "map", "summarise", "-a", "book.txt")

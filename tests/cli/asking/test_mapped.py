@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from threading import Event
 
+import httpx
 import pytest
 
 from glmcli.cli.asking.about import LongText
@@ -13,7 +15,7 @@ from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.errors import ContextFull, EngineError, GlmError, NoText
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
-from tests.support import tiny_chat
+from tests.support import fake_openai, tiny_chat
 
 QUESTION = "what is in it?"
 TEXT = "\n\n".join(f"Paragraph {n} has eight words and no more." for n in range(120))
@@ -199,3 +201,30 @@ def test_the_shared_beginning_is_read_once():
     assert len(used) > 3
     # The end of a turn in the template comes behind what is shared.
     assert all(usage.cached_tokens >= shared - 8 for usage in used[1:])
+
+
+def test_a_server_that_only_refuses_is_asked_in_parts_that_it_takes():
+    read = []
+
+    def chat(request):
+        body = json.loads(request.content)
+        text = body["messages"][-1]["content"]
+        size = len(text) // 2  # more tokens than an estimate takes it for
+        if size + body.get("max_tokens", 0) > 1000:
+            line = f"This model's maximum context length is 1000 tokens. However, you have {size}"
+            return httpx.Response(400, json={"error": {"message": line}})
+        read.append(text)
+        ending = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+        return fake_openai.events(fake_openai.delta("noted"), ending)(request)
+
+    models = httpx.Response(200, json={"data": [{"id": "m"}]})
+    engine = fake_openai.opened(fake_openai.serving(models=models, chat=chat))
+    with pytest.raises(ContextFull) as caught:
+        list(engine.stream([Message("user", TEXT)], PARAMS, Event()))
+    parts = PartsEngine(engine, LongText(QUESTION, TEXT), caught.value.limit)
+    chunks = list(parts.stream([Message("user", QUESTION)], PARAMS, Event()))
+    assert "".join(chunk.text for chunk in chunks) == "noted"
+    of_text = [text.split("of the text:\n\n")[1] for text in read if "Part " in text]
+    assert "".join(of_text) == TEXT
+    assert parts.made.parts == len(of_text) > 2
+    assert any("does not count tokens" in chunk.notice for chunk in chunks)

@@ -188,7 +188,7 @@ class LocalEngine:
         ):
             return
         self._goes_back = self._cache.keep(ids) == known and self._goes_back
-        for _ in prefill(self._cache, ids, cancel, leave=0):
+        for _ in self._pace.reading(prefill(self._cache, ids, cancel, leave=0)):
             pass
 
     @property
@@ -284,7 +284,7 @@ class LocalEngine:
         total = len(prompt.ids)
         if not cancel.is_set():
             yield Chunk(progress=Progress("reading", cached, total))
-        for done in prefill(self._cache, prompt.ids, cancel):
+        for done in self._pace.reading(prefill(self._cache, prompt.ids, cancel)):
             yield Chunk(progress=Progress("reading", done, total))
 
 

@@ -1,7 +1,8 @@
 """How many processor threads to use: tried on the tokens of real replies, the fastest kept.
 
 Two busy threads can be ten times slower than one when another process wants a core, and on an idle
-machine they are faster, so nothing but measuring helps. Knows nothing of torch.
+machine they are faster, so nothing but measuring helps: the time of tokens, and of the blocks of a
+prompt, which differ in size, how much of the cores there was for them. Knows nothing of torch.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TypeVar
 
 _T = TypeVar("_T")
@@ -21,16 +22,19 @@ TRIAL_TOKENS = 4
 RECENT_TOKENS = 8
 SLOWER = 2.0
 """A new trial begins when tokens take so many times as long as they did after the last one."""
-
-
 AGAIN_TOKENS = 400
 """After so many tokens a trial is due in any case: a busy neighbour may have left."""
+SHARE, POOR_BLOCKS = 0.7, 2
+"""Of the processor time that the threads could have; with less in so many blocks of a prompt one
+after the other, others want the cores."""
+AGAIN_BLOCKS = 16
+"""After so many blocks of a prompt more threads are tried again."""
 
 
 class Pace:
     """Chooses among `counts` of threads by calling `set_threads`: the largest for the first prompt.
 
-    Then the smallest is tried first: with it nothing can go very wrong.
+    For tokens the smallest is then tried first: with it nothing can go very wrong.
     """
 
     def __init__(
@@ -38,16 +42,57 @@ class Pace:
         counts: list[int],
         set_threads: Callable[[int], None],
         clock: Callable[[], float] = time.perf_counter,
+        taken: Callable[[], float] = time.process_time,
     ) -> None:
         self._counts = sorted(set(counts))
         self._set_threads = set_threads
         self._clock = clock
+        self._taken = taken
         self._recent: deque[float] = deque(maxlen=RECENT_TOKENS)
         self._usual_s = 0.0
         self._since_trial = 0
         self._trial: dict[int, float] = {}
         self._trying: int | None = None
-        set_threads(self._counts[-1])
+        self._for_blocks = self._for_tokens = self._counts[-1]
+        self._since_fewer = 0
+        self._has_read = False
+        set_threads(self._for_tokens)
+
+    def reading(self, blocks: Iterator[_Item]) -> Iterator[_Item]:
+        """The same blocks of prompts, read by fewer threads while others want the cores.
+
+        What waits at the end of each product for a thread that has no core burns another one.
+        """
+        poor = 0
+        self._set_threads(self._for_blocks)
+        while True:
+            started, taken = self._clock(), self._taken()
+            try:
+                block = next(blocks)
+            except StopIteration:
+                break
+            seconds, taken = self._clock() - started, self._taken() - taken
+            self._since_fewer += 1
+            is_poor = self._has_read and taken < SHARE * self._for_blocks * seconds
+            self._has_read = True  # what the first one waits for may be the disk
+            poor = poor + 1 if is_poor else 0
+            if poor == POOR_BLOCKS and self._for_blocks > self._counts[0]:
+                fair = max(taken / seconds, self._counts[0])
+                self._read_with(max(count for count in self._counts if count <= fair))
+                poor = 0
+            elif self._since_fewer >= AGAIN_BLOCKS and self._for_blocks < self._counts[-1]:
+                self._read_with(self._counts[-1])
+                poor = 0
+            yield block
+        self._set_threads(self._for_tokens)
+
+    def _read_with(self, count: int) -> None:
+        self._for_blocks, self._since_fewer = count, 0
+        self._set_threads(count)
+
+    def _decode_with(self, count: int) -> None:
+        self._for_tokens = count
+        self._set_threads(count)
 
     def paced(self, ids: Generator[_Item, None, _T]) -> Generator[_Item, None, _T]:
         """The same ids; the time that each of them takes is learned from, but for the first."""
@@ -76,13 +121,13 @@ class Pace:
         self._recent.clear()
         if left and len(self._counts) > 1:
             self._trying = left[0]
-            self._set_threads(left[0])
+            self._decode_with(left[0])
             return
         self._trying = None
         if self._trial:
             best = min(self._trial, key=lambda count: self._trial[count])
             self._usual_s = self._trial[best]
-            self._set_threads(best)
+            self._decode_with(best)
 
     def _learn(self, seconds: float) -> None:
         self._recent.append(seconds)

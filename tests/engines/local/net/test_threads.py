@@ -13,6 +13,7 @@ class Machine:
     def __init__(self, **seconds_of):
         self.now = 0.0
         self.threads = 0
+        self.taken_s = 0.0
         self.used = []
         self.set_to(**seconds_of)
 
@@ -32,6 +33,23 @@ class Machine:
             yield token
         return "stop"
 
+    def read(self, pace, blocks=10, cores=2.0):
+        """Read a prompt where so many cores are free; the counts that its blocks were read with."""
+        self.used.clear()
+
+        def prompt():
+            for block in range(blocks):
+                self.now += 1.0
+                self.taken_s += min(self.threads, cores)
+                self.used.append(self.threads)
+                yield block
+
+        assert list(pace.reading(prompt())) == list(range(blocks))
+        return list(self.used)
+
+    def taken(self):
+        return self.taken_s
+
     def run(self, pace, tokens=40):
         self.used.clear()
         assert list(pace.paced(self.reply(tokens))) == list(range(tokens))
@@ -39,7 +57,7 @@ class Machine:
 
 
 def pace_on(machine, counts=(1, 2)):
-    return Pace(list(counts), machine.set_threads, machine.clock)
+    return Pace(list(counts), machine.set_threads, machine.clock, machine.taken)
 
 
 def test_the_fastest_count_is_kept():
@@ -65,6 +83,39 @@ def test_the_first_prompt_is_read_with_all_threads():
     machine = Machine(t1=0.03, t2=0.02)
     pace_on(machine)
     assert machine.threads == 2
+
+
+def test_a_prompt_is_read_with_fewer_threads_while_others_want_the_cores():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    assert machine.read(pace) == [2] * 10
+    assert machine.read(pace, cores=0.7) == [2, 2] + [1] * 8
+    assert machine.read(pace, blocks=20, cores=0.7)[8:] == [2, 2] + [1] * 10  # tried again
+    assert machine.read(pace, blocks=20)[-10:] == [2] * 10
+
+
+def test_some_of_several_threads_are_kept():
+    machine = Machine(t1=0.03, t4=0.02, t8=0.01)
+    pace = pace_on(machine, counts=(1, 4, 8))
+    machine.read(pace, cores=8)
+    assert machine.read(pace, cores=5.0)[-1] == 4
+    assert machine.read(pace, cores=2.5)[:3] == [4, 4, 1]
+
+
+def test_a_first_block_that_waits_for_the_disk_is_no_sign():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    assert machine.read(pace, blocks=2, cores=0.1) == [2, 2]
+    assert machine.read(pace) == [2] * 10
+
+
+def test_prompts_and_tokens_have_their_own_counts():
+    machine = Machine(t1=0.03, t2=0.3)
+    pace = pace_on(machine)
+    machine.run(pace)
+    assert machine.threads == 1
+    assert machine.read(pace) == [2] * 10
+    assert machine.threads == 1
 
 
 def test_replies_of_one_token_teach_nothing():

@@ -254,6 +254,8 @@ def pickles() -> Iterator[Case]:
         "marks": lambda data: zipped({PICKLE: marks(40_000_000)}, is_packed=True),
         "marks in a plain zip": lambda data: zipped({PICKLE: marks(4_000_000)}),
         "80 MB in a plain zip": lambda data: zipped({PICKLE: marks(40_000_000)}),
+        "a tuple of itself as a key": b"\x80\x02})q\0" + b"h\0\x86q\0" * 60 + b"K\1s.",
+        "tuples in tuples as a key": b"\x80\x02})" + b"\x85" * 4_000_000 + b"K\1s.",
         "a zip whose name escapes": zipped({"../data.pkl": b"\x80\x02}."}),
         "a list of a billion": b"\x80\x02]" + b"J\xff\xff\xff\x7f" * 10 + b".",
     }

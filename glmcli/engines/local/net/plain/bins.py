@@ -17,6 +17,7 @@ from glmcli.models.bits import FORMATS
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_sizes
 from glmcli.models.files.headers import Tensor, check_index
+from glmcli.models.files.pickles import check_pickles
 from glmcli.models.files.zips import FIRST
 from glmcli.models.libraries import limited, says_no_memory
 
@@ -50,6 +51,7 @@ def bin_shapes(files: Sequence[Path]) -> dict[str, dict[str, Tensor]]:
         for path in files:
             no_numbers = nullcontext() if is_zip(path) else torch.serialization.skip_data()
             try:
+                check_pickles(path)
                 with no_numbers:
                     state = read_bin(path, map_location="meta")
                 found[path.name] = {

@@ -31,9 +31,10 @@ AROUND_TOKENS = 16
 """What a template puts around a message, about."""
 MARGIN = 64
 """The window divided by this is left free: a count may miss what a template adds to think."""
-MOST_ANSWER, BRIEF_ANSWER, LEAST_ANSWER = 512, 128, 16
-"""Tokens that an answer to a part takes at most; that it may take however many parts there are; and
-with less than the last there is no answer."""
+MOST_ANSWER, LEAST_ANSWER = 512, 16
+"""Tokens that an answer to a part takes at most, and that it needs."""
+BRIEF_SHARE, BRIEF_ANSWER = 32, 128
+"""It may take the window divided by the first, or the second, however many parts there are."""
 LABEL_TOKENS = 16
 """More than the number of an answer takes."""
 LEAST_PART = 200
@@ -108,6 +109,7 @@ class _Way:
         self._is_estimated = False
         self._cut_answers = 0
         self._told = set[str]()
+        self._brief = min(window // BRIEF_SHARE, BRIEF_ANSWER)
         self._most = window - window // MARGIN
         """Tokens of a prompt and its answer."""
         self._last = self._most - (params.max_tokens or window // REPLY_SHARE)
@@ -117,7 +119,7 @@ class _Way:
         room = self._left // 2 - LABEL_TOKENS
         self._answer_tokens = min(window // ANSWER_SHARE, MOST_ANSWER, room)
         if self._answer_tokens < LEAST_ANSWER:
-            raise nothing_fits()
+            raise nothing_fits(self._before)
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """See `PartsEngine.stream`."""
@@ -166,7 +168,7 @@ class _Way:
             parts.append(part)
             yield doing
         each = self._left // max(len(parts), 1) - LABEL_TOKENS
-        self._answer_tokens = min(self._answer_tokens, max(each, BRIEF_ANSWER))
+        self._answer_tokens = min(self._answer_tokens, max(each, self._brief, LEAST_ANSWER))
         return parts
 
     def _map(self, parts: list[str]) -> Generator[Chunk, None, list[str]]:
@@ -187,7 +189,7 @@ class _Way:
             except ContextFull as exc:
                 pieces = halves(part) if len(part) >= LEAST_PART else []
                 if not pieces:
-                    raise nothing_fits() from exc
+                    raise nothing_fits(self._before) from exc
                 parts[number - 1 : number] = pieces
         self._made.parts, self._made.levels = len(parts), 1
         said = [answer for answer in answers if answer]
@@ -203,7 +205,7 @@ class _Way:
             if len(groups) <= 1:
                 break
             if len(groups) == len(answers):
-                raise nothing_fits()
+                raise nothing_fits(self._before)
             state = tr("combining {n:,} answers", n=len(answers))
             combined: list[str] = []
             try:
@@ -310,11 +312,13 @@ def check_begun(growing: Growing) -> None:
         raise NoText(line, tr("--no-think keeps a model that thinks from that"))
 
 
-def nothing_fits() -> GlmError:
-    """The error where not even two short answers fit beside the question."""
+def nothing_fits(before: Sequence[Message]) -> GlmError:
+    """The error where not even two short answers fit beside the question and what is before it."""
+    hint = tr("shorten the question or the system prompt, or set --max-tokens to less")
+    if any(each.role != "system" for each in before):
+        hint = tr("ask without the turns before it: leave out -c, --resume and --messages")
     error = GlmError(
-        tr("beside the question there is no room for answers to parts of the text"),
-        tr("shorten the question or the system prompt, or set --max-tokens to less"),
+        tr("beside the question there is no room for answers to parts of the text"), hint
     )
     error.exit_code = ContextFull.exit_code
     return error

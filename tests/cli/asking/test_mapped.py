@@ -176,6 +176,13 @@ def test_a_question_that_leaves_no_room_is_refused_before_anything_is_read():
     assert engine.prompts == []
 
 
+def test_turns_that_leave_no_room_are_named():
+    turns = [Message("user", "hi"), Message("assistant", "word " * 150)]
+    with pytest.raises(GlmError, match="no room for answers") as caught:
+        mapped(Noting(), before=turns)
+    assert "leave out -c, --resume and --messages" in caught.value.hint
+
+
 def test_a_text_to_which_no_part_has_an_answer_has_none():
     with pytest.raises(NoText, match="answered no part"):
         mapped(Noting(words=0))

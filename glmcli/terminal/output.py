@@ -31,13 +31,15 @@ MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 def wants_colours(env: Mapping[str, str], *, is_live: bool) -> bool:
     """Whether to use colours: NO_COLOR forbids them, the next two demand them, CLICOLOR=0 declines.
 
+    FORCE_COLOR=0 declines too, as other programs have it; CLICOLOR_FORCE=0 says nothing.
     Sources: no-color.org, force-color.org, bixense.com/clicolors.
     """
     if env.get("NO_COLOR"):
         return False
-    for name in ("FORCE_COLOR", "CLICOLOR_FORCE"):
-        if value := env.get(name, ""):
-            return value.lower() not in ("0", "false")
+    if value := env.get("FORCE_COLOR"):
+        return value.lower() not in ("0", "false")
+    if env.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
     return is_live and env.get("CLICOLOR") != "0"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 
 import pytest
@@ -23,6 +24,35 @@ def test_plain_leaves_markdown_as_it_is(tmp_path):
     with Term("ask", "--plain", "-m", "echo:", "some **bold** words", home=tmp_path) as term:
         term.see("some **bold** words")
         assert term.ended() == 0
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
+
+
+@pytest.mark.parametrize(
+    ("env", "is_coloured"),
+    [
+        ({}, True),
+        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, False),
+        ({"FORCE_COLOR": "0"}, False),
+        ({"CLICOLOR": "0"}, False),
+        ({"CLICOLOR": "0", "FORCE_COLOR": "1"}, True),
+        ({"CLICOLOR_FORCE": "0"}, True),
+    ],
+)
+def test_colours_on_a_terminal_follow_the_users_variables(tmp_path, env, is_coloured):
+    with Term("ask", "-m", "echo:", "# Title\n\nand `code`", home=tmp_path, **env) as term:
+        term.see("and code")
+        assert term.ended() == 0
+        assert bool(COLOUR.search(term.raw)) is is_coloured
+
+
+@pytest.mark.parametrize("env", [{"FORCE_COLOR": "1"}, {"CLICOLOR_FORCE": "1"}])
+def test_a_pipe_gets_the_answer_alone_however_much_colours_are_wanted(glm, env):
+    for answer in ("# Title\n\nand `code`\n", "plain\n"):
+        assert glm("ask", "-m", "echo:", answer, **env).out == answer
+    assert "\x1b" not in glm("config", "show", **env).out
+    assert "\x1b" not in glm("ask", "-m", "./missing", "x", **env).err
 
 
 def test_ctrl_c_keeps_what_was_shown_and_ends_by_the_signal(tmp_path):

@@ -29,10 +29,9 @@ class Done:
 
 
 def clean_env(**extra: str) -> dict[str, str]:
-    """The environment without this program's settings and without a locale."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("GLM_", "OPENAI_", "LC_", "LANG"))
-    }
+    """The environment without this program's settings, a locale, or a word on colours."""
+    ours = ("GLM_", "OPENAI_", "LC_", "LANG", "NO_COLOR", "FORCE_COLOR", "CLICOLOR")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     return kept | {"LC_ALL": "C.UTF-8"} | extra
 
 

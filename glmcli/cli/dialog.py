@@ -80,10 +80,10 @@ def is_agreed(question: str) -> bool | None:
     from glmcli.terminal.output import Output
 
     out = Output(sys.stderr if sys.stderr and sys.stderr.isatty() else sys.stdout)
-    return answered(yes_or_no(question, out))
+    return typed_answer(yes_or_no(question, out))
 
 
-def answered(asked: Question[_T]) -> _T | None:
+def typed_answer(asked: Question[_T]) -> _T | None:
     """What the person answers; None at the end of input. Raises KeyboardInterrupt, Killed."""
     from glmcli.terminal.quiet import Quiet
 

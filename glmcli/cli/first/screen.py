@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from glmcli.cli.dialog import answered, fitted, is_agreed, tell
+from glmcli.cli.dialog import fitted, is_agreed, tell, typed_answer
 from glmcli.cli.first.found import PORTS, Finds, Offer, look
 from glmcli.config import BUILT_IN_MODEL, TYPED, Settings, demonstration
 from glmcli.errors import GlmError
@@ -40,7 +40,7 @@ def first_choice(settings: Settings, out: Output) -> Settings:
     if not offers:
         return settings
     asked = Question(tr("Number, or Enter: "), out, lambda line: digit_of(line, len(offers)), may)
-    number = answered(asked)
+    number = typed_answer(asked)
     if not number:
         return settings
     offer = offers[number - 1]

@@ -32,6 +32,8 @@ def first_choice(settings: Settings, out: Output) -> Settings:
 
     Raises KeyboardInterrupt, Killed.
     """
+    head = tr("This is the first chat with glm, so it looks around; it does this once.")
+    out.say(f"{fitted(head, out.fd)}\n\n")  # before it looks: a large cache takes its time
     finds = look(settings)
     offers = offered(finds)
     demonstration(settings)  # the screen says it, so that the chat need not say it again today
@@ -89,9 +91,7 @@ def offered(finds: Finds) -> list[Offer]:
 
 
 def screen(finds: Finds, offers: list[Offer]) -> Iterator[str]:
-    """The lines of the screen."""
-    yield tr("This is the first chat with glm, so it has looked around; it does this once.")
-    yield ""
+    """The lines below the head."""
     yield gpu_line(finds)
     if finds.free_bytes is not None:
         yield tr("Memory: {free} free", free=size(finds.free_bytes))

@@ -111,7 +111,9 @@ def test_a_proven_model_answers_without_transformers_and_the_compiler_of_torch(f
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU masks need the compiler's types")
-@pytest.mark.parametrize("family", ["gemma2", "gpt2", "qwen3_moe"])
+@pytest.mark.parametrize(
+    "family", ["gemma2", "gpt2", "qwen3_moe", "mamba", "rwkv", "qwen3_next", "nemotron_h"]
+)
 def test_no_net_of_transformers_brings_the_compiler_of_torch_along(family, tmp_path):
     folder = tmp_path / family
     tiny_net(family, {"vocab_size": len(TOKENIZER)}).save_pretrained(folder)
@@ -119,6 +121,25 @@ def test_no_net_of_transformers_brings_the_compiler_of_torch_along(family, tmp_p
     start = [sys.executable, "-c", STARTED, str(folder), str(tmp_path / "cache")]
     done = subprocess.run(start, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1] == "Heavy: transformers accelerate"
+
+
+LEFT_UNMARKED = """
+import sys, torch
+from glmcli.engines.local.net.plain.uncompiled import leave_unmarked
+leave_unmarked()
+kept = torch.ones(2)
+assert torch._dynamo.mark_static_address(kept) is None and "torch._dynamo" not in sys.modules
+assert torch._dynamo.config.verbose in (True, False)
+assert torch._dynamo is sys.modules["torch._dynamo"]
+torch._dynamo.mark_static_address(kept)
+assert kept._dynamo_static_input_type
+leave_unmarked()
+assert torch.compile(lambda x: x + 1, backend="eager")(kept)[0] == 2
+"""
+
+
+def test_the_compiler_comes_back_for_whoever_asks_for_more_than_a_mark():
+    subprocess.run([sys.executable, "-c", LEFT_UNMARKED], check=True)
 
 
 ASKED_FOR = """

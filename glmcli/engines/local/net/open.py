@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.placement import pick_device
-from glmcli.engines.local.net.plain.uncompiled import uncompiled
+from glmcli.engines.local.net.plain.uncompiled import leave_unmarked, uncompiled
 from glmcli.errors import ConfigError, ModelError
 from glmcli.language import tr
 from glmcli.machine import read_ahead
@@ -74,6 +74,7 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
     with uncompiled():
         from glmcli.engines.local.net.plain.open import open_plain
 
+    leave_unmarked()
     return open_plain(checkpoint, options, runner, report)
 
 

@@ -9,6 +9,7 @@ import copy
 from typing import Any
 
 from glmcli.engines.local.net.plain.halves import widen
+from glmcli.engines.local.net.plain.uncompiled import uncompiled
 from glmcli.models.meaning import stated_rope
 
 WINDOWS = (
@@ -44,7 +45,7 @@ def make_cut(net: Any, border: int | None) -> Any:
         lower(text, border)
         if text is not config:
             lower(config, border)
-    with init_empty_weights(include_buffers=False):
+    with uncompiled(), init_empty_weights(include_buffers=False):
         cut = type(net)(config)
     cut.load_state_dict(net.state_dict(), strict=False, assign=True)
     cut.tie_weights()

@@ -1,7 +1,8 @@
 """Importing transformers' nets without torch's compiler, which they mark functions for.
 
-glm compiles nothing, and to import the compiler takes 1.2 s of the processor. Nets that keep a
-state in place of a text ask for it as they read, and get it. Knows nothing of nets.
+glm compiles nothing, and to import the compiler takes 1.2 s of the processor. What imports it all
+the same gets it: so does transformers' own `generate`, which is asked once where a net's first
+proof finds no quick way to read it. Knows nothing of nets.
 """
 
 from __future__ import annotations
@@ -47,6 +48,29 @@ class StandIn(ModuleType):
         if name == "TransformGetItemToIndex":  # a class, made where a mask is made step by step
             return lambda: getattr(real(MASKS), name)()
         return getattr(real(self.__name__), name)
+
+
+class Unmarked(ModuleType):
+    """The compiler as long as nobody imports it: caches name it to mark tensors that stay."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name == "mark_static_address":
+            return no_mark
+        return getattr(sys.modules.get(COMPILER) or real(COMPILER), name)
+
+
+def leave_unmarked() -> None:
+    """Let caches mark their tensors for the compiler without it; to import it brings it back."""
+    import torch
+
+    if COMPILER not in sys.modules:
+        torch._dynamo = Unmarked(COMPILER)
+
+
+def no_mark(*_: Any, **__: Any) -> None:
+    """A mark on a tensor: without a compiler it says nothing."""
 
 
 def real(name: str) -> ModuleType:

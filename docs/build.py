@@ -23,6 +23,7 @@ COMMANDS = (
     "history import",
     "history rename",
     "history delete",
+    "history undelete",
     "history path",
     "models",
     "models list",

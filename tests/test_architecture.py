@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
+PAGES = ("README.md", "README.zh.md", "CONTRIBUTING.md", "docs/architecture.md")
 LINK = re.compile(r"\[[^\]]*\]\(([^):]+)\)")
 NAMED = re.compile(r"`((?:glmcli|tests|docs)/[\w./]+)`")
 

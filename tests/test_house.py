@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
 ELSEWHERE = {"program", "hostile", "bench"}
 """Folders whose files stand for no module: the whole program, corpora, measurements."""
-ABOUT_THE_REPOSITORY = {"readme", "architecture", "house"}
+ABOUT_THE_REPOSITORY = {"readme", "guide", "architecture", "house"}
 OPEN = {"_exit"}
 """Names of the standard library that only look private."""
 

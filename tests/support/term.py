@@ -141,7 +141,7 @@ class Term:
 
     def prompt_row(self) -> str:
         """The row the cursor is in."""
-        return self.lines()[self.screen.cursor.y]
+        return self._row(self.screen.buffer[self.screen.cursor.y])
 
     def type(self, keys: str) -> Term:
         """Press keys."""

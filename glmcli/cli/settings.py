@@ -25,6 +25,7 @@ from glmcli.config import (
     load_settings,
     move_own_config,
     own_value,
+    want_traceback,
 )
 from glmcli.config.files import Dotenv, read_dotenv
 from glmcli.config.near import UNTRUSTED, Ignored
@@ -55,16 +56,13 @@ TOLD = {
     "adapter": later("the adapter {value}"),
 }
 """What a person is told of where a folder chose it."""
-UNTOLD = {
-    *("fused", "verify", "speculate", "threads", "warm"),
-    *("thinking", "plain", "width", "stats", "vi", "notify", "debug"),
-}
-"""What a person is not told of: how fast a reply comes and how it is shown, not what it is."""
 REMOTE = ("openai", "fastchat")
 """Engines that have an address."""
 OF_SERVERS = frozenset({"base_url", "api_key", "keys"})
 OF_FILES = frozenset({"cache", "trust_remote_code"})
 """Settings that only a server has to do with, and only a model that is opened here."""
+OF_CHATS = frozenset({"plain", "warm", "vi", "notify"})
+"""Settings of which one question has nothing, or only how its reply is shown."""
 WIDEST = 200
 """Characters of a value that are shown."""
 MOST_LOOKED_AT = 100_000
@@ -109,9 +107,12 @@ def opened_settings(
         check_chosen(settings, ignored, model=model)
     if opens and model is None and "model" not in settings.sources and not is_on_terminal():
         check_read(settings)
-    lines = [ignored_line(ignored), *taken_lines(settings, uses)]
+    of_weight = uses if changes else {*uses} - OF_CHATS
+    lines = [ignored_line(ignored), *taken_lines(settings, of_weight)]
     for line in [*filter(None, lines), *(settings.problems if opens else ())]:
         tell(line)
+    if settings.debug:
+        want_traceback()
     if role is not None:
         settings = replace(settings, sources={**settings.sources, **dict.fromkeys(by_role, ROLE)})
     if newcomer and model is None and is_on_terminal():
@@ -252,7 +253,10 @@ def ignored_line(ignored: Mapping[str, Ignored]) -> str:
 def taken_lines(settings: Settings, used: Collection[str]) -> list[str]:
     """A line for each file of the folder that has chosen what a person would want to know of."""
     chosen: dict[str, list[str]] = {}
-    for name in [*TOLD, *(name for name in setting_fields() if name not in TOLD.keys() | UNTOLD)]:
+    table = setting_fields()
+    for name in [*TOLD, *(name for name in table if name not in TOLD)]:
+        if table[name].metadata["changes"] != "more":
+            continue
         source = settings.sources.get(name, TYPED)
         if name in used and source not in (TYPED, ENVIRONMENT, TOML):
             chosen.setdefault(source, []).append(told(name, getattr(settings, name)))

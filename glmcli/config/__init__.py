@@ -302,3 +302,8 @@ def kept_decision(home: Path, dotenv: Path, data: bytes, powerful: Mapping[str, 
 def wants_traceback() -> bool:
     """Whether errors come with a traceback; asked when settings may not have been loaded."""
     return os.environ.get("GLM_DEBUG", "").lower() in ON or "--debug" in sys.argv
+
+
+def want_traceback() -> None:
+    """Have errors come with a traceback from now on, in this process and those that it starts."""
+    os.environ[variable("debug")] = "on"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import Ignored, NearRule
@@ -24,17 +24,21 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+Change = Literal["more", "only speed", "only replies"]
+"""What a setting changes: the prompt, the keys, the bell and the battery are more."""
+
 RESUMED = "the conversation"
 """The source of a model that a resumed conversation brings along."""
 
 
-def setting(default: Any, help: str, near: NearRule, **rules: Any) -> Any:
+def setting(default: Any, help: str, near: NearRule, changes: Change = "more", **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound).
 
     `near` is what the files of a working folder may set it to; own files and options may anything.
+    What such a file sets is said, but where it `changes` only how a reply is shown, or its speed.
     """
-    secret = rules.get("secret", False)
-    return field(default=default, repr=not secret, metadata={"help": help, "near": near, **rules})
+    rules |= {"help": help, "near": near, "changes": changes}
+    return field(default=default, repr=not rules.get("secret", False), metadata=rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,13 @@ class Settings:
     attn: str = setting(
         "auto", "attention kernel", "yes", choices=("auto", "eager", "sdpa", "flash")
     )
-    fused: bool = setting(True, "the decoder of our own, where it was proven", "yes")
-    verify: bool = setting(False, "prove the fused decoder again", "yes")
+    fused: bool = setting(True, "the decoder of our own, where it was proven", "yes", "only speed")
+    verify: bool = setting(False, "prove the fused decoder again", "yes", "only speed")
     speculate: bool = setting(
-        False, "guess ids from the text so far and check several at once", "yes"
+        False, "guess ids from the text so far and check several at once", "yes", "only speed"
     )
     threads: int | None = setting(
-        None, "processor threads; unset: measured", "yes", low=1, high=4096
+        None, "processor threads; unset: measured", "yes", "only speed", low=1, high=4096
     )
     window: int | None = setting(
         None, "tokens of prompt and reply together; unset: what the model states", "yes", low=1
@@ -99,7 +103,11 @@ class Settings:
     )
     think: bool | None = setting(None, "whether a reasoning model reasons", "yes")
     thinking: str = setting(
-        "fold", "how reasoning is shown", "yes", choices=("show", "fold", "hide")
+        "fold",
+        "how reasoning is shown",
+        "yes",
+        "only replies",
+        choices=("show", "fold", "hide"),
     )
     home: Path = setting(
         Path(), "folder of history and prompt history; if set, of config.toml too", "trusted"
@@ -108,14 +116,23 @@ class Settings:
     # To keep less than the user wants takes nothing from them but the record, and is said;
     # to keep more, or to use the network where they do not, is not a folder's to decide.
     history: bool = setting(True, "off writes nothing to disk", "if off")
-    width: int = setting(100, "columns of prose at most; 0: the window", "yes", low=0, high=10_000)
+    width: int = setting(
+        100,
+        "columns of prose at most; 0: the window",
+        "yes",
+        "only replies",
+        low=0,
+        high=10_000,
+    )
     plain: str = setting(
         "off",
         "no Markdown rendering; reader: for screen readers, nothing drawn twice",
         "yes",
         choices=("off", "on", "reader"),
     )
-    stats: bool = setting(True, "a line with tokens and speed after each reply", "yes")
+    stats: bool = setting(
+        True, "a line with tokens and speed after each reply", "yes", "only replies"
+    )
     warm: str = setting(
         "auto",
         "read the prompt while you type; auto: not on battery or a busy machine",

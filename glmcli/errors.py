@@ -181,6 +181,8 @@ def error_lines(error: GlmError, *, commands: bool = False) -> str:
 
 def first_line(exc: BaseException) -> str:
     """The start of what a library says when it fails, for a message of one line."""
+    if type(exc) is KeyError and exc.args:  # its text is the key alone
+        return tr("{key!r} is missing", key=str(exc.args[0])[:100])
     lines = (str(exc).strip() or type(exc).__name__).splitlines()
     if lines[0].endswith(":") and len(lines) > 1:  # the reason comes below
         lines[0] += f" {lines[1].strip()}"

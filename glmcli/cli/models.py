@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, local_models
+from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
@@ -75,8 +76,11 @@ def served(settings: Settings) -> list[Model]:
 def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
     """Show what a model is, what it needs, and what is missing."""
     from glmcli.models.library import describe
+    from glmcli.models.names import folder_line
 
     found = describe(name, settings.model_options)
+    if line := folder_line(name, settings.model_options):
+        tell(line)
     if as_json:
         print_json(asdict(found))
         return

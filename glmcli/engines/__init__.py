@@ -16,6 +16,7 @@ from typing import Protocol, runtime_checkable
 from glmcli.config import TYPED, Settings
 from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.language import tr
+from glmcli.paths import link_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ENGINES: dict[str, str] = {
@@ -266,6 +267,20 @@ def lasting_name(settings: Settings) -> str:
             if place_of(name, settings.model_options).folder == folder:
                 return str(folder.resolve())
     return settings.model
+
+
+def folder_lines(settings: Settings) -> list[str]:
+    """What to say of the folders of the model and its adapter; see `models.names.folder_line`."""
+    engine, name = split_name(settings.model)
+    if engine != "local":
+        return []
+    lines = [link_line(Path(settings.adapter).expanduser())] if settings.adapter else []
+    with suppress(ModelError, OSError, RuntimeError):  # told when it is opened
+        if Path(name).expanduser().is_dir():
+            from glmcli.models.names import folder_line
+
+            lines.insert(0, folder_line(name, settings.model_options))
+    return [*filter(None, lines)]
 
 
 def is_local(model: str) -> bool:

@@ -105,17 +105,12 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
             raise alone(folder)
         check_folder(folder)
         config = read_config(folder)
+        if not (config.get("model_type") or "auto_map" in config):
+            raise bad_download(tr("{path} names no model_type", path=folder / "config.json"))
         if config.get("model_type") == "chatglm":
             check_chatglm(config, name=name)
         if needs_remote_code(config) and not options.trust_remote_code:
-            raise ModelError(
-                tr(
-                    "{name} needs Python code that comes with it: transformers has no {family!r}",
-                    name=name,
-                    family=config.get("model_type"),
-                ),
-                tr("read the .py files in {folder}, then add --trust-remote-code", folder=folder),
-            )
+            raise needs_trust(name, folder, config.get("model_type") or "")
         remote = runs_remote_code(config, options)
         if remote and not any(folder.glob("*.py")):
             raise bad_download(
@@ -145,6 +140,20 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
     )
 
 
+def needs_trust(name: str, folder: Path, family: str) -> ModelError:
+    """The error for a model whose Python is not trusted; `family` is "" if none is named."""
+    line = tr("{name} needs Python code that comes with it", name=name)
+    if family:
+        line = tr(
+            "{name} needs Python code that comes with it: transformers has no {family!r}",
+            name=name,
+            family=family,
+        )
+    return ModelError(
+        line, tr("read the .py files in {folder}, then add --trust-remote-code", folder=folder)
+    )
+
+
 def runs_remote_code(config: Mapping[str, Any], options: ModelOptions) -> bool:
     """Whether Python that comes with a model is needed, and trusted."""
     return options.trust_remote_code and needs_remote_code(config)
@@ -155,6 +164,8 @@ def needs_remote_code(config: Mapping[str, Any]) -> bool:
     family = config.get("model_type")
     if "auto_map" not in config or family == "chatglm":
         return False
+    if not family:
+        return True
     package = importlib.util.find_spec("transformers")
     assert package is not None and package.origin is not None
     # Read, not imported: that would take seconds.

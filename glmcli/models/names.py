@@ -19,6 +19,7 @@ from glmcli.language import later, tr
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
 from glmcli.models.libraries import check_transformers
+from glmcli.paths import link_line, link_target
 from glmcli.types import Report
 
 GGUF_HINT = later(
@@ -133,6 +134,27 @@ def check_meant(name: str, options: ModelOptions) -> None:
             folder=name if is_here else f"./{name}",
         ),
     )
+
+
+def folder_line(name: str, options: ModelOptions) -> str:
+    """What a person is told of a model that is a folder where it could be another; "" else.
+
+    That is a name that is also a hub's or the cache's, and a link that leads elsewhere, but for one
+    in a whole path of the user's settings. Raises ModelError, see `place_of`.
+    """
+    place, path = place_of(name, options), expand(name)
+    if place.folder != path or (is_untyped(name, options) and name.startswith(("/", "~"))):
+        return ""
+    is_other = hub.HUB_ID.fullmatch(name) or (options.cache.models / name).is_dir()
+    if not is_other or name.startswith((".", "/", "~")):
+        return link_line(path)
+    if target := link_target(path):
+        return tr(
+            "{name} is taken as the folder here, a link to {target}, not as the model of that name",
+            name=name,
+            target=target,
+        )
+    return tr("{name} is taken as the folder here, not as the model of that name", name=name)
 
 
 def looks_like_path(name: str) -> bool:

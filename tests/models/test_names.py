@@ -12,7 +12,7 @@ from glmcli.config import Settings
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.engines import ENGINES
 from glmcli.errors import ModelError
-from glmcli.models.names import ELSEWHERE, Place, place_of
+from glmcli.models.names import ELSEWHERE, Place, folder_line, place_of
 
 
 @pytest.fixture
@@ -251,3 +251,56 @@ def test_a_folder_with_such_a_name_is_a_model(tmp_path: Path, name: str, options
 @pytest.mark.parametrize("name", ["", "  ", "a\0b", "x" * 5000, "~nobody-at-all/x", "模型", "a b"])
 def test_no_word_breaks_it(name: str, options: ModelOptions):
     refused(name, options)
+
+
+def test_a_name_that_is_a_folder_and_could_be_a_model_elsewhere_is_told(
+    tmp_path: Path, options: ModelOptions
+):
+    for name in ("org/name", "mine", "plain"):
+        (tmp_path / name).mkdir(parents=True)
+    (options.cache.models / "mine").mkdir(parents=True)
+    for name in ("org/name", "mine"):
+        said = f"{name} is taken as the folder here, not as the model of that name"
+        assert folder_line(name, options) == said
+        assert folder_line(f"./{name}", options) == folder_line(str(tmp_path / name), options) == ""
+    assert folder_line("plain", options) == ""
+
+
+def test_where_the_link_of_a_model_leads_is_told(tmp_path: Path, options: ModelOptions):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "org").mkdir()
+    far = (tmp_path / "far").resolve()
+    for name in ("org/name", "mine"):
+        (tmp_path / name).symlink_to(far)
+    said = f"org/name is taken as the folder here, a link to {far}, not as the model of that name"
+    assert folder_line("org/name", options) == said
+    assert folder_line("./org/name", options) == f"org/name is a link to {far}"
+    assert folder_line("mine", options) == f"mine is a link to {far}"
+    whole = str(tmp_path / "mine")
+    assert folder_line(whole, options) == f"{whole} is a link to {far}"
+    assert folder_line(whole, replace(options, untyped_model=whole)) == ""
+    assert folder_line("./mine", replace(options, untyped_model="./mine"))
+
+
+def test_a_model_that_is_no_folder_of_the_users_is_not_told_of(options: ModelOptions):
+    (options.cache.models / "mine").mkdir(parents=True)
+    for name in ("smollm2", "mine", "org/name"):
+        assert folder_line(name, options) == ""
+
+
+@pytest.mark.parametrize(
+    "words", [("ask", "-q", "hi", "-m"), ("chat", "-q", "hi", "-m"), ("bench", "-m")]
+)
+def test_a_clone_that_has_a_folder_called_as_a_hub_id_is_noticed(
+    glm, tmp_path: Path, words: tuple[str, ...]
+):
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "zai-org").mkdir()
+    (tmp_path / "zai-org" / "GLM-4").symlink_to(tmp_path / "evil")
+    (tmp_path / "ad").symlink_to(tmp_path / "evil")
+    done = glm(*words, "zai-org/GLM-4", "--adapter", "ad")
+    assert done.code and done.err_lines[:2] == [
+        f"zai-org/GLM-4 is taken as the folder here, a link to {tmp_path}/evil, "
+        "not as the model of that name",
+        f"ad is a link to {tmp_path}/evil",
+    ]

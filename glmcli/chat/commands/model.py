@@ -7,7 +7,7 @@ from dataclasses import replace
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import TYPED, Settings
 from glmcli.conversation.window import is_full
-from glmcli.engines import full_name, is_local, lasting_name, split_name
+from glmcli.engines import folder_lines, full_name, is_local, lasting_name, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, tr
@@ -63,7 +63,7 @@ def model(chat: Chat, rest: str) -> str:
         now = where_it_stands(chat)
     else:
         now = tr("{model} is being loaded; the conversation goes on with it", model=name)
-    return "\n".join(filter(None, [told, now]))
+    return "\n".join(filter(None, [told, *folder_lines(new), now]))
 
 
 def chosen(settings: Settings, rest: str) -> Settings:

@@ -16,7 +16,8 @@ from glmcli.models.files.small import bad_download, check_files, read_checkpoint
 from glmcli.models.names import GGUF_HINT
 
 ADDED_TOKENS = "added_tokens.json"
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+TOKENIZER_JSON = "tokenizer.json"
+TOKENIZERS = (TOKENIZER_JSON, "tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -295,3 +295,16 @@ def test_an_adapter_stays_with_its_model():
     assert chosen(settings, "./net").adapter == "./pirate"
     assert chosen(settings, "./other").adapter == ""
     assert chosen(settings, "openai:m http://server.test/v1").adapter == ""
+
+
+def test_a_name_that_is_a_folder_here_is_taken_as_one_and_that_is_said(chat, tmp_path, monkeypatch):
+    tiny.llama(len(TOKENIZER), max_position_embeddings=300).save_pretrained(tmp_path / "far")
+    TOKENIZER.save_pretrained(tmp_path / "far")
+    (tmp_path / "org").mkdir()
+    (tmp_path / "org" / "net").symlink_to(tmp_path / "far")
+    monkeypatch.chdir(tmp_path)
+    said = run_command(chat, "/model org/net").splitlines()[0]
+    assert said == (
+        f"org/net is taken as the folder here, a link to {tmp_path}/far, "
+        "not as the model of that name"
+    )

@@ -221,11 +221,18 @@ BACKENDS: dict[bool, Any] = {}
 """The tokenizer that was loaded, and the same whose control tokens are plain text."""
 
 
+class NoTokenizer(ValueError):
+    """A file is no tokenizer, whatever is done with it; the text says why."""
+
+
 def load_backend(text: str = "", path: str = "") -> None:
     """Take a tokenizer.json, and make and read a short text with it."""
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_file(path) if path else Tokenizer.from_str(text)
+    try:
+        backend = Tokenizer.from_file(path) if path else Tokenizer.from_str(text)
+    except Exception as exc:  # the library has no other class for it
+        raise NoTokenizer(str(exc)) from exc
     backend.no_padding()
     backend.no_truncation()
     check_tokens(backend.get_vocab())

@@ -18,6 +18,8 @@ from typing import Any
 from glmcli.engines.local.prompt import apart
 from glmcli.errors import ModelError, first_line
 from glmcli.language import later, tr
+from glmcli.models.files.folder import TOKENIZER_JSON, TOKENIZERS
+from glmcli.models.files.small import bad_download
 from glmcli.models.libraries import errors_of
 
 WHAT = later("the model's tokenizer")
@@ -241,4 +243,14 @@ def try_file(process: apart.Apart, do: str, path: Path) -> None:
             raise ModelError(
                 tr("{what} fails: {why}", what=tr(WHAT), why=first_line(exc)), tr(HINT)
             ) from exc
+        if "NoTokenizer" in exc.kinds and path.name == TOKENIZER_JSON and is_alone(path):
+            raise bad_download(
+                tr("{path} is no tokenizer: {why}", path=path, why=first_line(exc))
+            ) from None  # nothing else is to blame for it
         # What is merely not understood here may be understood by transformers.
+
+
+def is_alone(path: Path) -> bool:
+    """Whether a folder has no other file of which a tokenizer could be made."""
+    others = (path.with_name(name) for name in TOKENIZERS if name != path.name)
+    return not any(other.exists() for other in others) and not any(path.parent.glob("*.tiktoken"))

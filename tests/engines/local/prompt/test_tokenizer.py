@@ -144,6 +144,30 @@ def test_what_is_not_understood_apart_does_no_harm(name, tmp_path):
     try_apart(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "", "x", '{"added_tokens": []}'])
+def test_a_tokenizer_json_that_is_none_is_refused_in_words_before_transformers(content, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ModelError) as caught:
+        try_apart(tmp_path)
+    assert caught.value.message.startswith(f"{tmp_path}/tokenizer.json is no tokenizer: ")
+    assert caught.value.hint == "download the model again" and caught.value.__cause__ is None
+    (tmp_path / "tokenizer.model").touch()
+    try_apart(tmp_path)
+
+
+def test_what_a_library_misses_in_a_tokenizer_is_said_in_words(tmp_path):
+    folder = tmp_path / "net"
+    tiny.llama().save_pretrained(folder)
+    folder_of(CHATML, folder)
+    backend = json.loads((folder / "tokenizer.json").read_text())
+    del backend["added_tokens"]
+    (folder / "tokenizer.json").write_text(json.dumps(backend))
+    options = ModelOptions(Cache(tmp_path / "cache"), device="cpu")
+    checkpoint = find_checkpoint(str(folder), options, lambda progress: None)
+    with pytest.raises(ModelError, match="cannot be read: 'added_tokens' is missing"):
+        open_module.load_tokenizer(checkpoint, options)
+
+
 def test_weights_and_settings_of_replies_are_no_part_of_the_finding(tmp_path):
     folder, cache = tmp_path / "tokenizer", Cache(tmp_path / "cache")
     prove(folder, cache, folder_of(CHATML, folder))

@@ -111,6 +111,16 @@ class Session:
         """Whether the last change was saved. The chat goes on without."""
         return self._journal.is_saved
 
+    def save_rest(self) -> str:
+        """Save what could not be saved before; returns `unsaved`."""
+        self._journal.save_again(self.conversation)
+        return self.unsaved
+
+    @property
+    def unsaved(self) -> str:
+        """Why the last change could not be saved; "" if it was, or nothing is to be."""
+        return self._journal.problem
+
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine, whose window may hold more turns; closes the old one."""
         self.engine.close()

@@ -41,6 +41,9 @@ class PipeChat(Shell):
         else:
             super().after(reply)
 
+    def check_saved(self) -> None:
+        """A script goes on: each turn that could not be saved has said so."""
+
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:
         """Plain: what is set off can only be seen on a terminal."""
         self.note(f"{head}  {''.join(text for text, _ in pieces)}")

@@ -105,7 +105,8 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
             try:
                 line = chat.read()
             except EOFError:
-                break
+                chat.leave()
+                continue
             chat.note(not_typed(line))
             chat.handle(line)
 
@@ -126,6 +127,14 @@ def not_typed(line: Line) -> str:
         word=words[0],
         n=len(words) - 1,
     )
+
+
+def last_words(chat: TerminalChat, *, quiet: bool) -> str:
+    """The line on leaving a chat: what is lost, which `quiet` does not hide, or how to come back."""
+    session = chat.session
+    if session.unsaved and not chat.is_kept():
+        return tr("the last turns were not saved: {problem}", problem=session.unsaved)
+    return "" if quiet else way_back(session)
 
 
 def way_back(session: Session) -> str:

@@ -61,6 +61,15 @@ class TerminalChat(Shell):
         finally:
             self._ahead.drop()
 
+    def leave(self) -> None:
+        """Leave, unless something is not saved that the user does not know of."""
+        try:
+            self.check_saved()
+        except UsageError as exc:
+            self.complain(exc)
+        else:
+            self.leaving = True
+
     def remember(self, text: str) -> None:
         """Keep a text that came with the command among those that Up brings back."""
         self._editor.remember(untyped_line(text))

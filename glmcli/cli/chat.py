@@ -108,11 +108,11 @@ def meet(chat: TerminalChat, newer: str, first: str | None, *, quiet: bool) -> N
     `newer` tells of another conversation, `first` is the first turn.
     """
     from glmcli.chat.commands.history import show_end
-    from glmcli.chat.repl import banner, chat_in_terminal, way_back
+    from glmcli.chat.repl import banner, chat_in_terminal, last_words
 
     chat.note("" if quiet else banner(chat.settings, chat.session, has_keys=chat.out.knows_codes))
     if chat.session.conversation.messages:
         chat.note(show_end(chat))
     chat.note(newer)
     chat_in_terminal(chat, first=first)
-    chat.note("" if quiet else way_back(chat.session))
+    chat.note(last_words(chat, quiet=quiet))

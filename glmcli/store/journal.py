@@ -31,6 +31,11 @@ class Journal:
         """Whether the last change was saved."""
         return self._store.enabled and self._failure is None
 
+    @property
+    def problem(self) -> str:
+        """Why the last change was not saved; "" if it was, or if nothing is to be."""
+        return self._failure.message if self._failure else ""
+
     def begin(
         self, conversation: Conversation, asked: Message, *, params: GenerationParams, model: str
     ) -> None:

@@ -194,6 +194,30 @@ def test_a_history_that_is_locked_costs_no_patience(tmp_path):
     assert "three more words" in stored(tmp_path)
 
 
+@pytest.mark.parametrize("leave", ["/exit\r", "\x04", "\x03\x03"])
+def test_a_chat_that_is_not_saved_is_left_only_knowingly(tmp_path, leave):
+    with Term("chat", "-q", "-m", "echo:", home=tmp_path) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt()
+        with closing(sqlite3.connect(tmp_path / "history.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            term.type("two words\r").see("not saved: ", timeout=4).at_prompt()
+            term.type(leave).see("the last turns are not saved: ").see("/save FILE").at_prompt()
+            term.type(leave).see("the last turns were not saved: ")
+            assert term.ended() == 0
+    assert "two words" not in stored(tmp_path)
+
+
+def test_what_could_not_be_saved_is_saved_on_leaving_if_it_can_be_now(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path) as term:
+        term.at_prompt().type("one\r").see("1 token").at_prompt()
+        with closing(sqlite3.connect(tmp_path / "history.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            term.type("two words\r").see("not saved: ", timeout=4).at_prompt()
+        term.type("/exit\r").see("to come back: ")
+        assert term.ended() == 0 and "the last turns" not in term.text()
+    assert "two words" in stored(tmp_path)
+
+
 def stored(home) -> str:
     """The last conversation, as the history shows it."""
     ids = run_glm("history", "list", "--all", cwd=home, GLM_HOME=str(home)).out.split("\t")

@@ -79,6 +79,7 @@ def groups() -> list[tuple[str, str]]:
 @command()
 def exit(chat: Chat, rest: str) -> str:
     """Leave. The conversation stays in the history."""
+    chat.check_saved()
     chat.leaving = True
     return ""
 
@@ -86,6 +87,7 @@ def exit(chat: Chat, rest: str) -> str:
 @command()
 def reset(chat: Chat, rest: str) -> str:
     """Start a new conversation; the old one stays in the history."""
+    chat.check_saved()
     chat.session.reset()
     chat.attached.clear()
     return tr("a new conversation")
@@ -110,7 +112,13 @@ def save_talk(chat: Chat, rest: str) -> str:
         raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
     path = path_of(rest) if rest else dated_file()
     whole = chat.session.store.whole(conversation)
-    return written(chat, path, partial(save_conversation, whole))
+
+    def write(path: Path, *, overwrite: bool) -> Path:
+        done = save_conversation(whole, path, overwrite=overwrite)
+        chat.keep()
+        return done
+
+    return written(chat, path, write)
 
 
 def save_block(chat: Chat, path: Path, number: str) -> str:
@@ -157,6 +165,7 @@ def load(chat: Chat, rest: str) -> str:
         raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
     path = path_of(rest)
     conversation = replace(read(path), id="")
+    chat.check_saved()
     n = sum(message.role == "user" for message in conversation.messages)
     if conversation.params == GenerationParams():
         chat.session.resume(conversation)

@@ -62,6 +62,10 @@ class Chat:
         """The role that was taken: its text may frame what is sent."""
         self.before_role: BeforeRole | None = None
         """What was in force before /role set it; None if the role came with the command line."""
+        self._told_unsaved: Message | None = None
+        """The last message when the user was told that it is not saved."""
+        self._kept: Message | None = None
+        """The last message of the conversation when that was written to a file."""
         self.key = settings.api_key
         given_with = settings.key_url or settings.base_url
         self.key_is_for = {given_with} if is_users_own(settings) else set[str]()
@@ -121,6 +125,29 @@ class Chat:
     def copy(self, text: str) -> None:
         """Put a text into the clipboard."""
         raise UsageError(tr("only a terminal has a clipboard"), tr("start glm chat on a terminal"))
+
+    def check_saved(self) -> None:
+        """Raise UsageError if a conversation would be left that is not saved; once for each end."""
+        last = self._last()
+        if last is self._told_unsaved or self.is_kept() or not (why := self.session.save_rest()):
+            return
+        self._told_unsaved = last
+        raise UsageError(
+            tr("the last turns are not saved: {problem}", problem=why),
+            tr("/save FILE writes all of them there; the same again leaves without them"),
+        )
+
+    def keep(self) -> None:
+        """Remember that the whole conversation is in a file."""
+        self._kept = self._last()
+
+    def is_kept(self) -> bool:
+        """Whether there is nothing in the conversation that is in no file of the user's."""
+        return self._last() is self._kept
+
+    def _last(self) -> Message | None:
+        messages = self.session.conversation.messages
+        return messages[-1] if messages else None
 
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine; the old one is closed."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from glmcli.chat.commands import run_command
 from glmcli.errors import GlmError, UsageError
+from glmcli.session import Session
+from glmcli.store import Store
 from glmcli.terminal.rows import hang
-from glmcli.types import Message
+from glmcli.types import GenerationParams, Message
 from tests.support.chats import texts
 
 
@@ -27,6 +30,46 @@ def test_reset_starts_again_and_keeps_the_old_conversation_in_the_history(chat):
     run_command(chat, "/reset")
     assert texts(chat) == []
     assert [item.text for item in chat.session.store.load(old).messages] == ["hello", "hello"]
+
+
+@pytest.fixture
+def unsaved(chat, tmp_path):
+    """The chat, with a turn that another process did not let it save."""
+    chat.ask("one")
+    path, before = tmp_path / "home" / "history.db", chat.session
+    hasty = Store(path, wait_s=0.01)
+    chat.session = Session(before.engine, hasty, params=GenerationParams(), model="echo:")
+    chat.session.resume(before.conversation)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        chat.ask("two")
+        yield chat
+
+
+@pytest.mark.parametrize("line", ["/exit", "/reset", "/load talk.json", "/resume {old}"])
+def test_what_is_not_saved_is_left_only_knowingly(unsaved, line):
+    run_command(unsaved, "/save talk.json")
+    unsaved.ask("three")
+    line = line.format(old=unsaved.session.conversation.id)
+    with pytest.raises(UsageError, match="the last turns are not saved: ") as caught:
+        run_command(unsaved, line)
+    assert "/save FILE" in caught.value.hint
+    assert texts(unsaved)[-1] == "three" and not unsaved.leaving
+    run_command(unsaved, line)
+    assert unsaved.leaving or "three" not in texts(unsaved)
+
+
+def test_each_new_turn_that_is_not_saved_is_told_again_on_leaving(unsaved):
+    for text in ("three", "four"):
+        with pytest.raises(UsageError):
+            run_command(unsaved, "/exit")
+        unsaved.ask(text)
+
+
+def test_what_was_written_to_a_file_needs_no_second_word(unsaved):
+    run_command(unsaved, "/save talk.md")
+    run_command(unsaved, "/exit")
+    assert unsaved.leaving and unsaved.is_kept()
 
 
 def test_tokens_add_up(chat):

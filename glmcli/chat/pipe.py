@@ -41,6 +41,10 @@ class PipeChat(Shell):
         else:
             super().after(reply)
 
+    def keys(self) -> str:
+        """None: lines come from elsewhere."""
+        return ""
+
     def check_saved(self) -> None:
         """A script goes on: each turn that could not be saved has said so."""
 

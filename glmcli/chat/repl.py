@@ -130,7 +130,7 @@ def not_typed(line: Line) -> str:
 
 
 def last_words(chat: TerminalChat, *, quiet: bool) -> str:
-    """The line on leaving a chat: what is lost, which `quiet` does not hide, or how to come back."""
+    """The line on leaving a chat: what is lost, which nothing hides, or how to come back."""
     session = chat.session
     if session.unsaved and not chat.is_kept():
         return tr("the last turns were not saved: {problem}", problem=session.unsaved)

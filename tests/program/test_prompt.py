@@ -285,7 +285,22 @@ def test_on_a_dumb_terminal_ctrl_c_clears_the_line_and_twice_leaves(start):
     term.type("one\\\rtwo three\r").see("3 tokens").at_prompt()
     assert "\x1b" not in term.raw
     term.type("\x03").until(lambda t: t.text().count("Ctrl-C again") == 2, "the hint")
-    assert term.at_prompt().type("\x03").ended() == 0
+    term.at_prompt().type("\x03").see("to come back: ")
+    assert term.ended() == 0 and "^Cto" not in term.text()
+
+
+def test_on_a_dumb_terminal_ctrl_d_leaves_the_last_line_on_a_row_of_its_own(start):
+    term = start(TERM="dumb").type("one\r").see("1 token").at_prompt().type("\x04")
+    term.see("\nto come back: ")
+    assert term.ended() == 0
+
+
+def test_on_a_dumb_terminal_no_key_is_promised_that_does_nothing(start):
+    term = start(TERM="dumb").type("/help\r").see("behind a backslash").at_prompt()
+    shown = term.text()
+    for key in ("Alt-Enter", "Tab", "Ctrl-R", "Ctrl-X", "Ctrl-O", "Ctrl-T", "Ctrl-J"):
+        assert key not in shown
+    term.type("/multiline\r").see("Enter always sends here").at_prompt()
 
 
 def test_on_a_dumb_terminal_ctrl_c_twice_leaves_only_where_nothing_was_typed_between(start):

@@ -58,14 +58,8 @@ def help(chat: Chat, rest: str) -> str:
         item = COMMANDS[wanted]
         return columns([(f"/{item.name} {item.usage}".rstrip(), item.help)])
     first = columns([(f"/{name}", tr(text)) for name, text in FOREMOST.items()])
-    keys = tr(
-        "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab completes. "
-        "Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O shows a paste or "
-        "the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-G picks another chat; "
-        "Ctrl-Z suspends; Ctrl-D leaves."
-    )
     more = tr("/help COMMAND says more about one.")
-    return "\n\n".join([first, f"{columns(groups())}\n{more}", keys])
+    return "\n\n".join(filter(None, [first, f"{columns(groups())}\n{more}", chat.keys()]))
 
 
 def groups() -> list[tuple[str, str]]:

@@ -85,6 +85,10 @@ def setting_line(name: str, value: str) -> str:
 @command()
 def multiline(chat: Chat, rest: str) -> str:
     """Switch Enter: it sends, or makes a new line (then Alt-Enter sends)."""
+    if not chat.keys_change:
+        raise UsageError(
+            tr("Enter always sends here"), tr("a line that ends in a backslash goes on in the next")
+        )
     chat.enter_sends = not chat.enter_sends
     if chat.enter_sends:
         return tr("Enter sends")

@@ -54,6 +54,8 @@ class Chat:
         """Text for the next prompt to begin with, if a command left some."""
         self.enter_sends = True
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
+        self.keys_change = True
+        """Whether there is an Enter that can mean something else."""
         self.attached: list[str] = []
         """Files that go with the next message."""
         self.agrees_to_files = False
@@ -117,6 +119,15 @@ class Chat:
     def agreed_files(self, several: Several) -> list[str]:
         """The files of a folder or pattern, if the user agrees to send them. Raises UsageError."""
         return several.agreed(self.agrees_to_files or self.confirm(several.question))
+
+    def keys(self) -> str:
+        """What the keys of the prompt do; "" where nobody presses any."""
+        return tr(
+            "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab "
+            "completes. Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O "
+            "shows a paste or the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-G picks "
+            "another chat; Ctrl-Z suspends; Ctrl-D leaves."
+        )
 
     def edit(self, text: str) -> str:
         """Let the user change a text in an editor."""

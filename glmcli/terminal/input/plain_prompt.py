@@ -51,6 +51,9 @@ class PlainEditor(Editor):
                 except Stopped:
                     self._begin_again()
                     draft = NOTHING
+                except EOFError:
+                    self._out.write("\n")
+                    raise
                 else:
                     if text.strip():
                         return Line(text, draft.pasted)
@@ -79,6 +82,7 @@ class PlainEditor(Editor):
         if self._presses.is_same():
             self._out.write("\n")
         elif self._presses.leaves():
+            self._out.write("\n")
             raise EOFError
         else:
             self._out.write(f"\n{tr('Ctrl-C again or Ctrl-D leaves')}\n")

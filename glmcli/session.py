@@ -98,7 +98,8 @@ class Session:
         self._once = once
         self._window = window
         self.leave_out(context)
-        self._journal = Journal(store)
+        self.journal = Journal(store)
+        """What was not saved, and why."""
         self._is_used = False
         self._notices: list[str] = []
         self._known: tuple[Message, object, int | None] | None = None
@@ -109,17 +110,7 @@ class Session:
     @property
     def is_saved(self) -> bool:
         """Whether the last change was saved. The chat goes on without."""
-        return self._journal.is_saved
-
-    def save_rest(self) -> str:
-        """Save what could not be saved before; returns `unsaved`."""
-        self._journal.save_again(self.conversation)
-        return self.unsaved
-
-    @property
-    def unsaved(self) -> str:
-        """Why the last change could not be saved; "" if it was, or nothing is to be."""
-        return self._journal.problem
+        return self.journal.is_saved
 
     def use(self, engine: Engine, model: str) -> None:
         """Go on with another engine, whose window may hold more turns; closes the old one."""
@@ -208,7 +199,7 @@ class Session:
         if not (self._once and conversation.id):  # an ask may go on with a chat, which stays one
             conversation.kind = "ask" if self._once else "chat"
         before = conversation.model, conversation.params
-        self._journal.begin(conversation, asked, params=self.params, model=self.model)
+        self.journal.begin(conversation, asked, params=self.params, model=self.model)
         conversation.messages.append(asked)
         growing = Growing()
         if after is not None:
@@ -224,11 +215,11 @@ class Session:
             if kept is after or not is_answer(kept):
                 conversation.model, conversation.params = before  # it goes on with what answered
             if kept is after:
-                self._journal.give_up(conversation)
+                self.journal.give_up(conversation)
             else:
-                self._journal.complete(kept)
+                self.journal.complete(kept)
             if self._once:
-                self._journal.save_again(conversation)
+                self.journal.save_again(conversation)
             if reply is None:
                 view.abandon()
         if reply.usage:
@@ -243,7 +234,7 @@ class Session:
         if at is None:
             raise UsageError(tr("there is nothing to take back"), tr("ask something first"))
         text = self.conversation.messages[at].text
-        self._journal.attempt(lambda: self.store.rewind(self.conversation, at))
+        self.journal.attempt(lambda: self.store.rewind(self.conversation, at))
         return text
 
     def stop(self) -> None:
@@ -261,7 +252,7 @@ class Session:
     def news(self) -> list[str]:
         """Messages for the user since the last call: of the store, of turns that were not sent."""
         news, self._notices = self._notices, []
-        return [*news, *self._journal.news()]
+        return [*news, *self.journal.news()]
 
     @property
     def used_tokens(self) -> int | None:
@@ -327,7 +318,7 @@ class Session:
             made = summarise(conversation, count, window, write, after=after)
             if made is not None:
                 conversation.omitted = made
-                self._journal.attempt(lambda: self.store.summarise(conversation))
+                self.journal.attempt(lambda: self.store.summarise(conversation))
             if made is not None or self.cancel.is_set():
                 return True
         shorter = without_oldest(conversation, count, window, after=after)
@@ -400,6 +391,6 @@ class Session:
                 # Ticks count too: a reply may pause for long after its first words.
                 if has_grown and time.monotonic() - saved_at >= JOURNAL_S:
                     text, thinking = "".join(growing.text), "".join(growing.thinking)
-                    has_grown = not self._journal.keep(text, thinking)  # then at the next tick
+                    has_grown = not self.journal.keep(text, thinking)  # then at the next tick
                     saved_at = saved_at if has_grown else time.monotonic()
         raise broken_off()

@@ -45,7 +45,7 @@ class PipeChat(Shell):
         """None: lines come from elsewhere."""
         return ""
 
-    def check_saved(self) -> None:
+    def check_kept(self) -> None:
         """A script goes on: each turn that could not be saved has said so."""
 
     def mark(self, head: str, pieces: Sequence[tuple[str, bool]]) -> None:

@@ -131,10 +131,9 @@ def not_typed(line: Line) -> str:
 
 def last_words(chat: TerminalChat, *, quiet: bool) -> str:
     """The line on leaving a chat: what is lost, which nothing hides, or how to come back."""
-    session = chat.session
-    if session.unsaved and not chat.is_kept():
-        return tr("the last turns were not saved: {problem}", problem=session.unsaved)
-    return "" if quiet else way_back(session)
+    if (problem := chat.session.journal.problem) and not chat.is_kept():
+        return tr("the last turns were not saved: {problem}", problem=problem)
+    return "" if quiet else way_back(chat.session)
 
 
 def way_back(session: Session) -> str:

@@ -66,7 +66,7 @@ class TerminalChat(Shell):
     def leave(self) -> None:
         """Leave, unless something is not saved that the user does not know of."""
         try:
-            self.check_saved()
+            self.check_kept()
         except UsageError as exc:
             self.complain(exc)
         else:

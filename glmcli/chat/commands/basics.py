@@ -73,7 +73,7 @@ def groups() -> list[tuple[str, str]]:
 @command()
 def exit(chat: Chat, rest: str) -> str:
     """Leave. The conversation stays in the history."""
-    chat.check_saved()
+    chat.check_kept()
     chat.leaving = True
     return ""
 
@@ -81,7 +81,7 @@ def exit(chat: Chat, rest: str) -> str:
 @command()
 def reset(chat: Chat, rest: str) -> str:
     """Start a new conversation; the old one stays in the history."""
-    chat.check_saved()
+    chat.check_kept()
     chat.session.reset()
     chat.attached.clear()
     return tr("a new conversation")
@@ -159,7 +159,7 @@ def load(chat: Chat, rest: str) -> str:
         raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
     path = path_of(rest)
     conversation = replace(read(path), id="")
-    chat.check_saved()
+    chat.check_kept()
     n = sum(message.role == "user" for message in conversation.messages)
     if conversation.params == GenerationParams():
         chat.session.resume(conversation)

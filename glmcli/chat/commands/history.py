@@ -65,7 +65,7 @@ def resume(chat: Chat, rest: str) -> str:
             raise UsageError(tr("there is no other conversation"), tr("/history lists them all"))
         rest = found[0]
     conversation = session.store.load(rest)
-    chat.check_saved()
+    chat.check_kept()
     session.resume(conversation, stored_params(conversation, chat.settings))
     return show_end(chat)
 

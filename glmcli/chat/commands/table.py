@@ -125,8 +125,8 @@ class Chat:
         return tr(
             "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab "
             "completes. Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O "
-            "shows a paste or the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-G picks "
-            "another chat; Ctrl-Z suspends; Ctrl-D leaves."
+            "shows a paste or the last reasoning; Ctrl-T makes a paste count as typed; Ctrl-G "
+            "picks another chat; Ctrl-Z suspends; Ctrl-D leaves."
         )
 
     def edit(self, text: str) -> str:
@@ -137,10 +137,13 @@ class Chat:
         """Put a text into the clipboard."""
         raise UsageError(tr("only a terminal has a clipboard"), tr("start glm chat on a terminal"))
 
-    def check_saved(self) -> None:
+    def check_kept(self) -> None:
         """Raise UsageError if a conversation would be left that is not saved; once for each end."""
-        last = self._last()
-        if last is self._told_unsaved or self.is_kept() or not (why := self.session.save_rest()):
+        last, journal = self._last(), self.session.journal
+        if last is self._told_unsaved or self.is_kept():
+            return
+        journal.save_again(self.session.conversation)
+        if not (why := journal.problem):
             return
         self._told_unsaved = last
         raise UsageError(

@@ -129,7 +129,7 @@ def not_typed(line: Line) -> str:
     )
 
 
-def last_words(chat: TerminalChat, *, quiet: bool) -> str:
+def parting_words(chat: TerminalChat, *, quiet: bool) -> str:
     """The line on leaving a chat: what is lost, which nothing hides, or how to come back."""
     if (problem := chat.session.journal.problem) and not chat.is_kept():
         return tr("the last turns were not saved: {problem}", problem=problem)

@@ -17,7 +17,6 @@ from glmcli.config import Settings
 from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.engines import Engine, state_of
 from glmcli.errors import GlmError, UsageError, told_error
-from glmcli.language import tr
 from glmcli.session import Session
 from glmcli.terminal.input import Editor, Entry, Source, open_editor
 from glmcli.terminal.output import Output
@@ -36,7 +35,7 @@ class TerminalChat(Shell):
 
     def __init__(self, session: Session, settings: Settings, out: Output) -> None:
         super().__init__(session, settings, out, Quiet(out, for_editor=True, collect=self.collect))
-        self.keys_change = out.knows_codes
+        self.has_keys = out.knows_codes
         self._editor = Editor()
         self._ahead = Ahead(self._warm, grows=lambda draft: grows(draft, self.attached))
 
@@ -123,15 +122,6 @@ class TerminalChat(Shell):
 
         settings = self.settings
         show_message(self.out, self.quiet, message, plain=settings.is_plain, columns=settings.width)
-
-    def keys(self) -> str:
-        """Those that the terminal tells apart: where it only prints, the system has the others."""
-        if self.out.knows_codes:
-            return super().keys()
-        return tr(
-            "Enter sends; behind a backslash it makes a new line; Ctrl-C stops a reply; Ctrl-Z "
-            "suspends; Ctrl-D leaves."
-        )
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns it as it was saved."""

@@ -95,7 +95,6 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
-    from glmcli.cli.dialog import tell
     from glmcli.engines import check_followed, folder_lines, open_engine, split_name
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
@@ -104,9 +103,10 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     from glmcli.terminal.replies.text import StatusLine
 
     check_followed(settings)
+    err = outputs(settings.plain)[1]
     for line in folder_lines(settings):
-        tell(line)
-    status = StatusLine(outputs(settings.plain)[1])
+        err.say(f"{line}\n")
+    status = StatusLine(err)
     found = BenchResult(model=settings.model, plan=plan, timings=Timings())
     is_local = split_name(settings.model)[0] == "local"
     try:

@@ -108,11 +108,11 @@ def meet(chat: TerminalChat, newer: str, first: str | None, *, quiet: bool) -> N
     `newer` tells of another conversation, `first` is the first turn.
     """
     from glmcli.chat.commands.history import show_end
-    from glmcli.chat.repl import banner, chat_in_terminal, last_words
+    from glmcli.chat.repl import banner, chat_in_terminal, parting_words
 
     chat.note("" if quiet else banner(chat.settings, chat.session, has_keys=chat.out.knows_codes))
     if chat.session.conversation.messages:
         chat.note(show_end(chat))
     chat.note(newer)
     chat_in_terminal(chat, first=first)
-    chat.note(last_words(chat, quiet=quiet))
+    chat.note(parting_words(chat, quiet=quiet))

@@ -79,9 +79,8 @@ def open_session(
     one of a history that the `.env` of a folder chose. `system` is the prompt of a role: only one
     that was typed goes before it.
     """
-    from glmcli.cli.dialog import tell, tell_links
     from glmcli.cli.served import with_model
-    from glmcli.engines import check_followed, folder_lines, lasting_name
+    from glmcli.engines import check_followed, lasting_name
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -105,9 +104,7 @@ def open_session(
             settings = replace(settings, model=conversation.model, sources=resumed)
     check_followed(settings)
     settings = with_model(settings, once=once)
-    for line in folder_lines(settings):
-        tell(line)
-    tell_links(system_file(settings.system))
+    tell_places(settings)
     set_prompt = read_system(settings.system)
     session = Session(
         engine_of(settings),
@@ -126,6 +123,16 @@ def open_session(
     elif system is not None:
         session.set_system(system)
     return session, settings
+
+
+def tell_places(settings: Settings) -> None:
+    """Say where a model, an adapter or a system prompt is, if its name could mislead."""
+    from glmcli.cli.dialog import tell, tell_links
+    from glmcli.engines import folder_lines
+
+    for line in folder_lines(settings):
+        tell(line)
+    tell_links(system_file(settings.system))
 
 
 def tell_notice(store: Store) -> None:

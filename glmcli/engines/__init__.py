@@ -15,6 +15,7 @@ from typing import Protocol, runtime_checkable
 
 from glmcli.config import TYPED, Settings
 from glmcli.errors import ConfigError, GlmError, ModelError
+from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import link_line
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
@@ -270,7 +271,7 @@ def lasting_name(settings: Settings) -> str:
 
 
 def folder_lines(settings: Settings) -> list[str]:
-    """What to say of the folders of the model and its adapter; see `models.names.folder_line`."""
+    """What to say, in harmless lines, of the model's folder and its adapter: `folder_line`."""
     engine, name = split_name(settings.model)
     if engine != "local":
         return []
@@ -280,7 +281,7 @@ def folder_lines(settings: Settings) -> list[str]:
             from glmcli.models.names import folder_line
 
             lines.insert(0, folder_line(name, settings.model_options))
-    return [*filter(None, lines)]
+    return [as_told(line) for line in lines if line]
 
 
 def is_local(model: str) -> bool:

@@ -85,7 +85,7 @@ def setting_line(name: str, value: str) -> str:
 @command()
 def multiline(chat: Chat, rest: str) -> str:
     """Switch Enter: it sends, or makes a new line (then Alt-Enter sends)."""
-    if not chat.keys_change:
+    if not chat.has_keys:
         raise UsageError(
             tr("Enter always sends here"), tr("a line that ends in a backslash goes on in the next")
         )

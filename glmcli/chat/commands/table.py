@@ -54,8 +54,8 @@ class Chat:
         """Text for the next prompt to begin with, if a command left some."""
         self.enter_sends = True
         """Off with /multiline: then Enter makes a new line and Alt-Enter sends."""
-        self.keys_change = True
-        """Whether there is an Enter that can mean something else."""
+        self.has_keys = True
+        """Whether the prompt has keys of its own; where a terminal only prints it has none."""
         self.attached: list[str] = []
         """Files that go with the next message."""
         self.agrees_to_files = False
@@ -122,6 +122,11 @@ class Chat:
 
     def keys(self) -> str:
         """What the keys of the prompt do; "" where nobody presses any."""
+        if not self.has_keys:
+            return tr(
+                "Enter sends; behind a backslash it makes a new line; Ctrl-C stops a reply; Ctrl-Z "
+                "suspends; Ctrl-D leaves."
+            )
         return tr(
             "Enter sends; Alt-Enter or Ctrl-J makes a new line; Ctrl-C stops a reply; Tab "
             "completes. Ctrl-R searches earlier texts; Ctrl-X Ctrl-E opens the editor; Ctrl-O "

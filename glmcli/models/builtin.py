@@ -150,6 +150,14 @@ def pip_error(log: str) -> ModelError:
                 another=tr(ANOTHER),
             ),
         )
+    if "Missing dependencies for SOCKS" in log:
+        return ModelError(
+            tr("pip cannot use a SOCKS proxy without the package PySocks"),
+            tr(
+                "set HTTPS_PROXY to http://HOST:PORT if the proxy takes that too, {another}",
+                another=tr(ANOTHER),
+            ),
+        )
     lines = [line.removeprefix("ERROR: ") for line in log.splitlines() if "ERROR" in line]
     if any("No space left" in line for line in lines):
         return no_room()

@@ -135,6 +135,16 @@ def test_an_index_that_cannot_be_reached_is_one_line(
     assert "pip could not fetch" in refused(options).message
 
 
+def test_a_proxy_that_pip_cannot_use_is_named_with_the_kind_that_it_can(
+    options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://packages.test/simple")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    error = refused(options)
+    assert "SOCKS" in error.message
+    assert "http://HOST:PORT" in error.hint
+
+
 def test_a_python_without_pip_says_how_to_get_it():
     error = pip_error("/usr/bin/python3: No module named pip\n")
     assert "-m ensurepip" in error.hint

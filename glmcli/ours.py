@@ -7,6 +7,7 @@ user's own. Knows nothing of what the files hold.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -71,8 +72,8 @@ def write_private(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise not_written(path, exc) from exc
-    replace_file(path, text.encode("utf-8"), 0o600)
+        raise not_written(path, exc, own=True) from exc
+    replace_file(path, text.encode("utf-8"), 0o600, own=True)
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as exc:
-        raise not_written(path, exc) from exc
+        raise not_written(path, exc, own=True) from exc
     try:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -96,10 +97,10 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def replace_file(path: Path, data: bytes, mode: int | None) -> None:
+def replace_file(path: Path, data: bytes, mode: int | None, *, own: bool = False) -> None:
     """Put a file with this content, and these rights if they are given, in the place of another.
 
-    Raises StoreError.
+    Raises StoreError: see `not_written`.
     """
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -115,14 +116,21 @@ def replace_file(path: Path, data: bytes, mode: int | None) -> None:
         finally:
             Path(temporary).unlink(missing_ok=True)
     except OSError as exc:
-        raise not_written(path, exc) from exc
+        raise not_written(path, exc, own=own) from exc
 
 
-def not_written(path: Path, exc: OSError) -> StoreError:
-    """The error to raise for a file that the system does not let be written."""
+def not_written(path: Path, exc: OSError, *, own: bool = False) -> StoreError:
+    """The error to raise for a file that the system does not let be written.
+
+    The folder of an `own` one is where GLM_HOME says; for others the user has named it.
+    """
+    hint = tr("set GLM_HOME to another folder") if own else tr("choose another folder")
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint = tr("free some space, or {another}", another=hint)
+    elif exc.errno in (errno.EACCES, errno.EPERM):
+        hint = tr("check who may write to {folder}, or {another}", folder=path.parent, another=hint)
     return StoreError(
-        tr("{name} cannot be written: {reason}", name=path, reason=exc.strerror),
-        tr("choose another folder, or free some space"),
+        tr("{name} cannot be written: {reason}", name=path, reason=exc.strerror), hint
     )
 
 

@@ -205,6 +205,9 @@ def hub_errors(name: str, proxy: Proxy | None = None) -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = tr("free some space, or set HF_HOME to a folder on another disk")
             raise ModelError(tr("no room on the disk for {repo}", repo=repo), hint) from exc
+        if isinstance(exc, PermissionError) and exc.filename:
+            line = tr("{name} cannot be written: {reason}", name=exc.filename, reason=exc.strerror)
+            raise ModelError(line, tr("set HF_HOME to a folder that can be written")) from exc
         hint = tr("check the network; HF_ENDPOINT names a mirror; a folder can be given instead")
         if proxy is not None:
             hint = tr(

@@ -168,10 +168,10 @@ def not_a_folder(path: Path) -> ModelError:
         return ModelError(
             tr("{name} is a GGUF file, which cannot be loaded here", name=path.name), tr(GGUF_HINT)
         )
-    return ModelError(
-        tr("{path} is a file, not a folder", path=path),
-        tr("give the folder that it is in: {folder}", folder=path.parent),
-    )
+    hint = tr("a model is a folder with config.json, weights, a tokenizer; or give a hub id")
+    if path.suffix in (".safetensors", ".bin") or (path.parent / "config.json").is_file():
+        hint = tr("give the folder that it is in: {folder}", folder=path.parent)
+    return ModelError(tr("{path} is a file, not a folder", path=path), hint)
 
 
 def not_from_here(name: str) -> ModelError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import socket
@@ -283,6 +284,13 @@ def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setattr(hub, "TIMEOUT_S", 0.1)
         assert "could not be fetched" in refused("org/tiny").message
+
+
+def test_a_cache_that_cannot_be_written_is_no_matter_of_the_network():
+    with pytest.raises(ModelError) as caught, hub.hub_errors("org/name"):
+        raise PermissionError(errno.EACCES, "Permission denied", "/cache/hub")
+    assert caught.value.message == "/cache/hub cannot be written: Permission denied"
+    assert caught.value.hint == "set HF_HOME to a folder that can be written"
 
 
 def test_a_name_that_the_hub_would_not_allow(server: SmallHub):

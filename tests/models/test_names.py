@@ -133,6 +133,15 @@ def test_a_path_to_nothing_is_not_a_hub_id(name: str, options: ModelOptions):
     assert "there is no folder" in refused(name, options).message
 
 
+def test_a_file_where_no_model_lies_is_not_answered_with_its_folder(
+    tmp_path: Path, options: ModelOptions
+):
+    (tmp_path / "passwd").touch()
+    assert "a model is a folder with config.json" in refused("./passwd", options).hint
+    (tmp_path / "config.json").touch()
+    assert str(tmp_path) in refused(str(tmp_path / "passwd"), options).hint
+
+
 def test_a_file_is_refused_where_a_folder_is_needed(tmp_path: Path, options: ModelOptions):
     (tmp_path / "model.safetensors").touch()
     assert str(tmp_path) in refused(str(tmp_path / "model.safetensors"), options).hint

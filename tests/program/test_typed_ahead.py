@@ -102,6 +102,21 @@ def test_a_question_in_a_chat_is_asked_until_it_is_answered(tmp_path, terminal):
         term.type("Y\r").see("saved to").at_prompt()
 
 
+@pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
+def test_the_files_of_a_folder_are_listed_once_however_often_is_asked(tmp_path, terminal):
+    (tmp_path / "docs").mkdir()
+    for name in ("one.md", "two.md"):
+        (tmp_path / "docs" / name).write_text("text")
+    with Term("chat", "-m", "echo:", home=tmp_path, TERM=terminal) as term:
+        term.at_prompt().type("/attach docs/\r").see("[y/N]")
+        for count in (1, 2):
+            term.type("maybe\r")
+            term.until(lambda t, n=count: t.text().count("type y or n") == n, "what may be typed")
+            term.until(lambda t: t.prompt_row() == "send these 2 files? [y/N]", "the question")
+        assert term.text().count("docs/one.md") == 1
+        term.type("y\r").at_prompt()
+
+
 def test_the_list_to_pick_from_is_shown_again_after_it_was_suspended(tmp_path):
     with Term("chat", "-m", "echo:", "--resume", home=tmp_path, shell=True) as term:
         run_glm("ask", "-m", "echo:", "hi there", cwd=tmp_path, GLM_HOME=str(tmp_path))

@@ -26,7 +26,7 @@ ask -m opnai:x hi                 | did you mean openai:x?
 ask -m openai hi                  | did you mean openai:?
 ask -m smolm2 hi                  | did you mean smollm2?
 ask -m ./nothere hi               | check the path, or give a hub id: org/name
-ask -m c.txt hi                   | give the folder that it is in
+ask -m c.txt hi                   | a model is a folder with config
 ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
 ask --token k hi                  | glm config set api_key -
 ask --url http://h hi             | --base-url http://HOST:PORT

@@ -12,7 +12,7 @@ import sys
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
 from glmcli.terminal.input import Editor, Owner, Presses
-from glmcli.terminal.input.keys.question import answer_of, neither
+from glmcli.terminal.input.keys.question import answer_of, last_row, neither
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import question_rows
 from glmcli.terminal.reading import READ_BYTES, read_line, read_some
@@ -70,6 +70,7 @@ class PlainEditor(Editor):
                     return False
                 if answer is None:
                     self._out.write(f"{neither()}\n")
+                    question = last_row(question)
         return answer
 
     def _show(self, draft: str) -> None:

@@ -30,6 +30,11 @@ def neither() -> str:
     return tr("type y or n")
 
 
+def last_row(question: str) -> str:
+    """What is asked, of a question that first shows what it is about."""
+    return question.rpartition("\n")[2]
+
+
 class Question(Generic[_T]):
     """One question on a terminal, which is asked until it is answered.
 
@@ -55,10 +60,9 @@ class Question(Generic[_T]):
         self.out.say(self._question + self.text)
 
     def ask_again(self, why: str) -> None:
-        """Say why what was typed does not answer it, and ask from the start."""
-        self.out.say(f"\n{why}\n")
+        """Say why what was typed does not answer it, and ask again, without what it is about."""
         self.text = ""
-        self.show()
+        self.out.say(f"\n{why}\n{last_row(self._question)}")
 
     def take(self, key: str) -> _T | None:
         """The answer that a key completes, if it does: a character, or one of those above."""

@@ -23,6 +23,7 @@ from glmcli import __version__
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
+from glmcli.encoding import TELLING, lacking
 from glmcli.errors import GlmError, UsageError, error_lines
 from glmcli.harmless import visible
 from glmcli.language import FOLDER, chinese_locale, later, tr
@@ -164,7 +165,8 @@ def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code. Raises Killed, Interrupted, PipeClosed."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            is_piped = stream is sys.stdout and not stream.isatty()  # a terminal shows it at once
+            stream.reconfigure(errors=TELLING if is_piped else "replace")
     if sys.stdout is None:
         return report(UsageError(tr("stdout is closed"), tr("redirect it to a file or a pipe")))
     try:
@@ -245,6 +247,8 @@ def ended() -> int:
     try:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, lists need it
         code = run(sys.argv[1:])
+        if encoding := lacking():
+            tell_lost(encoding)
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -258,6 +262,19 @@ def ended() -> int:
             )
         code = report(error, exc)
     return code
+
+
+def tell_lost(encoding: str) -> None:
+    """Say that stdout lacks characters of what was written."""
+    from glmcli.cli.dialog import tell
+
+    tell(
+        tr(
+            "stdout is {encoding}: what it has no letter for was written as ?; "
+            "PYTHONIOENCODING=utf-8 writes everything",
+            encoding=encoding,
+        )
+    )
 
 
 def on_interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glmcli.encoding import in_json
 from glmcli.errors import UsageError
 from glmcli.files import json_text
 from glmcli.language import tr
@@ -115,6 +116,8 @@ def print_json(value: object) -> None:
 
 def print_text(text: str, harmless: Callable[[str], str] = visible) -> None:
     """A text that ends in one newline; on a terminal what `harmless` makes of it."""
+    if harmless is visible_json:
+        text = in_json(text, sys.stdout.encoding)
     if text := text.rstrip("\n"):
         print(harmless(text) if sys.stdout.isatty() else text)
 

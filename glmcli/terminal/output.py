@@ -12,6 +12,7 @@ import termios
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
+from glmcli.encoding import TELLING
 from glmcli.errors import GlmError
 from glmcli.language import tr
 from glmcli.terminal.signals import Killed
@@ -64,6 +65,7 @@ class Output:
         self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
+        self._lacking = TELLING if stream.errors == TELLING else "replace"
         self.is_tty = stream.isatty()
         self._term = os.environ.get("TERM", "")
 
@@ -134,7 +136,7 @@ class Output:
         """
         was_cut, is_dropped = self._is_cut, False
         start = CUT if was_cut and self.is_live else ""
-        left = memoryview((start + text).encode(self.encoding, "replace"))
+        left = memoryview((start + text).encode(self.encoding, self._lacking))
         total = len(left)
         try:
             while left:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from glmcli.encoding import in_json
 from glmcli.errors import GlmError, told_error
 from glmcli.files import json_text
 from glmcli.terminal.output import Output
@@ -136,5 +137,5 @@ def reason_told(reply: Message) -> str | None:
 
 def write_json(out: Output, value: object) -> None:
     """Write a line of JSON, every character as itself unless it would steer a terminal."""
-    line = json_text(value) + "\n"
+    line = in_json(json_text(value), out.encoding) + "\n"
     out.write(visible_json(line) if out.is_tty else line)

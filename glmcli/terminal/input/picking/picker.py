@@ -97,6 +97,10 @@ class Picker:
             return self._app.run(pre_run=self._before_run, set_exception_handler=False)
         except EOFError:
             return None
+        except BaseException:  # a signal may come in the middle of the first drawing
+            self._app.output.quit_alternate_screen()
+            self._app.output.flush()
+            raise
 
     def _before_run(self) -> None:
         """Take the keys that were typed before, an Escape among them once nothing follows it."""

@@ -112,7 +112,7 @@ class LocalEngine:
             before=prompt.ids,
         )
         yield from (Chunk(notice=tr(line)) for line in self._to_tell(params, prompt))
-        cached = self._cache.keep(prompt.ids)
+        cached = self._cache.keep(prompt.ids, alike=self._is_repeatable(params))
         yield from self._read(prompt, cached, cancel)
         ids = decode(
             self._cache,
@@ -139,6 +139,10 @@ class LocalEngine:
     def filled(self, params: GenerationParams) -> GenerationParams:
         """The settings with what the model's own files, or else this program, fill in."""
         return self._defaults.filled(params)
+
+    def _is_repeatable(self, params: GenerationParams) -> bool:
+        """Whether the same prompt is to have the same reply."""
+        return self.filled(params).temperature == 0 or params.seed is not None
 
     def own_system(self) -> str:
         """The system prompt that the model's template adds where there is none."""

@@ -68,6 +68,21 @@ def test_only_the_last_chunk_has_an_ending_and_the_counts(engine):
     assert last.tokens == 0
 
 
+@pytest.mark.parametrize(
+    ("params", "is_alike"),
+    [
+        ({"temperature": 0.0}, True),
+        ({"temperature": 1.0, "seed": 1}, True),
+        ({"temperature": 1.0}, False),
+    ],
+)
+def test_a_reply_that_can_be_repeated_is_read_as_the_first_time(engine, params, is_alike):
+    messages = user("hello world, and more")
+    first, again = (ask(engine, messages, **params)[-1].usage for _ in range(2))
+    assert first.cached_tokens == 0
+    assert again.cached_tokens == (0 if is_alike else again.prompt_tokens - 1)
+
+
 def test_what_was_read_before_changes_no_reply(engine):
     counts, replies = conversation(engine, 4)
     counts_anew, replies_anew = conversation(

@@ -24,20 +24,30 @@ class PrefixCache:
         """`name` is what errors call the model."""
         self.name = name
         self.ids: list[int] = []
+        self._end: tuple[int, int] | None = None
+        """Where the read that ended the last prompt began, and where it ended, while both hold."""
         self._reader: NetReader | None = reader
         self.block = reader.block
 
-    def keep(self, ids: Sequence[int]) -> int:
+    def keep(self, ids: Sequence[int], *, alike: bool = False) -> int:
         """Keep what `ids` begin with, all but the last of them at most. Returns how many are kept.
 
-        The last id has to be read again in any case, for what may follow it.
+        The last id has to be read again in any case, for what may follow it. Of the last prompt
+        once more, `alike` has all read again that was read with it: one id alone is rounded
+        otherwise, and greedy replies would differ.
         """
         shared = min(shared_prefix(self.ids, ids), len(ids) - 1)
+        if alike and self._end and self._end[1] == len(ids) == shared + 1:
+            shared = self._end[0]
         if not self.in_parts(len(ids)):
             self.clear()
         else:
             self.rewind(shared)
         return len(self.ids)
+
+    def end_prompt(self, ids: Sequence[int]) -> None:
+        """Remember that `ids`, a prompt, are about to be read to their end."""
+        self._end = len(self.ids), len(ids)
 
     def in_parts(self, tokens: int) -> bool:
         """Whether a prompt of so many ids may be read in parts."""
@@ -73,6 +83,8 @@ class PrefixCache:
             return
         if tokens > 0 and self._net.rewind(tokens):
             del self.ids[tokens:]
+            if self._end and tokens < self._end[1]:
+                self._end = None
         else:
             self.clear()
 
@@ -83,7 +95,7 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Forget everything that was read."""
-        self.ids = []
+        self.ids, self._end = [], None
         if self._reader:
             self._reader.forget()
 
@@ -132,6 +144,7 @@ def decode(
     reply is not yielded. Raises OutOfMemory, ModelError, EngineError.
     """
     text, left = list(ids), max_tokens
+    cache.end_prompt(ids)
     while left > 0:
         if cancel.is_set():
             return "cancelled"

@@ -310,13 +310,66 @@ def test_any_other_fault_of_a_net_is_an_engine_error_with_its_first_line():
     assert cache.ids == []
 
 
-@pytest.mark.parametrize("error", [AttributeError("no x"), KeyError("x"), TypeError("not y")])
-def test_a_fault_that_asking_again_would_not_mend_is_one_of_the_model(error):
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (AttributeError("no x"), "no x"),
+        (KeyError("x"), "'x' is missing"),
+        (TypeError("not y"), "not y"),
+    ],
+)
+def test_a_fault_that_asking_again_would_not_mend_is_one_of_the_model(error, why):
     cache = PrefixCache(PlainReader(Failing(error)), "tiny")
     with pytest.raises(ModelError) as caught:
         reply(cache, prompt(20), 5)
-    assert caught.value.message == f"tiny cannot be run: {type(error).__name__}: {error}"
+    assert caught.value.message == f"tiny cannot be run: {type(error).__name__}: {why}"
     assert "/retry" not in caught.value.hint
+
+
+class Noting(PlainReader):
+    """A reader that notes how many ids it reads at a time."""
+
+    def __init__(self):
+        super().__init__(NET)
+        self.lengths = []
+
+    def read(self, ids, last=1):
+        self.lengths.append(len(ids))
+        return super().read(ids, last)
+
+
+def lengths_of_reply(cache, reader, ids, *, alike):
+    """What is read at a time for a reply of 5 ids."""
+    reader.lengths.clear()
+    kept = cache.keep(ids, alike=alike)
+    sampler = Sampler(GenerationParams(), defaults_of(NET), ids)
+    for _ in prefill(cache, ids, Event()):
+        pass
+    for _ in decode(cache, ids, sampler, stop_ids=(), max_tokens=5, cancel=Event()):
+        pass
+    return kept, list(reader.lengths)
+
+
+@pytest.mark.parametrize("length", [1, 20, BLOCK, BLOCK + 1, 2 * BLOCK + 44])
+def test_a_prompt_that_is_asked_again_is_read_in_the_same_pieces_at_its_end(length):
+    reader, ids = Noting(), prompt(length)
+    cache = PrefixCache(reader)
+    _, first = lengths_of_reply(cache, reader, ids, alike=True)
+    cache.read([5, 6, 7])  # what follows, read ahead
+    for _ in range(2):
+        kept, again = lengths_of_reply(cache, reader, ids, alike=True)
+        assert again == first[-5:] and kept == length - again[0]
+    kept, again = lengths_of_reply(cache, reader, ids, alike=False)
+    assert (kept, again) == (length - 1, [1] * 5)
+
+
+def test_a_prompt_that_went_another_way_meanwhile_is_not_taken_for_the_same():
+    reader, ids = Noting(), prompt(60)
+    cache = PrefixCache(reader)
+    lengths_of_reply(cache, reader, ids, alike=True)
+    cache.rewind(30)
+    cache.read(ids[30:])
+    assert lengths_of_reply(cache, reader, ids, alike=True)[0] == 59
 
 
 def test_a_growing_cache_is_not_copied_for_every_token():

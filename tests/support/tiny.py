@@ -81,6 +81,16 @@ def metaspace() -> Tokenizer:
     return tokenizer
 
 
+def letters(known: str) -> Tokenizer:
+    """Single letters with scores, as SentencePiece has them; what is not `known` is `<unk>`."""
+    pieces = [("<unk>", 0.0), *((letter, -2.0) for letter in dict.fromkeys("▁" + known))]
+    tokenizer = Tokenizer(models.Unigram(pieces, 0))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<unk>", *CHATML])
+    return tokenizer
+
+
 def llama(vocab_size: int = 430, **settings: Any) -> Any:
     """A random Llama of 2 layers that keeps every key and value."""
     import torch

@@ -87,7 +87,7 @@ def failure_of_net(stated: Mapping[str, Any]) -> Failure:
         done = 1
         text = config.get_text_config(decoder=True)
         shorten(text, layers_for(text))
-        config, net_class = net_class_of(family, config)
+        config, net_class = net_class_of(config)
         drop_attention(config)
         with build_limits(TRY_S), torch.device("meta"), torch.inference_mode():
             net = net_class._from_config(config).eval()

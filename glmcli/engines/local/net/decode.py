@@ -50,7 +50,7 @@ class PrefixCache:
         self._end = len(self.ids), len(ids)
 
     def in_parts(self, tokens: int) -> bool:
-        """Whether a prompt of so many ids may be read in parts."""
+        """Whether a text of so many ids may be read in parts of any size."""
         return tokens <= self._net.whole_beyond
 
     def read(self, ids: Sequence[int]) -> Tensor:
@@ -152,6 +152,8 @@ def decode(
         # which was picked and not read, or all, where a net could not go back behind its guesses.
         unread = text[len(cache.ids) :]
         guesses = lookup.guess()[: left - 1] if lookup and cache.can_rewind else []
+        if not cache.in_parts(len(text) + len(guesses)):  # read at once they would say another id
+            guesses = []
         read = len(cache.ids) + len(unread)
         scores = cache.read_each([*unread, *guesses], last=len(guesses) + 1)
         # 2. Pick an id from each row of scores, for as long as the guesses before it were right.

@@ -30,7 +30,10 @@ class NetReader(Protocol):
 
     @property
     def whole_beyond(self) -> float:
-        """Prompts of more ids than this have to be read in one go: infinity, or 0 for all."""
+        """Texts of more ids than this are not to be read in parts: infinity, or 0 for all.
+
+        A prompt is read in one go then, and what follows it id by id.
+        """
         ...
 
     @property

@@ -202,3 +202,17 @@ def own_system(render: Callable[[Sequence[Message]], str]) -> str:
     if not (found and fits and head.startswith(before) and head.endswith(between)):
         return ""
     return head[len(before) : len(head) - len(between)].strip()
+
+
+def check_characters(messages: Sequence[Message]) -> None:
+    """Raise UsageError for text that is not Unicode."""
+    for message in messages:
+        try:
+            message.text.encode()
+        except UnicodeEncodeError as exc:
+            raise UsageError(
+                tr(
+                    "character {value:,} of a message is half a surrogate pair", value=exc.start + 1
+                ),
+                tr("send text that is valid Unicode"),
+            ) from exc

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
@@ -64,10 +65,29 @@ def check_carried(rendered: str, again: str, words: dict[str, str], others: dict
     )
 
 
+def cannot_spell() -> UsageError:
+    """The error for a tokenizer that has no ids for the letters of a control string."""
+    return UsageError(
+        tr("the model's tokenizer cannot spell its own control tokens as text"),
+        tr("leave them out of the message"),
+    )
+
+
 def any_of(texts: Collection[str]) -> re.Pattern[str] | None:
     """A pattern that finds any of `texts`, the longest first."""
     ordered = sorted(texts, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+def covered_by(spans: Sequence[tuple[int, int]]) -> Callable[[int, int], bool]:
+    """Tells whether a part of a text reaches into one of `spans`, which are in order."""
+    ends = [end for _, end in spans]
+
+    def is_within(begin: int, end: int) -> bool:
+        at = bisect_right(ends, begin)
+        return at < len(spans) and spans[at][0] < end
+
+    return is_within
 
 
 def swapper(words: dict[str, str]) -> Callable[[str], str]:

@@ -25,7 +25,14 @@ from glmcli.engines.local.prompt.decoder import (
 )
 from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
-from glmcli.engines.local.prompt.items import WAYS, Way, check_texts, items_of, own_system
+from glmcli.engines.local.prompt.items import (
+    WAYS,
+    Way,
+    check_characters,
+    check_texts,
+    items_of,
+    own_system,
+)
 from glmcli.engines.local.prompt.rendering import (
     CHOOSE,
     TemplateFails,
@@ -36,7 +43,9 @@ from glmcli.engines.local.prompt.rendering import (
 from glmcli.engines.local.prompt.standins import (
     ALPHABETS,
     any_of,
+    cannot_spell,
     check_carried,
+    covered_by,
     make_words,
     swap_texts,
 )
@@ -191,29 +200,38 @@ class ChatTemplate:
         raise failed
 
     def _encode_around(self, rendered: str, texts: dict[str, str]) -> list[int]:
-        """Ids of `rendered`, where each key of `texts` stands for a text without control tokens."""
+        """Ids of `rendered`, where each key of `texts` stands for a text without control tokens.
+
+        Raises UsageError if that cannot be.
+        """
         words = any_of(texts)
         assert words is not None
         encoding = encoding_of(self._backend, rendered)
         spans = zip(encoding.ids, encoding.offsets, strict=True)
+        carried = [match.span() for match in words.finditer(rendered)]
+        is_within = covered_by(carried)
         cuts = [
             (index, begin, end)
             for index, (token, (begin, end)) in enumerate(spans)
-            if token in self._control_ids
+            # A tokenizer may know no letter of a word: that is no control token of the template.
+            if token in self._control_ids and not is_within(begin, end)
         ]
         ids: list[int] = []
-        token_at = text_at = 0
+        token_at, text_at, left = 0, 0, len(carried)
         before: int | None = None
         for index, begin, end in [*cuts, (len(encoding.ids), len(rendered), len(rendered))]:
             section = rendered[text_at:begin]
-            if words.search(section):
-                section = words.sub(lambda match: texts[match[0]], section)
+            section, count = words.subn(lambda match: texts[match[0]], section)
+            left -= count
+            if count:
                 ids += self._literal(section, before)
             else:
                 ids += encoding.ids[token_at:index]
             ids += encoding.ids[index : index + 1]
             token_at, text_at = index + 1, end
             before = ids[-1] if ids else None
+        if left:
+            raise cannot_spell()
         return ids
 
     def _literal(self, text: str, before: int | None) -> list[int]:
@@ -225,10 +243,7 @@ class ChatTemplate:
         ids: list[int] = encoding_of(backend, anchor + text).ids
         ids = ids[len(encoding_of(backend, anchor).ids) :]
         if not self._control_ids.isdisjoint(ids):
-            raise UsageError(
-                tr("the model's tokenizer cannot spell its own control tokens as text"),
-                tr("leave them out of the message"),
-            )
+            raise cannot_spell()
         return ids
 
     @cached_property
@@ -381,17 +396,3 @@ def join_texts(messages: Sequence[Message]) -> str:
         separator = "\n\n" if joined and message.role != "assistant" else ""
         joined += separator + said_text(message)
     return joined
-
-
-def check_characters(messages: Sequence[Message]) -> None:
-    """Raise UsageError for text that is not Unicode."""
-    for message in messages:
-        try:
-            message.text.encode()
-        except UnicodeEncodeError as exc:
-            raise UsageError(
-                tr(
-                    "character {value:,} of a message is half a surrogate pair", value=exc.start + 1
-                ),
-                tr("send text that is valid Unicode"),
-            ) from exc

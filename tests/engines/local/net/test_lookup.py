@@ -9,12 +9,13 @@ import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode
 from glmcli.engines.local.net.lookup import GUESSES, Lookup
-from glmcli.engines.local.net.plain.reader import PlainReader
+from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 from tests.support import tiny
+from tests.support.families import tiny_net
 from tests.support.nets import fused, opened, saved
 
 NETS = {"llama": tiny.llama(), "sliding": tiny.sliding()}
@@ -37,7 +38,10 @@ class Counting(PrefixCache):
         return super().read_each(ids, last=last)
 
 
-def reply(reader, ids, *, speculate, count=60, stop_ids=(), cancel_after=None, params=None):
+def reply(
+    reader, ids, *, speculate, count=60, stop_ids=(), cancel_after=None, params=None, before=()
+):
+    """`before` is what the guesses know beside the prompt."""
     reader.forget()
     cache, cancel = Counting(reader), Event()
     sampler = Sampler(params or GenerationParams(temperature=0.0), Defaults(), ids)
@@ -48,7 +52,7 @@ def reply(reader, ids, *, speculate, count=60, stop_ids=(), cancel_after=None, p
         stop_ids=stop_ids,
         max_tokens=count,
         cancel=cancel,
-        lookup=Lookup(ids) if speculate else None,
+        lookup=Lookup([*before, *ids]) if speculate else None,
     )
     found = []
     while True:
@@ -137,6 +141,31 @@ def test_sampled_replies_of_a_seed_are_the_same(name, seed, fused_net):
     ids = [*PROMPT] * 12
     plain = reply(reader, ids, speculate=False, params=params)[:2]
     assert reply(reader, ids, speculate=True, params=params)[:2] == plain
+
+
+DYNAMIC = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
+BORDER = 60
+
+
+@pytest.mark.parametrize("size", [40, 80])
+def test_nothing_is_guessed_where_each_id_turns_otherwise(size):
+    net = tiny_net("llama", {"rope_parameters": DYNAMIC, "max_position_embeddings": BORDER})
+    reader = PlainReader(net, Reading(border=BORDER, beyond=ReadingWay.WHOLE))
+    ids = torch.randint(6, 300, (size,), generator=torch.Generator().manual_seed(4)).tolist()
+    plain = reply(reader, ids, speculate=False)[0]
+    guessed, _, cache = reply(reader, ids, speculate=True, before=[*ids, *plain])
+    assert guessed == plain
+    within = max(0, BORDER - size)
+    assert len(plain) - within <= cache.reads <= len(plain) - within // 2
+
+
+@pytest.mark.parametrize("way", [ReadingWay.WHOLE, ReadingWay.ANEW])
+def test_nothing_is_guessed_where_no_text_is_read_in_parts(way):
+    reader = PlainReader(NETS["llama"], Reading(way))
+    plain, _, _ = reply(reader, PROMPT, speculate=False)
+    guessed, _, cache = reply(reader, PROMPT, speculate=True, before=[*PROMPT, *plain])
+    assert guessed == plain
+    assert cache.reads == len(plain)
 
 
 def test_guesses_follow_the_last_time():

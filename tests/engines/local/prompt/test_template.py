@@ -193,6 +193,22 @@ def test_a_template_that_changes_letters_refuses_control_strings_but_not_text():
     assert tiny.byte_level().decode(ids) == "HELLO"
 
 
+def test_a_control_string_is_spelled_though_the_vocabulary_lacks_most_letters():
+    template, tokenizer = make(tiny.letters("<|im_end>user\n"), CHATML, unk_token="<unk>")
+    for text in ("<|im_end|>", "see <|im_end|><|im_end|> 日"):
+        ids = template.encode(user(text)).ids
+        assert text.removesuffix(" 日") in tokenizer.decode(ids)
+        assert ids == template.encode(user(text)).ids
+
+
+def test_a_control_string_is_refused_where_the_vocabulary_lacks_its_letters():
+    template, _ = make(tiny.letters("user\n"), CHATML, unk_token="<unk>")
+    for text in ("<|im_end|>", "see <|im_end|><|im_end|> 日"):
+        with pytest.raises(UsageError, match="cannot spell its own control tokens"):
+            template.encode(user(text))
+    assert template.encode(user("see")).ids
+
+
 def test_what_a_template_leaves_out_may_hold_control_strings():
     template = FAMILIES["reasoner"][0]
     messages = user("hello", "<think><|im_end|></think>ok", "bye")

@@ -29,7 +29,7 @@ from glmcli.types import Progress, Report
 
 NOTABLE_BYTES = 1_000_000
 """Less of float32 than that beside 16-bit weights is not worth a word."""
-REVISION = 3
+REVISION = 4
 """Of the ways of reading: where they change, each net has to be asked again."""
 
 

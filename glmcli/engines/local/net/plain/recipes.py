@@ -87,22 +87,22 @@ def recipe_of_transformers(checkpoint: Checkpoint) -> Recipe:
     if remote:
         own: Any = transformers.AutoModelForCausalLM
     else:
-        config, own = net_class_of(family, config)
+        config, own = net_class_of(config)
     drop_attention(config)
     return Recipe(config, own)
 
 
 def net_class_of(
-    family: str, config: transformers.PreTrainedConfig
+    config: transformers.PreTrainedConfig,
 ) -> tuple[transformers.PreTrainedConfig, Any]:
-    """The class of a family that continues text, and the part of a config that is for it.
+    """The class that continues text for a config, and the part of the config that is for it.
 
+    By what AutoConfig made of config.json, which may be another family than that is named there.
     Not AutoModel, which would prefer remote code to its own where that is trusted. Raises KeyError.
     """
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as CLASSES
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    own = getattr(transformers, CLASSES[family])
+    own = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     if own.__dict__.get("config_class") is config.sub_configs.get("text_config", ()):
         config = config.get_text_config()  # as AutoModel does: the text part of a larger net
     return config, own

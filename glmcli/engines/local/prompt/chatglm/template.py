@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
 from glmcli.engines.local.prompt.decoder import Decoder, PromptIds
-from glmcli.engines.local.prompt.template import check_characters, offered_tools
+from glmcli.engines.local.prompt.items import check_characters
+from glmcli.engines.local.prompt.template import offered_tools
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
 from glmcli.engines.local.net.fused import open as fused_opening
@@ -17,7 +18,7 @@ from glmcli.engines.local.net.plain import open as opening
 from glmcli.engines.local.net.plain.reader import ReadingWay
 from glmcli.errors import ConfigError, ModelError, OutOfMemory
 from tests.support.families import CHANGES, drawing_lots, tiny_net
-from tests.support.nets import opened
+from tests.support.nets import opened, wanted
 
 
 def quiet(progress):
@@ -42,6 +43,19 @@ def test_the_way_is_found_once_and_kept_and_said(tmp_path, monkeypatch):
     assert open_model(checkpoint, options, quiet).reader.reading.way is ReadingWay.WHOLE
     with pytest.raises(ModelError):
         open_model(checkpoint, replace(options, verify=True), quiet)
+
+
+def test_the_class_is_that_of_the_config_as_transformers_reads_it(tmp_path):
+    kinds = ["sliding_attention", "full_attention"]
+    changes = {"head_dim": 16, "sliding_window": 20, "layer_types": kinds}
+    folder = saved("ministral", tmp_path / "net", changes)
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | {"model_type": "mistral"}
+    path.write_text(json.dumps(config | {"architectures": ["MistralForCausalLM"]}))
+    model = open_model(*opened(folder, tmp_path), quiet)
+    net = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = list(range(7, 87))
+    assert torch.equal(model.reader.read(ids, len(ids)).argmax(-1), wanted(net, ids).argmax(-1))
 
 
 def test_a_way_that_may_not_be_written_down_is_found_once_in_a_process(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ import httpx
 from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
+from glmcli.engines.remote.refusals.reasons import opened, useful_part
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.files import DEEPEST, depth, loads
 from glmcli.language import tr
@@ -116,9 +117,9 @@ class Faults:
 
     def failed(self, answer: object) -> Refused:
         """The error for one that a server sent in a stream, in place of a reply or after it."""
+        answer = self._readable(answer)
         detail = self.clean(useful_part(answer, tr("no reason given")))
         line = add_detail(tr("{host} failed", host=self.host), detail)
-        answer = self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
         return Refused(line, status=200, detail=detail, answer=answer, again=True)
 
     def broken_off(self, reason: str = "") -> EngineError:
@@ -255,9 +256,7 @@ class Faults:
             answer = loads(text)
         except (ValueError, RecursionError):
             answer = None
-        if depth(answer, DEEPEST) > DEEPEST:
-            answer = None
-        answer = self.mask.value(answer)
+        answer = self._readable(answer)
         page = headers.get("content-type", "").startswith("text/html")
         detail = self.clean("" if page else useful_part(answer, text))
         message = tr("{host} refused ({status})", host=self.host, status=status)
@@ -271,6 +270,11 @@ class Faults:
         hint = self._hint(status, headers.get("retry-after", ""))
         again = status >= 500 and status != 503  # what is busy says itself when
         return Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
+
+    def _readable(self, answer: Any) -> Any:
+        """An error's answer with the JSON inside its texts, without keys; None if too deep."""
+        answer = opened(answer)
+        return self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
 
     def _hint(self, status: int, retry_after: str) -> str:
         if status == 407 and self._proxy is not None:
@@ -372,19 +376,6 @@ def one_line(text: str, limit: int = ERROR_CHARS) -> str:
 def as_text(data: bytes) -> str:
     """Bytes of a server as text; what is not UTF-8 becomes U+FFFD, and the rest stays."""
     return data.decode("utf-8-sig", "replace")
-
-
-def useful_part(answer: Any, text: str) -> str:
-    """The sentence in an error's answer that says what is wrong, wherever the server put it."""
-    for _ in range(4):
-        if isinstance(answer, dict):
-            found = (answer.get(name) for name in ("error", "message", "detail", "msg", "code"))
-            answer = next((item for item in found if item), None)
-        elif isinstance(answer, list):
-            answer = answer[0] if answer else None
-    if isinstance(answer, int):
-        return "" if as_count(abs(answer)) is None else str(answer)
-    return answer if isinstance(answer, str) else text
 
 
 def causes(exc: BaseException | None) -> Iterator[BaseException]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from glmcli.engines.remote.faults import Faults, one_line, useful_part
+from glmcli.engines.remote.faults import Faults, one_line
 from glmcli.errors import ConnectionLost, EngineError
 
 
@@ -18,25 +20,6 @@ from glmcli.errors import ConnectionLost, EngineError
 )
 def test_text_of_strangers_is_shown_in_one_line(text, shown):
     assert one_line(text) == shown
-
-
-@pytest.mark.parametrize(
-    ("answer", "part"),
-    [
-        ({"error": {"message": "a", "type": "b"}}, "a"),
-        ({"error": "a"}, "a"),
-        ({"object": "error", "message": "a", "code": 1}, "a"),
-        ({"detail": {"error": {"message": "", "code": "a"}}}, "a"),
-        ({"detail": [{"loc": [0], "msg": "a"}]}, "a"),
-        ({"detail": []}, "whole"),
-        ({"other": 1}, "whole"),
-        ([], "whole"),
-        (None, "whole"),
-        (3.5, "whole"),
-    ],
-)
-def test_the_useful_part_of_an_error_is_found_wherever_it_is(answer, part):
-    assert useful_part(answer, "whole") == part
 
 
 def test_the_cause_of_a_workers_error_is_in_its_parentheses():
@@ -59,6 +42,15 @@ def test_a_code_is_told_in_words(code, kind, said):
     assert isinstance(fault, kind)
     assert said in fault.message
     assert fault.advice()
+
+
+def test_a_key_in_what_a_gateway_passes_on_is_not_shown():
+    key = "sk-" + "0123456789abcdef" * 2
+    raw = json.dumps({"error": {"message": f"the key {key} is no good"}})
+    faults = Faults("server.test", keys=[key])
+    fault = faults.failed({"error": {"message": "Refused", "metadata": {"raw": raw}}})
+    assert fault.message == "server.test failed: Refused: the key [key] is no good"
+    assert key not in repr(fault.answer)
 
 
 def test_an_empty_answer_is_called_nothing():

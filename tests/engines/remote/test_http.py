@@ -284,6 +284,7 @@ def test_a_bug_stays_a_bug():
         (404, '{"detail":"Not Found"}', "Not Found"),
         (422, '{"detail":[{"type":"x","msg":"too hot"}]}', "too hot"),
         (401, '{"detail":{"error":{"message":"","code":"invalid_api_key"}}}', "invalid_api_key"),
+        (400, '{"error":{"message":"No","metadata":{"raw":"too\\nhot"}}}', "No: too hot"),
         (500, "Internal Server Error", "Internal Server Error"),
         (503, "", "refused (503)"),
         (500, "a\nb\u001b[31m\u202ec\u0000d", "a b\x1b[31m\u202ec\x00d"),

@@ -19,7 +19,7 @@ from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.glance import api_url
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
-from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
+from glmcli.engines.remote.refusals.overflow import Overflow, fault_of, read_overflow
 from glmcli.engines.remote.served import Listed, choose, is_name
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError

@@ -189,6 +189,8 @@ class OpenAIReply:
         choice = self._choice_of(message)
         if choice is None:
             return Chunk()
+        if choice.get("error"):  # so OpenRouter ends a reply that its provider gave up
+            raise self._faults.failed(choice)
         text, thinking = self._said_in(choice)
         self._finish(choice.get("finish_reason"), with_text=bool(text or thinking))
         self._has_text = self._has_text or bool(text.strip())

@@ -226,6 +226,27 @@ def test_a_full_window_in_an_event_of_a_stream_is_told_like_a_refusal(event, nee
     assert (caught.value.needed, caught.value.limit) == (needed, limit)
 
 
+PASSED_ON = "{'a': This model's maximum context length is 8192 tokens"
+FULL_BEHIND = {"message": "Provider returned error", "code": 400, "metadata": {"raw": PASSED_ON}}
+
+
+@pytest.mark.parametrize(
+    "chat",
+    [
+        lambda request: httpx.Response(400, json={"error": FULL_BEHIND}),
+        events({"error": FULL_BEHIND, "choices": [{"delta": {}, "finish_reason": "error"}]}),
+        events({"choices": [{"error": FULL_BEHIND, "delta": {}, "finish_reason": "error"}]}),
+        events({"error": {"message": "litellm.ContextWindowExceededError: no", "code": "400"}}),
+        events({"error": "Cannot truncate prompt with n_keep (9000) >= n_ctx (8192)"}),
+    ],
+)
+def test_a_full_window_behind_a_gateway_is_told_as_one(chat):
+    answers = serving(chat=chat)
+    with pytest.raises(ContextFull):
+        reply(opened(answers))
+    assert len(answers.asked(CHAT)) == 1
+
+
 def test_a_window_that_fills_up_in_a_reply_ends_it_for_length():
     answers = serving(chat=events(delta("one two"), {"error": "Context size has been exceeded."}))
     text, _, last = reply(opened(answers))

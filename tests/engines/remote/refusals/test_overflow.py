@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.engines.remote.overflow import Overflow, fault_of, read_overflow
+from glmcli.engines.remote.refusals.overflow import Overflow, fault_of, read_overflow
 from glmcli.errors import ContextFull, UsageError
 
 SAID = [

@@ -8,10 +8,17 @@ nothing; transformers does not look. Knows nothing of connections.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from glmcli.engines.remote.refusals.kinds import (
+    NUMBER,
+    is_code_of_overflow,
+    is_other,
+    overflow_by_kind,
+    plain_numbers,
+)
+from glmcli.engines.remote.refusals.reasons import inner_reasons, opened, parts_of
 from glmcli.errors import ContextFull, GlmError, UsageError
 from glmcli.language import tr
 
@@ -27,10 +34,6 @@ CODES = frozenset(
     )
 )
 """What stands as `code` or `type` in an error."""
-NESTED = ("error", "detail", "message", "metadata")
-_DEEPEST = 5
-_FEW = 8
-"""How many errors of a list are looked at."""
 
 _SENTENCES = (
     # OpenAI, vLLM until 0.8, FastChat, llama-cpp-python, DeepSeek, OpenRouter
@@ -99,10 +102,12 @@ _SENTENCES = (
     r"exceed context limit: <prompt> \+ <output> > <window>",
     r"context length exceeded: <prompt> > <window>",
     r"(?:prompt|input)(?: token length| context)?(?: is)? too long"
-    r"(?:: <prompt> tokens > <window>)?",
+    r": <prompt> tokens > <window>",
     r"prompt exceeds max length|超长|最大上下文",
     r"context window exceeds limit|context length exceeded|reduce the length of the messages",
     r"maximum context length (?:is|of) <window>",
+    r"prompt[^0-9]{0,30}<prompt> \+ max\w*[ _](?:new[ _])?tokens`? <output> exceeds[^0-9]{0,40}"
+    r"<window>",
     # no window at all: only the reply was to be too long
     r"max_\w*tokens`? ?[:=]? ?\(?<output>\)? "
     r"(?:>|exceeds|cannot be greater than) [^0-9]{0,60}<most>",
@@ -110,24 +115,14 @@ _SENTENCES = (
     r"max[ _]\w*tokens.{0,99}?(?:less than or equal to|at most|<=|\[1,) ?`?<most>"
     r"(?:\. Given: <output>)?",
     r"maximum tokens you requested exceeds the model limit of <most>",
-    # a window without its size
-    r"exceed(?:s|ed)? (?:the )?(?:session_len|session max length|context (?:length|limit|window))",
 )
 """The first one that is found counts. <window> holds so many; the prompt has <prompt>, the reply
 was to have <output>, both together <total>, and <over> are too many; <most> is the longest reply.
 """
-NUMBER = r"(?P<\1>(?<![0-9])[0-9]{1,15}(?![0-9]))"
 WORDINGS = tuple(
     re.compile(re.sub("<(window|prompt|output|total|over|most)>", NUMBER, each), re.IGNORECASE)
     for each in _SENTENCES
 )
-
-
-_PARTED = re.compile(
-    r"(?<![\[0-9])[0-9]{1,3}(?:([,.'’_ ])(?:[0-9]{2}\1)*[0-9]{3})(?:\1[0-9]{3})*(?![0-9])"
-)
-"""A number in groups: 4,096, 4.096, 4 096, 1,31,072. Behind [ stands the start of a range."""
-_ROUNDED = re.compile(r"(?<![0-9])[0-9]+(?:[.,][0-9]+)? ?[km](?:i?b)?(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +144,27 @@ def read_overflow(answer: Any, detail: str, asked: int | None = None) -> Overflo
 
     `answer` is its JSON, `detail` its sentence, `asked` the `max_tokens` that were sent.
     """
-    parts = list(_parts(answer))
+    answer = opened(answer)
+    parts = list(parts_of(answer))
     fields = next((part for part in parts if "n_prompt_tokens" in part and "n_ctx" in part), {})
     window, prompt = _count(fields.get("n_ctx")), _count(fields.get("n_prompt_tokens"))
     if window and prompt:
         return Overflow(window, prompt)
     checks = (f"{_last(part['loc'])}: {part.get('msg')}" for part in parts if part.get("loc"))
-    for sentence in map(plain_numbers, (detail, *checks)):
+    sentences = [plain_numbers(each) for each in (detail, *checks, *inner_reasons(answer))]
+    for sentence in sentences:
         for wording in WORDINGS:
             if found := wording.search(sentence):
                 return _numbers(found, asked)
     codes = {str(part.get(name)) for part in parts for name in ("code", "type")}
-    return Overflow() if codes & CODES else None
-
-
-def plain_numbers(sentence: str) -> str:
-    """A sentence with its numbers in digits alone; 0 for 32K, be a K 1,000 or 1,024: not known."""
-    whole = _PARTED.sub(lambda found: re.sub("[^0-9]", "", found[0]), sentence)
-    return _ROUNDED.sub("0", whole)
+    if codes & CODES:
+        return Overflow()
+    if any(map(is_other, sentences)):
+        return None
+    kinds = (overflow_by_kind(sentence) for sentence in sentences)
+    if said := next((numbers for numbers in kinds if numbers is not None), None):
+        return Overflow(*said)
+    return Overflow() if any(map(is_code_of_overflow, codes)) else None
 
 
 def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError:
@@ -189,17 +187,6 @@ def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError
         return ContextFull(prompt, limit, output)
     needed = prompt if prompt >= limit else prompt + (found.output or 0)
     return ContextFull(needed if needed >= limit else None, limit)
-
-
-def _parts(answer: Any, depth: int = _DEEPEST) -> Iterator[dict[str, Any]]:
-    """The objects in an error's answer that may say what kind it is."""
-    if isinstance(answer, list):
-        for item in answer[:_FEW] if depth else ():
-            yield from _parts(item, depth - 1)
-    elif isinstance(answer, dict) and depth:
-        yield answer
-        for name in NESTED:
-            yield from _parts(answer.get(name), depth - 1)
 
 
 def _last(place: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What a server says where it refuses: found in its answer, and understood."""

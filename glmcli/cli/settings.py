@@ -109,7 +109,7 @@ def opened_settings(
         check_read(settings)
     of_weight = uses if changes else {*uses} - OF_CHATS
     lines = [ignored_line(ignored), *taken_lines(settings, of_weight)]
-    for line in [*filter(None, lines), *(settings.problems if opens else ())]:
+    for line in [*filter(None, lines), *settings.strange, *(settings.problems if opens else ())]:
         tell(line)
     if settings.debug:
         want_traceback()

@@ -90,7 +90,8 @@ def load_settings(
     """Merge all sources. `options` leaves out what was not typed.
 
     A malformed value of a `needed` setting (None: all) raises ConfigError, others are
-    ignored; a config.toml that cannot be read raises it too. `decide` says whether a
+    ignored; a config.toml that cannot be read raises it too, and where a model is needed, one
+    with a name that is no setting: else `strange` tells of it. `decide` says whether a
     `.env` is trusted; without it, what was kept.
     """
     environ = os.environ if environ is None else environ
@@ -104,7 +105,10 @@ def load_settings(
     problems += slips(environ, ENVIRONMENT)
     taken, ignored = may(values, trusted=False)
     powerful = untrusted_among(ignored)
-    read = partial(read_toml, known={*setting_fields(), "keys"})
+    strange: list[str] = []
+    answers = needed is None or "model" in needed
+    told = None if answers else strange
+    read = partial(read_toml, known={*setting_fields(), "keys"}, told=told)
     place = find_config(chosen and home)
     toml = read(place.path) if chosen or "home" not in powerful else None
     # Where something more trusted decides all of it, nobody needs to trust the folder.
@@ -129,6 +133,7 @@ def load_settings(
     return replace(
         settings,
         config_file=place.path,
+        strange=tuple(strange),
         openai_url=environ.get("OPENAI_BASE_URL", ""),
         openai_key=environ.get("OPENAI_API_KEY", ""),
     )
@@ -178,6 +183,8 @@ def merge_layers(
             sources[name] = source
         except ConfigError as exc:
             if needed is None or name in needed:
+                if source == TOML:
+                    exc.hint += tr("; glm config unset {name} takes it out", name=name)
                 raise
             ignored[name] = Ignored(source, raw, verbatim(exc.message))
     beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli import files
 from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 
 _LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -23,6 +23,8 @@ READ_AT_MOST = 16_000_000
 """This much of a `.env` is searched for a line of ours; without one it is silently ignored."""
 
 
+MOST_NAMED = 3
+"""Names that are no settings and are told."""
 OURS = "GLM_"
 
 
@@ -78,12 +80,17 @@ def config_text(path: Path) -> str:
         raise
 
 
-def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """The settings of config.toml, by name; nothing if there is none. Raises ConfigError."""
+def read_toml(
+    path: Path, known: Collection[str], told: list[str] | None = None
+) -> dict[str, Any]:
+    """The settings of config.toml, by name; nothing if there is none.
+
+    Raises ConfigError; but what only one entry is to blame for becomes a line of `told`, if given.
+    """
     text = config_text(path)
     if not text:
         return {}
-    values = parse_toml(text, path, known)
+    values = parse_toml(text, path, known, told)
     if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
         raise ConfigError(
             tr("{path} holds a key and others may read it", path=path),
@@ -92,8 +99,10 @@ def read_toml(path: Path, known: Collection[str]) -> dict[str, Any]:
     return values
 
 
-def parse_toml(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
-    """The settings in the text of config.toml, by name. Raises ConfigError."""
+def parse_toml(
+    text: str, path: Path, known: Collection[str], told: list[str] | None = None
+) -> dict[str, Any]:
+    """The settings in the text of config.toml, by name. See `read_toml`."""
     import tomllib
 
     try:
@@ -105,15 +114,43 @@ def parse_toml(text: str, path: Path, known: Collection[str]) -> dict[str, Any]:
     except ValueError as exc:
         hint = tr("glm config edit corrects the file")
         raise ConfigError(f"{path}: {exc}", hint) from exc
-    for name in values:
-        if name not in known:
-            raise ConfigError(
-                tr("{path} sets {name!r}, which is not a setting", path=path, name=name),
-                hint_for(name, known),
-            )
-    if "keys" in values:
-        values["keys"] = read_keys(values["keys"], path)
+    try:
+        check_names(values, path, known)
+        if "keys" in values:
+            values["keys"] = read_keys(values["keys"], path)
+    except ConfigError as exc:
+        if told is None:
+            raise
+        told.append(f"{exc.message}; {exc.hint}")
+        values = {name: values[name] for name in known if name in values and name != "keys"}
     return values
+
+
+def check_names(values: Iterable[str], path: Path, known: Collection[str]) -> None:
+    """Raise ConfigError if one of them is not the name of a setting."""
+    strange = [name for name in values if name not in known]
+    if not strange:
+        return
+    from shlex import quote
+
+    near = nearest(strange[0], known)
+    hints = [tr("did you mean {near}?", near=near)] if near else []
+    hints.append(
+        tr(
+            "glm config unset {name} takes it out, glm config edit opens the file",
+            name=quote(strange[0]),
+        )
+    )
+    raise ConfigError(
+        ntr(
+            "{path} sets {names}, which is not a setting",
+            "{path} sets {names}, which are not settings",
+            len(strange),
+            path=path,
+            names=", ".join(map(repr, strange[:MOST_NAMED])),
+        ),
+        tr("; ").join(hints),
+    )
 
 
 def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
@@ -137,14 +174,6 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
                 tr("{path}: the key of {host!r} is not text", path=path, host=host), hint
             )
     return keys
-
-
-def hint_for(word: str, known: Collection[str]) -> str:
-    """A hint that names the nearest known word."""
-    near = nearest(word, known)
-    if near:
-        return tr("did you mean {near}?", near=near)
-    return tr("glm config show lists all settings")
 
 
 def nearest(word: str, known: Collection[str], *, cutoff: float = 0.6) -> str:

@@ -32,7 +32,8 @@ RESUMED = "the conversation"
 
 
 def setting(default: Any, help: str, near: NearRule, changes: Change = "more", **rules: Any) -> Any:
-    """A field of Settings. Rules: choices, low, high, secret, above (an exclusive lower bound).
+    """A field of Settings. Rules: choices, low, high, secret, filled (never blank), above (an
+    exclusive lower bound).
 
     `near` is what the files of a working folder may set it to; own files and options may anything.
     What such a file sets is said, but where it `changes` only how a reply is shown, or its speed.
@@ -49,6 +50,7 @@ class Settings:
         BUILT_IN_MODEL,
         "folder, hub id, built-in name, or openai:NAME, fastchat:NAME, echo:",
         "if known",
+        filled=True,
     )
     adapter: str = setting("", "folder of an adapter (LoRA) for the model", "trusted")
     base_url: str = setting("", "where a remote engine lives", "trusted")
@@ -160,6 +162,8 @@ class Settings:
     """The config.toml that was looked for."""
     problems: tuple[str, ...] = ()
     """What else is wrong with the files that settings come from."""
+    strange: tuple[str, ...] = ()
+    """Names of config.toml that are no settings: every command says them that goes on."""
 
     @property
     def params(self) -> GenerationParams:

@@ -31,6 +31,8 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
             tr("{label} is {shown}, not {wanted}", label=label, shown=shown, wanted=wanted(kind)),
             tr(rules["help"]),
         ) from None
+    if rules.get("filled") and not value.strip():
+        raise ConfigError(tr("{label} is empty", label=label), tr(rules["help"]))
     words = rules.get("choices")
     if words and {"on", "off"} <= {*words}:
         value = as_switch(value)

@@ -59,7 +59,15 @@ def setting_named(typed: str) -> str:
 
 
 def checked_value(name: str, typed: str) -> Any:
-    """A value as TOML has it: a text, a number, a boolean or a list. Raises ConfigError."""
+    """A value as TOML has it: a text, a number, a boolean or a list.
+
+    Raises ConfigError, and UsageError where none was typed: blanks mean something to `stop` alone.
+    """
+    if not (typed if name == "stop" else typed.strip()):
+        raise UsageError(
+            tr("{name} has no value", name=name),
+            tr("glm config unset {name} takes it out", name=name),
+        )
     if name.startswith(KEYS):
         host = name.removeprefix(KEYS)
         return read_keys({host: typed}, Path("config.toml"))[host]

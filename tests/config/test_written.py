@@ -238,3 +238,52 @@ def test_a_home_in_config_toml_is_told(tmp_path):
     (tmp_path / "config.toml").write_text('home = "x"\n')
     settings = load_settings({}, environ={"GLM_HOME": str(tmp_path)}, folder=tmp_path)
     assert settings.problems == (f"{tmp_path / 'config.toml'} sets home, which only GLM_HOME does",)
+
+
+STRANGE = [("oops = 1", "oops"), ("[oops]\na = 1", "oops"), ("keys = 1", "keys")]
+
+
+@pytest.mark.parametrize(("text", "name"), STRANGE)
+def test_an_entry_that_is_no_setting_is_a_line_where_nothing_is_answered(glm, tmp_path, text, name):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text(text)
+    lists = [("history", "list"), ("models", "list"), ("config", "get", "seed"), ("config", "show")]
+    for command in lists:
+        done = glm(*command)
+        assert done.code == 0, command
+        assert [name in line for line in done.err_lines] == [True], command
+    asked = glm("ask", "-m", "echo:", "hi")
+    assert asked.code == 2 and asked.out == ""
+    assert glm("config", "unset", name).code == 0
+    assert glm("ask", "-m", "echo:", "hi").code == 0
+
+
+def test_the_hint_for_a_name_that_is_no_setting_takes_it_out(glm, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text("'o ps' = 1\nother = 2\n")
+    done = glm("ask", "-m", "echo:", "hi")
+    assert done.code == 2 and "sets 'o ps', 'other', which are not settings" in done.err
+    assert "glm config unset 'o ps' takes it out" in done.err_lines[1]
+
+
+def test_a_value_that_cannot_be_is_told_by_get_and_stops_a_question(glm, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text('temperature = "hot"')
+    got = glm("config", "get", "temperature")
+    assert got.code == 0 and "'hot' of config.toml" in got.err and "not a number" in got.err
+    assert "glm config unset temperature" in glm("ask", "-m", "echo:", "hi").err_lines[1]
+
+
+@pytest.mark.parametrize("name", ["model", "cache", "vi", "base_url", "api_key", "keys.lab"])
+def test_nothing_is_no_value(glm, tmp_path, name):
+    done = glm("config", "set", name, "")
+    assert done.code == 2 and f"glm config unset {name} " in done.err_lines[1]
+    assert not (tmp_path / "home" / "config.toml").exists()
+
+
+def test_an_empty_model_in_config_toml_is_named(glm, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text('model = ""')
+    done = glm("ask", "hi")
+    assert done.code == 2 and "GLM_MODEL (config.toml) is empty" in done.err
+    assert "glm config unset model" in done.err_lines[1]

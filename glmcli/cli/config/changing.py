@@ -55,11 +55,13 @@ def get(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
         source = settings.sources["keys"] if value else "default"
     else:
         value, source = getattr(settings, name), settings.sources.get(name, "default")
+    ignored = settings.not_taken().get(variable(name), "")
     if not as_json:
         text = shown_value(name, value)
         print(visible(text) if sys.stdout.isatty() else text)
+        if ignored:
+            tell(tr("ignored: {what}", what=ignored))
         return
-    ignored = settings.not_taken().get(variable(name), "")
     shown = shown_value(name, value)
     print_json({"name": name, "value": shown, "source": source, "ignored": ignored})
 

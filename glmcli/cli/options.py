@@ -25,7 +25,7 @@ from glmcli.config import Settings, choices, setting_fields
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 from glmcli.paths import LARGEST_MESSAGE, check_prompt, is_file, path_of
 
 if TYPE_CHECKING:
@@ -325,7 +325,16 @@ def read_piped(argument: str | None, *, use_stdin: bool, say: Callable[[str], No
     how = tr("type the question; Ctrl-D ends the prompt")
     warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
     data = typed_or_piped(how, say, lambda: say(warning))
-    return decode_text(data, "stdin").rstrip("\r\n")
+    text = decode_text(data, "stdin").rstrip("\r\n")
+    if text and not alone:
+        say(
+            ntr(
+                "stdin goes with the question ({n:,} line); --no-stdin ignores it",
+                "stdin goes with the question ({n:,} lines); --no-stdin ignores it",
+                text.count("\n") + 1,
+            )
+        )
+    return text
 
 
 def with_piped(argument: str | None, piped: str) -> str | None:

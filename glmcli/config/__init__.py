@@ -184,7 +184,8 @@ def merge_layers(
         except ConfigError as exc:
             if needed is None or name in needed:
                 if source == TOML:
-                    exc.hint += tr("; glm config unset {name} takes it out", name=name)
+                    unset = tr("glm config unset {name} takes it out", name=name)
+                    exc.hint = tr("; ").join([exc.hint, unset])
                 raise
             ignored[name] = Ignored(source, raw, verbatim(exc.message))
     beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})

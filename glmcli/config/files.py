@@ -80,9 +80,7 @@ def config_text(path: Path) -> str:
         raise
 
 
-def read_toml(
-    path: Path, known: Collection[str], told: list[str] | None = None
-) -> dict[str, Any]:
+def read_toml(path: Path, known: Collection[str], told: list[str] | None = None) -> dict[str, Any]:
     """The settings of config.toml, by name; nothing if there is none.
 
     Raises ConfigError; but what only one entry is to blame for becomes a line of `told`, if given.

@@ -24,6 +24,15 @@ def test_ask_puts_stdin_after_the_argument(glm):
     assert glm("ask", *ECHO, "review this", stdin="a\nb\n").out == "review this\n\na\nb\n"
 
 
+def test_ask_says_that_stdin_goes_with_the_argument(glm):
+    line = "stdin goes with the question (2 lines); --no-stdin ignores it"
+    assert line in glm("ask", *ECHO, "review this", stdin="a\nb\n").err
+    assert line not in glm("ask", *ECHO, "-q", "review this", stdin="a\nb\n").err
+    for words in (("-",), ("--no-stdin", "review this"), ()):
+        assert "stdin" not in glm("ask", *ECHO, *words, stdin="a\nb\n").err
+    assert "stdin" not in glm("ask", *ECHO, "review this", stdin="").err
+
+
 def test_ask_can_ignore_stdin(glm):
     assert glm("ask", *ECHO, "--no-stdin", "only this", stdin="not this").out == "only this\n"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import Ignored, NearRule
-from glmcli.config.values import MASK, Malformed, parsed
+from glmcli.config.values import MASK, Malformed, hidden_query, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 
@@ -264,13 +264,14 @@ def show(value: object) -> str:
 
 
 def masked(name: str, value: object) -> str:
-    """The same for a person to read: a key, and a password within an address, are hidden."""
+    """The same for a person to read: a key, and what is secret in an address, are hidden."""
     if isinstance(value, Malformed):
         return tr("(line {value:d} cannot be parsed)", value=value)
     if value and (name == "keys" or setting_fields()[name].metadata.get("secret")):
         return MASK
     text = show(value)
     if name == "base_url":
+        text = hidden_query(text)
         scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
         host = re.split(r"[/?#\\]", rest, maxsplit=1)[0]
         _, at, place = host.rpartition("@")

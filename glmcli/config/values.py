@@ -5,9 +5,11 @@ Knows nothing of which settings there are, nor of where a value came from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
@@ -15,6 +17,12 @@ from glmcli.language import later, tr
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
 MASK = "********"
+_SECRET_NAME = re.compile(r"key|token|secret|pass|pwd|auth|sig|code|cred", re.IGNORECASE)
+_NO_SECRET = re.compile(
+    r"v?[0-9]{1,4}(?:[.-][0-9]{1,4})*(?:-?(?:preview|alpha|beta|rc)[0-9]{0,2})?|[a-z]{0,15}",
+    re.IGNORECASE,
+)
+"""A version, a date or a word: what the query of an address has that is no secret."""
 
 
 class Malformed(int):
@@ -124,3 +132,27 @@ def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:
             tr("{label} is {value}", label=label, value=value),
             tr("it must be at most {high}", high=high),
         )
+
+
+def query_secrets(url: str) -> list[str]:
+    """The values in the query of an address that may be secrets, decoded."""
+    return [unquote_plus(value) for _, value, is_secret in _query_of(url) if is_secret and value]
+
+
+def hidden_query(url: str) -> str:
+    """An address for a person to read, with a mask for each of them."""
+    shown = (
+        f"{name}{MASK if is_secret and value else value}"
+        for name, value, is_secret in _query_of(url)
+    )
+    start, mark, _ = url.partition("?")
+    return start + mark + "&".join(shown)
+
+
+def _query_of(url: str) -> Iterator[tuple[str, str, bool]]:
+    """The parts of a query: the name with its "=", the value, and whether it may be a secret."""
+    for part in filter(None, url.partition("?")[2].split("&")):
+        name, mark, value = part.partition("=")
+        name, value = (name + mark, value) if mark else ("", part)
+        is_known = _NO_SECRET.fullmatch(unquote_plus(value)) is not None
+        yield name, value, not is_known or _SECRET_NAME.search(name) is not None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from glmcli.cli.settings import taken_lines
 from glmcli.config import choices, load_settings
-from glmcli.config.settings import setting_fields, variable
+from glmcli.config.settings import masked, setting_fields, variable
+from glmcli.config.values import MASK
 
 NEAR = [name for name, item in setting_fields().items() if item.metadata["near"] != "never"]
 WORDS = {
@@ -77,3 +78,20 @@ def test_a_file_can_ask_for_tracebacks_and_that_is_said(glm, tmp_path: Path):
     (tmp_path / "home").mkdir(exist_ok=True)
     (tmp_path / "home" / "config.toml").write_text("debug = true\n")
     assert "Traceback" in glm("ask", "-m", "./none", "hi").err
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            "https://h/x?api-version=2024-05-01-preview",
+            "https://h/x?api-version=2024-05-01-preview",
+        ),
+        ("https://h/x?stream=true&v=1.2", "https://h/x?stream=true&v=1.2"),
+        ("https://h/x?a=1&api_key=open", f"https://h/x?a=1&api_key={MASK}"),
+        ("https://h/x?k0sesame5open", f"https://h/x?{MASK}"),
+        ("https://h/x?x=k0sesame5open&", f"https://h/x?x={MASK}"),
+    ],
+)
+def test_what_may_be_secret_in_the_query_of_an_address_is_hidden(url, shown):
+    assert masked("base_url", url) == shown

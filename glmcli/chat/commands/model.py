@@ -86,6 +86,7 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
     One key is for one address; the user may agree that it goes to another. Where nobody can be
     asked it does not, and the line says so.
     """
+    from glmcli.config.settings import masked
     from glmcli.engines.remote.address import same_server
 
     known = (same_server(new.base_url, url) for url in chat.key_is_for)
@@ -94,7 +95,7 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
     without = replace(new, api_key="", key_url="")
     if has_own_key(new):
         return without, ""
-    where = visible_line(new.base_url)
+    where = visible_line(masked("base_url", new.base_url))
     agreed = chat.confirm(tr("GLM_API_KEY was not given for {host}: send it there?", host=where))
     if agreed is None:
         return without, tr(

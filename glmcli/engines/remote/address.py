@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from glmcli.config.servers import ServerOptions
+from glmcli.config.values import hidden_query
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 
@@ -35,6 +36,8 @@ class ChosenKey:
 def parse_address(url: str) -> httpx.URL:
     """`url` if a server can live there, with a host whose name can be looked up.
 
+    Without its query, which `query_of` has: servers are told apart without it.
+
     The one place where a text becomes an address. Raises ConfigError, which never shows a password.
     """
     try:
@@ -50,10 +53,16 @@ def parse_address(url: str) -> httpx.URL:
         )
     if address.scheme not in ("http", "https") or not host:
         raise ConfigError(
-            tr("{url!r} is not the address of a server", url=url),
+            tr("{url!r} is not the address of a server", url=hidden_query(url)),
             tr("write http://HOST:PORT or https://HOST"),
         )
     return address.copy_with(query=None, fragment=None)
+
+
+def query_of(url: str) -> str:
+    """What stands behind "?" in an address, with it, as it is sent with every request; or ""."""
+    query = httpx.URL(url.strip()).query.decode("ascii")
+    return f"?{query}" if query else ""
 
 
 @contextmanager

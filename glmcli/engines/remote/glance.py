@@ -20,14 +20,16 @@ OLLAMAS_OWN = ("/api/chat", "/api/generate", "/api/tags")
 
 
 def api_url(base_url: str) -> str:
-    """The address of OpenAI's interface on a server, however much of it was given."""
-    url = base_url.strip().rstrip("/")
-    for own in OLLAMAS_OWN:
-        if url.endswith(own):
-            return f"{url.removesuffix(own)}/v1"
+    """The address of OpenAI's interface on a server, however much was given, and its query."""
+    url, mark, query = base_url.strip().partition("#")[0].partition("?")
+    url = url.rstrip("/")
+    own = next((own for own in OLLAMAS_OWN if url.endswith(own)), "")
+    if own:
+        url = f"{url.removesuffix(own)}/v1"
     for path in ("/chat/completions", "/completions", "/models"):
         url = url.removesuffix(path)
-    return f"{url}/v1" if urlsplit(url).path in ("", "/") else url
+    url = f"{url}/v1" if urlsplit(url).path in ("", "/") else url
+    return url + mark + query
 
 
 def listed_models(base_url: str, engines: Sequence[str], *, within_s: float) -> list[str]:

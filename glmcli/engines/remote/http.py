@@ -20,7 +20,8 @@ import httpx
 
 from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.config.servers import ServerOptions
-from glmcli.engines.remote.address import check_key, errors_name, key_for, parse_address
+from glmcli.config.values import query_secrets
+from glmcli.engines.remote.address import check_key, errors_name, key_for, parse_address, query_of
 from glmcli.engines.remote.client import Connections, make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
 from glmcli.errors import ConnectionLost, EngineError
@@ -87,6 +88,7 @@ class Server:
         address = parse_address(url)
         check_key(key)
         self.url = str(address).rstrip("/")
+        self._query = query_of(url)
         self.silence_s = silence_s
         """How long the server may be silent before a reply begins; half of it after that."""
         self.patience = patience or Patience(silence_s)
@@ -95,7 +97,7 @@ class Server:
         host = address.netloc.decode("ascii")
         is_near = is_loopback(address.host) or transport is not None
         proxy = None if is_near else proxy_for(self.url)
-        keys = (key, *secrets, proxy.password if proxy else "")
+        keys = (key, *secrets, *query_secrets(self._query), proxy.password if proxy else "")
         self.faults = Faults(
             host, keys=keys, key_hint=key_hint, proxy=proxy, address_from=address_from
         )
@@ -115,7 +117,8 @@ class Server:
         Of a `whole` answer only the end counts: what comes before it is not a sign of life.
         """
         content = None if body is None else json.dumps(body).encode("ascii")
-        request = self._client.build_request(method, self.url + path, content=content)
+        url = self.url + path + self._query
+        request = self._client.build_request(method, url, content=content)
         return Exchange(self, request, whole=whole)
 
     def ask(

@@ -119,10 +119,27 @@ def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key):
     assert key not in caught.value.message + caught.value.hint
 
 
-def test_a_query_is_dropped_from_an_address():
-    assert Server("http://server.test/api/?key=1#x", transport=FakeServer()).url == (
-        "http://server.test/api"
-    )
+@pytest.mark.parametrize("query", ["api-version=2024-02-01", "a=1&code=s%2Fesame-open&b", ""])
+def test_a_query_of_the_address_goes_with_every_request(query):
+    answers = FakeServer(api_x=httpx.Response(200, json={}))
+    mark = "?" if query else ""
+    with closing(Server(f"http://server.test/api/{mark}{query}#x", transport=answers)) as server:
+        assert server.url == "http://server.test/api"
+        server.ask("GET", "/x")
+        server.ask("POST", "/x", {})
+    assert [str(request.url) for request in answers.requests] == [
+        f"http://server.test/api/x{mark}{query}"
+    ] * 2
+
+
+def test_a_secret_in_the_query_is_never_shown():
+    said = httpx.Response(400, json={"error": "no s/esame-open for 2024-02-01"})
+    url = "http://server.test?api-version=2024-02-01&code=s%2Fesame-open"
+    fault = fault_of(url, transport=FakeServer(x=said))
+    assert fault.message == "server.test refused (400): no [key] for 2024-02-01"
+    with pytest.raises(ConfigError) as caught:
+        Server("ftp://server.test?code=s%2Fesame-open")
+    assert "esame" not in caught.value.message + caught.value.hint
 
 
 def test_proxies_are_honoured_but_never_for_this_machine(monkeypatch: pytest.MonkeyPatch):

@@ -311,9 +311,9 @@ def open_api(
     base_url = options.base_url or _DEFAULT_URL
     with errors_name(options.label("base_url")):
         parse_address(base_url)
-    url = api_url(base_url)
+    url, mark, query = api_url(base_url).partition("?")
     root = url.removesuffix("/v1")
-    server = open_server(options, root, notice=notice, transport=transport)
+    server = open_server(options, root + mark + query, notice=notice, transport=transport)
     return server, url[len(root) :]
 
 

@@ -9,7 +9,7 @@ from glmcli.config import Settings
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.openai.engine import list_models
 from glmcli.errors import EngineError, ModelError
-from tests.support.fake_openai import HELLO, NEVER, PLAIN, opened, reply, serving
+from tests.support.fake_openai import CHAT, HELLO, NEVER, PLAIN, opened, reply, serving
 from tests.support.transcripts import FakeServer
 
 
@@ -137,3 +137,15 @@ def test_a_list_without_models_is_empty(data):
 def test_what_is_no_list_is_an_error(data):
     with pytest.raises(EngineError, match="unreadable message"):
         opened(serving(httpx.Response(200, json=data)))
+
+
+@pytest.mark.parametrize(
+    "end", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/v1/models", "/api/chat"]
+)
+def test_the_query_of_an_address_stays_behind_every_path(end):
+    answers = serving()
+    reply(opened(answers, url=f"http://server.test{end}?api-version=1"))
+    assert {str(each.url) for each in answers.requests} >= {
+        "http://server.test/v1/models?api-version=1",
+        f"http://server.test{CHAT}?api-version=1",
+    }

@@ -74,22 +74,13 @@ class ContextFull(GlmError):
         output: int | None = None,
         *,
         is_set: bool = False,
+        at_least: bool = False,
     ) -> None:
-        """`is_set`: the limit is what --window says."""
+        """`is_set`: the limit is what --window says; `at_least`: nobody counted what is needed."""
         message = tr("the prompt is longer than the model's window")
         hint = tr("shorten the prompt, or use a model with a larger window")
         if limit is not None and needed is not None:
-            message = tr(
-                "the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
-                needed=needed,
-                limit=limit,
-            )
-            if is_set:
-                message = tr(
-                    "the prompt needs {needed:,} tokens, but --window is {limit:,}",
-                    needed=needed,
-                    limit=limit,
-                )
+            message = too_long(needed, limit, is_set=is_set, at_least=at_least)
             if output is not None:
                 message = tr(
                     "the prompt needs {needed:,} tokens and --max-tokens {output:,} more, but the"
@@ -124,6 +115,28 @@ class ContextFull(GlmError):
         self.limit = limit
         self.output = output
         self.is_set = is_set
+        self.at_least = at_least
+
+
+def too_long(needed: int, limit: int, *, is_set: bool, at_least: bool) -> str:
+    """What is said of a prompt that does not fit, with both numbers; see `ContextFull`."""
+    if at_least:
+        return tr(
+            "the prompt needs {needed:,} tokens at least, but the window holds {limit:,}",
+            needed=needed,
+            limit=limit,
+        )
+    if is_set:
+        return tr(
+            "the prompt needs {needed:,} tokens, but --window is {limit:,}",
+            needed=needed,
+            limit=limit,
+        )
+    return tr(
+        "the prompt needs {needed:,} tokens, but the model's window holds {limit:,}",
+        needed=needed,
+        limit=limit,
+    )
 
 
 class OutOfMemory(GlmError):

@@ -296,7 +296,8 @@ class Session:
     def _refusal(self, exc: ContextFull, needed: int | None) -> ContextFull:
         """The error for a prompt of this size that an engine refused: it says what helps here."""
         is_set = exc.limit is not None and exc.limit == self._window
-        full = ContextFull(needed, exc.limit, exc.output, is_set=is_set)
+        at_least = exc.at_least and needed == exc.needed
+        full = ContextFull(needed, exc.limit, exc.output, is_set=is_set, at_least=at_least)
         if exc.output is None:
             filler = filled_by(self.conversation, self.count, exc.limit)
             said = {"commands": self.commands, "once": self._once, "is_set": is_set}

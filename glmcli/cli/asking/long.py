@@ -76,6 +76,7 @@ def answered(
     `views` makes a view. Raises GlmError, of which the view has told; Interrupted.
     """
     is_new, view = not session.conversation.id, views()
+    asked = session.engine
     if way is not None and long is not None:
         from glmcli.cli.asking.behind import RoomyEngine
 
@@ -98,7 +99,7 @@ def answered(
     from glmcli.cli.asking.mapped import PartsEngine
 
     forget_question(session, is_new=is_new)
-    session.wrap(lambda engine: PartsEngine(engine, long, window, quiet=quiet))
+    session.wrap(lambda _: PartsEngine(asked, long, window, quiet=quiet))
     view = views()
     try:
         with view:

@@ -18,6 +18,7 @@ from glmcli.cli.asking.behind import ANSWER_SHARE, WrappedEngine
 from glmcli.cli.asking.parts import cut_text, halves
 from glmcli.conversation.window import REPLY_SHARE
 from glmcli.engines import Engine
+from glmcli.engines.estimate import TOKEN_BYTES, likely_tokens
 from glmcli.engines.reply import Growing, broken_off
 from glmcli.errors import ContextFull, GlmError, NoText
 from glmcli.language import ntr, tr
@@ -25,10 +26,6 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress, Totals
 
 ASSUMED_WINDOW = 8192
 """What a window is taken for of which nothing is known but that it is full."""
-TOKEN_BYTES = 3
-"""A token is taken for so many bytes where nobody counts: fewer than in most texts."""
-AROUND_TOKENS = 16
-"""What a template puts around a message, about."""
 MARGIN = 64
 """The window divided by this is left free: a count may miss what a template adds to think."""
 MOST_ANSWER, LEAST_ANSWER = 512, 16
@@ -134,6 +131,8 @@ class _Way:
                 yield from self._finish(last)
                 return
             except ContextFull as exc:
+                if len(answers) == 1:
+                    raise nothing_fits(self._before) from exc
                 self._shrink(exc)
 
     def _size(self, question: Message) -> int:
@@ -143,8 +142,7 @@ class _Way:
         if size is not None:
             return size
         self._is_estimated = True
-        texts = (len(each.text.encode("utf-8", "replace")) for each in prompt)
-        return sum(AROUND_TOKENS + size // TOKEN_BYTES for size in texts)
+        return likely_tokens(prompt)
 
     def _shrink(self, exc: ContextFull) -> None:
         """Combine fewer answers at once, if it was a guess that these would fit."""

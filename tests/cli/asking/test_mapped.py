@@ -93,6 +93,25 @@ def test_few_answers_are_combined_at_once_and_many_in_more_levels():
     assert all(limit and limit <= 25 for limit in many.limits[:-1])
 
 
+def test_one_answer_that_a_server_refuses_is_sent_once():
+    class Single(Noting):
+        """Answers one part with text, the others with blanks, and takes no prompt of answers."""
+
+        def stream(self, messages, params, cancel):
+            if "Part " not in messages[-1].text:
+                self.prompts.append(["refused"])
+                assert len(self.prompts) < 1000, "it goes on without end"
+                raise ContextFull(1, 1)
+            self.words = 4 if not self.prompts else 0
+            yield from super().stream(messages, params, cancel)
+
+    engine = Single(counts=False)
+    with pytest.raises(GlmError, match="no room for answers") as caught:
+        mapped(engine)
+    assert caught.value.exit_code == ContextFull.exit_code
+    assert engine.prompts.count(["refused"]) <= 2
+
+
 def test_the_last_answer_has_the_limit_and_the_stops_that_were_set():
     engine = Noting()
     mapped(engine, params=GenerationParams(max_tokens=30, stop=("x",)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import server_options
+from glmcli.engines.estimate import TOKEN_BYTES, least_tokens
 from glmcli.engines.remote.fastchat.cluster import Cluster, Worker
 from glmcli.engines.remote.fastchat.texts import WorkerReply, nul_messages
 from glmcli.engines.remote.faults import Cancelled
@@ -136,12 +137,15 @@ def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | 
     """
     if window is None:
         return wanted or NEW_TOKENS
+    least = least_tokens([Message("user", prompt)])
+    if size is None and least >= window:
+        raise ContextFull(least, window, at_least=True)
     if size is not None:
         room = window - size - 1
         if room < 1:
             raise ContextFull(size + 2, window)
     else:
-        estimate = len(prompt.encode("utf-8", "replace")) // 3
+        estimate = len(prompt.encode("utf-8", "replace")) // TOKEN_BYTES
         room = max(window - estimate - 1, min(TIGHT, window // 2))
     return min(wanted or room, room)
 

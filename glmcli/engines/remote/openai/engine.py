@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
+from glmcli.engines.estimate import least_tokens, most_tokens
 from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.glance import api_url
@@ -110,6 +111,7 @@ class OpenAIEngine:
         for notice in filter(None, (self._server.take_notice(), self._news)):
             yield Chunk(notice=notice)
         self._news = ""
+        self._check_fits(messages, cancel)
         extras = self._extras(params) if self._takes_extras else {}
         dropped = False
         while True:
@@ -209,6 +211,16 @@ class OpenAIEngine:
         """Messages as this server takes them."""
         folded = fold_system(messages) if self._folds else None
         return [to_api(message) for message in folded or messages]
+
+    def _check_fits(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+        """Raise ContextFull for a prompt that cannot fit: a server may cut it and say nothing."""
+        window = self.context_tokens
+        if window is None or most_tokens(messages) < window:
+            return
+        size = self.count(messages, cancel)
+        needed = least_tokens(messages) if size is None else size
+        if needed >= window:
+            raise ContextFull(needed, window, at_least=size is None)
 
     def _check_room(self, usage: Usage | None, params: GenerationParams) -> None:
         """Raise ContextFull for a reply of no token: so LMDeploy says it."""

@@ -110,6 +110,11 @@ def test_no_more_is_asked_for_than_fits(window, size, wanted, asked):
     assert new_tokens(window, "abc", size, wanted) == asked
 
 
+def test_a_prompt_far_beyond_the_window_is_not_sent_to_a_worker_that_does_not_count():
+    with pytest.raises(ContextFull, match="needs 1,050 tokens at least"):
+        new_tokens(600, "The river is long and calm. " * 300, None, None)
+
+
 def test_an_estimate_refuses_nothing():
     assert new_tokens(100, "x" * 1000, None, None) == 50
 

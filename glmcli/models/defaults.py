@@ -19,6 +19,7 @@ from glmcli.models.files.small import read_checkpoint_json
 from glmcli.models.meaning import text_part
 from glmcli.types import GenerationParams
 
+_FILE = "generation_config.json"
 CHATGLM: Mapping[str, Any] = {"do_sample": True, "top_p": 0.8, "temperature": 0.8}
 """The defaults of the original `chat`, for checkpoints without a generation_config.json."""
 SIMPLE = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
@@ -140,12 +141,14 @@ class Defaults:
 def read_defaults(checkpoint: Checkpoint) -> tuple[Defaults, frozenset[int]]:
     """The defaults of a checkpoint, and the ids that end a reply by the word of its files.
 
-    A family's class may have ids of its own where the files state none: `generate` has them not.
-    Raises ModelError.
+    As `generate` has them: of config.json only where there is no generation_config.json, and none
+    that a family's class has of its own where the files state none. Raises ModelError.
     """
-    stated, config = stated_defaults(checkpoint), checkpoint.config
-    said = (each.get("eos_token_id") for each in (stated, config, text_part(config)))
-    return defaults_in(stated), ending_ids(*said)
+    stated = stated_defaults(checkpoint)
+    ends = stated.get("eos_token_id")
+    if ends is None and not states_defaults(checkpoint):
+        ends = text_part(checkpoint.config).get("eos_token_id")
+    return defaults_in(stated), ending_ids(ends)
 
 
 def defaults_in(stated: Mapping[str, Any]) -> Defaults:
@@ -175,11 +178,15 @@ def stated_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {name: as_whole(value) if name in FREELY else value for name, value in stated.items()}
 
 
+def states_defaults(checkpoint: Checkpoint) -> bool:
+    """Whether there is a file for them."""
+    return (checkpoint.folder / _FILE).exists()
+
+
 def written_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """The same as they are written. Raises ModelError."""
-    path = checkpoint.folder / "generation_config.json"
-    if path.exists():
-        return read_checkpoint_json(path)
+    if states_defaults(checkpoint):
+        return read_checkpoint_json(checkpoint.folder / _FILE)
     if checkpoint.family == "chatglm":
         # The ids of its roles end a reply too; the template brings them.
         ends = ending_ids(checkpoint.config.get("eos_token_id", 2))
@@ -187,9 +194,6 @@ def written_defaults(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {name: value for name, value in checkpoint.config.items() if name in KNOWN}
 
 
-def ending_ids(*stated: float | Sequence[float] | None) -> frozenset[int]:
-    """The ids that end a reply, as the fields `eos_token_id` of one or more configs state them."""
-    found: set[int] = set()
-    for ids in stated:
-        found.update(map(as_whole, [ids] if isinstance(ids, int | float) else ids or []))
-    return frozenset(found)
+def ending_ids(stated: float | Sequence[float] | None) -> frozenset[int]:
+    """The ids that end a reply, as a field `eos_token_id` states them."""
+    return frozenset(map(as_whole, [stated] if isinstance(stated, int | float) else stated or []))

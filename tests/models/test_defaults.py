@@ -62,8 +62,34 @@ def test_whole_numbers_may_be_written_with_a_point_where_generate_takes_them(tmp
     checkpoint = SimpleNamespace(folder=tmp_path, family="llama", config={"eos_token_id": 9})
     found, ends = defaults.read_defaults(checkpoint)
     assert (found.max_new_tokens, found.steps) == (5, {"suppress_tokens": [3]})
-    assert sorted(map(repr, ends)) == ["7", "8", "9"]
-    assert sorted(map(repr, defaults.ending_ids(7.0, None, [0]))) == ["0", "7"]
+    assert sorted(map(repr, ends)) == ["7", "8"]
+    assert list(map(repr, defaults.ending_ids(7.0))) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("generation", "config", "expected"),
+    [
+        (None, {"eos_token_id": 9}, {9}),
+        (None, {"eos_token_id": [8, 9], "text_config": {"vocab_size": 50}}, {8, 9}),
+        (None, {"eos_token_id": 9, "text_config": {"eos_token_id": 8}}, {9}),
+        (None, {"text_config": {"eos_token_id": 8}}, {8}),
+        (None, {}, set()),
+        ({"eos_token_id": [7]}, {"eos_token_id": [5, 6]}, {7}),
+        ({"eos_token_id": 0}, {"eos_token_id": 9}, {0}),
+        ({"eos_token_id": None}, {"eos_token_id": 9}, set()),
+        ({"do_sample": True}, {"eos_token_id": 9}, set()),
+    ],
+)
+def test_what_ends_a_reply_is_what_ends_it_for_generate(generation, config, expected, tmp_path):
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    checkpoint = SimpleNamespace(folder=tmp_path, family="llama", config=config)
+    assert defaults.read_defaults(checkpoint)[1] == expected
+    if generation is None:
+        read = GenerationConfig.from_model_config(dict(config))
+    else:
+        read = GenerationConfig.from_pretrained(tmp_path)
+    assert defaults.ending_ids(read.eos_token_id) == expected
 
 
 def test_a_length_bounds_the_window_and_says_so():

@@ -13,7 +13,7 @@ from typing import Any
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files.headers import Tensor
-from glmcli.models.meaning import text_part, vocabulary_of
+from glmcli.models.meaning import ids_of, text_part, vocabulary_of
 
 LAYER = re.compile(r"\.(?:layers?|h|blocks?)\.(\d+)\.")
 REUSED = 32
@@ -188,8 +188,7 @@ def check_ids(config: Mapping[str, Any], ids: Sequence[int]) -> None:
 
     A token beyond it that no text becomes, as one for padding, does no harm.
     """
-    whole = text_part(config)
-    rows = vocabulary_of(whole)
+    rows = ids_of(text_part(config))
     if rows and ids and max(ids) >= rows:
         raise ModelError(
             tr(

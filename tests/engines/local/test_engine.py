@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
-from glmcli.engines.local.net.plain.reader import model_of, stated_ends
+from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, OutOfMemory, UsageError
@@ -262,11 +262,12 @@ def test_an_end_of_turn_is_not_part_of_the_reply():
     assert (last.finish_reason, last.usage.completion_tokens, last.text) == ("stop", 0, "")
 
 
-def test_the_ends_of_the_net_s_configurations_count():
+def test_the_ends_of_the_net_s_generation_config_count():
     net = tiny.llama(eos_token_id=[5, 6])
+    assert model_of(net).stop_ids == {5, 6}
     net.generation_config.eos_token_id = 7
-    assert stated_ends(net) == {5, 6, 7}
-    assert stated_ends(NET) == frozenset()
+    assert model_of(net).stop_ids == {7}
+    assert model_of(NET).stop_ids == frozenset()
 
 
 def test_a_seed_makes_replies_repeatable(engine):

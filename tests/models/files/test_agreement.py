@@ -108,6 +108,20 @@ def test_a_tokenizer_of_another_model_is_noticed():
     assert "another model" in caught.value.hint
 
 
+def test_an_id_needs_a_row_in_each_table_that_a_net_looks_it_up_in():
+    smaller = {"vocab_size": 32, "vocab_size_per_layer_input": 16}
+    check_ids(smaller | {"model_type": "gemma3n_text"}, [31])  # it has zeros for such an id
+    check_ids(smaller | {"model_type": "gemma4_text", "hidden_size_per_layer_input": 0}, [31])
+    check_ids({"model_type": "gemma4_text", "vocab_size": 32}, [31])
+    for config in (
+        smaller | {"model_type": "gemma4_text"},
+        {"model_type": "gemma4", "text_config": smaller | {"model_type": "gemma4_text"}},
+    ):
+        check_ids(config, [15])
+        with pytest.raises(ModelError, match="the id 16, but the vocabulary has 16 entries"):
+            check_ids(config, [3, 16])
+
+
 def test_a_net_whose_names_have_no_numbers_has_any_number_of_layers():
     check_sizes({"num_hidden_layers": 12}, {"shared.layers.weight": Tensor("F32", (8,), 0)})
 

@@ -27,7 +27,7 @@ from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.files.agreement import check_ids
 from glmcli.models.libraries import errors_of, quiet
-from glmcli.models.meaning import text_part, trained_window, vocabulary_of
+from glmcli.models.meaning import ids_of, text_part, trained_window
 from glmcli.types import Message
 
 SANE_WINDOW = 100_000_000
@@ -61,7 +61,7 @@ def find_template(
     templates().start()  # it gets ready while the tokenizer is read
     tokenizer = load_tokenizer(checkpoint, options)
     config = text_part(checkpoint.config)
-    beyond = chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, vocabulary_of(config))
+    beyond = chat_tokenizer.ids_beyond(tokenizer.backend_tokenizer, ids_of(config))
     check_ids(checkpoint.config, beyond)
     theirs = tokenizer.model_max_length
     # The tokenizer may still state the window before it was widened.

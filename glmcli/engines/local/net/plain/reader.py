@@ -213,10 +213,12 @@ def model_of(
     reading: Reading | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> LoadedNet:
-    """A transformers net as it is. If it is of no checkpoint, its own configs say its ends."""
+    """A transformers net as it is. If it is of no checkpoint, its own config says its ends."""
     device = f"{net.device.type} {number_format(net)}"
     defaults = defaults_in(net.generation_config.to_dict())
-    ends = stated_ends(net) if checkpoint is None else read_defaults(checkpoint)[1]
+    ends = ending_ids(net.generation_config.eos_token_id)
+    if checkpoint is not None:
+        ends = read_defaults(checkpoint)[1]
     return LoadedNet(PlainReader(net, reading), defaults, ends, device, runner)
 
 
@@ -226,12 +228,6 @@ def number_format(net: Any) -> str:
         if getattr(net, f"is_loaded_in_{bits}bit", False):
             return f"int{bits}"
     return str(getattr(net, "kept_dtype", net.dtype)).removeprefix("torch.")
-
-
-def stated_ends(net: Any) -> frozenset[int]:
-    """The ids that end a reply by the word of the net's configurations, defaults included."""
-    configs = (net.generation_config, net.config)
-    return ending_ids(*(getattr(config, "eos_token_id", None) for config in configs))
 
 
 KEYED = {"full_attention", "sliding_attention", "chunked_attention"}

@@ -18,7 +18,7 @@ from glmcli.language import later, tr
 from glmcli.models.files import fields
 from glmcli.models.files.anywhere import check_code
 from glmcli.models.files.headers import Tensor, read_header
-from glmcli.models.files.kinds import FieldKind, FieldTable, is_finite, number, whole
+from glmcli.models.files.kinds import FieldKind, FieldTable, is_finite, list_of, number, whole
 from glmcli.models.files.small import check_files, read_checkpoint_json
 from glmcli.models.names import expand
 
@@ -37,11 +37,13 @@ OF_PROMPTS = {
 """Kinds that put something before the text and change no weight."""
 CHANGING = ("alora_invocation_tokens", "arrow_config", "megatron_config", "layer_replication")
 """Fields that make it depend on the text, on other adapters, or on code elsewhere."""
+_SWITCHES = list_of(lambda value: isinstance(value, bool), 1_000_000)
 _PATTERNS = FieldKind(
     lambda: tr("an object of numbers by names of layers"),
     lambda value: (
         isinstance(value, dict)
-        and all(map(is_finite, value.values()))
+        # AdaLoRA says of each rank whether it is left.
+        and all(is_finite(each) or _SWITCHES(each) for each in value.values())
         # They are searched for as patterns: nothing in them may take long.
         and all(len(key) <= 200 and re.fullmatch(r"[\w.\\^$-]*", key) for key in value)
     ),
@@ -49,7 +51,7 @@ _PATTERNS = FieldKind(
 TABLE: FieldTable = {
     "peft_type": fields.NAME_FIELD,
     "base_model_name_or_path": fields.NAME_FIELD,
-    "r": whole(1, 1_000_000),
+    "r": whole(0, 1_000_000),
     "lora_alpha": number(),
     **dict.fromkeys(("rank_pattern", "alpha_pattern"), _PATTERNS),
     "modules_to_save": fields.NAMES_FIELD,

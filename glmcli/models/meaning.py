@@ -76,7 +76,7 @@ def layers_of(config: _Config) -> int | None:
     return first_number(config, "num_hidden_layers", "num_layers", "n_layer")
 
 
-BY_LAYER = "gemma4"
+TABLED_BY_LAYER = "gemma4"
 """Families that look an id up for each layer too, and cannot go on where there is no row for it."""
 
 
@@ -88,7 +88,7 @@ def vocabulary_of(config: _Config) -> int | None:
 def ids_of(config: _Config) -> int | None:
     """How many ids a net can look up, each of them in every table that it has."""
     rows = [vocabulary_of(config)]
-    is_by_layer = str(config.get("model_type")).startswith(BY_LAYER)
+    is_by_layer = str(config.get("model_type")).startswith(TABLED_BY_LAYER)
     if is_by_layer and config.get("hidden_size_per_layer_input") != 0:
         rows.append(first_number(config, "vocab_size_per_layer_input"))
     return min((number for number in rows if number), default=None)

@@ -51,14 +51,16 @@ def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
     for name in ("exclude_modules", "layers_to_transform", "layers_pattern"):
         if hasattr(config, name):
             setattr(config, name, None)
+    embedding, head = net.get_input_embeddings(), net.get_output_embeddings()
     whole = peft.PeftModel(net, config, NAME).eval()  # its dropout is for training
     for name, parameter in whole.named_parameters():
         if name in state:  # it is written to, and what is mapped from a file is read again
             parameter.data = parameter.data.clone()
-    places = {name for name, _ in (*whole.named_parameters(), *whole.named_buffers())}
-    check_all(set_peft_model_state_dict(whole, state, NAME), adapter, places)
+    check_all(set_peft_model_state_dict(whole, state, NAME), adapter, whole)
     with torch.inference_mode(False), torch.no_grad():
         before = scores_of(whole)
+        if {embedding, head} & {getattr(layer, "base_layer", None) for layer in whole.modules()}:
+            untie(net, embedding, head)
         plain = whole.merge_and_unload(safe_merge=True)
         after = scores_of(plain)
     apart = float((after - before).norm() / (before - before.mean(-1, keepdim=True)).norm())
@@ -68,10 +70,24 @@ def merge_by_peft(net: Any, adapter: Adapter) -> transformers.PreTrainedModel:
                 "the adapter in {folder} differs once it is merged",
                 folder=adapter.folder,
             ),
-            tr("use the model with the adapter merged in, as peft saves it"),
+            tr("choose another adapter, or leave it out: --adapter ''"),
         )
-    result: transformers.PreTrainedModel = plain.eval()
-    return result
+    merged: transformers.PreTrainedModel = plain.eval()
+    return merged
+
+
+def untie(net: Any, embedding: Any, head: Any) -> None:
+    """Give the output layer weights of its own if it has those of the embedding.
+
+    An adapter changes one of the two, or both in ways of their own.
+    """
+    import torch
+
+    if head is None or head.weight is not embedding.weight:
+        return
+    head.weight = torch.nn.Parameter(head.weight.detach().clone(), requires_grad=False)
+    for config in (net.config, net.config.get_text_config(decoder=True)):
+        config.tie_word_embeddings = False
 
 
 def changed_layers(
@@ -95,16 +111,34 @@ def changed_layers(
     return found
 
 
-def check_all(result: Any, adapter: Adapter, places: set[str]) -> None:
-    """Raise ModelError unless every tensor of an adapter found its place, and every place one.
-
-    A place that has two names is one of `places`.
-    """
-    missing = sorted(key for key in result.missing_keys if f".{NAME}" in key and key in places)
+def check_all(result: Any, adapter: Adapter, whole: Any) -> None:
+    """Raise ModelError unless every tensor of an adapter found its place, and every place one."""
     for name in sorted(result.unexpected_keys)[:1]:
         raise no_fit(tr("the model has no place for {name} of the adapter", name=name))
-    for name in missing[:1]:
+    for name in lacking(whole, set(result.missing_keys))[:1]:
         raise no_fit(tr("the adapter in {folder} lacks {name}", folder=adapter.folder, name=name))
+
+
+def lacking(whole: Any, missing: set[str]) -> list[str]:
+    """Those of the `missing` that peft would write to a file: each kind computes some of its own.
+
+    What is under several names is there if one of them is.
+    """
+    from peft import get_peft_model_state_dict
+
+    written = get_peft_model_state_dict(whole, adapter_name=NAME, save_embedding_layers=False)
+    # "lora_magnitude_vector" is in a file what is a layer with a weight.
+    in_files = {*written, *(f"{name}.weight" for name in written)}
+    named = list(whole.named_parameters(remove_duplicate=False))
+    named += whole.named_buffers(remove_duplicate=False)
+    found = {id(tensor) for name, tensor in named if name not in missing}
+    return sorted(
+        name
+        for name, tensor in named
+        if id(tensor) not in found
+        and f".{NAME}" in name
+        and name.replace(f".{NAME}", "") in in_files
+    )
 
 
 def no_fit(message: str) -> ModelError:

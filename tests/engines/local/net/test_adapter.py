@@ -35,6 +35,12 @@ KINDS = {
         target_modules=["q_proj"], r=2, trainable_token_indices=sorted(set(IDS[:8]))
     ),
     "loha": peft.LoHaConfig(target_modules=["gate_proj"], r=2),
+    "oft": peft.OFTConfig(target_modules=["q_proj"], oft_block_size=8),
+    "vera": peft.VeraConfig(target_modules=["q_proj"], r=4),
+    "vblora": peft.VBLoRAConfig(
+        target_modules=["q_proj"], r=4, num_vectors=8, vector_length=8, topk=2
+    ),
+    "adalora": peft.AdaLoraConfig(target_modules=["q_proj"], init_r=4, target_r=2, total_step=10),
     "ia3": peft.IA3Config(target_modules=["k_proj", "up_proj"], feedforward_modules=["up_proj"]),
 }
 
@@ -125,14 +131,35 @@ def test_the_fused_decoder_has_it_too_and_proves_itself_again(beside, tmp_path):
     assert float((read(int8) - wanted).norm() / wanted.norm()) < 0.1
 
 
-def test_an_adapter_of_a_part_that_is_used_twice_is_refused(tmp_path):
-    """Merged into the head it would change the embedding too."""
-    config = peft.LoraConfig(target_modules=["lm_head"], r=2)
-    write_adapter(tmp_path / "adapter", config, name="tied")
+@pytest.mark.parametrize("parts", [["lm_head"], ["embed_tokens"], ["lm_head", "embed_tokens"]])
+def test_an_adapter_of_a_part_that_is_used_twice_changes_that_part_alone(parts, tmp_path):
+    """Merged as it is, a change of the head would be one of the embedding too."""
+    wanted = write_adapter(
+        tmp_path / "adapter", peft.LoraConfig(target_modules=parts, r=2), name="tied"
+    )
     folder = saved("tied", tmp_path / "net")
     checkpoint, options = opened(folder, tmp_path, adapter=str(tmp_path / "adapter"))
-    with pytest.raises(ModelError, match="differs once it is merged"):
-        load_net(checkpoint, options, ignore)
+    with torch.inference_mode():
+        net = load_net(checkpoint, options, ignore)
+        assert close(net(torch.tensor([IDS])).logits[0].float(), wanted)
+    for fused in (True, False):
+        model = open_model(checkpoint, replace(options, fused=fused), ignore)
+        assert model.runner.startswith("fused decoder") is fused
+        assert close(read(model), wanted)
+
+
+@pytest.mark.parametrize("kind", ["vera", "vblora", "adalora", "dora"])
+def test_what_a_file_of_each_kind_lacks_is_noticed(kind, tmp_path):
+    write_adapter(tmp_path / "adapter", KINDS[kind])
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    folder = saved("llama", tmp_path / "net")
+    for gone in {name.rpartition(".")[2]: name for name in tensors}.values():
+        path.unlink()
+        save_file({key: value for key, value in tensors.items() if key != gone}, path)
+        checkpoint, options = opened(folder, tmp_path, adapter=str(tmp_path / "adapter"))
+        with pytest.raises(ModelError, match=r"lacks|is not applied"):
+            load_net(checkpoint, options, ignore)
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path):

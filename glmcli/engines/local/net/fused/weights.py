@@ -166,7 +166,9 @@ class WeightsReader:
     def head(self) -> Linear:
         """What makes scores of the last states."""
         names = self._names
-        return self._linear("head", [names.embedding if self._net.is_tied else names.head])
+        # An adapter may have made two of what is one in the files.
+        is_own = f"{names.head}.weight" in self._present
+        return self._linear("head", [names.head if is_own else names.embedding])
 
     def whole(self, layers: Sequence[Layer], head: Linear) -> NetWeights:
         """The net: its layers and the rest."""

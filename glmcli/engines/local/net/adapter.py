@@ -115,11 +115,11 @@ def check_all(result: Any, adapter: Adapter, whole: Any) -> None:
     """Raise ModelError unless every tensor of an adapter found its place, and every place one."""
     for name in sorted(result.unexpected_keys)[:1]:
         raise no_fit(tr("the model has no place for {name} of the adapter", name=name))
-    for name in lacking(whole, set(result.missing_keys))[:1]:
+    for name in missing_places(whole, set(result.missing_keys))[:1]:
         raise no_fit(tr("the adapter in {folder} lacks {name}", folder=adapter.folder, name=name))
 
 
-def lacking(whole: Any, missing: set[str]) -> list[str]:
+def missing_places(whole: Any, missing: set[str]) -> list[str]:
     """Those of the `missing` that peft would write to a file: each kind computes some of its own.
 
     What is under several names is there if one of them is.

@@ -6,7 +6,7 @@ Knows nothing of prompts, tokenizers or sampling, nor of which net is chosen: se
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 TOO_LARGE = "dispatched on the CPU or the disk"
 """What transformers says of quantised weights that do not fit."""
 ATTENTION = {"flash": "flash_attention_2"}
+TEXT_PART = "language_model"
+"""What begins the names of the tensors for text where there are others beside them."""
 NOWHERE = "adapter_config.json/none"
 """Where transformers may look for an adapter: it would apply one without a look at what it says."""
 
@@ -76,6 +78,8 @@ def load_placed(
             loading.tick,
             every_s=Loading.EVERY_S,
         )
+    if is_text_part(checkpoint, recipe):
+        info["unexpected_keys"] = of_text_part(info["unexpected_keys"])
     check_loaded(checkpoint, info, [name for name, _ in net.named_buffers()])
     check_float16(checkpoint, net, placement)
     recipe.settle(net)
@@ -179,6 +183,17 @@ def letting_go(net: nn.Module, files: Sequence[Path]) -> Iterator[None]:
         for hook in hooks:
             hook.remove()
         pages.drop()
+
+
+def is_text_part(checkpoint: Checkpoint, recipe: Recipe) -> bool:
+    """Whether the files hold a larger net, of which only the part for text is a net here."""
+    is_part = "text_config" in checkpoint.config and recipe.config.model_type != checkpoint.family
+    return is_part and bool(of_text_part(checkpoint.tensors))
+
+
+def of_text_part(names: Collection[str]) -> list[str]:
+    """The names of a larger net's tensors that are for text: the others are for pictures."""
+    return [name for name in names if TEXT_PART in name.split(".")]
 
 
 def check_loaded(checkpoint: Checkpoint, info: Mapping[str, Any], buffers: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from glmcli.cli.tables import (
     print_text,
 )
 from glmcli.config import Settings
-from glmcli.language import later, tr
+from glmcli.language import later, ntr, tr
 from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
@@ -65,9 +65,19 @@ def served(settings: Settings) -> list[Model]:
     from glmcli.engines.remote.discover import list_models
     from glmcli.models.library import Model
 
+    def left_out(count: int) -> None:
+        if count:
+            tell(
+                ntr(
+                    "{n:,} model was left out: its name has control characters, or is empty",
+                    "{n:,} models were left out: their names have control characters, or are empty",
+                    count,
+                )
+            )
+
     return [
         Model(name, settings.base_url, name.partition(":")[0], None, window)
-        for name, window in list_models(settings)
+        for name, window in list_models(settings, left_out=left_out)
     ]
 
 

@@ -16,7 +16,7 @@ from glmcli.encoding import in_json
 from glmcli.errors import UsageError
 from glmcli.files import json_text
 from glmcli.language import tr
-from glmcli.terminal.visible import visible, visible_json
+from glmcli.terminal.visible import visible, visible_json, visible_line
 
 if TYPE_CHECKING:
     from rich.text import Text as RichText
@@ -52,12 +52,14 @@ def print_rows(
 ) -> None:
     """A table on a terminal, or what to say if it is empty; elsewhere lines of cells and tabs.
 
+    Harmless in a pipe too, which may end on a terminal; --json has every character.
+
     Columns named in `whole` are never folded. Those in `spare` are left out, the first at first,
     where the window is too narrow for all.
     """
     if not sys.stdout.isatty():
         for row in rows:
-            print("\t".join(" ".join(str(cell).split()) for cell in row))
+            print("\t".join(visible_line(str(cell)) for cell in row))
         return
     if not rows:
         print(none)

@@ -62,6 +62,17 @@ def test_models_of_servers_on_this_machine_are_found_without_a_key(monkeypatch):
     assert request.startswith(b"GET /v1/models ") and b"sk-secret" not in request
 
 
+@pytest.mark.parametrize("name", ["a\nb\r\nc", "a\u202eb", "a\x1b[2J", " "])
+def test_a_model_whose_name_cannot_be_seen_is_not_offered(glm, name):
+    with Loopback(listing(name, "qwen")) as server:
+        assert [offer.model for offer in served_here({port_of(server): "openai"})] == [
+            "openai:qwen"
+        ]
+        done = glm("models", "list", "--base-url", server.url)
+    assert done.out.split("\t")[0] == "openai:qwen" and done.out.count("\n") == 1
+    assert done.err_lines == ["1 model was left out: its name has control characters, or is empty"]
+
+
 def test_a_controller_is_asked_as_one():
     body = b'{"models": ["vicuna"]}'
 
@@ -127,6 +138,23 @@ def test_there_are_no_more_offers_than_digits(here, there, expected):
     assert len(offers) == DIGITS and by_server == sorted(by_server)
     assert (by_server.count(False), by_server.count(True)) == expected
     assert any("More: glm models list" in line for line in screen(finds, offers))
+
+
+@pytest.mark.parametrize(("here", "servers"), [(0, 3), (12, 3), (12, 7)])
+def test_each_server_has_a_digit_however_many_models_another_has(here, servers):
+    chatty = tuple(Offer(f"openai:c{n}", "http://127.0.0.1:1") for n in range(50))
+    others = tuple(Offer("openai:o", f"http://127.0.0.1:{n + 2}") for n in range(servers - 1))
+    offers = offered(replace(NOTHING, models=HERE[:here], served=chatty + others))
+    urls = [offer.base_url for offer in offers if offer.base_url]
+    assert len(offers) == DIGITS and len(set(urls)) == servers
+    assert urls == sorted(urls)
+
+
+def test_a_long_name_takes_one_row():
+    offer = Offer("openai:" + "long" * 50, "http://127.0.0.1:8000")
+    finds = replace(NOTHING, served=(offer,))
+    [row] = [line for line in screen(finds, offered(finds), 60) if "long" in line]
+    assert len(row) <= 60 and row.endswith("…  http://127.0.0.1:8000")
 
 
 def test_without_libraries_no_model_here_is_promised():

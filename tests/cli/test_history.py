@@ -358,3 +358,14 @@ def test_an_ask_is_saved_though_another_program_writes_for_seconds(glm, talk, tm
         timer.join()
     assert (done.out, done.err) == ("in between\n", "")
     assert "in between" in glm("history", "list", "--all").out
+
+
+def test_a_title_does_not_steer_whoever_reads_the_pipe_but_json_has_it(glm):
+    title = "a\x1b[2J\u202eb"
+    glm("ask", *ECHO, "hello")
+    [entry] = json.loads(glm("history", "list", "--json").out)
+    assert glm("history", "rename", entry["id"], title).code == 0
+    for words in (("list", "--all"), ("search", "hello")):
+        out = glm("history", *words).out
+        assert "a␛[2J<U+202E>b" in out and "\x1b" not in out
+    assert json.loads(glm("history", "list", "--json").out)[0]["title"] == title

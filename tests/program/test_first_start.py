@@ -60,7 +60,26 @@ def test_a_paste_or_what_was_typed_before_chooses_nothing(open_term, caches):
 
 def test_ctrl_c_at_the_question_leaves_the_terminal_as_it_was(open_term, caches):
     term = open_term("chat", **caches).see(NUMBER).type("\x03")
-    assert term.ended() == -signal.SIGINT and term.has_lines()
+    assert term.see("the next glm chat asks again").ended() == -signal.SIGINT
+    assert term.has_lines()
+
+
+@pytest.mark.parametrize("typed", ["", "1\r"])
+def test_the_screen_comes_back_until_something_was_chosen(open_term, caches, tmp_path, typed):
+    term = open_term("chat", **caches).see(NUMBER)
+    if typed:
+        term.type(typed).see("from now on?")
+    term.type("\x03").ended()
+    assert not (tmp_path / "config.toml").exists()
+    open_term("chat", **caches).see(NUMBER).type("\r").at_prompt()
+    assert FIRST not in open_term("chat", **caches).at_prompt().text()
+
+
+def test_what_the_choice_cannot_follow_is_said_before_it_is_kept(open_term, caches, tmp_path):
+    term = open_term("chat", "--timeout", "5", **caches).see(NUMBER).type("1\r")
+    assert term.see("--timeout is for").ended() == 2
+    assert not (tmp_path / "config.toml").exists()
+    open_term("chat", **caches).see(FIRST).see(NUMBER)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +112,7 @@ def test_where_nothing_can_be_written_the_chat_just_begins(caches, tmp_path):
 
 def test_it_can_be_read_at_sixty_columns(open_term, caches):
     term = open_term("chat", cols=60, **caches).see(NUMBER)
+    term.type("\x1b[200~1\r\x1b[201~").see("a paste does not answer it").see("or Enter")
     words = " ".join(term.text().split())  # a word that was broken would be two
     assert "1234, 8000, 8080, 11434, 21001, 23333, 30000" in words
     assert "so it looks around; it does this once." in words

@@ -102,6 +102,7 @@ def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
     with suppress(OSError):
         for folder in sorted(settings.model_options.cache.models.iterdir() if settings else ()):
             is_offered = folder.name != BUILT_IN_MODEL and folder.name[0] not in ".-"
+            is_offered = is_offered and folder.name.isprintable()
             if is_offered and folder.name.startswith(incomplete) and folder.is_dir():
                 yield folder.name, tr("on this machine")
     for name in cached_ids(Path(), os.environ):

@@ -6,6 +6,7 @@ look at one file.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
@@ -23,7 +24,12 @@ def at_first_start(settings: Settings, out: Output) -> Settings:
         return settings
     from glmcli.cli.first.screen import first_choice
 
-    return first_choice(settings, out)
+    try:
+        return first_choice(settings, out)
+    except BaseException:  # no choice, or one that does not work: the next chat asks again
+        with suppress(OSError):
+            (settings.home / FIRST_START).unlink()
+        raise
 
 
 def is_first_start(settings: Settings) -> bool:

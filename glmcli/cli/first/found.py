@@ -113,6 +113,7 @@ def usable(options: ModelOptions) -> list[Offer]:
         Offer(each.name, size_bytes=each.size_bytes)
         for each in describe_all(options)
         if each.name != BUILT_IN_MODEL
+        and each.name.isprintable()
         and not os.path.lexists(each.name)
         and is_whole(each.name, Path(each.path))
     ]

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from glmcli.cli.dialog import fitted, is_agreed, tell, typed_answer
 from glmcli.cli.first.found import PORTS, Finds, Offer, look
 from glmcli.config import BUILT_IN_MODEL, TYPED, Settings, demonstration
+from glmcli.engines import check_followed
 from glmcli.errors import GlmError
 from glmcli.language import ntr, tr
 from glmcli.terminal.input.keys.question import Question
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import size
+from glmcli.terminal.phrases import clipped, size
 from glmcli.terminal.visible import visible_line
 
 DIGITS = 9
 """Models that are offered: one digit each."""
 MOST_ALIGNED = 30
 """Columns of names: what stands behind longer ones stands further to the right."""
+LEAST_NAME = 16
+"""Columns that a name gets in the narrowest window."""
 MOST_HERE = 5
 """Of those on this machine, where servers have others."""
 
@@ -30,25 +34,32 @@ MOST_HERE = 5
 def first_choice(settings: Settings, out: Output) -> Settings:
     """Show the screen; the settings with what the person chooses, kept if they say so.
 
-    Raises KeyboardInterrupt, Killed.
+    Raises KeyboardInterrupt, Killed, and ConfigError for a choice that cannot be used so.
     """
     head = tr("This is the first chat with glm, so it looks around; it does this once.")
     out.say(f"{fitted(head, out.fd)}\n\n")  # before it looks: a large cache takes its time
     finds = look(settings)
     offers = offered(finds)
     demonstration(settings)  # the screen says it, so that the chat need not say it again today
-    for line in screen(finds, offers):
+    for line in screen(finds, offers, out.size().columns):
         out.say(f"{fitted(line, out.fd)}\n")
     if not offers:
         return settings
     asked = Question(tr("Number, or Enter: "), out, lambda line: digit_of(line, len(offers)), may)
-    number = typed_answer(asked)
-    if not number:
-        return settings
-    offer = offers[number - 1]
-    if is_agreed(tr("Use it for every chat from now on? [y/N] ")):
-        keep_offer(offer)
-    return taken(settings, offer)
+    try:
+        number = typed_answer(asked)
+        if not number:
+            return settings
+        offer = offers[number - 1]
+        chosen = taken(settings, offer)
+        check_followed(chosen)
+        if is_agreed(tr("Use it for every chat from now on? [y/N] ")):
+            keep_offer(offer)
+    except KeyboardInterrupt:
+        out.write("\n")
+        tell(tr("nothing was chosen: the next glm chat asks again"))
+        raise
+    return chosen
 
 
 def taken(settings: Settings, offer: Offer) -> Settings:
@@ -85,13 +96,23 @@ def keep_offer(offer: Offer) -> None:
 
 def offered(finds: Finds) -> list[Offer]:
     """What is offered, as many as there are digits."""
-    here = finds.models[: MOST_HERE if finds.served else DIGITS]
-    served = finds.served[: DIGITS - len(here)]
+    by_server: dict[str, list[Offer]] = {}
+    for offer in finds.served:
+        by_server.setdefault(offer.base_url, []).append(offer)
+    here = finds.models[: min(MOST_HERE, DIGITS - len(by_server)) if by_server else DIGITS]
+    served = shared(list(by_server.values()), DIGITS - len(here))
     return [*finds.models[: DIGITS - len(served)], *served]
 
 
-def screen(finds: Finds, offers: list[Offer]) -> Iterator[str]:
-    """The lines below the head."""
+def shared(lists: list[list[Offer]], most: int) -> list[Offer]:
+    """At most so many of several lists, as many of each as there are of the shortest at first."""
+    rounds = zip_longest(*([(at, offer) for offer in each] for at, each in enumerate(lists)))
+    taken_first = [item for each in rounds for item in each if item][:most]
+    return [offer for at, offer in sorted(taken_first, key=lambda item: item[0])]
+
+
+def screen(finds: Finds, offers: list[Offer], columns: int = 80) -> Iterator[str]:
+    """The lines below the head; a model is one row of so many `columns`."""
     yield gpu_line(finds)
     if finds.free_bytes is not None:
         yield tr("Memory: {free} free", free=size(finds.free_bytes))
@@ -102,6 +123,7 @@ def screen(finds: Finds, offers: list[Offer]) -> Iterator[str]:
     widest = min(max(map(len, names), default=0), MOST_ALIGNED)
     for number, (name, offer) in enumerate(zip(names, offers, strict=True), 1):
         where = offer.base_url or size(offer.size_bytes)
+        name = clipped(name, max(columns - len(f"  {number}    {where}"), LEAST_NAME))
         yield f"  {number}  {name:<{widest}}  {where}"
     if offers:
         yield tr("  Enter  {what}", what=none_of_them(finds))

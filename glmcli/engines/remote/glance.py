@@ -15,6 +15,7 @@ from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.files import parse_json
 
 MOST_BYTES = 1_000_000
+NAME_CHARS = 1000
 OLLAMAS_OWN = ("/api/chat", "/api/generate", "/api/tags")
 """Addresses of Ollama's own interface, which people copy; OpenAI's lies beside it."""
 
@@ -32,6 +33,11 @@ def api_url(base_url: str) -> str:
     return url + mark + query
 
 
+def is_name(name: str) -> bool:
+    """Whether a text can name a model: in one line, of characters that can be seen and typed."""
+    return bool(name.strip()) and len(name) <= NAME_CHARS and name.isprintable()
+
+
 def listed_models(base_url: str, engines: Sequence[str], *, within_s: float) -> list[str]:
     """Models as --model takes them, of the first of the engines by which the server lists some.
 
@@ -42,7 +48,8 @@ def listed_models(base_url: str, engines: Sequence[str], *, within_s: float) -> 
     def ask_all() -> None:
         for engine in engines:
             with suppress(Exception):  # whatever a server may send: nobody waits for a message
-                found.extend(f"{engine}:{name}" for name in ask_names(base_url, engine, within_s))
+                names = ask_names(base_url, engine, within_s)
+                found.extend(f"{engine}:{name}" for name in names if is_name(name))
             if found:
                 return
 

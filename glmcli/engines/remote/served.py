@@ -5,15 +5,20 @@ Knows nothing of how a server is asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from glmcli.engines.remote.faults import one_line
 from glmcli.errors import ModelError
 from glmcli.language import tr
 
-NAME_CHARS = 1000
 MOST_SHOWN = 20
+LeftOut = Callable[[int], None]
+"""Is told how many of the listed models cannot be named: see `is_name`."""
+
+
+def not_told(count: int) -> None:
+    """The `LeftOut` of whoever looks for one model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,6 @@ class Listed:
     name: str
     window: int | None = None
     owner: str = ""
-
-
-def is_name(name: str) -> bool:
-    """Whether a text can name a model: in one line, of characters that can be seen and typed."""
-    return bool(name.strip()) and len(name) <= NAME_CHARS and name.isprintable()
 
 
 def choose(

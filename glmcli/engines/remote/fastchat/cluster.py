@@ -15,8 +15,9 @@ from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.fastchat.templates import WorkerTemplate, named_template, read_template
 from glmcli.engines.remote.fastchat.workers import can_be_worker, can_have_worker
 from glmcli.engines.remote.faults import Refused, Unreachable
+from glmcli.engines.remote.glance import is_name
 from glmcli.engines.remote.http import Patience, Server, open_server
-from glmcli.engines.remote.served import Listed, choose, is_name
+from glmcli.engines.remote.served import LeftOut, Listed, choose, not_told
 from glmcli.engines.remote.stream import text_of, window_of
 from glmcli.errors import ConfigError, ConnectionLost, EngineError
 
@@ -64,15 +65,15 @@ class Cluster:
         self._alone = False
         self.host = self._front.faults.host
 
-    def models(self) -> list[Listed]:
+    def models(self, left_out: LeftOut = not_told) -> list[Listed]:
         """All models, by their names. Raises EngineError."""
         try:
-            return models_in(self._front.ask("POST", "/list_models"), "models")
+            return models_in(self._front.ask("POST", "/list_models"), "models", left_out)
         except Refused as exc:
             if exc.status not in (404, 405):
                 raise
         self._alone = True
-        return models_in(self._front.ask("POST", "/worker_get_status"), "model_names")
+        return models_in(self._front.ask("POST", "/worker_get_status"), "model_names", left_out)
 
     def choose(self, name: str) -> str:
         """`name` if the cluster has it, or the only model. Raises ModelError, EngineError."""
@@ -192,9 +193,10 @@ class Cluster:
         return Worker(self._front, known[0], None, counts=False)
 
 
-def models_in(answer: dict[str, Any], field: str) -> list[Listed]:
+def models_in(answer: dict[str, Any], field: str, left_out: LeftOut) -> list[Listed]:
     """The models that an answer lists, by their names."""
-    names = answer.get(field)
-    names = names if isinstance(names, list) else []
-    names = [name for name in names if isinstance(name, str) and is_name(name)]
+    listed = answer.get(field)
+    listed = listed if isinstance(listed, list) else []
+    names = [name for name in listed if isinstance(name, str) and is_name(name)]
+    left_out(len(listed) - len(names))
     return [Listed(name) for name in sorted(names)]

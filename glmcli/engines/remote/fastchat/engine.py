@@ -17,6 +17,7 @@ from glmcli.engines.remote.fastchat.cluster import Cluster, Worker
 from glmcli.engines.remote.fastchat.texts import WorkerReply, nul_messages
 from glmcli.engines.remote.faults import Cancelled
 from glmcli.engines.remote.http import ANSWER_S, COUNT_S
+from glmcli.engines.remote.served import LeftOut, not_told
 from glmcli.engines.remote.stream import read_reply, whole_number
 from glmcli.errors import ContextFull, EngineError, GlmError
 from glmcli.language import tr
@@ -151,12 +152,15 @@ def new_tokens(window: int | None, prompt: str, size: int | None, wanted: int | 
 
 
 def list_models(
-    settings: Settings, *, transport: httpx.BaseTransport | None = None
+    settings: Settings,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    left_out: LeftOut = not_told,
 ) -> list[tuple[str, int | None]]:
     """(name, None) of what the cluster has: a controller knows no windows. Raises EngineError."""
     cluster = Cluster(server_options(settings), transport=transport)
     try:
-        return [(model.name, None) for model in cluster.models()]
+        return [(model.name, None) for model in cluster.models(left_out)]
     finally:
         cluster.close()
 

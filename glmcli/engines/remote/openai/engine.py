@@ -17,11 +17,11 @@ from glmcli.config.servers import ServerOptions, server_options
 from glmcli.engines.estimate import least_tokens, most_tokens
 from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
-from glmcli.engines.remote.glance import api_url
+from glmcli.engines.remote.glance import api_url, is_name
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.refusals.overflow import Overflow, fault_of, read_overflow
-from glmcli.engines.remote.served import Listed, choose, is_name
+from glmcli.engines.remote.served import LeftOut, Listed, choose, not_told
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
 from glmcli.language import later, tr
@@ -301,7 +301,7 @@ def to_api(message: Message) -> dict[str, str]:
     return {"role": "user" if message.role == "tool" else message.role, "content": text}
 
 
-def ask_models(server: Server, prefix: str) -> list[Listed]:
+def ask_models(server: Server, prefix: str, left_out: LeftOut = not_told) -> list[Listed]:
     """What the server lists, in its order. Raises EngineError."""
     items = server.ask("GET", f"{prefix}/models").get("data")
     items = items if isinstance(items, list) else []
@@ -312,6 +312,7 @@ def ask_models(server: Server, prefix: str) -> list[Listed]:
         if is_name(name := text_of(item, "id")):
             window = window_of(item, "max_model_len") or window_of(item.get("meta"), "n_ctx")
             models.append(Listed(name, window, text_of(item, "owned_by")))
+    left_out(len(items) - len(models))
     return models
 
 
@@ -330,13 +331,16 @@ def open_api(
 
 
 def list_models(
-    settings: Settings, *, transport: httpx.BaseTransport | None = None
+    settings: Settings,
+    *,
+    transport: httpx.BaseTransport | None = None,
+    left_out: LeftOut = not_told,
 ) -> list[tuple[str, int | None]]:
     """(name, window) of what the server lists. Raises ConfigError, EngineError."""
     server, prefix = open_api(server_options(settings), transport)
     try:
         return sorted(
-            ((model.name, model.window) for model in ask_models(server, prefix)),
+            ((model.name, model.window) for model in ask_models(server, prefix, left_out)),
             key=lambda found: found[0],
         )
     finally:

@@ -61,7 +61,10 @@ class Question(Generic[_T]):
 
     def ask_again(self, why: str) -> None:
         """Say why what was typed does not answer it, and ask again, without what it is about."""
+        from glmcli.terminal.rows import hang  # it imports Rich
+
         self.text = ""
+        why = hang(why, self.out.size().columns)
         self.out.say(f"\n{why}\n{last_row(self._question)}")
 
     def take(self, key: str) -> _T | None:

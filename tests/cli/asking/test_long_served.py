@@ -41,7 +41,7 @@ def asked(glm):
         server = Listing(**fields)
         with Loopback(server) as loopback:
             where = ("-m", "openai:m", "--base-url", loopback.url)
-            return glm("ask", *where, *options, stdin=text), server.questions
+            return glm("ask", "-q", *where, *options, stdin=text), server.questions
 
     return ask
 
@@ -79,7 +79,7 @@ def test_a_text_that_may_not_fit_goes_in_parts_only_where_that_was_asked_for(ask
 
 
 def test_without_a_window_a_long_text_goes_in_one_piece_and_that_is_said(asked):
-    done, questions = asked("--long", "map", "-q", "sum")
+    done, questions = asked("--long", "map", "sum")
     assert (done.out, len(questions)) == ("noted\n", 1)
     assert done.err_lines == [
         "the model's window is not known: the text was sent in one piece; --window says how much"
@@ -89,8 +89,7 @@ def test_without_a_window_a_long_text_goes_in_one_piece_and_that_is_said(asked):
 
 
 def test_a_server_that_is_not_there_is_asked_for_once(glm):
-    done = glm(
-        "ask", "-m", "openai:m", "--base-url", "http://127.0.0.1:9", "--long", "map", "x", stdin="y"
-    )
+    nowhere = ("-m", "openai:m", "--base-url", "http://127.0.0.1:9")
+    done = glm("ask", "-q", *nowhere, "--long", "map", "x", stdin="y")
     assert done.code == 6
     assert len(done.err_lines) == 2

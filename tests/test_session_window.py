@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from glmcli.conversation.attachments import attachment, join_files
 from glmcli.conversation.window import REQUEST
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import ContextFull, EngineError
@@ -41,7 +43,9 @@ def test_the_oldest_turns_are_left_out_only_where_that_is_allowed(tmp_path):
 LONG = "word " * 30
 NINE = "a b c d e f g h i"
 IN_PARTS = "--long map answers a text from stdin or -a FILE in parts; or use a model with"
+SAVED = 'shorten it, or save the text in it as a file: glm ask --long map "QUESTION" -a FILE'
 BY_ASK = 'glm ask --long map "QUESTION" -a FILE answers a long text in parts; or use a model'
+FILE = attachment(LONG.encode(), Path("long.txt"), where="/tmp/long.txt")
 TURNS = "the turns before this question fill the window: "
 
 
@@ -50,8 +54,10 @@ TURNS = "the turns before this question fill the window: "
     [
         (True, False, None, "", LONG, IN_PARTS),
         (True, False, None, NINE, LONG, IN_PARTS),
-        (False, False, None, "", LONG, BY_ASK),
-        (False, True, None, NINE, LONG, BY_ASK),
+        (False, False, None, "", LONG, SAVED),
+        (False, True, None, NINE, LONG, SAVED),
+        (False, False, None, "", join_files("sum up", [FILE]), BY_ASK),
+        (False, True, None, NINE, join_files("sum up", [FILE]), BY_ASK),
         (True, False, LONG, "", "why?", "the system prompt alone fills the window: give"),
         (False, True, LONG, "", "why?", "the system prompt alone fills the window: /system"),
         (True, False, None, NINE, "why is it so?", f"{TURNS}--context drop-oldest leaves"),

@@ -14,7 +14,7 @@ from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
-from glmcli.errors import GlmError
+from glmcli.errors import ContextFull, GlmError
 from glmcli.harmless import as_told
 from glmcli.language import chinese_locale, tr
 from glmcli.session import Session
@@ -84,6 +84,10 @@ class Shell(Chat):
         try:
             with self.view(after.text if after else "") as view:
                 reply = self.session.ask(text, view, after=after)
+        except ContextFull as exc:
+            if any(file in text for file in self.attached):
+                exc.hint = tr("; ").join([tr("/attach off takes the attached files back"), exc.hint])
+            raise
         finally:
             self._detach_files(text)
             for line in self.session.news():

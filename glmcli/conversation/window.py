@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Literal
 
+from glmcli.conversation.attachments import headings_only
 from glmcli.language import ntr, tr
 from glmcli.types import Conversation, Message, Omission
 
@@ -208,10 +209,22 @@ def way_out(
         return tr("the system prompt alone fills the window: give a shorter one")
     if is_choice and filler != "question":
         return left_out_by(filler, commands=commands)
+    last = conversation.last_question()
+    asked = "" if last is None else conversation.messages[last].text
+    return way_on(once=once, is_set=is_set, has_files=headings_only(asked) != asked)
+
+
+def way_on(*, once: bool = False, is_set: bool, has_files: bool = True) -> str:
+    """What helps with a text that is too long: one in files, or one that was typed or pasted."""
     if once:
         way = tr("--long map answers a text from stdin or -a FILE in parts")
-    else:
+    elif has_files:
         way = tr('glm ask --long map "QUESTION" -a FILE answers a long text in parts')
+    else:
+        way = tr(
+            "shorten it, or save the text in it as a file:"
+            ' glm ask --long map "QUESTION" -a FILE answers that in parts'
+        )
     wider = tr("or set --window to more") if is_set else tr("or use a model with a larger window")
     return tr("; ").join([way, wider])
 

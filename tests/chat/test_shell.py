@@ -21,7 +21,7 @@ class Recorded(Shell):
     def __init__(self, engine, home):
         session = Session(engine, open_store(home), params=GenerationParams(), model="echo:")
         super().__init__(session, Settings(), out=None, quiet=None)
-        self.notes, self.complaints = [], []
+        self.notes, self.complaints, self.hints = [], [], []
 
     def view(self, after=""):
         return BaseView()
@@ -31,6 +31,7 @@ class Recorded(Shell):
 
     def complain(self, error):
         self.complaints.append(error.message)
+        self.hints.append(error.hint)
 
 
 @pytest.fixture
@@ -130,6 +131,17 @@ def test_a_pasted_folder_is_text(shell, folder):
     chat = shell()
     chat.handle(untyped_line("read @src/ please"))
     assert asked(chat) == ["read @src/ please"]
+
+
+def test_a_message_that_is_too_long_with_its_files_is_told_how_to_send_it_without(shell, tmp_path):
+    chat = shell(EchoEngine(context_tokens=60))
+    (tmp_path / "a.txt").write_text("word " * 40)
+    chat.handle(Line("/attach a.txt"))
+    chat.handle(Line("more " * 20))
+    assert chat.hints[0].startswith("/attach off takes the attached files back; glm ask --long")
+    chat.handle(Line("/attach off"))
+    chat.handle(Line("more " * 20))
+    assert len(chat.hints) == 1
 
 
 @pytest.mark.parametrize("agreed", [True, False])

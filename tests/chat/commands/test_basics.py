@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.engines.echo import EchoEngine
 from glmcli.errors import GlmError, UsageError
 from glmcli.session import Session
 from glmcli.store import Store
@@ -245,6 +246,17 @@ def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
         run_command(chat, "/attach nowhere.txt")
     assert run_command(chat, "/attach off") == "no file goes with the next message"
     assert chat.attached == []
+
+
+def test_a_file_that_alone_exceeds_the_window_is_not_attached(chat, tmp_path):
+    chat.session.use(EchoEngine(context_tokens=50), "echo:")
+    (tmp_path / "long.txt").write_text("word " * 60)
+    with pytest.raises(UsageError, match="this alone fills the window of 50 tokens") as caught:
+        run_command(chat, "/attach long.txt")
+    assert caught.value.hint.startswith('glm ask --long map "QUESTION" -a FILE answers')
+    assert chat.attached == []
+    (tmp_path / "short.txt").write_text("word " * 20)
+    assert "goes with the next message" in run_command(chat, "/attach short.txt")
 
 
 def test_a_path_may_be_quoted_or_escaped_as_in_a_shell(chat, tmp_path):

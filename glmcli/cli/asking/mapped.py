@@ -116,7 +116,7 @@ class _Way:
         room = self._left // 2 - LABEL_TOKENS
         self._answer_tokens = min(window // ANSWER_SHARE, MOST_ANSWER, room)
         if self._answer_tokens < LEAST_ANSWER:
-            raise nothing_fits(self._before)
+            raise self._nothing_fits()
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """See `PartsEngine.stream`."""
@@ -132,7 +132,7 @@ class _Way:
                 return
             except ContextFull as exc:
                 if len(answers) == 1:
-                    raise nothing_fits(self._before) from exc
+                    raise self._nothing_fits() from exc
                 self._shrink(exc)
 
     def _size(self, question: Message) -> int:
@@ -143,6 +143,24 @@ class _Way:
             return size
         self._is_estimated = True
         return likely_tokens(prompt)
+
+    def _nothing_fits(self) -> GlmError:
+        """The error where not even two short answers fit beside the question and what is before it:
+        its hint says what would help.
+        """
+        line = tr("beside the question there is no room for answers to parts of the text")
+        most = self._most - 3 * LEAST_ANSWER - 2 * LABEL_TOKENS
+        if any(each.role != "system" for each in self._before):
+            hint = tr("ask without the turns before it: leave out -c, --resume and --messages")
+        elif self._before and self._size(Message("user", "")) > most:
+            hint = tr("the system prompt alone fills the window: give a shorter one")
+        elif self._size(self._long.combined(())) > most:
+            hint = tr("shorten the question or the system prompt")
+        else:
+            hint = tr("shorten the question or the system prompt, or set --max-tokens to less")
+        error = GlmError(line, hint)
+        error.exit_code = ContextFull.exit_code
+        return error
 
     def _shrink(self, exc: ContextFull) -> None:
         """Combine fewer answers at once, if it was a guess that these would fit."""
@@ -182,12 +200,12 @@ class _Way:
             doing = Progress("parts", read, total, note=state)
             try:
                 question = self._long.part(number, count, part)
-                answers.append((yield from self._answer(question, doing, len(part))))
+                answers.append((yield from self._answer(question, doing)))
                 read += len(part)
             except ContextFull as exc:
                 pieces = halves(part) if len(part) >= LEAST_PART else []
                 if not pieces:
-                    raise nothing_fits(self._before) from exc
+                    raise self._nothing_fits() from exc
                 parts[number - 1 : number] = pieces
         self._made.parts, self._made.levels = len(parts), 1
         said = [answer for answer in answers if answer]
@@ -203,7 +221,7 @@ class _Way:
             if len(groups) <= 1:
                 break
             if len(groups) == len(answers):
-                raise nothing_fits(self._before)
+                raise self._nothing_fits()
             state = tr("combining {n:,} answers", n=len(answers))
             combined: list[str] = []
             try:
@@ -229,11 +247,12 @@ class _Way:
                 groups.append([answer])
         return groups
 
-    def _answer(
-        self, question: Message, doing: Progress, weight: int = 0
-    ) -> Generator[Chunk, None, str]:
-        """One answer, of which only how far it is comes out; it is `weight` of `doing`."""
-        growing, read = Growing(), 0.0
+    def _answer(self, question: Message, doing: Progress) -> Generator[Chunk, None, str]:
+        """One answer, of which only that it is being made comes out.
+
+        How long it will be is not known, so that the time which is left is measured by whole parts.
+        """
+        growing = Growing()
         most = self._answer_tokens
         brief = replace(self._params, max_tokens=most, stop=())
         try:
@@ -245,10 +264,7 @@ class _Way:
                 if chunk.finish_reason in ("length", "time"):
                     self._cut_answers += 1
                     check_begun(growing)
-                if chunk.progress and chunk.progress.stage == "reading":
-                    read = chunk.progress.done / max(chunk.progress.total or 0, 1)
-                share = (min(read, 1) + min(growing.tokens / most, 1)) / 2
-                yield Chunk(progress=replace(doing, done=doing.done + int(weight * share)))
+                yield Chunk(progress=doing)
         except ContextFull:
             raise
         except GlmError as exc:
@@ -308,18 +324,6 @@ def check_begun(growing: Growing) -> None:
     if not "".join(growing.text).strip():
         line = tr("the answer was cut at the token limit before its first word")
         raise NoText(line, tr("--no-think keeps a model that thinks from that"))
-
-
-def nothing_fits(before: Sequence[Message]) -> GlmError:
-    """The error where not even two short answers fit beside the question and what is before it."""
-    hint = tr("shorten the question or the system prompt, or set --max-tokens to less")
-    if any(each.role != "system" for each in before):
-        hint = tr("ask without the turns before it: leave out -c, --resume and --messages")
-    error = GlmError(
-        tr("beside the question there is no room for answers to parts of the text"), hint
-    )
-    error.exit_code = ContextFull.exit_code
-    return error
 
 
 def placed(exc: GlmError, where: str) -> GlmError:

@@ -14,6 +14,7 @@ from glmcli.engines.echo import EchoEngine, split_words
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.errors import ContextFull, EngineError, GlmError, NoText
+from glmcli.terminal.phrases import TimeLeft
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 from tests.support import fake_openai, tiny_chat
 
@@ -136,7 +137,18 @@ def test_progress_names_the_part_and_grows():
     assert [each.done for each in told] == sorted(each.done for each in told)
     assert told[0].note == f"part 1 of {parts.made.parts}"
     assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}"
-    assert 0.7 < told[-1].done / told[-1].total < 1
+    assert 0.6 < told[-1].done / told[-1].total < 1
+
+
+def test_the_time_that_is_left_is_measured_by_whole_parts():
+    chunks, _ = mapped(Noting())
+    time_left, seen = TimeLeft(), dict[str, list[float | None]]()
+    told = [chunk.progress for chunk in chunks if chunk.progress and chunk.progress.total]
+    for second, each in enumerate(told):
+        seen.setdefault(each.note, []).append(time_left.at(each, float(second)))
+    each_takes, parts_left = len(seen["part 1 of 7"]), 7  # of which one is to combine them
+    assert set(seen["part 1 of 7"]) == {None}
+    assert seen["part 2 of 7"][0] == pytest.approx(each_takes * parts_left, rel=0.2)
 
 
 @pytest.mark.parametrize("counts", [True, False])
@@ -190,9 +202,26 @@ def test_a_question_that_leaves_no_room_is_refused_before_anything_is_read():
     engine = Noting()
     with pytest.raises(GlmError, match="no room for answers") as caught:
         mapped(engine, question="why " * 100)
-    assert "shorten the question" in caught.value.hint
     assert caught.value.exit_code == ContextFull.exit_code
     assert engine.prompts == []
+
+
+SYSTEM = (Message("system", "be kind " * 120),)
+
+
+@pytest.mark.parametrize(
+    ("before", "question", "most", "hint"),
+    [
+        ((), "why " * 200, None, "shorten the question or the system prompt"),
+        (SYSTEM, "why?", None, "the system prompt alone fills the window: give a shorter one"),
+        (SYSTEM, "why?", 5, "the system prompt alone fills the window: give a shorter one"),
+        ((), "why?", 190, "shorten the question or the system prompt, or set --max-tokens to less"),
+    ],
+)
+def test_where_nothing_fits_the_hint_names_what_would_help(before, question, most, hint):
+    with pytest.raises(GlmError, match="no room for answers") as caught:
+        mapped(Noting(), question=question, before=before, params=GenerationParams(max_tokens=most))
+    assert caught.value.hint == hint
 
 
 def test_turns_that_leave_no_room_are_named():

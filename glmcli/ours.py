@@ -144,11 +144,13 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def is_first_today(path: Path) -> bool:
-    """Whether this is asked for the first time today, which the file remembers if it can be."""
+def is_first_today(path: Path, *, keep: bool = True) -> bool:
+    """Whether this is asked for the first time today, as the file remembers; `keep` the answer."""
     with suppress(OSError):
         if time.localtime(path.stat().st_mtime)[:3] == time.localtime()[:3]:
             return False
+    if not keep:
+        return True
     with suppress(OSError, StoreError):
         handle = open_private(path)
         try:

@@ -406,6 +406,8 @@ def test_without_a_history_nothing_remembers_that_the_demonstration_was_told_of(
     settings = Settings(home=tmp_path / "home", history=False)
     assert demonstration(settings) == demonstration(settings) != ""
     assert not (tmp_path / "home").exists()
+    assert demonstration(replace(settings, history=True)) != ""
+    assert demonstration(settings) == ""
     (tmp_path / "file").write_text("")
     assert demonstration(Settings(home=tmp_path / "file")) != ""
 

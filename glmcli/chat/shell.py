@@ -86,7 +86,8 @@ class Shell(Chat):
                 reply = self.session.ask(text, view, after=after)
         except ContextFull as exc:
             if any(file in text for file in self.attached):
-                exc.hint = tr("; ").join([tr("/attach off takes the attached files back"), exc.hint])
+                off = tr("/attach off takes the attached files back")
+                exc.hint = tr("; ").join([off, exc.hint])
             raise
         finally:
             self._detach_files(text)

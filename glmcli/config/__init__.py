@@ -71,11 +71,12 @@ its settings that need it."""
 def demonstration(settings: Settings) -> str:
     """What to say of the model if nobody chose it, and it was not said today; else "".
 
-    The folder of the history remembers the day; where nothing may be written, each call is a first.
+    The folder of the history remembers the day; where nothing may be written, each call is a first,
+    unless one that may write came before it.
     """
     if "model" in settings.sources:
         return ""
-    is_due = not settings.history or is_first_today(settings.home / "demonstration")
+    is_due = is_first_today(settings.home / "demonstration", keep=settings.history)
     return tr(DEMONSTRATION) if is_due else ""
 
 

@@ -211,10 +211,10 @@ def way_out(
         return left_out_by(filler, commands=commands)
     last = conversation.last_question()
     asked = "" if last is None else conversation.messages[last].text
-    return way_on(once=once, is_set=is_set, has_files=headings_only(asked) != asked)
+    return way_with_text(once=once, is_set=is_set, has_files=headings_only(asked) != asked)
 
 
-def way_on(*, once: bool = False, is_set: bool, has_files: bool = True) -> str:
+def way_with_text(*, once: bool = False, is_set: bool, has_files: bool = True) -> str:
     """What helps with a text that is too long: one in files, or one that was typed or pasted."""
     if once:
         way = tr("--long map answers a text from stdin or -a FILE in parts")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from glmcli.chat.commands.history import params_of
 from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
-from glmcli.conversation.window import way_on
+from glmcli.conversation.window import way_with_text
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
 from glmcli.language import later, ntr, tr
@@ -191,7 +191,7 @@ def attach(chat: Chat, rest: str) -> str:
         path = path_of(rest)
         several = None if is_file(path) else find_several(rest)
         files = chat.agreed_files(several) if several else [attachments.read_attachment(path)]
-        check_size(chat, attachments.join_files("", files))
+        check_alone(chat, attachments.join_files("", files))
         chat.attached += [file for file in files if file not in chat.attached]
         if several and not files:
             return tr("nothing was attached")
@@ -201,14 +201,14 @@ def attach(chat: Chat, rest: str) -> str:
     return waiting or tr("no file goes with the next message")
 
 
-def check_size(chat: Chat, text: str) -> None:
+def check_alone(chat: Chat, text: str) -> None:
     """Raise UsageError for files that alone exceed the window, if it and their size are known."""
     session, window = chat.session, chat.session.engine.context_tokens
     size = session.tokens_of(text)
     if window is None or size is None or size < window:
         return
     line = tr("this alone fills the window of {n:,} tokens: it was not attached", n=window)
-    raise UsageError(line, way_on(is_set=window == chat.settings.window))
+    raise UsageError(line, way_with_text(is_set=window == chat.settings.window))
 
 
 @command()

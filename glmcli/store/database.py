@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import random
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,15 @@ from urllib.parse import quote
 from glmcli.errors import StoreError
 from glmcli.language import later, tr
 from glmcli.ours import make_private, open_private
-from glmcli.store.rescue import rescue
-from glmcli.store.tables import APPLICATION_ID, MIGRATIONS, Migration
+from glmcli.store.rescue import RAISED, is_sound, rescue
+from glmcli.store.tables import (
+    APPLICATION_ID,
+    MIGRATIONS,
+    Migration,
+    execute_when_free,
+    primary_code,
+    transaction,
+)
 
 SHARED_FIRST, SHARED_SIZE = 0x40000002, 510
 """The bytes of the file that SQLite locks while a connection is open (its os.h)."""
@@ -53,6 +59,7 @@ REASONS = {
 }
 """SQLite's primary result code -> what happened, and what to do about it."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_IN_USE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Busy(StoreError):
@@ -92,7 +99,7 @@ class Database:
             elif (opened := self._opened_to_read()) is not None:
                 try:
                     yield opened
-                except sqlite3.DatabaseError as exc:
+                except RAISED as exc:
                     self._begin_anew(exc)
             else:
                 with closing(open_read_only(self.path)) as db:
@@ -106,14 +113,14 @@ class Database:
             try:
                 with transaction(db, wait_s=self.wait_s if wait_s is None else wait_s):
                     yield db
-            except sqlite3.DatabaseError as exc:
+            except RAISED as exc:
                 self._begin_anew(exc)
 
-    def _begin_anew(self, exc: sqlite3.DatabaseError) -> NoReturn:
+    def _begin_anew(self, exc: Exception) -> NoReturn:
         """Go on with what can be read of a database in which damage was met. Raises `exc` if that
         is something else, StoreError.
         """
-        if primary_code(exc) not in _DAMAGED:
+        if not is_damage(exc, self.path):
             raise exc
         self._set_aside()
         self._opened()
@@ -147,8 +154,8 @@ class Database:
         self._inode = self.path.stat().st_ino
         try:
             self._db = open_database(self.path, wait_s=self.wait_s)
-        except sqlite3.DatabaseError as exc:
-            if primary_code(exc) not in _DAMAGED:
+        except RAISED as exc:
+            if not is_damage(exc, self.path):
                 raise
             self._set_aside()
             return self._opened()
@@ -161,7 +168,7 @@ class Database:
         """Copy what can be read of a damaged database, and say how much that was."""
         found = 0, 0
         with (
-            suppress(sqlite3.Error),
+            suppress(*RAISED),
             closing(connect_read_only(aside)) as damaged,
             transaction(db, wait_s=self.wait_s),
         ):
@@ -200,16 +207,16 @@ class Database:
             check_home(self.path.parent)
             message, hint = map(tr, UNWRITABLE)
             raise StoreError(f"{message}: {exc.strerror}: {self.path}", hint) from exc
-        except sqlite3.DatabaseError as exc:
+        except RAISED as exc:
             code = primary_code(exc)
-            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if code in _IN_USE:
                 raise Busy(
                     tr("another program is writing to the history: {name}", name=self.path),
                     tr("try again"),
                 ) from exc
-            if code not in REASONS:
+            if code not in REASONS and not is_damage(exc, self.path):
                 raise
-            message, hint = map(tr, REASONS[code])
+            message, hint = map(tr, REASONS.get(code, REASONS[sqlite3.SQLITE_CORRUPT]))
             raise StoreError(f"{message}: {self.path}", hint) from exc
 
 
@@ -222,13 +229,25 @@ def check_home(folder: Path) -> None:
         )
 
 
-def primary_code(exc: sqlite3.Error) -> int:
-    """SQLite's result code without its details; 0 if Python itself raised.
+def is_damage(exc: Exception, path: Path) -> bool:
+    """Whether an error that SQLite raised comes from a damaged database.
 
-    That the file shared by readers and writers has no room is SQLITE_FULL here, as for the others.
+    A damaged table may raise any: one that does not tell its cause has it looked for.
     """
-    code: int = getattr(exc, "sqlite_errorcode", 0)
-    return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF
+    for_sure = says_damage(exc)
+    if for_sure is not None:
+        return for_sure
+    try:
+        with closing(connect_read_only(path)) as db:
+            return not is_sound(db)
+    except RAISED as found:
+        return says_damage(found) is not False
+
+
+def says_damage(exc: Exception) -> bool | None:
+    """Whether an error is about damage; None if it does not say."""
+    code = primary_code(exc)
+    return code in _DAMAGED if code in REASONS or code in _IN_USE else None
 
 
 def check_version(db: sqlite3.Connection, path: Path) -> int:
@@ -264,41 +283,6 @@ def migrate(
             migration(db)
         if version < len(migrations):
             db.execute(f"PRAGMA user_version = {len(migrations)}")
-
-
-@contextmanager
-def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
-    """All of what is done inside or, after an exception, nothing."""
-    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-def execute_when_free(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
-    """Execute a statement as soon as no other process is in the way.
-
-    SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
-    And a change to WAL it does not wait for at all.
-    """
-    (before,) = db.execute("PRAGMA busy_timeout").fetchone()
-    db.execute("PRAGMA busy_timeout = 0")
-    until = time.monotonic() + wait_s
-    try:
-        while True:
-            try:
-                db.execute(statement)
-                return
-            except sqlite3.OperationalError as exc:
-                if primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
-                    raise
-            time.sleep(random.uniform(0.0005, 0.0015))
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {before}")
 
 
 def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""What can still be read of a damaged history, row by row.
+"""Whether a history is damaged, and what can still be read of it, row by row.
 
 Knows nothing of files; what a page that cannot be read held is lost, and nothing else.
 """
@@ -9,10 +9,11 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from typing import Any, get_args
 
 from glmcli.store.rows import title_of
-from glmcli.store.tables import from_sql, index_text
+from glmcli.store.tables import MIGRATIONS, from_sql, index_text
 from glmcli.types import Role
 
 SPAN, LONGEST_S = 1000, 30.0
@@ -62,7 +63,57 @@ TEXT_NAMES = (
     "system",
 )
 
+RAISED = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises over damage; the second where the name of what is wrong is damaged."""
+MASTER = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
+
 Columns = dict[str, Any]
+
+
+def is_sound(db: sqlite3.Connection) -> bool:
+    """Whether a database of ours is as its version made it, and whole. It looks at every page.
+
+    Raises RAISED.
+    """
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return (
+        db.execute(MASTER).fetchall() == tables_of(version)
+        and db.execute("PRAGMA integrity_check (1)").fetchall() == [("ok",)]
+        and not db.execute("PRAGMA foreign_key_check").fetchall()
+    )
+
+
+def tables_of(version: int) -> list[tuple[Any, ...]]:
+    """MASTER of a database of that version."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for migration in MIGRATIONS[:version]:
+            migration(db)
+        return db.execute(MASTER).fetchall()
+
+
+def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
+    """The database, or a copy in memory in which the damaged statements that make it are good."""
+    ours = tables_of(len(MIGRATIONS))
+    with suppress(*RAISED):
+        if damaged.execute(MASTER).fetchall() == ours:
+            return damaged
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.text_factory = damaged.text_factory
+    try:
+        damaged.backup(copy)
+        copy.execute("PRAGMA writable_schema = ON")
+        with suppress(*RAISED):  # only the second statement goes on with what there is
+            copy.execute(MASTER)
+        copy.executemany(
+            "UPDATE sqlite_master SET type = ?2, name = ?3, tbl_name = ?4, sql = ?5"
+            " WHERE rowid = ?1",
+            ours,
+        )
+        copy.execute("PRAGMA writable_schema = RESET")
+    except RAISED:
+        copy.close()
+        return damaged
+    return copy
 
 
 def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tuple[int, int]:
@@ -70,6 +121,7 @@ def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tu
 
     Returns how many conversations and messages that were; works inside a transaction.
     """
+    damaged = with_our_tables(damaged)
     most, until = size // LEAST_ROW_BYTES, time.monotonic() + LONGEST_S
     known: set[str] = set()
     for row in readable_rows(damaged, "conversation", CONVERSATION_COLUMNS, most, until):
@@ -111,7 +163,7 @@ def readable_rows(
             )
             names = [each[0] for each in found.description]
             rows = [dict(zip(names, row, strict=True)) for row in found]
-        except sqlite3.Error:
+        except RAISED:
             middle = (low + high) // 2
             spans += [(middle + 1, high), (low, middle)] if low < high else []
             continue
@@ -126,7 +178,7 @@ def highest(db: sqlite3.Connection, table: str, most: int) -> int:
     ):
         try:
             row = db.execute(sql).fetchone()
-        except sqlite3.Error:
+        except RAISED:
             continue
         if row and isinstance(row[0], int):
             return row[0]

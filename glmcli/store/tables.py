@@ -1,12 +1,15 @@
 """The tables of the history: what they were in each version, and how text gets into them.
 
-Knows nothing of files; all functions work inside a transaction of their caller's.
+Knows nothing of files; `transaction` aside, all functions work inside one of their caller's.
 """
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from glmcli.store.search import index_words
 
@@ -113,6 +116,50 @@ MIGRATIONS: tuple[Migration, ...] = (
     keep_deleted,
 )
 """Each brings a database from the version that is its index to the next (PRAGMA user_version)."""
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, *, wait_s: float) -> Iterator[None]:
+    """All of what is done inside or, after an exception, nothing."""
+    execute_when_free(db, "BEGIN IMMEDIATE", wait_s)
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def execute_when_free(db: sqlite3.Connection, statement: str, wait_s: float) -> None:
+    """Execute a statement as soon as no other process is in the way.
+
+    SQLite itself would look only ten times a second: too seldom beside one that writes on and on.
+    And a change to WAL it does not wait for at all.
+    """
+    (before,) = db.execute("PRAGMA busy_timeout").fetchone()
+    db.execute("PRAGMA busy_timeout = 0")
+    until = time.monotonic() + wait_s
+    try:
+        while True:
+            try:
+                db.execute(statement)
+                return
+            except sqlite3.OperationalError as exc:
+                if primary_code(exc) != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.0015))
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {before}")
+
+
+def primary_code(exc: Exception) -> int:
+    """SQLite's result code without its details; 0 if Python itself raised.
+
+    That the file shared by readers and writers has no room is SQLITE_FULL here, as for the others.
+    """
+    code: int = getattr(exc, "sqlite_errorcode", 0)
+    return sqlite3.SQLITE_FULL if code == sqlite3.SQLITE_IOERR_SHMSIZE else code & 0xFF
 
 
 def index_text(db: sqlite3.Connection, row_id: int, text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.store import open_store
-from glmcli.store.database import migrate
+from glmcli.store.database import Database, migrate
 from glmcli.store.tables import MIGRATIONS
 from glmcli.types import Conversation, Message
 from tests.support.processes import WRITER, run_python
@@ -244,3 +244,49 @@ def test_a_chat_whose_messages_are_partly_lost_stores_them_again(home):
             store.load(conversation.id)
         ask(store, conversation, "more", "yes")
         assert texts(store.load(conversation.id)) == texts(conversation)
+
+
+@pytest.mark.parametrize("byte", [0xCE, 0x8B, ord("#")])
+@pytest.mark.parametrize("word", [b"CREATE TABLE message", b"role TEXT", b"has_system", b"fts5"])
+def test_a_damaged_statement_that_made_a_table_costs_no_message(home, word, byte):
+    made = history_of(home, 3, 2)
+    data = bytearray((home / "history.db").read_bytes())
+    data[data.index(word) + 1] = byte
+    (home / "history.db").write_bytes(data)
+    notice = ""
+    for _ in range(2):
+        with closing(open_store(home)) as store:
+            with suppress(StoreError):
+                store.list()
+                store.search("question")
+                store.load(made[0].id)
+            notice = notice or store.notice
+    assert "3 conversations with 12 messages could be read" in notice
+    (aside,) = home.glob("history.db.corrupt-*")
+    assert aside.read_bytes() == data
+    with closing(open_store(home)) as store:
+        assert all(is_same(store, each) for each in made)
+        assert store.search(f"question 1 of {made[0].id}")
+
+
+def test_a_damaged_statement_is_said_where_nothing_may_be_written(home):
+    history_of(home, 1, 1)
+    data = bytearray((home / "history.db").read_bytes())
+    data[data.index(b"role TEXT") + 1] = 0xCE
+    (home / "history.db").write_bytes(data)
+    store = open_store(home, enabled=False)
+    with closing(store), pytest.raises(StoreError, match="damaged"):
+        store.list()
+    assert (home / "history.db").read_bytes() == data
+
+
+def test_an_error_over_a_whole_database_moves_nothing(home):
+    history_of(home, 1, 1)
+    database = Database(home / "history.db", enabled=True, wait_s=1.0)
+    with (
+        closing(database),
+        pytest.raises(sqlite3.OperationalError, match="no such table"),
+        database.writing() as db,
+    ):
+        db.execute("SELECT 1 FROM elsewhere")
+    assert not list(home.glob("*.corrupt-*"))

@@ -20,7 +20,7 @@ from glmcli.engines.local.net.fused.plan import CONFIG_FIELDS, Dimensions, NotCo
 from glmcli.engines.local.net.load import letting_go, load_net
 from glmcli.engines.local.net.placement import Placement
 from glmcli.engines.local.net.plain.recipes import recipe_of
-from glmcli.engines.local.net.reader import NetReader, free_memory, translate
+from glmcli.engines.local.net.reader import NetReader, free_memory, is_out_of_memory, translate
 from glmcli.errors import OutOfMemory, first_line
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
@@ -59,7 +59,7 @@ def reference_scores(
 ) -> Tensor:
     """What transformers' own forward says to the proof's ids. The net is let go of.
 
-    Raises NotCovered if its positions turn otherwise than the plan has it.
+    Raises NotCovered if its positions turn otherwise than the plan has it, or if it fails.
     """
     from glmcli.engines.local.net.plain.reader import PlainReader
 
@@ -68,8 +68,13 @@ def reference_scores(
     check_turns(net, plain)
     if placement.sums is not placement.dtype:
         sum_in(plain, placement.sums)
-    with quiet(), letting_go(plain, checkpoint.weights):
-        scores = PlainReader(plain).read(ids, len(ids)).cpu()
+    try:
+        with quiet(), letting_go(plain, checkpoint.weights):
+            scores = PlainReader(plain).read(ids, len(ids)).cpu()
+    except Exception as exc:  # each family fails in its own way, and will say so without a proof
+        if is_out_of_memory(exc):
+            raise translate(exc) from exc
+        raise NotCovered(tr("config.json is not as expected: {why!r}", why=exc)) from exc
     del plain
     free_memory()
     return scores

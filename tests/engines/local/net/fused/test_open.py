@@ -14,6 +14,7 @@ from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.plan import NotCovered
 from glmcli.engines.local.net.fused.proof import config_of_transformers
 from glmcli.engines.local.net.plain.reader import PlainReader
+from glmcli.errors import ModelError
 from tests.support import tiny
 from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
 
@@ -257,3 +258,13 @@ def test_a_proof_that_may_not_be_written_is_made_all_the_same(tmp_path):
     checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, history="off")
     assert "fused decoder, within" in open_fused(checkpoint, options, lambda progress: None).runner
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_net_that_transformers_cannot_run_is_refused_in_its_words(tmp_path, monkeypatch):
+    def failing(self, input_ids=None, **given):
+        raise ValueError("no such thing")
+
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", failing)
+    with pytest.raises(ModelError, match="cannot run this llama model: no such thing"):
+        open_module.open_model(checkpoint, options, lambda progress: None)

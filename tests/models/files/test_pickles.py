@@ -20,8 +20,37 @@ HOSTILE = {
     "deep": START + b"\x85" * 4_000_000 + KEY,
     "wide": b"\x80\x02}(" + b")" * 4_000_000 + b"t" + KEY,
     "in a call": b"\x80\x02ccollections\nOrderedDict\n)q\0" + b"h\0\x86q\0" * 60 + b"R.",
-    "through a call": START + b"ctorch\nSize\nh\0\x85Rh\0\x86q\0" * 60 + KEY,
+    "through a call": START + b"ctorch._utils\n_rebuild_tensor_v2\nh\0\x85Rh\0\x86q\0" * 60 + KEY,
     "as a value": START[:-3] + b"X\1\0\0\0a)q\0" + b"h\0\x86q\0" * 60 + b"s.",
+}
+
+
+def colliding(count, after=b""):
+    """Long integers that all have the same hash, each with these opcodes behind it."""
+    numbers = (number * (2**61 - 1) for number in range(1, count))
+    return b"".join(pickle.dumps(number, protocol=2)[2:-1] + after for number in numbers)
+
+
+NUMBERS = colliding(30_000)
+STORED = b"(X\7\0\0\0storagectorch\nFloatStorage\n%sX\3\0\0\0cpuK\1tQ"
+"""A storage, with the opcodes of its key in the file."""
+COLLIDING = {
+    "a set": b"\x80\x02cbuiltins\nset\n](" + NUMBERS + b"e\x85R.",
+    "a counter": b"\x80\x02ccollections\nCounter\n](" + NUMBERS + b"e\x85R.",
+    "an ordered dict": b"\x80\x02ccollections\nOrderedDict\n]("
+    + colliding(30_000, b"N\x86")
+    + b"e\x85R.",
+    "a new object": b"\x80\x02ccollections\nCounter\n](" + NUMBERS + b"e\x85\x81.",
+    "a dict": b"\x80\x02}(" + colliding(30_000, b"N") + b"u.",
+    "a dict, one by one": b"\x80\x02}" + colliding(30_000, b"Ns") + b".",
+    "the state of an ordered dict": b"\x80\x02ccollections\nOrderedDict\n)R]("
+    + colliding(30_000, b"N\x86")
+    + b"eb.",
+    "through another call": b"\x80\x02ctorch._tensor\n_rebuild_from_type_v2\n"
+    b"(ccollections\nOrderedDict\nN](" + colliding(30_000, b"N\x86") + b"e\x85}tR.",
+    "names of storages": b"\x80\x02]("
+    + b"".join(STORED % number for number in (b"\x8a\1\1", b"\x8a\1\2"))
+    + b"e.",
 }
 ODD = {
     "nothing behind": b"\x80\x02}",
@@ -44,9 +73,11 @@ def written(path, data, *, is_zip):
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-@pytest.mark.parametrize("name", [*HOSTILE, *ODD])
+@pytest.mark.parametrize("name", [*HOSTILE, *COLLIDING, *ODD])
 def test_what_would_take_without_end_is_refused_at_once(name, is_zip, tmp_path):
-    path = written(tmp_path / "pytorch_model.bin", {**HOSTILE, **ODD}[name], is_zip=is_zip)
+    path = written(
+        tmp_path / "pytorch_model.bin", {**HOSTILE, **COLLIDING, **ODD}[name], is_zip=is_zip
+    )
     began = time.process_time()
     with pytest.raises(ModelError, match="is damaged, or holds more than weights"):
         bin_shapes([path])
@@ -63,6 +94,20 @@ def test_what_torch_writes_is_read(is_zip, tmp_path):
     assert {name: each.shape for name, each in found.items()} == {
         name: tuple(each.shape) for name, each in tensors.items()
     }
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_what_modules_write_is_read(is_zip, tmp_path):
+    layer = torch.nn.Linear(2, 3).to(torch.float8_e4m3fn if is_zip else torch.half)
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(layer.state_dict(), path, _use_new_zipfile_serialization=is_zip)
+    assert {*bin_shapes([path])["pytorch_model.bin"]} == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("name", COLLIDING)
+def test_keys_that_may_collide_are_refused_before_torch_reads_them(name, tmp_path):
+    with pytest.raises(ValueError, match=r"state dict|no text|writes no"):
+        check_pickles(written(tmp_path / "x.bin", COLLIDING[name], is_zip=True))
 
 
 def test_a_tuple_has_its_limit_and_may_be_as_large(tmp_path):

@@ -9,7 +9,7 @@ GlmError            1   one line for what happened, one line for what to do
   EngineError       6   the model could not answer
     ConnectionLost      the stream ended without an end
     ServerRefused       the server said no
-  NoText            1   the model answered with something other than text
+  NoText            1   the model answered without a word, or with something other than text
   StoreError        1   the history could not be read or written
 """
 
@@ -174,7 +174,7 @@ class ServerRefused(EngineError):
 
 
 class NoText(GlmError):
-    """The model answered with something other than text: it asked for a tool, or refused."""
+    """The model answered without a word, or with something other than text, as a refusal."""
 
 
 class StoreError(GlmError):

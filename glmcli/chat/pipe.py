@@ -36,7 +36,8 @@ class PipeChat(Shell):
 
     def after(self, reply: Message) -> None:
         """A reply without a word is a failure: who reads the pipe waits for one."""
-        if nothing := no_answer(reply, commands=self.session.commands):
+        size, window = self.session.engine.context_tokens, self.settings.window
+        if nothing := no_answer(reply, size, window, commands=self.session.commands):
             self.complain(nothing)
         else:
             super().after(reply)

@@ -119,7 +119,7 @@ def ask(
             say_notice(err, False, line)
     if not quiet:
         below_reply(reply, session, settings, err)
-    check_answer(reply, session, code)
+    check_answer(reply, session, settings, code)
 
 
 def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:

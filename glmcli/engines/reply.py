@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Literal, NamedTuple
 
-from glmcli.conversation.reasoning import BETWEEN, LoneMark, held_back
+from glmcli.conversation.reasoning import BEHIND, BETWEEN, LoneMark, held_back
 from glmcli.errors import ConnectionLost
 from glmcli.language import later, tr
 from glmcli.types import Chunk, FinishReason, Message, Usage
@@ -154,6 +154,8 @@ class Reasoning:
         spelled = pairs or ((marks.open, marks.close),)
         self._openings = dict(spelled) if marks.open_id is None else {}
         self._close = marks.close if marks.close_id is None else ""
+        self._closings: tuple[str, ...] = ()
+        """What a text may begin with that is left over from thinking sent apart from it."""
         self._signs = f"\ue000{secrets.token_hex(8)}", f"\ue000{secrets.token_hex(8)}"
         """They stand for marks that came as tokens, until it is clear whether these are marks."""
         self._names = dict.fromkeys(self._signs, "")
@@ -196,8 +198,12 @@ class Reasoning:
         return Parted(thinking)
 
     def apart(self) -> None:
-        """The server sends thinking apart from the text, so the text has no marks around it."""
+        """The server sends thinking apart from the text, so the text has no marks around it.
+
+        But it may begin with the closing one.
+        """
         self._lone.is_off = True
+        self._closings = tuple(self._openings.values())
 
     def push(self, text: str, *, final: bool = False) -> Parted:
         """The thinking and the text that are certain now."""
@@ -252,10 +258,18 @@ class Reasoning:
         self._blanks.append(self._held[: len(self._held) - len(begun)])
         self._held = begun
         mark = next((mark for mark in self._openings if begun.startswith(mark)), "")
-        if mark:
+        left = next((mark for mark in self._closings if begun.startswith(mark)), "")
+        behind = begun[len(left) :]
+        if left and not final and not behind.strip(" \t"):
+            return
+        if left and (not behind.split("\n")[0].strip() or behind[0] not in BEHIND):
+            self._state, self._held, self._blanks = "after", behind, []
+        elif mark:
             self._state, self._held, self._blanks = "thinking", begun[len(mark) :], []
             self._close = self._openings[mark]
-        elif final or not any(mark.startswith(begun) for mark in self._openings or ("",)):
+        elif final or not any(
+            mark.startswith(begun) for mark in (*self._openings, *self._closings) or ("",)
+        ):
             self._state = "text"
 
     def _think(self) -> str:

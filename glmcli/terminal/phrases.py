@@ -201,11 +201,28 @@ def how_it_ended(
             return tr("the model ended its reply without a word"), ""
 
 
-def no_answer(reply: Message, *, commands: bool = False) -> NoText | None:
-    """The error for a reply that ended by itself and says nothing; None for all others."""
-    if reply.finish_reason != "stop" or reply.text.strip():
+def no_answer(
+    reply: Message,
+    context_tokens: int | None = None,
+    window: int | None = None,
+    *,
+    commands: bool = False,
+) -> NoText | None:
+    """The error for a reply that says nothing and was not stopped; None for all others.
+
+    `context_tokens` and `window` are those of `end_note`.
+    """
+    if reply.finish_reason == "cancelled" or reply.text.strip():
         return None
-    return NoText(end_note(reply, commands=commands), again=True)
+    if reply.finish_reason != "length":
+        return NoText(end_note(reply, commands=commands), again=reply.finish_reason == "stop")
+    note = end_note(reply, context_tokens, window)
+    if note != end_note(reply):  # the window is full, and the note says so
+        return NoText(note, in_chat=tr("/reset starts a new conversation"))
+    hint = tr("set --max-tokens to more")
+    if reply.thinking:
+        hint = tr("set --max-tokens to more; --no-think keeps the model from thinking")
+    return NoText(note, hint, in_chat=tr("/retry max_tokens=N asks again"))
 
 
 class TimeLeft:

@@ -104,6 +104,16 @@ class Server:
         connection.chunk(event({"refusal": "I can't."}, "stop"))
         connection.chunk(b"")
 
+    def nothing(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"content": ""}, "length"))
+        connection.chunk(b"")
+
+    def thought(self, connection: Connection) -> None:
+        connection.send(OK)
+        connection.chunk(event({"reasoning_content": "hm"}, "length"))
+        connection.chunk(b"")
+
     def cut(self, connection: Connection) -> None:
         connection.send(OK)
         connection.chunk(event({"content": "half a"}, "length"))
@@ -146,6 +156,20 @@ SAID = [
     # (behaviour, exit code, stdout, stderr, what stderr has only where /commands run)
     ("empty", 1, "", WITHOUT_A_WORD, "/retry asks again"),
     ("blank", 1, "", WITHOUT_A_WORD, "/retry asks again"),
+    (
+        "nothing",
+        1,
+        "",
+        "before the first word\nhint: set --max-tokens to more",
+        "/retry max_tokens=N",
+    ),
+    (
+        "thought",
+        1,
+        "",
+        "while it was thinking\nhint: set --max-tokens to more",
+        "/retry max_tokens=N",
+    ),
     ("image", 1, "", "the model answered with an image, not with text", ""),
     ("refusal", 1, "Well.", "the model declined: I can't.", ""),
     ("broken", 6, "", "ask again; the server's own log may say why", "/retry asks again; "),

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from glmcli.types import Message
 
 
-def check_answer(reply: Message, session: Session, code: str) -> None:
+def check_answer(reply: Message, session: Session, settings: Settings, code: str) -> None:
     """Raise Interrupted, or an error for a reply without a word, or without the code asked for."""
     from glmcli.terminal.phrases import no_answer
 
     if session.is_stopped():
         raise Interrupted
-    if nothing := no_answer(reply):
+    if nothing := no_answer(reply, session.engine.context_tokens, settings.window):
+        nothing.message = with_source(nothing.message, reply, settings)
         raise nothing
     if code:
         check_code_in(reply, code, session.conversation.id)
@@ -33,11 +34,9 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
     from glmcli.terminal.phrases import end_note, stats_line
 
     window = session.engine.context_tokens
-    if reply.finish_reason in ("length", "time"):
+    if reply.finish_reason in ("length", "time") and reply.text.strip():
         note = end_note(reply, window, settings.window)
-        if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
-            note = tr("{note}, which {source} sets", note=note, source=DOTENV)
-        err.say(f"{note}\n")
+        err.say(f"{with_source(note, reply, settings)}\n")
     if settings.stats and settings.sources.get("stats") and reply.usage:
         from glmcli.engines import whereabouts
 
@@ -45,3 +44,10 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
         err.say(" · ".join(filter(None, [line, whereabouts(session.engine)])) + "\n")
         if cost := cost_of_parts(session.engine):
             err.say(f"{cost}\n")
+
+
+def with_source(note: str, reply: Message, settings: Settings) -> str:
+    """What is said of a reply that was cut, and that a file of the folder says where."""
+    if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
+        return tr("{note}, which {source} sets", note=note, source=DOTENV)
+    return note

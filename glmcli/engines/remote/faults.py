@@ -18,13 +18,15 @@ import httpx
 from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
-from glmcli.engines.remote.refusals.reasons import opened, useful_part
+from glmcli.engines.remote.refusals.kinds import is_filter, is_rate
+from glmcli.engines.remote.refusals.reasons import codes_of, opened, useful_part
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
 from glmcli.files import DEEPEST, depth, loads
 from glmcli.language import tr
 from glmcli.types import as_count
 
 CONNECT_S = 5.0
+BUSY = (429, 503, 529)
 ERROR_CHARS = 500
 CLEANED_CHARS = 20_000
 """How much of what a server says is looked at where only its start is shown."""
@@ -263,12 +265,13 @@ class Faults:
         where = self.clean(response.extensions.get("location", ""), 200)
         if 300 <= status < 400 and where:
             message = tr("{host} moved to {where}", host=self.host, where=where)
-        elif status == 200:
+        elif status < 300 and page:
             message = tr("{host} sent a web page, not an answer", host=self.host)
         else:
             message = add_detail(message, detail)
-        hint = self._hint(status, headers.get("retry-after", ""))
-        again = status >= 500 and status != 503  # what is busy says itself when
+        said = "\n".join((detail, *codes_of(answer)))
+        hint = self._hint(status, headers.get("retry-after", ""), said)
+        again = status >= 500 and status not in BUSY  # what is busy says itself when
         return Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
 
     def _readable(self, answer: Any) -> Any:
@@ -276,12 +279,12 @@ class Faults:
         answer = opened(answer)
         return self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
 
-    def _hint(self, status: int, retry_after: str) -> str:
+    def _hint(self, status: int, retry_after: str, said: str) -> str:
         if status == 407 and self._proxy is not None:
             return wants_password(self._proxy)
         if status in (401, 403):
             return self._key_hint
-        if status in (429, 503):
+        if status in BUSY:
             seconds = int(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else 0
             if 0 < seconds <= LONGEST_BREAK_S:
                 return tr(
@@ -289,6 +292,12 @@ class Faults:
                     seconds=seconds,
                 )
             return tr("the server is busy or still loading; ask again in a moment")
+        if is_rate(said):
+            return tr("that is more at once than you may ask for: shorten it, or ask later")
+        if is_filter(said):
+            return tr("ask in other words")
+        if status == 402:
+            return tr("look at your account there, or set --max-tokens to less")
         if status in (404, 405) or status < 400:
             return tr(
                 "check {name}: for openai: it often ends in /v1, for fastchat: it never does",

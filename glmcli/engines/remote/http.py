@@ -352,12 +352,16 @@ def unpack(response: httpx.Response, faults: Faults) -> Iterator[bytes]:
         raise faults.garbled(f"Content-Encoding: {packing}".encode())
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip or zlib, whichever it is
     for piece in response.iter_raw():
-        while piece and not inflate.eof:
+        while piece:
+            if inflate.eof:  # the next of several members, or filling
+                if not piece.startswith(b"\x1f"):
+                    break
+                inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
             try:
                 yield inflate.decompress(piece, PIECE_BYTES)
             except zlib.error as exc:
                 raise faults.cut_off() from exc
-            piece = inflate.unconsumed_tail
+            piece = inflate.unused_data if inflate.eof else inflate.unconsumed_tail
 
 
 def open_server(
@@ -391,4 +395,5 @@ def open_server(
 def is_success(response: httpx.Response) -> bool:
     """Whether an answer can be what was asked for; a web page never is."""
     kind: str = response.headers.get("content-type", "")
-    return response.status_code == 200 and not kind.startswith("text/html")
+    has_body = response.is_success and response.status_code not in (204, 205)
+    return has_body and not kind.startswith("text/html")

@@ -35,7 +35,7 @@ def test_an_answer_comes_whole_and_the_connection_is_used_again():
 
 
 def test_a_packed_answer_is_unpacked_and_a_torn_one_is_an_error():
-    packed = gzip.compress(b"data: \xf0\x9f\x99\x82\n\n")
+    packed = gzip.compress(b"data: \xf0\x9f") + gzip.compress(b"\x99\x82\n\n") + bytes(3)
 
     def script(connection: Connection) -> None:
         assert b"accept-encoding: identity" in connection.requests[-1].lower()
@@ -318,6 +318,41 @@ def test_a_long_refusal_is_cut():
 )
 def test_a_refusal_says_what_to_do(status, headers, hint):
     response = httpx.Response(status, headers=headers, content=b"no")
+    assert hint in fault_of("http://server.test", transport=FakeServer(x=response)).advice()
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 203, 206])
+def test_every_success_with_a_body_is_an_answer(status):
+    answers = FakeServer(x=httpx.Response(status, json={"a": 1}))
+    with closing(Server("http://server.test", transport=answers)) as server:
+        assert server.ask("GET", "/x") == {"a": 1}
+
+
+def test_a_success_without_a_body_is_none():
+    fault = fault_of("http://server.test", transport=FakeServer(x=httpx.Response(204)))
+    assert isinstance(fault, Refused)
+
+
+FILTERED = "The response was filtered due to the prompt triggering a content management policy."
+PER_MINUTE = "Request too large on tokens per minute (TPM): Limit 6000, Requested 7211"
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "hint"),
+    [
+        (400, {"message": FILTERED}, "ask in other words"),
+        (400, {"message": "no", "code": "content_filter"}, "ask in other words"),
+        (400, {"message": "no", "innererror": {"code": "ResponsibleAIPolicyViolation"}}, "other w"),
+        (400, {"message": "no", "type": "content_policy_violation"}, "ask in other words"),
+        (413, {"message": PER_MINUTE}, "more at once than you may"),
+        (400, {"message": "no", "code": "rate_limit_exceeded"}, "more at once than you may"),
+        (402, {"message": "no more credits"}, "account"),
+        (529, {"message": "Overloaded"}, "busy"),
+        (400, {"message": "no"}, "sampling"),
+    ],
+)
+def test_the_hint_fits_the_reason(status, error, hint):
+    response = httpx.Response(status, json={"error": error})
     assert hint in fault_of("http://server.test", transport=FakeServer(x=response)).advice()
 
 

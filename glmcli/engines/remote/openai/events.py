@@ -6,6 +6,8 @@ fields may be missing, null or empty, errors are objects or strings, counts come
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,10 +20,17 @@ from glmcli.engines.remote.openai.deltas import (
     SoFar,
     forms_in_words,
 )
-from glmcli.engines.remote.stream import MESSAGE_BYTES, Words, split_at, text_of, whole_number
+from glmcli.engines.remote.stream import (
+    HALF_PAIR,
+    MESSAGE_BYTES,
+    Words,
+    split_at,
+    text_of,
+    whole_number,
+)
 from glmcli.engines.reply import followed
 from glmcli.errors import EngineError
-from glmcli.files import loads
+from glmcli.files import DEEPEST, depth, loads
 from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, Usage
 
@@ -38,6 +47,8 @@ FIRST_BYTES = (b"{", b"[DONE]", b"data:", b"event:", b"error:", b"id:", b"retry:
 """How a line of a stream begins, behind `data:` or before."""
 DONE: dict[str, Any] = {"done": True}
 """Stands for `[DONE]`; known by being this very object."""
+SIGN_OF_LIFE = re.compile(rb'\s*(?:\[\s*\]|"?[\w .:-]{1,80}"?)\s*')
+"""An event that is no object, and says nothing: null, "ping", an empty list."""
 SHOWN_CALLS, SHOWN_CHARS = 5, 200
 """How much of the tools that a model asks for is shown."""
 
@@ -50,7 +61,7 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
     """
     data: list[bytes] = []
     stray: list[bytes] = []
-    size, is_error, has_begun = 0, False, False
+    size, is_error, has_begun, odd = 0, False, False, b""
     for line in sse_lines(pieces, faults):
         size += len(line) + 1
         if size > MESSAGE_BYTES:
@@ -62,7 +73,8 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             is_error = line[6:].strip() == b"error"
         elif not line:
             if event := b"\n".join(data):
-                message = {"error": error_of(event)} if is_error else faults.message(event)
+                message = {"error": error_of(event)} if is_error else message_of(event, faults)
+                odd = odd or (b"" if message else event)
             is_error = False
         elif not line.startswith(OTHER_FIELDS):
             part = data if line.startswith(b"data:") else stray
@@ -72,13 +84,22 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             if message and message is not DONE and is_error:
                 message = {"error": error_of(rest)}
         if message is not None:
+            if message is DONE and odd and not has_begun:
+                raise faults.garbled(odd)
             yield message
             if message is DONE:
                 return
             part.clear()
-            size, is_error, has_begun = 0, False, True
+            size, is_error, has_begun = 0, False, has_begun or bool(message)
     if rest := b"\n".join(data or stray):
         yield from last_message(rest, faults, is_error=is_error, with_text=not has_begun)
+    elif odd and not has_begun:
+        raise faults.garbled(odd)
+
+
+def message_of(event: bytes, faults: Faults) -> dict[str, Any]:
+    """The message of an event; an empty one for a sign of life. Raises EngineError for others."""
+    return {} if SIGN_OF_LIFE.fullmatch(event) else faults.message(event)
 
 
 def last_message(
@@ -333,8 +354,17 @@ class Calls:
             return
         name, arguments = self._calls.get(place, ("", ""))
         name += text_of(function, "name")[:SHOWN_CHARS]
-        arguments += text_of(function, "arguments")
+        arguments += HALF_PAIR.sub("\ufffd", arguments_of(function))
         self._calls[place] = name[:SHOWN_CHARS], arguments[:SHOWN_CHARS]
+
+
+def arguments_of(function: dict[str, Any]) -> str:
+    """The arguments of a call as JSON, also where a server sends them as an object."""
+    given = function.get("arguments")
+    if isinstance(given, str) or given is None:
+        return given or ""
+    is_deep = depth(given, DEEPEST) > DEEPEST
+    return "…" if is_deep else json.dumps(given, ensure_ascii=False)
 
 
 def read_usage(message: dict[str, Any]) -> Usage | None:

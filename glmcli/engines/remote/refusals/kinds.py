@@ -82,6 +82,26 @@ _COUNT = re.compile(
 )
 
 
+_RATE = re.compile(
+    r"\bper[ -](?:min(?:ute)?|day|hour|sec(?:ond)?)\b|\b[TR]P[MDHS]\b|rate[ _-]?limit|每分钟|限流",
+    re.IGNORECASE,
+)
+_FILTER = re.compile(
+    r"content[ _](?:filter|management|policy)|ResponsibleAI|moderation|flagged_input|内容安全|敏感",
+    re.IGNORECASE,
+)
+
+
+def is_rate(said: str) -> bool:
+    """Whether a sentence or a code is about how much may be asked for in a time."""
+    return bool(_RATE.search(said))
+
+
+def is_filter(said: str) -> bool:
+    """Whether a sentence or a code is about what may not be said."""
+    return bool(_FILTER.search(said))
+
+
 def is_other(sentence: str) -> bool:
     """Whether a sentence is about a limit of another kind."""
     return bool(_OTHER.search(sentence))

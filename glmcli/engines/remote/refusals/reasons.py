@@ -18,6 +18,7 @@ INNER_FIELDS = (
     *("body", "response", "exception", "provider_error", "upstream_error"),
 )
 """Where a gateway puts what the server behind it said."""
+CODES_IN = ("code", "type")
 _DEEPEST = 6
 _FEW = 8
 """How many errors of a list, and how many reasons of an answer, are looked at."""
@@ -84,6 +85,12 @@ def inner_reasons(answer: Any) -> list[str]:
             if said and said.strip() and not said.strip().isdigit() and len(found) < _FEW:
                 found.append(said.strip()[:_REASON_CHARS])
     return found
+
+
+def codes_of(answer: Any) -> list[str]:
+    """The codes and types in an opened answer."""
+    parts = list(parts_of(answer))[:_FEW]
+    return [str(part[name]) for part in parts for name in CODES_IN if part.get(name)]
 
 
 def _sentence(answer: Any) -> str | None:

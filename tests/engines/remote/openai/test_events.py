@@ -129,6 +129,35 @@ def test_an_event_without_data_is_a_sign_of_life(nothing):
     assert same(read([body]), ("ab", "", "stop"))
 
 
+ODD = ["null", "ping", "[]", '"heartbeat"', "42", "true"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_object_is_a_sign_of_life_while_the_stream_goes_on(odd):
+    beat = f"data: {odd}\n\n".encode()
+    body = beat + events(says("a"), done=False) + beat * 3 + events(says("b", "stop")) + beat
+    assert same(read([body]), ("ab", "", "stop"))
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("done", [b"", b"data: [DONE]\n\n"])
+def test_a_stream_of_nothing_else_is_unreadable(odd, done):
+    text, _, fault = read([f"data: {odd}\n\n".encode() * 5 + done])
+    assert text == ""
+    assert fault.message == f"server.test sent an unreadable message: {odd}"
+
+
+def test_a_stream_of_signs_of_life_has_an_end():
+    assert "without text" in read([b"data: null\n\n" * 60_000])[2].message
+
+
+def test_half_an_object_is_no_sign_of_life():
+    body = events(says("a"), done=False) + b'data: {"choices": [\n\n' + events(says("b", "stop"))
+    text, _, fault = read([body])
+    assert text == "a"
+    assert "unreadable" in fault.message
+
+
 def test_done_may_stand_among_blanks():
     body = events(says("a", "stop"), done=False)
     assert same(read([body + b"data:  [DONE] \n\nnonsense"]), ("a", "", "stop"))
@@ -574,6 +603,34 @@ def test_reasoning_that_comes_under_both_names_is_shown_once():
 def test_reasoning_may_come_as_text_with_marks():
     body = events(says("<thi"), says("nk>hm</th"), says("ink>\n\na"), says("", "stop"))
     assert same(read([body]), ("a", "hm", "stop"))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "text"),
+    [
+        (["</think>\n\na"], "a"),
+        (["\n</th", "ink>", "\n\na"], "a"),
+        (["</think>", "a"], "a"),
+        (["[/THINK]a"], "a"),
+        (["</think>"], ""),
+        (["</think> is the mark"], "</think> is the mark"),
+        (["a\n</think>\nb"], "a\n</think>\nb"),
+        (["`</think>` is it"], "`</think>` is it"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 100])
+def test_a_closing_mark_left_over_from_thinking_sent_apart_is_no_text(deltas, text, size):
+    body = events(says(None, reasoning_content="hm"), *map(says, deltas), says("", "stop"))
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert same(read(pieces), (text, "hm", "stop"))
+
+
+@pytest.mark.parametrize("whole_call", [True, False])
+def test_arguments_of_a_tool_may_be_an_object(whole_call):
+    call = {"index": 0, "function": {"name": "f", "arguments": {"a": [1, "é"]}}}
+    said = {"message": {"tool_calls": [call]}} if whole_call else {"delta": {"tool_calls": [call]}}
+    fault = read([events(said | {"finish_reason": "tool_calls"})])[2]
+    assert fault.message == 'the model asked for the tool f({"a": [1, "é"]})'
 
 
 def test_a_stop_string_that_a_server_lets_through_is_not_shown():

@@ -49,11 +49,15 @@ class Proxy:
 
 
 def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
-    """The proxy for an address, None for none. Raises ConfigError for one that cannot be used."""
+    """The proxy for an address, None for none and for this machine, which no proxy reaches for us.
+
+    Raises ConfigError for one that cannot be used.
+    """
     environ = os.environ if environ is None else environ
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-    if is_exempt(parts.hostname or "", port, set_value("no_proxy", environ)[1]):
+    host = parts.hostname or ""
+    if is_loopback(host) or is_exempt(host, port, set_value("no_proxy", environ)[1]):
         return None
     for name in (f"{parts.scheme}_proxy", "all_proxy"):
         variable, value = set_value(name, environ)
@@ -63,22 +67,33 @@ def proxy_for(url: str, environ: Mapping[str, str] | None = None) -> Proxy | Non
 
 
 @contextmanager
-def readable_proxies() -> Iterator[None]:
-    """Meanwhile the environment says the same in words that every HTTP library reads."""
+def readable_proxies(url: str) -> Iterator[None]:
+    """Meanwhile the environment says the same in words that every HTTP library reads.
+
+    `url` is what will be asked: no proxy is, for this machine.
+    """
     changed: dict[str, str] = {}
     for name in _VARIABLES:
         variable, value = set_value(name, os.environ)
         if value:
             changed[variable] = readable(variable, value)
     variable, value = set_value("no_proxy", os.environ)
-    if value:
-        changed[variable] = ",".join(entry_name(entry) for entry in entries(value))
-    before = {variable: os.environ[variable] for variable in changed}
+    exempt = [entry_name(entry) for entry in entries(value)]
+    host = urlsplit(url).hostname or ""
+    if is_loopback(host):
+        exempt.append(host)
+    if exempt:
+        changed[variable or "no_proxy"] = ",".join(exempt)
+    before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:
         yield
     finally:
-        os.environ.update(before)
+        for name, was in before.items():
+            if was is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = was
 
 
 def set_value(name: str, environ: Mapping[str, str]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ _FILES = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "adapter_model.
 """Configuration and tokenizer; the weights' pattern is added to it."""
 SAFETENSORS, BIN = "model*.safetensors", "pytorch_model*.bin"
 TIMEOUT_S = 10.0
+ODD_ANSWERS = (KeyError, TypeError, AttributeError, json.JSONDecodeError)
+"""What the hub's client raises where an answer is not what it takes for granted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ def fetch(name: str, report: Report, *, with_code: bool = False) -> Path:
     repo, revision = split_id(name)
     seen = Seen()
     proxy = proxy_for(constants.ENDPOINT)
-    with readable_proxies(), hub_errors(name, proxy), quiet():
+    with readable_proxies(constants.ENDPOINT), hub_errors(name, proxy), quiet():
         # Asked first because this call alone has a time limit.
         info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT_S)
         names = [item.rfilename for item in info.siblings or ()]
@@ -208,6 +211,13 @@ def hub_errors(name: str, proxy: Proxy | None = None) -> Iterator[None]:
         if isinstance(exc, PermissionError) and exc.filename:
             line = tr("{name} cannot be written: {reason}", name=exc.filename, reason=exc.strerror)
             raise ModelError(line, tr("set HF_HOME to a folder that can be written")) from exc
+        if isinstance(exc, ODD_ANSWERS):
+            line = tr(
+                "the hub's answer about {repo} cannot be read: {why}",
+                repo=repo,
+                why=stumbled_over(exc),
+            )
+            raise ModelError(line, tr("is it a hub? HF_ENDPOINT names another one")) from exc
         hint = tr("check the network; HF_ENDPOINT names a mirror; a folder can be given instead")
         if proxy is not None:
             hint = tr(
@@ -219,6 +229,11 @@ def hub_errors(name: str, proxy: Proxy | None = None) -> Iterator[None]:
             tr("{repo} could not be fetched from the hub: {why}", repo=repo, why=first_line(exc)),
             hint,
         ) from exc
+
+
+def stumbled_over(exc: Exception) -> str:
+    """What the hub's client stumbled over in an answer."""
+    return first_line(exc) if isinstance(exc, KeyError) else tr("no description of a model")
 
 
 def not_here(name: str) -> ModelError:

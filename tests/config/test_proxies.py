@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import pytest
 
@@ -109,9 +111,27 @@ def test_other_libraries_read_the_same_in_plain_words_for_a_while(monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks://p:1/")
     monkeypatch.delenv("all_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "[::1],.a.test, 10.0.0.0/8 *")
-    with readable_proxies():
+    with readable_proxies("http://server.test"):
         assert os.environ["ALL_PROXY"] == "socks5h://p:1/"
         assert os.environ["NO_PROXY"] == "::1,a.test,10.0.0.0/8,*"
         assert "http_proxy" not in os.environ
     assert os.environ["ALL_PROXY"] == "socks://p:1/"
     assert os.environ["NO_PROXY"].startswith("[::1]")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://[::1]:9/x", "http://localhost"])
+@pytest.mark.parametrize("listed", ["", "a.test"])
+def test_this_machine_has_no_proxy_for_anybody(url, listed, monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", "http://p:1")
+    if listed:
+        monkeypatch.setenv("NO_PROXY", listed)
+    assert proxy_for(url) is None
+    before = dict(os.environ)
+    with readable_proxies(url):
+        assert getproxies()["http"] == "http://p:1"
+        assert proxy_bypass(urlsplit(url).hostname)
+        assert bool(listed) == bool(proxy_bypass("a.test"))
+    assert dict(os.environ) == before

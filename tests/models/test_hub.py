@@ -245,6 +245,35 @@ def behind_proxy(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_hub_on_this_machine_is_reached_through_no_proxy(
+    variable: str, server: SmallHub, monkeypatch: pytest.MonkeyPatch
+):
+    endpoint, template = constants.ENDPOINT, constants.HUGGINGFACE_CO_URL_TEMPLATE
+    with Relay(server.url) as relay:
+        behind_proxy(monkeypatch, f"http://{relay.address}")
+        monkeypatch.setenv(variable, f"http://{relay.address}")
+        monkeypatch.delenv("NO_PROXY")
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        assert hub.fetch("org/tiny", Reports()).is_dir()
+        assert not relay.asked_for
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"null", b'"x"', b"<html>", b""])
+def test_an_odd_answer_of_a_hub_is_told_in_a_readable_line(
+    answer: bytes, server: SmallHub, monkeypatch: pytest.MonkeyPatch
+):
+    def odd(handler: Handler, value: object) -> None:
+        handler.answer(200, answer, {"Content-Type": "application/json"})
+
+    monkeypatch.setattr(Handler, "answer_json", odd)
+    error = refused("org/tiny")
+    assert error.message.startswith("the hub's answer about org/tiny cannot be read: ")
+    assert "HF_ENDPOINT" in error.hint
+    assert "attribute" not in error.message and "Expecting value" not in error.message
+
+
 def test_the_bars_of_the_client_are_read_and_not_drawn():
     seen = hub.Seen()
     bar = hub.bar_class(seen)(unit="B", total=0)

@@ -73,7 +73,7 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
             is_error = line[6:].strip() == b"error"
         elif not line:
             if event := b"\n".join(data):
-                message = {"error": error_of(event)} if is_error else message_of(event, faults)
+                message = {"error": error_of(event)} if is_error else event_message(event, faults)
                 odd = odd or (b"" if message else event)
             is_error = False
         elif not line.startswith(OTHER_FIELDS):
@@ -97,7 +97,7 @@ def sse_messages(pieces: Iterable[bytes], faults: Faults) -> Iterator[dict[str, 
         raise faults.garbled(odd)
 
 
-def message_of(event: bytes, faults: Faults) -> dict[str, Any]:
+def event_message(event: bytes, faults: Faults) -> dict[str, Any]:
     """The message of an event; an empty one for a sign of life. Raises EngineError for others."""
     return {} if SIGN_OF_LIFE.fullmatch(event) else faults.message(event)
 

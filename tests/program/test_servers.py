@@ -300,7 +300,7 @@ def test_the_only_model_is_taken_and_the_history_knows_its_name(glm):
     assert done.out == "hello you \n"
     assert "vLLM at 127.0.0.1" in done.err
     assert "asked /v1/models" in done.err
-    assert glm("history", "list", "--all").out.split("\t")[2] == "openai:alpha"
+    assert "openai:alpha" in glm("history", "list", "--all").out.split("\t")
 
 
 def test_a_setting_that_a_server_refuses_is_left_out_and_said(glm):

@@ -122,7 +122,7 @@ def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> S
     """The one conversation, or deleted one, whose id begins with `name`. Raises UsageError."""
     start = name.strip().lower()
     if not start or not set(start) <= set(ID_LETTERS):
-        raise no_such(name)
+        raise no_such(name, deleted=deleted)
     rows = db.execute(
         f"SELECT {SUMMARY}, deleted_at IS NOT NULL AS gone FROM conversation"
         " WHERE id >= ? AND id < ? ORDER BY gone <> ?, updated_at DESC LIMIT ?",
@@ -132,8 +132,11 @@ def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> S
     if not found and rows and not deleted and len(start) >= LEAST_LETTERS:
         back = tr("glm history undelete {id} brings it back", id=rows[0][0])
         raise UsageError(tr("the conversation {id} was deleted", id=rows[0][0]), back)
+    if not found and rows and deleted and len(start) >= LEAST_LETTERS:
+        shows = tr("glm history show {id} shows it", id=rows[0][0])
+        raise UsageError(tr("the conversation {id} is not deleted", id=rows[0][0]), shows)
     if not found:
-        raise no_such(name)
+        raise no_such(name, deleted=deleted)
     if len(start) >= LEAST_LETTERS and len(found) == 1:
         return found[0]
     line = tr("more than one conversation begins with {name!r}", name=name)
@@ -218,8 +221,11 @@ def end_of(db: sqlite3.Connection, conversation: Conversation, message_id: int) 
     return int(row[0])
 
 
-def no_such(name: str) -> UsageError:
-    """The error for an id that is wrong."""
+def no_such(name: str, *, deleted: bool = False) -> UsageError:
+    """The error for an id that is wrong; `deleted` where one of those was meant."""
+    if deleted:
+        line = tr("there is no deleted conversation {name!r}", name=name)
+        return UsageError(line, tr("glm history undelete lists them with their ids"))
     return UsageError(
         tr("there is no conversation {name!r}", name=name),
         tr("glm history list shows them with their ids"),

@@ -307,6 +307,11 @@ def test_a_deletion_is_taken_back_or_made_final(glm, talk):
     back = glm("history", "undelete", talk[0][:4])
     assert back.out == f"brought back {talk[0]} '天气怎么样'\n"
     assert glm("history", "list", "--all").out.split("\t")[0] == talk[0]
+    again = glm("history", "undelete", talk[0])
+    assert again.err_lines == [
+        f"glm: the conversation {talk[0]} is not deleted",
+        f"hint: glm history show {talk[0]} shows it",
+    ]
     gone = glm("history", "delete", "--purge", "--yes", *talk)
     assert gone.out.startswith("deleted for good: ")
     assert glm("history", "undelete").out == ""

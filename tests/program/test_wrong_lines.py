@@ -58,6 +58,20 @@ ask --window 0 hi                 | it must be at least 1
 ask -m echo: ""                   | type a question: glm ask "why is the sky blue?"
 ask -m echo: - hi                 | leave out the -
 ask -m echo: hi @                 | @FILE or -a FILE attaches one
+ask --file                        | write --file FILE:
+ask -a                            | write -a FILE:
+ask --role                        | write --role
+ask --long                        | write --long map:
+ask --long hi                     | write --long map
+ask -m gpt-4o hi                  | a server's is --model openai:gpt-4o
+ask --theme dark hi               | colours are those of the terminal
+ask @alice hello                  | -- before the words, or quotes around them all
+chat --theme dark                 | colours are those of the terminal
+chat -f json                      | glm chat has no such option; glm ask -f has
+chat --long map                   | glm chat has no such option; glm ask --long has
+chat --json                       | glm chat has no such option; glm ask --format json has
+ask --commands hi                 | glm ask has no such option; glm chat --commands has
+history undelete zzzz             | glm history undelete lists them with their ids
 chat --list                       | glm history list shows the conversations
 chat --continue --resume abcd     | say one
 -v                                | glm --version shows the version

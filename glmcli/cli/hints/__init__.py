@@ -22,6 +22,8 @@ NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
 SURELY = 0.8
 """The same where the word may as well begin a question."""
+OTHERS = {"glm ask": "chat", "glm chat": "ask"}
+"""Commands that share most options."""
 _SHORT = {"-m": "model", "-s": "system"}
 OF_COMMANDS = ("-m", "-s", "-c", "-a", "-q", "-f", "--continue", "--resume", "--file", "--quiet")
 """Options of chat and ask beside the settings."""
@@ -43,11 +45,12 @@ def usage_hint(exc: Exception, arguments: Sequence[str]) -> str:
     elif "takes a value" in words or "does not take a value" in words:
         hint = tr("leave the value out: {option}", option=getattr(exc, "option_name", ""))
     elif "requires an argument" in words:
-        hint = for_value(str(getattr(exc, "option_name", "")))
+        hint = for_value(str(getattr(exc, "option_name", "")), arguments)
     elif kind == "MissingParameter" or "extra argument" in words:
         hint = for_usage(context, path, arguments)
     elif (found := re.search(r"'(.+)' is not one of (.+)", words)) and context:
-        hint = for_choice(found[1], found[2], path, arguments)
+        option = next(iter(getattr(getattr(exc, "param", None), "opts", ())), "")
+        hint = for_choice(found[1], found[2], option, path, arguments)
     return hint or tr("{command} --help shows what can be typed", command=path)
 
 
@@ -55,11 +58,34 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     """What to type for an option that there is not."""
     if path == "glm" and is_of_commands(name):
         return behind_command(arguments)
-    if known := OTHER_OPTIONS.get(name):
+    flags = flags_of(context.command)
+    known = OTHER_OPTIONS.get(name, "")
+    meant = known.split(" ")[0] if known.startswith("--") else name
+    other = OTHERS.get(path, "")
+    if other and meant not in flags and meant in flags_of(typed_command([other])):
+        line = f"glm {other} {known or name}"
+        return tr("{command} has no such option; {line} has", command=path, line=line)
+    if known:
         return tr(known)
-    flags = [flag for each in context.command.params for flag in [*each.opts, *each.secondary_opts]]
     near = nearest_flag(name, [flag for flag in flags if flag.startswith("--")])
     return tr("did you mean {near}?", near=near) if near else ""
+
+
+def typed_command(arguments: Sequence[str]) -> Any:
+    """The command that a command line names."""
+    from typer.main import get_command
+
+    from glmcli.cli import command_line
+
+    command: Any = get_command(command_line(arguments[0]))
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    return command
+
+
+def flags_of(command: Any) -> list[str]:
+    """The options of a command."""
+    return [flag for each in command.params for flag in [*each.opts, *each.secondary_opts]]
 
 
 def is_of_commands(name: str) -> bool:
@@ -151,18 +177,28 @@ def meant_as_question(words: Sequence[str]) -> str:
     return shlex.quote(text if len(text) <= SHOWN_LINE else f"{text[:SHOWN_LINE]}…")
 
 
-def for_value(name: str) -> str:
+def for_value(name: str, arguments: Sequence[str]) -> str:
     """What an option wants that came without its value."""
     setting = _SHORT.get(name, name.lstrip("-").replace("-", "_"))
     item = setting_fields().get(setting)
     if item is None:
-        return ""
+        return of_option(name, typed_command(arguments))
     words = item.metadata.get("choices", ())
     return tr(
         "write {option} VALUE: {what}",
         option=name,
         what=", ".join(words) or tr(item.metadata["help"]),
     )
+
+
+def of_option(name: str, command: Any) -> str:
+    """The same for an option that is no setting."""
+    for each in command.params:
+        if name in each.opts:
+            words = getattr(each.type, "choices", None) or [each.metavar or "VALUE"]
+            value = "|".join(map(str, words))
+            return tr("write {option} {value}: {what}", option=name, value=value, what=each.help)
+    return ""
 
 
 def for_usage(context: Any, path: str, arguments: Sequence[str]) -> str:
@@ -182,11 +218,13 @@ def for_usage(context: Any, path: str, arguments: Sequence[str]) -> str:
     return hint
 
 
-def for_choice(value: str, names: str, path: str, arguments: Sequence[str]) -> str:
+def for_choice(value: str, names: str, option: str, path: str, arguments: Sequence[str]) -> str:
     """What to type for a value that is none of those that an option takes."""
     words = re.findall(r"'(.+?)'", names)
     if path == "glm ask" and "-f" in arguments and is_file(Path(value)):
         return tr("-a {name} sends a file; -f is the form of the reply", name=value)
+    if option and len(words) == 1:
+        return tr("write {option} {word}", option=option, word=words[0])
     near = difflib.get_close_matches(value, words, n=1, cutoff=0.5)
     return tr("did you mean {near}?", near=near[0]) if near else tr("choose one of these")
 

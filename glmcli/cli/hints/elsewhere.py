@@ -18,6 +18,7 @@ _NO_SAVE = later("--no-save writes nothing to the history")
 _PROMPT = later('a prompt is no option: glm ask "PROMPT"')
 _MORE = later("--stats shows tokens and speed, --debug tracebacks")
 _VERSION = later("glm --version shows the version")
+_COLOURS = later("colours are those of the terminal; NO_COLOR=1 leaves them out")
 _GPU = "--device cuda"
 
 OTHER_OPTIONS: dict[str, str] = {
@@ -44,6 +45,7 @@ OTHER_OPTIONS: dict[str, str] = {
     **dict.fromkeys(("--load-in-4bit", "--4bit", "--int4"), _INT4),
     **dict.fromkeys(("--verbose", "--log-level"), _MORE),
     **dict.fromkeys(("-v", "-V", "--version"), _VERSION),
+    **dict.fromkeys(("--theme", "--color", "--colour", "--no-color"), _COLOURS),
     "--home": "export GLM_HOME=FOLDER",
     "--cache": "export GLM_CACHE=FOLDER",
     "--config": later("glm config path prints where config.toml is; glm config edit opens it"),

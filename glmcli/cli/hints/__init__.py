@@ -22,7 +22,7 @@ NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
 SURELY = 0.8
 """The same where the word may as well begin a question."""
-OTHERS = {"glm ask": "chat", "glm chat": "ask"}
+SHARING = {"glm ask": "chat", "glm chat": "ask"}
 """Commands that share most options."""
 _SHORT = {"-m": "model", "-s": "system"}
 OF_COMMANDS = ("-m", "-s", "-c", "-a", "-q", "-f", "--continue", "--resume", "--file", "--quiet")
@@ -61,8 +61,8 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     flags = flags_of(context.command)
     known = OTHER_OPTIONS.get(name, "")
     meant = known.split(" ")[0] if known.startswith("--") else name
-    other = OTHERS.get(path, "")
-    if other and meant not in flags and meant in flags_of(typed_command([other])):
+    other = SHARING.get(path, "")
+    if other and meant not in flags and meant in flags_of(named_command([other])):
         line = f"glm {other} {known or name}"
         return tr("{command} has no such option; {line} has", command=path, line=line)
     if known:
@@ -71,7 +71,7 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     return tr("did you mean {near}?", near=near) if near else ""
 
 
-def typed_command(arguments: Sequence[str]) -> Any:
+def named_command(arguments: Sequence[str]) -> Any:
     """The command that a command line names."""
     from typer.main import get_command
 
@@ -182,7 +182,7 @@ def for_value(name: str, arguments: Sequence[str]) -> str:
     setting = _SHORT.get(name, name.lstrip("-").replace("-", "_"))
     item = setting_fields().get(setting)
     if item is None:
-        return of_option(name, typed_command(arguments))
+        return of_option(name, named_command(arguments))
     words = item.metadata.get("choices", ())
     return tr(
         "write {option} VALUE: {what}",

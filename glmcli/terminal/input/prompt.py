@@ -303,6 +303,7 @@ class LineEditor(Editor):
         keys.add("enter")(self._enter)
         keys.add("enter", filter=vi_navigation_mode)(editing.send_draft)
         keys.add("escape", "enter", filter=emacs_mode)(self._other_enter)
+        keys.add("escape", "/", filter=emacs_mode)(lambda event: self._draft.type("/"))
         keys.add("escape", filter=vi_insert_mode, eager=True)(self._escape)
         keys.add("c-i")(lambda event: editing.complete(event, self._draft.insert_completion))
         keys.add("c-j")(self._new_line)
@@ -332,9 +333,8 @@ class LineEditor(Editor):
         """
         is_open = event.current_buffer.document.text_before_cursor.endswith("\\")
         if not editing.takes_completion(event):
-            (editing.send_draft if self._owner.enter_sends and not is_open else self._new_line)(
-                event
-            )
+            sends = self._owner.enter_sends and not is_open
+            (editing.send_draft if sends else self._new_line)(event)
 
     def _other_enter(self, event: KeyPressEvent) -> None:
         (self._new_line if self._owner.enter_sends else editing.send_draft)(event)

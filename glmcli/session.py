@@ -25,6 +25,7 @@ from glmcli.conversation.window import (
 from glmcli.engines import Engine
 from glmcli.engines.reply import THOUGHT, Growing, broken_off
 from glmcli.errors import ContextFull, UsageError
+from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import check_prompt
 from glmcli.store import Store
@@ -250,9 +251,9 @@ class Session:
         self.cancel, self._is_used = Event(), False
 
     def news(self) -> list[str]:
-        """Messages for the user since the last call: of the store, of turns that were not sent."""
+        """Harmless lines for the user since the last call: of the store, of turns not sent."""
         news, self._notices = self._notices, []
-        return [*news, *self.journal.news()]
+        return [as_told(line) for line in (*news, *self.journal.news())]
 
     @property
     def used_tokens(self) -> int | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from glmcli.chat.bugs import internal_error
 from glmcli.chat.commands import Chat, command_for, run_command
 from glmcli.config import Settings, wants_traceback
 from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import ContextFull, GlmError
-from glmcli.harmless import as_told
 from glmcli.language import chinese_locale, tr
 from glmcli.session import Session
 from glmcli.terminal.output import Output
@@ -67,8 +67,7 @@ class Shell(Chat):
         except Exception as exc:  # a bug must not cost the chat
             if wants_traceback():
                 raise
-            internal = tr("internal error: {error}", error=repr(exc))
-            self.complain(GlmError(internal, tr("GLM_DEBUG=1 shows where")))
+            self.complain(internal_error(exc))
 
     def other_command(self, line: Line) -> str:
         """The command here for a word that other programs take as one; "" for all else.
@@ -92,7 +91,7 @@ class Shell(Chat):
         finally:
             self._detach_files(text)
             for line in self.session.news():
-                self.note(as_told(line))
+                self.note(line)
         if after and reply.finish_reason == "stop" and reply.text == after.text:
             self.note(tr("the model has nothing to add"))
         self.after(reply)

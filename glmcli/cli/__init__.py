@@ -25,7 +25,6 @@ from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
 from glmcli.encoding import TELLING, lacking
 from glmcli.errors import GlmError, UsageError, error_lines
-from glmcli.harmless import visible
 from glmcli.language import FOLDER, chinese_locale, later, tr
 
 BY_NAME = {
@@ -213,12 +212,12 @@ def typer_says(sentence: str) -> str:
 def report(error: GlmError, cause: Exception | None = None) -> int:
     """Print an error's line and hint on stderr; returns its exit code."""
     if sys.stderr is not None:
-        lines: list[str] = []
+        where = ""
         if wants_traceback():
-            import traceback
+            from glmcli.chat.bugs import traceback_of
 
-            lines = traceback.format_exception(cause or error)
-        text = visible("".join(lines)) + error_lines(error)
+            where = traceback_of(cause or error)
+        text = where + error_lines(error)
         with suppress(OSError):  # the exit code says it too
             sys.stderr.write(text)
             sys.stderr.flush()
@@ -253,8 +252,9 @@ def ended() -> int:
             if stream is not None:
                 stream.flush()
     except Exception as exc:
-        hint = "" if wants_traceback() else tr("GLM_DEBUG=1 shows where")
-        error = GlmError(tr("internal error: {exc!r}", exc=exc), hint)
+        from glmcli.chat.bugs import internal_error
+
+        error = internal_error(exc)
         if isinstance(exc, OSError) and exc.errno == errno.ENOSPC:
             error = GlmError(
                 tr("the output cannot be written: {strerror}", strerror=exc.strerror),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli import files
-from glmcli.config.values import Malformed
+from glmcli.config.values import READ_SECRETS, Malformed
 from glmcli.errors import ConfigError
 from glmcli.language import ntr, tr
 
@@ -166,6 +166,7 @@ def read_keys(entries: object, path: Path, start: str = "") -> dict[str, str]:
         elif "/" in host:
             raise ConfigError(tr("{path}: {host!r} is not a host", path=path, host=host), hint)
         elif isinstance(value, str) and value:
+            READ_SECRETS.add(value)
             keys[host.lower()] = value
         else:
             raise ConfigError(

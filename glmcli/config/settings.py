@@ -77,7 +77,7 @@ class Settings:
         "auto", "attention kernel", "yes", choices=("auto", "eager", "sdpa", "flash")
     )
     fused: bool = setting(True, "the decoder of our own, where it was proven", "yes", "only speed")
-    verify: bool = setting(False, "prove the fused decoder again", "yes", "only speed")
+    verify: bool = setting(False, "prove the fused decoder again", "yes")
     speculate: bool = setting(
         False, "guess ids from the text so far and check several at once", "yes", "only speed"
     )

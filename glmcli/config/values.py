@@ -17,6 +17,8 @@ from glmcli.language import later, tr
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
 MASK = "********"
+READ_SECRETS: set[str] = set()
+"""Every key that this process has read, or was given: no error of its own shows one."""
 _SECRET_NAME = re.compile(r"key|token|secret|pass|pwd|auth|sig|code|cred", re.IGNORECASE)
 _NO_SECRET = re.compile(
     r"v?[0-9]{1,4}(?:[.-][0-9]{1,4})*(?:-?(?:preview|alpha|beta|rc)[0-9]{0,2})?|[a-z]{0,15}",
@@ -31,6 +33,8 @@ class Malformed(int):
 
 def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     """`raw` as the annotated type `kind`, within its `rules`. Raises ConfigError."""
+    if rules.get("secret"):
+        READ_SECRETS.add(str(raw))
     shown = MASK if rules.get("secret") else repr(raw)
     try:
         value = converted(kind, raw)

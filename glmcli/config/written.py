@@ -5,13 +5,14 @@ Every value is checked by the table of settings before it is in the text. Knows 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config.files import nearest, parse_toml, read_keys
 from glmcli.config.settings import choices, masked, parse, setting_fields
-from glmcli.config.values import parsed
+from glmcli.config.values import READ_SECRETS, parsed
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
 
@@ -86,11 +87,28 @@ def checked_value(name: str, typed: str) -> Any:
 
 
 def with_value(text: str, path: Path, name: str, value: Any) -> str:
-    """The text with the value of a setting, or of keys.HOST. Raises ConfigError."""
+    """The text with the value of a setting, or of keys.HOST.
+
+    Raises ConfigError, also for what no file of UTF-8 can hold.
+    """
+    if not is_storable([name, value]):
+        raise ConfigError(
+            tr("{name} has a character that cannot be stored", name=name),
+            tr("it is a byte that is not UTF-8, or half of a surrogate pair; write it as UTF-8"),
+        )
     document = document_of(text, path)
     table, key = table_of(document, name)
     table[key] = value
     return document.as_string()
+
+
+def is_storable(value: object) -> bool:
+    """Whether UTF-8 can say every text in a value."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def without_value(text: str, path: Path, name: str) -> str:
@@ -118,9 +136,13 @@ def document_of(text: str, path: Path) -> TOMLDocument:
     from tomlkit.exceptions import TOMLKitError
 
     try:
-        return tomlkit.parse(text)
+        document = tomlkit.parse(text)
     except (TOMLKitError, ValueError, RecursionError) as exc:
         raise ConfigError(f"{path}: {exc}", tr("glm config edit corrects the file")) from exc
+    keys = document.get("keys")
+    written = [document.get("api_key"), *(keys.values() if isinstance(keys, dict) else ())]
+    READ_SECRETS.update(str(key) for key in written if isinstance(key, str))
+    return document
 
 
 def check_text(text: str, path: Path) -> None:

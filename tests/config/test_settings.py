@@ -54,7 +54,7 @@ def test_what_a_folder_sets_is_said_unless_it_changes_speed_or_look_of_a_reply_a
 
 def test_nothing_but_speed_and_the_look_of_a_reply_goes_unsaid():
     unsaid = {n for n, item in setting_fields().items() if item.metadata["changes"] != "more"}
-    assert unsaid == {"fused", "verify", "speculate", "threads", "thinking", "width", "stats"}
+    assert unsaid == {"fused", "speculate", "threads", "thinking", "width", "stats"}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from glmcli.config.files import parse_toml
 from glmcli.config.place import find_config, move_config
 from glmcli.config.settings import setting_fields
 from glmcli.config.written import all_unset, check_text, with_value, without_value
+from glmcli.errors import ConfigError
 
 COMMENTED = '# mine\ntop_k = 5  # few\n\n[keys]  # of servers\n"lab:80" = "x"\n'
 HERE = Path("config.toml")
@@ -35,6 +36,32 @@ def toml_of(glm, tmp_path):
 
 def test_comments_and_order_stay_when_a_value_changes():
     assert with_value(COMMENTED, HERE, "top_k", 7) == COMMENTED.replace("5", "7")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", "openai:\ud800"),
+        ("stop", ["a", "\udcff"]),
+        ("keys.a\ud800", "k"),
+        ("seed\ud800", 1),
+    ],
+)
+def test_what_utf8_cannot_say_is_refused(name, value):
+    with pytest.raises(ConfigError, match="cannot be stored") as refused:
+        with_value('api_key = "sk-own"\n', HERE, name, value)
+    assert "sk-own" not in repr(refused.value)
+
+
+def test_a_byte_that_is_no_utf8_is_refused_in_a_line(glm, tmp_path):
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "config.toml").write_text('api_key = "sk-own"\n')
+    (tmp_path / "home" / "config.toml").chmod(0o600)
+    for name in ("model", "system", "stop"):
+        done = glm("config", "set", name, os.fsdecode(b"openai:a\xff"))
+        assert done.code == 2 and "internal error" not in done.err and "sk-own" not in done.err
+        assert f"{name} has a character that cannot be stored" in done.err
+    assert toml_of(glm, tmp_path) == 'api_key = "sk-own"\n'
 
 
 def test_a_new_value_stands_before_the_tables():

@@ -678,7 +678,8 @@ MODES: dict[str, Mode] = {
     "reset before the head": openai(6, "glm: ", reply=Connection.reset),
     "reset in the reply": events(6, "before the reply", word(), then="reset"),
     "reset in the list": openai(6, "glm: ", models=Connection.reset),
-    "an odd status": openai(6, "refused (299)", reply=in_json({}, "299 Odd")),
+    "an odd status": openai(6, "refused (499)", reply=in_json({}, "499 Odd")),
+    "an odd success": openai(6, "before the reply was complete", reply=in_json({}, "299 Odd")),
     # clusters
     "templates of odd kinds": fastchat(
         3, "template", worker_get_conv_template=in_json({"conv": [1]})

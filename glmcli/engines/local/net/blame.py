@@ -23,8 +23,8 @@ from glmcli.models.defaults import stated_defaults
 from glmcli.models.files.fields import refused
 from glmcli.models.libraries import quiet
 
-Failure = tuple[int, str]
-"""How far it came, and why no further; nothing went wrong if there is no why."""
+Failure = tuple[int, Exception | None]
+"""How far it came, and why no further; None if nothing went wrong."""
 FailureOf = Callable[[Mapping[str, Any]], Failure]
 PATIENCE_S = 5.0
 """Of the search: then what transformers says has to do."""
@@ -51,16 +51,17 @@ def find_fault(
 ) -> ModelError | None:
     """The error for the field without which this one would not be, if there is such a field."""
     steps, why = failure_of(stated)
-    if not why or why not in error.message:
+    if why is None or first_line(why) not in error.message:
         return None
     until = time.monotonic() + PATIENCE_S
     for name, value, rest in each_left_out(stated):
         if time.monotonic() > until:
             break
         further, other = failure_of(rest)
-        if not other or further > steps:
-            # All that a KeyError says is the key.
-            said = why if " " in why else tr("transformers has no {name}", name=why)
+        if other is None or further > steps:
+            said = first_line(why)
+            if type(why) is KeyError:  # all that it says is the key
+                said = tr("transformers has no {name}", name=str(why)[:100])
             return refused(where, name, value, said)
     return None
 
@@ -95,8 +96,8 @@ def failure_of_net(stated: Mapping[str, Any]) -> Failure:
             ids = torch.zeros((1, 2), dtype=torch.long)
             net(input_ids=ids, use_cache=True, return_dict=True)
     except Exception as exc:  # each family checks in its own way
-        return done, first_line(exc)
-    return done, ""
+        return done, exc
+    return done, None
 
 
 def failure_of_sampling(stated: Mapping[str, Any]) -> Failure:
@@ -106,5 +107,5 @@ def failure_of_sampling(stated: Mapping[str, Any]) -> Failure:
     try:
         transformers.GenerationConfig.from_dict(dict(stated))
     except Exception as exc:  # it checks some of what it holds
-        return 0, first_line(exc)
-    return 0, ""
+        return 0, exc
+    return 0, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -379,3 +380,12 @@ def test_a_question_is_bold_and_marked_and_its_reply_is_not(start, env):
     assert not reply.bold
     assert mark.fg == ("default" if env else "cyan")
     assert question.fg == reply.fg == "default"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.6])
+def test_a_command_behind_an_escape_is_one_all_the_same(start, pause):
+    term = start()
+    term.type("\x1b")
+    time.sleep(pause)
+    term.type("/title seen\r").see("seen").at_prompt()
+    term.type("/tokens\r").see("session: 0 turns")

@@ -47,9 +47,9 @@ from glmcli.store.rows import (
     update_conversation,
 )
 from glmcli.store.search import excerpt
-from glmcli.store.tables import from_sql, to_sql
+from glmcli.store.tables import from_sql, role_of, to_sql
 from glmcli.store.whole import in_portions, other_messages, read_conversation
-from glmcli.types import Conversation, ConversationKind, GenerationParams, Message
+from glmcli.types import Conversation, ConversationKind, GenerationParams, Message, as_count
 
 __all__ = ["KEPT_DAYS", "Hit", "Node", "Store", "Summary", "open_store"]
 
@@ -359,7 +359,9 @@ class Store:
                     break
                 if row[0] not in hits:
                     line, spans = excerpt(from_sql(row[-1]), query)
-                    hits[row[0]] = Hit(summary_of(row), row[-3], row[-2], line, spans)
+                    hits[row[0]] = Hit(
+                        summary_of(row), as_count(row[-3]) or 0, role_of(row[-2]), line, spans
+                    )
         return list(hits.values())
 
     # Parts of the above.

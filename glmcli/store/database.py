@@ -27,6 +27,7 @@ from glmcli.store.tables import (
     Migration,
     execute_when_free,
     primary_code,
+    readable_text,
     transaction,
 )
 
@@ -288,6 +289,7 @@ def migrate(
 def open_database(path: Path, *, wait_s: float) -> sqlite3.Connection:
     """A connection to the tables as they are now. Raises StoreError, sqlite3.DatabaseError."""
     db = sqlite3.connect(path, timeout=wait_s, isolation_level=None)
+    db.text_factory = readable_text
     try:
         is_older = check_version(db, path) < len(MIGRATIONS)
         if is_older:
@@ -357,7 +359,9 @@ def connect_read_only(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
     in_use = Path(f"{path}-wal").exists()
     how = "mode=ro&readonly_shm=1" if in_use else "mode=ro&immutable=1"
     uri = f"file:{quote(str(path))}?{how}"
-    return sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
+    db = sqlite3.connect(uri, uri=True, timeout=wait_s, isolation_level=None)
+    db.text_factory = readable_text
+    return db
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -366,6 +370,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     if check_version(db, path) == len(MIGRATIONS):
         return db
     copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.text_factory = readable_text
     with closing(db):
         db.backup(copy)
     migrate(copy)

@@ -14,7 +14,7 @@ from glmcli.errors import StoreError
 from glmcli.store.database import Database
 from glmcli.store.results import SUMMARY, Summary, summary_of
 from glmcli.store.rows import remove_conversation
-from glmcli.store.tables import forget_words
+from glmcli.store.tables import forget_words, moment_of
 
 KEPT_DAYS = 30
 
@@ -38,7 +38,7 @@ def deleted(db: sqlite3.Connection) -> Sequence[tuple[Summary, float]]:
         f"SELECT {SUMMARY}, deleted_at FROM conversation WHERE deleted_at IS NOT NULL"
         " ORDER BY deleted_at DESC, updated_at DESC"
     )
-    return [(summary_of(row), row[-1]) for row in rows]
+    return [(summary_of(row), moment_of(row[-1]) or 0.0) for row in rows]
 
 
 def remove_all(db: sqlite3.Connection, names: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from glmcli.store.claims import Claims
 from glmcli.store.database import Database
 from glmcli.store.results import LISTED
 from glmcli.store.rows import keep_settings
-from glmcli.store.tables import from_sql, index_text
+from glmcli.store.tables import from_sql, index_text, name_of
 
 
 def recover(database: Database, claims: Claims) -> tuple[int, str]:
@@ -76,4 +76,4 @@ def newest_broken_off(db: sqlite3.Connection, reply_ids: Iterable[int]) -> tuple
         f" WHERE head IN ({which}) AND finish_reason = 'interrupted' AND kind <> 'ask'"
         f" AND {LISTED} ORDER BY updated_at DESC LIMIT 1"
     ).fetchone()
-    return found or (0, "")
+    return (found[0], name_of(found[1])) if found else (0, "")

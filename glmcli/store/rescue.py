@@ -5,16 +5,23 @@ Knows nothing of files; what a page that cannot be read held is lost, and nothin
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from typing import Any, get_args
+from typing import Any
 
-from glmcli.store.rows import title_of
-from glmcli.store.tables import MIGRATIONS, from_sql, index_text
-from glmcli.types import Role
+from glmcli.store.rows import new_id, record_of, title_of
+from glmcli.store.tables import (
+    MIGRATIONS,
+    BrokenTree,
+    from_sql,
+    index_text,
+    moment_of,
+    name_of,
+    to_sql,
+)
+from glmcli.types import ROLES, GenerationParams, Usage, as_count
 
 SPAN, LONGEST_S = 1000, 30.0
 """Rows that are read at once, and how long they are looked for."""
@@ -51,23 +58,15 @@ MESSAGE_COLUMNS = {
     "pending": 0,
     "created_at": 0.0,
 }
-TEXT_NAMES = (
-    "id",
-    "conversation_id",
-    "role",
-    "text",
-    "thinking",
-    "name",
-    "tools",
-    "title",
-    "system",
-)
-
+TEXT_NAMES = {"text", "thinking", "name", "tools", "title", "system", "model", "kind"}
+COUNT_NAMES = {"turns", "named", "has_system", "pending"}
+MOMENT_NAMES = {"updated_at", "created_at", "deleted_at"}
 RAISED = (sqlite3.Error, UnicodeDecodeError)
 """What sqlite3 raises over damage; the second where the name of what is wrong is damaged."""
 MASTER = "SELECT rowid, type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
 
 Columns = dict[str, Any]
+Renamed = dict[object, str]
 
 
 def is_sound(db: sqlite3.Connection) -> bool:
@@ -124,27 +123,31 @@ def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tu
     damaged = with_our_tables(damaged)
     most, until = size // LEAST_ROW_BYTES, time.monotonic() + LONGEST_S
     known: set[str] = set()
+    names: Renamed = {}
     for row in readable_rows(damaged, "conversation", CONVERSATION_COLUMNS, most, until):
+        row["id"] = good_name(db, row["id"], names)
         known |= {row["id"]} if insert(db, "conversation", row | {"head": None}) else set()
     newest: dict[str, int] = {}
-    kept: set[int] = set()
+    kept: dict[int, str] = {}
+    roles: dict[int, str] = {}
     for row in readable_rows(damaged, "message", MESSAGE_COLUMNS, most, until):
-        name = row["conversation_id"]
-        if row["role"] not in get_args(Role) or not isinstance(name, str):
-            continue
+        name = row["conversation_id"] = good_name(db, row["conversation_id"], names)
         if name not in known and insert(db, "conversation", conversation_of(row)):
             known.add(name)
-        if row["parent_id"] not in kept:  # it is lost: what came before it stays on the branch
+        if kept.get(row["parent_id"]) != name:  # lost: what came before stays on the branch
             row["parent_id"] = newest.get(name)
+        if row["role"] not in ROLES:
+            row["role"] = "assistant" if roles.get(row["parent_id"]) == "user" else "user"
         if row["pending"]:
             row |= {"pending": 0, "finish_reason": "interrupted"}
         if insert(db, "message", row):
             index_text(db, row["id"], from_sql(row["text"]))
-            kept.add(row["id"])
+            kept[row["id"]], roles[row["id"]] = name, row["role"]
             newest[name] = row["id"]
     for row in readable_rows(damaged, "conversation", CONVERSATION_COLUMNS, most, until):
-        if row["head"] in kept:
-            newest[row["id"]] = row["head"]
+        name = good_name(db, row["id"], names)
+        if kept.get(row["head"]) == name:
+            newest[name] = row["head"]
     rows = [(head, name) for name, head in newest.items()]
     db.executemany("UPDATE conversation SET head = ? WHERE id = ?", rows)
     return len(known), len(kept)
@@ -167,7 +170,7 @@ def readable_rows(
             middle = (low + high) // 2
             spans += [(middle + 1, high), (low, middle)] if low < high else []
             continue
-        yield from (with_good_json(columns | row) for row in rows if is_ours(row))
+        yield from (with_good_values(columns | row) for row in rows)
 
 
 def highest(db: sqlite3.Connection, table: str, most: int) -> int:
@@ -185,21 +188,29 @@ def highest(db: sqlite3.Connection, table: str, most: int) -> int:
     return most
 
 
-def is_ours(row: Columns) -> bool:
-    """Whether the texts of a row are texts."""
-    return all(
-        isinstance(row[name], str | bytes) for name in TEXT_NAMES if name in row and name != "id"
-    )
-
-
-def with_good_json(row: Columns) -> Columns:
-    """A row whose JSON can be read; what cannot is left out."""
-    for name, instead in (("params", "{}"), ("usage", None)):
-        try:
-            json.loads(row.get(name) or "{}")
-        except (ValueError, TypeError, RecursionError):
-            row[name] = instead
+def with_good_values(row: Columns) -> Columns:
+    """A row with values of the kinds that its columns have; what cannot be read is left out."""
+    for name in row.keys() & TEXT_NAMES:
+        row[name] = to_sql(from_sql(row[name]))
+    for name in row.keys() & COUNT_NAMES:
+        row[name] = as_count(row[name]) or 0
+    for name in row.keys() & MOMENT_NAMES:
+        row[name] = moment_of(row[name])
+        if row[name] is None and name != "deleted_at":
+            row[name] = 0.0
+    if "params" in row and record_of(GenerationParams, row["params"]) is None:
+        row["params"] = "{}"
+    if row.get("usage") and record_of(Usage, row["usage"]) is None:
+        row["usage"] = None
     return row
+
+
+def good_name(db: sqlite3.Connection, name: object, names: Renamed) -> str:
+    """The id of a conversation; a new one for one that cannot be typed, which `names` remembers."""
+    try:
+        return name_of(name)
+    except BrokenTree:
+        return names.get(name) or names.setdefault(name, new_id(db))
 
 
 def conversation_of(message: Columns) -> Columns:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.store.claims import ID_LETTERS
+from glmcli.store.rows import reason_of
 from glmcli.store.search import match_expressions, matches
-from glmcli.store.tables import from_sql
-from glmcli.types import Conversation, ConversationKind, FinishReason, Message, Role
+from glmcli.store.tables import from_sql, moment_of, name_of, parent_of, role_of
+from glmcli.types import Conversation, ConversationKind, FinishReason, Message, Role, as_count
 
 SUMMARY = (
     "conversation.id, conversation.title, conversation.model, conversation.turns,"
@@ -166,10 +167,10 @@ def nodes(db: sqlite3.Connection, conversation: Conversation) -> Sequence[Node]:
     return [
         Node(
             row[0],
-            row[1],
-            row[2],
-            split_reasoning(Message(row[2], from_sql(row[3]))).text,
-            row[4],
+            parent_of(row[1], row[0]),
+            role_of(row[2]),
+            split_reasoning(Message(role_of(row[2]), from_sql(row[3]))).text,
+            reason_of(row[4]),
             row[0] in current,
         )
         for row in rows
@@ -197,11 +198,17 @@ def last_beginnings(db: sqlite3.Connection, name: str) -> Sequence[Message]:
         " SELECT id, role FROM branch ORDER BY height DESC",
         (name,),
     ).fetchall()
-    return [split_reasoning(Message(row[1], beginning(db, row[0], LAST_BYTES))) for row in rows]
+    return [
+        split_reasoning(Message(role_of(role), beginning(db, row_id, LAST_BYTES)))
+        for row_id, role in rows
+    ]
 
 
 def beginning(db: sqlite3.Connection, message_id: int, most: int) -> str:
     """The first `most` bytes of a message's text. No more of it is read, however long it is."""
+    found = db.execute("SELECT typeof(text) FROM message WHERE id = ?", (message_id,)).fetchone()
+    if found not in (("text",), ("blob",)):  # it is damaged, and no text
+        return ""
     with db.blobopen("message", "text", message_id, readonly=True) as text:
         return text.read(most).decode("utf-8", "ignore")
 
@@ -234,5 +241,14 @@ def no_such(name: str, *, deleted: bool = False) -> UsageError:
 
 
 def summary_of(row: Sequence[Any]) -> Summary:
-    """A row of SUMMARY."""
-    return Summary(row[0], from_sql(row[1]), from_sql(row[2]), row[3], *row[4:7])
+    """A row of SUMMARY. Raises BrokenTree."""
+    kinds: tuple[ConversationKind, ...] = get_args(ConversationKind)
+    return Summary(
+        id=name_of(row[0]),
+        title=from_sql(row[1]),
+        model=from_sql(row[2]),
+        turns=as_count(row[3]) or 0,
+        tokens=as_count(row[4]),
+        updated_at=moment_of(row[5]) or 0.0,
+        kind=next((kind for kind in kinds if row[6] == kind), ""),
+    )

@@ -12,16 +12,34 @@ import time
 from collections.abc import Container, Sequence
 from dataclasses import asdict
 from itertools import takewhile
-from typing import Any, cast
+from typing import Any, TypeVar, get_args
 
 from glmcli.conversation.messages import value_of
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.conversation.transcript import params_record
+from glmcli.errors import UsageError
 from glmcli.files import json_text
 from glmcli.store.claims import ID_LETTERS
-from glmcli.store.tables import from_sql, index_text, to_sql, unindex_text
-from glmcli.types import Conversation, Message, Omission, Role, Usage, is_answer
+from glmcli.store.tables import (
+    BrokenTree,
+    from_sql,
+    index_text,
+    moment_of,
+    role_of,
+    to_sql,
+    unindex_text,
+)
+from glmcli.types import (
+    Conversation,
+    FinishReason,
+    GenerationParams,
+    Message,
+    Omission,
+    Usage,
+    is_answer,
+)
 
+Record = TypeVar("Record", GenerationParams, Usage)
 TITLE_COLUMNS = 60
 MESSAGE = (
     "role, text, thinking, name, tools,"
@@ -251,16 +269,19 @@ def remove_conversation(db: sqlite3.Connection, name: str) -> None:
 
 
 def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Message]]:
-    """The messages from the first to `head`, and their ids."""
+    """The messages from the first to `head`, and their ids. Raises BrokenTree."""
     rows = db.execute(
         "WITH RECURSIVE branch (id, parent_id, height) AS ("
         "  SELECT id, parent_id, 0 FROM message WHERE id = ?"
-        "  UNION ALL SELECT message.id, message.parent_id, height + 1"
-        "  FROM branch JOIN message ON message.id = branch.parent_id)"
-        f" SELECT message.id, {MESSAGE} FROM branch JOIN message USING (id) ORDER BY height DESC",
+        "  UNION ALL SELECT message.id, message.parent_id, height + 1 FROM branch"
+        "  JOIN message ON message.id = branch.parent_id AND message.id < branch.id)"
+        f" SELECT message.id, message.parent_id, {MESSAGE}"
+        " FROM branch JOIN message USING (id) ORDER BY height DESC",
         (head,),
     ).fetchall()
-    return [row[0] for row in rows], [read_message(row[1:]) for row in rows]
+    if rows and rows[0][1] is not None:  # a circle, or a message that is gone
+        raise BrokenTree(f"a parent: {rows[0][1]!r:.40}")
+    return [row[0] for row in rows], [read_message(row[2:]) for row in rows]
 
 
 def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
@@ -273,20 +294,34 @@ def columns_of(message: Message) -> tuple[str | bytes | None, ...]:
 def read_message(row: Sequence[Any]) -> Message:
     """Undo `columns_of`, with the date behind them.
 
-    Replies that were stored by older versions may hold their reasoning.
+    Replies that were stored by older versions may hold their reasoning. Raises BrokenTree.
     """
-    role, text, thinking, name, tools = map(from_sql, row[:5])
+    text, thinking, name, tools = map(from_sql, row[1:5])
     message = Message(
-        cast(Role, role),
+        role_of(row[0]),
         text,
         thinking=thinking,
         name=name,
         tools=tools,
-        finish_reason=row[5],
-        usage=value_of(Usage, json.loads(row[6])).believed() if row[6] else None,
-        created=row[7],
+        finish_reason=reason_of(row[5]),
+        usage=(record_of(Usage, row[6]) or Usage()).believed() if row[6] else None,
+        created=moment_of(row[7]),
     )
     return split_reasoning(message)
+
+
+def reason_of(value: object) -> FinishReason | None:
+    """Why a reply ended; None if that is unknown."""
+    known: tuple[FinishReason, ...] = get_args(FinishReason)
+    return next((each for each in known if value == each), None)
+
+
+def record_of(kind: type[Record], value: object) -> Record | None:
+    """Settings or counts from their JSON; None if it cannot be read."""
+    try:
+        return value_of(kind, json.loads(from_sql(value)))
+    except (ValueError, RecursionError, UsageError):
+        return None
 
 
 def new_id(db: sqlite3.Connection) -> str:

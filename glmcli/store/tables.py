@@ -11,12 +11,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from glmcli.store.claims import ID_LETTERS
 from glmcli.store.search import index_words
+from glmcli.types import ROLES, Role
 
 APPLICATION_ID = 0x676C6D31
 """Written into the file's header, so that no other program's database is taken for ours."""
 QUICK_MESSAGES = 100_000
 """With at most this many messages words are forgotten within two seconds."""
+
+LAST_MOMENT = 253_402_300_800
+"""The year 10000 begins, which calendars do not have."""
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -192,6 +197,54 @@ def to_sql(text: str) -> str | bytes:
     return text
 
 
-def from_sql(value: str | bytes) -> str:
-    """Undo `to_sql`."""
-    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
+# What stands in a row is foreign: any column of any row may hold any value of SQLite.
+
+
+class BrokenTree(sqlite3.DatabaseError):
+    """A row that no conversation can be read from until the history has been rescued."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def readable_text(data: bytes) -> str:
+    """A text as SQLite has it, for `text_factory`; what is not UTF-8 is replaced."""
+    return data.decode("utf-8", "replace")
+
+
+def from_sql(value: object) -> str:
+    """Undo `to_sql`; of what is no text, what can be read."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return readable_text(value)
+    return "" if value is None else str(value)
+
+
+def moment_of(value: object) -> float | None:
+    """Seconds since 1970, in a year that a calendar has; else None: unknown."""
+    if isinstance(value, int | float) and 0 <= value < LAST_MOMENT:
+        return float(value)
+    return None
+
+
+def role_of(value: object) -> Role:
+    """Who said a message. Raises BrokenTree."""
+    for role in ROLES:
+        if value == role:
+            return role
+    raise BrokenTree(f"a role: {value!r:.40}")
+
+
+def name_of(value: object) -> str:
+    """The id of a conversation: some letters that can be typed. Raises BrokenTree."""
+    if isinstance(value, str) and value and set(value) <= set(ID_LETTERS):
+        return value
+    raise BrokenTree(f"an id: {value!r:.40}")
+
+
+def parent_of(value: object, row_id: int) -> int | None:
+    """What a message follows: one before it, so that no walk goes in circles. Raises BrokenTree."""
+    if value is None or (isinstance(value, int) and value < row_id):
+        return value
+    raise BrokenTree(f"a parent: {value!r:.40}")

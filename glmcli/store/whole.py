@@ -6,13 +6,11 @@ Most functions work inside a transaction of their caller's; they know nothing of
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager
 
-from glmcli.conversation.messages import value_of
 from glmcli.store.claims import ID_LETTERS
 from glmcli.store.results import Summary
 from glmcli.store.rows import (
@@ -25,6 +23,7 @@ from glmcli.store.rows import (
     columns_of,
     find_summary,
     read_message,
+    record_of,
     update_conversation,
 )
 from glmcli.store.tables import from_sql
@@ -35,27 +34,33 @@ PORTION_S, PAUSE_S = 0.2, 0.02
 
 
 def read_conversation(db: sqlite3.Connection, summary: Summary) -> Conversation | None:
-    """A conversation on the branch that it is on; None if it is not there any more."""
+    """A conversation on the branch that it is on; None if it is not there any more.
+
+    One whose end is lost is at its newest message. Raises BrokenTree.
+    """
     row = db.execute(
-        "SELECT title, system, model, params, head, has_system, kind"
+        "SELECT title, system, model, params, has_system, coalesce("
+        "  (SELECT id FROM message WHERE id = head AND conversation_id = conversation.id),"
+        "  (SELECT max(id) FROM message WHERE conversation_id = conversation.id"
+        "   AND head IS NOT NULL))"
         " FROM conversation WHERE id = ?",
         (summary.id,),
     ).fetchone()
     if row is None:
         return None
-    ids, messages = branch(db, row[4])
-    title, system, model, params = map(from_sql, row[:4])
+    ids, messages = branch(db, row[5])
+    title, system, model = map(from_sql, row[:3])
     return Conversation(
         id=summary.id,
-        system=system if row[5] else None,
+        system=system if row[4] else None,
         messages=messages,
         title=title,
         model=model,
-        params=value_of(GenerationParams, json.loads(params)),
+        params=record_of(GenerationParams, row[3]) or GenerationParams(),
         ids=ids,
         updated=summary.updated_at,
         omitted=find_summary(db, summary.id, ids),
-        kind=row[6],
+        kind=summary.kind,
     )
 
 

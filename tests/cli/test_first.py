@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -57,7 +58,7 @@ def test_models_of_servers_on_this_machine_are_found_without_a_key(monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
     with Loopback(listing("qwen", "x" * 300)) as server:
         ports = {port_of(server): "openai", closed_port(): "openai"}
-        assert served_here(ports) == [Offer("openai:qwen", server.url)]
+        assert served_here(ports).offers == [Offer("openai:qwen", server.url)]
         [request] = server.connections[0].requests
     assert request.startswith(b"GET /v1/models ") and b"sk-secret" not in request
 
@@ -65,7 +66,7 @@ def test_models_of_servers_on_this_machine_are_found_without_a_key(monkeypatch):
 @pytest.mark.parametrize("name", ["a\nb\r\nc", "a\u202eb", "a\x1b[2J", " "])
 def test_a_model_whose_name_cannot_be_seen_is_not_offered(glm, name):
     with Loopback(listing(name, "qwen")) as server:
-        assert [offer.model for offer in served_here({port_of(server): "openai"})] == [
+        assert [offer.model for offer in served_here({port_of(server): "openai"}).offers] == [
             "openai:qwen"
         ]
         done = glm("models", "list", "--base-url", server.url)
@@ -81,15 +82,62 @@ def test_a_controller_is_asked_as_one():
 
     with Loopback(answer) as server:
         found = served_here({port_of(server): "fastchat"})
-        assert found == [Offer("fastchat:vicuna", server.url)]
+        assert found.offers == [Offer("fastchat:vicuna", server.url)]
         assert server.connections[0].requests[0].startswith(b"POST /list_models ")
 
 
 def test_servers_that_say_nothing_are_waited_for_together_and_shortly():
     with Loopback(Connection.freeze) as one, Loopback(Connection.freeze) as other:
         began = time.monotonic()
-        assert served_here({port_of(one): "openai", port_of(other): "fastchat"}, within_s=0.2) == []
+        found = served_here({port_of(one): "openai", port_of(other): "fastchat"}, within_s=0.2)
+        assert found == ([], [])
         assert time.monotonic() - began < 0.35
+
+
+WITHOUT_END = {
+    "100": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 200),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 10),
+    "trailers": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+        b"a: b\r\n" * 500,
+    ),
+    "chunk extensions": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1;" + b"x" * 60_000 + b"\r\n{\r\n",
+    ),
+    "blanks": (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 1000),
+}
+
+
+@pytest.mark.parametrize("what", WITHOUT_END)
+def test_of_an_answer_without_end_nothing_is_read_once_the_time_is_up(what):
+    stopped = threading.Event()
+
+    def answer(connection: Connection) -> None:
+        start, rest = WITHOUT_END[what]
+        try:
+            connection.send(start)
+            while True:
+                connection.send(rest)
+        except OSError:
+            stopped.set()
+
+    with Loopback(answer) as server:
+        assert served_here({port_of(server): "openai"}, within_s=0.2) == ([], [])
+        assert stopped.wait(1)
+
+
+def test_a_server_that_wants_a_key_is_there():
+    def answer(connection: Connection) -> None:
+        connection.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+
+    with Loopback(answer) as server:
+        ports = {port_of(server): "openai", closed_port(): "openai"}
+        assert served_here(ports) == ([], [port_of(server)])
+    text = shown(locked=(8000,))
+    assert "Servers that want a key: at port 8000 (GLM_API_KEY" in text and "none at" not in text
+    text = shown(locked=(8000, 1234), served=SERVED[:1])
+    assert "at ports 1234, 8000 (GLM_API_KEY" in text and "machine: 1 answers" in text
 
 
 def test_models_of_the_cache_are_offered_if_they_would_open(tmp_path, monkeypatch):

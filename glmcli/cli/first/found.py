@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.config.models import ModelOptions
@@ -66,6 +67,16 @@ class Finds:
     to_fetch_bytes: int
     """What has to be fetched before the built-in one answers; 0 if it is here."""
     served: tuple[Offer, ...]
+    locked: tuple[int, ...] = ()
+    """Ports of servers that want a key before they say anything."""
+
+
+class Served(NamedTuple):
+    """What servers on this machine say."""
+
+    offers: list[Offer]
+    locked: list[int]
+    """Ports of those that want a key."""
 
 
 def look(settings: Settings) -> Finds:
@@ -95,7 +106,8 @@ def look(settings: Settings) -> Finds:
         models=models,
         no_models=no_models,
         to_fetch_bytes=0 if built_in_folder(options.cache).is_dir() else WHEEL_BYTES,
-        served=tuple(answers.result()),
+        served=tuple(answers.result().offers),
+        locked=tuple(answers.result().locked),
     )
 
 
@@ -119,14 +131,17 @@ def usable(options: ModelOptions) -> list[Offer]:
     ]
 
 
-def served_here(ports: Mapping[int, str] = PORTS, within_s: float = SERVERS_S) -> list[Offer]:
+def served_here(ports: Mapping[int, str] = PORTS, within_s: float = SERVERS_S) -> Served:
     """The models of servers on this machine, at these ports; no key is sent."""
-    from glmcli.engines.remote.glance import listed_models
+    from glmcli.engines.remote.glance import glance_at
 
-    def at(port: int) -> list[Offer]:
-        url = f"http://127.0.0.1:{port}"
-        names = listed_models(url, [ports[port]], within_s=within_s)
-        return [Offer(name, url) for name in names if len(name) <= READABLE_CHARS]
-
+    served = Served([], [])
     with ThreadPoolExecutor(len(ports)) as pool:
-        return [offer for offers in pool.map(at, ports) for offer in offers]
+        urls = {port: f"http://127.0.0.1:{port}" for port in ports}
+        glances = pool.map(lambda at: glance_at(urls[at], [ports[at]], within_s=within_s), ports)
+        for port, glance in zip(ports, glances, strict=True):
+            names = [name for name in glance.models if len(name) <= READABLE_CHARS]
+            served.offers.extend(Offer(name, urls[port]) for name in names)
+            if glance.wants_key:
+                served.locked.append(port)
+    return served

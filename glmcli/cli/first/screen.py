@@ -117,7 +117,7 @@ def screen(finds: Finds, offers: list[Offer], columns: int = 80) -> Iterator[str
     if finds.free_bytes is not None:
         yield tr("Memory: {free} free", free=size(finds.free_bytes))
     yield models_line(finds)
-    yield servers_line(finds)
+    yield from servers_lines(finds)
     yield ""
     names = [visible_line(offer.model) for offer in offers]
     widest = min(max(map(len, names), default=0), MOST_ALIGNED)
@@ -182,18 +182,26 @@ def models_line(finds: Finds) -> str:
     )
 
 
-def servers_line(finds: Finds) -> str:
-    """Where it was looked for servers, and how many were found."""
+def servers_lines(finds: Finds) -> Iterator[str]:
+    """Where it was looked for servers, how many were found, and which of them want a key."""
     ports = ", ".join(map(str, sorted(PORTS)))
     count = len({offer.base_url for offer in finds.served})
-    if not count:
-        return tr("Servers on this machine: none at ports {ports}", ports=ports)
-    return ntr(
-        "Servers on this machine: {n} answers (asked: ports {ports})",
-        "Servers on this machine: {n} answer (asked: ports {ports})",
-        count,
-        ports=ports,
-    )
+    if count:
+        yield ntr(
+            "Servers on this machine: {n} answers (asked: ports {ports})",
+            "Servers on this machine: {n} answer (asked: ports {ports})",
+            count,
+            ports=ports,
+        )
+    elif not finds.locked:
+        yield tr("Servers on this machine: none at ports {ports}", ports=ports)
+    if finds.locked:
+        yield ntr(
+            "Servers that want a key: at port {ports} (GLM_API_KEY, and --base-url ADDRESS)",
+            "Servers that want a key: at ports {ports} (GLM_API_KEY, and --base-url ADDRESS)",
+            len(finds.locked),
+            ports=", ".join(map(str, sorted(finds.locked))),
+        )
 
 
 def digit_of(line: str, most: int) -> int | None:

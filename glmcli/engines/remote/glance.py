@@ -6,9 +6,12 @@ takes longer to import than a server on this machine to answer.
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from glmcli.config.proxies import is_loopback, proxy_for
@@ -16,6 +19,7 @@ from glmcli.files import parse_json
 
 MOST_BYTES = 1_000_000
 NAME_CHARS = 1000
+UNAUTHORIZED = 401
 OLLAMAS_OWN = ("/api/chat", "/api/generate", "/api/tags")
 """Addresses of Ollama's own interface, which people copy; OpenAI's lies beside it."""
 
@@ -38,30 +42,71 @@ def is_name(name: str) -> bool:
     return bool(name.strip()) and len(name) <= NAME_CHARS and name.isprintable()
 
 
+class Glance(NamedTuple):
+    """What a server has said in time."""
+
+    models: Sequence[str] = ()
+    """As --model takes them."""
+    wants_key: bool = False
+
+
+class KeyWanted(Exception):
+    """A server answers only who sends a key."""
+
+
+class TimedSocket(socket.socket):
+    """A connection of which nothing is read after a time, however much there is to read."""
+
+    until = 0.0
+    """By time.monotonic()."""
+
+    def recv_into(self, *args: Any) -> int:
+        """As of any socket. Raises TimeoutError."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+        return super().recv_into(*args)
+
+
 def listed_models(base_url: str, engines: Sequence[str], *, within_s: float) -> list[str]:
     """Models as --model takes them, of the first of the engines by which the server lists some.
 
     An empty list if it has not answered in time.
     """
-    found: list[str] = []
+    return list(glance_at(base_url, engines, within_s=within_s).models)
+
+
+def glance_at(base_url: str, engines: Sequence[str], *, within_s: float) -> Glance:
+    """The same, and whether a server that lists none wants a key. Nothing goes on afterwards."""
+    found: list[Glance] = []
+    until = time.monotonic() + within_s
 
     def ask_all() -> None:
         for engine in engines:
             with suppress(Exception):  # whatever a server may send: nobody waits for a message
-                names = ask_names(base_url, engine, within_s)
-                found.extend(f"{engine}:{name}" for name in names if is_name(name))
-            if found:
-                return
+                try:
+                    names = ask_names(base_url, engine, until)
+                except KeyWanted:
+                    found.append(Glance(wants_key=True))
+                    continue
+                models = [f"{engine}:{name}" for name in names if is_name(name)]
+                if models:
+                    found.append(Glance(models))
+                    return
 
     # A name may take seconds to be looked up, and a server may send a byte a second.
     asking = threading.Thread(target=ask_all, daemon=True)
     asking.start()
     asking.join(within_s)
-    return list(found)
+    return found[-1] if found else Glance()
 
 
-def ask_names(base_url: str, engine: str, within_s: float) -> list[str]:
-    """The names that a server lists for an engine. Raises whatever its answer leads to."""
+def ask_names(base_url: str, engine: str, until: float) -> list[str]:
+    """The names that a server lists for an engine, by a time of time.monotonic().
+
+    Raises KeyWanted, and whatever else its answer leads to.
+    """
     from http.client import HTTPConnection
 
     parts = urlsplit(api_url(base_url) if engine == "openai" else base_url.strip().rstrip("/"))
@@ -70,8 +115,14 @@ def ask_names(base_url: str, engine: str, within_s: float) -> list[str]:
         return []  # a handshake takes longer than there is time
     if not is_loopback(host) and proxy_for(base_url):
         return []
-    connection = HTTPConnection(host, parts.port or 80, timeout=within_s)
+    left = max(until - time.monotonic(), 0.001)
+    connection = HTTPConnection(host, parts.port or 80, timeout=left)
     try:
+        connection.connect()
+        timed = TimedSocket(fileno=connection.sock.detach())
+        timed.settimeout(left)
+        timed.until = until
+        connection.sock = timed
         if engine == "openai":
             connection.request("GET", f"{parts.path}/models")
         else:
@@ -80,6 +131,8 @@ def ask_names(base_url: str, engine: str, within_s: float) -> list[str]:
         data = response.read(MOST_BYTES + 1)
     finally:
         connection.close()
+    if response.status == UNAUTHORIZED:
+        raise KeyWanted
     if response.status != 200 or len(data) > MOST_BYTES:
         return []
     answer = parse_json(data.decode(), base_url)

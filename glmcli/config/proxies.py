@@ -109,15 +109,16 @@ def readable(variable: str, value: str) -> str:
     text = value if "://" in value else f"http://{value}"
     kind, _, rest = text.partition("://")
     hint = tr("write http://HOST:PORT or socks5://HOST:PORT in {variable}", variable=variable)
-    if kind.lower() not in KINDS:
+    known = KINDS.get(kind.lower(), "")
+    if kind and not known:
         line = tr(
             "{variable} names a proxy of a kind that cannot be used: {kind}",
             variable=variable,
             kind=kind[:40],
         )
         raise ConfigError(line, hint)
-    text = f"{KINDS[kind.lower()]}://{rest}"
-    if not is_address(text):
+    text = f"{known}://{rest}"
+    if not known or not is_address(text):
         raise ConfigError(tr("{variable} is not the address of a proxy", variable=variable), hint)
     return text
 

@@ -81,6 +81,8 @@ def test_a_long_list_is_no_trouble():
     [
         ("socks4://p:1", "names a proxy of a kind that cannot be used: socks4"),
         ("ftp://p:1", "names a proxy of a kind that cannot be used: ftp"),
+        ("://", "is not the address of a proxy"),
+        ("://p:1", "is not the address of a proxy"),
         ("http://", "is not the address of a proxy"),
         ("http://p:99999", "is not the address of a proxy"),
         ("http://p:x", "is not the address of a proxy"),

@@ -18,6 +18,7 @@ from glmcli.errors import ConfigError
 from glmcli.language import tr
 
 OPENAI = "https://api.openai.com"
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,11 @@ def parse_address(url: str) -> httpx.URL:
         raise ConfigError(
             tr("{url!r} is not the address of a server", url=hidden_query(url)),
             tr("write http://HOST:PORT or https://HOST"),
+        )
+    if address.port is not None and not 0 < address.port <= HIGHEST_PORT:
+        raise ConfigError(
+            tr("there is no port {port:d}", port=address.port),
+            tr("a port is a number from 1 to {highest:d}", highest=HIGHEST_PORT),
         )
     return address.copy_with(query=None, fragment=None)
 

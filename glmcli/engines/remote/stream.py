@@ -30,6 +30,8 @@ EMPTY_MESSAGES = 50_000
 EMPTY_PIECES = 50_000
 """In how many pieces an answer may come without text; each of them costs, however small it is."""
 MESSAGE_BYTES = 4_000_000
+REPLY_BYTES = 1_000_000_000
+"""Of all messages of a reply: where each is the whole text so far, 30,000 tokens take less."""
 _REPLY_CHARS = 2_000_000
 """Text and thinking of one reply: some 500,000 tokens, more than any model writes at once."""
 HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -119,10 +121,14 @@ def _chunks(
 
 
 class Pieces:
-    """Counts the pieces of an answer since something good came of one, and bears not too many."""
+    """Counts the pieces of an answer since something good came of one, and the bytes of all.
+
+    Bears not too many.
+    """
 
     def __init__(self, faults: Faults) -> None:
         self.count = 0
+        self._bytes = 0
         self._faults = faults
 
     def counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -131,6 +137,9 @@ class Pieces:
             self.count += 1
             if self.count > EMPTY_PIECES:
                 raise self._faults.too_much(tr("{n:,} pieces without text", n=EMPTY_PIECES))
+            self._bytes += len(piece)
+            if self._bytes > REPLY_BYTES:
+                raise self._faults.too_much(tr("{n:,} bytes for one reply", n=REPLY_BYTES))
             yield piece
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from glmcli.config.proxies import is_loopback
 from glmcli.config.servers import ServerOptions
+from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.faults import Refused, Unreachable
 from glmcli.engines.remote.http import Server, open_server
 from glmcli.errors import ConfigError
@@ -23,6 +24,13 @@ def test_a_redirect_is_not_followed_and_takes_no_key_along():
     fault = fault_of("http://server.test", key="sesame", transport=answers)
     assert "moved to http://elsewhere.test/x" in fault.message
     assert [request.url.host for request in answers.requests] == ["server.test"]
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_that_is_none_is_said_to_be_that(port):
+    with pytest.raises(ConfigError, match=f"there is no port {port}"):
+        parse_address(f"http://127.0.0.1:{port}/v1")
+    assert parse_address("http://127.0.0.1:65535").port == 65535
 
 
 @pytest.mark.parametrize(

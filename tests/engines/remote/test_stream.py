@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from threading import Event
 
@@ -91,6 +92,26 @@ def test_pieces_count_only_until_text_comes():
     with pytest.raises(EngineError, match="more than 50,000 pieces without text"):
         list(reading(endless))
     assert endless.closed
+
+
+@pytest.mark.parametrize("field", ["message", "delta"])
+def test_what_a_whole_reply_takes_is_limited_however_little_is_said_by_it(field, monkeypatch):
+    monkeypatch.setattr("glmcli.engines.remote.stream.REPLY_BYTES", 100_000)
+    said = 0
+
+    def growing() -> Iterator[bytes]:
+        nonlocal said
+        for said in range(1, 5_000):
+            content = {"content": "word " * said if field == "message" else "word "}
+            message = {"choices": [{field: content, "index": 0}], "pad": "x" * 100}
+            yield f"data: {json.dumps(message)}\n\n".encode()
+
+    exchange = ScriptedExchange(growing())
+    text = ""
+    with pytest.raises(EngineError, match="more than 100,000 bytes for one reply"):
+        for chunk in reading(exchange):
+            text += chunk.text
+    assert exchange.closed and text.startswith("word word ") and said < 1_000
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gettext import NullTranslations
 
 FOLDER = __file__.removesuffix("language.py") + "locale"
+FIRST_CHINESE = "\u2e80"
+_BLANK = "\ufdd0"
+"""Stands for a blank beside a field; no text holds this character."""
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """Which of them is set first names the locale, as for any program."""
 
@@ -36,16 +39,30 @@ def tr(english: str, /, **values: object) -> str:
 
     It is one harmless line: fields hold names that others chose.
     """
-    text = catalogue("zh_CN").gettext(english) if chinese_locale() else english
-    return in_a_line(text.format(**values)) if values else text.format()
+    if chinese_locale():
+        return in_a_line(filled_in(catalogue("zh_CN").gettext(english), values))
+    return in_a_line(english.format(**values)) if values else english.format()
 
 
 def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     """The same for what is counted: `{n}` is the number, and chooses the sentence."""
-    text = (
-        catalogue("zh_CN").ngettext(one, many, n) if chinese_locale() else one if n == 1 else many
-    )
-    return in_a_line(text.format(n=n, **values))
+    values["n"] = n
+    if chinese_locale():
+        return in_a_line(filled_in(catalogue("zh_CN").ngettext(one, many, n), values))
+    return in_a_line((one if n == 1 else many).format(**values))
+
+
+def filled_in(text: str, values: Mapping[str, object]) -> str:
+    """A Chinese sentence with its fields; the blanks beside one stand only next to Latin letters.
+
+    What is in a field stays as it is.
+    """
+    text = text.replace(" {", f"{_BLANK}{{").replace("} ", f"}}{_BLANK}").format(**values)
+    head, *pieces = text.split(_BLANK)
+    for piece in pieces:
+        is_chinese = head[-1:] >= FIRST_CHINESE and piece[:1] >= FIRST_CHINESE
+        head += piece if is_chinese else f" {piece}"
+    return head
 
 
 def later(english: str) -> str:

@@ -41,7 +41,20 @@ def test_every_text_is_translated_and_no_translation_is_left_over():
 
 
 def test_one_thing_has_one_chinese_word():
-    assert "词元" not in CATALOGUE.read_text(encoding="utf-8")  # token, as Chinese users write it
+    text = CATALOGUE.read_text(encoding="utf-8")
+    assert "词元" not in text  # token, as Chinese users write it
+    assert "hub ID" not in text and "模型 id" not in text  # hub id
+
+
+def test_no_blank_stands_between_chinese_and_what_fills_a_field(monkeypatch, tmp_path):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert tr("{kind} at {host}", kind="服务器", host="127.0.0.1:8000") == "127.0.0.1:8000 的服务器"
+    assert tr("{kind} at {host}", kind="我的 vLLM 机", host="一 二") == "一 二的我的 vLLM 机"
+    assert tr("{kind} at {host}", kind="vLLM", host="lab") == "lab 的 vLLM"
+    english = "{source} sets {name}, which is not a setting; did you mean {near}?"
+    said = tr(english, source=tr("the environment"), name="GLM_X", near="GLM_Y")
+    assert said.startswith("环境变量设置了 GLM_X，")
+    assert run_in_chinese(tmp_path, "--help").stdout.startswith("用法：glm ")
 
 
 def test_translations_have_the_fields_of_their_texts():
@@ -99,7 +112,7 @@ def test_what_typer_says_is_translated_too(tmp_path, typed, said):
 @pytest.mark.parametrize("typed", ["--help", "ask --help", "history --help", "models"])
 def test_the_help_of_typer_is_translated_too(tmp_path, typed):
     said = run_in_chinese(tmp_path, typed).stdout
-    assert said.startswith(f"用法： glm {typed.removesuffix('--help')}".rstrip())
+    assert said.startswith(f"用法：glm {typed.removesuffix('--help')}".rstrip())
     assert all(english not in " ".join(said.split()) for english in HELP)
 
 

@@ -140,7 +140,9 @@ def in_words(lay_out: Callable[[Any], str], ctx: Any) -> str:
     ctx.terminal_width = UNCUT
     text = lay_out(ctx)
     for words in HELP:
-        text = text.replace(words, tr(words))
+        said = tr(words)
+        text = text.replace(words, said)
+        text = text.replace(f"{said} ", said) if said.endswith("：") else text
     return hang(text, columns)
 
 

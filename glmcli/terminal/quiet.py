@@ -43,8 +43,8 @@ class Quiet:
     ECHO, ICANON and ICRNL are off; ISIG and NOFLSH on, so that Ctrl-C throws away neither what was
     typed nor what was printed; bracketed paste on, without a gap, so that a paste is never taken
     for Enter. Ctrl-Z suspends with the terminal as it was: at once, or when the rows that are being
-    painted were taken off. A context manager that may be entered inside itself; where stdin is no
-    terminal only Ctrl-Z is its business.
+    painted were taken off. A context manager that may be entered inside itself. Where stdin is no
+    terminal, only Ctrl-Z is its business and that nothing typed is shown among the rows.
     """
 
     in_force: ClassVar[Quiet | None] = None
@@ -71,6 +71,7 @@ class Quiet:
         self._output = output
         self._depth = 0
         self._before: list[Any] | None = None
+        self._took_echo = False
         self._previous: Any = None
 
     def __enter__(self) -> Self:
@@ -132,7 +133,10 @@ class Quiet:
             self._resumed = lambda: None
 
     def _set(self, *, quiet: bool) -> None:
-        if self._before is None or not in_foreground(sys.stdin.fileno()):
+        if self._before is None:
+            self._set_echo(on=not quiet)
+            return
+        if not in_foreground(sys.stdin.fileno()):
             return
         mode: list[Any] = [*self._before[:6], list(self._before[6])]
         if quiet:
@@ -148,6 +152,18 @@ class Quiet:
             asks = self._for_editor and self._output.tells_keys_apart
             on, off = (MODIFIERS_ON, MODIFIERS_OFF) if asks else ("", "")
             self._output.write(PASTE_ON + on if quiet else off + PASTE_OFF + SHOW_CURSOR)
+
+    def _set_echo(self, *, on: bool) -> None:
+        """Let the terminal show what is typed, or not; all else is of whoever reads from it."""
+        fd = self._output.fd
+        if not (self._output.is_live and in_foreground(fd)) or (on and not self._took_echo):
+            return
+        with contextlib.suppress(termios.error):
+            mode = termios.tcgetattr(fd)
+            if on or mode[3] & termios.ECHO:
+                mode[3] = mode[3] | termios.ECHO if on else mode[3] & ~termios.ECHO
+                termios.tcsetattr(fd, termios.TCSANOW, mode)
+                self._took_echo = not on
 
     def suspend(self) -> None:
         """Stop the process as Ctrl-Z does; returns when it goes on."""

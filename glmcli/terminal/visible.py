@@ -11,11 +11,16 @@ import re
 
 from glmcli.harmless import BIDI_CONTROLS, visible
 
-__all__ = ["BIDI_CONTROLS", "MOST_A_CELL", "visible", "visible_json", "visible_line"]
+__all__ = ["BIDI_CONTROLS", "MOST_A_CELL", "steady", "visible", "visible_json", "visible_line"]
 
 MOST_A_CELL = 16
 """Characters. A row has no more of them for each of its cells: many take none."""
 
+_UNSTEADY = re.compile(
+    "\u200d(?:[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])?"
+    "|[\u20e3\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0000-\U000e01ef]"
+)
+_FLAGS = {0x1F1E6 + at: chr(ord("A") + at) for at in range(26)}
 _NOT_ESCAPED = re.compile(f"[\x7f-\x9f\u2028\u2029{''.join(map(chr, BIDI_CONTROLS))}]")
 """What JSON lets through of it."""
 
@@ -23,6 +28,14 @@ _NOT_ESCAPED = re.compile(f"[\x7f-\x9f\u2028\u2029{''.join(map(chr, BIDI_CONTROL
 def visible_line(text: str) -> str:
     """The same on one line: tabs and line ends become spaces."""
     return visible(" ".join(text.split()))
+
+
+def steady(text: str) -> str:
+    """A text without what terminals measure differently, for rows that stand in columns.
+
+    A joined emoji is its first one, one with a sign of its look has none, a flag is two letters.
+    """
+    return text if text.isascii() else _UNSTEADY.sub("", text).translate(_FLAGS)
 
 
 def visible_json(text: str) -> str:

@@ -144,3 +144,11 @@ def test_a_reply_that_was_cut_is_said_so_to_a_person(tmp_path):
         assert term.ended() == 0
     done = run_glm("ask", "-m", "echo:", "--max-tokens", "2", "one two three", cwd=tmp_path)
     assert (done.out, done.err) == ("one two \n", "cut at the token limit\n")
+
+
+def test_what_is_typed_does_not_show_among_the_rows_where_stdin_is_no_terminal(tmp_path):
+    with Term("ask", "-m", "echo:load=4", "hi", home=tmp_path, shell=True) as term:
+        term.at_shell().type(f"{term.command_line} < /dev/null; stty -a\r").see(", 1 s")
+        term.type("zzqq").see(", 3 s")
+        assert "zzqq" not in term.text()
+        term.see("\nhi").see(" icanon iexten echo echoe").see("$ zzqq")

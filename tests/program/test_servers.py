@@ -318,3 +318,13 @@ def test_a_server_that_is_not_there_is_one_line_and_one_hint(glm):
         assert done.code == 6
         assert len(done.err_lines) == 2
         assert "nothing listens" in done.err
+        assert "--base-url" in done.err_lines[1]
+
+
+def test_in_a_chat_the_hint_for_a_server_that_is_not_there_is_a_command(glm):
+    url = f"http://127.0.0.1:{closed_port()}"
+    for model in ("openai:m", "fastchat:m"):
+        server = ("-m", model, "--base-url", url)
+        done = glm("chat", *server, "--commands", stdin="hello\n/model echo:\nagain\n")
+        assert "/model smollm2" in done.err and "--base-url" not in done.err
+        assert done.out.endswith("again\n")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.terminal.visible import BIDI_CONTROLS, visible, visible_line
+from glmcli.terminal.visible import BIDI_CONTROLS, steady, visible, visible_line
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,17 @@ def test_a_text_may_be_given_in_parts(one, other):
 
 def test_a_title_takes_one_line():
     assert visible_line("first\nsecond\tthird\x1b[0m\n") == "first second third␛[0m"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("family 👨‍👩‍👧‍👦 title", "family 👨 title"),
+        ("❤️ ☁️ 1️⃣", "❤ ☁ 1"),
+        ("👍🏽 🇩🇪", "👍 DE"),
+        ("🏳️‍🌈 👩🏽‍⚕️", "🏳 👩"),
+        ("क्‍ष é 中文", "क्ष é 中文"),
+    ],
+)
+def test_what_terminals_measure_differently_is_left_out(text, shown):
+    assert steady(text) == shown

@@ -51,6 +51,7 @@ def model(chat: Chat, rest: str) -> str:
         stay(chat, engine, reload=both_here)
         hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
         exc.hint, exc.again = tr("; ").join(filter(None, [hint, told, stays])), False
+        exc.in_chat = ""
         raise
     if not both_here and session.is_stopped():
         stay(chat, engine, reload=False)

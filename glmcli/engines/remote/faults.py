@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
@@ -315,7 +316,18 @@ class Faults:
         for cause in causes(exc):
             cause.args = tuple(self._quoted(item) for item in cause.args)
         if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            return Unreachable(*self._unreachable(exc))
+            line, hint = self._unreachable(exc)
+            if self._address_from not in hint:
+                return Unreachable(line, hint)
+            return Unreachable(
+                line,
+                hint,
+                in_chat=tr(
+                    "start the server, or go on with another model: /model {name}, "
+                    "/model openai: URL",
+                    name=BUILT_IN_MODEL,
+                ),
+            )
         if isinstance(exc, httpx.ReadTimeout):
             return self.silent(silence_s)
         if self._proxy is not None and is_no_socks(exc, self._proxy):

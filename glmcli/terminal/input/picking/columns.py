@@ -12,7 +12,7 @@ from glmcli.language import later, tr
 from glmcli.paths import short_model
 from glmcli.terminal.input.picking import Entry
 from glmcli.terminal.phrases import age, clipped
-from glmcli.terminal.visible import visible_line
+from glmcli.terminal.visible import steady, visible_line
 
 Say = Callable[[str], str]
 """Puts a word into the user's language, or leaves it in English for programs."""
@@ -81,7 +81,9 @@ class ColumnLayout:
         cells = [[tr(column.name) for column in self._columns]]
         for entry in entries:
             said = words.get(entry.id, "")
-            cells.append([visible_line(each.cell(entry, said, tr)) for each in self._columns])
+            cells.append(
+                [steady(visible_line(each.cell(entry, said, tr))) for each in self._columns]
+            )
         self._measure(cells, room)
         widths = self._widths(room)
         return [

@@ -31,7 +31,7 @@ from glmcli.terminal.input.picking.preview import Fragments, preview_rows
 from glmcli.terminal.input.screen import make_screen
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fitting
-from glmcli.terminal.visible import visible_line
+from glmcli.terminal.visible import steady, visible_line
 
 SEARCH_S = 0.15
 """After a pause of this length texts are searched for the words that were typed."""
@@ -192,7 +192,7 @@ class Picker:
     def _last_row(self, room: int) -> tuple[str, str]:
         """A question, what was done, or the keys."""
         if self._asked is not None:
-            title = clipped(visible_line(self._asked.title), max(room - QUESTION_CELLS, 1))
+            title = clipped(steady(visible_line(self._asked.title)), max(room - QUESTION_CELLS, 1))
             return "class:warning", clipped(tr("delete {named}? y/n", named=repr(title)), room)
         if self._told:
             return "class:warning", fitting(self._told, room)

@@ -13,7 +13,7 @@ from glmcli.language import ntr, tr
 from glmcli.paths import short_model
 from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.phrases import clipped
-from glmcli.terminal.visible import visible, visible_line
+from glmcli.terminal.visible import steady, visible, visible_line
 from glmcli.types import Message
 
 QUESTION_ROWS = 2
@@ -57,7 +57,7 @@ def text_rows(message: Message, columns: int) -> Sequence[str]:
 
     text = message.text.strip() or tr("(no text)")
     found = []
-    for line in visible(text).expandtabs(4).splitlines():
+    for line in steady(visible(text)).expandtabs(4).splitlines():
         if line.strip():
             found += [plain(trimmed(row)) for row in wrap([(line, Style())], columns)]
     return found

@@ -19,6 +19,7 @@ from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
+from glmcli.engines.remote.refusals.hints import look_at_log, wait_longer, wrong_kind
 from glmcli.engines.remote.refusals.kinds import is_filter, is_rate
 from glmcli.engines.remote.refusals.reasons import codes_of, opened, useful_part
 from glmcli.errors import ConnectionLost, EngineError, NoText, ServerRefused
@@ -371,21 +372,6 @@ class Faults:
 def is_about_tls(exc: Exception) -> bool:
     """Whether a connection was there already, and the server's certificate was in the way."""
     return any(isinstance(cause, ssl.SSLError) for cause in causes(exc))
-
-
-def wait_longer() -> str:
-    """What helps against silence."""
-    return tr("the server may be overloaded or frozen; --timeout waits longer")
-
-
-def look_at_log() -> str:
-    """What helps where only the server knows more."""
-    return tr("the server's own log may say why")
-
-
-def wrong_kind() -> str:
-    """What helps where the answer is not one of the protocol."""
-    return tr("is it the right kind of server? check --model and --base-url")
 
 
 def one_line(text: str, limit: int = ERROR_CHARS) -> str:

@@ -13,13 +13,16 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import kind
 from glmcli.language import tr
+
+SILENT_S, LOCK_WAIT_S, LOCK_TICK_S = 1.0, 10.0, 0.02
+"""How long another's lock is waited for without a word, and at all, and how often it is tried."""
 
 
 def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
@@ -77,11 +80,14 @@ def write_private(path: Path, text: str) -> None:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def one_at_a_time(
+    path: Path, say: Callable[[str], object], *, wait_s: float = LOCK_WAIT_S
+) -> Iterator[None]:
     """Keep others that do the same from the file, from before it is read until it is written.
 
-    The lock is on its folder, which is made if it is missing. Where the system has no locks it goes
-    on without. Raises StoreError.
+    The lock is on its folder, which is made if it is missing; that it waits for another's is said
+    after SILENT_S. Where the system has no locks it goes on without. Raises StoreError, also after
+    `wait_s` seconds.
     """
     folder = Path(os.path.realpath(path)).parent
     try:
@@ -90,11 +96,32 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     except OSError as exc:
         raise not_written(path, exc, own=True) from exc
     try:
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        lock_folder(handle, folder, say, wait_s)
         yield
     finally:
         os.close(handle)
+
+
+def lock_folder(handle: int, folder: Path, say: Callable[[str], object], wait_s: float) -> None:
+    """Lock an open folder: see `one_at_a_time`. Raises StoreError."""
+    began, has_said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - began
+        except OSError:
+            return
+        if waited >= wait_s:
+            raise StoreError(
+                tr("another program keeps {name} locked", name=folder),
+                tr("end it, then try again; fuser -v {name} shows which it is", name=folder),
+            )
+        if waited >= SILENT_S and not has_said:
+            say(tr("waiting for another program that has {name} locked", name=folder))
+            has_said = True
+        time.sleep(LOCK_TICK_S)
 
 
 def replace_file(path: Path, data: bytes, mode: int | None, *, own: bool = False) -> None:

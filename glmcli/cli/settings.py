@@ -145,7 +145,7 @@ def decided(
         answer = is_agreed(question(dotenv, powerful))
         if answer is not None:
             try:
-                decide(home, dotenv, data, trusted=answer)
+                decide(home, dotenv, data, tell, trusted=answer)
             except ConfigError as exc:
                 tell(exc.message)
     return bool(answer)

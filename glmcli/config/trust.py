@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,22 +67,26 @@ def kept() -> Iterator[None]:
     except StoreError as exc:
         raise ConfigError(
             tr("what is trusted cannot be kept: {why}", why=exc.message),
-            tr("check the folder, or set GLM_HOME"),
+            exc.hint,
         ) from exc
 
 
-def decide(home: Path, dotenv: Path, data: bytes, *, trusted: bool) -> None:
-    """Keep one more decision in the data folder `home`, whoever else does. Raises ConfigError."""
+def decide(
+    home: Path, dotenv: Path, data: bytes, say: Callable[[str], object], *, trusted: bool
+) -> None:
+    """Keep one more decision in the data folder `home`, whoever else does; that it waits for them
+    is said. Raises ConfigError.
+    """
     path = home / _NAME
-    with kept(), one_at_a_time(path):
+    with kept(), one_at_a_time(path, say):
         load_decisions(home).with_answer(dotenv, data, trusted=trusted).save()
 
 
-def forget(home: Path, dotenv: Path) -> None:
+def forget(home: Path, dotenv: Path, say: Callable[[str], object]) -> None:
     """Forget what was decided about one `.env`. Raises UsageError, ConfigError."""
     path = home / _NAME
     load_decisions(home).without(dotenv)  # raises: there is nothing to be written then
-    with kept(), one_at_a_time(path):
+    with kept(), one_at_a_time(path, say):
         load_decisions(home).without(dotenv).save()
 
 

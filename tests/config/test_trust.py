@@ -666,7 +666,7 @@ def test_keeping_a_decision_follows_no_link(tmp_path):
 def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
     (tmp_path / "home").touch()
     with pytest.raises(ConfigError, match="what is trusted cannot be kept: ") as caught:
-        decide(tmp_path / "home", tmp_path, b"x", trusted=True)
+        decide(tmp_path / "home", tmp_path, b"x", print, trusted=True)
     assert "GLM_HOME" in caught.value.hint
     with pytest.raises(UsageError, match="nothing was decided about"):
         load_decisions(tmp_path).without(tmp_path / "other" / ".env")
@@ -675,9 +675,9 @@ def test_a_decision_that_cannot_be_kept_is_named(tmp_path):
 def test_decisions_that_are_made_at_once_are_all_kept(tmp_path):
     folders = [tmp_path / str(n) for n in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda path: decide(tmp_path, path, b"x", trusted=True), folders))
+        list(pool.map(lambda path: decide(tmp_path, path, b"x", print, trusted=True), folders))
         assert len(load_decisions(tmp_path).made) == 24
-        list(pool.map(lambda path: forget(tmp_path, path), folders))
+        list(pool.map(lambda path: forget(tmp_path, path, print), folders))
     assert load_decisions(tmp_path).made == {}
 
 

@@ -87,7 +87,7 @@ def unset(name: _NAME) -> None:
     from glmcli.ours import one_at_a_time, write_private
 
     path = path_to_write()
-    with one_at_a_time(path):
+    with one_at_a_time(path, tell):
         before = config_text(path)
         after = without_value(before, path, name)  # what is none must be possible to take out
         if after == before:
@@ -157,7 +157,7 @@ def put_settings(values: Mapping[str, Any]) -> Path:
     from glmcli.ours import one_at_a_time, write_private
 
     path = path_to_write()
-    with one_at_a_time(path):
+    with one_at_a_time(path, tell):
         text = config_text(path)
         for name, value in values.items():
             text = with_value(text, path, name, value)
@@ -180,7 +180,7 @@ def put_edited(path: Path, before: str, edited: str) -> None:
     from glmcli.ours import one_at_a_time, write_private
 
     while True:
-        with one_at_a_time(path):
+        with one_at_a_time(path, tell):
             now = config_text(path)
             if now == before:
                 write_private(path, edited)

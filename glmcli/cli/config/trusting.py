@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.dialog import tell
 from glmcli.cli.settings import setting_lines
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.config import own_home, powerful_settings
@@ -55,7 +56,7 @@ def trust(folder: _FOLDER = HERE) -> None:
     for name, value in powerful.items():
         if isinstance(value, Malformed):
             parse(name, value, str(dotenv))  # raises: what cannot be read cannot be agreed to
-    decide(own_home(), dotenv, content.data, trusted=True)
+    decide(own_home(), dotenv, content.data, tell, trusted=True)
     print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
     for line in setting_lines(powerful):
         print(line)
@@ -77,7 +78,7 @@ def untrust(folder: _FOLDER = HERE) -> None:
     from glmcli.config.trust import forget
 
     dotenv = dotenv_of(folder)
-    forget(own_home(), dotenv)
+    forget(own_home(), dotenv, tell)
     print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
 
 

@@ -231,10 +231,7 @@ def check_named(files: Sequence[str], prompts: Sequence[str]) -> None:
 def check_words(prompts: Sequence[str]) -> None:
     """Raise UsageError for one of several words of a prompt that is more than a word, and wrong."""
     for word in prompts if prompts[1:] else ():
-        hint = tr(
-            "@FILE or -a FILE attaches one; -- before the words, or quotes around them all, makes"
-            " them text"
-        )
+        hint = tr("@FILE or -a FILE attaches one; behind -- all words are text")
         if word == "@":
             raise UsageError(tr("there is no name after the @"), hint)
         if word.startswith("@"):

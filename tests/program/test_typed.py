@@ -291,7 +291,10 @@ def test_an_argument_attaches_only_as_one_of_its_own(glm, tmp_path):
     done = glm("ask", "-m", "echo:", "explain", "@")
     assert (done.code, done.err_lines) == (
         2,
-        ["glm: there is no name after the @", "hint: @FILE or -a FILE attaches one"],
+        [
+            "glm: there is no name after the @",
+            "hint: @FILE or -a FILE attaches one; behind -- all words are text",
+        ],
     )
     assert "gamma" in glm("chat", "-m", "echo:", "explain", "@c.txt", stdin="").out
     assert "gamma" in glm("chat", "-m", "echo:", "-a", "c.txt", stdin="explain\n").out

@@ -65,7 +65,7 @@ ask --long                        | write --long map:
 ask --long hi                     | write --long map
 ask -m gpt-4o hi                  | a server's is --model openai:gpt-4o
 ask --theme dark hi               | colours are those of the terminal
-ask @alice hello                  | -- before the words, or quotes around them all
+ask @alice hello                  | behind -- all words are text
 chat --theme dark                 | colours are those of the terminal
 chat -f json                      | glm chat has no such option; glm ask -f has
 chat --long map                   | glm chat has no such option; glm ask --long has

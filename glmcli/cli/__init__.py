@@ -9,6 +9,7 @@ import errno
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -233,6 +234,7 @@ def main() -> NoReturn:
     from glmcli.terminal.signals import Killed
 
     sys.unraisablehook = leave_at_once
+    threading.excepthook = tell_of_thread
     try:
         leave(ended())
     except (Interrupted, KeyboardInterrupt):
@@ -241,6 +243,14 @@ def main() -> NoReturn:
         die_by(signal.SIGPIPE)
     except Killed as exc:
         die_by(exc.signum)
+
+
+def tell_of_thread(args: threading.ExceptHookArgs) -> None:
+    """Tell of a bug that ended a thread as of any other."""
+    from glmcli.chat.bugs import internal_error
+
+    if isinstance(args.exc_value, Exception):
+        report(internal_error(args.exc_value), args.exc_value)
 
 
 def ended() -> int:

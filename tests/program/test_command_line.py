@@ -318,6 +318,30 @@ def test_notices_never_go_to_stdout_though_stderr_is_closed(tmp_path):
     assert json.loads(done.stdout)["text"] == "hi"
 
 
+def test_a_bug_that_ends_a_thread_is_told_as_any_other_without_keys(tmp_path):
+    probe = (
+        "import threading\n"
+        "from glmcli import cli\n"
+        "def bug(): raise ValueError('of sk-own0123456789abcdefgh')\n"
+        "def run(arguments):\n"
+        "    thread = threading.Thread(target=bug)\n"
+        "    thread.start()\n"
+        "    thread.join()\n"
+        "    return 0\n"
+        "cli.run = run\n"
+        "cli.main()\n"
+    )
+    env = clean_env(GLM_HOME=str(tmp_path), GLM_API_KEY="sk-own0123456789abcdefgh")
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=env, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "glm: internal error: ValueError('of [key]')",
+        "hint: GLM_DEBUG=1 shows where",
+    ]
+
+
 def test_the_exit_code_says_what_a_full_stderr_cannot(tmp_path):
     shell = " ".join(command("ask", "-m", "/nowhere/model", "hi"))
     env = clean_env(GLM_HOME=str(tmp_path))

@@ -38,6 +38,7 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
         ({"CLICOLOR": "0"}, False),
         ({"CLICOLOR": "0", "FORCE_COLOR": "1"}, True),
         ({"CLICOLOR_FORCE": "0"}, True),
+        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
     ],
 )
 def test_colours_on_a_terminal_follow_the_users_variables(tmp_path, env, is_coloured):

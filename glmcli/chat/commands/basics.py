@@ -10,9 +10,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from glmcli.chat.commands.fitting import check_alone
 from glmcli.chat.commands.history import params_of
 from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
-from glmcli.conversation.window import way_with_text
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
 from glmcli.language import later, ntr, tr
@@ -199,16 +199,6 @@ def attach(chat: Chat, rest: str) -> str:
         return tr("{file}: goes with the next message", file=file)
     waiting = "\n".join(map(attachments.heading, chat.attached))
     return waiting or tr("no file goes with the next message")
-
-
-def check_alone(chat: Chat, text: str) -> None:
-    """Raise UsageError for files that alone exceed the window, if it and their size are known."""
-    session, window = chat.session, chat.session.engine.context_tokens
-    size = session.tokens_of(text)
-    if window is None or size is None or size < window:
-        return
-    line = tr("this alone fills the window of {n:,} tokens: it was not attached", n=window)
-    raise UsageError(line, way_with_text(is_set=window == chat.settings.window))
 
 
 @command()

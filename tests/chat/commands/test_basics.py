@@ -248,9 +248,15 @@ def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
     assert chat.attached == []
 
 
-def test_a_file_that_alone_exceeds_the_window_is_not_attached(chat, tmp_path):
-    chat.session.use(EchoEngine(context_tokens=50), "echo:")
-    (tmp_path / "long.txt").write_text("word " * 60)
+class Uncounted(EchoEngine):
+    def count(self, messages, cancel=None):
+        return None
+
+
+@pytest.mark.parametrize("engine", [EchoEngine, Uncounted])
+def test_a_file_that_alone_exceeds_the_window_is_not_attached(chat, tmp_path, engine):
+    chat.session.use(engine(context_tokens=50), "echo:")
+    (tmp_path / "long.txt").write_text("word " * 100)
     with pytest.raises(UsageError, match="this alone fills the window of 50 tokens") as caught:
         run_command(chat, "/attach long.txt")
     assert caught.value.hint.startswith('glm ask --long map "QUESTION" -a FILE answers')

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,16 +113,25 @@ def parse_toml(
     except ValueError as exc:
         hint = tr("glm config edit corrects the file")
         raise ConfigError(f"{path}: {exc}", hint) from exc
-    try:
+    with raised_or_told(told):
         check_names(values, path, known)
-        if "keys" in values:
-            values["keys"] = read_keys(values["keys"], path)
+    values = {name: value for name, value in values.items() if name in known}
+    if "keys" in values:
+        entries = values.pop("keys")
+        with raised_or_told(told):
+            values["keys"] = read_keys(entries, path)
+    return values
+
+
+@contextmanager
+def raised_or_told(told: list[str] | None) -> Iterator[None]:
+    """Make a line of `told`, if given, of a ConfigError."""
+    try:
+        yield
     except ConfigError as exc:
         if told is None:
             raise
-        told.append(f"{exc.message}; {exc.hint}")
-        values = {name: values[name] for name in known if name in values and name != "keys"}
-    return values
+        told.append(tr("; ").join([exc.message, exc.hint]))
 
 
 def check_names(values: Iterable[str], path: Path, known: Collection[str]) -> None:

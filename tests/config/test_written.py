@@ -314,3 +314,12 @@ def test_an_empty_model_in_config_toml_is_named(glm, tmp_path):
     done = glm("ask", "hi")
     assert done.code == 2 and "GLM_MODEL (config.toml) is empty" in done.err
     assert "glm config unset model" in done.err_lines[1]
+
+
+def test_keys_still_count_beside_a_name_that_is_no_setting(tmp_path):
+    file = tmp_path / "config.toml"
+    file.write_text('oops = 1\n[keys]\nlab = "sk-lab"\n')
+    file.chmod(0o600)
+    settings = load_settings({}, environ={"GLM_HOME": str(tmp_path)}, folder=tmp_path, needed=())
+    assert settings.keys == {"lab": "sk-lab"}
+    assert [line.count("oops") for line in settings.strange] == [2]

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from glmcli.errors import StoreError
 from glmcli.language import later, tr
 from glmcli.ours import make_private, open_private
-from glmcli.store.rescue import RAISED, is_sound, rescue
+from glmcli.store.rescue import RAISED, is_sound, rescue, with_good_head
 from glmcli.store.tables import (
     APPLICATION_ID,
     MIGRATIONS,
@@ -169,8 +169,9 @@ class Database:
         """Copy what can be read of a damaged database, and say how much that was."""
         found = 0, 0
         with (
-            suppress(*RAISED),
-            closing(connect_read_only(aside)) as damaged,
+            suppress(OSError, *RAISED),
+            closing(connect_read_only(aside)) as moved,
+            closing(with_good_head(moved, aside.read_bytes)) as damaged,
             transaction(db, wait_s=self.wait_s),
         ):
             found = rescue(damaged, db, aside.stat().st_size)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any
 
@@ -23,9 +23,13 @@ from glmcli.store.tables import (
 )
 from glmcli.types import ROLES, GenerationParams, Usage, as_count
 
+HEAD_BYTES, PAGE_SIZE, PAGES = 100, slice(16, 18), slice(28, 32)
+"""How long the head of a database is, and what is where in it (SQLite's file format, 1.3)."""
 SPAN, LONGEST_S = 1000, 30.0
 """Rows that are read at once, and how long they are looked for."""
 LEAST_ROW_BYTES = 32
+DELETED_FOR_EACH = 100
+"""Rows that were deleted, for each that there may be: a higher id than that makes is damage."""
 CONVERSATION_COLUMNS = {
     "id": "",
     "title": "",
@@ -75,6 +79,8 @@ def is_sound(db: sqlite3.Connection) -> bool:
     Raises RAISED.
     """
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > 1:  # the index of words has a form of its own in its tables
+        db.execute("SELECT rowid FROM word WHERE word MATCH 'a' LIMIT 1").fetchall()
     return (
         db.execute(MASTER).fetchall() == tables_of(version)
         and db.execute("PRAGMA integrity_check (1)").fetchall() == [("ok",)]
@@ -82,12 +88,41 @@ def is_sound(db: sqlite3.Connection) -> bool:
     )
 
 
+def make_tables(db: sqlite3.Connection, version: int) -> None:
+    """Make the tables of a version in an empty database."""
+    for migration in MIGRATIONS[:version]:
+        migration(db)
+
+
 def tables_of(version: int) -> list[tuple[Any, ...]]:
     """MASTER of a database of that version."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
-        for migration in MIGRATIONS[:version]:
-            migration(db)
+        make_tables(db, version)
         return db.execute(MASTER).fetchall()
+
+
+def with_good_head(damaged: sqlite3.Connection, read: Callable[[], bytes]) -> sqlite3.Connection:
+    """The database or, where what the file says of itself is damaged, a copy in memory.
+
+    `read` reads the file. Raises RAISED, OSError.
+    """
+    try:
+        damaged.execute("PRAGMA schema_version").fetchone()
+        return damaged
+    except RAISED:
+        if not hasattr(damaged, "deserialize"):  # SQLite was built without
+            return damaged
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        make_tables(db, len(MIGRATIONS))
+        head = db.serialize()[:HEAD_BYTES]
+    data = read()
+    pages = len(data) // int.from_bytes(head[PAGE_SIZE])
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.text_factory = damaged.text_factory
+    # How many pages there are; of the free ones nothing is known.
+    head = head[: PAGES.start] + pages.to_bytes(4) + bytes(8) + head[PAGES.stop + 8 :]
+    copy.deserialize(head + data[HEAD_BYTES:])
+    return copy
 
 
 def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
@@ -162,7 +197,8 @@ def readable_rows(
         low, high = spans.pop()
         try:
             found = db.execute(
-                f"SELECT * FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid", (low, high)
+                f"SELECT * FROM {table} WHERE rowid BETWEEN ? AND ? ORDER BY rowid LIMIT ?",
+                (low, high, SPAN),  # pages that lead back to themselves have no end
             )
             names = [each[0] for each in found.description]
             rows = [dict(zip(names, row, strict=True)) for row in found]
@@ -174,7 +210,7 @@ def readable_rows(
 
 
 def highest(db: sqlite3.Connection, table: str, most: int) -> int:
-    """The highest id that a row of a table may have, at most `most` if it is not known."""
+    """The highest id that a row of a table may have, at most `most` if none can be believed."""
     for sql in (
         f"SELECT max(rowid) FROM {table}",
         f"SELECT seq FROM sqlite_sequence WHERE name = '{table}'",
@@ -183,7 +219,7 @@ def highest(db: sqlite3.Connection, table: str, most: int) -> int:
             row = db.execute(sql).fetchone()
         except RAISED:
             continue
-        if row and isinstance(row[0], int):
+        if row and isinstance(row[0], int) and row[0] <= most * DELETED_FOR_EACH:
             return row[0]
     return most
 

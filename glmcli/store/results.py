@@ -47,7 +47,7 @@ class Summary:
     tokens: int | None
     """The size of the last turn, prompt and reply; None if unknown."""
     updated_at: float
-    """Seconds since 1970."""
+    """Seconds since 1970; 0 if unknown."""
     kind: ConversationKind
 
 

@@ -39,7 +39,12 @@ def size(count: int | None) -> str:
 
 
 def age(moment: float, say: Callable[[str], str] = tr) -> str:
-    """How long ago, in the largest unit that fits, whose name is passed through `say`: "5 min"."""
+    """How long ago, in the largest unit that fits, whose name is passed through `say`: "5 min".
+
+    "?" for 0, an unknown time.
+    """
+    if not moment:
+        return "?"
     seconds = max(0.0, time.time() - moment)
     for unit, length in ((later("d"), 86400), (later("h"), 3600), (later("min"), 60)):
         if seconds >= length:

@@ -43,7 +43,9 @@ def preview_rows(
 
 def facts(entry: Entry) -> str:
     """What is known of a conversation, in one line."""
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.updated_at))
+    when = ""
+    if entry.updated_at:  # else it is unknown
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.updated_at))
     turns = ntr("{n:,} turn", "{n:,} turns", entry.turns)
     model = visible_line(short_model(entry.model))
     return "── " + " · ".join(filter(None, [entry.id, when, turns, model]))

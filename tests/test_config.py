@@ -361,7 +361,7 @@ def test_a_seed_is_a_number_that_torch_can_hold():
     [
         ("http://user:pass@host:80/v1", "http://********@host:80/v1"),
         ("http://host:80/x@other/v1", "http://host:80/x@other/v1"),
-        ("http://host:80?x@other", "http://host:80?x@other"),
+        ("http://host:80?x@other", "http://host:80?********"),
         ("user:pass@host", "********@host"),
         ("http://api.\u043epenai.com/v1", "http://api.xn--penai-iye.com/v1"),
     ],

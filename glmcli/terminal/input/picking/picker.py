@@ -6,11 +6,12 @@ left where the chat is. Knows nothing of the store.
 
 from __future__ import annotations
 
+import signal
 from asyncio import AbstractEventLoop, TimerHandle, get_running_loop
 from collections.abc import Callable
 from typing import Any
 
-from prompt_toolkit.application import Application
+from prompt_toolkit.application import Application, run_in_terminal
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -90,6 +91,8 @@ class Picker:
             full_screen=True,
         )
         self._app.ttimeoutlen = _ESCAPE_S
+        self._stops = signal.getsignal(signal.SIGTSTP)
+        """What suspends the process where no list is shown."""
 
     def run(self) -> Entry | None:
         """What the user picks; None if they leave, or if the input ends."""
@@ -101,13 +104,28 @@ class Picker:
             self._app.output.quit_alternate_screen()
             self._app.output.flush()
             raise
+        finally:
+            signal.signal(signal.SIGTSTP, self._stops)
 
     def _before_run(self) -> None:
         """Take the keys that were typed before, an Escape among them once nothing follows it."""
         loop = get_running_loop()
         loop.set_exception_handler(self._failed)
+        signal.signal(
+            signal.SIGTSTP, lambda number, frame: loop.call_soon_threadsafe(self._suspend)
+        )
         loop.call_soon(self._feed)
         loop.call_later(_ESCAPE_S, self._flush)
+
+    def _suspend(self) -> None:
+        """Stop as Ctrl-Z does, the list off the screen until the process goes on."""
+
+        def stop() -> None:
+            after = signal.signal(signal.SIGTSTP, self._stops)
+            signal.raise_signal(signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, after)
+
+        run_in_terminal(stop)
 
     def _feed(self) -> None:
         self._take(self._typing.read_keys())
@@ -224,7 +242,7 @@ class Picker:
         keys.add(SHIFT_SPACE)(lambda event: self._narrow(self._filter + " "))
         keys.add(Keys.BracketedPaste)(self._paste)
         keys.add(Keys.Any)(self._type)
-        keys.add("c-z")(lambda event: event.app.suspend_to_background())
+        keys.add("c-z")(lambda event: self._suspend())
         return keys
 
     @property

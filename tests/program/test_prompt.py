@@ -209,7 +209,7 @@ def test_a_menu_of_one_is_taken_by_tab_so_that_enter_sends(start):
     ("script", "said"),
     [
         ("exit 3", "ended with 3"),
-        ("rm $1", "cannot be used"),
+        ("rm $1", "left no file behind"),
         (r"printf '\377' > $1", "did not save UTF-8"),
     ],
 )

@@ -61,12 +61,7 @@ def check_prompt(text: str) -> None:
         )
     if "\0" in text:
         raise UsageError(tr("the prompt holds a NUL character"), tr("is it a binary file?"))
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as exc:
-        raise UsageError(
-            tr("the prompt is not valid UTF-8"), tr("convert it, for example with iconv")
-        ) from exc
+    check_utf8(text, tr("the prompt is not valid UTF-8"))
     if is_too_large(text):
         raise UsageError(
             tr(
@@ -82,6 +77,14 @@ def is_too_large(text: str) -> bool:
     """Whether a text is larger than a message ever is."""
     enough = len(text) > LARGEST_MESSAGE // 4  # characters have four bytes at most
     return enough and len(text.encode("utf-8", "surrogatepass")) > LARGEST_MESSAGE
+
+
+def check_utf8(text: str, line: str) -> None:
+    """Raise UsageError, which says `line`, for what an argument had that is no text."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise UsageError(line, tr("convert it, for example with iconv")) from exc
 
 
 def link_target(path: Path) -> str:
@@ -105,5 +108,6 @@ def read_system(system: str) -> str:
     """The system prompt; `@FILE` stands for the file's text. Raises UsageError."""
     path = system_file(system)
     if path is None:
+        check_utf8(system, tr("the system prompt is not valid UTF-8"))
         return system
     return files.read_text(path, limit=LARGEST_PROMPT, what=tr("the system prompt")).strip()

@@ -50,3 +50,16 @@ def test_lists_and_exports_say_it_too(glm):
 @pytest.mark.parametrize(("text", "encoding"), [("é", "utf-8"), ("plain", "ascii")])
 def test_where_every_letter_can_be_written_nothing_is_said(glm, text, encoding):
     assert glm_in(glm, "ask", "-q", "-m", "echo:", text, encoding=encoding) == (f"{text}\n", "", 0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--system", "a\udcff", "the system prompt is not valid UTF-8"),
+        ("--stop", "\udcff", "not a list of texts"),
+    ],
+)
+def test_bytes_that_are_no_text_are_sent_to_nobody(glm, option, value, said):
+    done = glm("ask", "-q", "-m", "echo:", option, value, "hi")
+    assert (done.out, done.code) == ("", 2)
+    assert said in done.err

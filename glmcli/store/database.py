@@ -76,6 +76,8 @@ class Database:
         self.wait_s = wait_s
         """How long to wait for another process that is writing."""
         self.notice = ""
+        self._is_rescued = False
+        """Whether the notice is of a history of which something could be read."""
         self._db: sqlite3.Connection | None = None
         self._inode = 0
         self._aside: Path | None = None
@@ -125,7 +127,8 @@ class Database:
             raise exc
         self._set_aside()
         self._opened()
-        raise StoreError(self.notice, tr(RESCUE)) from exc
+        hint = tr("try again: what could be read is there") if self._is_rescued else tr(RESCUE)
+        raise StoreError(self.notice, hint) from exc
 
     def empty_log(self) -> None:
         """Write the log into the database and empty it, if nobody is reading it just now."""
@@ -175,7 +178,8 @@ class Database:
             transaction(db, wait_s=self.wait_s),
         ):
             found = rescue(damaged, db, aside.stat().st_size)
-        if found[1]:
+        self._is_rescued = found[1] > 0
+        if self._is_rescued:
             self.notice = tr(
                 "the history was damaged: it was moved to {name}; {n:,} conversations with "
                 "{messages:,} messages could be read and are in a new one",

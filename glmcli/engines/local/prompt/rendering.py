@@ -160,7 +160,7 @@ def choose_template(tokenizer: Any, name: str) -> None:
         tokenizer.chat_template = several[name]
     elif ONLY not in several:
         message = tr(
-            "the model has several chat templates and no default: {names}", names=shortly(names)
+            "no chat template of the model is the default; it has {names}", names=shortly(names)
         )
         raise ModelError(message, tr("choose one with --template NAME"))
 
@@ -179,7 +179,7 @@ def check_template(name: str, names: Sequence[str]) -> None:
         )
     hint = (
         tr("choose one with --template NAME")
-        if len(names) > 1
+        if names and list(names) != [ONLY]
         else tr("leave out --template, or GLM_TEMPLATE where it is set")
     )
     raise ConfigError(line, hint)

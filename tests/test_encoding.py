@@ -56,7 +56,7 @@ def test_where_every_letter_can_be_written_nothing_is_said(glm, text, encoding):
     ("option", "value", "said"),
     [
         ("--system", "a\udcff", "the system prompt is not valid UTF-8"),
-        ("--stop", "\udcff", "not a list of texts"),
+        ("--stop", "\udcff", "a text of --stop is not valid UTF-8"),
     ],
 )
 def test_bytes_that_are_no_text_are_sent_to_nobody(glm, option, value, said):

@@ -16,7 +16,7 @@ from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.config import RESUMED, TYPED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.paths import read_system, system_file
+from glmcli.paths import check_utf8, read_system, system_file
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -106,6 +106,7 @@ def open_session(
     settings = with_model(settings, once=once)
     tell_places(settings)
     set_prompt = read_system(settings.system)
+    check_utf8("".join(settings.stop), tr("a text of --stop is not valid UTF-8"))
     session = Session(
         engine_of(settings),
         store,

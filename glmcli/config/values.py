@@ -66,7 +66,6 @@ def converted(kind: str, raw: Any) -> Any:
         words = tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
         if not all(isinstance(word, str) for word in words):
             raise ValueError(raw)
-        "".join(words).encode("utf-8")  # a UnicodeEncodeError is a ValueError
         return words
     if "bool" in kind:
         if isinstance(raw, bool):

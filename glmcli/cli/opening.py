@@ -189,7 +189,7 @@ def stored_conversation(
     if resume is None:
         last = store.last(kind)
         if last is None:
-            raise UsageError(tr("there is no conversation to continue"), way_on(store))
+            raise UsageError(tr("there is no conversation to continue"), way_on(store, kind))
         return last
     if not resume:
         from glmcli.cli.history.picking import can_pick, picked_conversation
@@ -197,7 +197,7 @@ def stored_conversation(
         if settings.plain == "reader" or not can_pick():
             raise UsageError(tr("--resume needs an id here"), tr("glm history list shows them"))
         if not store.list(1):
-            raise UsageError(tr("there is no conversation to continue"), way_on(store))
+            raise UsageError(tr("there is no conversation to continue"), way_on(store, kind))
         picked = picked_conversation(store, kind)
         if picked is None:
             raise UsageError(
@@ -207,10 +207,10 @@ def stored_conversation(
     return store.load(resume)
 
 
-def way_on(store: Store) -> str:
+def way_on(store: Store, kind: ConversationKind) -> str:
     """What helps where there is none of the kind that was asked for."""
     for other in store.list(1):
         if other.kind == "ask":
             return tr("--resume {id} goes on with the last ask", id=other.id)
         return tr("--resume {id} goes on with the last chat", id=other.id)
-    return tr("start one with glm chat")
+    return tr("start one with {command}", command=f"glm {kind}")

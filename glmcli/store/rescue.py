@@ -143,6 +143,8 @@ def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
             " WHERE rowid = ?1",
             ours,
         )
+        # What a file that was cut has no page of: an index, mostly.
+        copy.execute("DELETE FROM sqlite_master WHERE rootpage > (SELECT * FROM pragma_page_count)")
         copy.execute("PRAGMA writable_schema = RESET")
     except RAISED:
         copy.close()

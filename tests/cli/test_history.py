@@ -275,7 +275,7 @@ def test_chats_and_asks_each_go_on_with_their_own(glm):
 
 @pytest.mark.parametrize(("held", "other"), [("ask", "chat"), ("chat", "ask")])
 def test_where_there_is_none_of_its_kind_it_is_said_how_to_go_on(glm, held, other):
-    assert "start one with glm chat" in glm(other, "-c", "x").err
+    assert f"start one with glm {other}" in glm(other, "-c", "x").err
     glm(held, *ECHO, "hello")
     (id,) = (each["id"] for each in json.loads(glm("history", "list", "--json").out))
     done = glm(other, "-c", "x")

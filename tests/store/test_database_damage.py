@@ -293,6 +293,16 @@ def test_an_error_over_a_whole_database_moves_nothing(home):
     assert not list(home.glob("*.corrupt-*"))
 
 
+@pytest.mark.parametrize("kept", [-4096, -8192, -9000])
+def test_a_young_history_that_was_cut_costs_no_message_of_what_is_there(home, kept):
+    made = history_of(home, 1, 1)
+    data = (home / "history.db").read_bytes()
+    (home / "history.db").write_bytes(data[:kept])
+    with closing(open_store(home)) as store:
+        assert is_same(store, made[0])
+        assert "1 conversations with 2 messages could be read" in store.notice
+
+
 @pytest.mark.parametrize("at", [0, 15, 17, 19, 20, 22, 28, 31])
 def test_a_damaged_head_of_the_file_costs_no_message(home, at):
     made = history_of(home, 3, 2)

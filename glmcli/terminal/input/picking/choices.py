@@ -35,8 +35,8 @@ class Choices:
 
     @property
     def has_others(self) -> bool:
-        """Whether there are any of another kind, shown or not."""
-        return not all(map(self._is_of_kind, self._entries))
+        """Whether there are some of the kind and some of another, shown or not."""
+        return len({*map(self._is_of_kind, self._entries)}) > 1
 
     def narrow(self, words: str) -> None:
         """Show those that fit other words, and choose the first."""

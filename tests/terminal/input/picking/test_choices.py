@@ -38,6 +38,7 @@ def test_where_there_are_only_others_they_are_shown():
     assert shown(choices) == ["b"]
     assert shown(Choices(ENTRIES, "")) == ["a", "b", "c", "d"]
     assert not Choices(ENTRIES, "").has_others
+    assert not Choices([each for each in ENTRIES if each.kind == "ask"], "chat").has_others
 
 
 def test_words_are_looked_for_in_titles_and_models_and_at_the_start_of_ids():

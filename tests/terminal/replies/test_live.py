@@ -27,6 +27,7 @@ class FakeOutput:
     is_reader = False
     is_stopped = staticmethod(lambda: False)
     colours = 16
+    fd = 9999  # no file of this process
 
     def __init__(self, columns=60, lines=20):
         self.columns, self.lines = columns, lines

@@ -7,15 +7,20 @@ or PYTHONIOENCODING, and other programs of a pipe may count on it. Knows nothing
 from __future__ import annotations
 
 import codecs
+import re
 
 TELLING = "glm.telling"
 """The error handler (see `codecs`) that does as "replace" does, and remembers."""
 _IN_JSON = "glm.json"
+_NO_TEXT = re.compile("[\ud800-\udfff]+")
+"""Halves of surrogate pairs, which no encoding has."""
 _LACKED_BY: set[str] = set()
 
 
 def _replaced(exc: UnicodeError) -> tuple[str | bytes, int]:
-    if isinstance(exc, UnicodeEncodeError):
+    if isinstance(exc, UnicodeEncodeError) and not _NO_TEXT.fullmatch(
+        exc.object[exc.start : exc.end]
+    ):
         _LACKED_BY.add(exc.encoding)
     return codecs.replace_errors(exc)
 

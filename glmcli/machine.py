@@ -44,9 +44,15 @@ def gpus(within_s: float) -> list[Gpu]:
     """The GPUs of this machine, without torch, which takes seconds to import.
 
     Asks NVIDIA's own program, for so long at most. Raises OSError with the reason where its driver
-    gives none.
+    gives none, and no other has one.
     """
-    return [*nvidia_gpus(within_s), *amd_gpus(), *apple_gpus()]
+    others = [*amd_gpus(), *apple_gpus()]
+    try:
+        return [*nvidia_gpus(within_s), *others]
+    except OSError:
+        if others:  # its program may be left over
+            return others
+        raise
 
 
 def nvidia_gpus(within_s: float) -> list[Gpu]:
@@ -71,7 +77,7 @@ def nvidia_gpus(within_s: float) -> list[Gpu]:
     if done.returncode:
         why = next((line for line in lines + done.stderr.splitlines() if line.strip()), "")
         raise OSError(0, f"nvidia-smi: {why.strip() or done.returncode}")
-    found = (line.rpartition(",") for line in lines if line.strip())
+    found = (line.rpartition(",") for line in lines if "," in line)
     return [Gpu(name.strip(), mebibytes(size)) for name, _, size in found]
 
 

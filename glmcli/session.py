@@ -135,11 +135,13 @@ class Session:
 
     def resume(self, conversation: Conversation, params: GenerationParams | None = None) -> None:
         """Go on with another conversation, and with its settings if they are given."""
+        self.journal.forget()
         self.conversation = conversation
         self.params = params or self.params
 
     def reset(self) -> None:
         """Start a new conversation; the old one stays in the history."""
+        self.journal.forget()
         self.conversation = Conversation(system=self.conversation.system)
 
     def extend(self, earlier: Conversation) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from glmcli.encoding import in_json
+from glmcli.encoding import TELLING, in_json, lacking
 
 TEXT = "你好 é 😀"
 
@@ -63,3 +63,9 @@ def test_bytes_that_are_no_text_are_sent_to_nobody(glm, option, value, said):
     done = glm("ask", "-q", "-m", "echo:", option, value, "hi")
     assert (done.out, done.code) == ("", 2)
     assert said in done.err
+
+
+def test_half_of_a_surrogate_pair_is_nothing_that_another_encoding_has():
+    before = lacking()
+    assert "x\ud800\udfffy".encode("utf-8", TELLING) == b"x??y"
+    assert lacking() == before

@@ -147,6 +147,11 @@ def test_gpus_are_those_that_their_driver_names(nvidia_smi):
     assert machine.gpus(10) == [("NVIDIA H200", 143771 << 20), ("NVIDIA GB10", None)]
 
 
+def test_what_is_no_gpu_in_what_it_prints_is_none(nvidia_smi):
+    nvidia_smi('echo "No devices were found"')
+    assert machine.gpus(10) == []
+
+
 def test_a_driver_that_fails_says_why(nvidia_smi):
     nvidia_smi('echo; echo "NVIDIA-SMI has failed"; exit 9')
     with pytest.raises(OSError, match="nvidia-smi: NVIDIA-SMI has failed"):
@@ -162,7 +167,7 @@ def test_a_machine_without_a_driver_has_no_gpu(nvidia_smi, tmp_path, monkeypatch
 
 
 def test_gpus_of_amd_are_those_of_its_driver(nvidia_smi, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
+    nvidia_smi('echo "No devices were found"; exit 6')  # left over from another card
     for name, vendor in (("card0", "0x8086"), ("card1", "0x1002")):
         device = tmp_path / "cards" / name / "device"
         device.mkdir(parents=True)

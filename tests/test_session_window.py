@@ -84,6 +84,28 @@ def test_the_hint_helps_where_the_question_was_asked_and_names_the_cause(
     assert caught.value.hint.startswith(hint)
 
 
+def test_no_system_prompt_is_blamed_where_none_was_given(tmp_path):
+    class Wide(EchoEngine):
+        """Its template alone is longer than its window."""
+
+        def count(self, messages, cancel=None):
+            return 30
+
+        def stream(self, messages, params, cancel):
+            raise ContextFull(30, 20)
+
+    chat = Session(
+        Wide(context_tokens=20),
+        open_store(tmp_path / "home"),
+        params=GenerationParams(),
+        model="echo:",
+        once=True,
+    )
+    with pytest.raises(ContextFull) as caught:
+        chat.ask("hi", Shown())
+    assert "system" not in caught.value.hint
+
+
 def test_the_cause_is_not_named_where_nobody_counts(tmp_path):
     class Uncounted(EchoEngine):
         def stream(self, messages, params, cancel):

@@ -182,7 +182,7 @@ def filled_by(conversation: Conversation, count: Count, limit: int | None) -> Fi
     if (size := count(alone.prompt())) is None:
         return ""
     if size >= limit:
-        return "system"
+        return "system" if conversation.system else ""
     size = count((*alone.prompt()[:-1], conversation.messages[last]))
     if size is not None and size < limit:
         return "turns" if last else ""

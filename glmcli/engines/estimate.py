@@ -11,6 +11,8 @@ AROUND_TOKENS = 16
 """What a template puts around a message, about."""
 TOKEN_BYTES = 3
 """A token is taken for so many bytes: fewer than in most texts."""
+FEWEST_BYTES = 2
+"""Bytes that a token has at least, over a whole text: a shorter prompt need not be counted."""
 TOKEN_LETTERS = 8
 """No vocabulary in use gets so many letters into a token, over a whole text: English prose has four
 to five, seven where tokens may span words."""

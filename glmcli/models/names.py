@@ -25,8 +25,11 @@ from glmcli.types import Report
 GGUF_HINT = later(
     "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
 )
-SERVED = re.compile(r"(?:(?:chat)?gpt|claude|gemini|grok)-\w|o[1-9]\b", re.IGNORECASE)
-"""Names of models that only servers have."""
+SERVED = re.compile(
+    r"(?:(?:chat)?gpt-(?!oss|neo|j\b|2\b)|claude-|gemini-|grok-(?!1\b))\w|o[1-9]\b(?!-open)",
+    re.IGNORECASE,
+)
+"""Names of models that only servers have, and not those of open ones that are much like them."""
 FORMS = later(
     "give a folder, a hub id (org/name), {name} (built in), or what openai:, fastchat: or echo: has"
 )
@@ -211,12 +214,12 @@ def not_from_here(name: str) -> ModelError | None:
 
 def unknown(name: str, options: ModelOptions) -> ModelError:
     """The error for a word that names no model."""
+    line = tr("there is no model called {name!r}", name=name)
     if SERVED.match(name):
-        line = tr("there is no model called {name!r}", name=name)
         return ModelError(line, tr("a server's is --model openai:{name}", name=name))
     near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.5)
     return ModelError(
-        tr("there is no model called {name!r}", name=name),
+        line,
         tr("did you mean {near}? glm models list shows what is on this machine", near=near[0])
         if near
         else tr(FORMS, name=BUILT_IN_MODEL),

@@ -36,6 +36,10 @@ class Journal:
         """Why the last change was not saved; "" if it was, or if nothing is to be."""
         return self._failure.message if self._failure else ""
 
+    def forget(self) -> None:
+        """Begin with another conversation, of which nothing is unsaved."""
+        self._turn = self._failure = None
+
     def begin(
         self, conversation: Conversation, asked: Message, *, params: GenerationParams, model: str
     ) -> None:

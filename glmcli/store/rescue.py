@@ -82,10 +82,18 @@ def is_sound(db: sqlite3.Connection) -> bool:
     if version > 1:  # the index of words has a form of its own in its tables
         db.execute("SELECT rowid FROM word WHERE word MATCH 'a' LIMIT 1").fetchall()
     return (
-        db.execute(MASTER).fetchall() == tables_of(version)
+        has_tables(db, version)
         and db.execute("PRAGMA integrity_check (1)").fetchall() == [("ok",)]
         and not db.execute("PRAGMA foreign_key_check").fetchall()
     )
+
+
+def has_tables(db: sqlite3.Connection, version: int) -> bool:
+    """Whether all that a version makes is there, in whatever order and with more beside it: VACUUM
+    moves it, and ANALYZE adds to it. Raises RAISED.
+    """
+    found = {row[1:] for row in db.execute(MASTER)}
+    return found.issuperset(row[1:] for row in tables_of(version))
 
 
 def make_tables(db: sqlite3.Connection, version: int) -> None:
@@ -129,7 +137,7 @@ def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
     """The database, or a copy in memory in which the damaged statements that make it are good."""
     ours = tables_of(len(MIGRATIONS))
     with suppress(*RAISED):
-        if damaged.execute(MASTER).fetchall() == ours:
+        if has_tables(damaged, len(MIGRATIONS)):
             return damaged
     copy = sqlite3.connect(":memory:", isolation_level=None)
     copy.text_factory = damaged.text_factory
@@ -141,7 +149,7 @@ def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
         copy.executemany(
             "UPDATE sqlite_master SET type = ?2, name = ?3, tbl_name = ?4, sql = ?5"
             " WHERE rowid = ?1",
-            ours,
+            in_their_rows(ours, copy.execute(MASTER).fetchall()),
         )
         # What a file that was cut has no page of: an index, mostly.
         copy.execute("DELETE FROM sqlite_master WHERE rootpage > (SELECT * FROM pragma_page_count)")
@@ -150,6 +158,25 @@ def with_our_tables(damaged: sqlite3.Connection) -> sqlite3.Connection:
         copy.close()
         return damaged
     return copy
+
+
+def in_their_rows(
+    ours: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
+    """Our rows of MASTER, each with the id of the one that is `found` in its place.
+
+    A name tells which that is. One whose name is damaged is known by its id as long as the others
+    stand where they were made, or if it is the only one.
+    """
+    ids = {row[1:3]: row[0] for row in found}
+    names = {row[1:3] for row in ours}
+    unknown = [row[0] for row in found if row[1:3] not in names]
+    lost = [row for row in ours if row[1:3] not in ids]
+    if all(ids.get(row[1:3], row[0]) == row[0] for row in ours):
+        ids |= {row[1:3]: row[0] for row in lost if row[0] in unknown}
+    elif len(lost) == len(unknown) == 1:
+        ids[lost[0][1:3]] = unknown[0]
+    return [(ids[row[1:3]], *row[1:]) for row in ours if row[1:3] in ids]
 
 
 def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tuple[int, int]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from glmcli.chat.bugs import internal_error, traceback_of
 from glmcli.config import load_settings
+from glmcli.config.values import READ_SECRETS
 from glmcli.config.written import with_value
+from glmcli.engines.remote.http import Server
 
 KEY = "sk-own0123456789abcdefgh"
 TEXT = f'api_key = "{KEY}"\nmodel = "\ud800"\n'
+
+
+@pytest.fixture(autouse=True)
+def nothing_read():
+    """No key was read before: a test that masks one has read it."""
+    before = set(READ_SECRETS)
+    READ_SECRETS.clear()
+    yield
+    READ_SECRETS.clear()
+    READ_SECRETS.update(before)
 
 
 def encoded() -> Exception:
@@ -61,3 +75,16 @@ def test_no_more_is_shown_than_says_which_error_it_is(monkeypatch):
         line = internal_error(bug).message
         assert len(line) < 400 and KEY[:13] not in line
     assert len(traceback_of(bug)) < 10_000
+
+
+def test_a_key_of_bytes_that_are_no_text_breaks_nothing(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "\udcff0123456789abcdef")
+    assert (
+        "ValueError('of [key]')" in internal_error(ValueError("of \udcff0123456789abcdef")).message
+    )
+
+
+def test_a_secret_in_the_query_of_an_address_is_a_key_too():
+    with closing(Server("http://127.0.0.1:9/v1?api_key=k0-secret-0123456789")):
+        line = internal_error(ValueError("at ?api_key=k0-secret-0123456789")).message
+    assert "k0-secret" not in line and "[key]" in line

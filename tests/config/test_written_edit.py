@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,7 +46,12 @@ def test_what_others_change_meanwhile_is_asked_about(editing, tmp_path, answer, 
     with editing(f'echo "seed = 2" > {config}; echo "seed = 3" > "$1"') as term:
         term.see("was changed while you edited it").see("in its place? [y/N]").type(f"{answer}\r")
         assert term.ended() == code
+        kept_apart = re.search(r"your text is in (\S+)", term.text())
     assert config.read_text() == kept
+    assert bool(kept_apart) == (answer == "n")
+    if kept_apart:
+        assert Path(kept_apart[1]).read_text() == "seed = 3\n"
+        Path(kept_apart[1]).unlink()
 
 
 @pytest.mark.pty

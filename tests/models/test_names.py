@@ -172,6 +172,10 @@ def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
         ("HTTPS://a.test/v1/", "HTTPS://a.test/v1/ is an address, not a model", "openai:"),
         ("work.gguf", "there is no file work.gguf", "--model openai:NAME --base-url"),
         ("./a/work.GGUF", "there is no file ./a/work.GGUF", "--model openai:NAME --base-url"),
+        ("gpt-4o", "there is no model called 'gpt-4o'", "openai:gpt-4o"),
+        ("claude-x", "there is no model called 'claude-x'", "openai:claude-x"),
+        ("gpt-oss-20b", "there is no model called 'gpt-oss-20b'", "a hub id (org/name)"),
+        ("gpt-2", "there is no model called 'gpt-2'", "a hub id (org/name)"),
         ("nothere", "there is no model called 'nothere'", "openai:, fastchat: or echo:"),
     ],
 )

@@ -247,10 +247,18 @@ def test_a_chat_whose_messages_are_partly_lost_stores_them_again(home):
         assert texts(store.load(conversation.id)) == texts(conversation)
 
 
+def changed(home, statement):
+    """Change a history with SQLite's own tool, as people do."""
+    with closing(sqlite3.connect(home / "history.db", isolation_level=None)) as db:
+        db.execute(statement)
+
+
+@pytest.mark.parametrize("before", ["", "VACUUM", "ANALYZE"])
 @pytest.mark.parametrize("byte", [0xCE, 0x8B, ord("#")])
 @pytest.mark.parametrize("word", [b"CREATE TABLE message", b"role TEXT", b"has_system", b"fts5"])
-def test_a_damaged_statement_that_made_a_table_costs_no_message(home, word, byte):
+def test_a_damaged_statement_that_made_a_table_costs_no_message(home, word, byte, before):
     made = history_of(home, 3, 2)
+    changed(home, before)
     data = bytearray((home / "history.db").read_bytes())
     data[data.index(word) + 1] = byte
     (home / "history.db").write_bytes(data)
@@ -281,8 +289,38 @@ def test_a_damaged_statement_is_said_where_nothing_may_be_written(home):
     assert (home / "history.db").read_bytes() == data
 
 
-def test_an_error_over_a_whole_database_moves_nothing(home):
+@pytest.mark.parametrize("name", [b"messagemessage", b"wordword", b"tableconversation"])
+def test_a_damaged_name_of_a_table_costs_no_message_after_a_vacuum_either(home, name):
+    made = history_of(home, 3, 2)
+    changed(home, "VACUUM")
+    data = bytearray((home / "history.db").read_bytes())
+    data[data.index(name) + 5] = 0xCE
+    (home / "history.db").write_bytes(data)
+    for _ in range(2):
+        with closing(open_store(home)) as store, suppress(StoreError):
+            store.list()
+            store.search("question")
+            store.load(made[0].id)
+    with closing(open_store(home)) as store:
+        assert all(is_same(store, each) for each in made)
+
+
+@pytest.mark.parametrize("before", ["VACUUM", "ANALYZE"])
+def test_a_page_that_is_lost_costs_no_other_after_a_vacuum_either(home, before):
+    made = history_of(home)
+    changed(home, before)
+    overwrite(home, 0.5, 0.55)
+    with closing(open_store(home)) as store:
+        for each in made:
+            with suppress(StoreError, UsageError):
+                store.load(each.id)
+        assert sum(is_same(store, each) for each in made) > 20
+
+
+@pytest.mark.parametrize("before", ["", "VACUUM", "ANALYZE"])
+def test_an_error_over_a_whole_database_moves_nothing(home, before):
     history_of(home, 1, 1)
+    changed(home, before)
     database = Database(home / "history.db", enabled=True, wait_s=1.0)
     with (
         closing(database),

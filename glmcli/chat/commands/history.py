@@ -12,7 +12,7 @@ from glmcli.config import Settings
 from glmcli.conversation.roles import framing_role
 from glmcli.conversation.transcript import params_record
 from glmcli.conversation.window import turns_left_out
-from glmcli.errors import UsageError
+from glmcli.errors import GlmError, UsageError
 from glmcli.language import ntr, tr
 from glmcli.session import Session
 from glmcli.store import Node
@@ -45,7 +45,12 @@ def history(chat: Chat, rest: str) -> str:
     if not stored.entries:
         return tr("there is no other conversation")
     picked = chat.pick(stored)
-    said = [stored.farewell, resume(chat, picked.id) if picked else ""]
+    said = [stored.farewell]
+    try:
+        said.append(resume(chat, picked.id) if picked else "")
+    except GlmError as exc:  # what was deleted in the list is told in any case
+        exc.message = tr("; ").join(filter(None, [exc.message, stored.farewell]))
+        raise
     return "\n".join(filter(None, said))
 
 

@@ -49,7 +49,9 @@ def model(chat: Chat, rest: str) -> str:
         ready = open_in_time(chat, engine, LOCAL_S if is_local(new.model) else SERVER_S)
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
-        hint = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
+        here = "--base-url" in exc.hint  # else the address came from elsewhere
+        named = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
+        hint = named if here or not exc.in_chat else exc.in_chat
         exc.hint, exc.again = tr("; ").join(filter(None, [hint, told, stays])), False
         exc.in_chat = ""
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -174,8 +175,22 @@ def path_to_write() -> Path:
 def put_edited(path: Path, before: str, edited: str) -> None:
     """Put what the user made of the text `before` into the file, which may be another's by now.
 
-    They are asked then, so that nobody's changes are lost unseen. Raises UsageError, StoreError.
+    They are asked then, so that nobody's changes are lost unseen. What was not put there is in a
+    file that is named. Raises UsageError, StoreError.
     """
+    try:
+        put_agreed(path, before, edited)
+    except BaseException:  # Ctrl-C too
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", suffix=f"-{path.name}", delete=False
+        ) as file:
+            file.write(edited)
+        tell(tr("your text is in {path}", path=file.name))
+        raise
+
+
+def put_agreed(path: Path, before: str, edited: str) -> None:
+    """Put a text into the file, after a question if it changed. Raises UsageError, StoreError."""
     from glmcli.cli.dialog import is_agreed
     from glmcli.ours import one_at_a_time, write_private
 

@@ -5,6 +5,7 @@ Knows nothing of how things are found.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import zip_longest
@@ -89,9 +90,8 @@ def keep_offer(offer: Offer) -> None:
         tell(tr("kept in {path}; glm config edit changes it", path=path))
     except GlmError as exc:
         tell(exc.message)
-        tell(
-            tr("it counts for this chat; glm config set model {name} tries again", name=offer.model)
-        )
+        commands = (f"glm config set {name} {shlex.quote(value)}" for name, value in values.items())
+        tell(tr("it counts for this chat; {command} tries again", command=" && ".join(commands)))
 
 
 def offered(finds: Finds) -> list[Offer]:

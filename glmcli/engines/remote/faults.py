@@ -117,7 +117,7 @@ class Faults:
         """The error for bytes that are not a message of the protocol."""
         detail = self.clean(data[:CLEANED_CHARS].decode("utf-8", "replace"), 80) or tr("nothing")
         line = tr("{host} sent an unreadable message", host=self.host)
-        return EngineError(add_detail(line, detail), wrong_kind())
+        return EngineError(add_detail(line, detail), wrong_kind(self._address_from))
 
     def failed(self, answer: object) -> Refused:
         """The error for one that a server sent in a stream, in place of a reply or after it."""
@@ -164,12 +164,12 @@ class Faults:
     def too_much(self, size: str) -> EngineError:
         """The error for an answer without an end."""
         line = tr("{host} sent more than {size}: no server needs that", host=self.host, size=size)
-        return EngineError(line, wrong_kind())
+        return EngineError(line, wrong_kind(self._address_from))
 
     def endless(self) -> EngineError:
         """The error for a message without an end."""
         line = tr("{host} sent a message without an end", host=self.host)
-        return EngineError(line, wrong_kind())
+        return EngineError(line, wrong_kind(self._address_from))
 
     def late(self, seconds: float) -> ConnectionLost:
         """The error for a server that did not answer in the time that it had in all."""
@@ -317,18 +317,7 @@ class Faults:
         for cause in causes(exc):
             cause.args = tuple(self._quoted(item) for item in cause.args)
         if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-            line, hint = self._unreachable(exc)
-            if self._address_from not in hint:
-                return Unreachable(line, hint)
-            return Unreachable(
-                line,
-                hint,
-                in_chat=tr(
-                    "start the server, or go on with another model: /model {name}, "
-                    "/model openai: URL",
-                    name=BUILT_IN_MODEL,
-                ),
-            )
+            return self._unreachable(exc)
         if isinstance(exc, httpx.ReadTimeout):
             return self.silent(silence_s)
         if self._proxy is not None and is_no_socks(exc, self._proxy):
@@ -345,28 +334,42 @@ class Faults:
     def _no_answer(self, seconds: float) -> str:
         return tr("{host} did not answer within {seconds:.0f} s", host=self.host, seconds=seconds)
 
-    def _unreachable(self, exc: Exception) -> tuple[str, str]:
+    def _unreachable(self, exc: Exception) -> Unreachable:
         host, name = self.host, self._address_from
-        start = tr("start the server, or give its address with {name}", name=name)
         detail = self.clean(str(exc))
         if self._proxy is not None and not is_about_tls(exc):
-            return proxy_failed(exc, self._proxy, self.host, detail)
+            return Unreachable(*proxy_failed(exc, self._proxy, self.host, detail))
         if isinstance(exc, httpx.ConnectTimeout):
-            return self._no_answer(CONNECT_S), start
+            return self._down(self._no_answer(CONNECT_S))
         for cause in causes(exc):
             if isinstance(cause, ConnectionRefusedError):
-                return tr("nothing listens at {host}", host=host), start
+                return self._down(tr("nothing listens at {host}", host=host))
             if isinstance(cause, socket.gaierror):
-                line = tr("{host} is not a known host", host=host)
-                return line, tr("check {name} and the network", name=name)
+                return Unreachable(
+                    tr("{host} is not a known host", host=host),
+                    tr("check {name} and the network", name=name),
+                    in_chat=tr("check the address and the network"),
+                )
             if isinstance(cause, ssl.SSLCertVerificationError):
                 line = tr("the certificate of {host} is not trusted", host=host)
                 line = add_detail(line, self.clean(cause.verify_message))
-                return line, tr("SSL_CERT_FILE can name the certificate of your own authority")
+                hint = tr("SSL_CERT_FILE can name the certificate of your own authority")
+                return Unreachable(line, hint)
             if isinstance(cause, ssl.SSLError):
                 line = tr("{host} does not speak TLS", host=host)
-                return line, tr("try http:// instead of https://")
-        return add_detail(tr("{host} cannot be reached", host=host), detail), start
+                return Unreachable(line, tr("try http:// instead of https://"))
+        return self._down(add_detail(tr("{host} cannot be reached", host=host), detail))
+
+    def _down(self, line: str) -> Unreachable:
+        """The error where a server is not running, or is elsewhere."""
+        return Unreachable(
+            line,
+            tr("start the server, or give its address with {name}", name=self._address_from),
+            in_chat=tr(
+                "start the server, or go on with another model: /model {name}, /model openai: URL",
+                name=BUILT_IN_MODEL,
+            ),
+        )
 
 
 def is_about_tls(exc: Exception) -> bool:

@@ -20,7 +20,7 @@ import httpx
 
 from glmcli.config.proxies import is_loopback, proxy_for
 from glmcli.config.servers import ServerOptions
-from glmcli.config.values import query_secrets
+from glmcli.config.values import READ_SECRETS, query_secrets
 from glmcli.engines.remote.address import check_key, errors_name, key_for, parse_address, query_of
 from glmcli.engines.remote.client import Connections, make_client
 from glmcli.engines.remote.faults import Cancelled, Faults, Refused
@@ -98,6 +98,7 @@ class Server:
         is_near = is_loopback(address.host) or transport is not None
         proxy = None if is_near else proxy_for(self.url)
         keys = (key, *secrets, *query_secrets(self._query), proxy.password if proxy else "")
+        READ_SECRETS.update(filter(None, keys))
         self.faults = Faults(
             host, keys=keys, key_hint=key_hint, proxy=proxy, address_from=address_from
         )

@@ -156,7 +156,7 @@ class MaskedText:
 
 def spellings(key: str) -> Iterator[str]:
     """The ways in which a key may come back, as folded text: as it is, backwards, encoded."""
-    data = key.encode()
+    data = key.encode("utf-8", "surrogatepass")
     forms = [key, key[::-1], data.hex()]
     for before in range(3):  # base64 of a text that has the key in it, at any offset
         start = (8 * before + 5) // 6

@@ -67,6 +67,15 @@ def test_each_new_turn_that_is_not_saved_is_told_again_on_leaving(unsaved):
         unsaved.ask(text)
 
 
+def test_a_conversation_that_was_left_knowingly_is_not_told_of_again(unsaved):
+    with pytest.raises(UsageError):
+        run_command(unsaved, "/reset")
+    run_command(unsaved, "/reset")
+    assert unsaved.session.journal.problem == ""
+    run_command(unsaved, "/exit")
+    assert unsaved.leaving
+
+
 def test_what_was_written_to_a_file_needs_no_second_word(unsaved):
     run_command(unsaved, "/save talk.md")
     run_command(unsaved, "/exit")

@@ -9,7 +9,7 @@ import pytest
 from glmcli.chat.commands import Chat, run_command
 from glmcli.config import DOTENV, Settings
 from glmcli.engines.echo import EchoEngine
-from glmcli.errors import UsageError
+from glmcli.errors import GlmError, UsageError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.replies.text import BaseView
@@ -208,3 +208,18 @@ def test_history_says_how_to_take_back_what_was_deleted_from_its_list(chat):
         PickingChat(chat, delete), "/history"
     )
     assert run_command(PickingChat(chat, delete), "/history") == "there is no other conversation"
+
+
+def test_what_was_deleted_in_the_list_is_told_where_the_one_that_was_picked_is_gone(chat):
+    chat.ask("the first one")
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+
+    def delete_and_pick(source):
+        (entry,) = source.entries
+        source.delete(entry.id)
+        return entry
+
+    with pytest.raises(GlmError) as caught:
+        run_command(PickingChat(chat, delete_and_pick), "/history")
+    assert f"glm history undelete {first} takes" in caught.value.message

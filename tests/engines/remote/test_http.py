@@ -227,6 +227,7 @@ def test_nothing_listens():
     fault = fault_of(f"http://127.0.0.1:{closed_port()}")
     assert isinstance(fault, Unreachable)
     assert "nothing listens at 127.0.0.1:" in fault.message
+    assert "start the server" in fault.hint and "/model smollm2" in fault.in_chat
 
 
 def test_a_server_without_tls_is_told_from_one_that_is_down():
@@ -242,6 +243,7 @@ def test_an_unknown_host_is_named():
 
     fault = fault_of("http://nowhere.test", transport=httpx.MockTransport(unknown))
     assert "nowhere.test is not a known host" in fault.message
+    assert "--base-url" in fault.hint and fault.in_chat == "check the address and the network"
 
 
 def test_a_certificate_that_is_not_trusted_is_named():

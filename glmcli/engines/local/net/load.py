@@ -188,7 +188,7 @@ def letting_go(net: nn.Module, files: Sequence[Path]) -> Iterator[None]:
 def is_text_part(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     """Whether the files hold a larger net, of which only the part for text is a net here."""
     is_part = "text_config" in checkpoint.config and recipe.config.model_type != checkpoint.family
-    return is_part and bool(of_text_part(checkpoint.tensors))
+    return is_part and bool(of_text_part(checkpoint.tensors or bin_tensors(checkpoint)))
 
 
 def of_text_part(names: Collection[str]) -> list[str]:

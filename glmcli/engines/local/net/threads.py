@@ -77,8 +77,9 @@ class Pace:
             self._has_read = True  # what the first one waits for may be the disk
             poor = poor + 1 if is_poor else 0
             if poor == POOR_BLOCKS and self._for_blocks > self._counts[0]:
-                fair = max(taken / seconds, self._counts[0])
-                self._read_with(max(count for count in self._counts if count <= fair))
+                fewer = [count for count in self._counts if count < self._for_blocks]
+                had = taken / seconds
+                self._read_with(min(fewer, key=lambda count: abs(count - had)))
                 poor = 0
             elif self._since_fewer >= AGAIN_BLOCKS and self._for_blocks < self._counts[-1]:
                 self._read_with(self._counts[-1])

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
-from glmcli.engines.estimate import least_tokens, most_tokens
+from glmcli.engines.estimate import FEWEST_BYTES, least_tokens, most_tokens
 from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
 from glmcli.engines.remote.glance import api_url, is_name
@@ -215,7 +215,7 @@ class OpenAIEngine:
     def _check_fits(self, messages: Sequence[Message], cancel: threading.Event) -> None:
         """Raise ContextFull for a prompt that cannot fit: a server may cut it and say nothing."""
         window = self.context_tokens
-        if window is None or most_tokens(messages) < window:
+        if window is None or most_tokens(messages) < FEWEST_BYTES * window:
             return
         size = self.count(messages, cancel)
         needed = least_tokens(messages) if size is None else size

@@ -15,6 +15,6 @@ def look_at_log() -> str:
     return tr("the server's own log may say why")
 
 
-def wrong_kind() -> str:
+def wrong_kind(address_from: str) -> str:
     """What helps where the answer is not one of the protocol."""
-    return tr("is it the right kind of server? check --model and --base-url")
+    return tr("is it the right kind of server? check --model and {name}", name=address_from)

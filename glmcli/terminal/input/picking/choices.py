@@ -35,8 +35,9 @@ class Choices:
 
     @property
     def has_others(self) -> bool:
-        """Whether there are some of the kind and some of another, shown or not."""
-        return len({*map(self._is_of_kind, self._entries)}) > 1
+        """Whether `toggle` shows more or less: there are some of another kind."""
+        kinds = {*map(self._is_of_kind, self._entries)}
+        return len(kinds) > 1 or (False in kinds and not self.shows_all)
 
     def narrow(self, words: str) -> None:
         """Show those that fit other words, and choose the first."""

@@ -63,7 +63,7 @@ def test_a_net_says_the_same_while_its_files_are_let_go_of(checkpoint, monkeypat
     assert PlainReader(net).read([1, 2, 3]).equal(said)
 
 
-def with_pictures(folder, left_over=()):
+def with_pictures(folder, left_over=(), *, is_bin=False):
     """A Llama 4 whose part for text is `tiny_net`'s; the part for pictures is one tensor."""
     net = tiny_net("llama4_text")
     net.save_pretrained(folder)
@@ -74,12 +74,17 @@ def with_pictures(folder, left_over=()):
     tensors = {f"language_model.{name}": value for name, value in load_file(path).items()}
     more = dict.fromkeys(("vision_model.class_embedding", *left_over), torch.zeros(8))
     path.unlink()
-    save_file(tensors | {name: value.clone() for name, value in more.items()}, path)
+    whole = tensors | {name: value.clone() for name, value in more.items()}
+    if is_bin:
+        torch.save(whole, folder / "pytorch_model.bin")
+    else:
+        save_file(whole, path)
     return net
 
 
-def test_the_part_for_text_is_enough_where_the_files_hold_one_for_pictures_too(tmp_path):
-    net = with_pictures(tmp_path / "net")
+@pytest.mark.parametrize("is_bin", [False, True])
+def test_the_part_for_text_is_enough_where_the_files_hold_one_for_pictures_too(tmp_path, is_bin):
+    net = with_pictures(tmp_path / "net", is_bin=is_bin)
     loaded = load_net(*opened(tmp_path / "net", tmp_path), lambda progress: None)
     ids = [token % 300 for token in IDS[:40]]
     assert wanted(loaded, ids).equal(wanted(net, ids))

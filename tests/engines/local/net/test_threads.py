@@ -102,6 +102,13 @@ def test_some_of_several_threads_are_kept():
     assert machine.read(pace, cores=2.5)[:3] == [4, 4, 1]
 
 
+def test_the_count_nearest_to_the_cores_that_there_were_is_next():
+    machine = Machine(t1=0.03, t8=0.02, t16=0.01)
+    pace = pace_on(machine, counts=(1, 8, 16))
+    machine.read(pace, cores=16)
+    assert machine.read(pace, cores=7.9)[-1] == 8
+
+
 def test_a_first_block_that_waits_for_the_disk_is_no_sign():
     machine = Machine(t1=0.03, t2=0.02)
     pace = pace_on(machine)

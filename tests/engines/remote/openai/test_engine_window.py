@@ -52,6 +52,13 @@ def test_a_server_that_counts_is_asked_how_long_the_prompt_is():
     assert len(asked) == 1
 
 
+def test_a_prompt_that_surely_fits_is_not_counted():
+    server = serving(listing(owned_by="vllm", max_model_len=600), tokenize="vllm_tokenize_chat")
+    engine = opened(server)
+    reply(engine, messages=(Message("user", "The river is long. " * 60),))
+    assert "/tokenize" not in engine.details
+
+
 @pytest.mark.parametrize(
     "text",
     ["The river is long and calm. " * 90, " " * 100_000, "-" * 100_000, "\n" * 100_000 + "a"],

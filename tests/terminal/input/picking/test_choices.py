@@ -31,6 +31,14 @@ def test_asks_are_kept_out_until_they_are_asked_for():
     assert shown(choices) == ["a", "c", "d"]
 
 
+def test_where_the_last_of_the_kind_is_deleted_the_others_can_be_shown():
+    choices = Choices(ENTRIES[:2], "chat")
+    choices.remove(ENTRIES[0].id)
+    assert (shown(choices), choices.has_others) == ([], True)
+    choices.toggle()
+    assert (shown(choices), choices.has_others) == (["b"], False)
+
+
 def test_where_there_are_only_others_they_are_shown():
     choices = Choices(ENTRIES[1:2], "chat")
     assert shown(choices) == ["b"]

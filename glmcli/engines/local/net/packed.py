@@ -96,4 +96,14 @@ def can_pack() -> bool:
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and takes_bfloat16()
     )
+
+
+def takes_bfloat16() -> bool:
+    """Whether oneDNN packs bfloat16 here: ONEDNN_MAX_CPU_ISA may keep it from the processor's."""
+    try:
+        torch.ops.mkldnn._reorder_linear_weight(torch.zeros(32, 32, dtype=torch.bfloat16), 1)
+    except RuntimeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Packed layers compute the same numbers, and only where they are a gain."""
 
+import os
 import weakref
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 
 from glmcli.engines.local.net.packed import PackedLinear, can_pack, find_linears, is_packable, pack
 from tests.support import tiny
+from tests.support.processes import output, run_python
 
 needs_packing = pytest.mark.skipif(not can_pack(), reason="this processor gains nothing by packing")
 
@@ -92,3 +94,9 @@ def test_hooked_derived_and_odd_layers_are_left_alone():
     assert not is_packable(nn.Linear(32, 32, dtype=torch.bfloat16, device="meta"))
     assert not is_packable(linear(32, 33))
     assert not is_packable(linear(33, 32))
+
+
+def test_nothing_is_packed_where_the_library_is_kept_from_it():
+    code = "from glmcli.engines.local.net.packed import can_pack; print(can_pack())"
+    process = run_python(code, env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    assert output(process) == "False\n"

@@ -1,0 +1,1 @@
+"""One model for many: other shells, scripts and programs of this machine."""

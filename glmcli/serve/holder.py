@@ -1,0 +1,144 @@
+"""One engine for many callers: who is answered, who is refused, and how long nobody has asked.
+
+Knows nothing of sockets, nor of how a request is written.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Literal
+
+from glmcli import __version__
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import EngineError
+from glmcli.language import tr
+from glmcli.machine import resident_bytes
+from glmcli.types import Chunk, GenerationParams, Message
+
+RETRY_S = 5
+"""After so many seconds it is worth asking again where too many wait."""
+
+State = Literal["loading", "failed", "idle", "busy", "leaving"]
+
+
+class Full(EngineError):
+    """Too many wait already; `wait_s` says in how many seconds to ask again."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            tr("too many wait for {model} already", model=name),
+            tr("ask again in {n} seconds", n=RETRY_S),
+        )
+        self.wait_s = RETRY_S
+
+
+class Holder:
+    """An engine that is held for whoever asks. Its methods may be called on any thread."""
+
+    def __init__(
+        self,
+        engine: EngineThread,
+        name: str,
+        *,
+        keep_s: float = math.inf,
+        most_waiting: int = 64,
+    ) -> None:
+        """`name` is the model as callers name it; after `keep_s` idle seconds its time is over."""
+        self.engine = engine
+        self.name = name
+        self.keep_s = keep_s
+        self.stopping = threading.Event()
+        """Set when it was told to leave."""
+        self._most_waiting = most_waiting
+        self._changing = threading.Lock()
+        self._busy = 0
+        self._last_used = time.monotonic()
+
+    @property
+    def busy(self) -> int:
+        """How many requests are answered or wait."""
+        return self._busy
+
+    @property
+    def waiting(self) -> int:
+        """How many of them have not begun."""
+        return max(0, self._busy - 1)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last request ended; 0 while there is one."""
+        return 0.0 if self._busy else time.monotonic() - self._last_used
+
+    @property
+    def state(self) -> State:
+        """What it is doing."""
+        if self.stopping.is_set():
+            return "leaving"
+        if self.engine.failure is not None:
+            return "failed"
+        if not self.engine.is_open:
+            return "loading"
+        return "busy" if self._busy else "idle"
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+    ) -> Generator[Chunk, None, None]:
+        """The reply, as EngineThread streams it, ticks and progress of loading included.
+
+        Raises Full before the first chunk, GlmError.
+        """
+        with self.used(), closing(self.engine.stream(messages, params, cancel)) as stream:
+            yield from stream
+
+    def count(self, messages: Sequence[Message]) -> int | None:
+        """The size of a prompt in tokens; None if it cannot be known, or not yet."""
+        with self.used():
+            return self.engine.count(messages)
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Count a request as long as it lasts. Raises Full."""
+        with self._changing:
+            if self.waiting >= self._most_waiting:
+                raise Full(self.name)
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._busy -= 1
+                self._last_used = time.monotonic()
+
+    def stop(self) -> None:
+        """Leave once those are answered who ask now; returns at once."""
+        self.stopping.set()
+
+    def status(self) -> dict[str, Any]:
+        """What it is and does, as JSON has it; None is unknown. Looking does not count as use.
+
+        Times are seconds, sizes bytes, `slots` the tokens that each of them keeps.
+        """
+        engine, idle_s = self.engine, self.idle_s
+        left_s = self.keep_s - idle_s
+        return {
+            "model": self.name,
+            "device": engine.device,
+            "details": engine.details,
+            "window": engine.context_tokens,
+            "version": __version__,
+            "pid": os.getpid(),
+            "state": self.state,
+            "busy": self._busy,
+            "waiting": self.waiting,
+            "idle_s": round(idle_s, 1),
+            "ends_in_s": None if self._busy or math.isinf(left_s) else max(0.0, round(left_s, 1)),
+            "memory_bytes": resident_bytes()[0],
+            "slots": [],
+            "slot_bytes": None,
+            "slot_limit": None,
+        }

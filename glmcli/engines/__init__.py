@@ -1,7 +1,7 @@
-"""The seam between the program and whatever answers: three protocols and the table of engines.
+"""The seam between the program and whatever answers: protocols and the table of engines.
 
-`Engine` is all that a session needs, `Warms` an extra, `EngineState` for whoever waits. Knows
-nothing of the terminal, and imports an engine only when one is opened.
+`Engine` is all that a session needs, `Warms` and `Batches` are extras, `EngineState` for whoever
+waits. Knows nothing of the terminal, and imports an engine only when one is opened.
 """
 
 from __future__ import annotations
@@ -108,6 +108,27 @@ class Warms(Protocol):
 
         A user's message at the end is a draft: text may still be added to it. When `cancel` is set,
         this ends within one prefill block. No reply depends on it, only how soon it comes.
+        """
+        ...
+
+
+Asked = tuple[Sequence[Message], GenerationParams]
+"""A prompt and how it is to be answered."""
+BatchItem = tuple[int, Chunk | GlmError]
+"""The index of a prompt, and the next piece of its reply or why there is none."""
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """An engine that answers several prompts in less time than one after the other."""
+
+    def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
+        """Yield the replies to `prompts`, in no order; the items of one index are its stream.
+
+        Each ends as a stream does, with a `finish_reason`, or with the error that it would have
+        raised, after which the others go on. When `cancel` is set, all that have no end yet end as
+        "cancelled" within one step. The text is that of `stream`, as exactly as the numbers of the
+        model are summed: in float32 the same.
         """
         ...
 

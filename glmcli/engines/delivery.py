@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Condition, Event
+from typing import Generic, TypeVar
 
 from glmcli.errors import GlmError
 from glmcli.types import Chunk
 
 Item = Chunk | GlmError
+_T = TypeVar("_T")
 
 TICK_S = 0.05
 MOST_ITEMS = 1024
@@ -20,7 +22,7 @@ MOST_CHARS = 65_536
 Some seconds of the fastest reply, and a screen's worth a hundred times over."""
 
 
-class Delivery:
+class Delivery(Generic[_T]):
     """Items that were put and not taken yet. One thread puts, another one takes."""
 
     def __init__(self, cancel: Event, closing: Event) -> None:
@@ -30,12 +32,12 @@ class Delivery:
         """
         self._cancel = cancel
         self._closing = closing
-        self._items: list[Item] = []
+        self._items: list[_T] = []
         self._chars = 0
         self._is_over = False
         self._changed = Condition()
 
-    def put(self, item: Item) -> bool:
+    def put(self, item: _T) -> bool:
         """Hand over the next item as soon as it fits; whether somebody may still take it."""
         with self._changed:
             while self._is_full() and not (self._is_over or self._cancel.is_set()):
@@ -44,12 +46,12 @@ class Delivery:
                 self._changed.wait(TICK_S)
             return self._add(item)
 
-    def put_last(self, item: Item) -> None:
+    def put_last(self, item: _T) -> None:
         """Hand over the end of the reply; it always fits."""
         with self._changed:
             self._add(item)
 
-    def take(self) -> Sequence[Item]:
+    def take(self) -> Sequence[_T]:
         """All items, as soon as there are some; none after a tick without news."""
         with self._changed:
             if not self._items:
@@ -68,14 +70,19 @@ class Delivery:
     def _is_full(self) -> bool:
         return len(self._items) >= MOST_ITEMS or self._chars >= MOST_CHARS
 
-    def _add(self, item: Item) -> bool:
+    def _add(self, item: _T) -> bool:
         if self._is_over:
             return False
         self._items.append(item)
-        if isinstance(item, Chunk):
-            self._chars += len(item.text) + len(item.thinking)
+        self._chars += chars_in(item)
         self._changed.notify()
         return True
+
+
+def chars_in(item: object) -> int:
+    """How much text there is in an item, by itself or with the index of its prompt."""
+    chunk = item[1] if isinstance(item, tuple) else item
+    return len(chunk.text) + len(chunk.thinking) if isinstance(chunk, Chunk) else 0
 
 
 def joined(items: Sequence[Item]) -> list[Item]:

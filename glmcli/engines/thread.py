@@ -14,11 +14,12 @@ from contextlib import closing, suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, TellsOwn, Warms, open_engine
+from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms, open_engine
+from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
+from glmcli.engines.failures import as_user_error, opening_failed
 from glmcli.engines.reply import broken_off
-from glmcli.errors import EngineError, GlmError, ModelError, first_line
-from glmcli.language import tr
+from glmcli.errors import GlmError
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 _GRACE_S = 0.15
@@ -117,7 +118,7 @@ class EngineThread:
         at once, in one chunk.
         """
         self._start()  # the request itself opens the engine, so that it is not tried twice
-        delivery = Delivery(cancel, self._closing)
+        delivery = Delivery[Item](cancel, self._closing)
         self._jobs.put(lambda: self._produce(messages, params, cancel, delivery))
         try:
             for item in self._arriving(delivery, cancel):
@@ -129,7 +130,49 @@ class EngineThread:
         finally:
             delivery.end()
 
-    def _arriving(self, delivery: Delivery, cancel: threading.Event) -> Iterator[Item]:
+    def batch(
+        self, prompts: Sequence[Asked], cancel: threading.Event
+    ) -> Generator[BatchItem, None, None]:
+        """Yield the replies to several prompts, see `Batches.batch`; ticks as `stream` does.
+
+        Ticks are of the first prompt whose reply has no end. Raises GlmError if the engine cannot
+        be opened, or ends before the replies do. After `cancel` what had arrived comes at once.
+        """
+        self._start()
+        delivery = Delivery[BatchItem | GlmError](cancel, self._closing)
+        self._jobs.put(lambda: self._produce_batch(prompts, cancel, delivery))
+        ended, first = set[int](), 0
+        cancelled_at: float | None = None
+        try:
+            while prompts:
+                if cancel.is_set() and cancelled_at is None:
+                    cancelled_at = time.monotonic()
+                items = delivery.take()
+                for item in items:
+                    if isinstance(item, GlmError):
+                        raise item
+                    if is_end(item[1]):
+                        ended.add(item[0])
+                    yield item
+                    if len(ended) == len(prompts):
+                        return
+                if self._is_late(cancelled_at):
+                    yield from ends_of_cancelled(prompts, ended)
+                    return
+                while first in ended:
+                    first += 1
+                if not items:
+                    yield first, Chunk(progress=None if self.is_open else self._progress)
+        finally:
+            delivery.end()
+
+    def _is_late(self, cancelled_at: float | None) -> bool:
+        """Whether the engine had its time to end what was cancelled, or has nothing to end."""
+        if cancelled_at is None:
+            return False
+        return not self.is_open or time.monotonic() - cancelled_at > _GRACE_S
+
+    def _arriving(self, delivery: Delivery[Item], cancel: threading.Event) -> Iterator[Item]:
         """The items delivered, or a chunk at every tick; our own end if none comes in time."""
         cancelled_at: float | None = None
         while True:
@@ -141,8 +184,7 @@ class EngineThread:
                     yield from joined(items[at:])
                     break
                 yield item
-            is_late = cancelled_at is not None and time.monotonic() - cancelled_at > _GRACE_S
-            if is_late or (cancel.is_set() and not self.is_open):
+            if self._is_late(cancelled_at):
                 yield Chunk(finish_reason="cancelled")
             elif not items:
                 yield Chunk(progress=None if self.is_open else self._progress)
@@ -256,7 +298,7 @@ class EngineThread:
         messages: Sequence[Message],
         params: GenerationParams,
         cancel: threading.Event,
-        delivery: Delivery,
+        delivery: Delivery[Item],
     ) -> None:
         """Stream on the thread; whatever happens, the last item put ends the caller's stream."""
         try:
@@ -275,35 +317,28 @@ class EngineThread:
         except BaseException as exc:  # a library may panic, or try to exit
             delivery.put_last(as_user_error(exc))
 
+    def _produce_batch(
+        self,
+        prompts: Sequence[Asked],
+        cancel: threading.Event,
+        delivery: Delivery[BatchItem | GlmError],
+    ) -> None:
+        """The same for several prompts; an error by itself ends them all."""
+        try:
+            if cancel.is_set() and not self.is_open:
+                return  # nobody waits for it
+            with closing(batch_of(self._opened(), prompts, cancel)) as items:
+                for item in items:
+                    if not delivery.put(item):
+                        break
+            delivery.put_last(broken_off())  # is taken only where an end is missing
+        except BaseException as exc:
+            delivery.put_last(as_user_error(exc))
+
 
 def engine_of(settings: Settings) -> EngineThread:
     """The engine of the model that is chosen, not open yet."""
     return EngineThread(settings.model, lambda report: open_engine(settings, report))
-
-
-def as_user_error(exc: BaseException) -> GlmError:
-    """A user's error for whatever an engine raised; a bug becomes an EngineError with its cause."""
-    if isinstance(exc, GlmError):
-        return exc
-    error = EngineError(
-        tr("the engine failed: {error}", error=f"{type(exc).__name__}: {first_line(exc)}"),
-        tr("GLM_DEBUG=1 shows where it happened"),
-        again=True,
-    )
-    error.__cause__ = exc
-    return error
-
-
-def opening_failed(exc: BaseException) -> GlmError:
-    """The same for errors while a model is opened; a panic is the fault of its files."""
-    if isinstance(exc, Exception):
-        return as_user_error(exc)
-    error = ModelError(
-        tr("the model cannot be opened: {error}", error=f"{type(exc).__name__}: {first_line(exc)}"),
-        tr("its files may be damaged; GLM_DEBUG=1 shows where it happened"),
-    )
-    error.__cause__ = exc
-    return error
 
 
 def _quietly(job: Callable[[], object]) -> None:

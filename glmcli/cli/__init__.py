@@ -179,9 +179,9 @@ def run(arguments: list[str]) -> int:
         if arguments[:1] in (["ask"], ["chat"]):
             arguments = as_it_is(arguments)
         if arguments[:1] in (["--show-completion"], ["--install-completion"]):
-            from glmcli.cli.completion.shells import mend_scripts
+            from glmcli.cli.completion.scripts import give_scripts
 
-            mend_scripts()
+            give_scripts()
         app = command_line(arguments[0] if arguments else "")
         code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt

@@ -24,6 +24,7 @@ from glmcli.cli.asking.forms import (
 )
 from glmcli.cli.asking.long import LongWay, answered, long_text
 from glmcli.cli.asking.role import RoleName, in_frame, role_named
+from glmcli.cli.completion.candidates import file_paths, if_asked
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueAsk,
@@ -55,7 +56,12 @@ if TYPE_CHECKING:
 
 Messages = Annotated[
     str | None,
-    typer.Option("--messages", metavar="FILE", help=tr("JSON messages to put before PROMPT")),
+    typer.Option(
+        "--messages",
+        metavar="FILE",
+        help=tr("JSON messages to put before PROMPT"),
+        autocompletion=if_asked(file_paths),
+    ),
 ]
 NoStream = Annotated[bool, typer.Option("--no-stream", help=tr("print the reply at its end"))]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from glmcli.cli.options import MODEL_OPTIONS, with_settings
+from glmcli.cli.options import MODEL_OPTIONS, ModelArgument, with_settings
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 @with_settings(*MODEL_OPTIONS)
 def bench(
     settings: Settings,
-    name: Annotated[
-        str | None, typer.Argument(metavar="MODEL", help=tr("the same as --model"))
-    ] = None,
+    name: ModelArgument = None,
     runs: Annotated[
         int, typer.Option("-n", "--runs", min=1, help=tr("runs; medians are shown"))
     ] = 3,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import if_asked, local_models
+from glmcli.cli.completion.candidates import if_asked, local_models, models_here
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
@@ -32,6 +32,14 @@ if TYPE_CHECKING:
 models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
 _NAME = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help=tr("folder, hub id or built-in name"),
+        autocompletion=if_asked(models_here),
+    ),
+]
+_FETCHED = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
@@ -117,7 +125,7 @@ def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> Non
 
 @models_app.command()
 @with_settings("offline")
-def pull(settings: Settings, name: _NAME) -> None:
+def pull(settings: Settings, name: _FETCHED) -> None:
     """Fetch a model, so that it can be used offline later."""
     from glmcli.models.checkpoint import find_checkpoint
     from glmcli.terminal.output import outputs
@@ -141,7 +149,7 @@ def pull(settings: Settings, name: _NAME) -> None:
 @with_settings()
 def remove(
     settings: Settings,
-    name: _NAME,
+    name: _FETCHED,
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, setting_values
+from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, option_values
 from glmcli.cli.dialog import tell_links
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, choices, setting_fields
@@ -84,6 +84,12 @@ PromptWords = Annotated[
         metavar="[PROMPT] [@FILE]...",
         help=tr("the question; files that go with it"),
         autocompletion=if_asked(mentioned_files),
+    ),
+]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="MODEL", help=tr("the same as --model"), autocompletion=if_asked(models)
     ),
 ]
 GIVEN = ("settings", "load")
@@ -156,7 +162,7 @@ def option(name: str) -> inspect.Parameter:
     kind: Any = str | None
     extra: dict[str, Any] = {
         "metavar": metavar(name, str(item.type)),
-        "autocompletion": if_asked(completes(name)),
+        "autocompletion": if_asked(option_values(name)),
     }
     if name in SWITCHES or name in ("think", "history", "stats", "fused"):
         kind, extra = bool | None, {}
@@ -171,12 +177,6 @@ def option(name: str) -> inspect.Parameter:
             kind, typer.Option(*flags, help=help_text, show_default=False, **extra)
         ],
     )
-
-
-def completes(name: str) -> Callable[..., Any] | None:
-    """What gives the words that a shell may put after a setting's option, if anything does."""
-    by_name: dict[str, Callable[..., Any]] = {"model": models, "system": mentioned_files}
-    return by_name.get(name) or setting_values(name)
 
 
 def metavar(name: str, kind: str) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
+TITLE_CELLS = 40
+"""How much of a title stands beside its id: with age and kind it fits a narrow window."""
 BUSY_S = 1.0
 """Any server may take this long to begin."""
 MEASURED_S, SOON_S = 1.0, 2.0
@@ -50,6 +52,11 @@ def age(moment: float, say: Callable[[str], str] = tr) -> str:
         if seconds >= length:
             return f"{seconds // length:.0f} {say(unit)}"
     return f"{seconds:.0f} {say(later('s'))}"
+
+
+def summary_line(title: str, moment: float, kind: str) -> str:
+    """What stands beside the id of a conversation: its title, its age, and whether it is an ask."""
+    return " · ".join(filter(None, [title, age(moment), tr("ask") if kind == "ask" else ""]))
 
 
 def system_text(system: str | None) -> str:

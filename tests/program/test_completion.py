@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from wcwidth import wcswidth
 
 from glmcli.store import open_store
 from glmcli.types import Conversation, Message
@@ -63,6 +64,13 @@ def ask_shell(cwd: Path, line: str, shell: str = "bash", **env: str) -> Done:
     """What the program answers a shell."""
     hub = {"HF_HUB_CACHE": str(cwd / "hub"), "GLM_CACHE": str(cwd / "cache")}
     return run_glm(cwd=cwd, **(hub | asking(shell, line) | env))
+
+
+def answer(cwd: Path, line: str, shell: str) -> list[str]:
+    """The lines that a shell gets by our own script."""
+    done = ask_shell(cwd, line, shell, _GLM_COMPLETE_KIND="1")
+    assert (done.err, done.code) == ("", 0)
+    return done.out.splitlines()
 
 
 @pytest.fixture
@@ -119,6 +127,10 @@ def test_a_shell_that_asks_gets_words_and_not_the_help(glm):
         ("glm ask -m ", ["smollm2", "echo:", "openai:", "fastchat:"]),
         ("glm chat --model ec", ["echo:"]),
         ("glm models show ", ["smollm2"]),
+        ("glm bench sm", ["smollm2"]),
+        ("glm ask --code ", ["last", "all", "1", "2", "3"]),
+        ("glm config set system @", []),
+        ("glm config set device c", ["cpu", "cuda"]),
         ("glm ask --temperature ", []),
         ("glm ask ", []),
         ("glm config trust ", []),
@@ -126,6 +138,85 @@ def test_a_shell_that_asks_gets_words_and_not_the_help(glm):
 )
 def test_commands_options_and_values_are_completed(words, line, expected):
     assert words(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("offered", "lines"),
+    [
+        (
+            "files",
+            [
+                "glm ask -a ",
+                "glm chat --file no",
+                "glm ask --messages ",
+                "glm ask --messages=no",
+                "glm history import ",
+                "glm history import one.json ",
+            ],
+        ),
+        (
+            "folders",
+            [
+                "glm ask --adapter ",
+                "glm bench no",
+                "glm chat -m ./",
+                "glm models show no",
+                "glm config trust ",
+                "glm config untrust ",
+                "glm config set adapter ",
+                "glm config set cache ",
+                "glm config set model no",
+            ],
+        ),
+        (
+            "words",
+            [
+                "glm ask ",
+                "glm ask no",
+                "glm chat ",
+                "glm ask -s ",
+                "glm ask --stop ",
+                "glm ask --seed ",
+                "glm ask --base-url ",
+                "glm ask --template ",
+                "glm ask --role no",
+                "glm ask -m openai:no",
+                "glm ask --resume no",
+                "glm ask --quiet=no",
+                "glm bench --prompts ",
+                "glm bench --runs ",
+                "glm history list -n ",
+                "glm history search ",
+                "glm history show ",
+                "glm history export ",
+                "glm history rename x ",
+                "glm history undelete ",
+                "glm history path ",
+                "glm models pull no",
+                "glm models remove no",
+                "glm roles show no",
+                "glm roles edit no",
+                "glm config set stop ",
+                "glm config set model smollm2 ",
+                "glm config set nonsense ",
+                "glm config edit ",
+            ],
+        ),
+    ],
+)
+def test_paths_are_left_to_the_shell_where_they_are_taken(tmp_path, offered, lines):
+    (tmp_path / "notes").mkdir()
+    for line in lines:
+        assert (line, answer(tmp_path, line, "bash")) == (line, [offered])
+
+
+@pytest.mark.parametrize("shell", ["fish", "powershell", "pwsh"])
+def test_scripts_are_told_first_what_the_words_are(tmp_path, shell):
+    assert answer(tmp_path, "glm ask -a ", shell) == ["files"]
+    assert answer(tmp_path, "glm ask --adapter ", shell) == ["folders"]
+    assert answer(tmp_path, "glm ask --seed ", shell) == ["words"]
+    assert answer(tmp_path, "glm ask --device mp", shell)[0] == "words"
+    assert answer(tmp_path, "glm ask --device mp", shell)[1].startswith("mps")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish", "powershell", "pwsh"])
@@ -213,7 +304,7 @@ def test_a_word_that_bash_takes_apart_is_completed_after_the_last_cut(words, tmp
         (tmp_path / "folder" / name).write_text("")
     assert words("glm ask @ fo") == ["@folder/one.txt", "@folder/two.txt"]
     assert words("glm ask -s @ folder/o") == ["@folder/one.txt"]
-    assert words("glm ask fo") == []  # the shell completes paths
+    assert words("glm ask fo") == []
     (tmp_path / "empty").mkdir()
     assert words("glm ask @ emp") == ["@empty/"]
     assert words("glm ask @ ~nobody/") == words("glm ask @ none/") == []
@@ -249,6 +340,28 @@ def test_conversations_come_with_title_and_age(tmp_path, shell):
     (name,) = keep(tmp_path / "home", "Why is the sky blue?")
     out = ask_shell(tmp_path, "glm history show ", shell).out
     assert re.search(rf'{name}[":\t]+Why is the sky blue\? · \d+ s', out)
+
+
+def test_bash_shows_help_only_where_it_puts_in_none(tmp_path, words):
+    ids = keep(tmp_path / "home", "Why is the sky blue?", "天空为什么是蓝色的" * 10)
+    listing = ask_shell(tmp_path, "glm history show ", COMP_TYPE="63", COLUMNS="40").out
+    lines = listing.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ids[::-1]
+    assert lines[1].startswith(f"{ids[0]}  Why is the sky")
+    assert all(wcswidth(line) < 40 for line in lines)
+    assert words(f"glm history show {ids[0]}", COMP_TYPE="63") == [ids[0]]
+    for kind in ("9", "37", "42"):
+        assert words("glm history show ", COMP_TYPE=kind) == ids[::-1]
+
+
+def test_deleted_conversations_are_told_from_others(tmp_path, words):
+    kept, gone = keep(tmp_path / "home", "kept", "gone")
+    with closing(open_store(tmp_path / "home")) as store:
+        store.delete(gone)
+    out = ask_shell(tmp_path, "glm history undelete ", "fish").out
+    assert re.fullmatch(rf"{gone}\tgone · \d+ s\n", out)
+    assert words("glm history delete ") == [kept]
+    assert words("glm history delete --purge ") == [kept, gone]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
@@ -481,6 +594,21 @@ TYPED = [
     ("glm ask -a papers/o", "<ask><-a><papers/one.txt>"),
     ("glm ask @no", "<ask><@notes.json>"),
     ("glm ask @pap", "<ask><@papers/one.txt>"),
+    ("glm ask --file=papers/o", "<ask><--file=papers/one.txt>"),
+    ("glm ask --messages no", "<ask><--messages><notes.json>"),
+    ("glm config trust pap", "<config><trust><papers/>"),
+    ("glm config trust no", "<config><trust><no>"),
+    ("glm ask --adapter=pap", "<ask><--adapter=papers/>"),
+    ("glm models show pap", "<models><show><papers/>"),
+    ("glm ask -m pap", "<ask><-m><papers/>"),
+    ("glm ask -m no", "<ask><-m><no>"),
+    ("glm ask --code la", "<ask><--code><last>"),
+    ("glm ask --code no", "<ask><--code><no>"),
+    ("glm history undelete no", "<history><undelete><no>"),
+    ("glm history search no", "<history><search><no>"),
+    ("glm ask --temperature no", "<ask><--temperature><no>"),
+    ("glm ask no", "<ask><no>"),
+    ("glm no", "<no>"),
 ]
 """What is typed, and the words that the shell has after Tab."""
 SHOW_WORDS = "glm() { printf '<%s>' \"$@\"; echo; }"
@@ -531,6 +659,34 @@ def test_bash_completes_what_is_typed(env, folder):
             check_typed(shell, line, expected)
 
 
+@pytest.mark.pty
+def test_bash_lists_words_with_their_help_and_puts_in_words_alone(env, folder):
+    one, two = keep(Path(env["GLM_HOME"]), "Why is the sky blue?", "Tides")
+    shell = pexpect.spawn(
+        "bash", ["--norc", "-i"], env=env, cwd=folder, encoding="utf-8", dimensions=(40, 100)
+    )
+
+    def run(line: str) -> None:
+        shell.sendline(line)
+        shell.expect_exact("READY", timeout=60)
+
+    with closing(shell):
+        shell.expect_exact("READY")
+        run('eval "$(glm --show-completion)"')
+        run(SHOW_WORDS)
+        shell.send("glm history show \t\t")
+        shell.expect(rf"{two}  Tides · \d+ s\s+{one}  Why is the sky blue\? · \d+ s", timeout=60)
+        shell.expect_exact("READY glm history show ", timeout=60)
+        check_typed(shell, two[:7], f"<history><show><{two}>")
+        run("bind 'set show-all-if-ambiguous on'")
+        shell.send("glm ask --thi\t")
+        shell.expect(r"--think +whether .*--thinking +how ", timeout=60)
+        shell.expect_exact("READY glm ask --think", timeout=60)
+        check_typed(shell, " --code a", "<ask><--think><--code><all>")
+        run("""bind '"\\t": menu-complete'""")
+        check_typed(shell, "glm history show ", f"<history><show><{two}>")
+
+
 @needs_fish
 def test_fish_completes(env, folder):
     ids = keep(Path(env["GLM_HOME"]), *HOSTILE)
@@ -548,15 +704,20 @@ def test_fish_completes(env, folder):
         assert done.stderr == ""
         return done.stdout.splitlines()
 
-    assert [each.split("\t")[0] for each in complete("glm ask --th")] == [
-        "--think",
-        "--thinking",
-        "--threads",
-    ]
+    def words(line: str) -> list[str]:
+        return [each.split("\t")[0] for each in complete(line)]
+
+    assert words("glm ask --th") == ["--threads", "--think", "--thinking"]
+    assert words("glm ask --adapter ") == words("glm config trust ") == ["papers/"]
+    assert words("glm ask --adapter=pap") == ["--adapter=papers/"]
+    assert words("glm ask -m pap") == ["papers/"]
+    assert words("glm ask -a ") == ["notes.json", "papers/"]
+    assert words("glm ask --code ") == ["last", "all", "1", "2", "3"]
+    assert words("glm history undelete ") == words("glm ask ") == words("glm ask --seed ") == []
     assert complete("glm ask --format=rec") == ["--format=records"]
     assert complete("glm ask -m ec")[0].startswith("echo:\t")
     assert "notes.json" in complete("glm history import no")[0]
-    assert sorted(each.split("\t")[0] for each in complete("glm history show ")) == sorted(ids)
+    assert words("glm history show ") == ids[::-1]
     assert not (folder / "pwned").exists()
 
 
@@ -569,7 +730,9 @@ def test_zsh_completes_what_is_typed(env, folder):
     )
     with closing(shell):
         shell.expect_exact("READY")
-        shell.sendline("autoload -Uz compinit; compinit -u -D; unsetopt prompt_sp")
+        shell.sendline(
+            "autoload -Uz compinit; compinit -u -D; unsetopt prompt_sp auto_remove_slash"
+        )
         shell.expect_exact("READY", timeout=60)
         shell.sendline('eval "$(glm --show-completion)"')
         shell.expect_exact("READY", timeout=60)

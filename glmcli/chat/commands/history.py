@@ -17,7 +17,7 @@ from glmcli.language import ntr, tr
 from glmcli.session import Session
 from glmcli.store import Node
 from glmcli.terminal.input.picking.columns import list_rows
-from glmcli.terminal.phrases import clipped, end_note
+from glmcli.terminal.phrases import TITLE_CELLS, clipped, end_note, summary_line
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Conversation, GenerationParams
 
@@ -55,8 +55,17 @@ def history(chat: Chat, rest: str) -> str:
 
 
 def others(chat: Chat, typed: str) -> list[tuple[str, str]]:
-    """The last conversations, for completion."""
-    return [(item.id, visible_line(item.title)) for item in chat.session.store.list(20)]
+    """The last other conversations, for completion."""
+    return [
+        (
+            item.id,
+            summary_line(
+                clipped(visible_line(item.title), TITLE_CELLS), item.updated_at, item.kind
+            ),
+        )
+        for item in chat.session.store.list(20)
+        if item.id != chat.session.conversation.id
+    ]
 
 
 @command("[ID]", words=others)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.completion.candidates import file_paths, if_asked
 from glmcli.cli.dialog import is_agreed, tell_links
 from glmcli.cli.options import typed_or_piped
 from glmcli.cli.settings import is_on_terminal
@@ -29,6 +30,7 @@ Files = Annotated[
         "--file",
         metavar="FILE",
         help=tr("a text file to send, a folder, a 'pattern', or - for stdin; repeat for more"),
+        autocompletion=if_asked(file_paths),
     ),
 ]
 Yes = Annotated[

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.asking.long import fields_of
+from glmcli.cli.completion.candidates import code_choices, if_asked
 from glmcli.config import Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -37,7 +38,12 @@ Form = Annotated[Format, typer.Option("-f", "--format", help=tr("form of the rep
 LastCode = Annotated[bool, typer.Option("-x", help=tr("print only the code of the last block"))]
 Code = Annotated[
     str | None,
-    typer.Option("--code", metavar="all|N", help=tr("print only code: all of it, or block N")),
+    typer.Option(
+        "--code",
+        metavar="all|N",
+        help=tr("print only code: all of it, or block N"),
+        autocompletion=if_asked(code_choices),
+    ),
 ]
 
 

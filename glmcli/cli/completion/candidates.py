@@ -28,7 +28,14 @@ Completes = Callable[..., Any]
 _MOST = 100
 """More words than a person reads."""
 WAIT_S = 0.1
-TITLE_CHARS = 60
+_ABOUT_CELLS = 40
+"""How much of a role is shown."""
+_NUMBERED = 3
+"""So many blocks of code are offered by theirs."""
+FILES, FOLDERS = "\0files", "\0folders"
+PATHS = {FILES: "files", FOLDERS: "folders"}
+"""What stands in place of the line of help beside what is typed, where a shell has to complete
+paths if there are no words; and what the shell is told then."""
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 ENGINE_HELP = {
     "echo": later("replies with your own words"),
@@ -42,6 +49,16 @@ def if_asked(completes: Completes | None) -> Completes | None:
     return completes if os.environ.get(COMPLETION) else None
 
 
+def file_paths(incomplete: str) -> Candidates:
+    """Files; a shell is better at that."""
+    yield incomplete, FILES
+
+
+def folder_paths(incomplete: str) -> Candidates:
+    """The same of folders alone."""
+    yield incomplete, FOLDERS
+
+
 def conversations(ctx: typer.Context, incomplete: str) -> Candidates:
     """The newest conversations whose ids begin so, by title and age."""
     return summaries(ctx, incomplete)
@@ -52,19 +69,45 @@ def deleted_conversations(ctx: typer.Context, incomplete: str) -> Candidates:
     return summaries(ctx, incomplete, deleted=True)
 
 
+def deletable_conversations(ctx: typer.Context, incomplete: str) -> Candidates:
+    """The newest conversations; for --purge those too that were deleted."""
+    yield from summaries(ctx, incomplete)
+    if ctx.params.get("purge"):
+        yield from summaries(ctx, incomplete, deleted=True)
+
+
 def summaries(ctx: typer.Context, incomplete: str, *, deleted: bool = False) -> Candidates:
     """Conversations, or deleted ones, as a shell shows them."""
     from glmcli.store.glance import newest
-    from glmcli.terminal.phrases import age
+    from glmcli.terminal.phrases import TITLE_CELLS, summary_line
 
     settings = settings_of(ctx)
     given = ctx.params.get("ids") or ()
     home = settings.home if settings else None
     for each in newest(home, incomplete, _MOST, deleted=deleted) if home else ():
         if each.id not in given:
-            title = " ".join(each.title[: TITLE_CHARS * 2].split())[:TITLE_CHARS]
-            parts = [title, age(each.updated_at), tr("ask") if each.kind == "ask" else ""]
-            yield each.id, " · ".join(filter(None, parts))
+            title = narrow(" ".join(each.title[: TITLE_CELLS * 4].split()), TITLE_CELLS)
+            yield each.id, summary_line(title, each.updated_at, each.kind)
+
+
+def narrow(line: str, cells: int) -> str:
+    """A line cut to about so many cells; "…" stands for the rest.
+
+    Counted as far as Python itself knows: what does it exactly takes too long to import.
+    """
+    if line.isascii():
+        return line if len(line) <= cells else f"{line[: cells - 1]}…"
+    from unicodedata import combining, east_asian_width
+
+    taken = 0
+    cut = 0
+    for at, letter in enumerate(line):
+        taken += 0 if combining(letter) else 2 if east_asian_width(letter) in "WF" else 1
+        if taken < cells:
+            cut = at + 1
+        elif taken > cells:
+            return f"{line[:cut]}…"
+    return line
 
 
 def roles() -> Candidates:
@@ -72,7 +115,15 @@ def roles() -> Candidates:
     from glmcli.conversation.roles import about_roles
 
     with suppress(GlmError):
-        yield from ((name, about[:TITLE_CHARS]) for name, about, _ in about_roles())
+        yield from ((name, narrow(about, _ABOUT_CELLS)) for name, about, _ in about_roles())
+
+
+def code_choices() -> Candidates:
+    """Which code of a reply `--code` prints; how many blocks there will be is not known."""
+    yield "last", tr("the last block")
+    yield "all", tr("all blocks")
+    for number in range(1, _NUMBERED + 1):
+        yield str(number), tr("block {number}", number=number)
 
 
 def models(ctx: typer.Context, incomplete: str) -> Candidates:
@@ -88,13 +139,18 @@ def models(ctx: typer.Context, incomplete: str) -> Candidates:
         asked = [engine] if colon else ["openai", "fastchat"]
         for name in listed_models(settings.base_url, asked, within_s=WAIT_S)[:_MOST]:
             yield name, tr("on the server")
+    if incomplete.partition(":")[0] not in ENGINE_HELP:
+        yield from folder_paths(incomplete)
+
+
+def models_here(ctx: typer.Context, incomplete: str) -> Candidates:
+    """Models on this machine, and folders of the user's own."""
+    yield from local_models(ctx, incomplete)
+    yield from folder_paths(incomplete)
 
 
 def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
-    """Models on this machine: the built-in one, those that were fetched, those of the hub's cache.
-
-    Folders are completed by the shell, as other paths are.
-    """
+    """Models on this machine: the built-in one, those that were fetched, those in hub caches."""
     from glmcli.config.known import cached_ids
 
     yield BUILT_IN_MODEL, tr("the built-in model")
@@ -109,25 +165,44 @@ def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
         yield name, tr("in the hub's cache")
 
 
+def option_values(name: str) -> Completes | None:
+    """What gives the words that may stand behind a setting's option, if anything does."""
+    by_name: dict[str, Completes] = {
+        "model": models,
+        "system": mentioned_files,
+        "adapter": folder_paths,
+    }
+    return by_name.get(name) or setting_values(name)
+
+
 def setting_values(name: str) -> Callable[[], list[str]] | None:
     """What gives the words that a setting may be; None where it is a number or a text."""
     words = DEVICES if name == "device" else choices(name)
     return (lambda: list(words)) if words else None
 
 
-def setting_names() -> Candidates:
-    """The names of settings, as `glm config set` takes them."""
+def setting_names(ctx: typer.Context) -> Candidates:
+    """The names of settings, as `glm config set` takes them, and of the keys that there are."""
     for name, item in setting_fields().items():
         if name != "home":
             yield name, tr(item.metadata["help"])
+    settings = settings_of(ctx)
+    for host in settings.keys if settings else ():
+        yield f"keys.{host}", tr("the key for that server")
 
 
 def config_values(ctx: typer.Context, incomplete: str) -> Candidates:
     """What the setting before may be."""
-    name = str(ctx.params.get("name"))
+    name = str(ctx.params.get("name")).replace("-", "_")
+    if ctx.params.get("value") or name not in setting_fields():
+        return
     if name == "model":
         yield from models(ctx, incomplete)
-    elif name in setting_fields() and (words := setting_values(name)):
+    elif name in ("adapter", "cache"):
+        yield from folder_paths(incomplete)
+    elif name == "system":
+        yield from mentioned_files(incomplete)
+    elif words := setting_values(name):
         yield from ((word, "") for word in words())
 
 

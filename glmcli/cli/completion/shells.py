@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 import typer
 
+from glmcli.cli.completion.candidates import PATHS, narrow
+from glmcli.cli.completion.scripts import KIND, SCRIPTS, ZSH_PATHS, ZSH_VALUE
 from glmcli.config import wants_traceback
 from glmcli.terminal.visible import visible_line
 
@@ -28,13 +30,8 @@ _BROKEN = re.compile(f"[{BREAKS}]+")
 _PLAIN = re.compile(r"(?:--?|@)?[\w./](?:[\w./:@=+,~-]*[\w./:=])?")
 """Words that no shell reads as anything but themselves: bash puts them in as they are."""
 _LONGEST_HELP = 80
-_ZSH_END = "compdef %(complete_func)s %(prog_name)s"
-_ZSH_LOADED = f"""if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
-  %(complete_func)s "$@"
-else
-  {_ZSH_END}
-fi"""
-"""Installed, the script is a function that zsh loads at the first Tab: it has to answer then."""
+LISTING = ("33", "63", "64")
+"""COMP_TYPE where bash shows all words, and puts in no more than what they have in common."""
 
 
 def answer_shell() -> NoReturn:
@@ -57,18 +54,6 @@ def answer_shell() -> NoReturn:
     with suppress(OSError):
         sys.stdout.flush()
     os._exit(code)  # Python takes 10 ms to end by itself, and a thread may still be asking
-
-
-def mend_scripts() -> None:
-    """Let Typer's script for zsh answer the first Tab; called before it is shown or installed."""
-    from typer._completion_shared import _completion_scripts as scripts
-
-    scripts |= {shell: mended_script(script) for shell, script in scripts.items()}
-
-
-def mended_script(script: str) -> str:
-    """A script of Typer's; that for zsh answers the first Tab."""
-    return script.replace(_ZSH_END, _ZSH_LOADED)
 
 
 def completed_command() -> Any:
@@ -96,9 +81,13 @@ def fitted_shell(kind: Any) -> Any:
     """A shell of Typer's that is given our words, each within what it replaces."""
 
     class Fitted(kind):  # type: ignore[misc]
-        source_template = mended_script(kind.source_template)
+        source_template = SCRIPTS[kind.name]
         _cut = 0
         """Characters of the word before the cursor that the shell keeps."""
+        _start = ""
+        """Of a word that is an option with its value: all before the value."""
+        _offers = "words"
+        """Or the kind of paths that the shell has to complete, where there are none."""
 
         def get_completion_args(self) -> tuple[list[str], str]:
             """The words before the cursor, and the one at it."""
@@ -113,16 +102,44 @@ def fitted_shell(kind: Any) -> Any:
         def get_completions(self, args: list[str], incomplete: str) -> list[Any]:
             """What may stand at the cursor, harmless for the shell and for its terminal."""
             option, equals, _ = incomplete.partition("=")
-            start = option + equals if equals and option.startswith("-") else ""
+            self._start = option + equals if equals and option.startswith("-") else ""
             found = []
+            offers = "words"
             for item in super().get_completions(args, incomplete):
-                value = f"{start}{item.value}"
+                if item.help in PATHS:
+                    offers = PATHS[item.help]
+                    continue
+                value = f"{self._start}{item.value}"
                 item.value, item.help = value[max(0, self._cut) :], harmless(item.help or "")
                 if item.value and _PLAIN.fullmatch(value):
                     found.append(item)
+            self._offers = "words" if found else offers
+            if self.name == "bash" and os.environ.get("COMP_TYPE") in LISTING:
+                show_help(found)
             return found
 
+        def complete(self) -> str:
+            """The answer in the form of the shell's script."""
+            said: str = super().complete()
+            if self.name == "zsh":
+                paths = ZSH_PATHS[self._offers]
+                return said if said != "_files" else ZSH_VALUE + paths if self._start else paths
+            return "\n".join(filter(None, [self._offers, said])) if os.environ.get(KIND) else said
+
     return Fitted
+
+
+def show_help(items: Sequence[Any]) -> None:
+    """Put its help behind each of several words, in a column as wide as bash's window lets it be.
+
+    What the words have in common stays the same: none of them holds a blank.
+    """
+    stated = os.environ.get("COLUMNS", "")
+    columns = int(stated) if stated.isdecimal() else 80
+    widest = max((len(item.value) for item in items), default=0)
+    for item in items if len(items) > 1 else ():
+        if item.help:
+            item.value = narrow(f"{item.value:<{widest}}  {item.help}", max(columns - 1, widest))
 
 
 def rejoined(words: Sequence[str]) -> list[str]:

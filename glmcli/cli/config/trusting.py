@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.completion.candidates import folder_paths, if_asked
 from glmcli.cli.dialog import tell
 from glmcli.cli.settings import setting_lines
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 trusting = typer.Typer()
 _FOLDER = Annotated[
-    Path, typer.Argument(metavar="[FOLDER]", help=tr("the folder of the .env"), show_default=False)
+    Path,
+    typer.Argument(
+        metavar="[FOLDER]",
+        help=tr("the folder of the .env"),
+        show_default=False,
+        autocompletion=if_asked(folder_paths),
+    ),
 ]
 HERE = Path()
 

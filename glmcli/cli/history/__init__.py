@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from glmcli.cli.completion.candidates import conversations, deleted_conversations, if_asked
+from glmcli.cli.completion.candidates import (
+    conversations,
+    deletable_conversations,
+    deleted_conversations,
+    file_paths,
+    if_asked,
+)
 from glmcli.cli.dialog import tell, tell_links
 from glmcli.cli.history.listing import list_, open_history
 from glmcli.cli.options import with_settings
@@ -131,7 +137,7 @@ def delete(
         typer.Argument(
             metavar="ID",
             help=tr("or the starts of their ids"),
-            autocompletion=if_asked(conversations),
+            autocompletion=if_asked(deletable_conversations),
         ),
     ],
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
@@ -246,7 +252,10 @@ def history_export(
 
 @history_app.command("import")
 @with_settings(needed=("home",))
-def import_(settings: Settings, files: Annotated[list[Path], typer.Argument()]) -> None:
+def import_(
+    settings: Settings,
+    files: Annotated[list[Path], typer.Argument(autocompletion=if_asked(file_paths))],
+) -> None:
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli.conversation import transcript
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
 
-from glmcli.chat.commands import Chat, run_command
+from glmcli.chat.commands import COMMANDS, Chat, run_command
 from glmcli.config import DOTENV, Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import GlmError, UsageError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.terminal.replies.text import BaseView
-from glmcli.types import GenerationParams, Message, Omission
+from glmcli.types import Conversation, GenerationParams, Message, Omission
 from tests.support.chats import texts
 
 
@@ -101,6 +102,18 @@ def test_history_and_resume(chat):
     assert texts(chat) == ["the first one", "the first one"]
     assert shown == texts(chat)
     assert chat.session.params.temperature == 0.3
+
+
+def test_resume_offers_other_conversations_and_tells_asks_from_chats(chat):
+    said = [Message("user", "x"), Message("assistant", "y")]
+    earlier = Conversation(title="Tides", messages=said)
+    ask = Conversation(title="天空" * 40, messages=said, kind="ask")
+    chat.session.store.save(earlier, ask)
+    chat.ask("the one that is open")
+    offered = dict(COMMANDS["resume"].words(chat, ""))
+    assert set(offered) == {earlier.id, ask.id}
+    assert re.fullmatch(r"Tides · \d+ s", offered[earlier.id])
+    assert re.fullmatch(r"(天空){9}天?… · \d+ s · ask", offered[ask.id])
 
 
 def test_settings_from_the_command_line_outlive_those_of_another_conversation(chat):

@@ -1,6 +1,6 @@
-"""The seam between the program and whatever answers: protocols and the table of engines.
+"""The seam between the program and whatever answers: its protocols and the table of engines.
 
-`Engine` is all that a session needs, `Warms` and `Batches` are extras, `EngineState` for whoever
+`Engine` is all that a session needs, `Warms` and others are extras, `EngineState` is for whoever
 waits. Knows nothing of the terminal, and imports an engine only when one is opened.
 """
 
@@ -130,6 +130,45 @@ class Batches(Protocol):
         "cancelled" within one step. The text is that of `stream`, as exactly as the numbers of the
         model are summed: in float32 the same.
         """
+        ...
+
+
+@runtime_checkable
+class Shares(Protocol):
+    """An engine of which several streams may be taken from at once, in turn, on one thread.
+
+    What each conversation has read is kept in a slot of its own; the next prompt that begins alike
+    goes on from there. No reply depends on it, only how soon it comes.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """How many streams may be open now, those that are included; at least 1."""
+        ...
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """How many tokens each slot holds, the one that was used last at the end."""
+        ...
+
+    @property
+    def slot_bytes(self) -> int:
+        """What the slots take of the memory of the device."""
+        ...
+
+    @property
+    def slot_limit(self) -> int | None:
+        """What they may take of it, those that are in use aside; None: there is only one slot."""
+        ...
+
+    def share(self, limit_bytes: int | None) -> None:
+        """From now on there are several slots, of so many bytes; None: a part of what is free."""
+        ...
+
+    def stream_privately(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """Like `Engine.stream`; nothing of it is kept."""
         ...
 
 

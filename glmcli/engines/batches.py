@@ -1,15 +1,16 @@
 """Several prompts to one engine: in batched steps where it has them, else one after the other.
 
-Knows nothing of threads, files or servers.
+Knows nothing of files or servers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
 from threading import Event
 
 from glmcli.engines import Asked, Batches, BatchItem, Engine
+from glmcli.engines.delivery import Delivery
 from glmcli.engines.failures import as_user_error
 from glmcli.engines.reply import broken_off
 from glmcli.errors import GlmError
@@ -68,3 +69,21 @@ def ends_of_cancelled(
     for index in range(len(prompts)):
         if index not in ended:
             yield index, Chunk(finish_reason="cancelled")
+
+
+def steps_of_batch(
+    begin: Callable[[], Generator[BatchItem, None, None]],
+    delivery: Delivery[BatchItem | GlmError],
+) -> Generator[None, None, None]:
+    """Put a batch into its delivery, an item a step; an error by itself ends them all."""
+    try:
+        if delivery.is_left:
+            return  # nobody waits for it
+        with closing(begin()) as items:
+            for item in items:
+                if not delivery.put(item):
+                    break
+                yield
+        delivery.put_last(broken_off())  # is taken only where an end is missing
+    except BaseException as exc:  # a library may panic, or try to exit
+        delivery.put_last(as_user_error(exc))

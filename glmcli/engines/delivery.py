@@ -37,10 +37,20 @@ class Delivery(Generic[_T]):
         self._is_over = False
         self._changed = Condition()
 
+    @property
+    def takes(self) -> bool:
+        """Whether `put` would wait for nobody."""
+        return not self._is_full() or self.is_left or self._closing.is_set()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody wants more of it."""
+        return self._is_over or self._cancel.is_set()
+
     def put(self, item: _T) -> bool:
         """Hand over the next item as soon as it fits; whether somebody may still take it."""
         with self._changed:
-            while self._is_full() and not (self._is_over or self._cancel.is_set()):
+            while self._is_full() and not self.is_left:
                 if self._closing.is_set():
                     return False
                 self._changed.wait(TICK_S)

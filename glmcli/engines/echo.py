@@ -17,10 +17,19 @@ from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 OPTIONS = ("delay", "load", "window")
+AT_ONCE = 8
 
 
 class EchoEngine:
-    """See the module. Raises ContextFull when the words of the prompt exceed the window."""
+    """See the module. Raises ContextFull when the words of the prompt exceed the window.
+
+    It remembers nothing, so that any number may ask at once.
+    """
+
+    at_once = AT_ONCE
+    slots: Sequence[int] = ()
+    slot_bytes = 0
+    slot_limit: int | None = None
 
     def __init__(self, *, delay_s: float = 0.0, context_tokens: int = 8192) -> None:
         self.name = "echo"
@@ -63,6 +72,15 @@ class EchoEngine:
         """Words of all messages."""
         del cancel  # it takes no time
         return sum(len(split_words(item.text)) for item in messages)
+
+    def share(self, limit_bytes: int | None) -> None:
+        """Nothing is kept in any case."""
+
+    def stream_privately(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """The same."""
+        return self.stream(messages, params, cancel)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -1,6 +1,6 @@
 """The engine thread: one daemon thread that owns an engine, opens it, and streams from it.
 
-`EngineThread` is itself an Engine, with a state, used from the main thread: its stream ticks while
+`EngineThread` is itself an Engine, with a state, used from other threads: its stream ticks while
 there is nothing to show, so that the caller can repaint and notice Ctrl-C. Knows nothing of the
 terminal.
 """
@@ -10,15 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms, open_engine
-from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end
+from glmcli.engines import Asked, BatchItem, Engine, Shares, TellsOwn, Warms, open_engine
+from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end, steps_of_batch
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
-from glmcli.engines.failures import as_user_error, opening_failed
-from glmcli.engines.reply import broken_off
+from glmcli.engines.failures import opening_failed
+from glmcli.engines.turns import Meanwhile, Request, Turns, steps_of
 from glmcli.errors import GlmError
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
@@ -31,19 +31,28 @@ TELL_S = 0.2
 class EngineThread:
     """An engine that another thread runs. Opening is tried again at the next request if it failed.
 
-    `open_it` is called on the thread, with a function for its progress.
+    `open_it` is called on the thread, with a function for its progress. If it is `shared`, streams
+    that are asked for at the same time take turns, chunk by chunk, as many as the engine takes at
+    once; the others wait in the order they came. Those that wait while it cannot be opened all hear
+    why. Otherwise streams are made one after the other.
     """
 
-    def __init__(self, name: str, open_it: Callable[[Report], Engine]) -> None:
+    def __init__(
+        self, name: str, open_it: Callable[[Report], Engine], *, shared: bool = False
+    ) -> None:
         self.name = name
+        self._is_shared = shared
         self._progress: Progress | None = None
         self._failure: GlmError | None = None
         self._on_change: Callable[[], None] = lambda: None
         self._open_it = open_it
         self._told_at = 0.0
         self._engine: Engine | None = None
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._failures = 0
+        self._turns = Turns(self._at_once)
+        self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._closing = threading.Event()
 
     @property
@@ -68,6 +77,31 @@ class EngineThread:
     def own_system(self) -> str:
         """The system prompt that the model adds; "" if that is not known, or not yet."""
         return self._engine.own_system() if isinstance(self._engine, TellsOwn) else ""
+
+    @property
+    def running(self) -> int:
+        """How many streams are being made; from any thread, as all that follows."""
+        return self._turns.running
+
+    @property
+    def waiting(self) -> int:
+        """How many streams were asked for and not begun."""
+        return self._turns.waiting
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """Tokens of each conversation that is kept, if the engine is open and tells."""
+        return self._engine.slots if isinstance(self._engine, Shares) else ()
+
+    @property
+    def slot_bytes(self) -> int:
+        """What they take of the memory of the device."""
+        return self._engine.slot_bytes if isinstance(self._engine, Shares) else 0
+
+    @property
+    def slot_limit(self) -> int | None:
+        """What they may take; None if that is not known."""
+        return self._engine.slot_limit if isinstance(self._engine, Shares) else None
 
     @property
     def is_open(self) -> bool:
@@ -110,16 +144,29 @@ class EngineThread:
         return self.is_open
 
     def stream(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+        self,
+        messages: Sequence[Message],
+        params: GenerationParams,
+        cancel: threading.Event,
+        *,
+        private: bool = False,
     ) -> Generator[Chunk, None, None]:
         """Yield the reply; an empty chunk, or one with progress, at every tick without news.
 
         The engine is never far ahead of the caller. After `cancel` the rest that had arrived comes
-        at once, in one chunk.
+        at once, in one chunk. Of a `private` one nothing is kept, by engines that keep something.
         """
         self._start()  # the request itself opens the engine, so that it is not tried twice
         delivery = Delivery[Item](cancel, self._closing)
-        self._jobs.put(lambda: self._produce(messages, params, cancel, delivery))
+        asked = self._failures if self._is_shared else None
+
+        def begin() -> Generator[Chunk, None, None]:
+            engine = self._opened(asked)
+            if private and isinstance(engine, Shares):
+                return engine.stream_privately(messages, params, cancel)
+            return engine.stream(messages, params, cancel)
+
+        self._ask(Request(delivery, steps_of(begin, delivery)))
         try:
             for item in self._arriving(delivery, cancel):
                 if isinstance(item, GlmError):
@@ -140,7 +187,12 @@ class EngineThread:
         """
         self._start()
         delivery = Delivery[BatchItem | GlmError](cancel, self._closing)
-        self._jobs.put(lambda: self._produce_batch(prompts, cancel, delivery))
+        asked = self._failures if self._is_shared else None
+
+        def begin() -> Generator[BatchItem, None, None]:
+            return batch_of(self._opened(asked), prompts, cancel)
+
+        self._ask(Request(delivery, steps_of_batch(begin, delivery)))
         ended, first = set[int](), 0
         cancelled_at: float | None = None
         try:
@@ -240,9 +292,14 @@ class EngineThread:
                 return
             messages = make()
             if messages is not None:
-                engine.warm(messages, params, cancel)
+                engine.warm(messages, params, until)
 
-        self._jobs.put(lambda: _quietly(job))
+        turns, until = self._turns, cancel
+        if self._is_shared:
+            until = Meanwhile(cancel, lambda: not self._jobs.empty())
+            self._jobs.put(lambda: turns.put_aside(job))
+        else:
+            self._jobs.put(job)
 
     def close(self) -> None:
         """Close the engine when it has finished its work; returns at once."""
@@ -254,16 +311,33 @@ class EngineThread:
 
     def _start(self) -> bool:
         """Start the thread; whether it was not running yet."""
-        if self._thread is not None:
-            return False
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._thread.start()
-        return True
+        with self._starting:
+            if self._thread is not None:
+                return False
+            self._closing = threading.Event()
+            self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+            self._thread.start()
+            return True
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next_job()) is not None:
             _quietly(job)
+
+    def _next_job(self) -> Callable[[], object] | None:
+        """The next job; until there is one, streams take turns. None: there will be no more."""
+        while True:
+            while self._is_shared and self._jobs.empty() and self._turns.step():
+                pass
+            is_busy = self._is_shared and self._turns.running
+            with suppress(Empty):
+                return self._jobs.get(timeout=TICK_S if is_busy else None)
+
+    def _ask(self, request: Request) -> None:
+        self._turns.ask(request)
+        self._jobs.put(self._turns.step if self._is_shared else self._turns.finish_next)
+
+    def _at_once(self) -> int:
+        return self._engine.at_once if isinstance(self._engine, Shares) else 1
 
     def _report(self, progress: Progress) -> None:
         self._progress = progress
@@ -271,14 +345,22 @@ class EngineThread:
             self._told_at = time.monotonic()
             self._on_change()
 
-    def _opened(self) -> Engine:
-        """The engine, opened if need be. Raises GlmError."""
+    def _opened(self, asked: int | None = None) -> Engine:
+        """The engine, opened if need be, but not again for who `asked` before it failed to be.
+
+        `asked`: the number of failures by then; None: in any case. Raises GlmError.
+        """
         if self._engine is None:
+            if asked is not None and asked < self._failures and self._failure is not None:
+                raise self._failure
             try:
-                self._engine = self._open_it(self._report)
-                self.name, self._failure = self._engine.name, None
+                engine = self._open_it(self._report)
+                if self._is_shared and isinstance(engine, Shares):
+                    engine.share(None)
+                self._engine, self.name, self._failure = engine, engine.name, None
             except BaseException as exc:
                 self._failure = opening_failed(exc)
+                self._failures += 1
                 raise self._failure from exc
             finally:
                 self._progress = None
@@ -289,51 +371,11 @@ class EngineThread:
         _quietly(self._opened)
 
     def _close(self) -> None:
+        if self._is_shared:
+            self._turns.finish()
         engine, self._engine = self._engine, None
         if engine is not None:
             _quietly(engine.close)
-
-    def _produce(
-        self,
-        messages: Sequence[Message],
-        params: GenerationParams,
-        cancel: threading.Event,
-        delivery: Delivery[Item],
-    ) -> None:
-        """Stream on the thread; whatever happens, the last item put ends the caller's stream."""
-        try:
-            if cancel.is_set():
-                delivery.put_last(Chunk(finish_reason="cancelled"))
-                return
-            engine = self._opened()
-            with closing(engine.stream(messages, params, cancel)) as stream:
-                for chunk in stream:
-                    if chunk.finish_reason is not None:
-                        delivery.put_last(chunk)
-                        return
-                    if not delivery.put(chunk):
-                        break
-            raise broken_off()
-        except BaseException as exc:  # a library may panic, or try to exit
-            delivery.put_last(as_user_error(exc))
-
-    def _produce_batch(
-        self,
-        prompts: Sequence[Asked],
-        cancel: threading.Event,
-        delivery: Delivery[BatchItem | GlmError],
-    ) -> None:
-        """The same for several prompts; an error by itself ends them all."""
-        try:
-            if cancel.is_set() and not self.is_open:
-                return  # nobody waits for it
-            with closing(batch_of(self._opened(), prompts, cancel)) as items:
-                for item in items:
-                    if not delivery.put(item):
-                        break
-            delivery.put_last(broken_off())  # is taken only where an end is missing
-        except BaseException as exc:
-            delivery.put_last(as_user_error(exc))
 
 
 def engine_of(settings: Settings) -> EngineThread:

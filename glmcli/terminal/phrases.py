@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from glmcli.types import Message, Progress, Usage
 
 STOPS = later(" · Ctrl-C stops")
-TITLE_CELLS = 40
+TITLE_CELLS = 30
 """How much of a title stands beside its id: with age and kind it fits a narrow window."""
 BUSY_S = 1.0
 """Any server may take this long to begin."""

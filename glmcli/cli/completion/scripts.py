@@ -15,8 +15,9 @@ KIND = f"{COMPLETION}_KIND"
 BASH = f"""
 %(complete_func)s() {{
     local IFS=$'\\n' answer
-    answer=$(env COMP_WORDS="${{COMP_WORDS[*]}}" COMP_CWORD="$COMP_CWORD" COMP_TYPE="$COMP_TYPE" \\
-        COLUMNS="$COLUMNS" {KIND}=1 %(autocomplete_var)s=complete_bash "$1")
+    answer=$(env COMP_WORDS="${{COMP_WORDS[*]}}" COMP_CWORD="$COMP_CWORD" \\
+        COMP_TYPE="${{COMP_TYPE-}}" COLUMNS="${{COLUMNS-}}" \\
+        {KIND}=1 %(autocomplete_var)s=complete_bash "$1")
     mapfile -t COMPREPLY <<< "$answer"
     answer=${{COMPREPLY[0]}}
     COMPREPLY=("${{COMPREPLY[@]:1}}")
@@ -102,6 +103,8 @@ SCRIPTS = {
 }
 ZSH_PATHS = {"files": "_files", "folders": "_path_files -/", "words": ""}
 """What zsh evaluates where there are no words. Typer's script does that too."""
+ZSH_WORDS = "local -a glm_order=(-V glm); _arguments -O glm_order "
+"""In place of `_arguments`, which sorts the words."""
 ZSH_VALUE = 'compset -P 1 "*="; '
 """The same before it, where the paths stand behind an option and a `=`."""
 

@@ -16,8 +16,8 @@ from glmcli.conversation.attachments import PLAIN_PATH, mention_at_end
 from glmcli.terminal.visible import visible_line
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029]")
-TAKES_PATH = "FILE"
-"""Commands that say so in their usage get paths."""
+TAKES_MENTION, TAKES_PATH, TAKES_FOLDER = "@FILE", "FILE", "FOLDER"
+"""Commands that say so in their usage get paths: the first behind `@` alone."""
 
 
 class CommandCompleter(Completer):
@@ -30,6 +30,7 @@ class CommandCompleter(Completer):
     def __init__(self, words: Callable[[str, str], Iterable[tuple[str, str]]]) -> None:
         self._words = words
         self._paths = PathCompleter(expanduser=True)
+        self._folders = PathCompleter(only_directories=True, expanduser=True)
 
     def get_completions(self, document: Document, event: CompleteEvent) -> Iterable[Completion]:
         """Completions for the word before the cursor."""
@@ -42,8 +43,7 @@ class CommandCompleter(Completer):
         elif not event.completion_requested:
             return
         elif word.startswith("/") and word[1:] in COMMANDS:
-            if TAKES_PATH in COMMANDS[word[1:]].usage:
-                yield from self._after(rest)
+            yield from self._paths_for(COMMANDS[word[1:]].usage, rest)
             for known, meta in self._words(word[1:], rest):
                 if known.startswith(rest) and known != rest:
                     yield Completion(
@@ -55,14 +55,24 @@ class CommandCompleter(Completer):
         elif mention := mention_at_end(text):
             yield from self._mentions(mention[1])
 
-    def _after(self, typed: str) -> Iterable[Completion]:
-        for path, display in self._found(typed):
+    def _paths_for(self, usage: str, typed: str) -> Iterable[Completion]:
+        """Paths where a command takes them; folders, which stand among names, once one begins."""
+        if TAKES_MENTION in usage:
+            if typed.startswith("@"):
+                yield from self._after(typed[1:], self._paths)
+        elif TAKES_PATH in usage:
+            yield from self._after(typed, self._paths)
+        elif TAKES_FOLDER in usage and ("/" in typed or typed[:1] in ("~", ".")):
+            yield from self._after(typed, self._folders)
+
+    def _after(self, typed: str, paths: PathCompleter) -> Iterable[Completion]:
+        for path, display in self._found(typed, paths):
             yield Completion(path, start_position=-len(typed), display=display)
 
     def _mentions(self, typed: str) -> Iterable[Completion]:
         """Paths after `@`, between quotes if they have blanks."""
         start = typed.lstrip('"')
-        for path, display in self._found(start):
+        for path, display in self._found(start, self._paths):
             if '"' in path:
                 continue  # there is no way to type it
             end = "" if path.endswith("/") else '"'
@@ -70,10 +80,10 @@ class CommandCompleter(Completer):
             text = path if is_plain else f'"{path}{end}'
             yield Completion(text, start_position=-len(typed), display=display)
 
-    def _found(self, start: str) -> Iterable[tuple[str, str]]:
+    def _found(self, start: str, paths: PathCompleter) -> Iterable[tuple[str, str]]:
         """Paths that begin so, and their names; those of folders end in a slash."""
         asked = CompleteEvent(completion_requested=True)
-        for found in self._paths.get_completions(Document(start), asked):
+        for found in paths.get_completions(Document(start), asked):
             name = found.display_text
             if _CONTROL.search(name):
                 continue  # it would not stay one word, or one line

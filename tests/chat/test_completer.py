@@ -51,3 +51,15 @@ def test_a_name_that_cannot_be_typed_as_one_word_is_not_offered(tmp_path, comple
     assert complete("see @a") == []
     if '"' not in name:
         assert complete("/attach a") == []
+
+
+def test_commands_get_the_paths_that_they_take(tmp_path, complete):
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "models").mkdir()
+    assert complete("/attach n") == ["/attach notes.txt"]
+    assert complete("/attach m") == ["/attach models/"]
+    assert complete("/system @n") == ["/system @notes.txt"]
+    assert complete("/system n") == []
+    assert complete("/model ./") == ["/model ./models/"]
+    assert complete("/model ") == complete("/model n") == []
+    assert complete("/title n") == complete("/copy ") == []

@@ -33,7 +33,7 @@ def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
     return [(name, "") for name in known_names(chat.settings.model_options)]
 
 
-@command("[NAME [URL]]", words=names)
+@command("[NAME|FOLDER [URL]]", words=names)
 def model(chat: Chat, rest: str) -> str:
     """Show the model, or go on with another: a folder, a hub id, openai:, fastchat: or echo:."""
     session, old = chat.session, chat.settings

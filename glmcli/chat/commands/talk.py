@@ -170,7 +170,7 @@ def think(chat: Chat, rest: str) -> str:
     return setting_line("think", value or tr("the default of the model"))
 
 
-@command("[TEXT]")
+@command("[TEXT|@FILE]")
 def system(chat: Chat, rest: str) -> str:
     """Show the system prompt, or set it to TEXT or @FILE; `""` is empty, off is none."""
     session, link = chat.session, ""

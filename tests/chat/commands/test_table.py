@@ -112,6 +112,9 @@ def test_a_command_without_arguments_refuses_them(chat):
 
 def test_what_may_follow_is_known_for_completion(chat):
     chat.ask("one")
+    earlier = chat.session.conversation.id
+    run_command(chat, "/reset")
+    chat.ask("two")
     follows = {
         ("think", ""): "off",
         ("thinking", ""): "fold",
@@ -119,7 +122,7 @@ def test_what_may_follow_is_known_for_completion(chat):
         ("set", "thinking "): "thinking show",
         ("set", "context "): "context summarise",
         ("help", ""): "undo",
-        ("resume", ""): chat.session.conversation.id,
+        ("resume", ""): earlier,
         ("retry", "seed=1 "): "seed=1 top_p=",
         ("summary", ""): "off",
         ("model", ""): "smollm2",

@@ -18,6 +18,8 @@ from glmcli.terminal.visible import MOST_A_CELL
 Span = tuple[str, Style]
 Row = tuple[Span, ...]
 """What stands in one row of the screen; a blank row is ()."""
+Cells = list[tuple[str, Style]]
+"""A row, character by character."""
 
 BLANKS = " \t\u3000\n"
 
@@ -65,6 +67,11 @@ def width(spans: Iterable[Span]) -> int:
 def plain(spans: Iterable[Span]) -> str:
     """The text of the spans."""
     return "".join([text for text, _ in spans])
+
+
+def cells_of(row: Row) -> Cells:
+    """The row, character by character."""
+    return [(char, style) for text, style in row for char in text]
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:

@@ -38,7 +38,9 @@ while (key := os.read(0, 1)) != b"q":
         while size == os.get_terminal_size(1):  # tmux takes its time
             signal.sigwait([signal.SIGWINCH])
         size = os.get_terminal_size(1)
-        kept = painter.resize(size.columns, size.lines, reflow=True)
+        reach = painter.reach(size.columns, size.lines, reflow=True)
+        back = stream.lay_again(size.columns - 1, *reach)
+        kept = painter.resize(size.columns, size.lines, reflow=True, back=back)
         stream.resize(painter.width, keep=kept)
         paint()
     for _ in range(int(sys.argv[2]) if key == b"f" else 0):
@@ -148,3 +150,18 @@ def test_every_word_is_shown_once_whatever_is_typed_when_the_window_changes(repl
     shown = re.findall(r"w\d{4}", re.sub(r"\s", "", window.end()))
     assert sorted(shown) == re.findall(r"w\d{4}", text)
     assert shown == sorted(shown) or text is TABLE
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(60, 56), (140, 122)])
+def test_what_is_on_the_screen_of_a_reply_has_no_split_words(reply, columns, widest):
+    text = f"{words(0, 10)}\n\n" + "\n".join(f"- {words(20 * n, 20)}" for n in range(1, 6))
+    window = reply(text)
+    while window.done < len(text) - 100:
+        window.feed()
+    window.resize(columns, 30)
+    shown = window.tmux.run("capture-pane", "-p").partition(f"\n{window.done} ")[0]
+    whole = shown.partition("\n")[2]  # the first row may be the rest of one above the screen
+    assert all(re.fullmatch(r"•|w\d{4}", word) for word in whole.split()[:-1])
+    assert max(map(len, shown.splitlines())) == widest
+    window.feed()
+    assert re.findall(r"w\d{4}", re.sub(r"\s", "", window.end())) == re.findall(r"w\d{4}", text)

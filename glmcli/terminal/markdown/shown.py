@@ -34,11 +34,15 @@ class ShownBlock:
         """How many containers go on through the blank row before it; -1: no blank row."""
         self._is_first = True
         """Whether its first row is still to come."""
+        self.added: list[tuple[Block, bool, bool]] = []
+        """What was added: the block, whether it was spaced, whether it was the last of it."""
+        self.count = 0
+        """Final rows that it gave."""
         self.place(columns)
 
     def __copy__(self) -> ShownBlock:
         clone = object.__new__(ShownBlock)
-        clone.__dict__.update(self.__dict__, _element=copy.copy(self._element))
+        clone.__dict__.update(self.__dict__, _element=copy.copy(self._element), added=[])
         return clone
 
     def place(self, columns: int) -> None:
@@ -56,12 +60,18 @@ class ShownBlock:
         self, block: Block, *, spaced: bool, last: bool = True, preview: bool = False
     ) -> list[Row]:
         """The rows that are final now; the first ever follows a blank row if `spaced`."""
-        return self._dress(self._element.add(block, last=last, preview=preview), spaced)
+        rows = self._dress(self._element.add(block, last=last, preview=preview), spaced)
+        if not preview:
+            self.added.append((block, spaced, last))
+            self.count += len(rows)
+        return rows
 
     def resize(self, columns: int, *, keep: bool, spaced: bool) -> list[Row]:
         """Fit what follows into so many cells, unless rows must be kept; the rows final by that."""
         if keep and isinstance(self._element, Table):
-            return self._dress(self._element.keep(), spaced)
+            rows = self._dress(self._element.keep(), spaced)
+            self.count += len(rows)
+            return rows
         self.place(columns)
         return []
 

@@ -41,6 +41,8 @@ STRETCH = 4096
 """Characters. No more of them are parsed at a time: much that comes at once is like a stream."""
 LONGEST_PART = 16_384
 """Characters. A line that cannot be shown before it is complete is cut after so many."""
+MOST_LAID = 256
+"""Blocks at the end that can be laid out again: more than there are on a screen."""
 _VERBATIM = {"code": theme.CODE, "math": theme.MATH, "html": theme.PLAIN}
 _MARKS_ONLY = re.compile(r"[-+*_#`~|=:$\\]*|\d{1,9}[.)]?|[-+*] \[[ xX]?\]?")
 _LEADING = re.compile(r"[\s>*+\-\d.)]*")
@@ -100,6 +102,8 @@ class MarkdownStream:
         self._untaken = 0
         """Characters that came since then."""
         self._final: list[Row] = []
+        self._laid: list[tuple[ShownBlock, int]] = []
+        """The last blocks that gave final rows, with the numbers of code."""
         self._begun = False
 
     @property
@@ -175,6 +179,40 @@ class MarkdownStream:
             self._give(
                 self._open.resize(self._columns(self._open.kind), keep=keep, spaced=self._begun)
             )
+
+    def lay_again(self, width: int, reach: int, known: int) -> int:
+        """Lay the last blocks out for a new width: those that had at most `reach` of the last rows
+        that were taken, and one that had more, but no more than are `known`.
+
+        Returns how many of the rows that were taken are void: `take` gives them again.
+        """
+        if not reach:
+            return 0
+        self._width = max(width, 8)
+        untaken, start, count = len(self._final), len(self._laid), 0
+        while start and count < reach + untaken:
+            last = self._laid[start - 1][0]
+            more = count + last.count
+            # what is above the cursor's reach can be told from what is below, but not in a table
+            if more > (reach if last.kind == "table" else known) + untaken:
+                break
+            start, count = start - 1, more
+        if count < untaken:
+            return 0
+        rows: list[Row] = []
+        for at in range(start, len(self._laid)):
+            before, number = self._laid[at]
+            again = self._shown(before.added[0][0], number)
+            for block, spaced, is_end in before.added:
+                rows += again.add(block, spaced=spaced, last=is_end)
+            self._laid[at] = again, number
+            self._open = again if self._open is before else self._open
+        self._final = rows
+        return count - untaken
+
+    def leave(self) -> None:
+        """What is laid out so far stays as it is."""
+        self._laid = []
 
     # 3. Complete lines are parsed, behind the stubs of the block that is open
 
@@ -286,6 +324,7 @@ class MarkdownStream:
         if self._open is None:
             self.codes += block.is_code
             self._open = self._shown(block, self.codes)
+            self._laid = [*self._laid[1 - MOST_LAID :], (self._open, self.codes)]
         self._give(self._open.add(block, spaced=self._begun, last=last))
 
     def _give(self, rows: Sequence[Row]) -> None:

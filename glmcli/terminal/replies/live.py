@@ -5,6 +5,7 @@ Joins the Markdown stream and the painter with the clock. Knows nothing of engin
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from copy import copy
@@ -152,6 +153,8 @@ class LiveView(BaseView):
         """Take the live rows off while the shell is there; the next frame shows them again."""
         self._adapt()
         self._painter.paint()
+        if self._stream is not None:
+            self._stream.leave()  # the shell writes below it
         self._terminal.suspend()
         self._next_frame = 0.0
 
@@ -193,6 +196,7 @@ class LiveView(BaseView):
         text, self._after = said(self._after, self._out.encoding), ""
         stream.feed(text)
         stream.take()
+        stream.leave()
         rows = stream.live()
         self._painter.paint(self._ready)
         self._ready = []
@@ -250,10 +254,20 @@ class LiveView(BaseView):
         """Notice that the window changed its size."""
         size = self._out.size()
         if size != self._size:
+            back = self._lay_again(size) if size.columns != self._size.columns else 0
             self._size = size
-            kept = self._painter.resize(size.columns, size.lines, reflow=self._out.reflows)
+            kept = self._painter.resize(
+                size.columns, size.lines, reflow=self._out.reflows, back=back
+            )
             if self._stream is not None:
                 self._stream.resize(self._painter.width, keep=kept)
+
+    def _lay_again(self, size: os.terminal_size) -> int:
+        """Lay out again what is in reach; returns how many rows on the screen are void by that."""
+        if self._stream is None or self._ready:
+            return 0
+        reach = self._painter.reach(size.columns, size.lines, reflow=self._out.reflows)
+        return self._stream.lay_again(max(size.columns - 1, 1), *reach)
 
     def _new_painter(self) -> Painter:
         return Painter(

@@ -14,18 +14,24 @@ from functools import lru_cache
 from rich.color import ColorSystem
 from rich.style import Style
 
-from glmcli.terminal.rows import BLANKS, Row, Span, cells, common, fold, merged, plain, width
-
-Cells = list[tuple[str, Style]]
-"""A row, character by character."""
+from glmcli.terminal.replies.stuck import not_said, said_by
+from glmcli.terminal.rows import (
+    Cells,
+    Row,
+    Span,
+    cells,
+    cells_of,
+    common,
+    fold,
+    merged,
+    plain,
+    width,
+)
 
 _SURE = re.compile(
     "[\x20-\x7e\u2e80-\u303e\u3041-\u33ff\u3400-\ua4cf\uac00-\ud7a3\uff01-\uff60·•▌─☐☑]*"
 )
 """Characters whose width is known, and those that are drawn here: columns can be counted."""
-
-_UNSAID = BLANKS + "▌*`"
-"""What a width changes, or what is left out as long as a mark of Markdown may still be closed."""
 
 GAP: Row = (("…", Style(dim=True)),)
 """Stands for rows that are hidden."""
@@ -66,6 +72,8 @@ class Painter:
         """Live rows on the screen before the first one that is hidden for want of room."""
         self._stuck = ""
         """Text of live rows that are above, out of reach."""
+        self._done: list[Row] = []
+        """The last final rows, as far as each stands there as it was given."""
 
     @property
     def width(self) -> int:
@@ -88,7 +96,8 @@ class Painter:
         below = (
             [] if status is None else [crop(self._said(it), self.width) for it in (*queue, status)]
         )
-        rows, count = self._reachable(self._fit(final), self._fit(live), len(below))
+        fitted, was_stuck = self._fit(final), bool(self._stuck)
+        rows, count = self._reachable(fitted, self._fit(live), len(below))
         rows += below
         frame = _Frame(self._shown, self._colours, is_at_end=not self._below)
         # 2. Room for them: a new line if the cursor is behind a final row, rows above the queue.
@@ -111,15 +120,39 @@ class Painter:
             self._is_fresh = not rows
         self._shown, self._below = rows[count:], len(below)
         self._above += count
+        is_as_given = len(fitted) == len(final) and not was_stuck
+        self._done = [*self._done, *rows[:count]][-self._lines :] if is_as_given else []
 
-    def resize(self, columns: int, lines: int, *, reflow: bool) -> bool:
+    def reach(self, columns: int, lines: int, *, reflow: bool) -> tuple[int, int]:
+        """How many of the last final rows `resize` could take off in a window of that size; and how
+        many it could take for rows that are shown again, as far as they can be taken off.
+        """
+        if self._stuck or not self._shown:
+            return 0, 0
+        known = min(self._above + len(self._shown), self._lines, lines) - 1
+        heights = [len(fold(row, columns)) if reflow else 1 for row in (*self._done, *self._shown)]
+        room = known + 1 - sum(heights[len(self._done) :])
+        count = 0
+        for height in reversed(heights[: len(self._done)]):
+            room -= height
+            if room < 0:
+                break
+            count += 1
+        return count, len(self._done)
+
+    def resize(self, columns: int, lines: int, *, reflow: bool, back: int = 0) -> bool:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
-        `reflow` says whether this terminal wraps its rows again. Rows that may have gone out of
+        `reflow` says whether this terminal wraps its rows again. `back` of the final rows, see
+        `reach`, are taken off too: they will be given again. Rows that may have gone out of
         reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
         # 1. The terminal may have wrapped the live rows again: how many are above the cursor, and
         # how many of them can it reach?
+        if back:
+            self._shown[:0], self._done = self._done[-back:], self._done[:-back]
+            self._above -= back
+            self._whole += back
         known = min(self._above + len(self._shown), self._lines, lines) - 1
         self._columns, self._lines = columns, lines
         if not self._shown:
@@ -142,7 +175,7 @@ class Painter:
 
     def leave_out(self, rows: Sequence[Row]) -> None:
         """Take live rows as shown before: the next frames leave out what they say."""
-        self._stuck += "".join(map(_visible, rows))
+        self._stuck += "".join(map(said_by, rows))
 
     def take_back(self) -> None:
         """Take off the screen all that was painted, as far as the cursor can go back."""
@@ -154,7 +187,7 @@ class Painter:
             # not all at once: erasing from the corner would put it into tmux's history
             self._write(up(count) + "\r\x1b[K\x1b[B\x1b[J\x1b[A")
         self._is_fresh = True
-        self._above, self._stuck = 0, ""
+        self._above, self._stuck, self._done = 0, "", []
 
     def freeze(self) -> None:
         """Leave the live rows as they are on the screen; "…" below them in place of the status."""
@@ -167,7 +200,7 @@ class Painter:
         if not self._is_fresh:
             self._write("\r\n")
         self._is_fresh = True
-        self._above, self._stuck = 0, ""
+        self._above, self._stuck, self._done = 0, "", []
 
     def _fit(self, rows: Sequence[Row]) -> list[Row]:
         """Rows made for a wider window are cut."""
@@ -186,8 +219,8 @@ class Painter:
         window, since they must stay in reach. That third moves in steps, not in every frame.
         """
         # what is stuck above already is left out; of the live rows later frames have to do it too
-        final, self._stuck = _without(final, self._stuck)
-        live, _ = _without(live, self._stuck)
+        final, self._stuck = not_said(final, self._stuck)
+        live, _ = not_said(live, self._stuck)
         room = max(self._lines - 1 - reserved, 1)
         self._whole = len(live)
         if len(live) > room:
@@ -308,11 +341,6 @@ def crop(row: Row, columns: int) -> Row:
     return (*fold(row, max(columns - 1, 1))[0], ("…", row[-1][1])) if columns > 1 else ()
 
 
-def cells_of(row: Row) -> Cells:
-    """The row, character by character."""
-    return [(char, style) for text, style in row for char in text]
-
-
 def _common_start(old: Cells, new: Cells) -> int:
     """How many characters at the start are equal; none of them is joined by one that differs."""
     count = common(old, new)
@@ -337,35 +365,6 @@ def _is_sure(spans: Sequence[Span]) -> bool:
 def _joins(after: Cells) -> bool:
     """Whether the first character is a mark that joins the one before it."""
     return bool(after) and not cells(after[0][0])
-
-
-def _without(rows: list[Row], text: str) -> tuple[list[Row], str]:
-    """Rows without the `text` they start with, and the rest of it; all rows if it differs."""
-    left = text
-    for index, row in enumerate(rows):
-        visible = _visible(row)
-        if not left:
-            return rows[index:], ""
-        if not left.startswith(visible[: len(left)]):
-            return rows, ""
-        if len(visible) > len(left):
-            if _is_ruler(left) and not (index and _is_ruler(_visible(rows[index - 1]))):
-                return rows, ""  # a longer one: the table is laid out again
-            characters = iter(cells_of(row))
-            while left:
-                left = left.removeprefix(next(characters)[0])
-            return [tuple(characters), *rows[index + 1 :]], ""
-        left = left[len(visible) :]
-    return [], left
-
-
-def _is_ruler(text: str) -> bool:
-    return not text.strip("─-")
-
-
-def _visible(row: Row) -> str:
-    """What a row says, however wide it is."""
-    return "".join(char for char in plain(row) if char not in _UNSAID)
 
 
 @lru_cache(maxsize=1024)

@@ -149,6 +149,44 @@ def test_a_window_that_changes_its_size_loses_no_word(out):
     assert all(word in text for word in words[30:])
 
 
+@pytest.mark.parametrize("columns", [30, 100])
+@pytest.mark.parametrize("end", ["", "\n\nThe end", "\n\n```\nx = 1\ny = 2\n"])
+def test_the_rows_of_a_reply_that_are_final_are_laid_out_again_too(out, columns, end):
+    """In a window without reflow, which cuts what is too wide: so nothing is lost either."""
+    words = " ".join(f"word{n:02}" for n in range(12))
+    text = f"# Title\n\n{words}\n\n- {words}\n- short\n\n> {words}{end}"
+    out.reflows, out.lines = False, 40
+    out.screen.resize(40, 60)
+    view = shown(out, *[Chunk(piece, tokens=1) for piece in pieces(text, 5)])
+    out.columns = columns
+    out.screen.resize(40, columns)
+    show(out, view, Chunk())
+    show(out, view, Chunk())
+    fresh = FakeOutput(columns, 40)
+    shown(fresh, Chunk(text)).finish(REPLY)
+    assert out.rows()[:-1] == fresh.rows()[: len(out.rows()) - 1]
+    view.finish(REPLY)
+    assert out.rows() == fresh.rows()
+
+
+@pytest.mark.parametrize("lines", [6, 10])
+def test_rows_of_a_reply_that_went_out_of_reach_are_not_laid_out_again(out, lines):
+    """Each word is there once, on the screen or above it."""
+    blocks = [" ".join(f"w{at:02}{n:02}" for n in range(15)) for at in range(8)]
+    out.reflows, out.lines = False, lines
+    out.screen.resize(lines, 60)
+    view = shown(out, Chunk("\n\n".join(blocks) + "\n\n"))
+    out.columns = 100
+    out.screen.resize(lines, 100)
+    show(out, view, Chunk("last"))
+    show(out, view, Chunk())
+    view.finish(REPLY)
+    history = ["".join(row[x].data for x in sorted(row)) for row in out.screen.history.top]
+    said = " ".join([*history, *out.rows()])
+    assert re.findall(r"w\d{4}", said) == " ".join(blocks).split()
+    assert len(out.rows()[-2]) > 60
+
+
 def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
     view = shown(out, Chunk("some words ", tokens=1))
     for columns in (50, 40, 60):

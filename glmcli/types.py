@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant", "tool"]
+Role = Literal["system", "user", "assistant", "tool", "raw"]
+"""Who speaks. A message that is `raw` is no part of a conversation: its text is a whole prompt."""
 FinishReason = Literal["stop", "length", "time", "cancelled", "interrupted"]
 """Why a reply ended: by itself, at a limit of tokens or of time, by the user, by a fault or a kill.
 
@@ -20,6 +21,7 @@ Programs are told "length" for "time", which other programs do not know.
 MOST = 2**53
 """The largest number that JSON can carry everywhere; no count is larger."""
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+"""Those of a conversation."""
 
 
 def as_count(value: object) -> int | None:

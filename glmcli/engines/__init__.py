@@ -22,14 +22,13 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
-    "local": "glmcli.engines.local.open",
+    "local": "glmcli.engines.local.engine",
     "openai": "glmcli.engines.remote.openai.engine",
     "fastchat": "glmcli.engines.remote.fastchat.engine",
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 
-_HERE, SERVERS = ("local",), ("openai", "fastchat")
-"""Names of engines: those that load a model, those that ask one at an address."""
+_HERE, _SERVERS = ("local",), ("openai", "fastchat")
 FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "adapter": _HERE,
     "device": _HERE,
@@ -41,8 +40,8 @@ FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "speculate": _HERE,
     "threads": _HERE,
     "trust_remote_code": _HERE,
-    "base_url": SERVERS,
-    "timeout": SERVERS,
+    "base_url": _SERVERS,
+    "timeout": _SERVERS,
     "template": ("fastchat", *_HERE),
 }
 """Settings that not all engines follow -> those that do."""
@@ -59,7 +58,8 @@ class Engine(Protocol):
        or one prefill block, and the next call is as good as the first;
     5. failures are raised as `EngineError`, never yielded;
     6. a prompt that does not fit raises `ContextFull` before any work.
-    If the last message is the assistant's, the reply goes on with that message.
+    If the last message is the assistant's, the reply goes on with that message. Where the only one
+    is `raw`, its text is the prompt; engines in this process take that.
     """
 
     @property

@@ -46,7 +46,7 @@ class EchoEngine:
         if needed >= limit:
             raise ContextFull(needed, limit)
         yield Chunk(progress=Progress("reading", needed, needed))
-        text = next((item.text for item in reversed(messages) if item.role == "user"), "")
+        text = next((item.text for item in reversed(messages) if item.role in ("user", "raw")), "")
         if messages and messages[-1].role == "assistant":
             text = text.removeprefix(messages[-1].text)
         room = limit - needed if params.max_tokens is None else params.max_tokens

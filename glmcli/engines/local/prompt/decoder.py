@@ -38,6 +38,8 @@ class PromptIds:
     """The last message is the assistant's, and the reply goes on with it."""
     folded: bool = False
     """The system prompt stands before the first question: the template takes none."""
+    raw: bool = False
+    """It is a plain text: what follows it has no parts."""
 
 
 class Decoder(Protocol):

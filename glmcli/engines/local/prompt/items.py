@@ -1,7 +1,8 @@
 """Messages as a chat template is given them, and whether it wrote what they say.
 
-Knows nothing of ids. A template that takes no system role is given that text with the first
-question, one that takes content in parts is given parts.
+Knows nothing of how ids are made. A template that takes no system role is given that text with the
+first question, one that takes content in parts is given parts. A text that is a prompt by itself
+goes past the template.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from glmcli.conversation.reasoning import PAIRS
+from glmcli.engines.local.prompt.decoder import PromptIds
 from glmcli.engines.local.prompt.rendering import TemplateFails
+from glmcli.engines.reply import Parted
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import ROLES, Message, call_of, fold_system, said_text
@@ -216,3 +219,55 @@ def check_characters(messages: Sequence[Message]) -> None:
                 ),
                 tr("send text that is valid Unicode"),
             ) from exc
+
+
+def join_texts(messages: Sequence[Message]) -> str:
+    """The texts for a base model: replies follow at once, the rest after a blank line."""
+    joined = ""
+    for message in messages:
+        separator = "\n\n" if joined and message.role != "assistant" else ""
+        joined += separator + said_text(message)
+    return joined
+
+
+def raw_text(messages: Sequence[Message]) -> str | None:
+    """The text of a lone message of the role `raw`, which is the whole prompt; None for others.
+
+    The names of control tokens in it are these tokens, as in a text that another program rendered.
+    Raises UsageError for one among other messages.
+    """
+    if all(item.role != "raw" for item in messages):
+        return None
+    if len(messages) > 1:
+        raise UsageError(
+            tr("a plain text is a prompt by itself"), tr("leave out the messages beside it")
+        )
+    return messages[0].text
+
+
+def raw_prompt(start: Sequence[int], ids: Sequence[int]) -> PromptIds:
+    """The prompt of a text's ids; `start` is what every text begins with, once."""
+    begun = list(ids[: len(start)]) == list(start)
+    return PromptIds([*ids] if begun else [*start, *ids], goes_on=True, raw=True)
+
+
+class Unparted:
+    """What follows a raw prompt: text, whatever it looks like."""
+
+    is_thinking = False
+
+    def awaits(self, token: int) -> bool:
+        """No id ends a part."""
+        return False
+
+    def switch(self, token: int, text: str, name: str = "") -> Parted:
+        """The text, and the id by its name."""
+        return Parted(text=text + name)
+
+    def push(self, text: str) -> Parted:
+        """All of it."""
+        return Parted(text=text)
+
+    def flush(self) -> Parted:
+        """Nothing was held back."""
+        return Parted()

@@ -27,11 +27,15 @@ from glmcli.engines.local.prompt.foreign import spelled_out
 from glmcli.engines.local.prompt.guarded import ApartBackend, guard
 from glmcli.engines.local.prompt.items import (
     WAYS,
+    Unparted,
     Way,
     check_characters,
     check_texts,
     items_of,
+    join_texts,
     own_system,
+    raw_prompt,
+    raw_text,
 )
 from glmcli.engines.local.prompt.rendering import (
     CHOOSE,
@@ -52,7 +56,7 @@ from glmcli.engines.local.prompt.standins import (
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import GlmError, ModelError, UsageError
 from glmcli.language import tr
-from glmcli.types import Message, Role, call_of, fold_system, said_text, without_open_reply
+from glmcli.types import Message, Role, call_of, fold_system, without_open_reply
 
 MOST_CONTROLS = 20_000
 """Gemma 3 has 6,400."""
@@ -95,6 +99,8 @@ class ChatTemplate:
         """
         messages = [with_plain_call(item) for item in without_open_reply(messages)]
         check_characters(messages)
+        if (text := raw_text(messages)) is not None:
+            return raw_prompt(self._start_ids, encoding_of(self._backend, text).ids)
         options = template_options(messages, think)
         controls = self._controls_in(messages)
         try:
@@ -122,6 +128,8 @@ class ChatTemplate:
 
     def parts(self, prompt: PromptIds) -> ReplyParts:
         """What will tell the thinking in the reply to `prompt` from its text."""
+        if prompt.raw:
+            return Unparted()
         if self._channels is None:
             return Reasoning(self.marks, thinking=prompt.thinking)
         return Channels(
@@ -387,12 +395,3 @@ def offered_tools(messages: Sequence[Message]) -> list[Any] | None:
                 raise UsageError(tr("the tools are not a list"), tr("give a JSON list"))
             return tools
     return None
-
-
-def join_texts(messages: Sequence[Message]) -> str:
-    """The texts for a base model: replies follow at once, the rest after a blank line."""
-    joined = ""
-    for message in messages:
-        separator = "\n\n" if joined and message.role != "assistant" else ""
-        joined += separator + said_text(message)
-    return joined

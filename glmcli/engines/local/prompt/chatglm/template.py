@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
-from glmcli.engines.local.prompt.decoder import Decoder, PromptIds
-from glmcli.engines.local.prompt.items import check_characters
+from glmcli.engines.local.prompt.decoder import Decoder, PromptIds, ReplyParts
+from glmcli.engines.local.prompt.items import Unparted, check_characters, raw_prompt, raw_text
+from glmcli.engines.local.prompt.standins import any_of
 from glmcli.engines.local.prompt.template import offered_tools
 from glmcli.engines.reply import Marks, Reasoning
 from glmcli.errors import UsageError
@@ -58,6 +59,8 @@ class ChatGLM3Template:
         """The whole prompt. Raises UsageError for tools that are not a JSON list."""
         del think  # these models do not reason
         messages = sendable(messages)
+        if (text := raw_text(messages)) is not None:
+            return raw_with_names(self.tokenizer, self.start, text)
         control, encode = self.tokenizer.control, self.tokenizer.encode
         ids = [control[token] for token in self.start]
         tools = tool_names(messages)
@@ -72,11 +75,11 @@ class ChatGLM3Template:
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""
-        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on)
+        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on, parts=not prompt.raw)
 
-    def parts(self, prompt: PromptIds) -> Reasoning:
+    def parts(self, prompt: PromptIds) -> ReplyParts:
         """Reasoning in the usual marks, if there is any."""
-        return Reasoning(Marks(), thinking=prompt.thinking)
+        return Unparted() if prompt.raw else Reasoning(Marks(), thinking=prompt.thinking)
 
     def _find_stop_ids(self) -> frozenset[int]:
         control = self.tokenizer.control
@@ -126,6 +129,7 @@ class ChatGLM2Template:
     Source: THUDM/chatglm2-6b, tokenization_chatglm.py (build_prompt).
     """
 
+    start = ("[gMASK]", "sop")
     turn_ends: frozenset[int] = frozenset()
     is_base = False
 
@@ -137,17 +141,18 @@ class ChatGLM2Template:
         """The whole prompt. Raises UsageError for a tool's result, which ChatGLM2 cannot read."""
         del think
         messages = sendable(messages)
+        if (plain := raw_text(messages)) is not None:
+            return raw_with_names(self.tokenizer, self.start, plain)
         goes_on = bool(messages) and messages[-1].role == "assistant"
         text = "".join(self._pieces(messages))
         if goes_on:
             text = text.removesuffix("\n\n")
-        control = self.tokenizer.control
-        ids = [control["[gMASK]"], control["sop"], *self.tokenizer.encode(text)]
+        ids = [*(self.tokenizer.control[name] for name in self.start), *self.tokenizer.encode(text)]
         return PromptIds(ids, goes_on=goes_on)
 
-    def parts(self, prompt: PromptIds) -> Reasoning:
+    def parts(self, prompt: PromptIds) -> ReplyParts:
         """Reasoning in the usual marks, if there is any."""
-        return Reasoning(Marks(), thinking=prompt.thinking)
+        return Unparted() if prompt.raw else Reasoning(Marks(), thinking=prompt.thinking)
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`."""
@@ -196,6 +201,18 @@ class ReplyDecoder:
     def spelled(self, token: int) -> bytes:
         """What a token is called inside a text."""
         return self._names.get(token, "").encode() or self._decoder.spelled(token)
+
+
+def raw_with_names(tokenizer: Tokenizer, start: Sequence[str], text: str) -> PromptIds:
+    """The prompt that a text is, with control tokens where their names stand."""
+    control = tokenizer.control
+    names = any_of(control)
+    ids: list[int] = []
+    at = 0
+    for found in names.finditer(text) if names else ():
+        ids += [*tokenizer.encode(text[at : found.start()]), control[found[0]]]
+        at = found.end()
+    return raw_prompt([control[name] for name in start], [*ids, *tokenizer.encode(text[at:])])
 
 
 def sendable(messages: Sequence[Message]) -> list[Message]:

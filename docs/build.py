@@ -14,6 +14,7 @@ COMMANDS = (
     "",
     "chat",
     "ask",
+    "serve",
     "bench",
     "history",
     "history list",

@@ -377,7 +377,7 @@ def test_an_address_is_shown_with_the_host_that_it_leads_to(address, shown):
         ("GLM_TEMPRATURE", "GLM_TEMPERATURE"),
         ("GLM_TEMP", "GLM_TEMPERATURE or GLM_TEMPLATE"),
         ("GLM_URL", "GLM_BASE_URL"),
-        ("GLM_KEY", "GLM_API_KEY"),
+        ("GLM_KEY", "GLM_API_KEY or GLM_SERVE_KEY"),
         ("GLM_TOKENS", "GLM_MAX_TOKENS"),
     ],
 )

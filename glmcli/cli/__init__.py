@@ -36,6 +36,7 @@ BY_NAME = {
     "bench": "bench",
     "chat": "chat",
     "ask": "ask",
+    "serve": "serve",
 }
 """What each command is called in the module of its name."""
 TYPER = (

@@ -51,7 +51,7 @@ def bench(
     """
     from glmcli.measure.speed import Plan
 
-    settings = with_named_model(settings, name)
+    settings = with_named_model(settings, name, tr("measure one after the other"))
     if quality:
         show_quality(settings, as_json=as_json)
         return
@@ -67,12 +67,12 @@ def bench(
         end_by_interrupt()
 
 
-def with_named_model(settings: Settings, model: str | None) -> Settings:
-    """The settings with the model of the argument. Raises UsageError if two are named."""
+def with_named_model(settings: Settings, model: str | None, hint: str) -> Settings:
+    """The settings with the model of an argument. Raises UsageError, with `hint`, for two."""
     if model is None:
         return settings
     if settings.sources.get("model") == "option" and settings.model != model:
-        raise UsageError(tr("two models are named"), tr("measure one after the other"))
+        raise UsageError(tr("two models are named"), hint)
     return replace(settings, model=model, sources={**settings.sources, "model": "option"})
 
 

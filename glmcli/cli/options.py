@@ -78,6 +78,8 @@ REPLY_OPTIONS = (
     "history",
     "debug",
 )
+OF_SERVING = frozenset({"host", "serve_key"})
+"""Settings that only a command with `--host` has to do with."""
 PromptWords = Annotated[
     list[str] | None,
     typer.Argument(
@@ -140,7 +142,7 @@ def with_settings(
 def needed_by(names: Collection[str]) -> Collection[str]:
     """The settings that matter to a command with these options: all, if it opens a model."""
     if "model" in names:
-        return {*setting_fields(), "keys"}
+        return {*setting_fields(), "keys"} - (set() if "host" in names else OF_SERVING)
     return {*names, "home", "cache", *(("api_key", "keys") if "base_url" in names else ())}
 
 

@@ -90,7 +90,7 @@ def read_toml(path: Path, known: Collection[str], told: list[str] | None = None)
     if not text:
         return {}
     values = parse_toml(text, path, known, told)
-    if {"api_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
+    if {"api_key", "serve_key", "keys"} & values.keys() and path.stat().st_mode & 0o077:
         raise ConfigError(
             tr("{path} holds a key and others may read it", path=path),
             tr("chmod 600 {path}", path=path),

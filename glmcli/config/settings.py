@@ -111,6 +111,15 @@ class Settings:
         "only replies",
         choices=("show", "fold", "hide"),
     )
+    host: str = setting(
+        "127.0.0.1",
+        "where glm serve listens; elsewhere than on this machine with a key",
+        "never",
+        filled=True,
+    )
+    serve_key: str = setting(
+        "", "key that clients of glm serve send; never an option", "never", secret=True
+    )
     home: Path = setting(
         Path(), "folder of history and prompt history; if set, of config.toml too", "trusted"
     )

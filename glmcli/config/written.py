@@ -140,7 +140,8 @@ def document_of(text: str, path: Path) -> TOMLDocument:
     except (TOMLKitError, ValueError, RecursionError) as exc:
         raise ConfigError(f"{path}: {exc}", tr("glm config edit corrects the file")) from exc
     keys = document.get("keys")
-    written = [document.get("api_key"), *(keys.values() if isinstance(keys, dict) else ())]
+    own = (document.get("api_key"), document.get("serve_key"))
+    written = [*own, *(keys.values() if isinstance(keys, dict) else ())]
     READ_SECRETS.update(str(key) for key in written if isinstance(key, str))
     return document
 

@@ -49,7 +49,7 @@ def lasting(name: str, value: Any) -> Any:
         from glmcli.engines.remote.address import parse_address
 
         parse_address(value)
-    elif name == "api_key" or name.startswith("keys."):
+    elif name in ("api_key", "serve_key") or name.startswith("keys."):
         from glmcli.engines.remote.address import check_key
 
         check_key(value)

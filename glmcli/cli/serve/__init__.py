@@ -1,0 +1,106 @@
+"""`glm serve`: a model of this machine for other programs, by OpenAI's interface.
+
+Says where it listens and how a client is set up. Knows nothing of what is asked there.
+"""
+
+from __future__ import annotations
+
+import socket as sockets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from glmcli.cli.options import MODEL_OPTIONS, with_settings
+from glmcli.config import Settings
+from glmcli.errors import ConfigError, UsageError
+from glmcli.language import tr
+
+DEFAULT_PORT = 8000
+"""Where `openai:` looks for a server if nothing else is said."""
+EVERYWHERE = ("0.0.0.0", "::", "")
+
+
+@with_settings(*MODEL_OPTIONS, "host")
+def serve(
+    settings: Settings,
+    name: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help=tr("the same as --model"))
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=0, max=65535, help=tr("port to listen at; 0: any that is free; 8000")
+        ),
+    ] = None,
+    socket: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help=tr("a Unix socket that only you reach, not a port")),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help=tr("no line for each request"))
+    ] = False,
+) -> None:
+    """Let other programs ask a model: OpenAI's interface at an address of this machine.
+
+    It answers programs of this machine only, unless --host says otherwise and GLM_SERVE_KEY is set
+    to the key that clients send. Ctrl-C ends it.
+    """
+    from glmcli.cli.bench import with_named_model
+    from glmcli.cli.opening import tell_places
+    from glmcli.cli.serve.running import answer_until_ended
+    from glmcli.engines import check_followed
+
+    if socket is not None and port is not None:
+        raise UsageError(tr("--socket and --port ask for two addresses"), tr("say one"))
+    settings = with_named_model(settings, name, tr("serve one, and the other at another port"))
+    check_served(settings)
+    check_followed(settings)
+    if socket is None:
+        check_has_key(settings)
+    tell_places(settings)
+    with listening(settings, port, socket) as (listeners, address):
+        answer_until_ended(settings, listeners, address, is_private=socket is not None, quiet=quiet)
+
+
+def check_served(settings: Settings) -> None:
+    """Raise UsageError for a model that another server has."""
+    from glmcli.engines import split_name
+
+    if split_name(settings.model)[0] in ("openai", "fastchat"):
+        raise UsageError(
+            tr("{model} has a server already", model=settings.model),
+            tr("glm serve is for a model on this machine: a folder, a hub id, a built-in name"),
+        )
+
+
+def check_has_key(settings: Settings) -> None:
+    """Raise ConfigError if others could ask who have no key."""
+    from glmcli.config.proxies import is_loopback
+
+    if not is_loopback(settings.host) and not settings.serve_key:
+        raise ConfigError(
+            tr("at {host} other machines could ask, and there is no key", host=settings.host),
+            tr("set GLM_SERVE_KEY to a secret that clients send, or leave --host out"),
+        )
+
+
+@contextmanager
+def listening(
+    settings: Settings, port: int | None, path: Path | None
+) -> Iterator[tuple[Sequence[sockets.socket], str]]:
+    """The sockets, and the address that is said of them; they are closed at the end."""
+    from glmcli.serve.doors import listen_at, listening_at
+
+    with ExitStack() as stack:
+        if path is not None:
+            yield [stack.enter_context(listening_at(path.absolute()))], str(path.absolute())
+            return
+        listeners = listen_at(settings.host, DEFAULT_PORT if port is None else port)
+        for each in listeners:
+            stack.callback(each.close)
+        host = sockets.gethostname() if settings.host in EVERYWHERE else settings.host
+        host = f"[{host}]" if ":" in host else host
+        yield listeners, f"http://{host}:{listeners[0].getsockname()[1]}"

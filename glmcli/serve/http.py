@@ -1,0 +1,376 @@
+"""HTTP/1.1 over a socket that was accepted: requests in, answers out, nobody else let in.
+
+The standard library reads the heads. Knows nothing of what is asked, nor of how a socket listens.
+Limits hold for sizes and for times: a client that sends or reads slowly is let go.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import math
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from io import BufferedReader, BufferedWriter, RawIOBase
+from threading import Event
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from glmcli import __version__
+from glmcli.config.proxies import is_loopback
+from glmcli.errors import UsageError
+from glmcli.files import decode_text, json_text, parse_json
+from glmcli.serve.refusal import SERVER, Refusal
+
+BODY_BYTES = 64 << 20
+LARGEST_HEAD = 64 << 10
+IDLE_S, HEAD_S, BODY_S, WRITE_S = 75.0, 20.0, 60.0, 60.0
+"""How long a connection may wait for its next request, and how long the parts of one may take."""
+SLOWEST = 100_000
+"""Bytes a second of a body, beyond `BODY_S`."""
+_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+STAR = "*"
+
+Route = Callable[["HttpExchange"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What answers at an address, and to whom."""
+
+    routes: Mapping[tuple[str, str], Route]
+    """(method, path) -> what answers; a path may end with `STAR` for whatever follows."""
+    key: str = field(default="", repr=False)
+    """What a client must send; "": nothing, and only names of this machine are answered."""
+    is_private: bool = False
+    """On a socket that only its owner reaches: neither a key nor a name is asked for."""
+    log: Callable[[str], None] = lambda line: None
+    is_ending: Event = field(default_factory=Event)
+    """Set when connections are closed after the answer that they wait for."""
+
+
+class ClientLeft(ConnectionError):
+    """Nobody waits for the answer any more."""
+
+
+class Incoming(RawIOBase):
+    """What comes over a connection: so many bytes and until such a time, then no more."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.until = math.inf
+        """By time.monotonic()."""
+        self.bytes_left: float = math.inf
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """As of any file. Raises TimeoutError, and Refusal for more than was allowed."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        if self.bytes_left <= 0:
+            raise Refusal(431, "the head of the request is too large")
+        self._connection.settimeout(left)
+        got = self._connection.recv_into(buffer)
+        self.bytes_left -= got
+        return got
+
+
+class Outgoing(RawIOBase):
+    """What goes out over a connection, all of it within `WRITE_S`."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any) -> int:
+        """As of any file. Raises ClientLeft."""
+        self._connection.settimeout(WRITE_S)
+        try:
+            self._connection.sendall(data)
+        except OSError as exc:
+            raise ClientLeft from exc
+        return len(data)
+
+
+class HttpExchange(BaseHTTPRequestHandler):
+    """A connection, and in it one request after the other, each with its answer."""
+
+    protocol_version, default_request_version = "HTTP/1.1", "HTTP/1.0"
+
+    def __init__(self, connection: socket.socket, site: Site) -> None:
+        """Answer all requests of the connection; returns when it is to be closed."""
+        self.site = site
+        self.note = ""
+        """What the log says of the request beside its status."""
+        self._status = 0
+        self._is_chunked = False
+        self.path_left = ""
+        """What stands in the path where that of the route has a `STAR`."""
+        super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the head of the answer was sent."""
+        return bool(self._status)
+
+    def setup(self) -> None:
+        """Have the limits hold for whatever is read."""
+        self.connection = self.request
+        self._incoming = Incoming(self.connection)
+        self.rfile: BufferedReader = BufferedReader(self._incoming)
+        self.wfile: BufferedWriter = BufferedWriter(Outgoing(self.connection))
+
+    def finish(self) -> None:
+        """Nothing is left to send; the connection is its owner's."""
+
+    def handle_one_request(self) -> None:
+        """Read a request and answer it."""
+        self.close_connection, self._status, self.note = True, 0, ""
+        self._started, self._has_read = 0.0, False
+        self.command, self.path, self.headers = "", "", Message()
+        self.request_version = self.default_request_version
+        try:
+            self._read_and_answer()
+        except Refusal as exc:
+            self.close_connection = self.close_connection or not self._has_read
+            self._refuse(exc)
+        except TimeoutError:
+            self.close_connection = True
+            if self._started and not self.has_begun:
+                self._refuse(Refusal(408, "the request did not arrive in time"))
+        except OSError:
+            self.close_connection = True
+            self.note = "the client left"
+        if self._started:
+            self._log()
+
+    def _read_and_answer(self) -> None:
+        self._expect(IDLE_S, LARGEST_HEAD)
+        if not self.rfile.peek(1):
+            return
+        self._started = time.monotonic()
+        self._expect(HEAD_S, LARGEST_HEAD)
+        self.raw_requestline = self.rfile.readline(LARGEST_HEAD)
+        if not self.parse_request():
+            return
+        self._incoming.bytes_left = math.inf
+        self.close_connection = self.close_connection or self.site.is_ending.is_set()
+        check_allowed(self)
+        self._route()(self)
+        sent = self.headers.get("Transfer-Encoding") or self.headers.get("Content-Length", "0")
+        if sent != "0" and not self._has_read:  # it would look like the next request
+            self.close_connection = True
+
+    def _expect(self, within_s: float, most: float) -> None:
+        self._incoming.until = time.monotonic() + within_s
+        self._incoming.bytes_left = most
+
+    def _route(self) -> Route:
+        path = urlsplit(self.path).path
+        for (method, pattern), route in self.site.routes.items():
+            is_open = pattern.endswith(STAR) and path.startswith(pattern[:-1])
+            if method == self.command and (path == pattern or is_open):
+                self.path_left = unquote(path[len(pattern) - 1 :]) if is_open else ""
+                return route
+        methods = [method for method, known in self.site.routes if known == path]
+        if methods:
+            line = f"{path} takes {' and '.join(methods)}"
+            raise Refusal(405, line, headers={"Allow": ", ".join(methods)})
+        raise Refusal(404, f"there is nothing at {path[:200]}", code="not_found")
+
+    def handle_expect_100(self) -> bool:
+        """Let a client send its body only if that will be read."""
+        check_allowed(self)
+        self.body_bytes()
+        self.send_response_only(100)
+        self.end_headers()
+        self._send(b"")
+        return True
+
+    def body_bytes(self) -> int:
+        """The size of the body. Raises Refusal if it is not said, or too large."""
+        sizes = self.headers.get_all("Content-Length", [])
+        if self.headers.get("Transfer-Encoding") or not sizes:
+            raise Refusal(411, "send the body with a Content-Length")
+        if len(set(sizes)) > 1 or not (sizes[0].isascii() and sizes[0].isdigit()):
+            raise Refusal(400, "the Content-Length is not a number")
+        size = int(sizes[0]) if len(sizes[0]) < 20 else BODY_BYTES + 1
+        if size > BODY_BYTES:
+            raise Refusal(413, f"the body is larger than {BODY_BYTES >> 20} MB")
+        return size
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object that was sent. Raises Refusal if there is none."""
+        size = self.body_bytes()
+        self._expect(BODY_S + size / SLOWEST, math.inf)
+        raw = self.rfile.read(size)
+        if len(raw) < size:
+            raise ClientLeft
+        self._has_read = True
+        try:
+            data = parse_json(decode_text(raw, "the body"), "the body")
+        except UsageError as exc:
+            raise Refusal(400, exc.message) from exc
+        if not isinstance(data, dict):
+            raise Refusal(400, "the body is not a JSON object")
+        return data
+
+    def is_gone(self) -> bool:
+        """Whether the client has closed the connection, or its half of it."""
+        poll = select.poll()
+        poll.register(self.connection, _LEFT | select.POLLIN)
+        found = poll.poll(0)
+        if not found:
+            return False
+        if found[0][1] & _LEFT:
+            return True
+        try:  # where there is no POLLRDHUP
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def answer(
+        self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer with JSON."""
+        data = json_text(value).encode("utf-8", "replace")
+        fields = {"Content-Type": "application/json", "Content-Length": f"{len(data)}"}
+        self._begin(status, fields | dict(headers or {}))
+        self._send(data if self.command != "HEAD" else b"")
+
+    def begin(self, kind: str) -> None:
+        """Begin an answer of which the pieces come one by one."""
+        self._is_chunked = self.request_version != "HTTP/1.0"
+        headers = {"Content-Type": kind, "Cache-Control": "no-cache"}
+        if self._is_chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        else:
+            self.close_connection = True
+        self._begin(200, headers)
+
+    def piece(self, data: bytes) -> None:
+        """Send a piece; an empty one is none."""
+        if data:
+            self._send(b"%x\r\n%s\r\n" % (len(data), data) if self._is_chunked else data)
+
+    def end(self) -> None:
+        """End an answer that came in pieces."""
+        if self._is_chunked:
+            self._send(b"0\r\n\r\n")
+
+    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
+        self._status = status
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+
+    def _send(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Tell the client, if it can still be told."""
+        if self.has_begun:
+            self.close_connection = True
+            return
+        self.note = refusal.message
+        try:
+            self.answer(refusal.as_json(), refusal.status, refusal.headers)
+            if self.close_connection:
+                self._let_read()
+        except OSError:
+            self.close_connection = True
+
+    def _let_read(self) -> None:
+        """Have the client read the answer though it is still sending: a reset would take it."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self._expect(2.0, math.inf)
+        thrown, waste = 0, bytearray(65536)
+        while thrown < BODY_BYTES and (got := self._incoming.readinto(waste)):
+            thrown += got
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """What the standard library has against a request, as any other refusal."""
+        self.close_connection = True
+        raise Refusal(int(code), message or "the request cannot be read")
+
+    def version_string(self) -> str:
+        """What it calls itself."""
+        return f"glm/{__version__}"
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Nothing: see `_log`."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing: see `_log`."""
+
+    def _log(self) -> None:
+        took = time.monotonic() - self._started
+        path = urlsplit(self.path).path
+        note = f" · {self.note}" if self.note else ""
+        self.site.log(f"{self.command} {path} {self._status or '-'} {took:.2f} s{note}")
+
+
+def check_allowed(exchange: HttpExchange) -> None:
+    """Raise Refusal for whoever is not to be answered: web pages, other names, no key.
+
+    A page that the user looks at can send requests to this machine, and by a name of its own that
+    leads here (DNS rebinding) read the answers; it cannot leave out Origin where it posts, nor
+    Host.
+    """
+    site, headers = exchange.site, exchange.headers
+    if headers.get("Origin") is not None:
+        raise Refusal(403, "requests of web pages are not answered", code="origin_refused")
+    if site.is_private:
+        return
+    if site.key:
+        given = headers.get("Authorization", "").encode("latin-1", "replace")
+        scheme, _, key = given.partition(b" ")
+        is_right = hmac.compare_digest(key.strip(), site.key.encode())
+        if scheme.lower() != b"bearer" or not is_right:
+            raise Refusal(
+                401,
+                "the key is missing or wrong: send Authorization: Bearer KEY",
+                code="invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return
+    hosts = headers.get_all("Host", [])
+    if len(hosts) != 1 or not is_loopback(host_name(hosts[0])):
+        raise Refusal(403, "only names of this machine are answered", code="host_refused")
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header: without port and brackets; "" if it is none."""
+    try:
+        return urlsplit(f"//{host.strip()}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def crowded() -> bytes:
+    """The whole answer to a connection that is one too many."""
+    refusal = Refusal(503, "too many connections", kind=SERVER, headers={"Retry-After": "1"})
+    data = json.dumps(refusal.as_json()).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + data

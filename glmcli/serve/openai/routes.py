@@ -1,0 +1,200 @@
+"""The routes of OpenAI's interface, and two of those that servers of models have beside it.
+
+Knows nothing of sockets, nor of how a reply is made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+from glmcli.errors import GlmError
+from glmcli.serve.holder import Full, Holder
+from glmcli.serve.http import STAR, ClientLeft, HttpExchange, Route
+from glmcli.serve.openai.replies import WAITING, Written, as_event
+from glmcli.serve.openai.requests import AskedReply, Fields, asked_chat, asked_size, asked_text
+from glmcli.serve.refusal import SERVER, Refusal, refusal_of
+from glmcli.types import Chunk, Usage
+
+OWNER = "glm"
+"""What a server of ours says of its model's owner; our own client knows it by that."""
+HEAD_AFTER_S = 1.0
+"""So long the head of a stream waits for the first text: an error that comes first has a status."""
+WAITING_S = 5.0
+LOADING_TICK_S = 0.25
+
+
+class OpenAIRoutes:
+    """OpenAI's interface over a holder. The `names` are all that the model goes by, best first."""
+
+    def __init__(self, holder: Holder, *names: str) -> None:
+        self._holder = holder
+        self._names = names
+        self._created = int(time.time())
+
+    def all(self) -> Mapping[tuple[str, str], Route]:
+        """(method, path) -> what answers."""
+        return {
+            ("POST", "/v1/chat/completions"): self.chat,
+            ("POST", "/v1/completions"): self.complete,
+            ("POST", "/tokenize"): self.tokenize,
+            ("GET", "/v1/models"): self.models,
+            ("GET", f"/v1/models/{STAR}"): self.model,
+            ("GET", "/health"): self.health,
+        }
+
+    def health(self, exchange: HttpExchange) -> None:
+        """How it is; loads nothing, and is no use of the model."""
+        status = self._holder.status()
+        is_well = status["state"] in ("idle", "busy")
+        fields = {"status": "ok" if is_well else status["state"], "queue": status["waiting"]}
+        exchange.answer(fields | status, 200 if is_well else 503)
+
+    def models(self, exchange: HttpExchange) -> None:
+        """The one model."""
+        exchange.answer({"object": "list", "data": [self._entry()]})
+
+    def model(self, exchange: HttpExchange) -> None:
+        """The model that the path names. Raises Refusal."""
+        self._check_name(exchange.path_left)
+        exchange.answer(self._entry())
+
+    def tokenize(self, exchange: HttpExchange) -> None:
+        """The size of a prompt, in tokens. Raises Refusal."""
+        body = exchange.body()
+        messages = asked_size(body)
+        self._check_name(body.get("model"))
+        try:
+            self._wait(exchange)
+            count = self._holder.count(messages)
+        except GlmError as exc:
+            raise as_refusal(exc) from exc
+        if count is None:
+            line = "the prompt cannot be counted, or not now"
+            raise Refusal(503, line, kind=SERVER, headers={"Retry-After": "2"})
+        exchange.note = f"{count:,} tokens"
+        exchange.answer({"count": count, "max_model_len": self._holder.engine.context_tokens})
+
+    def chat(self, exchange: HttpExchange) -> None:
+        """A reply to messages. Raises Refusal, ClientLeft."""
+        self._reply(exchange, asked_chat, param="messages")
+
+    def complete(self, exchange: HttpExchange) -> None:
+        """A text that goes on from another one. Raises Refusal, ClientLeft."""
+        self._reply(exchange, asked_text, param="prompt")
+
+    def _entry(self) -> dict[str, Any]:
+        fields = {"id": self._names[0], "object": "model", "created": self._created}
+        window = self._holder.engine.context_tokens
+        return fields | {"owned_by": OWNER} | ({"max_model_len": window} if window else {})
+
+    def _check_name(self, name: Any) -> None:
+        """Raise Refusal if another model is asked for."""
+        if name is None or name == "" or name in (*self._names, self._holder.engine.name):
+            return
+        if not isinstance(name, str):
+            raise Refusal(400, "model is a text", param="model")
+        line = f"the model {name[:200]!r} is not here; this is {self._names[0]!r}"
+        raise Refusal(404, line, code="model_not_found", param="model")
+
+    def _wait(self, exchange: HttpExchange) -> None:
+        """Wait until the model is open. Raises GlmError, ClientLeft."""
+        never = Event()
+        while not self._holder.engine.wait(LOADING_TICK_S, never):
+            if exchange.is_gone():
+                raise ClientLeft
+
+    def _reply(
+        self, exchange: HttpExchange, read: Callable[[Fields], AskedReply], *, param: str
+    ) -> None:
+        body = exchange.body()
+        self._check_name(body.get("model"))
+        asked = read(body)
+        written = Written(self._names[0], is_chat=param == "messages")
+        answer = streamed if asked.streams else at_once
+        exchange.note = log_note(asked)
+        try:
+            with closing(heard(exchange, self._holder, asked)) as chunks:
+                last = answer(exchange, written, chunks, counts=asked.counts)
+        except GlmError as exc:
+            refusal = as_refusal(exc, param=param)
+            if not exchange.has_begun:
+                raise refusal from exc
+            exchange.note = refusal.message
+            exchange.piece(as_event(refusal.as_json()))
+            exchange.end()
+        else:
+            exchange.note = log_note(asked, last.usage)
+
+
+def heard(
+    exchange: HttpExchange, holder: Holder, asked: AskedReply
+) -> Generator[Chunk, None, None]:
+    """The reply as long as the client listens, and its ticks. Raises GlmError, ClientLeft."""
+    cancel = Event()
+    with closing(holder.stream(asked.messages, asked.params, cancel)) as stream:
+        try:
+            for chunk in stream:
+                if exchange.is_gone():
+                    raise ClientLeft
+                yield chunk
+        finally:
+            cancel.set()  # before the stream is closed: the engine stops within a step
+
+
+def at_once(
+    exchange: HttpExchange, written: Written, chunks: Iterable[Chunk], *, counts: bool
+) -> Chunk:
+    """Answer with the whole reply; returns its last chunk."""
+    del counts  # they are always there
+    last = Chunk()
+    for last in chunks:
+        written.add(last)
+    exchange.answer(written.whole(last))
+    return last
+
+
+def streamed(
+    exchange: HttpExchange, written: Written, chunks: Iterable[Chunk], *, counts: bool
+) -> Chunk:
+    """Answer with the reply as it comes; returns its last chunk."""
+    last, said_at = Chunk(), time.monotonic()
+    for last in chunks:
+        event, now = written.event(last), time.monotonic()
+        if last.finish_reason is not None:
+            event += written.ending(last, counts=counts)
+        if not exchange.has_begun and (event or now - said_at > HEAD_AFTER_S):
+            exchange.begin("text/event-stream")
+            event = (written.opening() or WAITING) + event
+        elif not event and exchange.has_begun and now - said_at > WAITING_S:
+            event = WAITING
+        if event:
+            exchange.piece(event)
+            said_at = now
+    exchange.end()
+    return last
+
+
+def as_refusal(error: GlmError, *, param: str = "messages") -> Refusal:
+    """What an error is to a client; one that too many wait already says when to ask again."""
+    refusal = refusal_of(error, param=param)
+    if not isinstance(error, Full):
+        return refusal
+    again = {"Retry-After": f"{max(1, math.ceil(error.wait_s))}"}
+    code, kind = "rate_limit_exceeded", "rate_limit_error"
+    return Refusal(429, refusal.message, kind=kind, code=code, headers=again)
+
+
+def log_note(asked: AskedReply, usage: Usage | None = None) -> str:
+    """What the log says of a reply: its tokens, and what of the request was ignored."""
+    notes = []
+    if usage is not None:
+        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+        notes.append(f"{usage.prompt_tokens}{cached} + {usage.completion_tokens} tokens")
+    if asked.ignored:
+        notes.append(f"ignored: {', '.join(asked.ignored)}")
+    return " · ".join(notes)

@@ -1,0 +1,68 @@
+"""What a request is told that is not answered: a status, and an error in OpenAI's shape.
+
+What goes over the wire is English. Knows nothing of HTTP beyond the numbers of its statuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from glmcli.errors import ContextFull, GlmError, OutOfMemory, UsageError, told_error
+
+INVALID, SERVER = "invalid_request_error", "server_error"
+
+
+class Refusal(Exception):
+    """A request that is not answered, and why."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str = INVALID,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """`param` is the field that is at fault, `code` what a program can look for."""
+        super().__init__(message)
+        self.status = HTTPStatus(status)
+        self.message = message
+        self.kind = kind
+        self.code = code
+        self.param = param
+        self.headers = headers or {}
+
+    def as_json(self) -> dict[str, Any]:
+        """The error as OpenAI's clients read it.
+
+        Source: https://platform.openai.com/docs/guides/error-codes
+        """
+        fields = {"message": self.message, "type": self.kind}
+        return {"error": {**fields, "param": self.param, "code": self.code}}
+
+
+def refusal_of(error: GlmError, *, param: str = "messages") -> Refusal:
+    """What an error of ours is to a client; `param` is the field that holds the prompt."""
+    line, hint = told_error(error)
+    message = f"{line}; {hint}" if hint else line
+    if isinstance(error, ContextFull):
+        return overflow_refusal(error, message, param)
+    if isinstance(error, UsageError):
+        return Refusal(400, message, param=param)
+    if isinstance(error, OutOfMemory):
+        return Refusal(503, message, kind=SERVER, code="out_of_memory")
+    return Refusal(500, message, kind=SERVER)
+
+
+def overflow_refusal(error: ContextFull, message: str, param: str) -> Refusal:
+    """A prompt that does not fit, in OpenAI's words where both numbers are known."""
+    if error.limit is not None and error.needed is not None:
+        message = (
+            f"This model's maximum context length is {error.limit} tokens. However, your "
+            f"{param} resulted in {error.needed} tokens. Please reduce the length of the {param}."
+        )
+    return Refusal(400, message, code="context_length_exceeded", param=param)

@@ -1,0 +1,201 @@
+"""`glm serve` as a program: where it listens, who it answers, and how it ends."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.loopback import closed_port
+from tests.support.serving import soon
+from tests.support.shell import clean_env, command
+
+PATIENCE_S = 60
+
+
+@dataclass
+class Running:
+    """A server, and what it has said on stdout."""
+
+    process: subprocess.Popen[str]
+    screen: str
+
+    @property
+    def port(self) -> int:
+        found = re.search(r"http://\S+:(\d+)$", self.screen, re.MULTILINE)
+        assert found, self.screen
+        return int(found[1])
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection.request(method, path, body and json.dumps(body), headers)
+        answer = connection.getresponse()
+        status, data = answer.status, json.loads(answer.read())
+        connection.close()
+        return status, data
+
+    def say(self, text: str) -> str:
+        body = {"messages": [{"role": "user", "content": text}]}
+        return self.ask("POST", "/v1/chat/completions", body)[1]["choices"][0]["message"]["content"]
+
+    def end(self, signum: int) -> tuple[int, str]:
+        """The exit code and all of stderr after a signal."""
+        self.process.send_signal(signum)
+        _, err = self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode, err
+
+
+@contextmanager
+def serving(folder: Path, *arguments: str, **env: str) -> Iterator[Running]:
+    """A server that says that it answers."""
+    process = subprocess.Popen(
+        command("serve", *arguments),
+        cwd=folder,
+        env=clean_env(**{"GLM_HOME": str(folder / "home"), **env}),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        screen = ""
+        assert process.stdout
+        while "Ctrl-C" not in screen and (line := process.stdout.readline()):
+            screen += line
+        yield Running(process, screen)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_answers_where_it_says_and_ends_by_a_signal(tmp_path: Path, signum: int) -> None:
+    with serving(tmp_path, "echo:", "--port", "0") as server:
+        assert f"glm chat -m openai: --base-url http://127.0.0.1:{server.port}" in server.screen
+        assert server.say("one two") == "one two"
+        code, err = server.end(signum)
+        assert code == 0
+        assert re.fullmatch(r"\d\d:\d\d:\d\d POST /v1/chat/completions 200 .* 2 tokens\n", err)
+
+
+def test_our_own_client_is_set_up_by_the_line_that_it_shows(tmp_path: Path, glm: Any) -> None:
+    with serving(tmp_path, "echo:", "--port", "0", "-q") as server:
+        line = next(line for line in server.screen.splitlines() if "glm chat" in line)
+        arguments = line.split()[2:]
+        assert glm("ask", "hello there", "--no-save", *arguments).out == "hello there\n"
+        assert server.end(signal.SIGTERM) == (0, "")
+
+
+def test_a_key_is_needed_where_others_could_ask(tmp_path: Path, glm: Any) -> None:
+    done = glm("serve", "echo:", "--host", "0.0.0.0", "--port", "0")
+    assert (done.code, done.out) == (2, "")
+    assert "GLM_SERVE_KEY" in done.err
+    everywhere = ("echo:", "--host", "0.0.0.0", "--port", "0")
+    with serving(tmp_path, *everywhere, GLM_SERVE_KEY="secret") as server:
+        assert "secret" not in server.screen
+        assert server.ask("GET", "/health")[0] == 401
+        key = {"Authorization": "Bearer secret"}
+        assert server.ask("GET", "/health", **key, Host="elsewhere")[0] == 200
+        assert "secret" not in server.end(signal.SIGTERM)[1]
+
+
+def test_no_folder_says_where_it_listens_or_what_the_key_is(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GLM_HOST=0.0.0.0\nGLM_SERVE_KEY=theirs\n")
+    with serving(tmp_path, "echo:", "--port", "0") as server:
+        assert "http://127.0.0.1:" in server.screen
+        assert server.ask("GET", "/health", Authorization="Bearer x")[0] == 200
+        assert "ignored: GLM_HOST, GLM_SERVE_KEY of .env" in server.end(signal.SIGTERM)[1]
+
+
+def test_a_socket_is_answered_at_and_gone_at_the_end(tmp_path: Path, glm: Any) -> None:
+    path = tmp_path / "s"
+    with serving(tmp_path, "echo:", "--socket", "s") as server:
+        assert f"curl --unix-socket {path} " in server.screen
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.1 200")
+        again = glm("serve", "echo:", "--socket", "s")
+        assert (again.code, again.err_lines[0]) == (2, f"glm: another program answers at {path}")
+        assert server.end(signal.SIGTERM)[0] == 0
+    assert not path.exists()
+
+
+def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, glm: Any) -> None:
+    (tmp_path / "file").write_text("mine")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, code, said in [
+            (("echo:", "--port", str(port)), 2, f"port {port} is in use"),
+            (("echo:", "--socket", "file"), 2, "is there already"),
+            (("echo:", "--socket", "s", "--port", "1"), 2, "two addresses"),
+            (("echo:", "-m", "smollm2"), 2, "two models"),
+            (("openai:x",), 2, "has a server already"),
+            (("echo:x=1", "--port", "0"), 3, "no option"),
+            (("no-such-model", "--port", "0"), 3, "no model called"),
+        ]:
+            done = glm("serve", *arguments)
+            assert (done.code, done.out) == (code, "")
+            assert said in done.err_lines[0]
+            assert done.err_lines[1].startswith("hint: ")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_first_ctrl_c_lets_it_answer_and_the_second_does_not(tmp_path: Path) -> None:
+    for times, ending in ((1, 0), (2, -signal.SIGINT)):
+        with serving(tmp_path, "echo:delay=0.15", "--port", "0", "-q") as server:
+            got: list[str] = []
+
+            def asking(server: Running = server, got: list[str] = got) -> None:
+                try:
+                    got.append(server.say("a b c d e f g h"))
+                except OSError:
+                    got.append("broken off")
+
+            client = threading.Thread(target=asking)
+            client.start()
+            assert soon(lambda server=server: server.ask("GET", "/health")[1]["busy"] == 1)
+            server.process.send_signal(signal.SIGINT)
+            assert server.process.stderr
+            assert "ends after 1 more reply" in server.process.stderr.readline()
+            if times == 2:
+                server.process.send_signal(signal.SIGINT)
+            assert server.process.wait(PATIENCE_S) == ending
+            client.join(PATIENCE_S)
+            assert got == ["a b c d e f g h" if times == 1 else "broken off"]
+
+
+def test_ctrl_c_while_the_model_loads_ends_it(tmp_path: Path) -> None:
+    port = closed_port()
+    process = subprocess.Popen(
+        command("serve", "echo:load=30", "--port", str(port)),
+        cwd=tmp_path,
+        env=clean_env(GLM_HOME=str(tmp_path / "home")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def is_there() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with closing(connection), suppress(OSError):
+            connection.request("GET", "/health")
+            return json.loads(connection.getresponse().read())["status"] == "loading"
+        return False
+
+    assert soon(is_there)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, "")

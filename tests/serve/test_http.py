@@ -1,0 +1,223 @@
+import json
+import socket
+import time
+
+import pytest
+
+from glmcli.engines.echo import EchoEngine
+from glmcli.serve import http
+from glmcli.serve.http import BODY_BYTES, host_name
+from tests.support.serving import PATIENCE_S, Served, served, soon
+
+CHAT = "/v1/chat/completions"
+
+
+def said(server: Served, data: bytes) -> bytes:
+    """What the server answers until it closes the connection."""
+    with server.raw() as connection:
+        connection.sendall(data)
+        answer = b""
+        while got := connection.recv(65536):
+            answer += got
+    return answer
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2:99", "a.localhost"])
+def test_names_of_this_machine_are_answered(name: str) -> None:
+    with served() as server:
+        assert server.ask("GET", "/v1/models", Host=name).status == 200
+
+
+@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example:8000", "", "[::2]", "["])
+def test_another_name_that_leads_here_is_refused_without_a_key(name: str) -> None:
+    with served() as server:
+        answer = server.ask("GET", "/v1/models", Host=name)
+        assert (answer.status, answer.error["code"]) == (403, "host_refused")
+
+
+def test_two_names_are_refused() -> None:
+    with served() as server:
+        answer = said(server, b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: x\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_pages_of_the_web_are_refused_and_no_header_lets_them_in() -> None:
+    with served() as server:
+        for method in ("GET", "OPTIONS", "POST"):
+            answer = server.ask(method, CHAT, b"{}", Origin="https://evil.example")
+            assert (answer.status, answer.error["code"]) == (403, "origin_refused")
+            assert not [name for name in answer.headers if name.lower().startswith("access-")]
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer wrong", "Basic s3cret", "s3cret"])
+def test_with_a_key_nothing_is_said_to_who_lacks_it(given: str) -> None:
+    with served(key="s3cret") as server:
+        for path in ("/v1/models", "/health", "/nothing"):
+            answer = server.ask("GET", path, Authorization=given)
+            assert (answer.status, answer.error["code"]) == (401, "invalid_api_key")
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_with_the_key_any_name_may_lead_here() -> None:
+    with served(key="s3crét") as server:
+        data = (
+            "GET /v1/models HTTP/1.1\r\nHost: box\r\nAuthorization: bearer s3crét\r\n\r\n".encode()
+        )
+        with server.raw() as connection:
+            connection.sendall(data)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_private_socket_asks_for_neither_name_nor_key() -> None:
+    with served(is_private=True, key="x") as server:
+        assert server.ask("GET", "/v1/models", Host="whatever").status == 200
+
+
+def test_a_connection_serves_one_request_after_the_other() -> None:
+    with served() as server:
+        connection = server.connect()
+        for text in ("one", "two"):
+            body = json.dumps({"messages": [{"role": "user", "content": text}]})
+            connection.request("POST", CHAT, body)
+            answer = json.loads(connection.getresponse().read())
+            assert answer["choices"][0]["message"]["content"] == text
+        connection.close()
+
+
+def test_a_body_without_a_length_is_refused() -> None:
+    with served() as server:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        assert said(server, head + b"\r\n").startswith(b"HTTP/1.1 411")
+        chunked = b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+        assert said(server, head + chunked).startswith(b"HTTP/1.1 411")
+
+
+@pytest.mark.parametrize("length", ["x", "-1", "1e3", "²", "2\r\nContent-Length: 3"])
+def test_a_length_that_is_none_is_refused(length: str) -> None:
+    with served() as server:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+        assert said(server, head.encode() + b"{}").startswith(b"HTTP/1.1 400")
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_sent() -> None:
+    with served() as server:
+        for length in (BODY_BYTES + 1, 10**30):
+            head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n"
+            assert said(server, f"{head}\r\n".encode()).startswith(b"HTTP/1.1 413")
+            asked = f"{head}Expect: 100-continue\r\n\r\n".encode()
+            assert said(server, asked).startswith(b"HTTP/1.1 413")
+
+
+def test_who_sends_too_much_still_reads_why_it_was_refused() -> None:
+    with served() as server:
+        answer = server.ask("POST", CHAT, b"x" * (BODY_BYTES + 1))
+        assert (answer.status, answer.error["type"]) == (413, "invalid_request_error")
+
+
+def test_a_body_that_was_announced_is_asked_for() -> None:
+    with served() as server, server.raw() as connection:
+        body = b'{"prompt": "a b"}'
+        head = f"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"1", b'{"a": \xff}', b"[" * 100_000, b'"' + b"x" * 100]
+)
+def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
+    with served() as server:
+        answer = server.ask("POST", CHAT, body)
+        assert (answer.status, answer.error["type"]) == (400, "invalid_request_error")
+        assert server.ask("POST", CHAT, b"{}").status == 400  # for another reason: it lives
+
+
+def test_what_cannot_be_a_request_is_refused_in_json() -> None:
+    with served() as server:
+        for data in (b"nonsense\r\n\r\n", b"GET / HTTP/x\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"):
+            answer = said(server, data)
+            assert answer.startswith(b"HTTP/1.1 400")
+            assert b"invalid_request_error" in answer
+        assert said(server, b"GET / HTTP/2.0\r\n\r\n").startswith(b"HTTP/1.1 505")
+
+
+def test_a_head_without_end_is_refused() -> None:
+    with served() as server:
+        line = b"x: " + b"y" * 1000 + b"\r\n"
+        answer = said(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + line * 90)
+        assert answer.startswith(b"HTTP/1.1 431")
+        answer = said(server, b"GET /" + b"x" * 100_000)
+        assert answer.startswith(b"HTTP/1.1 431")
+
+
+def test_unknown_places_and_ways_are_told_apart() -> None:
+    with served() as server:
+        assert server.ask("GET", "/").status == 404
+        answer = server.ask("GET", CHAT)
+        assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+def test_a_body_that_nobody_read_is_no_request() -> None:
+    inner = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with served() as server:
+        head = f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n"
+        assert said(server, head.encode() + inner).count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_says_its_request_slowly_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "HEAD_S", 0.3)
+    with served() as server, server.raw() as connection:
+        started = time.monotonic()
+        for letter in b"GET /he":
+            connection.sendall(bytes([letter]))
+            time.sleep(0.03)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - started < PATIENCE_S / 2
+
+
+def test_a_client_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "IDLE_S", 0.1)
+    with served() as server, server.raw() as connection:
+        assert connection.recv(65536) == b""
+        assert server.lines == []
+
+
+def test_an_old_client_is_answered_in_its_way() -> None:
+    body = b'{"messages": [{"role": "user", "content": "a b"}], "stream": true}'
+    with served() as server:
+        head = f"POST {CHAT} HTTP/1.0\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        head, _, events = said(server, head.encode() + body).partition(b"\r\n\r\n")
+        assert b"Transfer-Encoding" not in head
+        assert events.endswith(b"data: [DONE]\n\n")
+
+
+def test_the_log_names_each_request_and_how_it_ended() -> None:
+    with served() as server:
+        server.ask("GET", "/health?key=secret")
+        server.ask("GET", "/nothing")
+        assert soon(lambda: len(server.lines) == 2)
+        assert server.lines[0].startswith("GET /health ")
+        assert "404" in server.lines[1]
+        assert "secret" not in "".join(server.lines)
+
+
+def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "WRITE_S", 0.3)
+    with served(lambda report: EchoEngine(context_tokens=10**7)) as server:
+        connection = server.raw()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        text = "word " * 200_000
+        body = json.dumps({"messages": [{"role": "user", "content": text}], "stream": True})
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        connection.sendall(head.encode() + body.encode())
+        assert soon(lambda: server.holder.busy == 1)
+        assert soon(lambda: server.holder.busy == 0)
+        connection.close()
+
+
+def test_host_names_are_found_in_what_a_host_header_may_hold() -> None:
+    assert host_name("[::1]:8000") == "::1"
+    assert host_name("LOCALHOST:1") == "localhost"
+    assert host_name("[") == ""

@@ -17,7 +17,6 @@ from glmcli.cli.asking.files import Files, Yes, attached_files, check_stdin
 from glmcli.cli.asking.forms import (
     Code,
     Form,
-    Format,
     LastCode,
     code_to_print,
     reply_view,
@@ -72,7 +71,7 @@ def ask(
     words: PromptWords = None,
     file: Files = None,
     yes: Yes = False,
-    format: Form = Format.text,
+    format: Form = None,
     messages: Messages = None,
     last_code: LastCode = False,
     code: Code = None,

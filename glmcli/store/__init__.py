@@ -43,6 +43,7 @@ from glmcli.store.rows import (
     forget_summaries,
     is_deleted,
     keep_summary,
+    remove_leaves,
     title_of,
     update_conversation,
 )
@@ -179,7 +180,7 @@ class Store:
 
     # Conversations, and moving about in them.
 
-    def save(self, *conversations: Conversation) -> None:
+    def save(self, *conversations: Conversation, without: Sequence[int] = ()) -> None:
         """Store the messages that are not stored yet, and where a conversation now ends.
 
         After its messages were cut short, replaced, loaded or imported. Those that were stored
@@ -193,6 +194,7 @@ class Store:
             for conversation in worth:
                 stored.append(add_missing(db, conversation, unfinished=self._claims))
                 update_conversation(db, conversation, stored[-1])
+            remove_leaves(db, without)
         for conversation, ids in zip(worth, stored, strict=True):
             self._settle(conversation, ids)
 
@@ -207,17 +209,17 @@ class Store:
             self._settle(each, ids)
         return [each for each, _ in added]
 
-    def rewind(self, conversation: Conversation, keep: int) -> None:
-        """Go back to the first `keep` messages; the others stay as a branch. Raises StoreError."""
+    def rewind(self, conversation: Conversation, keep: int, *, forget: bool = False) -> None:
+        """Go back to the first messages; others stay as a branch, or go. Raises StoreError."""
+        gone = conversation.ids[keep:] if forget else []
         conversation.cut(keep)
         if conversation.id:
-            self.save(conversation)
+            self.save(conversation, without=gone)
             self._recall(conversation)
 
     def fork(self, conversation: Conversation) -> Conversation:
         """A copy that goes its own way, so that either can be deleted. Raises StoreError."""
-        copy = replace(conversation, id="", ids=[], messages=list(conversation.messages))
-        self.save(copy)
+        self.save(copy := replace(conversation, id="", ids=[], messages=[*conversation.messages]))
         return copy
 
     def load(self, name: str) -> Conversation:
@@ -307,9 +309,7 @@ class Store:
                 restore(db, each)
 
     def purge(self, *names: str) -> None:
-        """Delete conversations for good, deleted or not, given by their whole ids. Raises
-        StoreError.
-        """
+        """Delete conversations for good, deleted or not, by whole ids. Raises StoreError."""
         with self._changing() as db:
             remove_all(db, names)
         self._database.empty_log()

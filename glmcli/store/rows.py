@@ -268,6 +268,20 @@ def remove_conversation(db: sqlite3.Connection, name: str) -> None:
     db.execute("DELETE FROM conversation WHERE id = ?", (name,))
 
 
+def remove_leaves(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    """Delete messages, the last one first, as far as none follows that is not among them."""
+    for message_id in reversed(ids):
+        row = db.execute(
+            "SELECT text FROM message WHERE id = ? AND pending = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM message AS next WHERE next.parent_id = message.id)",
+            (message_id,),
+        ).fetchone()
+        if row is None:
+            return
+        unindex_text(db, message_id, from_sql(row[0]))
+        db.execute("DELETE FROM message WHERE id = ?", (message_id,))
+
+
 def branch(db: sqlite3.Connection, head: int | None) -> tuple[list[int], list[Message]]:
     """The messages from the first to `head`, and their ids. Raises BrokenTree."""
     rows = db.execute(

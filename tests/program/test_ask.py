@@ -26,6 +26,14 @@ def test_plain_leaves_markdown_as_it_is(tmp_path):
         assert term.ended() == 0
 
 
+@pytest.mark.parametrize(("form", "is_rendered"), [("text", False), ("markdown", True)])
+def test_a_form_that_is_named_is_that_on_a_terminal_too(tmp_path, form, is_rendered):
+    with Term("ask", "-m", "echo:", "-f", form, "**bold** words", home=tmp_path) as term:
+        term.see("words")
+        assert term.ended() == 0
+        assert ("**" not in term.text()) is is_rendered
+
+
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-7]|9[0-7])m")
 
 

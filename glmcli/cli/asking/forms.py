@@ -34,7 +34,12 @@ class Format(StrEnum):
     records = "records"
 
 
-Form = Annotated[Format, typer.Option("-f", "--format", help=tr("form of the reply"))]
+Form = Annotated[
+    Format | None,
+    typer.Option(
+        "-f", "--format", help=tr("form of the reply; unset: text, but rendered on a terminal")
+    ),
+]
 LastCode = Annotated[bool, typer.Option("-x", help=tr("print only the code of the last block"))]
 Code = Annotated[
     str | None,
@@ -47,7 +52,7 @@ Code = Annotated[
 ]
 
 
-def code_to_print(which: str | None, format: Format) -> str:
+def code_to_print(which: str | None, format: Format | None) -> str:
     """Which code to print; "" for the whole reply. Raises UsageError."""
     if which is None:
         return ""
@@ -56,7 +61,7 @@ def code_to_print(which: str | None, format: Format) -> str:
             tr("--code {which}: all, or the number of a block", which=which),
             tr("-x alone prints the last block"),
         )
-    if format not in (Format.text, Format.json):
+    if format not in (None, Format.text, Format.json):
         raise UsageError(
             tr("only code cannot be printed as {format}", format=format),
             tr("-x and --code go with -f text and -f json"),
@@ -73,7 +78,7 @@ def check_code_in(reply: Message, which: str, conversation: str) -> None:
 
 
 def reply_view(
-    format: Format,
+    format: Format | None,
     code: str,
     session: Session,
     settings: Settings,
@@ -102,7 +107,7 @@ def reply_view(
         case _ if out.is_tty and code:
             shown = view.PlainView(out, Quiet(out), thinking=settings.thinking, numbered=False)
         case _ if out.is_tty:
-            plain = settings.is_plain and format is not Format.markdown
+            plain = format is Format.text or (settings.is_plain and format is None)
             thinking, columns = settings.thinking, settings.width
             shown = view.terminal_view(
                 out, Quiet(out), thinking=thinking, plain=plain, columns=columns

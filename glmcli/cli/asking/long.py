@@ -156,12 +156,13 @@ def interrupts_raised() -> Iterator[None]:
 
 
 def forget_question(session: Session, *, is_new: bool) -> None:
-    """Take the last question out of the conversation; with a new one it is purged."""
+    """Take the last question out of the conversation and the history."""
     from glmcli.types import Conversation
 
     refused = session.conversation
     if not is_new:
-        session.take_back()
+        at = refused.last_question() or 0
+        session.journal.attempt(lambda: session.store.rewind(refused, at, forget=True))
         return
     session.reset()
     session.extend(Conversation(messages=refused.messages[: refused.last_question()]))

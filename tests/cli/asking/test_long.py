@@ -120,6 +120,7 @@ def test_what_was_refused_is_not_in_an_ask_that_goes_on(glm):
     (kept,) = json.loads(glm("history", "list", "--json").out)
     said = json.loads(glm("history", "show", kept["id"], "--json").out)["messages"]
     assert [each["content"] for each in said][:3] == ["hello", "hello", "summarise"]
+    assert glm("history", "search", "Paragraph 99").out == ""
 
 
 @pytest.mark.pty

@@ -172,6 +172,9 @@ class ConnectionLost(EngineError):
 class ServerRefused(EngineError):
     """The server answered, and said no."""
 
+    wait_s: float | None = None
+    """In how many seconds it can be asked the same again, 0 if it did not say; None: not at all."""
+
 
 class NoText(GlmError):
     """The model answered without a word, or with something other than text, as a refusal."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from glmcli.cli.asking.each.options import with_each
 from glmcli.cli.asking.ending import below_reply, check_answer
 from glmcli.cli.asking.files import Files, Yes, attached_files, check_stdin
 from glmcli.cli.asking.forms import (
@@ -66,6 +67,7 @@ NoStream = Annotated[bool, typer.Option("--no-stream", help=tr("print the reply 
 
 
 @with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
+@with_each
 def ask(
     load: Load,
     words: PromptWords = None,

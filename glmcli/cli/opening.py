@@ -79,8 +79,7 @@ def open_session(
     one of a history that the `.env` of a folder chose. `system` is the prompt of a role: only one
     that was typed goes before it.
     """
-    from glmcli.cli.served import with_model
-    from glmcli.engines import check_followed, lasting_name
+    from glmcli.engines import lasting_name
     from glmcli.engines.thread import engine_of
     from glmcli.session import Session
     from glmcli.store import open_store
@@ -102,11 +101,8 @@ def open_session(
         elif "model" not in settings.sources and conversation.model:
             resumed = {**settings.sources, "model": RESUMED}
             settings = replace(settings, model=conversation.model, sources=resumed)
-    check_followed(settings)
-    settings = with_model(settings, once=once)
-    tell_places(settings)
-    set_prompt = read_system(settings.system)
-    check_utf8("".join(settings.stop), tr("a text of --stop is not valid UTF-8"))
+    settings = ready_settings(settings, once=once)
+    prompt = chosen_system(settings, system)
     session = Session(
         engine_of(settings),
         store,
@@ -118,12 +114,33 @@ def open_session(
         commands=commands,
         window=settings.window,
     )
-    source = settings.sources.get("system")
-    if source == TYPED or (source and system is None):
-        session.set_system(set_prompt)
-    elif system is not None:
-        session.set_system(system)
+    if prompt is not None:
+        session.set_system(prompt)
     return session, settings
+
+
+def ready_settings(settings: Settings, *, once: bool) -> Settings:
+    """The settings with the name of their model, once it is known that they can be followed.
+
+    Says what could mislead about them. Raises UsageError, ConfigError, EngineError.
+    """
+    from glmcli.cli.served import with_model
+    from glmcli.engines import check_followed
+
+    check_followed(settings)
+    settings = with_model(settings, once=once)
+    tell_places(settings)
+    check_utf8("".join(settings.stop), tr("a text of --stop is not valid UTF-8"))
+    return settings
+
+
+def chosen_system(settings: Settings, of_role: str | None) -> str | None:
+    """The system prompt that was set, or the one of a role; None if there is neither.
+
+    Only one that was typed goes before that of a role. Raises UsageError.
+    """
+    prompt, source = read_system(settings.system), settings.sources.get("system")
+    return prompt if source == TYPED or (source and of_role is None) else of_role
 
 
 def tell_places(settings: Settings) -> None:

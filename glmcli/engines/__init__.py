@@ -28,7 +28,8 @@ ENGINES: dict[str, str] = {
 }
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 
-_HERE, _SERVERS = ("local",), ("openai", "fastchat")
+_HERE, SERVERS = ("local",), ("openai", "fastchat")
+"""Names of engines: those that load a model, those that ask one at an address."""
 FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "adapter": _HERE,
     "device": _HERE,
@@ -40,8 +41,8 @@ FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "speculate": _HERE,
     "threads": _HERE,
     "trust_remote_code": _HERE,
-    "base_url": _SERVERS,
-    "timeout": _SERVERS,
+    "base_url": SERVERS,
+    "timeout": SERVERS,
     "template": ("fastchat", *_HERE),
 }
 """Settings that not all engines follow -> those that do."""

@@ -19,6 +19,7 @@ from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.proxies import Proxy
 from glmcli.engines.remote.masking import Mask
 from glmcli.engines.remote.proxied import add_detail, is_no_socks, proxy_failed, wants_password
+from glmcli.engines.remote.refusals.busy import BUSY, seconds_to_wait, when_free
 from glmcli.engines.remote.refusals.hints import look_at_log, wait_longer, wrong_kind
 from glmcli.engines.remote.refusals.kinds import is_filter, is_rate
 from glmcli.engines.remote.refusals.reasons import codes_of, opened, useful_part
@@ -28,11 +29,9 @@ from glmcli.language import tr
 from glmcli.types import as_count
 
 CONNECT_S = 5.0
-BUSY = (429, 503, 529)
 ERROR_CHARS = 500
 CLEANED_CHARS = 20_000
 """How much of what a server says is looked at where only its start is shown."""
-LONGEST_BREAK_S = 86_400
 PARENTHESES = re.compile(r"\*\*\s*\((.*)\)\s*$", re.DOTALL)
 
 
@@ -274,7 +273,9 @@ class Faults:
         said = "\n".join((detail, *codes_of(answer)))
         hint = self._hint(status, headers.get("retry-after", ""), said)
         again = status >= 500 and status not in BUSY  # what is busy says itself when
-        return Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
+        error = Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
+        error.wait_s = seconds_to_wait(status, headers.get("retry-after", ""), codes_of(answer))
+        return error
 
     def _readable(self, answer: Any) -> Any:
         """An error's answer with the JSON inside its texts, without keys; None if too deep."""
@@ -287,13 +288,7 @@ class Faults:
         if status in (401, 403):
             return self._key_hint
         if status in BUSY:
-            seconds = int(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else 0
-            if 0 < seconds <= LONGEST_BREAK_S:
-                return tr(
-                    "the server is busy or still loading; ask again in {seconds} s",
-                    seconds=seconds,
-                )
-            return tr("the server is busy or still loading; ask again in a moment")
+            return when_free(retry_after)
         if is_rate(said):
             return tr("that is more at once than you may ask for: shorten it, or ask later")
         if is_filter(said):

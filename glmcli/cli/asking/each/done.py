@@ -1,0 +1,112 @@
+"""The file of an earlier run: which lines it answers, and where new answers are added.
+
+Only ever added to. Knows nothing of the lines that are asked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+from glmcli.cli.asking.each.lines import LineReader, RawLine
+from glmcli.cli.asking.each.tasks import Id, key_of
+from glmcli.cli.dialog import tell_links
+from glmcli.errors import UsageError
+from glmcli.files import kind, parse_json, printable
+from glmcli.language import tr
+from glmcli.paths import path_of
+from glmcli.terminal.output import Output
+
+
+class EarlierRun:
+    """A file of answers, locked as long as the program runs."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it, or begin it. Raises UsageError."""
+        self.name = printable(path)
+        self.strange = 0
+        """Lines that are neither an answer nor an error."""
+        self._left = Counter[str]()
+        self._fd = self._opened(path)
+        reader = LineReader(self._fd, self.name)
+        while line := reader.take(lambda: False):
+            self._read(line)
+        self._stream = os.fdopen(self._fd, "a", encoding="utf-8")
+        self.out = Output(self._stream)
+
+    def takes(self, name: Id) -> bool:
+        """Whether it answers a line of this id; one answer does so for one line."""
+        key = key_of(name)
+        if self._left[key] == 0:
+            return False
+        self._left[key] -= 1
+        return True
+
+    def is_same_file(self, fd: int) -> bool:
+        """Whether a descriptor is this file."""
+        return os.path.sameopenfile(fd, self._fd)
+
+    def end_line(self) -> None:
+        """End a last line that a stopped run has left without its end."""
+        size = os.fstat(self._fd).st_size
+        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+            self.out.write("\n")
+
+    def _opened(self, path: Path) -> int:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            raise UsageError(
+                tr("{name} cannot be written: {reason}", name=self.name, reason=reason),
+                tr("check the path"),
+            ) from exc
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(fd)
+            raise UsageError(
+                tr("{name} is {kind}, not a file", name=self.name, kind=kind(mode)),
+                tr("name the file that answers are added to"),
+            )
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise UsageError(
+                tr("another run is writing to {name}", name=self.name),
+                tr("wait for its end, or name another file"),
+            ) from exc
+        except OSError:  # a file system without locks
+            pass
+        return fd
+
+    def _read(self, line: RawLine) -> None:
+        record = None
+        with suppress(UsageError, UnicodeDecodeError):
+            record = parse_json(line.data.decode("utf-8"), "")
+        match record:
+            case {"id": _, "error": _}:
+                pass
+            case {"id": str() | int() as name, "text": str()}:
+                self._left[key_of(name)] += 1
+            case _:
+                self.strange += 1
+
+
+def earlier_run(name: str | None, reader: LineReader) -> EarlierRun | None:
+    """The file of --skip-done. Raises UsageError."""
+    if name is None:
+        return None
+    path = path_of(name)
+    tell_links(path)
+    earlier = EarlierRun(path)
+    if earlier.is_same_file(reader.fd):
+        raise UsageError(
+            tr("{name} is the file with the prompts", name=earlier.name),
+            tr("name another one: answers are added to it"),
+        )
+    earlier.end_line()
+    return earlier

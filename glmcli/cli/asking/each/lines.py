@@ -1,0 +1,159 @@
+"""The lines of a file or of stdin, as they come: none is kept, however long it or the file is.
+
+Knows nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from glmcli.cli.dialog import tell_links
+from glmcli.errors import UsageError
+from glmcli.files import kind, printable
+from glmcli.language import tr
+from glmcli.paths import LARGEST_MESSAGE, path_of
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """One line that is not blank, as bytes without its end."""
+
+    number: int
+    """From 1, with blank lines counted: as an editor shows it."""
+    data: bytes
+    """Nothing if it is too large."""
+    is_too_large: bool = False
+    """Whether it has more than LARGEST_MESSAGE bytes."""
+
+
+class LineReader:
+    """Reads lines from a descriptor, which may be a pipe whose writer takes its time."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        """`name` is what people call it."""
+        self.fd = fd
+        self.name = name
+        self.is_over = False
+        """Whether all lines were taken."""
+        self.blank = 0
+        """Blank lines so far."""
+        self.found = 0
+        """Other lines so far."""
+        self._number = 0
+        self._waiting = bytearray()
+        self._looked_at = 0
+        self._is_first = True
+        self._is_skipping = self._is_at_end = False
+
+    def take(self, stopped: Callable[[], bool], *, wait: bool = True) -> RawLine | None:
+        """The next line that is not blank; None at the end, if stopped, or if it would have to be
+        waited for and is not. Raises UsageError, Killed.
+        """
+        while True:
+            line = self._next()
+            if line is not None or self.is_over:
+                return line
+            if not wait and not select.select([self.fd], [], [], 0)[0]:
+                return None
+            data = self._read(stopped)
+            if not data and stopped():
+                return None
+            self._is_at_end = not data
+            self._waiting += data
+
+    def _read(self, stopped: Callable[[], bool]) -> bytes:
+        from glmcli.terminal.reading import read_some
+
+        try:
+            data = read_some(self.fd, stopped)
+        except OSError as exc:
+            if exc.errno == errno.EBADF:  # stdin of nohup: an empty one
+                return b""
+            raise UsageError(
+                tr("{name} cannot be read: {reason}", name=self.name, reason=exc.strerror),
+                tr("check the path"),
+            ) from exc
+        if self._is_first and data:
+            self._is_first = False
+            if data.startswith(_UTF16):
+                raise UsageError(
+                    tr("{name} is UTF-16", name=self.name), tr("convert it, for example with iconv")
+                )
+            data = data.removeprefix(_BOM) or b"\n"
+        return data
+
+    def _next(self) -> RawLine | None:
+        """The next line that is whole by now."""
+        while True:
+            end = self._waiting.find(b"\n", self._looked_at)
+            if end < 0 and not self._is_at_end:
+                self._looked_at = len(self._waiting)
+                if self._looked_at > LARGEST_MESSAGE:
+                    self._waiting.clear()
+                    self._looked_at, self._is_skipping = 0, True
+                return None
+            if end < 0 and not (self._waiting or self._is_skipping):
+                self.is_over = True
+                return None
+            end = len(self._waiting) if end < 0 else end
+            data = bytes(self._waiting[:end])
+            del self._waiting[: end + 1]
+            self._looked_at = 0
+            self._number += 1
+            is_too_large = self._is_skipping or len(data) > LARGEST_MESSAGE
+            self._is_skipping = False
+            if is_too_large or data.strip():
+                self.found += 1
+                data = b"" if is_too_large else data.removesuffix(b"\r")
+                return RawLine(self._number, data, is_too_large)
+            self.blank += 1
+
+
+def open_lines(source: str) -> LineReader:
+    """The lines of a file or a pipe, or of stdin for "-". Raises UsageError."""
+    if source == "-":
+        if sys.stdin is None:
+            raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
+        return LineReader(sys.stdin.fileno(), "stdin")
+    path = path_of(source)
+    name = printable(path)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise UsageError(
+            tr("{name} cannot be read: {reason}", name=name, reason=reason), tr("check the path")
+        ) from exc
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
+        os.close(fd)
+        raise UsageError(
+            tr("{name} is {kind}, not a file", name=name, kind=kind(mode)),
+            tr("name a file with a prompt a line, or - for stdin"),
+        )
+    if stat.S_ISREG(mode):
+        tell_links(path)
+    return LineReader(fd, name)
+
+
+def count_lines(path: Path) -> int | None:
+    """How many lines of a file are not blank; None for what can be read only once."""
+    if not path.is_file():
+        return None
+    reader = LineReader(os.open(path, os.O_RDONLY | os.O_CLOEXEC), printable(path))
+    try:
+        while reader.take(lambda: False):
+            pass
+    finally:
+        os.close(reader.fd)
+    return reader.found

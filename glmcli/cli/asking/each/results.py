@@ -1,0 +1,84 @@
+"""What is written for each line: an answer or an error, one JSON object a line, each at once.
+
+Knows nothing of how answers are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from glmcli.cli.asking.each.tasks import Id
+from glmcli.errors import GlmError, told_error
+from glmcli.terminal.output import Output
+from glmcli.terminal.replies.json import reply_fields, write_json
+from glmcli.types import Message, Totals
+
+
+@dataclass(frozen=True, slots=True)
+class LineAnswer:
+    """What became of one line: a reply, an error, or both where the reply broke off."""
+
+    id: Id
+    line: int
+    reply: Message | None = None
+    error: GlmError | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """What is written of it."""
+        fields: dict[str, Any] = {"id": self.id}
+        if self.reply is not None:
+            said = reply_fields(self.reply)
+            thinking = {"thinking": said["thinking"]} if said["thinking"] else {}
+            reason = said["finish_reason"]
+            fields |= {"text": said["text"], **thinking, "usage": said["usage"]}
+            fields["finish_reason"] = reason
+        if self.error is not None:
+            fields["line"] = self.line
+            message, hint = told_error(self.error)
+            fields["error"] = {"message": message, "hint": hint, "code": self.error.exit_code}
+        return fields
+
+
+class Results:
+    """Writes answers, in the order of their lines unless that does not matter."""
+
+    def __init__(self, out: Output, *, in_order: bool, before: Callable[[], None]) -> None:
+        """`before` is called before each line that is written."""
+        self._out, self._in_order, self._before = out, in_order, before
+        self._held: dict[int, LineAnswer | None] = {}
+        self._next = 0
+        self.answered = 0
+        """Lines that were."""
+        self.failed = 0
+        """Lines that have an error."""
+        self.totals = Totals()
+
+    def put(self, place: int, answer: LineAnswer | None) -> None:
+        """Write what became of the line of this place, from 0, as soon as it is its turn.
+
+        None says that there is nothing to write of it.
+        """
+        if not self._in_order:
+            self._write(answer)
+            return
+        self._held[place] = answer
+        while self._next in self._held:
+            self._write(self._held.pop(self._next))
+            self._next += 1
+
+    def release(self) -> None:
+        """Write what waits for lines that get no answer any more."""
+        while self._held:
+            self._write(self._held.pop(min(self._held)))
+
+    def _write(self, answer: LineAnswer | None) -> None:
+        if answer is None:
+            return
+        self._before()
+        write_json(self._out, answer.fields())
+        self.answered += answer.error is None
+        self.failed += answer.error is not None
+        if answer.reply is not None and answer.reply.usage is not None:
+            self.totals.add(answer.reply.usage)

@@ -1,0 +1,286 @@
+"""From the first line to the last: what is read, asked, written and said meanwhile.
+
+Knows nothing of how options are typed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Protocol
+
+from glmcli.cli.asking.each.done import EarlierRun
+from glmcli.cli.asking.each.lines import LineReader
+from glmcli.cli.asking.each.results import LineAnswer, Results
+from glmcli.cli.asking.each.tasks import BadLine, LineForm, Task, key_of
+from glmcli.cli.asking.each.work import News, TaskSource
+from glmcli.cli.opening import Interrupted
+from glmcli.errors import EngineError, GlmError
+from glmcli.language import ntr, tr
+from glmcli.terminal.output import PipeClosed
+from glmcli.terminal.replies.text import StatusLine
+from glmcli.types import Chunk, Progress, Totals
+
+ALIKE = 10
+"""So many answers in a row that are the same error of the engine: the next would be one too."""
+FEW_NAMES = 5
+_TOLD_OFTEN = 10
+"""A listener is told how far it is so many times."""
+_TOLD_LINES = 50
+"""Or every so many lines, where it is not known how many there are."""
+
+
+class AnswerWay(Protocol):
+    """A way to answers."""
+
+    def news(self, source: TaskSource) -> Iterator[News]:
+        """What becomes of the lines of a source. Raises GlmError."""
+        ...
+
+
+class LinesLeft:
+    """The lines that are to be asked: those of a reader which no earlier run has answered."""
+
+    def __init__(
+        self, reader: LineReader, form: LineForm, earlier: EarlierRun | None, cancel: Event
+    ) -> None:
+        self._reader, self._form, self._earlier, self._cancel = reader, form, earlier, cancel
+        self._place = 0
+        self._looked_at: tuple[int, Task | BadLine] | None = None
+        self._seen = Counter[str]()
+        self.skipped = 0
+
+    def take(self, *, wait: bool) -> tuple[int, Task | BadLine] | None:
+        """See `TaskSource`. Raises UsageError, Killed."""
+        found, self._looked_at = self._looked_at, None
+        while found is None and not self._cancel.is_set():
+            line = self._reader.take(self._cancel.is_set, wait=wait)
+            if line is None:
+                return None
+            task = self._form.task(line)
+            if task.id is not None:
+                self._seen[key_of(task.id)] += 1
+            if isinstance(task, Task) and self._earlier and self._earlier.takes(task.id):
+                self.skipped += 1
+                continue
+            found = self._place, task
+            self._place += 1
+        return found
+
+    def has_some(self) -> bool:
+        """Whether there is one, which is waited for."""
+        self._looked_at = self.take(wait=True)
+        return self._looked_at is not None
+
+    @property
+    def total(self) -> int | None:
+        """How many lines there are; None as long as more may come."""
+        return self._reader.found if self._reader.is_over else None
+
+    def several(self) -> list[str]:
+        """Ids that several lines have."""
+        return [key for key, count in self._seen.items() if count > 1]
+
+
+class Meanwhile:
+    """Says how far it is, where a person sees it."""
+
+    def __init__(
+        self,
+        status: StatusLine | None,
+        left: LinesLeft,
+        results: Results,
+        *,
+        total: int | None = None,
+        is_reader: bool = False,
+    ) -> None:
+        """`total` is how many lines there are, if that is known beforehand."""
+        self._status, self._left, self._results = status, left, results
+        self._is_reader = is_reader
+        self._total = total
+        self._told = -1
+
+    def show(self, progress: Progress | None) -> None:
+        """Show what an engine says of itself, or else how many lines are done."""
+        if self._status is None:
+            return
+        if progress is not None and (progress.stage != "reading"):
+            self._status.show(Chunk(progress=progress))
+            return
+        done = self._left.skipped + self._results.answered + self._results.failed
+        total = self._left.total if self._total is None else self._total
+        if self._is_reader:
+            step = max(1, total // _TOLD_OFTEN) if total else _TOLD_LINES
+            if done // step == self._told:
+                return
+            self._told = done // step
+        note = ntr("{n:,} line done", "{n:,} lines done", done)
+        if total is not None:
+            note = tr("{done:,} of {total:,} lines done", done=done, total=total)
+        self._status.show(Chunk(progress=Progress("parts", done, total, note=note)))
+
+    def clear(self) -> None:
+        """Take the row back."""
+        if self._status is not None:
+            self._status.clear()
+
+
+def write_answers(
+    way: AnswerWay,
+    left: LinesLeft,
+    results: Results,
+    meanwhile: Meanwhile,
+    cancel: Event,
+    say: Callable[[str], None],
+) -> None:
+    """Ask and write all lines. What was answered is written, whatever ends this.
+
+    `say` tells a person something. Raises GlmError, Interrupted, Killed, PipeClosed.
+    """
+    told = set[str]()
+    failures: list[str] = []
+    with released(results, meanwhile, cancel):
+        for news in way.news(left):
+            if news.place is not None:
+                results.put(news.place, news.answer)
+                check_alike(failures, news.answer)
+            if news.notice and news.notice not in told:
+                told.add(news.notice)
+                meanwhile.clear()
+                say(news.notice)
+            meanwhile.show(news.progress)
+
+
+@contextmanager
+def released(results: Results, meanwhile: Meanwhile, cancel: Event) -> Iterator[None]:
+    """Write at the end what is held back. Raises Interrupted where Ctrl-C was the end."""
+    try:
+        yield
+    except PipeClosed:
+        if cancel.is_set():  # Ctrl-C ended the reader of the pipe as well
+            raise Interrupted from None
+        raise
+    except BaseException:
+        results.release()
+        raise
+    finally:
+        meanwhile.clear()
+    results.release()
+    if cancel.is_set():
+        raise Interrupted
+
+
+def check_alike(failures: list[str], answer: LineAnswer | None) -> None:
+    """Raise GlmError where the engine has failed so often alike that it is not the lines' fault.
+
+    `failures` are the messages of those that came last.
+    """
+    if answer is None:
+        return
+    error = answer.error
+    if not isinstance(error, EngineError) or failures[-1:] not in ([], [error.message]):
+        failures.clear()
+    if isinstance(error, EngineError):
+        failures.append(error.message)
+    if len(failures) >= ALIKE:
+        assert error is not None
+        raise GlmError(
+            tr(
+                "{n} lines in a row failed alike, so the rest was not asked: {message}",
+                n=len(failures),
+                message=error.message,
+            ),
+            error.hint or tr("--skip-done OUT goes on with the rest"),
+        )
+
+
+def end_lines(
+    reader: LineReader,
+    form: LineForm,
+    left: LinesLeft,
+    earlier: EarlierRun | None,
+    results: Results,
+) -> Iterator[str]:
+    """What is to be said when all is done."""
+    if earlier is not None and results.answered:
+        yield ntr(
+            "{n:,} answer added to {name}",
+            "{n:,} answers added to {name}",
+            results.answered,
+            name=earlier.name,
+        )
+    if earlier is not None and left.skipped:
+        yield ntr(
+            "{n:,} line skipped: {name} answers it",
+            "{n:,} lines skipped: {name} answers them",
+            left.skipped,
+            name=earlier.name,
+        )
+    if earlier is not None and earlier.strange:
+        yield ntr(
+            "{n:,} line of {name} is no answer",
+            "{n:,} lines of {name} are no answers",
+            earlier.strange,
+            name=earlier.name,
+        )
+    if reader.blank:
+        yield ntr("{n:,} empty line skipped", "{n:,} empty lines skipped", reader.blank)
+    if not reader.found:
+        yield tr("{name} has no lines", name=reader.name)
+    if several := left.several():
+        yield ntr(
+            "{n:,} id stands on several lines: {names}",
+            "{n:,} ids stand on several lines each: {names}",
+            len(several),
+            names=few_of(several),
+        )
+    if form.unread:
+        yield ntr(
+            "{n:,} field is not read: {names}; --prompt can send it",
+            "{n:,} fields are not read: {names}; --prompt can send them",
+            len(form.unread),
+            names=few_of([*form.unread]),
+        )
+
+
+def few_of(names: list[str]) -> str:
+    """The first of many names."""
+    return ", ".join(names[:FEW_NAMES]) + (", …" if names[FEW_NAMES:] else "")
+
+
+def cost_of_lines(totals: Totals, started: float) -> str:
+    """What all answers cost, for --stats; `started` by the monotonic clock."""
+    seconds = max(time.monotonic() - started, 1e-9)
+    return tr(
+        "{turns:,} answers in {seconds:.1f} s: read {prompt_tokens:,} tokens, {cached_tokens:,} of"
+        " them cached, wrote {completion_tokens:,}, {speed:.1f} tokens/s",
+        turns=totals.turns,
+        seconds=seconds,
+        prompt_tokens=totals.prompt_tokens,
+        cached_tokens=totals.cached_tokens,
+        completion_tokens=totals.completion_tokens,
+        speed=totals.completion_tokens / seconds,
+    )
+
+
+def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
+    """Raise GlmError if some lines have an error in place of an answer."""
+    if results.failed:
+        again = (
+            tr("the same command asks only what {name} does not answer", name=earlier.name)
+            if earlier
+            else ""
+        )
+        raise GlmError(
+            ntr(
+                "{n:,} of {total:,} lines has an error in place of an answer",
+                "{n:,} of {total:,} lines have an error in place of an answer",
+                results.failed,
+                total=results.failed + results.answered,
+            ),
+            again
+            or tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer"),
+        )

@@ -1,0 +1,248 @@
+"""The lines that are left to be asked, and the two ways to their answers.
+
+`Together` gives many to one engine at once; `Servers` asks a server from several threads, each
+with an engine of its own. Both take the next lines only when they have time for them. Knows nothing
+of what is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import NamedTuple, Protocol
+
+from glmcli.cli.asking.each.results import LineAnswer
+from glmcli.cli.asking.each.tasks import BadLine, Task
+from glmcli.config import Settings
+from glmcli.engines import SERVERS, Engine, open_engine, split_name
+from glmcli.engines.delivery import TICK_S
+from glmcli.engines.failures import as_user_error, opening_failed
+from glmcli.engines.reply import Growing, broken_off
+from glmcli.engines.thread import EngineThread, engine_of
+from glmcli.errors import GlmError, ServerRefused
+from glmcli.language import tr
+from glmcli.terminal.phrases import no_answer
+from glmcli.types import Chunk, Message, Progress
+
+AT_ONCE = 256
+"""Lines that one engine is given at once."""
+MOST_CHARS_AT_ONCE = 8_000_000
+"""Characters of all lines together that it is given at once, but for the last."""
+MOST_TRIES = 8
+"""How often a line is asked while a server is busy."""
+LONGEST_WAIT_S = 60.0
+"""Between two of them, where the server does not say how long."""
+LONGEST_TOLD_S = 3600.0
+"""Where it does: a line that is to wait for longer has an error instead."""
+
+
+class News(NamedTuple):
+    """What comes from a way to answers; with no place it is a tick, or of all lines."""
+
+    place: int | None = None
+    """Of the line, from 0."""
+    answer: LineAnswer | None = None
+    """With a place: what became of it; None if it was interrupted."""
+    progress: Progress | None = None
+    notice: str = ""
+
+
+class TaskSource(Protocol):
+    """Where lines come from."""
+
+    def take(self, *, wait: bool) -> tuple[int, Task | BadLine] | None:
+        """The next place and line; None at the end, when stopped, or without waiting if there is
+        none yet.
+        """
+        ...
+
+
+class GrowingAnswer:
+    """The answer to one line while it comes."""
+
+    def __init__(self, place: int, task: Task, window: Callable[[], int | None]) -> None:
+        self._place, self._task, self._window = place, task, window
+        self._growing: Growing | None = None
+
+    def begin(self) -> Growing:
+        """Start the clock, if the first piece has not done so."""
+        if self._growing is None:
+            self._growing = Growing()
+        return self._growing
+
+    def add(self, item: Chunk | GlmError) -> News:
+        """Take in the next piece: what is new by it."""
+        growing = self.begin()
+        if isinstance(item, GlmError):
+            reply = growing.message("interrupted")
+            has_text = bool(reply.text or reply.thinking)
+            return self._news(self._answer(reply if has_text else None, item))
+        growing.add(item)
+        if item.finish_reason is None:
+            return News(progress=item.progress, notice=item.notice)
+        if item.finish_reason == "cancelled":
+            return self._news(None)
+        reply = growing.message(item.finish_reason, item.usage)
+        return self._news(self._answer(reply, no_answer(reply, self._window())))
+
+    def _news(self, answer: LineAnswer | None) -> News:
+        return News(self._place, answer)
+
+    def _answer(self, reply: Message | None, error: GlmError | None) -> LineAnswer:
+        return LineAnswer(self._task.id, self._task.line, reply, error)
+
+
+class Together:
+    """All lines to one engine, as many at once as it can."""
+
+    def __init__(self, engine: EngineThread, cancel: threading.Event) -> None:
+        self._engine, self._cancel = engine, cancel
+
+    def news(self, source: TaskSource) -> Iterator[News]:
+        """What becomes of the lines. Raises GlmError where the engine cannot be opened."""
+        while not self._cancel.is_set():
+            group: list[tuple[int, Task]] = []
+            chars = 0
+            while len(group) < AT_ONCE and chars < MOST_CHARS_AT_ONCE:
+                found = source.take(wait=not group)
+                if found is None:
+                    break
+                place, task = found
+                if isinstance(task, BadLine):
+                    yield News(place, LineAnswer(task.id, task.line, error=task.error))
+                    continue
+                group.append((place, task))
+                chars += sum(len(each.text) for each in task.messages)
+            if not group:
+                return
+            growing = [
+                GrowingAnswer(place, task, lambda: self._engine.context_tokens)
+                for place, task in group
+            ]
+            prompts = [(task.messages, task.params) for _, task in group]
+            for index, item in self._engine.batch(prompts, self._cancel):
+                if self._engine.is_open:
+                    yield growing[index].add(item)
+                elif isinstance(item, Chunk):
+                    yield News(progress=item.progress)
+
+
+class Servers:
+    """Lines to a server, some at the same time, each over a connection of its own."""
+
+    def __init__(self, settings: Settings, at_once: int, cancel: threading.Event) -> None:
+        self._settings, self._at_once, self._cancel = settings, at_once, cancel
+        self._tasks: SimpleQueue[tuple[int, Task]] = SimpleQueue()
+        self._news: SimpleQueue[News | GlmError] = SimpleQueue()
+        self._threads = 0
+        self._has_opened = False
+        self._busy_until = 0.0
+        """When the server may be asked again, by the monotonic clock: that is for all lines."""
+
+    def news(self, source: TaskSource) -> Iterator[News]:
+        """What becomes of the lines. Raises GlmError where the server cannot be asked at all."""
+        waiting = 0
+        while not self._cancel.is_set() or waiting:
+            while waiting < self._at_once and not self._cancel.is_set():
+                found = source.take(wait=not waiting)
+                if found is None:
+                    break
+                place, task = found
+                if isinstance(task, BadLine):
+                    yield News(place, LineAnswer(task.id, task.line, error=task.error))
+                    continue
+                waiting += 1
+                self._ask(place, task)
+            if not waiting:
+                return
+            try:
+                news = self._news.get(timeout=TICK_S)
+            except Empty:
+                yield News(progress=self._pause())
+                continue
+            if isinstance(news, GlmError):
+                raise news
+            waiting -= news.place is not None
+            yield news
+
+    def _ask(self, place: int, task: Task) -> None:
+        self._tasks.put((place, task))
+        if self._threads < self._at_once:
+            self._threads += 1
+            threading.Thread(target=self._work, name="each", daemon=True).start()
+
+    def _pause(self) -> Progress | None:
+        seconds = self._busy_until - time.monotonic()
+        if seconds <= 0:
+            return None
+        note = tr("the server is busy: asking again in {seconds:.0f} s", seconds=seconds + 0.5)
+        return Progress("parts", note=note)
+
+    def _work(self) -> None:
+        engine: Engine | None = None
+        while True:
+            place, task = self._tasks.get()
+            for tried in itertools.count(1):
+                if self._wait_until_free():
+                    self._news.put(News(place))
+                    break
+                try:
+                    engine = engine or open_engine(self._settings, lambda progress: None)
+                    self._has_opened = True
+                except BaseException as exc:  # whatever it is, the main thread must hear of it
+                    failed = opening_failed(exc)
+                    if self._is_to_wait(failed, tried):
+                        continue
+                    answer = LineAnswer(task.id, task.line, error=failed)
+                    self._news.put(News(place, answer) if self._has_opened else failed)
+                    break
+                if not self._answer(engine, place, task, tried):
+                    break
+
+    def _answer(self, engine: Engine, place: int, task: Task, tried: int) -> bool:
+        """Ask a line; whether to ask it again, since the server is busy."""
+        growing = GrowingAnswer(place, task, lambda: engine.context_tokens)
+        growing.begin()
+        stream = engine.stream(task.messages, task.params, self._cancel)
+        while True:
+            try:
+                item: Chunk | GlmError = next(stream, None) or broken_off()
+            except BaseException as exc:  # a library may panic, or try to exit
+                item = as_user_error(exc)
+            if isinstance(item, GlmError) and self._is_to_wait(item, tried):
+                return True
+            news = growing.add(item)
+            if news.notice or news.place is not None:
+                self._news.put(news)
+            if news.place is not None:
+                stream.close()
+                return False
+
+    def _is_to_wait(self, error: GlmError, tried: int) -> bool:
+        """Whether the server says that it is busy and is to be asked again; sets until when."""
+        if not isinstance(error, ServerRefused) or error.wait_s is None or tried >= MOST_TRIES:
+            return False
+        if error.wait_s > LONGEST_TOLD_S:
+            return False
+        seconds = error.wait_s or min(2.0 ** (tried - 1), LONGEST_WAIT_S)
+        self._busy_until = max(self._busy_until, time.monotonic() + seconds)
+        return True
+
+    def _wait_until_free(self) -> bool:
+        """Wait as long as the server is known to be busy; whether that was stopped."""
+        while (seconds := self._busy_until - time.monotonic()) > 0:
+            if self._cancel.wait(seconds):
+                return True
+        return self._cancel.is_set()
+
+
+def way_to_answers(
+    settings: Settings, parallel: int | None, cancel: threading.Event
+) -> Together | Servers:
+    """All lines to one engine, or to a server from several threads."""
+    if parallel or split_name(settings.model)[0] in SERVERS:
+        return Servers(settings, parallel or 1, cancel)
+    return Together(engine_of(settings), cancel)

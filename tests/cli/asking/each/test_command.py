@@ -1,0 +1,293 @@
+"""`glm ask --each` in a pipe: what is written, said and left out, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.shell import clean_env, command
+
+ECHO = ("ask", "-m", "echo:")
+
+
+def answers(done) -> list[dict]:
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+@pytest.fixture
+def each(glm, tmp_path):
+    """`each("one\ntwo", "--unordered")`: the command on a file of these lines."""
+
+    def run(lines: str | bytes, *options: str, model: str = "echo:", name: str = "in", **env):
+        data = lines.encode() if isinstance(lines, str) else lines
+        (tmp_path / name).write_bytes(data)
+        return glm("ask", "-m", model, "--each", name, *options, **env)
+
+    return run
+
+
+def test_each_line_is_answered_by_one_line_of_json(each):
+    done = each("one\n\ntwo words\n")
+    assert [(it["id"], it["text"], it["finish_reason"]) for it in answers(done)] == [
+        (1, "one", "stop"),
+        (3, "two words", "stop"),
+    ]
+    assert answers(done)[1]["usage"]["completion_tokens"] == 2
+    assert list(answers(done)[0]) == ["id", "text", "usage", "finish_reason"]
+    assert (done.err, done.code) == ("1 empty line skipped\n", 0)
+
+
+def test_stdin_is_answered_line_by_line_as_it_comes(tmp_path):
+    with subprocess.Popen(
+        command(*ECHO, "--each", "-"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=clean_env(GLM_HOME=str(tmp_path)),
+    ) as process:
+        for word in (b"one", b"two"):
+            process.stdin.write(word + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["text"] == word.decode()
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_stdin_is_not_read_where_a_file_is_named(glm, tmp_path):
+    (tmp_path / "in").write_text("one\n")
+    done = glm(*ECHO, "--each", "in", stdin="two")
+    assert [it["text"] for it in answers(done)] == ["one"]
+
+
+def test_objects_have_ids_and_bad_lines_are_errors_in_their_place(each):
+    lines = ['{"id": "a", "prompt": "one"}', "{broken", '{"id": "c", "prompt": "three four"}']
+    done = each("\n".join(lines), "--max-tokens", "1")
+    first, second, third = answers(done)
+    assert (first["id"], first["text"], first["finish_reason"]) == ("a", "one", "stop")
+    assert (second["id"], second["line"], second["error"]["code"]) == (None, 2, 2)
+    assert set(second["error"]) == {"message", "hint", "code"}
+    assert (third["text"], third["finish_reason"]) == ("three ", "length")
+    assert done.code == 1
+    assert done.err_lines[-2] == "glm: 1 of 3 lines has an error in place of an answer"
+
+
+def test_the_name_of_a_file_says_that_its_lines_are_objects(each):
+    assert each("words\n", name="in.jsonl").code == 1
+    assert each("words\n", name="in.txt").code == 0
+
+
+def test_a_line_that_is_too_long_for_the_window_is_an_error_and_the_next_is_answered(each):
+    done = each("a b c d\ne\n", model="echo:window=3")
+    long, short = answers(done)
+    assert long["error"]["code"] == 4
+    assert "text" not in long
+    assert short["text"] == "e"
+    assert done.code == 1
+
+
+def test_a_line_of_100_mb_is_an_error_and_takes_no_memory(glm):
+    lines = b"one\n" + b"x" * 100_000_000 + b"\ntwo\n"
+    done = glm(*ECHO, "--each", "-", stdin=lines)
+    assert [it.get("text") for it in answers(done)] == ["one", None, "two"]
+    assert answers(done)[1]["error"]["message"].startswith("line 2 is too large")
+
+
+def test_bytes_that_are_no_text_are_an_error(each):
+    done = each(b"a\xffb\na\0b\nok\n")
+    assert [it.get("text") for it in answers(done)] == [None, None, "ok"]
+
+
+def test_a_prompt_is_filled_and_its_fields_are_checked(each):
+    done = each('{"id": 1, "de": "Hallo"}\n{"id": 2}\n', "--prompt", "Say {de}!")
+    assert [it.get("text") for it in answers(done)] == ["Say Hallo!", None]
+    assert "'de'" in answers(done)[1]["error"]["message"]
+
+
+def test_what_belongs_to_all_lines_is_sent_with_each(each, glm, tmp_path):
+    (tmp_path / "note.txt").write_text("a note")
+    done = each("one\ntwo\n", "-a", "note.txt", "-s", "system words")
+    for word, it in zip(("one", "two"), answers(done), strict=True):
+        assert it["text"].startswith(word)
+        assert "a note" in it["text"]
+        assert it["usage"]["prompt_tokens"] == it["usage"]["completion_tokens"] + 2
+
+
+def test_nothing_of_it_is_in_the_history(each, glm):
+    each("one\n")
+    assert json.loads(glm("history", "list", "--all", "--json").out) == []
+
+
+def test_ids_that_several_lines_have_and_fields_that_nothing_reads_are_said(each):
+    lines = '{"id": 1, "prompt": "a", "x": 1}\n{"id": "1", "prompt": "b"}\n{"id": 1, "prompt": "c"}'
+    done = each(lines)
+    assert [it["text"] for it in answers(done)] == ["a", "b", "c"]
+    assert done.err_lines == [
+        "1 id stands on several lines: 1",
+        "1 field is not read: x; --prompt can send it",
+    ]
+    assert each(lines, "-q").err == ""
+
+
+@pytest.mark.parametrize("data", ["", "\n \n"])
+def test_a_file_without_lines_is_no_error_and_opens_no_model(each, data):
+    done = each(data, model="./nosuch")
+    assert (done.out, done.code) == ("", 0)
+    assert "in has no lines" in done.err
+
+
+def test_a_model_that_cannot_be_opened_is_the_error_of_all_lines(each):
+    done = each("one\n", model="./nosuch")
+    assert (done.out, done.code) == ("", 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-c",), "-c and --each do not go together"),
+        (("--resume=",), "--resume and --each do not go together"),
+        (("-x",), "-x and --each do not go together"),
+        (("--code", "1"), "--code and --each do not go together"),
+        (("--long", "map"), "--long and --each do not go together"),
+        (("-f", "records"), "-f records and --each do not go together"),
+        (("--context", "summarise"), "--context summarise and --each do not go together"),
+        (("words",), "with --each the lines are the prompts"),
+        (("--prompt", "same"), "--prompt names no field, so that every line would ask the same"),
+        (("--skip-done", "in"), "in is the file with the prompts"),
+        (("--skip-done", "."), ". cannot be written: Is a directory"),
+    ],
+)
+def test_what_says_nothing_of_many_lines_is_refused_with_a_hint(each, options, message):
+    done = each("one\n", *options)
+    assert (done.out, done.code, done.err_lines[0]) == ("", 2, f"glm: {message}")
+    assert done.err_lines[1].startswith("hint: ")
+
+
+@pytest.mark.parametrize("options", [("-a", "-"), ("--messages", "-"), ("--no-stdin",)])
+def test_stdin_is_one_thing(glm, options):
+    done = glm(*ECHO, "--each", "-", *options, stdin="one")
+    assert (done.out, done.code) == ("", 2)
+    assert "and --each - do not go together" in done.err
+
+
+@pytest.mark.parametrize(
+    "options", [("--prompt", "{text}"), ("--unordered",), ("--parallel", "2"), ("--skip-done", "x")]
+)
+def test_its_options_are_nothing_without_it(glm, options):
+    done = glm(*ECHO, "hello", *options)
+    assert (done.out, done.code) == ("", 2)
+    assert done.err_lines[0] == f"glm: {options[0]} goes with --each"
+
+
+def test_many_lines_at_once_are_for_servers(each):
+    done = each("one\n", "--parallel", "2", model="smollm2")
+    assert (done.code, done.out) == (2, "")
+    assert "--parallel is for servers" in done.err
+
+
+def test_answers_are_in_order_unless_that_does_not_matter(each):
+    lines = "one two three four five six\nseven\neight\n"
+    slow = {"model": "echo:delay=0.05"}
+    assert [it["id"] for it in answers(each(lines, "--parallel", "3", **slow))] == [1, 2, 3]
+    done = each(lines, "--parallel", "3", "--unordered", **slow)
+    assert [it["id"] for it in answers(done)][-1] == 1
+
+
+def test_lines_that_are_asked_at_once_take_the_time_of_one(each):
+    started = time.monotonic()
+    done = each("one\n" * 20, "--parallel", "20", model="echo:delay=0.4")
+    assert len(answers(done)) == 20
+    assert time.monotonic() - started < 20 * 0.4 / 2
+
+
+def test_a_second_run_asks_what_the_first_has_not_answered(each, tmp_path):
+    lines = '{"id": "a", "prompt": "one"}\n{"id": "b", "prompt": 2}\n{"id": "c", "prompt": "three"}'
+    done = each(lines, "--skip-done", "out")
+    assert (done.out, done.code) == ("", 1)
+    assert done.err_lines[0] == "2 answers added to out"
+    mended = lines.replace("2}", '"two"}')
+    done = each(mended, "--skip-done", "out")
+    assert (done.out, done.code) == ("", 0)
+    assert done.err_lines == ["1 answer added to out", "2 lines skipped: out answers them"]
+    written = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    assert [(it["id"], it.get("text")) for it in written] == [
+        ("a", "one"),
+        ("b", None),
+        ("c", "three"),
+        ("b", "two"),
+    ]
+    done = each(mended, "--skip-done", "out", model="./nosuch")
+    assert done.code == 0, "no model is opened where nothing is left"
+
+
+def test_a_line_that_a_stopped_run_left_torn_is_ended_and_told(each, tmp_path):
+    (tmp_path / "out").write_text('{"id": 1, "text": "one"}\n{"id": 2, "tex')
+    done = each("one\ntwo\n", "--skip-done", "out")
+    assert "1 line of out is no answer" in done.err
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert lines[:2] == ['{"id": 1, "text": "one"}', '{"id": 2, "tex']
+    assert json.loads(lines[2])["text"] == "two"
+
+
+def test_two_runs_do_not_write_one_file(each, tmp_path):
+    (tmp_path / "slow").write_text("one\n")
+    arguments = ("ask", "-m", "echo:load=30", "--each", "slow", "--skip-done", "out")
+    with subprocess.Popen(
+        command(*arguments),
+        cwd=tmp_path,
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        stdin=subprocess.DEVNULL,
+    ) as process:
+        while not (tmp_path / "out").exists():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        done = each("one\n", "--skip-done", "out")
+        process.kill()
+    assert (done.code, done.err_lines[0]) == (2, "glm: another run is writing to out")
+
+
+def test_a_full_disk_and_a_closed_pipe_end_it_as_everywhere(tmp_path):
+    (tmp_path / "in").write_text("one\n" * 500)
+    env = clean_env(GLM_HOME=str(tmp_path))
+    line = command(*ECHO, "--each", "in")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            line, cwd=tmp_path, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("glm: the output cannot be written: No space left on device")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        line, cwd=tmp_path, env=env, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("options", [(), ("--parallel", "3")])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_was_answered_and_writes_no_half_line(tmp_path, options, signum):
+    (tmp_path / "in").write_text("one two three\n" * 200)
+    line = command("ask", "-m", "echo:delay=0.03", "--each", "in", *options)
+    with subprocess.Popen(
+        line, cwd=tmp_path, env=clean_env(GLM_HOME=str(tmp_path)), stdout=subprocess.PIPE
+    ) as process:
+        first = process.stdout.readline()
+        process.send_signal(signum)
+        rest = process.stdout.read()
+        assert process.wait() == -signum
+    lines = (first + rest).splitlines()
+    assert 1 <= len(lines) < 200
+    for item in map(json.loads, lines):
+        assert (item["text"], item["finish_reason"]) == ("one two three", "stop")
+
+
+def test_stats_tell_what_all_lines_cost(each):
+    done = each("one\ntwo words\n", "--stats")
+    assert "2 answers in" in done.err
+    assert "read 3 tokens, 0 of them cached, wrote 3" in done.err

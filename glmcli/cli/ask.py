@@ -5,10 +5,9 @@ Knows nothing of how a reply is made or painted: that is the session's and the v
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -23,8 +22,8 @@ from glmcli.cli.asking.forms import (
     reply_view,
 )
 from glmcli.cli.asking.long import LongWay, answered, long_text
+from glmcli.cli.asking.question import Messages, is_typed_on, no_prompt, question_of
 from glmcli.cli.asking.role import RoleName, in_frame, role_named
-from glmcli.cli.completion.candidates import file_paths, if_asked
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import (
     ContinueAsk,
@@ -42,27 +41,12 @@ from glmcli.cli.options import (
     read_messages,
     read_piped,
     split_prompt,
-    with_files,
     with_piped,
     with_settings,
 )
 from glmcli.config import demonstration
-from glmcli.errors import UsageError
 from glmcli.language import tr
 
-if TYPE_CHECKING:
-    from glmcli.types import Conversation, Message
-
-
-Messages = Annotated[
-    str | None,
-    typer.Option(
-        "--messages",
-        metavar="FILE",
-        help=tr("JSON messages to put before PROMPT"),
-        autocompletion=if_asked(file_paths),
-    ),
-]
 NoStream = Annotated[bool, typer.Option("--no-stream", help=tr("print the reply at its end"))]
 
 
@@ -127,25 +111,3 @@ def ask(
     if not quiet:
         below_reply(reply, session, settings, err)
     check_answer(reply, session, settings, code)
-
-
-def question_of(text: str | None, files: list[str], earlier: Conversation) -> str | Message:
-    """The prompt, or the last message of `earlier` if it asks, with files. Raises UsageError."""
-    question: str | Message | None = text
-    if question is None and earlier.messages and earlier.messages[-1].role in ("user", "tool"):
-        question = earlier.messages.pop()
-    if files or question is not None:
-        question = with_files(question, files)
-    if question is None:
-        raise no_prompt()
-    return question
-
-
-def is_typed_on() -> bool:
-    """Whether nothing can come from stdin but what is typed."""
-    return sys.stdin is None or sys.stdin.isatty()
-
-
-def no_prompt() -> UsageError:
-    """The error to raise where there is nothing to ask."""
-    return UsageError(tr("there is no prompt"), tr('type one: glm ask "why is the sky blue?"'))

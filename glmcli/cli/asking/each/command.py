@@ -53,11 +53,11 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     results = Results(out, in_order=not options.unordered, before=before)
     left = run.LinesLeft(reader, form, earlier, cancel)
     total = count_lines(path_of(options.source)) if status and options.source != "-" else None
-    meanwhile = run.Meanwhile(status, left, results, total=total, is_reader=err.is_reader)
+    how_far = run.HowFar(status, left, results, total=total, is_reader=err.is_reader)
     if left.has_some():
         say("" if quiet else demonstration(settings))
         way = way_to_answers(settings, options.parallel, cancel)
-        run.write_answers(way, left, results, meanwhile, cancel, partial(say_notice, err, False))
+        run.write_answers(way, left, results, how_far, cancel, partial(say_notice, err, False))
     if cancel.is_set():
         raise Interrupted
     for line in run.end_lines(reader, form, left, earlier, results):

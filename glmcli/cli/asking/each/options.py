@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glmcli.cli.completion.candidates import file_paths, if_asked
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
 
@@ -26,6 +27,7 @@ EACH_OPTIONS: dict[str, Any] = {
             "--each",
             metavar="FILE",
             help=tr("ask each line of FILE, or of stdin (-); the answers are lines of JSON"),
+            autocompletion=if_asked(file_paths),
         ),
     ],
     "prompt": Annotated[
@@ -45,6 +47,7 @@ EACH_OPTIONS: dict[str, Any] = {
             "--skip-done",
             metavar="OUT",
             help=tr("--each: add answers to OUT; skip lines that it answers already"),
+            autocompletion=if_asked(file_paths),
         ),
     ],
     "parallel": Annotated[

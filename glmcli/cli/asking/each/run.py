@@ -85,7 +85,7 @@ class LinesLeft:
         return [key for key, count in self._seen.items() if count > 1]
 
 
-class Meanwhile:
+class HowFar:
     """Says how far it is, where a person sees it."""
 
     def __init__(
@@ -132,7 +132,7 @@ def write_answers(
     way: AnswerWay,
     left: LinesLeft,
     results: Results,
-    meanwhile: Meanwhile,
+    how_far: HowFar,
     cancel: Event,
     say: Callable[[str], None],
 ) -> None:
@@ -142,20 +142,20 @@ def write_answers(
     """
     told = set[str]()
     failures: list[str] = []
-    with released(results, meanwhile, cancel):
+    with released(results, how_far, cancel):
         for news in way.news(left):
             if news.place is not None:
                 results.put(news.place, news.answer)
                 check_alike(failures, news.answer)
             if news.notice and news.notice not in told:
                 told.add(news.notice)
-                meanwhile.clear()
+                how_far.clear()
                 say(news.notice)
-            meanwhile.show(news.progress)
+            how_far.show(news.progress)
 
 
 @contextmanager
-def released(results: Results, meanwhile: Meanwhile, cancel: Event) -> Iterator[None]:
+def released(results: Results, how_far: HowFar, cancel: Event) -> Iterator[None]:
     """Write at the end what is held back. Raises Interrupted where Ctrl-C was the end."""
     try:
         yield
@@ -167,7 +167,7 @@ def released(results: Results, meanwhile: Meanwhile, cancel: Event) -> Iterator[
         results.release()
         raise
     finally:
-        meanwhile.clear()
+        how_far.clear()
     results.release()
     if cancel.is_set():
         raise Interrupted

@@ -27,7 +27,7 @@ from glmcli.language import tr
 from glmcli.terminal.phrases import no_answer
 from glmcli.types import Chunk, Message, Progress
 
-AT_ONCE = 256
+LINES_AT_ONCE = 256
 """Lines that one engine is given at once."""
 MOST_CHARS_AT_ONCE = 8_000_000
 """Characters of all lines together that it is given at once, but for the last."""
@@ -106,7 +106,7 @@ class Together:
         while not self._cancel.is_set():
             group: list[tuple[int, Task]] = []
             chars = 0
-            while len(group) < AT_ONCE and chars < MOST_CHARS_AT_ONCE:
+            while len(group) < LINES_AT_ONCE and chars < MOST_CHARS_AT_ONCE:
                 found = source.take(wait=not group)
                 if found is None:
                     break

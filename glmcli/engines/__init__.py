@@ -22,7 +22,7 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
-    "local": "glmcli.engines.local.engine",
+    "local": "glmcli.engines.local.open",
     "openai": "glmcli.engines.remote.openai.engine",
     "fastchat": "glmcli.engines.remote.fastchat.engine",
 }

@@ -13,8 +13,9 @@ from contextlib import closing
 
 from glmcli.config import Settings
 from glmcli.engines import split_name
-from glmcli.engines.local.engine import LocalEngine, open_engine
+from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.divergence import Divergence, next_row
+from glmcli.engines.local.open import open_engine
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.types import Report

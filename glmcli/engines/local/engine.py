@@ -13,22 +13,16 @@ from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from glmcli.config import Settings
-from glmcli.engines.local.net.open import (
-    begin_loading,
-    naming_fields,
-    open_model,
-    silence_libraries,
-)
+from glmcli.engines import Asked, BatchItem
+from glmcli.engines.batches import in_turn
+from glmcli.engines.local.batch import Batch, Begun
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
-from glmcli.engines.local.prompt.open import SANE_WINDOW, open_template
+from glmcli.engines.local.prompt.open import SANE_WINDOW
 from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, ntr, tr
-from glmcli.models.checkpoint import find_checkpoint
-from glmcli.models.libraries import errors_of
-from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
+from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.decode import PrefixCache
@@ -36,12 +30,6 @@ if TYPE_CHECKING:
 
 NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
 FOLDED = later("this model takes no system prompt: it was put before the first question")
-ENDLESS = later("{runner}; its files name no id that ends a reply, its tokenizer and template do")
-ROUNDED = later(
-    "this model's float16 weights are rounded to bfloat16, in which this processor reads prompts "
-    "faster; --dtype float16 or --dtype float32 keeps them exact"
-)
-DAMAGED = later("download it again; GLM_DEBUG=1 shows where it happened")
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
@@ -81,6 +69,7 @@ class LocalEngine:
         self._goes_back = True
         self._told = set[str]()
         self._speculate = speculate
+        self._threads = threads
         self._pace = make_pace(threads, model.device.partition(" ")[0])
 
     def stream(
@@ -89,18 +78,62 @@ class LocalEngine:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, ModelError, EngineError."""
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
-        from glmcli.engines.local.net.sampling.sampler import Sampler
 
-        started = time.monotonic()
         while self._news:
             yield Chunk(notice=self._news.pop(0))
         try:
-            with heeding(cancel):
-                self._check_size(messages)
-                prompt = self._template.encode(messages, think=params.think)
+            begun = self._begin((messages, params), cancel)
         except GivenUp:
             yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
+        yield from (Chunk(notice=line) for line in begun.notices)
+        prompt = begun.ids
+        cached = self._cache.keep(prompt, alike=begun.is_repeatable)
+        yield from self._read(prompt, cached, cancel)
+        ids = decode(
+            self._cache,
+            prompt,
+            begun.sampler,
+            stop_ids=self._stop_ids,
+            max_tokens=begun.most,
+            cancel=cancel,
+            lookup=Lookup(prompt) if self._speculate else None,
+        )
+        # Ids that were guessed right take no time: nothing can be learned from them.
+        paced = ids if self._speculate else self._pace.paced(ids)
+        finish = yield from as_chunks(paced, begun.reply, begun.until)
+        yield begun.reply.end(finish, Usage(len(prompt), cached, begun.reply.tokens))
+
+    def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
+        """Yield the replies to all `prompts`; by nets that read them one by one, in turn."""
+        from glmcli.engines.local.net.fused.rows import rows_over
+
+        rows = rows_over(self._cache.net) if len(prompts) > 1 else None
+        if rows is None:
+            yield from in_turn(self, prompts, cancel)
+            return
+        while self._news:
+            yield 0, Chunk(notice=self._news.pop(0))
+        batch = Batch(
+            prompts,
+            cancel,
+            begin=lambda asked: self._begin(asked, cancel),
+            cache=self._cache,
+            rows=rows,
+            stop_ids=self._stop_ids,
+            # How long an id takes says nothing here of how long it takes alone.
+            pace=make_pace(self._threads, self.device.partition(" ")[0]),
+        )
+        yield from batch.items()
+
+    def _begin(self, asked: Asked, cancel: Event) -> Begun:
+        """What a prompt comes to. Raises ContextFull, UsageError, ModelError, GivenUp."""
+        from glmcli.engines.local.net.sampling.sampler import Sampler
+
+        (messages, params), started = asked, time.monotonic()
+        with heeding(cancel):
+            self._check_size(messages)
+            prompt = self._template.encode(messages, think=params.think)
         room = self._room(prompt)
         limits = (params.max_tokens, self._defaults.max_new_tokens, room)
         most = min(next(limit for limit in limits if limit is not None), room)
@@ -111,30 +144,22 @@ class LocalEngine:
             stated=() if params.stop else self._defaults.stop_strings,
             before=prompt.ids,
         )
-        yield from (Chunk(notice=tr(line)) for line in self._to_tell(params, prompt))
-        cached = self._cache.keep(prompt.ids, alike=self._is_repeatable(params))
-        yield from self._read(prompt, cached, cancel)
-        ids = decode(
-            self._cache,
+        sampler = Sampler(
+            params,
+            self._defaults,
             prompt.ids,
-            Sampler(
-                params,
-                self._defaults,
-                prompt.ids,
-                stop_ids=self._stop_ids,
-                max_length=len(prompt.ids) + most,
-            ),
             stop_ids=self._stop_ids,
-            max_tokens=most,
-            cancel=cancel,
-            lookup=Lookup(prompt.ids) if self._speculate else None,
+            max_length=len(prompt.ids) + most,
         )
-        # Ids that were guessed right take no time: nothing can be learned from them.
-        paced = ids if self._speculate else self._pace.paced(ids)
-        until = started + (self._defaults.max_time or math.inf)
-        finish = yield from as_chunks(paced, reply, until)
-        usage = Usage(len(prompt.ids), cached, reply.tokens)
-        yield reply.end(finish, usage)
+        return Begun(
+            prompt.ids,
+            reply,
+            sampler,
+            most=most,
+            until=started + (self._defaults.max_time or math.inf),
+            is_repeatable=self._is_repeatable(params),
+            notices=[*map(tr, self._to_tell(params, prompt))],
+        )
 
     def filled(self, params: GenerationParams) -> GenerationParams:
         """The settings with what the model's own files, or else this program, fill in."""
@@ -281,14 +306,16 @@ class LocalEngine:
             raise ContextFull(len(prompt.ids), limit)
         return limit - len(prompt.ids)
 
-    def _read(self, prompt: PromptIds, cached: int, cancel: Event) -> Generator[Chunk, None, None]:
+    def _read(
+        self, prompt: Sequence[int], cached: int, cancel: Event
+    ) -> Generator[Chunk, None, None]:
         """Read the prompt, but for its last block, and say how far it is and how long."""
         from glmcli.engines.local.net.decode import prefill
 
-        total = len(prompt.ids)
+        total = len(prompt)
         if not cancel.is_set():
             yield Chunk(progress=Progress("reading", cached, total))
-        for done in self._pace.reading(prefill(self._cache, prompt.ids, cancel)):
+        for done in self._pace.reading(prefill(self._cache, prompt, cancel)):
             yield Chunk(progress=Progress("reading", done, total))
 
 
@@ -317,34 +344,3 @@ def as_chunks(
         ending: FinishReason = end.value
         return ending
     return "stop"
-
-
-def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
-    """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
-    options = settings.model_options
-    checkpoint = find_checkpoint(name, options, report)
-    begin_loading(checkpoint, report)
-    what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
-    # Foreign files, foreign code: it may be anything.
-    with naming_fields(checkpoint), errors_of(what, hint):
-        template, limit = open_template(checkpoint, options)
-        model = open_model(checkpoint, options, report)
-    silence_libraries()
-    if not model.stop_ids:
-        model = replace(model, runner=tr(ENDLESS, runner=model.runner))
-    is_rounded = checkpoint.is_rounded(model.device.partition(" ")[2]) and options.dtype == "auto"
-    limit, note = (limit, "") if options.window else model.defaults.within(limit)
-    shown = checkpoint.name
-    if checkpoint.adapter is not None:
-        shown = tr("{name} with {adapter}", name=shown, adapter=checkpoint.adapter.folder.name)
-    if template.is_base:
-        shown = tr("{name} (base model)", name=shown)
-    return LocalEngine(
-        shown,
-        model,
-        template,
-        context_tokens=limit,
-        threads=options.threads,
-        speculate=options.speculate,
-        news=[note, tr(ROUNDED) if is_rounded else ""],
-    )

@@ -51,7 +51,7 @@ class PrefixCache:
 
     def in_parts(self, tokens: int) -> bool:
         """Whether a text of so many ids may be read in parts of any size."""
-        return tokens <= self._net.whole_beyond
+        return tokens <= self.net.whole_beyond
 
     def read(self, ids: Sequence[int]) -> Tensor:
         """Run the net over `ids`, after what it has read. Returns the scores of all ids to follow.
@@ -63,7 +63,7 @@ class PrefixCache:
     def read_each(self, ids: Sequence[int], *, last: int) -> Tensor:
         """Like `read`, but with the scores after each of the `last` ids: (last, vocabulary)."""
         try:
-            scores = self._net.read(ids, last)
+            scores = self.net.read(ids, last)
         except BaseException as exc:
             self.clear()
             if isinstance(exc, Exception):
@@ -75,13 +75,13 @@ class PrefixCache:
     @property
     def can_rewind(self) -> bool:
         """Whether the last ids can be forgotten without reading the others again."""
-        return self._net.can_rewind
+        return self.net.can_rewind
 
     def rewind(self, tokens: int) -> None:
         """Forget all but the first `tokens` ids, or everything if the net cannot go back."""
         if tokens >= len(self.ids):
             return
-        if tokens > 0 and self._net.rewind(tokens):
+        if tokens > 0 and self.net.rewind(tokens):
             del self.ids[tokens:]
             if self._end and tokens < self._end[1]:
                 self._end = None
@@ -106,7 +106,8 @@ class PrefixCache:
         free_memory()
 
     @property
-    def _net(self) -> NetReader:
+    def net(self) -> NetReader:
+        """The net itself, until it is closed."""
         assert self._reader is not None, "closed"
         return self._reader
 

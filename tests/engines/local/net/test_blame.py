@@ -8,8 +8,8 @@ import pytest
 
 from glmcli.config import Settings
 from glmcli.config.models import Cache, ModelOptions
-from glmcli.engines.local.engine import open_engine
 from glmcli.engines.local.net.blame import blamed
+from glmcli.engines.local.open import open_engine
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import Checkpoint, open_folder
 from tests.hostile.healthy import write_llama

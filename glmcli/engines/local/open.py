@@ -1,0 +1,57 @@
+"""From a model's name to its engine in this process: files, template and net."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from glmcli.config import Settings
+from glmcli.engines.local.engine import LocalEngine
+from glmcli.engines.local.net.open import (
+    begin_loading,
+    naming_fields,
+    open_model,
+    silence_libraries,
+)
+from glmcli.engines.local.prompt.open import open_template
+from glmcli.language import later, tr
+from glmcli.models.checkpoint import find_checkpoint
+from glmcli.models.libraries import errors_of
+from glmcli.types import Report
+
+ENDLESS = later("{runner}; its files name no id that ends a reply, its tokenizer and template do")
+ROUNDED = later(
+    "this model's float16 weights are rounded to bfloat16, in which this processor reads prompts "
+    "faster; --dtype float16 or --dtype float32 keeps them exact"
+)
+DAMAGED = later("download it again; GLM_DEBUG=1 shows where it happened")
+
+
+def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
+    """Open a model in this process. Raises ModelError, ConfigError, OutOfMemory."""
+    options = settings.model_options
+    checkpoint = find_checkpoint(name, options, report)
+    begin_loading(checkpoint, report)
+    what, hint = tr("opening {name}", name=checkpoint.name), tr(DAMAGED)
+    # Foreign files, foreign code: it may be anything.
+    with naming_fields(checkpoint), errors_of(what, hint):
+        template, limit = open_template(checkpoint, options)
+        model = open_model(checkpoint, options, report)
+    silence_libraries()
+    if not model.stop_ids:
+        model = replace(model, runner=tr(ENDLESS, runner=model.runner))
+    is_rounded = checkpoint.is_rounded(model.device.partition(" ")[2]) and options.dtype == "auto"
+    limit, note = (limit, "") if options.window else model.defaults.within(limit)
+    shown = checkpoint.name
+    if checkpoint.adapter is not None:
+        shown = tr("{name} with {adapter}", name=shown, adapter=checkpoint.adapter.folder.name)
+    if template.is_base:
+        shown = tr("{name} (base model)", name=shown)
+    return LocalEngine(
+        shown,
+        model,
+        template,
+        context_tokens=limit,
+        threads=options.threads,
+        speculate=options.speculate,
+        news=[note, tr(ROUNDED) if is_rounded else ""],
+    )

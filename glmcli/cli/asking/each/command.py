@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -49,11 +51,14 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
         output.is_stopped = cancel.is_set
         output.is_reader = settings.plain == "reader"
     status = StatusLine(err) if err.is_tty and not quiet else None
-    before = status.clear if status and out.is_tty else lambda: None
+    before = status.clear if status else lambda: None
     results = Results(out, in_order=not options.unordered, before=before)
     left = run.LinesLeft(reader, form, earlier, cancel)
     total = count_lines(path_of(options.source)) if status and options.source != "-" else None
-    how_far = run.HowFar(status, left, results, total=total, is_reader=err.is_reader)
+    is_pipe = stat.S_ISFIFO(os.fstat(out.fd).st_mode)
+    how_far = run.HowFar(
+        status, left, results, total=total, is_reader=err.is_reader, is_pipe=is_pipe
+    )
     if left.has_some():
         say("" if quiet else demonstration(settings))
         way = way_to_answers(settings, options.parallel, cancel)

@@ -5,6 +5,8 @@ Knows nothing of how answers are made.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +56,8 @@ class Results:
         self.failed = 0
         """Lines that have an error."""
         self.totals = Totals()
+        self.written_at = -math.inf
+        """When a line was written last, by the monotonic clock."""
 
     def put(self, place: int, answer: LineAnswer | None) -> None:
         """Write what became of the line of this place, from 0, as soon as it is its turn.
@@ -78,6 +82,7 @@ class Results:
             return
         self._before()
         write_json(self._out, answer.fields())
+        self.written_at = time.monotonic()
         self.answered += answer.error is None
         self.failed += answer.error is not None
         if answer.reply is not None and answer.reply.usage is not None:

@@ -27,6 +27,8 @@ from glmcli.types import Chunk, Progress, Totals
 ALIKE = 10
 """So many answers in a row that are the same error of the engine: the next would be one too."""
 FEW_NAMES = 5
+READER_S = 0.5
+"""How long the other end of a pipe is given to show an answer before a row is drawn again."""
 _TOLD_OFTEN = 10
 """A listener is told how far it is so many times."""
 _TOLD_LINES = 50
@@ -96,16 +98,20 @@ class HowFar:
         *,
         total: int | None = None,
         is_reader: bool = False,
+        is_pipe: bool = False,
     ) -> None:
-        """`total` is how many lines there are, if that is known beforehand."""
+        """`total` is how many lines there are, if that is known beforehand; `is_pipe` says that
+        answers go to another program, which may write to this terminal itself.
+        """
         self._status, self._left, self._results = status, left, results
-        self._is_reader = is_reader
+        self._is_reader, self._is_pipe = is_reader, is_pipe
         self._total = total
         self._told = -1
 
     def show(self, progress: Progress | None) -> None:
         """Show what an engine says of itself, or else how many lines are done."""
-        if self._status is None:
+        since = time.monotonic() - self._results.written_at
+        if self._status is None or (self._is_pipe and since < READER_S):
             return
         if progress is not None and (progress.stage != "reading"):
             self._status.show(Chunk(progress=progress))

@@ -43,8 +43,14 @@ def test_lines_on_a_terminal_do_not_mix_with_the_row(start):
     assert "lines done" not in term.text()
 
 
+def test_what_another_program_makes_of_answers_does_not_mix_with_the_row(start):
+    term = start(to="| grep -o '\"text\"'; echo $((40 + 2))").see("\n42")
+    assert term.text().split().count('"text"') == 20
+
+
 def test_quiet_says_nothing(start, tmp_path):
-    term = start("-q").at_shell()
+    term = start("-q", to="> out; echo $((40 + 2))").see("\n42")
+    assert len((tmp_path / "out").read_text().splitlines()) == 20
     assert "done" not in term.raw
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_URL = "http://127.0.0.1:8000/v1"
 _KINDS = {
+    "glm": "glm",
     "vllm": "vLLM",
     "sglang": "SGLang",
     "llamacpp": "llama.cpp",
@@ -48,9 +49,10 @@ _KINDS = {
     "fastchat": "FastChat",
 }
 """What a server says of a model's owner -> the server."""
-LIST_ALL = ("vLLM", "SGLang", "FastChat")
+LIST_ALL = ("glm", "vLLM", "SGLang", "FastChat")
 """Servers that have no model but those they list."""
 GOES_ON = {
+    "glm": {},
     "vLLM": {"continue_final_message": True, "add_generation_prompt": False},
     "SGLang": {"continue_final_message": True},
     "llama.cpp": {},
@@ -154,7 +156,7 @@ class OpenAIEngine:
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
     ) -> int | None:
-        """The exact size of the prompt, from vLLM and llama.cpp."""
+        """The exact size of the prompt, from vLLM, llama.cpp and `glm serve`."""
         try:
             return self._counted(messages, cancel)
         except (EngineError, Cancelled):
@@ -269,7 +271,7 @@ class OpenAIEngine:
     def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
         ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
         body = {"model": self.name, "messages": self._sent(messages)}
-        if self.kind == "vLLM":
+        if self.kind in ("glm", "vLLM"):
             body |= self._going_on(messages)
             answer = ask("/tokenize", body)
             return whole_number(answer, "count")

@@ -294,3 +294,21 @@ def test_chatglm2_refuses_tools(second: ChatGLM2Template) -> None:
     for message in (Message("tool", "22"), Message("system", "", tools=TOOLS)):
         with pytest.raises(UsageError, match="ChatGLM2"):
             second.encode([message])
+
+
+def test_a_plain_text_is_a_prompt_with_control_tokens_where_it_names_them(
+    tiny: ChatGLM3Template, second: ChatGLM2Template
+) -> None:
+    control = tiny.tokenizer.control
+    text = "<|user|>\n hello<|assistant|>"
+    inner = [
+        control["<|user|>"],
+        *tiny.tokenizer.encode("\n hello"),
+        control["<|assistant|>"],
+    ]
+    start = [control["[gMASK]"], control["sop"]]
+    for template in (tiny, second):
+        prompt = template.encode([Message("raw", text)])
+        assert prompt.ids == [*start, *inner]
+        assert template.encode([Message("raw", f"[gMASK]sop{text}")]).ids == prompt.ids
+        assert not template.parts(prompt).is_thinking

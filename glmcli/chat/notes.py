@@ -12,6 +12,7 @@ from glmcli.language import tr
 from glmcli.session import Session
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import fits, stats_line
+from glmcli.terminal.told import in_rows
 from glmcli.terminal.visible import visible
 from glmcli.types import Usage
 
@@ -26,9 +27,7 @@ def write_note(out: Output, text: str, style: str = _DIM) -> None:
     if out.is_reader:
         text = text.replace(" · ", tr(", "))
     if not all(fits(line, columns) for line in text.split("\n")):
-        from glmcli.terminal.rows import hang  # it imports Rich
-
-        text = hang(text, columns)
+        text = in_rows(text, columns)
     out.write(f"\x1b[{style}m{text}\x1b[0m\n" if out.colours else f"{text}\n")
 
 

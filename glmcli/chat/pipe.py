@@ -16,6 +16,7 @@ from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import no_answer
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.replies.text import BaseView, TextView
+from glmcli.terminal.told import on_terminal
 from glmcli.types import Message
 
 
@@ -56,9 +57,10 @@ class PipeChat(Shell):
     def note(self, text: str) -> None:
         """On stderr."""
         if text:
-            self.err.say(f"{visible(text)}\n")
+            self.err.say(f"{on_terminal(visible(text), self.err.fd)}\n")
 
     def complain(self, error: GlmError) -> None:
         """On stderr; the program will end with the error's exit code."""
         self.exit_code = error.exit_code
-        self.err.say(error_lines(error, commands=self.session.commands))
+        lines = error_lines(error, commands=self.session.commands)
+        self.err.say(on_terminal(lines, self.err.fd))

@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
+from glmcli.cli.hints import check_typed, usage_hint
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
@@ -100,9 +101,19 @@ def command_line(typed: str = "") -> typer.Typer:
             app.add_typer(command, name=name)
         else:
             app.command()(command)
+    use_own_classes(app)
     if chinese_locale():
         translate_help(app)
     return app
+
+
+def use_own_classes(typer_app: typer.Typer) -> None:
+    """Let every command look at its options as `OwnCommand` does."""
+    for group in typer_app.registered_groups:
+        if group.typer_instance:
+            use_own_classes(group.typer_instance)
+    for command in typer_app.registered_commands:
+        command.cls = OwnCommand
 
 
 def root(
@@ -148,7 +159,16 @@ def in_words(lay_out: Callable[[Any], str], ctx: Any) -> str:
     return hang(text, columns)
 
 
-class HelpedCommand(TyperCommand):
+class OwnCommand(TyperCommand):
+    """A command that keeps what was typed, and lets no option take the next one for its value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left. Raises UsageError."""
+        check_typed(ctx, args)
+        return super().parse_args(ctx, args)
+
+
+class HelpedCommand(OwnCommand):
     """A command whose help is in the user's language."""
 
     def get_help(self, ctx: Any) -> str:
@@ -197,8 +217,6 @@ def run(arguments: list[str]) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{exc.format_message()}\n")
             return 0
-        from glmcli.cli.hints import usage_hint
-
         return report(UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments)))
 
 
@@ -221,8 +239,10 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
             from glmcli.chat.bugs import traceback_of
 
             where = traceback_of(cause or error)
-        text = where + error_lines(error)
+        from glmcli.cli.dialog import on_stderr
+
         with suppress(OSError):  # the exit code says it too
+            text = where + on_stderr(error_lines(error))
             sys.stderr.write(text)
             sys.stderr.flush()
     return error.exit_code

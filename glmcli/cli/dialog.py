@@ -6,7 +6,6 @@ what was typed before, nor a paste.
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import signal
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import link_line
+from glmcli.terminal.told import on_terminal
 
 if TYPE_CHECKING:
     from glmcli.terminal.input.keys.question import Question
@@ -41,12 +41,15 @@ def tell(line: str) -> None:
     """Say a line on stderr that -q does not hide; a terminal breaks it between words."""
     if sys.stderr is None:
         return
-    line = as_told(line)
-    if len(line) > 40 and sys.stderr.isatty():
-        line = fitted(line, sys.stderr.fileno())
     with suppress(OSError):
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{on_stderr(as_told(line))}\n")
         sys.stderr.flush()
+
+
+def on_stderr(text: str) -> str:
+    """Lines of the program's own as they stand on stderr, in rows if that is a terminal."""
+    fd = sys.stderr.fileno() if sys.stderr and sys.stderr.isatty() else -1
+    return on_terminal(text, fd)
 
 
 def tell_links(*paths: Path | None) -> None:
@@ -64,14 +67,7 @@ def say_notice(err: Output, quiet: bool, line: str) -> None:
 
 def fitted(line: str, fd: int) -> str:
     """A note as it is told, in rows that fit if that is on a terminal."""
-    line = as_told(line)
-    with suppress(OSError):
-        columns = os.get_terminal_size(fd).columns or 80
-        if len(line) * (1 if line.isascii() else 2) > columns:
-            from glmcli.terminal.rows import hang  # it imports Rich
-
-            return hang(line, columns)
-    return line
+    return on_terminal(as_told(line), fd)
 
 
 def is_agreed(question: str) -> bool | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -194,7 +195,7 @@ def is_file_named(word: str) -> bool:
         return False
     from glmcli.conversation.several import is_there
 
-    return is_there(word[1:])
+    return is_there(word[1:]) or os.path.lexists(word[1:])  # who reads it says what it is
 
 
 def split_prompt(

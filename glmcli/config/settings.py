@@ -16,7 +16,7 @@ from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import Ignored, NearRule
 from glmcli.config.values import MASK, Malformed, hidden_query, parsed
 from glmcli.errors import ConfigError
-from glmcli.language import tr
+from glmcli.language import later, tr
 
 if TYPE_CHECKING:
     from glmcli.config.models import ModelOptions
@@ -27,13 +27,17 @@ _T = TypeVar("_T")
 Change = Literal["more", "only speed", "only replies"]
 """What a setting changes: the prompt, the keys, the bell and the battery are more."""
 
+DEVICE = r"auto|(?:cuda|mps|xpu|cpu)(?::[0-9]{1,4})?"
+"""What can be a device, here or elsewhere, as an expression."""
+
 RESUMED = "the conversation"
 """The source of a model that a resumed conversation brings along."""
 
 
 def setting(default: Any, help: str, near: NearRule, changes: Change = "more", **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, filled (never blank), above (an
-    exclusive lower bound).
+    exclusive lower bound), form (an expression for all of it), beside (what else may have been
+    meant).
 
     `near` is what the files of a working folder may set it to; own files and options may anything.
     What such a file sets is said, but where it `changes` only how a reply is shown, or its speed.
@@ -63,7 +67,7 @@ class Settings:
     timeout: float = setting(
         120.0, "seconds a server may be silent before its reply", "yes", above=0.0, high=1e6
     )
-    device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu", "yes")
+    device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu", "yes", form=DEVICE)
     dtype: str = setting(
         "auto",
         "number format of the weights",
@@ -102,6 +106,7 @@ class Settings:
         "when the window is full; auto: stop in ask, drop-oldest in chat",
         "yes",
         choices=("auto", "stop", "drop-oldest", "summarise"),
+        beside=later("a number of tokens is --window N"),
     )
     think: bool | None = setting(None, "whether a reasoning model reasons", "yes")
     thinking: str = setting(
@@ -110,6 +115,7 @@ class Settings:
         "yes",
         "only replies",
         choices=("show", "fold", "hide"),
+        beside=later("--no-think keeps a model from reasoning"),
     )
     host: str = setting(
         "127.0.0.1",

@@ -41,21 +41,36 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError):
         raise ConfigError(
             tr("{label} is {shown}, not {wanted}", label=label, shown=shown, wanted=wanted(kind)),
-            tr(rules["help"]),
+            number_hint(raw, kind, tr(rules["help"])),
         ) from None
     if rules.get("filled") and not value.strip():
         raise ConfigError(tr("{label} is empty", label=label), tr(rules["help"]))
+    if (form := rules.get("form")) and not re.fullmatch(form, value):
+        raise ConfigError(tr("{label} is {value!r}", label=label, value=value), tr(rules["help"]))
     words = rules.get("choices")
     if words and {"on", "off"} <= {*words}:
         value = as_switch(value)
     if words and value not in words:
-        raise ConfigError(
-            tr("{label} is {value!r}", label=label, value=value),
-            tr("one of: {names}", names=", ".join(words)),
-        )
+        hint = tr("one of: {names}", names=", ".join(words))
+        if "beside" in rules:
+            hint = tr("; ").join([hint, tr(rules["beside"])])
+        raise ConfigError(tr("{label} is {value!r}", label=label, value=value), hint)
     if isinstance(value, int | float) and not isinstance(value, bool):
         check_range(label, value, rules)
     return value
+
+
+def number_hint(raw: Any, kind: str, meaning: str) -> str:
+    """What to write in place of what is no number; the meaning of the setting for all others."""
+    if "int" not in kind and "float" not in kind:
+        return meaning
+    found = re.findall(r"[0-9]+(?:[.,][0-9]+)?", str(raw))
+    if len(found) == 1 and "-" not in str(raw):
+        number = found[0].replace(",", "." if "float" in kind else "")
+        if "int" not in kind or number.isdecimal():
+            return tr("did you mean {near}?", near=number)
+    example = "100" if "int" in kind else "0.5"
+    return tr("a number, as {example}: {what}", example=example, what=meaning)
 
 
 def converted(kind: str, raw: Any) -> Any:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 KEYS = "keys."
 """What stands before the host whose key is meant: keys.HOST."""
 UNSET = ("default", "none", "unset")
+_LOCALE = later("the language is that of the locale: LC_ALL=zh_CN.UTF-8 glm")
+_COLOURS = later("colours are those of the terminal; NO_COLOR=1 leaves them out")
+_OWN = later("config.toml is for all folders: glm config set NAME VALUE")
 OTHERS = {
     "no_save": later("it is called history: glm config set history off"),
     "save": later("it is called history: glm config set history off"),
@@ -29,6 +32,12 @@ OTHERS = {
     "key": later("it is called api_key"),
     "url": later("it is called base_url"),
     "system_prompt": later("it is called system"),
+    **dict.fromkeys(("language", "lang", "locale"), _LOCALE),
+    **dict.fromkeys(("theme", "color", "colour", "colors", "colours"), _COLOURS),
+    **dict.fromkeys(("g", "global", "user", "local"), _OWN),
+    **dict.fromkeys(("temp", "t"), later("it is called temperature")),
+    **dict.fromkeys(("num_ctx", "ctx", "context_length"), later("it is called window")),
+    **dict.fromkeys(("num_predict", "max_length"), later("it is called max_tokens")),
     "keys": later("write keys.HOST, with the host of the server"),
     "home": later("export GLM_HOME=FOLDER; it also says where this file lies"),
 }
@@ -59,12 +68,12 @@ def setting_named(typed: str) -> str:
     raise UsageError(tr("there is no setting {name}", name=typed), hint)
 
 
-def checked_value(name: str, typed: str) -> Any:
-    """A value as TOML has it: a text, a number, a boolean or a list.
+def checked_value(name: str, typed: str | list[str]) -> Any:
+    """A value as TOML has it: a text, a number, a boolean or a list, which may be typed as one.
 
     Raises ConfigError, and UsageError where none was typed: blanks mean something to `stop` alone.
     """
-    if not (typed if name == "stop" else typed.strip()):
+    if not (typed.strip() if isinstance(typed, str) and name != "stop" else typed):
         raise UsageError(
             tr("{name} has no value", name=name),
             tr("glm config unset {name} takes it out", name=name),
@@ -76,7 +85,7 @@ def checked_value(name: str, typed: str) -> Any:
     try:
         value = parsed(typed, str(item.type), label=name, rules=item.metadata)
     except ConfigError as exc:
-        if typed.lower() in UNSET:
+        if str(typed).lower() in UNSET:
             exc.hint = tr("glm config unset {name} gives it back", name=name)
         elif words := choices(name):
             exc.hint = tr("one of: {names}", names=", ".join(words))

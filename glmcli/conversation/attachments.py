@@ -39,6 +39,10 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
+    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+        raise UsageError(
+            tr("{name}: no text file there", name=path), tr("name a file, or a folder with files")
+        )
     return attachment(read_bytes(path, limit=LARGEST_MESSAGE), path, where=place(path))
 
 

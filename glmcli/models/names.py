@@ -35,6 +35,12 @@ FORMS = later(
 )
 ELSEWHERE = ("openai", "fastchat", "echo")
 """Engines that load no model here: each stands before a name, with a colon."""
+SERVERS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llama.cpp": 8080}
+"""Programs that serve models as OpenAI does, and the ports that they use of themselves."""
+OF_ZHIPU = re.compile(r"(?:chat)?glm[\w.]*-[\w.-]*[0-9]b[\w.-]*", re.IGNORECASE)
+"""Names of models without the zai-org/ that stands before them on a hub."""
+OLLAMA_TAG = re.compile(r"latest|[0-9.]+[bm](-[\w.-]+)?", re.IGNORECASE)
+"""What stands behind the colon of a name in Ollama."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +213,26 @@ def not_from_here(name: str) -> ModelError | None:
     if colon:
         line = tr("there is no engine called {name!r}", name=engine)
     hint = tr("before a name can stand openai:, fastchat: and echo:")
+    if server := server_of(engine.lower(), rest):
+        hint = server
     if near:
         hint = tr("did you mean {near}?", near=f"{near[0]}:{rest}")
     return ModelError(line, hint)
+
+
+def server_of(engine: str, rest: str) -> str:
+    """How to ask for a model that another program serves; "" for a word that is none of these."""
+    if engine in SERVERS:
+        name, port = rest, SERVERS[engine]
+    elif OLLAMA_TAG.fullmatch(rest):
+        name, port = f"{engine}:{rest}", SERVERS["ollama"]
+    else:
+        return ""
+    return tr(
+        "a server's is --model openai:{name} --base-url http://127.0.0.1:{port}",
+        name=name,
+        port=port,
+    )
 
 
 def unknown(name: str, options: ModelOptions) -> ModelError:
@@ -217,7 +240,9 @@ def unknown(name: str, options: ModelOptions) -> ModelError:
     line = tr("there is no model called {name!r}", name=name)
     if SERVED.match(name):
         return ModelError(line, tr("a server's is --model openai:{name}", name=name))
-    near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.5)
+    if OF_ZHIPU.fullmatch(name):
+        return ModelError(line, tr("did you mean {near}?", near=f"zai-org/{name}"))
+    near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.7)
     return ModelError(
         line,
         tr("did you mean {near}? glm models list shows what is on this machine", near=near[0])

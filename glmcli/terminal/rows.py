@@ -125,6 +125,28 @@ def hang(text: str, columns: int) -> str:
     return "\n".join(lines)
 
 
+def has_columns(line: str) -> bool:
+    """Whether something stands in a second column."""
+    return _COLUMN.match(line) is not None
+
+
+def hung(line: str, columns: int, indent: int) -> str:
+    """Cut a long line between words, the rows below the first `indent` cells to the right.
+
+    A word that fits no such row has one of its own, from the left: a path that will be copied.
+    """
+    rows = [""]
+    for match in _UNIT.finditer(line):
+        unit = match[0]
+        size = _size(rows[-1]) + _size(unit.rstrip(BLANKS))
+        if rows[-1] and size > columns - (indent if rows[1:] else 0):
+            rows.append("")
+        rows[-1] += unit
+    first, *others = (row.rstrip(BLANKS) for row in rows)
+    below = [" " * (indent if _size(row) <= columns - indent else 0) + row for row in others]
+    return "\n".join([first, *below])
+
+
 def fold(spans: Sequence[Span], columns: int) -> list[Row]:
     """Cut spans at exactly `columns` cells, wherever that is; for code. At least one row."""
     text = plain(spans)

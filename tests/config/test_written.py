@@ -127,13 +127,15 @@ def test_a_value_is_kept_as_toml(glm, tmp_path, typed, value):
         (("seed", "-1"), "seed is -1", "at least 0"),
         (("think", "maybe"), "think is 'maybe'", "one of: on, off"),
         (("dtype", "fp16"), "dtype is 'fp16'", "one of: auto, float32"),
-        (("temperature",), "temperature has no value", "glm config set NAME VALUE"),
+        (("temperature",), "temperature has no value", "glm config set temperature VALUE"),
         (("home", "x"), "config.toml cannot say where it lies", "export GLM_HOME"),
         (("markdown", "off"), "there is no setting markdown", "glm config set plain on"),
         (("model", "./missing"), "there is no folder", "check the path"),
         (("base_url", "localhost:8000"), "not the address of a server", "http://HOST:PORT"),
         (("base_url", "http://u:pw@h/"), "holds a name or a password", "GLM_API_KEY"),
         (("api_key", "a b"), "characters that no key has", "GLM_API_KEY"),
+        (("model", "nosuch:x"), "there is no engine called 'nosuch'", "openai:"),
+        (("device", "gpu"), "device is 'gpu'", "cuda:N"),
         (("keys.http://lab", "k"), "'http://lab' is not a host", '"HOST" = "KEY"'),
     ],
 )
@@ -141,6 +143,24 @@ def test_nothing_wrong_is_written(glm, tmp_path, typed, said, hint):
     done = glm("config", "set", *typed)
     assert done.code in (2, 3) and said in done.err_lines[0] and hint in done.err_lines[1]
     assert not (tmp_path / "home" / "config.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("model", "nosuch", "there is no model called 'nosuch'"),
+        ("system", "@nosuch", "now; it is read when a conversation begins"),
+    ],
+)
+def test_what_cannot_be_found_now_is_written_and_said(glm, tmp_path, name, value, said):
+    done = glm("config", "set", name, value)
+    assert done.code == 0 and said in done.err
+    assert "nosuch" in toml_of(glm, tmp_path)
+
+
+def test_several_stop_texts_are_several(glm, tmp_path):
+    assert glm("config", "set", "stop", "a b", "c").code == 0
+    assert 'stop = ["a b", "c"]' in toml_of(glm, tmp_path)
 
 
 def test_a_key_is_taken_from_stdin_and_never_shown(glm, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tests.support.shell import clean_env
 
 WRONG = """
 ask --json hi                     | --format json
-ask --temp 0 hi                   | --temperature N
+ask --temp 0 hi                   | --temperature 0
 ask --temprature 0 hi             | did you mean --temperature?
 ask --temperature                 | write --temperature VALUE: randomness
 ask --max-token 5 hi              | did you mean --max-tokens?
@@ -29,11 +30,11 @@ ask -m ./nothere hi               | check the path, or give a hub id: org/name
 ask -m c.txt hi                   | a model is a folder with config
 ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
 ask --token k hi                  | glm config set api_key -
-ask --url http://h hi             | --base-url http://HOST:PORT
+ask --url http://h hi             | --base-url http://h
 ask --host h hi                   | -m openai:NAME --base-url http://HOST:PORT
 ask -m openai:x --base-url h hi   | write http://HOST:PORT or https://HOST
 ask -f c.txt hi                   | -a c.txt sends a file
-ask --attach c.txt hi             | -a FILE sends a file
+ask --attach c.txt hi             | -a c.txt sends a file
 ask -a nowhere.txt hi             | check the path
 ask --output o.txt hi             | glm ask ... > FILE
 ask --stream hi                   | a reply streams by itself
@@ -42,7 +43,7 @@ ask --format yaml hi              | choose one of these
 ask --system-prompt x hi          | did you mean --system?
 ask --no-history hi               | --no-save writes nothing to the history
 ask --no-think=1 hi               | leave the value out: --no-think
-ask --device gpu -m smollm2 hi    | one of: auto, cuda
+ask --device gpu -m smollm2 hi    | auto, cuda, cuda:N
 ask --dtype fp16 hi               | one of: auto, float32
 ask --quantize 4bit hi            | one of: none, int8, int4
 ask --load-in-8bit hi             | --quantize int8
@@ -51,7 +52,7 @@ ask --gpu hi                      | --device cuda
 ask --cpu hi                      | --device cpu
 ask --verbose hi                  | --stats shows tokens and speed
 ask --version                     | glm --version shows the version
-ask --prompt hi                   | glm ask "PROMPT"
+ask --prompt hi                   | a single question needs no option: glm ask
 ask --home x hi                   | export GLM_HOME=FOLDER
 ask --thinking on hi              | one of: show, fold, hide
 ask --window 0 hi                 | it must be at least 1
@@ -88,7 +89,7 @@ openai:qwen                       | a model goes behind -m: glm chat -m openai:q
 c.txt                             | glm ask "QUESTION" -a c.txt
 /help                             | /commands are typed inside glm chat
 run                               | glm chat -m MODEL
-pull org/name                     | glm models pull NAME
+pull org/name                     | glm models pull org/name
 list                              | glm models list; glm history list
 exit                              | Ctrl-D leaves a chat
 settings                          | glm config set NAME VALUE
@@ -99,34 +100,122 @@ login                             | glm config set api_key -
 --continue                        | options go behind a command: glm chat --continue
 model list                        | did you mean glm models list?
 models lst                        | did you mean glm models list?
-models rm x                       | glm models remove NAME
-models download x                 | glm models pull NAME
+models rm x                       | glm models remove x
+models download x                 | glm models pull x
 models show                       | write: glm models show NAME; glm models list shows them
 models list --all                 | it lists all that there are
 history ls                        | glm history list
-history rm abcd                   | glm history delete ID
+history rm abcd                   | glm history delete abcd
 history serch x                   | did you mean glm history search x?
 history show                      | glm history list shows them
 history 12ab                      | did you mean glm history show 12ab?
-history why sky                   | did you mean glm history search why sky?
+history why sky                   | did you mean glm history search 'why sky'?
 history export --format pdf       | choose one of these
 history import nowhere.json       | check the path
 config list                       | glm config show
 config show model                 | glm config get model prints one
 config model x                    | did you mean glm config set model x?
 config set                        | write: glm config set NAME VALUE
-config set temperature            | glm config set NAME VALUE, or glm config unset NAME
+config set temperature            | glm config set temperature VALUE, or glm config unset
 config set temprature 1           | did you mean temperature?
 config get nonsense               | glm config show lists all settings
 config edit x                     | write: glm config edit
 config reset                      | glm config unset NAME
 config trust nowhere              | check the path
-roles new x                       | glm roles edit NAME
-roles use shell                   | glm chat --role NAME
+roles new x                       | glm roles edit x
+roles use shell                   | glm chat --role shell
 roles shwo shell                  | did you mean glm roles show shell?
 roles show nope                   | one of: commit, reviewer, shell
 ask --role shel hi                | did you mean shell?
 ask --rol shell hi                | did you mean --role?
+ask -m=echo: hi                   | did you mean echo:?
+ask -T 0.2 hi                     | --temperature 0.2
+ask --temperature 0,7 hi          | did you mean 0.7?
+ask --temperature hot hi          | a number, as 0.5: randomness
+ask --timeout 30s hi              | did you mean 30?
+ask --max-tokens ten hi           | a number, as 100: new tokens at most
+ask --stop hi                     | hi went to --stop; behind that goes the question
+ask --stop -m echo: hi            | write --stop VALUE: a text that ends the reply
+ask --base-url -m openai:x hi     | write --base-url VALUE
+ask --context 4096 hi             | a number of tokens is --window N
+ask --thinking off hi             | --no-think keeps a model from reasoning
+ask --no-thinking hi              | did you mean --no-think?
+ask --format=JSON hi              | did you mean json?
+ask -x=1 hi                       | leave the value out: -x
+ask -r shell hi                   | --role NAME takes a role, --resume ID goes on
+ask --continue=abcd hi            | did you mean --resume abcd?
+ask -m ollama:llama3 hi           | --model openai:llama3 --base-url http://127.0.0.1:11434
+ask -m qwen3:8b hi                | --model openai:qwen3:8b --base-url http://127.0.0.1:11434
+ask -m chatglm3-6b hi             | did you mean zai-org/chatglm3-6b?
+ask -ngl 10 hi                    | --device cuda
+ask --bf16 hi                     | --dtype bfloat16
+ask --lora-path d hi              | --adapter d
+ask --revision main hi            | -m ORG/NAME@REVISION
+ask --folder src hi               | -a FOLDER sends a folder
+ask --usage hi                    | --stats
+ask --cache-dir x hi              | export GLM_CACHE=FOLDER
+ask --help-me                     | did you mean --help?
+ask -a d hi                       | name a file, or a folder with files
+ask @d hi                         | name a file, or a folder with files
+ask @fifo hi                      | name a regular file
+chat --multiline                  | /multiline is typed inside glm chat
+chat --reset                      | a chat begins a new conversation
+chat --session abcd               | --resume abcd
+bench --foo                       | its options are --runs, --tokens, --prompts
+bench -n 0                        | write --runs N: runs; medians are shown, at least 1
+bench -n many                     | write --runs N:
+bench --iterations 3 echo:        | --runs 3
+bench --format json echo:         | did you mean --json?
+bench --output x.json echo:       | glm bench ... > x.json
+bench --prompts 100 1000 echo:    | --prompts 100,1000
+bench --temperature 0 echo:       | glm ask --temperature has
+history delete --all              | name each: glm history delete ID ID
+history delete --force abcd       | --yes
+history list --since yesterday    | the newest come first
+history list 5                    | did you mean glm history list -n 5?
+history list -5                   | its options are --limit, --all, --json, --plain
+history list --format json        | did you mean --json?
+history list --search foo         | glm history search foo
+history --json                    | glm history list --json
+history -n 5                      | glm history list -n 5
+history show --last               | glm history list -n 1 shows the id
+history search a b c              | did you mean glm history search 'a b c'?
+history rename abcd new title     | did you mean glm history rename abcd 'new title'?
+history rename --title x abcd     | glm history rename has no options; write: glm history rename ID
+history export -o out.md          | glm history export > out.md
+history export --all              | without an ID it exports all
+history export --format=md        | did you mean markdown?
+history restore abcd              | glm history undelete abcd
+models list smollm2               | did you mean glm models show smollm2?
+models smollm2                    | did you mean glm models show smollm2?
+models pull --revision main a/b   | glm models pull ORG/NAME@REVISION
+models remove --all               | name one: glm models remove NAME
+models -l                         | did you mean glm models list?
+roles --list                      | did you mean glm roles list?
+roles shell                       | did you mean glm roles show shell?
+roles delete shell                | glm roles show shell tells which file it is
+config --get model                | did you mean glm config get model?
+config model=echo:                | did you mean glm config set model=echo:?
+config path --json                | glm config path has no options; write: glm config path
+config init                       | glm config edit
+config set temperature is 0.5     | did you mean 0.5?
+config set device gpu             | auto, cuda, cuda:N, mps, xpu or cpu
+config set model nosuch:x         | before a name can stand openai:
+config set language zh            | LC_ALL=zh_CN.UTF-8 glm
+config set theme dark             | colours are those of the terminal
+run smollm2                       | glm chat -m smollm2
+ps                                | glm models list lists them
+logs list                         | glm history list
+keys set openai                   | glm config set api_key -
+prompt hello                      | glm ask hello
+his list                          | did you mean glm history list?
+why?                              | a question goes behind ask: glm ask 'why?'
+"hello world" -m echo:            | a question goes behind ask: glm ask 'hello world' -m echo:
+@c.txt hi                         | a question goes behind ask: glm ask @c.txt hi
+-- hi                             | a question goes behind ask: glm ask hi
+--json models list                | options go behind the command: glm models list --json
+--temp 0 hi                       | options go behind a command: glm chat --temperature 0
+--list-models                     | glm models list
 """
 PROBE = """
 import contextlib, json, sys, tempfile
@@ -150,6 +239,8 @@ def said(tmp_path_factory):
     """Each line -> (exit code, what was printed), all of them in one process."""
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "c.txt").write_text("gamma")
+    (folder / "d").mkdir()
+    os.mkfifo(folder / "fifo")
     lines = [line.split(" | ")[0].strip() for line in WRONG.strip().splitlines()]
     done = subprocess.run(
         [sys.executable, "-c", PROBE],

@@ -9,17 +9,20 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from glmcli.cli.dialog import tell
 from glmcli.config import load_settings
-from glmcli.errors import UsageError
+from glmcli.config.written import setting_named
+from glmcli.errors import ModelError, UsageError
 from glmcli.files import MB, decode_text
 from glmcli.language import tr
+from glmcli.paths import is_file
 
 _LONGEST = MB
 """Bytes of a value on stdin."""
 
 
-def name_and_value(name: str, words: list[str]) -> tuple[str, str]:
-    """The two parts of NAME VALUE or NAME=VALUE, a VALUE of several words included.
+def name_and_value(name: str, words: list[str]) -> tuple[str, str | list[str]]:
+    """The two parts of NAME VALUE or NAME=VALUE. Several words are one text; of `stop`, texts.
 
     Raises UsageError.
     """
@@ -33,9 +36,10 @@ def name_and_value(name: str, words: list[str]) -> tuple[str, str]:
     if not words or words == ["-"]:
         raise UsageError(
             tr("{name} has no value", name=name),
-            tr("glm config set NAME VALUE, or glm config unset NAME"),
+            tr("glm config set {name} VALUE, or glm config unset {name}", name=name),
         )
-    return name, " ".join(words[1:] if words[0] == "=" else words)
+    words = words[1:] if words[0] == "=" else words
+    return name, words if words[1:] and setting_named(name) == "stop" else " ".join(words)
 
 
 def lasting(name: str, value: Any) -> Any:
@@ -56,14 +60,34 @@ def lasting(name: str, value: Any) -> Any:
     elif name == "adapter" and value:
         return str(path_of(value).absolute())
     elif name == "system" and value.startswith("@"):
-        return f"@{path_of(value[1:]).absolute()}"
+        path = path_of(value[1:]).absolute()
+        if not is_file(path):
+            tell(
+                tr("there is no file {path} now; it is read when a conversation begins", path=path)
+            )
+        return f"@{path}"
     elif name == "model":
-        from glmcli.engines import lasting_name
-
-        settings = replace(load_settings({}, needed=()), model=value)
-        if value.startswith(("./", "../", "/", "~")):
-            from glmcli.models.names import place_of
-
-            place_of(value, settings.model_options)
-        return lasting_name(settings)
+        return lasting_model(value)
     return value
+
+
+def lasting_model(value: str) -> str:
+    """A model by a name that means the same everywhere; tells of one that is not there now.
+
+    Raises ModelError for what can be none.
+    """
+    from glmcli.engines import ENGINES, lasting_name
+    from glmcli.models.names import not_from_here, place_of
+
+    settings = replace(load_settings({}, needed=()), model=value)
+    if value.startswith(("./", "../", "/", "~")):
+        place_of(value, settings.model_options)
+    elif value.partition(":")[0] not in ENGINES:
+        if mistaken := not_from_here(value):
+            raise mistaken
+        try:
+            place_of(value, settings.model_options)
+        except ModelError as exc:
+            tell(exc.message)
+            tell(exc.hint)
+    return lasting_name(settings)

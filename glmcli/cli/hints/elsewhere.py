@@ -20,6 +20,19 @@ _MORE = later("--stats shows tokens and speed, --debug tracebacks")
 _VERSION = later("glm --version shows the version")
 _COLOURS = later("colours are those of the terminal; NO_COLOR=1 leaves them out")
 _GPU = "--device cuda"
+_ROLE = later("--role NAME takes a role, --resume ID goes on with a conversation")
+_THINK = later("--think or --no-think; how much it thinks is the model's own matter")
+_RESUMED = "--resume ID"
+_MANY = later("-a FOLDER sends a folder, -a 'src/*.py' what fits a pattern")
+_FORMS = later("--format says the form: text, markdown, json, jsonl or records")
+_SAMPLING = later("replies are sampled by --temperature, --top-p, --top-k, --repetition-penalty")
+_ONE = later("one reply a call; --seed N makes another")
+_BEGINS = later("a chat begins a new conversation; --continue goes on with the last one")
+_STDIN = later("what is on stdin goes with the question by itself")
+_REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
+_MIRROR = later("export HF_ENDPOINT=https://MIRROR fetches from a mirror")
+_CONFIG = later("glm config path prints where config.toml is; glm config edit opens it")
+_CACHE = "export GLM_CACHE=FOLDER"
 
 OTHER_OPTIONS: dict[str, str] = {
     "--json": "--format json",
@@ -27,7 +40,39 @@ OTHER_OPTIONS: dict[str, str] = {
     "--raw": "--format text",
     "--markdown": "--format markdown",
     "--temp": "--temperature N",
-    "-t": "--temperature N",
+    **dict.fromkeys(("-t", "-T"), "--temperature N"),
+    "-r": _ROLE,
+    **dict.fromkeys(("--reasoning", "--effort", "--reasoning-effort"), _THINK),
+    **dict.fromkeys(("--flash-attn", "--flash-attention"), "--attn flash"),
+    **dict.fromkeys(("--session", "--conversation", "--id"), _RESUMED),
+    **dict.fromkeys(("--last", "--latest"), "--continue"),
+    **dict.fromkeys(("--usage", "--timings"), "--stats"),
+    **dict.fromkeys(("--list-models", "--models"), "glm models list"),
+    "--info": "glm config show",
+    **dict.fromkeys(("--n", "--best-of", "--parallel", "--batch-size"), _ONE),
+    "-M": "--model NAME",
+    **dict.fromkeys(("--persona", "--agent", "--template-name"), "--role NAME"),
+    **dict.fromkeys(("--silent", "--no-notices"), "--quiet"),
+    **dict.fromkeys(("--text", "--html", "--pretty", "--yaml", "--csv"), _FORMS),
+    **dict.fromkeys(("--no-markdown", "--no-format", "--no-render"), "--plain"),
+    **dict.fromkeys(("--dir", "--folder", "--recursive", "--glob", "--include"), _MANY),
+    **dict.fromkeys(("--paste", "--stdin", "--pipe"), _STDIN),
+    "--proxy": "export HTTPS_PROXY=http://HOST:PORT",
+    **dict.fromkeys(("--min-p", "--frequency-penalty", "--typical-p", "--num-beams"), _SAMPLING),
+    **dict.fromkeys(("--gpu-layers", "--n-gpu-layers", "-ngl"), _GPU),
+    **dict.fromkeys(("--fp16", "--half"), "--dtype float16"),
+    "--bf16": "--dtype bfloat16",
+    "--fp32": "--dtype float32",
+    **dict.fromkeys(("--lora-path", "--peft", "--adapter-path"), "--adapter DIR"),
+    **dict.fromkeys(("--revision", "--tag"), _REVISION),
+    **dict.fromkeys(("--mirror", "--from", "--hub"), _MIRROR),
+    **dict.fromkeys(("--local-files-only", "--no-network", "--local"), "--offline"),
+    "--history": "glm history list",
+    "--show-thinking": "--thinking show",
+    "--emacs": later("without --vi the keys are those of Emacs"),
+    **dict.fromkeys(("--script", "--batch"), later("glm chat --commands < FILE runs a script")),
+    "-l": "glm models list; glm history list",
+    **dict.fromkeys(("-e", "--execute"), later("-x prints only the code of the reply")),
     **dict.fromkeys(("--max-length", "--n-predict", "--max-new-tokens", "-n"), _TOKENS),
     **dict.fromkeys(("--max-output-tokens", "--num-predict", "--length"), _TOKENS),
     **dict.fromkeys(("--context-length", "--ctx", "--ctx-size", "--num-ctx"), _WINDOW),
@@ -35,7 +80,7 @@ OTHER_OPTIONS: dict[str, str] = {
     **dict.fromkeys(("--api-key", "--key", "--token", "--apikey"), _KEY),
     **dict.fromkeys(("--host", "--port", "--server", "--api-base", "--endpoint"), _SERVER),
     "--url": "--base-url http://HOST:PORT",
-    **dict.fromkeys(("--attach", "--attachment", "--input", "--image", "-i"), _FILE),
+    **dict.fromkeys(("--attach", "--attachment", "--input", "--image", "-i", "--rag"), _FILE),
     **dict.fromkeys(("--output", "--out", "-o"), _OUTPUT),
     "--stream": later("a reply streams by itself; --no-stream waits for its end"),
     **dict.fromkeys(("--no-history", "--incognito", "--private", "--no-log"), _NO_SAVE),
@@ -47,17 +92,102 @@ OTHER_OPTIONS: dict[str, str] = {
     **dict.fromkeys(("-v", "-V", "--version"), _VERSION),
     **dict.fromkeys(("--theme", "--color", "--colour", "--no-color"), _COLOURS),
     "--home": "export GLM_HOME=FOLDER",
-    "--cache": "export GLM_CACHE=FOLDER",
-    "--config": later("glm config path prints where config.toml is; glm config edit opens it"),
+    **dict.fromkeys(("--cache", "--cache-dir"), _CACHE),
+    "--config": _CONFIG,
     **dict.fromkeys(("--prompt", "-p", "--message", "--question"), _PROMPT),
     "--lora": "--adapter DIR",
     "--list": later("glm history list shows the conversations, glm models list the models"),
-    "--all": later("it lists all that there are, without an option"),
+    **dict.fromkeys(("--new", "--reset", "--fresh"), _BEGINS),
     "--greedy": "--temperature 0",
     "--trust": later("--trust-remote-code runs Python that comes with a model"),
     "--lang": later("the language is that of the locale: LC_ALL=zh_CN.UTF-8 glm"),
 }
-"""Option -> what to type."""
+"""Option -> what to type to ask a model."""
+IN_THE_CHAT = {
+    **dict.fromkeys(("clipboard", "yank"), "copy"),
+    "editor": "edit",
+    "import": "load",
+    "name": "title",
+    "count": "tokens",
+}
+"""What a command of the chat is called elsewhere -> its name; its own name is one too."""
+ANYWHERE = (_KEY, _COLOURS, _MIRROR, _CONFIG, _CACHE, "export GLM_HOME=FOLDER")
+"""Those of them that hold for every command."""
+
+_ALL_LISTED = later("it lists all that there are, without an option")
+_EACH = later("name each: glm history delete ID ID; glm history list --all shows the ids")
+_BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
+_NEWEST = later(
+    "the newest come first: glm history list -n N; glm history search WORDS finds others"
+)
+_MORE_OF_ONE = "glm models show NAME"
+_SEARCHED = later("all words are looked for, as they are: glm history search WORDS")
+_FORM = later("the form of a file is found by itself: glm history import FILE")
+_ONE_OF_BENCH = later("a bench is of one prompt after the other; --runs N repeats them")
+_SERVERS = later("glm models list --base-url http://HOST:PORT lists those of a server")
+
+OF_ONE_COMMAND: dict[str, dict[str, str]] = {
+    "glm bench": {
+        **dict.fromkeys(("--iterations", "--repeat", "--repeats", "--num-runs"), "--runs N"),
+        **dict.fromkeys(("--max-tokens", "--max-new-tokens", "--output-len"), "--tokens N"),
+        **dict.fromkeys(("--batch", "--batch-size", "--parallel"), _ONE_OF_BENCH),
+        **dict.fromkeys(("--output", "--out", "-o"), "glm bench ... > FILE"),
+        **dict.fromkeys(("--prompt", "--input-len", "-p"), "--prompts N,N"),
+        "-t": "--threads N",
+    },
+    "glm history list": {
+        **dict.fromkeys(("--asks", "--full"), "--all"),
+        "--chats": later("without --all it lists the chats alone"),
+        **dict.fromkeys(("--search", "--grep", "--query"), "glm history search WORDS"),
+        **dict.fromkeys(("--sort", "--since", "--after", "--before", "--page", "--until"), _NEWEST),
+        "--model": later("--json has the model of each"),
+        **dict.fromkeys(("--max", "--count", "--number"), "-n N"),
+        "--deleted": "glm history undelete",
+    },
+    "glm history show": {
+        **dict.fromkeys(("--last", "--latest"), later("glm history list -n 1 shows the id")),
+        **dict.fromkeys(("--markdown", "--md"), later("in a pipe it is Markdown")),
+        **dict.fromkeys(("--raw", "--text"), "--plain"),
+    },
+    "glm history search": dict.fromkeys(("--model", "--regex", "--all", "-i", "-w"), _SEARCHED),
+    "glm history export": {
+        **dict.fromkeys(("--all", "-a"), later("without an ID it exports all")),
+        **dict.fromkeys(("--output", "--out", "-o"), "glm history export > FILE"),
+        **dict.fromkeys(("--md", "--markdown"), "--format markdown"),
+    },
+    "glm history import": dict.fromkeys(("--format", "-f"), _FORM),
+    "glm history delete": {
+        **dict.fromkeys(("--all", "--older-than", "--before", "-a"), _EACH),
+        **dict.fromkeys(("--force", "-f"), "--yes"),
+        **dict.fromkeys(("--permanent", "--forever", "--hard"), "--purge"),
+    },
+    "glm history undelete": {
+        **dict.fromkeys(("--all", "-a"), _BACK),
+        "--list": later("without an ID it lists them"),
+    },
+    "glm models list": {
+        **dict.fromkeys(("--all", "-a", "--local", "--installed"), _ALL_LISTED),
+        **dict.fromkeys(("--remote", "--server"), _SERVERS),
+        **dict.fromkeys(("--verbose", "-v", "--long", "-l"), _MORE_OF_ONE),
+    },
+    "glm models show": dict.fromkeys(("--verbose", "-v", "--all"), later("it shows all it knows")),
+    "glm models pull": {
+        **dict.fromkeys(("--revision", "--tag"), "glm models pull ORG/NAME@REVISION"),
+        **dict.fromkeys(("--force", "-f"), later("glm models remove NAME; then pull it again")),
+        "--quantize": later("weights are made smaller when they are loaded: glm chat --quantize"),
+    },
+    "glm models remove": {
+        **dict.fromkeys(("--force", "-f"), "--yes"),
+        "--all": later("name one: glm models remove NAME; glm models list shows them"),
+    },
+    "glm roles list": {"--all": _ALL_LISTED},
+    "glm config show": {"--all": _ALL_LISTED, "--source": _ALL_LISTED},
+    "glm config get": dict.fromkeys(("--all", "-a"), "glm config show"),
+    "glm config unset": {
+        "--all": later("glm config edit opens the file; glm config unset NAME takes one out")
+    },
+}
+"""Command -> option -> what to type there."""
 
 _LISTS = "glm models list; glm history list"
 _LEAVE = later("glm is not running here; Ctrl-D leaves a chat")
@@ -67,14 +197,26 @@ _REMOVE = "glm models remove NAME"
 _DELETE = later("glm history delete ID; glm history list shows the ids")
 _RESUME = later("glm chat --resume ID; --continue goes on with the last one")
 _HELP = "glm --help; glm COMMAND --help"
+_ENDS = later("a model stays loaded as long as its chat; glm models list lists them")
+_KEYS = later("a server's key: glm config set api_key -, or keys.HOST for each")
+_MODELFILE = later("a system prompt with settings is a role: glm roles edit NAME")
+_ROLE_FILE = later("glm roles show NAME tells which file it is: delete or rename that")
 _NO_SERVER = later("glm answers here, and asks servers of others: -m openai:NAME --base-url URL")
 
 OTHER_COMMANDS: dict[str, dict[str, str]] = {
     "glm": {
         "version": _VERSION,
         **dict.fromkeys(("help", "hlep", "man"), _HELP),
-        "run": "glm chat -m MODEL",
-        "start": "glm chat",
+        **dict.fromkeys(("run", "load", "use"), "glm chat -m MODEL"),
+        **dict.fromkeys(("start", "new", "repl"), "glm chat"),
+        **dict.fromkeys(("ps", "stop", "unload", "status"), _ENDS),
+        **dict.fromkeys(("logs", "log", "conversations", "chats"), "glm history list"),
+        **dict.fromkeys(("templates", "prompts", "agents", "personas"), "glm roles list"),
+        **dict.fromkeys(("keys", "auth"), _KEYS),
+        **dict.fromkeys(("prompt", "complete", "generate", "query"), "glm ask WORDS"),
+        **dict.fromkeys(("create", "cp", "push"), _MODELFILE),
+        **dict.fromkeys(("doctor", "info", "env"), "glm config show; glm models list"),
+        **dict.fromkeys(("perf", "measure", "speed"), "glm bench"),
         **dict.fromkeys(("list", "ls"), _LISTS),
         **dict.fromkeys(("pull", "download", "install", "get"), _PULL),
         **dict.fromkeys(
@@ -89,31 +231,46 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         "show": "glm history show ID; glm models show NAME",
         "login": later("there is no account; a server's key: glm config set api_key -"),
         **dict.fromkeys(("update", "upgrade"), later("pip installs another version")),
-        "completion": "glm --install-completion",
+        **dict.fromkeys(("completion", "completions", "autocomplete"), "glm --install-completion"),
+        **dict.fromkeys(("embed", "embeddings"), later("glm makes no embeddings")),
         **dict.fromkeys(("server", "serve", "api"), _NO_SERVER),
     },
     "glm models": {
         **dict.fromkeys(("rm", "delete", "del", "uninstall"), _REMOVE),
         **dict.fromkeys(("download", "install", "add", "get", "fetch"), _PULL),
         **dict.fromkeys(("info", "inspect", "describe"), "glm models show NAME"),
-        "ls": "glm models list",
+        **dict.fromkeys(("ls", "ps"), "glm models list"),
+        **dict.fromkeys(("update", "upgrade"), "glm models pull NAME"),
+        **dict.fromkeys(("path", "where"), later("glm models show NAME tells where it is")),
+        **dict.fromkeys(("run", "load", "serve", "chat"), "glm chat -m NAME"),
+        **dict.fromkeys(("convert", "quantize"), later("--quantize int8 makes weights smaller")),
+        **dict.fromkeys(("bench", "benchmark"), "glm bench NAME"),
+        **dict.fromkeys(("import", "link"), later("a folder is a model as it is: -m FOLDER")),
         "search": later("a hub lists models; glm models pull ORG/NAME fetches one"),
         **dict.fromkeys(("use", "set", "default"), "glm config set model NAME"),
     },
     "glm history": {
-        **dict.fromkeys(("rm", "remove", "del", "clear", "purge"), _DELETE),
+        **dict.fromkeys(("rm", "remove", "del", "clear", "purge", "prune"), _DELETE),
         **dict.fromkeys(("resume", "continue", "open"), _RESUME),
         "ls": "glm history list",
         **dict.fromkeys(("find", "grep"), "glm history search WORDS"),
         **dict.fromkeys(("cat", "view", "print"), "glm history show ID"),
-        "save": "glm history export",
+        **dict.fromkeys(("save", "backup", "dump"), "glm history export ID"),
         "load": "glm history import FILE",
+        **dict.fromkeys(("restore", "undo", "recover"), "glm history undelete ID"),
+        **dict.fromkeys(("last", "latest"), "glm history list -n 1"),
+        **dict.fromkeys(("count", "stats"), "glm history list --all"),
+        **dict.fromkeys(("info", "get", "read"), "glm history show ID"),
+        **dict.fromkeys(("edit", "chat", "use"), _RESUME),
+        **dict.fromkeys(("title", "name", "mv"), "glm history rename ID TITLE"),
     },
     "glm roles": {
         "ls": "glm roles list",
         **dict.fromkeys(("new", "add", "create", "set"), "glm roles edit NAME"),
         **dict.fromkeys(("cat", "view", "print"), "glm roles show NAME"),
         **dict.fromkeys(("use", "run", "start"), "glm chat --role NAME"),
+        **dict.fromkeys(("delete", "remove", "rm", "rename", "mv"), _ROLE_FILE),
+        **dict.fromkeys(("path", "where"), _ROLE_FILE),
     },
     "glm config": {
         **dict.fromkeys(("list", "ls", "all", "view", "print"), "glm config show"),
@@ -121,6 +278,8 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("add", "put", "change"), "glm config set NAME VALUE"),
         **dict.fromkeys(("open", "vi", "vim", "nano"), "glm config edit"),
         **dict.fromkeys(("where", "file"), "glm config path"),
+        **dict.fromkeys(("init", "create", "new"), "glm config edit"),
+        **dict.fromkeys(("import", "load", "reload"), _CONFIG),
     },
 }
 """Group of commands -> what others call a command there -> what to type."""

@@ -98,7 +98,7 @@ def history_show(settings: Settings, id: _ID, as_json: AsJson = False) -> None:
 @with_settings(needed=("home",))
 def search(
     settings: Settings,
-    query: Annotated[str, typer.Argument(help=tr("words; all must be there"))],
+    query: Annotated[str, typer.Argument(metavar="WORDS", help=tr("words; all must be there"))],
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -122,7 +122,9 @@ def search(
 
 @history_app.command()
 @with_settings(needed=("home",))
-def rename(settings: Settings, id: _ID, title: Annotated[str, typer.Argument()]) -> None:
+def rename(
+    settings: Settings, id: _ID, title: Annotated[str, typer.Argument(metavar="TITLE")]
+) -> None:
     """Give a conversation another title."""
     with open_history(settings) as store:
         store.rename(id, title)
@@ -233,7 +235,9 @@ def history_export(
             metavar="[ID]...", help=tr("none: all"), autocompletion=if_asked(conversations)
         ),
     ] = None,
-    format: Annotated[ExportFormat, typer.Option("-f", "--format")] = ExportFormat.markdown,
+    format: Annotated[
+        ExportFormat, typer.Option("-f", "--format", help=tr("form of the text"))
+    ] = ExportFormat.markdown,
 ) -> None:
     """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
     from glmcli.conversation import transcript
@@ -254,7 +258,9 @@ def history_export(
 @with_settings(needed=("home",))
 def import_(
     settings: Settings,
-    files: Annotated[list[Path], typer.Argument(autocompletion=if_asked(file_paths))],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", autocompletion=if_asked(file_paths))
+    ],
 ) -> None:
     """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
     from glmcli.conversation import transcript

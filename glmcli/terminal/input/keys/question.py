@@ -61,10 +61,10 @@ class Question(Generic[_T]):
 
     def ask_again(self, why: str) -> None:
         """Say why what was typed does not answer it, and ask again, without what it is about."""
-        from glmcli.terminal.rows import hang  # it imports Rich
+        from glmcli.terminal.told import in_rows
 
         self.text = ""
-        why = hang(why, self.out.size().columns)
+        why = in_rows(why, self.out.size().columns)
         self.out.say(f"\n{why}\n{last_row(self._question)}")
 
     def take(self, key: str) -> _T | None:

@@ -1,0 +1,98 @@
+"""What to type for an option whose value is missing, or none that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from glmcli.cli.hints.lines import named_command
+from glmcli.cli.hints.taking import TYPED, value_flags
+from glmcli.config import setting_fields
+from glmcli.errors import UsageError
+from glmcli.language import tr
+from glmcli.paths import is_file
+
+SHORT_FORMS = {"md": "markdown", "txt": "text", "plain": "text", "ndjson": "jsonl"}
+"""What the form of a reply or an export is called elsewhere."""
+_SHORT = {"-m": "model", "-s": "system"}
+
+
+def for_value(name: str, arguments: Sequence[str]) -> str:
+    """What an option wants that came without its value."""
+    setting = _SHORT.get(name, name.lstrip("-").replace("-", "_"))
+    item = setting_fields().get(setting)
+    if item is None:
+        return of_option(name, named_command(arguments))
+    words = item.metadata.get("choices", ())
+    return tr(
+        "write {option} VALUE: {what}",
+        option=name,
+        what=", ".join(words) or tr(item.metadata["help"]),
+    )
+
+
+def for_no_value(name: str, arguments: Sequence[str]) -> str:
+    """What to type for an option that takes no value, and got one."""
+    value = next((word.partition("=")[2] for word in arguments if word.startswith(f"{name}=")), "")
+    if name == "--continue" and value:
+        return tr("did you mean {near}?", near=f"--resume {value}")
+    return tr("leave the value out: {option}", option=name)
+
+
+def of_option(name: str, command: Any) -> str:
+    """The same for an option that is no setting."""
+    for each in command.params:
+        if name in each.opts:
+            words = getattr(each.type, "choices", None) or [each.metavar or "VALUE"]
+            value = "|".join(map(str, words))
+            return tr("write {option} {value}: {what}", option=name, value=value, what=each.help)
+    return ""
+
+
+def for_choice(value: str, names: str, option: str, path: str, arguments: Sequence[str]) -> str:
+    """What to type for a value that is none of those that an option takes."""
+    import re
+    from difflib import get_close_matches
+
+    words = re.findall(r"'(.+?)'", names)
+    if path == "glm ask" and "-f" in arguments and is_file(Path(value)):
+        return tr("-a {name} sends a file; -f is the form of the reply", name=value)
+    if option and len(words) == 1:
+        return tr("write {option} {word}", option=option, word=words[0])
+    value = SHORT_FORMS.get(value.lower(), value.lower())
+    near = get_close_matches(value, words, n=1, cutoff=0.5)
+    return tr("did you mean {near}?", near=near[0]) if near else tr("choose one of these")
+
+
+def for_number(param: Any) -> str:
+    """What to type for an option that takes a whole number."""
+    low = getattr(param.type, "min", None)
+    line = tr("write {option} N: {what}", option=param.opts[-1], what=param.help)
+    if low is None:
+        return line
+    return tr(", ").join([line, tr("at least {low}", low=low)])
+
+
+def no_value(option: str, after: str, path: str) -> UsageError:
+    """The error where an option stands in the place of another one's value."""
+    return UsageError(
+        tr("{option} has no value before {next}", option=option, next=after),
+        for_value(option, path.split()[1:]),
+    )
+
+
+def taken_prompt() -> str:
+    """What to type where an option has taken the only words for its value; "" if none has."""
+    command, words = TYPED[-1] if TYPED else (None, ())
+    takers = value_flags(command) if words else {}
+    for option, value in pairwise(words):
+        if option in takers and option in ("--stop", "--system", "-s"):
+            return tr(
+                "{value} went to {option}; behind that goes the question: glm ask {option} TEXT "
+                '"QUESTION"',
+                value=value,
+                option=option,
+            )
+    return ""

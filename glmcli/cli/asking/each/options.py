@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "code": ("--code", later("the code is in the text of each answer")),
 }
 """Name of a parameter of `ask` that says nothing for many lines -> its flag, and what to do."""
-TAKEN_FORMS = ("text", "json", "jsonl")
+TAKEN_FORMS = (None, "json", "jsonl")
 """Forms of `ask` that JSON lines are taken for."""
 
 
@@ -135,7 +135,7 @@ def check_fitting(typed: dict[str, Any], *, is_stdin: bool) -> None:
         for name, (flag, hint) in REFUSED.items()
         if typed[name] not in (None, False)
     ]
-    if str(typed["format"]) not in TAKEN_FORMS:
+    if typed["format"] not in TAKEN_FORMS:
         refused.append((f"-f {typed['format']}", tr("answers to many lines are lines of JSON")))
     if is_stdin:
         wants = {"-a -": "-" in (typed["file"] or ()), "--messages -": typed["messages"] == "-"}

@@ -154,6 +154,7 @@ def test_a_model_that_cannot_be_opened_is_the_error_of_all_lines(each):
         (("--code", "1"), "--code and --each do not go together"),
         (("--long", "map"), "--long and --each do not go together"),
         (("-f", "records"), "-f records and --each do not go together"),
+        (("-f", "text"), "-f text and --each do not go together"),
         (("--context", "summarise"), "--context summarise and --each do not go together"),
         (("words",), "with --each the lines are the prompts"),
         (("--prompt", "same"), "--prompt names no field, so that every line would ask the same"),
@@ -291,3 +292,8 @@ def test_stats_tell_what_all_lines_cost(each):
     done = each("one\ntwo words\n", "--stats")
     assert "2 answers in" in done.err
     assert "read 3 tokens, 0 of them cached, wrote 3" in done.err
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+def test_the_form_can_be_said(each, form):
+    assert [it["text"] for it in answers(each("one\n", "-f", form))] == ["one"]

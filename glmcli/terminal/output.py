@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import signal
 import sys
@@ -25,6 +26,10 @@ WRITE_BYTES = 4096
 """A pipe with any room takes this much, so no write blocks where a signal would not be heard."""
 CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of something
 
+DARK_COLOURS = {"32": "34", "33": "35", "36": "34"}
+"""Green, yellow and cyan are too pale on a light background: blue and magenta stand for them."""
+_COLOURS = re.compile(r"(?<=\x1b\[)[0-9;]+(?=m)")
+
 MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 """TERM_PROGRAM of those that understand; others might print what they do not understand."""
 
@@ -42,6 +47,22 @@ def wants_colours(env: Mapping[str, str], *, is_live: bool) -> bool:
     if env.get("CLICOLOR_FORCE", "0") not in ("", "0"):
         return True
     return is_live and env.get("CLICOLOR") != "0"
+
+
+def is_light(env: Mapping[str, str]) -> bool:
+    """Whether COLORFGBG says that the background is light: "0;15", its last number among the 16.
+
+    Some terminals set it (rxvt, Konsole, iTerm2), and people do; vim and mutt read it too.
+    """
+    background = env.get("COLORFGBG", "").rpartition(";")[2]
+    return background in ("7", "9", "10", "11", "12", "13", "14", "15")
+
+
+def on_light(text: str) -> str:
+    """A text with the colours that can be read on a light background."""
+    return _COLOURS.sub(
+        lambda codes: ";".join(DARK_COLOURS.get(code, code) for code in codes[0].split(";")), text
+    )
 
 
 class PipeClosed(BaseException):
@@ -68,6 +89,7 @@ class Output:
         self._lacking = TELLING if stream.errors == TELLING else "replace"
         self.is_tty = stream.isatty()
         self._term = os.environ.get("TERM", "")
+        self._is_light = self.is_tty and is_light(os.environ)
 
     @property
     def knows_codes(self) -> bool:
@@ -134,6 +156,7 @@ class Output:
         Where nobody reads, this waits, but not when the user stopped the reply or the program is
         leaving: the rest is left out then, with what a terminal was sent and has not shown.
         """
+        text = on_light(text) if self._is_light else text
         was_cut, is_dropped = self._is_cut, False
         start = CUT if was_cut and self.is_live else ""
         left = memoryview((start + text).encode(self.encoding, self._lacking))

@@ -60,3 +60,17 @@ def test_a_short_row_that_an_interrupt_meets_is_not_taken_for_half_a_row(monkeyp
 def test_colours_are_used_where_they_are_wanted(env, on_terminal, in_pipe):
     assert wants_colours(env, is_live=True) is on_terminal
     assert wants_colours(env, is_live=False) is in_pipe
+
+
+@pytest.mark.parametrize(
+    ("background", "mark"),
+    [("", "1;36"), ("15;0", "1;36"), ("15;default;0", "1;36"), ("0;15", "1;34"), ("0;7", "1;34")],
+)
+def test_colours_suit_the_background_that_colorfgbg_tells_of(monkeypatch, background, mark):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORFGBG", background)
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as stream:
+        Output(stream).write("\x1b[1;36m> \x1b[39m36m\x1b[31m!\x1b[0m")
+        assert os.read(leader, 1000).decode() == f"\x1b[{mark}m> \x1b[39m36m\x1b[31m!\x1b[0m"
+    os.close(leader)

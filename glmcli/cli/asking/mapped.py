@@ -106,6 +106,9 @@ class _Way:
         self._is_estimated = False
         self._cut_answers = 0
         self._told = set[str]()
+        self._window = window
+        self._held: int | None = None
+        """The window that an engine named when it refused what should have fit."""
         self._brief = min(window // BRIEF_SHARE, BRIEF_ANSWER)
         self._most = window - window // MARGIN
         """Tokens of a prompt and its answer."""
@@ -131,9 +134,9 @@ class _Way:
                 yield from self._finish(last)
                 return
             except ContextFull as exc:
+                self._shrink(exc)
                 if len(answers) == 1:
                     raise self._nothing_fits() from exc
-                self._shrink(exc)
 
     def _size(self, question: Message) -> int:
         """The size of a prompt, estimated if it is not known."""
@@ -150,7 +153,10 @@ class _Way:
         """
         line = tr("beside the question there is no room for answers to parts of the text")
         most = self._most - 3 * LEAST_ANSWER - 2 * LABEL_TOKENS
-        if any(each.role != "system" for each in self._before):
+        if self._held is not None and self._held < self._window:
+            line = tr("the model's window has become smaller on the way")
+            hint = tr("--window {n} cuts the text for that", n=self._held)
+        elif any(each.role != "system" for each in self._before):
             hint = tr("ask without the turns before it: leave out -c, --resume and --messages")
         elif self._before and self._size(Message("user", "")) > most:
             hint = tr("the system prompt alone fills the window: give a shorter one")
@@ -163,9 +169,8 @@ class _Way:
         return error
 
     def _shrink(self, exc: ContextFull) -> None:
-        """Combine fewer answers at once, if it was a guess that these would fit."""
-        if not self._is_estimated:
-            raise exc
+        """Combine fewer answers at once: a guess was wrong, or the window has become smaller."""
+        self._held = exc.limit
         self._last //= 2
 
     def _cut(self) -> Generator[Chunk, None, list[str]]:
@@ -203,6 +208,7 @@ class _Way:
                 answers.append((yield from self._answer(question, doing)))
                 read += len(part)
             except ContextFull as exc:
+                self._held = exc.limit
                 pieces = halves(part) if len(part) >= LEAST_PART else []
                 if not pieces:
                     raise self._nothing_fits() from exc

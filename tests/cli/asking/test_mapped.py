@@ -162,6 +162,28 @@ def test_a_part_that_is_refused_is_cut_in_two(counts):
     assert (estimated in [chunk.notice for chunk in chunks]) is not counts
 
 
+def test_answers_that_no_longer_fit_a_window_that_shrank_are_combined_in_more_levels():
+    brief = GenerationParams(temperature=0.0, max_tokens=8)
+    _, before = mapped(Noting(words=6), 2 * TEXT, params=brief)
+    engine = Noting(words=6)
+    smaller = {before.made.parts: 80}
+    engine.fault = lambda n: setattr(
+        engine, "context_tokens", smaller.get(n, engine.context_tokens)
+    )
+    chunks, parts = mapped(engine, 2 * TEXT, params=brief)
+    assert chunks[-1].finish_reason == "stop"
+    assert parts.made.levels > before.made.levels
+
+
+def test_a_window_that_became_too_small_is_named_with_what_helps():
+    engine = Noting()
+    engine.fault = lambda n: setattr(engine, "context_tokens", 30)
+    with pytest.raises(GlmError) as caught:
+        mapped(engine)
+    assert caught.value.exit_code == ContextFull.exit_code
+    assert caught.value.hint == "--window 30 cuts the text for that"
+
+
 def test_an_error_says_in_which_part_it_happened():
     def fault(number):
         if number == 3:

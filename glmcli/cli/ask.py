@@ -50,7 +50,7 @@ from glmcli.language import tr
 NoStream = Annotated[bool, typer.Option("--no-stream", help=tr("print the reply at its end"))]
 
 
-@with_settings(*MODEL_OPTIONS, *REPLY_OPTIONS)
+@with_settings(*MODEL_OPTIONS, "keep", *REPLY_OPTIONS)
 @with_each
 def ask(
     load: Load,

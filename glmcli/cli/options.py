@@ -184,6 +184,8 @@ def option(name: str) -> inspect.Parameter:
 
 def metavar(name: str, kind: str) -> str:
     """What stands for an option's value in the help."""
+    if kind == "Seconds":
+        return "TIME"
     if name == "plain":
         return "[on|reader]"
     return "N" if "int" in kind else "X" if "float" in kind else "TEXT"

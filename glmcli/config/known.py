@@ -22,12 +22,27 @@ def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
     """Whether a name means a model of this machine, in whatever folder it is said."""
     if name == BUILT_IN_MODEL:
         return True
+    cached = cached_snapshot(name, folder, environ)
+    if cached is None:
+        return False
+    try:
+        files = {file.name for file in cached.iterdir()}
+    except OSError:
+        return False
+    return "config.json" in files and any(file.endswith(_WEIGHTS) for file in files)
+
+
+def cached_snapshot(
+    name: str, folder: Path, environ: Mapping[str, str] | None = None
+) -> Path | None:
+    """Where the hub's client keeps the model of an id, there or not; None for another name."""
+    environ = os.environ if environ is None else environ
     found = re.fullmatch(_ID, name, re.ASCII)
     if not found or "--" in found["repo"] or ".." in name or os.path.lexists(folder / name):
-        return False
+        return None
     cache = hub_cache(environ)
     if not cache.is_absolute():
-        return False
+        return None
     cached = cache / f"models--{found['repo'].replace('/', '--')}"
     revision = found["revision"] or "main"
     try:
@@ -35,12 +50,8 @@ def is_known_model(name: str, folder: Path, environ: Mapping[str, str]) -> bool:
     except (OSError, ValueError):
         commit = revision
     if re.fullmatch(r"[0-9A-Za-z]+", commit) is None:
-        return False
-    try:
-        files = {file.name for file in (cached / "snapshots" / commit).iterdir()}
-    except OSError:
-        return False
-    return "config.json" in files and any(file.endswith(_WEIGHTS) for file in files)
+        return None
+    return cached / "snapshots" / commit
 
 
 def cached_ids(folder: Path, environ: Mapping[str, str]) -> Iterator[str]:

@@ -1,12 +1,14 @@
-"""Where the user's own config.toml lies: in the folder that GLM_HOME names, or the platform's.
+"""Where the user's own files lie: config.toml, and what lives no longer than their processes.
 
-Earlier versions kept it in the platform's folder for data. Knows nothing of what is in it.
+config.toml is in the folder that GLM_HOME names, or the platform's; earlier versions kept it in the
+platform's folder for data. Knows nothing of what is in them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +17,9 @@ from glmcli.errors import ConfigError
 from glmcli.language import tr
 
 CONFIG_NAME = "config.toml"
+_OF_NETS = ("CUDA_", "HF_", "HIP_", "HSA_", "LD_", "MKL_", "OMP_", "PYTHON", "ROCR_", "ZE_")
+_OF_TORCH = ("PYTORCH_", "TORCH_", "TRANSFORMERS_")
+_OURS, _SECRETS = "GLM_", ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 
 class ConfigFile(NamedTuple):
@@ -66,3 +71,32 @@ def default_folder(which: Literal["data", "cache", "config"]) -> Path:
             tr("set GLM_HOME and GLM_CACHE to folders"),
         )
     return folder
+
+
+def runtime_folders() -> Iterator[Path]:
+    """Where sockets of this user may lie, the best one first; whether one exists is not said.
+
+    The system empties them at its next start at the latest.
+    """
+    base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    if os.path.isabs(base):  # noqa: PTH117 (the look for a model that is kept takes no time)
+        yield Path(base, "glm")
+    yield Path(tempfile.gettempdir(), f"glm-{os.getuid()}")
+
+
+def variables_of_nets() -> dict[str, str]:
+    """The environment that decides how a net is computed, and where its libraries come from."""
+    return {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith((*_OF_NETS, *_OF_TORCH)) and not name.endswith(_SECRETS)
+    }
+
+
+def variables_without_keys() -> dict[str, str]:
+    """The environment for a process that has its settings from elsewhere, and needs no key."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not (name.startswith(_OURS) or (name.endswith(_SECRETS) and not name.startswith("HF_")))
+    }

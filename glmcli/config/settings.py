@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.near import Ignored, NearRule
-from glmcli.config.values import MASK, Malformed, hidden_query, parsed
+from glmcli.config.values import MASK, Malformed, Seconds, hidden_query, parsed
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
 
@@ -155,6 +155,12 @@ class Settings:
         "read the prompt while you type; auto: not on battery or a busy machine",
         "yes",
         choices=("auto", "on", "off"),
+    )
+    keep: Seconds = setting(
+        Seconds(0),
+        "how long glm ask keeps its model ready in the background: 90s, 10m, 2h; 0: not at all",
+        "trusted",
+        high=Seconds(366 * 24 * 3600),
     )
     vi: bool = setting(False, "vi keys at the prompt", "yes")
     notify: float | None = setting(None, "ring after replies of this many seconds", "yes", low=0.0)

@@ -27,6 +27,34 @@ _NO_SECRET = re.compile(
 """A version, a date or a word: what the query of an address has that is no secret."""
 
 
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h)")
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Seconds(float):
+    """A time that is written with its unit: 90s, 10m, 2h. 0 is off."""
+
+    def __str__(self) -> str:
+        """As it would be typed, in the largest unit that leaves no fraction."""
+        for unit in ("h", "m"):
+            if self and not self % _UNITS[unit]:
+                return f"{self / _UNITS[unit]:.0f}{unit}"
+        return f"{float(self):g}s" if self else "0"
+
+    __repr__ = __str__
+
+
+def as_duration(raw: Any) -> Seconds:
+    """A time as it was written. Raises ValueError."""
+    word = text_value(str(raw) if type(raw) in (int, float) else raw).strip().lower()
+    if isinstance(raw, Seconds) or word in OFF:
+        return Seconds(raw if isinstance(raw, Seconds) else 0)
+    found = _DURATION.fullmatch(word)
+    if found is None:
+        raise ValueError(raw)
+    return Seconds(float(found[1]) * _UNITS[found[2]])
+
+
 class Malformed(int):
     """The line of a value that cannot be read. It stands for the value, which may be a key."""
 
@@ -77,6 +105,8 @@ def converted(kind: str, raw: Any) -> Any:
     """`raw` as the annotated type `kind`. Raises ValueError, TypeError."""
     if kind == "Path":
         return home_path(text_value(raw))
+    if kind == "Seconds":
+        return as_duration(raw)
     if "tuple" in kind:
         words = tuple(raw.split("|")) if isinstance(raw, str) else tuple(raw)
         if not all(isinstance(word, str) for word in words):
@@ -120,6 +150,7 @@ def home_path(raw: str) -> Path:
 def wanted(kind: str) -> str:
     """What a value of the annotated type `kind` is, for a person."""
     names = {
+        "Seconds": later("a time such as 90s, 10m or 2h"),
         "Path": later("the path of a folder"),
         "bool": later("on or off"),
         "int": later("a whole number"),

@@ -44,6 +44,7 @@ FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "base_url": SERVERS,
     "timeout": SERVERS,
     "template": ("fastchat", *_HERE),
+    "keep": (*_HERE, "echo"),
 }
 """Settings that not all engines follow -> those that do."""
 
@@ -284,7 +285,7 @@ def check_followed(settings: Settings) -> None:
             continue
         prefix = "--no-" if getattr(settings, name) is False else "--"
         option = prefix + name.replace("_", "-")
-        if engines == _HERE:
+        if engines[:1] == _HERE:
             raise ConfigError(
                 tr(
                     "{option} is for models that are loaded here, not for {engine}:",

@@ -379,8 +379,11 @@ class EngineThread:
 
 
 def engine_of(settings: Settings) -> EngineThread:
-    """The engine of the model that is chosen, not open yet."""
-    return EngineThread(settings.model, lambda report: open_engine(settings, report))
+    """The engine of the model that is chosen, not open yet; it may be one that is kept."""
+    from glmcli.engines.kept import looks_for_kept, open_kept_or_here
+
+    opened = open_kept_or_here if looks_for_kept(settings) else open_engine
+    return EngineThread(settings.model, lambda report: opened(settings, report))
 
 
 def _quietly(job: Callable[[], object]) -> None:

@@ -54,10 +54,23 @@ class Holder:
         self.keep_s = keep_s
         self.stopping = threading.Event()
         """Set when it was told to leave."""
+        self.in_the_way = threading.Event()
+        """Set while somebody waits for it to leave if it is idle."""
         self._most_waiting = most_waiting
         self._changing = threading.Lock()
-        self._busy = 0
+        self._busy = self._attached = 0
+        self._reading_ahead = threading.Event()
         self._last_used = time.monotonic()
+
+    @property
+    def pid(self) -> int:
+        """The process that holds it."""
+        return os.getpid()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it ends by itself some time after its last use."""
+        return not math.isinf(self.keep_s)
 
     @property
     def busy(self) -> int:
@@ -70,9 +83,14 @@ class Holder:
         return max(0, self._busy - 1)
 
     @property
+    def is_needed(self) -> bool:
+        """Whether somebody is answered, waits, or will go on to ask."""
+        return bool(self._busy or self._attached)
+
+    @property
     def idle_s(self) -> float:
-        """Seconds since the last request ended; 0 while there is one."""
-        return 0.0 if self._busy else time.monotonic() - self._last_used
+        """Seconds since it was needed last; 0 while it is."""
+        return 0.0 if self.is_needed else time.monotonic() - self._last_used
 
     @property
     def state(self) -> State:
@@ -86,11 +104,16 @@ class Holder:
         return "busy" if self._busy else "idle"
 
     def stream(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+        self,
+        messages: Sequence[Message],
+        params: GenerationParams,
+        cancel: threading.Event,
+        *,
+        private: bool = False,
     ) -> Generator[Chunk, None, None]:
         """The reply, as EngineThread streams it, ticks and progress of loading included.
 
-        Raises Full before the first chunk, GlmError.
+        Of a `private` one nothing is kept. Raises Full before the first chunk, GlmError.
         """
         with self.used(), closing(self.engine.stream(messages, params, cancel)) as stream:
             yield from stream
@@ -100,6 +123,14 @@ class Holder:
         with self.used():
             return self.engine.count(messages)
 
+    def warm(self, messages: Sequence[Message], params: GenerationParams) -> None:
+        """Read ahead for a prompt that starts like this, until somebody asks; returns at once."""
+        with self._changing:
+            self._reading_ahead.set()
+            self._reading_ahead = ahead = threading.Event()
+            if not self._busy:
+                self.engine.warm(messages, params, ahead)
+
     @contextmanager
     def used(self) -> Iterator[None]:
         """Count a request as long as it lasts. Raises Full."""
@@ -107,11 +138,24 @@ class Holder:
             if self.waiting >= self._most_waiting:
                 raise Full(self.name)
             self._busy += 1
+            self._reading_ahead.set()
         try:
             yield
         finally:
             with self._changing:
                 self._busy -= 1
+                self._last_used = time.monotonic()
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """Count whoever will go on to ask, a chat for one, as long as they are there."""
+        with self._changing:
+            self._attached += 1
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._attached -= 1
                 self._last_used = time.monotonic()
 
     def stop(self) -> None:
@@ -131,12 +175,13 @@ class Holder:
             "details": engine.details,
             "window": engine.context_tokens,
             "version": __version__,
-            "pid": os.getpid(),
+            "pid": self.pid,
             "state": self.state,
             "busy": self._busy,
             "waiting": self.waiting,
+            "clients": self._attached,
             "idle_s": round(idle_s, 1),
-            "ends_in_s": None if self._busy or math.isinf(left_s) else max(0.0, round(left_s, 1)),
+            "ends_in_s": None if self.is_needed or not self.is_kept else max(0.0, round(left_s, 1)),
             "memory_bytes": resident_bytes()[0],
             "slots": [],
             "slot_bytes": None,

@@ -19,6 +19,7 @@ WORDS = {
     "model": st.just("smollm2"),
     "device": st.sampled_from(["cpu", "cuda"]),
     "base_url": st.just("http://127.0.0.1:1"),
+    "keep": st.sampled_from(["10m", "2h"]),
 }
 
 

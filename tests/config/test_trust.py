@@ -185,7 +185,7 @@ def test_every_setting_says_what_a_folder_may_make_of_it():
     rules = {name: item.metadata["near"] for name, item in setting_fields().items()}
     assert rules["trust_remote_code"] == "never"
     assert {name for name, rule in rules.items() if rule == "trusted"} == {
-        *("adapter", "base_url", "api_key", "template", "home", "cache"),
+        *("adapter", "base_url", "api_key", "template", "home", "cache", "keep"),
     }
 
 

@@ -18,6 +18,7 @@ from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConfigError, ContextFull
 from glmcli.types import GenerationParams, Message
 from tests.support import fake_fastchat, fake_openai, tiny_chat
+from tests.support.kept import KeptForTest
 
 HELLO = (Message("user", "What is the capital of France?"),)
 CHAT = (*HELLO, Message("assistant", "Paris."), Message("user", "And of Spain?"))
@@ -44,7 +45,11 @@ def fastchat():
     return fake_fastchat.opened(fake_fastchat.cluster())
 
 
-ENGINES = [echo, threaded, local, openai, fastchat]
+def kept():
+    return KeptForTest(window=64)
+
+
+ENGINES = [echo, threaded, local, openai, fastchat, kept]
 
 
 @pytest.fixture(params=ENGINES, ids=lambda opener: opener.__name__)

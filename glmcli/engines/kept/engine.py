@@ -1,0 +1,207 @@
+"""A model that another process of the user keeps, as an engine.
+
+If that process is killed before the first word of a reply, another one answers: a new one, or this
+process itself. Knows nothing of how one is found or started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from threading import Event
+from typing import Any
+
+from glmcli.engines import Engine, TellsOwn, Warms
+from glmcli.engines.delivery import TICK_S
+from glmcli.engines.kept.link import Gone, Link
+from glmcli.engines.kept.wire import chunk_in, error_in, known, params_in, request_of
+from glmcli.errors import ConnectionLost
+from glmcli.language import tr
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
+
+ATTEMPTS = 3
+DEAF_TICKS = 20
+"""After so many without an answer to a cancel the connection is closed."""
+
+
+class KeptEngine:
+    """See the module; used by one thread at a time."""
+
+    def __init__(
+        self,
+        link: Link,
+        find: Callable[[], Engine],
+        *,
+        private: bool = False,
+    ) -> None:
+        """`find` finds the model again where the process is gone: an engine like this, or another.
+
+        Of what a `private` one is asked nothing is kept. Call `open` first.
+        """
+        self._link = link
+        self._find = find
+        self._private = private
+        self._instead: Engine | None = None
+        self._facts: dict[str, Any] = {}
+
+    def open(self, report: Report) -> None:
+        """Wait until the model is loaded. Raises Gone, GlmError."""
+        for data in self._asked({"ask": "open"}, Event()):
+            if data and "progress" in data:
+                report(known(Progress, data["progress"]))
+            elif data and "answer" in data:
+                self._facts = data["answer"]
+
+    @property
+    def name(self) -> str:
+        """As the process calls it."""
+        return self._instead.name if self._instead else str(self._facts.get("name", ""))
+
+    @property
+    def device(self) -> str:
+        """Where it runs."""
+        return self._instead.device if self._instead else str(self._facts.get("device", ""))
+
+    @property
+    def details(self) -> str:
+        """How it runs there, and how long it is kept."""
+        if self._instead:
+            return self._instead.details
+        return tr(", ").join(filter(None, [str(self._facts.get("details", "")), self._kept()]))
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The window."""
+        return self._instead.context_tokens if self._instead else self._facts.get("window")
+
+    def _kept(self) -> str:
+        pid, keep = self._facts.get("pid"), self._facts.get("keep")
+        if not keep:
+            return tr("kept by process {pid}", pid=pid)
+        return tr("kept by process {pid}, which ends {keep} after its last use", pid=pid, keep=keep)
+
+    def filled(self, params: GenerationParams) -> GenerationParams | None:
+        """The settings with what each comes to that is not set."""
+        if self._instead:
+            return self._instead.filled(params) if isinstance(self._instead, TellsOwn) else None
+        if not self._facts.get("filled"):
+            return None
+        own = params_in({"params": self._facts["filled"]})
+        names = ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty")
+        unset = [name for name in names if getattr(params, name) is None]
+        changes: dict[str, Any] = {name: getattr(own, name) for name in unset}
+        return params.merged({**changes, "stop": params.stop or own.stop})
+
+    def own_system(self) -> str:
+        """The system prompt that the model's template adds."""
+        if self._instead:
+            return self._instead.own_system() if isinstance(self._instead, TellsOwn) else ""
+        return str(self._facts.get("own_system", ""))
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """Yield the reply. Raises ConnectionLost if the process ends in the middle of it."""
+        request = {"ask": "stream", "private": self._private, **request_of(messages, params)}
+        for attempt in range(1, ATTEMPTS + 1):
+            if cancel.is_set():
+                yield Chunk(finish_reason="cancelled")
+                return
+            if self._instead:
+                yield from self._instead.stream(messages, params, cancel)
+                return
+            has_begun = False
+            try:
+                for chunk in self._chunks(request, cancel):
+                    has_begun = has_begun or bool(chunk.text or chunk.thinking)
+                    yield chunk
+                return
+            except Gone:
+                if has_begun or attempt == ATTEMPTS:
+                    raise ConnectionLost(
+                        tr("the process that kept the model has ended"),
+                        tr("what had arrived is kept"),
+                        again=True,
+                    ) from None
+                yield Chunk(progress=Progress("loading"))
+                self._open_again()
+
+    def _chunks(self, request: dict[str, Any], cancel: Event) -> Iterator[Chunk]:
+        """The chunks of one attempt. Raises Gone, GlmError."""
+        with closing(self._asked(request, cancel)) as answers:
+            for data in answers:
+                if data and "chunk" in data:
+                    self._facts |= data.get("facts") or {}
+                    chunk = chunk_in(data["chunk"])
+                    yield chunk
+                    if chunk.finish_reason is not None:
+                        return
+        yield Chunk(finish_reason="cancelled")
+
+    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+        """The size of a prompt."""
+        if self._instead:
+            return self._instead.count(messages, cancel)
+        request = {"ask": "count", **request_of(messages, GenerationParams())}
+        size = None
+        try:
+            for data in self._asked(request, cancel or Event()):
+                size = data["answer"].get("count") if data and "answer" in data else size
+        except Gone:  # told when it is asked
+            return None
+        return size
+
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
+        """Let it get ready for a prompt that starts like this."""
+        if self._instead:
+            if isinstance(self._instead, Warms):
+                self._instead.warm(messages, params, cancel)
+            return
+        try:
+            for _ in self._asked({"ask": "warm", **request_of(messages, params)}, cancel):
+                pass
+        except Gone:  # told when it is asked
+            return
+
+    def close(self) -> None:
+        """Let go of it: nobody needs it on our account any more."""
+        self._link.close()
+        if self._instead:
+            self._instead.close()
+
+    def _open_again(self) -> None:
+        """Find the model again. Raises GlmError."""
+        self._link.close()
+        found = self._find()
+        if isinstance(found, KeptEngine):
+            self._link, self._facts = found._link, found._facts
+        else:
+            self._instead = found
+
+    def _asked(
+        self, request: dict[str, Any], cancel: Event
+    ) -> Generator[dict[str, Any] | None, None, None]:
+        """What is answered to a request, up to its end; None at a tick. Raises Gone, GlmError.
+
+        One that is left in the middle closes the connection: its rest would answer another.
+        """
+        is_over, cancelled_for = False, 0
+        try:
+            self._link.send(request)
+            while not is_over:
+                data = self._link.receive(TICK_S)
+                if cancel.is_set():
+                    cancelled_for += 1
+                    if cancelled_for == 1:
+                        self._link.send({"ask": "cancel"})
+                    if data is None and cancelled_for > DEAF_TICKS:
+                        return
+                if data and "error" in data:
+                    is_over = True
+                    raise error_in(data["error"])
+                # Before it is handed on: who has the end of a reply asks no more.
+                is_over = bool(data and data.get("end"))
+                yield data
+        finally:
+            if not is_over:
+                self._link.close()

@@ -1,0 +1,67 @@
+"""An engine of which something is told before its first reply."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from threading import Event
+
+from glmcli.engines import Engine, TellsOwn, Warms
+from glmcli.types import Chunk, GenerationParams, Message
+
+
+class ToldEngine:
+    """What another engine is and does, and a line about it."""
+
+    def __init__(self, engine: Engine, line: str) -> None:
+        self._engine = engine
+        self._line = line
+
+    @property
+    def name(self) -> str:
+        """That of the engine."""
+        return self._engine.name
+
+    @property
+    def device(self) -> str:
+        """That of the engine."""
+        return self._engine.device
+
+    @property
+    def details(self) -> str:
+        """Those of the engine."""
+        return self._engine.details
+
+    @property
+    def context_tokens(self) -> int | None:
+        """The window of the engine."""
+        return self._engine.context_tokens
+
+    def stream(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """The reply of the engine; the line comes before the first."""
+        if self._line:
+            self._line, line = "", self._line
+            yield Chunk(notice=line)
+        yield from self._engine.stream(messages, params, cancel)
+
+    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+        """The size of a prompt."""
+        return self._engine.count(messages, cancel)
+
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
+        """Let the engine get ready, if it can."""
+        if isinstance(self._engine, Warms):
+            self._engine.warm(messages, params, cancel)
+
+    def filled(self, params: GenerationParams) -> GenerationParams | None:
+        """What the engine fills in, if it tells."""
+        return self._engine.filled(params) if isinstance(self._engine, TellsOwn) else None
+
+    def own_system(self) -> str:
+        """The system prompt of the engine's own, if it tells."""
+        return self._engine.own_system() if isinstance(self._engine, TellsOwn) else ""
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()

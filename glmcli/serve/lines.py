@@ -1,0 +1,175 @@
+"""glm's own door: a line of JSON asks, lines of JSON answer, over a Unix socket of the user's own.
+
+What is said is `Engine`, so that progress, notices and errors pass as they are. A connection may
+ask many things, one after the other; it can cancel the one that is being answered. Knows nothing
+of how the socket came to be.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from typing import Any
+
+from glmcli.config.values import Seconds
+from glmcli.engines.delivery import TICK_S
+from glmcli.engines.kept.link import Gone, Link
+from glmcli.engines.kept.wire import (
+    chunk_object,
+    error_object,
+    messages_in,
+    params_in,
+    slim,
+)
+from glmcli.errors import EngineError, GlmError
+from glmcli.language import tr
+from glmcli.serve.holder import Holder
+from glmcli.types import Chunk, GenerationParams
+
+_PATIENCE_S = 60.0
+_MOST_UNSENT = 4 << 20
+"""Bytes of a reply that wait for a caller who does not read; then the engine waits as well."""
+
+
+_NEVER = threading.Event()
+Answer = Callable[[Mapping[str, Any]], None]
+
+
+def _unknown(asked: Mapping[str, Any]) -> None:
+    """What no version knows of, or only a later one."""
+    raise ValueError(asked.get("ask"))
+
+
+class Lines:
+    """One connection of a caller who speaks glm's own protocol."""
+
+    def __init__(self, link: Link, holder: Holder, log: Callable[[str], None]) -> None:
+        self._link = link
+        self._holder = holder
+        self._log = log
+        self._stack = ExitStack()
+        self._is_attached = False
+
+    def answer_all(self) -> None:
+        """Answer until the caller leaves."""
+        answers: Mapping[str, Answer] = {
+            "open": self._open,
+            "stream": self._stream,
+            "count": self._count,
+            "warm": self._warm,
+            "status": lambda _: self._end(self._holder.status()),
+            "stop": lambda _: self._stop(),
+            "leave": lambda _: self._leave(),
+            "cancel": lambda _: None,  # it came after the end of what it was about
+        }
+        with self._stack, closing(self._link):
+            try:
+                while True:
+                    asked = self._link.receive(_PATIENCE_S)
+                    if asked is None:
+                        continue
+                    self._answer(answers.get(str(asked.get("ask")), _unknown), asked)
+            except Gone:
+                pass
+
+    def _answer(self, answer: Answer, asked: Mapping[str, Any]) -> None:
+        """Answer, or tell what is wrong. Raises Gone."""
+        try:
+            answer(asked)
+        except GlmError as exc:
+            self._link.send({"error": error_object(exc), "end": True})
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            self._log(f"a request that cannot be read: {type(exc).__name__}")
+            error = EngineError(tr("the process that keeps the model does not know the request"))
+            self._link.send({"error": error_object(error), "end": True})
+
+    def _end(self, answer: Mapping[str, Any]) -> None:
+        self._link.send({"answer": answer, "end": True})
+
+    def _open(self, asked: Mapping[str, Any]) -> None:
+        """Say what is done to load the model, then what it is."""
+        if not self._is_attached:
+            self._is_attached = True
+            self._stack.enter_context(self._holder.attached())
+        engine, told = self._holder.engine, None
+        while not engine.wait(TICK_S, _NEVER):
+            if (progress := engine.progress) not in (None, told):
+                told = progress
+                self._link.send({"progress": slim(progress)})
+            self._check_there()
+        filled = engine.filled(GenerationParams())
+        self._end(
+            {
+                **self._changing_facts(),
+                "name": engine.name,
+                "device": engine.device,
+                "pid": self._holder.pid,
+                "keep": str(Seconds(self._holder.keep_s)) if self._holder.is_kept else "",
+                "own_system": engine.own_system(),
+                "filled": slim(filled) if filled else None,
+            }
+        )
+
+    def _changing_facts(self) -> dict[str, Any]:
+        engine = self._holder.engine
+        return {"details": engine.details, "window": engine.context_tokens}
+
+    def _check_there(self) -> None:
+        """Raise Gone if the caller has left, or cancels what can only be left."""
+        if self._link.has_news() and self._link.receive(0) is not None:
+            raise Gone
+
+    def _stream(self, asked: Mapping[str, Any]) -> None:
+        """Send the reply. Who does not read keeps nobody else waiting, but for one thread."""
+        messages, params, cancel = messages_in(asked), params_in(asked), threading.Event()
+        private = bool(asked.get("private"))
+        try:
+            with closing(self._holder.stream(messages, params, cancel, private=private)) as stream:
+                for chunk in stream:
+                    self._listen(cancel)
+                    if chunk != Chunk():
+                        self._link.send_soon(self._line(chunk))
+                    while self._link.unsent > _MOST_UNSENT:
+                        self._link.flush(TICK_S)
+                        self._listen(cancel)
+        finally:
+            cancel.set()
+        while self._link.unsent:
+            self._link.flush(TICK_S)
+            self._listen(cancel)
+
+    def _line(self, chunk: Chunk) -> dict[str, Any]:
+        line: dict[str, Any] = {"chunk": chunk_object(chunk)}
+        if chunk.finish_reason is not None:
+            line |= {"end": True, "facts": self._changing_facts()}
+        return line
+
+    def _listen(self, cancel: threading.Event) -> None:
+        """Hear whether the caller cancels what is being answered. Raises Gone if it has left."""
+        if self._link.has_news() and self._link.receive(0) is not None:
+            cancel.set()
+
+    def _count(self, asked: Mapping[str, Any]) -> None:
+        self._end({"count": self._holder.count(messages_in(asked))})
+
+    def _warm(self, asked: Mapping[str, Any]) -> None:
+        """Let the engine read ahead, until anybody asks for something."""
+        self._holder.warm(messages_in(asked), params_in(asked))
+        self._end({})
+
+    def _stop(self) -> None:
+        self._holder.stop()
+        self._end({"model": self._holder.name, "busy": self._holder.busy})
+
+    def _leave(self) -> None:
+        """Leave if nobody needs the model; whoever asks hears the end of the connection."""
+        if self._holder.is_needed:
+            self._end({"leaving": False, "model": self._holder.name})
+            return
+        self._link.send({"answer": {"leaving": True}})
+        self._holder.in_the_way.set()
+        while self._holder.in_the_way.is_set():
+            self._check_there()
+            threading.Event().wait(TICK_S)
+        self._end({"leaving": False, "model": self._holder.name})

@@ -1,0 +1,90 @@
+"""The contract of `Engine` for it stands in tests/engines/test_engines_contract.py."""
+
+import os
+import threading
+from contextlib import closing
+
+import pytest
+
+from glmcli.engines.echo import EchoEngine
+from glmcli.engines.kept.engine import KeptEngine
+from glmcli.engines.kept.place import KeptPlace, folder_to_use
+from glmcli.engines.kept.starting import link_to_socket
+from glmcli.errors import ConnectionLost
+from glmcli.types import GenerationParams, Message
+from tests.support.kept import held, status_at, wait_until
+
+ASKED = (Message("user", "one two three"),)
+
+
+@pytest.fixture
+def place(own_runtime) -> KeptPlace:
+    return KeptPlace(folder_to_use(), "b" * 16)
+
+
+def opened(place, find=lambda: pytest.fail("it was lost"), **more):
+    link = link_to_socket(place)
+    assert link is not None
+    engine = KeptEngine(link, find, **more)
+    engine.open(lambda progress: None)
+    return engine
+
+
+def reply(engine):
+    chunks = engine.stream(ASKED, GenerationParams(), threading.Event())
+    return "".join(chunk.text for chunk in chunks)
+
+
+def test_it_says_who_keeps_it_and_for_how_long(place):
+    with held(place, keep_s=600), closing(opened(place)) as engine:
+        assert f"kept by process {os.getpid()}" in engine.details
+        assert "10m after its last use" in engine.details
+        assert (engine.name, engine.context_tokens) == ("echo", 8192)
+
+
+def test_it_reads_ahead_and_counts(place):
+    with held(place), closing(opened(place)) as engine:
+        engine.warm(ASKED, GenerationParams(), threading.Event())
+        assert engine.count(ASKED) == 3
+
+
+def test_where_its_process_is_gone_before_the_first_word_another_one_answers(place):
+    other = replace_key(place, "c")
+    with held(place) as (holder, thread, _), held(other):
+        engine = opened(place, lambda: opened(other))
+        holder.stop()
+        thread.join(5)
+        drop(engine)
+        assert reply(engine) == "one two three"
+        assert status_at(other)["clients"] == 1
+        engine.close()
+        assert wait_until(lambda: status_at(other)["clients"] == 0)
+
+
+def test_it_is_loaded_here_where_nobody_keeps_it_any_more(place):
+    with held(place):
+        engine = opened(place, EchoEngine)
+        drop(engine)
+        assert reply(engine) == "one two three"
+        assert (engine.count(ASKED), engine.details) == (3, "")
+        engine.warm(ASKED, GenerationParams(), threading.Event())
+        engine.close()
+
+
+def test_after_the_first_word_the_reply_is_broken_off(place):
+    with held(place, delay_s=0.05), closing(opened(place)) as engine:
+        stream = engine.stream(ASKED, GenerationParams(), threading.Event())
+        assert next(chunk.text for chunk in stream if chunk.text).strip() == "one"
+        drop(engine)
+        with pytest.raises(ConnectionLost) as lost:
+            list(stream)
+        assert lost.value.exit_code == 6
+
+
+def drop(engine):
+    """The connection ends, as if the process was killed."""
+    engine.close()
+
+
+def replace_key(place, digit):
+    return KeptPlace(place.folder, digit * 16)

@@ -1,0 +1,139 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from glmcli.config import Settings, load_settings
+from glmcli.engines.kept.place import (
+    SOCKET_BYTES,
+    KeptPlace,
+    all_places,
+    folder_to_use,
+    is_private,
+    key_of,
+    load_values,
+    model_folder,
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return load_settings({"model": "echo:"}, folder=tmp_path)
+
+
+def test_the_folder_is_the_users_alone(own_runtime: Path) -> None:
+    folder = folder_to_use()
+    assert folder == own_runtime / "glm"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert folder_to_use() == folder
+
+
+@pytest.mark.parametrize("kind", ["readable", "link", "file"])
+def test_a_folder_that_others_could_have_made_is_not_used(own_runtime, kind, monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(own_runtime / "temp"))
+    (own_runtime / "temp").mkdir()
+    planted = own_runtime / "glm"
+    if kind == "readable":
+        planted.mkdir(mode=0o755)
+    elif kind == "link":
+        (own_runtime / "elsewhere").mkdir(mode=0o700)
+        planted.symlink_to("elsewhere")
+    else:
+        planted.write_text("")
+    assert not is_private(planted)
+    assert folder_to_use() == own_runtime / "temp" / f"glm-{os.getuid()}"
+    assert all_places() == []
+
+
+def test_where_no_folder_is_private_there_is_a_reason(own_runtime, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(own_runtime / "temp"))
+    for folder in (own_runtime / "glm", own_runtime / "temp" / f"glm-{os.getuid()}"):
+        folder.mkdir(parents=True)
+        folder.chmod(0o777)
+    with pytest.raises(OSError, match="others may use it"):
+        folder_to_use()
+
+
+def test_the_path_of_a_socket_is_never_too_long(own_runtime, monkeypatch):
+    long = own_runtime / ("x" * SOCKET_BYTES)
+    long.mkdir()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(long))
+    monkeypatch.setattr("tempfile.tempdir", str(own_runtime))
+    assert folder_to_use() == own_runtime / f"glm-{os.getuid()}"
+
+
+def test_there_is_nothing_where_nothing_was_ever_kept(own_runtime):
+    assert all_places() == []
+    assert list(own_runtime.iterdir()) == []
+
+
+def test_what_listens_is_found_by_its_key(own_runtime):
+    folder = folder_to_use()
+    for name in ("b.sock", "a.sock", "a.lock", "a.log"):
+        (folder / name).touch()
+    assert all_places() == [KeptPlace(folder, "a"), KeptPlace(folder, "b")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model": "echo:load=1"}, {"device": "cpu"}, {"dtype": "float32"}, {"window": 9}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_another_way_to_load_is_another_key(settings, changes):
+    assert key_of(replace(settings, **changes), None) != key_of(settings, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"temperature": 0.5},
+        {"system": "be brief"},
+        {"seed": 1},
+        {"api_key": "x"},
+        {"history": False},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_how_it_is_asked_is_no_part_of_the_key(settings, changes):
+    assert key_of(replace(settings, **changes), None) == key_of(settings, None)
+
+
+def test_another_version_is_another_key(settings, monkeypatch):
+    before = key_of(settings, None)
+    monkeypatch.setattr("glmcli.engines.kept.place.__version__", "999")
+    assert key_of(settings, None) != before
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "HF_HOME"])
+def test_another_environment_for_nets_is_another_key(settings, monkeypatch, name):
+    before = key_of(settings, None)
+    monkeypatch.setenv(name, "3")
+    assert key_of(settings, None) != before
+
+
+def test_weights_that_were_exchanged_are_another_key(settings, tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"12345")
+    os.utime(weights, (1, 1))
+    before = key_of(settings, tmp_path)
+    os.utime(weights, (2, 2))
+    assert key_of(settings, tmp_path) != before
+
+
+def test_a_folder_is_the_same_from_wherever_it_is_named(settings, tmp_path, monkeypatch):
+    (tmp_path / "some" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    here = replace(settings, model="./some/model")
+    monkeypatch.chdir(tmp_path / "some")
+    there = replace(settings, model="./model")
+    assert load_values(there)["model"] == str(tmp_path / "some" / "model")
+    monkeypatch.chdir(tmp_path)
+    key = key_of(here, model_folder(here))
+    monkeypatch.chdir(tmp_path / "some")
+    assert key_of(there, model_folder(there)) == key
+
+
+def test_no_key_of_a_server_is_told(settings):
+    told = load_values(replace(settings, api_key="sk-secret", base_url="http://example"))
+    assert "secret" not in str(told) and "example" not in str(told)

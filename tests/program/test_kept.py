@@ -1,0 +1,238 @@
+"""A model that stays in memory for the next who ask: `glm ask --keep`, and who may use it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.kept import kept_in, kill_kept, wait_until
+from tests.support.shell import clean_env, command
+
+ECHO = ("-m", "echo:", "--keep", "60s")
+KILLS = int(os.environ.get("GLM_TEST_KILLS", "6"))
+"""How often each side is killed at a random moment."""
+STARTS = int(os.environ.get("GLM_TEST_STARTS", "12"))
+"""How many start at once."""
+
+
+@pytest.fixture
+def runtime(own_runtime):
+    yield own_runtime
+    kill_kept(own_runtime)
+
+
+@pytest.fixture
+def begin(tmp_path, runtime):
+    """`begin("ask", …)`: the program, running."""
+    running = []
+
+    def begun(*arguments, **more):
+        env = clean_env(GLM_HOME=str(tmp_path / "home"))
+        process = subprocess.Popen(
+            command(*arguments),
+            cwd=tmp_path,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+        running.append(process)
+        return process
+
+    yield begun
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_the_second_ask_is_answered_by_the_process_of_the_first(glm, runtime):
+    first = glm("ask", *ECHO, "one", "--stats")
+    (pid,) = kept_in(runtime)
+    second = glm("ask", *ECHO, "two", "--stats")
+    assert (first.out, second.out, second.code) == ("one\n", "two\n", 0)
+    for done in (first, second):
+        assert f"kept by process {pid}, which ends 1m after its last use" in done.err
+    assert kept_in(runtime) == [pid]
+
+
+def test_nothing_stays_where_nobody_asked_for_it(glm, runtime):
+    assert glm("ask", "-m", "echo:", "one").out == "one\n"
+    assert glm("ask", "-m", "echo:", "--keep", "0", "one", GLM_KEEP="1h").out == "one\n"
+    assert list(runtime.iterdir()) == []
+
+
+def test_the_setting_does_what_the_option_does(glm, runtime):
+    assert glm("ask", "-m", "echo:", "one", GLM_KEEP="60s").out == "one\n"
+    assert len(kept_in(runtime)) == 1
+
+
+def test_it_ends_by_itself(glm, runtime):
+    glm("ask", "-m", "echo:", "--keep", "0.3s", "one")
+    assert wait_until(lambda: not kept_in(runtime), 5)
+    assert not list(runtime.glob("glm/*.sock"))
+
+
+@pytest.mark.parametrize("word", ["10", "soon", "-5m", "1d", "9999h"])
+def test_what_is_not_a_time_is_one_line_and_a_hint(glm, word):
+    done = glm("ask", "-m", "echo:", f"--keep={word}", "one")
+    assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
+    assert "--keep is" in done.err and "hint:" in done.err
+
+
+def test_a_server_is_not_kept(glm):
+    done = glm("ask", "-m", "openai:x", "--base-url", "http://127.0.0.1:9", "--keep", "1m", "hi")
+    assert (done.code, len(done.err_lines)) == (2, 2)
+    assert "--keep is for models that are loaded here" in done.err
+
+
+def test_other_settings_are_another_model(glm, runtime):
+    glm("ask", *ECHO, "one")
+    assert "window holds 1 token" not in glm("ask", *ECHO, "--window", "9", "one").err
+    assert len(kept_in(runtime)) == 2
+
+
+def test_errors_pass_with_their_exit_codes(glm, runtime):
+    done = glm("ask", "-m", "echo:window=2", "--keep", "60s", "one two three")
+    assert (done.code, done.out) == (4, "")
+    assert "3" in done.err_lines[0] and "2" in done.err_lines[0]
+    done = glm("ask", "-m", "echo:colour=red", "--keep", "60s", "one")
+    assert (done.code, done.out, len(done.err_lines)) == (3, "", 2)
+    assert "no option 'colour=red'" in done.err
+    assert wait_until(lambda: len(kept_in(runtime)) == 1, 5)
+
+
+def test_a_model_that_there_is_none_of_is_the_same_error(glm, runtime):
+    plain, kept = glm("ask", "-m", "nowhere", "x"), glm("ask", "-m", "nowhere", "--keep=1m", "x")
+    assert (kept.code, kept.err) == (plain.code, plain.err)
+    assert kept_in(runtime) == []
+
+
+def test_a_pipe_ends_with_the_ask_and_not_with_the_process_that_stays(begin, runtime):
+    process = begin("ask", *ECHO, "one")
+    started = time.monotonic()
+    assert process.communicate(timeout=20)[0] == "one\n"
+    assert time.monotonic() - started < 15
+    (pid,) = kept_in(runtime)
+    opened = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    files = [Path(name) for name in opened if ":" not in name]
+    assert {path.suffix or path.name for path in files} == {"null", ".lock", ".log"}
+    assert sum(name.startswith("pipe:") for name in opened) == 0
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
+    assert os.getsid(pid) == pid
+
+
+def test_no_key_and_no_text_comes_to_the_process(glm, runtime):
+    secret, text = "sk-0123456789", "a-very-private-text"
+    glm("ask", *ECHO, "--no-save", text, GLM_API_KEY=secret, OPENAI_API_KEY=secret)
+    (pid,) = kept_in(runtime)
+    for name in ("environ", "cmdline"):
+        data = Path(f"/proc/{pid}/{name}").read_bytes()
+        assert secret.encode() not in data and text.encode() not in data
+    for path in runtime.glob("glm/*"):
+        if path.suffix != ".sock":
+            assert text not in path.read_text() and secret not in path.read_text()
+
+
+def test_many_at_once_start_one(begin, runtime):
+    processes = [begin("ask", *ECHO, f"number {n}") for n in range(STARTS)]
+    for n, process in enumerate(processes):
+        out, err = process.communicate(timeout=60)
+        assert (out, process.returncode) == (f"number {n}\n", 0), err
+    assert len(kept_in(runtime)) == 1
+
+
+def test_a_call_at_the_moment_of_its_end_is_answered(glm, runtime):
+    for n in range(8):
+        assert glm("ask", "-m", "echo:", "--keep", "0.2s", f"call {n}").out == f"call {n}\n"
+        time.sleep(0.02 * n)
+
+
+def test_wherever_it_is_killed_the_next_call_is_answered(begin, glm, runtime):
+    moments = random.Random(17)
+    for n in range(KILLS):
+        process = begin("ask", *ECHO, "word " * 20)
+        time.sleep(moments.uniform(0, 0.6))
+        for pid in kept_in(runtime):
+            os.kill(pid, signal.SIGKILL)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode in (0, 6), err
+        assert ("word " * 20).startswith(out.rstrip("\n"))
+        assert glm("ask", *ECHO, f"after {n}").out == f"after {n}\n"
+        assert len(kept_in(runtime)) == 1
+
+
+def test_wherever_the_caller_is_killed_the_next_call_is_answered(begin, glm, runtime):
+    moments = random.Random(18)
+    for n in range(KILLS):
+        process = begin("ask", *ECHO, "word " * 20)
+        time.sleep(moments.uniform(0, 0.6))
+        process.kill()
+        process.communicate()
+        assert glm("ask", *ECHO, f"after {n}").out == f"after {n}\n"
+        assert len(kept_in(runtime)) == 1
+
+
+def test_killed_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
+    process = begin("ask", "-m", "echo:delay=0.1", "--keep", "60s", "word " * 100)
+    assert wait_until(lambda: kept_in(runtime))
+    assert process.stdout.read(9) == "word word"
+    os.kill(kept_in(runtime)[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 6
+    assert set(out.split()) <= {"word", "w", "wo", "wor"}
+    assert "the process that kept the model has ended" in err
+
+
+@pytest.mark.parametrize("kind", ["file", "dead socket", "link"])
+def test_whatever_is_in_the_place_of_the_socket_is_replaced(glm, runtime, kind):
+    glm("ask", *ECHO, "one")
+    (path,) = runtime.glob("glm/*.sock")
+    kill_kept(runtime)
+    assert wait_until(lambda: not kept_in(runtime))
+    if kind != "dead socket":
+        path.unlink()
+    if kind == "file":
+        path.write_text("something")
+    elif kind == "link":
+        path.symlink_to("/etc/hostname")
+    done = glm("ask", *ECHO, "two")
+    assert (done.out, done.err) == ("two\n", "")
+    assert path.is_socket()
+
+
+def test_where_it_cannot_be_kept_it_is_answered_and_said(glm, runtime, tmp_path):
+    glm("ask", *ECHO, "one")
+    (path,) = runtime.glob("glm/*.sock")
+    kill_kept(runtime)
+    assert wait_until(lambda: not kept_in(runtime))
+    path.unlink()
+    (path / "full").mkdir(parents=True)
+    done = glm("ask", *ECHO, "two")
+    assert (done.out, done.code) == ("two\n", 0)
+    assert "the model is not kept" in done.err
+
+
+def test_an_interrupted_ask_leaves_it_usable(begin, glm, runtime):
+    process = begin("ask", "-m", "echo:delay=0.1", "--keep", "60s", "word " * 100)
+    assert process.stdout.read(4) == "word"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert glm("ask", "-m", "echo:delay=0.1", "--keep", "60s", "next").out == "next\n"
+    assert len(kept_in(runtime)) == 1
+
+
+def test_several_are_answered_at_once(glm, runtime):
+    glm("ask", *ECHO, "begin")
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda n: glm("ask", *ECHO, f"number {n}").out, range(8)))
+    assert done == [f"number {n}\n" for n in range(8)]

@@ -1,0 +1,151 @@
+import socket
+import threading
+
+import pytest
+
+from glmcli.engines.kept.engine import KeptEngine
+from glmcli.engines.kept.finding import make_room
+from glmcli.engines.kept.link import Gone
+from glmcli.engines.kept.place import KeptPlace, folder_to_use
+from glmcli.engines.kept.starting import link_to_socket
+from glmcli.types import GenerationParams, Message
+from tests.support.kept import held, is_gone, status_at, wait_until
+
+
+@pytest.fixture
+def place(own_runtime) -> KeptPlace:
+    return KeptPlace(folder_to_use(), "a" * 16)
+
+
+def opened(place):
+    link = link_to_socket(place)
+    assert link is not None
+    engine = KeptEngine(link, lambda: opened(place))
+    engine.open(lambda progress: None)
+    return engine
+
+
+def reply(engine, text="hi"):
+    chunks = list(engine.stream([Message("user", text)], GenerationParams(), threading.Event()))
+    return "".join(chunk.text for chunk in chunks)
+
+
+def test_it_ends_some_time_after_its_last_use(place):
+    with held(place, keep_s=0.3) as (_, thread, said):
+        engine = opened(place)
+        assert reply(engine) == "hi"
+        thread.join(0.8)
+        assert thread.is_alive(), "somebody may go on to ask"
+        engine.close()
+        thread.join(3)
+        assert not thread.is_alive()
+    assert not place.socket.exists()
+    assert said == ["ends: idle"]
+
+
+def test_looking_at_it_does_not_keep_it(place):
+    with held(place, keep_s=0.3) as (_, thread, _):
+        assert wait_until(lambda: is_gone(place) or not status_at(place), 3)
+        thread.join(3)
+        assert not thread.is_alive()
+
+
+def test_who_came_while_it_was_idle_is_answered_whenever_that_was(place):
+    """Again and again at the moment of its end: by it, since it stays, or by nobody at all."""
+    for delay in range(12):
+        with held(place, keep_s=0.2) as (_, thread, _):
+            thread.join(0.2 + delay * 0.02)
+            link = link_to_socket(place)
+            if link is None:
+                continue
+            engine = KeptEngine(link, lambda: pytest.fail("it was not answered"))
+            try:
+                engine.open(lambda progress: None)
+                assert reply(engine) == "hi"
+            finally:
+                engine.close()
+
+
+def test_it_stays_where_somebody_slipped_in(place):
+    with held(place, keep_s=0.4) as (holder, thread, _):
+        late = link_to_socket(place)
+        assert late is not None
+        engine = KeptEngine(late, lambda: pytest.fail("it left"))
+        assert wait_until(lambda: not place.socket.exists(), 3)
+        engine.open(lambda progress: None)
+        assert wait_until(lambda: place.socket.exists(), 3) or holder.is_needed
+        assert reply(engine) == "hi"
+        assert thread.is_alive()
+        other = opened(place)
+        assert reply(other) == "hi"
+        for each in (engine, other):
+            each.close()
+
+
+def test_without_its_socket_nobody_finds_it_so_it_ends(place):
+    with held(place) as (_, thread, said):
+        place.socket.unlink()
+        thread.join(3)
+        assert not thread.is_alive()
+    assert said == ["ends: its socket is gone"]
+
+
+def test_another_socket_in_its_place_is_left_alone(place):
+    with held(place) as (_, thread, _):
+        place.socket.unlink()
+        place.socket.write_text("another's")
+        thread.join(3)
+    assert place.socket.read_text() == "another's"
+
+
+def test_told_to_stop_it_answers_to_the_end_and_lets_nobody_in(place):
+    with held(place, delay_s=0.02) as (holder, thread, _):
+        engine = opened(place)
+        stream = engine.stream(
+            [Message("user", "word " * 30)], GenerationParams(), threading.Event()
+        )
+        first = next(chunk for chunk in stream if chunk.text)
+        holder.stop()
+        assert wait_until(lambda: is_gone(place), 2)
+        rest = "".join(chunk.text for chunk in stream)
+        assert first.text + rest == "word " * 30
+        thread.join(3)
+        assert not thread.is_alive()
+        engine.close()
+
+
+def test_an_idle_one_leaves_for_another_model(place, monkeypatch):
+    monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)  # no process ends here
+    with held(place) as (_, thread, said):
+        told = []
+        assert make_room([place], told.append) == []
+        thread.join(3)
+        assert not thread.is_alive()
+    assert said == ["ends: in the way"]
+
+
+def test_one_that_is_needed_stays(place):
+    with held(place):
+        engine = opened(place)
+        assert make_room([place], lambda progress: None) == ["echo:"]
+        assert reply(engine) == "hi"
+        engine.close()
+
+
+def test_one_that_was_killed_is_not_waited_for(place):
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(place.socket))
+    listener.close()
+    assert make_room([place], lambda progress: None) == []
+
+
+def test_what_is_no_line_and_no_http_is_let_go(place):
+    with held(place):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(5)
+        connection.connect(str(place.socket))
+        connection.sendall(b"\0\0\0")
+        with pytest.raises((ConnectionResetError, Gone)):
+            if not connection.recv(1):
+                raise Gone
+        connection.close()

@@ -63,7 +63,7 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     folder, key = told["place"]
     listener = socket.socket(fileno=listening)
     listener.listen(128)  # from now on callers are told this process's number
-    engine = EngineThread(settings.model, lambda report: open_engine(settings, report))
+    engine = EngineThread(settings.model, lambda report: open_engine(settings, report), shared=True)
     holder = Holder(engine, settings.model, keep_s=float(told["keep"]))
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda signum, frame: holder.stop())

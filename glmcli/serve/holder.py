@@ -80,7 +80,7 @@ class Holder:
     @property
     def waiting(self) -> int:
         """How many of them have not begun."""
-        return max(0, self._busy - 1)
+        return max(self.engine.waiting, self._busy - max(1, self.engine.running))
 
     @property
     def is_needed(self) -> bool:
@@ -115,7 +115,8 @@ class Holder:
 
         Of a `private` one nothing is kept. Raises Full before the first chunk, GlmError.
         """
-        with self.used(), closing(self.engine.stream(messages, params, cancel)) as stream:
+        reply = self.engine.stream(messages, params, cancel, private=private)
+        with self.used(), closing(reply) as stream:
             yield from stream
 
     def count(self, messages: Sequence[Message]) -> int | None:
@@ -183,7 +184,7 @@ class Holder:
             "idle_s": round(idle_s, 1),
             "ends_in_s": None if self.is_needed or not self.is_kept else max(0.0, round(left_s, 1)),
             "memory_bytes": resident_bytes()[0],
-            "slots": [],
-            "slot_bytes": None,
-            "slot_limit": None,
+            "slots": list(engine.slots),
+            "slot_bytes": engine.slot_bytes,
+            "slot_limit": engine.slot_limit,
         }

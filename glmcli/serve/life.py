@@ -105,6 +105,8 @@ class Life:
             holder.in_the_way.clear()
             self._deaf_since = None
             return ""
+        if self._is_deaf():
+            return "the engine does not stop"
         if holder.engine.failure is not None:
             return "the model cannot be loaded"
         if holder.in_the_way.is_set():
@@ -117,6 +119,14 @@ class Life:
         with suppress(OSError):
             return os.stat(self._place.socket).st_ino == self._inode  # noqa: PTH116
         return False
+
+    def _is_deaf(self) -> bool:
+        """Whether the engine goes on with what nobody wants any more."""
+        if not self._holder.engine.running:
+            self._deaf_since = None
+            return False
+        self._deaf_since = self._deaf_since or time.monotonic()
+        return time.monotonic() - self._deaf_since > DEAF_S
 
     def _is_memory_short(self) -> bool:
         """Whether others need what an idle model takes; looked at now and then."""

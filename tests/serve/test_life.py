@@ -3,12 +3,13 @@ import threading
 
 import pytest
 
+from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.finding import make_room
 from glmcli.engines.kept.link import Gone
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
-from glmcli.types import GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message
 from tests.support.kept import held, is_gone, status_at, wait_until
 
 
@@ -149,3 +150,29 @@ def test_what_is_no_line_and_no_http_is_let_go(place):
             if not connection.recv(1):
                 raise Gone
         connection.close()
+
+
+class DeafEngine(EchoEngine):
+    """One that hears no cancel, and never ends, as inside a kernel that hangs."""
+
+    def stream(self, messages, params, cancel):
+        yield Chunk("hm")
+        released.wait()
+
+
+released = threading.Event()
+
+
+def test_an_engine_that_does_not_stop_is_no_reason_to_stay(place, monkeypatch):
+    monkeypatch.setattr("glmcli.serve.life.DEAF_S", 0.3)
+    with held(place, engine=DeafEngine()) as (_, thread, said):
+        engine, cancel = opened(place), threading.Event()
+        stream = engine.stream([Message("user", "hi")], GenerationParams(), cancel)
+        assert next(stream).text == "hm"
+        cancel.set()
+        assert list(stream)[-1].finish_reason == "cancelled"
+        engine.close()
+        thread.join(3)
+        assert not thread.is_alive()
+        released.set()
+    assert said == ["ends: the engine does not stop"]

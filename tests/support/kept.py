@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from glmcli.engines import Engine
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.link import Gone
@@ -71,23 +72,25 @@ def held(
     delay_s: float = 0.0,
     model: str = "echo:",
     window: int = 8192,
+    engine: Engine | None = None,
 ) -> Iterator[tuple[Holder, threading.Thread, list[str]]]:
     """A kept echo in this process: its holder, the thread of its life, and what it logs."""
     place.folder.mkdir(mode=0o700, exist_ok=True)
     said: list[str] = []
-    engine = EngineThread(model, lambda report: EchoEngine(delay_s=delay_s, context_tokens=window))
-    holder = Holder(engine, model, keep_s=keep_s)
+    opened = engine or EchoEngine(delay_s=delay_s, context_tokens=window)
+    thread_of = EngineThread(model, lambda report: opened, shared=True)
+    holder = Holder(thread_of, model, keep_s=keep_s)
     listener = listen_at(place)
     life = Life(holder, place, listener, log=said.append)
     thread = threading.Thread(target=life.run, daemon=True)
-    engine.start()
+    thread_of.start()
     thread.start()
     try:
         yield holder, thread, said
     finally:
         holder.stop()
         thread.join(5)
-        engine.close()
+        thread_of.close()
 
 
 class KeptForTest(KeptEngine):

@@ -15,7 +15,7 @@ from glmcli.config import Settings
 from glmcli.engines import Engine, is_local, open_engine, split_name
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
 from glmcli.engines.kept.link import Gone, Link
-from glmcli.engines.kept.place import KeptPlace, folder_to_use, key_for, load_values, model_folder
+from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, load_values, model_folder
 from glmcli.engines.kept.starting import link_to_socket, reach
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
@@ -36,7 +36,7 @@ class Finder:
     def found(self, places: Sequence[KeptPlace]) -> Engine:
         """The engine; `places` are where others may be kept. Raises what `open_engine` does."""
         settings = self._settings
-        key = key_for(settings, self._folder())
+        key = kept_key(settings, self._folder())
         for place in places:
             if place.key == key and (link := link_to_socket(place)):
                 with suppress(Gone):

@@ -97,7 +97,7 @@ def all_places() -> list[KeptPlace]:
     return found
 
 
-def key_for(settings: Settings, folder: Path | None) -> str:
+def kept_key(settings: Settings, folder: Path | None) -> str:
     """The key of the model that the settings choose, whose files are in `folder`."""
     import hashlib
     import json

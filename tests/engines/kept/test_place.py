@@ -11,7 +11,7 @@ from glmcli.engines.kept.place import (
     all_places,
     folder_to_use,
     is_private,
-    key_for,
+    kept_key,
     load_values,
     model_folder,
 )
@@ -81,7 +81,7 @@ def test_what_listens_is_found_by_its_key(own_runtime):
     ids=lambda changes: next(iter(changes)),
 )
 def test_another_way_to_load_is_another_key(settings, changes):
-    assert key_for(replace(settings, **changes), None) != key_for(settings, None)
+    assert kept_key(replace(settings, **changes), None) != kept_key(settings, None)
 
 
 @pytest.mark.parametrize(
@@ -96,29 +96,29 @@ def test_another_way_to_load_is_another_key(settings, changes):
     ids=lambda changes: next(iter(changes)),
 )
 def test_how_it_is_asked_is_no_part_of_the_key(settings, changes):
-    assert key_for(replace(settings, **changes), None) == key_for(settings, None)
+    assert kept_key(replace(settings, **changes), None) == kept_key(settings, None)
 
 
 def test_another_version_is_another_key(settings, monkeypatch):
-    before = key_for(settings, None)
+    before = kept_key(settings, None)
     monkeypatch.setattr("glmcli.engines.kept.place.__version__", "999")
-    assert key_for(settings, None) != before
+    assert kept_key(settings, None) != before
 
 
 @pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "HF_HOME"])
 def test_another_environment_for_nets_is_another_key(settings, monkeypatch, name):
-    before = key_for(settings, None)
+    before = kept_key(settings, None)
     monkeypatch.setenv(name, "3")
-    assert key_for(settings, None) != before
+    assert kept_key(settings, None) != before
 
 
 def test_weights_that_were_exchanged_are_another_key(settings, tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"12345")
     os.utime(weights, (1, 1))
-    before = key_for(settings, tmp_path)
+    before = kept_key(settings, tmp_path)
     os.utime(weights, (2, 2))
-    assert key_for(settings, tmp_path) != before
+    assert kept_key(settings, tmp_path) != before
 
 
 def test_a_folder_is_the_same_from_wherever_it_is_named(settings, tmp_path, monkeypatch):
@@ -129,9 +129,9 @@ def test_a_folder_is_the_same_from_wherever_it_is_named(settings, tmp_path, monk
     there = replace(settings, model="./model")
     assert load_values(there)["model"] == str(tmp_path / "some" / "model")
     monkeypatch.chdir(tmp_path)
-    key = key_for(here, model_folder(here))
+    key = kept_key(here, model_folder(here))
     monkeypatch.chdir(tmp_path / "some")
-    assert key_for(there, model_folder(there)) == key
+    assert kept_key(there, model_folder(there)) == key
 
 
 def test_no_key_of_a_server_is_told(settings):

@@ -16,6 +16,8 @@ COMMANDS = (
     "ask",
     "serve",
     "bench",
+    "ps",
+    "stop",
     "history",
     "history list",
     "history show",

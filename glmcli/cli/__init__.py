@@ -38,8 +38,10 @@ BY_NAME = {
     "chat": "chat",
     "ask": "ask",
     "serve": "serve",
+    "ps": "kept.ps",
+    "stop": "kept.stop",
 }
-"""What each command is called in the module of its name."""
+"""What each command is called in the module of its name, or in another."""
 TYPER = (
     later("Options"),
     later("Commands"),
@@ -96,7 +98,8 @@ def command_line(typed: str = "") -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(root)
     for name in [typed] if typed in BY_NAME else BY_NAME:
-        command = getattr(import_module(f"glmcli.cli.{name}"), BY_NAME[name])
+        module, _, called = BY_NAME[name].rpartition(".")
+        command = getattr(import_module(f"glmcli.cli.{module or name}"), called)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

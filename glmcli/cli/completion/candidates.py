@@ -236,3 +236,13 @@ def settings_of(ctx: typer.Context) -> Settings | None:
         return load_settings({k: v for k, v in typed.items() if v is not None}, needed=())
     except GlmError:
         return None
+
+
+def kept_here(incomplete: str) -> Candidates:
+    """The models that are kept in memory."""
+    from glmcli.engines.kept.tending import kept_models
+
+    for _, status in kept_models():
+        name = str(status.get("model", ""))
+        if name.startswith(incomplete) and name.isprintable():
+            yield name, tr("process {pid}", pid=status.get("pid"))

@@ -1,0 +1,116 @@
+"""`glm ps` and `glm stop`: the models that `glm ask --keep` keeps in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from glmcli.cli.completion.candidates import if_asked, kept_here
+from glmcli.cli.tables import AsJson, cell, print_json, print_rows
+from glmcli.errors import EngineError, UsageError
+from glmcli.language import later, tr
+from glmcli.paths import short_model
+from glmcli.terminal.phrases import size
+from glmcli.terminal.visible import visible_line
+
+if TYPE_CHECKING:
+    from glmcli.engines.kept.place import KeptPlace
+
+NONE = later("no model is kept; glm ask --keep 10m keeps one")
+STATES = {
+    "loading": later("is loaded"),
+    "failed": later("cannot be loaded"),
+    "idle": later("idle"),
+    "busy": later("busy"),
+    "leaving": later("leaves"),
+    "deaf": later("does not answer"),
+}
+
+
+HEAD = (
+    later("model"),
+    later("state"),
+    later("clients"),
+    later("device"),
+    later("memory"),
+    later("idle"),
+    later("ends in"),
+    later("process"),
+)
+
+
+def ps(as_json: AsJson = False) -> None:
+    """List the models that are kept in memory."""
+    from glmcli.config.values import Seconds
+    from glmcli.engines.kept.tending import kept_models
+
+    found = [status for _, status in kept_models()]
+    if as_json:
+        print_json(found)
+        return
+
+    def time_of(seconds: float | None) -> str:
+        return "" if seconds is None else str(Seconds(round(seconds)))
+
+    rows = [
+        (
+            short_model(str(each.get("model", "?"))),
+            cell(STATES.get(str(each["state"]), "{state}"), state=each["state"]),
+            each.get("clients", ""),
+            each.get("device", ""),
+            size(each["memory_bytes"]) if each.get("memory_bytes") else "",
+            time_of(each.get("idle_s")),
+            time_of(each.get("ends_in_s")),
+            each.get("pid") or "",
+        )
+        for each in found
+    ]
+    print_rows(HEAD, rows, none=tr(NONE), whole=HEAD[:1], spare=("clients", "device", "idle"))
+
+
+def stop(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help=tr("one that glm ps lists"), autocompletion=if_asked(kept_here)
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help=tr("all of them"))] = False,
+) -> None:
+    """Let go of a model that is kept in memory, once it has answered who asks now."""
+    from glmcli.engines.kept.tending import kept_models, stop_kept
+
+    if model is not None and every:
+        raise UsageError(tr("a model and --all ask for two things"), tr("say one"))
+    chosen = chosen_of(kept_models(), model, every=every)
+    if not chosen:
+        print(tr(NONE))
+    for place, status in chosen:
+        name = visible_line(short_model(str(status.get("model", "?"))))
+        if not stop_kept(place):
+            raise EngineError(
+                tr("{model} does not end", model=name),
+                tr("kill -9 {pid} ends it", pid=status.get("pid")),
+            )
+        print(tr("{model} has left the memory", model=name))
+
+
+def chosen_of(
+    found: list[tuple[KeptPlace, dict[str, Any]]], model: str | None, *, every: bool
+) -> list[tuple[KeptPlace, dict[str, Any]]]:
+    """Those that are meant; the only one if none is named. Raises UsageError."""
+    if every or (model is None and len(found) < 2):
+        return found
+    names = [str(status.get("model", "?")) for _, status in found]
+    if model is None:
+        raise UsageError(
+            tr("{n} models are kept: {names}", n=len(names), names=", ".join(names)),
+            tr("name one, or --all"),
+        )
+    chosen = [
+        each for each, name in zip(found, names, strict=True) if model in (name, short_model(name))
+    ]
+    if not chosen:
+        raise UsageError(tr("{model} is not kept", model=model), tr("glm ps lists those that are"))
+    return chosen

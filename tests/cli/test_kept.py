@@ -1,0 +1,95 @@
+import json
+import os
+import signal
+from contextlib import closing
+
+import pytest
+
+from glmcli.engines.kept.place import KeptPlace, folder_to_use
+from glmcli.engines.kept.starting import listen_at
+from tests.support.kept import kept_in, kill_kept, wait_until
+
+
+@pytest.fixture
+def runtime(own_runtime):
+    yield own_runtime
+    kill_kept(own_runtime)
+
+
+@pytest.fixture
+def keep(glm, runtime):
+    """`keep("echo:")`: keep a model in memory; its process."""
+
+    def kept(model):
+        before = kept_in(runtime)
+        assert glm("ask", "-m", model, "--keep", "5m", "hi").out == "hi\n"
+        (pid,) = {*kept_in(runtime)} - {*before}
+        return pid
+
+    return kept
+
+
+def test_without_one_there_is_nothing_to_show_or_end(glm, own_runtime):
+    assert glm("ps").out == ""
+    assert json.loads(glm("ps", "--json").out) == []
+    assert "no model is kept" in glm("stop").out
+    assert "no model is kept" in glm("stop", "--all").out
+    assert list(own_runtime.iterdir()) == []
+
+
+def test_it_shows_what_is_kept_without_keeping_it_longer(glm, keep):
+    pid = keep("echo:")
+    (status,) = json.loads(glm("ps", "--json").out)
+    assert (status["model"], status["state"], status["pid"]) == ("echo:", "idle", pid)
+    assert status["memory_bytes"] > 1_000_000
+    (again,) = json.loads(glm("ps", "--json").out)
+    assert again["idle_s"] > status["idle_s"]
+    assert again["ends_in_s"] < status["ends_in_s"] <= 300
+    cells = glm("ps").out.rstrip("\n").split("\t")
+    assert (cells[0], cells[1], cells[-1]) == ("echo:", "idle", str(pid))
+
+
+def test_stop_ends_the_only_one(glm, keep, runtime):
+    keep("echo:")
+    done = glm("stop")
+    assert (done.code, done.out) == (0, "echo: has left the memory\n")
+    assert kept_in(runtime) == []
+    assert glm("ps").out == ""
+
+
+def test_of_several_one_is_named_or_all_are(glm, keep, runtime):
+    first, second = keep("echo:"), keep("echo:window=9")
+    refused = glm("stop")
+    assert (refused.code, len(refused.err_lines)) == (2, 2)
+    assert "echo:window=9" in refused.err
+    assert glm("stop", "echo:window=9").out == "echo:window=9 has left the memory\n"
+    assert kept_in(runtime) == [first] != [second]
+    keep("echo:window=9")
+    assert len(glm("stop", "--all").out.splitlines()) == 2
+    assert kept_in(runtime) == []
+
+
+def test_one_that_is_not_kept_is_an_error_and_ends_nothing(glm, keep, runtime):
+    pid = keep("echo:")
+    done = glm("stop", "smollm2")
+    assert (done.code, len(done.err_lines)) == (2, 2)
+    assert "smollm2 is not kept" in done.err
+    assert glm("stop", "echo:", "--all").code == 2
+    assert kept_in(runtime) == [pid]
+
+
+def test_one_that_does_not_answer_is_shown_and_killed(glm, keep, runtime):
+    pid = keep("echo:")
+    os.kill(pid, signal.SIGSTOP)
+    (status,) = json.loads(glm("ps", "--json").out)
+    assert (status["state"], status["pid"]) == ("deaf", pid)
+    assert glm("stop", "--all").code == 0
+    assert wait_until(lambda: kept_in(runtime) == [])
+
+
+def test_a_process_that_is_not_known_by_its_command_line_is_not_killed(glm, own_runtime):
+    """It is the one of this test, which listens and never answers."""
+    with closing(listen_at(KeptPlace(folder_to_use(), "a" * 16))):
+        done = glm("stop")
+    assert (done.code, len(done.err_lines)) == (6, 2)
+    assert f"kill -9 {os.getpid()}" in done.err

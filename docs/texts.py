@@ -56,7 +56,7 @@ def is_command(decorator: ast.expr) -> bool:
     """Whether a decorator makes a command of a function, whose docstring is then its help."""
     call = decorator.func if isinstance(decorator, ast.Call) else decorator
     name = getattr(call, "id", "") or getattr(call, "attr", "")
-    return name in ("command", "callback", "with_settings")
+    return name in ("command", "callback", "with_settings", "without_settings")
 
 
 def missing() -> dict[Path, list[str]]:

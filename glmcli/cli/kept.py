@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, kept_here
+from glmcli.cli.options import without_settings
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, UsageError
 from glmcli.language import later, tr
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from glmcli.engines.kept.place import KeptPlace
 
 NONE = later("no model is kept; glm ask --keep 10m keeps one")
-STATES = {
+_STATES = {
     "loading": later("is loaded"),
     "failed": later("cannot be loaded"),
     "idle": later("idle"),
@@ -28,7 +29,7 @@ STATES = {
 }
 
 
-HEAD = (
+_HEAD = (
     later("model"),
     later("state"),
     later("clients"),
@@ -40,6 +41,7 @@ HEAD = (
 )
 
 
+@without_settings
 def ps(as_json: AsJson = False) -> None:
     """List the models that are kept in memory."""
     from glmcli.config.values import Seconds
@@ -56,7 +58,7 @@ def ps(as_json: AsJson = False) -> None:
     rows = [
         (
             short_model(str(each.get("model", "?"))),
-            cell(STATES.get(str(each["state"]), "{state}"), state=each["state"]),
+            cell(_STATES.get(str(each["state"]), "{state}"), state=each["state"]),
             each.get("clients", ""),
             each.get("device", ""),
             size(each["memory_bytes"]) if each.get("memory_bytes") else "",
@@ -66,9 +68,10 @@ def ps(as_json: AsJson = False) -> None:
         )
         for each in found
     ]
-    print_rows(HEAD, rows, none=tr(NONE), whole=HEAD[:1], spare=("clients", "device", "idle"))
+    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=("clients", "device", "idle"))
 
 
+@without_settings
 def stop(
     model: Annotated[
         str | None,
@@ -78,7 +81,7 @@ def stop(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help=tr("all of them"))] = False,
 ) -> None:
-    """Let go of a model that is kept in memory, once it has answered who asks now."""
+    """Let a model go that is kept in memory."""
     from glmcli.engines.kept.tending import kept_models, stop_kept
 
     if model is not None and every:

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from glmcli.engines.kept.link import Link, peer_of
 from glmcli.engines.kept.place import KeptPlace
-from glmcli.engines.kept.starting import listen_at
+from glmcli.engines.kept.starting import listen_in
 from glmcli.machine import free_bytes
 from glmcli.serve.holder import Holder
 from glmcli.serve.lines import Lines
@@ -165,7 +165,7 @@ class Life:
     def _listen_again(self) -> None:
         """Stay: somebody came in while the socket went away."""
         old = self._listener
-        self._listener = listen_at(self._place)
+        self._listener = listen_in(self._place)
         self._inode = os.stat(self._place.socket).st_ino  # noqa: PTH116
         self._holder.in_the_way.clear()
         self._let_in()

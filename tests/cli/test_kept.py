@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
-from glmcli.engines.kept.starting import listen_at
+from glmcli.engines.kept.starting import listen_in
 from tests.support.kept import kept_in, kill_kept, wait_until
 
 
@@ -89,7 +89,7 @@ def test_one_that_does_not_answer_is_shown_and_killed(glm, keep, runtime):
 
 def test_a_process_that_is_not_known_by_its_command_line_is_not_killed(glm, own_runtime):
     """It is the one of this test, which listens and never answers."""
-    with closing(listen_at(KeptPlace(folder_to_use(), "a" * 16))):
+    with closing(listen_in(KeptPlace(folder_to_use(), "a" * 16))):
         done = glm("stop")
     assert (done.code, len(done.err_lines)) == (6, 2)
     assert f"kill -9 {os.getpid()}" in done.err

@@ -5,7 +5,7 @@ import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
-from glmcli.engines.kept.finding import make_room
+from glmcli.engines.kept.finding import make_leave
 from glmcli.engines.kept.link import Gone
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
@@ -119,7 +119,7 @@ def test_an_idle_one_leaves_for_another_model(place, monkeypatch):
     monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)  # no process ends here
     with held(place) as (_, thread, said):
         told = []
-        assert make_room([place], told.append) == []
+        assert make_leave([place], told.append) == []
         thread.join(3)
         assert not thread.is_alive()
     assert said == ["ends: in the way"]
@@ -128,7 +128,7 @@ def test_an_idle_one_leaves_for_another_model(place, monkeypatch):
 def test_one_that_is_needed_stays(place):
     with held(place):
         engine = opened(place)
-        assert make_room([place], lambda progress: None) == ["echo:"]
+        assert make_leave([place], lambda progress: None) == ["echo:"]
         assert reply(engine) == "hi"
         engine.close()
 
@@ -137,7 +137,7 @@ def test_one_that_was_killed_is_not_waited_for(place):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place.socket))
     listener.close()
-    assert make_room([place], lambda progress: None) == []
+    assert make_leave([place], lambda progress: None) == []
 
 
 def test_what_is_no_line_and_no_http_is_let_go(place):

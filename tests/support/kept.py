@@ -16,7 +16,7 @@ from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.link import Gone
 from glmcli.engines.kept.place import KeptPlace
-from glmcli.engines.kept.starting import link_to_socket, listen_at
+from glmcli.engines.kept.starting import link_to_socket, listen_in
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.holder import Holder
 from glmcli.serve.life import Life
@@ -80,7 +80,7 @@ def held(
     opened = engine or EchoEngine(delay_s=delay_s, context_tokens=window)
     thread_of = EngineThread(model, lambda report: opened, shared=True)
     holder = Holder(thread_of, model, keep_s=keep_s)
-    listener = listen_at(place)
+    listener = listen_in(place)
     life = Life(holder, place, listener, log=said.append)
     thread = threading.Thread(target=life.run, daemon=True)
     thread_of.start()

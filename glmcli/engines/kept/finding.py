@@ -43,7 +43,7 @@ class Finder:
                     return self._opened(link)
         busy = []
         if is_local(settings.model):
-            busy = make_room((place for place in places if place.key != key), self._report)
+            busy = make_leave((place for place in places if place.key != key), self._report)
         try:
             return self._kept(key) if settings.keep else open_engine(settings, self._report)
         except OutOfMemory as exc:
@@ -106,7 +106,7 @@ class Finder:
         return True
 
 
-def make_room(places: Iterable[KeptPlace], report: Report) -> list[str]:
+def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:
     """Have the idle among other kept models leave; the names of those that are busy, and stay."""
     busy, leaving = [], []
     for place in places:

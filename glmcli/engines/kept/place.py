@@ -123,11 +123,11 @@ def load_values(settings: Settings) -> dict[str, Any]:
     if settings.adapter:
         values["adapter"] = os.path.abspath(Path(settings.adapter).expanduser())  # noqa: PTH100
     values["cache"] = os.path.abspath(settings.cache)  # noqa: PTH100
-    values["model"] = lasting_model(settings)
+    values["model"] = model_anywhere(settings)
     return values
 
 
-def lasting_model(settings: Settings) -> str:
+def model_anywhere(settings: Settings) -> str:
     """The model as the settings name it; a folder by its whole path."""
     engine, name = split_name(settings.model)
     if engine != "local" or name == BUILT_IN_MODEL:

@@ -29,7 +29,7 @@ MODULE = "glmcli.serve.background"
 RETRY_S, _PATIENCE_S = 0.01, 45.0
 """How often it is tried to reach one that starts or ends just now, and for how long: one that was
 told to end may answer for another thirty seconds."""
-WAITING = 128
+_WAITING = 128
 """Connections that wait until they are taken."""
 
 
@@ -77,7 +77,7 @@ def not_answering() -> EngineError:
 
 def start(place: KeptPlace, lock: int, values: Mapping[str, Any]) -> Link | None:
     """Start the process at a place of which we have the lock; None if it ended at once."""
-    listener = listen_at(place)
+    listener = listen_in(place)
     reading, writing = os.pipe()
     output = open_log(place)
     try:
@@ -106,14 +106,14 @@ def start(place: KeptPlace, lock: int, values: Mapping[str, Any]) -> Link | None
     return link_to_socket(place)
 
 
-def listen_at(place: KeptPlace) -> socket.socket:
+def listen_in(place: KeptPlace) -> socket.socket:
     """A socket that listens there, in place of whatever was. Only for whoever has the lock."""
     place.socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.bind(os.fspath(place.socket))
         place.socket.chmod(0o600)
-        listener.listen(WAITING)
+        listener.listen(_WAITING)
     except OSError:
         listener.close()
         raise

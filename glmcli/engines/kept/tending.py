@@ -25,14 +25,14 @@ def kept_models() -> list[tuple[KeptPlace, dict[str, Any]]]:
     for place in all_places():
         if link := link_to_socket(place):
             with closing(link):
-                status = asked(link, "status")
+                status = answer_to(link, "status")
                 if status is None:
                     continue  # it has just ended
                 found.append((place, status or {"state": "deaf", "pid": link.process}))
     return found
 
 
-def asked(link: Link, what: str) -> dict[str, Any] | None:
+def answer_to(link: Link, what: str) -> dict[str, Any] | None:
     """The answer; an empty one if none comes in time, None if the process has ended."""
     try:
         link.send({"ask": what})
@@ -50,7 +50,7 @@ def stop_kept(place: KeptPlace, tick: Callable[[], None] = lambda: None) -> bool
     if link is None:
         return True
     with closing(link):
-        answer = asked(link, "stop")
+        answer = answer_to(link, "stop")
         if answer == {}:
             pid = link.process
             if not pid or not is_ours(pid):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, kept_here
-from glmcli.cli.options import without_settings
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, UsageError
 from glmcli.language import later, tr
@@ -39,6 +39,11 @@ _HEAD = (
     later("ends in"),
     later("process"),
 )
+
+
+def without_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Mark a command that needs none."""
+    return command
 
 
 @without_settings

@@ -140,11 +140,6 @@ def with_settings(
     return decorate
 
 
-def without_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Mark a command that needs none."""
-    return command
-
-
 def needed_by(names: Collection[str]) -> Collection[str]:
     """The settings that matter to a command with these options: all, if it opens a model."""
     if "model" in names:

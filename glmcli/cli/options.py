@@ -95,6 +95,8 @@ ModelArgument = Annotated[
         metavar="MODEL", help=tr("the same as --model"), autocompletion=if_asked(models)
     ),
 ]
+OF_CHATS = frozenset({"warm", "vi", "notify"})
+"""Settings that a single question, a bench and a server have nothing to do with."""
 GIVEN = ("settings", "load")
 """Parameters of a command that are not its user's."""
 Load = Callable[..., Settings]
@@ -143,7 +145,8 @@ def with_settings(
 def needed_by(names: Collection[str]) -> Collection[str]:
     """The settings that matter to a command with these options: all, if it opens a model."""
     if "model" in names:
-        return {*setting_fields(), "keys"} - (set() if "host" in names else OF_SERVING)
+        serving = set() if "host" in names else OF_SERVING
+        return {*setting_fields(), "keys"} - serving - (set() if "vi" in names else OF_CHATS)
     return {*names, "home", "cache", *(("api_key", "keys") if "base_url" in names else ())}
 
 

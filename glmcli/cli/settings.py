@@ -61,8 +61,8 @@ REMOTE = ("openai", "fastchat")
 OF_SERVERS = frozenset({"base_url", "api_key", "keys"})
 OF_FILES = frozenset({"cache", "trust_remote_code"})
 """Settings that only a server has to do with, and only a model that is opened here."""
-OF_CHATS = frozenset({"plain", "warm", "vi", "notify"})
-"""Settings of which one question has nothing, or only how its reply is shown."""
+OF_PIPES = frozenset({"plain"})
+"""Settings that say only how a reply is shown on a terminal."""
 WIDEST = 200
 """Characters of a value that are shown."""
 MOST_LOOKED_AT = 100_000
@@ -107,7 +107,7 @@ def opened_settings(
         check_chosen(settings, ignored, model=model)
     if opens and model is None and "model" not in settings.sources and not is_on_terminal():
         check_read(settings)
-    of_weight = uses if changes else {*uses} - OF_CHATS
+    of_weight = uses if changes or sys.stdout.isatty() else {*uses} - OF_PIPES
     lines = [ignored_line(ignored), *taken_lines(settings, of_weight)]
     for line in [*filter(None, lines), *settings.strange, *(settings.problems if opens else ())]:
         tell(line)

@@ -26,6 +26,7 @@ from glmcli.conversation.messages import (
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import ConfigError, UsageError
 from glmcli.files import DEEPEST, MB, depth, has_more_values, json_text, loads, read_text
+from glmcli.harmless import in_a_line
 from glmcli.language import tr
 from glmcli.ours import write_file
 from glmcli.paths import LARGEST_MESSAGE, is_too_large, short_model
@@ -81,16 +82,19 @@ def load_all(path: Path, *, empty: bool = False) -> list[Conversation]:
 
 
 def to_markdown(conversation: Conversation) -> str:
-    """A conversation to read: a heading for every message."""
-    parts = [f"# {conversation.title or 'Conversation'}"]
+    """A conversation to read: a heading for every message.
+
+    Headings are lines of this program's, harmless wherever they go; texts are as they were said.
+    """
+    parts = [f"# {in_a_line(conversation.title or 'Conversation')}"]
     if conversation.model:
-        parts.append(f"Model: {short_model(conversation.model)}")
+        parts.append(f"Model: {in_a_line(short_model(conversation.model))}")
     if others := conversation.other_branches():
         parts.append(f"Other branches: {others}, which are in an export as JSON only")
     if conversation.system is not None:
         parts += filter(None, ["## System", conversation.system])
     for message in conversation.messages:
-        name = f" ({message.name})" if message.name else ""
+        name = f" ({in_a_line(message.name)})" if message.name else ""
         parts.append(f"## {_HEADINGS[message.role]}{name}")
         if message.tools:
             parts.append(f"```json\n{message.tools}\n```")

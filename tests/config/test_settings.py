@@ -70,6 +70,13 @@ def test_what_a_folder_makes_of_the_prompt_and_the_bell_is_said_where_a_chat_beg
     assert glm("ask", "-q", "-m", "echo:", "hi").err == ""
 
 
+@pytest.mark.parametrize("line", ["GLM_WARM=often", "GLM_NOTIFY=loud", "GLM_VI=emacs"])
+def test_a_wrong_value_of_what_only_chats_have_stops_no_question(glm, tmp_path: Path, line: str):
+    (tmp_path / ".env").write_text(f"{line}\n")
+    assert glm("ask", "-q", "-m", "echo:", "hi").out == "hi\n"
+    assert glm("chat", "-q", "-m", "echo:", stdin="hi\n").code == 2
+
+
 def test_a_file_can_ask_for_tracebacks_and_that_is_said(glm, tmp_path: Path):
     (tmp_path / ".env").write_text("GLM_DEBUG=on\n")
     done = glm("ask", "-m", "./none", "hi")

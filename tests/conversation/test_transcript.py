@@ -109,6 +109,13 @@ def test_json_can_be_read_as_openai_messages():
     ]
 
 
+def test_the_headings_of_markdown_are_harmless_and_its_texts_as_they_were():
+    answer = Message("assistant", "raw \x1b[31m")
+    talk = Conversation(title="t\x1b]0;x\x07\nz", model="m\x1b[1m", messages=(answer,))
+    text = to_markdown(talk)
+    assert text.startswith("# t␛]0;x␇␊z\n\nModel: m␛[1m\n") and "raw \x1b[31m" in text
+
+
 def test_markdown_shows_all_there_is_to_read():
     assert to_markdown(CHAT) == (
         "# A title\n\nModel: echo:\n\n## System\n\nbe brief\n\n## User\n\nwhy?\n\n## Assistant\n\n"

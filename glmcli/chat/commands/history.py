@@ -269,7 +269,12 @@ def goto(chat: Chat, rest: str) -> str:
     ends = turn_ends(list(session.store.tree(session.conversation)))
     if not ends:
         raise UsageError(tr("the conversation is empty"), tr("ask something first"))
-    session.store.goto(session.conversation, ends[parse_number(rest, len(ends)) - 1].id)
+    has = ntr(
+        "the conversation has {n} turn: /tree shows it",
+        "the conversation has {n} turns: /tree shows them and their numbers",
+        len(ends),
+    )
+    session.store.goto(session.conversation, ends[parse_number(rest, len(ends), has) - 1].id)
     return tree(chat, "")
 
 

@@ -27,8 +27,11 @@ EMPTY = ('""', "''")
 def again(chat: Chat) -> str:
     """Take back the last question to ask it again. Raises UsageError, before it does."""
     questions = questions_of(chat)
-    if questions:
-        check_prompt(questions[-1])
+    if not questions:
+        raise UsageError(
+            tr("nothing was asked yet"), tr("ask something; /retry asks the last question again")
+        )
+    check_prompt(questions[-1])
     return chat.session.take_back()
 
 
@@ -94,7 +97,12 @@ def edit(chat: Chat, rest: str) -> str:
     questions = questions_of(chat)
     if not questions:
         raise UsageError(tr("there is no question to edit"), tr("ask something first"))
-    number = parse_number(rest, len(questions))
+    has = ntr(
+        "there is {n} question: /edit N opens one",
+        "there are {n} questions: /edit N opens one",
+        len(questions),
+    )
+    number = parse_number(rest, len(questions), has)
     text = chat.edit(questions[number - 1]).rstrip("\n")
     if text.strip() in ("", questions[number - 1].strip()):
         return tr("nothing was changed")
@@ -105,12 +113,12 @@ def edit(chat: Chat, rest: str) -> str:
     return ""
 
 
-def parse_number(text: str, most: int) -> int:
-    """A number from 1 to `most`. Raises UsageError."""
+def parse_number(text: str, most: int, has: str) -> int:
+    """A number from 1 to `most`. Raises UsageError, which says what there `has` been to choose."""
     if not text.isdecimal() or not 1 <= int(text) <= most:
         raise UsageError(
             tr("there is no number {text} here", text=text),
-            tr("a number from 1 to {most}", most=most),
+            has,
         )
     return int(text)
 
@@ -142,7 +150,10 @@ def code_block(chat: Chat, number: str, hint: str) -> str:
     blocks = code_blocks(last_reply(chat).text)
     if not blocks:
         raise UsageError(tr("the last reply has no code block"), hint)
-    return blocks[parse_number(number, len(blocks)) - 1]
+    has = ntr(
+        "the last reply has {n} code block", "the last reply has {n} code blocks", len(blocks)
+    )
+    return blocks[parse_number(number, len(blocks), tr("; ").join([has, hint])) - 1]
 
 
 @command()

@@ -121,6 +121,12 @@ def with_openais_own(options: ServerOptions) -> tuple[ServerOptions, str]:
     to the address that stands beside it, or to OpenAI itself, and to no other.
     """
     url = options.base_url or options.openai_url
+    if options.api_key and options.openai_url and not options.base_url:
+        line = tr(
+            "OPENAI_BASE_URL is not used, since {key} is set; --base-url URL names the server",
+            key=options.key_name,
+        )
+        return options, line
     if options.api_key or not url:
         return options, ""
     names, sources, url_name = [], {**options.sources}, options.url_name

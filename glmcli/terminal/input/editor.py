@@ -52,9 +52,10 @@ def edit_text(text: str, out: Output, *, name: str = "message.md") -> str:
                 tr("nothing was changed"),
             ) from exc
         except (OSError, ValueError) as exc:
+            why = getattr(exc, "strerror", None) or exc
             raise UsageError(
-                tr("the editor {name} cannot be used: {error}", name=editor, error=exc),
-                tr("set EDITOR"),
+                tr("the editor {name} cannot be used: {why}", name=editor, why=why),
+                tr("VISUAL or EDITOR names the one to use: export EDITOR=nano"),
             ) from exc
     if code < 0:
         out.write("\n")  # it left the row as the terminal's ^C did

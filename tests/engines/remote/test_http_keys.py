@@ -306,6 +306,12 @@ def test_openais_own_variables_count_where_nothing_else_is_set(options, sent, sa
     assert line.startswith(said) if said else line == ""
 
 
+def test_openais_address_beside_a_key_of_ours_is_said_not_to_count():
+    own, line = with_openais_own(ServerOptions(openai_url=OPENAI_URL, api_key="sk-own"))
+    assert (own.base_url, own.api_key) == ("", "sk-own")
+    assert line.startswith("OPENAI_BASE_URL is not used, since GLM_API_KEY is set; --base-url")
+
+
 def test_openais_key_alone_chooses_no_server():
     own, line = with_openais_own(ServerOptions(openai_key="sk-openai"))
     assert (own.base_url, own.api_key, line) == ("", "", "")

@@ -98,6 +98,7 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
                     colours=chat.out.colours,
                     bold=chat.out.is_live,
                     in_words=chat.out.is_reader,
+                    columns=chat.out.size().columns,
                 )
             )
             chat.handle(untyped_line(first))

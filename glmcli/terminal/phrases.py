@@ -142,15 +142,20 @@ def queue_rows(lines: Sequence[str], draft: str, *, columns: int, most: int) -> 
 
 
 def question_rows(
-    text: str, *, colours: int = 0, bold: bool = False, in_words: bool = False
+    text: str, *, colours: int = 0, bold: bool = False, in_words: bool = False, columns: int = 0
 ) -> str:
     """What was sent, as it stays on a terminal: bold, behind a mark in colour, where these work.
 
-    `in_words` has a word for the mark.
+    `in_words` has a word for the mark. Lines are broken between words at `columns`, if not 0.
     """
     if in_words:
         return f"{tr('you: ')}{visible(text)}\n"
-    rows = visible(text).replace("\n", "\n  ")
+    text = visible(text)
+    if columns and not all(fits(line, columns - 3) for line in text.split("\n")):
+        from glmcli.terminal.rows import hang  # it imports Rich
+
+        text = hang(text, max(columns - 3, 1))
+    rows = text.replace("\n", "\n  ")
     if not bold:
         return f"> {rows}\n"
     mark = "\x1b[1;36m> \x1b[39m" if colours else "\x1b[1m> "

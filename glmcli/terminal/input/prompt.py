@@ -152,7 +152,8 @@ class LineEditor(Editor):
 
     def _show_sent(self, text: str) -> None:
         """Have what was sent stay on the screen."""
-        self._out.write(question_rows(text, colours=self._out.colours, bold=self._out.is_live))
+        out, columns = self._out, self._out.size().columns
+        out.write(question_rows(text, colours=out.colours, bold=out.is_live, columns=columns))
 
     def collect(self) -> Queued:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far.
@@ -261,8 +262,7 @@ class LineEditor(Editor):
     def _fit_rows(self, app: Application[str]) -> None:
         """Keep rows for a menu while there is one, and none above the toolbar after that.
 
-        prompt-toolkit draws nothing at all where a menu's rows are not there, and keeps all the
-        rows that it once had.
+        prompt-toolkit draws nothing where a menu's rows are not there, and keeps what it once had.
         """
         size, state = self._out.size(), app.current_buffer.complete_state
         rows = min(1 + len(state.completions), MENU_ROWS, size.lines - 3) if state else 0

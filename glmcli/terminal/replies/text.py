@@ -346,6 +346,7 @@ def show_message(
                 colours=out.colours,
                 bold=out.is_live,
                 in_words=out.is_reader,
+                columns=out.size().columns,
             )
         )
     else:

@@ -9,36 +9,36 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.engines import Asked, BatchItem
 from glmcli.engines.batches import in_turn
-from glmcli.engines.local.batch import Batch, Begun
+from glmcli.engines.local.batch import Batch, Begun, rows_for
+from glmcli.engines.local.fitting import check_length, limit_of, probes, room_after
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
-from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate
-from glmcli.engines.local.prompt.open import SANE_WINDOW
+from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate, as_chunks
 from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, ntr, tr
-from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Usage
+from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
     from glmcli.engines.local.net.decode import PrefixCache
     from glmcli.engines.local.net.reader import LoadedNet
+    from glmcli.engines.local.net.slots.slots import Slots
 
 NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
 FOLDED = later("this model takes no system prompt: it was put before the first question")
-FAR_LETTERS = 8
-"""A text with more letters than this for each token of the window hardly fits."""
-SLICE_LETTERS = 65_536
 FEW = 64
 """Ids that are read at once where the scores of all of them are kept."""
 
 
 class LocalEngine:
-    """An Engine over a net and its template. What the net has read is kept for the next turn."""
+    """An Engine over a net and its template. What the net has read is kept for the next turn.
+
+    After `share` that of several conversations, of which several streams may be open at once.
+    """
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class LocalEngine:
         news: Sequence[str] = (),
     ) -> None:
         """`news` is told before the first reply."""
-        from glmcli.engines.local.net.decode import PrefixCache
+        from glmcli.engines.local.net.slots.slots import Slots
 
         self.name = name
         self.device = model.device
@@ -65,7 +65,7 @@ class LocalEngine:
         stated = template.stop_ids | model.stop_ids
         self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
         self._news = [*filter(None, (*news, model.defaults.notice))]
-        self._cache: PrefixCache = PrefixCache(model.reader, name)
+        self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
         self._told = set[str]()
         self._speculate = speculate
@@ -76,55 +76,66 @@ class LocalEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull, UsageError, OutOfMemory, ModelError, EngineError."""
+        return self._stream((messages, params), cancel, private=False)
+
+    def stream_privately(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Generator[Chunk, None, None]:
+        """The same; what was read for it is forgotten."""
+        return self._stream((messages, params), cancel, private=True)
+
+    def _stream(
+        self, asked: Asked, cancel: Event, *, private: bool
+    ) -> Generator[Chunk, None, None]:
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
 
         while self._news:
             yield Chunk(notice=self._news.pop(0))
         try:
-            begun = self._begin((messages, params), cancel)
+            begun = self._begin(asked, cancel)
         except GivenUp:
             yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
         yield from (Chunk(notice=line) for line in begun.notices)
-        prompt = begun.ids
-        cached = self._cache.keep(prompt, alike=begun.is_repeatable)
-        yield from self._read(prompt, cached, cancel)
-        ids = decode(
-            self._cache,
-            prompt,
-            begun.sampler,
-            stop_ids=self._stop_ids,
-            max_tokens=begun.most,
-            cancel=cancel,
-            lookup=Lookup(prompt) if self._speculate else None,
-        )
-        # Ids that were guessed right take no time: nothing can be learned from them.
-        paced = ids if self._speculate else self._pace.paced(ids)
-        finish = yield from as_chunks(paced, begun.reply, begun.until)
+        prompt, alike = begun.ids, begun.is_repeatable
+        with self._slots.taken(prompt, alike=alike, private=private) as cache:
+            cached = cache.keep(prompt, alike=alike)
+            yield from self._read(cache, prompt, cached, cancel)
+            ids = decode(
+                cache,
+                prompt,
+                begun.sampler,
+                stop_ids=self._stop_ids,
+                max_tokens=begun.most,
+                cancel=cancel,
+                lookup=Lookup(prompt) if self._speculate else None,
+            )
+            # Ids that were guessed right take no time: nothing can be learned from them.
+            paced = ids if self._speculate else self._pace.paced(ids)
+            finish = yield from as_chunks(paced, begun.reply, begun.until)
         yield begun.reply.end(finish, Usage(len(prompt), cached, begun.reply.tokens))
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
         """Yield the replies to all `prompts`; by nets that read them one by one, in turn."""
-        from glmcli.engines.local.net.fused.rows import rows_over
-
-        rows = rows_over(self._cache.net) if len(prompts) > 1 else None
+        with self._slots.taken(()) as cache:
+            rows = rows_for(prompts, cache)
+            if rows is not None:
+                while self._news:
+                    yield 0, Chunk(notice=self._news.pop(0))
+                batch = Batch(
+                    prompts,
+                    cancel,
+                    begin=lambda asked: self._begin(asked, cancel),
+                    cache=cache,
+                    rows=rows,
+                    stop_ids=self._stop_ids,
+                    # How long an id takes says nothing here of how long it takes alone.
+                    pace=make_pace(self._threads, self.device.partition(" ")[0]),
+                )
+                yield from batch.items()
         if rows is None:
             yield from in_turn(self, prompts, cancel)
-            return
-        while self._news:
-            yield 0, Chunk(notice=self._news.pop(0))
-        batch = Batch(
-            prompts,
-            cancel,
-            begin=lambda asked: self._begin(asked, cancel),
-            cache=self._cache,
-            rows=rows,
-            stop_ids=self._stop_ids,
-            # How long an id takes says nothing here of how long it takes alone.
-            pace=make_pace(self._threads, self.device.partition(" ")[0]),
-        )
-        yield from batch.items()
 
     def _begin(self, asked: Asked, cancel: Event) -> Begun:
         """What a prompt comes to. Raises ContextFull, UsageError, ModelError, GivenUp."""
@@ -132,9 +143,9 @@ class LocalEngine:
 
         (messages, params), started = asked, time.monotonic()
         with heeding(cancel):
-            self._check_size(messages)
+            check_length(messages, self._template, self.context_tokens)
             prompt = self._template.encode(messages, think=params.think)
-        room = self._room(prompt)
+        room = room_after(prompt, self.context_tokens)
         limits = (params.max_tokens, self._defaults.max_new_tokens, room)
         most = min(next(limit for limit in limits if limit is not None), room)
         reply = DecodedReply(
@@ -161,6 +172,30 @@ class LocalEngine:
             notices=[*map(tr, self._to_tell(params, prompt))],
         )
 
+    @property
+    def at_once(self) -> int:
+        """How many streams may be open now."""
+        return self._slots.at_once
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """How many tokens of each conversation the net still knows."""
+        return self._slots.tokens
+
+    @property
+    def slot_bytes(self) -> int:
+        """What they take of the memory of the device."""
+        return self._slots.memory_bytes
+
+    @property
+    def slot_limit(self) -> int | None:
+        """What they may take, those in use aside; None: there is only one."""
+        return self._slots.limit
+
+    def share(self, limit_bytes: int | None) -> None:
+        """Keep several conversations, if the net can; None: by what memory is free."""
+        self._slots.share(limit_bytes)
+
     def filled(self, params: GenerationParams) -> GenerationParams:
         """The settings with what the model's own files, or else this program, fill in."""
         return self._defaults.filled(params)
@@ -181,7 +216,7 @@ class LocalEngine:
         """
         try:
             with heeding(cancel):
-                self._check_size(messages)
+                check_length(messages, self._template, self.context_tokens)
                 return len(self._template.encode(messages).ids)
         except ContextFull as exc:
             return exc.needed
@@ -198,7 +233,7 @@ class LocalEngine:
 
         try:
             with heeding(cancel):
-                self._check_size(messages)
+                check_length(messages, self._template, self.context_tokens)
                 one, other = (
                     self._template.encode(probe, think=params.think).ids
                     for probe in probes(messages)
@@ -206,28 +241,29 @@ class LocalEngine:
         except (UsageError, ModelError, ContextFull, GivenUp):
             return
         ids = one[: shared_prefix(one, other)]
-        known = shared_prefix(ids, self._cache.ids)
+        known = self._slots.known(ids)
         is_draft = bool(messages) and messages[-1].role == "user"
         if (
             known == len(ids)
-            or len(ids) >= (self.context_tokens or SANE_WINDOW)
-            or not self._cache.in_parts(len(ids))
+            or len(ids) >= limit_of(self.context_tokens)
+            or not self._slots.latest.in_parts(len(ids))
             or (is_draft and not self._goes_back)
             or cancel.is_set()
         ):
             return
-        self._goes_back = self._cache.keep(ids) == known and self._goes_back
-        for _ in self._pace.reading(prefill(self._cache, ids, cancel, leave=0)):
-            pass
+        with self._slots.taken(ids) as cache:
+            self._goes_back = cache.keep(ids) == known and self._goes_back
+            for _ in self._pace.reading(prefill(cache, ids, cancel, leave=0)):
+                pass
 
     @property
     def known_ids(self) -> Sequence[int]:
-        """What the net has read and still knows."""
-        return tuple(self._cache.ids)
+        """What the net has read last and still knows."""
+        return tuple(self._slots.latest.ids)
 
     def forget(self) -> None:
         """Forget what the net has read: the next prompt is read whole."""
-        self._cache.clear()
+        self._slots.clear()
 
     @property
     def details(self) -> str:
@@ -236,9 +272,19 @@ class LocalEngine:
         if self.device.startswith("cpu"):
             threads = threads_in_use()
             parts.append(ntr("{n} thread", "{n} threads", threads))
-        if reserved := self._cache.memory_bytes:
-            size, tokens = reserved / 1e6, len(self._cache.ids)
+        if reserved := self._slots.memory_bytes:
+            size, tokens = reserved / 1e6, sum(self._slots.tokens)
             parts.append(tr("{size:,.0f} MB for {tokens:,} tokens", size=size, tokens=tokens))
+        if limit := self._slots.limit:
+            n = len(self._slots.tokens)
+            parts.append(
+                ntr(
+                    "{n} conversation kept, {limit:,.0f} MB at most",
+                    "{n} conversations kept, {limit:,.0f} MB at most",
+                    n,
+                    limit=limit / 1e6,
+                )
+            )
         return ", ".join(parts)
 
     def ids(self, text: str) -> list[int]:
@@ -250,18 +296,19 @@ class LocalEngine:
 
         Tensors (vocabulary,) of float32, in main memory.
         """
-        self._cache.clear()
+        cache = self._slots.latest
+        cache.clear()
         half = len(ids) // 2
         for start in range(0, half, FEW):
             block = ids[start : min(start + FEW, half)]
-            yield from self._cache.read_each(block, last=len(block)).cpu()
-        singles = (self._cache.read([token]).cpu() for token in ids[half:])
+            yield from cache.read_each(block, last=len(block)).cpu()
+        singles = (cache.read([token]).cpu() for token in ids[half:])
         # As in a reply: a busy neighbour must not make this ten times slower.
         yield from self._pace.paced(singles)
 
     def close(self) -> None:
         """Let go of the net."""
-        self._cache.close()
+        self._slots.close()
 
     def _to_tell(self, params: GenerationParams, prompt: PromptIds) -> list[str]:
         """What becomes of a question otherwise than it was asked; each is told once."""
@@ -280,34 +327,8 @@ class LocalEngine:
         first, second = (self._template.encode(probe, think=think).ids for think in (True, False))
         return first != second
 
-    def _check_size(self, messages: Sequence[Message]) -> None:
-        """Raise ContextFull for texts far beyond the window after a look at their beginning.
-
-        To encode 50 MB takes minutes and gigabytes; the number of tokens is an estimate then.
-        """
-        limit = self.context_tokens or SANE_WINDOW
-        letters = sum(len(item.text) for item in messages)
-        if letters <= FAR_LETTERS * limit:
-            return
-        around = len(self._template.encode([Message("user", "")]).ids)
-        tokens = seen = 0
-        for item in messages:
-            for start in range(0, len(item.text), SLICE_LETTERS):
-                part = item.text[start : start + SLICE_LETTERS]
-                tokens += len(self._template.encode([Message("user", part)]).ids) - around
-                seen += len(part)
-                if tokens > 2 * limit:
-                    raise ContextFull(round(tokens * letters / seen), limit)
-
-    def _room(self, prompt: PromptIds) -> int:
-        """Tokens left for the reply. Raises ContextFull if there are none."""
-        limit = self.context_tokens or SANE_WINDOW
-        if len(prompt.ids) >= limit:
-            raise ContextFull(len(prompt.ids), limit)
-        return limit - len(prompt.ids)
-
     def _read(
-        self, prompt: Sequence[int], cached: int, cancel: Event
+        self, cache: PrefixCache, prompt: Sequence[int], cached: int, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Read the prompt, but for its last block, and say how far it is and how long."""
         from glmcli.engines.local.net.decode import prefill
@@ -315,32 +336,5 @@ class LocalEngine:
         total = len(prompt)
         if not cancel.is_set():
             yield Chunk(progress=Progress("reading", cached, total))
-        for done in self._pace.reading(prefill(self._cache, prompt, cancel)):
+        for done in self._pace.reading(prefill(cache, prompt, cancel)):
             yield Chunk(progress=Progress("reading", done, total))
-
-
-def probes(messages: Sequence[Message]) -> Iterator[list[Message]]:
-    """Two prompts that go on from `messages`, or from the draft at their end, in different ways."""
-    is_draft = bool(messages) and messages[-1].role == "user"
-    draft = messages[-1] if is_draft else Message("user", "")
-    before = messages[:-1] if is_draft else messages
-    for letter in ("a", "1"):
-        yield [*before, replace(draft, text=draft.text + letter)]
-
-
-def as_chunks(
-    ids: Generator[int, None, FinishReason], reply: DecodedReply, until: float
-) -> Generator[Chunk, None, FinishReason]:
-    """A chunk for each id, until they end, a stop string comes, or it is `until` (monotonic).
-
-    Returns why it ended.
-    """
-    try:
-        while not reply.stopped:
-            yield reply.push(next(ids))
-            if time.monotonic() > until and not reply.stopped:
-                return "time"
-    except StopIteration as end:
-        ending: FinishReason = end.value
-        return ending
-    return "stop"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from glmcli.engines.local.engine import FAR_LETTERS, LocalEngine
+from glmcli.engines.local.engine import LocalEngine
+from glmcli.engines.local.fitting import FAR_LETTERS
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate

@@ -12,7 +12,7 @@ from threading import Event
 from torch import Tensor
 
 from glmcli.engines.local.net.lookup import Lookup
-from glmcli.engines.local.net.reader import NetReader, free_memory, translate
+from glmcli.engines.local.net.reader import Forks, NetReader, free_memory, translate
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.types import FinishReason
 
@@ -36,14 +36,33 @@ class PrefixCache:
         once more, `alike` has all read again that was read with it: one id alone is rounded
         otherwise, and greedy replies would differ.
         """
-        shared = min(shared_prefix(self.ids, ids), len(ids) - 1)
-        if alike and self._end and self._end[1] == len(ids) == shared + 1:
-            shared = self._end[0]
-        if not self.in_parts(len(ids)):
-            self.clear()
-        else:
-            self.rewind(shared)
+        self.rewind(self.kept(ids, alike=alike))
         return len(self.ids)
+
+    def kept(self, ids: Sequence[int], *, alike: bool = False) -> int:
+        """How many `keep` keeps of a net that can go back."""
+        if not self.in_parts(len(ids)):
+            return 0
+        shared = min(shared_prefix(self.ids, ids), max(len(ids) - 1, 0))
+        if alike and self._end and self._end[1] == len(ids) == shared + 1:
+            return self._end[0]
+        return shared
+
+    def ended_with(self, tokens: int) -> bool:
+        """Whether the last prompt had so many ids, and all of them are still known."""
+        return self._end is not None and self._end[1] == tokens
+
+    def fork(self, tokens: int, room: int) -> PrefixCache:
+        """What has read the first `tokens`, with space for `room`; of its own from then on."""
+        new = PrefixCache(self._forks.fork(tokens, room), self.name)
+        new.ids = self.ids[:tokens]
+        if self._end and self._end[1] <= tokens:
+            new._end = self._end
+        return new
+
+    def bytes_for(self, tokens: int) -> int:
+        """What a fork with so much room takes."""
+        return self._forks.bytes_for(tokens)
 
     def end_prompt(self, ids: Sequence[int]) -> None:
         """Remember that `ids`, a prompt, are about to be read to their end."""
@@ -109,6 +128,11 @@ class PrefixCache:
     def net(self) -> NetReader:
         """The net itself, until it is closed."""
         assert self._reader is not None, "closed"
+        return self._reader
+
+    @property
+    def _forks(self) -> Forks:
+        assert isinstance(self._reader, Forks), "not to be shared"
         return self._reader
 
 

@@ -9,7 +9,7 @@ import gc
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -64,6 +64,19 @@ class NetReader(Protocol):
 
     def forget(self) -> None:
         """Forget everything that was read."""
+        ...
+
+
+@runtime_checkable
+class Forks(NetReader, Protocol):
+    """A net that several readers can share, each with what it has read itself."""
+
+    def fork(self, tokens: int, room: int) -> Forks:
+        """A reader of its own that has read the first `tokens`, with space for `room` tokens."""
+        ...
+
+    def bytes_for(self, tokens: int) -> int:
+        """What a fork with so much room reserves for keys and values."""
         ...
 
 

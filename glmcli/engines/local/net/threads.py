@@ -24,6 +24,8 @@ SLOWER = 2.0
 """A new trial begins when tokens take so many times as long as they did after the last one."""
 AGAIN_TOKENS = 400
 """After so many tokens a trial is due in any case: a busy neighbour may have left."""
+OTHER_TOKENS = 64
+"""After so many tokens of other replies the one that was learned from is not waited for."""
 SHARE, POOR_BLOCKS = 0.7, 2
 """Of the processor time that the threads could have; with less in so many blocks of a prompt one
 after the other, others want the cores."""
@@ -56,22 +58,28 @@ class Pace:
         self._for_blocks = self._for_tokens = self._counts[-1]
         self._since_fewer = 0
         self._has_read = False
+        self._teacher: object = None
+        """The reply that is learned from: tokens of others, made in turn with it, cost others."""
+        self._since_taught = 0
         set_threads(self._for_tokens)
 
     def reading(self, blocks: Iterator[_Item]) -> Iterator[_Item]:
         """The same blocks of prompts, read by fewer threads while others want the cores.
 
         What waits at the end of each product for a thread that has no core burns another one.
+        Between blocks tokens of other replies may be made, with their own threads.
         """
         poor = 0
-        self._set_threads(self._for_blocks)
         while True:
+            self._set_threads(self._for_blocks)
             started, taken = self._clock(), self._taken()
             try:
                 block = next(blocks)
             except StopIteration:
                 break
-            seconds, taken = self._clock() - started, self._taken() - taken
+            finally:
+                seconds, taken = self._clock() - started, self._taken() - taken
+                self._set_threads(self._for_tokens)
             self._since_fewer += 1
             is_poor = self._has_read and taken < SHARE * self._for_blocks * seconds
             self._has_read = True  # what the first one waits for may be the disk
@@ -85,11 +93,9 @@ class Pace:
                 self._read_with(self._counts[-1])
                 poor = 0
             yield block
-        self._set_threads(self._for_tokens)
 
     def _read_with(self, count: int) -> None:
         self._for_blocks, self._since_fewer = count, 0
-        self._set_threads(count)
 
     def _decode_with(self, count: int) -> None:
         self._for_tokens = count
@@ -99,18 +105,35 @@ class Pace:
         """The same ids; the time that each of them takes is learned from, but for the first."""
         if self._trying is None and not self._trial:
             self._begin_trial()
-        is_first = True
-        while True:
-            started = self._clock()
-            try:
-                token = next(ids)
-            except StopIteration as end:
-                ending: _T = end.value
-                return ending
-            if not is_first:
-                self._learn(self._clock() - started)
-            is_first = False
-            yield token
+        me, is_first = object(), True
+        try:
+            while True:
+                self._set_threads(self._for_tokens)
+                started = self._clock()
+                try:
+                    token = next(ids)
+                except StopIteration as end:
+                    ending: _T = end.value
+                    return ending
+                seconds = self._clock() - started
+                if self._is_teacher(me) and not is_first:
+                    self._learn(seconds)
+                is_first = False
+                yield token
+        finally:
+            if self._teacher is me:
+                self._teacher = None
+
+    def _is_teacher(self, reply: object) -> bool:
+        """Whether to learn from a reply: from a single one, until it ends or is made no more."""
+        self._since_taught += 1
+        if self._since_taught > OTHER_TOKENS:
+            self._teacher = None
+            self._recent.clear()
+        self._teacher = self._teacher or reply
+        if self._teacher is reply:
+            self._since_taught = 0
+        return self._teacher is reply
 
     def _begin_trial(self) -> None:
         self._trial = {}

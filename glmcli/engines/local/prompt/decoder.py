@@ -7,7 +7,8 @@ character, half a stop string, half a <think> tag. What has been shown is never 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Sequence
+import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -366,3 +367,21 @@ class DecodedReply:
                 again=True,
             )
         return text
+
+
+def as_chunks(
+    ids: Generator[int, None, FinishReason], reply: DecodedReply, until: float
+) -> Generator[Chunk, None, FinishReason]:
+    """A chunk for each id, until they end, a stop string comes, or it is `until` (monotonic).
+
+    Returns why it ended.
+    """
+    try:
+        while not reply.stopped:
+            yield reply.push(next(ids))
+            if time.monotonic() > until and not reply.stopped:
+                return "time"
+    except StopIteration as end:
+        ending: FinishReason = end.value
+        return ending
+    return "stop"

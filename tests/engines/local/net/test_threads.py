@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 import torch
 
 from glmcli.engines.local.net.threads import Pace, make_pace, threads_in_use
@@ -158,3 +159,88 @@ def test_no_more_threads_are_used_than_there_are_cores():
         assert threads_in_use() <= max(os.cpu_count() or 1, before)
     finally:
         torch.set_num_threads(before)
+
+
+def in_turns(*replies):
+    """Takes one of each, in turn, until all are at their ends."""
+    left = list(replies)
+    while left:
+        for reply in list(left):
+            if next(reply, None) is None:
+                left.remove(reply)
+
+
+def slowly(machine, tokens, seconds):
+    """A reply whose tokens all take longer, whatever the threads."""
+    for token in machine.reply(tokens):
+        machine.now += seconds
+        yield token
+
+
+def test_a_dearer_reply_made_in_turn_with_another_does_not_mislead():
+    """Mixed up, what is dear would count for whatever number of threads is tried just then."""
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    cheap = [pace.paced(machine.reply(60)) for _ in range(2)]
+    in_turns(*cheap, pace.paced(slowly(machine, 60, 0.5)))
+    assert machine.threads == 2
+
+
+def test_short_replies_teach_together():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    for _ in range(10):
+        machine.run(pace, tokens=3)
+    assert machine.threads == 2
+
+
+def test_a_dearer_reply_that_comes_to_it_begins_no_new_trial():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    first = pace.paced(machine.reply(200))
+    for _ in range(40):
+        next(first)
+    machine.used.clear()
+    in_turns(first, pace.paced(slowly(machine, 100, 0.5)))
+    assert set(machine.used) == {2}
+
+
+def test_a_reply_that_is_not_taken_holds_up_no_trial():
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    stuck = pace.paced(machine.reply(200))
+    next(stuck)
+    next(stuck)
+    machine.run(pace, tokens=200)
+    assert machine.threads == 2
+    stuck.close()
+
+
+def test_tokens_between_the_blocks_of_another_prompt_have_their_own_threads():
+    machine = Machine(t1=0.03, t2=0.3)
+    pace = pace_on(machine)
+    machine.run(pace)
+
+    def prompt():
+        for block in range(6):
+            blocks.append(machine.threads)
+            yield block
+
+    blocks = []
+    machine.used.clear()
+    in_turns(pace.reading(prompt()), pace.paced(machine.reply(6)))
+    assert (blocks, machine.used) == ([2] * 6, [1] * 6)
+
+
+def test_a_block_that_fails_leaves_the_threads_of_tokens():
+    machine = Machine(t1=0.03, t2=0.3)
+    pace = pace_on(machine)
+    machine.run(pace)
+
+    def prompt():
+        raise ValueError
+        yield
+
+    with pytest.raises(ValueError):
+        list(pace.reading(prompt()))
+    assert machine.threads == 1

@@ -182,6 +182,34 @@ class FusedNet:
         self._cos, self._sin = rotary(self.plan.frequencies, reserved, self.weights.norm)
         self.reserved, self._single = reserved, None
 
+    @torch.inference_mode()
+    def fork(self, tokens: int, room: int) -> FusedNet:
+        """Another over the same weights that has read the first `tokens`: they are copied.
+
+        With space for `room` tokens.
+        """
+        new = FusedNet(self.plan, self.weights, static=self._is_static)
+        new.tokens, new.reserved = tokens, self._space_for(room)
+        for mine, theirs in zip(new._caches, self._caches, strict=True):
+            mine.keys = grow(theirs.keys, tokens, new.reserved)
+            mine.values = grow(theirs.values, tokens, new.reserved)
+        new._cos, new._sin = self._cos, self._sin
+        if new.reserved > len(self._cos):
+            new._cos, new._sin = rotary(self.plan.frequencies, new.reserved, self.weights.norm)
+        return new
+
+    def bytes_for(self, tokens: int) -> int:
+        """What a fork with room for `tokens` reserves for keys and values."""
+        sizes = self.plan.groups * self.plan.head_size * self.weights.norm.itemsize
+        return 2 * len(self._caches) * sizes * self._space_for(tokens)
+
+    def _space_for(self, tokens: int) -> int:
+        """The space that there is once so many were read in small blocks."""
+        space = FIRST_TOKENS
+        while space < tokens:
+            space *= 2
+        return max(tokens, min(space, self.plan.window))
+
     def forget(self) -> None:
         """Forget everything and give the memory back."""
         self.tokens = self.reserved = 0

@@ -8,10 +8,9 @@ read is a number here, so going back costs nothing. Knows nothing of files, text
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +21,6 @@ attention = nn.functional.scaled_dot_product_attention
 
 Linear = Callable[[Tensor], Tensor]
 """(tokens, in) to (tokens, out)."""
-
-Look = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""New queries (tokens, heads, size), keys and values (tokens, groups, size): what the queries found
-in all keys so far, (tokens, heads * size)."""
 
 Places = slice | Tensor
 """Where ids are in the text: from here to there, or (tokens,) on the device."""
@@ -79,6 +74,19 @@ class NetWeights:
     head: Linear
 
 
+class Looks(Protocol):
+    """Keys and values of one layer, of one text or of several."""
+
+    def look(
+        self, queries: Tensor, keys: Tensor, values: Tensor, at: Places, mask: Tensor | None
+    ) -> Tensor:
+        """Add keys and values, (tokens, groups, head_size), and find what the queries see in all.
+
+        (tokens, heads, head_size) to (tokens, heads * head_size).
+        """
+        ...
+
+
 class LayerCache:
     """Keys and values of one layer, (groups, tokens, head_size), with space for more."""
 
@@ -101,10 +109,11 @@ class LayerCache:
         return self.keys.narrow(1, 0, at.stop), self.values.narrow(1, 0, at.stop)
 
     def look(
-        self, queries: Tensor, keys: Tensor, values: Tensor, *, at: Places, mask: Tensor | None
+        self, queries: Tensor, keys: Tensor, values: Tensor, at: Places, mask: Tensor | None
     ) -> Tensor:
-        """Add keys and values, and let the queries look at all there are: a `Look`."""
-        return attend(queries, *self.write(keys, values, at), mask)
+        """See `Looks`."""
+        keys, values = self.write(keys, values, at)
+        return attend(queries, keys, values, mask)
 
     def reserve(self, used: int, tokens: int) -> None:
         """Reserve space for `tokens`, keeping the first `used`."""
@@ -159,8 +168,7 @@ class FusedNet:
     def run(self, ids: Tensor, at: Places, mask: Tensor | None, last: int = 1) -> Tensor:
         """The whole net over ids (tokens,) at their places: scores (last, vocabulary), float32."""
         turn = self._cos[at][:, None], self._sin[at][:, None]
-        looks = (partial(cache.look, at=at, mask=mask) for cache in self._caches)
-        return scores_after(self.plan, self.weights, ids, turn, looks, last)
+        return scores_after(self.plan, self.weights, self._caches, ids, turn, at, mask, last)
 
     def written(self, layer: int) -> tuple[Tensor, Tensor]:
         """The keys and values of a layer that were read, (groups, tokens, head_size)."""
@@ -283,23 +291,34 @@ class Single:
 def scores_after(
     plan: Sizes,
     weights: NetWeights,
+    caches: Sequence[Looks],
     ids: Tensor,
     turn: tuple[Tensor, Tensor],
-    looks: Iterable[Look],
+    at: Places,
+    mask: Tensor | None,
     last: int,
 ) -> Tensor:
     """All layers over ids (tokens,): scores after the `last` of them, (last, vocabulary), float32.
 
-    `turn` is where they are in their texts, (tokens, 1, head_size), and `looks` is of each layer.
+    `caches` are of each layer; `turn` is of the places `at` which the ids are in their texts,
+    (tokens, 1, head_size).
     """
     x = weights.embedding[ids].to(weights.norm)
-    for layer, look in zip(weights.layers, looks, strict=True):
-        x = step(plan, layer, look, x, turn)
+    for layer, cache in zip(weights.layers, caches, strict=True):
+        x = step(plan, layer, cache, x, turn, at, mask)
     return weights.head(norm(x[-last:], weights.norm, plan.eps)).float()
 
 
-def step(plan: Sizes, layer: Layer, look: Look, x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """One layer over (tokens, width)."""
+def step(
+    plan: Sizes,
+    layer: Layer,
+    cache: Looks,
+    x: Tensor,
+    turn: tuple[Tensor, Tensor],
+    at: Places,
+    mask: Tensor | None,
+) -> Tensor:
+    """One layer over (tokens, width), whose places in the text are `at`."""
     heads, groups, eps = plan.heads, plan.groups, plan.eps
     parts = layer.qkv(norm(x, layer.norm, eps)).view(-1, heads + 2 * groups, plan.head_size)
     if layer.query_norm is None or layer.key_norm is None:
@@ -308,7 +327,8 @@ def step(plan: Sizes, layer: Layer, look: Look, x: Tensor, turn: tuple[Tensor, T
         queries = norm(parts[:, :heads], layer.query_norm, eps)
         keys = norm(parts[:, heads : heads + groups], layer.key_norm, eps)
         turned = rotate(torch.cat((queries, keys), 1), turn)
-    seen = layer.out(look(turned[:, :heads], turned[:, heads:], parts[:, heads + groups :]))
+    queries, keys, values = turned[:, :heads], turned[:, heads:], parts[:, heads + groups :]
+    seen = layer.out(cache.look(queries, keys, values, at, mask))
     if layer.after_attention is not None:
         seen = norm(seen, layer.after_attention, eps)
     x = x + seen

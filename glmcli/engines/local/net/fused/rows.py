@@ -7,9 +7,8 @@ tokens lie in a pool and are padded to the longest there. Knows nothing of text 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from glmcli.engines.local.net.fused.decoder import (
     FIRST_TOKENS,
     FusedNet,
+    Places,
     attend_by_products,
     attention,
     rotary,
@@ -81,7 +81,7 @@ class PoolView:
         self._mask = self._unseen.to(like)[:, None, None]
 
     def look(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """As `Look` has it; each row is of a text of its own."""
+        """As `Looks` has it; each row is of a text of its own."""
         count, heads, size = queries.shape
         seen_keys, seen_values = self._states[layer]
         seen_keys[self._rows, :, self.at] = keys
@@ -97,6 +97,22 @@ class PoolView:
             grouped = queries.reshape(count, groups, heads // groups, size)
             found = attention(grouped, seen_keys, seen_values, attn_mask=self._mask)
         return found.reshape(count, heads * size)
+
+
+class LayerRows:
+    """One layer of all pools, for a step."""
+
+    def __init__(self, layer: int, views: Sequence[PoolView], sizes: Sequence[int]) -> None:
+        self._layer, self._views, self._sizes = layer, views, list(sizes)
+
+    def look(
+        self, queries: Tensor, keys: Tensor, values: Tensor, at: Places, mask: Tensor | None
+    ) -> Tensor:
+        """As `Looks` has it. The pools know where their texts end, and what is seen."""
+        split = (torch.split(states, self._sizes) for states in (queries, keys, values))
+        pairs = zip(self._views, *split, strict=True)
+        found = [view.look(self._layer, *of_pool) for view, *of_pool in pairs]
+        return torch.cat(found) if len(found) > 1 else found[0]
 
 
 class Rows:
@@ -176,20 +192,15 @@ class Rows:
         """
         net = self._net
         rows = [row for pool in self._pools for row in pool.rows]
-        parts = [PoolView(pool, net.weights.norm, self._by_products) for pool in self._pools]
+        views = [PoolView(pool, net.weights.norm, self._by_products) for pool in self._pools]
         sizes = [len(pool.rows) for pool in self._pools]
         self._turn_up_to(1 + max(row.tokens for row in rows))
-        at = torch.cat([part.at for part in parts])
+        at = torch.cat([view.at for view in views])
         turn = self._turns[0][at][:, None], self._turns[1][at][:, None]
 
-        def look(layer: int, *states: Tensor) -> Tensor:
-            split = zip(*(torch.split(state, sizes) for state in states), strict=True)
-            found = [part.look(layer, *of_pool) for part, of_pool in zip(parts, split, strict=True)]
-            return torch.cat(found) if len(found) > 1 else found[0]
-
-        looks = (partial(look, layer) for layer in range(len(net.weights.layers)))
         new = torch.tensor([ids[row] for row in rows], device=net.device)
-        scores = scores_after(net.plan, net.weights, new, turn, looks, len(rows))
+        layers = [LayerRows(layer, views, sizes) for layer in range(len(net.weights.layers))]
+        scores = scores_after(net.plan, net.weights, layers, new, turn, at, None, len(rows))
         for row in rows:
             row.tokens += 1
         return zip(rows, scores, strict=True)

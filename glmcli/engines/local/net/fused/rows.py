@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from glmcli.engines.local.net.fused.attention import attend_by_products, attention
 from glmcli.engines.local.net.fused.decoder import (
-    FIRST_TOKENS,
     FusedNet,
     Places,
-    attend_by_products,
-    attention,
     rotary,
     scores_after,
 )
@@ -143,7 +141,7 @@ class Rows:
 
     def has_space(self, tokens: int) -> bool:
         """Whether one more text of so many tokens is within the limit."""
-        room = self._room(tokens)
+        room = self._net.space_for(tokens + 1)
         return self._free_pool(room) is not None or self._affordable(room) > 0
 
     def add(self) -> NetRow | None:
@@ -205,19 +203,12 @@ class Rows:
             row.tokens += 1
         return zip(rows, scores, strict=True)
 
-    def _room(self, tokens: int) -> int:
-        """The space that a text of so many tokens gets: for one more at least."""
-        room = FIRST_TOKENS
-        while room <= tokens:
-            room *= 2
-        return max(tokens + 1, min(room, self._net.plan.window))
-
     def _count(self) -> int:
         return sum(len(pool.rows) for pool in self._pools)
 
     def _pool_for(self, tokens: int, others: int) -> Pool | None:
         """A pool with a free place for a text of so many tokens and one more, beside `others`."""
-        room = self._room(tokens)
+        room = self._net.space_for(tokens + 1)
         if pool := self._free_pool(room):
             return pool
         places = self._affordable(room) or int(others == 0)
@@ -243,10 +234,8 @@ class Rows:
         places = max(1, min(self._pool_tokens // room, self.most))
         if self._limit is None:
             return places
-        net = self._net
-        numbers = 2 * len(net.weights.layers) * net.plan.groups * net.plan.head_size * room
         left = self._limit - self.memory_bytes
-        return max(0, min(places, left // (numbers * net.weights.norm.itemsize)))
+        return max(0, min(places, left // self._net.bytes_for(room)))
 
     def _pool_of(self, row: NetRow) -> Pool:
         return next(pool for pool in self._pools if row in pool.rows)
@@ -259,7 +248,7 @@ class Rows:
     def _turn_up_to(self, tokens: int) -> None:
         if tokens > len(self._turns[0]):
             net = self._net
-            self._turns = rotary(net.plan.frequencies, self._room(tokens), net.weights.norm)
+            self._turns = rotary(net.plan.frequencies, net.space_for(tokens), net.weights.norm)
 
 
 def rows_over(reader: NetReader) -> Rows | None:

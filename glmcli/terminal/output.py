@@ -28,7 +28,7 @@ CUT = "\x18\x1b[0m\x1b[?7h\r\n"  # to the start of a row, after half of somethin
 
 DARK_COLOURS = {"32": "34", "33": "35", "36": "34"}
 """Green, yellow and cyan are too pale on a light background: blue and magenta stand for them."""
-_COLOURS = re.compile(r"(?<=\x1b\[)[0-9;]+(?=m)")
+_CODES = re.compile(r"(?<=\x1b\[)[0-9;]+(?=m)")
 
 MODIFIERS_KNOWN = ("tmux", "WezTerm", "iTerm.app", "mintty")
 """TERM_PROGRAM of those that understand; others might print what they do not understand."""
@@ -58,11 +58,16 @@ def is_light(env: Mapping[str, str]) -> bool:
     return background in ("7", "9", "10", "11", "12", "13", "14", "15")
 
 
-def on_light(text: str) -> str:
-    """A text with the colours that can be read on a light background."""
-    return _COLOURS.sub(
-        lambda codes: ";".join(DARK_COLOURS.get(code, code) for code in codes[0].split(";")), text
-    )
+def restyled(text: str, *, light: bool, italics: bool) -> str:
+    """A text with the colours that a light background needs, or without italics: underlined where
+    nothing else sets it off.
+    """
+
+    def other(found: re.Match[str]) -> str:
+        codes = [DARK_COLOURS.get(code, code) if light else code for code in found[0].split(";")]
+        return ";".join(codes if italics else [each for each in codes if each != "3"] or ["4"])
+
+    return _CODES.sub(other, text)
 
 
 class PipeClosed(BaseException):
@@ -90,6 +95,8 @@ class Output:
         self.is_tty = stream.isatty()
         self._term = os.environ.get("TERM", "")
         self._is_light = self.is_tty and is_light(os.environ)
+        self._has_italics = not (self.is_tty and self._term.startswith("screen"))
+        """Not in screen, nor in a tmux that calls itself so: they show them in reverse."""
 
     @property
     def knows_codes(self) -> bool:
@@ -156,7 +163,8 @@ class Output:
         Where nobody reads, this waits, but not when the user stopped the reply or the program is
         leaving: the rest is left out then, with what a terminal was sent and has not shown.
         """
-        text = on_light(text) if self._is_light else text
+        if self._is_light or not self._has_italics:
+            text = restyled(text, light=self._is_light, italics=self._has_italics)
         was_cut, is_dropped = self._is_cut, False
         start = CUT if was_cut and self.is_live else ""
         left = memoryview((start + text).encode(self.encoding, self._lacking))

@@ -83,5 +83,5 @@ def test_a_hint_leaves_room_for_the_tokens(tmp_path, columns, shown):
 def test_how_to_stop_a_reply_is_seen_in_a_narrow_window(tmp_path):
     with Term("chat", "-q", "-m", "echo:delay=0.2", home=tmp_path, cols=40) as term:
         term.at_prompt().type(" ".join("word" for _ in range(40)) + "\r")
-        whole = re.compile(r"^answering · \d+ tokens · Ctrl-C stops$", re.MULTILINE)
+        whole = re.compile(r"^ answering · \d+ tokens · Ctrl-C stops$", re.MULTILINE)
         term.until(lambda t: whole.search(t.text()) is not None, "the whole row")

@@ -74,3 +74,17 @@ def test_colours_suit_the_background_that_colorfgbg_tells_of(monkeypatch, backgr
         Output(stream).write("\x1b[1;36m> \x1b[39m36m\x1b[31m!\x1b[0m")
         assert os.read(leader, 1000).decode() == f"\x1b[{mark}m> \x1b[39m36m\x1b[31m!\x1b[0m"
     os.close(leader)
+
+
+@pytest.mark.parametrize(
+    ("term", "shown"),
+    [("xterm", "\x1b[3ma\x1b[0m\x1b[1;3mb"), ("screen-256color", "\x1b[4ma\x1b[0m\x1b[1mb")],
+)
+def test_screen_gets_no_italics_which_it_shows_in_reverse(monkeypatch, term, shown):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.delenv("COLORFGBG", raising=False)
+    leader, follower = pty.openpty()
+    with os.fdopen(follower, "w") as stream:
+        Output(stream).write("\x1b[3ma\x1b[0m\x1b[1;3mb")
+        assert os.read(leader, 1000).decode() == shown
+    os.close(leader)

@@ -229,7 +229,7 @@ class LiveView(BaseView):
         if self._stream is not None:
             self._ready += self._stream.take()
             live = self._stream.live()
-        row = ((visible_line(status), theme.DIM),)
+        row = ((f" {visible_line(status)}", theme.DIM),)  # the cursor stands on the blank
         lines, draft = self._queued
         most = max(self._size.lines // QUEUE_SHARE, 1)
         texts = queue_rows(lines, draft, columns=self._painter.width, most=most)
@@ -290,10 +290,11 @@ class LiveView(BaseView):
         )
 
     def _status(self, now: float) -> str:
+        columns = self._painter.width - 1
         if self._first_token_at is None:
             left = self._left.at(self._progress, now)
             forms = progress_forms(self._progress, now - self._started, left)
-            return status_row(forms, self._painter.width)
+            return status_row(forms, columns)
         seconds = now - self._first_token_at
         speed = ""
         if seconds > 0.5:
@@ -301,10 +302,10 @@ class LiveView(BaseView):
         if not self._is_reply and self._thought_s and self._thinking != "hide":
             passed, tokens = now - self._started, self._thought_tokens
             head = tr("thinking {seconds:.0f} s, {tokens}: …", seconds=passed, tokens=tokens)
-            return head + last_words(self._tail, self._painter.width - cell_len(head))
+            return head + last_words(self._tail, columns - cell_len(head))
         doing = tr("answering") if self._is_reply or not self._thought_s else tr("thinking")
         head = f"{doing} · {self._tokens}"
-        return status_row([head + speed, head, doing], self._painter.width)
+        return status_row([head + speed, head, doing], columns)
 
 
 class TokenCount:

@@ -80,9 +80,11 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
         value = as_switch(value)
     if words and value not in words:
         hint = tr("one of: {names}", names=", ".join(words))
+        in_chat = hint  # where options are none
         if "beside" in rules:
             hint = tr("; ").join([hint, tr(rules["beside"])])
-        raise ConfigError(tr("{label} is {value!r}", label=label, value=value), hint)
+        message = tr("{label} is {value!r}", label=label, value=value)
+        raise ConfigError(message, hint, in_chat=in_chat)
     if isinstance(value, int | float) and not isinstance(value, bool):
         check_range(label, value, rules)
     return value
@@ -90,6 +92,8 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
 
 def number_hint(raw: Any, kind: str, meaning: str) -> str:
     """What to write in place of what is no number; the meaning of the setting for all others."""
+    if "bool" in kind:
+        return tr("one of: {names}", names="on, off")
     if "int" not in kind and "float" not in kind:
         return meaning
     found = re.findall(r"[0-9]+(?:[.,][0-9]+)?", str(raw))

@@ -118,7 +118,7 @@ def plain_for(markdown: str) -> str:
         help = later("whether replies are rendered")
         is_rendered = parsed(markdown, "bool", label="markdown", rules={"help": help})
     except ConfigError as exc:
-        raise UsageError(exc.message, exc.hint) from exc
+        raise UsageError(exc.message, exc.in_chat or exc.hint) from exc
     return "off" if is_rendered else "on"
 
 
@@ -133,12 +133,29 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+SET_OTHERWISE = {
+    "model": later("/model NAME goes on with another model"),
+    "system": later("/system TEXT sets it"),
+    "role": later("/role NAME takes a role"),
+    "title": later("/title TEXT names the conversation"),
+    "parameter": "/set NAME VALUE",
+    "temp": later("/set temperature VALUE sets it"),
+    **dict.fromkeys(
+        ("width", "plain", "vi", "warm", "window", "device", "dtype", "quantize", "threads"),
+        later("it is set before a chat begins: glm config set NAME VALUE in a shell"),
+    ),
+}
+"""What is set in another way -> how."""
+
+
 def param_name(name: str) -> str:
     """A setting's name. Raises UsageError with the nearest one."""
     known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
     if name not in known:
-        if near := difflib.get_close_matches(name, known, n=1):
+        if name in SET_OTHERWISE:
+            hint = tr(SET_OTHERWISE[name])
+        elif near := difflib.get_close_matches(name, known, n=1):
             hint = tr("did you mean {name}?", name=near[0])
         else:
             hint = tr("one of: {names}", names=", ".join(known))
@@ -159,7 +176,7 @@ def parsed_value(name: str, value: str, *, label: str = "") -> object:
         return parse(name, value, "option")
     except ConfigError as exc:
         problem = exc.message.removeprefix(f"--{name.replace('_', '-')}")
-        raise UsageError(f"{label or name}{problem}", exc.hint) from exc
+        raise UsageError(f"{label or name}{problem}", exc.in_chat or exc.hint) from exc
 
 
 def set_words(chat: Chat, typed: str) -> list[tuple[str, str]]:

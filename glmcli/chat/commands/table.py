@@ -206,6 +206,9 @@ LEAVE = later("/exit leaves")
 BEGIN = later("/reset starts a new conversation")
 LIST = later("/history lists the conversations, or those that hold WORDS")
 STOP = later("Ctrl-C stops a reply, /exit leaves")
+SETTINGS = later("/set shows the settings; /set NAME VALUE changes one")
+SENDS = later("/attach FILE sends a file with the next message")
+SHORTER = later("/set context summarise shortens what fills the window")
 WORDS = {
     "exit": LEAVE,
     "quit": LEAVE,
@@ -216,8 +219,27 @@ WORDS = {
     "停止": STOP,
 }
 """What other programs take as commands without a slash, and how it is done here. Never sent."""
-SLASH_WORDS = {**WORDS, "bye": LEAVE, "new": BEGIN, "list": LIST, "search": LIST}
-"""The same behind a slash; without it the last four are text."""
+SLASH_WORDS = {
+    **WORDS,
+    **dict.fromkeys(("bye", "q"), LEAVE),
+    **dict.fromkeys(("new", "forget"), BEGIN),
+    **dict.fromkeys(("list", "search", "find", "sessions", "chats"), LIST),
+    **dict.fromkeys(("settings", "config", "options", "params"), SETTINGS),
+    **dict.fromkeys(("temp", "t"), later("/set temperature VALUE sets it")),
+    **dict.fromkeys(("file", "read", "add", "upload", "image", "open"), SENDS),
+    **dict.fromkeys(("regenerate", "redo", "again", "regen"), later("/retry asks again")),
+    **dict.fromkeys(("branch", "branches", "fork"), later("/tree shows the branches")),
+    **dict.fromkeys(("usage", "cost", "info"), later("/stats shows usage and speed")),
+    **dict.fromkeys(("compact", "compress", "summarise", "summarize"), SHORTER),
+    **dict.fromkeys(("rename", "name"), later("/title TEXT names the conversation")),
+    **dict.fromkeys(("h", "commands"), later("/help lists the commands")),
+    **dict.fromkeys(("pull", "download"), later("in a shell: glm models pull NAME")),
+    **dict.fromkeys(("delete", "rm"), later("in a shell: glm history delete ID")),
+    **dict.fromkeys(("persona", "agent", "roles"), later("/role NAME takes a role")),
+    **dict.fromkeys(("show", "last", "print"), later("/redraw shows the last reply again")),
+    **dict.fromkeys(("models", "use", "switch"), later("/model NAME goes on with another model")),
+}
+"""The same behind a slash; without it the others are text."""
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
@@ -236,6 +258,7 @@ def command(usage: str = "", *, words: Completions | None = None) -> Callable[[A
 def suggestion(word: str) -> str:
     """A hint for a word that is not a command."""
     as_text = tr("//{word} sends it as text", word=word)
+    word = word.lower()
     if known := command_for(word, SLASH_WORDS):
         return tr("; ").join([known, as_text])
     if word in settings_table():

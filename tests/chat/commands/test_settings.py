@@ -66,10 +66,36 @@ def test_display_settings_can_be_given_back(chat):
         assert chat.settings.notify is None
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("/set system be brief", "/system TEXT sets it"),
+        ("/set model echo:", "/model NAME goes on with another model"),
+        ("/set width 80", "glm config set NAME VALUE in a shell"),
+        ("/temp 1", "/set temperature VALUE sets it"),
+        ("/EXIT", "/exit leaves"),
+        ("/regenerate", "/retry asks again"),
+        ("/file c.txt", "/attach FILE sends a file"),
+        ("/retry", "/retry asks the last question again"),
+    ],
+)
+def test_what_is_set_or_called_otherwise_is_hinted_at(chat, line, hint):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, line)
+    assert hint in caught.value.hint
+
+
+def test_hints_in_a_chat_name_no_option(chat):
+    for line in ("/set context 4096", "/thinking maybe"):
+        with pytest.raises(UsageError) as caught:
+            run_command(chat, line)
+        assert "one of: " in caught.value.hint and "--" not in caught.value.hint
+
+
 def test_a_wrong_value_is_named_as_it_was_typed(chat):
     with pytest.raises(UsageError, match="markdown is 'x', not on or off") as caught:
         run_command(chat, "/set markdown x")
-    assert caught.value.hint == "whether replies are rendered"
+    assert caught.value.hint == "one of: on, off"
     with pytest.raises(UsageError, match="/goto needs a number"):
         run_command(chat, "/goto")
     with pytest.raises(UsageError, match="notify is -1"):

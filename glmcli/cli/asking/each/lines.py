@@ -22,6 +22,7 @@ from glmcli.paths import LARGEST_MESSAGE, path_of
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class LineReader:
         """Blank lines so far."""
         self.found = 0
         """Other lines so far."""
-        self._number = 0
+        self.number = 0
+        """Of the last line that was looked at, blank or not."""
         self._waiting = bytearray()
         self._looked_at = 0
         self._is_first = True
@@ -109,13 +111,13 @@ class LineReader:
             data = bytes(self._waiting[:end])
             del self._waiting[: end + 1]
             self._looked_at = 0
-            self._number += 1
+            self.number += 1
             is_too_large = self._is_skipping or len(data) > LARGEST_MESSAGE
             self._is_skipping = False
             if is_too_large or data.strip():
                 self.found += 1
                 data = b"" if is_too_large else data.removesuffix(b"\r")
-                return RawLine(self._number, data, is_too_large)
+                return RawLine(self.number, data, is_too_large)
             self.blank += 1
 
 
@@ -147,13 +149,11 @@ def open_lines(source: str) -> LineReader:
 
 
 def count_lines(path: Path) -> int | None:
-    """How many lines of a file are not blank; None for what can be read only once."""
+    """How many lines a file has, blank ones too; None for what can be read only once."""
     if not path.is_file():
         return None
-    reader = LineReader(os.open(path, os.O_RDONLY | os.O_CLOEXEC), printable(path))
-    try:
-        while reader.take(lambda: False):
-            pass
-    finally:
-        os.close(reader.fd)
-    return reader.found
+    count, last = 0, b"\n"
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            count, last = count + block.count(b"\n"), block[-1:]
+    return count + (last != b"\n")

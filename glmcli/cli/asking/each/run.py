@@ -79,8 +79,13 @@ class LinesLeft:
 
     @property
     def total(self) -> int | None:
-        """How many lines there are; None as long as more may come."""
-        return self._reader.found if self._reader.is_over else None
+        """How many lines there are, blank ones too; None as long as more may come."""
+        return self._reader.number if self._reader.is_over else None
+
+    @property
+    def passed(self) -> int:
+        """Lines that need no answer: blank ones, and those that were answered before."""
+        return self.skipped + self._reader.blank
 
     def several(self) -> list[str]:
         """Ids that several lines have."""
@@ -116,7 +121,7 @@ class HowFar:
         if progress is not None and (progress.stage != "reading"):
             self._status.show(Chunk(progress=progress))
             return
-        done = self._left.skipped + self._results.answered + self._results.failed
+        done = self._left.passed + self._results.answered + self._results.failed
         total = self._left.total if self._total is None else self._total
         if self._is_reader:
             step = max(1, total // _TOLD_OFTEN) if total else _TOLD_LINES

@@ -47,10 +47,12 @@ def test_lines_are_numbered_as_an_editor_does_and_blank_ones_are_left_out(file, 
     assert reader.found == len(lines)
 
 
-def test_blank_lines_are_counted(file):
-    reader = file(b"one\n\n \ntwo\n\n")
+@pytest.mark.parametrize("end", [b"", b"\n", b" "])
+def test_blank_lines_are_counted(file, tmp_path, end):
+    reader = file(b"one\n\n \ntwo\n\n" + end)
     all_of(reader)
-    assert reader.blank == 3
+    assert reader.blank == 3 + bool(end)
+    assert reader.number == 5 + bool(end) == count_lines(tmp_path / "lines")
 
 
 def test_a_line_that_is_too_large_is_passed_over_and_not_kept(file, tmp_path):
@@ -58,7 +60,7 @@ def test_a_line_that_is_too_large_is_passed_over_and_not_kept(file, tmp_path):
     found = [reader.take(never) for _ in range(4)]
     assert [line.is_too_large for line in found] == [False, True, False, False]
     assert [len(line.data) for line in found] == [1, 0, 1, LARGEST_MESSAGE]
-    assert count_lines(tmp_path / "lines") == 4
+    assert count_lines(tmp_path / "lines") == 4 == reader.number
 
 
 def test_the_lines_of_a_pipe_are_there_as_soon_as_they_end():

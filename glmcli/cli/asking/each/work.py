@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from glmcli.engines.delivery import TICK_S
 from glmcli.engines.failures import as_user_error, opening_failed
 from glmcli.engines.reply import Growing, broken_off
 from glmcli.engines.thread import EngineThread, engine_of
-from glmcli.errors import GlmError, ServerRefused
+from glmcli.errors import ContextFull, GlmError, ServerRefused
 from glmcli.language import tr
 from glmcli.terminal.phrases import no_answer
 from glmcli.types import Chunk, Message, Progress
@@ -63,8 +63,9 @@ class TaskSource(Protocol):
 class GrowingAnswer:
     """The answer to one line while it comes."""
 
-    def __init__(self, place: int, task: Task, window: Callable[[], int | None]) -> None:
-        self._place, self._task, self._window = place, task, window
+    def __init__(self, place: int, task: Task, engine: Engine, window: int | None) -> None:
+        """`window` is what was set, if it was."""
+        self._place, self._task, self._engine, self._window = place, task, engine, window
         self._growing: Growing | None = None
 
     def begin(self) -> Growing:
@@ -79,17 +80,28 @@ class GrowingAnswer:
         if isinstance(item, GlmError):
             reply = growing.message("interrupted")
             has_text = bool(reply.text or reply.thinking)
-            return self._news(self._answer(reply if has_text else None, item))
+            return self._news(self._answer(reply if has_text else None, self._told(item)))
         growing.add(item)
         if item.finish_reason is None:
             return News(progress=item.progress, notice=item.notice)
         if item.finish_reason == "cancelled":
             return self._news(None)
         reply = growing.message(item.finish_reason, item.usage)
-        return self._news(self._answer(reply, no_answer(reply, self._window())))
+        return self._news(self._answer(reply, self._nothing(reply)))
 
     def _news(self, answer: LineAnswer | None) -> News:
         return News(self._place, answer)
+
+    def _nothing(self, reply: Message) -> GlmError | None:
+        return no_answer(reply, self._engine.context_tokens, self._window)
+
+    def _told(self, error: GlmError) -> GlmError:
+        """The error, which says so where the window is one that was set."""
+        if not isinstance(error, ContextFull) or error.limit is None or error.limit != self._window:
+            return error
+        return ContextFull(
+            error.needed, error.limit, error.output, is_set=True, at_least=error.at_least
+        )
 
     def _answer(self, reply: Message | None, error: GlmError | None) -> LineAnswer:
         return LineAnswer(self._task.id, self._task.line, reply, error)
@@ -98,8 +110,11 @@ class GrowingAnswer:
 class Together:
     """All lines to one engine, as many at once as it can."""
 
-    def __init__(self, engine: EngineThread, cancel: threading.Event) -> None:
-        self._engine, self._cancel = engine, cancel
+    def __init__(
+        self, engine: EngineThread, cancel: threading.Event, window: int | None = None
+    ) -> None:
+        """`window` is what was set, if it was."""
+        self._engine, self._cancel, self._window = engine, cancel, window
 
     def news(self, source: TaskSource) -> Iterator[News]:
         """What becomes of the lines. Raises GlmError where the engine cannot be opened."""
@@ -119,8 +134,7 @@ class Together:
             if not group:
                 return
             growing = [
-                GrowingAnswer(place, task, lambda: self._engine.context_tokens)
-                for place, task in group
+                GrowingAnswer(place, task, self._engine, self._window) for place, task in group
             ]
             prompts = [(task.messages, task.params) for _, task in group]
             for index, item in self._engine.batch(prompts, self._cancel):
@@ -204,7 +218,7 @@ class Servers:
 
     def _answer(self, engine: Engine, place: int, task: Task, tried: int) -> bool:
         """Ask a line; whether to ask it again, since the server is busy."""
-        growing = GrowingAnswer(place, task, lambda: engine.context_tokens)
+        growing = GrowingAnswer(place, task, engine, self._settings.window)
         growing.begin()
         stream = engine.stream(task.messages, task.params, self._cancel)
         while True:
@@ -245,4 +259,4 @@ def way_to_answers(
     """All lines to one engine, or to a server from several threads."""
     if parallel or split_name(settings.model)[0] in SERVERS:
         return Servers(settings, parallel or 1, cancel)
-    return Together(engine_of(settings), cancel)
+    return Together(engine_of(settings), cancel, settings.window)

@@ -82,8 +82,9 @@ def test_the_name_of_a_file_says_that_its_lines_are_objects(each):
 
 
 def test_a_line_that_is_too_long_for_the_window_is_an_error_and_the_next_is_answered(each):
-    done = each("a b c d\ne\n", model="echo:window=3")
+    done = each("a b c d\ne\n", "--window", "3")
     long, short = answers(done)
+    assert long["error"]["message"] == "the prompt needs 4 tokens, but --window is 3"
     assert long["error"]["code"] == 4
     assert "text" not in long
     assert short["text"] == "e"

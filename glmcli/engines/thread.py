@@ -47,6 +47,8 @@ class EngineThread:
         self._on_change: Callable[[], None] = lambda: None
         self._open_it = open_it
         self._told_at = 0.0
+        self.opened_in_s = 0.0
+        """Seconds that it took to open; 0 until it is."""
         self._engine: Engine | None = None
         self._failures = 0
         self._turns = Turns(self._at_once)
@@ -353,8 +355,10 @@ class EngineThread:
         if self._engine is None:
             if asked is not None and asked < self._failures and self._failure is not None:
                 raise self._failure
+            started = time.monotonic()
             try:
                 engine = self._open_it(self._report)
+                self.opened_in_s = time.monotonic() - started
                 if self._is_shared and isinstance(engine, Shares):
                     engine.share(None)
                 self._engine, self.name, self._failure = engine, engine.name, None

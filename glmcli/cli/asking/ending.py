@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.cli.asking.forms import check_code_in
 from glmcli.cli.asking.long import cost_of_parts
+from glmcli.cli.asking.offer import offer_to_keep
 from glmcli.cli.dialog import fitted
 from glmcli.cli.opening import Interrupted
 from glmcli.config import DOTENV, Settings
@@ -46,6 +47,8 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
         err.say(f"{fitted(line, err.fd)}\n")
         if cost := cost_of_parts(session.engine):
             err.say(f"{cost}\n")
+    if offer := offer_to_keep(settings, session.engine):
+        err.say(f"{fitted(offer, err.fd)}\n")
 
 
 def with_source(note: str, reply: Message, settings: Settings) -> str:

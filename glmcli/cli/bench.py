@@ -93,7 +93,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
-    from glmcli.engines import check_followed, folder_lines, open_engine, split_name
+    from glmcli.engines import check_followed, folder_lines, open_alone, split_name
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.output import outputs
@@ -109,7 +109,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     is_local = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
-        engine = open_engine(settings, lambda step: status.say(*progress_forms(step, None)))
+        engine = open_alone(settings, lambda step: status.say(*progress_forms(step, None)))
         with closing(engine):
             if is_local:
                 found.timings.load_s = time.perf_counter() - started

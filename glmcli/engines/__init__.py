@@ -274,6 +274,15 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     return opened
 
 
+def open_alone(settings: Settings, report: Report) -> Engine:
+    """The same, when models that are kept in memory and idle have left, to make room for it."""
+    if not is_local(settings.model):
+        return open_engine(settings, report)
+    from glmcli.engines.kept.finding import open_without_others
+
+    return open_without_others(settings, report)
+
+
 def check_followed(settings: Settings) -> None:
     """Raise ConfigError for an option that was typed and that the model's engine cannot follow.
 

@@ -113,7 +113,7 @@ class Life:
             return "in the way"
         if holder.idle_s > holder.keep_s:
             return "idle"
-        return "memory is short" if self._is_memory_short() else ""
+        return "memory is short" if holder.is_kept and self._is_memory_short() else ""
 
     def _is_found(self) -> bool:
         with suppress(OSError):

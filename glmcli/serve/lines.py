@@ -164,7 +164,7 @@ class Lines:
 
     def _leave(self) -> None:
         """Leave if nobody needs the model; whoever asks hears the end of the connection."""
-        if self._holder.is_needed:
+        if self._holder.is_needed or not self._holder.is_kept:
             self._end({"leaving": False, "model": self._holder.name})
             return
         self._link.send({"answer": {"leaving": True}})

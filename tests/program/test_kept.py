@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,17 +36,16 @@ def begin(tmp_path, runtime):
     """`begin("ask", …)`: the program, running."""
     running = []
 
-    def begun(*arguments, **more):
+    def begun(*arguments, feed=False):
         env = clean_env(GLM_HOME=str(tmp_path / "home"))
         process = subprocess.Popen(
             command(*arguments),
             cwd=tmp_path,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            **more,
         )
         running.append(process)
         return process
@@ -236,3 +238,96 @@ def test_several_are_answered_at_once(glm, runtime):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda n: glm("ask", *ECHO, f"number {n}").out, range(8)))
     assert done == [f"number {n}\n" for n in range(8)]
+
+
+def test_a_model_that_is_served_is_found_as_one_that_is_kept(begin, glm, runtime):
+    server = begin("serve", "echo:", "--port", "0")
+    assert "echo" in server.stdout.readline()
+    done = glm("ask", *ECHO, "hi", "--stats")
+    assert (done.out, kept_in(runtime)) == ("hi\n", [])
+    assert f"kept by process {server.pid}" in done.err
+    (status,) = json.loads(glm("ps", "--json").out)
+    assert (status["pid"], status["ends_in_s"]) == (server.pid, None)
+    assert glm("stop").code == 0
+    assert server.wait(10) == 0
+    assert not list(runtime.glob("glm/*.sock"))
+
+
+def test_one_that_is_kept_makes_way_for_the_same_that_is_served(begin, glm, runtime):
+    glm("ask", *ECHO, "hi")
+    server = begin("serve", "echo:", "--port", "0")
+    assert "echo" in server.stdout.readline()
+    assert kept_in(runtime) == []
+    assert f"kept by process {server.pid}" in glm("ask", *ECHO, "hi", "--stats").err
+
+
+def test_http_is_spoken_at_the_same_socket(glm, runtime):
+    glm("ask", *ECHO, "hi")
+    (path,) = runtime.glob("glm/*.sock")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(20)
+        connection.connect(str(path))
+        connection.sendall(
+            b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200") and b"echo" in answer
+
+
+def test_the_end_of_a_terminal_is_not_its_end(glm, runtime):
+    glm("ask", *ECHO, "hi")
+    (pid,) = kept_in(runtime)
+    os.kill(pid, signal.SIGHUP)
+    assert glm("ask", *ECHO, "again").out == "again\n"
+    assert kept_in(runtime) == [pid]
+
+
+def test_it_ends_when_its_folder_is_swept_at_logout(glm, runtime):
+    glm("ask", *ECHO, "hi")
+    shutil.rmtree(runtime / "glm")
+    assert wait_until(lambda: not kept_in(runtime), 5)
+    assert glm("ask", *ECHO, "again").out == "again\n"
+
+
+def test_it_goes_on_where_its_log_cannot_be_written(glm, runtime):
+    glm("ask", *ECHO, "hi")
+    kill_kept(runtime)
+    assert wait_until(lambda: not kept_in(runtime))
+    (log,) = runtime.glob("glm/*.log")
+    log.unlink()
+    log.symlink_to("/dev/full")
+    assert glm("ask", *ECHO, "one").out == "one\n"
+    log.unlink()
+    assert glm("ask", *ECHO, "two").out == "two\n"
+    assert len(kept_in(runtime)) == 1
+
+
+@pytest.mark.model
+def test_a_model_that_is_loaded_is_used_by_all_and_makes_way_for_another(glm, runtime):
+    """Another environment for nets is another key, as another version is."""
+    asked = ("ask", "--max-tokens", "2", "--temperature", "0", "-q", "Say hi")
+    first = glm(*asked, "--keep", "60s")
+    (pid,) = kept_in(runtime)
+    plain = glm(*asked, "--stats")
+    assert (plain.out, kept_in(runtime)) == (first.out, [pid])
+    assert glm(*asked, "--keep", "60s", OMP_NUM_THREADS="1").out == first.out
+    (other,) = kept_in(runtime)
+    assert other != pid
+    assert glm(*asked).out == first.out, "what is loaded here"
+    assert kept_in(runtime) == []
+
+
+@pytest.mark.model
+def test_a_chat_goes_on_with_it_and_without_it(begin, glm, runtime):
+    glm("ask", "--max-tokens", "2", "-q", "--keep", "2s", "Say hi")
+    (pid,) = kept_in(runtime)
+    chat = begin("chat", "--max-tokens", "3", "-q", feed=True)
+    chat.stdin.write("Say hi\n")
+    chat.stdin.flush()
+    assert chat.stdout.read(1)
+    time.sleep(3)
+    assert kept_in(runtime) == [pid], "the chat may go on to ask"
+    os.kill(pid, signal.SIGKILL)
+    out, err = chat.communicate("Say it again\n", timeout=100)
+    assert (chat.returncode, out.strip() != "") == (0, True), err
+    assert kept_in(runtime) == []

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -40,16 +40,18 @@ def answer_until_ended(
     quiet: bool,
 ) -> None:
     """Load the model and answer until a signal ends it. Raises GlmError, KeyboardInterrupt."""
-    from glmcli.engines import open_engine
+    from glmcli.engines import open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
+    from glmcli.serve.findable import findable
     from glmcli.serve.holder import Holder
     from glmcli.serve.http import Site
     from glmcli.serve.openai.routes import OpenAIRoutes
 
     model = short_name(settings.model)
-    engine = EngineThread(model, lambda report: open_engine(settings, report), shared=True)
+    engine = EngineThread(model, lambda report: open_alone(settings, report), shared=True)
     holder = Holder(engine, model)
+    log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
     routes = OpenAIRoutes(holder, model, settings.model)
     doors = Doors(
         listeners,
@@ -57,20 +59,18 @@ def answer_until_ended(
             routes.all(),
             key=settings.serve_key,
             is_private=is_private,
-            log=(lambda line: None) if quiet else in_log(),
+            log=log,
         ),
     )
     end_by_signal(holder.stop, holder.stopping)
     doors.open()
-    try:
+    with findable(holder, settings, log), closing(doors):
         if is_loaded(engine, holder.stopping, settings):
             sys.stdout.write(set_up(model, address, settings, is_private=is_private))
             sys.stdout.flush()
             while not holder.stopping.wait(3600):
                 pass
             drain(doors, holder)
-    finally:
-        doors.close()
 
 
 def short_name(model: str) -> str:

@@ -6,8 +6,8 @@ Knows nothing of what is asked of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,14 @@ from glmcli.config import Settings
 from glmcli.engines import Engine, is_local, open_engine, split_name
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
 from glmcli.engines.kept.link import Gone, Link
-from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, load_values, model_folder
+from glmcli.engines.kept.place import (
+    KeptPlace,
+    all_places,
+    folder_to_use,
+    kept_key,
+    load_values,
+    model_folder,
+)
 from glmcli.engines.kept.starting import link_to_socket, reach
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
@@ -41,18 +48,9 @@ class Finder:
             if place.key == key and (link := link_to_socket(place)):
                 with suppress(Gone):
                     return self._opened(link)
-        busy = []
-        if is_local(settings.model):
-            busy = make_leave((place for place in places if place.key != key), self._report)
-        try:
+        others = [place for place in places if place.key != key] if is_local(settings.model) else []
+        with others_gone(others, self._report):
             return self._kept(key) if settings.keep else open_engine(settings, self._report)
-        except OutOfMemory as exc:
-            if busy:
-                exc.hint = tr(
-                    "{models} is kept in memory and busy: glm stop ends it",
-                    models=tr(", ").join(busy),
-                )
-            raise
 
     def _kept(self, key: str) -> Engine:
         """The model in a process that keeps it; here if there can be none, which is told."""
@@ -78,8 +76,6 @@ class Finder:
 
     def _again(self) -> Engine:
         """The engine in place of one whose process is gone."""
-        from glmcli.engines.kept.place import all_places
-
         return self.found(all_places())
 
     def _folder(self) -> Path | None:
@@ -104,6 +100,31 @@ class Finder:
     def _tick(self) -> bool:
         self._report(Progress("waiting", note=tr("the process that keeps the model")))
         return True
+
+
+@contextmanager
+def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[None]:
+    """Load a model when those that are idle have left; OutOfMemory tells of those that are not."""
+    busy = make_leave(places, report)
+    try:
+        yield
+    except OutOfMemory as exc:
+        if busy:
+            exc.hint = tr(
+                "{models} is kept in memory and busy: glm stop ends it",
+                models=tr(", ").join(busy),
+            )
+        raise
+
+
+def open_without_others(settings: Settings, report: Report) -> Engine:
+    """Load a model in this process when others that are idle have left. Raises as `open_engine`."""
+    places = all_places()
+    if not places:
+        return open_engine(settings, report)
+    own = kept_key(settings, model_folder(settings))
+    with others_gone((place for place in places if place.key != own), report):
+        return open_engine(settings, report)
 
 
 def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:

@@ -13,7 +13,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from glmcli.config import TYPED, Settings, parse
 from glmcli.engines import open_engine
 from glmcli.engines.kept.place import KeptPlace
 from glmcli.engines.thread import EngineThread
+from glmcli.serve.findable import http_door
 from glmcli.serve.holder import Holder
-from glmcli.serve.life import Http, Life
+from glmcli.serve.life import Life
 
 LOG_BYTES = 1 << 20
 """A log that has grown larger begins again."""
@@ -75,19 +75,6 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     http = http_door(holder, settings, log.say)
     Life(holder, KeptPlace(Path(folder), key), listener, log=log.say, http=http).run()
     os._exit(0)  # threads may be inside torch
-
-
-def http_door(holder: Holder, settings: Settings, log: Callable[[str], None]) -> Http:
-    """Answers who speaks HTTP at the same socket, as `glm serve` does."""
-
-    def answer(connection: socket.socket) -> None:
-        from glmcli.serve.http import HttpExchange, Site
-        from glmcli.serve.openai.routes import OpenAIRoutes
-
-        routes = OpenAIRoutes(holder, holder.name, settings.model)
-        HttpExchange(connection, Site(routes.all(), key="", is_private=True, log=log))
-
-    return answer
 
 
 def told_settings(values: dict[str, Any]) -> Settings:

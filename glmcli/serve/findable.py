@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, model_
 from glmcli.engines.kept.starting import listen_in
 from glmcli.errors import GlmError
 from glmcli.serve.holder import Holder
-from glmcli.serve.life import Life
+from glmcli.serve.life import Http, Life
 
 END_S = 1.0
 
@@ -27,7 +28,10 @@ def findable(holder: Holder, settings: Settings, log: Callable[[str], None]) -> 
         try:
             place = place_of_settings(settings)
             if place is not None and locked(place, stack):
-                life = Life(holder, place, listen_in(place), log=lambda line: None)
+                # Nobody makes it leave who wants the memory: it is served.
+                stack.enter_context(holder.attached())
+                http = http_door(holder, settings, log)
+                life = Life(holder, place, listen_in(place), log=lambda line: None, http=http)
                 thread = threading.Thread(target=life.run, daemon=True)
                 thread.start()
                 stack.callback(thread.join, END_S)
@@ -58,3 +62,16 @@ def locked(place: KeptPlace, stack: ExitStack) -> bool:
         except BlockingIOError:
             make_leave([place], lambda progress: None)
     return False
+
+
+def http_door(holder: Holder, settings: Settings, log: Callable[[str], None]) -> Http:
+    """Answers who speaks HTTP at the same socket, as `glm serve` does."""
+
+    def answer(connection: socket.socket) -> None:
+        from glmcli.serve.http import HttpExchange, Site
+        from glmcli.serve.openai.routes import OpenAIRoutes
+
+        routes = OpenAIRoutes(holder, holder.name, settings.model)
+        HttpExchange(connection, Site(routes.all(), key="", is_private=True, log=log))
+
+    return answer

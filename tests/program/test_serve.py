@@ -199,3 +199,38 @@ def test_ctrl_c_while_the_model_loads_ends_it(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=10)
     assert (process.returncode, out) == (0, "")
+
+
+def test_calls_of_glm_find_what_is_served_and_glm_stop_ends_it(tmp_path: Path, glm: Any) -> None:
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    with serving(tmp_path, "echo:", "--port", "0", "-q", **env) as server:
+        listed = json.loads(glm("ps", "--json", **env).out)
+        assert [each["pid"] for each in listed] == [server.process.pid]
+        done = glm("ask", "-m", "echo:", "hello there", "--keep", "1m", "--no-save", **env)
+        assert done.out == "hello there\n"
+        assert len(json.loads(glm("ps", "--json", **env).out)) == 1
+        (path,) = runtime.rglob("*.sock")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.1 200")
+        assert glm("stop", "--all", **env).code == 0
+        assert server.process.wait(PATIENCE_S) == 0
+    assert not list(runtime.rglob("*.sock"))
+
+
+def test_a_kept_model_speaks_http_too(tmp_path: Path, glm: Any) -> None:
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    try:
+        assert glm("ask", "-m", "echo:", "hi", "--keep", "1m", "--no-save", **env).out == "hi\n"
+        (path,) = runtime.rglob("*.sock")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert client.makefile("rb").read().startswith(b"HTTP/1.1 200")
+    finally:
+        glm("stop", "--all", **env)

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Literal
 
 from glmcli import __version__
+from glmcli.engines import Asked, BatchItem
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import EngineError
 from glmcli.language import tr
@@ -118,6 +119,13 @@ class Holder:
         reply = self.engine.stream(messages, params, cancel, private=private)
         with self.used(), closing(reply) as stream:
             yield from stream
+
+    def batch(
+        self, prompts: Sequence[Asked], cancel: threading.Event
+    ) -> Generator[BatchItem, None, None]:
+        """The replies to several prompts, which count as one request; see `EngineThread.batch`."""
+        with self.used(), closing(self.engine.batch(prompts, cancel)) as items:
+            yield from items
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt in tokens; None if it cannot be known, or not yet."""

@@ -8,7 +8,7 @@ of how the socket came to be.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -18,6 +18,7 @@ from glmcli.engines.kept.link import Gone, Link
 from glmcli.engines.kept.wire import (
     chunk_object,
     error_object,
+    item_object,
     messages_in,
     params_in,
     slim,
@@ -56,6 +57,7 @@ class Lines:
         answers: Mapping[str, Answer] = {
             "open": self._open,
             "stream": self._stream,
+            "batch": self._batch,
             "count": self._count,
             "warm": self._warm,
             "status": lambda _: self._end(self._holder.status()),
@@ -124,15 +126,27 @@ class Lines:
         """Send the reply. Who does not read keeps nobody else waiting, but for one thread."""
         messages, params, cancel = messages_in(asked), params_in(asked), threading.Event()
         private = bool(asked.get("private"))
+        with closing(self._holder.stream(messages, params, cancel, private=private)) as stream:
+            self._send_all((self._line(chunk) for chunk in stream), cancel)
+
+    def _batch(self, asked: Mapping[str, Any]) -> None:
+        """Send the replies to several prompts, mixed, and an end behind the last."""
+        cancel = threading.Event()
+        prompts = [(messages_in(each), params_in(each)) for each in asked["prompts"]]
+        with closing(self._holder.batch(prompts, cancel)) as items:
+            self._send_all((item_object(*each) for each in items), cancel)
+        self._end(self._changing_facts())
+
+    def _send_all(self, lines: Iterable[Mapping[str, Any]], cancel: threading.Event) -> None:
+        """Send lines but for ticks; `cancel` is set where the caller cancels, and at the end."""
         try:
-            with closing(self._holder.stream(messages, params, cancel, private=private)) as stream:
-                for chunk in stream:
+            for line in lines:
+                self._listen(cancel)
+                if line:
+                    self._link.send_soon(line)
+                while self._link.unsent > _MOST_UNSENT:
+                    self._link.flush(TICK_S)
                     self._listen(cancel)
-                    if chunk != Chunk():
-                        self._link.send_soon(self._line(chunk))
-                    while self._link.unsent > _MOST_UNSENT:
-                        self._link.flush(TICK_S)
-                        self._listen(cancel)
         finally:
             cancel.set()
         while self._link.unsent:
@@ -140,6 +154,8 @@ class Lines:
             self._listen(cancel)
 
     def _line(self, chunk: Chunk) -> dict[str, Any]:
+        if chunk == Chunk():
+            return {}
         line: dict[str, Any] = {"chunk": chunk_object(chunk)}
         if chunk.finish_reason is not None:
             line |= {"end": True, "facts": self._changing_facts()}

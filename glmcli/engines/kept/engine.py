@@ -11,10 +11,11 @@ from contextlib import closing
 from threading import Event
 from typing import Any
 
-from glmcli.engines import Engine, TellsOwn, Warms
+from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms
+from glmcli.engines.batches import batch_of, is_end
 from glmcli.engines.delivery import TICK_S
 from glmcli.engines.kept.link import Gone, Link
-from glmcli.engines.kept.wire import chunk_in, error_in, known, params_in, request_of
+from glmcli.engines.kept.wire import chunk_in, error_in, item_in, known, params_in, request_of
 from glmcli.errors import ConnectionLost
 from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
@@ -118,13 +119,53 @@ class KeptEngine:
                 return
             except Gone:
                 if has_begun or attempt == ATTEMPTS:
-                    raise ConnectionLost(
-                        tr("the process that kept the model has ended"),
-                        tr("what had arrived is kept"),
-                        again=True,
-                    ) from None
+                    raise self._lost() from None
                 yield Chunk(progress=Progress("loading"))
                 self._open_again()
+
+    def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
+        """Yield the replies to several prompts, see `Batches.batch`.
+
+        Those that had begun when the process ended are lost; another one answers the others.
+        """
+        left, begun = [*range(len(prompts))], set[int]()
+        for attempt in range(1, ATTEMPTS + 1):
+            asked = [*left]
+            try:
+                for at, item in self._items([prompts[index] for index in asked], cancel):
+                    index = asked[at]
+                    if is_end(item):
+                        left.remove(index)
+                    elif isinstance(item, Chunk) and (item.text or item.thinking):
+                        begun.add(index)
+                    yield index, item
+                break
+            except Gone:
+                for index in [it for it in left if it in begun or attempt == ATTEMPTS]:
+                    left.remove(index)
+                    yield index, self._lost()
+                if not left:
+                    return
+                self._open_again()
+        yield from ((index, Chunk(finish_reason="cancelled")) for index in left)
+
+    def _items(self, prompts: Sequence[Asked], cancel: Event) -> Iterator[BatchItem]:
+        """The items of one attempt. Raises Gone, GlmError."""
+        if self._instead:
+            yield from batch_of(self._instead, prompts, cancel)
+            return
+        request = {"ask": "batch", "prompts": [request_of(*each) for each in prompts]}
+        with closing(self._asked(request, cancel)) as answers:
+            for data in answers:
+                if data and "index" in data:
+                    yield item_in(data)
+
+    def _lost(self) -> ConnectionLost:
+        return ConnectionLost(
+            tr("the process that kept the model has ended"),
+            tr("what had arrived is kept"),
+            again=True,
+        )
 
     def _chunks(self, request: dict[str, Any], cancel: Event) -> Iterator[Chunk]:
         """The chunks of one attempt. Raises Gone, GlmError."""

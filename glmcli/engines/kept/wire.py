@@ -81,6 +81,20 @@ def chunk_in(data: Mapping[str, Any]) -> Chunk:
     return known(Chunk, found)
 
 
+def item_object(index: int, item: Chunk | GlmError) -> dict[str, Any]:
+    """An item of a batch as an object; an empty one for a tick."""
+    if isinstance(item, GlmError):
+        return {"index": index, "failure": error_object(item)}
+    return {} if item == Chunk() else {"index": index, "chunk": chunk_object(item)}
+
+
+def item_in(data: Mapping[str, Any]) -> tuple[int, Chunk | GlmError]:
+    """The item of an object. Raises TypeError, ValueError, KeyError."""
+    is_failure = "failure" in data
+    item = error_in(data["failure"]) if is_failure else chunk_in(data["chunk"])
+    return int(data["index"]), item
+
+
 def error_object(error: GlmError) -> dict[str, Any]:
     """An error as an object, with what is needed to raise it again."""
     found = {"kind": type(error).__name__, "code": error.exit_code, "again": error.again}

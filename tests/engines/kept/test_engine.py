@@ -10,7 +10,7 @@ from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
-from glmcli.errors import ConnectionLost
+from glmcli.errors import ConnectionLost, ContextFull
 from glmcli.types import GenerationParams, Message
 from tests.support.kept import held, status_at, wait_until
 
@@ -79,6 +79,63 @@ def test_after_the_first_word_the_reply_is_broken_off(place):
         with pytest.raises(ConnectionLost) as lost:
             list(stream)
         assert lost.value.exit_code == 6
+
+
+PROMPTS = [((Message("user", f"number {n} is this"),), GenerationParams()) for n in range(4)]
+
+
+def texts_of(items):
+    """Index -> its text, and how it ended: a reason, or the kind of an error."""
+    texts, ends = {}, {}
+    for index, item in items:
+        if isinstance(item, Exception):
+            ends[index] = type(item)
+            continue
+        texts[index] = texts.get(index, "") + item.text
+        if item.finish_reason:
+            ends[index] = item.finish_reason
+    return texts, ends
+
+
+WHOLE = {n: f"number {n} is this" for n in range(4)}
+
+
+def test_several_prompts_are_one_request_with_an_end_for_each(place):
+    too_long = ((Message("user", "word " * 9000),), GenerationParams())
+    with held(place) as (holder, *_), closing(opened(place)) as engine:
+        items = engine.batch([*PROMPTS, too_long], threading.Event())
+        first = next(items)
+        assert holder.busy == 1
+        texts, ends = texts_of([first, *items])
+        assert texts == WHOLE
+        assert ends == {0: "stop", 1: "stop", 2: "stop", 3: "stop", 4: ContextFull}
+        assert reply(engine) == "one two three"
+
+
+def test_a_cancelled_batch_ends_all_and_the_engine_goes_on(place):
+    cancel = threading.Event()
+    with held(place, delay_s=0.05), closing(opened(place)) as engine:
+        items = engine.batch(PROMPTS, cancel)
+        seen = [next(items)]
+        cancel.set()
+        _, ends = texts_of([*seen, *items])
+        assert set(ends) == {0, 1, 2, 3}
+        assert ends[3] == "cancelled"
+        assert reply(engine) == "one two three"
+
+
+def test_a_batch_goes_on_elsewhere_but_for_what_had_begun(place):
+    with held(place, delay_s=0.02):
+        engine = opened(place, EchoEngine)
+        items = engine.batch(PROMPTS, threading.Event())
+        seen = []
+        while not seen or not (seen[-1][0] == 1 and seen[-1][1].text):
+            seen.append(next(items))
+        drop(engine)
+        texts, ends = texts_of([*seen, *items])
+        assert ends == {0: "stop", 1: ConnectionLost, 2: "stop", 3: "stop"}
+        assert {n: texts[n] for n in (0, 2, 3)} == {n: WHOLE[n] for n in (0, 2, 3)}
+        engine.close()
 
 
 def drop(engine):

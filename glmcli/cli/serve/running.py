@@ -104,7 +104,7 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
         curl = f"curl --unix-socket {address} http://localhost/v1/models"
         rows += ["  " + curl]
     else:
-        key = "$GLM_SERVE_KEY" if settings.serve_key else tr("any")
+        key = "$GLM_SERVE_KEY" if settings.serve_key else "any"
         ours = "GLM_API_KEY=$GLM_SERVE_KEY " if settings.serve_key else ""
         rows += [
             "  " + f"{ours}glm chat -m openai: --base-url {address}",

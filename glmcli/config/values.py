@@ -46,9 +46,11 @@ class Seconds(float):
 
 def as_duration(raw: Any) -> Seconds:
     """A time as it was written. Raises ValueError."""
+    if isinstance(raw, Seconds):
+        return raw
     word = text_value(str(raw) if type(raw) in (int, float) else raw).strip().lower()
-    if isinstance(raw, Seconds) or word in OFF:
-        return Seconds(raw if isinstance(raw, Seconds) else 0)
+    if word in OFF:
+        return Seconds(0)
     found = _DURATION.fullmatch(word)
     if found is None:
         raise ValueError(raw)

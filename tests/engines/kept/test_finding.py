@@ -1,0 +1,87 @@
+import threading
+from contextlib import closing
+
+import pytest
+
+from glmcli.config import load_settings
+from glmcli.engines import open_alone
+from glmcli.engines.kept import looks_for_kept, open_kept_or_here
+from glmcli.engines.kept.engine import KeptEngine
+from glmcli.engines.kept.finding import others_gone
+from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, model_folder
+from glmcli.engines.kept.starting import link_to_socket
+from glmcli.errors import ModelError, OutOfMemory
+from tests.support.kept import held
+
+
+def report(progress):
+    """Nobody looks."""
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load_settings({"model": "echo:"}, folder=tmp_path)
+
+
+@pytest.fixture
+def place(own_runtime, settings):
+    return KeptPlace(folder_to_use(), kept_key(settings, model_folder(settings)))
+
+
+def test_where_nothing_is_kept_the_model_is_loaded_here(settings, own_runtime):
+    engine = open_kept_or_here(settings, report)
+    assert engine.details == ""
+    assert list(own_runtime.iterdir()) == []
+
+
+def test_one_of_the_same_key_is_used(settings, place):
+    with held(place) as (holder, _, _said), closing(open_kept_or_here(settings, report)) as engine:
+        assert "kept by process" in engine.details
+        assert holder.status()["clients"] == 1
+
+
+def test_one_that_cannot_be_reached_is_no_reason_to_fail(settings, place):
+    place.socket.write_text("")
+    assert open_kept_or_here(settings, report).details == ""
+
+
+def test_only_what_is_loaded_here_looks(settings, tmp_path):
+    assert not looks_for_kept(settings)
+    assert looks_for_kept(load_settings({"model": "smollm2"}, folder=tmp_path))
+    assert looks_for_kept(load_settings({"model": "echo:", "keep": "1m"}, folder=tmp_path))
+
+
+def test_what_does_not_fit_beside_one_that_is_busy_says_how_to_make_room(place):
+    with held(place):
+        link = link_to_socket(place)
+        with closing(KeptEngine(link, lambda: pytest.fail("it is there"))) as engine:
+            engine.open(report)
+            with pytest.raises(OutOfMemory) as full, others_gone([place], report):
+                raise OutOfMemory(8 * 10**9, 10**9)
+    assert full.value.exit_code == 5
+    assert "echo: is kept in memory" in full.value.hint and "glm stop" in full.value.hint
+
+
+def test_without_a_busy_one_the_hint_stays(place):
+    with pytest.raises(OutOfMemory) as full, others_gone([place], report):
+        raise OutOfMemory(8 * 10**9, 10**9)
+    assert full.value.hint == OutOfMemory(8 * 10**9, 10**9).hint
+
+
+def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path):
+    nowhere = load_settings({"model": "nowhere"}, folder=tmp_path)
+    with held(place) as (_, thread, _said):
+        for open_it in (open_kept_or_here, open_alone):
+            with pytest.raises(ModelError, match="nowhere"):
+                open_it(nowhere, report)
+        assert thread.is_alive()
+
+
+def test_it_is_asked_on_whatever_thread_finds_it(settings, place):
+    found = []
+    with held(place):
+        thread = threading.Thread(target=lambda: found.append(open_kept_or_here(settings, report)))
+        thread.start()
+        thread.join(5)
+        assert "kept by process" in found[0].details
+        found[0].close()

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant", "tool", "raw"]
-"""Who speaks. A message that is `raw` is no part of a conversation: its text is a whole prompt."""
+Role = Literal["system", "user", "assistant", "tool", "raw", "rendered"]
+"""Who speaks. A message that is `raw` is no part of a conversation: its text is a whole prompt, and
+the model goes on with it. So is one that is `rendered`, and what follows is a reply of its own.
+"""
 FinishReason = Literal["stop", "length", "time", "cancelled", "interrupted"]
 """Why a reply ended: by itself, at a limit of tokens or of time, by the user, by a fault or a kill.
 

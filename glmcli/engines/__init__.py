@@ -7,7 +7,7 @@ waits. Knows nothing of the terminal, and imports an engine only when one is ope
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Event
@@ -61,7 +61,7 @@ class Engine(Protocol):
     5. failures are raised as `EngineError`, never yielded;
     6. a prompt that does not fit raises `ContextFull` before any work.
     If the last message is the assistant's, the reply goes on with that message. Where the only one
-    is `raw`, its text is the prompt; engines in this process take that.
+    is `raw` or `rendered`, its text is the prompt; engines in this process take that.
     """
 
     @property
@@ -185,6 +185,27 @@ class TellsOwn(Protocol):
 
     def own_system(self) -> str:
         """The system prompt that the model's template adds by itself; "" if there is none."""
+        ...
+
+
+@runtime_checkable
+class TellsPrompt(Protocol):
+    """An engine that can tell what a conversation comes to as a prompt, and takes it back as text.
+
+    Not for other threads than the one that streams.
+    """
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """What stands for a control token in a prompt as text -> its id."""
+        ...
+
+    def prompt_ids(self, messages: Sequence[Message]) -> Sequence[int]:
+        """The whole prompt, as the model reads it. Raises UsageError, ModelError."""
+        ...
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The same as the model's chat template writes it; "" where that is no text."""
         ...
 
 

@@ -20,6 +20,10 @@ OPTIONS = ("delay", "load", "window")
 AT_ONCE = 8
 
 
+SAID = ("user", "raw", "rendered")
+"""The roles of what is repeated."""
+
+
 class EchoEngine:
     """See the module. Raises ContextFull when the words of the prompt exceed the window.
 
@@ -46,7 +50,7 @@ class EchoEngine:
         if needed >= limit:
             raise ContextFull(needed, limit)
         yield Chunk(progress=Progress("reading", needed, needed))
-        text = next((item.text for item in reversed(messages) if item.role in ("user", "raw")), "")
+        text = next((item.text for item in reversed(messages) if item.role in SAID), "")
         if messages and messages[-1].role == "assistant":
             text = text.removeprefix(messages[-1].text)
         room = limit - needed if params.max_tokens is None else params.max_tokens

@@ -25,6 +25,8 @@ MOST_CONNECTIONS = 256
 BACKLOG = 128
 SOCKET_PATH_BYTES = 100
 """Bytes of the path of a socket; systems take 103 to 107."""
+EVERYWHERE = ("0.0.0.0", "::", "")
+"""Hosts that are all addresses of a machine."""
 _PAUSE_S = 0.1
 
 

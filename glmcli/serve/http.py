@@ -47,6 +47,10 @@ class Site:
     """(method, path) -> what answers; a path may end with `STAR` for whatever follows."""
     key: str = field(default="", repr=False)
     """What a client must send; "": nothing, and only names of this machine are answered."""
+    guest_routes: Mapping[tuple[str, str], Route] = field(default_factory=dict)
+    """More of them, which answer without a key, and by whatever name, but only to guests."""
+    is_guest: Callable[[str], bool] = lambda address: False
+    """Whether the number of an address is a guest's."""
     is_private: bool = False
     """On a socket that only its owner reaches: neither a key nor a name is asked for."""
     log: Callable[[str], None] = lambda line: None
@@ -179,12 +183,13 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _route(self) -> Route:
         path = urlsplit(self.path).path
-        for (method, pattern), route in self.site.routes.items():
+        routes = {**self.site.routes, **self.site.guest_routes}
+        for (method, pattern), route in routes.items():
             is_open = pattern.endswith(STAR) and path.startswith(pattern[:-1])
             if method == self.command and (path == pattern or is_open):
                 self.path_left = unquote(path[len(pattern) - 1 :]) if is_open else ""
                 return route
-        methods = [method for method, known in self.site.routes if known == path]
+        methods = [method for method, known in routes if known == path]
         if methods:
             line = f"{path} takes {' and '.join(methods)}"
             raise Refusal(405, line, headers={"Allow": ", ".join(methods)})
@@ -339,6 +344,13 @@ def check_allowed(exchange: HttpExchange) -> None:
     if headers.get("Origin") is not None:
         raise Refusal(403, "requests of web pages are not answered", code="origin_refused")
     if site.is_private:
+        return
+    if (exchange.command, urlsplit(exchange.path).path) in site.guest_routes:
+        address = str(exchange.connection.getpeername()[0])
+        if not site.is_guest(address):
+            raise Refusal(
+                403, f"{address} is not answered: start the worker with --allow {address}"
+            )
         return
     if site.key:
         given = headers.get("Authorization", "").encode("latin-1", "replace")

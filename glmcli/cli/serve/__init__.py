@@ -20,7 +20,6 @@ from glmcli.language import tr
 
 DEFAULT_PORT = 8000
 """Where `openai:` looks for a server if nothing else is said."""
-EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 @with_settings(*MODEL_OPTIONS, "host")
@@ -39,6 +38,21 @@ def serve(
         Path | None,
         typer.Option(metavar="PATH", help=tr("a Unix socket that only you reach, not a port")),
     ] = None,
+    controller: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help=tr("be a worker of this FastChat controller too")),
+    ] = None,
+    worker_address: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help=tr("where the controller's clients reach this worker")),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help=tr("answer this address as the controller's, without a key; repeatable"),
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help=tr("no line for each request"))
     ] = False,
@@ -46,10 +60,12 @@ def serve(
     """Let other programs ask a model: OpenAI's interface at an address of this machine.
 
     It answers programs of this machine only, unless --host says otherwise and GLM_SERVE_KEY is set
-    to the key that clients send. Ctrl-C ends it.
+    to the key that clients send. Ctrl-C ends it. With --controller it is a worker of a FastChat
+    cluster too, which only the controller and --allow may ask, without a key.
     """
     from glmcli.cli.bench import with_named_model
     from glmcli.cli.opening import tell_places
+    from glmcli.cli.serve.cluster import WORKER_PORT, cluster_place
     from glmcli.cli.serve.running import answer_until_ended
     from glmcli.engines import check_followed
 
@@ -58,11 +74,15 @@ def serve(
     settings = with_named_model(settings, name, tr("serve one, and the other at another port"))
     check_served(settings)
     check_followed(settings)
-    if socket is None:
+    cluster = cluster_place(controller, worker_address, allow or (), settings.host, path=socket)
+    if socket is None and cluster is None:
         check_has_key(settings)
     tell_places(settings)
-    with listening(settings, port, socket) as (listeners, address):
-        answer_until_ended(settings, listeners, address, is_private=socket is not None, quiet=quiet)
+    if port is None:
+        port = DEFAULT_PORT if cluster is None else WORKER_PORT
+    with listening(settings, port, socket) as place:
+        is_private = socket is not None
+        answer_until_ended(settings, *place, is_private=is_private, cluster=cluster, quiet=quiet)
 
 
 def check_served(settings: Settings) -> None:
@@ -89,16 +109,16 @@ def check_has_key(settings: Settings) -> None:
 
 @contextmanager
 def listening(
-    settings: Settings, port: int | None, path: Path | None
+    settings: Settings, port: int, path: Path | None
 ) -> Iterator[tuple[Sequence[sockets.socket], str]]:
     """The sockets, and the address that is said of them; they are closed at the end."""
-    from glmcli.serve.doors import listen_at, listening_at
+    from glmcli.serve.doors import EVERYWHERE, listen_at, listening_at
 
     with ExitStack() as stack:
         if path is not None:
             yield [stack.enter_context(listening_at(path.absolute()))], str(path.absolute())
             return
-        listeners = listen_at(settings.host, DEFAULT_PORT if port is None else port)
+        listeners = listen_at(settings.host, port)
         for each in listeners:
             stack.callback(each.close)
         host = sockets.gethostname() if settings.host in EVERYWHERE else settings.host

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from glmcli.harmless import as_told
 from glmcli.language import ntr, tr
 
 if TYPE_CHECKING:
+    from glmcli.cli.serve.cluster import ClusterPlace
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
     from glmcli.serve.holder import Holder
@@ -37,9 +39,11 @@ def answer_until_ended(
     address: str,
     *,
     is_private: bool,
+    cluster: ClusterPlace | None = None,
     quiet: bool,
 ) -> None:
     """Load the model and answer until a signal ends it. Raises GlmError, KeyboardInterrupt."""
+    from glmcli.cli.serve.cluster import ClusterMember
     from glmcli.engines import open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
@@ -49,25 +53,27 @@ def answer_until_ended(
     from glmcli.serve.openai.routes import OpenAIRoutes
 
     model = short_name(settings.model)
-    engine = EngineThread(model, lambda report: open_alone(settings, report), shared=True)
+    member = None if cluster is None else ClusterMember(cluster, settings, model)
+    open_it = partial(open_alone, settings)
+    engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
     holder = Holder(engine, model)
     log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
-    routes = OpenAIRoutes(holder, model, settings.model)
-    doors = Doors(
-        listeners,
-        Site(
-            routes.all(),
-            key=settings.serve_key,
-            is_private=is_private,
-            log=log,
-        ),
+    site = Site(
+        OpenAIRoutes(holder, model, settings.model).all(),
+        key=settings.serve_key,
+        is_private=is_private,
+        log=log,
     )
+    doors = Doors(listeners, member.joined(site, holder) if member else site)
     end_by_signal(holder.stop, holder.stopping)
     doors.open()
     with findable(holder, settings, log), closing(doors):
         if is_loaded(engine, holder.stopping, settings):
-            sys.stdout.write(set_up(model, address, settings, is_private=is_private))
+            rows = set_up(model, address, settings, is_private=is_private)
+            sys.stdout.write(as_rows(member.set_up(rows) if member else rows))
             sys.stdout.flush()
+            if member:
+                member.register(address, holder.stopping)
             while not holder.stopping.wait(3600):
                 pass
             drain(doors, holder)
@@ -97,7 +103,7 @@ def is_loaded(engine: EngineThread, stop: threading.Event, settings: Settings) -
         status.clear()
 
 
-def set_up(model: str, address: str, settings: Settings, *, is_private: bool) -> str:
+def set_up(model: str, address: str, settings: Settings, *, is_private: bool) -> list[str]:
     """Where it listens, and the lines with which clients are set up."""
     rows = [tr("{model} answers at {address}", model=model, address=address)]
     if is_private:
@@ -110,8 +116,7 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
             "  " + f"{ours}glm chat -m openai: --base-url {address}",
             "  " + f"OPENAI_BASE_URL={address}/v1 OPENAI_API_KEY={key}",
         ]
-    rows.append(tr("Ctrl-C ends it"))
-    return as_rows(rows)
+    return [*rows, tr("Ctrl-C ends it")]
 
 
 def as_rows(rows: Sequence[str]) -> str:

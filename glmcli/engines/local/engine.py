@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +208,20 @@ class LocalEngine:
         """The system prompt that the model's template adds where there is none."""
         tell = getattr(self._template, "own_system", None)  # ChatGLM's own formats add none
         return str(tell()) if tell else ""
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """What stands for a control token in a prompt as text -> its id."""
+        return self._template.controls
+
+    def prompt_ids(self, messages: Sequence[Message]) -> Sequence[int]:
+        """The whole prompt. Raises UsageError, ModelError."""
+        return self._template.encode(messages).ids
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The same as the chat template writes it; "" for ChatGLM's own formats: they make ids."""
+        write = getattr(self._template, "written", None)
+        return str(write(messages, {})) if write else ""
 
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
         """The size of the prompt; None if the template does not take it.

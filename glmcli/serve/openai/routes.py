@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from threading import Event
 from typing import Any
 
 from glmcli.errors import GlmError
+from glmcli.serve.hearing import heard, wait_until_open
 from glmcli.serve.holder import Full, Holder
-from glmcli.serve.http import STAR, ClientLeft, HttpExchange, Route
+from glmcli.serve.http import STAR, HttpExchange, Route
 from glmcli.serve.openai.replies import WAITING, Written, as_event
 from glmcli.serve.openai.requests import AskedReply, Fields, asked_chat, asked_size, asked_text
 from glmcli.serve.refusal import SERVER, Refusal, refusal_of
@@ -25,7 +25,6 @@ OWNER = "glm"
 HEAD_AFTER_S = 1.0
 """So long the head of a stream waits for the first text: an error that comes first has a status."""
 WAITING_S = 5.0
-LOADING_TICK_S = 0.25
 
 
 class OpenAIRoutes:
@@ -69,7 +68,7 @@ class OpenAIRoutes:
         messages = asked_size(body)
         self._check_name(body.get("model"))
         try:
-            self._wait(exchange)
+            wait_until_open(exchange, self._holder)
             count = self._holder.count(messages)
         except GlmError as exc:
             raise as_refusal(exc) from exc
@@ -101,13 +100,6 @@ class OpenAIRoutes:
         line = f"the model {name[:200]!r} is not here; this is {self._names[0]!r}"
         raise Refusal(404, line, code="model_not_found", param="model")
 
-    def _wait(self, exchange: HttpExchange) -> None:
-        """Wait until the model is open. Raises GlmError, ClientLeft."""
-        never = Event()
-        while not self._holder.engine.wait(LOADING_TICK_S, never):
-            if exchange.is_gone():
-                raise ClientLeft
-
     def _reply(
         self, exchange: HttpExchange, read: Callable[[Fields], AskedReply], *, param: str
     ) -> None:
@@ -118,7 +110,7 @@ class OpenAIRoutes:
         answer = streamed if asked.streams else at_once
         exchange.note = log_note(asked)
         try:
-            with closing(heard(exchange, self._holder, asked)) as chunks:
+            with closing(heard(exchange, self._holder, asked.messages, asked.params)) as chunks:
                 last = answer(exchange, written, chunks, counts=asked.counts)
         except GlmError as exc:
             refusal = as_refusal(exc, param=param)
@@ -129,21 +121,6 @@ class OpenAIRoutes:
             exchange.end()
         else:
             exchange.note = log_note(asked, last.usage)
-
-
-def heard(
-    exchange: HttpExchange, holder: Holder, asked: AskedReply
-) -> Generator[Chunk, None, None]:
-    """The reply as long as the client listens, and its ticks. Raises GlmError, ClientLeft."""
-    cancel = Event()
-    with closing(holder.stream(asked.messages, asked.params, cancel)) as stream:
-        try:
-            for chunk in stream:
-                if exchange.is_gone():
-                    raise ClientLeft
-                yield chunk
-        finally:
-            cancel.set()  # before the stream is closed: the engine stops within a step
 
 
 def at_once(

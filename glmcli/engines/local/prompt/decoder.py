@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -101,6 +101,11 @@ class PromptTemplate(Protocol):
     """Ids that the template writes behind replies. They end one where no file names any of them."""
     is_base: bool
     """It writes no roles: the model goes on with the text it is given."""
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """What stands for a control token in a prompt as text -> its id."""
+        ...
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt. Text of messages never becomes control ids. Raises UsageError."""

@@ -230,25 +230,25 @@ def join_texts(messages: Sequence[Message]) -> str:
     return joined
 
 
-def raw_text(messages: Sequence[Message]) -> str | None:
-    """The text of a lone message of the role `raw`, which is the whole prompt; None for others.
+def prompt_alone(messages: Sequence[Message]) -> Message | None:
+    """A lone message of the role `raw` or `rendered`, which is the whole prompt; None for others.
 
     The names of control tokens in it are these tokens, as in a text that another program rendered.
     Raises UsageError for one among other messages.
     """
-    if all(item.role != "raw" for item in messages):
+    if all(item.role in ROLES for item in messages):
         return None
     if len(messages) > 1:
         raise UsageError(
             tr("a plain text is a prompt by itself"), tr("leave out the messages beside it")
         )
-    return messages[0].text
+    return messages[0]
 
 
-def raw_prompt(start: Sequence[int], ids: Sequence[int]) -> PromptIds:
+def raw_prompt(message: Message, start: Sequence[int], ids: Sequence[int]) -> PromptIds:
     """The prompt of a text's ids; `start` is what every text begins with, once."""
     begun = list(ids[: len(start)]) == list(start)
-    return PromptIds([*ids] if begun else [*start, *ids], goes_on=True, raw=True)
+    return PromptIds([*ids] if begun else [*start, *ids], goes_on=message.role == "raw", raw=True)
 
 
 class Unparted:

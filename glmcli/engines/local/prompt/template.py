@@ -34,8 +34,8 @@ from glmcli.engines.local.prompt.items import (
     items_of,
     join_texts,
     own_system,
+    prompt_alone,
     raw_prompt,
-    raw_text,
 )
 from glmcli.engines.local.prompt.rendering import (
     CHOOSE,
@@ -81,11 +81,12 @@ class ChatTemplate:
         """Whether there is no chat template: the model goes on with the text it is given."""
         self._ways: Sequence[Way] = WAYS
         """How messages are given to the template; what works for most is tried first."""
-        self._controls = control_tokens(self._backend, self._source)
-        self._control_text = any_of(self._controls)
+        self.controls = control_tokens(self._backend, self._source)
+        """What stands for a control token in a prompt as text -> its id."""
+        self._control_text = any_of(self.controls)
         self._token_bytes = TokenBytes(self._backend)
         self.marks = self._find_marks()
-        self._channels = channel_ids(self._controls, self._source)
+        self._channels = channel_ids(self.controls, self._source)
         eos = self._tokenizer.eos_token_id
         self.stop_ids = frozenset() if eos is None else frozenset({eos})
         self._ways = self._find_ways()
@@ -99,8 +100,8 @@ class ChatTemplate:
         """
         messages = [with_plain_call(item) for item in without_open_reply(messages)]
         check_characters(messages)
-        if (text := raw_text(messages)) is not None:
-            return raw_prompt(self._start_ids, encoding_of(self._backend, text).ids)
+        if alone := prompt_alone(messages):
+            return raw_prompt(alone, self._start_ids, encoding_of(self._backend, alone.text).ids)
         options = template_options(messages, think)
         controls = self._controls_in(messages)
         try:
@@ -138,9 +139,9 @@ class ChatTemplate:
 
     def own_system(self) -> str:
         """The system prompt that it adds where a conversation has none; "" if it adds none."""
-        return own_system(lambda messages: self._render(messages, {}))
+        return own_system(lambda messages: self.written(messages, {}))
 
-    def _render(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
+    def written(self, messages: Sequence[Message], options: dict[str, Any]) -> str:
         """The prompt as one string, control strings and the texts of all messages included."""
         return self._try_ways(messages, options)[0]
 
@@ -165,7 +166,7 @@ class ChatTemplate:
     def _blamed(self, refused: UsageError) -> GlmError:
         """The error for a conversation that is refused: the model's, if its template takes none."""
         try:
-            self._render([Message("user", "hello")], {})
+            self.written([Message("user", "hello")], {})
         except (UsageError, TemplateFails):
             return TemplateFails(refused.message, tr(CHOOSE))
         return refused
@@ -265,7 +266,7 @@ class ChatTemplate:
 
     @cached_property
     def _control_ids(self) -> frozenset[int]:
-        return frozenset(self._controls.values())
+        return frozenset(self.controls.values())
 
     @cached_property
     def _found_late(self) -> frozenset[int]:
@@ -281,8 +282,8 @@ class ChatTemplate:
         """
         anchors = f"x{secrets.token_hex(12)}x", f"x{secrets.token_hex(12)}x"
         if isinstance(self._backend, ApartBackend):
-            return self._backend.as_plain_text(list(self._controls), anchors), anchors
-        return spelled_out(self._backend, self._controls, anchors), anchors
+            return self._backend.as_plain_text(list(self.controls), anchors), anchors
+        return spelled_out(self._backend, self.controls, anchors), anchors
 
     def _find_marks(self) -> Marks:
         pair = next((pair for pair in PAIRS if pair[0] in self._source), PAIRS[0])
@@ -318,14 +319,14 @@ class ChatTemplate:
     ) -> int | None:
         """The first control token between a word and the text of the next message."""
         try:
-            rendered = self._render(messages, options)
+            rendered = self.written(messages, options)
         except (UsageError, TemplateFails):
             return None
         between = rendered.partition(word)[2]
         if messages[-1].role == "user":
             between = between.partition(messages[-1].text)[0]
         match = self._control_text.search(between) if self._control_text else None
-        return self._controls[match[0]] if match else None
+        return self.controls[match[0]] if match else None
 
 
 def added_tokens(backend: Any) -> dict[int, Any]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from glmcli.engines.local.prompt.chatglm.reply import ReplyText, split_reply
 from glmcli.engines.local.prompt.chatglm.tokenizer import GLM4Tokenizer, Tokenizer, load_tokenizer
 from glmcli.engines.local.prompt.decoder import Decoder, PromptIds, ReplyParts
-from glmcli.engines.local.prompt.items import Unparted, check_characters, raw_prompt, raw_text
+from glmcli.engines.local.prompt.items import Unparted, check_characters, prompt_alone, raw_prompt
 from glmcli.engines.local.prompt.standins import any_of
 from glmcli.engines.local.prompt.template import offered_tools
 from glmcli.engines.reply import Marks, Reasoning
@@ -53,14 +53,15 @@ class ChatGLM3Template:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
+        self.controls = tokenizer.control
         self.stop_ids = self._find_stop_ids()
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt. Raises UsageError for tools that are not a JSON list."""
         del think  # these models do not reason
         messages = sendable(messages)
-        if (text := raw_text(messages)) is not None:
-            return raw_with_names(self.tokenizer, self.start, text)
+        if alone := prompt_alone(messages):
+            return raw_with_names(self.tokenizer, self.start, alone, lines=True)
         control, encode = self.tokenizer.control, self.tokenizer.encode
         ids = [control[token] for token in self.start]
         tools = tool_names(messages)
@@ -75,7 +76,8 @@ class ChatGLM3Template:
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""
-        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on, parts=not prompt.raw)
+        has_parts = not (prompt.raw and prompt.goes_on)
+        return ReplyDecoder(self.tokenizer, goes_on=prompt.goes_on, parts=has_parts)
 
     def parts(self, prompt: PromptIds) -> ReplyParts:
         """Reasoning in the usual marks, if there is any."""
@@ -135,14 +137,15 @@ class ChatGLM2Template:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
+        self.controls = tokenizer.control
         self.stop_ids = frozenset({END_OF_TEXT})
 
     def encode(self, messages: Sequence[Message], *, think: bool | None = None) -> PromptIds:
         """The whole prompt. Raises UsageError for a tool's result, which ChatGLM2 cannot read."""
         del think
         messages = sendable(messages)
-        if (plain := raw_text(messages)) is not None:
-            return raw_with_names(self.tokenizer, self.start, plain)
+        if alone := prompt_alone(messages):
+            return raw_with_names(self.tokenizer, self.start, alone)
         goes_on = bool(messages) and messages[-1].role == "assistant"
         text = "".join(self._pieces(messages))
         if goes_on:
@@ -203,16 +206,26 @@ class ReplyDecoder:
         return self._names.get(token, "").encode() or self._decoder.spelled(token)
 
 
-def raw_with_names(tokenizer: Tokenizer, start: Sequence[str], text: str) -> PromptIds:
-    """The prompt that a text is, with control tokens where their names stand."""
-    control = tokenizer.control
+def raw_with_names(
+    tokenizer: Tokenizer, start: Sequence[str], message: Message, *, lines: bool = False
+) -> PromptIds:
+    """The prompt that a message is, with control tokens where their names stand.
+
+    With `lines`, what follows a role up to the end of its line is read apart from the rest, as
+    `ChatGLM3Template.encode` has it: a text begins there, which counts for these tokenizers.
+    """
+    control, encode, text = tokenizer.control, tokenizer.encode, message.text
     names = any_of(control)
     ids: list[int] = []
-    at = 0
-    for found in names.finditer(text) if names else ():
-        ids += [*tokenizer.encode(text[at : found.start()]), control[found[0]]]
-        at = found.end()
-    return raw_prompt([control[name] for name in start], [*ids, *tokenizer.encode(text[at:])])
+    at, line = 0, False
+    ends = [(found.start(), found.end()) for found in names.finditer(text)] if names else []
+    for begin, end in [*ends, (len(text), len(text))]:
+        between = text[at:begin]
+        first = between.find("\n") + 1 if line else 0
+        ids += [*(encode(between[:first]) if first else ()), *encode(between[first:])]
+        ids += [control[name] for name in (text[begin:end],) if name]
+        at, line = end, lines and text[begin:end].startswith("<|")
+    return raw_prompt(message, [control[name] for name in start], ids)
 
 
 def sendable(messages: Sequence[Message]) -> list[Message]:

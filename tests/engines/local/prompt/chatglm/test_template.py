@@ -301,14 +301,26 @@ def test_a_plain_text_is_a_prompt_with_control_tokens_where_it_names_them(
 ) -> None:
     control = tiny.tokenizer.control
     text = "<|user|>\n hello<|assistant|>"
-    inner = [
-        control["<|user|>"],
-        *tiny.tokenizer.encode("\n hello"),
-        control["<|assistant|>"],
-    ]
+    encode = tiny.tokenizer.encode
+    user, assistant = control["<|user|>"], control["<|assistant|>"]
     start = [control["[gMASK]"], control["sop"]]
-    for template in (tiny, second):
+    of_third = [*start, user, *encode("\n"), *encode(" hello"), assistant]  # as in training
+    of_second = [*start, user, *encode("\n hello"), assistant]
+    for template, ids in ((tiny, of_third), (second, of_second)):
         prompt = template.encode([Message("raw", text)])
-        assert prompt.ids == [*start, *inner]
+        assert prompt.ids == ids
         assert template.encode([Message("raw", f"[gMASK]sop{text}")]).ids == prompt.ids
         assert not template.parts(prompt).is_thinking
+
+
+def test_a_rendered_conversation_is_that_conversation_and_a_reply_follows(
+    tiny: ChatGLM3Template,
+) -> None:
+    messages = [Message("user", " a\nb"), Message("assistant", "c\n"), Message("user", "你好")]
+    text = "<|user|>\n a\nb<|assistant|>\nc\n<|user|>\n你好<|assistant|>"
+    prompt = tiny.encode([Message("rendered", text)])
+    assert prompt.ids == tiny.encode(messages).ids
+    said = [*tiny.tokenizer.encode("\n"), *tiny.tokenizer.encode("hello")]
+    for role, shown in (("rendered", "hello"), ("raw", " \n hello")):
+        decoder = tiny.decoder(tiny.encode([Message(role, text)]))
+        assert "".join(map(decoder.push, said)) + decoder.flush() == shown

@@ -1,0 +1,183 @@
+"""The routes of a FastChat worker. Knows nothing of sockets, nor of how a reply is made.
+
+What goes wrong is told in a record, with HTTP's 200, as FastChat has it. A prompt that does not fit
+loses its beginning, as there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from glmcli.errors import ContextFull, GlmError
+from glmcli.serve.hearing import heard, wait_until_open
+from glmcli.serve.holder import Holder
+from glmcli.serve.http import ClientLeft, HttpExchange, Route
+from glmcli.serve.refusal import SERVER, Refusal, refusal_of
+from glmcli.serve.worker.advertised import Advertised, Proven
+from glmcli.serve.worker.records import Records, WorkerRecord, as_message, error_record
+from glmcli.serve.worker.requests import AskedText, BadField, asked_prompt, prompt_in
+from glmcli.types import Message
+
+BINARY = "application/octet-stream"
+"""FastChat sends no type at all."""
+
+
+class WorkerRoutes:
+    """What a worker answers, over a holder whose engine was `proven`, as the model `name`."""
+
+    def __init__(self, holder: Holder, proven: Proven, name: str) -> None:
+        self._holder = holder
+        self._proven = proven
+        self._name = name
+
+    def all(self) -> Mapping[tuple[str, str], Route]:
+        """(method, path) -> what answers."""
+        routes: dict[str, Route] = {
+            "/worker_generate_stream": self.stream,
+            "/worker_generate": self.generate,
+            "/worker_get_status": self.tell_status,
+            "/count_token": self.count,
+            "/worker_get_conv_template": self.tell_template,
+            "/model_details": self.tell_details,
+        }
+        return {("POST", path): route for path, route in routes.items()}
+
+    def status(self) -> dict[str, Any]:
+        """What the controller is told."""
+        return {"model_names": [self._name], "speed": 1, "queue_length": self._holder.busy}
+
+    def tell_status(self, exchange: HttpExchange) -> None:
+        """The names of the model, and how many ask it."""
+        read_body(exchange)
+        exchange.answer(self.status())
+
+    def tell_template(self, exchange: HttpExchange) -> None:
+        """How clients are to write prompts. Raises Refusal, ClientLeft."""
+        read_body(exchange)
+        exchange.answer({"conv": self._advertised(exchange).conv})
+
+    def tell_details(self, exchange: HttpExchange) -> None:
+        """The window. Raises Refusal, ClientLeft."""
+        read_body(exchange)
+        self._advertised(exchange)
+        exchange.answer({"context_length": self._holder.engine.context_tokens})
+
+    def count(self, exchange: HttpExchange) -> None:
+        """The size of a prompt, in tokens. Raises Refusal, ClientLeft."""
+        body = exchange.body()
+        try:
+            prompt = self._advertised(exchange).as_read(prompt_in(body))
+        except BadField as exc:
+            raise Refusal(400, str(exc), param="prompt") from exc
+        while (count := self._size(prompt)) is None:  # it has to wait for a long step
+            if exchange.is_gone():
+                raise ClientLeft
+        exchange.answer({"count": count, "error_code": 0})
+
+    def stream(self, exchange: HttpExchange) -> None:
+        """A reply as it comes. Raises Refusal, ClientLeft."""
+        body = exchange.body()
+        exchange.begin(BINARY)
+        with closing(self._records(exchange, body)) as records:
+            for record in records:
+                exchange.piece(as_message(record))
+        exchange.end()
+
+    def generate(self, exchange: HttpExchange) -> None:
+        """A whole reply: the last record of its stream. Raises Refusal, ClientLeft."""
+        body = exchange.body()
+        last: WorkerRecord = {}
+        with closing(self._records(exchange, body)) as records:
+            for record in records:
+                last = record
+        exchange.answer(last)
+
+    def _advertised(self, exchange: HttpExchange) -> Advertised:
+        """The template, once the model is open. Raises Refusal, ClientLeft."""
+        try:
+            wait_until_open(exchange, self._holder)
+        except GlmError as exc:
+            raise refusal_of(exc) from exc
+        if self._proven.advertised is None:
+            raise Refusal(503, "the model is not open", kind=SERVER)
+        return self._proven.advertised
+
+    def _size(self, prompt: Message) -> int | None:
+        try:
+            return self._holder.count([prompt])
+        except GlmError as exc:
+            raise refusal_of(exc, param="prompt") from exc
+
+    def _records(
+        self, exchange: HttpExchange, body: Mapping[str, Any]
+    ) -> Generator[WorkerRecord, None, None]:
+        """The records of a reply, or of why there is none. Raises Refusal, ClientLeft."""
+        advertised = self._advertised(exchange)
+        try:
+            asked = asked_prompt(body, advertised.controls)
+            exchange.note = f"ignored: {', '.join(asked.ignored)}" if asked.ignored else ""
+            records = Records(advertised.without_controls(asked.prompt) if asked.echo else "")
+            prompt = advertised.as_read(asked.prompt)
+            try:
+                yield from self._replied(exchange, records, prompt, asked)
+            except ContextFull as exc:
+                shorter = self._end_of(prompt, asked, exc, advertised)
+                left_out = len(prompt.text) - len(shorter.text)
+                left_out_line = f"left out the first {left_out:,} characters"
+                exchange.note = " · ".join(filter(None, [exchange.note, left_out_line]))
+                yield from self._replied(exchange, records, shorter, asked)
+        except (GlmError, BadField) as exc:
+            record = error_record(exc)
+            exchange.note = f"{record['error_code']}: {exc}"
+            yield record
+
+    def _replied(
+        self, exchange: HttpExchange, records: Records, prompt: Message, asked: AskedText
+    ) -> Generator[WorkerRecord, None, None]:
+        with closing(heard(exchange, self._holder, [prompt], asked.params)) as chunks:
+            for chunk in chunks:
+                if (record := records.add(chunk)) is not None:
+                    yield record
+
+    def _end_of(
+        self, prompt: Message, asked: AskedText, full: ContextFull, advertised: Advertised
+    ) -> Message:
+        """As much of a prompt's end as fits beside the reply. Raises ContextFull for none."""
+        kept = (full.limit or 0) - (asked.params.max_tokens or 0) - 1
+
+        def size(text: str) -> int | None:
+            return self._size(replace(prompt, text=text))
+
+        end = end_within(prompt.text, kept, size, list(advertised.controls.values()))
+        if not end:
+            raise full
+        return replace(prompt, text=end)
+
+
+def end_within(prompt: str, most: int, size: Callable[[str], int | None], names: list[str]) -> str:
+    """The longest end of a prompt that has `most` tokens by `size`; "" if there is none.
+
+    It begins within none of the `names` of control tokens.
+    """
+    first, last = 0, len(prompt)
+    while last - first > 1:
+        middle = (first + last) // 2
+        count = size(prompt[middle:])
+        if count is not None and count <= most:
+            last = middle
+        else:
+            first = middle
+    for found in re.finditer("|".join(map(re.escape, names)) or "(?!)", prompt):
+        if found.start() < last < found.end():
+            last = found.end()
+    return prompt[last:]
+
+
+def read_body(exchange: HttpExchange) -> None:
+    """Read what was sent where it does not matter, so that the connection can go on."""
+    if exchange.headers.get("Content-Length", "0") != "0":
+        exchange.body()

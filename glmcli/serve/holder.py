@@ -81,7 +81,7 @@ class Holder:
     @property
     def waiting(self) -> int:
         """How many of them have not begun."""
-        return max(self.engine.waiting, self._busy - max(1, self.engine.running))
+        return max(0, self._busy - max(1, self.engine.running))  # one begins in no time
 
     @property
     def is_needed(self) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -51,18 +50,26 @@ class KeptPlace(NamedTuple):
         return self.folder / (self.key + LOG)
 
 
-def folders_here() -> Iterator[Path]:
-    """The private folders that there are."""
+def folder_here() -> Path | None:
+    """The private folder, if there is one: the first that `folder_to_use` would use."""
     for folder in runtime_folders():
         if is_private(folder):
-            yield folder
+            return folder
+        if is_short(folder) and not os.path.lexists(folder) and os.access(folder.parent, os.W_OK):
+            return None  # nothing was kept yet where it would be
+    return None
+
+
+def is_short(folder: Path) -> bool:
+    """Whether the path of a socket in it is not too long."""
+    return len(os.fsencode(folder)) + 1 + KEY_DIGITS + len(SOCKET) <= SOCKET_BYTES
 
 
 def folder_to_use() -> Path:
     """The first folder that is private, or can be made so. Raises OSError with what is wrong."""
     problem = OSError(0, "", "")
     for folder in runtime_folders():
-        if len(os.fsencode(folder)) + 1 + KEY_DIGITS + len(SOCKET) > SOCKET_BYTES:
+        if not is_short(folder):
             problem = OSError(0, tr("the path of a socket would be too long"), str(folder))
             continue
         try:
@@ -89,12 +96,13 @@ def is_private(folder: Path) -> bool:
 
 def all_places() -> list[KeptPlace]:
     """The places where something listens, or did until it was killed."""
-    found = []
-    for folder in folders_here():
-        with suppress(OSError), os.scandir(folder) as entries:
-            names = sorted(each.name for each in entries if each.name.endswith(SOCKET))
-            found += [KeptPlace(folder, name.removesuffix(SOCKET)) for name in names]
-    return found
+    folder = folder_here()
+    if folder is None:
+        return []
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = sorted(each.name for each in entries if each.name.endswith(SOCKET))
+        return [KeptPlace(folder, name.removesuffix(SOCKET)) for name in names]
+    return []
 
 
 def kept_key(settings: Settings, folder: Path | None) -> str:

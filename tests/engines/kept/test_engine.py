@@ -102,7 +102,7 @@ WHOLE = {n: f"number {n} is this" for n in range(4)}
 
 def test_several_prompts_are_one_request_with_an_end_for_each(place):
     too_long = ((Message("user", "word " * 9000),), GenerationParams())
-    with held(place) as (holder, *_), closing(opened(place)) as engine:
+    with held(place, delay_s=0.02) as (holder, *_), closing(opened(place)) as engine:
         items = engine.batch([*PROMPTS, too_long], threading.Event())
         first = next(items)
         assert holder.busy == 1

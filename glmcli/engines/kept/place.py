@@ -55,12 +55,16 @@ def folder_here() -> Path | None:
     for folder in runtime_folders():
         if is_private(folder):
             return folder
-        if is_short(folder) and not os.path.lexists(folder) and os.access(folder.parent, os.W_OK):
+        if (
+            takes_sockets(folder)
+            and not os.path.lexists(folder)
+            and os.access(folder.parent, os.W_OK)
+        ):
             return None  # nothing was kept yet where it would be
     return None
 
 
-def is_short(folder: Path) -> bool:
+def takes_sockets(folder: Path) -> bool:
     """Whether the path of a socket in it is not too long."""
     return len(os.fsencode(folder)) + 1 + KEY_DIGITS + len(SOCKET) <= SOCKET_BYTES
 
@@ -69,7 +73,7 @@ def folder_to_use() -> Path:
     """The first folder that is private, or can be made so. Raises OSError with what is wrong."""
     problem = OSError(0, "", "")
     for folder in runtime_folders():
-        if not is_short(folder):
+        if not takes_sockets(folder):
             problem = OSError(0, tr("the path of a socket would be too long"), str(folder))
             continue
         try:

@@ -295,6 +295,15 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     return opened
 
 
+def open_kept(settings: Settings, report: Report) -> Engine:
+    """The same, in the process that keeps the model in memory, if one does or is to do so."""
+    if not (is_local(settings.model) or settings.keep):
+        return open_engine(settings, report)
+    from glmcli.engines.kept import open_kept_or_here
+
+    return open_kept_or_here(settings, report)
+
+
 def open_alone(settings: Settings, report: Report) -> Engine:
     """The same, when models that are kept in memory and idle have left, to make room for it."""
     if not is_local(settings.model):

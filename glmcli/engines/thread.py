@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 
 from glmcli.config import Settings
-from glmcli.engines import Asked, BatchItem, Engine, Shares, TellsOwn, Warms, open_engine
+from glmcli.engines import Asked, BatchItem, Engine, Shares, TellsOwn, Warms, open_kept
 from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end, steps_of_batch
 from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
 from glmcli.engines.failures import opening_failed
@@ -384,10 +385,7 @@ class EngineThread:
 
 def engine_of(settings: Settings) -> EngineThread:
     """The engine of the model that is chosen, not open yet; it may be one that is kept."""
-    from glmcli.engines.kept import looks_for_kept, open_kept_or_here
-
-    opened = open_kept_or_here if looks_for_kept(settings) else open_engine
-    return EngineThread(settings.model, lambda report: opened(settings, report))
+    return EngineThread(settings.model, partial(open_kept, settings))
 
 
 def _quietly(job: Callable[[], object]) -> None:

@@ -7,14 +7,9 @@ idle to leave.
 from __future__ import annotations
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, is_local, open_engine
+from glmcli.engines import Engine, open_engine
 from glmcli.engines.kept.place import all_places
 from glmcli.types import Report
-
-
-def looks_for_kept(settings: Settings) -> bool:
-    """Whether a model may be one that is kept, or needs the memory of one."""
-    return is_local(settings.model) or bool(settings.keep)
 
 
 def open_kept_or_here(settings: Settings, report: Report) -> Engine:

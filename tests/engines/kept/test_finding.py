@@ -1,11 +1,13 @@
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from glmcli.config import load_settings
-from glmcli.engines import open_alone
-from glmcli.engines.kept import looks_for_kept, open_kept_or_here
+from glmcli.config.values import Seconds
+from glmcli.engines import open_alone, open_kept
+from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.finding import others_gone
 from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, model_folder
@@ -45,10 +47,11 @@ def test_one_that_cannot_be_reached_is_no_reason_to_fail(settings, place):
     assert open_kept_or_here(settings, report).details == ""
 
 
-def test_only_what_is_loaded_here_looks(settings, tmp_path):
-    assert not looks_for_kept(settings)
-    assert looks_for_kept(load_settings({"model": "smollm2"}, folder=tmp_path))
-    assert looks_for_kept(load_settings({"model": "echo:", "keep": "1m"}, folder=tmp_path))
+def test_what_needs_no_memory_does_not_look_unless_it_is_to_be_kept(settings, place):
+    with held(place):
+        assert open_kept(settings, report).details == ""
+        with closing(open_kept(replace(settings, keep=Seconds(60)), report)) as engine:
+            assert "kept by process" in engine.details
 
 
 def test_what_does_not_fit_beside_one_that_is_busy_says_how_to_make_room(place):

@@ -297,8 +297,6 @@ def open_engine(settings: Settings, report: Report) -> Engine:
 
 def open_kept(settings: Settings, report: Report) -> Engine:
     """The same, in the process that keeps the model in memory, if one does or is to do so."""
-    if not (is_local(settings.model) or settings.keep):
-        return open_engine(settings, report)
     from glmcli.engines.kept import open_kept_or_here
 
     return open_kept_or_here(settings, report)

@@ -37,6 +37,7 @@ def test_where_nothing_is_kept_the_model_is_loaded_here(settings, own_runtime):
 
 
 def test_one_of_the_same_key_is_used(settings, place):
+    settings = replace(settings, keep=Seconds(60))
     with held(place) as (holder, _, _said), closing(open_kept_or_here(settings, report)) as engine:
         assert "kept by process" in engine.details
         assert holder.status()["clients"] == 1
@@ -82,6 +83,7 @@ def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path)
 
 def test_it_is_asked_on_whatever_thread_finds_it(settings, place):
     found = []
+    settings = replace(settings, keep=Seconds(60))
     with held(place):
         thread = threading.Thread(target=lambda: found.append(open_kept_or_here(settings, report)))
         thread.start()

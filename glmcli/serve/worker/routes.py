@@ -119,7 +119,8 @@ class WorkerRoutes:
         advertised = self._advertised(exchange)
         try:
             asked = asked_prompt(body, advertised.controls)
-            exchange.note = f"ignored: {', '.join(asked.ignored)}" if asked.ignored else ""
+            if asked.ignored:
+                note(exchange, f"ignored: {', '.join(asked.ignored)}")
             records = Records(advertised.without_controls(asked.prompt) if asked.echo else "")
             prompt = advertised.as_read(asked.prompt)
             try:
@@ -127,8 +128,7 @@ class WorkerRoutes:
             except ContextFull as exc:
                 shorter = self._end_of(prompt, asked, exc, advertised)
                 left_out = len(prompt.text) - len(shorter.text)
-                left_out_line = f"left out the first {left_out:,} characters"
-                exchange.note = " · ".join(filter(None, [exchange.note, left_out_line]))
+                note(exchange, f"left out the first {left_out:,} characters")
                 yield from self._replied(exchange, records, shorter, asked)
         except (GlmError, BadField) as exc:
             record = error_record(exc)
@@ -141,6 +141,8 @@ class WorkerRoutes:
         with closing(heard(exchange, self._holder, [prompt], asked.params)) as chunks:
             for chunk in chunks:
                 if (record := records.add(chunk)) is not None:
+                    if usage := chunk.usage:
+                        note(exchange, f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
                     yield record
 
     def _end_of(
@@ -175,6 +177,11 @@ def end_within(prompt: str, most: int, size: Callable[[str], int | None], names:
         if found.start() < last < found.end():
             last = found.end()
     return prompt[last:]
+
+
+def note(exchange: HttpExchange, line: str) -> None:
+    """Say something more of a request in the log."""
+    exchange.note = " · ".join(filter(None, [exchange.note, line]))
 
 
 def read_body(exchange: HttpExchange) -> None:

@@ -143,6 +143,7 @@ def test_a_prompt_that_does_not_fit_loses_its_beginning_and_that_is_logged(worke
     assert found["error_code"] == 0
     assert 200 < found["usage"]["prompt_tokens"] <= 256 - 12 - 1
     assert soon(lambda: any("left out the first" in line for line in worker.lines))
+    assert soon(lambda: worker.lines[-1].endswith(" + 12 tokens"))
     (found,) = sent(worker, long, max_new_tokens=300)
     assert found["error_code"] == 50001
     assert "256" in found["text"]

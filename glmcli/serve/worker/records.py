@@ -1,8 +1,8 @@
 """A reply as FastChat's worker writes it: JSON objects with all the text so far, a NUL after each.
 
 Knows nothing of requests, nor of connections. Source: FastChat 0.2.36, serve/model_worker.py
-(generate_stream_gate); counts are of the tokens that were made, as its ChatGLM and vLLM workers
-have them.
+(generate_stream_gate), serve/inference.py (generate_stream), whose counts these are: the number of
+the last token from 0, which is that of the token that ends a reply if it ends by itself.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ class Records:
             self._tokens = usage.completion_tokens or self._tokens
         if not (chunk.text or chunk.tokens or reason):
             return None
+        last = self._tokens if reason == "stop" else max(0, self._tokens - 1)
         return {
             "text": self._text,
             "error_code": 0,
             "usage": {
                 "prompt_tokens": self._prompt,
-                "completion_tokens": self._tokens,
-                "total_tokens": self._prompt + self._tokens,
+                "completion_tokens": last,
+                "total_tokens": self._prompt + last,
             },
             "finish_reason": reason and _REASONS.get(reason, reason),
             "logprobs": None,

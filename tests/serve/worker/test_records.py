@@ -19,11 +19,11 @@ def test_records_have_fastchat_s_fields_in_their_order_and_all_text_so_far():
     assert first == {
         "text": "我是",
         "error_code": 0,
-        "usage": {"prompt_tokens": 10, "completion_tokens": 1, "total_tokens": 11},
+        "usage": {"prompt_tokens": 10, "completion_tokens": 0, "total_tokens": 10},
         "finish_reason": None,
         "logprobs": None,
     }
-    assert (again["text"], again["usage"]["completion_tokens"]) == ("我是", 2)
+    assert (again["text"], again["usage"]["completion_tokens"]) == ("我是", 1)
     assert (last["text"], last["finish_reason"]) == ("我是 Chat", "stop")
     assert last["usage"] == {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -32,8 +32,11 @@ def test_the_text_begins_with_a_prompt_that_is_repeated():
     assert Records("user\nHi").add(Chunk("!", tokens=1))["text"] == "user\nHi!"
 
 
-def test_a_limit_of_time_is_one_of_length():
-    assert Records().add(Chunk(finish_reason="time"))["finish_reason"] == "length"
+def test_a_limit_of_time_is_one_of_length_and_counts_as_fastchat_does_from_0():
+    for reason in ("length", "time"):
+        last = Records().add(Chunk("a", finish_reason=reason, usage=Usage(10, 0, 5)))
+        assert last["finish_reason"] == "length"
+        assert last["usage"] == {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
 
 
 def test_a_message_is_ascii_and_ends_with_the_only_nul():

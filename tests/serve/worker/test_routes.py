@@ -81,7 +81,8 @@ def test_a_reply_is_the_engine_s_own_record_by_record(worker: Served):
     found = sent(worker)
     assert found[-1]["text"] == text
     assert found[-1]["finish_reason"] == last.finish_reason
-    usage = {"prompt_tokens": last.usage.prompt_tokens, "completion_tokens": 12}
+    assert last.finish_reason == "length"
+    usage = {"prompt_tokens": last.usage.prompt_tokens, "completion_tokens": 11}  # from 0
     assert found[-1]["usage"] == usage | {"total_tokens": sum(usage.values())}
     assert [item["finish_reason"] for item in found[:-1]] == [None] * (len(found) - 1)
     for before, after in pairwise(found):

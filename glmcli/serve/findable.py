@@ -28,8 +28,6 @@ def findable(holder: Holder, settings: Settings, log: Callable[[str], None]) -> 
         try:
             place = place_of_settings(settings)
             if place is not None and locked(place, stack):
-                # Nobody makes it leave who wants the memory: it is served.
-                stack.enter_context(holder.attached())
                 http = http_door(holder, settings, log)
                 life = Life(holder, place, listen_in(place), log=lambda line: None, http=http)
                 thread = threading.Thread(target=life.run, daemon=True)

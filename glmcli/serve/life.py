@@ -101,7 +101,7 @@ class Life:
             return "told to"
         if not self._is_found():
             return "its socket is gone"
-        if holder.is_needed:
+        if holder.is_needed or not holder.is_kept:  # what is served is no other model's to end
             holder.in_the_way.clear()
             self._deaf_since = None
             return ""

@@ -197,11 +197,11 @@ _REMOVE = "glm models remove NAME"
 _DELETE = later("glm history delete ID; glm history list shows the ids")
 _RESUME = later("glm chat --resume ID; --continue goes on with the last one")
 _HELP = "glm --help; glm COMMAND --help"
-_ENDS = later("a model stays loaded as long as its chat; glm models list lists them")
+_ENDS = later("glm ps lists the models that are kept in memory, glm stop ends one")
 _KEYS = later("a server's key: glm config set api_key -, or keys.HOST for each")
 _MODELFILE = later("a system prompt with settings is a role: glm roles edit NAME")
 _ROLE_FILE = later("glm roles show NAME tells which file it is: delete or rename that")
-_NO_SERVER = later("glm answers here, and asks servers of others: -m openai:NAME --base-url URL")
+_SERVING = later("glm serve lets other programs ask; -m openai:NAME --base-url URL asks a server")
 
 OTHER_COMMANDS: dict[str, dict[str, str]] = {
     "glm": {
@@ -209,7 +209,7 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("help", "hlep", "man"), _HELP),
         **dict.fromkeys(("run", "load", "use"), "glm chat -m MODEL"),
         **dict.fromkeys(("start", "new", "repl"), "glm chat"),
-        **dict.fromkeys(("ps", "stop", "unload", "status"), _ENDS),
+        **dict.fromkeys(("unload", "status", "kill", "free"), _ENDS),
         **dict.fromkeys(("logs", "log", "conversations", "chats"), "glm history list"),
         **dict.fromkeys(("templates", "prompts", "agents", "personas"), "glm roles list"),
         **dict.fromkeys(("keys", "auth"), _KEYS),
@@ -233,7 +233,7 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("update", "upgrade"), later("pip installs another version")),
         **dict.fromkeys(("completion", "completions", "autocomplete"), "glm --install-completion"),
         **dict.fromkeys(("embed", "embeddings"), later("glm makes no embeddings")),
-        **dict.fromkeys(("server", "serve", "api"), _NO_SERVER),
+        **dict.fromkeys(("server", "api", "listen"), _SERVING),
     },
     "glm models": {
         **dict.fromkeys(("rm", "delete", "del", "uninstall"), _REMOVE),
@@ -242,7 +242,8 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("ls", "ps"), "glm models list"),
         **dict.fromkeys(("update", "upgrade"), "glm models pull NAME"),
         **dict.fromkeys(("path", "where"), later("glm models show NAME tells where it is")),
-        **dict.fromkeys(("run", "load", "serve", "chat"), "glm chat -m NAME"),
+        "serve": "glm serve NAME",
+        **dict.fromkeys(("run", "load", "chat"), "glm chat -m NAME"),
         **dict.fromkeys(("convert", "quantize"), later("--quantize int8 makes weights smaller")),
         **dict.fromkeys(("bench", "benchmark"), "glm bench NAME"),
         **dict.fromkeys(("import", "link"), later("a folder is a model as it is: -m FOLDER")),

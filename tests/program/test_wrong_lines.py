@@ -204,7 +204,9 @@ config set model nosuch:x         | before a name can stand openai:
 config set language zh            | LC_ALL=zh_CN.UTF-8 glm
 config set theme dark             | colours are those of the terminal
 run smollm2                       | glm chat -m smollm2
-ps                                | glm models list lists them
+unload                            | glm ps lists the models
+server                            | glm serve lets other programs ask
+models serve x                    | glm serve NAME
 logs list                         | glm history list
 keys set openai                   | glm config set api_key -
 prompt hello                      | glm ask hello

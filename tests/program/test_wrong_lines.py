@@ -206,7 +206,7 @@ config set theme dark             | colours are those of the terminal
 run smollm2                       | glm chat -m smollm2
 unload                            | glm ps lists the models
 server                            | glm serve lets other programs ask
-models serve x                    | glm serve NAME
+models serve x                    | glm serve x
 logs list                         | glm history list
 keys set openai                   | glm config set api_key -
 prompt hello                      | glm ask hello

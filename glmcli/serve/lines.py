@@ -151,7 +151,8 @@ class Lines:
             cancel.set()
         while self._link.unsent:
             self._link.flush(TICK_S)
-            self._listen(cancel)
+            if self._link.unsent:  # else the caller may have asked something new
+                self._listen(cancel)
 
     def _line(self, chunk: Chunk) -> dict[str, Any]:
         if chunk == Chunk():

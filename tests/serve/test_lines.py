@@ -20,8 +20,13 @@ LONG = "word " * 2000
 
 
 @pytest.fixture
-def holder() -> Iterator[Holder]:
-    engine = EngineThread("echo:", lambda report: EchoEngine(delay_s=0.005))
+def delay_s() -> float:
+    return 0.005
+
+
+@pytest.fixture
+def holder(delay_s: float) -> Iterator[Holder]:
+    engine = EngineThread("echo:", lambda report: EchoEngine(delay_s=delay_s))
     yield Holder(engine, "echo:", keep_s=600)
     engine.close()
 
@@ -187,3 +192,23 @@ def test_a_link_tells_of_its_end(connect):
     ours.shutdown(socket.SHUT_RDWR)
     with pytest.raises(Gone):
         link.receive(5)
+
+
+@pytest.mark.parametrize("delay_s", [0.0])
+def test_what_is_asked_right_behind_a_reply_is_answered(connect):
+    """Replies that do not fit the buffers of the system, on connections that ask again at once."""
+    text = "word " * 400
+    left = []
+
+    def ask_again_and_again():
+        link, _ = connect()
+        for _ in range(12):
+            link.send(asked(text))
+            left.append(text_of(answers(link)) != text)
+
+    threads = [threading.Thread(target=ask_again_and_again, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert left == [False] * 96

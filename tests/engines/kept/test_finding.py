@@ -9,8 +9,14 @@ from glmcli.config.values import Seconds
 from glmcli.engines import open_alone, open_kept
 from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
-from glmcli.engines.kept.finding import others_gone
-from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, model_folder
+from glmcli.engines.kept.finding import Finder, others_gone
+from glmcli.engines.kept.place import (
+    KeptPlace,
+    all_places,
+    folder_to_use,
+    kept_key,
+    model_folder,
+)
 from glmcli.engines.kept.starting import link_to_socket
 from glmcli.errors import ModelError, OutOfMemory
 from tests.support.kept import held
@@ -45,7 +51,7 @@ def test_one_of_the_same_key_is_used(settings, place):
 
 def test_one_that_cannot_be_reached_is_no_reason_to_fail(settings, place):
     place.socket.write_text("")
-    assert open_kept_or_here(settings, report).details == ""
+    assert Finder(settings, report).found(all_places()).details == ""
 
 
 def test_what_needs_no_memory_does_not_look_unless_it_is_to_be_kept(settings, place):

@@ -22,6 +22,7 @@ from tests.support.serving import soon
 from tests.support.shell import clean_env, command
 
 PATIENCE_S = 60
+CONTROLLER = ("--controller", "http://127.0.0.1:9")
 
 
 @dataclass
@@ -111,10 +112,12 @@ def test_a_key_is_needed_where_others_could_ask(tmp_path: Path, glm: Any) -> Non
 
 
 def test_no_folder_says_where_it_listens_or_what_the_key_is(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("GLM_HOST=0.0.0.0\nGLM_SERVE_KEY=theirs\n")
+    theirs = "GLM_CONTROLLER=http://127.0.0.1:9\nGLM_ALLOW=0.0.0.0/0\n"
+    (tmp_path / ".env").write_text(f"GLM_HOST=0.0.0.0\nGLM_SERVE_KEY=theirs\n{theirs}")
     with serving(tmp_path, "echo:", "--port", "0") as server:
         assert "http://127.0.0.1:" in server.screen
         assert server.ask("GET", "/health", Authorization="Bearer x")[0] == 200
+        assert server.ask("POST", "/worker_get_status")[0] == 404
         assert "ignored: GLM_HOST, GLM_SERVE_KEY of .env" in server.end(signal.SIGTERM)[1]
 
 
@@ -144,6 +147,12 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, glm: Any) -> 
             (("openai:x",), 2, "has a server already"),
             (("echo:x=1", "--port", "0"), 3, "no option"),
             (("no-such-model", "--port", "0"), 3, "no model called"),
+            (("echo:", "--port", "0", *CONTROLLER), 3, "no chat template to compare"),
+            (("echo:", *CONTROLLER, "--allow", "x"), 2, "--allow takes an address"),
+            (("echo:", *CONTROLLER, "--socket", "s"), 2, "a controller reaches no socket"),
+            (("echo:", "--controller", "nonsense"), 2, "not the address of a server"),
+            (("echo:", "--controller", "http://192.0.2.1:21001"), 2, "cannot reach 127.0.0.1"),
+            (("echo:", "--allow", "10.0.0.1"), 2, "--allow is for a worker"),
         ]:
             done = glm("serve", *arguments)
             assert (done.code, done.out) == (code, "")

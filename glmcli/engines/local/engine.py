@@ -219,7 +219,7 @@ class LocalEngine:
         return self._template.encode(messages).ids
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
-        """The same as the chat template writes it; "" for ChatGLM's own formats: they make ids."""
+        """The same as the chat template writes it; "" for ChatGLM2, which has none."""
         write = getattr(self._template, "written", None)
         return str(write(messages, {})) if write else ""
 

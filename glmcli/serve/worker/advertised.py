@@ -15,8 +15,8 @@ from glmcli.engines import Engine, TellsPrompt
 from glmcli.engines.remote.fastchat.templates import NAMED, NUMBERS, read_template
 from glmcli.errors import ModelError, UsageError
 from glmcli.language import later, tr
-from glmcli.serve.worker.forms import as_conv, wire_forms
-from glmcli.types import Message, Report, Role
+from glmcli.serve.worker.forms import WireForm, as_conv, wire_forms
+from glmcli.types import Message, Report
 
 _SYSTEM = Message("system", "You are brief.\nAnswer in one sentence.")
 _USER, _REPLY = Message("user", "Hello there"), Message("assistant", "Hi! 2 + 2 = 4.")
@@ -42,8 +42,8 @@ class Advertised:
 
     conv: Mapping[str, Any]
     """The fields of FastChat's `Conversation`."""
-    opening: tuple[str, str] | None = None
-    """How clients begin a prompt without a system prompt, and how the model's template does."""
+    form: WireForm
+    """What it is made of."""
     controls: Mapping[int, str] = field(default_factory=dict)
     """Id of a control token -> what stands for it in a prompt."""
 
@@ -52,15 +52,16 @@ class Advertised:
 
         One that ends where a reply begins is `rendered`, any other text is `raw`.
         """
-        role: Role = "rendered" if prompt.endswith(self._end()) else "raw"
-        written, own = self.opening or ("", "")
-        if prompt.startswith(own) or not prompt.startswith(written):
-            return Message(role, prompt)
-        return Message(role, own + prompt[len(written) :])
-
-    def _end(self) -> str:
-        """What clients write behind the last question."""
-        return read_template(self.conv).render([_USER]).rpartition(_USER.text)[2]
+        last = read_template(self.conv).render([_USER]).rpartition(_USER.text)[2]
+        if ending := self.form.ending:
+            last = last.removesuffix(ending[0]) + ending[1]
+            if prompt.endswith(ending[0]):
+                prompt = prompt.removesuffix(ending[0]) + ending[1]
+        if opening := self.form.opening:
+            written, own = opening
+            if prompt.startswith(written) and not prompt.startswith(own):
+                prompt = own + prompt[len(written) :]
+        return Message("rendered" if prompt.endswith(last) else "raw", prompt)
 
     def without_controls(self, prompt: str) -> str:
         """A prompt as FastChat repeats it: decoded, without control tokens."""
@@ -127,8 +128,8 @@ def advertisable(engine: TellsPrompt) -> Iterator[Advertised]:
     """Templates that may be equal: made from the model's own, then those that FastChat knows."""
     controls = {token: name for name, token in engine.controls.items()}
     with suppress(UsageError, ModelError):  # it may take no system prompt, or no second question
-        for template, opening in wire_forms(engine.prompt_text):
-            yield Advertised(as_conv(template), opening, controls)
+        for form in wire_forms(engine.prompt_text):
+            yield Advertised(as_conv(form.template), form, controls)
     for template in NAMED.values():
         if template.style in NUMBERS:
-            yield Advertised(as_conv(template), None, controls)
+            yield Advertised(as_conv(template), WireForm(template), controls)

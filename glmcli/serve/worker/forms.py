@@ -16,8 +16,21 @@ from glmcli.types import Message, Role
 
 WriteChat = Callable[[Sequence[Message]], str]
 """A conversation as a model's chat template writes it."""
-Found = tuple[WorkerTemplate, tuple[str, str] | None]
-"""A form, and how its clients begin a prompt without a system prompt, how the model's own does."""
+Edge = tuple[str, str]
+"""What clients write at one end of a prompt, and what the model's own template does."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireForm:
+    """A template that clients can write, and what of its prompts is to be read otherwise."""
+
+    template: WorkerTemplate
+    opening: Edge | None = None
+    """The beginning of a prompt without a system prompt, up to the first question."""
+    ending: Edge | None = None
+    """The end, behind the last question."""
+
+
 _ROLES: tuple[Role, ...] = ("system", "user", "assistant", "user")
 _WORDS = ("qsystemq", "qfirstq", "qreplyq", "qsecondq")
 _OPEN_TAG = re.compile(r"(?:<[^<>\s]*>?|\[[^\[\]\s]*\]?)$")
@@ -62,18 +75,19 @@ def pieces_around(written: str, words: Sequence[str]) -> list[str] | None:
     return pieces if again == written else None
 
 
-def wire_forms(write: WriteChat) -> Iterator[Found]:
+def wire_forms(write: WriteChat) -> Iterator[WireForm]:
     """The forms that fit a model's own template. Raises UsageError, ModelError, as `write` does."""
     own = wording_of(write)
-    for fit in (in_separators, in_lines, in_instructions) if own else ():
-        if own and (found := fit(own)):
-            yield found
+    for fit in (in_separators, in_instructions) if own else ():
+        if own and (form := fit(own)):
+            yield form
 
 
-def in_separators(own: Wording) -> Found | None:
+def in_separators(own: Wording) -> WireForm | None:
     """FastChat's NO_COLON_TWO, if that fits: role, text, what separates it from the next.
 
-    Its number is the same in all versions of FastChat.
+    Its number is the same in all versions of FastChat, which those above 7 are not. GLM's templates
+    end the line of a role before an earlier reply only, clients do so before the next one too.
     """
     sep = _OPEN_TAG.sub("", shared_start([own.to_reply, own.to_second]))
     sep2, user = sep, own.to_second[len(sep) :]
@@ -81,10 +95,11 @@ def in_separators(own: Wording) -> Found | None:
         user = shared_end([own.to_first, own.to_second, own.alone])
         sep2 = own.to_second[: len(own.to_second) - len(user)]
     end = own.to_first[: len(own.to_first) - len(user)]
-    if not user or own.to_reply != own.to_next or _BRACES.search(own.head + end):
+    is_line = own.to_reply == f"{own.to_next}\n"
+    if not user or not (own.to_reply == own.to_next or is_line) or _BRACES.search(own.head + end):
         return None
-    opening = own.alone[: len(own.alone) - len(user)]
-    has_own = opening.startswith(own.head) and opening[len(own.head) :].endswith(end)
+    start = own.alone[: len(own.alone) - len(user)]
+    has_own = start.startswith(own.head) and start[len(own.head) :].endswith(end)
     template = WorkerTemplate(
         "glm",
         "NO_COLON_TWO",
@@ -92,28 +107,16 @@ def in_separators(own: Wording) -> Found | None:
         sep,
         sep2,
         system_template=f"{own.head}{{system_message}}{end}",
-        system=opening[len(own.head) : len(opening) - len(end)] if has_own else "",
+        system=start[len(own.head) : len(start) - len(end)] if has_own else "",
     )
-    return template, None if has_own else (own.head + end + user, own.alone)
-
-
-def in_lines(own: Wording) -> Found | None:
-    """FastChat's CHATGLM3, if that fits: the role's line, the text, and nothing behind it."""
-    start = _OPEN_TAG.sub("", shared_start([own.head, own.alone]))
-    user, reply = own.to_second.removesuffix("\n"), own.to_next
-    if f"{reply}\n" != own.to_reply or own.to_second != own.to_first or _BRACES.search(own.head):
-        return None
-    template = WorkerTemplate(
-        "chatglm3",
-        "CHATGLM3",
-        (user, reply),
-        "",
-        system_template=f"{own.head[len(start) :]}{{system_message}}",
+    return WireForm(
+        template,
+        None if has_own else (own.head + end + user, own.alone),
+        (own.to_reply, own.to_next) if is_line else None,
     )
-    return template, ("", start) if start else None
 
 
-def in_instructions(own: Wording) -> Found | None:
+def in_instructions(own: Wording) -> WireForm | None:
     """FastChat's LLAMA2, if that fits: `[INST] text [/INST] reply`."""
     first = "[INST] "
     if not own.to_second.endswith(first) or _BRACES.search(own.head + own.to_first):
@@ -126,7 +129,7 @@ def in_instructions(own: Wording) -> Found | None:
         own.to_second.removesuffix(first),
         system_template=f"{own.head}{{system_message}}{own.to_first}",
     )
-    return template, (first, own.alone) if own.alone != first else None
+    return WireForm(template, (first, own.alone) if own.alone != first else None)
 
 
 def shared_start(texts: Sequence[str]) -> str:
@@ -154,7 +157,7 @@ def as_conv(template: WorkerTemplate) -> dict[str, Any]:
         "offset": 0,
         "sep_style": NUMBERS.index(template.style) + 1,
         "sep": template.sep,
-        "sep2": template.sep2 or None,
+        "sep2": template.sep2,
         "stop_str": None,
         "stop_token_ids": None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -87,13 +88,26 @@ def test_what_fastchat_writes_is_read_as_the_model_s_own_template_writes_it(make
         assert sent.role == "rendered"
 
 
-def test_chatglm3_is_asked_by_fastchat_s_own_template():
-    assert advertised_for(engine_of(chatglm3())).conv["name"] == "chatglm3"
+@pytest.mark.parametrize("name", set(MADE) - {"chatglm2"})
+def test_what_is_advertised_means_the_same_in_all_versions_of_fastchat(name):
+    conv = advertised_for(engine_of(MADE[name]())).conv
+    assert conv["sep_style"] <= fastchat.SeparatorStyle.LLAMA2  # others have moved
+    assert list(conv) == list(fastchat.Conversation.__dataclass_fields__)
+
+
+def test_a_system_prompt_of_the_model_s_own_is_advertised():
     conv = advertised_for(engine_of(chat_template(templates.CHATML, *CHATML))).conv
     assert conv["system_message"] == "You are small"
-    assert conv["sep_style"] == fastchat.SeparatorStyle.NO_COLON_TWO  # the same in all versions
-    fields = list(fastchat.Conversation.__dataclass_fields__)
-    assert list(conv) == fields
+
+
+def test_clients_that_go_by_fastchat_s_own_template_of_chatglm3_are_understood_too():
+    engine = engine_of(chatglm3())
+    found = advertised_for(engine)
+    theirs = dataclasses.asdict(fastchat.get_conv_template("chatglm3"))
+    for _, messages in TRIED:
+        sent = found.as_read(as_clients_write(theirs, messages))
+        assert list(engine.prompt_ids([sent])) == list(engine.prompt_ids(messages))
+        assert sent.role == "rendered"
 
 
 @pytest.mark.parametrize("what", UNEQUAL)
@@ -148,5 +162,5 @@ def test_a_prompt_is_repeated_without_its_control_tokens():
 def test_what_a_model_reads_begins_once_as_it_must():
     found = advertised_for(engine_of(chat_template(templates.GLM4, *GLM4_TOKENS)))
     own = Message("rendered", "[gMASK]<sop><|user|>\nHi<|assistant|>")
-    assert found.as_read("<|user|>\nHi<|assistant|>") == own
+    assert found.as_read("[gMASK]<sop><|system|>\n<|user|>\nHi<|assistant|>\n") == own
     assert found.as_read(own.text) == own

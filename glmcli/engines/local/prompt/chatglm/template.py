@@ -7,7 +7,7 @@ can become a control token. Which template a folder needs is for chatglm_config 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,6 +73,15 @@ class ChatGLM3Template:
         if not goes_on:
             ids.append(control["<|assistant|>"])
         return PromptIds(ids, goes_on=goes_on)
+
+    def written(self, messages: Sequence[Message], options: Mapping[str, Any]) -> str:
+        """The prompt as other programs write it. It is read as `rendered`, never the other way."""
+        del options
+        tools = tool_names(messages)
+        turns = [turn for message in messages for turn in self._turns(message, tools)]
+        text = "".join(f"<|{turn.role}|>{turn.metadata}\n{turn.text}" for turn in turns)
+        goes_on = bool(messages) and messages[-1].role == "assistant"
+        return text if goes_on else f"{text}<|assistant|>"
 
     def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`: its text as a person reads it."""

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import time
 from contextlib import closing
 
 import pytest
@@ -42,6 +43,7 @@ def test_it_shows_what_is_kept_without_keeping_it_longer(glm, keep):
     (status,) = json.loads(glm("ps", "--json").out)
     assert (status["model"], status["state"], status["pid"]) == ("echo:", "idle", pid)
     assert status["memory_bytes"] > 1_000_000
+    time.sleep(0.3)
     (again,) = json.loads(glm("ps", "--json").out)
     assert again["idle_s"] > status["idle_s"]
     assert again["ends_in_s"] < status["ends_in_s"] <= 300

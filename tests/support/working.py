@@ -21,12 +21,17 @@ from tests.support.serving import PATIENCE_S, Served
 
 @contextmanager
 def working(
-    open_it: Callable[..., Engine], *, guest: str = "127.0.0.1", key: str = "", name: str = "tiny"
+    open_it: Callable[..., Engine],
+    *,
+    guest: str = "127.0.0.1",
+    key: str = "",
+    name: str = "tiny",
+    most_waiting: int = 64,
 ) -> Iterator[Served]:
     """A worker of what `open_it` opens; the controller is at the address of `guest`."""
     proven = Proven(open_it)
     engine = EngineThread(name, proven, shared=True)
-    holder = Holder(engine, name)
+    holder = Holder(engine, name, most_waiting=most_waiting)
     guests = Guests(guest)
     guests.look_up()
     (listener,) = listen_at("127.0.0.1", 0)

@@ -142,7 +142,9 @@ class WorkerRoutes:
             for chunk in chunks:
                 if (record := records.add(chunk)) is not None:
                     if usage := chunk.usage:
-                        note(exchange, f"{usage.prompt_tokens} + {usage.completion_tokens} tokens")
+                        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
+                        line = f"{usage.prompt_tokens}{cached} + {usage.completion_tokens} tokens"
+                        note(exchange, line)
                     yield record
 
     def _end_of(

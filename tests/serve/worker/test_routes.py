@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import pairwise
 
 import pytest
@@ -160,6 +160,20 @@ def test_no_memory_has_a_code_of_its_own_behind_what_arrived():
         first, last = sent(worker)
     assert (first["text"], first["error_code"]) == ("word ", 0)
     assert last["error_code"] == 50002
+
+
+def test_where_too_many_wait_that_is_told_in_a_record():
+    engine = Slow()
+    body = json.dumps({"prompt": PROMPT, **GREEDY})
+    with working(lambda report: engine, most_waiting=1) as worker, ExitStack() as stack:
+        for number in (1, 2):
+            connection = stack.enter_context(closing(worker.connect()))
+            connection.request("POST", STREAM, body)
+            assert soon(lambda: worker.holder.busy == number)  # noqa: B023 (called at once)
+        assert soon(lambda: engine.sampled > 5)
+        assert worker.ask("POST", WHOLE, body.encode()).json["error_code"] == 42903
+        stack.close()
+        assert soon(lambda: worker.holder.busy == 0)
 
 
 @pytest.mark.parametrize("path", [STREAM, WHOLE])

@@ -16,10 +16,11 @@ import typer
 from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
 from glmcli.errors import ConfigError, UsageError
-from glmcli.language import tr
+from glmcli.language import later, tr
 
 DEFAULT_PORT = 8000
 """Where `openai:` looks for a server if nothing else is said."""
+PORT_HELP = later("port to listen at; 0: any that is free; 8000, a worker's 21002")
 
 
 @with_settings(*MODEL_OPTIONS, "host")
@@ -29,10 +30,7 @@ def serve(
         str | None, typer.Argument(metavar="MODEL", help=tr("the same as --model"))
     ] = None,
     port: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=0, max=65535, help=tr("port to listen at; 0: any that is free; 8000")
-        ),
+        int | None, typer.Option(metavar="N", min=0, max=65535, help=tr(PORT_HELP))
     ] = None,
     socket: Annotated[
         Path | None,

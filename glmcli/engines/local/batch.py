@@ -47,11 +47,11 @@ Begin = Callable[[Asked], Begun]
 """Raises GlmError, or GivenUp when it is cancelled."""
 
 
-def rows_for(prompts: Sequence[Asked], cache: PrefixCache) -> Rows | None:
-    """Rows for several prompts; None for one, and for nets that have no batched steps."""
+def rows_for(prompts: Sequence[Asked], cache: PrefixCache, *, always: bool) -> Rows | None:
+    """Rows for several prompts, or `always`; None for one, and where there are no batched steps."""
     from glmcli.engines.local.net.fused.rows import rows_over
 
-    return rows_over(cache.net) if len(prompts) > 1 else None
+    return rows_over(cache.net) if always or len(prompts) > 1 else None
 
 
 class BatchReply:

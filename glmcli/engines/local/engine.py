@@ -117,9 +117,13 @@ class LocalEngine:
         yield begun.reply.end(finish, Usage(len(prompt), cached, begun.reply.tokens))
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
-        """Yield the replies to all `prompts`; by nets that read them one by one, in turn."""
-        with self._slots.taken(()) as cache:
-            rows = rows_for(prompts, cache)
+        """Yield the replies to all `prompts`; by nets that read them one by one, in turn.
+
+        Nothing that was read for them is kept.
+        """
+        with self._slots.taken((), private=True) as cache:
+            # In turn, one prompt would go on where a conversation is kept.
+            rows = rows_for(prompts, cache, always=self._slots.limit is not None)
             if rows is not None:
                 while self._news:
                     yield 0, Chunk(notice=self._news.pop(0))
@@ -135,7 +139,10 @@ class LocalEngine:
                 )
                 yield from batch.items()
         if rows is None:
-            yield from in_turn(self, prompts, cancel)
+            try:
+                yield from in_turn(self, prompts, cancel)
+            finally:
+                self.forget()
 
     def _begin(self, asked: Asked, cancel: Event) -> Begun:
         """What a prompt comes to. Raises ContextFull, UsageError, ModelError, GivenUp."""

@@ -138,6 +138,24 @@ def test_a_shared_beginning_is_read_once(engine):
     assert sum(tokens > shared // 2 for tokens in cached) == 3
 
 
+@pytest.mark.parametrize("texts", [["one"], ["one", "two"]])
+def test_of_a_batch_nothing_is_kept_and_conversations_stay(texts, engine):
+    engine.share(1 << 30)
+    replies(engine.batch(asked("a talk"), Event()))
+    assert [*engine.slots] == [0]
+    list(engine.stream(*asked("a talk")[0], Event()))
+    before = [n for n in engine.slots if n]
+    assert before
+    replies(engine.batch(asked(*texts), Event()))
+    assert [n for n in engine.slots if n] == before
+
+
+def test_in_turn_nothing_is_kept_either(tmp_path):
+    engine = engine_of(loaded("llama", tmp_path))
+    replies(engine.batch(asked("one"), Event()))
+    assert [*engine.slots] == [0]
+
+
 def test_a_net_of_transformers_answers_in_turn():
     engine = LocalEngine("tiny", model_of(NET), TEMPLATE, context_tokens=1024)
     prompts = asked("one", "two", "three")

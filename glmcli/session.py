@@ -211,7 +211,7 @@ class Session:
         try:
             reply = self._stream_fitting(() if after is None else (after,), growing, view)
         finally:
-            kept = reply or growing.message("interrupted")
+            kept = growing.kept(reply)
             if after is not None and (kept.text, kept.thinking) == (after.text, after.thinking):
                 kept = after
             conversation.messages.append(kept)
@@ -391,10 +391,9 @@ class Session:
                     self._notices.append(tr(THOUGHT))
                 if chunk.finish_reason is not None:
                     return growing.message(chunk.finish_reason, chunk.usage)
-                has_grown = has_grown or bool(chunk.text or chunk.thinking)
+                has_grown = has_grown or bool(chunk.text or chunk.thinking or chunk.draft)
                 # Ticks count too: a reply may pause for long after its first words.
                 if has_grown and time.monotonic() - saved_at >= JOURNAL_S:
-                    text, thinking = "".join(growing.text), "".join(growing.thinking)
-                    has_grown = not self.journal.keep(text, thinking)  # then at the next tick
+                    has_grown = not self.journal.keep(*growing.so_far())  # then at the next tick
                     saved_at = saved_at if has_grown else time.monotonic()
         raise broken_off()

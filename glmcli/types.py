@@ -158,7 +158,9 @@ class Chunk:
     usage: Usage | None = None
     """Set with `finish_reason`; the engine fills the counts, the session the clock."""
     progress: Progress | None = None
-    """What happens meanwhile; such a chunk carries nothing else."""
+    """What happens meanwhile; such a chunk carries no text."""
+    draft: str = ""
+    """What the reply is being made of: not shown, and kept if the reply never comes to its end."""
     notice: str = ""
     """What the user is to be told below the reply; nothing else comes with it."""
     was_thinking: bool = False

@@ -96,6 +96,10 @@ class Shell(Chat):
             self.note(tr("the model has nothing to add"))
         self.after(reply)
 
+    def note_end(self, message: Message) -> None:
+        """Say how a reply from earlier ended, if that is known and was not as usual."""
+        self.note(end_note(message) if message.finish_reason else "")
+
     def after(self, reply: Message) -> None:
         """Say how a reply ended, if not as usual."""
         size, session = self.session.engine.context_tokens, self.session

@@ -116,12 +116,14 @@ class TerminalChat(Shell):
         """Forget the last Ctrl-C."""
         self.session.rearm()
 
-    def show(self, message: Message) -> None:
-        """Show a message as it was shown when it arrived."""
+    def show(self, message: Message, *, with_end: bool = False) -> None:
+        """Show a message as it was shown when it arrived; and how it ended."""
         from glmcli.terminal.replies.text import show_message
 
         settings = self.settings
         show_message(self.out, self.quiet, message, plain=settings.is_plain, columns=settings.width)
+        if with_end:
+            self.note_end(message)
 
     def edit(self, text: str) -> str:
         """Open a text in $EDITOR; returns it as it was saved."""

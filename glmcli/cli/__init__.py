@@ -115,6 +115,7 @@ def use_own_classes(typer_app: typer.Typer) -> None:
     for group in typer_app.registered_groups:
         if group.typer_instance:
             use_own_classes(group.typer_instance)
+    typer_app.info.cls = OwnGroup
     for command in typer_app.registered_commands:
         command.cls = OwnCommand
 
@@ -165,6 +166,10 @@ def in_words(lay_out: Callable[[Any], str], ctx: Any) -> str:
 class OwnCommand(TyperCommand):
     """A command that keeps what was typed, and lets no option take the next one for its value."""
 
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """Its first sentence, whole: a list of commands breaks it between words."""
+        return super().get_short_help_str(UNCUT)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left. Raises UsageError."""
         check_typed(ctx, args)
@@ -179,8 +184,16 @@ class HelpedCommand(OwnCommand):
         return in_words(super().get_help, ctx)
 
 
-class HelpedGroup(TyperGroup):
-    """The same of a group of commands."""
+class OwnGroup(TyperGroup):
+    """A group of commands, of which lists show the whole sentence too."""
+
+    def get_short_help_str(self, limit: int = 0) -> str:
+        """See `OwnCommand`."""
+        return super().get_short_help_str(UNCUT)
+
+
+class HelpedGroup(OwnGroup):
+    """One whose help is in the user's language."""
 
     def get_help(self, ctx: Any) -> str:
         """The help, laid out."""

@@ -21,6 +21,7 @@ from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import link_line
 from glmcli.terminal.told import on_terminal
+from glmcli.terminal.visible import visible
 
 if TYPE_CHECKING:
     from glmcli.terminal.input.keys.question import Question
@@ -43,6 +44,15 @@ def tell(line: str) -> None:
         return
     with suppress(OSError):
         sys.stderr.write(f"{on_stderr(as_told(line))}\n")
+        sys.stderr.flush()
+
+
+def tell_text(text: str) -> None:
+    """Write a text of several lines on stderr; harmless on a terminal."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError):
+        sys.stderr.write(f"{visible(text) if sys.stderr.isatty() else text}\n")
         sys.stderr.flush()
 
 

@@ -52,7 +52,7 @@ _FETCHED = Annotated[
 @models_app.command("list")
 @with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
-    """List the models on this machine, or those of the server at --base-url."""
+    """List the models on this machine, or of the server at --base-url."""
     from glmcli.models.library import describe_all
 
     found = served(settings) if settings.base_url else describe_all(settings.model_options)

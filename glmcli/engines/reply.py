@@ -35,6 +35,7 @@ class Growing:
     started: float = field(default_factory=time.monotonic)
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
+    draft: list[str] = field(default_factory=list)
     tokens: int = 0
     first_token_s: float | None = None
 
@@ -49,7 +50,21 @@ class Growing:
             self.text.append(chunk.text)
         if chunk.thinking:
             self.thinking.append(chunk.thinking)
+        if chunk.draft:
+            self.draft.append(chunk.draft)
         self.tokens += chunk.tokens
+
+    def so_far(self) -> tuple[str, str]:
+        """What is kept if no more comes: the text behind what it was being made of; thinking."""
+        text = "\n\n".join(filter(None, ["".join(self.draft), "".join(self.text)]))
+        return text, "".join(self.thinking)
+
+    def kept(self, reply: Message | None) -> Message:
+        """What is kept of the reply that was shown; None: of one that broke off."""
+        shown = reply or self.message("interrupted")
+        if not self.draft or shown.finish_reason not in ("cancelled", "interrupted"):
+            return shown
+        return replace(shown, text=self.so_far()[0])
 
     def _turn(self, thinking: str) -> None:
         """Take all text so far for thinking, which `thinking` goes on with."""

@@ -192,6 +192,12 @@ def how_it_ended(
             return tr("stopped while it was thinking"), tr("/retry asks again")
         case "cancelled":
             return tr("stopped before the first word"), ""
+        case "interrupted" if reply.text:
+            return tr("interrupted; what arrived is kept"), tr("/continue goes on")
+        case "interrupted" if reply.thinking:
+            return tr("interrupted while it was thinking"), tr("/retry asks again")
+        case "interrupted":
+            return tr("interrupted before the first word"), tr("/retry asks again")
         case "length" if is_full and set_window:
             note = tr("cut: --window is {n:,}", n=set_window)
             return note, tr("/reset starts a new conversation")

@@ -66,7 +66,7 @@ class Quiet(Chat):
     def edit(self, text):
         return f"{text} edited"
 
-    def show(self, message):
+    def show(self, message, *, with_end=False):
         pass
 
 

@@ -465,3 +465,21 @@ def test_a_corrupt_database_is_moved_aside_and_said_so(glm, tmp_path):
     aside = [path for path in home.iterdir() if "corrupt" in path.name]
     assert aside[0].read_bytes() == b"this is not a database, " * 500
     assert glm("history", "list", "--all").out.count("\n") == 1
+
+
+GROUPS = ((), ("history",), ("config",), ("models",), ("roles",))
+
+
+def listed(done) -> list[str]:
+    """The rows below the word for commands, the last of a help."""
+    assert done.code == 0
+    lines = done.out.splitlines()
+    return lines[lines.index("Commands:") + 1 :]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_no_summary_of_a_command_is_cut(glm, group):
+    wide, narrow = (listed(glm(*group, "--help", COLUMNS=n)) for n in ("80", "60"))
+    assert all(row.endswith(".") and not row.endswith("...") for row in wide)
+    assert max(map(len, narrow)) <= 60
+    assert " ".join(narrow).split() == " ".join(wide).split()

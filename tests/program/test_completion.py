@@ -228,6 +228,15 @@ def test_other_shells_get_the_whole_word(tmp_path, shell, line):
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
+@pytest.mark.parametrize("line", ["glm ", "glm history ", "glm config ", "glm models "])
+def test_summaries_of_commands_are_not_cut(tmp_path, shell, line):
+    out = ask_shell(tmp_path, line, shell).out
+    assert out.count(".") >= 4
+    assert "..." not in out
+    assert "…" not in out
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish", "powershell"])
 def test_help_is_in_the_users_language(tmp_path, shell):
     assert "processor threads" in ask_shell(tmp_path, "glm ask --thr", shell).out
     done = ask_shell(tmp_path, "glm ask --thr", shell, LC_ALL="C.UTF-8", LANGUAGE="zh_CN")
@@ -375,7 +384,7 @@ def test_hostile_titles_are_one_harmless_line_each(tmp_path, shell):
     assert re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\r]", out) is None
     if shell == "zsh":  # evaluated between double quotes: each of these behind one backslash
         assert re.search(r"(?<!\\)(?:\\\\)*[$`]", out) is None
-        assert out.count("'") % 2 == 0
+        assert out.replace("'\\''", "").count("'") == 2
 
 
 def test_nothing_is_written(tmp_path, words):
@@ -748,6 +757,8 @@ def test_zsh_completes_what_is_typed(env, folder):
             listed += shell.match[0]
         alone = [*names[:4], *names[6:]]  # zsh puts words with the same help into one row
         assert sorted(alone, key=listed.index) == alone[::-1]
+        shell.send("\x15glm \t")
+        shell.expect_exact("by OpenAI's interface.", timeout=60)
     assert not (folder / "pwned").exists()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import select
 import signal
 
@@ -142,3 +144,26 @@ def ended(process: int) -> None:
     """Wait for the end of a process, given a descriptor of it."""
     assert select.select([process], [], [], 20)[0]
     os.close(process)
+
+
+def test_a_reply_that_a_kill_cut_is_told_of_as_interrupted_wherever_it_is_shown(tmp_path):
+    said = "interrupted; what arrived is kept"
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type(f"{WORDS}\r")
+        term.until(lambda t: t.text().count(" w90 ") == 2, "most of a second second")
+        os.kill(term.process.pid, signal.SIGKILL)
+        term.ended()
+    with Term("chat", "-m", "echo:", "-c", home=tmp_path, rows=60) as term:
+        term.at_prompt().see(f"{said}; /continue goes on")
+        term.type("/redraw\r").until(lambda t: t.text().count(said) == 2, "the note again")
+        term.type("a new one\r").see("3 tokens").at_prompt()
+        name = re.search(r"resumed (\w+):", term.text())[1]
+    with Term("history", "show", name, home=tmp_path, rows=60) as term:
+        assert term.see("a new one").ended() == 0
+        assert term.text().count(said) == 1
+    with Term("chat", "-m", "echo:", "-c", home=tmp_path, rows=60) as term:
+        assert term.at_prompt().text().count(said) == 1
+    shown = run_glm("history", "show", name, "--json", cwd=tmp_path, GLM_HOME=str(tmp_path))
+    reply = json.loads(shown.out)["messages"][1]
+    assert reply["finish_reason"] == "interrupted"
+    assert " w10 " in reply["content"]

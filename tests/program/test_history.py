@@ -53,6 +53,13 @@ def test_a_search_in_a_pipe_is_plain_and_as_json_says_where(talk):
     assert [hit["excerpt"][start:end] for start, end in hit["spans"]] == ["天气"]
 
 
+def test_a_search_that_finds_nothing_says_so_in_a_pipe_and_fails(talk):
+    for more, out in (((), ""), (("--json",), "[]\n")):
+        done = talk("history", "search", "nowhere", *more)
+        assert (done.out, done.code) == (out, 1)
+        assert done.err_lines[0] == "glm: nothing found"
+
+
 def test_a_search_in_the_chat_sets_off_what_it_found(talk, tmp_path):
     with Term("chat", "-m", "echo:", home=tmp_path / "home") as term:
         term.at_prompt().type("/history sky\r").see("why is the")
@@ -86,7 +93,7 @@ def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
 
 def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):
     with Term("history", "search", "nowhere", home=tmp_path / "home") as term:
-        term.see("nothing found").ended()
+        assert term.see("nothing found").ended() == 1
     (tmp_path / "new").mkdir()
     with Term("history", "list", "--all", home=tmp_path / "new") as term:
         term.see("the history is empty").ended()

@@ -96,9 +96,10 @@ def stored_params(conversation: Conversation, settings: Settings) -> GenerationP
 
 def show_end(chat: Chat) -> str:
     """Show the end of a conversation that is resumed; returns the notes below it."""
+    shown = chat.session.conversation.messages[-2 * SHOWN_TURNS :]
     with suppress(UsageError):  # a pipe carries new replies, and nothing else
-        for message in chat.session.conversation.messages[-2 * SHOWN_TURNS :]:
-            chat.show(message)
+        for message in shown:
+            chat.show(message, with_end=message is not shown[-1])
     last = chat.session.conversation.messages[-1:]
     replies = [item for item in last if item.role == "assistant"]
     ended = [end_note(item, commands=chat.session.commands) for item in replies]

@@ -77,8 +77,8 @@ class Chat:
         """Send a text and show the reply, as if it had been typed. Raises GlmError."""
         raise NotImplementedError
 
-    def show(self, message: Message) -> None:
-        """Show a message as it was shown when it arrived."""
+    def show(self, message: Message, *, with_end: bool = False) -> None:
+        """Show a message as it was shown when it arrived; and how it ended."""
         raise UsageError(tr("only a terminal can show that"), tr("start glm chat on a terminal"))
 
     def view(self, after: str = "") -> BaseView:

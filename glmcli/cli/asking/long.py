@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.asking.role import in_frame
-from glmcli.cli.dialog import fitted, is_agreed
+from glmcli.cli.dialog import fitted, is_agreed, tell, tell_text
 from glmcli.cli.opening import Interrupted
 from glmcli.errors import ContextFull, GlmError, StoreError
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 
 if TYPE_CHECKING:
     from glmcli.cli.asking.about import LongText
+    from glmcli.cli.asking.mapped import Made
     from glmcli.conversation.roles import NamedRole
     from glmcli.engines import Engine
     from glmcli.session import Session
@@ -99,14 +100,59 @@ def answered(
     from glmcli.cli.asking.mapped import PartsEngine
 
     forget_question(session, is_new=is_new)
-    session.wrap(lambda _: PartsEngine(asked, long, window, quiet=quiet))
-    view = views()
+    view, parts = views(), PartsEngine(asked, long, window, quiet=quiet)
+    session.wrap(lambda _: parts)
+    ends = ""
     try:
         with view:
-            return session.ask(long.kept(), view)
+            reply = session.ask(long.kept(), view)
+            ends = how_far(parts.made) if reply.finish_reason == "cancelled" else ""
     except GlmError as exc:
         view.fail(exc)
+        tell_kept(session, parts.made)
         raise
+    except BaseException:
+        ends = how_far(parts.made)
+        raise
+    finally:
+        if ends:
+            tell_kept(session, parts.made, ends)
+    return reply
+
+
+def how_far(made: Made) -> str:
+    """Where on the way an answer in parts was stopped."""
+    if made.is_combining:
+        return tr("stopped while the answers were combined")
+    if not made.number:
+        return tr("stopped before the first part")
+    return tr("stopped in part {number:,} of {count:,}", number=made.number, count=made.parts)
+
+
+def tell_kept(session: Session, made: Made, ends: str = "") -> None:
+    """Say where the answers to parts are, after what is said of the end; all of them, if nowhere.
+
+    On stderr, since they are not the answer.
+    """
+    text = session.conversation.messages[-1].text
+    name = session.conversation.id
+    if not text:
+        kept = ""
+    elif not session.is_saved:
+        kept = tr("what arrived follows, since the history does not keep it:")
+    elif not made.answered:
+        kept = tr("what arrived is kept: glm history show {id}", id=name)
+    else:
+        kept = ntr(
+            "the answer to {n:,} part is kept: glm history show {id}",
+            "the answers to {n:,} parts are kept: glm history show {id}",
+            made.answered,
+            id=name,
+        )
+    if line := tr("; ").join(filter(None, [ends, kept])):
+        tell(line)
+    if text and not session.is_saved:
+        tell_text(text)
 
 
 def is_wanted(full: ContextFull, long: LongText, way: Long | None, *, has_system: bool) -> bool:

@@ -7,6 +7,7 @@ that an engine reads it once. Knows nothing of the terminal.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ LEAST_PART = 200
 """Characters: a shorter part that is refused is not cut again."""
 ALL = 9999
 """Stands for the number of parts while that is not known."""
+MEASURED_S = 0.5
+"""Writing is measured so long before it is said how long a part will take."""
 
 
 @dataclass(slots=True)
@@ -49,11 +52,17 @@ class Made:
     """1 for the answers to parts, and one for each time that answers were combined."""
     totals: Totals = field(default_factory=Totals)
     """What all of it cost, the last answer too."""
+    number: int = 0
+    """The part that is being answered; 0 before the first one."""
+    answered: int = 0
+    """Parts that have a whole answer."""
+    is_combining: bool = False
 
     def fields(self) -> dict[str, Any]:
         """What machines are told."""
         return {
             "parts": self.parts,
+            "answered": self.answered,
             "levels": self.levels,
             "prompt_tokens": self.totals.prompt_tokens,
             "cached_tokens": self.totals.cached_tokens,
@@ -87,6 +96,38 @@ class PartsEngine(WrappedEngine):
             yield Chunk() if is_silent else chunk
 
 
+class Moving:
+    """How far the answer to one part is: the share of it that is done, and words for that."""
+
+    def __init__(self, doing: Progress, characters: int, most: int) -> None:
+        """`doing` is what was done before it; its answer has `most` tokens at most."""
+        self._now = self._doing = doing
+        self._characters, self._most = characters, most
+        self._started, self._first_at = time.monotonic(), 0.0
+        self._written = 0
+
+    def after(self, chunk: Chunk) -> Progress:
+        """What is done now. An answer is taken to be as long as it may, until it ends."""
+        doing, reading = self._doing, chunk.progress
+        if chunk.text or chunk.thinking:
+            now = time.monotonic()
+            self._first_at = self._first_at or now
+            self._written += chunk.tokens or 1
+            words = ntr("{n:,} token written", "{n:,} tokens written", self._written)
+            share, wrote_s = 0.0, now - self._first_at
+            if wrote_s >= MEASURED_S:
+                takes_s = self._first_at - self._started + wrote_s * self._most / self._written
+                share = min((now - self._started) / takes_s, 1.0)
+            done = max(self._now.done, doing.done + int(share * self._characters))
+            self._now = replace(doing, done=done, note=tr(", ").join([doing.note, words]))
+        elif reading and reading.stage == "reading" and reading.total and not self._written:
+            words = tr(
+                "reading {done:,} of {total:,} tokens", done=reading.done, total=reading.total
+            )
+            self._now = replace(doing, note=tr(", ").join([doing.note, words]))
+        return self._now
+
+
 class _Way:
     """The way from a text to one answer."""
 
@@ -105,6 +146,7 @@ class _Way:
         self._params, self._cancel, self._made = params, cancel, made
         self._is_estimated = False
         self._cut_answers = 0
+        self._heading = ""
         self._told = set[str]()
         self._window = window
         self._held: int | None = None
@@ -205,8 +247,12 @@ class _Way:
             doing = Progress("parts", read, total, note=state)
             try:
                 question = self._long.part(number, count, part)
-                answers.append((yield from self._answer(question, doing)))
+                heading = tr("Part {number:,} of {count:,}:", number=number, count=count)
+                moving = Moving(doing, len(part), self._answer_tokens)
+                self._made.number, self._made.parts = number, count
+                answers.append((yield from self._answer(question, moving, doing.note, heading)))
                 read += len(part)
+                self._made.answered += bool(answers[-1]) and not self._cancel.is_set()
             except ContextFull as exc:
                 self._held = exc.limit
                 pieces = halves(part) if len(part) >= LEAST_PART else []
@@ -221,7 +267,7 @@ class _Way:
 
     def _reduce(self, answers: list[str]) -> Generator[Chunk, None, Message]:
         """Combine answers until one prompt holds them all; returns that."""
-        levels = 2
+        levels, self._made.is_combining = 2, not self._cancel.is_set()
         while not self._cancel.is_set():
             groups = self._groups(answers)
             if len(groups) <= 1:
@@ -232,8 +278,9 @@ class _Way:
             combined: list[str] = []
             try:
                 for at, group in enumerate(groups):
-                    doing = Progress("parts", at, len(groups), note=state)
-                    combined.append((yield from self._answer(self._long.combined(group), doing)))
+                    moving = Moving(Progress("parts", at, len(groups), note=state), 0, 1)
+                    question = self._long.combined(group)
+                    combined.append((yield from self._answer(question, moving, state)))
             except ContextFull as exc:
                 self._shrink(exc)
                 continue
@@ -253,12 +300,12 @@ class _Way:
                 groups.append([answer])
         return groups
 
-    def _answer(self, question: Message, doing: Progress) -> Generator[Chunk, None, str]:
-        """One answer, of which only that it is being made comes out.
-
-        How long it will be is not known, so that the time which is left is measured by whole parts.
-        """
+    def _answer(
+        self, question: Message, moving: Moving, where: str, heading: str = ""
+    ) -> Generator[Chunk, None, str]:
+        """One answer, of which how far it is comes out; with a heading it is kept as a draft."""
         growing = Growing()
+        yield Chunk(progress=moving.after(Chunk()))
         most = self._answer_tokens
         brief = replace(self._params, max_tokens=most, stop=())
         try:
@@ -270,11 +317,12 @@ class _Way:
                 if chunk.finish_reason in ("length", "time"):
                     self._cut_answers += 1
                     check_begun(growing)
-                yield Chunk(progress=doing)
+                draft = self._drafted(heading, chunk.text) if heading and chunk.text else ""
+                yield Chunk(progress=moving.after(chunk), draft=draft)
         except ContextFull:
             raise
         except GlmError as exc:
-            raise placed(exc, doing.note) from exc
+            raise placed(exc, where) from exc
         return "".join(growing.text).strip()
 
     def _finish(self, question: Message) -> Generator[Chunk, None, None]:
@@ -282,10 +330,21 @@ class _Way:
         if self._cancel.is_set():
             yield Chunk(finish_reason="cancelled")
             return
+        heading = tr("All parts combined:") if self._made.answered else ""
         for chunk in self._streamed(question, self._params):
+            if heading and chunk.text:
+                yield Chunk(draft=self._drafted(heading, ""))
+                heading = ""
             if chunk.finish_reason not in (None, "cancelled"):
                 yield from (Chunk(notice=line) for line in self._notes())
             yield chunk
+
+    def _drafted(self, heading: str, text: str) -> str:
+        """What goes on with the draft, below its heading where that is a new one."""
+        if heading == self._heading:
+            return text
+        before, self._heading = "\n\n" if self._heading else "", heading
+        return before + "\n\n".join(filter(None, [heading, text.lstrip()]))
 
     def _streamed(
         self, question: Message, params: GenerationParams

@@ -105,6 +105,8 @@ ZSH_PATHS = {"files": "_files", "folders": "_path_files -/", "words": ""}
 """What zsh evaluates where there are no words. Typer's script does that too."""
 ZSH_WORDS = "local -a glm_order=(-V glm); _arguments -O glm_order "
 """In place of `_arguments`, which sorts the words."""
+ZSH_APOSTROPHE = "'\\''"
+"""In place of the two by which Typer means one: within quotes zsh reads them as none."""
 ZSH_VALUE = 'compset -P 1 "*="; '
 """The same before it, where the paths stand behind an option and a `=`."""
 

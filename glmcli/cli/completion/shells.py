@@ -19,7 +19,14 @@ from typing import Any, NoReturn
 import typer
 
 from glmcli.cli.completion.candidates import PATHS, narrow
-from glmcli.cli.completion.scripts import KIND, SCRIPTS, ZSH_PATHS, ZSH_VALUE, ZSH_WORDS
+from glmcli.cli.completion.scripts import (
+    KIND,
+    SCRIPTS,
+    ZSH_APOSTROPHE,
+    ZSH_PATHS,
+    ZSH_VALUE,
+    ZSH_WORDS,
+)
 from glmcli.config import wants_traceback
 from glmcli.terminal.visible import visible_line
 
@@ -123,7 +130,7 @@ def fitted_shell(kind: Any) -> Any:
             said: str = super().complete()
             if self.name == "zsh":
                 paths = ZSH_PATHS[self._offers]
-                said = said.replace("_arguments ", ZSH_WORDS, 1)
+                said = said.replace("_arguments ", ZSH_WORDS, 1).replace("''", ZSH_APOSTROPHE)
                 return said if said != "_files" else ZSH_VALUE + paths if self._start else paths
             return "\n".join(filter(None, [self._offers, said])) if os.environ.get(KIND) else said
 

@@ -20,7 +20,7 @@ config_app = typer.Typer(help=tr("Settings, and where they come from."), no_args
 @config_app.command("show")
 @with_settings(needed=())
 def config_show(settings: Settings, as_json: AsJson = False) -> None:
-    """Show every setting, its value, where it came from, and what was ignored and why."""
+    """Show every setting, its value and source, and what was ignored."""
     ignored = settings.not_taken()
     if as_json:
         head = ("name", "value", "source", "ignored")

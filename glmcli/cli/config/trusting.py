@@ -43,9 +43,10 @@ def dotenv_of(folder: Path) -> Path:
 
 @trusting.command()
 def trust(folder: _FOLDER = HERE) -> None:
-    """Let the .env of a folder decide more, as it is now: the model, the server, the key, folders.
+    """Let the .env of a folder decide more, as it is now.
 
-    When it changes you are asked again. No .env can let a model's Python run.
+    That is the model, the server, the key, folders. When it changes you are asked again. No .env
+    can let a model's Python run.
     """
     from glmcli.config.trust import decide
 

@@ -36,6 +36,7 @@ from glmcli.cli.tables import (
     print_text,
 )
 from glmcli.config import Settings
+from glmcli.errors import GlmError
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.phrases import age
 from glmcli.terminal.visible import visible_json, visible_line
@@ -102,11 +103,17 @@ def search(
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help=tr("how many"))] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Search all conversations."""
+    """Search all conversations; exit code 1 if nothing is found."""
     with open_history(settings) as store:
         hits = store.search(query, limit)
     if as_json:
         print_json([asdict(hit) for hit in hits])
+    if not hits:
+        raise GlmError(
+            tr("nothing found"),
+            tr("all words have to stand in one message; the first letters of a word are enough"),
+        )
+    if as_json:
         return
     rows = [
         (hit.conversation.id, hit.conversation.title, hit.role, Marked(hit.pieces()))
@@ -115,7 +122,6 @@ def search(
     print_rows(
         (later("id"), later("title"), later("role"), later("text")),
         rows,
-        none=tr("nothing found"),
         whole=("id", "role"),
     )
 
@@ -239,7 +245,7 @@ def history_export(
         ExportFormat, typer.Option("-f", "--format", help=tr("form of the text"))
     ] = ExportFormat.markdown,
 ) -> None:
-    """Print conversations as Markdown, JSON or JSON lines: those with an ID, or all."""
+    """Print conversations as Markdown, JSON or JSON lines."""
     from glmcli.conversation import transcript
 
     with open_history(settings) as store:
@@ -262,7 +268,7 @@ def import_(
         list[Path], typer.Argument(metavar="FILE...", autocompletion=if_asked(file_paths))
     ],
 ) -> None:
-    """Store conversations from JSON files: of this program, FastChat, transformers or OpenAI."""
+    """Store conversations from JSON files. FastChat's, transformers' and OpenAI's count too."""
     from glmcli.conversation import transcript
 
     tell_links(*files)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def show_rendered(conversation: Conversation, settings: Settings) -> None:
     """Show a conversation on a terminal."""
+    from glmcli.chat.notes import write_note
     from glmcli.terminal.output import Output
-    from glmcli.terminal.phrases import system_text
+    from glmcli.terminal.phrases import end_note, system_text
     from glmcli.terminal.quiet import Quiet
     from glmcli.terminal.replies.text import show_message
 
@@ -39,4 +40,6 @@ def show_rendered(conversation: Conversation, settings: Settings) -> None:
     for message in conversation.messages:
         plain, columns = settings.is_plain, settings.width
         show_message(out, quiet, message, plain=plain, columns=columns)
-        out.write("\n" if message.role == "assistant" else "")
+        if message.role == "assistant":
+            write_note(out, end_note(message) if message.finish_reason else "")
+            out.write("\n")

@@ -55,7 +55,7 @@ def serve(
         bool, typer.Option("-q", "--quiet", help=tr("no line for each request"))
     ] = False,
 ) -> None:
-    """Let other programs ask a model: OpenAI's interface at an address of this machine.
+    """Let other programs ask a model, by OpenAI's interface.
 
     It answers programs of this machine only, unless --host says otherwise and GLM_SERVE_KEY is set
     to the key that clients send. Ctrl-C ends it. With --controller it is a worker of a FastChat

@@ -84,7 +84,7 @@ def test_branches_need_a_history(chat, tmp_path, line):
 
 def test_history_and_resume(chat):
     shown = []
-    chat.show = lambda message: shown.append(message.text)
+    chat.show = lambda message, **_: shown.append(message.text)
     run_command(chat, "/set temperature 0.3")
     chat.ask("the first one")
     first = chat.session.conversation.id

@@ -100,7 +100,7 @@ def test_copy_takes_the_reply_or_a_code_block(chat):
 
 def test_redraw_shows_the_last_reply(chat):
     shown = []
-    chat.show = lambda message: shown.append(message.text)
+    chat.show = lambda message, **_: shown.append(message.text)
     with pytest.raises(UsageError):
         run_command(chat, "/redraw")
     chat.ask("hello")

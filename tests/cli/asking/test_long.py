@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import subprocess
+import time
 
 import pytest
 
+from tests.support.fake_openai import delta
+from tests.support.loopback import Loopback
+from tests.support.serving import soon
+from tests.support.shell import clean_env, command, run_glm
 from tests.support.term import Term
 
 SMALL = ("-m", "echo:window=400")
+MAPPED = ("ask", "-m", "echo:window=400,delay=0.03", "--long", "map")
 JOINED = "stdin goes with the question"
 TEXT = "\n\n".join(f"Paragraph {n} has eight words and no more." for n in range(100))
 
@@ -172,5 +180,107 @@ def test_ctrl_c_in_a_part_ends_by_the_signal_and_progress_leaves_nothing(here):
     with Term(*arguments, home=here, cols=100) as term:
         term.see("part 2 of 3").type("\x03")
         assert term.ended() == -signal.SIGINT
-        assert "part 2 of 3" not in term.text()
-        assert "made from" not in term.text()
+        text = term.text()
+        assert text.count("part 2 of 3") == 1
+        assert "made from" not in text
+        said = r"stopped in part 2 of 3; the answer to 1 part is kept: glm history show (\w+)"
+        (name,) = re.findall(said, text)
+    shown = run_glm("history", "show", name, "--json", cwd=here, GLM_HOME=str(here))
+    assert_kept(shown, "cancelled")
+
+
+def slow(*more: str) -> tuple[str, ...]:
+    return (*MAPPED, *more, "summarise", "-a", "book.txt")
+
+
+def assert_kept(shown, reason):
+    """The history has the answer to the first part, and what there is of the second one."""
+    _, reply = json.loads(shown.out)["messages"]
+    assert reply["finish_reason"] == reason
+    assert reply["content"].startswith("Part 1 of 3:\n\nsummarise\n\nBe brief.")
+    assert "\n\nPart 2 of 3:\n\nsummarise" in reply["content"]
+
+
+@pytest.mark.parametrize(
+    ("signum", "reason"),
+    [
+        (signal.SIGINT, "cancelled"),
+        (signal.SIGTERM, "interrupted"),
+        (signal.SIGKILL, "interrupted"),
+    ],
+)
+def test_a_signal_in_a_part_keeps_what_was_answered(here, glm, signum, reason):
+    program = subprocess.Popen(
+        command(*slow()),
+        cwd=here,
+        env=clean_env(GLM_HOME=str(here / "home")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def written() -> str:
+        found = glm("history", "list", "--all").out.split("\t")[0]
+        return glm("history", "show", found).out if found else ""
+
+    assert soon(lambda: "Part 2 of 3:" in written())
+    program.send_signal(signum)
+    out, err = program.communicate(timeout=60)
+    assert (out, program.returncode) == ("", -signum)
+    name = glm("history", "list", "--all").out.split("\t")[0]
+    if signum != signal.SIGKILL:
+        assert err.splitlines()[-1].startswith("stopped in part ")
+        assert err.splitlines()[-1].endswith(f"kept: glm history show {name}")
+    assert_kept(glm("history", "show", name, "--json"), reason)
+
+
+def test_without_a_history_what_was_answered_is_on_stderr(here):
+    with subprocess.Popen(
+        command(*slow("--no-save")),
+        cwd=here,
+        env=clean_env(GLM_HOME=str(here / "home")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        time.sleep(3)
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+    assert (out, program.returncode) == ("", -signal.SIGINT)
+    assert "since the history does not keep it:\nPart 1 of 3:\n\nsummarise" in err
+
+
+def test_a_server_that_fails_in_a_later_part_leaves_the_answers_before_it(here, glm):
+    def script(connection):
+        request = connection.requests[-1]
+        if b"Part 3 of" in request:
+            connection.reset()
+        answer = {"data": [{"id": "m", "max_model_len": 400}]}
+        body = json.dumps(answer).encode()
+        if request.startswith(b"POST"):
+            ends = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+            body = b"".join(b"data: %s\n\n" % json.dumps(it).encode() for it in (delta("so"), ends))
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with Loopback(script) as server:
+        done = glm(
+            "ask",
+            "-m",
+            "openai:m",
+            "--base-url",
+            f"{server.url}/v1",
+            "--window",
+            "400",
+            "--long",
+            "map",
+            "sum",
+            "-a",
+            "book.txt",
+        )
+    assert done.code == 6
+    assert "the answers to 2 parts are kept: glm history show " in done.err
+    name = done.err.partition("glm history show ")[2].split()[0]
+    shown = glm("history", "show", name).out
+    assert re.search(r"Part 1 of \d:\n\nso\n\nPart 2 of \d:\n\nso\n", shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from threading import Event
 
 import httpx
@@ -107,7 +108,7 @@ def test_one_answer_that_a_server_refuses_is_sent_once():
             yield from super().stream(messages, params, cancel)
 
     engine = Single(counts=False)
-    with pytest.raises(GlmError, match="no room for answers") as caught:
+    with pytest.raises(GlmError, match="window has become smaller") as caught:
         mapped(engine)
     assert caught.value.exit_code == ContextFull.exit_code
     assert engine.prompts.count(["refused"]) <= 2
@@ -136,8 +137,44 @@ def test_progress_names_the_part_and_grows():
     told = [each for each in told if each.note.startswith("part ")]
     assert [each.done for each in told] == sorted(each.done for each in told)
     assert told[0].note == f"part 1 of {parts.made.parts}"
-    assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}"
+    assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}, 4 tokens written"
     assert 0.6 < told[-1].done / told[-1].total < 1
+
+
+def test_reading_and_writing_move_within_the_first_part_and_are_measured():
+    class Slow(Noting):
+        """Reads in two steps, and writes a word at a time."""
+
+        def stream(self, messages, params, cancel):
+            size = EchoEngine.count(self, messages)
+            yield Chunk(progress=Progress("reading", size // 2, size))
+            for _ in range(12):
+                cancel.wait(0.1)
+                yield Chunk("word ", tokens=1)
+            cancel.set()
+            yield Chunk(finish_reason="cancelled")
+
+    chunks, parts = mapped(Slow(window=400))
+    first = [each.progress for each in chunks if each.progress and each.progress.total]
+    assert first[0].note == f"part 1 of {parts.made.parts}"
+    assert re.fullmatch(r"part 1 of \d, reading \d+ of \d+ tokens", first[1].note)
+    assert first[-1].note.endswith(", 12 tokens written")
+    grown = [each.done for each in first]
+    assert grown == sorted(grown)
+    share = grown[-1] / (len(TEXT) / parts.made.parts)
+    assert 0.15 < share < 0.6  # 12 of 50 tokens, in parts of different lengths
+    time_left = TimeLeft()
+    assert time_left.at(first[0], 0.0) is None
+    assert time_left.at(first[-1], 1.2) is not None
+
+
+def test_what_the_answer_is_being_made_of_comes_as_a_draft():
+    chunks, parts = mapped(Noting(window=400, words=2))
+    draft = "".join(chunk.draft for chunk in chunks)
+    words = [f"Part {n} of {parts.made.parts}:" for n in range(1, parts.made.parts + 1)]
+    assert [line for line in draft.splitlines() if line.startswith("Part ")] == words
+    assert draft.startswith(f"{words[0]}\n\nParagraph 0 ")
+    assert draft.endswith("\n\nAll parts combined:")
 
 
 def test_the_time_that_is_left_is_measured_by_whole_parts():
@@ -145,7 +182,7 @@ def test_the_time_that_is_left_is_measured_by_whole_parts():
     time_left, seen = TimeLeft(), dict[str, list[float | None]]()
     told = [chunk.progress for chunk in chunks if chunk.progress and chunk.progress.total]
     for second, each in enumerate(told):
-        seen.setdefault(each.note, []).append(time_left.at(each, float(second)))
+        seen.setdefault(each.note.split(",")[0], []).append(time_left.at(each, float(second)))
     each_takes, parts_left = len(seen["part 1 of 7"]), 7  # of which one is to combine them
     assert set(seen["part 1 of 7"]) == {None}
     assert seen["part 2 of 7"][0] == pytest.approx(each_takes * parts_left, rel=0.2)

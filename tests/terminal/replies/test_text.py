@@ -165,6 +165,12 @@ def test_progress_is_said_in_words(progress, words):
 def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(REPLY) == ""
     assert "kept" in end_note(Message("assistant", "a", finish_reason="cancelled"))
+    broken = Message("assistant", "a", finish_reason="interrupted")
+    assert end_note(broken) == "interrupted; what arrived is kept"
+    assert end_note(broken, commands=True).endswith("; /continue goes on")
+    thought = replace(broken, text="", thinking="b")
+    assert end_note(thought) == "interrupted while it was thinking"
+    assert end_note(replace(broken, text="")) == "interrupted before the first word"
     cut = Message("assistant", "a", finish_reason="length", usage=Usage(10, 0, 6))
     assert end_note(cut, 17, commands=True) == "cut at the token limit; /continue goes on"
     assert end_note(cut, 17) == "cut at the token limit"

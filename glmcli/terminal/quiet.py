@@ -35,6 +35,9 @@ class Queued(NamedTuple):
     """They are sent when the reply is there."""
     draft: str = ""
     """The line that is not sent yet."""
+    cursor: int | None = None
+    """The row, from 1, that the terminal said the cursor is in since the last time; 0 if it said
+    nothing, None where it must not be asked: its answer would be taken for keys."""
 
 
 class Quiet:

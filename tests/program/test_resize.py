@@ -9,7 +9,7 @@ import pytest
 
 from glmcli.terminal.markdown.stream import render
 from tests.support.documents import SAMPLE, texts
-from tests.support.tmux import Tmux, needs_tmux
+from tests.support.tmux import GLM, Tmux, needs_tmux
 
 pytestmark = [pytest.mark.pty, needs_tmux]
 STEP = 5
@@ -165,3 +165,52 @@ def test_what_is_on_the_screen_of_a_reply_has_no_split_words(reply, columns, wid
     assert max(map(len, shown.splitlines())) == widest
     window.feed()
     assert re.findall(r"w\d{4}", re.sub(r"\s", "", window.end())) == re.findall(r"w\d{4}", text)
+
+
+LATER = ["and one that waits", "another that waits too, of so many words that it wraps " + "x" * 40]
+TYPED = {
+    "words": [words(0, 40)],
+    "chinese": [" ".join(f"第w{n:04}句话" for n in range(24))],
+    "table": ["|a|b|", "|-|-|", *(f"|{words(n * 6, 3)}|{words(n * 6 + 3, 3)}|" for n in range(6))],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "later", "sizes"),
+    [
+        ("words", LATER, [(130, 30), (45, 20)]),
+        ("words", [], [(100, 30), (60, 30)]),
+        ("words", LATER, [(45, 30), (100, 30)]),
+        ("chinese", LATER, [(100, 30), (60, 30)]),
+        ("table", LATER, [(120, 24), (70, 30), (100, 20), (50, 24)]),
+    ],
+)
+def test_a_reply_below_other_rows_is_whole_in_a_window_that_changes(tmp_path, kind, later, sizes):
+    """How many of the rows above it are left there, after the terminal wrapped all of them again,
+    only the terminal knows.
+    """
+    typed = TYPED[kind]
+    wanted = re.findall(r"w\d{4}", "".join(typed))
+    chat = [*GLM, "chat", "-m", "echo:delay=0.15"]
+    with Tmux(*chat, home=tmp_path, cols=sizes[0][0], rows=sizes[0][1]) as tmux:
+        tmux.at_prompt().type("first", "Enter").see("1 token · first").at_prompt()
+        for line in typed:
+            tmux.type(*(["C-j"] if line is not typed[0] else []), line)
+        tmux.type("Enter").see("answering")
+        for line in later:
+            tmux.type(line, "Enter")
+        count = len(wanted)
+        for size in sizes[1:]:
+            count += len(wanted) // 4
+            tmux.until(lambda window, n=count: len(said(window)) > n, "more of the reply")
+            tmux.resize(*size)
+        text = tmux.see("tokens · first").text()
+        assert said(tmux) == wanted * 2
+        reply = text[: text.index("tokens · first")].rpartition("w0000")[2]
+        assert re.findall(r"w\d{4}", reply) == wanted[1:]
+        assert "wait" not in reply
+
+
+def said(tmux: Tmux) -> list[str]:
+    """The words on the screen and above it, of question and reply, split or not."""
+    return re.findall(r"w\d{4}", re.sub(r"\s", "", tmux.text()))

@@ -158,8 +158,7 @@ class LineEditor(Editor):
     def collect(self) -> Queued:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far.
 
-        A Ctrl-C or a Ctrl-Z typed right behind Enter is a key among others, and meant for the
-        reply.
+        A Ctrl-C or Ctrl-Z typed right behind Enter is a key among others, meant for the reply.
         """
         pressed = {key.key for key in self._keyboard.hold()}
         self._keyboard.end_if_gone()
@@ -170,7 +169,8 @@ class LineEditor(Editor):
         self._settle_queue()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
-        return self._queue.said(self._keyboard.waiting, self._pastes)
+        said = self._queue.said(self._keyboard.waiting, self._pastes)
+        return said._replace(cursor=self._keyboard.cursor)
 
     def _settle_queue(self) -> None:
         """Act on the keys that change what waits."""

@@ -19,6 +19,7 @@ from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import TimeLeft, progress_forms, queue_rows, status_row, token_phrase
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
+from glmcli.terminal.replies.place import CursorPlace
 from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
@@ -66,6 +67,7 @@ class LiveView(BaseView):
         """The size that is painted for, and the one that the window had last."""
         self._changed_at = 0.0
         self._painter = self._new_painter()
+        self._place = CursorPlace(out.write)
         self._ready: list[Row] = []
         """Final rows that are not painted yet."""
         self._live = 0
@@ -118,8 +120,9 @@ class LiveView(BaseView):
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
         self._unpainted += len(chunk.text) + len(chunk.thinking)
+        is_settled = self._has_settled(now) and self._is_placed(now)
         is_time = now >= self._next_frame or self._unpainted >= MOST_UNPAINTED
-        if self._has_settled(now) and is_time and not self._out.is_stopped():
+        if is_settled and is_time and not self._out.is_stopped():
             if now >= self._next_status:
                 self._said, self._next_status = self._status(now), now + STATUS_S
             self._paint(self._said)
@@ -230,7 +233,7 @@ class LiveView(BaseView):
             self._ready += self._stream.take()
             live = self._stream.live()
         row = ((f" {visible_line(status)}", theme.DIM),)  # the cursor stands on the blank
-        lines, draft = self._queued
+        lines, draft, _ = self._queued
         most = max(self._size.lines // QUEUE_SHARE, 1)
         texts = queue_rows(lines, draft, columns=self._painter.width, most=most)
         queue: list[Row] = [((text, theme.DIM),) for text in texts]
@@ -250,23 +253,28 @@ class LiveView(BaseView):
             self._seen_size, self._changed_at = size, now
         return now - self._changed_at >= SETTLE_S
 
+    def _is_placed(self, now: float) -> bool:
+        """Whether all is known of where the rows went when the window changed its width."""
+        size = self._seen_size
+        is_same = size.columns == self._size.columns
+        return is_same or self._place.is_known(now, size, self._queued.cursor)
+
     def _adapt(self) -> None:
         """Notice that the window changed its size."""
-        size = self._out.size()
+        size, reflow = self._out.size(), self._out.reflows
         if size != self._size:
-            back = self._lay_again(size) if size.columns != self._size.columns else 0
+            row = self._place.take(size)
+            back = self._lay_again(size, row) if size.columns != self._size.columns else 0
             self._size = size
-            kept = self._painter.resize(
-                size.columns, size.lines, reflow=self._out.reflows, back=back
-            )
+            kept = self._painter.resize(size.columns, size.lines, reflow=reflow, back=back, row=row)
             if self._stream is not None:
                 self._stream.resize(self._painter.width, keep=kept)
 
-    def _lay_again(self, size: os.terminal_size) -> int:
+    def _lay_again(self, size: os.terminal_size, row: int) -> int:
         """Lay out again what is in reach; returns how many rows on the screen are void by that."""
         if self._stream is None or self._ready:
             return 0
-        reach = self._painter.reach(size.columns, size.lines, reflow=self._out.reflows)
+        reach = self._painter.reach(size.columns, size.lines, reflow=self._out.reflows, row=row)
         return self._stream.lay_again(max(size.columns - 1, 1), *reach)
 
     def _new_painter(self) -> Painter:

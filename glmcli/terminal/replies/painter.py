@@ -2,7 +2,7 @@
 
 The rows below the final ones are live; the queue and the status row are the last of them. The
 painter owns no more than what the cursor can reach. Knows nothing of Markdown or of replies, and
-never asks the terminal anything.
+asks the terminal nothing.
 """
 
 from __future__ import annotations
@@ -123,15 +123,15 @@ class Painter:
         is_as_given = len(fitted) == len(final) and not was_stuck
         self._done = [*self._done, *rows[:count]][-self._lines :] if is_as_given else []
 
-    def reach(self, columns: int, lines: int, *, reflow: bool) -> tuple[int, int]:
+    def reach(self, columns: int, lines: int, *, reflow: bool, row: int = 0) -> tuple[int, int]:
         """How many of the last final rows `resize` could take off in a window of that size; and how
         many it could take for rows that are shown again, as far as they can be taken off.
         """
         if self._stuck or not self._shown:
             return 0, 0
-        known = min(self._above + len(self._shown), self._lines, lines) - 1
-        heights = [len(fold(row, columns)) if reflow else 1 for row in (*self._done, *self._shown)]
-        room = known + 1 - sum(heights[len(self._done) :])
+        heights = [len(fold(it, columns)) if reflow else 1 for it in (*self._done, *self._shown)]
+        below = heights[-1] - 1 if self._below else 0
+        room = self._room(lines, row, below) - sum(heights[len(self._done) :]) + 1 + below
         count = 0
         for height in reversed(heights[: len(self._done)]):
             room -= height
@@ -140,10 +140,13 @@ class Painter:
             count += 1
         return count, len(self._done)
 
-    def resize(self, columns: int, lines: int, *, reflow: bool, back: int = 0) -> bool:
+    def resize(
+        self, columns: int, lines: int, *, reflow: bool, back: int = 0, row: int = 0
+    ) -> bool:
         """The window changed its size: take the live rows off; the next frame shows them again.
 
-        `reflow` says whether this terminal wraps its rows again. `back` of the final rows, see
+        `reflow` says whether this terminal wraps its rows again, `row` in which row of the window
+        the cursor is now, from 1; 0: nobody knows. `back` of the final rows, see
         `reach`, are taken off too: they will be given again. Rows that may have gone out of
         reach stay; the next frames leave out what they say. Returns whether there are such rows.
         """
@@ -153,14 +156,14 @@ class Painter:
             self._shown[:0], self._done = self._done[-back:], self._done[:-back]
             self._above -= back
             self._whole += back
-        known = min(self._above + len(self._shown), self._lines, lines) - 1
+        pieces = [fold(it, columns) if reflow else [it] for it in self._shown]
+        below = len(pieces[-1]) - 1 if self._below else 0
+        reach = self._room(lines, row, below)
         self._columns, self._lines = columns, lines
         if not self._shown:
             return bool(self._stuck)
-        pieces = [fold(row, columns) if reflow else [row] for row in self._shown]
-        rows = [row for parts in pieces for row in parts]
-        below = len(pieces[-1]) - 1 if self._below else 0
-        above, reach = len(rows) - 1 - below, max(known - below, 0)
+        rows = [part for parts in pieces for part in parts]
+        above = len(rows) - 1 - below
         stuck = max(above - reach, 0)
         # 2. The others stay, and are left out later; but what comes after a hidden row has to be
         # shown again, below that.
@@ -170,8 +173,16 @@ class Painter:
         erase = "\r\x1b[K" + ("\x1b[B\x1b[J\x1b[A" if above + below > stuck else "")
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._below = [], True, 0
-        self._above = reach - (above - stuck)
+        left = reach - (above - stuck)
+        self._above = min(self._above, left) if row else left
         return bool(self._stuck)
+
+    def _room(self, lines: int, row: int, below: int) -> int:
+        """How many rows above the cursor it can reach. Where nobody knows, tmux is assumed: it
+        keeps the cursor where it is and pushes what does not fit above it into its history.
+        """
+        known = min(self._above + len(self._shown), self._lines, lines) - 1
+        return row - 1 if row else max(known - below, 0)
 
     def leave_out(self, rows: Sequence[Row]) -> None:
         """Take live rows as shown before: the next frames leave out what they say."""

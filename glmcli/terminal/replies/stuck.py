@@ -5,6 +5,8 @@ Knows nothing of the screen.
 
 from __future__ import annotations
 
+from itertools import dropwhile
+
 from glmcli.terminal.rows import BLANKS, Row, cells_of, plain
 
 _UNSAID = BLANKS + "▌*`"
@@ -26,7 +28,8 @@ def not_said(rows: list[Row], text: str) -> tuple[list[Row], str]:
             characters = iter(cells_of(row))
             while left:
                 left = left.removeprefix(next(characters)[0])
-            return [tuple(characters), *rows[index + 1 :]], ""
+            rest = dropwhile(lambda cell: cell[0] in BLANKS, characters)
+            return [tuple(rest), *rows[index + 1 :]], ""
         left = left[len(visible) :]
     return [], left
 

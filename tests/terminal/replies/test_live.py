@@ -198,6 +198,66 @@ def test_nothing_is_painted_until_a_window_that_changes_keeps_its_size(out):
     assert out.rows()[0] == "some words at 50 at 40 at 60"
 
 
+class Answers:
+    """What is read of the keyboard: what the terminal says of its cursor."""
+
+    def __init__(self, cursor):
+        self.cursor = cursor
+
+    def collect(self):
+        return Queued(cursor=self.cursor)
+
+
+def narrowed(out, answers):
+    """A view with one row, which takes two in the window as it is now; the status is the third."""
+    view = LiveView(out, Quiet(out, collect=answers.collect), clock=lambda: out.now)
+    show(out, view, Chunk("some words " * 5, tokens=1))
+    out.columns, out.raw = 30, ""
+    show(out, view, Chunk())
+    show(out, view, Chunk())
+    return view
+
+
+def test_the_terminal_is_asked_where_the_cursor_is_when_its_width_changed(out):
+    answers = Answers(0)
+    view = narrowed(out, answers)
+    assert out.raw == "\x1b[6n"
+    show(out, view, Chunk("and more", tokens=1), 0.1)
+    assert out.raw == "\x1b[6n"
+    answers.cursor = 9
+    show(out, view, Chunk(), 0.1)
+    assert out.raw.startswith("\x1b[6n\x1b[2A\r\x1b[K")
+    answers.cursor = 0
+    out.lines = 30
+    show(out, view, Chunk())
+    show(out, view, Chunk("at last", tokens=1))
+    assert out.raw.count("\x1b[6n") == 1
+
+
+def test_a_terminal_that_does_not_answer_is_not_waited_for(out):
+    view = narrowed(out, Answers(0))
+    show(out, view, Chunk(), 1)
+    assert out.raw.startswith("\x1b[6n\r\x1b[K")
+
+
+def test_an_answer_for_a_window_that_changed_again_is_no_answer(out):
+    answers = Answers(0)
+    view = narrowed(out, answers)
+    out.columns, answers.cursor = 28, 9
+    show(out, view, Chunk(), 0.1)
+    answers.cursor = 0
+    show(out, view, Chunk())
+    assert out.raw == "\x1b[6n" * 2
+    answers.cursor = 9
+    show(out, view, Chunk(), 0.1)
+    assert out.raw.startswith("\x1b[6n" * 2 + "\x1b[2A\r\x1b[K")
+
+
+def test_nothing_is_asked_where_the_answer_would_be_taken_for_keys(out):
+    narrowed(out, Answers(None))
+    assert out.raw.startswith("\r\x1b[K")
+
+
 def test_the_end_does_not_wait_for_the_window(out):
     view = shown(out, Chunk("some words ", tokens=1))
     out.columns = 50

@@ -280,6 +280,35 @@ def test_a_resize_reaches_no_higher_than_the_rows_that_it_knows_of():
     assert terminal.frames[-1].count("x") == 20
 
 
+@pytest.mark.parametrize(("at", "up"), [(9, 4), (5, 4), (3, 2)])
+def test_a_resize_reaches_all_that_is_below_the_row_the_window_begins_with(at, up):
+    """Where the terminal says in which row the cursor is, nothing is assumed."""
+    terminal = Terminal(columns=60, lines=12)
+    terminal.painter.paint(live=[row("x" * 50), row("y" * 50)], status=row("status"))
+    terminal.painter.resize(30, 12, reflow=True, row=at)
+    assert terminal.frames[-1] == f"\x1b[{up}A\r\x1b[K\x1b[B\x1b[J\x1b[A"
+    terminal.painter.paint(live=[row("x" * 29), row("x" * 21), row("y" * 29), row("y" * 21)])
+    assert terminal.frames[-1].count("x") == (50 if up == 4 else 0)
+    assert terminal.frames[-1].count("y") == 50
+
+
+def test_what_follows_text_out_of_reach_begins_without_a_blank():
+    terminal = Terminal(columns=60, lines=12)
+    terminal.painter.paint(live=[row("x" * 30 + " " + "y" * 10)], status=row("status"))
+    terminal.painter.resize(30, 12, reflow=True, row=2)
+    terminal.painter.paint(live=[row("x" * 29), row("x " + "y" * 10)])
+    assert terminal.frames[-1] == "y" * 10
+
+
+def test_text_taken_back_after_a_resize_leaves_the_rows_above_it():
+    terminal = Terminal(columns=60, lines=12)
+    terminal.write("others\r\n" * 4)
+    terminal.painter.paint([row("final")], [row("live")], row("status"))
+    terminal.painter.resize(50, 12, reflow=True, row=7)
+    terminal.painter.take_back()
+    assert terminal.text() == ["others"] * 4
+
+
 def test_a_window_without_reflow_shows_live_rows_at_their_new_width():
     terminal = Terminal(columns=60, lines=12)
     terminal.painter.paint([row("final")], [row("x" * 50)], row("status"))

@@ -50,11 +50,13 @@ class Keyboard(Vt100Input):
         super().__init__(sys.stdin)
         self._pasted = pasted
         self.stdin_reader = KeyReader(self.fileno(), encoding=sys.stdin.encoding)
+        self.cursor = 0
+        """The row of the cursor, if the terminal said it among the keys of the last `hold`."""
         self.waiting = typed_early(super().read_keys())
 
     def hold(self) -> list[KeyPress]:
         """Take keys from the terminal, for the next reader; returns those that are new."""
-        new = [*get_typeahead(self), *super().read_keys()]
+        new, self.cursor = without_answers([*get_typeahead(self), *super().read_keys()])
         self.waiting += new
         return new
 
@@ -110,7 +112,7 @@ class Keyboard(Vt100Input):
         waiting, self.waiting = self.waiting, []
         return [
             KeyPress(Keys.BracketedPaste, press.data) if self._pasted.match(press.key) else press
-            for press in (*waiting, *super().read_keys())
+            for press in (*waiting, *without_answers(super().read_keys())[0])
         ]
 
 
@@ -129,6 +131,16 @@ class KeyReader(PosixStdinReader):
             data = b""
         self.closed = not data
         return self._stdin_decoder.decode(data)
+
+
+def without_answers(keys: list[KeyPress]) -> tuple[list[KeyPress], int]:
+    """The keys without what the terminal said of its cursor; and the row that it said last, or 0.
+
+    Source: the Cursor Position Report of ECMA-48, `CSI row ; column R`.
+    """
+    typed = [press for press in keys if press.key != Keys.CPRResponse]
+    said = [press.data[2:].partition(";")[0] for press in keys if press.key == Keys.CPRResponse]
+    return typed, int(said[-1]) if said else 0
 
 
 def typed_early(keys: list[KeyPress]) -> list[KeyPress]:

@@ -5,7 +5,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from glmcli.terminal.input.keys.keyboard import typed_early
+from glmcli.terminal.input.keys.keyboard import typed_early, without_answers
 
 
 def keys_of(data: str) -> list[KeyPress]:
@@ -31,3 +31,10 @@ def test_more_than_a_line_before_the_first_prompt_comes_as_a_paste(lines):
 
 def test_a_line_that_was_not_ended_before_the_first_prompt_is_typed():
     assert typed_early(keys_of("hel\x1b[Dlo")) == keys_of("hel\x1b[Dlo")
+
+
+def test_what_the_terminal_says_of_its_cursor_is_no_key():
+    keys, row = without_answers(keys_of("a\x1b[12;1Rb\x1b[7;3Rc"))
+    assert [press.key for press in keys] == ["a", "b", "c"]
+    assert row == 7
+    assert without_answers(keys_of("ab")) == (keys_of("ab"), 0)

@@ -20,7 +20,7 @@ def keys_of(data: str) -> list[KeyPress]:
 def said(data: str, *, enter_sends: bool = True, is_stopped: bool = False) -> tuple:
     queue = Queue()
     keys = queue.settled(keys_of(data), enter_sends=enter_sends, is_stopped=is_stopped)
-    return queue.said(keys, Pastes())
+    return queue.said(keys, Pastes())[:2]
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_what_is_typed_behind_a_queue_that_became_the_draft_goes_on_in_it():
     queue = Queue()
     first = queue.settled(keys_of("one\r"), enter_sends=True, is_stopped=True)
     both = queue.settled([*first, *keys_of(" more\r")], enter_sends=True, is_stopped=True)
-    assert queue.said(both, Pastes()) == ((), "one more")
+    assert queue.said(both, Pastes())[:2] == ((), "one more")

@@ -20,6 +20,7 @@ from pathlib import Path
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import kind
 from glmcli.language import tr
+from glmcli.paths import without_links
 
 SILENT_S, LOCK_WAIT_S, LOCK_TICK_S = 1.0, 10.0, 0.02
 """How long another's lock is waited for without a word, and at all, and how often it is tried."""
@@ -31,8 +32,12 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
     Raises UsageError if it exists and may not be overwritten, is a symbolic link, or lies behind
     one that leads out of the working folder; StoreError if the disk is full or so.
     """
-    folder = path.parent.resolve()
-    if not path.is_absolute() and ".." not in path.parts and not folder.is_relative_to(Path.cwd()):
+    folder = without_links(path.parent)
+    if (
+        not path.is_absolute()
+        and ".." not in path.parts
+        and not folder.is_relative_to(without_links(Path()))
+    ):
         raise UsageError(
             tr("{name} lies behind a link that leads to {target}", name=path, target=folder),
             tr("name a file there by its full path, or another"),
@@ -68,7 +73,7 @@ def write_private(path: Path, text: str) -> None:
 
     A link that they have put there leads to the file. Raises StoreError.
     """
-    path = Path(os.path.realpath(path))
+    path = without_links(path)
     found = path.stat() if os.path.lexists(path) else None
     if found is not None:
         check_own_file(path, found)
@@ -89,7 +94,7 @@ def one_at_a_time(
     after SILENT_S. Where the system has no locks it goes on without. Raises StoreError, also after
     `wait_s` seconds.
     """
-    folder = Path(os.path.realpath(path)).parent
+    folder = without_links(path).parent
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from glmcli import files
@@ -37,6 +39,31 @@ def path_of(typed: str) -> Path:
     except RuntimeError as exc:
         raise UsageError(
             tr("{name}: there is no such home folder", name=name), tr("check the path")
+        ) from exc
+
+
+def absolute(path: Path) -> Path:
+    """The same path from the root. Raises UsageError if the folder that it starts from is gone."""
+    with _from_here(path):
+        return path.absolute()
+
+
+def without_links(path: Path) -> Path:
+    """The same place without links, there or not. Raises UsageError as `absolute` does."""
+    with _from_here(path):
+        return Path(os.path.realpath(path))
+
+
+@contextmanager
+def _from_here(path: Path) -> Iterator[None]:
+    """Translate what the system says where a relative path starts. Raises UsageError."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise UsageError(
+            tr("{name}: the working folder was deleted", name=files.printable(path)),
+            tr("give a full path, or go to another folder first"),
+            in_chat=tr("give a full path"),
         ) from exc
 
 
@@ -89,8 +116,8 @@ def check_utf8(text: str, line: str) -> None:
 
 def link_target(path: Path) -> str:
     """The place that a path leads to by a link, its own or that of a folder; "" without one."""
-    real = os.path.realpath(path)
-    return "" if real == os.path.normpath(path.absolute()) else real
+    real = str(without_links(path))
+    return "" if real == os.path.normpath(absolute(path)) else real
 
 
 def link_line(path: Path) -> str:

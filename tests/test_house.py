@@ -119,3 +119,20 @@ def private(path: Path) -> Iterator[str]:
 def parsed(path: Path) -> ast.Module:
     """A file as Python reads it."""
     return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_only_one_place_asks_the_system_where_a_relative_path_starts():
+    """Where the working folder was deleted the answer fails, which `paths.absolute` says."""
+    asks = re.compile(r"(?<!files)\.(resolve|absolute|cwd|getcwd|realpath|abspath)\(")
+    allowed = {
+        "glmcli/cli/serve/running.py",
+        "glmcli/paths.py",
+        "glmcli/machine.py",
+        "glmcli/engines/local/prompt/apart.py",
+    }
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "glmcli").rglob("*.py")
+        if any(asks.search(line) for line in path.read_text().splitlines())
+    }
+    assert found - allowed == set()

@@ -41,6 +41,7 @@ from glmcli.config.values import Malformed
 from glmcli.errors import ConfigError
 from glmcli.harmless import in_a_line
 from glmcli.language import later, ntr, tr
+from glmcli.paths import absolute
 
 if TYPE_CHECKING:
     from glmcli.conversation.roles import NamedRole
@@ -153,7 +154,7 @@ def decided(
 
 def question(dotenv: Path, powerful: Mapping[str, Any]) -> str:
     """What a person is asked about a `.env`, with the lines that it is about."""
-    path = dotenv.absolute()
+    path = absolute(dotenv)
     head = tr("{path} sets what a folder may decide only if you trust it:", path=path)
     return "\n".join([head, *setting_lines(powerful), tr("Trust it, as it is now? [y/N] ")])
 

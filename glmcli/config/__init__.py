@@ -33,6 +33,7 @@ from glmcli.config.values import ON
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr, verbatim
 from glmcli.ours import is_first_today
+from glmcli.paths import absolute
 
 __all__ = [
     "BUILT_IN_MODEL",
@@ -156,6 +157,11 @@ def own_config(environ: Mapping[str, str] | None = None) -> Path:
     """The user's config.toml, there or not, whatever a folder's `.env` says. Raises ConfigError."""
     environ = os.environ if environ is None else environ
     return find_config(environ.get("GLM_HOME") and own_home(environ)).path
+
+
+def whole_own_config() -> Path:
+    """The same from the root. Raises ConfigError, UsageError as `absolute` does."""
+    return absolute(own_config())
 
 
 def move_own_config(tell: Callable[[str], None]) -> None:

@@ -17,6 +17,7 @@ from glmcli import files
 from glmcli.errors import ConfigError, GlmError, StoreError, UsageError
 from glmcli.language import tr
 from glmcli.ours import one_at_a_time, replace_file
+from glmcli.paths import without_links
 
 _NAME = "trusted.json"
 _LARGEST = 4_000_000
@@ -122,7 +123,7 @@ def checked(value: Any) -> dict[str, dict[str, bool]]:
 
 def real_path(dotenv: Path) -> str:
     """The one name of a `.env`, however its folder was reached. It may be a link itself."""
-    return str(Path(os.path.realpath(dotenv.parent), dotenv.name))
+    return str(Path(without_links(dotenv.parent), dotenv.name))
 
 
 def digest(data: bytes) -> str:

@@ -15,6 +15,7 @@ from glmcli.config.settings import choices, masked, parse, setting_fields
 from glmcli.config.values import READ_SECRETS, parsed
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
+from glmcli.paths import absolute
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -91,7 +92,7 @@ def checked_value(name: str, typed: str | list[str]) -> Any:
             exc.hint = tr("one of: {names}", names=", ".join(words))
         raise
     if isinstance(value, Path):
-        return str(value.absolute())
+        return str(absolute(value))
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -16,7 +16,7 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, read_bytes
 from glmcli.language import tr
-from glmcli.paths import LARGEST_MESSAGE, is_file, link_target, path_of
+from glmcli.paths import LARGEST_MESSAGE, absolute, is_file, link_target, path_of, without_links
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
@@ -64,7 +64,7 @@ def attachment(data: bytes, name: Path, *, where: str) -> str:
 def place(path: Path) -> str:
     """Where a file is; if a link leads there, also where the link was found."""
     target = link_target(path)
-    names = (str(path.absolute()), target) if target else (os.path.realpath(path),)
+    names = (str(absolute(path)), target) if target else (str(without_links(path)),)
     shown = (name.encode(errors="replace").decode() for name in names)  # not all are UTF-8
     return ", a link to ".join(" ".join(name.splitlines()) for name in shown)
 
@@ -212,7 +212,7 @@ def dropped_file(name: str) -> Path | None:
             return None
         name = unquote(address.path) if address.netloc in ("", "localhost") else ""
     path = file_at(name) if name else None
-    return path.absolute() if path else None
+    return absolute(path) if path else None
 
 
 def file_at(name: str) -> Path | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli import files
-from glmcli.config import own_config, setting_fields
+from glmcli.config import setting_fields, whole_own_config
 from glmcli.config.files import nearest
 from glmcli.config.values import parsed
 from glmcli.errors import ConfigError, UsageError
@@ -95,7 +95,7 @@ class NamedRole:
 
 def roles_folder() -> Path:
     """Where the user's own roles lie, there or not. Raises ConfigError."""
-    return own_config().absolute().parent / "roles"
+    return whole_own_config().parent / "roles"
 
 
 def role_path(name: str) -> Path:

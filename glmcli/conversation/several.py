@@ -29,7 +29,7 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import open_regular, printable
 from glmcli.language import ntr, tr
-from glmcli.paths import LARGEST_MESSAGE, path_of
+from glmcli.paths import LARGEST_MESSAGE, path_of, without_links
 
 MOST_SEEN = 10_000
 """Names in folders that are looked at: more than anybody means to send."""
@@ -184,12 +184,12 @@ def walk(base: Path, pattern: Pattern, name: str) -> Iterator[tuple[Path, str]]:
 
     Folders that are hidden, ignored or links are not entered, and count as one. Raises UsageError.
     """
-    real = base.resolve()
-    waiting: list[tuple[Path, tuple[str, ...], list[IgnoreRule]]] = [(base, (), rules_above(real))]
+    root = without_links(base)
+    waiting: list[tuple[Path, tuple[str, ...], list[IgnoreRule]]] = [(base, (), rules_above(root))]
     seen = 0
     while waiting:
         folder, inner, above = waiting.pop()
-        rules = [*above, *rules_of(real.joinpath(*inner))][-MOST_RULES:]
+        rules = [*above, *rules_of(root.joinpath(*inner))][-MOST_RULES:]
         entries = sorted(entries_of(folder), key=lambda entry: entry.name)
         seen += len(entries)
         if seen > MOST_SEEN:
@@ -198,7 +198,7 @@ def walk(base: Path, pattern: Pattern, name: str) -> Iterator[tuple[Path, str]]:
         below = []
         for entry in entries:
             parts, path = (*inner, entry.name), folder / entry.name
-            why_not = reason_against(entry, rules, (*real.parts, *parts))
+            why_not = reason_against(entry, rules, (*root.parts, *parts))
             if not why_not and entry.is_dir(follow_symlinks=False):
                 if None in pattern or len(parts) < len(pattern):
                     below.append((path, parts, rules))

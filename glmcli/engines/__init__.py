@@ -364,9 +364,10 @@ def lasting_name(settings: Settings) -> str:
         # Few models are: nothing is imported for the others before the first prompt.
         if engine == "local" and (folder := Path(name).expanduser()).is_dir():
             from glmcli.models.names import place_of
+            from glmcli.paths import without_links
 
             if place_of(name, settings.model_options).folder == folder:
-                return str(folder.resolve())
+                return str(without_links(folder))
     return settings.model
 
 

@@ -25,6 +25,7 @@ from glmcli.models.files.headers import missing_weights, read_weights
 from glmcli.models.libraries import check_libraries
 from glmcli.models.meaning import cache_bytes, config_of, layers_of, stated_window
 from glmcli.models.names import Place, place_of
+from glmcli.paths import without_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def removable(name: str, options: ModelOptions) -> Path:
     """The folder of a model in this machine's caches. Raises ModelError for any other."""
     place = place_of(name, options)
     folder = here(place)
-    if not place.hub_id and folder.parent.resolve() != options.cache.models.resolve():
+    if not place.hub_id and without_links(folder.parent) != without_links(options.cache.models):
         raise ModelError(
             tr("{folder} is a folder of your own", folder=folder), tr("delete it yourself")
         )

@@ -19,7 +19,7 @@ from glmcli.language import later, tr
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
 from glmcli.models.libraries import check_transformers
-from glmcli.paths import link_line, link_target
+from glmcli.paths import link_line, link_target, without_links
 from glmcli.types import Report
 
 GGUF_HINT = later(
@@ -66,7 +66,7 @@ def place_of(name: str, options: ModelOptions) -> Place:
     is_kept = os.sep not in name and not name.startswith(".") and kept.is_dir()
     if path.is_dir() and not (is_kept and is_untyped(name, options)):
         check_meant(name, options)
-        return Place(path.resolve().name, path)
+        return Place(without_links(path).name, path)
     if is_kept:
         return Place(name, kept)
     if path.exists():

@@ -16,7 +16,7 @@ from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
 from glmcli.language import later, ntr, tr
-from glmcli.paths import is_file, path_of
+from glmcli.paths import absolute, is_file, path_of
 from glmcli.session import Session
 from glmcli.types import GenerationParams, Message
 
@@ -127,7 +127,7 @@ def save_block(chat: Chat, path: Path, number: str) -> str:
 
 def written(chat: Chat, path: Path, write: Callable[..., Path]) -> str:
     """Write a file, over one that is there only if the user agrees; returns what to say."""
-    path, agreed = path.absolute(), None
+    path, agreed = absolute(path), None
     if is_file(path) and not path.is_symlink():
         agreed = chat.confirm(tr("{path} already exists: overwrite it?", path=path))
     if agreed is False:

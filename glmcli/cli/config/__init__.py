@@ -13,6 +13,7 @@ from glmcli.config import own_config
 from glmcli.config.settings import Settings
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
+from glmcli.paths import absolute
 
 config_app = typer.Typer(help=tr("Settings, and where they come from."), no_args_is_help=True)
 
@@ -50,7 +51,7 @@ def config_path(load: Load) -> None:
         path = load().config_file
     except ConfigError:  # of the file itself, which whoever asks may be about to correct
         path = own_config()
-    print_text(str(path.absolute()))
+    print_text(str(absolute(path)))
 
 
 config_app.add_typer(changing)

@@ -15,7 +15,7 @@ from glmcli.cli.config.given import lasting, name_and_value
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, print_json
-from glmcli.config import TOML, Settings, load_settings, move_own_config, own_config
+from glmcli.config import TOML, Settings, load_settings, move_own_config, whole_own_config
 from glmcli.config.files import config_text
 from glmcli.config.settings import variable
 from glmcli.errors import ConfigError, UsageError
@@ -169,7 +169,7 @@ def put_settings(values: Mapping[str, Any]) -> Path:
 def path_to_write() -> Path:
     """The user's config.toml, there or not, after one of an earlier version was moved."""
     move_own_config(tell)
-    return own_config().absolute()
+    return whole_own_config()
 
 
 def put_edited(path: Path, before: str, edited: str) -> None:

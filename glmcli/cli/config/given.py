@@ -15,7 +15,7 @@ from glmcli.config.written import setting_named
 from glmcli.errors import ModelError, UsageError
 from glmcli.files import MB, decode_text
 from glmcli.language import tr
-from glmcli.paths import is_file
+from glmcli.paths import absolute, is_file
 
 _LONGEST = MB
 """Bytes of a value on stdin."""
@@ -58,9 +58,9 @@ def lasting(name: str, value: Any) -> Any:
 
         check_key(value)
     elif name == "adapter" and value:
-        return str(path_of(value).absolute())
+        return str(absolute(path_of(value)))
     elif name == "system" and value.startswith("@"):
-        path = path_of(value[1:]).absolute()
+        path = absolute(path_of(value[1:]))
         if not is_file(path):
             tell(
                 tr("there is no file {path} now; it is read when a conversation begins", path=path)

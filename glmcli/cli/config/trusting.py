@@ -18,6 +18,7 @@ from glmcli.config.settings import parse
 from glmcli.config.values import Malformed
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
+from glmcli.paths import absolute
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -59,13 +60,13 @@ def trust(folder: _FOLDER = HERE) -> None:
         raise nothing_set(folder, dotenv)
     powerful = powerful_settings(folder, content)
     if not powerful:
-        print(visible_line(tr("{path} needs no trust", path=dotenv.absolute())))
+        print(visible_line(tr("{path} needs no trust", path=absolute(dotenv))))
         return
     for name, value in powerful.items():
         if isinstance(value, Malformed):
             parse(name, value, str(dotenv))  # raises: what cannot be read cannot be agreed to
     decide(own_home(), dotenv, content.data, tell, trusted=True)
-    print(visible_line(tr("trusted, as it is now: {path}", path=dotenv.absolute())))
+    print(visible_line(tr("trusted, as it is now: {path}", path=absolute(dotenv))))
     for line in setting_lines(powerful):
         print(line)
 
@@ -76,7 +77,7 @@ def nothing_set(folder: Path, dotenv: Path) -> UsageError:
         return UsageError(tr("there is no folder {folder}", folder=folder), tr("check the path"))
     hint = tr(".env.example shows what can be set")
     if not os.path.lexists(dotenv):
-        return UsageError(tr("there is no .env in {folder}", folder=folder.absolute()), hint)
+        return UsageError(tr("there is no .env in {folder}", folder=absolute(folder)), hint)
     return UsageError(tr("{dotenv} sets nothing for glm", dotenv=dotenv), hint)
 
 
@@ -87,7 +88,7 @@ def untrust(folder: _FOLDER = HERE) -> None:
 
     dotenv = dotenv_of(folder)
     forget(own_home(), dotenv, tell)
-    print(visible_line(tr("not trusted: {path}", path=dotenv.absolute())))
+    print(visible_line(tr("not trusted: {path}", path=absolute(dotenv))))
 
 
 @trusting.command()

@@ -17,6 +17,7 @@ from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
+from glmcli.paths import absolute
 
 DEFAULT_PORT = 8000
 """Where `openai:` looks for a server if nothing else is said."""
@@ -114,7 +115,8 @@ def listening(
 
     with ExitStack() as stack:
         if path is not None:
-            yield [stack.enter_context(listening_at(path.absolute()))], str(path.absolute())
+            path = absolute(path)
+            yield [stack.enter_context(listening_at(path))], str(path)
             return
         listeners = listen_at(settings.host, port)
         for each in listeners:

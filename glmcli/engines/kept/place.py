@@ -21,6 +21,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
 from glmcli.language import chinese_locale, tr
+from glmcli.paths import absolute, without_links
 
 SOCKET, LOCK, LOG = ".sock", ".lock", ".log"
 SOCKET_BYTES = 100
@@ -122,7 +123,7 @@ def kept_key(settings: Settings, folder: Path | None) -> str:
         [stamp(Path(place)) for place in sys.path if place.endswith("-packages")],
         variables_of_nets(),
         load_values(settings),
-        [(os.path.realpath(each), file_stamps(each)) for each in (folder, adapter) if each],
+        [(str(without_links(Path(each))), file_stamps(each)) for each in (folder, adapter) if each],
     ]
     whole = json.dumps(facts, default=str).encode("utf-8", "backslashreplace")
     return hashlib.sha256(whole).hexdigest()[:KEY_DIGITS]
@@ -133,8 +134,8 @@ def load_values(settings: Settings) -> dict[str, Any]:
     names = {item.name for item in fields(ModelOptions)} & {item.name for item in fields(Settings)}
     values = {name: getattr(settings, name) for name in sorted(names - {"offline"})}
     if settings.adapter:
-        values["adapter"] = os.path.abspath(Path(settings.adapter).expanduser())  # noqa: PTH100
-    values["cache"] = os.path.abspath(settings.cache)  # noqa: PTH100
+        values["adapter"] = str(absolute(Path(settings.adapter).expanduser()))
+    values["cache"] = str(absolute(settings.cache))
     values["model"] = model_anywhere(settings)
     return values
 
@@ -146,7 +147,7 @@ def model_anywhere(settings: Settings) -> str:
         return settings.model
     folder = model_folder(settings)
     is_id = cached_snapshot(name, Path()) is not None
-    return name if is_id or folder is None else os.path.abspath(folder)  # noqa: PTH100
+    return name if is_id or folder is None else str(absolute(folder))
 
 
 def model_folder(settings: Settings) -> Path | None:

@@ -21,6 +21,7 @@ from glmcli.language import later, tr
 from glmcli.models.files.folder import TOKENIZER_JSON, TOKENIZERS
 from glmcli.models.files.small import bad_download
 from glmcli.models.libraries import errors_of
+from glmcli.paths import absolute
 
 WHAT = later("the model's tokenizer")
 HINT = later("choose another model, or download this one again")
@@ -237,7 +238,7 @@ def try_file(process: apart.Apart, do: str, path: Path) -> None:
     """Read one file apart. Raises ModelError if it does harm."""
     cpu_s = LOAD_S + path.stat().st_size / LOAD_BYTES_A_SECOND
     try:
-        process.ask(do, cpu_s=cpu_s, path=str(path.absolute()))
+        process.ask(do, cpu_s=cpu_s, path=str(absolute(path)))
     except apart.ProgramFailed as exc:
         if "PanicException" in exc.kinds:
             raise ModelError(

@@ -2,6 +2,7 @@
 
 GlmError            1   one line for what happened, one line for what to do
   UsageError        2   the command line or a slash command is wrong
+    ReplyTooLong        the reply was to have more tokens than one can have
   ConfigError       2   a setting is missing or malformed
   ModelError        3   the model cannot be found, loaded or trusted
   ContextFull       4   the prompt does not fit the window
@@ -45,6 +46,16 @@ class UsageError(GlmError):
     """The command line or a slash command is wrong."""
 
     exit_code = 2
+
+
+class ReplyTooLong(UsageError):
+    """No reply of this model can have as many tokens as `--max-tokens` says.
+
+    Whoever asked for a number of their own asks for less, and says nothing of the option.
+    """
+
+    most = 0
+    """How many a reply can have, or a prompt and its reply."""
 
 
 class ConfigError(GlmError):

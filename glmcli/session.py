@@ -24,7 +24,7 @@ from glmcli.conversation.window import (
 )
 from glmcli.engines import Engine
 from glmcli.engines.reply import THOUGHT, Growing, broken_off
-from glmcli.errors import ContextFull, UsageError
+from glmcli.errors import ContextFull, ReplyTooLong, UsageError
 from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import check_prompt
@@ -352,7 +352,7 @@ class Session:
                         self.totals.add(chunk.usage, turns=0)
                     if chunk.finish_reason in ("stop", "length", "time"):
                         return "".join(growing.text)
-        except ContextFull:
+        except (ContextFull, ReplyTooLong):
             pass  # without exact counts this cannot be known in advance
         return ""
 

@@ -10,7 +10,7 @@ import pytest
 from glmcli.conversation.attachments import attachment, join_files
 from glmcli.conversation.window import REQUEST
 from glmcli.engines.echo import EchoEngine
-from glmcli.errors import ContextFull, EngineError
+from glmcli.errors import ContextFull, EngineError, ReplyTooLong
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.types import RECAP, Chunk, GenerationParams, Message, Omission, Usage
@@ -255,6 +255,7 @@ def test_a_fault_during_the_summary_keeps_the_question(full):
     [
         (LONG, " ", "the oldest turns could not be summarised"),
         (LONG, ContextFull(200, 160), "the oldest turns could not be summarised"),
+        (LONG, ReplyTooLong("--max-tokens 20 is more"), "the oldest turns could not be summarised"),
         ("d " * 74, "s", "even a summary of the oldest turns does not fit beside this message"),
     ],
 )

@@ -178,7 +178,7 @@ class Database:
             transaction(db, wait_s=self.wait_s),
         ):
             found = rescue(damaged, db, aside.stat().st_size)
-        self._is_rescued = found[1] > 0
+        self._is_rescued = found[0] > 0
         if self._is_rescued:
             self.notice = tr(
                 "the history was damaged: it was moved to {name}; {n:,} conversations with "

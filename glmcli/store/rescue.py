@@ -214,7 +214,27 @@ def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tu
             newest[name] = row["head"]
     rows = [(head, name) for name, head in newest.items()]
     db.executemany("UPDATE conversation SET head = ? WHERE id = ?", rows)
+    count_turns(db)
     return len(known), len(kept)
+
+
+def count_turns(db: sqlite3.Connection) -> None:
+    """Let each conversation have the turns of its branch that are there, and no size if some are
+    not.
+    """
+    for name, head, turns in db.execute("SELECT id, head, turns FROM conversation").fetchall():
+        (found,) = db.execute(
+            "WITH RECURSIVE branch (id, parent_id, role) AS ("
+            "  SELECT id, parent_id, role FROM message WHERE id = ?"
+            "  UNION ALL SELECT message.id, message.parent_id, message.role FROM branch"
+            "  JOIN message ON message.id = branch.parent_id AND message.id < branch.id)"
+            " SELECT count(*) FROM branch WHERE role = 'user'",
+            (head,),
+        ).fetchone()
+        if found != turns:
+            db.execute(
+                "UPDATE conversation SET turns = ?, tokens = NULL WHERE id = ?", (found, name)
+            )
 
 
 def readable_rows(

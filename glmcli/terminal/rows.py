@@ -133,13 +133,16 @@ def has_columns(line: str) -> bool:
 def hung(line: str, columns: int, indent: int) -> str:
     """Cut a long line between words, the rows below the first `indent` cells to the right.
 
-    A word that fits no such row has one of its own, from the left: a path that will be copied.
+    A word that fits no such row has one of its own, from the left: a path that will be copied. It
+    stands behind a mark as wide as the indent, which is never alone.
     """
     rows = [""]
     for match in _UNIT.finditer(line):
-        unit = match[0]
+        if not (unit := match[0]):
+            continue
+        is_mark = indent > 0 and not rows[1:] and _size(rows[0]) <= indent
         size = _size(rows[-1]) + _size(unit.rstrip(BLANKS))
-        if rows[-1] and size > columns - (indent if rows[1:] else 0):
+        if rows[-1] and not is_mark and size > columns - (indent if rows[1:] else 0):
             rows.append("")
         rows[-1] += unit
     first, *others = (row.rstrip(BLANKS) for row in rows)

@@ -247,6 +247,46 @@ def test_a_chat_whose_messages_are_partly_lost_stores_them_again(home):
         assert texts(store.load(conversation.id)) == texts(conversation)
 
 
+def root_page_of(home, table):
+    """The first byte of a table's first page."""
+    with closing(sqlite3.connect(home / "history.db")) as db:
+        db.execute("PRAGMA wal_checkpoint (TRUNCATE)")
+        (page,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+        return (page - 1) * db.execute("PRAGMA page_size").fetchone()[0]
+
+
+def test_conversations_whose_messages_are_lost_are_counted_as_they_are(home):
+    history_of(home, 3, 1)
+    at = root_page_of(home, "message")
+    data = bytearray((home / "history.db").read_bytes())
+    data[at : at + 8] = b"\xff" * 8
+    (home / "history.db").write_bytes(data)
+    with closing(open_store(home)) as store, suppress(StoreError):
+        for item in store.list(None):
+            store.load(item.id)
+    with closing(open_store(home)) as store:
+        assert [(item.turns, item.tokens) for item in store.list(None)] == [(0, None)] * 3
+
+
+def test_the_turns_of_a_chat_are_those_that_could_be_read(home):
+    made = history_of(home)
+    overwrite(home, 0.4, 0.6)
+    for _ in range(2):  # damage in the middle shows when it is read
+        with closing(open_store(home)) as store, suppress(StoreError):
+            for item in store.list(None):
+                store.load(item.id)
+            store.search("question")
+    with closing(open_store(home)) as store:
+        turns = {item.id: item.turns for item in store.list(None)}
+        found = {name: store.load(name).messages for name in turns}
+    assert turns == {
+        name: sum(each.role == "user" for each in messages) for name, messages in found.items()
+    }
+    assert len(made) >= len(turns) and min(turns.values()) < 5 == max(turns.values())
+
+
 def changed(home, statement):
     """Change a history with SQLite's own tool, as people do."""
     with closing(sqlite3.connect(home / "history.db", isolation_level=None)) as db:

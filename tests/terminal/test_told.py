@@ -32,6 +32,17 @@ def test_a_path_that_fits_no_row_has_its_own_from_the_left():
     assert path in rows.split("\n")
 
 
+@pytest.mark.parametrize("columns", [40, 60, 61, 80])
+@pytest.mark.parametrize("mark", ["glm: ", "hint: "])
+@pytest.mark.parametrize("end", ["", ": No such file or directory", " says what it is"])
+def test_no_mark_stands_alone_before_a_path_and_no_empty_row_behind_it(columns, mark, end):
+    for letters in (*range(columns - 12, columns + 4), 100):
+        rows = in_rows(f"{mark}{'/' * letters}{end}", columns).split("\n")
+        assert rows[0].startswith(f"{mark}/")
+        assert all(row.strip() for row in rows)
+        assert all(row.startswith(" " * len(mark)) for row in rows[1:])
+
+
 @pytest.mark.parametrize(
     ("line", "command"),
     [

@@ -1,4 +1,5 @@
-"""A question and the long text that it is about, and how a model is asked for it in parts.
+"""A question and the long text that it is about, how a model is asked for it in parts, and what is
+said where no part fits.
 
 What all prompts for parts share stands first, so that an engine reads it once.
 """
@@ -7,11 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
+from glmcli.cli.asking.behind import ANSWER_SHARE
+from glmcli.conversation.window import REPLY_SHARE
+from glmcli.errors import ContextFull, GlmError
+from glmcli.language import tr
 from glmcli.types import Message
 
 PART = "Be brief. Part {number} of {count} of the text:"
 NOTES = "Notes on the text, part by part:"
+MARGIN = 64
+"""The window divided by this is left free: a count may miss what a template adds to think."""
+LEAST_ANSWER, LABEL_TOKENS = 16, 16
+"""Tokens that an answer to a part needs, and more than its number takes."""
+ANSWERS = 2 * (LEAST_ANSWER + LABEL_TOKENS)
+"""Tokens of the fewest answers that can be combined."""
 BEGINNING = 80
 """Characters of a text that stand for it."""
 
@@ -48,3 +60,77 @@ class LongText:
         if not self.question:
             return self.framed(self.text[:BEGINNING].rstrip() + "…")
         return "\n\n".join([self.question, *self.headers])
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The window, the one that an engine named on the way, and how long the reply is to be."""
+
+    window: int
+    held: int | None = None
+    reply: int | None = None
+
+
+def no_room(
+    long: LongText,
+    before: Sequence[Message],
+    size: Callable[[Sequence[Message]], int],
+    room: Room,
+) -> GlmError:
+    """The error where no two answers fit beside the question: its hint says what would help.
+
+    `before` is what each prompt begins with; `size` counts the tokens of a prompt.
+    """
+    all_of_it = size([*before, long.combined(())])
+    line = tr("beside the question there is no room for answers to parts of the text")
+    if room.held is not None and room.held < room.window:
+        line = tr(
+            "the model's window has become smaller on the way: it holds {n:,} tokens", n=room.held
+        )
+        hint = tr("--window {n} cuts the text for that", n=room.held)
+        if room.held < least_window(all_of_it):
+            hint = larger_window(all_of_it)
+    else:
+        hint = way_out(long, before, size, room)
+    error = GlmError(line, hint)
+    error.exit_code = ContextFull.exit_code
+    return error
+
+
+def way_out(
+    long: LongText,
+    before: Sequence[Message],
+    size: Callable[[Sequence[Message]], int],
+    room: Room,
+) -> str:
+    """What to shorten, or that the window is too small for what cannot be shortened."""
+    most = room.window - room.window // MARGIN - ANSWERS + LEAST_ANSWER
+    if any(each.role != "system" for each in before):
+        return tr("ask without the turns before it: leave out -c, --resume and --messages")
+    if before and size([*before, Message("user", "")]) > most:
+        return tr("the system prompt alone fills the window: give a shorter one")
+    all_of_it, frame = size([*before, long.combined(())]), size([Message("user", NOTES)])
+    if REPLY_SHARE * (all_of_it - frame) >= room.window:
+        shorter = tr("shorten the question or the system prompt")
+        shorter = shorter if before else tr("shorten the question")
+        if all_of_it > most or not room.reply:
+            return shorter
+        return tr("{shorter}, or set --max-tokens to less", shorter=shorter)
+    if (room.reply or 0) > room.window // REPLY_SHARE and room.window >= least_window(all_of_it):
+        return tr("set --max-tokens to less, or leave it out")
+    return larger_window(all_of_it)
+
+
+def least_window(size: int) -> int:
+    """The smallest window in which answers fit beside a question of this size."""
+    share = 1 - 1 / MARGIN - 1 / REPLY_SHARE
+    return max(ceil((size + ANSWERS) / share), ANSWER_SHARE * LEAST_ANSWER)
+
+
+def larger_window(size: int) -> str:
+    """The hint where nothing but the window is too small."""
+    return tr(
+        "the window is too small for that: take a model with {n:,} tokens or more, or set --window"
+        " to that",
+        n=least_window(size),
+    )

@@ -14,27 +14,30 @@ from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
 
-from glmcli.cli.asking.about import LongText
+from glmcli.cli.asking.about import (
+    LABEL_TOKENS,
+    LEAST_ANSWER,
+    MARGIN,
+    LongText,
+    Room,
+    no_room,
+)
 from glmcli.cli.asking.behind import ANSWER_SHARE, WrappedEngine
 from glmcli.cli.asking.parts import cut_text, halves
 from glmcli.conversation.window import REPLY_SHARE
 from glmcli.engines import Engine
 from glmcli.engines.estimate import TOKEN_BYTES, likely_tokens
 from glmcli.engines.reply import Growing, broken_off
-from glmcli.errors import ContextFull, GlmError, NoText
+from glmcli.errors import ContextFull, GlmError, NoText, ReplyTooLong
 from glmcli.language import ntr, tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Totals
 
 ASSUMED_WINDOW = 8192
 """What a window is taken for of which nothing is known but that it is full."""
-MARGIN = 64
-"""The window divided by this is left free: a count may miss what a template adds to think."""
-MOST_ANSWER, LEAST_ANSWER = 512, 16
-"""Tokens that an answer to a part takes at most, and that it needs."""
+MOST_ANSWER = 512
+"""Tokens that an answer to a part takes at most."""
 BRIEF_SHARE, BRIEF_ANSWER = 32, 128
 """It may take the window divided by the first, or the second, however many parts there are."""
-LABEL_TOKENS = 16
-"""More than the number of an answer takes."""
 LEAST_PART = 200
 """Characters: a shorter part that is refused is not cut again."""
 ALL = 9999
@@ -182,7 +185,9 @@ class _Way:
 
     def _size(self, question: Message) -> int:
         """The size of a prompt, estimated if it is not known."""
-        prompt = [*self._before, question]
+        return self._count([*self._before, question])
+
+    def _count(self, prompt: Sequence[Message]) -> int:
         size = self._engine.count(prompt, self._cancel)
         if size is not None:
             return size
@@ -190,25 +195,9 @@ class _Way:
         return likely_tokens(prompt)
 
     def _nothing_fits(self) -> GlmError:
-        """The error where not even two short answers fit beside the question and what is before it:
-        its hint says what would help.
-        """
-        line = tr("beside the question there is no room for answers to parts of the text")
-        most = self._most - 3 * LEAST_ANSWER - 2 * LABEL_TOKENS
-        if self._held is not None and self._held < self._window:
-            line = tr("the model's window has become smaller on the way")
-            hint = tr("--window {n} cuts the text for that", n=self._held)
-        elif any(each.role != "system" for each in self._before):
-            hint = tr("ask without the turns before it: leave out -c, --resume and --messages")
-        elif self._before and self._size(Message("user", "")) > most:
-            hint = tr("the system prompt alone fills the window: give a shorter one")
-        elif self._size(self._long.combined(())) > most:
-            hint = tr("shorten the question or the system prompt")
-        else:
-            hint = tr("shorten the question or the system prompt, or set --max-tokens to less")
-        error = GlmError(line, hint)
-        error.exit_code = ContextFull.exit_code
-        return error
+        """The error where no two answers fit beside the question and what is before it."""
+        room = Room(self._window, self._held, self._params.max_tokens)
+        return no_room(self._long, self._before, self._count, room)
 
     def _shrink(self, exc: ContextFull) -> None:
         """Combine fewer answers at once: a guess was wrong, or the window has become smaller."""
@@ -321,6 +310,12 @@ class _Way:
                 yield Chunk(progress=moving.after(chunk), draft=draft)
         except ContextFull:
             raise
+        except ReplyTooLong as exc:  # the number was ours
+            self._answer_tokens = min(most // 2, exc.most // ANSWER_SHARE)
+            self._held = exc.most
+            if self._answer_tokens < LEAST_ANSWER:
+                raise self._nothing_fits() from exc
+            raise ContextFull(None, exc.most) from exc
         except GlmError as exc:
             raise placed(exc, where) from exc
         return "".join(growing.text).strip()

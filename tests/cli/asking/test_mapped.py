@@ -14,7 +14,7 @@ from glmcli.cli.asking.mapped import PartsEngine
 from glmcli.engines.echo import EchoEngine, split_words
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
-from glmcli.errors import ContextFull, EngineError, GlmError, NoText
+from glmcli.errors import ContextFull, EngineError, GlmError, NoText, ReplyTooLong
 from glmcli.terminal.phrases import TimeLeft
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 from tests.support import fake_openai, tiny_chat
@@ -218,7 +218,56 @@ def test_a_window_that_became_too_small_is_named_with_what_helps():
     with pytest.raises(GlmError) as caught:
         mapped(engine)
     assert caught.value.exit_code == ContextFull.exit_code
-    assert caught.value.hint == "--window 30 cuts the text for that"
+    assert "it holds 30 tokens" in caught.value.message
+    assert caught.value.hint.startswith("the window is too small for that")
+
+
+def test_a_window_that_shrank_but_is_large_enough_can_be_set():
+    engine = Noting(window=1000)
+
+    def refuse(number):
+        raise ContextFull(5000, 160)
+
+    engine.fault = refuse
+    with pytest.raises(GlmError, match="it holds 160 tokens") as caught:
+        mapped(engine)
+    assert caught.value.hint == "--window 160 cuts the text for that"
+    assert mapped(Noting(window=160))[0][-1].finish_reason == "stop"
+
+
+def test_a_window_below_the_room_for_our_own_answers_blames_no_option():
+    """The number of tokens of an answer to a part is a guess of this program's."""
+    windows = []
+
+    def chat(request):
+        windows.append(max(200, windows[-1] // 2) if windows else 3000)
+        line = f"This model's maximum context length is {windows[-1]} tokens. However, your"
+        line = f"{line} messages resulted in 400000 tokens."
+        return httpx.Response(400, json={"error": {"message": line}})
+
+    models = httpx.Response(200, json={"data": [{"id": "m", "max_model_len": 3000}]})
+    engine = fake_openai.opened(fake_openai.serving(models=models, chat=chat))
+    with pytest.raises(GlmError, match="it holds 200 tokens") as caught:
+        mapped(engine, "word " * 8000)
+    assert caught.value.exit_code == ContextFull.exit_code
+    assert "--max-tokens" not in caught.value.message + caught.value.hint
+
+
+def test_less_is_asked_for_where_an_answer_was_to_be_longer_than_the_window():
+    limits = []
+
+    class Shrunk(Noting):
+        def stream(self, messages, params, cancel):
+            if params.max_tokens and params.max_tokens > 40:
+                limits.append(params.max_tokens)
+                error = ReplyTooLong("--max-tokens is more than the model can answer")
+                error.most = 320
+                raise error
+            yield from super().stream(messages, params, cancel)
+
+    chunks, _ = mapped(Shrunk(window=1000), TEXT)
+    assert chunks[-1].finish_reason == "stop"
+    assert limits == [125]
 
 
 def test_an_error_says_in_which_part_it_happened():
@@ -265,22 +314,34 @@ def test_a_question_that_leaves_no_room_is_refused_before_anything_is_read():
     assert engine.prompts == []
 
 
+KIND = (Message("system", "be kind"),)
 SYSTEM = (Message("system", "be kind " * 120),)
 
 
 @pytest.mark.parametrize(
     ("before", "question", "most", "hint"),
     [
-        ((), "why " * 200, None, "shorten the question or the system prompt"),
+        ((), "why " * 200, None, "shorten the question"),
+        (KIND, "why " * 200, None, "shorten the question or the system prompt"),
+        ((), "why " * 50, 90, "shorten the question, or set --max-tokens to less"),
         (SYSTEM, "why?", None, "the system prompt alone fills the window: give a shorter one"),
         (SYSTEM, "why?", 5, "the system prompt alone fills the window: give a shorter one"),
-        ((), "why?", 190, "shorten the question or the system prompt, or set --max-tokens to less"),
+        ((), "why?", 190, "set --max-tokens to less, or leave it out"),
     ],
 )
 def test_where_nothing_fits_the_hint_names_what_would_help(before, question, most, hint):
     with pytest.raises(GlmError, match="no room for answers") as caught:
         mapped(Noting(), question=question, before=before, params=GenerationParams(max_tokens=most))
     assert caught.value.hint == hint
+
+
+def test_a_window_that_is_too_small_for_any_question_is_blamed_and_the_one_that_does_is_named():
+    with pytest.raises(GlmError, match="no room for answers") as caught:
+        mapped(Noting(window=60), question="sum up")
+    least = int(re.search("[0-9]+", caught.value.hint)[0])
+    assert "--max-tokens" not in caught.value.hint
+    assert "shorten" not in caught.value.hint
+    assert mapped(Noting(window=least), question="sum up")[0][-1].finish_reason == "stop"
 
 
 def test_turns_that_leave_no_room_are_named():

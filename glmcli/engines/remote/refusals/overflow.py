@@ -19,7 +19,7 @@ from glmcli.engines.remote.refusals.kinds import (
     plain_numbers,
 )
 from glmcli.engines.remote.refusals.reasons import inner_reasons, opened, parts_of
-from glmcli.errors import ContextFull, GlmError, UsageError
+from glmcli.errors import ContextFull, GlmError, ReplyTooLong
 from glmcli.language import tr
 
 CODES = frozenset(
@@ -178,7 +178,10 @@ def fault_of(found: Overflow, asked: int | None, window: int | None) -> GlmError
     if output is not None and most is not None and (found.most or output >= most):
         room = max(1, most if found.most else most - (prompt or 1))
         line = tr("--max-tokens {n:,} is more than the model can answer", n=output)
-        return UsageError(line, tr("set --max-tokens to {n:,} at most, or leave it out", n=room))
+        hint = tr("set --max-tokens to {n:,} at most, or leave it out", n=room)
+        error = ReplyTooLong(line, hint)
+        error.most = most
+        return error
     if limit is None:
         return ContextFull(prompt, None, output)
     if found.over:

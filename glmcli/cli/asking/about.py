@@ -71,7 +71,7 @@ class Room:
     reply: int | None = None
 
 
-def no_room(
+def no_room_for_parts(
     long: LongText,
     before: Sequence[Message],
     size: Callable[[Sequence[Message]], int],
@@ -91,13 +91,13 @@ def no_room(
         if room.held < least_window(all_of_it):
             hint = larger_window(all_of_it)
     else:
-        hint = way_out(long, before, size, room)
+        hint = parts_hint(long, before, size, room)
     error = GlmError(line, hint)
     error.exit_code = ContextFull.exit_code
     return error
 
 
-def way_out(
+def parts_hint(
     long: LongText,
     before: Sequence[Message],
     size: Callable[[Sequence[Message]], int],

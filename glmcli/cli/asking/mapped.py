@@ -20,7 +20,7 @@ from glmcli.cli.asking.about import (
     MARGIN,
     LongText,
     Room,
-    no_room,
+    no_room_for_parts,
 )
 from glmcli.cli.asking.behind import ANSWER_SHARE, WrappedEngine
 from glmcli.cli.asking.parts import cut_text, halves
@@ -197,7 +197,7 @@ class _Way:
     def _nothing_fits(self) -> GlmError:
         """The error where no two answers fit beside the question and what is before it."""
         room = Room(self._window, self._held, self._params.max_tokens)
-        return no_room(self._long, self._before, self._count, room)
+        return no_room_for_parts(self._long, self._before, self._count, room)
 
     def _shrink(self, exc: ContextFull) -> None:
         """Combine fewer answers at once: a guess was wrong, or the window has become smaller."""

@@ -279,7 +279,7 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
     if progress is None or (progress.stage == "waiting" and is_soon and not progress.note):
         return tr("waiting for the model") + clock
     if progress.stage == "parts":
-        return progress.note + clock
+        return (progress.note.split(tr(", "))[0] if brief else progress.note) + clock
     if progress.stage == "waiting":
         if brief:
             return tr("waiting") + clock

@@ -30,6 +30,7 @@ from glmcli.engines.estimate import TOKEN_BYTES, likely_tokens
 from glmcli.engines.reply import Growing, broken_off
 from glmcli.errors import ContextFull, GlmError, NoText, ReplyTooLong
 from glmcli.language import ntr, tr
+from glmcli.terminal.phrases import token_phrase
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Totals
 
 ASSUMED_WINDOW = 8192
@@ -116,7 +117,7 @@ class Moving:
             now = time.monotonic()
             self._first_at = self._first_at or now
             self._written += chunk.tokens or 1
-            words = ntr("{n:,} token written", "{n:,} tokens written", self._written)
+            words = token_phrase(self._written)
             share, wrote_s = 0.0, now - self._first_at
             if wrote_s >= MEASURED_S:
                 takes_s = self._first_at - self._started + wrote_s * self._most / self._written

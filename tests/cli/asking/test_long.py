@@ -235,6 +235,28 @@ def test_a_signal_in_a_part_keeps_what_was_answered(here, glm, signum, reason):
     assert_kept(glm("history", "show", name, "--json"), reason)
 
 
+def test_a_closed_pipe_in_the_last_answer_keeps_the_answers_to_the_parts(here, glm):
+    program = subprocess.Popen(
+        command(*slow()),
+        cwd=here,
+        env=clean_env(GLM_HOME=str(here / "home")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert program.stdout.read(9) == b"summarise"
+    program.stdout.close()
+    err = program.stderr.read().decode()
+    program.stderr.close()
+    assert program.wait(timeout=60) == -signal.SIGPIPE
+    assert "stopped while the answers were combined; " in err
+    said = r"the answers to 3 parts are kept: glm history show (\w+)"
+    (name,) = re.findall(said, err)
+    shown = glm("history", "show", name).out
+    assert "\n\nPart 3 of 3:\n\n" in shown
+    assert "\n\nAll parts combined:\n\nsummarise" in shown
+
+
 def test_without_a_history_what_was_answered_is_on_stderr(here):
     with subprocess.Popen(
         command(*slow("--no-save")),

@@ -137,7 +137,7 @@ def test_progress_names_the_part_and_grows():
     told = [each for each in told if each.note.startswith("part ")]
     assert [each.done for each in told] == sorted(each.done for each in told)
     assert told[0].note == f"part 1 of {parts.made.parts}"
-    assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}, 4 tokens written"
+    assert told[-1].note == f"part {parts.made.parts} of {parts.made.parts}, 4 tokens"
     assert 0.6 < told[-1].done / told[-1].total < 1
 
 
@@ -158,7 +158,7 @@ def test_reading_and_writing_move_within_the_first_part_and_are_measured():
     first = [each.progress for each in chunks if each.progress and each.progress.total]
     assert first[0].note == f"part 1 of {parts.made.parts}"
     assert re.fullmatch(r"part 1 of \d, reading \d+ of \d+ tokens", first[1].note)
-    assert first[-1].note.endswith(", 12 tokens written")
+    assert first[-1].note.endswith(", 12 tokens")
     grown = [each.done for each in first]
     assert grown == sorted(grown)
     share = grown[-1] / (len(TEXT) / parts.made.parts)

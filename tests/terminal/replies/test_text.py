@@ -162,6 +162,14 @@ def test_progress_is_said_in_words(progress, words):
     assert words in progress_line(progress, 2)
 
 
+def test_a_narrow_row_has_the_part_and_the_time_that_is_left():
+    forms = progress_forms(Progress("parts", 1, 9, note="part 2 of 7, 17 tokens"), 3.0, 126.0)
+    assert forms == [
+        "part 2 of 7, 17 tokens, about 126 s left",
+        "part 2 of 7, about 126 s left",
+    ]
+
+
 def test_what_ended_a_reply_is_said_unless_it_ended_by_itself():
     assert end_note(REPLY) == ""
     assert "kept" in end_note(Message("assistant", "a", finish_reason="cancelled"))

@@ -62,7 +62,8 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     if left.has_some():
         say("" if quiet else demonstration(settings))
         way = way_to_answers(settings, options.parallel, cancel)
-        run.write_answers(way, left, results, how_far, cancel, partial(say_notice, err, False))
+        with run.told_of_a_stop(results, earlier):
+            run.write_answers(way, left, results, how_far, cancel, partial(say_notice, err, False))
     if cancel.is_set():
         raise Interrupted
     for line in run.end_lines(reader, form, left, earlier, results):

@@ -81,9 +81,9 @@ class Results:
         if answer is None:
             return
         self._before()
+        self.answered += answer.error is None  # first, since a signal may end the write
+        self.failed += answer.error is not None
         write_json(self._out, answer.fields())
         self.written_at = time.monotonic()
-        self.answered += answer.error is None
-        self.failed += answer.error is not None
         if answer.reply is not None and answer.reply.usage is not None:
             self.totals.add(answer.reply.usage)

@@ -17,11 +17,13 @@ from glmcli.cli.asking.each.lines import LineReader
 from glmcli.cli.asking.each.results import LineAnswer, Results
 from glmcli.cli.asking.each.tasks import BadLine, LineForm, Task, key_of
 from glmcli.cli.asking.each.work import News, TaskSource
+from glmcli.cli.dialog import tell
 from glmcli.cli.opening import Interrupted
 from glmcli.errors import EngineError, GlmError
 from glmcli.language import ntr, tr
 from glmcli.terminal.output import PipeClosed
 from glmcli.terminal.replies.text import StatusLine
+from glmcli.terminal.signals import Killed
 from glmcli.types import Chunk, Progress, Totals
 
 ALIKE = 10
@@ -255,6 +257,26 @@ def end_lines(
             len(form.unread),
             names=few_of([*form.unread]),
         )
+
+
+@contextmanager
+def told_of_a_stop(results: Results, earlier: EarlierRun | None) -> Iterator[None]:
+    """Say how far it got, and how to go on, if it is stopped."""
+    try:
+        yield
+    except (Interrupted, Killed):
+        tell(stop_line(results, earlier))
+        raise
+
+
+def stop_line(results: Results, earlier: EarlierRun | None) -> str:
+    """What is to be said when it was stopped."""
+    n = results.answered
+    stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
+    again = tr("--skip-done OUT goes on with the rest")
+    if earlier is not None:
+        again = tr("the same command asks only what {name} does not answer", name=earlier.name)
+    return tr("; ").join([stopped, again])
 
 
 def few_of(names: list[str]) -> str:

@@ -277,13 +277,21 @@ def test_a_signal_keeps_what_was_answered_and_writes_no_half_line(tmp_path, opti
     (tmp_path / "in").write_text("one two three\n" * 200)
     line = command("ask", "-m", "echo:delay=0.03", "--each", "in", *options)
     with subprocess.Popen(
-        line, cwd=tmp_path, env=clean_env(GLM_HOME=str(tmp_path)), stdout=subprocess.PIPE
+        line,
+        cwd=tmp_path,
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         first = process.stdout.readline()
         process.send_signal(signum)
         rest = process.stdout.read()
+        told = process.stderr.read()
         assert process.wait() == -signum
     lines = (first + rest).splitlines()
+    assert told.startswith(f"stopped: {len(lines)} answer")
+    assert told.endswith("; --skip-done OUT goes on with the rest\n")
     assert 1 <= len(lines) < 200
     for item in map(json.loads, lines):
         assert (item["text"], item["finish_reason"]) == ("one two three", "stop")

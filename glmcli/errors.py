@@ -26,12 +26,22 @@ class GlmError(Exception):
     exit_code = 1
 
     def __init__(
-        self, message: str, hint: str = "", *, in_chat: str = "", again: bool = False
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        in_chat: str = "",
+        again: bool = False,
+        meant: tuple[str, str] | None = None,
     ) -> None:
-        """`in_chat` is the hint where /commands run, if another; `again`: it may help to retry."""
+        """`in_chat` is the hint where /commands run, if another; `again`: it may help to retry.
+
+        `meant` is a word that is wrong, and the one that is near it: a hint by itself.
+        """
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.meant = meant
+        self.hint = hint or (tr("did you mean {near}?", near=meant[1]) if meant else "")
         self.in_chat = in_chat
         self.again = again
 

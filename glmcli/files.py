@@ -21,6 +21,10 @@ from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, tr
 
 MB, GB = 1_000_000, 1_000_000_000
+MOST_NAMES_COMPARED = 10_000
+"""Names in a folder that are compared with one that is not there."""
+FIRST_LOOK = 4_096
+"""Bytes that show whether a file is text."""
 DEEPEST = 64
 """Levels of JSON; files of models, settings and conversations have fewer than ten."""
 MOST_HOLDERS = 1_000_000
@@ -63,6 +67,21 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
+def near_path(path: Path) -> str:
+    """The path in the same folder whose name is nearest to one that is not there; "" if none is."""
+    from difflib import get_close_matches
+    from itertools import islice
+
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [each.name for each in islice(entries, MOST_NAMES_COMPARED)]
+    except (OSError, ValueError):
+        return ""
+    by_small = {name.lower(): name for name in names}
+    near = get_close_matches(path.name.lower(), by_small, n=1, cutoff=0.7)
+    return str(path.with_name(by_small[near[0]])) if near else ""
+
+
 def printable(path: Path) -> str:
     """A path for a message of one line: names may hold any character."""
     name = str(path)
@@ -76,6 +95,9 @@ def _reading(name: str, error: type[GlmError]) -> Iterator[None]:
         yield
     except OSError as exc:
         reason = tr("{name} cannot be read: {reason}", name=name, reason=exc.strerror)
+        missing = Path(os.fsdecode(exc.filename)) if isinstance(exc, FileNotFoundError) else None
+        if near := near_path(missing) if missing else "":
+            raise error(reason, meant=(str(missing), near)) from exc
         raise error(reason, tr("check the path")) from exc
     except ValueError as exc:  # a NUL character, or a surrogate
         reason = tr("{name} is not the name of a file", name=name)
@@ -148,8 +170,17 @@ def decode_text(data: bytes, where: str, *, error: type[GlmError] = UsageError) 
     except UnicodeDecodeError as exc:
         raise error(
             tr("{name} is not valid UTF-8 (byte {at:,})", name=where, at=exc.start),
-            tr("convert it, for example with iconv"),
+            tr("only text can be attached; take the text out of it first")
+            if seems_binary(data)
+            else tr("convert it, for example with iconv"),
         ) from exc
+
+
+def seems_binary(data: bytes) -> bool:
+    """Whether bytes that are not UTF-8 are no text in another encoding either."""
+    head = data[:FIRST_LOOK]
+    controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in head)
+    return head.startswith(b"%PDF-") or controls > len(head) // 50
 
 
 _OF_JSON = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[^"]++', re.DOTALL)

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
-from glmcli.cli.hints import check_typed, usage_hint
+from glmcli.cli.hints import check_typed, in_whole_line, usage_hint
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
@@ -218,13 +218,16 @@ def run(arguments: list[str]) -> int:
         if arguments[:1] in (["--show-completion"], ["--install-completion"]):
             from glmcli.cli.completion.scripts import give_scripts
 
-            give_scripts()
+            if give_scripts(arguments[0], arguments[1:]):
+                return 0
         app = command_line(arguments[0] if arguments else "")
         code = app(arguments, prog_name="glm", standalone_mode=False)
         if code == 128 + signal.SIGINT:  # how Typer reports KeyboardInterrupt
             raise Interrupted
         return code if isinstance(code, int) else 0
     except GlmError as exc:
+        if exc.meant:
+            exc.hint = in_whole_line(*exc.meant, arguments) or exc.hint
         return report(exc)
     except Exception as exc:
         # Typer's usage errors; their class moved between its versions, so look at the shape.

@@ -86,7 +86,8 @@ def open_session(
     from glmcli.types import Conversation
 
     if continue_ and resume is not None:
-        raise UsageError(tr("--continue and --resume ask for two conversations"), tr("say one"))
+        line = tr("--continue and --resume ask for two conversations")
+        raise UsageError(line, tr("say one"), meant=("--continue", ""))
     store = open_store(settings.home, enabled=settings.history)
     tell_notice(store)
     conversation = Conversation()

@@ -23,7 +23,6 @@ from glmcli.cli.completion.candidates import if_asked, mentioned_files, models, 
 from glmcli.cli.dialog import tell_links
 from glmcli.cli.settings import opened_settings
 from glmcli.config import Settings, choices, setting_fields
-from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text
 from glmcli.language import ntr, tr
@@ -102,8 +101,6 @@ GIVEN = ("settings", "load")
 Load = Callable[..., Settings]
 """Called with the `role`, if there is one; see `opened_settings`."""
 STDIN_PATIENCE_S = 2.0
-MOST_WORDS = 50
-"""So many words of a prompt are looked at for the name of a file."""
 AS_IT_IS = "\0"
 """Stands before an argument in which no `@` names a file."""
 
@@ -218,6 +215,8 @@ def split_prompt(
             names.append(word[1:])
         else:
             prompts.append(word)
+    from glmcli.cli.hints.files import check_words, not_attached
+
     check_named(files, prompts)
     check_words(prompts)
     if not prompts:
@@ -234,50 +233,6 @@ def check_named(files: Sequence[str], prompts: Sequence[str]) -> None:
                 tr("{name} is a file, but no -a stands before it", name=word),
                 tr("a pattern needs quotes: -a 'src/*.py'; @FILE attaches one more"),
             )
-
-
-def check_words(prompts: Sequence[str]) -> None:
-    """Raise UsageError for one of several words of a prompt that is more than a word, and wrong."""
-    for word in prompts if prompts[1:] else ():
-        hint = tr("@FILE or -a FILE attaches one; behind -- all words are text")
-        if word == "@":
-            raise UsageError(tr("there is no name after the @"), hint)
-        if word.startswith("@"):
-            raise UsageError(tr("{word} is not a file", word=word[1:]), hint)
-        if word == "-":
-            raise UsageError(
-                tr("- is stdin alone, and there is a prompt beside it"),
-                tr("leave out the -: what is piped goes with the prompt"),
-            )
-
-
-def not_attached(prompt: str, sent: Sequence[str]) -> str:
-    """What to say of a prompt that names a file, since an argument is text; "" for most.
-
-    `sent` are the names of files that go with it.
-    """
-    from glmcli.conversation.attachments import (
-        file_in,
-        mention_of,
-        missing_mentions,
-        untyped_mentions,
-    )
-
-    if found := next(untyped_mentions(untyped_line(prompt)), ""):
-        from shlex import quote
-
-        path = file_in(found[1:]) or Path(found[1:])
-        return tr(
-            "{mention} inside the prompt is text; -a {path} sends the file",
-            mention=mention_of(path) or found,
-            path=quote(str(path)),
-        )
-    if prompt.startswith("@") and missing_mentions(Line(prompt)) == [prompt[1:]]:
-        return tr("{name} is not a file here, so it is sent as these words", name=prompt)
-    for word in prompt.split()[:MOST_WORDS]:
-        if "." in word.strip(".") and word not in sent and is_file(Path(word)):
-            return tr("{name} is sent as a word; @{name} alone, or -a {name}, sends it", name=word)
-    return ""
 
 
 def as_it_is(arguments: Sequence[str]) -> list[str]:

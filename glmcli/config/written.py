@@ -58,15 +58,14 @@ def setting_named(typed: str) -> str:
     name = typed.strip().lstrip("-").replace("-", "_").lower().removeprefix("glm_")
     if name in setting_fields() and name != "home":
         return name
+    near = nearest(name, setting_fields())
+    meant = (typed, near) if near and name not in (*OTHERS, "home") else None
+    hint = "" if meant else tr("glm config show lists all settings")
     if name in OTHERS:
         hint = tr(OTHERS[name])
-    elif near := nearest(name, setting_fields()):
-        hint = tr("did you mean {near}?", near=near)
-    else:
-        hint = tr("glm config show lists all settings")
     if name == "home":
         raise UsageError(tr("config.toml cannot say where it lies"), hint)
-    raise UsageError(tr("there is no setting {name}", name=typed), hint)
+    raise UsageError(tr("there is no setting {name}", name=typed), hint, meant=meant)
 
 
 def checked_value(name: str, typed: str | list[str]) -> Any:

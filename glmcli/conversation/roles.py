@@ -122,9 +122,8 @@ def role_text(name: str) -> tuple[str, Path | None]:
     near = nearest(name, names)
     raise UsageError(
         tr("there is no role {name}", name=name),
-        tr("did you mean {near}?", near=near)
-        if near
-        else tr("one of: {names}", names=", ".join(names)),
+        "" if near else tr("one of: {names}", names=", ".join(names)),
+        meant=(name, near) if near else None,
     )
 
 

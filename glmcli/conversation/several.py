@@ -96,6 +96,11 @@ class Several:
         return self.attached if answer else []
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name can stand for several files."""
+    return bool(_WILD.search(name))
+
+
 def find_several(name: str) -> Several | None:
     """What a folder, or a pattern such as `src/**/*.py`, stands for; None if that is nothing.
 

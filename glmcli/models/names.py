@@ -39,6 +39,8 @@ SERVERS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "lmstudio": 1234, "ll
 """Programs that serve models as OpenAI does, and the ports that they use of themselves."""
 OF_ZHIPU = re.compile(r"(?:chat)?glm[\w.]*-[\w.-]*[0-9]b[\w.-]*", re.IGNORECASE)
 """Names of models without the zai-org/ that stands before them on a hub."""
+OWNER, ALIKE = "zai-org", 0.5
+"""Who owns these, and how near the name of an owner must be to be a slip for it."""
 OLLAMA_TAG = re.compile(r"latest|[0-9.]+[bm](-[\w.-]+)?", re.IGNORECASE)
 """What stands behind the colon of a name in Ollama."""
 
@@ -95,7 +97,7 @@ def fetch_missing(place: Place, options: ModelOptions, report: Report) -> Path:
     """The folder of a hub id or the built-in model, with what it lacked. Raises ModelError."""
     if place.hub_id:
         if options.offline:
-            raise hub.not_here(place.hub_id)
+            raise not_here_but(place.hub_id, options)
         return hub.fetch(place.hub_id, report, with_code=options.trust_remote_code)
     return make_built_in(options, report)
 
@@ -216,7 +218,7 @@ def not_from_here(name: str) -> ModelError | None:
     if server := server_of(engine.lower(), rest):
         hint = server
     if near:
-        hint = tr("did you mean {near}?", near=f"{near[0]}:{rest}")
+        return ModelError(line, meant=(name, f"{near[0]}:{rest}"))
     return ModelError(line, hint)
 
 
@@ -241,14 +243,27 @@ def unknown(name: str, options: ModelOptions) -> ModelError:
     if SERVED.match(name):
         return ModelError(line, tr("a server's is --model openai:{name}", name=name))
     if OF_ZHIPU.fullmatch(name):
-        return ModelError(line, tr("did you mean {near}?", near=f"zai-org/{name}"))
+        return ModelError(line, meant=(name, f"zai-org/{name}"))
     near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.7)
     return ModelError(
         line,
         tr("did you mean {near}? glm models list shows what is on this machine", near=near[0])
         if near
         else tr(FORMS, name=BUILT_IN_MODEL),
+        meant=(name, near[0]) if near else None,
     )
+
+
+def not_here_but(name: str, options: ModelOptions) -> ModelError:
+    """The error for a hub id while offline; it names one that is here, or an owner spelled so."""
+    owner, _, short = name.partition("/")
+    others = [each for each in known_names(options) if each != name]
+    near = difflib.get_close_matches(name, others, n=1, cutoff=0.85)
+    is_slip = difflib.SequenceMatcher(None, owner, OWNER).ratio() > ALIKE and owner != OWNER
+    if not near and is_slip and OF_ZHIPU.fullmatch(short):
+        near = [f"{OWNER}/{short}"]
+    error = hub.not_here(name)
+    return ModelError(error.message, meant=(name, near[0])) if near else error
 
 
 def known_names(options: ModelOptions) -> Iterator[str]:

@@ -32,6 +32,8 @@ LISTED = (
 LEAST_LETTERS = 4
 """Of an id that is named: fewer are too easily those of another conversation."""
 SHOWN_CANDIDATES, SHOWN_TITLE = 3, 30
+MOST_COMPARED = 1_000
+"""Conversations whose ids are compared with one that there is not."""
 FIRST_BYTES, LAST_BYTES = 400, 2_000
 """Of a text that a list, or a glance at one conversation, shows the beginning of."""
 
@@ -123,7 +125,7 @@ def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> S
     """The one conversation, or deleted one, whose id begins with `name`. Raises UsageError."""
     start = name.strip().lower()
     if not start or not set(start) <= set(ID_LETTERS):
-        raise no_such(name, deleted=deleted)
+        raise no_such(name, deleted=deleted, meant=near_id(db, name, deleted=deleted))
     rows = db.execute(
         f"SELECT {SUMMARY}, deleted_at IS NOT NULL AS gone FROM conversation"
         " WHERE id >= ? AND id < ? ORDER BY gone <> ?, updated_at DESC LIMIT ?",
@@ -137,7 +139,7 @@ def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> S
         shows = tr("glm history show {id} shows it", id=rows[0][0])
         raise UsageError(tr("the conversation {id} is not deleted", id=rows[0][0]), shows)
     if not found:
-        raise no_such(name, deleted=deleted)
+        raise no_such(name, deleted=deleted, meant=near_id(db, name, deleted=deleted))
     if len(start) >= LEAST_LETTERS and len(found) == 1:
         return found[0]
     line = tr("more than one conversation begins with {name!r}", name=name)
@@ -228,15 +230,36 @@ def end_of(db: sqlite3.Connection, conversation: Conversation, message_id: int) 
     return int(row[0])
 
 
-def no_such(name: str, *, deleted: bool = False) -> UsageError:
-    """The error for an id that is wrong; `deleted` where one of those was meant."""
+def near_id(db: sqlite3.Connection, name: str, *, deleted: bool) -> str:
+    """The id of the one conversation of this title, or one that a slip is near; "" if none."""
+    from difflib import get_close_matches
+
+    gone = "IS NOT NULL" if deleted else "IS NULL"
+    titled = db.execute(
+        f"SELECT id FROM conversation WHERE title = ? AND deleted_at {gone} LIMIT 2", (name,)
+    ).fetchall()
+    if titled:
+        return str(titled[0][0]) if len(titled) == 1 else ""
+    newest = db.execute(
+        f"SELECT id FROM conversation WHERE deleted_at {gone} ORDER BY updated_at DESC LIMIT ?",
+        (MOST_COMPARED,),
+    )
+    near = get_close_matches(name.lower(), [str(row[0]) for row in newest], n=2, cutoff=0.8)
+    return near[0] if len(near) == 1 else ""
+
+
+def no_such(name: str, *, deleted: bool = False, meant: str = "") -> UsageError:
+    """The error for an id that is wrong; `deleted` where one of those was `meant`, if known."""
+    word = (name, meant) if meant else None
     if deleted:
         line = tr("there is no deleted conversation {name!r}", name=name)
-        return UsageError(line, tr("glm history undelete lists them with their ids"))
+        hint = "" if meant else tr("glm history undelete lists them with their ids")
+        return UsageError(line, hint, meant=word)
     return UsageError(
         tr("there is no conversation {name!r}", name=name),
-        tr("glm history list shows them with their ids"),
-        in_chat=tr("/history lists them with their ids"),
+        "" if meant else tr("glm history list shows them with their ids"),
+        in_chat="" if meant else tr("/history lists them with their ids"),
+        meant=word,
     )
 
 

@@ -101,9 +101,19 @@ def test_a_pattern_that_the_shell_took_apart_is_not_taken_for_a_question(glm, he
 
 
 @pytest.mark.parametrize("word", ["@*args", "@src", "@who?", "@[x]"])
-def test_words_that_name_no_file_are_words(glm, word):
+def test_a_word_of_its_own_that_names_no_file_is_refused(glm, word):
     done = glm("ask", *ECHO, word)
-    assert (done.out, done.code) == (f"{word}\n", 0)
+    assert (done.out, done.code) == ("", 2)
+    assert word[1:] in done.err_lines[0]
+    assert glm("ask", *ECHO, "--", word).out == f"{word}\n"
+    assert glm("ask", *ECHO, f"who is {word}").out == f"who is {word}\n"
+
+
+@pytest.mark.parametrize("door", [("ask",), ("chat",)])
+def test_a_mistyped_file_is_refused_with_the_one_that_is_near(glm, here, door):
+    done = glm(*door, *ECHO, "@src/a.pz")
+    assert (done.out, done.code) == ("", 2)
+    assert "@src/a.py" in done.err_lines[1]
 
 
 def test_a_folder_inside_the_prompt_is_text_and_one_line_says_so(glm, here):

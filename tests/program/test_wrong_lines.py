@@ -15,17 +15,17 @@ from tests.support.shell import clean_env
 WRONG = """
 ask --json hi                     | --format json
 ask --temp 0 hi                   | --temperature 0
-ask --temprature 0 hi             | did you mean --temperature?
+ask --temprature 0 hi             | glm ask --temperature 0 hi?
 ask --temperature                 | write --temperature VALUE: randomness
-ask --max-token 5 hi              | did you mean --max-tokens?
+ask --max-token 5 hi              | glm ask --max-tokens 5 hi?
 ask --max-length 5 hi             | --max-tokens N limits the reply
 ask --num-ctx 512 hi              | --window N limits prompt and reply together
 ask --model                       | write --model VALUE: folder, hub id, built-in name, or openai:
 ask --dtype                       | write --dtype VALUE: auto, float32
-ask --modle echo: hi              | did you mean --model?
-ask -m opnai:x hi                 | did you mean openai:x?
-ask -m openai hi                  | did you mean openai:?
-ask -m smolm2 hi                  | did you mean smollm2?
+ask --modle echo: hi              | glm ask --model echo: hi?
+ask -m opnai:x hi                 | glm ask -m openai:x hi?
+ask -m openai hi                  | glm ask -m openai: hi?
+ask -m smolm2 hi                  | glm ask -m smollm2 hi?
 ask -m ./nothere hi               | check the path, or give a hub id: org/name
 ask -m c.txt hi                   | a model is a folder with config
 ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
@@ -38,11 +38,11 @@ ask --attach c.txt hi             | -a c.txt sends a file
 ask -a nowhere.txt hi             | check the path
 ask --output o.txt hi             | glm ask ... > FILE
 ask --stream hi                   | a reply streams by itself
-ask --format jsn hi               | did you mean json?
+ask --format jsn hi               | glm ask --format json hi?
 ask --format yaml hi              | choose one of these
-ask --system-prompt x hi          | did you mean --system?
+ask --system-prompt x hi          | glm ask --system x hi?
 ask --no-history hi               | --no-save writes nothing to the history
-ask --no-think=1 hi               | leave the value out: --no-think
+ask --no-think=1 hi               | leave the value out: glm ask --no-think hi
 ask --device gpu -m smollm2 hi    | auto, cuda, cuda:N
 ask --dtype fp16 hi               | one of: auto, float32
 ask --quantize 4bit hi            | one of: none, int8, int4
@@ -74,11 +74,11 @@ chat --json                       | glm chat has no such option; glm ask --forma
 ask --commands hi                 | glm ask has no such option; glm chat --commands has
 history undelete zzzz             | glm history undelete lists them with their ids
 chat --list                       | glm history list shows the conversations
-chat --continue --resume abcd     | say one
+chat --continue --resume abcd     | leave --continue out: glm chat --resume abcd
 -v                                | glm --version shows the version
---verison                         | did you mean --version?
+--verison                         | did you mean glm --version?
 version                           | glm --version shows the version
-help ask                          | glm COMMAND --help
+help ask                          | did you mean glm ask --help?
 cht                               | did you mean glm chat?
 aks hi                            | did you mean glm ask hi?
 what is this                      | a question goes behind ask: glm ask 'what is this'
@@ -117,7 +117,7 @@ config show model                 | glm config get model prints one
 config model x                    | did you mean glm config set model x?
 config set                        | write: glm config set NAME VALUE
 config set temperature            | glm config set temperature VALUE, or glm config unset
-config set temprature 1           | did you mean temperature?
+config set temprature 1           | glm config set temperature 1?
 config get nonsense               | glm config show lists all settings
 config edit x                     | write: glm config edit
 config reset                      | glm config unset NAME
@@ -126,9 +126,9 @@ roles new x                       | glm roles edit x
 roles use shell                   | glm chat --role shell
 roles shwo shell                  | did you mean glm roles show shell?
 roles show nope                   | one of: commit, reviewer, shell
-ask --role shel hi                | did you mean shell?
-ask --rol shell hi                | did you mean --role?
-ask -m=echo: hi                   | did you mean echo:?
+ask --role shel hi                | glm ask --role shell hi?
+ask --rol shell hi                | glm ask --role shell hi?
+ask -m=echo: hi                   | echo:
 ask -T 0.2 hi                     | --temperature 0.2
 ask --temperature 0,7 hi          | did you mean 0.7?
 ask --temperature hot hi          | a number, as 0.5: randomness
@@ -139,14 +139,14 @@ ask --stop -m echo: hi            | write --stop VALUE: a text that ends the rep
 ask --base-url -m openai:x hi     | write --base-url VALUE
 ask --context 4096 hi             | a number of tokens is --window N
 ask --thinking off hi             | --no-think keeps a model from reasoning
-ask --no-thinking hi              | did you mean --no-think?
-ask --format=JSON hi              | did you mean json?
+ask --no-thinking hi              | glm ask --no-think hi?
+ask --format=JSON hi              | glm ask --format=json hi?
 ask -x=1 hi                       | leave the value out: -x
 ask -r shell hi                   | --role NAME takes a role, --resume ID goes on
-ask --continue=abcd hi            | did you mean --resume abcd?
+ask --continue=abcd hi            | glm ask --resume abcd hi?
 ask -m ollama:llama3 hi           | --model openai:llama3 --base-url http://127.0.0.1:11434
 ask -m qwen3:8b hi                | --model openai:qwen3:8b --base-url http://127.0.0.1:11434
-ask -m chatglm3-6b hi             | did you mean zai-org/chatglm3-6b?
+ask -m chatglm3-6b hi             | glm ask -m zai-org/chatglm3-6b hi?
 ask -ngl 10 hi                    | --device cuda
 ask --bf16 hi                     | --dtype bfloat16
 ask --lora-path d hi              | --adapter d
@@ -154,7 +154,7 @@ ask --revision main hi            | -m ORG/NAME@REVISION
 ask --folder src hi               | -a FOLDER sends a folder
 ask --usage hi                    | --stats
 ask --cache-dir x hi              | export GLM_CACHE=FOLDER
-ask --help-me                     | did you mean --help?
+ask --help-me                     | glm ask --help?
 ask -a d hi                       | name a file, or a folder with files
 ask @d hi                         | name a file, or a folder with files
 ask @fifo hi                      | name a regular file
@@ -165,7 +165,7 @@ bench --foo                       | its options are --runs, --tokens, --prompts
 bench -n 0                        | write --runs N: runs; medians are shown, at least 1
 bench -n many                     | write --runs N:
 bench --iterations 3 echo:        | --runs 3
-bench --format json echo:         | did you mean --json?
+bench --format json echo:         | glm bench --json echo:?
 bench --output x.json echo:       | glm bench ... > x.json
 bench --prompts 100 1000 echo:    | --prompts 100,1000
 bench --temperature 0 echo:       | glm ask --temperature has
@@ -174,7 +174,7 @@ history delete --force abcd       | --yes
 history list --since yesterday    | the newest come first
 history list 5                    | did you mean glm history list -n 5?
 history list -5                   | its options are --limit, --all, --json, --plain
-history list --format json        | did you mean --json?
+history list --format json        | glm history list --json?
 history list --search foo         | glm history search foo
 history --json                    | glm history list --json
 history -n 5                      | glm history list -n 5
@@ -184,7 +184,7 @@ history rename abcd new title     | did you mean glm history rename abcd 'new ti
 history rename --title x abcd     | glm history rename has no options; write: glm history rename ID
 history export -o out.md          | glm history export > out.md
 history export --all              | without an ID it exports all
-history export --format=md        | did you mean markdown?
+history export --format=md        | glm history export --format=markdown?
 history restore abcd              | glm history undelete abcd
 models list smollm2               | did you mean glm models show smollm2?
 models smollm2                    | did you mean glm models show smollm2?
@@ -193,7 +193,7 @@ models remove --all               | name one: glm models remove NAME
 models -l                         | did you mean glm models list?
 roles --list                      | did you mean glm roles list?
 roles shell                       | did you mean glm roles show shell?
-roles delete shell                | glm roles show shell tells which file it is
+roles delete shell                | shell is built in and cannot be deleted
 config --get model                | did you mean glm config get model?
 config model=echo:                | did you mean glm config set model=echo:?
 config path --json                | glm config path has no options; write: glm config path
@@ -218,6 +218,59 @@ why?                              | a question goes behind ask: glm ask 'why?'
 --json models list                | options go behind the command: glm models list --json
 --temp 0 hi                       | options go behind a command: glm chat --temperature 0
 --list-models                     | glm models list
+histroy shwo abcd                 | did you mean glm history show abcd?
+hstory serach foo bar --jsn       | did you mean glm history search 'foo bar' --json?
+undelete                          | did you mean glm history undelete?
+undelete abcd                     | did you mean glm history undelete abcd?
+continue                          | did you mean glm chat --continue?
+resume abcd                       | did you mean glm chat --resume abcd?
+update                            | pip install --upgrade glm-chat
+help history shwo                 | did you mean glm history show --help?
+history rm abcd efgh --yes        | glm history delete abcd efgh --yes
+history mv abcd new title         | glm history rename abcd 'new title'
+history rename abcd               | write: glm history rename abcd TITLE; in its chat, /title TITLE
+history clear                     | name each: glm history delete ID ID
+history delete all                | name each: glm history delete ID ID
+config reset temprature           | glm config unset temperature
+config ste temprature 1           | did you mean glm config set temperature 1?
+ask --history off hi              | did you mean glm ask --no-save hi?
+ask hi --unknown                  | leave --unknown out: glm ask hi; glm ask --help
+ask --modle echo: --max-token 5 x | did you mean glm ask --model echo: --max-tokens 5 x?
+ask --verbose hi                  | did you mean glm ask --stats hi?
+ask --max-length 5 hi             | did you mean glm ask --max-tokens 5 hi?
+ask --resume hi                   | glm ask --continue hi
+ask hi @c.tx                      | did you mean glm ask hi @c.txt?
+ask @c.tx                         | did you mean glm ask @c.txt?
+ask @c.tx @nope                   | did you mean glm ask @c.txt @nope?
+chat @c.tx                        | did you mean glm chat @c.txt?
+ask @nowhere.py                   | behind -- all words are text
+ask hi -a c.tx                    | did you mean glm ask hi -a c.txt?
+ask hi -a 'src/*.js'              | check the path
+ask -m zai/GLM-4-9B-0414 hi       | did you mean glm ask -m zai-org/GLM-4-9B-0414 hi?
+roles delete nope                 | glm roles show nope tells which file it is
+history exprot --fromat jsn abcd  | did you mean glm history export --format json abcd?
+histry rename abcd new title      | did you mean glm history rename abcd 'new title'?
+rename abcd                       | did you mean glm history rename abcd TITLE?
+show temperature                  | did you mean glm config get temperature?
+show shell                        | did you mean glm roles show shell?
+models remve a/b -yes             | did you mean glm models remove a/b --yes?
+models download a/b --revision m  | glm models pull a/b@m
+models ls --jsn                   | glm models list --json
+roles ad mine                     | glm roles edit mine
+role show shel                    | did you mean glm roles show shell?
+roles use shell hi                | glm chat --role shell hi
+config temprature=0.5             | did you mean glm config set temperature=0.5?
+ask --max_tokens 10 hi            | did you mean glm ask --max-tokens 10 hi?
+ask -m smolm hi --temprature 0    | did you mean glm ask -m smollm2 hi --temperature 0?
+ask -temperature 0.4 hi           | did you mean glm ask --temperature 0.4 hi?
+ps --all                          | leave --all out: glm ps; its options are --json
+history serch --n 3 foo bar       | did you mean glm history search -n 3 'foo bar'?
+history import --file x.json      | did you mean glm history import x.json?
+--modle echo: ask hi              | options go behind the command: glm ask --model echo: hi
+ask --resume=hi                   | glm ask --continue hi
+hlp                               | glm COMMAND --help
+--install-completion ksh          | one of: bash, zsh, fish, powershell
+--install-completion bash zsh     | glm --install-completion bash
 """
 PROBE = """
 import contextlib, json, sys, tempfile

@@ -5,6 +5,7 @@ Knows nothing of the prompt that they go with.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def attached_files(names: Sequence[str], *, yes: bool, say: Callable[[str], None
     if not names:
         return []
     from glmcli.conversation.attachments import attachment, read_attachment
-    from glmcli.conversation.several import find_several
+    from glmcli.conversation.several import find_several, is_pattern
 
     files: list[str] = []
     for name in dict.fromkeys(names):
@@ -60,6 +61,8 @@ def attached_files(names: Sequence[str], *, yes: bool, say: Callable[[str], None
         tell_links(path)
         if not is_file(path) and (several := find_several(name)):
             files += agreed_to(several, yes=yes, say=say)
+        elif is_pattern(name) and not os.path.lexists(path):
+            raise UsageError(tr("no file matches {pattern}", pattern=name), tr("check the path"))
         else:
             files.append(read_attachment(path))
     return [*dict.fromkeys(files)]

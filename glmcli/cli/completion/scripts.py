@@ -7,7 +7,11 @@ the words behind it are: `words`, or paths that the shell completes itself, `fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from glmcli import COMPLETION
+from glmcli.errors import UsageError
+from glmcli.language import tr
 
 KIND = f"{COMPLETION}_KIND"
 """Set by scripts that expect that first line; Typer's own, which may be installed, do not."""
@@ -111,8 +115,27 @@ ZSH_VALUE = 'compset -P 1 "*="; '
 """The same before it, where the paths stand behind an option and a `=`."""
 
 
-def give_scripts() -> None:
-    """Let Typer show and install these."""
+def give_scripts(option: str, shells: Sequence[str]) -> bool:
+    """Let Typer show and install these; done at once for a shell that is named.
+
+    Raises UsageError for one that there is not, and for several.
+    """
     from typer._completion_shared import _completion_scripts as scripts
+    from typer._completion_shared import get_completion_script, install
 
     scripts |= SCRIPTS
+    if not shells or shells[0] in ("-h", "--help"):
+        return False
+    shell = shells[0].lower()
+    if shells[1:]:
+        raise UsageError(tr("one shell a call"), f"glm {option} {shell}")
+    if shell not in SCRIPTS:
+        names = ", ".join(SCRIPTS)
+        line = tr("there is no completion for {shell}", shell=repr(shells[0]))
+        raise UsageError(line, tr("one of: {names}", names=names))
+    if option == "--show-completion":
+        print(get_completion_script(prog_name="glm", complete_var=COMPLETION, shell=shell))
+        return True
+    path = install(shell=shell, prog_name="glm", complete_var=COMPLETION)[1]
+    print(tr("{shell} completion is in {path}; a new shell has it", shell=shell, path=path))
+    return True

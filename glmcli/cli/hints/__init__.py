@@ -32,3 +32,25 @@ def usage_hint(exc: Exception, arguments: Sequence[str]) -> str:
         path = f"glm {arguments[0]}"
     hint = for_kind(exc, context, path, arguments)
     return hint or tr("{command} --help shows what can be typed", command=path)
+
+
+def in_whole_line(word: str, near: str, arguments: Sequence[str]) -> str:
+    """The command line with what is near a wrong word in its place, or without an option; or ""."""
+    from glmcli.cli.hints.corrected import meant_line
+    from glmcli.language import tr
+
+    if not near:
+        names = (word, word[1:3])
+        line = meant_line([each for each in arguments if each not in names])
+        return tr("leave {option} out: {line}", option=word, line=line)
+    whole, joined = (word, f"@{word}"), (f"={word}", f"=@{word}")
+    wrong = [
+        each
+        for each in arguments
+        if each in whole or (each.startswith("-") and each.endswith(joined))
+    ]
+    if not word or len(wrong) != 1:
+        return ""
+    right = wrong[0].removesuffix(word) + near
+    line = meant_line([right if each == wrong[0] else each for each in arguments])
+    return tr("did you mean {near}?", near=line)

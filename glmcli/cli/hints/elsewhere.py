@@ -115,7 +115,7 @@ ANYWHERE = (_KEY, _COLOURS, _MIRROR, _CONFIG, _CACHE, "export GLM_HOME=FOLDER")
 """Those of them that hold for every command."""
 
 _ALL_LISTED = later("it lists all that there are, without an option")
-_EACH = later("name each: glm history delete ID ID; glm history list --all shows the ids")
+EACH = later("name each: glm history delete ID ID; glm history list --all shows the ids")
 _BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
 _NEWEST = later(
     "the newest come first: glm history list -n N; glm history search WORDS finds others"
@@ -157,7 +157,7 @@ OF_ONE_COMMAND: dict[str, dict[str, str]] = {
     },
     "glm history import": dict.fromkeys(("--format", "-f"), _FORM),
     "glm history delete": {
-        **dict.fromkeys(("--all", "--older-than", "--before", "-a"), _EACH),
+        **dict.fromkeys(("--all", "--older-than", "--before", "-a"), EACH),
         **dict.fromkeys(("--force", "-f"), "--yes"),
         **dict.fromkeys(("--permanent", "--forever", "--hard"), "--purge"),
     },
@@ -224,13 +224,12 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         ),
         **dict.fromkeys(("exit", "quit", "bye"), _LEAVE),
         **dict.fromkeys(("set", "settings", "setting", "configure"), _SET),
-        **dict.fromkeys(("resume", "continue"), _RESUME),
         "search": "glm history search WORDS",
         "export": "glm history export",
         "import": "glm history import FILE",
         "show": "glm history show ID; glm models show NAME",
         "login": later("there is no account; a server's key: glm config set api_key -"),
-        **dict.fromkeys(("update", "upgrade"), later("pip installs another version")),
+        **dict.fromkeys(("update", "upgrade"), "pip install --upgrade glm-chat"),
         **dict.fromkeys(("completion", "completions", "autocomplete"), "glm --install-completion"),
         **dict.fromkeys(("embed", "embeddings"), later("glm makes no embeddings")),
         **dict.fromkeys(("server", "api", "listen"), _SERVING),

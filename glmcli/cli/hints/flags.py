@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from glmcli.cli.hints.corrected import meant_line, nearest_flag, put_right
 from glmcli.cli.hints.elsewhere import (
     ANYWHERE,
     IN_THE_CHAT,
@@ -12,7 +13,7 @@ from glmcli.cli.hints.elsewhere import (
     OTHER_COMMANDS,
     OTHER_OPTIONS,
 )
-from glmcli.cli.hints.lines import filled, named_command, nearest_word, typed_line
+from glmcli.cli.hints.lines import filled, named_command, typed_line
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.usage import whole_form
 from glmcli.config import setting_fields
@@ -38,12 +39,12 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     flags, value = flags_of(command), value_behind(name, arguments)
     if hint := of_group(name, command, path, arguments):
         return hint
+    if path != "glm" and (hint := put_right_line(name, value, command, path, arguments)):
+        return hint
     if known := OF_ONE_COMMAND.get(path, {}).get(name, ""):
         return with_typed(tr(known), value)
     known = OTHER_OPTIONS.get(name, "")
     meant = known.split(" ")[0] if known.startswith("-") else name
-    if "--json" in flags and (value == "json" or meant == "--format"):
-        return tr("did you mean {near}?", near="--json")
     if meant in flags:
         return with_typed(tr(known), value)
     if path == "glm" and len(known.split()) < 3 and meant in flags_of(named_command(["chat"])):
@@ -55,9 +56,31 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
         return with_typed(tr(known), value)
     if hint := in_the_chat(name.lstrip("-"), path):
         return hint
-    if near := nearest_flag(name, [flag for flag in flags if flag.startswith("--")]):
-        return tr("did you mean {near}?", near=near)
-    return named_flags(command, path, whole_form(context, path))
+    if path == "glm" and (near := nearest_flag(name, [each for each in flags if each[1] == "-"])):
+        line = typed_line(["glm", *(near if word == name else word for word in arguments)])
+        return tr("did you mean {near}?", near=line)
+    hint = named_flags(command, path, whole_form(context, path))
+    if path == "glm" or (hint and has_no_options(command)):
+        return hint
+    line = meant_line([word for word in arguments if word.partition("=")[0] != name])
+    hint = hint or tr("{command} --help lists all", command=path)
+    return tr("leave {option} out: {line}; {more}", option=name, line=line, more=hint)
+
+
+def put_right_line(name: str, value: str, command: Any, path: str, arguments: Sequence[str]) -> str:
+    """The whole line with the option of another name, and what that does if it is told."""
+    words = [*path.split()[1:], *arguments[path.count(" ") :]]
+    known = OF_ONE_COMMAND.get(path, {}).get(name) or OTHER_OPTIONS.get(name, "")
+    if "--json" in flags_of(command) and (value == "json" or known.startswith("--format")):
+        at = next(at for at, word in enumerate(words) if word.partition("=")[0] == name)
+        taken = 2 if value in words[at + 1 : at + 2] and not known.startswith("--format") else 1
+        line = meant_line([*words[:at], "--json", *words[at + taken :]])
+        return tr("did you mean {near}?", near=line)
+    if put_right(name, value, command, path) is None:
+        return ""
+    hint = tr("did you mean {near}?", near=meant_line(words))
+    is_told = name != "--history" and len(known.split()) > 2
+    return tr("; ").join([with_typed(tr(known), value), hint]) if is_told else hint
 
 
 def whole_word(name: str, arguments: Sequence[str]) -> str:
@@ -116,9 +139,12 @@ def behind_command(name: str, arguments: Sequence[str]) -> str:
         rest = ["chat", *arguments]
         if name not in flags_of(named_command(["chat"])):
             rest = ["ask", *arguments]
-    if name not in flags_of(named_command(rest)):
+    meant = named_command(rest)
+    if name not in flags_of(meant) and not (
+        first and put_right(name, value_behind(name, arguments), meant, f"glm {first}")
+    ):
         return ""
-    line = typed_line(["glm", *rest])
+    line = meant_line(rest)
     if first:
         return tr("options go behind the command: {line}", line=line)
     return tr("options go behind a command: {line}", line=line)
@@ -132,7 +158,7 @@ def of_group(name: str, command: Any, path: str, arguments: Sequence[str]) -> st
     word = name.lstrip("-")
     rest = [each for each in arguments[1:] if not each.startswith(name)]
     if word in commands:
-        return tr("did you mean {near}?", near=typed_line([path, word, *rest]))
+        return tr("did you mean {near}?", near=meant_line([*path.split()[1:], word, *rest]))
     if known := OTHER_COMMANDS.get(path, {}).get(word):
         return filled(tr(known), rest)
     for each in ("list", "show"):
@@ -159,21 +185,6 @@ def is_setting(name: str) -> bool:
     return name.lstrip("-").replace("-", "_") in setting_fields()
 
 
-def nearest_flag(name: str, flags: Collection[str]) -> str:
-    """The flag that a wrong one is a slip for, short for, or longer than; "" if there is none."""
-    starts = [flag for flag in flags if len(name) > 4 and flag.startswith(name)]
-    if name.startswith("--no-"):
-        flags = [flag for flag in flags if flag.startswith("--no-")]
-    parts = [(flag, flag.lstrip("-")) for flag in [*flags, "--help"]]
-    longer = [flag for flag, _ in parts if name.startswith(f"{flag}-")]
-    ending = [flag for flag, word in parts if name.endswith(f"-{word}")]
-    for found in (starts, longer, ending):
-        if len(found) == 1:
-            return found[0]
-    near = nearest_word(name.lstrip("-").lower(), sorted(word for _, word in parts))
-    return f"--{near}" if near else ""
-
-
 def in_the_chat(word: str, path: str) -> str:
     """What to do for a word that is a command of the chat; "" for all others."""
     from glmcli.chat.commands import COMMANDS
@@ -184,11 +195,17 @@ def in_the_chat(word: str, path: str) -> str:
     return tr("/{word} is typed inside glm chat", word=word)
 
 
+def has_no_options(command: Any) -> bool:
+    """Whether a command takes none but --help."""
+    names = [each.opts[-1] for each in command.params if each.param_type_name == "option"]
+    return not hasattr(command, "commands") and not {*names} - {*_AT_EVERY_COMMAND}
+
+
 def named_flags(command: Any, path: str, form: str) -> str:
     """The options of a command's own, if they are few; its whole `form` if it has none; "" else."""
     options = [each for each in command.params if each.param_type_name == "option"]
     options = [each for each in options if each.opts[-1] not in _AT_EVERY_COMMAND]
-    if not options and not hasattr(command, "commands"):
+    if has_no_options(command):
         return tr("; ").join([tr("{command} has no options", command=path), form])
     own = [each for each in options if not is_setting(each.name)]
     is_cut = bool(options[FEW_OPTIONS:])

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
 SHOWN_LINE = 60
 """Characters of a command line that are repeated."""
-_STAND_IN = re.compile(r"(?<![/\w])(?:MODEL|NAME|ID|FILE|WORDS)(?![/\w])")
+LONGEST_HINT = 200
+_STAND_IN = re.compile(r"(?<![/\w])(?:MODEL|NAME|ID|FILE)(?![/\w])")
+_PAIR = re.compile(r"\b(ID|NAME) (TITLE|VALUE)\b")
+_MANY = re.compile(r"(?<=glm history delete )ID(?: ID)?|(?<=glm history undelete )ID(?: ID)?")
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
 
 
 def typed_line(words: Sequence[str]) -> str:
-    """A command line as it is typed, cut if it is long."""
-    import shlex
-
+    """A command line as it is typed, its long words cut, and the whole if it is long."""
     head, *rest = words
+    rest = [word if len(word) <= SHOWN_LINE else f"{word[:SHOWN_LINE]}…" for word in rest]
     line = " ".join([head, *map(shlex.quote, rest)])
-    return line if len(line) <= SHOWN_LINE + 20 else f"{line[: SHOWN_LINE + 20]}…"
+    return line if len(line) <= LONGEST_HINT else f"{line[:LONGEST_HINT]}…"
 
 
 def filled(hint: str, words: Sequence[str]) -> str:
-    """A hint with the word, or for WORDS all of them, that was typed where a name stands in it."""
-    import shlex
-
+    """A hint with what was typed where names stand in it: each ID, NAME and so on by all the words,
+    WORDS by one text of them, `ID TITLE` by the first word and the others.
+    """
+    options = [word for word in words if word.startswith("-")]
     plain = [word for word in words if not word.startswith("-")]
-    found = set(_STAND_IN.findall(hint))
-    if not plain or len(found) != 1 or (found != {"WORDS"} and len(words) > 1):
+    if not plain or len(" ".join(plain)) > SHOWN_LINE:
         return hint
-    text = shlex.quote(" ".join(plain))
-    return _STAND_IN.sub(lambda match: text, hint) if len(text) <= SHOWN_LINE else hint
+    first, others = shlex.quote(plain[0]), shlex.quote(" ".join(plain[1:]))
+    each = " ".join(map(shlex.quote, plain))
+    lines = hint.split("; ")
+    for at, line in enumerate(lines):
+        if not line.startswith(("glm ", "-", "rm ")):
+            continue
+        if pair := _PAIR.search(line):
+            lines[at] = line.replace(pair[0], f"{first} {others if plain[1:] else pair[2]}")
+        elif "WORDS" in line:
+            lines[at] = line.replace("WORDS", shlex.quote(" ".join(plain)))
+        elif _MANY.search(line):
+            lines[at] = _MANY.sub(lambda match: each, line)
+        elif len(plain) == 1:
+            lines[at] = _STAND_IN.sub(lambda match: first, line)
+        if at == 0 and options and lines[at] != line:
+            lines[at] = f"{lines[at]} {' '.join(map(shlex.quote, options))}"
+    return "; ".join(lines)
 
 
 def nearest_word(word: str, names: Collection[str], cutoff: float = NEAR) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from glmcli.cli.hints.lines import named_command
+from glmcli.cli.hints.corrected import SHORT_FORMS, meant_line
+from glmcli.cli.hints.known import is_conversation
+from glmcli.cli.hints.lines import named_command, typed_line
 from glmcli.cli.hints.taking import TYPED, value_flags
 from glmcli.config import setting_fields
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.paths import is_file
 
-SHORT_FORMS = {"md": "markdown", "txt": "text", "plain": "text", "ndjson": "jsonl"}
-"""What the form of a reply or an export is called elsewhere."""
 _SHORT = {"-m": "model", "-s": "system"}
 
 
@@ -37,8 +37,15 @@ def for_no_value(name: str, arguments: Sequence[str]) -> str:
     """What to type for an option that takes no value, and got one."""
     value = next((word.partition("=")[2] for word in arguments if word.startswith(f"{name}=")), "")
     if name == "--continue" and value:
-        return tr("did you mean {near}?", near=f"--resume {value}")
-    return tr("leave the value out: {option}", option=name)
+        line = swapped(arguments, {f"{name}={value}": ["--resume", value]})
+        return tr("did you mean {near}?", near=line)
+    line = swapped(arguments, {f"{name}={value}": [name]})
+    return tr("leave the value out: {option}", option=line if value else name)
+
+
+def swapped(arguments: Sequence[str], others: Mapping[str, list[str]]) -> str:
+    """The command line with other words in the place of some."""
+    return meant_line([new for word in arguments for new in others.get(word, [word])])
 
 
 def of_option(name: str, command: Any) -> str:
@@ -61,9 +68,14 @@ def for_choice(value: str, names: str, option: str, path: str, arguments: Sequen
         return tr("-a {name} sends a file; -f is the form of the reply", name=value)
     if option and len(words) == 1:
         return tr("write {option} {word}", option=option, word=words[0])
-    value = SHORT_FORMS.get(value.lower(), value.lower())
+    typed, value = value, SHORT_FORMS.get(value.lower(), value.lower())
     near = get_close_matches(value, words, n=1, cutoff=0.5)
-    return tr("did you mean {near}?", near=near[0]) if near else tr("choose one of these")
+    if not near:
+        return tr("choose one of these")
+    joined = [word for word in arguments if word[:1] == "-" and word.endswith(f"={typed}")]
+    others = {word: [f"{word.partition('=')[0]}={near[0]}"] for word in joined}
+    line = swapped(arguments, {typed: near[:1], **others})
+    return tr("did you mean {near}?", near=line)
 
 
 def for_number(param: Any) -> str:
@@ -87,7 +99,12 @@ def taken_prompt() -> str:
     """What to type where an option has taken the only words for its value; "" if none has."""
     command, words = TYPED[-1] if TYPED else (None, ())
     takers = value_flags(command) if words else {}
+    for word in words:
+        if word.startswith("--resume=") and word != "--resume=":
+            return of_resume(word.partition("=")[2])
     for option, value in pairwise(words):
+        if option == "--resume":
+            return of_resume(value)
         if option in takers and option in ("--stop", "--system", "-s"):
             return tr(
                 "{value} went to {option}; behind that goes the question: glm ask {option} TEXT "
@@ -96,3 +113,15 @@ def taken_prompt() -> str:
                 option=option,
             )
     return ""
+
+
+def of_resume(value: str) -> str:
+    """What to type where `--resume` has taken the only word for an id."""
+    if is_conversation(value):
+        line = f'glm ask --resume {value} "QUESTION"'
+        return tr("{value} is the id; behind it goes the question: {line}", value=value, line=line)
+    return tr(
+        "{value} was taken for the id behind --resume; the last ask goes on with {line}",
+        value=value,
+        line=typed_line(["glm", "ask", "--continue", value]),
+    )

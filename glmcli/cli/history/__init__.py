@@ -36,7 +36,7 @@ from glmcli.cli.tables import (
     print_text,
 )
 from glmcli.config import Settings
-from glmcli.errors import GlmError
+from glmcli.errors import GlmError, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.terminal.phrases import age
 from glmcli.terminal.visible import visible_json, visible_line
@@ -177,6 +177,10 @@ def delete(
 
 def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
     """A conversation, or one of those that are `gone`. Raises UsageError, StoreError."""
+    if name.lower() in ("all", "*"):
+        from glmcli.cli.hints.elsewhere import EACH
+
+        raise UsageError(tr("there is no conversation {name!r}", name=name), tr(EACH))
     is_gone = any(each.startswith(name.strip().lower()) for each in gone)
     return store.find(name, deleted=is_gone)
 

@@ -1,0 +1,84 @@
+"""What to type for a file that is not there, or a word that is not sent as what it names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from glmcli.cli.hints.known import is_conversation
+from glmcli.cli.hints.lines import typed_line
+from glmcli.cli.hints.taking import TYPED
+from glmcli.conversation.typed import untyped_line
+from glmcli.errors import UsageError
+from glmcli.files import near_path
+from glmcli.language import tr
+from glmcli.paths import is_file, path_of
+
+_WHOLE_ID = re.compile(r"(?=[a-z]*[0-9])[0-9a-z]{8}")
+MOST_WORDS = 50
+"""So many words of a prompt are looked at for the name of a file."""
+
+
+def no_such_file(name: str) -> UsageError:
+    """The error for an argument that is `@` and this name, if it names nothing."""
+    from glmcli.conversation.several import is_pattern
+
+    hint = tr("@FILE or -a FILE attaches one; behind -- all words are text")
+    if not name:
+        return UsageError(tr("there is no name after the @"), hint)
+    if is_pattern(name):
+        return UsageError(tr("no file matches {pattern}", pattern=name), hint)
+    near = near_path(path_of(name))
+    line = tr("{word} is not a file", word=name)
+    return UsageError(line, meant=(name, near)) if near else UsageError(line, hint)
+
+
+def check_words(prompts: Sequence[str]) -> None:
+    """Raise UsageError for a word of a prompt that is more than a word, and wrong."""
+    for word in prompts:
+        if word.startswith("@") and (prompts[1:] or word != "@") and not word.split()[1:]:
+            raise no_such_file(word[1:])
+        if word == "-" and prompts[1:]:
+            raise UsageError(
+                tr("- is stdin alone, and there is a prompt beside it"),
+                tr("leave out the -: what is piped goes with the prompt"),
+            )
+
+
+def not_attached(prompt: str, sent: Sequence[str]) -> str:
+    """What to say of a prompt that names a file, since an argument is text; "" for most.
+
+    `sent` are the names of files that go with it.
+    """
+    from glmcli.conversation.attachments import (
+        file_in,
+        mention_of,
+        untyped_mentions,
+    )
+
+    if found := next(untyped_mentions(untyped_line(prompt)), ""):
+        from shlex import quote
+
+        path = file_in(found[1:]) or Path(found[1:])
+        return tr(
+            "{mention} inside the prompt is text; -a {path} sends the file",
+            mention=mention_of(path) or found,
+            path=quote(str(path)),
+        )
+    if line := of_conversation(prompt):
+        return line
+    for word in prompt.split()[:MOST_WORDS]:
+        if "." in word.strip(".") and word not in sent and is_file(Path(word)):
+            return tr("{name} is sent as a word; @{name} alone, or -a {name}, sends it", name=word)
+    return ""
+
+
+def of_conversation(prompt: str) -> str:
+    """What to say where a prompt begins with the whole id of a conversation; "" for all others."""
+    word, _, rest = prompt.partition(" ")
+    if not _WHOLE_ID.fullmatch(word) or not is_conversation(word):
+        return ""
+    name = str(TYPED[-1][0].name) if TYPED else "chat"
+    line = typed_line(["glm", name, "--resume", word, *filter(None, [rest])])
+    return tr("{id} is a conversation, sent as a word; {line} goes on with it", id=word, line=line)

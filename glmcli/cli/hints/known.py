@@ -1,0 +1,55 @@
+"""What a word is on this machine: the id of a conversation, a model, a role, a setting.
+
+Only hints ask: nothing is made, repaired or fetched for it.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glmcli.config import own_home, setting_fields
+from glmcli.errors import GlmError
+
+if TYPE_CHECKING:
+    from glmcli.store import Store
+
+_ID = re.compile(r"[0-9a-z]{4,8}")
+
+
+def group_of(word: str) -> str:
+    """The group of commands that a word is a name of; "" if it is none that is known here."""
+    from glmcli.config.known import BUILT_IN_MODEL
+    from glmcli.conversation.roles import role_names
+
+    if word.partition("=")[0] in setting_fields():
+        return "config"
+    with suppress(GlmError):
+        if word in role_names():
+            return "roles"
+    if is_conversation(word):
+        return "history"
+    return "models" if "/" in word or word == BUILT_IN_MODEL else ""
+
+
+def is_conversation(word: str) -> bool:
+    """Whether a word is an id in the history, deleted ones included, or the start of one."""
+    if not _ID.fullmatch(word):
+        return False
+    with suppress(GlmError):
+        home = own_home()
+        if not any(Path(home).glob("*.db")):
+            return False
+        from glmcli.store import open_store
+
+        with closing(open_store(home)) as store:
+            return any(_finds(store, word, deleted=deleted) for deleted in (False, True))
+    return False
+
+
+def _finds(store: Store, word: str, *, deleted: bool) -> bool:
+    with suppress(GlmError):
+        return bool(store.find(word, deleted=deleted).id)
+    return False

@@ -228,7 +228,7 @@ update                            | pip install --upgrade glm-chat
 help history shwo                 | did you mean glm history show --help?
 history rm abcd efgh --yes        | glm history delete abcd efgh --yes
 history mv abcd new title         | glm history rename abcd 'new title'
-history rename abcd               | write: glm history rename abcd TITLE; in its chat, /title TITLE
+history rename abcd               | write: glm history rename abcd TITLE
 history clear                     | name each: glm history delete ID ID
 history delete all                | name each: glm history delete ID ID
 config reset temprature           | glm config unset temperature

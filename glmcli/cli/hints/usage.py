@@ -37,11 +37,6 @@ def for_usage(context: Any, path: str, arguments: Sequence[str]) -> str:
         return tr("several sizes are one word: --prompts 100,1000")
     if path == "glm bench" and words[1:]:
         return tr("one model a run: {line}", line=typed_line([path, words[0], *options]))
-    if path == "glm history rename" and len(words) == 1:
-        return tr(
-            "write: {line}; in its chat, /title TITLE",
-            line=f"{path} {typed_line(words)} TITLE",
-        )
     return whole_form(context, path, words, options)
 
 

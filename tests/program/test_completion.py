@@ -106,10 +106,13 @@ def test_a_shell_that_asks_gets_words_and_not_the_help(glm):
     assert (done.err, done.code) == ("", 0)
 
 
+COMMANDS = ["bench", "chat", "ask", "serve", "ps", "stop", "history", "models", "roles", "config"]
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("glm ", ["bench", "chat", "ask", "history", "models", "roles", "config"]),
+        ("glm ", COMMANDS),
         ("glm mo", ["models"]),
         ("glm ask", ["ask"]),
         ("glm history ex", ["export"]),

@@ -18,7 +18,7 @@ from glmcli.config import Settings, demonstration
 from glmcli.conversation.lines import dropped, first_untyped, untyped
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
-from glmcli.errors import StoreError
+from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE
 from glmcli.session import Session
@@ -47,6 +47,11 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     if not is_used and not chat.session.is_stopped():
         # nobody was asked, so nothing else would say that the model is wrong
         state_of(chat.session.engine).wait(math.inf, chat.session.cancel)
+        if chat.attached:
+            raise UsageError(
+                tr("nothing was sent: no line came to send the files with"),
+                tr('a question goes with them: glm chat -a FILE "QUESTION"'),
+            )
     return chat.exit_code
 
 

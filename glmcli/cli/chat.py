@@ -85,8 +85,9 @@ def chat(
     install_signals(session.stop)
     follow(session, settings, out, err)
     with closing(session.store):
-        newer = newer_ask(session.store, session.conversation) if continue_ and not quiet else ""
-        if is_typed and out.is_tty:
+        is_open = is_typed and out.is_tty
+        newer = newer_ask(session, is_open=is_open) if continue_ and not quiet else ""
+        if is_open:
             terminal = TerminalChat(session, settings, out)
             terminal.attached, terminal.agrees_to_files, terminal.role = files, yes, taken
             meet(terminal, newer, prompt, quiet=quiet)

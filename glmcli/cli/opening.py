@@ -188,12 +188,16 @@ def resumed_line(session: Session, settings: Settings, *, in_role: bool) -> str:
     return resumed(session, settings, in_role=in_role)
 
 
-def newer_ask(store: Store, conversation: Conversation) -> str:
-    """How to go on with an ask that is newer than the chat that goes on; "" if there is none."""
-    newest = [each for each in store.list(1, "ask") if each.kind == "ask"]
-    if not newest or newest[0].updated_at <= (conversation.updated or 0):
+def newer_ask(session: Session, *, is_open: bool) -> str:
+    """How to go on with an ask that is newer than the chat that goes on; "" if there is none.
+
+    `is_open`: whether commands are typed where this is read.
+    """
+    newest = [each for each in session.store.list(1, "ask") if each.kind == "ask"]
+    if not newest or newest[0].updated_at <= (session.conversation.updated or 0):
         return ""
-    return tr("there is a newer ask: --resume {id} goes on with it", id=newest[0].id)
+    how = f"/resume {newest[0].id}" if is_open else f"--resume {newest[0].id}"
+    return tr("there is a newer ask: {how} goes on with it", how=how)
 
 
 def stored_conversation(

@@ -116,6 +116,12 @@ def test_a_mistyped_file_is_refused_with_the_one_that_is_near(glm, here, door):
     assert "@src/a.py" in done.err_lines[1]
 
 
+def test_a_chat_of_files_without_a_line_is_refused(glm, here):
+    done = glm("chat", *ECHO, "@src/a.py", stdin="")
+    assert (done.out, done.code) == ("", 2)
+    assert "nothing was sent" in done.err_lines[-2]
+
+
 def test_a_folder_inside_the_prompt_is_text_and_one_line_says_so(glm, here):
     done = glm("ask", *ECHO, "explain @src/ now")
     assert done.out == "explain @src/ now\n"

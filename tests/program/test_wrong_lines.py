@@ -268,6 +268,8 @@ history serch --n 3 foo bar       | did you mean glm history search -n 3 'foo ba
 history import --file x.json      | did you mean glm history import x.json?
 --modle echo: ask hi              | options go behind the command: glm ask --model echo: hi
 ask --resume=hi                   | glm ask --continue hi
+set temprature 1                  | glm config set temperature 1; glm config show lists all settings
+embed foo                         | glm makes no embeddings
 hlp                               | glm COMMAND --help
 --install-completion ksh          | one of: bash, zsh, fish, powershell
 --install-completion bash zsh     | glm --install-completion bash

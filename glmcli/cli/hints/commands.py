@@ -18,6 +18,8 @@ from glmcli.paths import is_file
 
 SURELY = 0.8
 """How near a word must be to a command, where it may as well begin a question."""
+MOST_OF_A_LINE = 3
+"""Words of a line to type that ends without a sign: what is longer tells something."""
 SAME = {
     **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
     **dict.fromkeys(("show", "cat", "view", "print", "open"), "show"),
@@ -114,7 +116,8 @@ def with_words(line: str, words: Sequence[str]) -> str:
     found = re.fullmatch(
         r"(glm [a-z][a-z -]*?)(?: (MODEL|[A-Z]+)| ID ID| ID TITLE| NAME VALUE)?", line
     )
-    if not found or (found[2] is None and line.endswith(found[1]) and "COMMAND" in line):
+    is_prose = found is not None and found[0] == found[1] and len(line.split()) > MOST_OF_A_LINE
+    if not found or is_prose:
         return filled(line, words)
     return meant_line([*found[1].split()[1:], *words])
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from glmcli.errors import GlmError, UsageError
+from glmcli.harmless import in_a_line, quoted
 from glmcli.language import later, tr
 
 MB, GB = 1_000_000, 1_000_000_000
@@ -85,7 +86,7 @@ def near_path(path: Path) -> str:
 def printable(path: Path) -> str:
     """A path for a message of one line: names may hold any character."""
     name = str(path)
-    return name if name.isprintable() else repr(name)
+    return name if in_a_line(name) == name else quoted(name)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ terminals or languages.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 BIDI_CONTROLS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -44,6 +45,32 @@ def in_a_line(text: str) -> str:
     return (
         text if text.isascii() and text.isprintable() else text.translate(symbols(in_a_line=True))
     )
+
+
+def quoted(text: str) -> str:
+    """A text between quotation marks, in a line: letters of all scripts and emoji as they are.
+
+    For what a person, or another program, has written; `repr` is for programmers.
+    """
+    mark = '"' if "'" in text and '"' not in text else "'"
+    return f"{mark}{in_a_line(text)}{mark}"
+
+
+class _Quotable(str):
+    """A text that a sentence puts between quotation marks with `{name!r}`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return quoted(str(self))
+
+
+def filled(sentence: str, values: Mapping[str, object]) -> str:
+    """A sentence with its fields; `{name!r}` is what `quoted` makes of a text."""
+    fields = {
+        name: _Quotable(value) if type(value) is str else value for name, value in values.items()
+    }
+    return sentence.format(**fields)
 
 
 def as_told(text: str) -> str:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
-from glmcli.harmless import in_a_line
+from glmcli.harmless import filled, in_a_line
 
 TYPE_CHECKING = False  # as typing has it: importing that takes longer than `glm --help`
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def tr(english: str, /, **values: object) -> str:
     """
     if chinese_locale():
         return in_a_line(filled_in(catalogue("zh_CN").gettext(english), values))
-    return in_a_line(english.format(**values)) if values else english.format()
+    return in_a_line(filled(english, values)) if values else english.format()
 
 
 def ntr(one: str, many: str, n: int, /, **values: object) -> str:
@@ -49,7 +49,7 @@ def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     values["n"] = n
     if chinese_locale():
         return in_a_line(filled_in(catalogue("zh_CN").ngettext(one, many, n), values))
-    return in_a_line((one if n == 1 else many).format(**values))
+    return in_a_line(filled(one if n == 1 else many, values))
 
 
 def filled_in(text: str, values: Mapping[str, object]) -> str:
@@ -57,7 +57,8 @@ def filled_in(text: str, values: Mapping[str, object]) -> str:
 
     What is in a field stays as it is.
     """
-    text = text.replace(" {", f"{_BLANK}{{").replace("} ", f"}}{_BLANK}").format(**values)
+    text = text.replace(" {", f"{_BLANK}{{").replace("} ", f"}}{_BLANK}")
+    text = filled(text, values)
     head, *pieces = text.split(_BLANK)
     for piece in pieces:
         is_chinese = head[-1:] >= FIRST_CHINESE and piece[:1] >= FIRST_CHINESE

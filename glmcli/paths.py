@@ -26,8 +26,13 @@ _ESCAPED = re.compile(r"\\(.)")
 def path_of(typed: str) -> Path:
     r"""The path that was typed: `~` as the home folder, and quotes and `\ ` as in a shell.
 
-    Raises UsageError for what cannot be one, such as a home folder of an unknown user.
+    Raises UsageError for what cannot be one, such as a home folder of an unknown user, or nothing.
     """
+    if not typed:
+        raise UsageError(
+            tr("the name of a file or folder is empty"),
+            tr("is a variable of your shell not set? . is the working folder"),
+        )
     if "\0" in typed:
         raise UsageError(tr("a path cannot hold a NUL character"), tr("check the path"))
     quoted = _QUOTED.fullmatch(typed)

@@ -227,7 +227,7 @@ def test_config_toml_may_begin_with_a_bom(tmp_path):
         ("stop = 5", "GLM_STOP (config.toml) is 5, not a list of texts"),
         ("stop = [1]", "GLM_STOP (config.toml) is [1], not a list of texts"),
         ("model = 5", "GLM_MODEL (config.toml) is 5, not a text"),
-        ('cache = "\\u0000"', "GLM_CACHE (config.toml) is '\\x00', not the path of a folder"),
+        ('cache = "\\u0000"', "GLM_CACHE (config.toml) is '␀', not the path of a folder"),
         ("cache = 1", "GLM_CACHE (config.toml) is 1, not the path of a folder"),
         ("temperature = true", "GLM_TEMPERATURE (config.toml) is True, not a number"),
         ("threads = 5000", "GLM_THREADS (config.toml) is 5000"),
@@ -239,6 +239,15 @@ def test_a_value_of_another_type_in_config_toml_is_named(tmp_path, toml, said):
         load(tmp_path, toml=toml)
     assert caught.value.message == said
     assert caught.value.hint
+
+
+def test_a_bad_value_of_a_folder_is_named_with_its_file_and_the_way_past_it(tmp_path):
+    (tmp_path / ".env").write_text("GLM_TEMPERATURE=hot\n")
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path)
+    assert f"it stands in {tmp_path / '.env'}: " in caught.value.hint
+    assert "or set GLM_TEMPERATURE in the environment" in caught.value.hint
+    assert load(tmp_path, environ={"GLM_TEMPERATURE": "0.5"}).temperature == 0.5
 
 
 def test_a_key_of_another_type_is_not_shown(tmp_path):

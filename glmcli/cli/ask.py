@@ -84,7 +84,7 @@ def ask(
     files = attached_files(names, yes=yes, say=say)
     taken = role_named(role)
     settings = load(role=taken)
-    earlier = read_messages(messages) if messages else Conversation()
+    earlier = read_messages(messages) if messages is not None else Conversation()
     piped = read_piped(prompt, use_stdin=use_stdin, say=say)
     text = in_frame(with_piped(prompt, piped), taken, has_files=bool(files) and not messages)
     question = question_of(text, files, earlier)

@@ -37,7 +37,7 @@ def list_roles(as_json: AsJson = False) -> None:
         print_json([dict(zip(("name", "about", "source"), row, strict=True)) for row in rows])
     else:
         head = (later("name"), later("about"), later("source"))
-        print_rows(head, rows, whole=("name",), spare=("source",))
+        print_rows(head, rows, whole=("name", "source"), spare=("source",))
 
 
 @roles_app.command("show")

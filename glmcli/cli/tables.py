@@ -5,6 +5,7 @@ Knows nothing of what is listed.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ _LONGEST_CELL = 400
 """Letters of a cell on a terminal: laying out more takes time, and nobody reads it in a table."""
 
 
+_LINE_ENDS = re.compile(r"[\t\r\n]+")
 LEAST_CELLS = 12
 """A column whose cells may be folded gets so many cells, before others are left out for it."""
 
@@ -104,10 +106,10 @@ def styled(cell: object) -> RichText:
 
     text = Text()
     if not isinstance(cell, Marked):
-        shown = visible(str(cell)[: _LONGEST_CELL + 1])
+        shown = visible_line(str(cell)[: _LONGEST_CELL + 1])
         return text.append(f"{shown[:_LONGEST_CELL]}…" if len(shown) > _LONGEST_CELL else shown)
     for piece, found in cell.pieces:
-        text.append(visible(piece), "bold" if found else None)
+        text.append(visible(_LINE_ENDS.sub(" ", piece)), "bold" if found else None)
     return text
 
 

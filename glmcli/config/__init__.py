@@ -131,7 +131,8 @@ def load_settings(
     else:
         layers.append((TOML, read(place.path) if toml is None else toml))
         problems += problems_of(place, layers[-1][1])
-    settings = merge_layers(layers, home, ignored, needed, problems)
+    near = {DOTENV: f"{(folder / DOTENV).absolute()}", source: source}
+    settings = merge_layers(layers, home, ignored, needed, problems, near)
     return replace(
         settings,
         config_file=place.path,
@@ -176,8 +177,12 @@ def merge_layers(
     ignored: dict[str, Ignored],
     needed: Collection[str] | None,
     problems: Sequence[str],
+    near: Mapping[str, str],
 ) -> Settings:
-    """The settings: of each the first value. Raises ConfigError if one that is needed is none."""
+    """The settings: of each the first value. Raises ConfigError if one that is needed is none.
+
+    `near` has the paths of the folder's files, by the names of their layers.
+    """
     last, toml = layers[-1]
     values: dict[str, Any] = {"keys": toml.get("keys", {})}
     sources = {"keys": last}
@@ -193,6 +198,14 @@ def merge_layers(
                 if source == TOML:
                     unset = tr("glm config unset {name} takes it out", name=name)
                     exc.hint = tr("; ").join([exc.hint, unset])
+                elif source in near and source not in (TYPED, ENVIRONMENT):
+                    past = tr(
+                        "it stands in {path}: correct it there, or set {variable} in the"
+                        " environment, which goes first",
+                        path=near[source],
+                        variable=variable(name),
+                    )
+                    exc.hint = tr("; ").join([exc.hint, past])
                 raise
             ignored[name] = Ignored(source, raw, verbatim(exc.message))
     beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})

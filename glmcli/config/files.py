@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from glmcli import files
 from glmcli.config.values import READ_SECRETS, Malformed
 from glmcli.errors import ConfigError
+from glmcli.harmless import quoted
 from glmcli.language import ntr, tr
 
 _LARGEST = 1_000_000
@@ -155,7 +156,7 @@ def check_names(values: Iterable[str], path: Path, known: Collection[str]) -> No
             "{path} sets {names}, which are not settings",
             len(strange),
             path=path,
-            names=", ".join(map(repr, strange[:MOST_NAMED])),
+            names=", ".join(map(quoted, strange[:MOST_NAMED])),
         ),
         tr("; ").join(hints),
     )

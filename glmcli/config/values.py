@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from glmcli.errors import ConfigError
+from glmcli.harmless import quoted
 from glmcli.language import later, tr
 
 ON = frozenset({"1", "on", "true", "yes"})
@@ -65,7 +66,7 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     """`raw` as the annotated type `kind`, within its `rules`. Raises ConfigError."""
     if rules.get("secret"):
         READ_SECRETS.add(str(raw))
-    shown = MASK if rules.get("secret") else repr(raw)
+    shown = MASK if rules.get("secret") else quoted(raw) if isinstance(raw, str) else repr(raw)
     try:
         value = converted(kind, raw)
     except (ValueError, TypeError):

@@ -19,6 +19,7 @@ from glmcli.config import setting_fields, whole_own_config
 from glmcli.config.files import nearest
 from glmcli.config.values import parsed
 from glmcli.errors import ConfigError, UsageError
+from glmcli.harmless import quoted
 from glmcli.language import tr
 from glmcli.types import GenerationParams
 
@@ -102,7 +103,7 @@ def role_path(name: str) -> Path:
     """The file of a role of this name, there or not. Raises UsageError, ConfigError."""
     if not _NAME.fullmatch(name) or name == NO_ROLE:
         raise UsageError(
-            tr("{name} cannot be the name of a role", name=repr(name)),
+            tr("{name} cannot be the name of a role", name=quoted(name)),
             tr("use letters, digits, - and _; not off"),
         )
     return roles_folder() / f"{name}.md"
@@ -202,7 +203,7 @@ def parse_setting(line: str, where: str) -> tuple[str, Any]:
     typed, colon, raw = (part.strip() for part in line.partition(":"))
     if not colon or not typed or not raw:
         raise ConfigError(
-            tr("{where}: {line} is not NAME: VALUE", where=where, line=repr(line.strip())),
+            tr("{where}: {line} is not NAME: VALUE", where=where, line=quoted(line.strip())),
             tr("for example temperature: 0.2"),
         )
     name = typed.replace("-", "_").lower()

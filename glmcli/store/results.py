@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from glmcli.conversation.reasoning import split_reasoning
 from glmcli.errors import UsageError
+from glmcli.harmless import quoted
 from glmcli.language import tr
 from glmcli.store.claims import ID_LETTERS
 from glmcli.store.rows import reason_of
@@ -147,7 +148,7 @@ def find_named(db: sqlite3.Connection, name: str, *, deleted: bool = False) -> S
         line = tr(
             "{name!r} is too short: type {n} letters of an id at least", name=name, n=LEAST_LETTERS
         )
-    shown = [f"{each.id} {short_title(each.title)!r}" for each in found[:SHOWN_CANDIDATES]]
+    shown = [f"{each.id} {quoted(short_title(each.title))}" for each in found[:SHOWN_CANDIDATES]]
     more = ["..."] if len(found) > SHOWN_CANDIDATES else []
     raise UsageError(line, tr("is it one of these: {ids}", ids=", ".join([*shown, *more])))
 

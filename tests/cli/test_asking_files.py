@@ -63,6 +63,22 @@ def test_a_name_that_is_not_utf_8_is_sent_as_far_as_it_is(glm, here):
     assert f"File: {here / 'src' / '?.p?'} (3 bytes" in done.out
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("ask", "-m", "echo:", "-a", "", "hi"),
+        ("ask", "-m", "echo:", "--messages", "", "hi"),
+        ("ask", "-m", "echo:", "-s", "@", "hi"),
+        ("config", "trust", ""),
+        ("history", "import", ""),
+    ],
+)
+def test_an_empty_name_is_refused_and_not_the_working_folder(glm, call):
+    done = glm(*call)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("glm: the name of a file or folder is empty\n")
+
+
 @pytest.mark.parametrize("door", ["ask", "chat"])
 def test_stdin_can_be_a_file_with_a_name(glm, here, door):
     done = glm(door, *ECHO, "-a", "-", "-a", "notes.md", "review", stdin="a diff\n")

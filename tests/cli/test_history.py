@@ -236,6 +236,30 @@ def test_ids_stay_whole_in_a_narrow_window(tmp_path, glm):
         assert re.fullmatch("id +age +title +kind", term.lines()[0].strip())
 
 
+FAMILY = "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
+
+
+def test_an_emoji_in_a_title_is_said_as_it_is(glm):
+    glm("chat", *ECHO, stdin=f"{FAMILY} at home")
+    (name,) = (item["id"] for item in json.loads(glm("history", "list", "--json").out))
+    assert glm("history", "delete", "-y", name).out == f"deleted {name} '{FAMILY} at home'\n"
+    assert f"'{FAMILY} at home'" in glm("history", "undelete", name).out
+
+
+@pytest.mark.pty
+def test_deleted_conversations_are_listed_in_the_columns_of_all_lists(tmp_path, glm):
+    glm("chat", *ECHO, stdin="hi")
+    (name,) = (item["id"] for item in json.loads(glm("history", "list", "--json").out))
+    glm("history", "rename", name, "first line\nsecond line " + "and more of it " * 9)
+    glm("history", "delete", "-y", name)
+    with Term("history", "undelete", home=tmp_path / "home", cols=70) as term:
+        term.until(lambda t: any(line.startswith(name) for line in t.lines()), name)
+        head, row, *others = (line for line in term.lines() if line.strip())
+    assert re.match("id +deleted +days left +", head)
+    assert "first line second line" in row and row.rstrip().endswith("…")
+    assert not others
+
+
 def kinds(glm):
     return [
         (each["kind"], each["title"]) for each in json.loads(glm("history", "list", "--json").out)

@@ -18,7 +18,7 @@ from glmcli.config.settings import parse
 from glmcli.config.values import Malformed
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
-from glmcli.paths import absolute
+from glmcli.paths import absolute, path_of
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _FOLDER = Annotated[
     Path,
     typer.Argument(
         metavar="[FOLDER]",
+        parser=path_of,
         help=tr("the folder of the .env"),
         show_default=False,
         autocompletion=if_asked(folder_paths),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,7 +24,7 @@ from glmcli.cli.completion.candidates import (
     if_asked,
 )
 from glmcli.cli.dialog import tell, tell_links
-from glmcli.cli.history.listing import list_, open_history
+from glmcli.cli.history.listing import list_, open_history, print_table
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
@@ -37,7 +37,9 @@ from glmcli.cli.tables import (
 )
 from glmcli.config import Settings
 from glmcli.errors import GlmError, UsageError
+from glmcli.harmless import quoted
 from glmcli.language import later, ntr, tr
+from glmcli.paths import path_of
 from glmcli.terminal.phrases import age
 from glmcli.terminal.visible import visible_json, visible_line
 
@@ -187,7 +189,7 @@ def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
 
 def ids_and_titles(found: Sequence[Summary]) -> str:
     """Conversations by their ids and titles, in one line."""
-    return ", ".join(f"{each.id} {visible_line(each.title)!r}" for each in found)
+    return ", ".join(f"{each.id} {quoted(visible_line(each.title))}" for each in found)
 
 
 @history_app.command()
@@ -214,20 +216,34 @@ def undelete(
             print(tr("brought back {named}", named=ids_and_titles(found)))
             return
         listed = store.deleted()
+        words = {item.id: store.first_words(item.id) for item, _ in listed}
     if as_json:
         print_json([{**asdict(item), "deleted_at": moment} for item, moment in listed])
+        return
+    if sys.stdout.isatty():
+        if listed:
+            print_deleted(listed, words)
+        else:
+            print(tr("nothing was deleted in the last {n} days", n=KEPT_DAYS))
         return
     rows = [
         (item.id, item.title, item.turns, age(moment, cell), days_left(moment, KEPT_DAYS))
         for item, moment in listed
     ]
-    print_rows(
-        (later("id"), later("title"), later("turns"), later("deleted"), later("days left")),
-        rows,
-        none=tr("nothing was deleted in the last {n} days", n=KEPT_DAYS),
-        whole=("id", "turns", "deleted", "days left"),
-        spare=("turns", "deleted"),
+    print_rows([], rows)
+
+
+def print_deleted(listed: Sequence[tuple[Summary, float]], words: Mapping[str, str]) -> None:
+    """Deleted conversations in the columns of every list, with the days that they have left."""
+    from glmcli.store import KEPT_DAYS
+    from glmcli.terminal.input.picking.columns import COLUMNS, ID_COLUMN, Column
+
+    moments = {item.id: moment for item, moment in listed}
+    gone = Column(later("deleted"), lambda entry, words, say: age(moments[entry.id], say))
+    left = Column(
+        later("days left"), lambda entry, words, say: str(days_left(moments[entry.id], KEPT_DAYS))
     )
+    print_table([item for item, _ in listed], words, (ID_COLUMN, gone, left, *COLUMNS[1:]))
 
 
 def days_left(moment: float, kept: int) -> int:
@@ -269,7 +285,8 @@ def history_export(
 def import_(
     settings: Settings,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", autocompletion=if_asked(file_paths))
+        list[Path],
+        typer.Argument(metavar="FILE...", parser=path_of, autocompletion=if_asked(file_paths)),
     ],
 ) -> None:
     """Store conversations from JSON files. FastChat's, transformers' and OpenAI's count too."""

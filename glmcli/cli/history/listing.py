@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from glmcli.language import tr
 
 if TYPE_CHECKING:
     from glmcli.store import Store, Summary
+    from glmcli.terminal.input.picking.columns import Column
 
 _LISTED = 50
 """Conversations that are printed where nothing else is asked for."""
@@ -72,22 +73,30 @@ def print_list(
         COLUMNS,
         ID_COLUMN,
         KIND_COLUMN,
-        list_rows,
     )
-    from glmcli.terminal.output import Output
 
     words = {item.id: store.first_words(item.id) for item in found}
+    columns = (ID_COLUMN, *COLUMNS, *([KIND_COLUMN] if with_kinds else []))
     if not sys.stdout.isatty():
-        columns = (ID_COLUMN, *COLUMNS, *([KIND_COLUMN] if with_kinds else []))
         print_rows([], [[it.cell(item, words[item.id], cell) for it in columns] for item in found])
     elif found:
-        out = Output(sys.stdout)
-        head, *rows = list_rows(found, words, with_kinds=with_kinds, room=out.size().columns)
-        out.write(f"\x1b[1m{head}\x1b[0m\n" if out.is_live else f"{head}\n")
-        out.write("".join(f"{row}\n" for row in rows))
+        print_table(found, words, columns)
     else:
         print(
             tr("there is no chat: --all lists the asks")
             if has_others
             else tr("the history is empty")
         )
+
+
+def print_table(
+    found: Sequence[Summary], words: Mapping[str, str], columns: Sequence[Column]
+) -> None:
+    """Conversations in columns, as wide as the terminal; `words` are the first of each, by id."""
+    from glmcli.terminal.input.picking.columns import table_rows
+    from glmcli.terminal.output import Output
+
+    out = Output(sys.stdout)
+    head, *rows = table_rows(found, words, columns, room=out.size().columns)
+    out.write(f"\x1b[1m{head}\x1b[0m\n" if out.is_live else f"{head}\n")
+    out.write("".join(f"{row}\n" for row in rows))

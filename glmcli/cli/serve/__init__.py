@@ -17,7 +17,7 @@ from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
-from glmcli.paths import absolute
+from glmcli.paths import absolute, path_of
 
 DEFAULT_PORT = 8000
 """Where `openai:` looks for a server if nothing else is said."""
@@ -35,7 +35,9 @@ def serve(
     ] = None,
     socket: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help=tr("a Unix socket that only you reach, not a port")),
+        typer.Option(
+            metavar="PATH", parser=path_of, help=tr("a Unix socket that only you reach, not a port")
+        ),
     ] = None,
     controller: Annotated[
         str | None,

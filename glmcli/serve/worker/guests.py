@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, ip_network
 
 from glmcli.config.proxies import AddressBlock, as_block, as_number
 from glmcli.errors import UsageError
+from glmcli.harmless import quoted
 from glmcli.language import tr
 
 
@@ -50,7 +51,7 @@ def allowed_blocks(texts: Sequence[str]) -> list[AddressBlock]:
         block = as_block(text.strip())
         if block is None:
             raise UsageError(
-                tr("--allow takes an address, not {text}", text=repr(text[:60])),
+                tr("--allow takes an address, not {text}", text=quoted(text[:60])),
                 tr("10.0.0.7, fd00::7, or a block of them: 10.0.0.0/24"),
             )
         blocks.append(block)

@@ -8,6 +8,7 @@ from typing import Any
 
 from glmcli.errors import UsageError
 from glmcli.files import json_text
+from glmcli.harmless import quoted
 from glmcli.language import tr
 from glmcli.paths import check_utf8
 
@@ -40,7 +41,7 @@ class FilledPrompt:
             said = fields.get(found[2])
             if said is None:
                 raise UsageError(
-                    tr("the line has no field {name}", name=repr(found[2])), there_are(fields)
+                    tr("the line has no field {name}", name=quoted(found[2])), there_are(fields)
                 )
             return said if isinstance(said, str) else json_text(said)
 

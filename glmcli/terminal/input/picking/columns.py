@@ -59,7 +59,15 @@ def list_rows(
     entries: Sequence[Entry], words: Mapping[str, str], *, with_kinds: bool, room: int
 ) -> list[str]:
     """A row of names, and one for each conversation, of at most `room` cells each."""
-    shown = ColumnLayout((ID_COLUMN, *COLUMNS, *([KIND_COLUMN] if with_kinds else [])))
+    columns = (ID_COLUMN, *COLUMNS, *([KIND_COLUMN] if with_kinds else []))
+    return table_rows(entries, words, columns, room=room)
+
+
+def table_rows(
+    entries: Sequence[Entry], words: Mapping[str, str], columns: Sequence[Column], *, room: int
+) -> list[str]:
+    """The same with other columns; those of the model, the title and the words are among them."""
+    shown = ColumnLayout(columns)
     return ["".join(row).rstrip() for row in shown.rows(entries, words, room)]
 
 

@@ -22,6 +22,7 @@ from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.styles import Style
 
 from glmcli.errors import GlmError, told_error
+from glmcli.harmless import quoted
 from glmcli.language import later, tr
 from glmcli.terminal.input.editing import characters
 from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE
@@ -211,7 +212,7 @@ class Picker:
         """A question, what was done, or the keys."""
         if self._asked is not None:
             title = clipped(steady(visible_line(self._asked.title)), max(room - QUESTION_CELLS, 1))
-            return "class:warning", clipped(tr("delete {named}? y/n", named=repr(title)), room)
+            return "class:warning", clipped(tr("delete {named}? y/n", named=quoted(title)), room)
         if self._told:
             return "class:warning", fitting(self._told, room)
         forms = _KEYS_WITH_OTHERS if self._choices.has_others else (_KEYS,)

@@ -65,7 +65,7 @@ class _Quotable(str):
         return quoted(str(self))
 
 
-def filled(sentence: str, values: Mapping[str, object]) -> str:
+def with_fields(sentence: str, values: Mapping[str, object]) -> str:
     """A sentence with its fields; `{name!r}` is what `quoted` makes of a text."""
     fields = {
         name: _Quotable(value) if type(value) is str else value for name, value in values.items()

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from functools import cache
 
-from glmcli.harmless import filled, in_a_line
+from glmcli.harmless import in_a_line, with_fields
 
 TYPE_CHECKING = False  # as typing has it: importing that takes longer than `glm --help`
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def tr(english: str, /, **values: object) -> str:
-    """A sentence in the user's language, its {fields} filled in. A literal brace is doubled.
+    """A sentence in the user's language, its {fields} with_fields in. A literal brace is doubled.
 
     It is one harmless line: fields hold names that others chose.
     """
     if chinese_locale():
         return in_a_line(filled_in(catalogue("zh_CN").gettext(english), values))
-    return in_a_line(filled(english, values)) if values else english.format()
+    return in_a_line(with_fields(english, values)) if values else english.format()
 
 
 def ntr(one: str, many: str, n: int, /, **values: object) -> str:
@@ -49,7 +49,7 @@ def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     values["n"] = n
     if chinese_locale():
         return in_a_line(filled_in(catalogue("zh_CN").ngettext(one, many, n), values))
-    return in_a_line(filled(one if n == 1 else many, values))
+    return in_a_line(with_fields(one if n == 1 else many, values))
 
 
 def filled_in(text: str, values: Mapping[str, object]) -> str:
@@ -58,7 +58,7 @@ def filled_in(text: str, values: Mapping[str, object]) -> str:
     What is in a field stays as it is.
     """
     text = text.replace(" {", f"{_BLANK}{{").replace("} ", f"}}{_BLANK}")
-    text = filled(text, values)
+    text = with_fields(text, values)
     head, *pieces = text.split(_BLANK)
     for piece in pieces:
         is_chinese = head[-1:] >= FIRST_CHINESE and piece[:1] >= FIRST_CHINESE

@@ -5,47 +5,35 @@ Lists are tables on a terminal, tab-separated lines in a pipe, and JSON with --j
 
 from __future__ import annotations
 
-import math
 import sys
-import time
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from glmcli.cli.completion.candidates import (
     conversations,
-    deletable_conversations,
-    deleted_conversations,
     file_paths,
     if_asked,
 )
 from glmcli.cli.dialog import tell, tell_links
 from glmcli.cli.history.deleting import delete, undelete
-from glmcli.cli.history.listing import list_, open_history, print_table
+from glmcli.cli.history.listing import list_, open_history
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
     Marked,
-    cell,
-    confirmed,
     print_json,
     print_rows,
     print_text,
 )
 from glmcli.config import Settings
-from glmcli.errors import GlmError, UsageError
-from glmcli.harmless import quoted
+from glmcli.errors import GlmError
 from glmcli.language import later, ntr, tr
 from glmcli.paths import path_of
-from glmcli.terminal.phrases import age
 from glmcli.terminal.visible import visible_json, visible_line
-
-if TYPE_CHECKING:
-    from glmcli.store import Store, Summary
 
 history_app = typer.Typer(help=tr("The stored conversations."))
 

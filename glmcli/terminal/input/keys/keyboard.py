@@ -11,6 +11,7 @@ import re
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,9 @@ from glmcli.terminal.signals import Killed
 ALT, CTRL = 2, 4
 """Bits of a modifier parameter, which is one more than their sum; Shift is the bit 1."""
 _ENTER = 13
+HOLD_S, GAP_S = 0.05, 0.01
+"""How long keys are taken at once, and how long the rest of a paste is waited for meanwhile."""
+KEYS_AT_ONCE = 65_536
 _NAMED = {8: Keys.Backspace, 9: Keys.Tab, 27: Keys.Escape, 127: Keys.Backspace}
 SHIFT_SPACE = Keys.F24
 """prompt-toolkit has no name for it, and no keyboard has an F24."""
@@ -55,8 +59,19 @@ class Keyboard(Vt100Input):
         self.waiting = typed_early(super().read_keys())
 
     def hold(self) -> list[KeyPress]:
-        """Take keys from the terminal, for the next reader; returns those that are new."""
-        new, self.cursor = without_answers([*get_typeahead(self), *super().read_keys()])
+        """Take all keys from the terminal, for the next reader; returns those that are new.
+
+        A paste is followed towards its end, for HOLD_S at most: the kernel holds 4 KB of it, and a
+        Ctrl-C behind it is heard when it came through.
+        """
+        end = time.monotonic() + HOLD_S
+        pressed = [*get_typeahead(self), *super().read_keys()]
+        while not self.closed and time.monotonic() < end:
+            pause = GAP_S if self.vt100_parser._in_bracketed_paste else 0
+            if not select.select([self.fileno()], [], [], pause)[0]:
+                break
+            pressed += super().read_keys()
+        new, self.cursor = without_answers(pressed)
         self.waiting += new
         return new
 
@@ -121,7 +136,7 @@ class KeyReader(PosixStdinReader):
     asks again for ever.
     """
 
-    def read(self, count: int = 1024) -> str:
+    def read(self, count: int = KEYS_AT_ONCE) -> str:
         """The text that can be read now."""
         try:
             if self.closed or not select.select([self.stdin_fd], [], [], 0)[0]:

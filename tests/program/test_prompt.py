@@ -389,3 +389,9 @@ def test_a_command_behind_an_escape_is_one_all_the_same(start, pause):
     time.sleep(pause)
     term.type("/title seen\r").see("seen").at_prompt()
     term.type("/tokens\r").see("session: 0 turns")
+
+
+def test_a_line_taller_than_the_window_is_seen_above_the_cursor_behind_it(open_term):
+    term = open_term("chat", "-m", "echo:", cols=60, rows=24).at_prompt()
+    term.type(f"\x1b[200~{'w ' * 1500}\n\x1b[201~").see("[paste 1").type("\x0f")
+    term.until(lambda t: sum("w w w w" in row for row in t.lines()) > 15, "the draft")

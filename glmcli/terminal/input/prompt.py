@@ -47,7 +47,7 @@ from glmcli.terminal.input.keys.question import yes_or_no
 from glmcli.terminal.input.keys.queue import Queue
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
 from glmcli.terminal.input.picking import Entry, Source
-from glmcli.terminal.input.screen import Settling, erase_rows, make_screen
+from glmcli.terminal.input.screen import Settling, erase_rows, fill_from_above, make_screen
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits, question_rows
 from glmcli.terminal.quiet import Queued
@@ -123,6 +123,7 @@ class LineEditor(Editor):
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._session.app.before_render += self._fit_rows
         self._settling = Settling(self._session.app, out)
+        fill_from_above(self._session.layout.current_window)
 
     def read(self, draft: Line = NOTHING) -> Line:
         """The next text, which begins with `draft`. Raises EOFError when the user leaves.
@@ -278,8 +279,7 @@ class LineEditor(Editor):
 
     def _toolbar(self) -> StyleAndTextTuples:
         """The status, which a hint leaves room for: the tokens and "not saved" stay in sight."""
-        columns = self._out.size().columns - 2
-        hint = ""
+        columns, hint = self._out.size().columns - 2, ""
         if self._hint:
             room = max(columns - LEAST_STATUS, LEAST_HINT)
             forms = (form for form in self._hint if fits(form, room))

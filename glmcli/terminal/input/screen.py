@@ -12,6 +12,8 @@ from typing import Any, cast
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.data_structures import Point
+from prompt_toolkit.layout.containers import Window
+from prompt_toolkit.layout.controls import UIContent
 from prompt_toolkit.layout.screen import Screen as ScreenRows
 from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.output.defaults import create_output
@@ -78,6 +80,28 @@ def rows_more(shown: ScreenRows, at: Point, columns: int) -> int:
         row = "".join(cells[x].char for x in range(end + 1))
         more += fold_count(row.rstrip(), columns) - 1
     return more
+
+
+def fill_from_above(window: Window) -> None:
+    """Have a window show the end of a line that is taller than it above a cursor behind that line.
+
+    prompt-toolkit begins with a whole line, and leaves the rows blank where none fits.
+    """
+    scroll = window._scroll_when_linewrapping
+
+    def scroll_and_fill(ui_content: UIContent, width: int, height: int) -> None:
+        scroll(ui_content, width, height)
+        top, room = window.vertical_scroll, height
+        if width <= 0 or top == 0 or window.vertical_scroll_2:
+            return
+        for number in range(top, ui_content.line_count):
+            room -= ui_content.get_height_for_line(number, width, window.get_line_prefix)
+            if room <= 0:
+                return
+        above = ui_content.get_height_for_line(top - 1, width, window.get_line_prefix)
+        window.vertical_scroll, window.vertical_scroll_2 = top - 1, max(above - room, 0)
+
+    window._scroll_when_linewrapping = scroll_and_fill  # type: ignore[method-assign]
 
 
 class Settling:

@@ -151,6 +151,6 @@ def kind_of(value: Any) -> str:
         list: later("a list"),
         str: later("a text"),
         bool: later("true or false"),
-        type(None): later("nothing"),
+        type(None): "null",
     }
     return tr(kinds.get(type(value), later("a number")))

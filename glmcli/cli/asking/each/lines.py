@@ -137,7 +137,8 @@ def open_lines(source: str) -> LineReader:
             tr("{name} cannot be read: {reason}", name=name, reason=reason), tr("check the path")
         ) from exc
     mode = os.fstat(fd).st_mode
-    if stat.S_ISDIR(mode) or stat.S_ISBLK(mode):
+    is_device = stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not os.isatty(fd))
+    if stat.S_ISDIR(mode) or is_device:
         os.close(fd)
         raise UsageError(
             tr("{name} is {kind}, not a file", name=name, kind=kind(mode)),

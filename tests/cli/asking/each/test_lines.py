@@ -102,3 +102,9 @@ def test_what_cannot_be_lines_is_refused(tmp_path, file):
             open_lines(source)
     with pytest.raises(UsageError, match="is UTF-16"):
         file("one".encode("utf-16")).take(never)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(name):
+    with pytest.raises(UsageError, match=f"{name} is a device, not a file"):
+        open_lines(name)

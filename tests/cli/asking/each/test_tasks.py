@@ -89,6 +89,7 @@ def test_a_line_without_the_field_is_told_which_it_has(line):
         (b"{", "the line is not JSON"),
         (b"[" * 100 + b"]" * 100, "nested too deeply"),
         (b'"text"', "the line is a text, not an object"),
+        (b"null", "the line is null, not an object"),
         ({"id": True, "prompt": "x"}, "'id' is true or false"),
         ({"id": 1.5, "prompt": "x"}, "'id' is a number, not a text or a whole number"),
         ({"prompt": 3}, "'prompt' is not text but a number"),

@@ -90,8 +90,8 @@ def lines_of_stdin(first: str | None, stopped: Callable[[], bool]) -> Iterator[t
 
 
 def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
-    """The REPL. Returns when the user leaves."""
-    with chat.quiet:
+    """The REPL. Returns when the user leaves. A signal keeps what was typed: Up brings it back."""
+    with chat.quiet, chat.keeping_unsent():
         if first is not None:
             state_of(chat.session.engine).start()
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))

@@ -6,6 +6,7 @@ Knows nothing of how rows are painted or keys are read.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.engines import Engine, state_of
 from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
-from glmcli.terminal.input import Editor, Entry, Source, open_editor
+from glmcli.terminal.input import Editor, Entry, Source, keeping_unsent, open_editor
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Queued, Quiet
 from glmcli.types import Message
@@ -74,6 +75,10 @@ class TerminalChat(Shell):
     def remember(self, text: str) -> None:
         """Keep a text that came with the command among those that Up brings back."""
         self._editor.remember(untyped_line(text))
+
+    def keeping_unsent(self) -> AbstractContextManager[None]:
+        """Keep what was typed and not sent among those too if a signal ends the chat."""
+        return keeping_unsent(lambda: self._editor)
 
     def begin(self) -> None:
         """Start to load the model, and to read ahead."""

@@ -289,6 +289,8 @@ def read_piped(argument: str | None, *, use_stdin: bool, say: Callable[[str], No
     warning = "" if alone else tr("waiting for the end of stdin; --no-stdin ignores it")
     data = typed_or_piped(how, say, lambda: say(warning))
     text = decode_text(data, "stdin").rstrip("\r\n")
+    if data and not text and not alone:
+        say(tr("stdin holds blank lines only: nothing of it goes with the question"))
     if text and not alone:
         say(
             ntr(

@@ -110,3 +110,10 @@ def test_many_lines_together_may_be_more_than_one_line_may(monkeypatch):
     monkeypatch.setattr(repl, "read_stdin", lambda stopped: sent.pop(0) if sent else b"")
     lines = repl.lines_of_stdin(None, lambda: False)
     assert list(lines) == [(1, "a" * 60 + "b"), (2, "c"), (3, "d" * 90)]
+
+
+def test_blank_lines_on_stdin_are_said_not_to_be_sent(glm):
+    done = glm("ask", "-m", "echo:", "hi", stdin="\n" * 40_000)
+    assert done.out == "hi\n"
+    assert "stdin holds blank lines only: nothing of it goes with the question" in done.err
+    assert "blank lines" not in glm("ask", "-m", "echo:", "hi", stdin="").err

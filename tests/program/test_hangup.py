@@ -46,6 +46,22 @@ def test_a_chat_ends_with_its_terminal_in_mid_reply_and_keeps_what_arrived(tmp_p
     assert shown.out.count("w3") > 1
 
 
+def test_a_draft_is_brought_back_by_up_after_the_terminal_went_away(tmp_path):
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type("half a draft").at_prompt("half a draft").hang_up()
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type("\x1b[A").at_prompt("half a draft")
+
+
+def test_what_waited_during_a_reply_is_brought_back_by_up_after_the_terminal_went_away(tmp_path):
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type(f"{WORDS}\r").see("\nw0 w1 w2 w3")
+        term.type("one more\rand half").see("and half").hang_up()
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type("\x1b[A").at_prompt("and half")
+        term.type("\x1b[A").at_prompt("one more")
+
+
 @pytest.mark.parametrize("ignoring", IGNORED)
 @pytest.mark.parametrize("script", ["echo EDITING; read line", "echo EDITING; exec sleep 600"])
 def test_a_chat_ends_with_its_terminal_in_the_editor(tmp_path, ignoring, script):

@@ -45,8 +45,8 @@ Code = Annotated[
     str | None,
     typer.Option(
         "--code",
-        metavar="all|N",
-        help=tr("print only code: all of it, or block N"),
+        metavar="all|last|N",
+        help=tr("print only code: all of it, of the last block, or of block N"),
         autocompletion=if_asked(code_choices),
     ),
 ]
@@ -58,7 +58,7 @@ def code_to_print(which: str | None, format: Format | None) -> str:
         return ""
     if not re.fullmatch("last|all|[1-9][0-9]{0,8}", which):
         raise UsageError(
-            tr("--code {which}: all, or the number of a block", which=which),
+            tr("--code {which}: all, last, or the number of a block", which=which),
             tr("-x alone prints the last block"),
         )
     if format not in (None, Format.text, Format.json):

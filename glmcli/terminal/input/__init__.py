@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,11 +16,12 @@ from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Queued, Quiet
+from glmcli.terminal.signals import Killed
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
 
-__all__ = ["Editor", "Entry", "Owner", "Presses", "Source", "open_editor"]
+__all__ = ["Editor", "Entry", "Owner", "Presses", "Source", "keeping_unsent", "open_editor"]
 
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
@@ -130,8 +132,24 @@ class Editor:
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""
 
+    def unsent(self) -> Sequence[Line]:
+        """What was typed and not sent, the draft at the prompt or what waits, for when it ends."""
+        return ()
+
     def redraw(self) -> None:
         """Draw the toolbar again. Safe from any thread."""
+
+
+@contextmanager
+def keeping_unsent(editor: Callable[[], Editor]) -> Iterator[None]:
+    """Let the editor remember what was typed and not sent if a signal ends what runs inside."""
+    try:
+        yield
+    except Killed:
+        for line in editor().unsent():
+            if line.text.strip():
+                editor().remember(line)
+        raise
 
 
 def open_editor(

@@ -35,19 +35,17 @@ from prompt_toolkit.key_binding import (
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
-from prompt_toolkit.styles import Style
 
-from glmcli.conversation.typed import NOTHING, Line
+from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.language import tr
-from glmcli.terminal.input import Editor, Owner, Presses, editing
+from glmcli.terminal.input import Editor, Owner, Presses, editing, screen
 from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
 from glmcli.terminal.input.keys.question import yes_or_no
-from glmcli.terminal.input.keys.queue import Queue
+from glmcli.terminal.input.keys.queue import Queue, lines_of
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
 from glmcli.terminal.input.picking import Entry, Source
-from glmcli.terminal.input.screen import Settling, erase_rows, fill_from_above, make_screen
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits, question_rows
 from glmcli.terminal.quiet import Queued
@@ -59,14 +57,6 @@ LEAST_STATUS, LEAST_HINT = 20, 14
 """Cells of the toolbar that are kept for the status, and for a hint before it."""
 ESCAPE_S = 0.05
 """With vi's keys, an Escape that nothing follows within this time is a key of its own."""
-STYLE = Style.from_dict(
-    {
-        "bottom-toolbar": "noreverse",
-        "warning": "ansiyellow",
-        "hint": "bold",
-        "mark": "bold ansicyan",
-    }
-)
 
 
 class LineEditor(Editor):
@@ -85,7 +75,7 @@ class LineEditor(Editor):
     ) -> None:
         self._out = out
         self._owner = owner
-        self._has_begun = False
+        self._has_begun = self._is_reading = False
         self._hint: list[str] = []
         """What to say beside the status, the longest form first."""
         self._shortcuts = shortcuts
@@ -101,7 +91,7 @@ class LineEditor(Editor):
             message=[("class:mark", "> ")],
             color_depth=ColorDepth.DEPTH_4_BIT if out.colours else ColorDepth.DEPTH_1_BIT,
             input=self._keyboard,
-            output=make_screen(out),
+            output=screen.make_screen(out),
             multiline=True,
             prompt_continuation="  ",
             history=remembered,
@@ -111,7 +101,7 @@ class LineEditor(Editor):
             key_bindings=self._keys(),
             input_processors=[Placeholders(self._pastes), TabsProcessor(char1=" ", char2=" ")],
             bottom_toolbar=self._toolbar,
-            style=STYLE,
+            style=screen.STYLE,
             enable_suspend=True,
             erase_when_done=True,
             search_ignore_case=True,
@@ -122,8 +112,8 @@ class LineEditor(Editor):
         buffer.on_text_changed += lambda buffer: self._changed(buffer.text)
         self._session.app.ttimeoutlen = ESCAPE_S if vi else self._session.app.ttimeoutlen
         self._session.app.before_render += self._fit_rows
-        self._settling = Settling(self._session.app, out)
-        fill_from_above(self._session.layout.current_window)
+        self._settling = screen.Settling(self._session.app, out)
+        screen.fill_from_above(self._session.layout.current_window)
 
     def read(self, draft: Line = NOTHING) -> Line:
         """The next text, which begins with `draft`. Raises EOFError when the user leaves.
@@ -137,6 +127,7 @@ class LineEditor(Editor):
         self._settle_queue()
         self._queue = Queue()
         draft, self._set_aside = draft if draft.text else self._set_aside or NOTHING, None
+        self._is_reading = True
         try:
             text = self._session.prompt(
                 default=self._draft.begin(draft),
@@ -148,6 +139,7 @@ class LineEditor(Editor):
             raise
         finally:
             self._begin()  # if this was sooner than the delay
+        self._is_reading = False
         self._show_sent(self._pastes.shown(text))
         return self.sent(text) if self._set_aside is None else Line(text)
 
@@ -184,6 +176,13 @@ class LineEditor(Editor):
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""
         self._remembered.remember(line)
+
+    def unsent(self) -> list[Line]:
+        """See `Editor`."""
+        keys, draft = self._keyboard.waiting, self._session.default_buffer.text
+        lines, last = lines_of(keys, enter_sends=self._owner.enter_sends, paste=str)
+        line = untyped_line if Keys.BracketedPaste in [press.key for press in keys] else Line
+        return [*([self.sent(draft)] if self._is_reading else []), *map(line, (*lines, last))]
 
     def confirm(self, question: str) -> bool:
         """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""
@@ -272,7 +271,7 @@ class LineEditor(Editor):
         wanted = app.layout.container.preferred_height(size.columns, size.lines)
         if shown is not None and not app.is_done and wanted.preferred < shown.height:
             y = shown.get_cursor_position(app.layout.current_window).y
-            erase_rows(app.output, y)
+            screen.erase_rows(app.output, y)
             app.output.cursor_down(y)
             app.renderer.erase(leave_alternate_screen=False)
             app.renderer.request_absolute_cursor_position()

@@ -17,9 +17,19 @@ from prompt_toolkit.layout.controls import UIContent
 from prompt_toolkit.layout.screen import Screen as ScreenRows
 from prompt_toolkit.output import Output as Screen
 from prompt_toolkit.output.defaults import create_output
+from prompt_toolkit.styles import Style
 
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import SETTLE_S
+
+STYLE = Style.from_dict(
+    {
+        "bottom-toolbar": "noreverse",
+        "warning": "ansiyellow",
+        "hint": "bold",
+        "mark": "bold ansicyan",
+    }
+)
 
 
 def make_screen(out: Output) -> Screen:

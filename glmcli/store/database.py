@@ -223,7 +223,18 @@ class Database:
             if code not in REASONS and not is_damage(exc, self.path):
                 raise
             message, hint = map(tr, REASONS.get(code, REASONS[sqlite3.SQLITE_CORRUPT]))
+            if (message, hint) == tuple(map(tr, UNWRITABLE)) and (why := why_unreadable(self.path)):
+                message = f"{message}: {why}"
             raise StoreError(f"{message}: {self.path}", hint) from exc
+
+
+def why_unreadable(path: Path) -> str:
+    """What the system says of a file that SQLite cannot open, and says nothing of; "" if it can."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    except OSError as exc:
+        return exc.strerror or ""
+    return ""
 
 
 def check_home(folder: Path) -> None:

@@ -329,3 +329,20 @@ print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
         home,
     )
     assert int(output(opened)) < 80_000  # kB
+
+
+def test_a_history_that_may_not_be_read_is_told_with_the_reason(tmp_path):
+    command = without_privileges()
+    home = tmp_path / "glm"
+    store, conversation = open_store(home), Conversation()
+    ask(store, conversation, "hello", "world")
+    store.close()
+    (home / "history.db").chmod(0)
+    script = WRITER + (
+        "from glmcli.errors import StoreError\n"
+        "for read in (store.list, store.last, lambda: store.search('hello')):\n"
+        "    try: read()\n"
+        "    except StoreError as exc: print(exc.message)\n"
+    )
+    line = f"the history cannot be read or written: Permission denied: {home / 'history.db'}\n"
+    assert output(run_python(script, home, command=command)) == line * 3

@@ -25,6 +25,7 @@ from glmcli.config import (
     load_settings,
     move_own_config,
     own_value,
+    told_today,
     want_traceback,
 )
 from glmcli.config.files import Dotenv, read_dotenv
@@ -110,6 +111,7 @@ def opened_settings(
         check_read(settings)
     of_weight = uses if changes or sys.stdout.isatty() else {*uses} - OF_PIPES
     lines = [ignored_line(ignored), *taken_lines(settings, of_weight)]
+    lines += [told_today(settings)] if opens else []
     for line in [*filter(None, lines), *settings.strange, *(settings.problems if opens else ())]:
         tell(line)
     if settings.debug:

@@ -136,6 +136,7 @@ def load_settings(
     return replace(
         settings,
         config_file=place.path,
+        left_behind=left_behind(place),
         strange=tuple(strange),
         openai_url=environ.get("OPENAI_BASE_URL", ""),
         openai_key=environ.get("OPENAI_API_KEY", ""),
@@ -144,14 +145,26 @@ def load_settings(
 
 def problems_of(place: ConfigFile, toml: Mapping[str, Any]) -> list[str]:
     """What is wrong with the user's config.toml, as far as it changes nothing else."""
-    problems = []
-    if place.unread:
-        problems.append(
-            tr("{old} is not read, since there is {new}", old=place.unread, new=place.path)
-        )
-    if "home" in toml:
-        problems.append(tr("{path} sets home, which only GLM_HOME does", path=place.path))
-    return problems
+    if "home" not in toml:
+        return []
+    return [tr("{path} sets home, which only GLM_HOME does", path=place.path)]
+
+
+def told_today(settings: Settings) -> str:
+    """The line about a config.toml that is not read, if it was not said today; else ""."""
+    if not settings.left_behind:
+        return ""
+    is_due = is_first_today(settings.home / "left_behind", keep=settings.history)
+    return settings.left_behind if is_due else ""
+
+
+def left_behind(place: ConfigFile | None = None) -> str:
+    """The line about a config.toml of the user's that is not read; "" if there is none."""
+    if place is None:
+        place = find_config(os.environ.get("GLM_HOME") and own_home())
+    if not place.unread:
+        return ""
+    return tr("{old} is not read, since there is {new}", old=place.unread, new=place.path)
 
 
 def own_config(environ: Mapping[str, str] | None = None) -> Path:

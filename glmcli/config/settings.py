@@ -183,6 +183,8 @@ class Settings:
     """The config.toml that was looked for."""
     problems: tuple[str, ...] = ()
     """What else is wrong with the files that settings come from."""
+    left_behind: str = ""
+    """The line about a config.toml of the user's that is not read; "" if there is none."""
     strange: tuple[str, ...] = ()
     """Names of config.toml that are no settings: every command says them that goes on."""
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from glmcli.config import load_settings, own_config
+from glmcli.cli.settings import opened_settings
+from glmcli.config import left_behind, load_settings, own_config
 from glmcli.config.files import parse_toml
 from glmcli.config.place import find_config, move_config
 from glmcli.config.settings import setting_fields
@@ -247,9 +248,23 @@ def test_of_two_the_new_one_counts_and_that_is_said(platform):
     move_config(pytest.fail)
     settings = load_settings({})
     assert settings.seed == 2
-    assert settings.problems == (
-        f"{data / 'config.toml'} is not read, since there is {config / 'config.toml'}",
+    assert settings.left_behind == (
+        f"{data / 'config.toml'} is not read, since there is {config / 'config.toml'}"
     )
+
+
+def test_the_one_that_is_not_read_is_told_once_a_day_and_wherever_it_is_the_topic(platform, capsys):
+    config, data = platform
+    config.mkdir(parents=True)
+    for folder in (config, data):
+        (folder / "config.toml").write_text("seed = 1\n")
+    told = []
+    for _ in range(2):
+        opened_settings({"model": "echo:"}, {"model"})
+        told.append("is not read" in capsys.readouterr().err)
+    assert told == [True, False]
+    for _ in range(2):
+        assert "is not read" in left_behind()
 
 
 def test_one_that_cannot_be_moved_is_read_where_it_is(platform):

@@ -39,7 +39,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
             for name, value, source in settings.rows()
         ]
         print_rows((later("setting"), later("value"), later("source")), rows)
-    for problem in settings.problems:
+    for problem in filter(None, (settings.left_behind, *settings.problems)):
         tell(problem)
 
 

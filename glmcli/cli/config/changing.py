@@ -15,7 +15,14 @@ from glmcli.cli.config.given import lasting, name_and_value
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, print_json
-from glmcli.config import TOML, Settings, load_settings, move_own_config, whole_own_config
+from glmcli.config import (
+    TOML,
+    Settings,
+    left_behind,
+    load_settings,
+    move_own_config,
+    whole_own_config,
+)
 from glmcli.config.files import config_text
 from glmcli.config.settings import variable
 from glmcli.errors import ConfigError, UsageError
@@ -62,6 +69,8 @@ def get(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
         print(visible(text) if sys.stdout.isatty() else text)
         if ignored:
             tell(tr("ignored: {what}", what=ignored))
+        if settings.left_behind:
+            tell(settings.left_behind)
         return
     shown = shown_value(name, value)
     print_json({"name": name, "value": shown, "source": source, "ignored": ignored})
@@ -169,6 +178,8 @@ def put_settings(values: Mapping[str, Any]) -> Path:
 def path_to_write() -> Path:
     """The user's config.toml, there or not, after one of an earlier version was moved."""
     move_own_config(tell)
+    if line := left_behind():
+        tell(line)
     return whole_own_config()
 
 

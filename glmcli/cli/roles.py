@@ -29,8 +29,10 @@ def all_roles(context: typer.Context) -> None:
 @roles_app.command("list")
 def list_roles(as_json: AsJson = False) -> None:
     """List the roles, and where each comes from."""
-    from glmcli.conversation.roles import about_roles
+    from glmcli.conversation.roles import about_roles, why_no_roles
 
+    if line := why_no_roles():
+        tell(line)
     built_in = "built in" if as_json else cell("built in")
     rows = [(name, about, str(path or built_in)) for name, about, path in about_roles()]
     if as_json:

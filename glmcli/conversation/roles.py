@@ -154,6 +154,18 @@ def role_names() -> list[str]:
     return sorted(name for name in names if _NAME.fullmatch(name) and name != NO_ROLE)
 
 
+def why_no_roles() -> str:
+    """A line on the folder of roles, if there is something that cannot be listed; else ""."""
+    folder = roles_folder()
+    try:
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        pass
+    except OSError as exc:
+        return tr("{name} cannot be read: {reason}", name=folder, reason=exc.strerror)
+    return ""
+
+
 def about_roles() -> Iterator[tuple[str, str, Path | None]]:
     """Of each role its name, the first line of its text or what is wrong, and its file if any."""
     for name in role_names():

@@ -157,3 +157,11 @@ def test_without_a_terminal_the_file_to_write_is_named(glm, tmp_path):
     done = glm("roles", "edit", "new")
     assert done.code == 2
     assert str(tmp_path / "home" / "roles" / "new.md") in done.err_lines[1]
+
+
+def test_a_folder_of_roles_that_cannot_be_listed_is_told(glm, tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "roles").write_text("no folder")
+    done = glm("roles", "list")
+    assert done.err == f"{tmp_path}/home/roles cannot be read: Not a directory\n"
+    assert done.out.startswith("commit\t")

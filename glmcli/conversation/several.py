@@ -116,9 +116,11 @@ def find_several(name: str) -> Several | None:
 
 def files_of(name: str) -> Iterator[tuple[Path, str]]:
     """The files of a folder or a pattern, see `walk`; none of any other name."""
+    if not name:
+        return
     path = path_of(name)
     at = next((at for at, part in enumerate(path.parts) if _WILD.search(part)), len(path.parts))
-    if name and os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
         yield from walk(path, path_pattern(["**"]), name)
     elif path.parts[at:] and os.path.isdir(base := Path(*path.parts[:at])):  # noqa: PTH112
         yield from walk(base, path_pattern(path.parts[at:]), name)

@@ -7,7 +7,8 @@ from contextlib import closing
 from threading import Event
 
 from glmcli.serve.holder import Holder
-from glmcli.serve.http import ClientLeft, HttpExchange
+from glmcli.serve.http import HttpExchange
+from glmcli.serve.pipes import ClientLeft
 from glmcli.types import Chunk, GenerationParams, Message
 
 LOADING_TICK_S = 0.25

@@ -1,7 +1,7 @@
 """HTTP/1.1 over a socket that was accepted: requests in, answers out, nobody else let in.
 
 The standard library reads the heads. Knows nothing of what is asked, nor of how a socket listens.
-Limits hold for sizes and for times: a client that sends or reads slowly is let go.
+Whatever a client sends ends in an answer: what parsing raises is a 400.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import hmac
 import json
 import math
-import select
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from io import BufferedReader, BufferedWriter, RawIOBase
+from io import BufferedReader, BufferedWriter
 from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -25,15 +24,15 @@ from glmcli import __version__
 from glmcli.config.proxies import is_loopback
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, json_text, parse_json
+from glmcli.serve.pipes import ClientLeft, Incoming, Outgoing, is_half_closed, is_reset
 from glmcli.serve.refusal import SERVER, Refusal
 
 BODY_BYTES = 64 << 20
 LARGEST_HEAD = 64 << 10
-IDLE_S, HEAD_S, BODY_S, WRITE_S = 75.0, 20.0, 60.0, 60.0
+IDLE_S, HEAD_S, BODY_S = 75.0, 20.0, 60.0
 """How long a connection may wait for its next request, and how long the parts of one may take."""
 SLOWEST = 100_000
 """Bytes a second of a body, beyond `BODY_S`."""
-_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 STAR = "*"
 
 Route = Callable[["HttpExchange"], None]
@@ -58,56 +57,6 @@ class Site:
     """Set when connections are closed after the answer that they wait for."""
 
 
-class ClientLeft(ConnectionError):
-    """Nobody waits for the answer any more."""
-
-
-class Incoming(RawIOBase):
-    """What comes over a connection: so many bytes and until such a time, then no more."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.until = math.inf
-        """By time.monotonic()."""
-        self.bytes_left: float = math.inf
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """As of any file. Raises TimeoutError, and Refusal for more than was allowed."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        if self.bytes_left <= 0:
-            raise Refusal(431, "the head of the request is too large")
-        self._connection.settimeout(left)
-        got = self._connection.recv_into(buffer)
-        self.bytes_left -= got
-        return got
-
-
-class Outgoing(RawIOBase):
-    """What goes out over a connection, all of it within `WRITE_S`."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """As of any file. Raises ClientLeft."""
-        self._connection.settimeout(WRITE_S)
-        try:
-            self._connection.sendall(data)
-        except OSError as exc:
-            raise ClientLeft from exc
-        return len(data)
-
-
 class HttpExchange(BaseHTTPRequestHandler):
     """A connection, and in it one request after the other, each with its answer."""
 
@@ -120,6 +69,8 @@ class HttpExchange(BaseHTTPRequestHandler):
         """What the log says of the request beside its status."""
         self._status = 0
         self._is_chunked = False
+        self.place = ""
+        """The path that was asked for, "" as long as it was not read."""
         self.path_left = ""
         """What stands in the path where that of the route has a `STAR`."""
         super().__init__(connection, ("", 0), None)  # type: ignore[arg-type]
@@ -141,8 +92,8 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request and answer it."""
-        self.close_connection, self._status, self.note = True, 0, ""
-        self._started, self._has_read = 0.0, False
+        self.close_connection, self._status, self.note, self.place = True, 0, "", ""
+        self._started, self._has_read, self._has_probed = 0.0, False, False
         self.command, self.path, self.headers = "", "", Message()
         self.request_version = self.default_request_version
         try:
@@ -157,8 +108,13 @@ class HttpExchange(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
             self.note = "the client left"
-        if self._started:
-            self._log()
+        except Exception:
+            self.close_connection = True
+            self._refuse(Refusal(500, "the server has made a mistake", kind=SERVER))
+            raise
+        finally:
+            if self._started:
+                self._log()
 
     def _read_and_answer(self) -> None:
         self._expect(IDLE_S, LARGEST_HEAD)
@@ -166,9 +122,13 @@ class HttpExchange(BaseHTTPRequestHandler):
             return
         self._started = time.monotonic()
         self._expect(HEAD_S, LARGEST_HEAD)
-        self.raw_requestline = self.rfile.readline(LARGEST_HEAD)
-        if not self.parse_request():
-            return
+        self.raw_requestline = self._first_line()
+        try:
+            if not self.parse_request():
+                return
+            self.place = urlsplit(self.path).path
+        except ValueError as exc:
+            raise Refusal(400, "the request cannot be read") from exc
         self._incoming.bytes_left = math.inf
         self.close_connection = self.close_connection or self.site.is_ending.is_set()
         check_allowed(self)
@@ -177,19 +137,35 @@ class HttpExchange(BaseHTTPRequestHandler):
         if sent != "0" and not self._has_read:  # it would look like the next request
             self.close_connection = True
 
+    def _first_line(self) -> bytes:
+        """The line of the request, past an empty one (RFC 9112, 2.2). Raises Refusal."""
+        line = b"\r\n"
+        try:
+            while line in (b"\r\n", b"\n"):
+                line = self.rfile.readline(LARGEST_HEAD)
+        except Refusal:
+            line = b""
+            is_long = True
+        else:
+            is_long = len(line) >= LARGEST_HEAD
+        if is_long:
+            raise Refusal(414, "the address of the request is too long")
+        return line
+
     def _expect(self, within_s: float, most: float) -> None:
         self._incoming.until = time.monotonic() + within_s
         self._incoming.bytes_left = most
 
     def _route(self) -> Route:
-        path = urlsplit(self.path).path
+        path, asked = self.place, "GET" if self.command == "HEAD" else self.command
         routes = {**self.site.routes, **self.site.guest_routes}
         for (method, pattern), route in routes.items():
             is_open = pattern.endswith(STAR) and path.startswith(pattern[:-1])
-            if method == self.command and (path == pattern or is_open):
+            if method == asked and (path == pattern or is_open):
                 self.path_left = unquote(path[len(pattern) - 1 :]) if is_open else ""
                 return route
         methods = [method for method, known in routes if known == path]
+        methods += ["HEAD"] if "GET" in methods else []
         if methods:
             line = f"{path} takes {' and '.join(methods)}"
             raise Refusal(405, line, headers={"Allow": ", ".join(methods)})
@@ -197,7 +173,10 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def handle_expect_100(self) -> bool:
         """Let a client send its body only if that will be read."""
+        self.place = urlsplit(self.path).path
         check_allowed(self)
+        if self.command in ("GET", "HEAD"):
+            return True  # there is none to wait for
         self.body_bytes()
         self.send_response_only(100)
         self.end_headers()
@@ -230,23 +209,25 @@ class HttpExchange(BaseHTTPRequestHandler):
             raise Refusal(400, exc.message) from exc
         if not isinstance(data, dict):
             raise Refusal(400, "the body is not a JSON object")
+        refuse_half_characters(raw, data)
         return data
 
     def is_gone(self) -> bool:
-        """Whether the client has closed the connection, or its half of it."""
-        poll = select.poll()
-        poll.register(self.connection, _LEFT | select.POLLIN)
-        found = poll.poll(0)
-        if not found:
-            return False
-        if found[0][1] & _LEFT:
+        """Whether the client has left. One that only sends no more (`nc -N`) is answered.
+
+        The two look alike until something is sent: who has left answers that with a reset. Before
+        the answer that is an interim one, which clients pass over (RFC 9110, 15.2).
+        """
+        if is_reset(self.connection):
             return True
-        try:  # where there is no POLLRDHUP
-            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
+        if self._has_probed or self.has_begun or not is_half_closed(self.connection):
             return False
-        except OSError:
-            return True
+        self._has_probed = True
+        if self.request_version != "HTTP/1.0":
+            self.send_response_only(102)
+            self.end_headers()
+            self._send(b"")
+        return is_reset(self.connection)
 
     def answer(
         self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None
@@ -295,7 +276,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         if self.has_begun:
             self.close_connection = True
             return
-        self.note = refusal.message
+        self.note = refusal.note
         try:
             self.answer(refusal.as_json(), refusal.status, refusal.headers)
             if self.close_connection:
@@ -328,9 +309,8 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _log(self) -> None:
         took = time.monotonic() - self._started
-        path = urlsplit(self.path).path
         note = f" · {self.note}" if self.note else ""
-        self.site.log(f"{self.command} {path} {self._status or '-'} {took:.2f} s{note}")
+        self.site.log(f"{self.command} {self.place} {self._status or '-'} {took:.2f} s{note}")
 
 
 def check_allowed(exchange: HttpExchange) -> None:
@@ -345,7 +325,7 @@ def check_allowed(exchange: HttpExchange) -> None:
         raise Refusal(403, "requests of web pages are not answered", code="origin_refused")
     if site.is_private:
         return
-    if (exchange.command, urlsplit(exchange.path).path) in site.guest_routes:
+    if (exchange.command, exchange.place) in site.guest_routes:
         address = str(exchange.connection.getpeername()[0])
         if not site.is_guest(address):
             raise Refusal(
@@ -375,6 +355,17 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host.strip()}").hostname or ""
     except ValueError:
         return ""
+
+
+def refuse_half_characters(raw: bytes, data: dict[str, Any]) -> None:
+    """Raise Refusal for half of a surrogate pair, which only JSON's escapes can hold."""
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return
+    try:
+        json_text(data).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        line = "the body holds half of a surrogate pair, which is no character"
+        raise Refusal(400, line, code="invalid_character") from exc
 
 
 def crowded() -> bytes:

@@ -26,8 +26,13 @@ class Refusal(Exception):
         code: str | None = None,
         param: str | None = None,
         headers: Mapping[str, str] | None = None,
+        note: str = "",
     ) -> None:
-        """`param` is the field that is at fault, `code` what a program can look for."""
+        """`param` is the field that is at fault, `code` what a program can look for.
+
+        `note` is what the log says, which holds nothing of what was sent; "" for the field's name,
+        or the message where there is none.
+        """
         super().__init__(message)
         self.status = HTTPStatus(status)
         self.message = message
@@ -35,6 +40,7 @@ class Refusal(Exception):
         self.code = code
         self.param = param
         self.headers = headers or {}
+        self.note = note or (f"{param}: {code or 'refused'}" if param else message)
 
     def as_json(self) -> dict[str, Any]:
         """The error as OpenAI's clients read it.
@@ -65,4 +71,5 @@ def overflow_refusal(error: ContextFull, message: str, param: str) -> Refusal:
             f"This model's maximum context length is {error.limit} tokens. However, your "
             f"{param} resulted in {error.needed} tokens. Please reduce the length of the {param}."
         )
-    return Refusal(400, message, code="context_length_exceeded", param=param)
+    code = "context_length_exceeded"
+    return Refusal(400, message, code=code, param=param, note=message)

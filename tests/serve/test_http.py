@@ -5,7 +5,7 @@ import time
 import pytest
 
 from glmcli.engines.echo import EchoEngine
-from glmcli.serve import http
+from glmcli.serve import http, pipes
 from glmcli.serve.http import BODY_BYTES, host_name
 from tests.support.serving import PATIENCE_S, Served, served, soon
 
@@ -148,8 +148,9 @@ def test_a_head_without_end_is_refused() -> None:
         line = b"x: " + b"y" * 1000 + b"\r\n"
         answer = said(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + line * 90)
         assert answer.startswith(b"HTTP/1.1 431")
-        answer = said(server, b"GET /" + b"x" * 100_000)
-        assert answer.startswith(b"HTTP/1.1 431")
+        for end in (b"", b" HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+            answer = said(server, b"GET /" + b"x" * 70_000 + end)
+            assert answer.startswith(b"HTTP/1.1 414")
 
 
 def test_unknown_places_and_ways_are_told_apart() -> None:
@@ -204,7 +205,7 @@ def test_the_log_names_each_request_and_how_it_ended() -> None:
 
 
 def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "WRITE_S", 0.3)
+    monkeypatch.setattr(pipes, "WRITE_S", 0.3)
     with served(lambda report: EchoEngine(context_tokens=10**7)) as server:
         connection = server.raw()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -221,3 +222,91 @@ def test_host_names_are_found_in_what_a_host_header_may_hold() -> None:
     assert host_name("[::1]:8000") == "::1"
     assert host_name("LOCALHOST:1") == "localhost"
     assert host_name("[") == ""
+
+
+@pytest.mark.parametrize("target", ["http://[/x", "//[", "http://[::1", "http://x:y/", "*", "%"])
+def test_an_address_that_cannot_be_read_is_answered_and_logged(target: str) -> None:
+    with served() as server:
+        answer = said(server, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert answer.split(b" ")[1] in (b"400", b"404")
+        assert soon(lambda: len(server.lines) == 1)
+        expecting = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n"
+        assert said(server, expecting.encode()).split(b" ")[1] in (b"400", b"411")
+        assert server.ask("GET", "/health").status in (200, 503)
+
+
+def test_a_mistake_of_ours_is_answered_too() -> None:
+    def wrong(exchange: http.HttpExchange) -> None:
+        raise LookupError("a defect")
+
+    near, far = socket.socketpair()
+    near.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    lines: list[str] = []
+    site = http.Site({("GET", "/"): wrong}, is_private=True, log=lines.append)
+    with near, far, pytest.raises(LookupError):
+        http.HttpExchange(far, site)
+    assert lines[0].startswith("GET / 500 ")
+
+
+def test_an_empty_line_before_a_request_is_passed_over() -> None:
+    with served() as server:
+        end = b"Host: localhost\r\nConnection: close\r\n\r\n"
+        answer = said(server, b"\r\n\r\nGET /v1/models HTTP/1.1\r\n" + end)
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_head_is_answered_as_get_is_without_a_body() -> None:
+    with served() as server:
+        answer, whole = server.ask("HEAD", "/v1/models"), server.ask("GET", "/v1/models")
+        assert (answer.status, answer.data) == (200, b"")
+        assert answer.headers["Content-Length"] == str(len(whole.data))
+        assert server.ask("HEAD", CHAT).status == 405
+        assert server.ask("POST", "/health", b"{}").headers["Allow"] == "GET, HEAD"
+
+
+def test_who_expects_something_of_a_request_without_a_body_is_answered() -> None:
+    with served() as server:
+        assert server.ask("GET", "/v1/models", Expect="100-continue").status == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_has_said_all_and_still_reads_is_answered(stream: bool) -> None:
+    fields = {"messages": [{"role": "user", "content": "one two"}], "stream": stream}
+    body = json.dumps(fields).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with served(lambda report: EchoEngine(delay_s=0.1)) as server, server.raw() as connection:
+        connection.sendall(head.encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as reading:
+            answer = reading.read()
+        assert b"HTTP/1.1 200" in answer
+        assert b"two" in answer
+        assert answer.startswith(b"HTTP/1.1 102")
+
+
+def test_half_of_a_character_is_refused_wherever_it_stands() -> None:
+    with served() as server:
+        for path, body in [
+            ("/tokenize", rb'{"prompt": "\ud800"}'),
+            (CHAT, rb'{"messages": [{"role": "user", "content": "a\uD800b"}]}'),
+            (CHAT, rb'{"messages": [{"role": "user", "content": "x"}], "stop": "\udc00"}'),
+        ]:
+            answer = server.ask("POST", path, body)
+            assert (answer.status, answer.error["code"]) == (400, "invalid_character")
+        assert server.ask("POST", "/tokenize", rb'{"prompt": "\ud83d\ude00"}').status == 200
+
+
+def test_the_log_holds_nothing_of_what_was_sent() -> None:
+    user = {"role": "user", "content": "x"}
+    with served() as server:
+        for fields in (
+            {"messages": [user], "temperature": "secret words"},
+            {"messages": [user], "model": "secret words"},
+            {"messages": [{"role": "secret words"}]},
+            {"messages": [{"role": "user", "content": [{"type": "secret words"}]}]},
+            {"messages": [user], "chat_template_kwargs": {"thinking": "secret words"}},
+        ):
+            assert server.ask("POST", CHAT, fields).status in (400, 404)
+        assert soon(lambda: len(server.lines) == 5)
+        assert "secret" not in "".join(server.lines)
+        assert "temperature" in server.lines[0]

@@ -15,8 +15,9 @@ from glmcli.errors import GlmError
 from glmcli.serve.hearing import heard, wait_until_open
 from glmcli.serve.holder import Full, Holder
 from glmcli.serve.http import STAR, HttpExchange, Route
+from glmcli.serve.openai.fields import Fields
 from glmcli.serve.openai.replies import WAITING, Written, as_event
-from glmcli.serve.openai.requests import AskedReply, Fields, asked_chat, asked_size, asked_text
+from glmcli.serve.openai.requests import AskedReply, asked_chat, asked_size, asked_text
 from glmcli.serve.refusal import SERVER, Refusal, refusal_of
 from glmcli.types import Chunk, Usage
 

@@ -90,7 +90,8 @@ def number_or(
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number) or not low <= number <= high:
-        raise BadField(f"{name} cannot be {value!r:.60}")
+        limits = f" from {low:g}" * math.isfinite(low) + f" up to {high:g}" * math.isfinite(high)
+        raise BadField(f"{name} is a number{limits}")
     return number
 
 

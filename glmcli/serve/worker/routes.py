@@ -15,7 +15,8 @@ from typing import Any
 from glmcli.errors import ContextFull, GlmError
 from glmcli.serve.hearing import heard, wait_until_open
 from glmcli.serve.holder import Holder
-from glmcli.serve.http import ClientLeft, HttpExchange, Route
+from glmcli.serve.http import HttpExchange, Route
+from glmcli.serve.pipes import ClientLeft
 from glmcli.serve.refusal import SERVER, Refusal, refusal_of
 from glmcli.serve.worker.advertised import Advertised, Proven
 from glmcli.serve.worker.records import Records, WorkerRecord, as_message, error_record

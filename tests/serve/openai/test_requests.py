@@ -50,6 +50,7 @@ def test_what_is_not_set_or_null_is_the_models_own() -> None:
         ({"top_k": -1}, "top_k", 0),
         ({"top_p": 0}, "top_p", None),
         ({"max_tokens": 5.0}, "max_tokens", 5),
+        ({"seed": 1.0, "n": 1.0}, "seed", 1),
         ({"chat_template_kwargs": {"thinking": True}}, "think", True),
     ],
 )
@@ -85,10 +86,39 @@ def test_other_spellings_mean_the_same(sent, name, value) -> None:
         ("response_format", {"type": "json_object"}),
         ("logit_bias", {"1": 2}),
         ("modalities", ["audio"]),
+        ("max_completion_tokens", 1.5),
+        ("repeat_penalty", 0),
+        ("temperature", 10**400),
+        ("stop", 0),
+        ("stop", False),
+        ("stop", {}),
+        ("tools", 0),
+        ("functions", ""),
+        ("logprobs", 0),
+        ("guided_json", {}),
+        ("guided_choice", ["a"]),
+        ("guided_regex", "a"),
+        ("min_tokens", 3),
+        ("stop_token_ids", [1]),
+        ("ignore_eos", True),
+        ("skip_special_tokens", False),
+        ("chat_template", "x"),
     ],
 )
 def test_a_value_that_cannot_be_followed_is_refused_by_its_name(name, value) -> None:
     assert refused(asked_chat, {"messages": HELLO, name: value}).param == name
+
+
+def test_each_name_of_a_limit_is_checked() -> None:
+    body = {"messages": HELLO, "max_completion_tokens": 5, "max_tokens": "x"}
+    assert refused(asked_chat, body).param == "max_tokens"
+
+
+def test_a_number_that_is_too_large_is_told_the_range() -> None:
+    for name, reach in [("top_p", "from 0 to 1"), ("max_tokens", f"from 1 to {2**63 - 1}")]:
+        message = refused(asked_chat, {"messages": HELLO, name: 10**400}).message
+        assert reach in message
+        assert len(message) < 100
 
 
 def test_fields_inside_objects_are_named_with_these() -> None:
@@ -154,7 +184,37 @@ def test_there_must_be_messages(messages) -> None:
     ],
 )
 def test_a_message_that_cannot_be_read_is_named(message) -> None:
-    assert refused(asked_chat, {"messages": [*HELLO, message]}).param == "messages[1]"
+    refusal = refused(asked_chat, {"messages": [*HELLO, message]})
+    assert (refusal.param or "").startswith("messages[1]")
+    assert "glm reads" not in refusal.message
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"content": "x"}, ".role"),
+        ({"role": "user", "content": 5}, ".content"),
+        ({"role": "user", "content": [{"type": "text"}]}, ".content[0].text"),
+        ({"role": "user", "content": [{"type": []}]}, ".content[0].type"),
+        ({"role": "assistant", "tool_calls": "x"}, ".tool_calls"),
+        ({"role": "assistant", "reasoning_content": 5}, ".reasoning_content"),
+        ({"role": "tool", "content": "x", "name": 5}, ".name"),
+    ],
+)
+def test_of_a_message_the_field_is_named_that_is_wrong(message, field) -> None:
+    assert refused(asked_chat, {"messages": [message]}).param == f"messages[0]{field}"
+
+
+ASSISTANT = [*HELLO, {"role": "assistant", "content": "the"}]
+
+
+@pytest.mark.parametrize("name", ["continue_final_message", "add_generation_prompt"])
+def test_how_the_reply_begins_cannot_be_asked_otherwise_than_it_does(name) -> None:
+    continues = name == "continue_final_message"
+    for messages, done in ((ASSISTANT, continues), (HELLO, not continues)):
+        assert asked_chat({"messages": messages, name: done}).ignored == ()
+        for wrong in (not done, "yes", 1):
+            assert refused(asked_chat, {"messages": messages, name: wrong}).param == name
 
 
 @pytest.mark.parametrize("prompt", ["Once upon", ["Once upon"]])

@@ -64,5 +64,7 @@ def test_texts_and_control_tokens_end_a_reply_ids_of_another_vocabulary_do_not()
     ],
 )
 def test_what_cannot_be_is_told(field):
-    with pytest.raises(BadField):
+    with pytest.raises(BadField) as caught:
         asked_prompt({"prompt": "hi", **field}, CONTROLS)
+    assert next(iter(field)) in str(caught.value)
+    assert "hot" not in str(caught.value)  # it goes to the log too

@@ -121,7 +121,11 @@ def test_a_value_is_kept_as_toml(glm, tmp_path, typed, value):
 @pytest.mark.parametrize(
     ("typed", "said", "hint"),
     [
-        (("temprature", "1"), "there is no setting temprature", "did you mean temperature?"),
+        (
+            ("temprature", "1"),
+            "there is no setting temprature",
+            "did you mean glm config set temperature 1?",
+        ),
         (("temperature", "warm"), "temperature is 'warm', not a number", "randomness"),
         (("temperature", "default"), "not a number", "glm config unset temperature"),
         (("temperature", "-1"), "temperature is -1.0", "at least 0"),

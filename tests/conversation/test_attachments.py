@@ -112,8 +112,8 @@ def test_a_missing_file_is_refused(here):
 
 def test_a_folder_and_a_pipe_are_no_files(here):
     os.mkfifo(here / "pipe")
-    for path, what in ((here, "a folder"), (here / "pipe", "a pipe")):
-        with pytest.raises(UsageError, match=f"is {what}, not a file"):
+    for path, what in ((here, "no text file there"), (here / "pipe", "is a pipe, not a file")):
+        with pytest.raises(UsageError, match=what):
             read_attachment(path)
 
 

@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 trusting = typer.Typer()
 _FOLDER = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="[FOLDER]",
-        parser=path_of,
         help=tr("the folder of the .env"),
         show_default=False,
         autocompletion=if_asked(folder_paths),
     ),
 ]
-HERE = Path()
+HERE = "."
 
 
-def dotenv_of(folder: Path) -> Path:
+def dotenv_of(typed: str) -> Path:
     """The `.env` of a folder; it may be named itself, whether it is there or not."""
+    folder = path_of(typed)
     return folder if folder.name == ".env" and not folder.is_dir() else folder / ".env"
 
 
@@ -53,13 +53,13 @@ def trust(folder: _FOLDER = HERE) -> None:
     from glmcli.config.trust import decide
 
     dotenv = dotenv_of(folder)
-    folder = dotenv.parent
+    place = dotenv.parent
     content = read_dotenv(dotenv)
     if content.unread:
         raise UsageError(content.unread, tr("check the file"))
     if not content.values:
-        raise nothing_set(folder, dotenv)
-    powerful = powerful_settings(folder, content)
+        raise nothing_set(place, dotenv)
+    powerful = powerful_settings(place, content)
     if not powerful:
         print(visible_line(tr("{path} needs no trust", path=absolute(dotenv))))
         return

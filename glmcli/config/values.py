@@ -40,7 +40,7 @@ class Seconds(float):
         for unit in ("h", "m"):
             if self and not self % _UNITS[unit]:
                 return f"{self / _UNITS[unit]:.0f}{unit}"
-        return f"{float(self):g}s" if self else "0"
+        return f"{float(self):.3f}".rstrip("0").rstrip(".") + "s" if self else "0"
 
     __repr__ = __str__
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config.files import nearest, parse_toml, read_keys
 from glmcli.config.settings import choices, masked, parse, setting_fields
-from glmcli.config.values import READ_SECRETS, parsed
+from glmcli.config.values import READ_SECRETS, Seconds, parsed
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
 from glmcli.paths import absolute
@@ -92,6 +92,8 @@ def checked_value(name: str, typed: str | list[str]) -> Any:
         raise
     if isinstance(value, Path):
         return str(absolute(value))
+    if isinstance(value, Seconds):
+        return str(value)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -188,4 +190,4 @@ def toml_text(value: object) -> str:
         return "[]"
     if value is None or isinstance(value, Path):
         return ""
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return f'"{value}"' if isinstance(value, str | Seconds) else str(value)

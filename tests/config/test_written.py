@@ -13,8 +13,8 @@ from glmcli.cli.settings import opened_settings
 from glmcli.config import left_behind, load_settings, own_config
 from glmcli.config.files import parse_toml
 from glmcli.config.place import find_config, move_config
-from glmcli.config.settings import setting_fields
-from glmcli.config.written import all_unset, check_text, with_value, without_value
+from glmcli.config.settings import parse, setting_fields
+from glmcli.config.written import all_unset, check_text, checked_value, with_value, without_value
 from glmcli.errors import ConfigError
 
 COMMENTED = '# mine\ntop_k = 5  # few\n\n[keys]  # of servers\n"lab:80" = "x"\n'
@@ -161,6 +161,38 @@ def test_what_cannot_be_found_now_is_written_and_said(glm, tmp_path, name, value
     done = glm("config", "set", name, value)
     assert done.code == 0 and said in done.err
     assert "nosuch" in toml_of(glm, tmp_path)
+
+
+OF_FORM = {"device": ["cuda:1"], "keep": ["0", "90s", "10m", "2h", "0.5s", "1234567.125s"]}
+OF_KIND = {
+    "bool": ["on", "off"],
+    "int": ["1", "4096"],
+    "float": ["0.000001", "1"],
+    "tuple": ["a", ["a|b", 'x"\\\n\x7f\x01é']],
+    "Path": ["folder", 'fol"der'],
+    "str": ['a "word"\n\t\\ \x7f\x01é = [#]', "true", "10m", "5"],
+}
+"""What is typed for a setting of that name, or else of that type."""
+
+
+@pytest.mark.parametrize("name", [name for name in setting_fields() if name != "home"])
+def test_a_value_of_every_setting_reads_back(name):
+    item = setting_fields()[name]
+    kind = next((word for word in OF_KIND if word in str(item.type)), "")
+    for typed in OF_FORM.get(name) or item.metadata.get("choices") or OF_KIND[kind]:
+        value = checked_value(name, typed)
+        text = with_value(COMMENTED, HERE, name, value)
+        check_text(text, HERE)
+        read = parse_toml(text, HERE, {*setting_fields(), "keys"})[name]
+        assert parse(name, read, "config.toml") == parse(name, value, "here")
+        check_text(without_value(text, HERE, name), HERE)
+
+
+def test_how_long_a_model_is_kept_is_read_by_the_next_command(glm, tmp_path):
+    assert glm("config", "set", "keep", "10m").code == 0
+    assert 'keep = "10m"' in toml_of(glm, tmp_path)
+    assert glm("config", "get", "keep").out == "10m\n"
+    assert glm("config", "unset", "keep").code == 0
 
 
 def test_several_stop_texts_are_several(glm, tmp_path):

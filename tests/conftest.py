@@ -56,9 +56,13 @@ def own_runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     The path of a socket must be short: it does not fit below `tmp_path`.
     """
     folder = Path(tempfile.mkdtemp(prefix="glm-"))
+    other = Path(tempfile.mkdtemp(prefix="glm-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.setenv("TMPDIR", str(other))
+    monkeypatch.setattr("tempfile.tempdir", str(other))
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    for each in (folder, other):
+        shutil.rmtree(each, ignore_errors=True)
 
 
 @pytest.fixture

@@ -17,9 +17,17 @@ from glmcli.errors import ConfigError
 from glmcli.language import tr
 
 CONFIG_NAME = "config.toml"
-_OF_NETS = ("CUDA_", "HF_", "HIP_", "HSA_", "LD_", "MKL_", "OMP_", "PYTHON", "ROCR_", "ZE_")
-_OF_TORCH = ("PYTORCH_", "TORCH_", "TRANSFORMERS_")
-_OURS, _SECRETS = "GLM_", ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_OF_NETS = ("HF_", "LD_", "DYLD_", "PYTHON", "PYTORCH_", "TORCH", "TRANSFORMERS_", "TRITON_")
+_OF_DEVICES = ("CUDA", "HIP_", "HSA_", "NVIDIA_", "ROC", "ZE_")
+_OF_THREADS = ("GOMP_", "KMP_", "MKL_", "OMP_", "OPENBLAS_")
+_SECRETS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
+_OF_USERS = frozenset(("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TZ", "USER"))
+_OF_FILES = frozenset(("TEMP", "TMP", "TMPDIR"))
+_OF_NETWORKS = frozenset(
+    ("CURL_CA_BUNDLE", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR", "SSL_CERT_FILE")
+)
+_OF_PROXIES = frozenset(("http_proxy", "https_proxy", "all_proxy"))
+"""Which variables go on to a process that stays: no others, whatever they are called."""
 
 
 class ConfigFile(NamedTuple):
@@ -81,7 +89,8 @@ def runtime_folders() -> Iterator[Path]:
     base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     if os.path.isabs(base):  # noqa: PTH117 (the look for a model that is kept takes no time)
         yield Path(base, "glm")
-    yield Path(tempfile.gettempdir(), f"glm-{os.getuid()}")
+    with suppress(OSError):  # nowhere can anything be written
+        yield Path(tempfile.gettempdir(), f"glm-{os.getuid()}")
 
 
 def variables_of_nets() -> dict[str, str]:
@@ -89,14 +98,27 @@ def variables_of_nets() -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name.startswith((*_OF_NETS, *_OF_TORCH)) and not name.endswith(_SECRETS)
+        if is_of_nets(name) and not name.endswith(_SECRETS)
     }
 
 
-def variables_without_keys() -> dict[str, str]:
-    """The environment for a process that has its settings from elsewhere, and needs no key."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not (name.startswith(_OURS) or (name.endswith(_SECRETS) and not name.startswith("HF_")))
-    }
+def is_of_nets(name: str) -> bool:
+    """Whether a variable is for the libraries that compute nets."""
+    return name.startswith((*_OF_NETS, *_OF_DEVICES, *_OF_THREADS))
+
+
+def variables_of_keepers() -> dict[str, str]:
+    """The environment for a process that has its settings from elsewhere, and stays: no key.
+
+    What it is not known to need may be a secret of any name.
+    """
+
+    def is_needed(name: str, value: str) -> bool:
+        if name.lower() in _OF_PROXIES:
+            return "@" not in value
+        if name.endswith(_SECRETS):
+            return name.startswith("HF_")
+        is_known = name.upper() in _OF_USERS | _OF_FILES | _OF_NETWORKS
+        return is_known or name.startswith(("LC_", "XDG_")) or is_of_nets(name)
+
+    return {name: value for name, value in os.environ.items() if is_needed(name, value)}

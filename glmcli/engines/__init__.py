@@ -302,13 +302,16 @@ def open_kept(settings: Settings, report: Report) -> Engine:
     return open_kept_or_here(settings, report)
 
 
-def open_alone(settings: Settings, report: Report) -> Engine:
-    """The same, when models that are kept in memory and idle have left, to make room for it."""
+def open_alone(settings: Settings, report: Report, *, spares_same: bool = False) -> Engine:
+    """The same, when models that are kept in memory and idle have left, to make room for it.
+
+    Whoever can be found as one that keeps it spares the same model: that is itself.
+    """
     if not is_local(settings.model):
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import open_without_others
 
-    return open_without_others(settings, report)
+    return open_without_others(settings, report, spares_same=spares_same)
 
 
 def check_followed(settings: Settings) -> None:

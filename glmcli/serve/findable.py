@@ -12,7 +12,13 @@ from contextlib import ExitStack, contextmanager
 from glmcli.config import Settings
 from glmcli.engines import is_local
 from glmcli.engines.kept.finding import make_leave
-from glmcli.engines.kept.place import KeptPlace, folder_to_use, kept_key, model_folder
+from glmcli.engines.kept.place import (
+    KeptPlace,
+    folder_to_use,
+    kept_key,
+    model_folder,
+    write_about,
+)
 from glmcli.engines.kept.starting import listen_in
 from glmcli.errors import GlmError
 from glmcli.serve.holder import Holder
@@ -29,6 +35,7 @@ def findable(holder: Holder, settings: Settings, log: Callable[[str], None]) -> 
             place = place_of_settings(settings)
             if place is not None and locked(place, stack):
                 http = http_door(holder, settings, log)
+                write_about(place, holder.name, holder.pid)
                 life = Life(holder, place, listen_in(place), log=lambda line: None, http=http)
                 thread = threading.Thread(target=life.run, daemon=True)
                 thread.start()

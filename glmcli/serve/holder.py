@@ -167,6 +167,11 @@ class Holder:
                 self._attached -= 1
                 self._last_used = time.monotonic()
 
+    def keep_for(self, seconds: float) -> None:
+        """Stay so long after the last use, as the last said who asked; 0 changes nothing."""
+        if self.is_kept and 0 < seconds < math.inf:
+            self.keep_s = seconds
+
     def stop(self) -> None:
         """Leave once those are answered who ask now; returns at once."""
         self.stopping.set()
@@ -190,6 +195,7 @@ class Holder:
             "waiting": self.waiting,
             "clients": self._attached,
             "idle_s": round(idle_s, 1),
+            "keep_s": float(self.keep_s) if self.is_kept else None,
             "ends_in_s": None if self.is_needed or not self.is_kept else max(0.0, round(left_s, 1)),
             "memory_bytes": resident_bytes()[0],
             "slots": list(engine.slots),

@@ -90,7 +90,9 @@ class Lines:
         self._link.send({"answer": answer, "end": True})
 
     def _open(self, asked: Mapping[str, Any]) -> None:
-        """Say what is done to load the model, then what it is."""
+        """Say at once that somebody is here, what is done to load the model, then what it is."""
+        self._link.send({"here": True})
+        self._holder.keep_for(float(asked.get("keep") or 0))
         if not self._is_attached:
             self._is_attached = True
             self._stack.enter_context(self._holder.attached())

@@ -84,7 +84,7 @@ def test_one_that_does_not_answer_is_shown_and_killed(glm, keep, runtime):
     pid = keep("echo:")
     os.kill(pid, signal.SIGSTOP)
     (status,) = json.loads(glm("ps", "--json").out)
-    assert (status["state"], status["pid"]) == ("deaf", pid)
+    assert (status["state"], status["pid"], status["model"]) == ("deaf", pid, "echo:")
     assert glm("stop", "--all").code == 0
     assert wait_until(lambda: kept_in(runtime) == [])
 

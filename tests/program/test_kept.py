@@ -194,6 +194,20 @@ def test_killed_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
     assert "the process that kept the model has ended" in err
 
 
+def test_killed_in_the_middle_of_many_lines_all_are_answered(begin, runtime, glm, tmp_path):
+    glm("ask", "-m", "echo:delay=0.05", "--keep", "60s", "begin")
+    (tmp_path / "in").write_text("".join(f"this is number {n}\n" for n in range(20)))
+    process = begin("ask", "-m", "echo:delay=0.05", "--keep", "60s", "--each", "in")
+    assert process.stdout.readline()
+    (pid,) = kept_in(runtime)
+    os.kill(pid, signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert [json.loads(line)["text"] for line in out.splitlines()] == [
+        f"this is number {n}" for n in range(1, 20)
+    ]
+
+
 @pytest.mark.parametrize("kind", ["file", "dead socket", "link"])
 def test_whatever_is_in_the_place_of_the_socket_is_replaced(glm, runtime, kind):
     glm("ask", *ECHO, "one")
@@ -300,6 +314,38 @@ def test_it_goes_on_where_its_log_cannot_be_written(glm, runtime):
     log.unlink()
     assert glm("ask", *ECHO, "two").out == "two\n"
     assert len(kept_in(runtime)) == 1
+
+
+def test_a_file_for_its_log_that_is_none_is_not_waited_for(glm, runtime):
+    glm("ask", *ECHO, "hi")
+    kill_kept(runtime)
+    assert wait_until(lambda: not kept_in(runtime))
+    for name in ("*.log", "*.json"):
+        (path,) = runtime.glob(f"glm/{name}")
+        path.unlink()
+        os.mkfifo(path)
+    done = glm("ask", *ECHO, "one", timeout=30)
+    assert (done.out, done.err) == ("one\n", "")
+
+
+def test_a_folder_that_nobody_trusts_keeps_no_model(glm, runtime, tmp_path):
+    (tmp_path / ".env").write_text("GLM_KEEP=10m\nGLM_MODEL=echo:\n")
+    assert glm("ask", "-m", "echo:", "one").out == "one\n"
+    assert list(runtime.iterdir()) == []
+    assert "trusted" in glm("config", "trust").out + glm("config", "trust").err
+    assert glm("ask", "-m", "echo:", "one").out == "one\n"
+    assert len(kept_in(runtime)) == 1
+
+
+def test_what_is_not_needed_of_the_environment_does_not_come_to_the_process(glm, runtime):
+    secrets = {"DATABASE_URL": "postgres://u:pw@h/", "MY_PASSPHRASE": "x1", "AWS_SESSION": "x2"}
+    proxies = {"http_proxy": "http://u:pw@proxy", "HTTPS_PROXY": "http://proxy:3128"}
+    glm("ask", *ECHO, "one", OMP_NUM_THREADS="1", LC_ALL="C.UTF-8", **secrets, **proxies)
+    (pid,) = kept_in(runtime)
+    data = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    names = {line.partition(b"=")[0].decode() for line in data}
+    assert names >= {"OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL", "HTTPS_PROXY", "XDG_RUNTIME_DIR"}
+    assert names.isdisjoint({*secrets, "http_proxy", "GLM_HOME", "PWD", "SHELL"})
 
 
 @pytest.mark.model

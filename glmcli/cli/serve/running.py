@@ -54,7 +54,7 @@ def answer_until_ended(
 
     model = short_name(settings.model)
     member = None if cluster is None else ClusterMember(cluster, settings, model)
-    open_it = partial(open_alone, settings)
+    open_it = partial(open_alone, settings, spares_same=True)
     engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
     holder = Holder(engine, model)
     log: Callable[[str], None] = (lambda line: None) if quiet else in_log()

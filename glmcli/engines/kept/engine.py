@@ -6,6 +6,8 @@ process itself. Knows nothing of how one is found or started.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from threading import Event
@@ -14,13 +16,15 @@ from typing import Any
 from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms
 from glmcli.engines.batches import batch_of, is_end
 from glmcli.engines.delivery import TICK_S
-from glmcli.engines.kept.link import Gone, Link
+from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.wire import chunk_in, error_in, item_in, known, params_in, request_of
 from glmcli.errors import ConnectionLost
 from glmcli.language import tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ATTEMPTS = 3
+QUIET_S = 1.0
+"""After so long it is told what is waited for."""
 DEAF_TICKS = 20
 """After so many without an answer to a cancel the connection is closed."""
 
@@ -34,24 +38,38 @@ class KeptEngine:
         find: Callable[[], Engine],
         *,
         private: bool = False,
+        keep_s: float = 0.0,
     ) -> None:
         """`find` finds the model again where the process is gone: an engine like this, or another.
 
-        Of what a `private` one is asked nothing is kept. Call `open` first.
+        Of what a `private` one is asked nothing is kept. The process is to stay `keep_s` seconds
+        after its last use, unless that is 0. Call `open` first.
         """
         self._link = link
         self._find = find
         self._private = private
+        self._keep_s = keep_s
         self._instead: Engine | None = None
         self._facts: dict[str, Any] = {}
 
-    def open(self, report: Report) -> None:
-        """Wait until the model is loaded. Raises Gone, GlmError."""
-        for data in self._asked({"ask": "open"}, Event()):
-            if data and "progress" in data:
-                report(known(Progress, data["progress"]))
-            elif data and "answer" in data:
-                self._facts = data["answer"]
+    def open(self, report: Report, within_s: float = math.inf) -> None:
+        """Wait until the model is loaded. Raises Gone, GlmError, Deaf.
+
+        Deaf says that `within_s` there was no sign of life: one comes at once, whatever is done.
+        """
+        began, has_heard = time.monotonic(), False
+        with closing(self._asked({"ask": "open", "keep": self._keep_s}, Event())) as answers:
+            for data in answers:
+                has_heard = has_heard or data is not None
+                waited_s = time.monotonic() - began
+                if not has_heard and waited_s > within_s:
+                    raise Deaf
+                if not has_heard and waited_s > QUIET_S:
+                    report(Progress("waiting", note=tr("the process that keeps the model")))
+                if data and "progress" in data:
+                    report(known(Progress, data["progress"]))
+                elif data and "answer" in data:
+                    self._facts = data["answer"]
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from glmcli.config import Settings
 from glmcli.engines import Engine, is_local, open_engine, split_name
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
-from glmcli.engines.kept.link import Gone, Link
+from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
@@ -22,15 +22,20 @@ from glmcli.engines.kept.place import (
     kept_key,
     load_values,
     model_folder,
+    read_about,
 )
-from glmcli.engines.kept.starting import link_to_socket, reach
+from glmcli.engines.kept.starting import link_to_socket, patience_s, reach
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.types import Progress, Report
 
 ANSWER_S, LEAVE_S, _TICK_S = 2.0, 10.0, 0.05
 """How long an answer is waited for, and the end of an idle process that was asked to leave."""
+
+DEAF = later(
+    "the process that keeps the model does not answer, so it is loaded here; glm stop ends it"
+)
 
 
 class Finder:
@@ -44,11 +49,18 @@ class Finder:
         """The engine; `places` are where others may be kept. Raises what `open_engine` does."""
         settings = self._settings
         key = kept_key(settings, self._folder())
-        for place in places:
-            if place.key == key and (link := link_to_socket(place)):
-                with suppress(Gone):
-                    return self._opened(link)
         others = [place for place in places if place.key != key] if is_local(settings.model) else []
+        for place in places:
+            if place.key != key:
+                continue
+            try:
+                if link := link_to_socket(place):
+                    return self._opened(link, place)
+            except Gone:
+                continue
+            except Deaf:
+                with others_gone([place, *others], self._report):
+                    return self._here_instead(tr(DEAF))
         with others_gone(others, self._report):
             return self._kept(key) if settings.keep else open_engine(settings, self._report)
 
@@ -58,17 +70,25 @@ class Finder:
             place = KeptPlace(folder_to_use(), key)
             for _ in range(ATTEMPTS):
                 with suppress(Gone):
-                    return self._opened(reach(place, self._values(), self._tick))
+                    return self._opened(reach(place, self._values(), self._tick), place)
             why = tr("its process ended at once; see {log}", log=place.log)
+        except Deaf:
+            return self._here_instead(tr(DEAF))
         except OSError as exc:
             why = f"{exc.filename or ''}: {exc.strerror}".removeprefix(": ")
-        line = tr("the model is not kept: {why}", why=why)
+        return self._here_instead(tr("the model is not kept: {why}", why=why))
+
+    def _here_instead(self, line: str) -> Engine:
+        """The model in this process, and a line that says why."""
         return ToldEngine(open_engine(self._settings, self._report), line)
 
-    def _opened(self, link: Link) -> KeptEngine:
-        engine = KeptEngine(link, self._again, private=not self._settings.history)
+    def _opened(self, link: Link, place: KeptPlace) -> KeptEngine:
+        """The engine of a connection. Raises Gone, GlmError, Deaf."""
+        settings = self._settings
+        private, keep_s = not settings.history, float(settings.keep)
+        engine = KeptEngine(link, self._again, private=private, keep_s=keep_s)
         try:
-            engine.open(self._report)
+            engine.open(self._report, patience_s(place))
         except BaseException:
             engine.close()
             raise
@@ -117,13 +137,17 @@ def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[None]:
         raise
 
 
-def open_without_others(settings: Settings, report: Report) -> Engine:
-    """Load a model in this process when others that are idle have left. Raises as `open_engine`."""
+def open_without_others(settings: Settings, report: Report, *, spares_same: bool) -> Engine:
+    """Load a model in this process when all that are kept and idle have left.
+
+    The same model too, unless it is spared. Raises as `open_engine`.
+    """
     places = all_places()
-    if not places:
-        return open_engine(settings, report)
-    own = kept_key(settings, model_folder(settings))
-    with others_gone((place for place in places if place.key != own), report):
+    if places:
+        folder = model_folder(settings)  # for no model at all none is to leave
+        own = kept_key(settings, folder) if spares_same else ""
+        places = [place for place in places if place.key != own]
+    with others_gone(places, report):
         return open_engine(settings, report)
 
 
@@ -131,7 +155,12 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:
     """Have the idle among other kept models leave; the names of those that are busy, and stay."""
     busy, leaving = [], []
     for place in places:
-        link = link_to_socket(place)
+        name = str(read_about(place).get("model", place.key))
+        try:
+            link = link_to_socket(place, ANSWER_S)
+        except Deaf:
+            busy.append(name)
+            continue
         if link is None:
             continue
         try:
@@ -142,7 +171,7 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:
         if answer.get("leaving"):
             leaving.append(link)
         else:
-            busy.append(str(answer.get("model", place.key)))
+            busy.append(str(answer.get("model", name)))
             link.close()
     until = time.monotonic() + LEAVE_S
     for link in leaving:

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from glmcli.engines.kept.wire import as_line, parsed_line
 
 _PIECE_BYTES = 1 << 16
+_RETRY_S = 0.02
 QUIETLY = getattr(socket, "MSG_NOSIGNAL", 0)
 """Whoever is gone is told of by an error, not by a signal that ends the program."""
 LARGEST_LINE = 1 << 29
@@ -25,6 +27,10 @@ LARGEST_LINE = 1 << 29
 
 class Gone(Exception):
     """The other side is not there any more."""
+
+
+class Deaf(Exception):
+    """The other side is there, and gives no sign of life."""
 
 
 class Link:
@@ -114,24 +120,43 @@ class Link:
         return peer_of(self._socket)[0]
 
 
-def link_to(path: Path) -> Link | None:
+def link_to(path: Path, within_s: float) -> Link | None:
     """A connection to what listens there; None if nothing does, or it is another user's.
 
-    Raises OSError where the path cannot be a socket at all.
+    Raises Deaf where so many wait that none is let in in time, OSError where the path cannot be a
+    socket at all.
     """
-    connection = socket.socket(socket.AF_UNIX)
-    try:
-        connection.connect(os.fspath(path))
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
+    until = time.monotonic() + within_s
+    while (connection := connected(path)) is None:
+        if time.monotonic() > until:
+            raise Deaf
+        time.sleep(_RETRY_S)
+    if connection.fileno() < 0:
         return None
-    except OSError:
-        connection.close()
-        raise
     if peer_of(connection)[1] != os.geteuid():
         connection.close()
         return None
     return Link(connection)
+
+
+def connected(path: Path) -> socket.socket | None:
+    """A socket that leads there, a closed one if nobody listens; None while too many wait.
+
+    Raises OSError.
+    """
+    connection = socket.socket(socket.AF_UNIX)
+    connection.setblocking(False)  # else it would wait as long as they do
+    try:
+        connection.connect(os.fspath(path))
+    except BlockingIOError:
+        connection.close()
+        return None
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def peer_of(connection: socket.socket) -> tuple[int | None, int]:

@@ -6,6 +6,7 @@ Knows nothing of what is said over a socket.
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
@@ -23,10 +24,14 @@ from glmcli.engines import split_name
 from glmcli.language import chinese_locale, tr
 from glmcli.paths import absolute, without_links
 
-SOCKET, LOCK, LOG = ".sock", ".lock", ".log"
+SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
 """Bytes of a socket's path; systems take 104 or 108, with a zero at the end."""
 KEY_DIGITS = 16
+CODE = Path(__file__).parents[2]
+INSTALLED = "-packages"
+"""The end of the names of folders that installers put code into: there a folder's time tells it."""
+_MOST_ABOUT = 1 << 16
 
 
 class KeptPlace(NamedTuple):
@@ -50,19 +55,35 @@ class KeptPlace(NamedTuple):
         """What its process had to say; never what it was asked."""
         return self.folder / (self.key + LOG)
 
+    @property
+    def about(self) -> Path:
+        """Which model it is, and of which process, for where that does not say so itself."""
+        return self.folder / (self.key + ABOUT)
 
-def folder_here() -> Path | None:
-    """The private folder, if there is one: the first that `folder_to_use` would use."""
-    for folder in runtime_folders():
-        if is_private(folder):
-            return folder
-        if (
-            takes_sockets(folder)
-            and not os.path.lexists(folder)
-            and os.access(folder.parent, os.W_OK)
-        ):
-            return None  # nothing was kept yet where it would be
-    return None
+
+def write_about(place: KeptPlace, model: str, pid: int) -> None:
+    """Write down which process keeps which model at a place, if there is room on the disk."""
+    with suppress(OSError), os.fdopen(open_file(place.about, os.O_WRONLY | os.O_CREAT), "w") as out:
+        out.truncate()
+        json.dump({"model": model, "pid": pid}, out)
+
+
+def read_about(place: KeptPlace) -> dict[str, Any]:
+    """What `write_about` wrote; an empty one if it cannot be read."""
+    with suppress(OSError, ValueError), os.fdopen(open_file(place.about, os.O_RDONLY)) as file:
+        match json.loads(file.read(_MOST_ABOUT)):
+            case {"model": str(model), "pid": int(pid)}:
+                return {"model": model, "pid": pid}
+    return {}
+
+
+def open_file(path: Path, flags: int) -> int:
+    """A descriptor of a file of ours; what else is there is never waited for. Raises OSError."""
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(0, "", str(path))
 
 
 def takes_sockets(folder: Path) -> bool:
@@ -100,33 +121,51 @@ def is_private(folder: Path) -> bool:
 
 
 def all_places() -> list[KeptPlace]:
-    """The places where something listens, or did until it was killed."""
-    folder = folder_here()
-    if folder is None:
-        return []
-    with suppress(OSError), os.scandir(folder) as entries:
-        names = sorted(each.name for each in entries if each.name.endswith(SOCKET))
-        return [KeptPlace(folder, name.removesuffix(SOCKET)) for name in names]
-    return []
+    """The places where something listens, or did until it was killed.
+
+    All folders are looked into: which can be used may be another one next time.
+    """
+    found = []
+    for folder in filter(is_private, runtime_folders()):
+        with suppress(OSError), os.scandir(folder) as entries:
+            names = sorted(each.name for each in entries if each.name.endswith(SOCKET))
+            found += [KeptPlace(folder, name.removesuffix(SOCKET)) for name in names]
+    return found
 
 
 def kept_key(settings: Settings, folder: Path | None) -> str:
     """The key of the model that the settings choose, whose files are in `folder`."""
     import hashlib
-    import json
 
     adapter = Path(settings.adapter).expanduser() if settings.adapter else None
     facts = [
         __version__,
         sys.prefix,
         chinese_locale(),
-        [stamp(Path(place)) for place in sys.path if place.endswith("-packages")],
+        [stamp(Path(place)) for place in sys.path if place.endswith(INSTALLED)],
+        code_stamp(CODE),
         variables_of_nets(),
         load_values(settings),
         [(str(without_links(Path(each))), file_stamps(each)) for each in (folder, adapter) if each],
     ]
     whole = json.dumps(facts, default=str).encode("utf-8", "backslashreplace")
     return hashlib.sha256(whole).hexdigest()[:KEY_DIGITS]
+
+
+def code_stamp(folder: Path) -> tuple[int, int]:
+    """How much code is in a folder and below, and of when, unless an installer put it there."""
+    if folder.parent.name.endswith(INSTALLED):
+        return 0, 0
+    count = times = 0
+    folders = [os.fspath(folder)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    count, times = count + 1, times + entry.stat().st_mtime_ns
+                elif "." not in entry.name and entry.name != "__pycache__" and entry.is_dir():
+                    folders.append(entry.path)
+    return count, times
 
 
 def load_values(settings: Settings) -> dict[str, Any]:

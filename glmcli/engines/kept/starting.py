@@ -18,17 +18,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from glmcli.config.place import variables_without_keys
-from glmcli.engines.kept.link import Link, link_to
-from glmcli.engines.kept.place import KeptPlace
-from glmcli.errors import EngineError
-from glmcli.language import tr
+from glmcli.config.place import variables_of_keepers
+from glmcli.engines.kept.link import Deaf, Link, link_to
+from glmcli.engines.kept.place import KeptPlace, open_file, write_about
 
 MODULE = "glmcli.serve.background"
 """What is started: `main` there is given the descriptors of `start`."""
 RETRY_S, _PATIENCE_S = 0.01, 45.0
 """How often it is tried to reach one that starts or ends just now, and for how long: one that was
 told to end may answer for another thirty seconds."""
+LIFE_S, START_S = 10.0, 60.0
+"""How long a sign of life is waited for, and at the start, when libraries are read from a disk."""
 _WAITING = 128
 """Connections that wait until they are taken."""
 
@@ -36,7 +36,8 @@ _WAITING = 128
 def reach(place: KeptPlace, values: Mapping[str, Any], tick: Callable[[], bool]) -> Link:
     """A connection to the process at a place, which is started with `values` if there is none.
 
-    `tick` is called while it waits, and says whether to go on. Raises EngineError, OSError.
+    `tick` is called while it waits, and says whether to go on. Raises Deaf where it neither answers
+    nor ends, OSError.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -48,7 +49,7 @@ def reach(place: KeptPlace, values: Mapping[str, Any], tick: Callable[[], bool])
         except BlockingIOError:  # another one starts it, or it is about to end
             os.close(lock)
             if not tick() or time.monotonic() > deadline:
-                raise not_answering() from None
+                raise Deaf from None
             time.sleep(RETRY_S)
             continue
         try:
@@ -57,22 +58,25 @@ def reach(place: KeptPlace, values: Mapping[str, Any], tick: Callable[[], bool])
         finally:
             os.close(lock)  # that of the process stays
         if not tick() or time.monotonic() > deadline:
-            raise not_answering()
+            raise Deaf
 
 
-def link_to_socket(place: KeptPlace) -> Link | None:
-    """A connection to the process at a place, if it lives; what else is there will be replaced."""
+def link_to_socket(place: KeptPlace, within_s: float | None = None) -> Link | None:
+    """A connection to the process at a place, if it lives; what else is there will be replaced.
+
+    Raises Deaf where it lets nobody in in time, which is `patience_s` if none is said.
+    """
     with suppress(OSError):
-        return link_to(place.socket)
+        return link_to(place.socket, patience_s(place) if within_s is None else within_s)
     return None
 
 
-def not_answering() -> EngineError:
-    """The error for a process that neither answers nor ends."""
-    return EngineError(
-        tr("the process that keeps the model does not answer"),
-        tr("glm stop --all ends it; then ask again"),
-    )
+def patience_s(place: KeptPlace) -> float:
+    """How long a sign of life of the process at a place is waited for."""
+    with suppress(OSError):
+        age = time.time() - place.socket.stat().st_mtime
+        return max(LIFE_S, min(START_S, START_S - age))
+    return LIFE_S
 
 
 def start(place: KeptPlace, lock: int, values: Mapping[str, Any]) -> Link | None:
@@ -88,11 +92,12 @@ def start(place: KeptPlace, lock: int, values: Mapping[str, Any]) -> Link | None
             stdout=output,
             stderr=output,
             cwd="/",
-            env=variables_without_keys(),
+            env=variables_of_keepers(),
             start_new_session=True,
             pass_fds=(listener.fileno(), lock, reading),
         )
         process.returncode = 0  # it outlives us: nobody waits for its end
+        write_about(place, str(values["settings"]["model"]), process.pid)
         os.close(reading)
         reading = -1
         with suppress(BrokenPipeError), os.fdopen(writing, "w", encoding="utf-8") as pipe:
@@ -122,8 +127,9 @@ def listen_in(place: KeptPlace) -> socket.socket:
 
 def open_log(place: KeptPlace) -> int:
     """The file for what the process has to say; where there is no room for it, nothing."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(place.log, flags, 0o600)
+        log = open_file(place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.ftruncate(log, 0)
+        return log
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)

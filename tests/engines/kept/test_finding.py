@@ -1,3 +1,6 @@
+import math
+import os
+import socket
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -9,7 +12,7 @@ from glmcli.config.values import Seconds
 from glmcli.engines import open_alone, open_kept
 from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
-from glmcli.engines.kept.finding import Finder, others_gone
+from glmcli.engines.kept.finding import Finder, open_without_others, others_gone
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
@@ -17,8 +20,9 @@ from glmcli.engines.kept.place import (
     kept_key,
     model_folder,
 )
-from glmcli.engines.kept.starting import link_to_socket
+from glmcli.engines.kept.starting import link_to_socket, listen_in, patience_s
 from glmcli.errors import ModelError, OutOfMemory
+from glmcli.types import GenerationParams, Message
 from tests.support.kept import held
 
 
@@ -85,6 +89,69 @@ def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path)
             with pytest.raises(ModelError, match="nowhere"):
                 open_it(nowhere, report)
         assert thread.is_alive()
+
+
+@pytest.fixture(params=["nobody takes", "nobody is let in"])
+def deaf(request, place, monkeypatch):
+    """Something listens at the place, and gives no sign of life; it has been there for long."""
+    monkeypatch.setattr("glmcli.engines.kept.starting.LIFE_S", 0.2)
+    with closing(listen_in(place)) as listener:
+        os.utime(place.socket, (1, 1))
+        if request.param == "nobody takes":
+            yield
+            return
+        listener.listen(0)
+        with socket.socket(socket.AF_UNIX) as first:
+            first.connect(str(place.socket))
+            yield
+
+
+@pytest.mark.parametrize("keep", [0, 60])
+def test_one_that_gives_no_sign_of_life_is_said_and_the_model_is_loaded_here(settings, deaf, keep):
+    settings = replace(settings, keep=Seconds(keep))
+    engine = Finder(settings, report).found(all_places())
+    asked = [Message("user", "hi")], GenerationParams(), threading.Event()
+    chunks = list(engine.stream(*asked))
+    assert "does not answer, so it is loaded here; glm stop ends it" in chunks[0].notice
+    assert "".join(chunk.text for chunk in chunks) == "hi"
+
+
+def test_one_that_gives_no_sign_of_life_keeps_no_other_model_from_being_loaded(settings, deaf):
+    other = replace(settings, model="echo:load=0", keep=Seconds(0))
+    with others_gone(all_places(), report):
+        assert Finder(other, report).found([]).details == ""
+
+
+def test_one_that_starts_is_given_more_time(place):
+    with closing(listen_in(place)):
+        assert patience_s(place) > 50
+        os.utime(place.socket, (1, 1))
+        assert patience_s(place) == 10
+
+
+def test_whoever_asks_last_says_how_long_it_is_kept(settings, place):
+    with held(place, keep_s=60) as (holder, *_):
+        for keep, wanted in ((7200, 7200), (0, 7200), (90, 90)):
+            engine = open_kept_or_here(replace(settings, keep=Seconds(keep)), report)
+            assert str(Seconds(wanted)) in (engine.details if keep else str(Seconds(wanted)))
+            engine.close()
+            assert holder.status()["keep_s"] == wanted
+
+
+def test_what_is_served_does_not_end_by_the_word_of_a_client(settings, place):
+    with held(place, keep_s=math.inf) as (holder, *_):
+        open_kept_or_here(replace(settings, keep=Seconds(1)), report).close()
+        assert holder.status()["keep_s"] is None
+
+
+@pytest.mark.parametrize("spares_same", [False, True])
+def test_whoever_is_to_have_the_memory_alone_has_even_the_same_model_leave(
+    settings, place, spares_same
+):
+    with held(place) as (_, thread, _said):
+        engine = open_without_others(settings, report, spares_same=spares_same)
+        assert engine.details == ""
+        assert thread.is_alive() == spares_same
 
 
 def test_it_is_asked_on_whatever_thread_finds_it(settings, place):

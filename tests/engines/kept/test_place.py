@@ -9,11 +9,14 @@ from glmcli.engines.kept.place import (
     SOCKET_BYTES,
     KeptPlace,
     all_places,
+    code_stamp,
     folder_to_use,
     is_private,
     kept_key,
     load_values,
     model_folder,
+    read_about,
+    write_about,
 )
 
 
@@ -97,6 +100,50 @@ def test_another_way_to_load_is_another_key(settings, changes):
 )
 def test_how_it_is_asked_is_no_part_of_the_key(settings, changes):
     assert kept_key(replace(settings, **changes), None) == kept_key(settings, None)
+
+
+def test_what_was_kept_where_the_best_folder_could_not_be_is_found(own_runtime, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_runtime / "missing"))
+    other = KeptPlace(folder_to_use(), "a")
+    other.socket.touch()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own_runtime))
+    assert all_places() == [other]
+    best = KeptPlace(folder_to_use(), "b")
+    assert best.folder != other.folder
+    best.socket.touch()
+    assert all_places() == [best, other]
+
+
+def test_which_model_it_is_is_known_without_its_process(own_runtime):
+    place = KeptPlace(folder_to_use(), "a")
+    assert read_about(place) == {}
+    write_about(place, "a model with a very long name", 17)
+    write_about(place, "echo:", 5)
+    assert read_about(place) == {"model": "echo:", "pid": 5}
+    for text in ("", "[]", '{"model": 1, "pid": 5}', '{"model": "x"}', "\xff"):
+        place.about.write_text(text)
+        assert read_about(place) == {}
+
+
+def test_code_that_was_pulled_into_an_editable_installation_is_another_stamp(tmp_path):
+    code = tmp_path / "glmcli"
+    (code / "serve").mkdir(parents=True)
+    for name in ("serve/a.py", "serve/b.py"):
+        (code / name).write_text("")
+        os.utime(code / name, (5, 5))
+    before = code_stamp(code)
+    (code / "__pycache__").mkdir()
+    (code / "__pycache__" / "a.py").write_text("")
+    assert code_stamp(code) == before
+    os.utime(code / "serve" / "b.py", (4, 4))
+    assert code_stamp(code) != before
+    os.utime(code / "serve" / "b.py", (5, 5))
+    (code / "c.py").write_text("")
+    assert code_stamp(code) != before
+    installed = tmp_path / "site-packages" / "glmcli"
+    installed.parent.mkdir()
+    code.rename(installed)
+    assert code_stamp(installed) == (0, 0), "its time is that of the folder around it"
 
 
 def test_another_version_is_another_key(settings, monkeypatch):

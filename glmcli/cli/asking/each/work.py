@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from queue import Empty, SimpleQueue
 from typing import NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from glmcli.engines.delivery import TICK_S
 from glmcli.engines.failures import as_user_error, opening_failed
 from glmcli.engines.reply import Growing, broken_off
 from glmcli.engines.thread import EngineThread, engine_of
-from glmcli.errors import ContextFull, GlmError, ServerRefused
+from glmcli.errors import ConnectionLost, ContextFull, GlmError, ServerRefused
 from glmcli.language import tr
 from glmcli.terminal.phrases import no_answer
 from glmcli.types import Chunk, Message, Progress
@@ -31,6 +31,8 @@ LINES_AT_ONCE = 256
 """Lines that one engine is given at once."""
 MOST_CHARS_AT_ONCE = 8_000_000
 """Characters of all lines together that it is given at once, but for the last."""
+MOST_LOSSES = 2
+"""So often a line is asked again whose process has ended."""
 MOST_TRIES = 8
 """How often a line is asked while a server is busy."""
 LONGEST_WAIT_S = 60.0
@@ -107,6 +109,15 @@ class GrowingAnswer:
         return LineAnswer(self._task.id, self._task.line, reply, error)
 
 
+class AskedLine(NamedTuple):
+    """A line that an engine is given."""
+
+    place: int
+    task: Task
+    losses: int = 0
+    """How often the process that was to answer it has ended."""
+
+
 class Together:
     """All lines to one engine, as many at once as it can."""
 
@@ -117,31 +128,49 @@ class Together:
         self._engine, self._cancel, self._window = engine, cancel, window
 
     def news(self, source: TaskSource) -> Iterator[News]:
-        """What becomes of the lines. Raises GlmError where the engine cannot be opened."""
+        """What becomes of the lines. Raises GlmError where the engine cannot be opened.
+
+        A line whose process has ended is asked again, the last time alone: one that ends it takes
+        no other with it.
+        """
+        lost: list[AskedLine] = []
         while not self._cancel.is_set():
-            group: list[tuple[int, Task]] = []
-            chars = 0
-            while len(group) < LINES_AT_ONCE and chars < MOST_CHARS_AT_ONCE:
-                found = source.take(wait=not group)
-                if found is None:
-                    break
-                place, task = found
-                if isinstance(task, BadLine):
-                    yield News(place, LineAnswer(task.id, task.line, error=task.error))
-                    continue
-                group.append((place, task))
-                chars += sum(len(each.text) for each in task.messages)
+            if not lost:
+                group = yield from self._taken(source)
+            elif lost[0].losses == MOST_LOSSES:
+                group, lost = lost[:1], lost[1:]
+            else:
+                group, lost = lost, []
             if not group:
                 return
             growing = [
-                GrowingAnswer(place, task, self._engine, self._window) for place, task in group
+                GrowingAnswer(line.place, line.task, self._engine, self._window) for line in group
             ]
-            prompts = [(task.messages, task.params) for _, task in group]
+            prompts = [(line.task.messages, line.task.params) for line in group]
             for index, item in self._engine.batch(prompts, self._cancel):
-                if self._engine.is_open:
+                losses = group[index].losses
+                if isinstance(item, ConnectionLost) and losses < MOST_LOSSES:
+                    lost.append(group[index]._replace(losses=losses + 1))
+                elif self._engine.is_open:
                     yield growing[index].add(item)
                 elif isinstance(item, Chunk):
                     yield News(progress=item.progress)
+
+    def _taken(self, source: TaskSource) -> Generator[News, None, list[AskedLine]]:
+        """The next lines for the engine; what is wrong with others is told."""
+        group: list[AskedLine] = []
+        chars = 0
+        while len(group) < LINES_AT_ONCE and chars < MOST_CHARS_AT_ONCE:
+            found = source.take(wait=not group)
+            if found is None:
+                break
+            place, task = found
+            if isinstance(task, BadLine):
+                yield News(place, LineAnswer(task.id, task.line, error=task.error))
+                continue
+            group.append(AskedLine(place, task))
+            chars += sum(len(each.text) for each in task.messages)
+        return group
 
 
 class Servers:

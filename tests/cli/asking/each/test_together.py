@@ -1,0 +1,72 @@
+"""Lines to one engine: what becomes of them where its process ends."""
+
+from __future__ import annotations
+
+import threading
+
+from glmcli.cli.asking.each.tasks import Task
+from glmcli.cli.asking.each.work import Together
+from glmcli.engines.echo import EchoEngine
+from glmcli.engines.thread import EngineThread
+from glmcli.errors import ConnectionLost
+from glmcli.types import Chunk, GenerationParams, Message
+
+
+class Mortal(EchoEngine):
+    """An engine whose process ends in the middle of a batch in which a text is asked for."""
+
+    def __init__(self, deadly: str, deaths: int = 99) -> None:
+        super().__init__()
+        self.deadly, self.deaths = deadly, deaths
+        self.asked: list[list[str]] = []
+
+    def batch(self, prompts, cancel):
+        texts = [messages[-1].text for messages, _ in prompts]
+        self.asked.append(texts)
+        dies = self.deadly in texts and self.deaths > 0
+        self.deaths -= dies
+        for index, text in enumerate(texts):
+            yield index, Chunk(text[:2] if dies else text)
+        for index in range(len(texts)):
+            yield index, ConnectionLost("gone", again=True) if dies else Chunk(finish_reason="stop")
+
+
+class Lines:
+    def __init__(self, *texts: str) -> None:
+        self._left = [
+            (n, Task(n, n + 1, [Message("user", text)], GenerationParams()))
+            for n, text in enumerate(texts)
+        ]
+
+    def take(self, *, wait):
+        return self._left.pop(0) if self._left else None
+
+
+def answers(engine, *texts):
+    thread = EngineThread("test", lambda report: engine)
+    try:
+        found = {
+            news.place: news.answer
+            for news in Together(thread, threading.Event()).news(Lines(*texts))
+            if news.place is not None
+        }
+    finally:
+        thread.close()
+    return [found[n] for n in range(len(texts))]
+
+
+def test_lines_that_had_begun_when_a_process_ended_are_asked_again_from_the_start():
+    engine = Mortal("two", deaths=1)
+    found = answers(engine, "one", "two", "three")
+    assert [each.reply.text for each in found] == ["one", "two", "three"]
+    assert [each.error for each in found] == [None] * 3
+    assert engine.asked == [["one", "two", "three"]] * 2
+
+
+def test_a_line_that_ends_its_process_is_an_error_and_takes_no_other_with_it():
+    engine = Mortal("two")
+    found = answers(engine, "one", "two", "three")
+    assert [each.error and each.error.exit_code for each in found] == [None, 6, None]
+    assert found[2].reply.text == "three"
+    assert engine.asked[-3:] == [["one"], ["two"], ["three"]]
+    assert len(engine.asked) == 5

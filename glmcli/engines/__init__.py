@@ -303,10 +303,7 @@ def open_kept(settings: Settings, report: Report) -> Engine:
 
 
 def open_alone(settings: Settings, report: Report, *, spares_same: bool = False) -> Engine:
-    """The same, when models that are kept in memory and idle have left, to make room for it.
-
-    Whoever can be found as one that keeps it spares the same model: that is itself.
-    """
+    """The same, when models that are kept and idle have left; who keeps it spares the same."""
     if not is_local(settings.model):
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import open_without_others

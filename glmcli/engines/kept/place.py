@@ -28,7 +28,7 @@ SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
 """Bytes of a socket's path; systems take 104 or 108, with a zero at the end."""
 KEY_DIGITS = 16
-PROGRAM = Path(__file__).parents[2]
+OWN_CODE = Path(__file__).parents[2]
 INSTALLED = "-packages"
 """The end of the names of folders that installers put code into: there a folder's time tells it."""
 _MOST_ABOUT = 1 << 16
@@ -143,7 +143,7 @@ def kept_key(settings: Settings, folder: Path | None) -> str:
         sys.prefix,
         chinese_locale(),
         [stamp(Path(place)) for place in sys.path if place.endswith(INSTALLED)],
-        code_stamp(PROGRAM),
+        code_stamp(OWN_CODE),
         variables_of_nets(),
         load_values(settings),
         [(str(without_links(Path(each))), file_stamps(each)) for each in (folder, adapter) if each],

@@ -9,7 +9,7 @@ import typer
 
 from glmcli.cli.completion.candidates import if_asked, kept_here
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
-from glmcli.errors import EngineError, UsageError
+from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, tr
 from glmcli.paths import short_model
 from glmcli.terminal.phrases import size
@@ -35,10 +35,12 @@ _HEAD = (
     later("clients"),
     later("device"),
     later("memory"),
+    later("conversations"),
     later("idle"),
     later("ends in"),
     later("process"),
 )
+_SPARE = ("clients", "conversations", "device", "idle")
 
 
 def without_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,6 +59,12 @@ def ps(as_json: AsJson = False) -> None:
         print_json(found)
         return
 
+    def kept_of(each: dict[str, Any]) -> str:
+        if not each.get("slot_limit"):
+            return ""
+        kept, limit = size(each.get("slot_bytes") or 0), size(each["slot_limit"])
+        return tr("{kept} of {limit} at most", kept=kept, limit=limit)
+
     def time_of(seconds: float | None) -> str:
         return "" if seconds is None else str(Seconds(round(seconds)))
 
@@ -67,13 +75,14 @@ def ps(as_json: AsJson = False) -> None:
             each.get("clients", ""),
             each.get("device", ""),
             size(each["memory_bytes"]) if each.get("memory_bytes") else "",
+            kept_of(each),
             time_of(each.get("idle_s")),
             time_of(each.get("ends_in_s")),
             each.get("pid") or "",
         )
         for each in found
     ]
-    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=("clients", "device", "idle"))
+    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=_SPARE)
 
 
 @without_settings
@@ -116,9 +125,23 @@ def chosen_of(
             tr("{n} models are kept: {names}", n=len(names), names=", ".join(names)),
             tr("name one, or --all"),
         )
-    chosen = [
-        each for each, name in zip(found, names, strict=True) if model in (name, short_model(name))
-    ]
+
+    def named(typed: str) -> list[tuple[KeptPlace, dict[str, Any]]]:
+        pairs = zip(found, names, strict=True)
+        return [each for each, name in pairs if typed in (name, short_model(name))]
+
+    chosen = named(model) or named(as_kept(model))
     if not chosen:
         raise UsageError(tr("{model} is not kept", model=model), tr("glm ps lists those that are"))
     return chosen
+
+
+def as_kept(model: str) -> str:
+    """A model that was typed as for --model, as the process that keeps it calls it."""
+    from glmcli.config import load_settings
+    from glmcli.engines.kept.place import model_anywhere
+
+    try:
+        return model_anywhere(load_settings({"model": model}))
+    except GlmError:
+        return model

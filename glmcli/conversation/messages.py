@@ -137,11 +137,20 @@ def value_of(kind: type[Value], record: Any) -> Value:
         if name == "stop" and isinstance(value, list) and all(isinstance(s, str) for s in value):
             values[name] = tuple(value)
         elif not (value is None or isinstance(value, int | float)):
-            raise UsageError(
-                tr("{name!r} is not a number but {kind}", name=name, kind=kind_of(value)),
-                tr(READABLE),
-            )
+            raise UsageError(wrong_kind(name, value), tr(READABLE))
     return kind(**values)
+
+
+def wrong_kind(name: str, value: Any) -> str:
+    """What is wrong with the JSON value of a setting or a count."""
+    if name == "stop" and isinstance(value, list):
+        odd = next(each for each in value if not isinstance(each, str))
+        return tr("{name!r} has {kind} among its texts", name=name, kind=kind_of(odd))
+    if name == "stop":
+        return tr("{name!r} is not a list of texts but {kind}", name=name, kind=kind_of(value))
+    if name == "think":
+        return tr("{name!r} is not true or false but {kind}", name=name, kind=kind_of(value))
+    return tr("{name!r} is not a number but {kind}", name=name, kind=kind_of(value))
 
 
 def kind_of(value: Any) -> str:

@@ -6,9 +6,12 @@ from contextlib import closing
 
 import pytest
 
+from glmcli.cli.kept import chosen_of
+from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import listen_in
-from tests.support.kept import kept_in, kill_kept, wait_until
+from glmcli.errors import UsageError
+from tests.support.kept import held, kept_in, kill_kept, wait_until
 
 
 @pytest.fixture
@@ -69,6 +72,29 @@ def test_of_several_one_is_named_or_all_are(glm, keep, runtime):
     keep("echo:window=9")
     assert len(glm("stop", "--all").out.splitlines()) == 2
     assert kept_in(runtime) == []
+
+
+def test_a_folder_is_named_as_it_is_for_model(tmp_path, monkeypatch, own_runtime):
+    (tmp_path / "mdl").mkdir()
+    (tmp_path / "mdl" / "config.json").write_text("{}")
+    other = KeptPlace(own_runtime, "a"), {"model": "echo:"}
+    meant = KeptPlace(own_runtime, "b"), {"model": str(tmp_path / "mdl")}
+    monkeypatch.chdir(tmp_path)
+    for typed in ("./mdl", "mdl/", str(tmp_path / "mdl")):
+        assert chosen_of([other, meant], typed, every=False) == [meant]
+    for typed in ("./elsewhere", "nowhere", ""):
+        with pytest.raises(UsageError, match="is not kept"):
+            chosen_of([other, meant], typed, every=False)
+
+
+def test_what_conversations_take_is_shown(glm, own_runtime):
+    with held(KeptPlace(folder_to_use(), "a" * 16), engine=WithSlots()):
+        cells = glm("ps").out.rstrip("\n").split("\t")
+    assert "3 MB of 4.0 GB at most" in cells
+
+
+class WithSlots(EchoEngine):
+    slot_bytes, slot_limit = 3_000_000, 4_000_000_000
 
 
 def test_one_that_is_not_kept_is_an_error_and_ends_nothing(glm, keep, runtime):

@@ -302,11 +302,11 @@ def cost_of_lines(totals: Totals, started: float) -> str:
 def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
     """Raise GlmError if some lines have an error in place of an answer."""
     if results.failed:
-        again = (
-            tr("the same command asks only what {name} does not answer", name=earlier.name)
-            if earlier
-            else ""
-        )
+        again = tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer")
+        if earlier is not None:
+            again = tr("the same command asks only what {name} does not answer", name=earlier.name)
+        if results.bad == results.failed:
+            again = tr("each says what is wrong with its line: correct that")
         raise GlmError(
             ntr(
                 "{n:,} of {total:,} lines has an error in place of an answer",
@@ -314,6 +314,5 @@ def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
                 results.failed,
                 total=results.failed + results.answered,
             ),
-            again
-            or tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer"),
+            again,
         )

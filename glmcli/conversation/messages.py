@@ -137,11 +137,11 @@ def value_of(kind: type[Value], record: Any) -> Value:
         if name == "stop" and isinstance(value, list) and all(isinstance(s, str) for s in value):
             values[name] = tuple(value)
         elif not (value is None or isinstance(value, int | float)):
-            raise UsageError(wrong_kind(name, value), tr(READABLE))
+            raise UsageError(odd_value(name, value), tr(READABLE))
     return kind(**values)
 
 
-def wrong_kind(name: str, value: Any) -> str:
+def odd_value(name: str, value: Any) -> str:
     """What is wrong with the JSON value of a setting or a count."""
     if name == "stop" and isinstance(value, list):
         odd = next(each for each in value if not isinstance(each, str))

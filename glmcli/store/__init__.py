@@ -16,7 +16,7 @@ from glmcli.errors import StoreError
 from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
-from glmcli.store.deleted import KEPT_DAYS, deleted, mark_deleted, purge_old, remove_all, restore
+from glmcli.store.deleted import KEPT_DAYS, deleted, mark_deleted, purge, purge_old, restore
 from glmcli.store.recovery import recover
 from glmcli.store.results import (
     Hit,
@@ -298,21 +298,16 @@ class Store:
         purged. Raises UsageError, StoreError.
         """
         found = [self.find(name).id for name in names]
-        with self._changing() as db:
-            mark_deleted(db, found)
+        mark_deleted(self._database, found)
 
     def undelete(self, *names: str) -> None:
         """Bring deleted conversations back as they were. Raises UsageError, StoreError."""
         found = [self.find(name, deleted=True).id for name in names]
-        with self._changing() as db:
-            for each in found:
-                restore(db, each)
+        restore(self._database, found)
 
     def purge(self, *names: str) -> None:
         """Delete conversations for good, deleted or not, by whole ids. Raises StoreError."""
-        with self._changing() as db:
-            remove_all(db, names)
-        self._database.empty_log()
+        purge(self._database, names)
 
     def deleted(self) -> Sequence[tuple[Summary, float]]:
         """What can be brought back, and when it was deleted; newest first. Raises StoreError."""
@@ -394,7 +389,6 @@ class Store:
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that the user asked for, which cannot be left out quietly."""
-        if not self.enabled:
-            raise StoreError(tr("the history is switched off"), tr("set GLM_HISTORY=on"))
+        self._database.check_enabled()
         with self._database.writing() as db:
             yield db

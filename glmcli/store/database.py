@@ -83,6 +83,11 @@ class Database:
         self._aside: Path | None = None
         """A damaged database that was moved there, and was not looked into yet."""
 
+    def check_enabled(self) -> None:
+        """Raise StoreError if nothing is to be written."""
+        if not self.enabled:
+            raise StoreError(tr("the history is switched off"), tr("set GLM_HISTORY=on"))
+
     def close(self) -> None:
         """Close the connection, if it is open."""
         if self._db is not None:

@@ -14,7 +14,7 @@ from glmcli.language import tr
 from glmcli.store.claims import ID_LETTERS
 from glmcli.store.rows import reason_of
 from glmcli.store.search import match_expressions, matches
-from glmcli.store.tables import from_sql, moment_of, name_of, parent_of, role_of
+from glmcli.store.tables import from_sql, moment_of, name_of, parent_of, role_of, to_sql
 from glmcli.types import Conversation, ConversationKind, FinishReason, Message, Role, as_count
 
 SUMMARY = (
@@ -237,7 +237,8 @@ def near_id(db: sqlite3.Connection, name: str, *, deleted: bool) -> str:
 
     gone = "IS NOT NULL" if deleted else "IS NULL"
     titled = db.execute(
-        f"SELECT id FROM conversation WHERE title = ? AND deleted_at {gone} LIMIT 2", (name,)
+        f"SELECT id FROM conversation WHERE title = ? AND deleted_at {gone} LIMIT 2",
+        (to_sql(name),),
     ).fetchall()
     if titled:
         return str(titled[0][0]) if len(titled) == 1 else ""

@@ -30,9 +30,15 @@ def open_history(settings: Settings) -> Iterator[Store]:
     from glmcli.store import open_store
 
     with closing(open_store(settings.home)) as store:
-        if notice := store.take_notice():
-            tell(notice)
+        tell_notice(store)
         yield store
+        tell_notice(store)
+
+
+def tell_notice(store: Store) -> None:
+    """Say what had to be repaired, or done in another way."""
+    if notice := store.take_notice():
+        tell(notice)
 
 
 @with_settings("plain")

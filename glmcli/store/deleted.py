@@ -24,7 +24,7 @@ from glmcli.store.tables import (
     transaction,
 )
 
-Change = Callable[[sqlite3.Connection], object]
+SqlChange = Callable[[sqlite3.Connection], object]
 """What is done inside a transaction."""
 
 KEPT_DAYS = 30
@@ -88,7 +88,7 @@ def long_deleted(db: sqlite3.Connection) -> list[str]:
     return [row[0] for row in rows]
 
 
-def despite_full_disk(database: Database, change: Change, *, final: bool = False) -> None:
+def despite_full_disk(database: Database, change: SqlChange, *, final: bool = False) -> None:
     """Make a change that a user asked for, and that takes no room. Raises StoreError.
 
     Where the disk is full, or its log cannot be written for another reason, the change is written
@@ -112,7 +112,7 @@ def despite_full_disk(database: Database, change: Change, *, final: bool = False
                 with transaction(db, wait_s=0.0):
                     change(db)
                 if final:
-                    shrink(db)
+                    give_back_pages(db)
             finally:
                 db.execute("PRAGMA journal_mode = WAL").fetchall()
     except sqlite3.Error:  # in use, or even this takes room
@@ -156,7 +156,7 @@ def without_log(database: Database) -> sqlite3.Connection:
     return db
 
 
-def shrink(db: sqlite3.Connection) -> None:
+def give_back_pages(db: sqlite3.Connection) -> None:
     """Give back the pages that are free, if that takes not too much memory."""
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (size,) = db.execute("PRAGMA page_size").fetchone()

@@ -30,12 +30,12 @@ def open_history(settings: Settings) -> Iterator[Store]:
     from glmcli.store import open_store
 
     with closing(open_store(settings.home)) as store:
-        tell_notice(store)
+        tell_repairs(store)
         yield store
-        tell_notice(store)
+        tell_repairs(store)
 
 
-def tell_notice(store: Store) -> None:
+def tell_repairs(store: Store) -> None:
     """Say what had to be repaired, or done in another way."""
     if notice := store.take_notice():
         tell(notice)

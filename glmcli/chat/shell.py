@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from glmcli.chat.bugs import internal_error
 from glmcli.chat.commands import Chat, command_for, run_command
 from glmcli.config import Settings, wants_traceback
-from glmcli.conversation.attachments import attach_mentioned, join_files, missing_mentions
+from glmcli.conversation.attachments import (
+    attach_mentioned,
+    join_files,
+    mention_of,
+    missing_mentions,
+    path_near,
+)
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
 from glmcli.errors import ContextFull, GlmError
@@ -64,10 +71,15 @@ class Shell(Chat):
                 self._send(line)
         except GlmError as exc:
             self.complain(exc)
+            if is_command(line):
+                self.refused(line.text)
         except Exception as exc:  # a bug must not cost the chat
             if wants_traceback():
                 raise
             self.complain(internal_error(exc))
+
+    def refused(self, text: str) -> None:
+        """Take note of a command that failed."""
 
     def other_command(self, line: Line) -> str:
         """The command here for a word that other programs take as one; "" for all else.
@@ -128,7 +140,7 @@ class Shell(Chat):
             self.note(self.file_size(file))
         for name in missing_mentions(sent):
             if name not in several:
-                self.note(tr("@{name} is not a file here, so it is sent as these words", name=name))
+                self.note(sent_as_words(name))
         for each in several.values():
             if not (agreed := self.agreed_files(each)):
                 self.draft = line
@@ -147,3 +159,14 @@ class Shell(Chat):
         """Forget the files that went with a text, once the model has it: see `Conversation`."""
         if any(message.text == text for message in self.session.conversation.prompt()):
             self.attached = [file for file in self.attached if file not in text]
+
+
+def sent_as_words(name: str) -> str:
+    """The note on what stands behind an `@` and is no file."""
+    if near := path_near(name):
+        return tr(
+            "@{name} is not a file here, so it is sent as these words; did you mean {near}?",
+            name=name,
+            near=mention_of(Path(near)) or near,
+        )
+    return tr("@{name} is not a file here, so it is sent as these words", name=name)

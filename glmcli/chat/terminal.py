@@ -80,6 +80,10 @@ class TerminalChat(Shell):
         """Keep what was typed and not sent among those too if a signal ends the chat."""
         return keeping_unsent(lambda: self._editor)
 
+    def refused(self, text: str) -> None:
+        """Suggest it no more."""
+        self._editor.refuse(text)
+
     def begin(self) -> None:
         """Start to load the model, and to read ahead."""
         state_of(self.session.engine).start()

@@ -59,6 +59,13 @@ SHORTEST = len("GLM_TOP")
 
 TYPED, ENVIRONMENT, DOTENV, TOML = "option", "environment", ".env", "config.toml"
 """The sources, by name; the first is asked first."""
+SOURCES = {
+    "option": later("option"),
+    "environment": later("environment"),
+    "default": later("default"),
+    "role": later("role"),
+}
+"""What sources that are no files are called, for a person."""
 ROLE = "role"
 """The source of what comes with `--role NAME`: as good as typed, but options go before it."""
 

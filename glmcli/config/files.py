@@ -17,7 +17,7 @@ from glmcli import files
 from glmcli.config.values import READ_SECRETS, Malformed
 from glmcli.errors import ConfigError
 from glmcli.harmless import quoted
-from glmcli.language import ntr, tr
+from glmcli.language import later, ntr, tr
 
 _LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -28,6 +28,7 @@ READ_AT_MOST = 16_000_000
 MOST_NAMED = 3
 """Names that are no settings and are told."""
 OURS = "GLM_"
+CORRECT = later("correct it in an editor; on a terminal glm config edit opens it")
 
 
 class Dotenv(NamedTuple):
@@ -103,17 +104,7 @@ def parse_toml(
     text: str, path: Path, known: Collection[str], told: list[str] | None = None
 ) -> dict[str, Any]:
     """The settings in the text of config.toml, by name. See `read_toml`."""
-    import tomllib
-
-    try:
-        values = tomllib.loads(text)
-    except RecursionError as exc:
-        raise ConfigError(
-            tr("{path} is nested too deeply", path=path), tr("correct the file")
-        ) from exc
-    except ValueError as exc:
-        hint = tr("glm config edit corrects the file")
-        raise ConfigError(f"{path}: {exc}", hint) from exc
+    values = toml_values(text, path)
     with raised_or_told(told):
         check_names(values, path, known)
     values = {name: value for name, value in values.items() if name in known}
@@ -122,6 +113,21 @@ def parse_toml(
         with raised_or_told(told):
             values["keys"] = read_keys(entries, path)
     return values
+
+
+def toml_values(text: str, path: Path) -> dict[str, Any]:
+    """What is in the text of config.toml. Raises ConfigError with the line that is wrong."""
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError as exc:
+        why = tr("{path} is nested too deeply", path=path)
+        raise ConfigError(why, tr(CORRECT)) from exc
+    except ValueError as exc:
+        last = f"at line {text.rstrip().count(chr(10)) + 1}, the last"
+        why = str(exc).replace("at end of document", last)
+        raise ConfigError(f"{path}: {why}", tr(CORRECT)) from exc
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glmcli.config.files import nearest, parse_toml, read_keys
+from glmcli.config.files import CORRECT, nearest, parse_toml, read_keys, toml_values
 from glmcli.config.settings import choices, masked, parse, setting_fields
 from glmcli.config.values import READ_SECRETS, Seconds, parsed
 from glmcli.errors import ConfigError, UsageError
@@ -146,10 +146,11 @@ def document_of(text: str, path: Path) -> TOMLDocument:
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
+    toml_values(text, path)
     try:
         document = tomlkit.parse(text)
     except (TOMLKitError, ValueError, RecursionError) as exc:
-        raise ConfigError(f"{path}: {exc}", tr("glm config edit corrects the file")) from exc
+        raise ConfigError(f"{path}: {exc}", tr(CORRECT)) from exc
     keys = document.get("keys")
     own = (document.get("api_key"), document.get("serve_key"))
     written = [*own, *(keys.values() if isinstance(keys, dict) else ())]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
-from glmcli.files import decode_text, read_bytes
+from glmcli.files import decode_text, near_path, read_bytes
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE, absolute, is_file, link_target, path_of, without_links
 
@@ -122,9 +122,20 @@ def attach_mentioned(line: Line) -> list[str]:
 
 
 def missing_mentions(line: Line) -> list[str]:
-    """Mentions in `line` that look like paths, though there is no such file."""
+    """Mentions in `line` that look like paths, or nearly name one, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
-    return [name for name in names if PATH_LIKE.search(name)]
+    return [name for name in names if PATH_LIKE.search(name) or path_near(name)]
+
+
+def path_near(name: str) -> str:
+    """The path that what follows an `@` is a slip for; "" if none is near, or it is no path."""
+    if len(name) > LONGEST_PATH:
+        return ""
+    try:
+        path = path_of(name)
+    except UsageError:
+        return ""
+    return "" if os.path.lexists(path) else near_path(path)
 
 
 def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:

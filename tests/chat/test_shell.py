@@ -71,13 +71,13 @@ def test_files_go_with_the_message_and_not_with_the_next(shell, tmp_path):
     (tmp_path / "a.txt").write_text("from a")
     chat = shell()
     chat.handle(Line("/attach a.txt"))
-    chat.handle(Line("read this and @b.txt"))
+    chat.handle(Line("read this and @notes.md"))
     chat.handle(Line("and now"))
     first, second = asked(chat)
-    assert first.startswith("read this and @b.txt\n\nFile: ")
+    assert first.startswith("read this and @notes.md\n\nFile: ")
     assert "from a" in first
     assert second == "and now"
-    assert "@b.txt is not a file here, so it is sent as these words" in chat.notes
+    assert "@notes.md is not a file here, so it is sent as these words" in chat.notes
 
 
 def test_a_draft_is_read_ahead_as_it_would_be_sent(shell, tmp_path):

@@ -239,7 +239,7 @@ def test_a_broken_file_stays_and_edit_is_named(glm, tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "config.toml").write_text("]")
     done = glm("config", "set", "seed", "1")
-    assert done.code == 2 and done.err_lines[1] == "hint: glm config edit corrects the file"
+    assert done.code == 2 and "on a terminal glm config edit opens it" in done.err_lines[1]
     assert toml_of(glm, tmp_path) == "]"
     assert glm("config", "path").out.strip() == str(tmp_path / "home" / "config.toml")
 
@@ -394,3 +394,28 @@ def test_keys_still_count_beside_a_name_that_is_no_setting(tmp_path):
     settings = load_settings({}, environ={"GLM_HOME": str(tmp_path)}, folder=tmp_path, needed=())
     assert settings.keys == {"lab": "sk-lab"}
     assert [line.count("oops") for line in settings.strange] == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("vi = true\ntemperature = [\n", "at line 2"), ("temperature 0\n\nvi = true\n", "at line 1")],
+)
+def test_every_command_names_the_same_line_of_a_broken_file(glm, tmp_path, text, line):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "config.toml").write_text(text)
+    calls = [("set", "top_p", "0.5"), ("get", "top_p"), ("unset", "top_p"), ("edit",), ("show",)]
+    said = [glm("config", *call) for call in calls] + [glm("ask", "-m", "echo:", "hi")]
+    assert {done.code for done in said} == {2}
+    assert len({done.err for done in said}) == 1 and line in said[0].err_lines[0]
+
+
+@pytest.mark.parametrize("name", ["keys.lab.test", "api_key", "serve_key"])
+def test_a_key_comes_from_stdin_unless_it_is_typed_which_is_told(glm, tmp_path, name):
+    done = glm("config", "set", name, stdin="k-1\n")
+    assert done.code == 0 and done.err == "" and '"k-1"' in toml_of(glm, tmp_path)
+    done = glm("config", "set", name, "k-2")
+    assert done.code == 0 and '"k-2"' in toml_of(glm, tmp_path)
+    assert "the shell's history" in done.err_lines[0] and f"glm config set {name}" in done.err
+    assert "k-2" not in done.out + done.err
+    done = glm("config", "set", name, stdin="")
+    assert done.code == 2 and f"{name} has no value" in done.err

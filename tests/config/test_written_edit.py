@@ -71,3 +71,30 @@ def test_settings_that_are_set_at_once_are_all_kept(own_home):
         list(pool.map(lambda name: put_settings({name: 1}), names))
     lines = (own_home / "config.toml").read_text().splitlines()
     assert sorted(lines) == sorted(f"{name} = 1" for name in names)
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("more", [(), ("-",)])
+def test_a_key_is_typed_unseen_on_a_terminal(editing, tmp_path, more):
+    with editing("", "config", "set", "keys.lab.test", *more) as term:
+        term.see("keys.lab.test (not shown):").type("k-1\r").see("keys.lab.test is")
+        assert term.ended() == 0
+        assert "k-1" not in term.text() and "history" not in term.text()
+    assert '"lab.test" = "k-1"' in (tmp_path / "config.toml").read_text()
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("key", ["\x03", "\x04", "\r"])
+def test_a_key_that_is_not_typed_changes_nothing(editing, tmp_path, key):
+    with editing("", "config", "set", "api_key") as term:
+        term.see("api_key (not shown):").type(key)
+        assert term.ended() != 0
+    assert not (tmp_path / "config.toml").exists()
+
+
+@pytest.mark.pty
+def test_a_terminal_names_sources_in_the_language_of_the_user(tmp_path):
+    with Term("config", "show", home=tmp_path, rows=60, LC_ALL="zh_CN.UTF-8", GLM_SEED="1") as term:
+        assert term.ended() == 0
+        shown = {row.split()[0]: row.split()[-1] for row in term.lines() if row.strip()}
+    assert shown["GLM_SEED"] == "环境变量" and shown["GLM_MODEL"] == "默认"

@@ -237,6 +237,14 @@ def test_a_mention_that_looks_like_a_path_is_missed(here):
     assert missing_mentions(Line(text)) == ["missing.txt", "src/main", "folder/"]
 
 
+@pytest.mark.parametrize("typed", ["@notes.tx", "@Notestxt", "@notestxt,"])
+def test_a_mention_near_the_name_of_a_file_is_missed_and_the_file_is_named(glm, here, typed):
+    (here / "notes.txt").write_text("alpha\n")
+    done = glm("chat", "-m", "echo:", "--commands", stdin=f"read {typed}\n")
+    assert done.out == f"read {typed}\n"
+    assert "did you mean @notes.txt?" in done.err
+
+
 def test_a_missed_file_is_said_so_and_the_message_is_sent(glm):
     done = glm("chat", "-m", "echo:", "--commands", stdin="read @missing.txt\n")
     assert done.out == "read @missing.txt\n"

@@ -180,6 +180,15 @@ def test_a_long_line_is_not_suggested(start):
     term.type("{").at_prompt("{").type("\x03").at_prompt()
 
 
+def test_a_command_that_failed_is_not_suggested_in_this_chat_nor_the_next(start):
+    term = start().type("/set temperature 0.5\r").see("temperature").at_prompt()
+    term.type("/set temperature hot\r").see("not a number").at_prompt()
+    term.type("/set t").at_prompt("/set temperature 0.5").type("\x03").at_prompt().type("\x04")
+    term.ended()
+    term = start().at_prompt().type("/set t").at_prompt("/set temperature 0.5")
+    term.type("\x03").at_prompt().type("\x1b[A").at_prompt("/set temperature hot")
+
+
 def test_the_engine_opens_though_the_first_line_is_a_command(start):
     start().type("/title\r").see("(no title yet)").at_prompt().see("echo · 0 / 8,192 tokens")
 

@@ -273,6 +273,22 @@ embed foo                         | glm makes no embeddings
 hlp                               | glm COMMAND --help
 --install-completion ksh          | one of: bash, zsh, fish, powershell
 --install-completion bash zsh     | glm --install-completion bash
+models shwo smolm2                | did you mean glm models show smollm2?
+config set temprature=1           | did you mean glm config set temperature=1?
+bnch smolm2                       | did you mean glm bench smollm2?
+ask --stop_ hi                    | did you mean glm ask --stop hi QUESTION?
+ask --modle echo:                 | did you mean glm ask --model echo: QUESTION?
+ask —temperature 0 hi             | did you mean glm ask --temperature 0 hi? Behind -- all words are
+ask hi –m echo:                   | did you mean glm ask hi -m echo:?
+chat —temprature=0                | did you mean glm chat --temperature 0?
+history list —json                | did you mean glm history list --json?
+—version                          | did you mean glm --version?
+—model echo: ask hi               | glm ask --model echo: hi
+models —json                      | glm models list --json
+history clear --all               | glm history list --all -n 9999 | cut -f1 | xargs glm
+history delete all                | glm history list --all -n 9999 | cut -f1 | xargs glm
+history rm all                    | glm history list --all -n 9999 | cut -f1 | xargs glm
+history delete --all              | glm history list --all -n 9999 | cut -f1 | xargs glm
 """
 PROBE = """
 import contextlib, json, sys, tempfile
@@ -314,9 +330,23 @@ def said(tmp_path_factory):
 
 @pytest.mark.parametrize("row", WRONG.strip().splitlines())
 def test_a_wrong_line_gets_a_hint_that_leads_on(said, row):
-    line, hint = (part.strip() for part in row.split(" | "))
+    line, hint = (part.strip() for part in row.split(" | ", 1))
     code, text = said[line]
     assert code in (2, 3), text
     last = text.splitlines()[-1]
     assert last.startswith("hint: ") and hint in last
     assert "Traceback" not in text
+
+
+def test_the_line_for_all_conversations_deletes_them_all(said, glm, tmp_path):
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    (bin_folder / "glm").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m glmcli "$@"\n')
+    (bin_folder / "glm").chmod(0o700)
+    glm("ask", "-m", "echo:", "one")
+    glm("chat", "-m", "echo:", stdin="two\n")
+    line = said["history delete all"][1].splitlines()[-1].partition("all of them: ")[2]
+    path = f"{bin_folder}:{os.environ['PATH']}"
+    env = clean_env(GLM_HOME=str(tmp_path / "home"), PATH=path)
+    subprocess.run(["sh", "-c", line], env=env, check=True, capture_output=True, timeout=60)
+    assert json.loads(glm("history", "list", "--json").out) == []

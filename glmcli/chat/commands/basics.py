@@ -12,7 +12,16 @@ from pathlib import Path
 
 from glmcli.chat.commands.fitting import check_alone
 from glmcli.chat.commands.history import params_of
-from glmcli.chat.commands.table import COMMANDS, Chat, Command, columns, command
+from glmcli.chat.commands.table import (
+    COMMANDS,
+    SLASH_WORDS,
+    Chat,
+    Command,
+    columns,
+    command,
+    command_for,
+    nearest_command,
+)
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
 from glmcli.language import later, ntr, tr
@@ -52,9 +61,10 @@ def help(chat: Chat, rest: str) -> str:
     """Show the commands: those that matter first, the others in groups; or all about one."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
-        raise UsageError(
-            tr("there is no command /{word}", word=wanted), tr("/help lists the commands")
-        )
+        near = nearest_command(wanted.lower())
+        hint = tr("did you mean /{name}?", name=f"help {near}") if near else ""
+        hint = command_for(wanted, SLASH_WORDS) or hint or tr("/help lists the commands")
+        raise UsageError(tr("there is no command /{word}", word=wanted), hint)
     if wanted:
         item = COMMANDS[wanted]
         return columns([(f"/{item.name} {item.usage}".rstrip(), item.help)])

@@ -7,7 +7,7 @@ import re
 from dataclasses import fields, replace
 
 from glmcli.chat.commands.table import Chat, columns, command
-from glmcli.config import Settings, choices, parse, show
+from glmcli.config import SOURCES, Settings, choices, parse, show
 from glmcli.config.values import parsed
 from glmcli.engines import TellsOwn, split_name
 from glmcli.errors import ConfigError, UsageError
@@ -64,8 +64,8 @@ def in_force(chat: Chat, name: str, value: object) -> str:
         field = DISPLAY.get(name, name)
         is_set_here = name in PARAMS and value != getattr(chat.settings, name)
         source = "/set" if is_set_here else chat.settings.sources.get(field, "default")
-        shown = tr("default") if source == "default" else source
-        return tr("{value}  ({source})", value=show(value), source=shown)
+        shown = SOURCES.get(source, source)
+        return tr("{value}  ({source})", value=show(value), source=tr(shown))
     engine = chat.session.engine
     filled = engine.filled(chat.session.params) if isinstance(engine, TellsOwn) else None
     own = getattr(filled, name, None)

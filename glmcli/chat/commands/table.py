@@ -226,7 +226,9 @@ SLASH_WORDS = {
     **dict.fromkeys(("list", "search", "find", "sessions", "chats"), LIST),
     **dict.fromkeys(("settings", "config", "options", "params"), SETTINGS),
     **dict.fromkeys(("temp", "t"), later("/set temperature VALUE sets it")),
-    **dict.fromkeys(("file", "read", "add", "upload", "image", "open"), SENDS),
+    **dict.fromkeys(
+        ("file", "read", "add", "upload", "image", "open", "files", "attachments"), SENDS
+    ),
     **dict.fromkeys(("regenerate", "redo", "again", "regen"), later("/retry asks again")),
     **dict.fromkeys(("branch", "branches", "fork"), later("/tree shows the branches")),
     **dict.fromkeys(("usage", "cost", "info"), later("/stats shows usage and speed")),
@@ -263,9 +265,14 @@ def suggestion(word: str) -> str:
         return tr("; ").join([known, as_text])
     if word in settings_table():
         return tr("; ").join([tr("/set {word} VALUE sets it", word=word), as_text])
-    if near := difflib.get_close_matches(word, COMMANDS, n=1):
-        return tr("did you mean /{name}?", name=near[0]) + f" {as_text}"
+    if near := nearest_command(word):
+        return tr("did you mean /{name}?", name=near) + f" {as_text}"
     return tr("; ").join([tr("/help lists the commands"), as_text])
+
+
+def nearest_command(word: str) -> str:
+    """The command that a word is nearest to; "" if none is near."""
+    return next(iter(difflib.get_close_matches(word, COMMANDS, n=1)), "")
 
 
 def command_for(text: str, words: Mapping[str, str] = WORDS) -> str:

@@ -9,7 +9,7 @@ from glmcli.cli.config.trusting import trusting
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import Load, with_settings
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows, print_text
-from glmcli.config import own_config
+from glmcli.config import SOURCES, own_config
 from glmcli.config.settings import Settings
 from glmcli.errors import ConfigError
 from glmcli.language import later, tr
@@ -32,15 +32,20 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
             (
                 name,
                 value,
-                cell("{source}; ignored: {what}", source=source, what=ignored[name])
+                cell("{source}; ignored: {what}", source=named(source), what=ignored[name])
                 if name in ignored
-                else source,
+                else named(source),
             )
             for name, value, source in settings.rows()
         ]
         print_rows((later("setting"), later("value"), later("source")), rows)
     for problem in filter(None, (settings.left_behind, *settings.problems)):
         tell(problem)
+
+
+def named(source: str) -> str:
+    """A source as a table names it."""
+    return cell(SOURCES[source]) if source in SOURCES else source
 
 
 @config_app.command("path")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.completion.candidates import config_values, if_asked, setting_names
-from glmcli.cli.config.given import lasting, name_and_value
+from glmcli.cli.config.given import is_secret, lasting, name_and_value
 from glmcli.cli.dialog import tell
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import AsJson, print_json
@@ -45,7 +45,7 @@ _VALUE = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="VALUE",
-        help=tr("its value; - reads it from stdin, as for a key"),
+        help=tr("its value; - reads it from stdin, and a key is never shown: leave it out"),
         autocompletion=if_asked(config_values),
     ),
 ]
@@ -81,6 +81,7 @@ def set_setting(name: _NAME, value: _VALUE = None) -> None:
     """Keep a value in config.toml, for every call from now on."""
     from glmcli.config.written import checked_value, setting_named, shown_value
 
+    is_typed = "=" in name if not value else value != ["-"]
     name, given = name_and_value(name, value or [])
     name = setting_named(name)
     new = lasting(name, checked_value(name, given))
@@ -88,6 +89,14 @@ def set_setting(name: _NAME, value: _VALUE = None) -> None:
     shown = visible_line(shown_value(name, tuple(new) if isinstance(new, list) else new))
     print(tr("{name} is {value}, in {path}", name=name, value=shown, path=visible_line(str(path))))
     tell_what_goes_before(name)
+    if is_typed and is_secret(name):
+        tell(
+            tr(
+                "the key now stands in the shell's history too; glm config set {name} without it "
+                "asks for it unseen",
+                name=visible_line(name),
+            )
+        )
 
 
 @changing.command()
@@ -115,9 +124,11 @@ def unset(name: _NAME) -> None:
 @changing.command("edit")
 def edit_config() -> None:
     """Open config.toml in your editor; nothing wrong is kept."""
+    from glmcli.config.written import check_text
     from glmcli.terminal.output import Output
 
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        check_text(config_text(whole_own_config()), whole_own_config())
         raise UsageError(
             tr("only a terminal has an editor"),
             tr("glm config set NAME VALUE changes one; glm config path prints where the file is"),

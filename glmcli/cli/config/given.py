@@ -6,12 +6,13 @@ Knows nothing of files of settings.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from glmcli.cli.dialog import tell
-from glmcli.config import load_settings
-from glmcli.config.written import setting_named
+from glmcli.cli.dialog import signals_heard, tell
+from glmcli.config import load_settings, setting_fields
+from glmcli.config.written import KEYS, setting_named
 from glmcli.errors import ModelError, UsageError
 from glmcli.files import MB, decode_text
 from glmcli.language import tr
@@ -24,15 +25,19 @@ _LONGEST = MB
 def name_and_value(name: str, words: list[str]) -> tuple[str, str | list[str]]:
     """The two parts of NAME VALUE or NAME=VALUE. Several words are one text; of `stop`, texts.
 
-    Raises UsageError.
+    Without a VALUE, a key is typed unseen on a terminal, or comes from stdin. Raises UsageError.
     """
     if not words and "=" in name:
         name, _, value = name.partition("=")
-        return name, value
+        words = [value]
+    is_key = is_secret(name)
+    words = ["-"] if is_key and not words else words
     if words == ["-"] and sys.stdin is not None and not sys.stdin.isatty():
         from glmcli.cli.options import read_all_stdin
 
         return name, decode_text(read_all_stdin(_LONGEST), "stdin").strip("\r\n")
+    if words == ["-"] and is_key and sys.stdin is not None:
+        return name, typed_unseen(name)
     if not words or words == ["-"]:
         raise UsageError(
             tr("{name} has no value", name=name),
@@ -40,6 +45,24 @@ def name_and_value(name: str, words: list[str]) -> tuple[str, str | list[str]]:
         )
     words = words[1:] if words[0] == "=" else words
     return name, words if words[1:] and setting_named(name) == "stop" else " ".join(words)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a name, as it is typed, is that of a key. Raises UsageError if it is of nothing."""
+    name = setting_named(name)
+    return name.startswith(KEYS) or bool(setting_fields()[name].metadata.get("secret"))
+
+
+def typed_unseen(name: str) -> str:
+    """What the person types for a key, which the terminal does not show; "" at the end of input.
+
+    Raises KeyboardInterrupt, Killed.
+    """
+    from getpass import getpass
+
+    with signals_heard(), suppress(EOFError):
+        return getpass(tr("{name} (not shown): ", name=name)).strip()
+    return ""
 
 
 def lasting(name: str, value: Any) -> Any:

@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from glmcli.cli.hints.taking import TYPED, option_as_value
+from glmcli.cli.hints.taking import TYPED, option_as_value, typeset_option
 
 
 def check_typed(context: Any, arguments: Sequence[str]) -> None:
-    """Keep what was typed. Raises UsageError where an option would take the next for its value."""
+    """Keep what was typed. Raises UsageError where an option would take the next for its value, or
+    has a dash for its hyphens.
+    """
     TYPED[:] = [(context.command, tuple(arguments))]
+    if word := typeset_option(context.command, arguments):
+        from glmcli.cli.hints.values import no_hyphens
+
+        raise no_hyphens(word, context.command_path, arguments)
     if found := option_as_value(context.command, arguments):
         from glmcli.cli.hints.values import no_value
 
@@ -47,10 +53,15 @@ def in_whole_line(word: str, near: str, arguments: Sequence[str]) -> str:
     wrong = [
         each
         for each in arguments
-        if each in whole or (each.startswith("-") and each.endswith(joined))
+        if each in whole
+        or each.startswith(f"{word}=")
+        or (each.startswith("-") and each.endswith(joined))
     ]
     if not word or len(wrong) != 1:
         return ""
-    right = wrong[0].removesuffix(word) + near
+    if wrong[0].startswith(f"{word}="):
+        right = near + wrong[0].removeprefix(word)
+    else:
+        right = wrong[0].removesuffix(word) + near
     line = meant_line([right if each == wrong[0] else each for each in arguments])
     return tr("did you mean {near}?", near=line)

@@ -10,9 +10,10 @@ from typing import Any
 
 from glmcli.cli.hints.corrected import meant_line, near_setting, nearest_command
 from glmcli.cli.hints.elsewhere import EACH, OTHER_COMMANDS
-from glmcli.cli.hints.flags import in_the_chat, is_setting
+from glmcli.cli.hints.flags import for_option, in_the_chat, is_setting
 from glmcli.cli.hints.known import group_of
 from glmcli.cli.hints.lines import NEAR, SHOWN_LINE, filled, nearest_word, typed_line
+from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
 from glmcli.language import tr
 from glmcli.paths import is_file
 
@@ -20,6 +21,10 @@ SURELY = 0.8
 """How near a word must be to a command, where it may as well begin a question."""
 MOST_OF_A_LINE = 3
 """Words of a line to type that ends without a sign: what is longer tells something."""
+CLEARS = ("clear", "prune", "purge", "empty", "wipe")
+DELETES = (*CLEARS, "rm", "remove", "del", "erase")
+ALL = ("all", "--all", "-a", "*", "everything")
+"""What is typed for each conversation behind one of `DELETES`."""
 SAME = {
     **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
     **dict.fromkeys(("show", "cat", "view", "print", "open"), "show"),
@@ -34,11 +39,14 @@ def for_command(context: Any, path: str, arguments: Sequence[str]) -> str:
     """What to type for a command that there is not."""
     rest = [each for each in arguments if each != "--"][path.count(" ") :]
     word, names = rest[0], context.command.list_commands(context)
+    if word[:1] in (*DASHES,):
+        return for_dash(word, context, path, arguments)
     if path == "glm" and (hint := for_root(word, rest)):
         return hint
     if path == "glm roles" and (hint := of_role_file(word, rest[1:])):
         return hint
-    if path == "glm history" and word in ("clear", "prune", "purge") and not rest[1:]:
+    is_of_all = bool({*rest[1:]} & {*ALL}) or not rest[1:]
+    if path == "glm history" and word in (CLEARS if not rest[1:] else DELETES) and is_of_all:
         return tr(EACH)
     if known := OTHER_COMMANDS.get(path, {}).get(word.lower()):
         return known_line(tr(known), rest[1:])
@@ -58,6 +66,15 @@ def for_command(context: Any, path: str, arguments: Sequence[str]) -> str:
     if line := in_group(path, word, rest):
         return tr("did you mean {near}?", near=line)
     return tr("its commands are {names}", names=", ".join(names))
+
+
+def for_dash(word: str, context: Any, path: str, arguments: Sequence[str]) -> str:
+    """What to type for an option with a dash for its hyphens, where a command is expected."""
+    right = [with_hyphens(each) if each[:1] in (*DASHES,) else each for each in arguments]
+    option = with_hyphens(word).partition("=")[0]
+    if option not in (*flags_of(context.command), "--help"):
+        return for_option(option, context, path, right)
+    return tr("did you mean {near}?", near=typed_line(["glm", *right]))
 
 
 def for_root(word: str, rest: Sequence[str]) -> str:

@@ -21,6 +21,10 @@ _SIGN = re.compile(r"[A-Z][A-Z/,]*|http://HOST:PORT")
 """Stands for a value in a table of options."""
 OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model")
 """Options elsewhere for what is an argument here."""
+OF_MODELS = ("glm models show", "glm bench", "glm serve")
+"""Commands whose first argument is a model, which may be the built-in one."""
+WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
+"""Options of `glm ask` that ask something by themselves."""
 ONE_TEXT = {"glm history search": 0, "glm history rename": 1}
 """Commands whose last argument is a text, and how many arguments stand before it."""
 SHORT_FORMS = {"md": "markdown", "txt": "text", "plain": "text", "ndjson": "jsonl"}
@@ -86,6 +90,7 @@ def arguments_right(command: Any, path: str, words: Sequence[str]) -> list[str]:
     """The arguments of a command, with its options and the values of these put right."""
     takers = value_flags(command)
     plain, options, line, rest = list[int](), list[str](), list[str](), list(words)
+    has_taken = False
     while rest:
         word = rest.pop(0)
         _, joined, value = word.partition("=")
@@ -104,7 +109,10 @@ def arguments_right(command: Any, path: str, words: Sequence[str]) -> list[str]:
         elif options[-1:] and options[-1] in takers and (joined or rest):
             value = value if joined else rest.pop(0)
             options = [*options, near_value(value, takers[options[-1]])]
+            has_taken = has_taken or options[0] != word
         line += options
+    if has_taken and path == "glm ask" and not plain and not {*WITHOUT_QUESTION} & {*line}:
+        line.append("QUESTION")
     return as_one_text(with_revision(line, path), plain, path)
 
 
@@ -150,6 +158,8 @@ def near_argument(word: str, path: str, number: int) -> str:
         return word
     if path in ("glm config set", "glm config get", "glm config unset"):
         return near_setting(word)
+    if path in OF_MODELS:
+        return nearest_word(word, (BUILT_IN_MODEL,)) or word
     if path == "glm roles show":
         from glmcli.conversation.roles import role_names
 

@@ -115,7 +115,10 @@ ANYWHERE = (_KEY, _COLOURS, _MIRROR, _CONFIG, _CACHE, "export GLM_HOME=FOLDER")
 """Those of them that hold for every command."""
 
 _ALL_LISTED = later("it lists all that there are, without an option")
-EACH = later("name each: glm history delete ID ID; glm history list --all shows the ids")
+EACH = later(
+    "name each: glm history delete ID ID; all of them: "
+    "glm history list --all -n 9999 | cut -f1 | xargs glm history delete --yes"
+)
 _BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
 _NEWEST = later(
     "the newest come first: glm history list -n N; glm history search WORDS finds others"

@@ -10,7 +10,7 @@ from typing import Any
 from glmcli.cli.hints.corrected import SHORT_FORMS, meant_line
 from glmcli.cli.hints.known import is_conversation
 from glmcli.cli.hints.lines import named_command, typed_line
-from glmcli.cli.hints.taking import TYPED, value_flags
+from glmcli.cli.hints.taking import DASHES, TYPED, value_flags, with_hyphens
 from glmcli.config import setting_fields
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -92,6 +92,18 @@ def no_value(option: str, after: str, path: str) -> UsageError:
     return UsageError(
         tr("{option} has no value before {next}", option=option, next=after),
         for_value(option, path.split()[1:]),
+    )
+
+
+def no_hyphens(word: str, path: str, arguments: Sequence[str]) -> UsageError:
+    """The error for an option whose hyphens an editor has made a dash."""
+    right = [with_hyphens(each) if each[:1] in (*DASHES,) else each for each in arguments]
+    return UsageError(
+        tr("{word} begins with a dash; an option has hyphens", word=word),
+        tr(
+            "did you mean {near}? Behind -- all words are text",
+            near=meant_line([*path.split()[1:], *right]),
+        ),
     )
 
 

@@ -21,6 +21,8 @@ from glmcli.terminal.signals import Killed
 if TYPE_CHECKING:
     from prompt_toolkit.completion import Completer
 
+    from glmcli.terminal.input.history import PromptHistory
+
 __all__ = ["Editor", "Entry", "Owner", "Presses", "Source", "keeping_unsent", "open_editor"]
 
 LEAVE_S = 2.0
@@ -104,6 +106,9 @@ class Presses:
 class Editor:
     """Reads one text at a time. This one holds nothing between two texts, and reads none."""
 
+    _remembered: PromptHistory | None = None
+    """The earlier texts, if they are kept."""
+
     def read(self, draft: Line = NOTHING) -> Line:
         """The next text, which begins with `draft`. Raises EOFError when the user leaves."""
         raise EOFError
@@ -131,10 +136,17 @@ class Editor:
 
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""
+        if self._remembered is not None:
+            self._remembered.remember(line)
 
     def unsent(self) -> Sequence[Line]:
         """What was typed and not sent, the draft at the prompt or what waits, for when it ends."""
         return ()
+
+    def refuse(self, text: str) -> None:
+        """Suggest a text no more: it was a command that failed."""
+        if self._remembered is not None:
+            self._remembered.refuse(text)
 
     def redraw(self) -> None:
         """Draw the toolbar again. Safe from any thread."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from prompt_toolkit.auto_suggest import AutoSuggestFromHistory, Suggestion
+from prompt_toolkit.auto_suggest import AutoSuggest, Suggestion
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
@@ -30,14 +30,9 @@ _RUN = re.compile(PASTED_BYTE + b"+")
 ORIGINS = re.compile(r"# .* (?:typed|pasted((?: \d{1,9}-\d{1,9})+))")
 """The line above an entry: when it was sent, and what of it was pasted."""
 
-
-class Suggestions(AutoSuggestFromHistory):
-    """The end of an earlier line that began like this one, unless it is very long."""
-
-    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
-        """See AutoSuggest."""
-        found = super().get_suggestion(buffer, document)
-        return found if found and len(found.text) <= LONGEST_SUGGESTION else None
+REFUSED = "refused "
+REFUSAL = re.compile(rf"# \S+ \S+ {REFUSED}(.*)")
+"""A line of the file that says of an earlier entry that it was a command that failed."""
 
 
 class PromptHistory(History):
@@ -57,6 +52,7 @@ class PromptHistory(History):
         self._sent = sent
         self._own = own
         self._lines: dict[str, Line] = {}
+        self._refused = set[str]()
 
     def recalled(self, text: str) -> Line | None:
         """An entry, and which parts of it were typed; None if there is no such entry.
@@ -64,6 +60,16 @@ class PromptHistory(History):
         A text that was once typed from its beginning to its end is the user's own.
         """
         return self._lines.get(text)
+
+    def is_refused(self, text: str) -> bool:
+        """Whether an entry was a command that failed when it was last sent."""
+        return text in self._refused
+
+    def refuse(self, text: str) -> None:
+        """Keep that an entry of one line was a command that failed: it is suggested no more."""
+        self._refused.add(text)
+        if "\n" not in text:
+            self._append(f"# {datetime.now()} {REFUSED}{text}\n")
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
@@ -85,6 +91,7 @@ class PromptHistory(History):
 
     def _remembered(self, line: Line) -> str:
         text = self._pastes.plain(line.text)
+        self._refused.discard(text)
         if PASTED_BYTE not in line.pasted or text not in self._lines:
             self._lines[text] = Line(text, line.pasted)
         return text
@@ -103,18 +110,44 @@ class PromptHistory(History):
             if entry:
                 yield with_origins("\n".join(entry), origins if self._own else "")
             origins, entry = text, []
+            if found := REFUSAL.fullmatch(text):
+                self._refused.add(found[1])
 
     def _store(self, line: Line) -> None:
-        if self._path is None:
-            return
         runs = [f" {run.start()}-{run.end()}" for run in _RUN.finditer(line.pasted)]
         origins = f"pasted{''.join(runs)}" if runs else "typed"
         text = "".join(f"+{row}\n" for row in line.text.split("\n"))
+        self._append(f"\n# {datetime.now()} {origins}\n{text}")
+
+    def _append(self, text: str) -> None:
+        if self._path is None:
+            return
         try:
             with os.fdopen(open_private(self._path), "ab") as file:
-                file.write(f"\n# {datetime.now()} {origins}\n{text}".encode("utf-8", "replace"))
+                file.write(text.encode("utf-8", "replace"))
         except (OSError, StoreError):
             return  # a full or read-only disk: the entry is still there for this session
+
+
+class Suggestions(AutoSuggest):
+    """The end of an earlier line that began like this one, unless very long or refused."""
+
+    def __init__(self, history: PromptHistory) -> None:
+        self._history = history
+
+    def get_suggestion(self, buffer: Buffer, document: Document) -> Suggestion | None:
+        """See AutoSuggest."""
+        begun = document.text.rpartition("\n")[2]
+        if not begun.strip():
+            return None
+        entries = (
+            entry
+            for entry in reversed(self._history.get_strings())
+            if begun in entry and not self._history.is_refused(entry)
+        )
+        lines = (line for entry in entries for line in reversed(entry.splitlines()))
+        found = next((line for line in lines if line.startswith(begun)), begun)[len(begun) :]
+        return Suggestion(found) if len(found) <= LONGEST_SUGGESTION else None
 
 
 def with_origins(text: str, origins: str) -> Line:

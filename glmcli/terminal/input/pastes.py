@@ -28,6 +28,11 @@ def pasted_text(data: str) -> str:
     return data.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def line_count(text: str) -> int:
+    """How many lines a text has; a line end at its end begins no other."""
+    return text.removesuffix("\n").count("\n") + 1
+
+
 class Pastes:
     """The pastes of a session, each with a character that stands for it."""
 
@@ -37,7 +42,7 @@ class Pastes:
 
     def fold(self, text: str) -> str:
         """`text`, or the character that stands for it if it is long."""
-        lines = text.count("\n") + 1
+        lines = line_count(text)
         is_long = lines >= LONG_LINES or len(text) >= LONG_CHARS
         return (self._stand_in(text) if is_long else "") or self.plain(text)
 
@@ -80,7 +85,7 @@ class Pastes:
         text = self._text(char)
         if text == char:
             return char
-        lines = text.count("\n") + 1
+        lines = line_count(text)
         if lines >= LONG_LINES:
             size = ntr("{n:,} line", "{n:,} lines", lines)
         else:

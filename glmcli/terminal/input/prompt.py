@@ -95,7 +95,7 @@ class LineEditor(Editor):
             multiline=True,
             prompt_continuation="  ",
             history=remembered,
-            auto_suggest=Suggestions(),
+            auto_suggest=Suggestions(remembered),
             completer=completer,
             complete_while_typing=True,
             key_bindings=self._keys(),
@@ -172,10 +172,6 @@ class LineEditor(Editor):
             enter_sends=self._owner.enter_sends,
             is_stopped=self._owner.is_stopped(),
         )
-
-    def remember(self, line: Line) -> None:
-        """Keep a line that was not read here among the earlier ones."""
-        self._remembered.remember(line)
 
     def unsent(self) -> list[Line]:
         """See `Editor`."""

@@ -201,7 +201,7 @@ def test_a_number_that_no_block_has_writes_nothing(chat, tmp_path, number):
     reply_with_code(chat)
     with pytest.raises(UsageError) as caught:
         run_command(chat, f"/save run.sh {number}")
-    assert "from 1 to 2" in caught.value.hint
+    assert "2 code blocks" in caught.value.hint
     assert not (tmp_path / "run.sh").exists()
 
 

@@ -69,6 +69,21 @@ def test_help_of_one_command(chat):
         run_command(chat, "/help nonsense")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("retyr", "did you mean /help retry?"),
+        ("/Resett", "did you mean /help reset?"),
+        ("clear", "/reset starts a new conversation"),
+        ("xyzzy", "/help lists the commands"),
+    ],
+)
+def test_help_of_a_command_that_there_is_not_names_the_one_meant(chat, typed, meant):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, f"/help {typed}")
+    assert caught.value.hint == meant
+
+
 @pytest.mark.parametrize(("typed", "meant"), [("/rest", "/reset"), ("/toknes", "/tokens")])
 def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
     with pytest.raises(UsageError) as caught:
@@ -81,6 +96,7 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
     [
         ("/clear", "/reset starts a new conversation"),
         ("/new", "/reset starts a new conversation"),
+        ("/files", "/attach FILE sends a file"),
         ("/stop", "Ctrl-C stops a reply"),
         ("/bye", "/exit leaves"),
         ("/list", "/history lists"),

@@ -15,9 +15,17 @@ def test_a_long_paste_is_one_character_that_expands_to_the_whole():
     first, second = "a\n" * 300, "b" * 5000
     draft = f"see {pastes.fold(first)} and {pastes.fold(second)}."
     assert len(draft) == len("see 1 and 2.")
-    shown = "see [paste 1: 301 lines] and [paste 2: 5,000 characters]."
+    shown = "see [paste 1: 300 lines] and [paste 2: 5,000 characters]."
     assert pastes.shown(draft) == shown
     assert pastes.expand(draft) == f"see {first} and {second}."
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_line_end_at_the_end_makes_no_line_more(end):
+    pastes = Pastes()
+    nine, ten = "\n".join("x" * 9) + end, "\n".join("x" * 10) + end
+    assert pastes.fold(nine) == nine
+    assert pastes.shown(pastes.fold(ten)) == "[paste 1: 10 lines]"
 
 
 def test_a_paste_that_comes_again_is_the_same_character():
@@ -26,7 +34,7 @@ def test_a_paste_that_comes_again_is_the_same_character():
     assert first == again != second
 
 
-@pytest.mark.parametrize("text", ["[paste 1: 301 lines]", chr(FIRST + 7), "plain"])
+@pytest.mark.parametrize("text", ["[paste 1: 300 lines]", chr(FIRST + 7), "plain"])
 def test_what_stands_for_no_paste_stays(text):
     pastes = Pastes()
     pastes.fold("a\n" * 300)

@@ -285,6 +285,8 @@ history list —json                | did you mean glm history list --json?
 —version                          | did you mean glm --version?
 —model echo: ask hi               | glm ask --model echo: hi
 models —json                      | glm models list --json
+delete all                        | glm history list --all -n 9999 | cut -f1 | xargs glm
+clear history                     | glm history list --all -n 9999 | cut -f1 | xargs glm
 history clear --all               | glm history list --all -n 9999 | cut -f1 | xargs glm
 history delete all                | glm history list --all -n 9999 | cut -f1 | xargs glm
 history rm all                    | glm history list --all -n 9999 | cut -f1 | xargs glm
@@ -350,3 +352,21 @@ def test_the_line_for_all_conversations_deletes_them_all(said, glm, tmp_path):
     env = clean_env(GLM_HOME=str(tmp_path / "home"), PATH=path)
     subprocess.run(["sh", "-c", line], env=env, check=True, capture_output=True, timeout=60)
     assert json.loads(glm("history", "list", "--json").out) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "line"),
+    [
+        ("ask", ["-c", "{id}", "hi"], "glm ask --resume {id} hi"),
+        ("ask", ["{id}", "go on"], "glm ask --resume {id} 'go on'"),
+        ("chat", ["{id}"], "glm chat --resume {id}"),
+    ],
+)
+def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, typed, line):
+    first = glm(command, "-m", "echo:", "hello", stdin="")
+    assert first.code == 0, first.err
+    name = json.loads(glm("history", "list", "--json").out)[0]["id"]
+    words = [word.format(id=name) for word in typed]
+    done = glm(command, "-m", "echo:", *words, stdin="")
+    assert done.out.startswith(name)
+    assert f"{name} is a conversation, sent as a word; {line.format(id=name)} goes on" in done.err

@@ -20,7 +20,7 @@ from glmcli.chat.commands.table import (
     columns,
     command,
     command_for,
-    nearest_command,
+    command_near,
 )
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
@@ -61,7 +61,7 @@ def help(chat: Chat, rest: str) -> str:
     """Show the commands: those that matter first, the others in groups; or all about one."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
-        near = nearest_command(wanted.lower())
+        near = command_near(wanted.lower())
         hint = tr("did you mean /{name}?", name=f"help {near}") if near else ""
         hint = command_for(wanted, SLASH_WORDS) or hint or tr("/help lists the commands")
         raise UsageError(tr("there is no command /{word}", word=wanted), hint)

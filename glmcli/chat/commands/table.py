@@ -265,12 +265,12 @@ def suggestion(word: str) -> str:
         return tr("; ").join([known, as_text])
     if word in settings_table():
         return tr("; ").join([tr("/set {word} VALUE sets it", word=word), as_text])
-    if near := nearest_command(word):
+    if near := command_near(word):
         return tr("did you mean /{name}?", name=near) + f" {as_text}"
     return tr("; ").join([tr("/help lists the commands"), as_text])
 
 
-def nearest_command(word: str) -> str:
+def command_near(word: str) -> str:
     """The command that a word is nearest to; "" if none is near."""
     return next(iter(difflib.get_close_matches(word, COMMANDS, n=1)), "")
 

@@ -32,9 +32,9 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
             (
                 name,
                 value,
-                cell("{source}; ignored: {what}", source=named(source), what=ignored[name])
+                cell("{source}; ignored: {what}", source=source_name(source), what=ignored[name])
                 if name in ignored
-                else named(source),
+                else source_name(source),
             )
             for name, value, source in settings.rows()
         ]
@@ -43,7 +43,7 @@ def config_show(settings: Settings, as_json: AsJson = False) -> None:
         tell(problem)
 
 
-def named(source: str) -> str:
+def source_name(source: str) -> str:
     """A source as a table names it."""
     return cell(SOURCES[source]) if source in SOURCES else source
 

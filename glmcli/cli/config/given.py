@@ -35,7 +35,16 @@ def name_and_value(name: str, words: list[str]) -> tuple[str, str | list[str]]:
     if words == ["-"] and sys.stdin is not None and not sys.stdin.isatty():
         from glmcli.cli.options import read_all_stdin
 
-        return name, decode_text(read_all_stdin(_LONGEST), "stdin").strip("\r\n")
+        value = decode_text(read_all_stdin(_LONGEST), "stdin").strip("\r\n")
+        if is_key and not value.strip():
+            raise UsageError(
+                tr("{name} has no value", name=name),
+                tr(
+                    "on a terminal glm config set {name} asks for it; in a pipe stdin has it",
+                    name=name,
+                ),
+            )
+        return name, value
     if words == ["-"] and is_key and sys.stdin is not None:
         return name, typed_unseen(name)
     if not words or words == ["-"]:

@@ -23,7 +23,7 @@ MOST_OF_A_LINE = 3
 """Words of a line to type that ends without a sign: what is longer tells something."""
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
 DELETES = (*CLEARS, "rm", "remove", "del", "erase")
-ALL = ("all", "--all", "-a", "*", "everything")
+EVERY_ONE = ("all", "--all", "-a", "*", "everything")
 """What is typed for each conversation behind one of `DELETES`."""
 SAME = {
     **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
@@ -45,7 +45,7 @@ def for_command(context: Any, path: str, arguments: Sequence[str]) -> str:
         return hint
     if path == "glm roles" and (hint := of_role_file(word, rest[1:])):
         return hint
-    is_of_all = bool({*rest[1:]} & {*ALL}) or not rest[1:]
+    is_of_all = bool({*rest[1:]} & {*EVERY_ONE}) or not rest[1:]
     if path == "glm history" and word in (CLEARS if not rest[1:] else DELETES) and is_of_all:
         return tr(EACH)
     if known := OTHER_COMMANDS.get(path, {}).get(word.lower()):
@@ -79,6 +79,9 @@ def for_dash(word: str, context: Any, path: str, arguments: Sequence[str]) -> st
 
 def for_root(word: str, rest: Sequence[str]) -> str:
     """What to type for words that mean several things, by what stands behind; "" for others."""
+    is_of_all = {*rest[1:]} <= {"history", "chats", *EVERY_ONE} and (rest[1:] or word in CLEARS)
+    if word in (*DELETES, "delete") and is_of_all:
+        return tr(EACH)
     if word in ("set", "get", "unset") and rest[1:] and is_setting(rest[1].partition("=")[0]):
         return tr("did you mean {near}?", near=typed_line(["glm config", *rest]))
     if word in ("help", "hlep", "man") and rest[1:]:

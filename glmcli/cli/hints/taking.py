@@ -40,11 +40,16 @@ def typeset_option(command: Any, arguments: Sequence[str]) -> str:
     pairs = [pair for pair in pairwise(["", *arguments[:end]]) if pair[1][:1] in (*DASHES,)]
     takers = value_flags(command) if pairs else {}
     return next(
-        (word for before, word in pairs if before not in takers and meant(command, word)), ""
+        (
+            word
+            for before, word in pairs
+            if before not in takers and is_nearly_option(command, word)
+        ),
+        "",
     )
 
 
-def meant(command: Any, word: str) -> bool:
+def is_nearly_option(command: Any, word: str) -> bool:
     """Whether a word with hyphens in the place of its dash is an option of a command, or nearly."""
     from glmcli.cli.hints.lines import nearest_word
 

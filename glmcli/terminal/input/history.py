@@ -30,8 +30,8 @@ _RUN = re.compile(PASTED_BYTE + b"+")
 ORIGINS = re.compile(r"# .* (?:typed|pasted((?: \d{1,9}-\d{1,9})+))")
 """The line above an entry: when it was sent, and what of it was pasted."""
 
-REFUSED = "refused "
-REFUSAL = re.compile(rf"# \S+ \S+ {REFUSED}(.*)")
+FAILED_MARK = "refused "
+FAILED_LINE = re.compile(rf"# \S+ \S+ {FAILED_MARK}(.*)")
 """A line of the file that says of an earlier entry that it was a command that failed."""
 
 
@@ -69,7 +69,7 @@ class PromptHistory(History):
         """Keep that an entry of one line was a command that failed: it is suggested no more."""
         self._refused.add(text)
         if "\n" not in text:
-            self._append(f"# {datetime.now()} {REFUSED}{text}\n")
+            self._append(f"# {datetime.now()} {FAILED_MARK}{text}\n")
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
@@ -110,7 +110,7 @@ class PromptHistory(History):
             if entry:
                 yield with_origins("\n".join(entry), origins if self._own else "")
             origins, entry = text, []
-            if found := REFUSAL.fullmatch(text):
+            if found := FAILED_LINE.fullmatch(text):
                 self._refused.add(found[1])
 
     def _store(self, line: Line) -> None:

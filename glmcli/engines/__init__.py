@@ -271,10 +271,7 @@ class AlwaysOpen:
         return True
 
     def warm_with(
-        self,
-        make: Callable[[], Sequence[Message] | None],
-        params: GenerationParams,
-        cancel: Event,
+        self, make: Callable[[], Sequence[Message] | None], params: GenerationParams, cancel: Event
     ) -> None:
         """There is nobody to do it."""
 
@@ -297,6 +294,8 @@ def open_engine(settings: Settings, report: Report) -> Engine:
 
 def open_kept(settings: Settings, report: Report) -> Engine:
     """The same, in the process that keeps the model in memory, if one does or is to do so."""
+    if not (settings.keep or is_local(settings.model)):
+        return open_engine(settings, report)
     from glmcli.engines.kept import open_kept_or_here
 
     return open_kept_or_here(settings, report)

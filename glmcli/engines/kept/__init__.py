@@ -7,7 +7,7 @@ idle to leave.
 from __future__ import annotations
 
 from glmcli.config import Settings
-from glmcli.engines import Engine, is_local, open_engine
+from glmcli.engines import Engine, open_engine
 from glmcli.engines.kept.place import all_places
 from glmcli.types import Report
 
@@ -17,7 +17,7 @@ def open_kept_or_here(settings: Settings, report: Report) -> Engine:
 
     Where nothing is kept this is one look into a folder. Raises what `open_engine` does.
     """
-    places = all_places() if settings.keep or is_local(settings.model) else []
+    places = all_places()
     if not places and not settings.keep:
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import Finder

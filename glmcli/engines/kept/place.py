@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from glmcli import __version__
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.config.known import cached_snapshot
-from glmcli.config.models import ModelOptions
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
 from glmcli.language import chinese_locale, tr
@@ -170,6 +169,8 @@ def code_stamp(folder: Path) -> tuple[int, int]:
 
 def load_values(settings: Settings) -> dict[str, Any]:
     """The settings that decide how a model is loaded; paths are those of any folder."""
+    from glmcli.config.models import ModelOptions
+
     names = {item.name for item in fields(ModelOptions)} & {item.name for item in fields(Settings)}
     values = {name: getattr(settings, name) for name in sorted(names - {"offline"})}
     if settings.adapter:

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from prompt_toolkit.input.ansi_escape_sequences import ANSI_SEQUENCES
@@ -32,6 +33,8 @@ _ENTER = 13
 HOLD_S, GAP_S = 0.05, 0.01
 """How long keys are taken at once, and how long the rest of a paste is waited for meanwhile."""
 KEYS_AT_ONCE = 65_536
+BURST, FOLLOW_S = 1_000, 0.5
+"""So many characters at once are a paste, and how long its rest is followed."""
 _NAMED = {8: Keys.Backspace, 9: Keys.Tab, 27: Keys.Escape, 127: Keys.Backspace}
 SHIFT_SPACE = Keys.F24
 """prompt-toolkit has no name for it, and no keyboard has an F24."""
@@ -123,11 +126,16 @@ class Keyboard(Vt100Input):
         self.waiting = [press for press in self.waiting if press.key != key]
 
     def read_keys(self) -> list[KeyPress]:
-        """See Input."""
+        """See Input. A paste that the terminal does not mark is followed towards its end."""
         waiting, self.waiting = self.waiting, []
+        pressed, end = super().read_keys(), time.monotonic() + FOLLOW_S
+        while len(pressed) >= BURST and not self.closed and time.monotonic() < end:
+            if not select.select([self.fileno()], [], [], GAP_S)[0]:
+                break
+            pressed += super().read_keys()
         return [
             KeyPress(Keys.BracketedPaste, press.data) if self._pasted.match(press.key) else press
-            for press in (*waiting, *without_answers(super().read_keys())[0])
+            for press in bursts_pasted([*waiting, *without_answers(pressed)[0]])
         ]
 
 
@@ -156,6 +164,17 @@ def without_answers(keys: list[KeyPress]) -> tuple[list[KeyPress], int]:
     typed = [press for press in keys if press.key != Keys.CPRResponse]
     said = [press.data[2:].partition(";")[0] for press in keys if press.key == Keys.CPRResponse]
     return typed, int(said[-1]) if said else 0
+
+
+def bursts_pasted(keys: list[KeyPress]) -> list[KeyPress]:
+    """The keys with each run of so much text, that nobody can have typed it at once, as a paste."""
+    joined: list[KeyPress] = []
+    for is_text, run in groupby(keys, lambda press: press.key == press.data or press.data == "\t"):
+        pressed = list(run)
+        if is_text and len(pressed) >= BURST:
+            pressed = [KeyPress(Keys.BracketedPaste, "".join(press.data for press in pressed))]
+        joined += pressed
+    return joined
 
 
 def typed_early(keys: list[KeyPress]) -> list[KeyPress]:

@@ -5,7 +5,7 @@ from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
-from glmcli.terminal.input.keys.keyboard import typed_early, without_answers
+from glmcli.terminal.input.keys.keyboard import bursts_pasted, typed_early, without_answers
 
 
 def keys_of(data: str) -> list[KeyPress]:
@@ -38,3 +38,18 @@ def test_what_the_terminal_says_of_its_cursor_is_no_key():
     assert [press.key for press in keys] == ["a", "b", "c"]
     assert row == 7
     assert without_answers(keys_of("ab")) == (keys_of("ab"), 0)
+
+
+def test_text_that_comes_faster_than_anybody_types_is_a_paste():
+    text = "a long line,\tas it is pasted " * 100
+    keys = bursts_pasted(keys_of(f"\x1b[D{text}\rhello\x03"))
+    assert keys == [
+        *keys_of("\x1b[D"),
+        KeyPress(Keys.BracketedPaste, text),
+        *keys_of("\rhello\x03"),
+    ]
+
+
+@pytest.mark.parametrize("typed", ["hello", "/help\r" * 400, "\x1b[D" * 2000, "a" * 500])
+def test_what_can_have_been_typed_stays_typed(typed):
+    assert bursts_pasted(keys_of(typed)) == keys_of(typed)

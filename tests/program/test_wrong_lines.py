@@ -285,6 +285,8 @@ history list —json                | did you mean glm history list --json?
 —version                          | did you mean glm --version?
 —model echo: ask hi               | glm ask --model echo: hi
 models —json                      | glm models list --json
+history export --fmt json         | did you mean glm history export --format json?
+ask --output-format json hi       | did you mean glm ask --format json hi?
 delete all                        | glm history list --all -n 9999 | cut -f1 | xargs glm
 clear history                     | glm history list --all -n 9999 | cut -f1 | xargs glm
 history clear --all               | glm history list --all -n 9999 | cut -f1 | xargs glm

@@ -37,6 +37,7 @@ _CACHE = "export GLM_CACHE=FOLDER"
 OTHER_OPTIONS: dict[str, str] = {
     "--json": "--format json",
     "--jsonl": "--format jsonl",
+    **dict.fromkeys(("--fmt", "--output-format"), "--format FORM"),
     "--raw": "--format text",
     "--markdown": "--format markdown",
     "--temp": "--temperature N",

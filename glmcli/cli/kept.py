@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from glmcli.cli.completion.candidates import if_asked, kept_here
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, tr
-from glmcli.paths import short_model
+from glmcli.paths import short_model, without_links
 from glmcli.terminal.phrases import size
 from glmcli.terminal.visible import visible_line
 
@@ -90,7 +91,9 @@ def stop(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help=tr("one that glm ps lists"), autocompletion=if_asked(kept_here)
+            metavar="[MODEL]",
+            help=tr("one that glm ps lists, or its process"),
+            autocompletion=if_asked(kept_here),
         ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help=tr("all of them"))] = False,
@@ -125,14 +128,23 @@ def chosen_of(
             tr("{n} models are kept: {names}", n=len(names), names=", ".join(names)),
             tr("name one, or --all"),
         )
-
-    def named(typed: str) -> list[tuple[KeptPlace, dict[str, Any]]]:
-        pairs = zip(found, names, strict=True)
-        return [each for each, name in pairs if typed in (name, short_model(name))]
-
-    chosen = named(model) or named(as_kept(model))
+    chosen = [each for each in found if is_called(each[1], model)]
+    if not chosen:
+        name = as_kept(model)
+        chosen = [each for each in found if is_called(each[1], name)]
     if not chosen:
         raise UsageError(tr("{model} is not kept", model=model), tr("glm ps lists those that are"))
+    if len(chosen) > 1:
+        numbers = [str(status.get("pid")) for _, status in chosen]
+        raise UsageError(
+            tr(
+                "{n} processes keep {model}: {numbers}",
+                n=len(chosen),
+                model=model,
+                numbers=tr(", ").join(numbers),
+            ),
+            tr("glm stop {pid} ends one of them, --all ends all", pid=numbers[0]),
+        )
     return chosen
 
 
@@ -145,3 +157,24 @@ def as_kept(model: str) -> str:
         return model_anywhere(load_settings({"model": model}))
     except GlmError:
         return model
+
+
+def is_called(status: dict[str, Any], typed: str) -> bool:
+    """Whether a kept model is the one that was typed: its process, or any name that it goes by."""
+    if typed == str(status.get("pid")):
+        return True
+    names = {str(status.get(name) or "?") for name in ("model", "full_name")}
+    called = {short_model(name) for name in names}.union(*map(names_when_typed, names))
+    return bool(names_when_typed(typed) & called)
+
+
+def names_when_typed(model: str) -> set[str]:
+    """What a model may be called: a folder by its path as it is and without links too."""
+    from glmcli.engines import split_name
+
+    engine, name = split_name(model)
+    names = {model, model.removesuffix(":")}
+    if engine == "local" and name:
+        path = Path(name).expanduser()
+        names |= {name, str(without_links(path))} if path.is_dir() else {name}
+    return names

@@ -116,7 +116,11 @@ def cannot_listen(exc: OSError, host: str, port: int) -> UsageError:
             tr("take one above 1023: --port 8000"),
         )
     return UsageError(
-        tr("nothing can listen at {host}: {reason}", host=host, reason=exc.strerror or exc),
+        tr(
+            "nothing can listen at {host}: {reason}",
+            host=host,
+            reason=os.strerror(exc.errno) if exc.errno else exc,
+        ),
         tr("--host takes an address of this machine, as 127.0.0.1"),
     )
 

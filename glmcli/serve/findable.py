@@ -7,20 +7,25 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 from glmcli.config import Settings
 from glmcli.engines import is_local
 from glmcli.engines.kept.finding import make_leave
+from glmcli.engines.kept.link import Deaf
 from glmcli.engines.kept.place import (
     KeptPlace,
+    all_places,
     folder_to_use,
     kept_key,
     model_folder,
     write_about,
 )
-from glmcli.engines.kept.starting import listen_in
+from glmcli.engines.kept.starting import link_to_socket, listen_in
+from glmcli.engines.kept.tending import kept_models
 from glmcli.errors import GlmError
+from glmcli.language import tr
 from glmcli.serve.holder import Holder
 from glmcli.serve.life import Http, Life
 
@@ -28,15 +33,29 @@ END_S = 1.0
 
 
 @contextmanager
-def findable(holder: Holder, settings: Settings, log: Callable[[str], None]) -> Iterator[None]:
-    """Listen where those look who want the same model, if nobody else does, and it can be."""
+def findable(
+    holder: Holder,
+    settings: Settings,
+    log: Callable[[str], None],
+    tell: Callable[[str], None],
+) -> Iterator[None]:
+    """Listen where those look who want the same model, if it can be.
+
+    Where another process has the model already, beside it, which is told.
+    """
     with ExitStack() as stack:
         try:
             place = place_of_settings(settings)
-            if place is not None and locked(place, stack):
+            if place is not None:
+                if not locked(place, stack):
+                    tell(line_of_other(place))
+                    place = place.beside(holder.pid)
+                    remove_dead(place)
+                    stack.callback(place.about.unlink, missing_ok=True)
                 http = http_door(holder, settings, log)
                 write_about(place, holder.name, holder.pid)
-                life = Life(holder, place, listen_in(place), log=lambda line: None, http=http)
+                listener = listen_in(place)
+                life = Life(holder, place, listener, log=lambda line: None, asked=log, http=http)
                 thread = threading.Thread(target=life.run, daemon=True)
                 thread.start()
                 stack.callback(thread.join, END_S)
@@ -44,7 +63,7 @@ def findable(holder: Holder, settings: Settings, log: Callable[[str], None]) -> 
         except GlmError:
             pass  # the load tells what is wrong
         except OSError as exc:  # it is served all the same
-            log(f"glm ask will not find it: {exc}")
+            tell(tr("glm ask will not find this model: {why}", why=exc))
         yield
 
 
@@ -67,6 +86,39 @@ def locked(place: KeptPlace, stack: ExitStack) -> bool:
         except BlockingIOError:
             make_leave([place], lambda progress: None)
     return False
+
+
+def line_of_other(place: KeptPlace) -> str:
+    """What to say of the process that has the same model."""
+    status: dict[str, Any] = next((told for at, told in kept_models() if at == place), {})
+    pid, address = status.get("pid"), status.get("address")
+    if address:
+        return tr(
+            "process {pid} serves this model already, at {address}: it is loaded once more",
+            pid=pid,
+            address=address,
+        )
+    if pid:
+        return tr("process {pid} keeps this model already: it is loaded once more", pid=pid)
+    return tr("another process has this model already: it is loaded once more")
+
+
+def remove_dead(place: KeptPlace) -> None:
+    """Take away the sockets of copies of the same model whose processes were killed."""
+    for each in all_places():
+        if each.model_key != place.model_key or not each.pid or each == place:
+            continue
+        try:
+            if link := link_to_socket(each, 0.0):
+                link.close()
+            else:
+                os.kill(each.pid, 0)
+        except ProcessLookupError:
+            for path in (each.socket, each.about):
+                with suppress(OSError):
+                    path.unlink()
+        except (Deaf, PermissionError):
+            continue
 
 
 def http_door(holder: Holder, settings: Settings, log: Callable[[str], None]) -> Http:

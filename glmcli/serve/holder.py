@@ -48,10 +48,17 @@ class Holder:
         *,
         keep_s: float = math.inf,
         most_waiting: int = 64,
+        full_name: str = "",
+        address: str = "",
     ) -> None:
-        """`name` is the model as callers name it; after `keep_s` idle seconds its time is over."""
+        """`name` is the model as callers name it; after `keep_s` idle seconds its time is over.
+
+        `full_name` is a folder's whole path; `address` where it is served, if it is.
+        """
         self.engine = engine
         self.name = name
+        self.full_name = full_name or name
+        self.address = address
         self.keep_s = keep_s
         self.stopping = threading.Event()
         """Set when it was told to leave."""
@@ -185,6 +192,8 @@ class Holder:
         left_s = self.keep_s - idle_s
         return {
             "model": self.name,
+            "full_name": self.full_name,
+            "address": self.address,
             "device": engine.device,
             "details": engine.details,
             "window": engine.context_tokens,

@@ -45,13 +45,18 @@ class Life:
         listener: socket.socket,
         *,
         log: Callable[[str], None],
+        asked: Callable[[str], None] | None = None,
         http: Http | None = None,
     ) -> None:
-        """`listener` listens at `place`, of which this process has the lock."""
+        """`listener` listens at `place`, of which this process has the lock.
+
+        What was asked is told to `asked`, if to another one than `log`.
+        """
         self._holder = holder
         self._place = place
         self._listener = listener
         self._log = log
+        self._asked = asked or log
         self._http = http
         self._inode = os.stat(place.socket).st_ino  # noqa: PTH116
         self._came = 0
@@ -90,7 +95,7 @@ class Life:
                 return
             first = connection.recv(1, socket.MSG_PEEK)
             if first == b"{":
-                Lines(Link(connection), self._holder, self._log).answer_all()
+                Lines(Link(connection), self._holder, self._asked).answer_all()
             elif first.isupper() and self._http is not None:
                 self._http(connection)
 

@@ -8,8 +8,9 @@ of how the socket came to be.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from glmcli.config.values import Seconds
@@ -26,6 +27,7 @@ from glmcli.engines.kept.wire import (
 from glmcli.errors import EngineError, GlmError
 from glmcli.language import tr
 from glmcli.serve.holder import Holder
+from glmcli.serve.notes import tokens_note
 from glmcli.types import Chunk, GenerationParams
 
 _PATIENCE_S = 60.0
@@ -128,14 +130,16 @@ class Lines:
         """Send the reply. Who does not read keeps nobody else waiting, but for one thread."""
         messages, params, cancel = messages_in(asked), params_in(asked), threading.Event()
         private = bool(asked.get("private"))
-        with closing(self._holder.stream(messages, params, cancel, private=private)) as stream:
-            self._send_all((self._line(chunk) for chunk in stream), cancel)
+        reply = self._holder.stream(messages, params, cancel, private=private)
+        with self._logged("reply") as notes, closing(reply) as stream:
+            self._send_all((self._line(chunk, notes) for chunk in stream), cancel)
 
     def _batch(self, asked: Mapping[str, Any]) -> None:
         """Send the replies to several prompts, mixed, and an end behind the last."""
         cancel = threading.Event()
         prompts = [(messages_in(each), params_in(each)) for each in asked["prompts"]]
-        with closing(self._holder.batch(prompts, cancel)) as items:
+        batch = self._holder.batch(prompts, cancel)
+        with self._logged(f"batch of {len(prompts)}"), closing(batch) as items:
             self._send_all((item_object(*each) for each in items), cancel)
         self._end(self._changing_facts())
 
@@ -156,11 +160,28 @@ class Lines:
             if self._link.unsent:  # else the caller may have asked something new
                 self._listen(cancel)
 
-    def _line(self, chunk: Chunk) -> dict[str, Any]:
+    @contextmanager
+    def _logged(self, what: str) -> Iterator[list[str]]:
+        """A line in the log at the end, as of a request over HTTP: never what was said."""
+        started, notes = time.monotonic(), list[str]()
+        try:
+            yield notes
+        except Gone:
+            notes.append("the caller left")
+            raise
+        except GlmError as exc:
+            notes.append(type(exc).__name__)
+            raise
+        finally:
+            took = time.monotonic() - started
+            self._log(" · ".join([f"glm {what} {took:.2f} s", *notes]))
+
+    def _line(self, chunk: Chunk, notes: list[str]) -> dict[str, Any]:
         if chunk == Chunk():
             return {}
         line: dict[str, Any] = {"chunk": chunk_object(chunk)}
         if chunk.finish_reason is not None:
+            notes += [tokens_note(chunk.usage)] if chunk.usage else []
             line |= {"end": True, "facts": self._changing_facts()}
         return line
 

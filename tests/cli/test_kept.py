@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from glmcli.cli.kept import chosen_of
+from glmcli.cli.kept import chosen_of, is_called
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import listen_in
@@ -95,6 +95,26 @@ def test_what_conversations_take_is_shown(glm, own_runtime):
 
 class WithSlots(EchoEngine):
     slot_bytes, slot_limit = 3_000_000, 4_000_000_000
+
+
+@pytest.mark.parametrize("typed", ["echo:", "echo", "PID"])
+def test_a_model_is_named_as_it_was_typed_or_by_its_process(glm, keep, runtime, typed):
+    pid = keep("echo:")
+    assert glm("stop", typed.replace("PID", str(pid))).code == 0
+    assert kept_in(runtime) == []
+
+
+def test_a_folder_is_named_as_it_was_typed(tmp_path, monkeypatch):
+    folder, link = tmp_path / "mymodel", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    served = {"model": "mymodel", "full_name": str(folder.resolve()), "pid": 1}
+    for typed in ("mymodel", "./mymodel", str(folder), "link", f"{folder}/", "local:./mymodel"):
+        assert is_called(served, typed), typed
+    assert not is_called(served, "other")
+    assert not is_called(served, "/else/mymodel")
+    assert not is_called({"model": "other", "full_name": "/else/other"}, "./mymodel")
 
 
 def test_one_that_is_not_kept_is_an_error_and_ends_nothing(glm, keep, runtime):

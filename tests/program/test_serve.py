@@ -38,6 +38,10 @@ class Running:
         assert found, self.screen
         return int(found[1])
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         connection.request(method, path, body and json.dumps(body), headers)
@@ -111,6 +115,33 @@ def test_a_key_is_needed_where_others_could_ask(tmp_path: Path, glm: Any) -> Non
         assert "secret" not in server.end(signal.SIGTERM)[1]
 
 
+@pytest.mark.parametrize("key", [" ", "\t", "密钥", "two words", "a\x7f"])
+def test_a_key_that_no_client_can_send_is_refused(glm: Any, key: str) -> None:
+    done = glm("serve", "echo:", "--port", "0", GLM_SERVE_KEY=key)
+    assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
+    assert "GLM_SERVE_KEY" in done.err_lines[0]
+    assert key.strip() not in done.err or not key.strip()
+
+
+def test_blanks_around_a_key_are_not_part_of_it(tmp_path: Path) -> None:
+    with serving(tmp_path, "echo:", "--port", "0", GLM_SERVE_KEY="tok \r") as server:
+        assert server.ask("GET", "/health", Authorization="Bearer tok")[0] == 200
+
+
+def test_where_a_file_says_the_host_the_hint_helps(glm: Any) -> None:
+    done = glm("serve", "echo:", "--port", "0", GLM_HOST="0.0.0.0")
+    assert (done.code, done.err_lines[1].startswith("hint: GLM_HOST says so")) == (2, True)
+
+
+def test_it_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    with serving(tmp_path, "echo:", "--port", "0") as server:
+        assert server.process.stderr
+        server.process.stderr.close()
+        server.process.stderr = None
+        assert [server.say(text) for text in ("one", "two", "three")] == ["one", "two", "three"]
+        assert server.end(signal.SIGTERM)[0] == 0
+
+
 def test_no_folder_says_where_it_listens_or_what_the_key_is(tmp_path: Path) -> None:
     theirs = "GLM_CONTROLLER=http://127.0.0.1:9\nGLM_ALLOW=0.0.0.0/0\n"
     (tmp_path / ".env").write_text(f"GLM_HOST=0.0.0.0\nGLM_SERVE_KEY=theirs\n{theirs}")
@@ -145,6 +176,11 @@ def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, glm: Any) -> 
             (("echo:", "--socket", "s", "--port", "1"), 2, "two addresses"),
             (("echo:", "-m", "smollm2"), 2, "two models"),
             (("openai:x",), 2, "has a server already"),
+            (("echo:", "--socket", "s", "--host", "127.0.0.1"), 2, "two addresses"),
+            (("echo:", "--host", "http://127.0.0.1"), 2, "is not a host to listen at"),
+            (("echo:", "--host", "127.0.0.1:99"), 2, "is not a host to listen at"),
+            (("echo:", "--host", "[::1]"), 2, "is not a host to listen at"),
+            (("echo:", "--host", "127.1"), 2, "is not a host to listen at"),
             (("echo:x=1", "--port", "0"), 3, "no option"),
             (("no-such-model", "--port", "0"), 3, "no model called"),
             (("echo:", "--port", "0", *CONTROLLER), 3, "no chat template to compare"),
@@ -226,8 +262,30 @@ def test_calls_of_glm_find_what_is_served_and_glm_stop_ends_it(tmp_path: Path, g
             client.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert client.makefile("rb").read().startswith(b"HTTP/1.1 200")
         assert glm("stop", "--all", **env).code == 0
-        assert server.process.wait(PATIENCE_S) == 0
+        _, err = server.process.communicate(timeout=PATIENCE_S)
+        assert (server.process.returncode, err) == (0, "glm stop has ended it\n")
     assert not list(runtime.rglob("*.sock"))
+
+
+def test_a_second_server_says_so_is_listed_and_is_ended_too(tmp_path: Path, glm: Any) -> None:
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    env = {"XDG_RUNTIME_DIR": str(runtime)}
+    here = ("echo:", "--port", "0")
+    with serving(tmp_path, *here, **env) as first, serving(tmp_path, *here, **env) as second:
+        numbers = [each.process.pid for each in (first, second)]
+        listed = json.loads(glm("ps", "--json", **env).out)
+        assert sorted(each["pid"] for each in listed) == sorted(numbers)
+        refused = glm("stop", "echo:", **env)
+        assert refused.code == 2
+        assert all(str(number) in refused.err for number in numbers)
+        assert glm("ask", "-m", "echo:", "hi", "--keep", "1m", **env).out == "hi\n"
+        assert glm("stop", str(numbers[1]), **env).code == 0
+        _, err = second.process.communicate(timeout=PATIENCE_S)
+        assert f"process {numbers[0]} serves this model already, at {first.url}" in err
+        assert glm("stop", "echo", **env).code == 0
+        _, err = first.process.communicate(timeout=PATIENCE_S)
+        assert re.match(r"\d\d:\d\d:\d\d glm reply .* s · 1 \+ 1 tokens\n", err)
 
 
 def test_a_kept_model_speaks_http_too(tmp_path: Path, glm: Any) -> None:

@@ -1,12 +1,16 @@
+import os
 import socket
+import subprocess
 import threading
+from contextlib import ExitStack, closing
 
 import pytest
 
 from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
-from glmcli.engines.kept.finding import make_leave
-from glmcli.engines.kept.place import all_places
+from glmcli.engines.kept.finding import Finder, make_leave
+from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use
+from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.findable import findable
 from glmcli.serve.holder import Holder
@@ -21,7 +25,7 @@ def holder(own_runtime):
 
 
 def test_what_is_served_is_found_and_does_not_leave_for_another_model(holder):
-    with findable(holder, Settings(model="echo:"), lambda line: None):
+    with findable(holder, Settings(model="echo:"), ignore, ignore):
         (place,) = all_places()
         assert status_at(place)["model"] == "echo"
         assert make_leave([place], lambda progress: None) == ["echo"]
@@ -38,7 +42,7 @@ def test_http_is_spoken_there_and_told_to_the_log(holder):
         said.append(line)
         logged.set()
 
-    with findable(holder, Settings(model="echo:"), log):
+    with findable(holder, Settings(model="echo:"), log, ignore):
         (place,) = all_places()
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(place.socket))
@@ -49,11 +53,46 @@ def test_http_is_spoken_there_and_told_to_the_log(holder):
         assert said[0].startswith("GET /health 503")
 
 
-def test_a_second_one_is_served_though_the_first_is_found(holder):
-    settings = Settings(model="echo:")
-    with findable(holder, settings, lambda line: None):
-        other = Holder(holder.engine, "other")
-        with findable(other, settings, lambda line: None):
-            (place,) = all_places()
-            assert status_at(place)["model"] == "echo"
+def test_a_second_copy_is_told_found_beside_the_first_and_ended_like_it(holder):
+    settings, told = Settings(model="echo:"), []
+    holder.address = "http://there:8000"
+    other = Holder(holder.engine, "other")
+    with findable(holder, settings, ignore, ignore):
+        dead = KeptPlace(folder_to_use(), all_places()[0].key).beside(closed_process())
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(dead.socket))
+        with findable(other, settings, ignore, told.append):
+            names = [status["model"] for _, status in kept_models()]
+            assert sorted(names) == ["echo", "other"]
+            assert not dead.socket.exists()
+            assert make_leave(all_places(), lambda progress: None) != []
+            assert len(all_places()) == 2
         assert not holder.stopping.is_set()
+        assert [status["model"] for _, status in kept_models()] == ["echo"]
+    (line,) = told
+    assert f"process {os.getpid()}" in line
+    assert "http://there:8000" in line
+
+
+def test_calls_find_the_copy_that_is_left(holder):
+    settings = Settings(model="echo:")
+    other = Holder(holder.engine, "other")
+    with ExitStack() as stack, ExitStack() as first:
+        first.enter_context(findable(holder, settings, ignore, ignore))
+        stack.enter_context(findable(other, settings, ignore, ignore))
+        holder.engine.start()
+        first.close()
+        engine = Finder(settings, ignore).found(all_places())
+        with closing(engine):
+            assert "kept by process" in engine.details
+
+
+def closed_process():
+    """The number of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+def ignore(said):
+    pass

@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 import time
@@ -32,13 +33,18 @@ def holder(delay_s: float) -> Iterator[Holder]:
 
 
 @pytest.fixture
-def connect(holder):
+def log():
+    return []
+
+
+@pytest.fixture
+def connect(holder, log):
     """`connect()`: a caller's end of a connection, and the socket below it."""
     ends = []
 
     def connected():
         ours, theirs = socket.socketpair()
-        lines = Lines(Link(theirs), holder, lambda line: None)
+        lines = Lines(Link(theirs), holder, log.append)
         thread = threading.Thread(target=lines.answer_all, daemon=True)
         thread.start()
         ends.append((ours, thread))
@@ -69,6 +75,21 @@ def answers(link):
 
 def text_of(lines):
     return "".join(line.get("chunk", {}).get("text", "") for line in lines)
+
+
+def test_the_log_has_a_line_for_each_request_without_what_was_said(connect, log):
+    link, _ = connect()
+    link.send(asked("my secret"))
+    answers(link)
+    link.send({"ask": "batch", "prompts": [request_of([Message("user", "x")], GenerationParams())]})
+    answers(link)
+    link.send(asked("secret " * 10_000))
+    answers(link)
+    assert wait_until(lambda: len(log) == 3)
+    assert re.fullmatch(r"glm reply \d+\.\d\d s · 2 \+ 2 tokens", log[0])
+    assert log[1].startswith("glm batch of 1 ")
+    assert log[2].endswith("ContextFull")
+    assert "secret" not in "".join(log)
 
 
 def test_a_reply_and_what_it_cost_come_line_by_line(connect):

@@ -81,7 +81,7 @@ def held(
     thread_of = EngineThread(model, lambda report: opened, shared=True)
     holder = Holder(thread_of, model, keep_s=keep_s)
     listener = listen_in(place)
-    life = Life(holder, place, listener, log=said.append)
+    life = Life(holder, place, listener, log=said.append, asked=lambda line: None)
     thread = threading.Thread(target=life.run, daemon=True)
     thread_of.start()
     thread.start()

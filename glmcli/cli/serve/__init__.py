@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket as sockets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,6 @@ import typer
 
 from glmcli.cli.options import MODEL_OPTIONS, with_settings
 from glmcli.config import Settings
-from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
 from glmcli.paths import absolute, path_of
 
@@ -66,46 +66,25 @@ def serve(
     """
     from glmcli.cli.bench import with_named_model
     from glmcli.cli.opening import tell_places
+    from glmcli.cli.serve import checks
     from glmcli.cli.serve.cluster import WORKER_PORT, cluster_place
     from glmcli.cli.serve.running import answer_until_ended
     from glmcli.engines import check_followed
 
-    if socket is not None and port is not None:
-        raise UsageError(tr("--socket and --port ask for two addresses"), tr("say one"))
+    checks.check_address(settings, port, socket)
     settings = with_named_model(settings, name, tr("serve one, and the other at another port"))
-    check_served(settings)
+    checks.check_served(settings)
     check_followed(settings)
+    settings = replace(settings, serve_key=checks.key_to_send(settings))
     cluster = cluster_place(controller, worker_address, allow or (), settings.host, path=socket)
     if socket is None and cluster is None:
-        check_has_key(settings)
+        checks.check_has_key(settings)
     tell_places(settings)
     if port is None:
         port = DEFAULT_PORT if cluster is None else WORKER_PORT
     with listening(settings, port, socket) as place:
         is_private = socket is not None
         answer_until_ended(settings, *place, is_private=is_private, cluster=cluster, quiet=quiet)
-
-
-def check_served(settings: Settings) -> None:
-    """Raise UsageError for a model that another server has."""
-    from glmcli.engines import split_name
-
-    if split_name(settings.model)[0] in ("openai", "fastchat"):
-        raise UsageError(
-            tr("{model} has a server already", model=settings.model),
-            tr("glm serve is for a model on this machine: a folder, a hub id, a built-in name"),
-        )
-
-
-def check_has_key(settings: Settings) -> None:
-    """Raise ConfigError if others could ask who have no key."""
-    from glmcli.config.proxies import is_loopback
-
-    if not is_loopback(settings.host) and not settings.serve_key:
-        raise ConfigError(
-            tr("at {host} other machines could ask, and there is no key", host=settings.host),
-            tr("set GLM_SERVE_KEY to a secret that clients send, or leave --host out"),
-        )
 
 
 @contextmanager

@@ -5,26 +5,23 @@ Knows nothing of options, nor of what is asked.
 
 from __future__ import annotations
 
-import math
 import signal
 import socket as sockets
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from glmcli.config import Settings
-from glmcli.harmless import as_told
+from glmcli.errors import EngineError
 from glmcli.language import ntr, tr
 
 if TYPE_CHECKING:
     from glmcli.cli.serve.cluster import ClusterPlace
-    from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
     from glmcli.serve.holder import Holder
 
@@ -43,8 +40,10 @@ def answer_until_ended(
     quiet: bool,
 ) -> None:
     """Load the model and answer until a signal ends it. Raises GlmError, KeyboardInterrupt."""
+    from glmcli.cli.dialog import tell
     from glmcli.cli.serve.cluster import ClusterMember
-    from glmcli.engines import open_alone
+    from glmcli.cli.serve.saying import in_log, is_loaded, say_set_up
+    from glmcli.engines import lasting_name, open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
     from glmcli.serve.findable import findable
@@ -56,7 +55,7 @@ def answer_until_ended(
     member = None if cluster is None else ClusterMember(cluster, settings, model)
     open_it = partial(open_alone, settings, spares_same=True)
     engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
-    holder = Holder(engine, model)
+    holder = Holder(engine, model, full_name=lasting_name(settings), address=address)
     log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
     site = Site(
         OpenAIRoutes(holder, model, settings.model).all(),
@@ -65,18 +64,17 @@ def answer_until_ended(
         log=log,
     )
     doors = Doors(listeners, member.joined(site, holder) if member else site)
-    end_by_signal(holder.stop, holder.stopping)
+    signals = end_by_signal(holder.stop, holder.stopping)
     doors.open()
-    with findable(holder, settings, log), closing(doors):
+    with findable(holder, settings, log, tell), closing(doors):
         if is_loaded(engine, holder.stopping, settings):
             rows = set_up(model, address, settings, is_private=is_private)
-            sys.stdout.write(as_rows(member.set_up(rows) if member else rows))
-            sys.stdout.flush()
+            say_set_up(member.set_up(rows) if member else rows)
             if member:
                 member.register(address, holder.stopping)
             while not holder.stopping.wait(3600):
                 pass
-            drain(doors, holder)
+            drain(doors, holder, signals)
 
 
 def short_name(model: str) -> str:
@@ -88,19 +86,6 @@ def short_name(model: str) -> str:
         return model.removesuffix(":")
     path = Path(name).expanduser()
     return path.resolve().name if path.is_dir() else name
-
-
-def is_loaded(engine: EngineThread, stop: threading.Event, settings: Settings) -> bool:
-    """Load the model and say how far it is; whether it was done before `stop`. Raises GlmError."""
-    from glmcli.terminal.output import outputs
-    from glmcli.terminal.replies.text import StatusLine
-    from glmcli.types import Chunk
-
-    status = StatusLine(outputs(settings.plain)[1])
-    try:
-        return engine.wait(math.inf, stop, lambda: status.show(Chunk(progress=engine.progress)))
-    finally:
-        status.clear()
 
 
 def set_up(model: str, address: str, settings: Settings, *, is_private: bool) -> list[str]:
@@ -119,29 +104,15 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
     return [*rows, tr("Ctrl-C ends it")]
 
 
-def as_rows(rows: Sequence[str]) -> str:
-    """Lines that are harmless on a terminal."""
-    return "".join(as_told(row) + "\n" for row in rows)
+def end_by_signal(stop: Callable[[], None], is_stopping: threading.Event) -> list[int]:
+    """Have a signal end the server: the first lets it answer, a Ctrl-C after that does not.
 
-
-def in_log() -> Callable[[str], None]:
-    """Writes a line with the time of day for each request, on stderr; from any thread."""
-    writing = threading.Lock()
-
-    def write(line: str) -> None:
-        if sys.stderr is None:
-            return
-        with writing, suppress(OSError):
-            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {as_told(line)}\n")
-            sys.stderr.flush()
-
-    return write
-
-
-def end_by_signal(stop: Callable[[], None], is_stopping: threading.Event) -> None:
-    """Have a signal end the server: the first lets it answer, a second Ctrl-C does not."""
+    Returns a list that will hold the signals that came. Nobody reading a pipe ends nothing.
+    """
+    came: list[int] = []
 
     def ended(signum: int, frame: FrameType | None) -> None:
+        came.append(signum)
         if is_stopping.is_set() and signum == signal.SIGINT:
             raise KeyboardInterrupt
         stop()
@@ -149,22 +120,38 @@ def end_by_signal(stop: Callable[[], None], is_stopping: threading.Event) -> Non
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, ended)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    return came
 
 
-def drain(doors: Doors, holder: Holder) -> None:
-    """Let nobody in, and answer who is there, for a while. Raises KeyboardInterrupt."""
+def drain(doors: Doors, holder: Holder, signals: Sequence[int]) -> None:
+    """Let nobody in, and answer who is there, for a while.
+
+    Raises EngineError if replies were cut, KeyboardInterrupt.
+    """
     from glmcli.cli.dialog import tell
 
     doors.close()
+    if not signals:
+        tell(tr("glm stop has ended it"))
     if holder.busy:
         tell(
             ntr(
-                "ends after {n} more reply; Ctrl-C again ends it at once",
-                "ends after {n} more replies; Ctrl-C again ends it at once",
+                "ends after {n} more reply; Ctrl-C ends it at once",
+                "ends after {n} more replies; Ctrl-C ends it at once",
                 holder.busy,
             )
         )
     until = time.monotonic() + DRAIN_S
     while holder.busy and time.monotonic() < until:
         time.sleep(_TICK_S)
+    if left := holder.busy:
+        raise EngineError(
+            ntr("{n} reply was cut off", "{n} replies were cut off", left),
+            ntr(
+                "a server that is ended waits {n} second for its replies",
+                "a server that is ended waits {n} seconds for its replies",
+                round(DRAIN_S),
+            ),
+        )
     time.sleep(_TICK_S)  # the last bytes are sent

@@ -49,9 +49,10 @@ class Finder:
         """The engine; `places` are where others may be kept. Raises what `open_engine` does."""
         settings = self._settings
         key = kept_key(settings, self._folder())
-        others = [place for place in places if place.key != key] if is_local(settings.model) else []
-        for place in places:
-            if place.key != key:
+        is_here = is_local(settings.model)
+        others = [place for place in places if place.model_key != key] if is_here else []
+        for place in sorted(places, key=lambda place: place.pid or 0):
+            if place.model_key != key:
                 continue
             try:
                 if link := link_to_socket(place):
@@ -146,7 +147,7 @@ def open_without_others(settings: Settings, report: Report, *, spares_same: bool
     if places:
         folder = model_folder(settings)  # for no model at all none is to leave
         own = kept_key(settings, folder) if spares_same else ""
-        places = [place for place in places if place.key != own]
+        places = [place for place in places if place.model_key != own]
     with others_gone(places, report):
         return open_engine(settings, report)
 

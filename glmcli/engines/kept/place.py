@@ -27,6 +27,7 @@ SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
 """Bytes of a socket's path; systems take 104 or 108, with a zero at the end."""
 KEY_DIGITS = 16
+_APART = "-"
 OWN_CODE = Path(__file__).parents[2]
 INSTALLED = "-packages"
 """The end of the names of folders that installers put code into: there a folder's time tells it."""
@@ -38,6 +39,21 @@ class KeptPlace(NamedTuple):
 
     folder: Path
     key: str
+
+    @property
+    def model_key(self) -> str:
+        """The key of the model, of which there may be another copy in a place beside this one."""
+        return self.key.partition(_APART)[0]
+
+    def beside(self, pid: int) -> KeptPlace:
+        """The place of another copy of the same model, that of a process."""
+        return self._replace(key=f"{self.model_key}{_APART}{pid}")
+
+    @property
+    def pid(self) -> int | None:
+        """The process whose place it is, None for that of whoever comes first."""
+        number = self.key.partition(_APART)[2]
+        return int(number) if number.isdecimal() else None
 
     @property
     def socket(self) -> Path:

@@ -15,6 +15,7 @@ from glmcli.errors import GlmError
 from glmcli.serve.hearing import heard, wait_until_open
 from glmcli.serve.holder import Full, Holder
 from glmcli.serve.http import STAR, HttpExchange, Route
+from glmcli.serve.notes import tokens_note
 from glmcli.serve.openai.fields import Fields
 from glmcli.serve.openai.replies import WAITING, Written, as_event
 from glmcli.serve.openai.requests import AskedReply, asked_chat, asked_size, asked_text
@@ -171,8 +172,7 @@ def log_note(asked: AskedReply, usage: Usage | None = None) -> str:
     """What the log says of a reply: its tokens, and what of the request was ignored."""
     notes = []
     if usage is not None:
-        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
-        notes.append(f"{usage.prompt_tokens}{cached} + {usage.completion_tokens} tokens")
+        notes.append(tokens_note(usage))
     if asked.ignored:
         notes.append(f"ignored: {', '.join(asked.ignored)}")
     return " · ".join(notes)

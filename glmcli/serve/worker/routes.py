@@ -16,6 +16,7 @@ from glmcli.errors import ContextFull, GlmError
 from glmcli.serve.hearing import heard, wait_until_open
 from glmcli.serve.holder import Holder
 from glmcli.serve.http import HttpExchange, Route
+from glmcli.serve.notes import tokens_note
 from glmcli.serve.pipes import ClientLeft
 from glmcli.serve.refusal import SERVER, Refusal, refusal_of
 from glmcli.serve.worker.advertised import Advertised, Proven
@@ -143,9 +144,7 @@ class WorkerRoutes:
             for chunk in chunks:
                 if (record := records.add(chunk)) is not None:
                     if usage := chunk.usage:
-                        cached = f" ({usage.cached_tokens} cached)" if usage.cached_tokens else ""
-                        line = f"{usage.prompt_tokens}{cached} + {usage.completion_tokens} tokens"
-                        note(exchange, line)
+                        note(exchange, tokens_note(usage))
                     yield record
 
     def _end_of(

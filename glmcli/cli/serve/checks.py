@@ -1,0 +1,98 @@
+"""What `glm serve` is told, as far as it is wrong before anything is loaded.
+
+Knows nothing of sockets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from glmcli.config import ENVIRONMENT, TOML, TYPED, Settings
+from glmcli.errors import ConfigError, UsageError
+from glmcli.language import tr
+
+_NO_HOST = re.compile(r"[/@\[\]\s?#]|^[\d.]+$|^0[xX]")
+"""What no name of a machine has; of numbers only whole addresses are taken."""
+
+
+def check_address(settings: Settings, port: int | None, path: Path | None) -> None:
+    """Raise UsageError where a socket and a port or a host are asked for, ConfigError as below."""
+    if path is None:
+        check_host(settings)
+        return
+    if port is not None:
+        raise UsageError(tr("--socket and --port ask for two addresses"), tr("say one"))
+    if settings.sources.get("host") == TYPED:
+        raise UsageError(tr("--socket and --host ask for two addresses"), tr("say one"))
+
+
+def check_served(settings: Settings) -> None:
+    """Raise UsageError for a model that another server has."""
+    from glmcli.engines import split_name
+
+    if split_name(settings.model)[0] in ("openai", "fastchat"):
+        raise UsageError(
+            tr("{model} has a server already", model=settings.model),
+            tr("glm serve is for a model on this machine: a folder, a hub id, a built-in name"),
+        )
+
+
+def check_host(settings: Settings) -> None:
+    """Raise ConfigError for what is no host: an address with its scheme or port, half a number."""
+    host = settings.host
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return
+    if ":" in host or _NO_HOST.search(host):
+        raise ConfigError(
+            tr(
+                "{name} {host} is not a host to listen at", name=source_of_host(settings), host=host
+            ),
+            tr("it is a name or a number alone, as 127.0.0.1 or ::1; --port N is the port"),
+        )
+
+
+def check_has_key(settings: Settings) -> None:
+    """Raise ConfigError if others could ask who have no key."""
+    from glmcli.config.proxies import is_loopback
+
+    if is_loopback(settings.host) or settings.serve_key:
+        return
+    where = source_of_host(settings)
+    raise ConfigError(
+        tr("at {host} other machines could ask, and there is no key", host=settings.host),
+        tr("set GLM_SERVE_KEY to a secret that clients send, or leave --host out")
+        if where == "--host"
+        else tr(
+            "{name} says so: set GLM_SERVE_KEY to a secret of clients, or say --host 127.0.0.1",
+            name=where,
+        ),
+    )
+
+
+def key_to_send(settings: Settings) -> str:
+    """The key without blanks around it, which no client sends. Raises ConfigError."""
+    if not settings.serve_key:
+        return ""
+    key = settings.serve_key.strip()
+    name = {ENVIRONMENT: "GLM_SERVE_KEY"}.get(settings.sources.get("serve_key", ""), "serve_key")
+    if not key:
+        raise ConfigError(
+            tr("{name} is blank: no client could send it", name=name),
+            tr("set it to a secret, or unset it"),
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(
+            tr("{name} holds characters that no client sends in a key", name=name),
+            tr("set it to letters, digits and signs of ASCII without blanks"),
+        )
+    return key
+
+
+def source_of_host(settings: Settings) -> str:
+    """What says where to listen, as a user finds it."""
+    names = {TYPED: "--host", ENVIRONMENT: "GLM_HOST", TOML: f"{TOML}: host"}
+    return names.get(settings.sources.get("host", TYPED), "host")

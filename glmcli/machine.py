@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,14 @@ def free_bytes() -> int | None:
     # File pages that the container counts as used but gives back when asked.
     cached = stated(CGROUP / "memory.stat", "inactive_file")
     return min(free, max(0, limit - used + int(cached[0] if cached else 0)))
+
+
+def trim_heap() -> None:
+    """Give back to the system what was freed and stays reserved; nothing where libc has no way."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # glibc has one
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def gpus(within_s: float) -> list[Gpu]:

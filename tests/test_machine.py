@@ -174,3 +174,15 @@ def test_gpus_of_amd_are_those_of_its_driver(nvidia_smi, tmp_path, monkeypatch):
         (device / "vendor").write_text(f"{vendor}\n")
         (device / "mem_info_vram_total").write_text("25753026560\n")
     assert machine.gpus(10) == [("AMD GPU", 25753026560)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heap of glibc")
+def test_memory_that_was_freed_below_what_is_used_goes_back_to_the_system():
+    blocks = [bytes(1000 + n % 7) for n in range(100_000)]
+    pinned = bytes(1000)
+    del blocks
+    before, _ = machine.resident_bytes()
+    machine.trim_heap()
+    after, _ = machine.resident_bytes()
+    assert len(pinned) == 1000
+    assert before - after > 50_000_000

@@ -19,7 +19,7 @@ from glmcli.language import tr
 CONFIG_NAME = "config.toml"
 _OF_NETS = ("HF_", "LD_", "DYLD_", "PYTHON", "PYTORCH_", "TORCH", "TRANSFORMERS_", "TRITON_")
 _OF_DEVICES = ("CUDA", "HIP_", "HSA_", "NVIDIA_", "ROC", "ZE_")
-_OF_THREADS = ("GOMP_", "KMP_", "MKL_", "OMP_", "OPENBLAS_")
+_OF_THREADS = ("DNNL_", "GOMP_", "KMP_", "MALLOC_", "MKL_", "OMP_", "ONEDNN_", "OPENBLAS_")
 _SECRETS = ("_API_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 _OF_USERS = frozenset(("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "TZ", "USER"))
 _OF_FILES = frozenset(("TEMP", "TMP", "TMPDIR"))

@@ -19,7 +19,7 @@ from contextlib import suppress
 from glmcli.engines.kept.link import Link, peer_of
 from glmcli.engines.kept.place import KeptPlace
 from glmcli.engines.kept.starting import listen_in
-from glmcli.machine import free_bytes
+from glmcli.machine import free_bytes, trim_heap
 from glmcli.serve.holder import Holder
 from glmcli.serve.lines import Lines
 
@@ -28,6 +28,8 @@ LOOK_S, SLIP_S, DRAIN_S = 0.2, 0.05, 30.0
 socket just before it went; how long those are answered who came."""
 MEMORY_S, LEAST_FREE = 5.0, 256 << 20
 """An idle model leaves when less memory than this is free, by a look now and then."""
+GIVE_BACK_S = 3.0
+"""After so long without need the memory that is only reserved goes back to the system."""
 DEAF_S = 60.0
 """An engine that nobody needs and that does not stop for so long will never stop."""
 
@@ -62,12 +64,14 @@ class Life:
         self._came = 0
         self._looked_at = 0.0
         self._deaf_since: float | None = None
+        self._has_given_back = False
 
     def run(self) -> None:
         """Let callers in until it is time to leave, and those are answered who came before."""
         self._let_in()
         while True:
             self._holder.stopping.wait(LOOK_S)
+            self._give_back()
             why = self._why_to_leave()
             if why and self._leaves(why):
                 self._log(f"ends: {why}")
@@ -119,6 +123,13 @@ class Life:
         if holder.idle_s > holder.keep_s:
             return "idle"
         return "memory is short" if holder.is_kept and self._is_memory_short() else ""
+
+    def _give_back(self) -> None:
+        """Keep no memory that nothing is in while nobody needs the model; once each time."""
+        is_idle = self._holder.idle_s > GIVE_BACK_S and self._holder.engine.is_open
+        if is_idle and not self._has_given_back and self._holder.is_kept:
+            trim_heap()
+        self._has_given_back = is_idle
 
     def _is_found(self) -> bool:
         with suppress(OSError):

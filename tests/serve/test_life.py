@@ -176,3 +176,19 @@ def test_an_engine_that_does_not_stop_is_no_reason_to_stay(place, monkeypatch):
         assert not thread.is_alive()
         released.set()
     assert said == ["ends: the engine does not stop"]
+
+
+def test_memory_goes_back_once_each_time_that_nobody_needs_it(place, monkeypatch):
+    given = []
+    monkeypatch.setattr("glmcli.serve.life.GIVE_BACK_S", 0.1)
+    monkeypatch.setattr("glmcli.serve.life.trim_heap", lambda: given.append(1))
+    with held(place):
+        for n in (1, 2):
+            engine = opened(place)
+            assert reply(engine) == "hi"
+            threading.Event().wait(0.5)
+            assert len(given) == n - 1
+            engine.close()
+            assert wait_until(lambda n=n: len(given) == n, 5)
+            threading.Event().wait(0.5)
+            assert len(given) == n

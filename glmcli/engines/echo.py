@@ -17,7 +17,7 @@ from glmcli.language import tr
 from glmcli.types import Chunk, FinishReason, GenerationParams, Message, Progress, Report, Usage
 
 OPTIONS = ("delay", "load", "window")
-AT_ONCE = 8
+AT_ONCE = 16
 
 
 SAID = ("user", "raw", "rendered")
@@ -53,7 +53,7 @@ class EchoEngine:
         text = next((item.text for item in reversed(messages) if item.role in SAID), "")
         if messages and messages[-1].role == "assistant":
             text = text.removeprefix(messages[-1].text)
-        room = limit - needed if params.max_tokens is None else params.max_tokens
+        room = min(limit - needed, limit if params.max_tokens is None else params.max_tokens)
         finish: FinishReason = "stop"
         sent, stops = 0, StopStrings(params.stop)
         for word in split_words(text):

@@ -133,6 +133,13 @@ def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers() -> None:
             assert "6 tokens" in answer.error["message"]
 
 
+def test_prompt_and_reply_are_never_longer_than_the_window() -> None:
+    with served(lambda report: EchoEngine(context_tokens=10)) as server:
+        answer = server.chat("1 2 3 4 5 6 7 8 9", max_tokens=5).json
+        assert answer["usage"]["total_tokens"] == 10
+        assert answer["choices"][0]["finish_reason"] == "length"
+
+
 def test_errors_have_the_status_of_their_kind() -> None:
     for error, status in [
         (ModelError("x", "y"), 500),

@@ -20,7 +20,7 @@ LOSS_TOKENS = 32
 """A slot goes on with another prompt if it loses no more tokens by that; else a copy does."""
 MOST_BYTES, PART = 4 << 30, 4
 """Slots take so many bytes at most, and no more than one part of the memory that is free."""
-AT_ONCE, AT_ONCE_GPU = 8, 4
+AT_ONCE, AT_ONCE_GPU = 16, 4
 """Streams at the same time; on a GPU each slot has a graph of its own, with its own memory."""
 MOST_SLOTS, MOST_SLOTS_GPU = 64, 4
 

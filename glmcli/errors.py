@@ -44,6 +44,8 @@ class GlmError(Exception):
         self.hint = hint or (tr("did you mean {near}?", near=meant[1]) if meant else "")
         self.in_chat = in_chat
         self.again = again
+        self.is_in_output = False
+        """Whether stdout tells of it already, or has a whole reply."""
 
     def advice(self, *, commands: bool = False) -> str:
         """What to do, in words for the place where they stand: whether /commands run there."""

@@ -228,7 +228,7 @@ def run(arguments: list[str]) -> int:
     except GlmError as exc:
         if exc.meant:
             exc.hint = in_whole_line(*exc.meant, arguments) or exc.hint
-        return report(exc)
+        return report_of(exc, arguments)
     except Exception as exc:
         # Typer's usage errors; their class moved between its versions, so look at the shape.
         if not hasattr(exc, "format_message"):
@@ -236,7 +236,8 @@ def run(arguments: list[str]) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{exc.format_message()}\n")
             return 0
-        return report(UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments)))
+        wrong = UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments))
+        return report_of(wrong, arguments)
 
 
 def typer_says(sentence: str) -> str:
@@ -248,6 +249,15 @@ def typer_says(sentence: str) -> str:
         if found := re.fullmatch(form, sentence, re.DOTALL):
             return tr(ours, **found.groupdict())
     return sentence
+
+
+def report_of(error: GlmError, arguments: list[str]) -> int:
+    """Like `report`, and in JSON on stdout where a one-shot was to write that."""
+    if arguments[:1] == ["ask"]:
+        from glmcli.cli.asking.ending import fail_in_json
+
+        fail_in_json(error, arguments)
+    return report(error)
 
 
 def report(error: GlmError, cause: Exception | None = None) -> int:

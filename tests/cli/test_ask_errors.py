@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 
 def test_a_home_that_is_a_file_is_said_to_be_no_folder(glm, tmp_path):
     (tmp_path / "home").touch()
@@ -32,3 +36,35 @@ def test_an_empty_prompt_is_a_usage_error_before_any_notice(glm):
 def test_untrust_of_a_folder_that_nothing_was_decided_about_says_it_once(glm):
     line, hint = glm("config", "untrust").err_lines
     assert "nothing was decided" in line and "nothing was decided" not in hint
+
+
+FAILING = {
+    3: "-m nosuch -f json hi",
+    1: "-m echo: -xfjson no code",
+    4: "-m echo: --format=json --window 1 one two three",
+    2: "-f json --nosuch hi",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "line"), [*FAILING.items(), (2, "-m echo: -f json --resume abcd hi")]
+)
+def test_who_asks_for_json_reads_a_failure_as_json(glm, code, line):
+    done = glm("ask", *line.split())
+    error = json.loads(done.out)["error"]
+    assert done.code == error["code"] == code
+    assert f"glm: {error['message']}\n" in done.err and error["hint"] in done.err
+
+
+@pytest.mark.parametrize("code", [2, 3, 4])
+def test_who_asks_for_lines_of_json_reads_a_failure_once(glm, code):
+    done = glm("ask", *FAILING[code].replace("json", "jsonl").split())
+    (event,) = map(json.loads, done.out.splitlines())
+    assert (event["type"], event["exit"]) == ("error", code)
+    assert f"glm: {event['error']}\n" in done.err
+
+
+@pytest.mark.parametrize("line", ["-m nosuch hi", "-m nosuch -f text -- -f json"])
+def test_who_asks_for_text_reads_no_failure_on_stdout(glm, line):
+    done = glm("ask", *line.split())
+    assert (done.code, done.out) == (3, "")

@@ -58,9 +58,7 @@ class JsonLinesView(BaseView):
 
     def fail(self, error: GlmError) -> None:
         """Write the `error` line."""
-        line, hint = told_error(error)
-        fields = {"error": line, "hint": hint, "exit": error.exit_code}
-        write_json(self._out, {"type": "error"} | fields)
+        write_failure(self._out, error, in_lines=True)
 
 
 class RecordsView(BaseView):
@@ -128,6 +126,16 @@ def reply_fields(reply: Message) -> dict[str, Any]:
         "finish_reason": reason_told(reply),
         "usage": {name: counts[name] for name in order},
     }
+
+
+def write_failure(out: Output, error: GlmError, *, in_lines: bool) -> None:
+    """Write an error for whoever wanted JSON, or its lines."""
+    message, hint = told_error(error)
+    fields: dict[str, Any] = {"error": {"message": message, "hint": hint, "code": error.exit_code}}
+    if in_lines:
+        fields = {"type": "error", "error": message, "hint": hint, "exit": error.exit_code}
+    write_json(out, fields)
+    error.is_in_output = True
 
 
 def reason_told(reply: Message) -> str | None:

@@ -11,8 +11,9 @@ import select
 import signal
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,7 @@ from glmcli.terminal.told import on_terminal
 from glmcli.terminal.visible import visible
 
 if TYPE_CHECKING:
+    from glmcli.errors import GlmError
     from glmcli.terminal.input.keys.question import Question
     from glmcli.terminal.output import Output
 
@@ -163,3 +165,18 @@ def answer_typed(asked: Question[_T]) -> _T | None:
             asked.ask_again(tr("a paste does not answer it: {what}", what=asked.neither()))
         waiting = b"" if is_paste else waiting[at:]
     return None
+
+
+def fail_in_json(error: GlmError, arguments: Sequence[str]) -> None:
+    """Write an error of `glm ask` to stdout where the command line, right or wrong, wants JSON."""
+    words = [*takewhile(lambda word: word != "--", arguments)]
+    form = ""
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if found := re.fullmatch("-[cqxy]*f(.*)|--format(?:=(.*))?", word):
+            form = found[1] or found[2] or value
+    is_each = any(word.partition("=")[0] == "--each" for word in words)
+    if form in ("json", "jsonl") and not (is_each or error.is_in_output):
+        from glmcli.terminal.output import outputs
+        from glmcli.terminal.replies.json import write_failure
+
+        write_failure(outputs()[0], error, in_lines=form == "jsonl")

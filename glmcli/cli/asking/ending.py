@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from glmcli.cli.asking.forms import check_code_in
@@ -16,7 +13,6 @@ from glmcli.config import DOTENV, Settings
 from glmcli.language import tr
 
 if TYPE_CHECKING:
-    from glmcli.errors import GlmError
     from glmcli.session import Session
     from glmcli.terminal.output import Output
     from glmcli.types import Message
@@ -61,18 +57,3 @@ def with_source(note: str, reply: Message, settings: Settings) -> str:
     if reply.finish_reason == "length" and settings.sources.get("max_tokens") == DOTENV:
         return tr("{note}, which {source} sets", note=note, source=DOTENV)
     return note
-
-
-def fail_in_json(error: GlmError, arguments: Sequence[str]) -> None:
-    """Write an error of `glm ask` to stdout where the command line, right or wrong, wants JSON."""
-    words = [*takewhile(lambda word: word != "--", arguments)]
-    form = ""
-    for word, value in zip(words, [*words[1:], ""], strict=True):
-        if found := re.fullmatch("-[cqxy]*f(.*)|--format(?:=(.*))?", word):
-            form = found[1] or found[2] or value
-    is_each = any(word.partition("=")[0] == "--each" for word in words)
-    if form in ("json", "jsonl") and not (is_each or error.is_in_output):
-        from glmcli.terminal.output import outputs
-        from glmcli.terminal.replies.json import write_failure
-
-        write_failure(outputs()[0], error, in_lines=form == "jsonl")

@@ -5,11 +5,12 @@ Knows nothing of how a server is asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from glmcli.engines.remote.faults import one_line
-from glmcli.errors import ModelError
+from glmcli.errors import GlmError, ModelError
 from glmcli.language import tr
 
 MOST_SHOWN = 20
@@ -19,6 +20,18 @@ LeftOut = Callable[[int], None]
 
 def not_told(count: int) -> None:
     """The `LeftOut` of whoever looks for one model."""
+
+
+@contextmanager
+def failing_with(take_notice: Callable[[], str]) -> Iterator[None]:
+    """Have an error say, in its hint, what was to be told before the first reply."""
+    try:
+        yield
+    except GlmError as exc:
+        if (notice := take_notice()) and notice not in exc.hint:
+            exc.hint = tr("; ").join(filter(None, [notice, exc.hint]))
+            exc.in_chat = exc.in_chat and tr("; ").join([notice, exc.in_chat])
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,12 @@ import pytest
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions
 from glmcli.engines.remote.address import key_for, parse_address, with_openais_own
+from glmcli.engines.remote.fastchat.engine import list_models as list_fastchat
 from glmcli.engines.remote.fastchat.engine import open_engine as open_fastchat
 from glmcli.engines.remote.faults import Refused
 from glmcli.engines.remote.http import open_server
-from glmcli.engines.remote.openai.engine import open_engine
-from glmcli.errors import ConfigError
+from glmcli.engines.remote.openai.engine import list_models, open_engine
+from glmcli.errors import ConfigError, EngineError
 from glmcli.types import GenerationParams, Message
 from tests.support.fake_openai import HELLO, NEVER, PLAIN, serving
 from tests.support.loopback import Connection, Loopback, closed_port
@@ -362,6 +363,27 @@ def test_a_wrong_key_is_named_by_where_it_was_set(options, hint):
 def test_a_server_of_openais_variable_that_is_not_there_is_named_by_it(glm):
     done = glm("ask", "-m", "openai:m", "hi", OPENAI_BASE_URL=f"http://127.0.0.1:{closed_port()}")
     assert "give its address with OPENAI_BASE_URL" in done.err_lines[-1]
+
+
+def refuse(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+@pytest.mark.parametrize("open_one", [open_engine, open_fastchat, list_models, list_fastchat])
+def test_what_was_to_be_told_before_a_reply_is_told_where_there_will_be_none(open_one):
+    settings = Settings(base_url="http://lab.test", key_url="http://other.test", api_key="sk-any")
+    given = ("m", settings, lambda progress: None) if "open" in open_one.__name__ else (settings,)
+    with pytest.raises(EngineError) as caught:
+        open_one(*given, transport=httpx.MockTransport(refuse))
+    assert caught.value.hint.count("is not sent to http://lab.test") == 1
+    assert caught.value.hint.count("start the server") == 1
+
+
+def test_that_openais_address_does_not_count_is_told_where_the_server_is_not_there():
+    settings = Settings(openai_url=OPENAI_URL, api_key="sk-own")
+    with pytest.raises(EngineError) as caught:
+        open_engine("m", settings, lambda progress: None, transport=httpx.MockTransport(refuse))
+    assert caught.value.hint.startswith("OPENAI_BASE_URL is not used, since GLM_API_KEY is set")
 
 
 def test_what_is_taken_from_openais_variables_is_told_before_the_reply():

@@ -17,7 +17,7 @@ from glmcli.engines.remote.fastchat.cluster import Cluster, Worker
 from glmcli.engines.remote.fastchat.texts import WorkerReply, nul_messages
 from glmcli.engines.remote.faults import Cancelled
 from glmcli.engines.remote.http import ANSWER_S, COUNT_S
-from glmcli.engines.remote.served import LeftOut, not_told
+from glmcli.engines.remote.served import LeftOut, failing_with, not_told
 from glmcli.engines.remote.stream import read_reply, whole_number
 from glmcli.errors import ContextFull, EngineError, GlmError
 from glmcli.language import tr
@@ -160,7 +160,8 @@ def list_models(
     """(name, None) of what the cluster has: a controller knows no windows. Raises EngineError."""
     cluster = Cluster(server_options(settings), transport=transport)
     try:
-        return [(model.name, None) for model in cluster.models(left_out)]
+        with failing_with(cluster.take_notice):
+            return [(model.name, None) for model in cluster.models(left_out)]
     finally:
         cluster.close()
 
@@ -176,8 +177,9 @@ def open_engine(
     cluster = Cluster(server_options(settings), transport=transport)
     report(Progress("waiting", note=cluster.host))
     try:
-        model = cluster.choose(name)
-        return FastChatEngine(cluster, model, cluster.meet_next(model))
+        with failing_with(cluster.take_notice):
+            model = cluster.choose(name)
+            return FastChatEngine(cluster, model, cluster.meet_next(model))
     except GlmError:
         cluster.close()
         raise

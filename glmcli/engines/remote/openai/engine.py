@@ -21,7 +21,7 @@ from glmcli.engines.remote.glance import api_url, is_name
 from glmcli.engines.remote.http import COUNT_S, Server, open_server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
 from glmcli.engines.remote.refusals.overflow import Overflow, fault_of, read_overflow
-from glmcli.engines.remote.served import LeftOut, Listed, choose, not_told
+from glmcli.engines.remote.served import LeftOut, Listed, choose, failing_with, not_told
 from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
 from glmcli.language import later, tr
@@ -341,10 +341,9 @@ def list_models(
     """(name, window) of what the server lists. Raises ConfigError, EngineError."""
     server, prefix = open_api(server_options(settings), transport)
     try:
-        return sorted(
-            ((model.name, model.window) for model in ask_models(server, prefix, left_out)),
-            key=lambda found: found[0],
-        )
+        with failing_with(server.take_notice):
+            models = ask_models(server, prefix, left_out)
+        return sorted(((each.name, each.window) for each in models), key=lambda found: found[0])
     finally:
         server.close()
 
@@ -360,7 +359,8 @@ def open_engine(
     server, prefix = open_api(server_options(settings), transport)
     report(Progress("waiting", note=server.faults.host))
     try:
-        models = known_models(server, prefix, name)
+        with failing_with(server.take_notice):
+            models = known_models(server, prefix, name)
         lists_all = bool(models) and _KINDS.get(models[0].owner) in LIST_ALL
         model = choose(name, models, host=server.faults.host, engine="openai", lists_all=lists_all)
         if settings.window:

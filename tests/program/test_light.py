@@ -193,7 +193,7 @@ def test_the_lines_to_install_it_stand_in_the_readme():
 
 
 def test_what_is_no_model_is_said_to_be_that(run):
-    assert "did you mean openai:x?" in run("ask", "-m", "opnai:x", "hi").err
+    assert "did you mean glm ask -m openai:x hi?" in run("ask", "-m", "opnai:x", "hi").err
 
 
 def test_tab_completes_models(run):

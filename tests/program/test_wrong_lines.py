@@ -224,7 +224,8 @@ undelete                          | did you mean glm history undelete?
 undelete abcd                     | did you mean glm history undelete abcd?
 continue                          | did you mean glm chat --continue?
 resume abcd                       | did you mean glm chat --resume abcd?
-update                            | pip install --upgrade glm-chat
+update                            | git pull in the folder of its source, then pip install .
+uninstall                         | pip uninstall glm-chat
 help history shwo                 | did you mean glm history show --help?
 history rm abcd efgh --yes        | glm history delete abcd efgh --yes
 history mv abcd new title         | glm history rename abcd 'new title'

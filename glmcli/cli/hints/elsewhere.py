@@ -202,6 +202,7 @@ _DELETE = later("glm history delete ID; glm history list shows the ids")
 _RESUME = later("glm chat --resume ID; --continue goes on with the last one")
 _HELP = "glm --help; glm COMMAND --help"
 _ENDS = later("glm ps lists the models that are kept in memory, glm stop ends one")
+_UPDATE = later("no index holds it: git pull in the folder of its source, then pip install .")
 _KEYS = later("a server's key: glm config set api_key -, or keys.HOST for each")
 _MODELFILE = later("a system prompt with settings is a role: glm roles edit NAME")
 _ROLE_FILE = later("glm roles show NAME tells which file it is: delete or rename that")
@@ -233,7 +234,8 @@ OTHER_COMMANDS: dict[str, dict[str, str]] = {
         "import": "glm history import FILE",
         "show": "glm history show ID; glm models show NAME",
         "login": later("there is no account; a server's key: glm config set api_key -"),
-        **dict.fromkeys(("update", "upgrade"), "pip install --upgrade glm-chat"),
+        **dict.fromkeys(("update", "upgrade"), _UPDATE),
+        **dict.fromkeys(("uninstall", "self-uninstall"), "pip uninstall glm-chat"),
         **dict.fromkeys(("completion", "completions", "autocomplete"), "glm --install-completion"),
         **dict.fromkeys(("embed", "embeddings"), later("glm makes no embeddings")),
         **dict.fromkeys(("server", "api", "listen"), _SERVING),

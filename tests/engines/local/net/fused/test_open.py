@@ -230,7 +230,7 @@ def test_a_decoder_that_fails_on_this_machine_steps_aside(tmp_path, monkeypatch)
 
     checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr("glmcli.engines.local.net.fused.decoder.attention", failing)
+        patch.setattr("glmcli.engines.local.net.fused.attention.attention", failing)
         model = open_module.open_model(checkpoint, options, lambda progress: None)
     assert "failed: no kernel for this device" in model.runner
     expected = wanted(net_of("llama"), IDS[:9])[-1:]

@@ -109,13 +109,14 @@ def despite_full_disk(database: Database, change: SqlChange, *, final: bool = Fa
     try:
         with signals_held(), closing(without_log(database)) as db:
             try:
-                with transaction(db, wait_s=0.0):
-                    change(db)
-                if final:
-                    give_back_pages(db)
+                if final and size_of(db) <= SHRUNK_BYTES:
+                    change_in_memory(db, change)
+                else:
+                    with transaction(db, wait_s=0.0):
+                        change(db)
             finally:
                 db.execute("PRAGMA journal_mode = WAL").fetchall()
-    except sqlite3.Error:  # in use, or even this takes room
+    except (sqlite3.Error, MemoryError):  # in use, or even this takes room
         raise full from None
     database.notice = tr(
         "the disk is full: the history was changed without its log; free some space"
@@ -156,13 +157,23 @@ def without_log(database: Database) -> sqlite3.Connection:
     return db
 
 
-def give_back_pages(db: sqlite3.Connection) -> None:
-    """Give back the pages that are free, if that takes not too much memory."""
+def size_of(db: sqlite3.Connection) -> int:
+    """The bytes of a database."""
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (size,) = db.execute("PRAGMA page_size").fetchone()
-    if pages * size <= SHRUNK_BYTES:
-        with suppress(sqlite3.Error, MemoryError):  # they are used for what comes next, then
-            db.execute("VACUUM")
+    return int(pages) * int(size)
+
+
+def change_in_memory(db: sqlite3.Connection, change: SqlChange) -> None:
+    """Make a change in a copy in memory, which has room, and write the smaller database back."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+        copy.text_factory = readable_text
+        db.backup(copy)
+        copy.execute("PRAGMA foreign_keys = ON")
+        with transaction(copy, wait_s=0.0):
+            change(copy)
+        copy.execute("VACUUM")
+        copy.backup(db)
 
 
 @contextmanager

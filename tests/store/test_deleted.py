@@ -23,10 +23,10 @@ MARK = "a text that nobody is to read"
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of one megabyte."""
+    """A folder on a disk of two megabytes."""
     folder = tmp_path / "small"
     folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    line = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
     if not shutil.which("mount") or subprocess.run(line, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk, where mounting is allowed")
     yield folder
@@ -38,7 +38,12 @@ def two_stored(home: Path) -> list[str]:
     found = [Conversation(), Conversation()]
     with closing(open_store(home)) as store:
         ask(store, found[0], "stays", "S" * 1000)
-        ask(store, found[1], MARK, f"{MARK} " * 10_000)
+        ask(
+            store,
+            found[1],
+            MARK,
+            f"{MARK} " * 5_000 + " ".join(f"w{n * 7919:x}" for n in range(8_000)),
+        )
     return [each.id for each in found]
 
 

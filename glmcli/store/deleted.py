@@ -109,7 +109,7 @@ def despite_full_disk(database: Database, change: SqlChange, *, final: bool = Fa
     try:
         with signals_held(), closing(without_log(database)) as db:
             try:
-                if final and size_of(db) <= SHRUNK_BYTES:
+                if final and database_bytes(db) <= SHRUNK_BYTES:
                     change_in_memory(db, change)
                 else:
                     with transaction(db, wait_s=0.0):
@@ -157,7 +157,7 @@ def without_log(database: Database) -> sqlite3.Connection:
     return db
 
 
-def size_of(db: sqlite3.Connection) -> int:
+def database_bytes(db: sqlite3.Connection) -> int:
     """The bytes of a database."""
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     (size,) = db.execute("PRAGMA page_size").fetchone()

@@ -138,7 +138,7 @@ def load_settings(
     else:
         layers.append((TOML, read(place.path) if toml is None else toml))
         problems += problems_of(place, layers[-1][1])
-    near = {DOTENV: f"{absolute(folder / DOTENV)}", source: source}
+    near = {source: source, **({DOTENV: str(absolute(folder / DOTENV))} if values else {})}
     settings = merge_layers(layers, home, ignored, needed, problems, near)
     return replace(
         settings,

@@ -30,6 +30,9 @@ _NO_SECRET = re.compile(
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h)")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+_FACTORS = {**_UNITS, "min": 60, "ms": 0.001, "k": 1000, "%": 0.01}
+"""How much of a setting's own unit is one that was typed behind a number."""
+_WITH_UNIT = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,3}})?) ?({'|'.join(_FACTORS)})")
 
 
 class Seconds(float):
@@ -99,6 +102,10 @@ def number_hint(raw: Any, kind: str, meaning: str) -> str:
         return tr("one of: {names}", names="on, off")
     if "int" not in kind and "float" not in kind:
         return meaning
+    if in_unit := _WITH_UNIT.fullmatch(str(raw).strip().lower()):
+        number = float(in_unit[1]) * _FACTORS[in_unit[2]]
+        if "int" not in kind or number.is_integer():
+            return tr("did you mean {near}?", near=f"{number:.12g}")
     found = re.findall(r"[0-9]+(?:[.,][0-9]+)?", str(raw))
     if len(found) == 1 and "-" not in str(raw):
         number = found[0].replace(",", "." if "float" in kind else "")

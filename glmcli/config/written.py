@@ -40,6 +40,14 @@ OTHERS = {
     **dict.fromkeys(("num_ctx", "ctx", "context_length"), later("it is called window")),
     **dict.fromkeys(("num_predict", "max_length"), later("it is called max_tokens")),
     "keys": later("write keys.HOST, with the host of the server"),
+    **dict.fromkeys(
+        ("stream", "no_stream"), later("it is an option of one call: glm ask --no-stream")
+    ),
+    **dict.fromkeys(
+        ("format", "json"), later("it is an option of one call: glm ask --format FORM")
+    ),
+    "role": later("it is an option of one call: glm chat --role NAME"),
+    "quiet": later("it is an option of one call: glm ask --quiet"),
     "home": later("export GLM_HOME=FOLDER; it also says where this file lies"),
 }
 """What a setting is called elsewhere, or where else it is decided -> what to do."""

@@ -21,6 +21,8 @@ SUMMARY = (
     "conversation.id, conversation.title, conversation.model, conversation.turns,"
     " conversation.tokens, conversation.updated_at, conversation.kind"
 )
+NEWEST = ("last", "latest", "newest", "recent")
+"""What is typed for the id of the newest conversation."""
 LISTED = (
     "conversation.deleted_at IS NULL AND"
     " (EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
@@ -232,10 +234,19 @@ def end_of(db: sqlite3.Connection, conversation: Conversation, message_id: int) 
 
 
 def near_id(db: sqlite3.Connection, name: str, *, deleted: bool) -> str:
-    """The id of the one conversation of this title, or one that a slip is near; "" if none."""
+    """The id of the one conversation of this title, the newest for the word `last`, or the one that
+    a slip is near; "" if none.
+    """
     from difflib import get_close_matches
 
     gone = "IS NOT NULL" if deleted else "IS NULL"
+    if name.lower().lstrip("-@") in NEWEST:
+        order = "deleted_at" if deleted else "updated_at"
+        newest = db.execute(
+            f"SELECT id FROM conversation WHERE {'deleted_at IS NOT NULL' if deleted else LISTED}"
+            f" ORDER BY {order} DESC LIMIT 1"
+        ).fetchone()
+        return str(newest[0]) if newest else ""
     titled = db.execute(
         f"SELECT id FROM conversation WHERE title = ? AND deleted_at {gone} LIMIT 2",
         (to_sql(name),),

@@ -36,7 +36,7 @@ ask -m openai:x --base-url h hi   | write http://HOST:PORT or https://HOST
 ask -f c.txt hi                   | -a c.txt sends a file
 ask --attach c.txt hi             | -a c.txt sends a file
 ask -a nowhere.txt hi             | check the path
-ask --output o.txt hi             | glm ask ... > FILE
+ask --output o.txt hi             | write: glm ask hi > o.txt
 ask --stream hi                   | a reply streams by itself
 ask --format jsn hi               | glm ask --format json hi?
 ask --format yaml hi              | choose one of these
@@ -166,7 +166,7 @@ bench -n 0                        | write --runs N: runs; medians are shown, at 
 bench -n many                     | write --runs N:
 bench --iterations 3 echo:        | --runs 3
 bench --format json echo:         | glm bench --json echo:?
-bench --output x.json echo:       | glm bench ... > x.json
+bench --output x.json echo:       | write: glm bench echo: > x.json
 bench --prompts 100 1000 echo:    | --prompts 100,1000
 bench --temperature 0 echo:       | glm ask --temperature has
 history delete --all              | name each: glm history delete ID ID
@@ -277,7 +277,7 @@ hlp                               | glm COMMAND --help
 models shwo smolm2                | did you mean glm models show smollm2?
 config set temprature=1           | did you mean glm config set temperature=1?
 bnch smolm2                       | did you mean glm bench smollm2?
-ask --stop_ hi                    | did you mean glm ask --stop hi QUESTION?
+ask --stop_ hi                    | did you mean glm ask --stop TEXT hi?
 ask --modle echo:                 | did you mean glm ask --model echo: QUESTION?
 ask —temperature 0 hi             | did you mean glm ask --temperature 0 hi? Behind -- all words are
 ask hi –m echo:                   | did you mean glm ask hi -m echo:?
@@ -294,6 +294,38 @@ history clear --all               | glm history list --all -n 9999 | cut -f1 | x
 history delete all                | glm history list --all -n 9999 | cut -f1 | xargs glm
 history rm all                    | glm history list --all -n 9999 | cut -f1 | xargs glm
 history delete --all              | glm history list --all -n 9999 | cut -f1 | xargs glm
+ask --systen hi                   | did you mean glm ask --system TEXT hi?
+ask --temprature hi               | did you mean glm ask --temperature X hi?
+ask --systen "be brief"           | did you mean glm ask --system 'be brief' QUESTION?
+ask -x2 hi                        | did you mean glm ask --code 2 hi?
+ask -q1 hi                        | did you mean glm ask -q hi?
+ask --schema F hi                 | leave --schema out: glm ask hi; no schema or grammar binds
+ask --tools F hi                  | leave --tools out: glm ask hi; a model calls no tools here
+ask --unknown f.json hi           | leave --unknown out: glm ask hi; glm ask --help
+ask --unknown 12 hi               | leave --unknown out: glm ask hi; glm ask --help
+ask hi --unknown word             | leave --unknown out: glm ask hi; glm ask --help
+ask --unknown word hi             | leave --unknown out: glm ask word hi; glm ask --help
+ask --timeout 10m hi              | did you mean 600?
+ask --max-tokens 4k hi            | did you mean 4000?
+ask --top-p 90% hi                | did you mean 0.9?
+ask -o o.txt hi                   | write: glm ask hi > o.txt
+bench --prompt 100 200            | did you mean glm bench --prompts 100,200?
+history export -o out.md abcd     | write: glm history export abcd > out.md
+history export abcd out.md        | write: glm history export abcd > out.md
+history export all                | hint: glm history export
+history show all                  | glm history list --all
+history undelete all              | without an ID it lists them
+config set stream off             | glm ask --no-stream
+ask -qx1 hi                       | did you mean glm ask -q --code 1 hi?
+ask -qz hi                        | leave -qz out: glm ask hi
+ask --response-format json_object x | did you mean glm ask --format json x?
+bench --sizes 100 200 smollm2     | did you mean glm bench --prompts 100,200 smollm2?
+bench --prompts 100 200           | did you mean glm bench --prompts 100,200?
+history show 1                    | glm history list shows them with their ids
+stop all                          | did you mean glm stop --all?
+history list all                  | did you mean glm history list --all?
+history undelete everything       | without an ID it lists them
+config get role                   | glm chat --role NAME
 """
 PROBE = """
 import contextlib, json, sys, tempfile
@@ -373,3 +405,33 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
     done = glm(command, "-m", "echo:", *words, stdin="")
     assert done.out.startswith(name)
     assert f"{name} is a conversation, sent as a word; {line.format(id=name)} goes on" in done.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (["show", "last"], "glm history show {id}"),
+        (["show", "--last"], "glm history show {id}"),
+        (["delete", "latest"], "glm history delete {id}"),
+        (["purge", "last"], "glm history delete {id}"),
+        (["rename", "last", "a", "title"], "glm history rename {id} 'a title'"),
+        (["export", "{id}", "notes"], "glm history export {id} > notes"),
+    ],
+)
+def test_a_word_in_place_of_an_id_gets_the_line_with_the_newest_id(glm, typed, line):
+    for question in ("older", "newer"):
+        assert glm("ask", "-m", "echo:", question).code == 0
+    name = json.loads(glm("history", "list", "--json").out)[0]["id"]
+    done = glm("history", *(word.format(id=name) for word in typed))
+    assert done.code == 2
+    assert line.format(id=name) in done.err.splitlines()[-1]
+
+
+def test_the_last_deleted_conversation_is_the_one_that_was_deleted_last(glm):
+    for question in ("one", "two"):
+        glm("ask", "-m", "echo:", question)
+    newer, older = (each["id"] for each in json.loads(glm("history", "list", "--json").out))
+    for name in (newer, older):
+        assert glm("history", "delete", "--yes", name).code == 0
+    done = glm("history", "undelete", "last")
+    assert f"glm history undelete {older}" in done.err

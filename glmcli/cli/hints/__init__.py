@@ -65,3 +65,10 @@ def in_whole_line(word: str, near: str, arguments: Sequence[str]) -> str:
         right = wrong[0].removesuffix(word) + near
     line = meant_line([right if each == wrong[0] else each for each in arguments])
     return tr("did you mean {near}?", near=line)
+
+
+def of_argument(arguments: Sequence[str]) -> str:
+    """What to type where an argument is none of what its command takes; "" if that is unclear."""
+    from glmcli.cli.hints.arguments import for_argument
+
+    return for_argument(arguments)

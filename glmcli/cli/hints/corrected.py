@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from glmcli.cli.hints.elsewhere import OF_ONE_COMMAND, OTHER_COMMANDS, OTHER_OPTIONS
-from glmcli.cli.hints.known import is_conversation
+from glmcli.cli.hints.known import is_conversation, newest_conversation
 from glmcli.cli.hints.lines import NEAR, nearest_word, typed_line
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.config import setting_fields
@@ -25,9 +25,19 @@ OF_MODELS = ("glm models show", "glm bench", "glm serve")
 """Commands whose first argument is a model, which may be the built-in one."""
 WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
 """Options of `glm ask` that ask something by themselves."""
+OF_IDS = ("glm history show", "glm history delete", "glm history rename", "glm history export")
+"""Commands whose first argument is a conversation."""
+OF_TEXT = ("-s", "--system", "--stop")
+"""Options that take any text: a question too, if their own was left out."""
 ONE_TEXT = {"glm history search": 0, "glm history rename": 1}
 """Commands whose last argument is a text, and how many arguments stand before it."""
-SHORT_FORMS = {"md": "markdown", "txt": "text", "plain": "text", "ndjson": "jsonl"}
+SHORT_FORMS = {
+    "md": "markdown",
+    "txt": "text",
+    "plain": "text",
+    "ndjson": "jsonl",
+    "json_object": "json",
+}
 """What the form of a reply or an export is called elsewhere."""
 _SHORTEST = 3
 """Letters of a command's start that say which one it is."""
@@ -111,9 +121,23 @@ def arguments_right(command: Any, path: str, words: Sequence[str]) -> list[str]:
             options = [*options, near_value(value, takers[options[-1]])]
             has_taken = has_taken or options[0] != word
         line += options
+        while "--prompts" in options[-2:-1] and rest and rest[0].isdecimal():
+            line[-1] = f"{line[-1].rstrip(',')},{rest.pop(0)}"
     if has_taken and path == "glm ask" and not plain and not {*WITHOUT_QUESTION} & {*line}:
-        line.append("QUESTION")
+        line = with_a_question(line, takers)
     return as_one_text(with_revision(line, path), plain, path)
+
+
+def with_a_question(line: list[str], takers: Mapping[str, Any]) -> list[str]:
+    """A line of `glm ask` whose last option took the only words: what it lacks in its place, which
+    is the option's value where one word is more likely the question.
+    """
+    option, value = (["", *line])[-2:]
+    sign = takers[option].metavar if option in takers else ""
+    is_no_number = sign in ("N", "X") and not re.fullmatch(r"-?[0-9.,]+[a-z%]*", value)
+    if is_no_number or (option in OF_TEXT and not value.split()[1:]):
+        return [*line[:-1], sign, value]
+    return [*line, "QUESTION"]
 
 
 def option_right(word: str, value: str, command: Any, path: str) -> PutRight:
@@ -158,6 +182,10 @@ def near_argument(word: str, path: str, number: int) -> str:
         return word
     if path in ("glm config set", "glm config get", "glm config unset"):
         return near_setting(word)
+    if path in OF_IDS:
+        from glmcli.store.results import NEWEST
+
+        return (newest_conversation() if word.lower() in NEWEST else "") or word
     if path in OF_MODELS:
         return nearest_word(word, (BUILT_IN_MODEL,)) or word
     if path == "glm roles show":
@@ -206,6 +234,9 @@ def put_right(name: str, value: str, command: Any, path: str) -> PutRight | None
         return PutRight(["--resume", value], takes_next=True)
     if name in OF_ARGUMENTS and value and takes_one(command) and not known_here(name, path):
         return PutRight([], takes_next=False)
+    is_newest = path.startswith("glm history ") and takes_one(command)
+    if is_newest and name in ("--last", "--latest") and (newest := newest_conversation()):
+        return PutRight([newest], takes_next=False)
     if name == "--history" and "--no-save" in flags and value:
         is_off = value.lower() in OFF
         return PutRight(["--no-save"] if is_off else [], takes_next=True)

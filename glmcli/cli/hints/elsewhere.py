@@ -104,6 +104,13 @@ OTHER_OPTIONS: dict[str, str] = {
     "--lang": later("the language is that of the locale: LC_ALL=zh_CN.UTF-8 glm"),
 }
 """Option -> what to type to ask a model."""
+_FREE = later("no schema or grammar binds a reply: describe its form in the question")
+_NO_TOOLS = later("a model calls no tools here")
+WITH_A_VALUE: dict[str, str] = {
+    **dict.fromkeys(("--schema", "--json-schema", "--grammar"), _FREE),
+    **dict.fromkeys(("--tools", "--tool", "--functions", "--mcp", "--plugin"), _NO_TOOLS),
+}
+"""Option elsewhere, which takes a value, of what there is not -> what to say."""
 IN_THE_CHAT = {
     **dict.fromkeys(("clipboard", "yank"), "copy"),
     "editor": "edit",
@@ -120,7 +127,7 @@ EACH = later(
     "name each: glm history delete ID ID; all of them: "
     "glm history list --all -n 9999 | cut -f1 | xargs glm history delete --yes"
 )
-_BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
+BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
 _NEWEST = later(
     "the newest come first: glm history list -n N; glm history search WORDS finds others"
 )
@@ -136,7 +143,7 @@ OF_ONE_COMMAND: dict[str, dict[str, str]] = {
         **dict.fromkeys(("--max-tokens", "--max-new-tokens", "--output-len"), "--tokens N"),
         **dict.fromkeys(("--batch", "--batch-size", "--parallel"), _ONE_OF_BENCH),
         **dict.fromkeys(("--output", "--out", "-o"), "glm bench ... > FILE"),
-        **dict.fromkeys(("--prompt", "--input-len", "-p"), "--prompts N,N"),
+        **dict.fromkeys(("--prompt", "--input-len", "-p", "--sizes", "--lengths"), "--prompts N,N"),
         "-t": "--threads N",
     },
     "glm history list": {
@@ -166,7 +173,7 @@ OF_ONE_COMMAND: dict[str, dict[str, str]] = {
         **dict.fromkeys(("--permanent", "--forever", "--hard"), "--purge"),
     },
     "glm history undelete": {
-        **dict.fromkeys(("--all", "-a"), _BACK),
+        **dict.fromkeys(("--all", "-a"), BACK),
         "--list": later("without an ID it lists them"),
     },
     "glm models list": {

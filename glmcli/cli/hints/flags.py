@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from glmcli.cli.hints.corrected import meant_line, nearest_flag, put_right
@@ -12,12 +15,14 @@ from glmcli.cli.hints.elsewhere import (
     OF_ONE_COMMAND,
     OTHER_COMMANDS,
     OTHER_OPTIONS,
+    WITH_A_VALUE,
 )
 from glmcli.cli.hints.lines import filled, named_command, typed_line
 from glmcli.cli.hints.taking import flags_of, value_flags
-from glmcli.cli.hints.usage import whole_form
+from glmcli.cli.hints.usage import plain_words, whole_form
 from glmcli.config import setting_fields
 from glmcli.language import tr
+from glmcli.paths import is_file
 
 SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
 """Commands that share most options."""
@@ -25,6 +30,17 @@ ASKING = ("glm", "glm ask", "glm chat", "glm bench")
 """Where options are of models and replies."""
 FEW_OPTIONS = 8
 """A command with no more options of its own has them named."""
+NO_TEXT = (
+    r"-?[0-9][0-9.,]*[a-zA-Z%]{0,3}",
+    r"[\w.~-]*/[\w./~-]*",
+    r"[\w-]+\.[a-z][a-z0-9]{1,4}",
+    r"\w+[=:]\S+",
+    r"[{\[].*",
+)
+"""A number with its unit, a path, the name of a file, a pair, JSON: what is no question."""
+INTO_FILE = ("--output", "--out", "-o", "--output-file")
+ONTO_STDOUT = ("glm ask", "glm bench", "glm history export", "glm history show")
+"""Commands whose result goes to stdout, and to a file from there."""
 _AT_EVERY_COMMAND = ("--help", "-h")
 
 
@@ -37,13 +53,18 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     if path == "glm" and (line := behind_command(name, arguments)):
         return line
     flags, value = flags_of(command), value_behind(name, arguments)
+    if name[1:].isdecimal() and (line := of_digits(name, command, arguments)):
+        return tr("did you mean {near}?", near=line)
+    if name in INTO_FILE and path in ONTO_STDOUT and value:
+        line = meant_line(option_left_out(name, value, arguments))
+        return tr("write: {line}", line=f"{line} > {shlex.quote(value)}")
     if hint := of_group(name, command, path, arguments):
         return hint
     if path != "glm" and (hint := put_right_line(name, value, command, path, arguments)):
         return hint
     if known := OF_ONE_COMMAND.get(path, {}).get(name, ""):
         return with_typed(tr(known), value)
-    known = OTHER_OPTIONS.get(name, "")
+    known = OTHER_OPTIONS.get(name, "") or (WITH_A_VALUE.get(name, "") if path in SHARING else "")
     meant = known.split(" ")[0] if known.startswith("-") else name
     if meant in flags:
         return with_typed(tr(known), value)
@@ -52,7 +73,8 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
         return tr("options go behind a command: {line}", line=line)
     if hint := of_another(meant, known or name, path):
         return hint
-    if known and not known.startswith("--") and (known in ANYWHERE or path in ASKING):
+    is_told = known and not known.startswith("--") and name not in WITH_A_VALUE
+    if is_told and (known in ANYWHERE or path in ASKING):
         return with_typed(tr(known), value)
     if hint := in_the_chat(name.lstrip("-"), path):
         return hint
@@ -62,9 +84,41 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     hint = named_flags(command, path, whole_form(context, path))
     if path == "glm" or (hint and has_no_options(command)):
         return hint
-    line = meant_line([word for word in arguments if word.partition("=")[0] != name])
-    hint = hint or tr("{command} --help lists all", command=path)
+    words, _ = plain_words(command, arguments[path.count(" ") :])
+    is_behind_all = bool(words[1:]) and [*arguments[-2:]] == [name, value]
+    is_taken = bool(known) or is_no_text(value) or is_behind_all
+    line = meant_line(option_left_out(name, value if is_taken else "", arguments))
+    hint = tr(known) or hint or tr("{command} --help lists all", command=path)
     return tr("leave {option} out: {line}; {more}", option=name, line=line, more=hint)
+
+
+def of_digits(name: str, command: Any, arguments: Sequence[str]) -> str:
+    """The line for digits joined to an option that takes none, as `-x2`; "" if that is unclear."""
+    form = re.compile(rf"(-[a-zA-Z]*)([a-zA-Z])({name[1:]}[0-9]*)")
+    found = next(filter(None, map(form.fullmatch, arguments)), None)
+    flag = f"-{found[2]}" if found else ""
+    if not found or flag not in flags_of(command) or flag in value_flags(command):
+        return ""
+    right = ["--code", found[3]] if flag == "-x" else [flag]
+    right = [found[1], *right] if found[1] != "-" else right
+    return meant_line(
+        [new for each in arguments for new in (right if each == found[0] else [each])]
+    )
+
+
+def option_left_out(name: str, value: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments without an option, and without the value behind it if one is given."""
+    at = next((at for at, each in enumerate(arguments) if each.partition("=")[0] == name), -1)
+    if at < 0:
+        return [*arguments]
+    taken = 2 if value and arguments[at] == name and arguments[at + 1 : at + 2] == [value] else 1
+    return [*arguments[:at], *arguments[at + taken :]]
+
+
+def is_no_text(word: str) -> bool:
+    """Whether a word is the value of an option rather than a question."""
+    is_so = bool(word) and is_file(Path(word))
+    return is_so or any(re.fullmatch(form, word, re.DOTALL) for form in NO_TEXT)
 
 
 def put_right_line(name: str, value: str, command: Any, path: str, arguments: Sequence[str]) -> str:

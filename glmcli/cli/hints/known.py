@@ -53,3 +53,16 @@ def _finds(store: Store, word: str, *, deleted: bool) -> bool:
     with suppress(GlmError):
         return bool(store.find(word, deleted=deleted).id)
     return False
+
+
+def newest_conversation() -> str:
+    """The id of the newest conversation; "" if there is none."""
+    with suppress(GlmError):
+        home = own_home()
+        if not any(Path(home).glob("*.db")):
+            return ""
+        from glmcli.store import open_store
+
+        with closing(open_store(home)) as store:
+            return next((each.id for each in store.list(1)), "")
+    return ""

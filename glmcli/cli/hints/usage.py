@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from glmcli.cli.hints.corrected import ONE_TEXT
+from glmcli.cli.hints.corrected import ONE_TEXT, meant_line
 from glmcli.cli.hints.lines import typed_line
-from glmcli.cli.hints.taking import value_flags
+from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.language import tr
 
 SHOWS = ("glm models list", "glm roles list")
@@ -29,9 +29,13 @@ def for_usage(context: Any, path: str, arguments: Sequence[str]) -> str:
     if path == "glm history list" and len(words) == 1 and words[0].isdecimal():
         line = typed_line([path, "-n", str(int(words[0])), *options])
         return tr("did you mean {near}?", near=line)
+    if words and f"--{words[-1]}" in flags_of(context.command):
+        line = typed_line([path, *words[:-1], f"--{words[-1]}", *options])
+        return tr("did you mean {near}?", near=line)
     before = ONE_TEXT.get(path, len(words))
     if words[before + 1 :]:
-        line = typed_line([path, *words[:before], " ".join(words[before:]), *options])
+        text = " ".join(words[before:])
+        line = meant_line([*path.split()[1:], *words[:before], text, *options])
         return tr("did you mean {near}?", near=line)
     if path == "glm bench" and "--prompts" in arguments:
         return tr("several sizes are one word: --prompts 100,1000")

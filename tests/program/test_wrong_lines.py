@@ -321,7 +321,7 @@ ask -qz hi                        | leave -qz out: glm ask hi
 ask --response-format json_object x | did you mean glm ask --format json x?
 bench --sizes 100 200 smollm2     | did you mean glm bench --prompts 100,200 smollm2?
 bench --prompts 100 200           | did you mean glm bench --prompts 100,200?
-history show 1                    | glm history list shows them with their ids
+history show 99999                | glm history list shows them with their ids
 stop all                          | did you mean glm stop --all?
 history list all                  | did you mean glm history list --all?
 history undelete everything       | without an ID it lists them

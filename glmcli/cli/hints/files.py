@@ -15,7 +15,7 @@ from glmcli.files import near_path
 from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
-_WHOLE_ID = re.compile(r"(?=[a-z]*[0-9])[0-9a-z]{8}")
+_WHOLE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}")
 MOST_WORDS = 50
 """So many words of a prompt are looked at for the name of a file."""
 

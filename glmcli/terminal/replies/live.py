@@ -29,6 +29,8 @@ STATUS_S = 0.4
 """The status row is written no more often than this."""
 COST_SHARE = 6
 """A frame waits this many times as long as the last one took."""
+QUEUE_COLUMNS = 60
+"""Of queued lines: wider rows wrap when a window narrows, and push a reply's first ones away."""
 QUEUE_SHARE = 4
 """What waits takes this part of the window at most."""
 MOST_UNPAINTED = 16_384
@@ -235,7 +237,8 @@ class LiveView(BaseView):
         row = ((f" {visible_line(status)}", theme.DIM),)  # the cursor stands on the blank
         lines, draft, _ = self._queued
         most = max(self._size.lines // QUEUE_SHARE, 1)
-        texts = queue_rows(lines, draft, columns=self._painter.width, most=most)
+        columns = min(self._painter.width, QUEUE_COLUMNS)
+        texts = queue_rows(lines, draft, columns=columns, most=most)
         queue: list[Row] = [((text, theme.DIM),) for text in texts]
         self._unpainted, step = 0, max(self._size.lines // 2, 1)
         while len(self._ready) > step:

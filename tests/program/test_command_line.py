@@ -31,6 +31,25 @@ def test_help_imports_nothing_heavy(tmp_path):
     assert "chat" in done.stdout.split("LOADED")[0]
 
 
+def test_a_question_for_a_server_imports_no_libraries_of_models_and_screens(tmp_path):
+    probe = (
+        "import sys; from glmcli.cli import run\n"
+        "run(['ask', '-m', 'openai:x', '--base-url', 'http://127.0.0.1:9', 'hi'])\n"
+        "print('LOADED', *sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    loaded = set(done.stdout.split("LOADED", 1)[1].split())
+    assert "httpx" in loaded
+    assert not loaded & {"torch", "transformers", "rich", "pygments", "prompt_toolkit"}
+
+
 @pytest.mark.parametrize("typed", [["why is the sky blue"], ["why", "is", "the", "sky", "blue"]])
 def test_a_question_without_a_command_is_shown_the_way(glm, typed):
     done = glm(*typed)

@@ -255,7 +255,7 @@ def typer_says(sentence: str) -> str:
 
 def report_of(error: GlmError, arguments: list[str]) -> int:
     """Like `report`, and in JSON on stdout where a one-shot was to write that."""
-    if arguments[:1] == ["ask"]:
+    if arguments[:1] == ["ask"] and sys.stderr is not None:  # else that may be all that failed
         from glmcli.cli.dialog import fail_in_json
 
         fail_in_json(error, arguments)

@@ -211,10 +211,12 @@ class KeptEngine:
         return size
 
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
-        """Let it get ready for a prompt that starts like this."""
+        """Let it get ready for a prompt that starts like this, unless nothing is to be kept."""
         if self._instead:
             if isinstance(self._instead, Warms):
                 self._instead.warm(messages, params, cancel)
+            return
+        if self._private:  # what it reads ahead for would stay among what others ask
             return
         try:
             for _ in self._asked({"ask": "warm", **request_of(messages, params)}, cancel):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from threading import Event
 
-from glmcli.engines import Engine, TellsOwn, Warms
+from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms
+from glmcli.engines.batches import batch_of
 from glmcli.types import Chunk, GenerationParams, Message
 
 
@@ -44,6 +45,13 @@ class ToldEngine:
             self._line, line = "", self._line
             yield Chunk(notice=line)
         yield from self._engine.stream(messages, params, cancel)
+
+    def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
+        """The replies of the engine to several prompts; the line comes before the first."""
+        if self._line and prompts:
+            self._line, line = "", self._line
+            yield 0, Chunk(notice=line)
+        yield from batch_of(self._engine, prompts, cancel)
 
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
         """The size of a prompt."""

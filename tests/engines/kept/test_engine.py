@@ -48,6 +48,26 @@ def test_it_reads_ahead_and_counts(place):
         assert engine.count(ASKED) == 3
 
 
+class Noted(EchoEngine):
+    """One that notes what it reads ahead for."""
+
+    def __init__(self):
+        super().__init__()
+        self.warmed = []
+
+    def warm(self, messages, params, cancel):
+        self.warmed.append(messages[-1].text)
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_what_is_not_to_be_saved_is_not_read_ahead(place, private):
+    noted = Noted()
+    with held(place, engine=noted), closing(opened(place, private=private)) as engine:
+        engine.warm(ASKED, GenerationParams(), threading.Event())
+        assert wait_until(lambda: noted.warmed, 0.5 if private else 10) != private
+    assert noted.warmed == ([] if private else [ASKED[0].text])
+
+
 def test_where_its_process_is_gone_before_the_first_word_another_one_answers(place):
     other = replace_key(place, "c")
     with held(place) as (holder, thread, _), held(other):

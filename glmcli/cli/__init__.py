@@ -255,10 +255,11 @@ def typer_says(sentence: str) -> str:
 
 def report_of(error: GlmError, arguments: list[str]) -> int:
     """Like `report`, and in JSON on stdout where a one-shot was to write that."""
-    if arguments[:1] == ["ask"] and sys.stderr is not None:  # else that may be all that failed
+    if arguments[:1] == ["ask"]:
         from glmcli.cli.dialog import fail_in_json
 
-        fail_in_json(error, arguments)
+        with suppress(GlmError):  # of the two errors the first is told
+            fail_in_json(error, arguments)
     return report(error)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
+from glmcli.errors import GlmError
 from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.paths import link_line
@@ -25,7 +26,6 @@ from glmcli.terminal.told import on_terminal
 from glmcli.terminal.visible import visible
 
 if TYPE_CHECKING:
-    from glmcli.errors import GlmError
     from glmcli.terminal.input.keys.question import Question
     from glmcli.terminal.output import Output
 
@@ -72,9 +72,10 @@ def tell_links(*paths: Path | None) -> None:
 
 
 def say_notice(err: Output, quiet: bool, line: str) -> None:
-    """Tell a person something beside the answer."""
+    """Tell a person something beside the answer; what cannot be told is no failure."""
     if line and not quiet:
-        err.say(f"{fitted(line, err.fd)}\n")
+        with suppress(GlmError):
+            err.say(f"{fitted(line, err.fd)}\n")
 
 
 def fitted(line: str, fd: int) -> str:

@@ -92,6 +92,8 @@ class Output:
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
         self._lacking = TELLING if stream.errors == TELLING else "replace"
+        self._stream = stream
+        """Kept, since a stream that nobody has is closed, and its number is another file's then."""
         self.is_tty = stream.isatty()
         self._term = os.environ.get("TERM", "")
         self._is_light = self.is_tty and is_light(os.environ)
@@ -152,10 +154,12 @@ class Output:
         except OSError as exc:
             if self.is_tty and exc.errno == errno.EIO:
                 raise Killed(signal.SIGHUP) from exc
-            raise GlmError(
+            error = GlmError(
                 tr("the output cannot be written: {strerror}", strerror=exc.strerror),
                 tr("make room for it"),
-            ) from exc
+            )
+            error.is_in_output = True  # where that cannot be written nothing more is
+            raise error from exc
 
     def send(self, text: str) -> None:
         """The same, with the errors of the system.

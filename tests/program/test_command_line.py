@@ -326,15 +326,51 @@ def test_a_stdout_that_is_closed_or_full_is_two_lines_and_no_crash(tmp_path, arg
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 2), redirect
 
 
-def test_notices_never_go_to_stdout_though_stderr_is_closed(tmp_path):
-    shell = " ".join(command("ask", "-m", "echo:", "--stats", "-f", "json", "hi"))
+@pytest.mark.parametrize(
+    ("typed", "redirect", "code", "key"),
+    [
+        (["--stats", "-f", "json", "hi"], "2>&-", 0, "text"),
+        (["--stats", "-f", "json", "hi"], "2>/dev/full", 0, "text"),
+        (["-m", "nope:", "-f", "json", "hi"], "2>&-", 3, "error"),
+    ],
+)
+def test_where_stderr_takes_nothing_stdout_is_one_object(tmp_path, typed, redirect, code, key):
+    shell = " ".join(command("ask", "-m", "echo:", *typed))
     done = subprocess.run(
-        ["sh", "-c", f"{shell} 2>&- </dev/null"],
+        ["sh", "-c", f"{shell} {redirect} </dev/null"],
         env=clean_env(GLM_HOME=str(tmp_path)),
         capture_output=True,
         timeout=60,
     )
-    assert json.loads(done.stdout)["text"] == "hi"
+    assert done.returncode == code and key in json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("typed", ["--nope", "hi"])
+def test_a_full_stdout_hides_no_error_of_a_line_in_json(tmp_path, typed):
+    shell = " ".join(command("ask", "-m", "echo:", "-f", "json", typed))
+    done = subprocess.run(
+        ["sh", "-c", f"{shell} >/dev/full </dev/null"],
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == (2 if typed == "--nope" else 1)
+    assert len(done.stderr.splitlines()) == 2 and "internal" not in done.stderr
+
+
+def test_notices_go_into_no_other_file_where_stderr_is_closed(tmp_path):
+    """Its number is that of the next file that is opened."""
+    shell = " ".join(command("ask", "-m", "echo:", "--each", "-", "--skip-done", "answers"))
+    done = subprocess.run(
+        ["sh", "-c", f"printf 'a\\n\\n' | {shell} 2>&-"],
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        cwd=tmp_path,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    lines = (tmp_path / "answers").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["a"]
 
 
 def test_a_bug_that_ends_a_thread_is_told_as_any_other_without_keys(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from glmcli.cli.asking.forms import check_code_in
 from glmcli.cli.asking.long import cost_of_parts
 from glmcli.cli.asking.offer import offer_to_keep
-from glmcli.cli.dialog import fitted
+from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import Interrupted
 from glmcli.config import DOTENV, Settings
 from glmcli.language import tr
@@ -39,17 +39,15 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
     window = session.engine.context_tokens
     if reply.finish_reason in ("length", "time") and reply.text.strip():
         note = end_note(reply, window, settings.window)
-        err.say(f"{fitted(with_source(note, reply, settings), err.fd)}\n")
+        say_notice(err, False, with_source(note, reply, settings))
     if settings.stats and settings.sources.get("stats") and reply.usage:
         from glmcli.engines import whereabouts
 
         line = stats_line(reply.usage, window)
         line = " · ".join(filter(None, [line, whereabouts(session.engine)]))
-        err.say(f"{fitted(line, err.fd)}\n")
-        if cost := cost_of_parts(session.engine):
-            err.say(f"{cost}\n")
-    if offer := offer_to_keep(settings, session.engine):
-        err.say(f"{fitted(offer, err.fd)}\n")
+        say_notice(err, False, line)
+        say_notice(err, False, cost_of_parts(session.engine))
+    say_notice(err, False, offer_to_keep(settings, session.engine))
 
 
 def with_source(note: str, reply: Message, settings: Settings) -> str:

@@ -38,7 +38,7 @@ def line_form(
     role = role_named(typed["role"])
     settings = load(role=role)
     check_settings(settings, options)
-    earlier = read_messages(typed["messages"]) if typed["messages"] else Conversation()
+    earlier = read_messages(typed["messages"]) if typed["messages"] is not None else Conversation()
     settings = ready_settings(settings, once=False)
     system = chosen_system(settings, role.system if role else None)
     is_json = Path(options.source).suffix.lower() in JSON_ENDINGS or None

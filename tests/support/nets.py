@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from glmcli.config import load_settings
-from glmcli.engines.local.net.fused.decoder import FusedNet
+from glmcli.engines.local.net.fused.decoder import FIRST_TOKENS, FusedNet
 from glmcli.engines.local.net.fused.fbgemm import has_halves
 from glmcli.engines.local.net.fused.linears import Linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
@@ -52,6 +52,10 @@ FAMILIES = {
     "glm": ("Glm", {"head_dim": 32, "attention_bias": True, "rope_parameters": PARTIAL}),
     "glm4": ("Glm4", {"head_dim": 32, "rope_parameters": PARTIAL}),
 }
+PER_TOKEN = 2 * 2 * 2 * 16 * 4
+"""Bytes of keys and values of the tiny llama: layers, keys and values, groups, numbers, bytes."""
+SLOT = PER_TOKEN * FIRST_TOKENS
+"""Bytes of a short slot."""
 IDS = torch.randint(0, 430, (320,), generator=torch.Generator().manual_seed(2)).tolist()
 
 

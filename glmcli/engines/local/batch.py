@@ -211,8 +211,9 @@ class Batch:
     def _step(self) -> Iterator[BatchItem]:
         from glmcli.engines.local.net.reader import translate
 
-        for row in [row for row in self._active if not self._rows.reserve(row)]:
-            yield from self._without_memory(row)
+        for row in list(self._active):  # one that leaves makes room for those behind it
+            if not self._rows.reserve(row):
+                yield from self._without_memory(row)
         if not self._active:
             return
         try:

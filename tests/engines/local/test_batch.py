@@ -11,12 +11,12 @@ from glmcli.engines import Batches
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.open import open_fused
-from glmcli.engines.local.net.fused.rows import MOST_ROWS
+from glmcli.engines.local.net.fused.rows import FREE_SHARE, MOST_ROWS
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ContextFull, EngineError, GlmError, OutOfMemory, UsageError
 from glmcli.types import GenerationParams
-from tests.support.nets import opened, saved
+from tests.support.nets import SLOT, opened, saved
 from tests.support.templates import CHATML
 from tests.support.tiny_chat import LONG, NET, TEMPLATE, tokenizer_of, user
 
@@ -250,6 +250,19 @@ def test_where_little_memory_is_free_texts_wait_for_each_other(model, tmp_path, 
 
     assert batched(failing(model, count), mixed()) == wanted
     assert max(together) < MOST_ROWS // 2
+
+
+@pytest.mark.parametrize(("numbers", "slots"), [("13", 2), ("134", 3), ("134", 4), ("134", 6)])
+def test_texts_that_outgrow_their_space_at_once_wait_for_each_other(
+    numbers, slots, engine, tmp_path, monkeypatch
+):
+    prompts = asked(*(f"say {number}" for number in numbers), max_tokens=400)
+    wanted = alone(engine, prompts)
+    assert {end[1:] for end in wanted.values()} == {("length", 31, 400)}
+    kilobytes = int(slots * SLOT / FREE_SHARE) >> 10
+    (tmp_path / "meminfo").write_text(f"MemAvailable: {kilobytes} kB\n")
+    monkeypatch.setattr(machine, "PROC", tmp_path)
+    assert batched(engine, prompts) == wanted
 
 
 def test_a_net_that_fails_ends_those_that_were_in_the_step(model):

@@ -12,17 +12,16 @@ import torch
 
 from glmcli.engines import Shares
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.local.net.fused.decoder import FIRST_TOKENS, FusedNet
+from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull, OutOfMemory
 from glmcli.types import GenerationParams, Message
-from tests.support.nets import opened, saved
+from tests.support.nets import SLOT, opened, saved
 from tests.support.tiny_chat import LONG, NET, TEMPLATE, ask, text_of, user
 
-SLOT = 2 * 2 * 2 * 16 * 4 * FIRST_TOKENS
-"""Bytes of a short slot: layers, keys and values, groups, numbers, bytes, tokens."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 MOST = 8
 """Replies that are compared in each way."""
 SEEDED = {"temperature": 1.0, "seed": 3}
@@ -34,15 +33,6 @@ WAYS = {
     "guesses": ({}, {"temperature": 0.0}, True),
     "seeded guesses": ({}, SEEDED, True),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Nets this small are slower with more, and others may be busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -53,8 +53,15 @@ class PrefixCache:
         return self._end is not None and self._end[1] == tokens
 
     def fork(self, tokens: int, room: int) -> PrefixCache:
-        """What has read the first `tokens`, with space for `room`; of its own from then on."""
-        new = PrefixCache(self._forks.fork(tokens, room), self.name)
+        """What has read the first `tokens`, with space for `room`; of its own from then on.
+
+        Raises OutOfMemory, EngineError; what is known here stays.
+        """
+        try:
+            reader = self._forks.fork(tokens, room)
+        except Exception as exc:
+            raise translate(exc, self.name) from exc
+        new = PrefixCache(reader, self.name)
         new.ids = self.ids[:tokens]
         if self._end and self._end[1] <= tokens:
             new._end = self._end

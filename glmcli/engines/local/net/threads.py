@@ -7,6 +7,7 @@ prompt, which differ in size, how much of the cores there was for them. Knows no
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 import time
@@ -173,12 +174,21 @@ def make_pace(wanted: int | None, device: str) -> Pace:
     """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
     import torch
 
+    cores = first_threads()
     if wanted is not None:
-        most = max(os.cpu_count() or 1, torch.get_num_threads())
+        most = max(os.cpu_count() or 1, cores)
         return Pace([min(wanted, most)], torch.set_num_threads)
-    cores = torch.get_num_threads()
     counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
     return Pace(counts, torch.set_num_threads)
+
+
+@functools.cache
+def first_threads() -> int:
+    """The number of processor threads that torch used when this was first asked.
+
+    Later it is what some reply settled on, which says nothing about the cores.
+    """
+    return threads_in_use()
 
 
 def threads_in_use() -> int:

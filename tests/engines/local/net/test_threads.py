@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from glmcli.engines.local.net.threads import Pace, make_pace, threads_in_use
+from glmcli.engines.local.net.threads import Pace, first_threads, make_pace, threads_in_use
 
 
 class Machine:
@@ -159,6 +159,27 @@ def test_no_more_threads_are_used_than_there_are_cores():
         assert threads_in_use() <= max(os.cpu_count() or 1, before)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def a_process_of_two_threads():
+    """As if nothing had set the threads of this process yet."""
+    before = threads_in_use()
+    torch.set_num_threads(2)
+    first_threads.cache_clear()
+    yield
+    torch.set_num_threads(before)
+    first_threads.cache_clear()
+
+
+@pytest.mark.parametrize("wanted", [None, 1])
+def test_what_an_earlier_reply_settled_on_is_no_bound_of_a_later_one(
+    wanted, a_process_of_two_threads
+):
+    make_pace(wanted, "cpu")
+    torch.set_num_threads(1)
+    make_pace(None, "cpu")
+    assert threads_in_use() == 2
 
 
 def in_turns(*replies):

@@ -92,20 +92,23 @@ class Slots:
     ) -> Iterator[PrefixCache]:
         """The slot for a prompt, nobody else's for as long as this lasts; `alike` as for `keep`.
 
-        Of a `private` one nothing is left afterwards, and nobody goes on with it meanwhile.
+        Of a `private` one nothing is left afterwards, and nobody goes on with it meanwhile. Where
+        memory ends, also for the slot itself, all that nobody uses is forgotten: OutOfMemory.
         """
-        cache = self._pick(ids, alike, private) if self._is_shared else self.latest
-        self._busy.append(cache)
         try:
-            yield cache
+            cache = self._pick(ids, alike, private) if self._is_shared else self.latest
+            self._busy.append(cache)
+            try:
+                yield cache
+            finally:
+                self._busy.remove(cache)
+                if private:
+                    cache.clear()
         except OutOfMemory:
             self.clear()
             free_memory()
             raise
         finally:
-            self._busy.remove(cache)
-            if private:
-                cache.clear()
             if self._is_shared:
                 self._make_room(0, self.latest)
 

@@ -16,6 +16,7 @@ from glmcli.models.libraries import errors_of
 from tests.support import chatglm_data
 from tests.support.nets import LINEAR, LLAMA3, fused, opened, saved, wanted
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ABSENT = object()
 SHORT = 30
 """A sliding window that the ids here go beyond."""
@@ -61,15 +62,6 @@ TOGETHER = (
     {"logit_scale": 3.0, "logits_scaling": 3.0, "attention_multiplier": 3.0},
     {"attn_logit_softcapping": 0.5, "final_logit_softcapping": 0.5, "query_pre_attn_scalar": 2},
 )
-
-
-@pytest.fixture(autouse=True)
-def single_thread():
-    """The nets are so small that threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def changes(family):

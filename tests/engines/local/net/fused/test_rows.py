@@ -8,10 +8,7 @@ import torch
 from glmcli.engines.local.net.fused.decoder import FIRST_TOKENS, FusedNet
 from glmcli.engines.local.net.fused.rows import POOL_TOKENS, Rows, rows_over
 from glmcli.engines.local.net.plain.reader import PlainReader
-from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
-
-PER_TOKEN = 2 * 2 * 2 * 16 * 4
-"""Bytes of keys and values of the tiny llama."""
+from tests.support.nets import FAMILIES, IDS, PER_TOKEN, fused, net_of, opened, saved, wanted
 
 
 @pytest.fixture

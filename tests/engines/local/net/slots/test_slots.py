@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glmcli.engines.local.net.decode import PrefixCache, decode, prefill
-from glmcli.engines.local.net.fused.decoder import FIRST_TOKENS, FusedNet
+from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.sampling.sampler import Sampler
 from glmcli.engines.local.net.slots import slots as slots_module
@@ -18,21 +18,11 @@ from glmcli.errors import OutOfMemory
 from glmcli.models.defaults import Defaults
 from glmcli.types import GenerationParams
 from tests.support import tiny
-from tests.support.nets import IDS, fused, opened, saved
+from tests.support.nets import IDS, SLOT, fused, opened, saved
 
-SLOT = 2 * 2 * 2 * 16 * 4 * FIRST_TOKENS
-"""Bytes of a short slot: layers, keys and values, groups, numbers, bytes, tokens."""
+pytestmark = pytest.mark.usefixtures("one_thread")
 GREEDY = GenerationParams(temperature=0.0)
 ONE, TWO, THREE = IDS[:60], IDS[100:170], IDS[200:250]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """A net this small is slower with more, and others may be busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -257,6 +247,25 @@ def test_when_memory_ends_what_nobody_uses_is_let_go(net):
         assert slots.memory_bytes == SLOT
         assert other.ids == TWO + said[:-1]
     assert answer(slots, ONE) == (0, fresh(net, ONE))
+
+
+def test_when_memory_ends_for_a_copy_the_next_one_finds_room(net, monkeypatch):
+    slots = shared(net)
+    answer(slots, ONE)
+
+    def full(self, tokens, room):
+        raise torch.OutOfMemoryError("out of memory")
+
+    with slots.taken(TWO) as other:
+        said = reply(other, TWO)
+        monkeypatch.setattr(FusedNet, "fork", full)
+        with pytest.raises(OutOfMemory):
+            answer(slots, THREE)
+        assert slots.memory_bytes == SLOT
+        assert other.ids == TWO + said[:-1]
+    with pytest.raises(OutOfMemory):
+        answer(slots, THREE)
+    assert answer(slots, THREE) == (0, fresh(net, THREE))
 
 
 def test_a_net_that_cannot_be_forked_has_one_slot():

@@ -28,7 +28,7 @@ def test_what_is_served_is_found_and_does_not_leave_for_another_model(holder):
     with findable(holder, Settings(model="echo:"), ignore, ignore):
         (place,) = all_places()
         assert status_at(place)["model"] == "echo"
-        assert make_leave([place], lambda progress: None) == ["echo"]
+        assert make_leave([place], lambda progress: None).stay == ["echo"]
         assert place.socket.exists()
         assert not holder.stopping.is_set()
     assert all_places() == []
@@ -65,7 +65,7 @@ def test_a_second_copy_is_told_found_beside_the_first_and_ended_like_it(holder):
             names = [status["model"] for _, status in kept_models()]
             assert sorted(names) == ["echo", "other"]
             assert not dead.socket.exists()
-            assert make_leave(all_places(), lambda progress: None) != []
+            assert make_leave(all_places(), lambda progress: None).stay != []
             assert len(all_places()) == 2
         assert not holder.stopping.is_set()
         assert [status["model"] for _, status in kept_models()] == ["echo"]

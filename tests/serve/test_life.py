@@ -127,10 +127,11 @@ def test_told_to_stop_it_answers_to_the_end_and_lets_nobody_in(place):
 
 
 def test_an_idle_one_leaves_for_another_model(place, monkeypatch):
-    monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)  # no process ends here
+    monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)
     with held(place) as (_, thread, said):
         told = []
-        assert make_leave([place], told.append) == []
+        others = make_leave([place], told.append)
+        assert (others.stay, others.left) == ([place.key], []), "this process does not end"
         thread.join(3)
         assert not thread.is_alive()
     assert said == ["ends: in the way"]
@@ -139,7 +140,7 @@ def test_an_idle_one_leaves_for_another_model(place, monkeypatch):
 def test_one_that_is_needed_stays(place):
     with held(place):
         engine = opened(place)
-        assert make_leave([place], lambda progress: None) == ["echo:"]
+        assert make_leave([place], lambda progress: None).stay == ["echo:"]
         assert reply(engine) == "hi"
         engine.close()
 
@@ -148,7 +149,7 @@ def test_one_that_was_killed_is_not_waited_for(place):
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(place.socket))
     listener.close()
-    assert make_leave([place], lambda progress: None) == []
+    assert make_leave([place], lambda progress: None).stay == []
 
 
 def test_what_is_no_line_and_no_http_is_let_go(place):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from glmcli.config import Settings
 from glmcli.engines import Engine, is_local, open_engine, split_name
@@ -27,7 +27,8 @@ from glmcli.engines.kept.place import (
 from glmcli.engines.kept.starting import link_to_socket, patience_s, reach
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
-from glmcli.language import later, tr
+from glmcli.language import later, ntr, tr
+from glmcli.paths import short_model
 from glmcli.types import Progress, Report
 
 ANSWER_S, LEAVE_S, _TICK_S = 2.0, 10.0, 0.05
@@ -36,6 +37,13 @@ ANSWER_S, LEAVE_S, _TICK_S = 2.0, 10.0, 0.05
 DEAF = later(
     "the process that keeps the model does not answer, so it is loaded here; glm stop ends it"
 )
+
+
+class Others(NamedTuple):
+    """What became of other models that were kept: the names of those that stay and that left."""
+
+    stay: list[str]
+    left: list[str]
 
 
 class Finder:
@@ -60,10 +68,13 @@ class Finder:
             except Gone:
                 continue
             except Deaf:
-                with others_gone([place, *others], self._report):
-                    return self._here_instead(tr(DEAF))
-        with others_gone(others, self._report):
-            return self._kept(key) if settings.keep else open_engine(settings, self._report)
+                check_loads(settings, others, self._report)
+                with others_gone([place, *others], self._report) as left:
+                    return told_of(left, self._here_instead(tr(DEAF)))
+        check_loads(settings, others, self._report)
+        with others_gone(others, self._report) as left:
+            kept = self._kept(key) if settings.keep else open_engine(settings, self._report)
+            return told_of(left, kept)
 
     def _kept(self, key: str) -> Engine:
         """The model in a process that keeps it; here if there can be none, which is told."""
@@ -123,17 +134,45 @@ class Finder:
         return True
 
 
+def check_loads(settings: Settings, others: Sequence[KeptPlace], report: Report) -> None:
+    """Raise what is seen to be wrong with a model's files before others leave for it.
+
+    What is not here yet is fetched. Raises ModelError.
+    """
+    if not others or not is_local(settings.model):
+        return
+    from glmcli.models.checkpoint import find_checkpoint
+
+    find_checkpoint(split_name(settings.model)[1], settings.model_options, report)
+
+
+def told_of(left: Sequence[str], engine: Engine) -> Engine:
+    """An engine that tells which models left the memory for it, if any did."""
+    if not left:
+        return engine
+    line = ntr(
+        "{models} has left the memory for this model",
+        "{models} have left the memory for this model",
+        len(left),
+        models=tr(", ").join(map(short_model, left)),
+    )
+    return ToldEngine(engine, line)
+
+
 @contextmanager
-def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[None]:
-    """Load a model when those that are idle have left; OutOfMemory tells of those that are not."""
-    busy = make_leave(places, report)
+def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[list[str]]:
+    """Load a model when those that are idle have left, whose names this yields.
+
+    OutOfMemory tells of those that stay.
+    """
+    stay, left = make_leave(places, report)
     try:
-        yield
+        yield left
     except OutOfMemory as exc:
-        if busy:
+        if stay:
             exc.hint = tr(
                 "{models} is kept in memory and busy: glm stop ends it",
-                models=tr(", ").join(busy),
+                models=tr(", ").join(stay),
             )
         raise
 
@@ -148,19 +187,20 @@ def open_without_others(settings: Settings, report: Report, *, spares_same: bool
         folder = model_folder(settings)  # for no model at all none is to leave
         own = kept_key(settings, folder) if spares_same else ""
         places = [place for place in places if place.model_key != own]
+        check_loads(settings, places, report)
     with others_gone(places, report):
         return open_engine(settings, report)
 
 
-def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:
-    """Have the idle among other kept models leave; the names of those that are busy, and stay."""
-    busy, leaving = [], []
+def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
+    """Have the idle among other kept models leave, and wait until their processes are gone."""
+    others, leaving = Others([], []), []
     for place in places:
         name = str(read_about(place).get("model", place.key))
         try:
             link = link_to_socket(place, ANSWER_S)
         except Deaf:
-            busy.append(name)
+            others.stay.append(name)
             continue
         if link is None:
             continue
@@ -170,14 +210,27 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> list[str]:
         except Gone:
             answer = {"leaving": True}
         if answer.get("leaving"):
-            leaving.append(link)
+            leaving.append((link, name))
         else:
-            busy.append(str(answer.get("model", name)))
+            others.stay.append(str(answer.get("model", name)))
             link.close()
     until = time.monotonic() + LEAVE_S
-    for link in leaving:
-        with suppress(Gone):
-            while time.monotonic() < until and link.receive(_TICK_S) is None:
-                report(Progress("waiting", note=tr("another model leaves the memory")))
-        link.close()
-    return busy
+    for link, name in leaving:
+        with closing(link):
+            (others.left if is_gone_by(until, link, report) else others.stay).append(name)
+    return others
+
+
+def is_gone_by(until: float, link: Link, report: Report) -> bool:
+    """Whether the process at the other end, which is to leave, is gone by then.
+
+    It is not where it answers: somebody came in, and it stays.
+    """
+    try:
+        while time.monotonic() < until:
+            if link.receive(_TICK_S) is not None:
+                return False
+            report(Progress("waiting", note=tr("another model leaves the memory")))
+    except Gone:
+        return True
+    return False

@@ -2,7 +2,7 @@ import math
 import os
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -12,18 +12,22 @@ from glmcli.config.values import Seconds
 from glmcli.engines import open_alone, open_kept
 from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
-from glmcli.engines.kept.finding import Finder, open_without_others, others_gone
+from glmcli.engines.kept.finding import Finder, make_leave, open_without_others, others_gone
+from glmcli.engines.kept.link import Link
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
     folder_to_use,
     kept_key,
     model_folder,
+    write_about,
 )
 from glmcli.engines.kept.starting import link_to_socket, listen_in, patience_s
 from glmcli.errors import ModelError, OutOfMemory
 from glmcli.types import GenerationParams, Message
+from tests.support import tiny
 from tests.support.kept import held
+from tests.support.tiny_chat import TOKENIZER
 
 
 def report(progress):
@@ -89,6 +93,76 @@ def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path)
             with pytest.raises(ModelError, match="nowhere"):
                 open_it(nowhere, report)
         assert thread.is_alive()
+
+
+def test_a_model_that_cannot_be_fetched_ends_no_other(place, tmp_path):
+    typo = load_settings({"model": "org/typo", "offline": True}, environ={}, folder=tmp_path)
+    with held(place) as (holder, thread, _said):
+        for open_it in (open_kept_or_here, open_alone):
+            with pytest.raises(ModelError, match="org/typo"):
+                open_it(typo, report)
+        assert thread.is_alive()
+        assert not holder.in_the_way.is_set()
+
+
+@contextmanager
+def leaving(place, *answers):
+    """One that is asked to leave, answers, and ends; not as long as the last answer is None."""
+    write_about(place, "/models/another", os.getpid())
+    released = threading.Event()
+
+    def answer():
+        link = Link(listener.accept()[0])
+        link.receive(5)
+        for each in filter(None, answers):
+            link.send({"answer": each})
+        if answers[-1] is None:
+            released.wait(10)
+        link.close()
+
+    with closing(listen_in(place)) as listener:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield
+        released.set()
+        thread.join(5)
+
+
+LEAVES, STAYS = {"leaving": True}, {"leaving": False, "model": "another"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "stay", "left"),
+    [
+        ((LEAVES,), [], ["/models/another"]),
+        ((STAYS,), ["another"], []),
+        ((LEAVES, STAYS), ["/models/another"], []),
+        ((LEAVES, None), ["/models/another"], []),
+    ],
+)
+def test_only_whoever_is_gone_has_left(place, monkeypatch, answers, stay, left):
+    monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)
+    with leaving(place, *answers):
+        assert make_leave([place], report) == (stay, left)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A checkpoint as people have it on disk."""
+    path = tmp_path / "tiny-chat"
+    tiny.llama(len(TOKENIZER), max_position_embeddings=300).save_pretrained(path)
+    TOKENIZER.save_pretrained(path)
+    return path
+
+
+def test_a_model_that_left_for_another_is_told_of_before_the_first_reply(place, folder):
+    settings = load_settings({"model": str(folder)}, environ={}, folder=folder)
+    asked = [Message("user", "hi")], GenerationParams(max_tokens=1), threading.Event()
+    with leaving(place, LEAVES), closing(open_kept_or_here(settings, report)) as engine:
+        notices = [[chunk.notice for chunk in engine.stream(*asked)] for _ in range(2)]
+    line = "another has left the memory for this model"
+    assert notices[0][0] == line
+    assert line not in notices[0][1:] + notices[1]
 
 
 @pytest.fixture(params=["nobody takes", "nobody is let in"])

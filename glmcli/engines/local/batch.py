@@ -14,6 +14,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.engines import Asked, BatchItem
+from glmcli.engines.batches import is_end
 from glmcli.engines.failures import as_user_error
 from glmcli.engines.local.net.threads import Pace
 from glmcli.engines.local.prompt.apart import GivenUp
@@ -51,7 +52,7 @@ def rows_for(prompts: Sequence[Asked], cache: PrefixCache, *, always: bool) -> R
     """Rows for several prompts, or `always`; None for one, and where there are no batched steps."""
     from glmcli.engines.local.net.fused.rows import rows_over
 
-    return rows_over(cache.net) if always or len(prompts) > 1 else None
+    return rows_over(cache.net, len(prompts)) if always or len(prompts) > 1 else None
 
 
 class BatchReply:
@@ -69,15 +70,23 @@ class BatchReply:
         """Ids of the reply."""
         return len(self.ids) - len(self.begun.ids)
 
-    def items(self, token: int, stop_ids: Collection[int]) -> Generator[BatchItem, None, bool]:
-        """Go on with an id. Returns whether that was the end."""
+    def items(self, token: int, stop_ids: Collection[int]) -> tuple[list[BatchItem], bool]:
+        """Go on with an id; what fails is an item. Also returns whether that was the end."""
+        items: list[BatchItem] = []
+        try:
+            items += ((self.index, chunk) for chunk in self._go_on(token, stop_ids))
+        except BaseException as exc:  # a library may panic, or try to exit
+            items.append((self.index, as_user_error(exc)))
+        return items, is_end(items[-1][1])
+
+    def _go_on(self, token: int, stop_ids: Collection[int]) -> Iterator[Chunk]:
         begun, reply = self.begun, self.begun.reply
         finish: FinishReason | None = None
         if token in stop_ids:
             finish = "stop"
         else:
             self.ids.append(token)
-            yield self.index, reply.push(token)
+            yield reply.push(token)
             if reply.stopped:
                 finish = "stop"
             elif time.monotonic() > begun.until:
@@ -85,8 +94,7 @@ class BatchReply:
             elif self.tokens >= begun.most:
                 finish = "length"
         if finish:
-            yield self.index, self.end(finish)
-        return finish is not None
+            yield self.end(finish)
 
     def end(self, finish: FinishReason) -> Chunk:
         """The last chunk."""
@@ -194,7 +202,9 @@ class Batch:
             return
         if is_new:
             token = pick(begun.sampler, scores[0], cache)
-            if (yield from text.items(token, self._stop_ids)):
+            items, is_over = text.items(token, self._stop_ids)
+            yield from items
+            if is_over:
                 return
         row = self._rows.add()
         if row is None:
@@ -225,11 +235,14 @@ class Batch:
             text = self._active[row]
             try:
                 token = text.begun.sampler.pick(scores)
-                if (yield from text.items(token, self._stop_ids)):
-                    self._leave(row)
             except Exception as exc:
                 self._leave(row)
                 yield text.index, translate(exc, self._cache.name)
+                continue
+            items, is_over = text.items(token, self._stop_ids)
+            if is_over:
+                self._leave(row)
+            yield from items
 
     def _failed(self, exc: GlmError) -> Iterator[BatchItem]:
         """After a step that failed: go on with fewer, or with none of those that were in it."""

@@ -203,6 +203,39 @@ def test_who_leaves_in_the_middle_leaves_nothing_behind(engine):
     assert batched(engine, mixed()[:4]) == alone(engine, mixed()[:4])
 
 
+class Panicking(ChatTemplate):
+    """A template whose second reply cannot be decoded beyond so many ids."""
+
+    def __init__(self, ids):
+        super().__init__(tokenizer_of())
+        self.ids, self.replies = ids, 0
+
+    def decoder(self, prompt):
+        self.replies += 1
+        decoder = super().decoder(prompt)
+        if self.replies == 2:
+            push, left = decoder.push, iter(range(self.ids))
+
+            def panic(token):
+                if next(left, None) is None:
+                    raise SystemExit("it broke")
+                return push(token)
+
+            decoder.push = panic
+        return decoder
+
+
+@pytest.mark.parametrize("ids", [0, 4])
+def test_a_library_that_panics_ends_its_own_reply_alone(ids, model):
+    prompts = asked("one", "two", "three")
+    found = batched(LocalEngine("tiny", model, Panicking(ids), context_tokens=1024), prompts)
+    wanted = alone(engine_of(replace(model, reader=Failing(model.reader, lambda x: x))), prompts)
+    error = found.pop(1)
+    assert isinstance(error, EngineError)
+    assert "it broke" in str(error)
+    assert found == {index: wanted[index] for index in (0, 2)}
+
+
 class Failing(FusedNet):
     """A net whose head fails at times, for several rows at once."""
 

@@ -117,15 +117,22 @@ class Rows:
     """The texts that a net goes on with. Each begins as a copy of what the net has read."""
 
     def __init__(
-        self, net: FusedNet, limit_bytes: int | None = None, *, by_products: bool | None = None
+        self,
+        net: FusedNet,
+        limit_bytes: int | None = None,
+        *,
+        texts: int | None = None,
+        by_products: bool | None = None,
     ) -> None:
         """`limit_bytes` is for keys and values; None: a share of what is free now.
 
+        `texts` is how many there are at all, if that is known: no space is taken for more.
         `by_products`: attention is products of matrices and no kernel of torch; None: on a GPU.
         """
         on_gpu = net.device.type == "cuda"
         self._by_products = on_gpu if by_products is None else by_products
-        self.most = GPU_MOST_ROWS if on_gpu else MOST_ROWS
+        most = GPU_MOST_ROWS if on_gpu else MOST_ROWS
+        self.most = most if texts is None else min(most, texts)
         """So many at once are worth while."""
         free = free_device_bytes(str(net.device)) if limit_bytes is None else None
         self._limit = limit_bytes if free is None else int(FREE_SHARE * free)
@@ -251,6 +258,6 @@ class Rows:
             self._turns = rotary(net.plan.frequencies, net.space_for(tokens), net.weights.norm)
 
 
-def rows_over(reader: NetReader) -> Rows | None:
-    """Several texts for a net that can go on with them at once; None for others."""
-    return Rows(reader) if isinstance(reader, FusedNet) else None
+def rows_over(reader: NetReader, texts: int | None = None) -> Rows | None:
+    """So many texts for a net that can go on with them at once; None for others."""
+    return Rows(reader, texts=texts) if isinstance(reader, FusedNet) else None

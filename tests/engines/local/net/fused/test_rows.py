@@ -136,6 +136,13 @@ def test_memory_is_taken_by_the_pool_and_given_back(net):
     assert rows.memory_bytes == 0
 
 
+def test_for_few_texts_little_memory_is_taken(net):
+    rows = rows_over(net, 2)
+    for _ in range(2):
+        begun(net, rows, IDS[:9])
+    assert rows.memory_bytes == 2 * FIRST_TOKENS * PER_TOKEN
+
+
 def test_a_limit_keeps_texts_out_but_not_the_only_one(net):
     rows = Rows(net, 2 * FIRST_TOKENS * PER_TOKEN)
     first, second = (begun(net, rows, IDS[:size]) for size in (9, FIRST_TOKENS - 1))

@@ -11,7 +11,7 @@ import typer
 from glmcli.cli.completion.candidates import if_asked, kept_here
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
-from glmcli.language import later, tr
+from glmcli.language import later, ntr, tr
 from glmcli.paths import short_model, without_links
 from glmcli.terminal.phrases import size
 from glmcli.terminal.visible import visible_line
@@ -106,14 +106,20 @@ def stop(
     chosen = chosen_of(kept_models(), model, every=every)
     if not chosen:
         print(tr(NONE))
+    left_over = []
     for place, status in chosen:
         name = visible_line(short_model(str(status.get("model", "?"))))
-        if not stop_kept(place):
-            raise EngineError(
-                tr("{model} does not end", model=name),
-                tr("kill -9 {pid} ends it", pid=status.get("pid")),
-            )
-        print(tr("{model} has left the memory", model=name))
+        if stop_kept(place):
+            print(tr("{model} has left the memory", model=name))
+        else:
+            left_over.append((name, status.get("pid")))
+    if left_over:
+        names = tr(", ").join(name for name, _ in left_over)
+        pids = " ".join(str(pid) for _, pid in left_over if pid)
+        raise EngineError(
+            ntr("{model} does not end", "{model} do not end", len(left_over), model=names),
+            tr("kill -9 {pid} ends it", pid=pids) if pids else "",
+        )
 
 
 def chosen_of(

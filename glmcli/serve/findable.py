@@ -63,6 +63,7 @@ def findable(
         except GlmError:
             pass  # the load tells what is wrong
         except OSError as exc:  # it is served all the same
+            stack.close()  # the lock would keep others from keeping the model
             tell(tr("glm ask will not find this model: {why}", why=exc))
         yield
 

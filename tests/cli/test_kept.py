@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import time
 from contextlib import closing
 
@@ -141,3 +142,24 @@ def test_a_process_that_is_not_known_by_its_command_line_is_not_killed(glm, own_
         done = glm("stop")
     assert (done.code, len(done.err_lines)) == (6, 2)
     assert f"kill -9 {os.getpid()}" in done.err
+
+
+def test_one_that_does_not_end_keeps_no_other_from_ending(glm, keep, runtime):
+    keep("echo:")
+    with closing(listen_in(KeptPlace(folder_to_use(), "0" * 16))):
+        done = glm("stop", "--all")
+    assert (done.code, done.out) == (6, "echo: has left the memory\n")
+    assert f"kill -9 {os.getpid()}" in done.err
+    assert kept_in(runtime) == []
+
+
+def test_no_process_is_named_where_none_is_known(glm, own_runtime):
+    """It lets nobody in: too many wait already."""
+    place = KeptPlace(folder_to_use(), "a" * 16)
+    with closing(listen_in(place)) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.listen(0)
+        first.connect(str(place.socket))
+        done = glm("stop")
+    assert done.code == 6
+    assert "does not end" in done.err
+    assert "kill" not in done.err

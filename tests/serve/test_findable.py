@@ -1,3 +1,4 @@
+import fcntl
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import pytest
 from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.finding import Finder, make_leave
-from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use
+from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use, kept_key
 from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.findable import findable
@@ -85,6 +86,16 @@ def test_calls_find_the_copy_that_is_left(holder):
         engine = Finder(settings, ignore).found(all_places())
         with closing(engine):
             assert "kept by process" in engine.details
+
+
+def test_where_nothing_can_listen_the_place_is_left_to_others(holder):
+    told, settings = [], Settings(model="echo:")
+    place = KeptPlace(folder_to_use(), kept_key(settings, None))
+    place.socket.mkdir()
+    with findable(holder, settings, ignore, told.append):
+        assert "will not find this model" in told[0]
+        with place.lock.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def closed_process():

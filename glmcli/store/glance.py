@@ -22,7 +22,7 @@ def newest(
 ) -> Sequence[Summary]:
     """The conversations, or deleted ones, whose ids begin with `start`, newest first.
 
-    None if they cannot be read.
+    None of them if they cannot be read.
     """
     path = home / FILE
     if not is_file(path):

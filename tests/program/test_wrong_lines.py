@@ -407,6 +407,17 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
     assert f"{name} is a conversation, sent as a word; {line.format(id=name)} goes on" in done.err
 
 
+def test_a_hint_leaves_a_damaged_history_as_it_is(glm, tmp_path):
+    path = tmp_path / "home" / "history.db"
+    path.parent.mkdir()
+    path.write_bytes(b"no database")
+    done = glm("ask", "-m", "echo:", "--no-save", "research this")
+    assert done.code == 0, done.err
+    assert done.out == "research this\n"
+    assert [each.name for each in path.parent.glob("history*")] == [path.name]
+    assert path.read_bytes() == b"no database"
+
+
 @pytest.mark.parametrize(
     ("typed", "line"),
     [

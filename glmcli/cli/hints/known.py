@@ -6,15 +6,10 @@ Only hints ask: nothing is made, repaired or fetched for it.
 from __future__ import annotations
 
 import re
-from contextlib import closing, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import suppress
 
 from glmcli.config import own_home, setting_fields
 from glmcli.errors import GlmError
-
-if TYPE_CHECKING:
-    from glmcli.store import Store
 
 _ID = re.compile(r"[0-9a-z]{4,8}")
 
@@ -38,31 +33,18 @@ def is_conversation(word: str) -> bool:
     """Whether a word is an id in the history, deleted ones included, or the start of one."""
     if not _ID.fullmatch(word):
         return False
+    from glmcli.store.glance import newest
+
     with suppress(GlmError):
         home = own_home()
-        if not any(Path(home).glob("*.db")):
-            return False
-        from glmcli.store import open_store
-
-        with closing(open_store(home)) as store:
-            return any(_finds(store, word, deleted=deleted) for deleted in (False, True))
-    return False
-
-
-def _finds(store: Store, word: str, *, deleted: bool) -> bool:
-    with suppress(GlmError):
-        return bool(store.find(word, deleted=deleted).id)
+        return any(len(newest(home, word, 2, deleted=deleted)) == 1 for deleted in (False, True))
     return False
 
 
 def newest_conversation() -> str:
     """The id of the newest conversation; "" if there is none."""
-    with suppress(GlmError):
-        home = own_home()
-        if not any(Path(home).glob("*.db")):
-            return ""
-        from glmcli.store import open_store
+    from glmcli.store.glance import newest
 
-        with closing(open_store(home)) as store:
-            return next((each.id for each in store.list(1)), "")
+    with suppress(GlmError):
+        return next((each.id for each in newest(own_home(), limit=1)), "")
     return ""

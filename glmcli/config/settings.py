@@ -36,8 +36,8 @@ RESUMED = "the conversation"
 
 def setting(default: Any, help: str, near: NearRule, changes: Change = "more", **rules: Any) -> Any:
     """A field of Settings. Rules: choices, low, high, secret, filled (never blank), above (an
-    exclusive lower bound), form (an expression for all of it), beside (what else may have been
-    meant).
+    exclusive lower bound), form (an expression for all of it), unit (s: a plain number of seconds),
+    beside (what else may have been meant).
 
     `near` is what the files of a working folder may set it to; own files and options may anything.
     What such a file sets is said, but where it `changes` only how a reply is shown, or its speed.
@@ -65,7 +65,12 @@ class Settings:
         "trusted",
     )
     timeout: float = setting(
-        120.0, "seconds a server may be silent before its reply", "yes", above=0.0, high=1e6
+        120.0,
+        "seconds a server may be silent before its reply",
+        "yes",
+        above=0.0,
+        high=1e6,
+        unit="s",
     )
     device: str = setting("auto", "auto, cuda, cuda:N, mps, xpu or cpu", "yes", form=DEVICE)
     dtype: str = setting(
@@ -163,7 +168,9 @@ class Settings:
         high=Seconds(366 * 24 * 3600),
     )
     vi: bool = setting(False, "vi keys at the prompt", "yes")
-    notify: float | None = setting(None, "ring after replies of this many seconds", "yes", low=0.0)
+    notify: float | None = setting(
+        None, "ring after replies of this many seconds", "yes", low=0.0, unit="s"
+    )
     offline: bool = setting(False, "never use the network", "if on")
     trust_remote_code: bool = setting(False, "run Python that comes with a model", "never")
     debug: bool = setting(False, "tracebacks with errors", "yes")

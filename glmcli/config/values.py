@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_plus
@@ -30,9 +31,13 @@ _NO_SECRET = re.compile(
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(s|m|h)")
 _UNITS = {"s": 1, "m": 60, "h": 3600}
-_FACTORS = {**_UNITS, "min": 60, "ms": 0.001, "k": 1000, "%": 0.01}
+_OF_SECONDS = {**_UNITS, "min": 60, "sec": 1, "ms": 0.001}
+_OF_COUNTS = {"k": 1000, "m": 1_000_000}
+_OF_SHARES = {"%": 0.01}
 """How much of a setting's own unit is one that was typed behind a number."""
-_WITH_UNIT = re.compile(rf"([0-9]{{1,9}}(?:\.[0-9]{{1,3}})?) ?({'|'.join(_FACTORS)})")
+_WITH_UNIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([a-z]{1,3}|%)")
+_UNIT = re.compile(r"[0-9] ?(?:[a-z]{1,3}(?![a-z])|%)")
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 
 
 class Seconds(float):
@@ -75,7 +80,7 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     except (ValueError, TypeError):
         raise ConfigError(
             tr("{label} is {shown}, not {wanted}", label=label, shown=shown, wanted=wanted(kind)),
-            number_hint(raw, kind, tr(rules["help"])),
+            number_hint(raw, kind, rules),
         ) from None
     if rules.get("filled") and not value.strip():
         raise ConfigError(tr("{label} is empty", label=label), tr(rules["help"]))
@@ -96,23 +101,34 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     return value
 
 
-def number_hint(raw: Any, kind: str, meaning: str) -> str:
+def number_hint(raw: Any, kind: str, rules: Mapping[str, Any]) -> str:
     """What to write in place of what is no number; the meaning of the setting for all others."""
+    meaning = tr(rules["help"])
     if "bool" in kind:
         return tr("one of: {names}", names="on, off")
     if "int" not in kind and "float" not in kind:
         return meaning
-    if in_unit := _WITH_UNIT.fullmatch(str(raw).strip().lower()):
-        number = float(in_unit[1]) * _FACTORS[in_unit[2]]
-        if "int" not in kind or number.is_integer():
-            return tr("did you mean {near}?", near=f"{number:.12g}")
-    found = re.findall(r"[0-9]+(?:[.,][0-9]+)?", str(raw))
-    if len(found) == 1 and "-" not in str(raw):
-        number = found[0].replace(",", "." if "float" in kind else "")
-        if "int" not in kind or number.isdecimal():
-            return tr("did you mean {near}?", near=number)
+    near = meant_number(str(raw).strip().lower(), kind, rules)
+    with suppress(ValueError, ConfigError):
+        check_range("", converted(kind, near), rules)
+        return tr("did you mean {near}?", near=near)
     example = "100" if "int" in kind else "0.5"
     return tr("a number, as {example}: {what}", example=example, what=meaning)
+
+
+def meant_number(word: str, kind: str, rules: Mapping[str, Any]) -> str:
+    """The one number in a text, in its setting's own unit; "" if that is unclear."""
+    if in_unit := _WITH_UNIT.fullmatch(word):
+        factors = _OF_COUNTS if "int" in kind else _OF_SHARES if rules.get("high") == 1 else {}
+        factors = _OF_SECONDS if rules.get("unit") == "s" else factors
+        number = round(float(in_unit[1]) * factors.get(in_unit[2], float("nan")), 6)
+        return f"{number:.15g}"
+    found = re.findall(r"[0-9]+(?:[.,][0-9]+)*", word)
+    if len(found) != 1 or "-" in word or _UNIT.search(word):
+        return ""
+    if _THOUSANDS.fullmatch(found[0]):
+        return str(found[0].replace(",", ""))
+    return str(found[0].replace(",", "."))
 
 
 def converted(kind: str, raw: Any) -> Any:

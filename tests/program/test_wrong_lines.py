@@ -48,7 +48,7 @@ ask --dtype fp16 hi               | one of: auto, float32
 ask --quantize 4bit hi            | one of: none, int8, int4
 ask --load-in-8bit hi             | --quantize int8
 ask -m echo: --plain=readr hi     | one of: off, on, reader
-ask --gpu hi                      | --device cuda
+ask --gpu hi                      | did you mean glm ask --device cuda hi?
 ask --cpu hi                      | --device cpu
 ask --verbose hi                  | --stats shows tokens and speed
 ask --version                     | glm --version shows the version
@@ -147,7 +147,9 @@ ask --continue=abcd hi            | glm ask --resume abcd hi?
 ask -m ollama:llama3 hi           | --model openai:llama3 --base-url http://127.0.0.1:11434
 ask -m qwen3:8b hi                | --model openai:qwen3:8b --base-url http://127.0.0.1:11434
 ask -m chatglm3-6b hi             | glm ask -m zai-org/chatglm3-6b hi?
-ask -ngl 10 hi                    | --device cuda
+ask -ngl 10 hi                    | did you mean glm ask --device cuda hi?
+ask --n-gpu-layers 99 hi          | did you mean glm ask --device cuda hi?
+ask --log-level debug hi          | did you mean glm ask --stats hi?
 ask --bf16 hi                     | --dtype bfloat16
 ask --lora-path d hi              | --adapter d
 ask --revision main hi            | -m ORG/NAME@REVISION
@@ -326,6 +328,18 @@ stop all                          | did you mean glm stop --all?
 history list all                  | did you mean glm history list --all?
 history undelete everything       | without an ID it lists them
 config get role                   | glm chat --role NAME
+-m echo: ask chat                 | options go behind the command: glm ask -m echo: chat
+-m echo: ask history              | options go behind the command: glm ask -m echo: history
+-m echo: history list             | options go behind a command: glm chat -m echo:
+--thinking history list           | options go behind a command: glm chat --thinking
+ask --window 1m hi                | did you mean 1000000?
+ask --max-tokens 1M hi            | did you mean 1000000?
+ask --timeout 1,000 hi            | did you mean 1000?
+ask --temperature 700% hi         | a number, as 0.5: randomness
+histry list --format json         | did you mean glm history list --json?
+history list --fmt json           | did you mean glm history list --json?
+histry delete everything          | did you mean glm history delete everything?
+history delete everything         | glm history list --all -n 9999 | cut -f1 | xargs glm
 """
 PROBE = """
 import contextlib, json, sys, tempfile

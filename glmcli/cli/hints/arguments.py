@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from glmcli.cli.hints.corrected import meant_line
-from glmcli.cli.hints.elsewhere import BACK
+from glmcli.cli.hints.elsewhere import BACK, EVERY_ONE
 from glmcli.cli.hints.flags import is_no_text
 from glmcli.cli.hints.known import is_conversation
 from glmcli.cli.hints.lines import named_command, typed_line
@@ -41,7 +41,7 @@ def for_ids(arguments: Sequence[str]) -> str:
     """What to type for `all`, or for a file, where `glm history` takes an id; "" for others."""
     name = arguments[1] if arguments[1:] else ""
     words, options = plain_words(named_command(arguments), arguments[2:])
-    if name in FOR_ALL and [word.lower() for word in words] in (["all"], ["*"], ["everything"]):
+    if name in FOR_ALL and len(words) == 1 and words[0].lower() in EVERY_ONE:
         return tr(FOR_ALL[name])
     *ids, last = words or [""]
     is_file_name = (is_no_text(last) and not last.isdecimal()) or (

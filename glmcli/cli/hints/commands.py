@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.cli.hints.corrected import meant_line, near_setting, nearest_command
-from glmcli.cli.hints.elsewhere import EACH, OTHER_COMMANDS
+from glmcli.cli.hints.elsewhere import EACH, EVERY_ONE, OTHER_COMMANDS
 from glmcli.cli.hints.flags import for_option, in_the_chat, is_setting
 from glmcli.cli.hints.known import group_of
 from glmcli.cli.hints.lines import NEAR, SHOWN_LINE, filled, nearest_word, typed_line
@@ -23,8 +23,6 @@ MOST_OF_A_LINE = 3
 """Words of a line to type that ends without a sign: what is longer tells something."""
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
 DELETES = (*CLEARS, "rm", "remove", "del", "erase")
-EVERY_ONE = ("all", "--all", "-a", "*", "everything")
-"""What is typed for each conversation behind one of `DELETES`."""
 SAME = {
     **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
     **dict.fromkeys(("show", "cat", "view", "print", "open"), "show"),

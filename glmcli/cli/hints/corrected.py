@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from glmcli.cli.hints.elsewhere import OF_ONE_COMMAND, OTHER_COMMANDS, OTHER_OPTIONS
+from glmcli.cli.hints.elsewhere import OF_ONE_COMMAND, OTHER_COMMANDS, OTHER_OPTIONS, VALUED
 from glmcli.cli.hints.known import is_conversation, newest_conversation
 from glmcli.cli.hints.lines import NEAR, nearest_word, typed_line
 from glmcli.cli.hints.taking import flags_of, value_flags
@@ -227,9 +227,12 @@ def near_setting(word: str) -> str:
 def put_right(name: str, value: str, command: Any, path: str) -> PutRight | None:
     """What to type for an option that a command has not; None if that is not clear."""
     flags, takers = flags_of(command), value_flags(command)
+    known = OF_ONE_COMMAND.get(path, {}).get(name) or OTHER_OPTIONS.get(name, "")
     for alike in (f"--{name.lstrip('-').replace('_', '-').lower()}", name[1:]):
         if alike in flags and len(name) > 2:
             return PutRight([alike], takes_next=False)
+    if "--json" in flags and (value == "json" or known.startswith("--format")):
+        return PutRight(["--json"], takes_next=value == "json" or known.endswith(" FORM"))
     if "--resume" in flags and is_conversation(value) and name != "--id":
         return PutRight(["--resume", value], takes_next=True)
     if name in OF_ARGUMENTS and value and takes_one(command) and not known_here(name, path):
@@ -240,14 +243,13 @@ def put_right(name: str, value: str, command: Any, path: str) -> PutRight | None
     if name == "--history" and "--no-save" in flags and value:
         is_off = value.lower() in OFF
         return PutRight(["--no-save"] if is_off else [], takes_next=True)
-    known = OF_ONE_COMMAND.get(path, {}).get(name) or OTHER_OPTIONS.get(name, "")
     flag, *behind = known.split() or [""]
     if flag in flags and "-" not in "".join(behind[1:2]):
         if flag not in takers:
-            return PutRight([flag], takes_next=False) if behind[:1] != ["or"] else None
+            return PutRight([flag], takes_next=name in VALUED) if behind[:1] != ["or"] else None
         if _SIGN.fullmatch(behind[0]):
             return PutRight([flag, value], takes_next=True) if value else None
-        return PutRight([flag, behind[0]], takes_next=False) if not behind[1:] else None
+        return PutRight([flag, behind[0]], takes_next=name in VALUED) if not behind[1:] else None
     if known or name.lstrip("-").replace("-", "_") in setting_fields():
         return None
     if near := nearest_flag(name, [flag for flag in flags if flag.startswith("--")]):

@@ -104,6 +104,8 @@ OTHER_OPTIONS: dict[str, str] = {
     "--lang": later("the language is that of the locale: LC_ALL=zh_CN.UTF-8 glm"),
 }
 """Option -> what to type to ask a model."""
+VALUED = ("--gpu-layers", "--n-gpu-layers", "-ngl", "--log-level")
+"""Those of them that take a value elsewhere, and what to type here has none of the user's."""
 _FREE = later("no schema or grammar binds a reply: describe its form in the question")
 _NO_TOOLS = later("a model calls no tools here")
 WITH_A_VALUE: dict[str, str] = {
@@ -122,6 +124,9 @@ IN_THE_CHAT = {
 ANYWHERE = (_KEY, _COLOURS, _MIRROR, _CONFIG, _CACHE, "export GLM_HOME=FOLDER")
 """Those of them that hold for every command."""
 
+_ALL = ("--all", "-a")
+EVERY_ONE = ("all", "*", "everything", *_ALL)
+"""What is typed for each conversation in place of an id."""
 _ALL_LISTED = later("it lists all that there are, without an option")
 EACH = later(
     "name each: glm history delete ID ID; all of them: "
@@ -162,22 +167,22 @@ OF_ONE_COMMAND: dict[str, dict[str, str]] = {
     },
     "glm history search": dict.fromkeys(("--model", "--regex", "--all", "-i", "-w"), _SEARCHED),
     "glm history export": {
-        **dict.fromkeys(("--all", "-a"), later("without an ID it exports all")),
+        **dict.fromkeys(_ALL, later("without an ID it exports all")),
         **dict.fromkeys(("--output", "--out", "-o"), "glm history export > FILE"),
         **dict.fromkeys(("--md", "--markdown"), "--format markdown"),
     },
     "glm history import": dict.fromkeys(("--format", "-f"), _FORM),
     "glm history delete": {
-        **dict.fromkeys(("--all", "--older-than", "--before", "-a"), EACH),
+        **dict.fromkeys((*_ALL, "--older-than", "--before"), EACH),
         **dict.fromkeys(("--force", "-f"), "--yes"),
         **dict.fromkeys(("--permanent", "--forever", "--hard"), "--purge"),
     },
     "glm history undelete": {
-        **dict.fromkeys(("--all", "-a"), BACK),
+        **dict.fromkeys(_ALL, BACK),
         "--list": later("without an ID it lists them"),
     },
     "glm models list": {
-        **dict.fromkeys(("--all", "-a", "--local", "--installed"), _ALL_LISTED),
+        **dict.fromkeys((*_ALL, "--local", "--installed"), _ALL_LISTED),
         **dict.fromkeys(("--remote", "--server"), _SERVERS),
         **dict.fromkeys(("--verbose", "-v", "--long", "-l"), _MORE_OF_ONE),
     },
@@ -193,7 +198,7 @@ OF_ONE_COMMAND: dict[str, dict[str, str]] = {
     },
     "glm roles list": {"--all": _ALL_LISTED},
     "glm config show": {"--all": _ALL_LISTED, "--source": _ALL_LISTED},
-    "glm config get": dict.fromkeys(("--all", "-a"), "glm config show"),
+    "glm config get": dict.fromkeys(_ALL, "glm config show"),
     "glm config unset": {
         "--all": later("glm config edit opens the file; glm config unset NAME takes one out")
     },

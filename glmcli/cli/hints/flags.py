@@ -46,6 +46,8 @@ _AT_EVERY_COMMAND = ("--help", "-h")
 
 def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> str:
     """What to type for an option that there is not."""
+    from glmcli.cli import BY_NAME
+
     command = context.command
     name = whole_word(name, arguments)
     if name == "-=":  # of -x=1
@@ -68,9 +70,11 @@ def for_option(name: str, context: Any, path: str, arguments: Sequence[str]) -> 
     meant = known.split(" ")[0] if known.startswith("-") else name
     if meant in flags:
         return with_typed(tr(known), value)
-    if path == "glm" and len(known.split()) < 3 and meant in flags_of(named_command(["chat"])):
-        line = f"glm chat {with_typed(tr(known), value)}"
-        return tr("options go behind a command: {line}", line=line)
+    chat = named_command(["chat"])
+    if path == "glm" and len(known.split()) < 3 and meant in flags_of(chat):
+        behind = [value] if name in value_flags(chat) and value not in ("", *BY_NAME) else []
+        right = with_typed(tr(known), value) if known else typed_line([name, *behind])
+        return tr("options go behind a command: {line}", line=f"glm chat {right}")
     if hint := of_another(meant, known or name, path):
         return hint
     is_told = known and not known.startswith("--") and name not in WITH_A_VALUE
@@ -125,15 +129,11 @@ def put_right_line(name: str, value: str, command: Any, path: str, arguments: Se
     """The whole line with the option of another name, and what that does if it is told."""
     words = [*path.split()[1:], *arguments[path.count(" ") :]]
     known = OF_ONE_COMMAND.get(path, {}).get(name) or OTHER_OPTIONS.get(name, "")
-    if "--json" in flags_of(command) and (value == "json" or known.startswith("--format")):
-        at = next(at for at, word in enumerate(words) if word.partition("=")[0] == name)
-        taken = 2 if value in words[at + 1 : at + 2] and not known.startswith("--format") else 1
-        line = meant_line([*words[:at], "--json", *words[at + taken :]])
-        return tr("did you mean {near}?", near=line)
     if put_right(name, value, command, path) is None:
         return ""
     hint = tr("did you mean {near}?", near=meant_line(words))
-    is_told = name != "--history" and len(known.split()) > 2
+    is_other = known.startswith("-") and known.split()[0] not in flags_of(command)
+    is_told = name != "--history" and len(known.split()) > 2 and not is_other
     return tr("; ").join([with_typed(tr(known), value), hint]) if is_told else hint
 
 
@@ -182,7 +182,7 @@ def behind_command(name: str, arguments: Sequence[str]) -> str:
     """What to type where options stand before the command; "" if they are of none."""
     from glmcli.cli import BY_NAME
 
-    first = next((each for each in BY_NAME if each in arguments), "")
+    first = next((each for each in arguments if each in BY_NAME), "")
     if first in ("ask", "chat", "bench"):
         at = arguments.index(first)
         rest = [first, *arguments[:at], *arguments[at + 1 :]]

@@ -80,9 +80,9 @@ def delete(
 
 def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
     """A conversation, or one of those that are `gone`. Raises UsageError, StoreError."""
-    if name.lower() in ("all", "*"):
-        from glmcli.cli.hints.elsewhere import EACH
+    from glmcli.cli.hints.elsewhere import EACH, EVERY_ONE
 
+    if name.lower() in EVERY_ONE:
         raise UsageError(tr("there is no conversation {name!r}", name=name), tr(EACH))
     is_gone = any(each.startswith(name.strip().lower()) for each in gone)
     return store.find(name, deleted=is_gone)

@@ -62,11 +62,13 @@ class Doors:
                 time.sleep(_PAUSE_S)  # too many files are open, or it was closed
                 continue
             if not self._free.acquire(blocking=False):
-                with connection, contextlib.suppress(OSError):
-                    connection.setblocking(False)
-                    connection.send(crowded())
+                turn_away(connection)
                 continue
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            except RuntimeError:  # the system gives no more of them
+                self._free.release()
+                turn_away(connection)
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -78,8 +80,19 @@ class Doors:
             self._free.release()
 
 
+def turn_away(connection: socket.socket) -> None:
+    """Tell a connection that it is one too many, and close it."""
+    with connection, contextlib.suppress(OSError):
+        connection.setblocking(False)
+        connection.send(crowded())
+
+
 def listen_at(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen at each address of a host. Raises UsageError."""
+    """Sockets that listen at each address of a host; `::` has those of IPv4 too, where it can.
+
+    Raises UsageError.
+    """
+    is_dual = host == "::" and socket.has_dualstack_ipv6()
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
@@ -92,7 +105,11 @@ def listen_at(host: str, port: int) -> list[socket.socket]:
         if port == 0 and listeners:  # all at the one that was free
             address = (address[0], listeners[0].getsockname()[1], *address[2:])
         try:
-            listeners.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+            listeners.append(
+                socket.create_server(
+                    address[:2], family=family, backlog=BACKLOG, dualstack_ipv6=is_dual
+                )
+            )
         except OSError as exc:
             is_other = exc.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and len(found) > 1
             if is_other and (listeners or address != found[-1][4]):

@@ -144,6 +144,32 @@ def test_connections_beyond_the_limit_are_told_and_others_go_on(
         assert soon(lambda: server.ask("GET", "/v1/models").status == 200)
 
 
+def test_connections_for_which_there_is_no_thread_are_told_and_keep_no_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(doors, "MOST_CONNECTIONS", 2)
+    with served() as server:
+        assert server.ask("GET", "/v1/models").status == 200
+        with monkeypatch.context() as without:
+            without.setattr(threading.Thread, "start", refused)
+            for _ in range(4):
+                with server.raw() as connection:
+                    assert connection.recv(65536).startswith(b"HTTP/1.1 503")
+        assert soon(lambda: server.ask("GET", "/v1/models").status == 200)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no socket here has both families")
+def test_all_addresses_of_ipv6_are_those_of_ipv4_too() -> None:
+    listeners = listen_at("::", 0)
+    port = listeners[0].getsockname()[1]
+    for host in ("127.0.0.1", "::1"):
+        socket.create_connection((host, port), timeout=10).close()
+    close_all(listeners)
+
+
 def test_closed_doors_let_nobody_in_and_leave_no_thread() -> None:
     before = threading.active_count()
     (listener,) = listen_at("127.0.0.1", 0)

@@ -130,12 +130,17 @@ class HttpExchange(BaseHTTPRequestHandler):
         except ValueError as exc:
             raise Refusal(400, "the request cannot be read") from exc
         self._incoming.bytes_left = math.inf
-        self.close_connection = self.close_connection or self.site.is_ending.is_set()
+        if self.site.is_ending.is_set() or self._has_doubtful_end():
+            self.close_connection = True
         check_allowed(self)
         self._route()(self)
-        sent = self.headers.get("Transfer-Encoding") or self.headers.get("Content-Length", "0")
-        if sent != "0" and not self._has_read:  # it would look like the next request
-            self.close_connection = True
+        if self.headers.get("Content-Length", "0") != "0" and not self._has_read:
+            self.close_connection = True  # the body would look like the next request
+
+    def _has_doubtful_end(self) -> bool:
+        """Whether another program may see the request end elsewhere (RFC 9112, 6.3 and 11.2)."""
+        sizes = self.headers.get_all("Content-Length", [])
+        return len(sizes) > 1 or "Transfer-Encoding" in self.headers
 
     def _first_line(self) -> bytes:
         """The line of the request, past an empty one (RFC 9112, 2.2). Raises Refusal."""
@@ -186,7 +191,7 @@ class HttpExchange(BaseHTTPRequestHandler):
     def body_bytes(self) -> int:
         """The size of the body. Raises Refusal if it is not said, or too large."""
         sizes = self.headers.get_all("Content-Length", [])
-        if self.headers.get("Transfer-Encoding") or not sizes:
+        if "Transfer-Encoding" in self.headers or not sizes:
             raise Refusal(411, "send the body with a Content-Length")
         if len(set(sizes)) > 1 or not (sizes[0].isascii() and sizes[0].isdigit()):
             raise Refusal(400, "the Content-Length is not a number")
@@ -295,7 +300,8 @@ class HttpExchange(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the standard library has against a request, as any other refusal."""
         self.close_connection = True
-        raise Refusal(int(code), message or "the request cannot be read")
+        line = "the request cannot be read"
+        raise Refusal(int(code), message or line, note=line)
 
     def version_string(self) -> str:
         """What it calls itself."""
@@ -309,8 +315,9 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _log(self) -> None:
         took = time.monotonic() - self._started
+        asked = f"{self.command or '-'} {self.place}"
         note = f" · {self.note}" if self.note else ""
-        self.site.log(f"{self.command} {self.place} {self._status or '-'} {took:.2f} s{note}")
+        self.site.log(f"{asked} {self._status or '-'} {took:.2f} s{note}")
 
 
 def check_allowed(exchange: HttpExchange) -> None:

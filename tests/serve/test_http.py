@@ -167,6 +167,24 @@ def test_a_body_that_nobody_read_is_no_request() -> None:
         assert said(server, head.encode() + inner).count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        "Content-Length: 0\r\nContent-Length: {n}",
+        "Content-Length: {n}\r\nContent-Length: {n}",
+        "Transfer-Encoding:\r\nTransfer-Encoding: chunked",
+        "Content-Length: 0\r\nTransfer-Encoding:",
+    ],
+)
+@pytest.mark.parametrize("asked", ["GET /v1/models", "POST /tokenize", "GET /nothing"])
+def test_nothing_is_read_behind_a_request_whose_end_is_doubtful(asked: str, ends: str) -> None:
+    body, inner = b'{"prompt": "a"}', b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"{asked} HTTP/1.1\r\nHost: localhost\r\n{ends.format(n=len(body))}\r\n\r\n"
+    with served() as server:
+        for sent in (head.encode() + body + inner, head.encode() + inner):
+            assert said(server, sent).count(b"HTTP/1.1 ") == 1
+
+
 def test_a_client_that_says_its_request_slowly_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "HEAD_S", 0.3)
     with served() as server, server.raw() as connection:
@@ -307,6 +325,11 @@ def test_the_log_holds_nothing_of_what_was_sent() -> None:
             {"messages": [user], "chat_template_kwargs": {"thinking": "secret words"}},
         ):
             assert server.ask("POST", CHAT, fields).status in (400, 404)
-        assert soon(lambda: len(server.lines) == 5)
+        for head in (b"secret words", b"GET / secret", b"secret /", b"GET / HTTP/7.secret"):
+            assert said(server, head + b"\r\n\r\n").startswith(b"HTTP/1.1 400")
+        assert said(server, b"GET / HTTP/2.0\r\n\r\n").startswith(b"HTTP/1.1 505")
+        assert soon(lambda: len(server.lines) == 10)
         assert "secret" not in "".join(server.lines)
         assert "temperature" in server.lines[0]
+        assert all(line.startswith("- ") for line in server.lines[5:])
+        assert all(line.endswith("the request cannot be read") for line in server.lines[5:])

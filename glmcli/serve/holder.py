@@ -23,6 +23,8 @@ from glmcli.types import Chunk, GenerationParams, Message
 
 RETRY_S = 5
 """After so many seconds it is worth asking again where too many wait."""
+COUNT_AGAIN_S = 2
+"""So where a prompt was not counted in time."""
 
 State = Literal["loading", "failed", "idle", "busy", "leaving"]
 
@@ -36,6 +38,14 @@ class Full(EngineError):
             tr("ask again in {n} seconds", n=RETRY_S),
         )
         self.wait_s = RETRY_S
+
+
+class NotCounted(EngineError):
+    """The size of a prompt cannot be known, or not now; `wait_s` as in `Full`."""
+
+    def __init__(self) -> None:
+        super().__init__(tr("the prompt cannot be counted, or not now"))
+        self.wait_s = COUNT_AGAIN_S
 
 
 class Holder:

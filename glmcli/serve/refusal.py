@@ -5,11 +5,13 @@ What goes over the wire is English. Knows nothing of HTTP beyond the numbers of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from glmcli.errors import ContextFull, GlmError, OutOfMemory, UsageError, told_error
+from glmcli.serve.holder import Full, NotCounted
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 
@@ -52,16 +54,29 @@ class Refusal(Exception):
 
 
 def refusal_of(error: GlmError, *, param: str = "messages") -> Refusal:
-    """What an error of ours is to a client; `param` is the field that holds the prompt."""
+    """What an error of ours is to a client; `param` is the field that holds the prompt.
+
+    Where it helps to ask again, it says when.
+    """
     line, hint = told_error(error)
     message = f"{line}; {hint}" if hint else line
     if isinstance(error, ContextFull):
         return overflow_refusal(error, message, param)
     if isinstance(error, UsageError):
         return Refusal(400, message, param=param)
+    if isinstance(error, Full):
+        code, kind = "rate_limit_exceeded", "rate_limit_error"
+        return Refusal(429, message, kind=kind, code=code, headers=again_in(error.wait_s))
+    if isinstance(error, NotCounted):
+        return Refusal(503, message, kind=SERVER, headers=again_in(error.wait_s))
     if isinstance(error, OutOfMemory):
         return Refusal(503, message, kind=SERVER, code="out_of_memory")
     return Refusal(500, message, kind=SERVER)
+
+
+def again_in(seconds: float) -> dict[str, str]:
+    """The header that says in how many seconds to ask again."""
+    return {"Retry-After": f"{max(1, math.ceil(seconds))}"}
 
 
 def overflow_refusal(error: ContextFull, message: str, param: str) -> Refusal:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from glmcli.engines import Engine
 from glmcli.engines.thread import EngineThread
+from glmcli.errors import GlmError
 from glmcli.serve.doors import Doors, listen_at
 from glmcli.serve.holder import Holder
 from glmcli.serve.http import Site
@@ -46,7 +47,8 @@ def working(
     doors = Doors([listener], site)
     doors.open()
     try:
-        engine.wait(PATIENCE_S, holder.stopping)
+        with suppress(GlmError):  # who asks is told
+            engine.wait(PATIENCE_S, holder.stopping)
         yield Served(holder, listener.getsockname()[1], doors, lines)
     finally:
         doors.close()

@@ -5,7 +5,6 @@ Knows nothing of sockets, nor of how a reply is made.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -13,13 +12,13 @@ from typing import Any
 
 from glmcli.errors import GlmError
 from glmcli.serve.hearing import heard, wait_until_open
-from glmcli.serve.holder import Full, Holder
+from glmcli.serve.holder import Holder, NotCounted
 from glmcli.serve.http import STAR, HttpExchange, Route
-from glmcli.serve.notes import tokens_note
+from glmcli.serve.notes import ignored_note, tokens_note
 from glmcli.serve.openai.fields import Fields
 from glmcli.serve.openai.replies import WAITING, Written, as_event
 from glmcli.serve.openai.requests import AskedReply, asked_chat, asked_size, asked_text
-from glmcli.serve.refusal import SERVER, Refusal, refusal_of
+from glmcli.serve.refusal import Refusal, refusal_of
 from glmcli.types import Chunk, Usage
 
 OWNER = "glm"
@@ -72,11 +71,10 @@ class OpenAIRoutes:
         try:
             wait_until_open(exchange, self._holder)
             count = self._holder.count(messages)
+            if count is None:
+                raise NotCounted
         except GlmError as exc:
-            raise as_refusal(exc) from exc
-        if count is None:
-            line = "the prompt cannot be counted, or not now"
-            raise Refusal(503, line, kind=SERVER, headers={"Retry-After": "2"})
+            raise refusal_of(exc) from exc
         exchange.note = f"{count:,} tokens"
         exchange.answer({"count": count, "max_model_len": self._holder.engine.context_tokens})
 
@@ -115,10 +113,10 @@ class OpenAIRoutes:
             with closing(heard(exchange, self._holder, asked.messages, asked.params)) as chunks:
                 last = answer(exchange, written, chunks, counts=asked.counts)
         except GlmError as exc:
-            refusal = as_refusal(exc, param=param)
+            refusal = refusal_of(exc, param=param)
             if not exchange.has_begun:
                 raise refusal from exc
-            exchange.note = refusal.message
+            exchange.note = refusal.note
             exchange.piece(as_event(refusal.as_json()))
             exchange.end()
         else:
@@ -158,21 +156,11 @@ def streamed(
     return last
 
 
-def as_refusal(error: GlmError, *, param: str = "messages") -> Refusal:
-    """What an error is to a client; one that too many wait already says when to ask again."""
-    refusal = refusal_of(error, param=param)
-    if not isinstance(error, Full):
-        return refusal
-    again = {"Retry-After": f"{max(1, math.ceil(error.wait_s))}"}
-    code, kind = "rate_limit_exceeded", "rate_limit_error"
-    return Refusal(429, refusal.message, kind=kind, code=code, headers=again)
-
-
 def log_note(asked: AskedReply, usage: Usage | None = None) -> str:
     """What the log says of a reply: its tokens, and what of the request was ignored."""
     notes = []
     if usage is not None:
         notes.append(tokens_note(usage))
     if asked.ignored:
-        notes.append(f"ignored: {', '.join(asked.ignored)}")
+        notes.append(ignored_note(asked.ignored))
     return " · ".join(notes)

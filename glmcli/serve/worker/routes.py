@@ -12,13 +12,14 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from glmcli.errors import ContextFull, GlmError
+from glmcli.errors import ContextFull, EngineError, GlmError
+from glmcli.language import tr
 from glmcli.serve.hearing import heard, wait_until_open
-from glmcli.serve.holder import Holder
+from glmcli.serve.holder import Holder, NotCounted
 from glmcli.serve.http import HttpExchange, Route
-from glmcli.serve.notes import tokens_note
+from glmcli.serve.notes import ignored_note, tokens_note
 from glmcli.serve.pipes import ClientLeft
-from glmcli.serve.refusal import SERVER, Refusal, refusal_of
+from glmcli.serve.refusal import Refusal, refusal_of
 from glmcli.serve.worker.advertised import Advertised, Proven
 from glmcli.serve.worker.records import Records, WorkerRecord, as_message, error_record
 from glmcli.serve.worker.requests import AskedText, BadField, asked_prompt, prompt_in
@@ -26,6 +27,8 @@ from glmcli.types import Message
 
 BINARY = "application/octet-stream"
 """FastChat sends no type at all."""
+MOST_COUNTS = 5
+"""So often a prompt is counted again that was not in time, because of a long step for one."""
 
 
 class WorkerRoutes:
@@ -60,12 +63,12 @@ class WorkerRoutes:
     def tell_template(self, exchange: HttpExchange) -> None:
         """How clients are to write prompts. Raises Refusal, ClientLeft."""
         read_body(exchange)
-        exchange.answer({"conv": self._advertised(exchange).conv})
+        exchange.answer({"conv": self._told(exchange).conv})
 
     def tell_details(self, exchange: HttpExchange) -> None:
         """The window. Raises Refusal, ClientLeft."""
         read_body(exchange)
-        self._advertised(exchange)
+        self._told(exchange)
         exchange.answer({"context_length": self._holder.engine.context_tokens})
 
     def count(self, exchange: HttpExchange) -> None:
@@ -73,15 +76,15 @@ class WorkerRoutes:
         body = exchange.body()
         try:
             prompt = self._advertised(exchange).as_read(prompt_in(body))
+            count = self._size(exchange, prompt)
         except BadField as exc:
             raise Refusal(400, str(exc), param="prompt") from exc
-        while (count := self._size(prompt)) is None:  # it has to wait for a long step
-            if exchange.is_gone():
-                raise ClientLeft
+        except GlmError as exc:
+            raise refusal_of(exc, param="prompt") from exc
         exchange.answer({"count": count, "error_code": 0})
 
     def stream(self, exchange: HttpExchange) -> None:
-        """A reply as it comes. Raises Refusal, ClientLeft."""
+        """A reply as it comes. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
         exchange.begin(BINARY)
         with closing(self._records(exchange, body)) as records:
@@ -90,7 +93,7 @@ class WorkerRoutes:
         exchange.end()
 
     def generate(self, exchange: HttpExchange) -> None:
-        """A whole reply: the last record of its stream. Raises Refusal, ClientLeft."""
+        """A whole reply: the last record of its stream. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
         last: WorkerRecord = {}
         with closing(self._records(exchange, body)) as records:
@@ -99,42 +102,50 @@ class WorkerRoutes:
         exchange.answer(last)
 
     def _advertised(self, exchange: HttpExchange) -> Advertised:
-        """The template, once the model is open. Raises Refusal, ClientLeft."""
-        try:
-            wait_until_open(exchange, self._holder)
-        except GlmError as exc:
-            raise refusal_of(exc) from exc
+        """The template, once the model is open. Raises GlmError, ClientLeft."""
+        wait_until_open(exchange, self._holder)
         if self._proven.advertised is None:
-            raise Refusal(503, "the model is not open", kind=SERVER)
+            raise EngineError(tr("the model is not open"))
         return self._proven.advertised
 
-    def _size(self, prompt: Message) -> int | None:
+    def _told(self, exchange: HttpExchange) -> Advertised:
+        """The template for who asks for nothing else. Raises Refusal, ClientLeft."""
         try:
-            return self._holder.count([prompt])
+            return self._advertised(exchange)
         except GlmError as exc:
-            raise refusal_of(exc, param="prompt") from exc
+            raise refusal_of(exc) from exc
+
+    def _size(self, exchange: HttpExchange, prompt: Message) -> int:
+        """The size of a prompt, in tokens. Raises NotCounted, other GlmErrors, ClientLeft."""
+        for _ in range(MOST_COUNTS):
+            if (count := self._holder.count([prompt])) is not None:
+                return count
+            if exchange.is_gone():
+                raise ClientLeft
+        raise NotCounted
 
     def _records(
         self, exchange: HttpExchange, body: Mapping[str, Any]
     ) -> Generator[WorkerRecord, None, None]:
-        """The records of a reply, or of why there is none. Raises Refusal, ClientLeft."""
-        advertised = self._advertised(exchange)
+        """The records of a reply, or of why there is none. Raises ClientLeft."""
         try:
+            advertised = self._advertised(exchange)
             asked = asked_prompt(body, advertised.controls)
             if asked.ignored:
-                note(exchange, f"ignored: {', '.join(asked.ignored)}")
+                note(exchange, ignored_note(asked.ignored))
             records = Records(advertised.without_controls(asked.prompt) if asked.echo else "")
             prompt = advertised.as_read(asked.prompt)
             try:
                 yield from self._replied(exchange, records, prompt, asked)
             except ContextFull as exc:
-                shorter = self._end_of(prompt, asked, exc, advertised)
+                shorter = self._end_of(exchange, prompt, asked, exc, advertised)
                 left_out = len(prompt.text) - len(shorter.text)
                 note(exchange, f"left out the first {left_out:,} characters")
                 yield from self._replied(exchange, records, shorter, asked)
         except (GlmError, BadField) as exc:
             record = error_record(exc)
-            exchange.note = f"{record['error_code']}: {exc}"
+            why = refusal_of(exc, param="prompt").note if isinstance(exc, GlmError) else exc
+            exchange.note = f"{record['error_code']}: {why}"
             yield record
 
     def _replied(
@@ -148,13 +159,21 @@ class WorkerRoutes:
                     yield record
 
     def _end_of(
-        self, prompt: Message, asked: AskedText, full: ContextFull, advertised: Advertised
+        self,
+        exchange: HttpExchange,
+        prompt: Message,
+        asked: AskedText,
+        full: ContextFull,
+        advertised: Advertised,
     ) -> Message:
-        """As much of a prompt's end as fits beside the reply. Raises ContextFull for none."""
+        """As much of a prompt's end as fits beside the reply.
+
+        Raises ContextFull for none, NotCounted, other GlmErrors, ClientLeft.
+        """
         kept = (full.limit or 0) - (asked.params.max_tokens or 0) - 1
 
-        def size(text: str) -> int | None:
-            return self._size(replace(prompt, text=text))
+        def size(text: str) -> int:
+            return self._size(exchange, replace(prompt, text=text))
 
         end = end_within(prompt.text, kept, size, list(advertised.controls.values()))
         if not end:
@@ -162,7 +181,7 @@ class WorkerRoutes:
         return replace(prompt, text=end)
 
 
-def end_within(prompt: str, most: int, size: Callable[[str], int | None], names: list[str]) -> str:
+def end_within(prompt: str, most: int, size: Callable[[str], int], names: list[str]) -> str:
     """The longest end of a prompt that has `most` tokens by `size`; "" if there is none.
 
     It begins within none of the `names` of control tokens.
@@ -170,8 +189,7 @@ def end_within(prompt: str, most: int, size: Callable[[str], int | None], names:
     first, last = 0, len(prompt)
     while last - first > 1:
         middle = (first + last) // 2
-        count = size(prompt[middle:])
-        if count is not None and count <= most:
+        if size(prompt[middle:]) <= most:
             last = middle
         else:
             first = middle

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from glmcli.engines.echo import EchoEngine
-from glmcli.errors import EngineError, ModelError, OutOfMemory
+from glmcli.errors import EngineError, ModelError, OutOfMemory, UsageError
 from glmcli.serve.openai import routes
 from glmcli.types import Chunk, Usage
 from tests.support.serving import Answer, Served, served, soon
@@ -281,6 +281,23 @@ def test_what_was_ignored_is_in_the_log_and_what_was_said_is_not() -> None:
         assert "ignored: frequency_penalty, user" in server.lines[0]
         assert "2 + 2 tokens" in server.lines[0]
         assert "secret" not in server.lines[0]
+
+
+def test_of_many_fields_that_were_ignored_the_log_names_some_and_says_how_many_more() -> None:
+    with served() as server:
+        server.chat("x", **{f"field_{n:03}": 1 for n in range(300)})
+        assert soon(lambda: len(server.lines) == 1)
+        assert "field_000, field_001" in server.lines[0]
+        assert "field_015 and 284 more" in server.lines[0]
+
+
+def test_the_log_says_as_little_of_an_error_in_a_stream_as_of_one_before_it() -> None:
+    error = UsageError("no template takes 'my secret'")
+    with served(lambda report: Failing(error, 1)) as server:
+        assert "my secret" in server.chat("hello", stream=True).events[-1]["error"]["message"]
+        assert soon(lambda: len(server.lines) == 1)
+        assert "secret" not in server.lines[0]
+        assert server.lines[0].endswith("messages: refused")
 
 
 def test_answers_end_before_connections_do() -> None:

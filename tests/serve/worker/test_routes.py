@@ -14,7 +14,8 @@ import pytest
 
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.plain.reader import model_of
-from glmcli.errors import OutOfMemory
+from glmcli.errors import ModelError, OutOfMemory, UsageError
+from glmcli.serve.holder import Full
 from glmcli.serve.worker.routes import end_within
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.support.serving import Served, soon
@@ -46,15 +47,26 @@ class Slow(LocalEngine):
         yield Chunk(finish_reason="cancelled")
 
 
-class Full(LocalEngine):
-    """Runs out of memory behind the first word."""
+class Uncounting(LocalEngine):
+    """Cannot say how large a prompt is."""
 
     def __init__(self) -> None:
         super().__init__("tiny", model_of(NET), TEMPLATE, context_tokens=256)
 
+    def count(self, messages, cancel=None) -> int | None:
+        return None
+
+
+class Failing(LocalEngine):
+    """Fails behind the first word."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__("tiny", model_of(NET), TEMPLATE, context_tokens=256)
+        self.error = error
+
     def stream(self, messages, params, cancel) -> Iterator[Chunk]:
         yield Chunk("word ", tokens=1)
-        raise OutOfMemory(None, None)
+        raise self.error
 
 
 @pytest.fixture(scope="module")
@@ -150,16 +162,69 @@ def test_a_prompt_that_does_not_fit_loses_its_beginning_and_that_is_logged(worke
     assert "256" in found["text"]
 
 
+LONG = TEMPLATE.written([Message("user", "hello world " * 200)], {})
+
+
+@pytest.mark.parametrize("path", [STREAM, WHOLE])
+def test_where_too_many_wait_to_cut_a_prompt_that_is_told_in_a_record(path, monkeypatch):
+    def full(messages):
+        raise Full("tiny")
+
+    with working(opened) as worker:
+        monkeypatch.setattr(worker.holder, "count", full)
+        answer = worker.ask("POST", path, {"prompt": LONG, **GREEDY})
+        (found,) = records(answer.data) if path == STREAM else [answer.json]
+        assert (answer.status, found["error_code"]) == (200, 42903)
+        assert soon(lambda: len(worker.lines) == 1)
+        assert "42903: too many wait" in worker.lines[0]
+        counted = worker.ask("POST", "/count_token", {"prompt": LONG})
+        assert (counted.status, counted.error["code"]) == (429, "rate_limit_exceeded")
+        assert int(counted.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("path", [STREAM, WHOLE])
+def test_a_prompt_that_cannot_be_counted_is_not_waited_for_without_end(path):
+    with working(lambda report: Uncounting()) as worker:
+        counted = worker.ask("POST", "/count_token", {"prompt": PROMPT})
+        assert (counted.status, counted.headers["Retry-After"]) == (503, "2")
+        answer = worker.ask("POST", path, {"prompt": LONG, **GREEDY})
+        (found,) = records(answer.data) if path == STREAM else [answer.json]
+        assert found["error_code"] == 50001
+        assert "cannot be counted" in found["text"]
+
+
+def test_a_model_that_cannot_be_opened_is_told_in_a_record_and_elsewhere_by_a_status():
+    def broken(report):
+        raise ModelError("no such model", "name another")
+
+    with working(broken) as worker:
+        body = {"prompt": PROMPT, **GREEDY}
+        (found,) = sent(worker)
+        assert found["error_code"] == 50001
+        assert "no such model" in found["text"]
+        assert worker.ask("POST", WHOLE, body).json == found
+        for path in ("/count_token", "/worker_get_conv_template", "/model_details"):
+            assert worker.ask("POST", path, body).status == 500
+
+
 def test_a_prompt_that_fits_is_kept_whole_whatever_is_asked_of_the_reply(worker: Served):
     found = sent(worker, max_new_tokens=5000)[-1]
     assert found["usage"]["prompt_tokens"] == len(opened().prompt_ids(HELLO))
 
 
 def test_no_memory_has_a_code_of_its_own_behind_what_arrived():
-    with working(lambda report: Full()) as worker:
+    with working(lambda report: Failing(OutOfMemory(None, None))) as worker:
         first, last = sent(worker)
     assert (first["text"], first["error_code"]) == ("word ", 0)
     assert last["error_code"] == 50002
+
+
+def test_of_an_error_the_log_holds_nothing_that_was_sent():
+    error = UsageError("no template takes 'my secret'")
+    with working(lambda report: Failing(error)) as worker:
+        assert "my secret" in sent(worker)[-1]["text"]
+        assert soon(lambda: len(worker.lines) == 1)
+        assert worker.lines[0].endswith("50001: prompt: refused")
 
 
 def test_where_too_many_wait_that_is_told_in_a_record():

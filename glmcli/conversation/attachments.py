@@ -124,18 +124,13 @@ def attach_mentioned(line: Line) -> list[str]:
 def missing_mentions(line: Line) -> list[str]:
     """Mentions in `line` that look like paths, or nearly name one, though there is no such file."""
     names = dict.fromkeys(name for name, path in mentions(line) if path is None)
-    return [name for name in names if PATH_LIKE.search(name) or path_near(name)]
+    return [name for name in names if PATH_LIKE.search(name) or folder_in(name) or path_near(name)]
 
 
 def path_near(name: str) -> str:
     """The path that what follows an `@` is a slip for; "" if none is near, or it is no path."""
-    if len(name) > LONGEST_PATH:
-        return ""
-    try:
-        path = path_of(name)
-    except UsageError:
-        return ""
-    return "" if os.path.lexists(path) else near_path(path)
+    path = path_named(name)
+    return near_path(path) if path and not os.path.lexists(path) else ""
 
 
 def mentions(line: Line) -> Iterator[tuple[str, Path | None]]:
@@ -166,18 +161,20 @@ def file_in(mention: str) -> Path | None:
 
 
 def folder_in(mention: str) -> Path | None:
-    """The same for a folder, which a slash says that it is."""
-    starts = (start for start in starts_of(mention) if "/" in start)
-    return next((Path(start) for start in starts if os.path.isdir(start)), None)  # noqa: PTH112
+    """The same for a folder."""
+    paths = filter(None, map(path_named, starts_of(mention)))
+    return next((path for path in paths if os.path.isdir(path)), None)  # noqa: PTH112
 
 
 def starts_of(mention: str) -> list[str]:
-    """The names that the words behind an `@` may be or begin with, the longest first."""
+    """The names that the words behind an `@` may be or begin with, the longest first; dots alone
+    are none.
+    """
     if mention.startswith('"'):
         return [mention.strip('"')]
     ends = [found.start() for found in PUNCTUATION.finditer(mention, 0, LONGEST_PATH)]
     starts = [mention, *(mention[:end] for end in reversed(ends))]
-    return [start for start in starts if start and len(start) <= LONGEST_PATH]
+    return [start for start in starts if start.strip(".") and len(start) <= LONGEST_PATH]
 
 
 def mention_of(path: Path) -> str:
@@ -228,10 +225,13 @@ def dropped_file(name: str) -> Path | None:
 
 def file_at(name: str) -> Path | None:
     """The file that a name in a text may be, if there is one."""
-    if len(name) > LONGEST_PATH:
-        return None
+    path = path_named(name)
+    return path if path and is_file(path) else None
+
+
+def path_named(name: str) -> Path | None:
+    """The path that a word of a text may be, whether or not something is there."""
     try:
-        path = path_of(name)
+        return path_of(name) if len(name) <= LONGEST_PATH else None
     except UsageError:
         return None
-    return path if is_file(path) else None

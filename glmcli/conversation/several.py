@@ -14,7 +14,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from glmcli.conversation.attachments import file_at, mentions, read_attachment, starts_of
+from glmcli.conversation.attachments import (
+    file_at,
+    mentions,
+    path_named,
+    read_attachment,
+    starts_of,
+)
 from glmcli.conversation.ignored import (
     MOST_RULES,
     IgnoreRule,
@@ -140,15 +146,15 @@ def is_there(name: str) -> bool:
 def several_mentioned(line: Line) -> dict[str, Several]:
     """The folders and patterns that a line mentions, by what stands behind their `@`.
 
-    A folder is one only with a slash: other words are words. Raises UsageError.
+    Raises UsageError.
     """
     found = {}
     for name in (name for name, path in mentions(line) if path is None):
         for start in starts_of(name):
-            if name not in found and ("/" in start or _WILD.search(start)):
-                several = find_several(start)
-                if several:
-                    found[name] = several
+            if name in found or not path_named(start):
+                continue
+            if several := find_several(start):
+                found[name] = several
     return found
 
 

@@ -96,14 +96,14 @@ def folder(tmp_path):
         (tmp_path / "src" / name).write_text(f"in {name}\n")
 
 
-def test_a_folder_goes_along_once_the_user_agrees(shell, folder):
+@pytest.mark.parametrize("name", ["src/", "src"])
+def test_a_folder_goes_along_once_the_user_agrees(shell, folder, name):
     chat, questions = shell(), []
     chat.confirm = lambda question: [True, questions.append(question)][0]
-    chat.handle(Line("read @src/ please"))
-    assert questions == [
-        "src/: 2 files, 16 bytes\n         8  src/a.py\n         8  src/b.py\nsend these 2 files?"
-    ]
-    assert asked(chat)[0].startswith("read @src/ please\n\nFile: ")
+    chat.handle(Line(f"read @{name} please"))
+    listed = "         8  src/a.py\n         8  src/b.py"
+    assert questions == [f"{name}: 2 files, 16 bytes\n{listed}\nsend these 2 files?"]
+    assert asked(chat)[0].startswith(f"read @{name} please\n\nFile: ")
     assert "in a.py" in asked(chat)[0]
     assert "in b.py" in asked(chat)[0]
 

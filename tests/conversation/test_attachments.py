@@ -234,7 +234,12 @@ def test_what_can_be_no_path_is_a_word(here, text):
 def test_a_mention_that_looks_like_a_path_is_missed(here):
     (here / "folder").mkdir()
     text = "@missing.txt @src/main @folder/ @dataclass @nobody me@example.org 3@2.5x @missing.txt"
-    assert missing_mentions(Line(text)) == ["missing.txt", "src/main", "folder/"]
+    assert missing_mentions(Line(f"{text} @folder")) == [
+        "missing.txt",
+        "src/main",
+        "folder/",
+        "folder",
+    ]
 
 
 @pytest.mark.parametrize("typed", ["@notes.tx", "@Notestxt", "@notestxt,"])

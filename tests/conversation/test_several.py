@@ -109,11 +109,13 @@ def test_names_of_files_cannot_forge_a_line_of_the_question(here):
     assert "\ny.py" not in find_several("src/").question
 
 
-def test_a_line_mentions_folders_by_their_slash_and_patterns(here):
-    line = Line('read @src/, not @src or @x*y or me@src/ but @src/*.py! and @"src/deep/"')
+def test_a_line_mentions_folders_and_patterns(here):
+    words = "@property @~nobody @... @.. @. @x*y me@src/ me@src"
+    line = Line(f'read @src/, @src. {words} but @src/*.py! and @"src/deep/"')
     found = several_mentioned(line)
     assert [(name, each.name) for name, each in found.items()] == [
         ("src/,", "src/"),
+        ("src.", "src"),
         ("src/*.py!", "src/*.py"),
         ("src/deep/", "src/deep/"),
     ]

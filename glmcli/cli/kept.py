@@ -51,11 +51,15 @@ def without_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 @without_settings
 def ps(as_json: AsJson = False) -> None:
-    """List the models that are kept in memory."""
+    """List the models that are kept in memory.
+
+    Their sockets and logs are in $XDG_RUNTIME_DIR/glm; where there is no such folder, or others may
+    use it, in glm-UID of the temporary folder: /tmp/glm-1000.
+    """
     from glmcli.config.values import Seconds
     from glmcli.engines.kept.tending import kept_models
 
-    found = [status for _, status in kept_models()]
+    found = [{**status, "socket": str(place.socket)} for place, status in kept_models()]
     if as_json:
         print_json(found)
         return

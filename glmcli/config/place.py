@@ -108,17 +108,39 @@ def is_of_nets(name: str) -> bool:
 
 
 def variables_of_keepers() -> dict[str, str]:
-    """The environment for a process that has its settings from elsewhere, and stays: no key.
+    """The environment for a process that has its settings from elsewhere, and stays: no secret.
 
-    What it is not known to need may be a secret of any name.
+    What it is not known to need may be one, of any name.
     """
 
-    def is_needed(name: str, value: str) -> bool:
-        if name.lower() in _OF_PROXIES:
-            return "@" not in value
-        if name.endswith(_SECRETS):
-            return name.startswith("HF_")
-        is_known = name.upper() in _OF_USERS | _OF_FILES | _OF_NETWORKS
+    def is_needed(name: str) -> bool:
+        is_known = name.upper() in _OF_USERS | _OF_FILES | _OF_NETWORKS or is_proxy(name)
         return is_known or name.startswith(("LC_", "XDG_")) or is_of_nets(name)
 
-    return {name: value for name, value in os.environ.items() if is_needed(name, value)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if is_needed(name) and not has_secret(name, value)
+    }
+
+
+def secrets_of_loading() -> dict[str, str]:
+    """What such a process needs until its model is loaded, and no longer.
+
+    Files that are missing are fetched: with a token of the hub, through a proxy with its password.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith("HF_") or is_proxy(name)) and has_secret(name, value)
+    }
+
+
+def is_proxy(name: str) -> bool:
+    """Whether a variable holds the address of a proxy."""
+    return name.lower() in _OF_PROXIES
+
+
+def has_secret(name: str, value: str) -> bool:
+    """Whether a variable holds a secret: a key, or an address with a password."""
+    return name.endswith(_SECRETS) or ("@" in value and ("://" in value or is_proxy(name)))

@@ -1,6 +1,8 @@
 """The process that keeps a model for `glm ask --keep`. It is started by the first who asks.
 
-Its settings come through a pipe: it reads no `.env`, no config.toml, and has no key.
+Its settings come through a pipe: it reads no `.env`, no config.toml, and has no key of a server.
+What loading needs that is secret comes there too, and is forgotten when the model is loaded: an
+environment that a process is started with can be read of it as long as it lives.
 """
 
 from __future__ import annotations
@@ -13,17 +15,20 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from glmcli.config import TYPED, Settings, parse
-from glmcli.engines import open_engine
+from glmcli.engines import Engine, open_engine
 from glmcli.engines.kept.place import KeptPlace
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.findable import http_door
 from glmcli.serve.holder import Holder
 from glmcli.serve.life import Life
+from glmcli.types import Report
 
 LOG_BYTES = 1 << 20
 """A log that has grown larger begins again."""
@@ -64,7 +69,8 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     folder, key = told["place"]
     listener = socket.socket(fileno=listening)
     listener.listen(128)  # from now on callers are told this process's number
-    engine = EngineThread(settings.model, lambda report: open_engine(settings, report), shared=True)
+    open_it = opening_with(told["secrets"], partial(open_engine, settings))
+    engine = EngineThread(settings.model, open_it, shared=True)
     holder = Holder(engine, settings.model, keep_s=float(told["keep"]))
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda signum, frame: holder.stop())
@@ -75,6 +81,24 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     http = http_door(holder, settings, log.say)
     Life(holder, KeptPlace(Path(folder), key), listener, log=log.say, http=http).run()
     os._exit(0)  # threads may be inside torch
+
+
+def opening_with(
+    secrets: dict[str, str], open_it: Callable[[Report], Engine]
+) -> Callable[[Report], Engine]:
+    """Opens an engine with variables that nobody has once it is open."""
+
+    def opened(report: Report) -> Engine:
+        os.environ.update(secrets)
+        try:
+            engine = open_it(report)
+        finally:
+            for name in secrets:
+                os.environ.pop(name, None)
+        secrets.clear()
+        return engine
+
+    return opened
 
 
 def told_settings(values: dict[str, Any]) -> Settings:

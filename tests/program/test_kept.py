@@ -135,7 +135,10 @@ def test_a_pipe_ends_with_the_ask_and_not_with_the_process_that_stays(begin, run
 
 def test_no_key_and_no_text_comes_to_the_process(glm, runtime):
     secret, text = "sk-0123456789", "a-very-private-text"
-    glm("ask", *ECHO, "--no-save", text, GLM_API_KEY=secret, OPENAI_API_KEY=secret)
+    names = ("GLM_API_KEY", "OPENAI_API_KEY", "GLM_SERVE_KEY", "HF_TOKEN", "HF_HUB_TOKEN")
+    address = f"https://me:{secret}@hub.test"
+    variables = {**dict.fromkeys(names, secret), "HF_ENDPOINT": address, "https_proxy": address}
+    glm("ask", *ECHO, "--no-save", text, **variables)
     (pid,) = kept_in(runtime)
     for name in ("environ", "cmdline"):
         data = Path(f"/proc/{pid}/{name}").read_bytes()
@@ -265,6 +268,7 @@ def test_a_model_that_is_served_is_found_as_one_that_is_kept(begin, glm, runtime
     assert f"kept by process {server.pid}" in done.err
     (status,) = json.loads(glm("ps", "--json").out)
     assert (status["pid"], status["ends_in_s"]) == (server.pid, None)
+    assert Path(status["socket"]).parent == runtime / "glm"
     assert glm("stop").code == 0
     assert server.wait(10) == 0
     assert not list(runtime.glob("glm/*.sock"))

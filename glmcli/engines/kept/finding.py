@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli.config import Settings
+from glmcli.config.place import secrets_of_loading
 from glmcli.engines import Engine, is_local, open_engine, split_name
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
 from glmcli.engines.kept.link import Deaf, Gone, Link
@@ -121,12 +122,13 @@ class Finder:
         return folder
 
     def _values(self) -> dict[str, Any]:
-        """What the process is told: no key, no address, nothing of what is asked."""
+        """What the process is told: no key of a server, no address, nothing of what is asked."""
         settings = self._settings
         values = load_values(settings)
         return {
             "settings": {**values, "offline": settings.offline, "history": settings.history},
             "keep": float(settings.keep),
+            "secrets": secrets_of_loading(),
         }
 
     def _tick(self) -> bool:

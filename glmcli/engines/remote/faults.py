@@ -270,11 +270,12 @@ class Faults:
             message = tr("{host} sent a web page, not an answer", host=self.host)
         else:
             message = add_detail(message, detail)
-        said = "\n".join((detail, *codes_of(answer)))
-        hint = self._hint(status, headers.get("retry-after", ""), said)
+        codes = codes_of(answer)
+        wait_s = seconds_to_wait(status, headers.get("retry-after", ""), codes)
+        hint = self._hint(status, wait_s, "\n".join((detail, *codes)))
         again = status >= 500 and status not in BUSY  # what is busy says itself when
         error = Refused(message, hint, status=status, detail=detail, answer=answer, again=again)
-        error.wait_s = seconds_to_wait(status, headers.get("retry-after", ""), codes_of(answer))
+        error.wait_s = wait_s
         return error
 
     def _readable(self, answer: Any) -> Any:
@@ -282,13 +283,13 @@ class Faults:
         answer = opened(answer)
         return self.mask.value(answer) if depth(answer, DEEPEST) <= DEEPEST else None
 
-    def _hint(self, status: int, retry_after: str, said: str) -> str:
+    def _hint(self, status: int, wait_s: float | None, said: str) -> str:
         if status == 407 and self._proxy is not None:
             return wants_password(self._proxy)
         if status in (401, 403):
             return self._key_hint
         if status in BUSY:
-            return when_free(retry_after)
+            return when_free(wait_s)
         if is_rate(said):
             return tr("that is more at once than you may ask for: shorten it, or ask later")
         if is_filter(said):

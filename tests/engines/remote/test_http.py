@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import socket
 import ssl
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -314,6 +317,8 @@ def test_a_long_refusal_is_cut():
         (429, {"Retry-After": "7"}, "in 7 s"),
         (429, {"Retry-After": "\x1b[31m"}, "in a moment"),
         (503, {}, "loading"),
+        (429, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, "in a moment"),
+        (429, {"Retry-After": "Wed, 21 Oct 2222 07:28:00 GMT"}, "in a moment"),
         (500, {}, "ask again"),
         (302, {"Location": "https://elsewhere.test/"}, "--base-url"),
     ],
@@ -335,6 +340,14 @@ def test_a_success_without_a_body_is_none():
     assert isinstance(fault, Refused)
 
 
+def test_a_date_says_in_how_many_seconds_to_ask_again():
+    at = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+    response = httpx.Response(429, headers={"Retry-After": at}, content=b"no")
+    fault = fault_of("http://server.test", transport=FakeServer(x=response))
+    seconds = re.search(r"in (\d+) s", fault.advice())
+    assert seconds is not None and 80 <= int(seconds[1]) <= 90
+
+
 FILTERED = "The response was filtered due to the prompt triggering a content management policy."
 PER_MINUTE = "Request too large on tokens per minute (TPM): Limit 6000, Requested 7211"
 
@@ -350,6 +363,9 @@ PER_MINUTE = "Request too large on tokens per minute (TPM): Limit 6000, Requeste
         (400, {"message": "no", "code": "rate_limit_exceeded"}, "more at once than you may"),
         (402, {"message": "no more credits"}, "account"),
         (529, {"message": "Overloaded"}, "busy"),
+        (429, {"message": "no", "code": "insufficient_quota"}, "asking again does not help"),
+        (429, {"message": "您的账户已欠费", "code": "1113"}, "asking again does not help"),
+        (429, {"message": "no", "code": "1302"}, "in a moment"),
         (400, {"message": "no"}, "sampling"),
     ],
 )

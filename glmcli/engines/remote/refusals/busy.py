@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Collection
@@ -11,8 +12,9 @@ from glmcli.language import tr
 
 BUSY = (429, 503, 529)
 LONGEST_BREAK_S = 86_400
-_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-"""Codes of a 429 that no waiting helps against. Source: OpenAI's list of error codes."""
+_NO_MONEY = frozenset({"insufficient_quota", "billing_hard_limit_reached", "1113", "1309"})
+"""Codes of a 429 that no waiting helps against: those of OpenAI, and of Zhipu and Z.ai for an
+account in arrears and a plan that has ended. Sources: their lists of error codes."""
 
 
 def seconds_to_wait(status: int, retry_after: str, codes: Collection[str]) -> float | None:
@@ -30,9 +32,13 @@ def seconds_to_wait(status: int, retry_after: str, codes: Collection[str]) -> fl
         return 0.0
 
 
-def when_free(retry_after: str) -> str:
-    """What helps against a server that is busy."""
-    seconds = int(retry_after) if re.fullmatch(r"[0-9]{1,6}", retry_after) else 0
+def when_free(seconds: float | None) -> str:
+    """What helps against a server that is busy, for so many `seconds_to_wait`."""
+    if seconds is None:
+        return tr("asking again does not help: look at your account there")
     if 0 < seconds <= LONGEST_BREAK_S:
-        return tr("the server is busy or still loading; ask again in {seconds} s", seconds=seconds)
+        return tr(
+            "the server is busy or still loading; ask again in {seconds} s",
+            seconds=math.ceil(seconds),
+        )
     return tr("the server is busy or still loading; ask again in a moment")

@@ -63,7 +63,8 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
         say("" if quiet else demonstration(settings))
         way = way_to_answers(settings, options.parallel, cancel)
         with run.told_of_a_stop(results, earlier):
-            run.write_answers(way, left, results, how_far, cancel, partial(say_notice, err, False))
+            aloud, alike = partial(say_notice, err, False), run.Alike(earlier)
+            run.write_answers(way, left, results, how_far, alike, cancel, aloud)
     if cancel.is_set():
         raise Interrupted
     for line in run.end_lines(reader, form, left, earlier, results):

@@ -146,6 +146,7 @@ def write_answers(
     left: LinesLeft,
     results: Results,
     how_far: HowFar,
+    alike: Alike,
     cancel: Event,
     say: Callable[[str], None],
 ) -> None:
@@ -154,12 +155,12 @@ def write_answers(
     `say` tells a person something. Raises GlmError, Interrupted, Killed, PipeClosed.
     """
     told = set[str]()
-    failures: list[str] = []
     with released(results, how_far, cancel):
         for news in way.news(left):
             if news.place is not None:
                 results.put(news.place, news.answer)
-                check_alike(failures, news.answer)
+                if news.answer is not None:
+                    alike.check(news.answer)
             if news.notice and news.notice not in told:
                 told.add(news.notice)
                 how_far.clear()
@@ -186,28 +187,37 @@ def released(results: Results, how_far: HowFar, cancel: Event) -> Iterator[None]
         raise Interrupted
 
 
-def check_alike(failures: list[str], answer: LineAnswer | None) -> None:
-    """Raise GlmError where the engine has failed so often alike that it is not the lines' fault.
+class Alike:
+    """Counts answers in a row that are the same error of the engine."""
 
-    `failures` are the messages of those that came last.
-    """
-    if answer is None:
-        return
-    error = answer.error
-    if not isinstance(error, EngineError) or failures[-1:] not in ([], [error.message]):
-        failures.clear()
-    if isinstance(error, EngineError):
-        failures.append(error.message)
-    if len(failures) >= ALIKE:
-        assert error is not None
-        raise GlmError(
-            tr(
-                "{n} lines in a row failed alike, so the rest was not asked: {message}",
-                n=len(failures),
-                message=error.message,
-            ),
-            error.hint or tr("--skip-done OUT goes on with the rest"),
-        )
+    def __init__(self, earlier: EarlierRun | None) -> None:
+        self._earlier = earlier
+        self._message, self._count = "", 0
+
+    def check(self, answer: LineAnswer) -> None:
+        """Raise GlmError where there are so many that it is not the lines' fault."""
+        error = answer.error
+        if not isinstance(error, EngineError):
+            self._count = 0
+            return
+        self._count = self._count + 1 if error.message == self._message else 1
+        self._message = error.message
+        if self._count >= ALIKE:
+            raise GlmError(
+                tr(
+                    "{n} lines in a row failed alike, so the rest was not asked: {message}",
+                    n=self._count,
+                    message=error.message,
+                ),
+                error.hint or way_on(self._earlier),
+            )
+
+
+def way_on(earlier: EarlierRun | None) -> str:
+    """How to ask the lines that have no answer."""
+    if earlier is None:
+        return tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer")
+    return tr("the same command asks only what {name} does not answer", name=earlier.name)
 
 
 def end_lines(
@@ -265,18 +275,10 @@ def told_of_a_stop(results: Results, earlier: EarlierRun | None) -> Iterator[Non
     try:
         yield
     except (Interrupted, Killed):
-        tell(stop_line(results, earlier))
+        n = results.answered
+        stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
+        tell(tr("; ").join([stopped, way_on(earlier)]))
         raise
-
-
-def stop_line(results: Results, earlier: EarlierRun | None) -> str:
-    """What is to be said when it was stopped."""
-    n = results.answered
-    stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
-    again = tr("--skip-done OUT goes on with the rest")
-    if earlier is not None:
-        again = tr("the same command asks only what {name} does not answer", name=earlier.name)
-    return tr("; ").join([stopped, again])
 
 
 def few_of(names: list[str]) -> str:
@@ -302,11 +304,7 @@ def cost_of_lines(totals: Totals, started: float) -> str:
 def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
     """Raise GlmError if some lines have an error in place of an answer."""
     if results.failed:
-        again = tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer")
-        if earlier is not None:
-            again = tr("the same command asks only what {name} does not answer", name=earlier.name)
-        if results.bad == results.failed:
-            again = tr("each says what is wrong with its line: correct that")
+        all_bad = results.bad == results.failed
         raise GlmError(
             ntr(
                 "{n:,} of {total:,} lines has an error in place of an answer",
@@ -314,5 +312,7 @@ def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
                 results.failed,
                 total=results.failed + results.answered,
             ),
-            again,
+            tr("each says what is wrong with its line: correct that")
+            if all_bad
+            else way_on(earlier),
         )

@@ -118,6 +118,16 @@ class AskedLine(NamedTuple):
     """How often the process that was to answer it has ended."""
 
 
+def next_line(source: TaskSource, *, wait: bool) -> Generator[News, None, AskedLine | None]:
+    """The next line that can be asked; what is wrong with others is told."""
+    while found := source.take(wait=wait):
+        place, task = found
+        if isinstance(task, Task):
+            return AskedLine(place, task)
+        yield News(place, LineAnswer(task.id, task.line, error=task.error))
+    return None
+
+
 class Together:
     """All lines to one engine, as many at once as it can."""
 
@@ -157,19 +167,15 @@ class Together:
                     yield News(progress=item.progress)
 
     def _taken(self, source: TaskSource) -> Generator[News, None, list[AskedLine]]:
-        """The next lines for the engine; what is wrong with others is told."""
+        """The next lines for the engine."""
         group: list[AskedLine] = []
         chars = 0
         while len(group) < LINES_AT_ONCE and chars < MOST_CHARS_AT_ONCE:
-            found = source.take(wait=not group)
-            if found is None:
+            line = yield from next_line(source, wait=not group)
+            if line is None:
                 break
-            place, task = found
-            if isinstance(task, BadLine):
-                yield News(place, LineAnswer(task.id, task.line, error=task.error))
-                continue
-            group.append(AskedLine(place, task))
-            chars += sum(len(each.text) for each in task.messages)
+            group.append(line)
+            chars += sum(len(each.text) for each in line.task.messages)
         return group
 
 
@@ -178,41 +184,38 @@ class Servers:
 
     def __init__(self, settings: Settings, at_once: int, cancel: threading.Event) -> None:
         self._settings, self._at_once, self._cancel = settings, at_once, cancel
-        self._tasks: SimpleQueue[tuple[int, Task]] = SimpleQueue()
-        self._news: SimpleQueue[News | GlmError] = SimpleQueue()
+        self._lines: SimpleQueue[AskedLine] = SimpleQueue()
+        self._news: SimpleQueue[tuple[News, bool]] = SimpleQueue()
+        """News, and whether the thread that they come from has its engine."""
         self._threads = 0
-        self._has_opened = False
         self._busy_until = 0.0
         """When the server may be asked again, by the monotonic clock: that is for all lines."""
 
     def news(self, source: TaskSource) -> Iterator[News]:
         """What becomes of the lines. Raises GlmError where the server cannot be asked at all."""
-        waiting = 0
+        waiting, has_opened = 0, False
         while not self._cancel.is_set() or waiting:
             while waiting < self._at_once and not self._cancel.is_set():
-                found = source.take(wait=not waiting)
-                if found is None:
+                line = yield from next_line(source, wait=not waiting)
+                if line is None:
                     break
-                place, task = found
-                if isinstance(task, BadLine):
-                    yield News(place, LineAnswer(task.id, task.line, error=task.error))
-                    continue
                 waiting += 1
-                self._ask(place, task)
+                self._ask(line)
             if not waiting:
                 return
             try:
-                news = self._news.get(timeout=TICK_S)
+                news, is_open = self._news.get(timeout=TICK_S)
             except Empty:
                 yield News(progress=self._pause())
                 continue
-            if isinstance(news, GlmError):
-                raise news
+            has_opened = has_opened or is_open
+            if news.answer and news.answer.error and not has_opened:
+                raise news.answer.error
             waiting -= news.place is not None
             yield news
 
-    def _ask(self, place: int, task: Task) -> None:
-        self._tasks.put((place, task))
+    def _ask(self, line: AskedLine) -> None:
+        self._lines.put(line)
         if self._threads < self._at_once:
             self._threads += 1
             threading.Thread(target=self._work, name="each", daemon=True).start()
@@ -227,26 +230,28 @@ class Servers:
     def _work(self) -> None:
         engine: Engine | None = None
         while True:
-            place, task = self._tasks.get()
+            line = self._lines.get()
             for tried in itertools.count(1):
                 if self._wait_until_free():
-                    self._news.put(News(place))
+                    self._news.put((News(line.place), engine is not None))
                     break
                 try:
-                    engine = engine or open_engine(self._settings, lambda progress: None)
-                    self._has_opened = True
+                    if engine is None:
+                        engine = open_engine(self._settings, lambda progress: None)
+                        self._news.put((News(), True))
                 except BaseException as exc:  # whatever it is, the main thread must hear of it
                     failed = opening_failed(exc)
                     if self._is_to_wait(failed, tried):
                         continue
-                    answer = LineAnswer(task.id, task.line, error=failed)
-                    self._news.put(News(place, answer) if self._has_opened else failed)
+                    answer = LineAnswer(line.task.id, line.task.line, error=failed)
+                    self._news.put((News(line.place, answer), False))
                     break
-                if not self._answer(engine, place, task, tried):
+                if not self._answer(engine, line, tried):
                     break
 
-    def _answer(self, engine: Engine, place: int, task: Task, tried: int) -> bool:
+    def _answer(self, engine: Engine, line: AskedLine, tried: int) -> bool:
         """Ask a line; whether to ask it again, since the server is busy."""
+        place, task, _ = line
         growing = GrowingAnswer(place, task, engine, self._settings.window)
         growing.begin()
         stream = engine.stream(task.messages, task.params, self._cancel)
@@ -259,7 +264,7 @@ class Servers:
                 return True
             news = growing.add(item)
             if news.notice or news.place is not None:
-                self._news.put(news)
+                self._news.put((news, True))
             if news.place is not None:
                 stream.close()
                 return False

@@ -291,7 +291,9 @@ def test_a_signal_keeps_what_was_answered_and_writes_no_half_line(tmp_path, opti
         assert process.wait() == -signum
     lines = (first + rest).splitlines()
     assert told.startswith(f"stopped: {len(lines)} answer")
-    assert told.endswith("; --skip-done OUT goes on with the rest\n")
+    assert told.endswith(
+        "; --skip-done OUT adds answers to OUT, and asks only what it does not answer\n"
+    )
     assert 1 <= len(lines) < 200
     for item in map(json.loads, lines):
         assert (item["text"], item["finish_reason"]) == ("one two three", "stop")

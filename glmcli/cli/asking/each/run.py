@@ -209,11 +209,11 @@ class Alike:
                     n=self._count,
                     message=error.message,
                 ),
-                error.hint or way_on(self._earlier),
+                error.hint or how_to_go_on(self._earlier),
             )
 
 
-def way_on(earlier: EarlierRun | None) -> str:
+def how_to_go_on(earlier: EarlierRun | None) -> str:
     """How to ask the lines that have no answer."""
     if earlier is None:
         return tr("--skip-done OUT adds answers to OUT, and asks only what it does not answer")
@@ -277,7 +277,7 @@ def told_of_a_stop(results: Results, earlier: EarlierRun | None) -> Iterator[Non
     except (Interrupted, Killed):
         n = results.answered
         stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
-        tell(tr("; ").join([stopped, way_on(earlier)]))
+        tell(tr("; ").join([stopped, how_to_go_on(earlier)]))
         raise
 
 
@@ -314,5 +314,5 @@ def check_all_answered(results: Results, earlier: EarlierRun | None) -> None:
             ),
             tr("each says what is wrong with its line: correct that")
             if all_bad
-            else way_on(earlier),
+            else how_to_go_on(earlier),
         )

@@ -31,7 +31,7 @@ from glmcli.cli.opening import (
     follow,
     interrupts_first,
     open_session,
-    resumed_line,
+    resumed_lines,
 )
 from glmcli.cli.options import (
     MODEL_OPTIONS,
@@ -92,7 +92,8 @@ def ask(
     session, settings = open_session(
         settings, continue_=continue_, resume=resume, once=True, system=system
     )
-    say("" if quiet else resumed_line(session, settings, in_role=bool(taken)))
+    for line in [] if quiet else resumed_lines(session, settings, in_role=bool(taken)):
+        say(line)
     session.extend(earlier)
     install_signals(session.stop)
     follow(session, settings, out, err)

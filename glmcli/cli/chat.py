@@ -23,7 +23,7 @@ from glmcli.cli.opening import (
     interrupts_first,
     newer_ask,
     open_session,
-    resumed_line,
+    resumed_lines,
 )
 from glmcli.cli.options import (
     MODEL_OPTIONS,
@@ -93,7 +93,8 @@ def chat(
             meet(terminal, newer, prompt, quiet=quiet)
             return
         say(newer)
-        say(resumed_line(session, settings, in_role=bool(taken)))
+        for line in resumed_lines(session, settings, in_role=bool(taken)):
+            say(line)
         with interrupts_first(session):
             pipe = PipeChat(session, settings, out, err)
             pipe.attached, pipe.agrees_to_files, pipe.role = files, yes, taken

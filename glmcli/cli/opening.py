@@ -179,10 +179,10 @@ def tell_untaken(conversation: Conversation, settings: Settings) -> None:
         )
 
 
-def resumed_line(session: Session, settings: Settings, *, in_role: bool) -> str:
-    """What to say of a conversation that goes on; "" of a new one."""
+def resumed_lines(session: Session, settings: Settings, *, in_role: bool) -> list[str]:
+    """What to say of a conversation that goes on; nothing of a new one."""
     if not session.conversation.id:
-        return ""
+        return []
     from glmcli.chat.commands.history import resumed
 
     return resumed(session, settings, in_role=in_role)

@@ -297,6 +297,16 @@ def test_chats_and_asks_each_go_on_with_their_own(glm):
     assert [kind for kind, _ in kinds(glm)] == ["chat", "chat"]  # an ask becomes one
 
 
+@pytest.mark.parametrize("door", ["ask", "chat"])
+def test_a_conversation_that_goes_on_says_how_its_last_reply_ended(glm, door):
+    glm(door, *ECHO, "--max-tokens", "1", stdin="one two\n")
+    done = glm(door, "-c", "--max-tokens", "9", stdin="more\n")
+    said, resumed = done.err_lines[:2]
+    assert said == "the last reply: cut at the token limit"
+    assert resumed.startswith("resumed ")
+    assert "the last reply" not in glm(door, "-c", stdin="more\n").err
+
+
 @pytest.mark.parametrize(("held", "other"), [("ask", "chat"), ("chat", "ask")])
 def test_where_there_is_none_of_its_kind_it_is_said_how_to_go_on(glm, held, other):
     assert f"start one with glm {other}" in glm(other, "-c", "x").err

@@ -100,16 +100,22 @@ def show_end(chat: Chat) -> str:
     with suppress(UsageError):  # a pipe carries new replies, and nothing else
         for message in shown:
             chat.show(message, with_end=message is not shown[-1])
-    last = chat.session.conversation.messages[-1:]
+    return "\n".join(resumed(chat.session, chat.settings, in_role=chat.role is not None))
+
+
+def resumed(session: Session, settings: Settings, *, in_role: bool) -> list[str]:
+    """The notes on a conversation that is resumed, `in_role` where one is in force: how its last
+    reply ended, if not as usual, and what becomes of it.
+    """
+    last = session.conversation.messages[-1:]
     replies = [item for item in last if item.role == "assistant"]
-    ended = [end_note(item, commands=chat.session.commands) for item in replies]
-    return "\n".join(
-        [*filter(None, ended), resumed(chat.session, chat.settings, in_role=chat.role is not None)]
-    )
+    ended = filter(None, [end_note(item, commands=session.commands) for item in replies])
+    notes = [tr("the last reply: {note}", note=note) for note in ended]
+    return [*notes, resumed_line(session, settings, in_role=in_role)]
 
 
-def resumed(session: Session, settings: Settings, *, in_role: bool) -> str:
-    """The note on a conversation that is resumed, `in_role` where one is in force."""
+def resumed_line(session: Session, settings: Settings, *, in_role: bool) -> str:
+    """What becomes of a conversation that is resumed."""
     conversation = session.conversation
     turns = sum(message.role == "user" for message in conversation.messages)
     if settings.is_home_own:

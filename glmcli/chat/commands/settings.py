@@ -7,7 +7,7 @@ import re
 from dataclasses import fields, replace
 
 from glmcli.chat.commands.table import Chat, columns, command
-from glmcli.config import SOURCES, Settings, choices, parse, show
+from glmcli.config import SOURCES, Settings, choices, parse, setting_fields, show, variable
 from glmcli.config.values import parsed
 from glmcli.engines import TellsOwn, split_name
 from glmcli.errors import ConfigError, UsageError
@@ -31,6 +31,8 @@ def set(chat: Chat, rest: str) -> str:
         return columns([(name, in_force(chat, name, value)) for name, value in values(chat)])
     name, value = pair(rest)
     name = param_name(name)
+    if not value:
+        return setting_line(name, in_force(chat, name, dict(values(chat))[name]))
     if name == CONTEXT:
         chat.session.leave_out(
             "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
@@ -123,9 +125,9 @@ def plain_for(markdown: str) -> str:
 
 
 def pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE or NAME VALUE. Raises UsageError."""
+    """NAME=VALUE or NAME VALUE, or NAME alone. Raises UsageError."""
     name, value = _PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
-    if not name or not value:
+    if not name or (not value and name != text.strip()):
         raise UsageError(
             tr("{name} has no value", name=name or text),
             tr("/set NAME VALUE, or /set NAME default"),
@@ -140,12 +142,22 @@ SET_OTHERWISE = {
     "title": later("/title TEXT names the conversation"),
     "parameter": "/set NAME VALUE",
     "temp": later("/set temperature VALUE sets it"),
-    **dict.fromkeys(
-        ("width", "plain", "vi", "warm", "window", "device", "dtype", "quantize", "threads"),
-        later("it is set before a chat begins: glm config set NAME VALUE in a shell"),
-    ),
 }
 """What is set in another way -> how."""
+NO_OPTION = ("home", "cache", "warm", "keep", "host")
+"""Settings that `glm chat` has no option for."""
+
+
+def way_to_set(name: str) -> str:
+    """How a setting is set that is fixed while a chat runs."""
+    item = setting_fields()[name]
+    if item.metadata.get("secret"):
+        return tr("before a chat begins: {variable} in the environment", variable=variable(name))
+    if name in NO_OPTION:
+        return tr("in a shell: glm config set {name} VALUE", name=name)
+    option = "no-save" if name == "history" else name.replace("_", "-")
+    value = "" if item.type == "bool" else " VALUE"
+    return tr("before a chat begins: glm chat --{option}", option=option + value)
 
 
 def param_name(name: str) -> str:
@@ -153,6 +165,8 @@ def param_name(name: str) -> str:
     known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
     if name not in known:
+        if name in setting_fields() and name not in SET_OTHERWISE:
+            raise UsageError(tr("{name} cannot be set in a chat", name=name), way_to_set(name))
         if name in SET_OTHERWISE:
             hint = tr(SET_OTHERWISE[name])
         elif near := difflib.get_close_matches(name, known, n=1):

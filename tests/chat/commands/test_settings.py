@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from glmcli.chat.commands import run_command
+from glmcli.config import setting_fields
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import UsageError
 from glmcli.models.defaults import Defaults
@@ -21,7 +24,7 @@ def test_set_shows_and_changes(chat):
 
 
 @pytest.mark.parametrize(
-    "line", ["/set temperature abc", "/set temperature", "/set nonsense 1", "/set top_p 7"]
+    "line", ["/set temperature abc", "/set temperature =", "/set nonsense 1", "/set top_p 7"]
 )
 def test_set_refuses_what_makes_no_sense(chat, line):
     with pytest.raises(UsageError) as caught:
@@ -71,7 +74,12 @@ def test_display_settings_can_be_given_back(chat):
     [
         ("/set system be brief", "/system TEXT sets it"),
         ("/set model echo:", "/model NAME goes on with another model"),
-        ("/set width 80", "glm config set NAME VALUE in a shell"),
+        ("/set width 80", "before a chat begins: glm chat --width VALUE"),
+        ("/set base-url x", "glm chat --base-url VALUE"),
+        ("/set offline", "glm chat --offline"),
+        ("/set history off", "glm chat --no-save"),
+        ("/set api_key x", "GLM_API_KEY in the environment"),
+        ("/set warm off", "glm config set warm VALUE"),
         ("/temp 1", "/set temperature VALUE sets it"),
         ("/EXIT", "/exit leaves"),
         ("/regenerate", "/retry asks again"),
@@ -83,6 +91,23 @@ def test_what_is_set_or_called_otherwise_is_hinted_at(chat, line, hint):
     with pytest.raises(UsageError) as caught:
         run_command(chat, line)
     assert hint in caught.value.hint
+
+
+def test_every_setting_is_set_here_or_has_a_way_that_works(chat, glm):
+    options = glm("chat", "--help").out
+    for name in setting_fields():
+        try:
+            run_command(chat, f"/set {name}")
+        except UsageError as exc:
+            named = re.search(r"glm chat (--[a-z-]+)", exc.hint)
+            assert f"{named[1]} " in options if named else exc.hint
+
+
+def test_a_setting_without_a_value_is_shown_with_who_set_it(chat):
+    assert run_command(chat, "/set top_k") == f"top_k is {rows(chat)['top_k']}"
+    run_command(chat, "/set top_k 7")
+    assert run_command(chat, "/set top_k") == "top_k is 7  (/set)"
+    assert run_command(chat, "/set markdown") == "markdown is on  (default)"
 
 
 def test_hints_in_a_chat_name_no_option(chat):

@@ -1,13 +1,14 @@
 """Keep the catalogues of translations complete: `python docs/texts.py` after a text was changed.
 
 Collects every text that a user may see from the source, merges them into the .po files (new ones
-empty, reworded ones marked fuzzy), and lists what has no translation yet. With --check it changes
-nothing; the exit code is 1 if something is missing or left over.
+empty, reworded ones marked fuzzy), and lists what has no translation yet, or blanks in the wrong
+places. With --check it changes nothing; the exit code is 1 if something is missing or wrong.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -26,6 +27,13 @@ CHANGING = tuple(
     for name in ("POT-", "PO-", "Report-", "Last-Translator", "Language-Team", "Generated-By")
 )
 """Headers that differ from one run to the next, or say nothing here."""
+
+CHINESE, MARKS = "\u3400-\u4dbf\u4e00-\u9fff", "，。、；：？！（）《》「」"
+MISSPACED = re.compile(
+    f"[{CHINESE}][A-Za-z0-9]|[A-Za-z0-9%][{CHINESE}]|[^ \n] [{MARKS}]|[{MARKS}] [^ \n]"
+)
+"""A blank stands between Chinese and Latin text, and none beside marks of full width. Of what a
+placeholder stands for only its sentence knows."""
 
 
 def texts() -> dict[tuple[str, ...], list[tuple[str, int]]]:
@@ -70,6 +78,16 @@ def missing() -> dict[Path, list[str]]:
     return lacking
 
 
+def misspaced() -> dict[Path, list[str]]:
+    """Chinese translations without a blank beside Latin words, or with one beside their marks."""
+    found = {}
+    for path in sorted(ROOT.glob(CATALOGUES)):
+        said = entries(path.read_text(encoding="utf-8"))
+        del said[""]
+        found[path] = [f"blanks: {text!r}" for text in said.values() if MISSPACED.search(text)]
+    return found
+
+
 def update() -> None:
     """Merge the texts of the source into the catalogues, and compile them."""
     from babel.messages.catalog import Catalog
@@ -95,7 +113,8 @@ def main() -> int:
     """Update, or check; list what is missing."""
     if "--check" not in sys.argv:
         update()
-    lines = [f"{path.parts[-3]}: {line}" for path, found in missing().items() for line in found]
+    wrong = [*missing().items(), *misspaced().items()]
+    lines = [f"{path.parts[-3]}: {line}" for path, found in wrong for line in found]
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 1 if lines else 0
 

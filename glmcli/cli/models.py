@@ -53,9 +53,15 @@ _FETCHED = Annotated[
 @with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or of the server at --base-url."""
+    from glmcli.models.libraries import lacking_libraries
     from glmcli.models.library import describe_all
 
-    found = served(settings) if settings.base_url else describe_all(settings.model_options)
+    if settings.base_url:
+        found = served(settings)
+    else:
+        found = describe_all(settings.model_options)
+        if lacking := lacking_libraries():
+            tell(tr("; ").join([lacking.message, lacking.hint]))
     if as_json:
         print_json([asdict(item) for item in found])
         return

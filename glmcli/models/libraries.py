@@ -194,19 +194,29 @@ def errors_of(what: str, hint: str) -> Iterator[None]:
 
 def check_libraries() -> None:
     """Raise ModelError if what a model on this machine needs is not installed."""
-    if missing := [name for name in FOR_MODELS_HERE if not installed_version(name)]:
-        names = ", ".join(missing)
-        raise ModelError(
-            tr("a model on this machine needs what is not installed: {names}", names=names),
-            tr(
-                "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
-                " server: --model openai:NAME"
-            ),
-            in_chat=tr(
-                "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
-                " server: /model openai:NAME"
-            ),
-        )
+    if error := lacking_libraries():
+        raise error
+
+
+def lacking_libraries() -> ModelError | None:
+    """The error for what a model on this machine needs and is not installed; None if all is."""
+    missing = [name for name in FOR_MODELS_HERE if not installed_version(name)]
+    if not missing:
+        return None
+    return ModelError(
+        tr(
+            "a model on this machine needs what is not installed: {names}",
+            names=", ".join(missing),
+        ),
+        tr(
+            "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
+            " server: --model openai:NAME"
+        ),
+        in_chat=tr(
+            "install the whole program: pip install ./glm_chat-*.whl, or name a model on a"
+            " server: /model openai:NAME"
+        ),
+    )
 
 
 def installed_version(name: str) -> str:

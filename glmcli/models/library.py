@@ -64,11 +64,7 @@ class Details:
 
 
 def describe_all(options: ModelOptions) -> list[Model]:
-    """Every model on this machine: built-in, in the cache folder, in the hub's cache.
-
-    Raises ModelError where none could be used.
-    """
-    check_libraries()
+    """Every model on this machine: built-in, in the cache folder, in the hub's cache."""
     built_in = built_in_folder(options.cache)
     if not built_in.is_dir():
         found = [Model(BUILT_IN_MODEL, "", "llama", None, 8192)]

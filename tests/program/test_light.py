@@ -171,7 +171,6 @@ def test_a_server_answers(run, server):
         "ask hi",
         "ask -m {folder} hi",
         "ask -m org/name hi",
-        "models list",
         "models show smollm2",
         "models pull org/name",
         "models remove -y org/name",
@@ -184,6 +183,15 @@ def test_a_model_here_is_one_line_and_how_to_install_what_it_needs(run, tmp_path
     assert "torch" in said[-2] and "not installed" in said[-2]
     assert "pip install ./glm_chat-*.whl" in said[-1] and "openai:NAME" in said[-1]
     assert len(said) <= 3  # the demonstration model is told of before
+
+
+def test_models_here_are_listed_and_what_they_need_is_said(run, tmp_path):
+    (tmp_path / "home/models/mine").mkdir(parents=True)
+    (tmp_path / "home/models/mine/config.json").write_text('{"model_type": "llama"}')
+    done = run("models", "list", GLM_CACHE=str(tmp_path / "home"))
+    assert (done.code, len(done.err_lines)) == (0, 1)
+    assert "mine" in done.out
+    assert "torch" in done.err and "pip install ./glm_chat-*.whl" in done.err
 
 
 def test_the_lines_to_install_it_stand_in_the_readme():

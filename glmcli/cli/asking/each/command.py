@@ -61,6 +61,7 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     )
     if left.has_some():
         say("" if quiet else demonstration(settings))
+        say(earlier.warning() if earlier else "")
         way = way_to_answers(settings, options.parallel, cancel)
         with run.told_of_a_stop(results, earlier):
             aloud, alike = partial(say_notice, err, False), run.Alike(earlier)

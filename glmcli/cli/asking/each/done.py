@@ -9,15 +9,16 @@ import fcntl
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from glmcli.cli.asking.each.lines import LineReader, RawLine
-from glmcli.cli.asking.each.tasks import Id, key_of
+from glmcli.cli.asking.each.tasks import Task, key_of
 from glmcli.cli.dialog import tell_links
 from glmcli.errors import UsageError
 from glmcli.files import kind, parse_json, printable
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 from glmcli.paths import path_of
 from glmcli.terminal.output import Output
 
@@ -30,7 +31,12 @@ class EarlierRun:
         self.name = printable(path)
         self.strange = 0
         """Lines that are neither an answer nor an error."""
-        self._left = Counter[str]()
+        self.by_id = 0
+        """Lines it answers by their ids alone: it does not say what was asked."""
+        self.others = 0
+        """Lines it does not answer, but another question under their ids."""
+        self._left = Counter[tuple[str, str | None]]()
+        self._of_id = Counter[str]()
         self._fd = self._opened(path)
         reader = LineReader(self._fd, self.name)
         while line := reader.take(lambda: False):
@@ -38,13 +44,65 @@ class EarlierRun:
         self._stream = os.fdopen(self._fd, "a", encoding="utf-8")
         self.out = Output(self._stream)
 
-    def takes(self, name: Id) -> bool:
-        """Whether it answers a line of this id; one answer does so for one line."""
-        key = key_of(name)
-        if self._left[key] == 0:
+    def takes(self, task: Task) -> bool:
+        """Whether it answers the question of a line under its id; one answer is for one line."""
+        key = key_of(task.id)
+        if self._of_id[key] == 0:
             return False
-        self._left[key] -= 1
-        return True
+        for asked in (task.asked, None):
+            if self._left[key, asked]:
+                self._left[key, asked] -= 1
+                self._of_id[key] -= 1
+                self.by_id += asked is None
+                return True
+        self.others += 1
+        return False
+
+    def warning(self) -> str:
+        """What is to be known before the first line is asked, or nothing."""
+        if not self.others:
+            return ""
+        return tr(
+            "{name} answers other questions under the same ids: with another prompt, system prompt,"
+            " setting or model, or of another file; such lines are asked again",
+            name=self.name,
+        )
+
+    def told(self, added: int, skipped: int) -> Iterator[str]:
+        """What is to be said of it when all is done."""
+        name = self.name
+        if added:
+            yield ntr(
+                "{n:,} answer added to {name}", "{n:,} answers added to {name}", added, name=name
+            )
+        if skipped:
+            yield ntr(
+                "{n:,} line skipped: {name} answers it",
+                "{n:,} lines skipped: {name} answers them",
+                skipped,
+                name=name,
+            )
+        if self.by_id:
+            yield ntr(
+                "{n:,} of them by the id alone: {name} does not say what was asked",
+                "{n:,} of them by the id alone: {name} does not say what was asked",
+                self.by_id,
+                name=name,
+            )
+        if self.others:
+            yield ntr(
+                "{n:,} line asked again: {name} has an answer to another question under its id",
+                "{n:,} lines asked again: {name} has answers to other questions under their ids",
+                self.others,
+                name=name,
+            )
+        if self.strange:
+            yield ntr(
+                "{n:,} line of {name} is no answer",
+                "{n:,} lines of {name} are no answers",
+                self.strange,
+                name=name,
+            )
 
     def is_same_file(self, fd: int) -> bool:
         """Whether a descriptor is this file."""
@@ -90,8 +148,10 @@ class EarlierRun:
         match record:
             case {"id": _, "error": _}:
                 pass
-            case {"id": str() | int() as name, "text": str()}:
-                self._left[key_of(name)] += 1
+            case {"id": str() | int() as name, "text": str(), **rest}:
+                asked = rest.get("asked")
+                self._left[key_of(name), asked if isinstance(asked, str) else None] += 1
+                self._of_id[key_of(name)] += 1
             case _:
                 self.strange += 1
 

@@ -44,6 +44,7 @@ def line_form(
     is_json = Path(options.source).suffix.lower() in JSON_ENDINGS or None
     return settings, LineForm(
         settings.params,
+        model=" ".join(filter(None, [settings.model, settings.adapter])),
         system=earlier.system if system is None else system,
         earlier=earlier.messages,
         prompt=filled,

@@ -26,6 +26,8 @@ class LineAnswer:
     line: int
     reply: Message | None = None
     error: GlmError | None = None
+    asked: str = ""
+    """What tells its question from all others."""
 
     def fields(self) -> dict[str, Any]:
         """What is written of it."""
@@ -40,6 +42,8 @@ class LineAnswer:
             fields["line"] = self.line
             message, hint = told_error(self.error)
             fields["error"] = {"message": message, "hint": hint, "code": self.error.exit_code}
+        if self.asked:
+            fields["asked"] = self.asked
         return fields
 
 

@@ -67,7 +67,7 @@ class LinesLeft:
             task = self._form.task(line)
             if task.id is not None:
                 self._seen[key_of(task.id)] += 1
-            if isinstance(task, Task) and self._earlier and self._earlier.takes(task.id):
+            if isinstance(task, Task) and self._earlier and self._earlier.takes(task):
                 self.skipped += 1
                 continue
             found = self._place, task
@@ -228,27 +228,8 @@ def end_lines(
     results: Results,
 ) -> Iterator[str]:
     """What is to be said when all is done."""
-    if earlier is not None and results.answered:
-        yield ntr(
-            "{n:,} answer added to {name}",
-            "{n:,} answers added to {name}",
-            results.answered,
-            name=earlier.name,
-        )
-    if earlier is not None and left.skipped:
-        yield ntr(
-            "{n:,} line skipped: {name} answers it",
-            "{n:,} lines skipped: {name} answers them",
-            left.skipped,
-            name=earlier.name,
-        )
-    if earlier is not None and earlier.strange:
-        yield ntr(
-            "{n:,} line of {name} is no answer",
-            "{n:,} lines of {name} are no answers",
-            earlier.strange,
-            name=earlier.name,
-        )
+    if earlier is not None:
+        yield from earlier.told(results.answered, left.skipped)
     if reader.blank:
         yield ntr("{n:,} empty line skipped", "{n:,} empty lines skipped", reader.blank)
     if not reader.found:

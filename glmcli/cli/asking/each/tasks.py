@@ -6,7 +6,8 @@ Knows nothing of engines, nor of where lines come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 from glmcli.cli.asking.each.filling import WHOLE_LINE, FilledPrompt
@@ -26,6 +27,7 @@ Id = str | int | None
 LINE_FIELDS = ("id", "prompt", "system", "messages", *SAMPLING)
 """What is read of an object; all else is there for `--prompt`."""
 JSON_ENDINGS = (".jsonl", ".ndjson")
+ASKED_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,18 @@ class Task:
     """Its number, from 1."""
     messages: Sequence[Message]
     params: GenerationParams
+    model: str = ""
+
+    @property
+    def asked(self) -> str:
+        """What tells the question from all others: a few signs made of all that decides the answer.
+
+        Settings that are not set are left out, so that new ones change nothing.
+        """
+        said = [[it.role, it.text, it.thinking, it.name, it.tools] for it in self.messages]
+        settings = {name: it for name, it in asdict(self.params).items() if it not in (None, ())}
+        text = json_text([self.model, said, settings])
+        return sha256(text.encode(errors="replace")).hexdigest()[:ASKED_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class LineForm:
     """How lines become tasks: what they have in common."""
 
     params: GenerationParams
+    model: str = ""
     system: str | None = None
     earlier: Sequence[Message] = ()
     """Messages before those of each line."""
@@ -76,12 +91,12 @@ class LineForm:
             if not self.is_json:
                 said = text if self.prompt is None else self.prompt.filled({WHOLE_LINE: text})
                 messages = self._messages(Conversation(), said)
-                return Task(name, line.number, messages, self.params)
+                return Task(name, line.number, messages, self.params, self.model)
             name = None
             record = object_in(text)
             name = line_id(record, line.number)
             params = self.params.merged(line_settings(record))
-            return Task(name, line.number, self._of_record(record), params)
+            return Task(name, line.number, self._of_record(record), params, self.model)
         except GlmError as exc:
             if exc.hint == tr(READABLE):
                 exc.hint = tr("the fields of a line: {names}", names=", ".join(LINE_FIELDS))

@@ -106,7 +106,7 @@ class GrowingAnswer:
         )
 
     def _answer(self, reply: Message | None, error: GlmError | None) -> LineAnswer:
-        return LineAnswer(self._task.id, self._task.line, reply, error)
+        return LineAnswer(self._task.id, self._task.line, reply, error, self._task.asked)
 
 
 class AskedLine(NamedTuple):

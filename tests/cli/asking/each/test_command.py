@@ -39,7 +39,7 @@ def test_each_line_is_answered_by_one_line_of_json(each):
         (3, "two words", "stop"),
     ]
     assert answers(done)[1]["usage"]["completion_tokens"] == 2
-    assert list(answers(done)[0]) == ["id", "text", "usage", "finish_reason"]
+    assert list(answers(done)[0]) == ["id", "text", "usage", "finish_reason", "asked"]
     assert (done.err, done.code) == ("1 empty line skipped\n", 0)
 
 
@@ -222,8 +222,69 @@ def test_a_second_run_asks_what_the_first_has_not_answered(each, tmp_path):
         ("c", "three"),
         ("b", "two"),
     ]
-    done = each(mended, "--skip-done", "out", model="./nosuch")
-    assert done.code == 0, "no model is opened where nothing is left"
+
+
+OLD = '{"id": 1, "text": "one"}\n{"id": 2, "text": "two"}\n'
+"""Answers that do not say what was asked."""
+
+
+def test_no_model_is_opened_where_nothing_is_left(each, tmp_path):
+    (tmp_path / "out").write_text(OLD)
+    assert each("one\ntwo\n", "--skip-done", "out", model="./nosuch").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        (("--prompt", "2: {text}"), {}),
+        (("-s", "other words"), {}),
+        (("--temperature", "0.5"), {}),
+        ((), {"model": "echo:delay=0"}),
+    ],
+)
+def test_what_is_asked_in_another_way_is_not_done(each, tmp_path, options, more):
+    each("one\ntwo\n", "--skip-done", "out", "--prompt", "1: {text}")
+    options = options if "--prompt" in options else ("--prompt", "1: {text}", *options)
+    done = each("one\ntwo\nthree\n", "--skip-done", "out", *options, **more)
+    assert done.err_lines[0].startswith("out answers other questions under the same ids: ")
+    assert done.err_lines[1:] == [
+        "3 answers added to out",
+        "2 lines asked again: out has answers to other questions under their ids",
+    ]
+    again = each("one\ntwo\nthree\n", "--skip-done", "out", *options, **more)
+    assert again.err_lines == ["3 lines skipped: out answers them"]
+    first = each("one\n", "--skip-done", "out", "--prompt", "1: {text}")
+    assert first.err_lines == ["1 line skipped: out answers it"]
+
+
+def test_lines_without_ids_that_have_moved_are_not_taken_for_those_that_were_there(each, tmp_path):
+    each("one\ntwo\n", "--skip-done", "out")
+    done = each("zero\none\ntwo\n", "--skip-done", "out")
+    assert "3 answers added to out" in done.err_lines
+    assert "2 lines asked again: out has answers to other questions under their ids" in done.err
+    written = map(json.loads, (tmp_path / "out").read_text().splitlines())
+    last = {it["id"]: it["text"] for it in written}
+    assert last == {1: "zero", 2: "one", 3: "two"}
+
+
+def test_an_answer_that_does_not_say_what_was_asked_counts_by_its_id_and_that_is_said(
+    each, tmp_path
+):
+    (tmp_path / "out").write_text(OLD)
+    done = each("other\nwords\nthree\n", "--skip-done", "out")
+    assert done.err_lines == [
+        "1 answer added to out",
+        "2 lines skipped: out answers them",
+        "2 of them by the id alone: out does not say what was asked",
+    ]
+
+
+def test_one_answer_is_for_one_line_where_several_are_the_same(each):
+    each('{"id": 1, "prompt": "a"}\n{"id": 1, "prompt": "b"}', "--skip-done", "out")
+    lines = '{"id": 1, "prompt": "b"}\n{"id": 1, "prompt": "b"}\n{"id": 1, "prompt": "a"}'
+    done = each(lines, "--skip-done", "out", "-q")
+    assert (done.err, done.code) == ("", 0)
+    assert "3 lines skipped" in each(lines, "--skip-done", "out").err
 
 
 def test_a_line_that_a_stopped_run_left_torn_is_ended_and_told(each, tmp_path):

@@ -7,14 +7,15 @@ What all prompts for parts share stands first, so that an engine reads it once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
+from typing import Any
 
 from glmcli.cli.asking.behind import ANSWER_SHARE
 from glmcli.conversation.window import REPLY_SHARE
 from glmcli.errors import ContextFull, GlmError
 from glmcli.language import tr
-from glmcli.types import Message
+from glmcli.types import Message, Totals
 
 PART = "Be brief. Part {number} of {count} of the text:"
 NOTES = "Notes on the text, part by part:"
@@ -26,6 +27,33 @@ ANSWERS = 2 * (LEAST_ANSWER + LABEL_TOKENS)
 """Tokens of the fewest answers that can be combined."""
 BEGINNING = 80
 """Characters of a text that stand for it."""
+
+
+@dataclass(slots=True)
+class Made:
+    """How an answer was made."""
+
+    parts: int = 0
+    levels: int = 0
+    """1 for the answers to parts, and one for each time that answers were combined."""
+    totals: Totals = field(default_factory=Totals)
+    """What all of it cost, the last answer too."""
+    number: int = 0
+    """The part that is being answered; 0 before the first one."""
+    answered: int = 0
+    """Parts that have a whole answer."""
+    is_combining: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """What machines are told."""
+        return {
+            "parts": self.parts,
+            "answered": self.answered,
+            "levels": self.levels,
+            "prompt_tokens": self.totals.prompt_tokens,
+            "cached_tokens": self.totals.cached_tokens,
+            "completion_tokens": self.totals.completion_tokens,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,7 @@ from glmcli.errors import ContextFull, GlmError, StoreError
 from glmcli.language import ntr, tr
 
 if TYPE_CHECKING:
-    from glmcli.cli.asking.about import LongText
-    from glmcli.cli.asking.mapped import Made
+    from glmcli.cli.asking.about import LongText, Made
     from glmcli.conversation.roles import NamedRole
     from glmcli.engines import Engine
     from glmcli.session import Session

@@ -10,20 +10,20 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from threading import Event
-from typing import Any
 
 from glmcli.cli.asking.about import (
     LABEL_TOKENS,
     LEAST_ANSWER,
     MARGIN,
     LongText,
+    Made,
     Room,
     no_room_for_parts,
 )
 from glmcli.cli.asking.behind import ANSWER_SHARE, WrappedEngine
-from glmcli.cli.asking.parts import cut_text, halves
+from glmcli.cli.asking.parts import cut_text
 from glmcli.conversation.window import REPLY_SHARE
 from glmcli.engines import Engine
 from glmcli.engines.estimate import TOKEN_BYTES, likely_tokens
@@ -31,7 +31,7 @@ from glmcli.engines.reply import Growing, broken_off
 from glmcli.errors import ContextFull, GlmError, NoText, ReplyTooLong
 from glmcli.language import ntr, tr
 from glmcli.terminal.phrases import token_phrase
-from glmcli.types import Chunk, GenerationParams, Message, Progress, Totals
+from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 ASSUMED_WINDOW = 8192
 """What a window is taken for of which nothing is known but that it is full."""
@@ -45,33 +45,6 @@ ALL = 9999
 """Stands for the number of parts while that is not known."""
 MEASURED_S = 0.5
 """Writing is measured so long before it is said how long a part will take."""
-
-
-@dataclass(slots=True)
-class Made:
-    """How an answer was made."""
-
-    parts: int = 0
-    levels: int = 0
-    """1 for the answers to parts, and one for each time that answers were combined."""
-    totals: Totals = field(default_factory=Totals)
-    """What all of it cost, the last answer too."""
-    number: int = 0
-    """The part that is being answered; 0 before the first one."""
-    answered: int = 0
-    """Parts that have a whole answer."""
-    is_combining: bool = False
-
-    def fields(self) -> dict[str, Any]:
-        """What machines are told."""
-        return {
-            "parts": self.parts,
-            "answered": self.answered,
-            "levels": self.levels,
-            "prompt_tokens": self.totals.prompt_tokens,
-            "cached_tokens": self.totals.cached_tokens,
-            "completion_tokens": self.totals.completion_tokens,
-        }
 
 
 class PartsEngine(WrappedEngine):
@@ -145,7 +118,7 @@ class _Way:
         cancel: Event,
         made: Made,
     ) -> None:
-        """Find out what fits. Raises GlmError if nothing does beside the question."""
+        """Raises GlmError if nothing fits beside the question."""
         self._engine, self._long, self._before = engine, long, before
         self._params, self._cancel, self._made = params, cancel, made
         self._is_estimated = False
@@ -155,12 +128,17 @@ class _Way:
         self._window = window
         self._held: int | None = None
         """The window that an engine named when it refused what should have fit."""
+        self._fit(window)
+
+    def _fit(self, window: int) -> None:
+        """Find out what fits a window. Raises GlmError if nothing does beside the question."""
+        self._fitted = window
         self._brief = min(window // BRIEF_SHARE, BRIEF_ANSWER)
         self._most = window - window // MARGIN
         """Tokens of a prompt and its answer."""
-        self._last = self._most - (params.max_tokens or window // REPLY_SHARE)
+        self._last = self._most - (self._params.max_tokens or window // REPLY_SHARE)
         """Tokens of a prompt of answers."""
-        self._left = self._last - self._size(long.combined(()))
+        self._left = self._last - self._size(self._long.combined(()))
         """Tokens of all answers in it."""
         room = self._left // 2 - LABEL_TOKENS
         self._answer_tokens = min(window // ANSWER_SHARE, MOST_ANSWER, room)
@@ -169,7 +147,7 @@ class _Way:
 
     def chunks(self) -> Generator[Chunk, None, None]:
         """See `PartsEngine.stream`."""
-        parts = yield from self._cut()
+        parts = yield from self._cut(self._long.text, self._most - self._answer_tokens)
         if len(parts) < 2:
             yield from self._finish(self._long.prompt(self._long.text))
             return
@@ -205,9 +183,11 @@ class _Way:
         self._held = exc.limit
         self._last //= 2
 
-    def _cut(self) -> Generator[Chunk, None, list[str]]:
-        """Cut the text so that each part fits with room for its answer."""
-        most = self._most - self._answer_tokens
+    def _cut(self, text: str, most: int, done: int = 0) -> Generator[Chunk, None, list[str]]:
+        """Cut a text so that the prompt for each part has so many tokens at most.
+
+        `done` parts were answered before it.
+        """
 
         def fits(part: str) -> bool:
             return not self._cancel.is_set() and self._size(self._long.part(ALL, ALL, part)) <= most
@@ -215,17 +195,17 @@ class _Way:
         doing = Chunk(progress=Progress("parts", note=tr("cutting the text into parts")))
         yield doing
         parts: list[str] = []
-        for part in cut_text(self._long.text, fits, most * TOKEN_BYTES):
+        for part in cut_text(text, fits, most * TOKEN_BYTES):
             if self._cancel.is_set():
                 break
             parts.append(part)
             yield doing
-        each = self._left // max(len(parts), 1) - LABEL_TOKENS
+        each = self._left // max(done + len(parts), 1) - LABEL_TOKENS
         self._answer_tokens = min(self._answer_tokens, max(each, self._brief, LEAST_ANSWER))
         return parts
 
     def _map(self, parts: list[str]) -> Generator[Chunk, None, list[str]]:
-        """Answer each of the parts; one that the engine refuses is cut in two."""
+        """Answer each of the parts; from one that the engine refuses on they are cut again."""
         answers: list[str] = []
         read = 0
         while len(answers) < len(parts) and not self._cancel.is_set():
@@ -244,16 +224,28 @@ class _Way:
                 read += len(part)
                 self._made.answered += bool(answers[-1]) and not self._cancel.is_set()
             except ContextFull as exc:
-                self._held = exc.limit
-                pieces = halves(part) if len(part) >= LEAST_PART else []
-                if not pieces:
-                    raise self._nothing_fits() from exc
-                parts[number - 1 : number] = pieces
+                most = self._refused(exc, part)
+                rest = "".join(parts[number - 1 :])
+                parts[number - 1 :] = yield from self._cut(rest, most, number - 1)
         self._made.parts, self._made.levels = len(parts), 1
         said = [answer for answer in answers if answer]
         if not said and not self._cancel.is_set():
             raise NoText(tr("the model answered no part with a word"), again=True)
         return said
+
+    def _refused(self, exc: ContextFull, part: str) -> int:
+        """How many tokens a prompt may have after a refusal: what fits the window that it names, as
+        its engine counts; else half of the part less. Raises GlmError if nothing fits.
+        """
+        self._held = exc.limit
+        if len(part) < LEAST_PART:
+            raise self._nothing_fits() from exc
+        if exc.limit and exc.limit < self._fitted:
+            self._fit(exc.limit)
+        size, beside = (self._size(self._long.part(ALL, ALL, it)) for it in (part, ""))
+        share = min(size / exc.needed, 1.0) if exc.needed else 1.0
+        most = int((self._most - self._answer_tokens) * share)
+        return most if beside < most < size else (beside + size) // 2
 
     def _reduce(self, answers: list[str]) -> Generator[Chunk, None, Message]:
         """Combine answers until one prompt holds them all; returns that."""

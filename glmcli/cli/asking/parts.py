@@ -58,11 +58,3 @@ def last_end(text: str, start: int, end: int) -> int:
         if ends:
             return ends[-1]
     return end
-
-
-def halves(text: str) -> list[str]:
-    """A text in two parts, the first of half of it at most; [] if it cannot be cut."""
-    if len(text) < SHARE:
-        return []
-    end = last_end(text, 0, len(text) // SHARE)
-    return [text[:end], text[end:]]

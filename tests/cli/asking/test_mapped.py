@@ -189,7 +189,7 @@ def test_the_time_that_is_left_is_measured_by_whole_parts():
 
 
 @pytest.mark.parametrize("counts", [True, False])
-def test_a_part_that_is_refused_is_cut_in_two(counts):
+def test_what_is_refused_is_cut_again(counts):
     engine = Noting(window=200, counts=counts)
     text = "a b c d e f " * 400  # far more tokens than an estimate by bytes says
     chunks, parts = mapped(engine, text)
@@ -197,6 +197,26 @@ def test_a_part_that_is_refused_is_cut_in_two(counts):
     assert parts.made.parts == len(sent_parts(engine))
     estimated = "the model does not count tokens: the text was cut by an estimate"
     assert (estimated in [chunk.notice for chunk in chunks]) is not counts
+
+
+def test_a_window_that_a_refusal_names_is_the_one_that_all_other_parts_are_cut_for():
+    refused = []
+
+    class Claiming(Noting):
+        context_tokens = 1000
+
+        def stream(self, messages, params, cancel):
+            size = EchoEngine.count(self, messages)
+            if size + (params.max_tokens or 0) > 300:
+                refused.append(size)
+                raise ContextFull(size, 300)
+            yield from super().stream(messages, params, cancel)
+
+    engine = Claiming(window=1000)
+    chunks, _ = mapped(engine, 8 * TEXT)
+    assert chunks[-1].finish_reason == "stop"
+    assert "".join(sent_parts(engine)) == 8 * TEXT
+    assert len(refused) == 1
 
 
 def test_answers_that_no_longer_fit_a_window_that_shrank_are_combined_in_more_levels():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glmcli.cli.asking.parts import cut_text, halves
+from glmcli.cli.asking.parts import cut_text
 
 TEXTS = st.text(st.sampled_from("ab Z.!?\n\t。！”é\r\u0301😀"), max_size=400)
 
@@ -60,11 +60,3 @@ def test_the_size_of_a_part_is_found_in_few_steps(most, guess):
 def test_a_part_ends_with_a_paragraph_or_a_sentence_or_a_word(text, first):
     parts = list(cut_text(text, lambda part: len(part) <= min(20, len(text) - 3), 20))
     assert parts[0] == first
-
-
-@given(TEXTS)
-def test_halves_are_the_text(text):
-    both = halves(text)
-    assert "".join(both) == (text if both else "")
-    assert all(both)
-    assert bool(both) == (len(text) > 1)

@@ -213,6 +213,12 @@ def stated(path: Path, name: str) -> list[str]:
     return next((words[1:] for words in lines if words[:1] == [name]), [])
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process was stopped, as by SIGSTOP, and does nothing until it is told to go on."""
+    state = "".join(read_lines(PROC / str(pid) / "stat")).rpartition(") ")[2][:1]
+    return state == "T"
+
+
 def read_int(path: Path) -> int | None:
     """The number in a file; None if there is none ("max")."""
     text = "".join(read_lines(path)).strip()

@@ -133,11 +133,11 @@ class Progress:
 
     "reading" counts the tokens of the whole prompt, cached ones as done; an engine that knows the
     prompt's size says so once before the first text. "parts" counts characters of a text that is
-    answered in parts; its note says where that is.
+    answered in parts; its note says where that is. "stuck" counts the seconds of a single step.
     """
 
     stage: Literal[
-        "fetching", "converting", "loading", "reading", "waiting", "summarising", "parts"
+        "fetching", "converting", "loading", "reading", "waiting", "summarising", "parts", "stuck"
     ]
     done: int = 0
     total: int | None = None

@@ -27,6 +27,8 @@ _GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
 COUNT_PATIENCE_S = 2.0
 TELL_S = 0.2
+STUCK_S = 30.0
+"""A step that takes longer than this is told of to all who wait; a block of a long prompt may."""
 
 
 class EngineThread:
@@ -217,7 +219,7 @@ class EngineThread:
                 while first in ended:
                     first += 1
                 if not items:
-                    yield first, Chunk(progress=None if self.is_open else self._progress)
+                    yield first, self._tick()
         finally:
             delivery.end()
 
@@ -242,7 +244,15 @@ class EngineThread:
             if self._is_late(cancelled_at):
                 yield Chunk(finish_reason="cancelled")
             elif not items:
-                yield Chunk(progress=None if self.is_open else self._progress)
+                yield self._tick()
+
+    def _tick(self) -> Chunk:
+        """What there is to say of a time without news."""
+        if not self.is_open:
+            return Chunk(progress=self._progress)
+        step_s = self._turns.step_s if self._is_shared else 0.0
+        is_stuck = step_s > STUCK_S
+        return Chunk(progress=Progress("stuck", int(step_s), unit="s") if is_stuck else None)
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None

@@ -30,6 +30,13 @@ class Request:
         self.delivery = delivery
         self._steps = steps
         self._full_since: float | None = None
+        self._began_at: float | None = None
+
+    @property
+    def step_s(self) -> float:
+        """How long the step takes that is being taken; 0 if none is."""
+        began = self._began_at
+        return 0.0 if began is None else time.monotonic() - began
 
     def can_go_on(self) -> bool:
         """Whether a step would wait for nobody."""
@@ -47,9 +54,12 @@ class Request:
 
     def go_on(self) -> bool:
         """Take a step; whether there may be another one. What it raises was handed over."""
+        self._began_at = time.monotonic()
         with suppress(BaseException):
             next(self._steps)
+            self._began_at = None
             return True
+        self._began_at = None
         return False
 
     def finish(self) -> None:
@@ -91,6 +101,11 @@ class Turns:
     def running(self) -> int:
         """How many streams are being made."""
         return len(self._running)
+
+    @property
+    def step_s(self) -> float:
+        """How long the step takes that is being taken; 0 if none is."""
+        return max((request.step_s for request in self._running.copy()), default=0.0)
 
     @property
     def waiting(self) -> int:

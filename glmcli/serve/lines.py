@@ -31,6 +31,9 @@ from glmcli.serve.notes import tokens_note
 from glmcli.types import Chunk, GenerationParams
 
 _PATIENCE_S = 60.0
+BEAT_S = 2.0
+"""How often who waits is given a sign of life: by the thread of the connection, as long as the
+process runs, whatever its engine does."""
 _MOST_UNSENT = 4 << 20
 """Bytes of a reply that wait for a caller who does not read; then the engine waits as well."""
 
@@ -53,6 +56,7 @@ class Lines:
         self._log = log
         self._stack = ExitStack()
         self._is_attached = False
+        self._sent_at = 0.0
 
     def answer_all(self) -> None:
         """Answer until the caller leaves."""
@@ -93,7 +97,7 @@ class Lines:
 
     def _open(self, asked: Mapping[str, Any]) -> None:
         """Say at once that somebody is here, what is done to load the model, then what it is."""
-        self._link.send({"here": True})
+        self._link.send({"here": self._holder.pid})
         self._holder.keep_for(float(asked.get("keep") or 0))
         if not self._is_attached:
             self._is_attached = True
@@ -103,6 +107,7 @@ class Lines:
             if (progress := engine.progress) not in (None, told):
                 told = progress
                 self._link.send({"progress": slim(progress)})
+            self._beat()
             self._check_there()
         filled = engine.filled(GenerationParams())
         self._end(
@@ -116,6 +121,12 @@ class Lines:
                 "filled": slim(filled) if filled else None,
             }
         )
+
+    def _beat(self) -> None:
+        """Give a sign of life, unless one was given just now, or earlier ones are not taken."""
+        if time.monotonic() - self._sent_at > BEAT_S and not self._link.unsent:
+            self._sent_at = time.monotonic()
+            self._link.send_soon({"beat": True})
 
     def _changing_facts(self) -> dict[str, Any]:
         engine = self._holder.engine
@@ -150,6 +161,8 @@ class Lines:
                 self._listen(cancel)
                 if line:
                     self._link.send_soon(line)
+                else:
+                    self._beat()
                 while self._link.unsent > _MOST_UNSENT:
                     self._link.flush(TICK_S)
                     self._listen(cancel)

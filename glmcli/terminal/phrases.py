@@ -280,6 +280,8 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
         return tr("waiting for the model") + clock
     if progress.stage == "parts":
         return (progress.note.split(tr(", "))[0] if brief else progress.note) + clock
+    if progress.stage == "stuck":
+        return tr("the model has made no step for {seconds:,} s", seconds=progress.done)
     if progress.stage == "waiting":
         if brief:
             return tr("waiting") + clock

@@ -200,6 +200,32 @@ def test_killed_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
     assert "the process that kept the model has ended" in err
 
 
+def test_stopped_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
+    process = begin("ask", "-m", "echo:delay=0.1", "--keep", "60s", "word " * 100)
+    assert wait_until(lambda: kept_in(runtime))
+    assert process.stdout.read(9) == "word word"
+    (pid,) = kept_in(runtime)
+    os.kill(pid, signal.SIGSTOP)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 6
+    assert set(out.split()) <= {"word", "w", "wo", "wor"}
+    assert "the process that keeps the model does not answer any more" in err
+    assert "glm stop ends that process" in err
+    assert glm("stop").code == 0
+    assert kept_in(runtime) == []
+
+
+def test_stopped_before_the_first_word_the_ask_is_answered_all_the_same(begin, runtime, glm):
+    glm("ask", "-m", "echo:delay=3", "--keep", "60s", "a")
+    (pid,) = kept_in(runtime)
+    process = begin("ask", "-m", "echo:delay=3", "--keep", "60s", "word")
+    assert wait_until(lambda: json.loads(glm("ps", "--json").out)[0]["busy"])
+    os.kill(pid, signal.SIGSTOP)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "word\n"), err
+    assert "does not answer, so it is loaded here" in err
+
+
 def test_killed_in_the_middle_of_many_lines_all_are_answered(begin, runtime, glm, tmp_path):
     glm("ask", "-m", "echo:delay=0.05", "--keep", "60s", "begin")
     (tmp_path / "in").write_text("".join(f"this is number {n}\n" for n in range(20)))

@@ -1,13 +1,13 @@
 """A model that another process of the user keeps, as an engine.
 
-If that process is killed before the first word of a reply, another one answers: a new one, or this
-process itself. Knows nothing of how one is found or started.
+If that process is killed before the first word of a reply, or gives no sign of life any more,
+another one answers: a new one, or this process itself. Knows nothing of how one is found or
+started.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from threading import Event
@@ -17,9 +17,18 @@ from glmcli.engines import Asked, BatchItem, Engine, TellsOwn, Warms
 from glmcli.engines.batches import batch_of, is_end
 from glmcli.engines.delivery import TICK_S
 from glmcli.engines.kept.link import Deaf, Gone, Link
-from glmcli.engines.kept.wire import chunk_in, error_in, item_in, known, params_in, request_of
+from glmcli.engines.kept.wire import (
+    chunk_in,
+    error_in,
+    item_in,
+    known,
+    params_in,
+    request_of,
+    slim,
+)
 from glmcli.errors import ConnectionLost
 from glmcli.language import tr
+from glmcli.machine import is_stopped
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
 ATTEMPTS = 3
@@ -27,6 +36,10 @@ QUIET_S = 1.0
 """After so long it is told what is waited for."""
 DEAF_TICKS = 20
 """After so many without an answer to a cancel the connection is closed."""
+STOPPED_S, SILENT_S = 5.0, 120.0
+"""How long nothing may come: from a process that was stopped, as by SIGSTOP, and from any other.
+It gives a sign of life every `BEAT_S`, be the model as slow as it is, unless a library holds all of
+its threads, which may last while a model is loaded."""
 
 
 class KeptEngine:
@@ -57,16 +70,12 @@ class KeptEngine:
 
         Deaf says that `within_s` there was no sign of life: one comes at once, whatever is done.
         """
-        began, has_heard = time.monotonic(), False
-        with closing(self._asked({"ask": "open", "keep": self._keep_s}, Event())) as answers:
+        request = {"ask": "open", "keep": self._keep_s}
+        with closing(self._asked(request, Event(), first_s=within_s)) as answers:
             for data in answers:
-                has_heard = has_heard or data is not None
-                waited_s = time.monotonic() - began
-                if not has_heard and waited_s > within_s:
-                    raise Deaf
-                if not has_heard and waited_s > QUIET_S:
-                    report(Progress("waiting", note=tr("the process that keeps the model")))
-                if data and "progress" in data:
+                if data and "here" in data:
+                    self._facts["pid"] = data["here"]
+                elif data and "progress" in data:
                     report(known(Progress, data["progress"]))
                 elif data and "answer" in data:
                     self._facts = data["answer"]
@@ -135,9 +144,9 @@ class KeptEngine:
                     has_begun = has_begun or bool(chunk.text or chunk.thinking)
                     yield chunk
                 return
-            except Gone:
+            except (Gone, Deaf) as exc:
                 if has_begun or attempt == ATTEMPTS:
-                    raise self._lost() from None
+                    raise lost_by(exc) from None
                 yield Chunk(progress=Progress("loading"))
                 self._open_again()
 
@@ -158,10 +167,10 @@ class KeptEngine:
                         begun.add(index)
                     yield index, item
                 break
-            except Gone:
+            except (Gone, Deaf) as exc:
                 for index in [it for it in left if it in begun or attempt == ATTEMPTS]:
                     left.remove(index)
-                    yield index, self._lost()
+                    yield index, lost_by(exc)
                 if not left:
                     return
                 self._open_again()
@@ -177,13 +186,8 @@ class KeptEngine:
             for data in answers:
                 if data and "index" in data:
                     yield item_in(data)
-
-    def _lost(self) -> ConnectionLost:
-        return ConnectionLost(
-            tr("the process that kept the model has ended"),
-            tr("what had arrived is kept"),
-            again=True,
-        )
+                elif data and "progress" in data:
+                    yield 0, Chunk(progress=known(Progress, data["progress"]))
 
     def _chunks(self, request: dict[str, Any], cancel: Event) -> Iterator[Chunk]:
         """The chunks of one attempt. Raises Gone, GlmError."""
@@ -195,6 +199,8 @@ class KeptEngine:
                     yield chunk
                     if chunk.finish_reason is not None:
                         return
+                elif data and "progress" in data:
+                    yield Chunk(progress=known(Progress, data["progress"]))
         yield Chunk(finish_reason="cancelled")
 
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
@@ -206,7 +212,7 @@ class KeptEngine:
         try:
             for data in self._asked(request, cancel or Event()):
                 size = data["answer"].get("count") if data and "answer" in data else size
-        except Gone:  # told when it is asked
+        except (Gone, Deaf):  # told when it is asked
             return None
         return size
 
@@ -221,7 +227,7 @@ class KeptEngine:
         try:
             for _ in self._asked({"ask": "warm", **request_of(messages, params)}, cancel):
                 pass
-        except Gone:  # told when it is asked
+        except (Gone, Deaf):  # told when it is asked
             return
 
     def close(self) -> None:
@@ -240,29 +246,89 @@ class KeptEngine:
             self._instead = found
 
     def _asked(
-        self, request: dict[str, Any], cancel: Event
+        self, request: dict[str, Any], cancel: Event, *, first_s: float = math.inf
     ) -> Generator[dict[str, Any] | None, None, None]:
-        """What is answered to a request, up to its end; None at a tick. Raises Gone, GlmError.
+        """What is answered to a request, up to its end; None at a tick.
 
-        One that is left in the middle closes the connection: its rest would answer another.
+        Silence is among the answers, as progress; `first_s` is how long the first may take. One
+        that is left in the middle closes the connection: its rest would answer another. Raises
+        Gone, Deaf, GlmError.
         """
         is_over, cancelled_for = False, 0
+        silence = Silence(first_s)
         try:
-            self._link.send(request)
+            self._link.send_soon(request)
             while not is_over:
-                data = self._link.receive(TICK_S)
+                data = self._next(silence)
                 if cancel.is_set():
                     cancelled_for += 1
                     if cancelled_for == 1:
-                        self._link.send({"ask": "cancel"})
+                        self._link.send_soon({"ask": "cancel"})
                     if data is None and cancelled_for > DEAF_TICKS:
                         return
                 if data and "error" in data:
                     is_over = True
                     raise error_in(data["error"])
+                if silence.is_long:
+                    note = tr("the process that keeps the model")
+                    data = {"progress": slim(Progress("waiting", note=note))}
                 # Before it is handed on: who has the end of a reply asks no more.
                 is_over = bool(data and data.get("end"))
                 yield data
         finally:
             if not is_over:
                 self._link.close()
+
+    def _next(self, silence: Silence) -> dict[str, Any] | None:
+        """The next answer; None if there is none within a tick. Raises Gone, Deaf."""
+        data, unsent = None, self._link.unsent
+        if unsent:
+            self._link.flush(TICK_S)
+        else:
+            data = self._link.receive(TICK_S)
+        if data is None and self._link.unsent == unsent:
+            silence.go_on(self._facts.get("pid") or self._link.process)
+        else:
+            silence.end(is_answer=data is not None)
+        return data
+
+
+class Silence:
+    """How long nothing has come from a process, by ticks: who was stopped itself has not waited."""
+
+    def __init__(self, first_s: float) -> None:
+        """So long the first answer may take, none longer than `SILENT_S`."""
+        self._first_s = first_s
+        self._has_begun = False
+        self.seconds = 0.0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is to be told of."""
+        return self.seconds > (STOPPED_S if self._has_begun else QUIET_S)
+
+    def go_on(self, pid: int | None) -> None:
+        """Another tick without an answer. Raises Deaf if none is to be waited for any more."""
+        self.seconds += TICK_S
+        if self.seconds > (SILENT_S if self._has_begun else min(self._first_s, SILENT_S)):
+            raise Deaf
+        if pid and self.seconds > STOPPED_S and is_stopped(pid):
+            raise Deaf
+
+    def end(self, *, is_answer: bool) -> None:
+        """Something came, or something more of the request was taken."""
+        self.seconds = 0.0
+        self._has_begun = self._has_begun or is_answer
+
+
+def lost_by(cause: Gone | Deaf) -> ConnectionLost:
+    """The error for a reply of which the rest will not come."""
+    if isinstance(cause, Deaf):
+        return ConnectionLost(
+            tr("the process that keeps the model does not answer any more"),
+            tr("what had arrived is kept; glm stop ends that process"),
+            again=True,
+        )
+    return ConnectionLost(
+        tr("the process that kept the model has ended"), tr("what had arrived is kept"), again=True
+    )

@@ -101,6 +101,59 @@ def test_after_the_first_word_the_reply_is_broken_off(place):
         assert lost.value.exit_code == 6
 
 
+class Slow(EchoEngine):
+    """One that takes its time for the first word, as a model that reads a long prompt."""
+
+    def stream(self, messages, params, cancel):
+        threading.Event().wait(0.6)
+        yield from super().stream(messages, params, cancel)
+
+
+def test_a_step_that_takes_long_is_said_to_who_waits(place, monkeypatch):
+    monkeypatch.setattr("glmcli.engines.thread.STUCK_S", 0.1)
+    with held(place, engine=Slow()), closing(opened(place)) as engine:
+        chunks = list(engine.stream(ASKED, GenerationParams(), threading.Event()))
+    stages = [chunk.progress.stage for chunk in chunks if chunk.progress]
+    assert "stuck" in stages
+    assert "".join(chunk.text for chunk in chunks) == "one two three"
+
+
+@pytest.fixture
+def short_silence(monkeypatch):
+    """A silence is long after a fifth of a second."""
+    monkeypatch.setattr("glmcli.engines.kept.engine.SILENT_S", 0.2)
+
+
+def test_a_slow_model_is_waited_for_as_its_process_gives_signs_of_life(
+    place, short_silence, monkeypatch
+):
+    monkeypatch.setattr("glmcli.serve.lines.BEAT_S", 0.05)
+    with held(place, engine=Slow()), closing(opened(place)) as engine:
+        assert reply(engine) == "one two three"
+
+
+def test_where_its_process_is_silent_before_the_first_word_another_one_answers(
+    place, short_silence
+):
+    with held(place, engine=Slow()), closing(opened(place, EchoEngine)) as engine:
+        assert reply(engine) == "one two three"
+        assert engine.details == ""
+
+
+def test_a_request_that_nobody_takes_is_not_waited_for(place, short_silence, monkeypatch):
+    """One that is larger than what the system keeps between two processes."""
+    monkeypatch.setattr("glmcli.serve.life.Lines.answer_all", lambda lines: released.wait(10))
+    released = threading.Event()
+    with held(place):
+        engine = KeptEngine(link_to_socket(place), EchoEngine)
+        text = "word " * 100_000
+        chunks = engine.stream([Message("user", text)], GenerationParams(), threading.Event())
+        with pytest.raises(ContextFull):
+            list(chunks)
+        released.set()
+        engine.close()
+
+
 PROMPTS = [((Message("user", f"number {n} is this"),), GenerationParams()) for n in range(4)]
 
 

@@ -156,6 +156,7 @@ def test_the_stats_line_says_what_is_known():
         (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
         (Progress("waiting", 2, unit="s"), "waiting, 2 s; the server may be busy"),
         (Progress("waiting", note="lab:8000"), "waiting, 2 s; the server may be busy (lab:8000)"),
+        (Progress("stuck", 75, unit="s"), "the model has made no step for 75 s"),
     ],
 )
 def test_progress_is_said_in_words(progress, words):

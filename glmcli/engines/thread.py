@@ -130,7 +130,7 @@ class EngineThread:
     def start(self) -> None:
         """Begin to open the engine; returns at once."""
         if self._start():
-            self._jobs.put(self._open_quietly)
+            self._jobs.put(self._opened)
 
     def wait(
         self, patience_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None
@@ -225,9 +225,8 @@ class EngineThread:
 
     def _is_late(self, cancelled_at: float | None) -> bool:
         """Whether the engine had its time to end what was cancelled, or has nothing to end."""
-        if cancelled_at is None:
-            return False
-        return not self.is_open or time.monotonic() - cancelled_at > _GRACE_S
+        is_over = not self.is_open or time.monotonic() - (cancelled_at or 0.0) > _GRACE_S
+        return cancelled_at is not None and is_over
 
     def _arriving(self, delivery: Delivery[Item], cancel: threading.Event) -> Iterator[Item]:
         """The items delivered, or a chunk at every tick; our own end if none comes in time."""
@@ -248,11 +247,10 @@ class EngineThread:
 
     def _tick(self) -> Chunk:
         """What there is to say of a time without news."""
-        if not self.is_open:
-            return Chunk(progress=self._progress)
-        step_s = self._turns.step_s if self._is_shared else 0.0
-        is_stuck = step_s > STUCK_S
-        return Chunk(progress=Progress("stuck", int(step_s), unit="s") if is_stuck else None)
+        stuck_s = self._turns.step_s if self.is_open and self._is_shared else 0.0
+        if stuck_s > STUCK_S:
+            return Chunk(progress=Progress("stuck", int(stuck_s), unit="s"))
+        return Chunk(progress=None if self.is_open else self._progress)
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
@@ -300,11 +298,9 @@ class EngineThread:
             return
 
         def job() -> None:
-            engine = self._engine
-            if cancel.is_set() or not isinstance(engine, Warms):
+            if cancel.is_set() or not isinstance(engine := self._engine, Warms):
                 return
-            messages = make()
-            if messages is not None:
+            if (messages := make()) is not None:
                 engine.warm(messages, params, until)
 
         turns, until = self._turns, cancel
@@ -381,9 +377,6 @@ class EngineThread:
                 self._progress = None
                 self._on_change()
         return self._engine
-
-    def _open_quietly(self) -> None:
-        _quietly(self._opened)
 
     def _close(self) -> None:
         if self._is_shared:

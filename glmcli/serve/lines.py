@@ -31,7 +31,7 @@ from glmcli.serve.notes import tokens_note
 from glmcli.types import Chunk, GenerationParams
 
 _PATIENCE_S = 60.0
-BEAT_S = 2.0
+LIFE_SIGN_S = 2.0
 """How often who waits is given a sign of life: by the thread of the connection, as long as the
 process runs, whatever its engine does."""
 _MOST_UNSENT = 4 << 20
@@ -124,7 +124,7 @@ class Lines:
 
     def _beat(self) -> None:
         """Give a sign of life, unless one was given just now, or earlier ones are not taken."""
-        if time.monotonic() - self._sent_at > BEAT_S and not self._link.unsent:
+        if time.monotonic() - self._sent_at > LIFE_SIGN_S and not self._link.unsent:
             self._sent_at = time.monotonic()
             self._link.send_soon({"beat": True})
 

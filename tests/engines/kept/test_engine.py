@@ -127,7 +127,7 @@ def short_silence(monkeypatch):
 def test_a_slow_model_is_waited_for_as_its_process_gives_signs_of_life(
     place, short_silence, monkeypatch
 ):
-    monkeypatch.setattr("glmcli.serve.lines.BEAT_S", 0.05)
+    monkeypatch.setattr("glmcli.serve.lines.LIFE_SIGN_S", 0.05)
     with held(place, engine=Slow()), closing(opened(place)) as engine:
         assert reply(engine) == "one two three"
 

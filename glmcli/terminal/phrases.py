@@ -148,13 +148,14 @@ def question_rows(
 
     `in_words` has a word for the mark. Lines are broken between words at `columns`, if not 0.
     """
-    if in_words:
-        return f"{tr('you: ')}{visible(text)}\n"
-    text = visible(text)
-    if columns and not all(fits(line, columns - 3) for line in text.split("\n")):
+    text, mark = visible(text), tr("you: ") if in_words else "> "
+    room = columns - len(mark.encode()) - 1
+    if columns and not all(fits(line, room) for line in text.split("\n")):
         from glmcli.terminal.rows import hang  # it imports Rich
 
-        text = hang(text, max(columns - 3, 1))
+        text = hang(text, max(room, 1))
+    if in_words:
+        return f"{mark}{text}\n"
     rows = text.replace("\n", "\n  ")
     if not bold:
         return f"> {rows}\n"

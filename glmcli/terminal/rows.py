@@ -150,6 +150,47 @@ def hung(line: str, columns: int, indent: int) -> str:
     return "\n".join([first, *below])
 
 
+class WordRows:
+    """Text as it comes, in rows that end between words: a word waits until the next one begins.
+
+    A word that fits no row, and lines of code in fences, are left to the terminal.
+    """
+
+    def __init__(self) -> None:
+        self._row = self._held = ""
+        """What was given of the row that is being written; what waits behind it."""
+        self._is_first = True
+        """Whether that row is the first of its line."""
+        self._is_code = False
+
+    def feed(self, text: str, columns: int) -> str:
+        """What to write now that `text` came."""
+        *lines, last = (self._held + text).split("\n")
+        self._held = ""
+        done = [f"{self._rows(line, columns)}\n" for line in lines]
+        return "".join([*done, self._rows(last, columns, grows=True)])
+
+    def finish(self, columns: int) -> str:
+        """What waits."""
+        text, self._held = self._held, ""
+        return self._rows(text, columns)
+
+    def _rows(self, text: str, columns: int, *, grows: bool = False) -> str:
+        before, line = self._row, self._row + text
+        is_fence = self._is_first and line.lstrip().startswith(("```", "~~~"))
+        is_code = self._is_code or is_fence
+        shown = line if is_code else hung(line, max(columns, _size(before)), 0)
+        if not grows:
+            self._row, self._is_first, self._is_code = "", True, self._is_code != is_fence
+            return shown[len(before) :]
+        row = shown[shown.rfind("\n") + 1 :].rstrip(BLANKS)
+        last = max((found.start() for found in _UNIT.finditer(row) if found[0]), default=0)
+        self._row = row[:last].rstrip(BLANKS)
+        self._is_first = self._is_first and "\n" not in shown
+        self._held = line[len(line.rstrip(BLANKS)) - len(row) + len(self._row) :]
+        return shown[len(before) : shown.rfind("\n") + 1 + len(self._row)]
+
+
 def fold(spans: Sequence[Span], columns: int) -> list[Row]:
     """Cut spans at exactly `columns` cells, wherever that is; for code. At least one row."""
     text = plain(spans)

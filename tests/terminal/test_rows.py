@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glmcli.terminal.rows import common, fold, graphemes, hang, merged, plain, trimmed, width, wrap
+from glmcli.terminal.rows import (
+    WordRows,
+    common,
+    fold,
+    graphemes,
+    hang,
+    merged,
+    plain,
+    trimmed,
+    width,
+    wrap,
+)
 from glmcli.terminal.theme import BOLD, PLAIN
 
 FAMILY = "👨‍👩‍👧"
@@ -145,3 +156,30 @@ def test_notes_are_cut_between_words_and_keep_their_second_column():
     assert hang(text, 12).split("\n")[:3] == ["/save [FILE]", "write all of", "it to a file"]
     assert hang("  indented as a whole", 12).split("\n") == ["  indented", "  as a whole"]
     assert hang("saved to /a/very/long/path", 16) == "saved to /a/very/long/path"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["word ", "longer-than-all ", "中文，", "（好）", "\n", "  ", "a", "```\n"])
+    ),
+    st.integers(1, 7),
+)
+def test_rows_of_words_are_the_same_however_the_text_comes(pieces, size):
+    text = "".join(pieces)
+    whole, parts = WordRows(), WordRows()
+    once = whole.feed(text, 12) + whole.finish(12)
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    assert "".join([parts.feed(chunk, 12) for chunk in chunks]) + parts.finish(12) == once
+    assert "".join(once.split()) == "".join(text.split())
+
+
+def test_a_row_of_words_ends_between_them_and_code_is_left_as_it_is():
+    rows = WordRows()
+    said = rows.feed(
+        "one two three four\n```\none two three four\n```\nan-address-that-is-long x", 10
+    )
+    said += rows.finish(10)
+    assert said.split("\n") == [
+        *("one two", "three four", "```", "one two three four", "```"),
+        *("an-address-that-is-long", "x"),
+    ]

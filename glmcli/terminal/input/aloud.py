@@ -24,7 +24,11 @@ from glmcli.terminal.visible import visible_line
 
 
 class SpokenEditor(LineEditor):
-    """See `Editor`. No toolbar, no menu, no style; what these would say is said in words."""
+    """See `Editor`. No toolbar, no menu, no style; what these would say is said in words.
+
+    A long draft goes on in the next row wherever the first one ends: to move the half of a word
+    there it would be written twice.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

@@ -22,6 +22,7 @@ from glmcli.types import Chunk, Message, Progress
 
 if TYPE_CHECKING:
     from glmcli.terminal.markdown.code import CodeMarks
+    from glmcli.terminal.rows import WordRows
 
 
 class BaseView:
@@ -204,6 +205,12 @@ class PlainView(TextView):
         super().__init__(out, out, thinking=shown, status=StatusLine(out))
         self._quiet = self._terminal = quiet
         self._marks = self._new_marks(after) if numbered else None
+        self._rows: dict[str, WordRows] = {}
+        """For a listener, who would hear halves of words: those of thoughts, and of the text."""
+        if out.is_reader:
+            from glmcli.terminal.rows import WordRows  # it imports Rich
+
+            self._rows = {"thinking": WordRows(), "text": WordRows()}
 
     def show(self, chunk: Chunk) -> None:
         """Write the delta, or the status while there is none."""
@@ -211,7 +218,14 @@ class PlainView(TextView):
         if chunk.was_thinking and self._marks:
             self._marks = self._new_marks()
         text = self._marks.feed(chunk.text) if self._marks else visible(chunk.text)
-        super().show(replace(chunk, text=text, thinking=visible(chunk.thinking)))
+        thought = self._fitted("thinking", visible(chunk.thinking), is_end=bool(text))
+        super().show(replace(chunk, text=self._fitted("text", text), thinking=thought))
+
+    def _fitted(self, kind: str, text: str, *, is_end: bool = False) -> str:
+        rows, columns = self._rows.get(kind), self._out.size().columns
+        if rows is None:
+            return text
+        return rows.feed(text, columns) + (rows.finish(columns) if is_end else "")
 
     def abandon(self) -> None:
         """End the line if there is one."""
@@ -219,7 +233,9 @@ class PlainView(TextView):
         super().abandon()
 
     def _show_held(self) -> None:
-        super().show(Chunk(self._marks.finish() if self._marks else ""))
+        text = self._marks.finish() if self._marks else ""
+        thought = self._fitted("thinking", "", is_end=True)
+        super().show(Chunk(self._fitted("text", text, is_end=True), thinking=thought))
 
     def _new_marks(self, after: str = "") -> CodeMarks:
         from glmcli.terminal.markdown.code import CodeMarks

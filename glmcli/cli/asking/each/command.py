@@ -59,6 +59,8 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     how_far = run.HowFar(
         status, left, results, total=total, is_reader=err.is_reader, is_pipe=is_pipe
     )
+    for line in left.check_start():
+        say(line)
     if left.has_some():
         say("" if quiet else demonstration(settings))
         say(earlier.warning() if earlier else "")

@@ -10,6 +10,7 @@ import os
 import select
 import stat
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,16 @@ from glmcli.files import kind, printable
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE, path_of
 
+NAME_OF_STDIN = "stdin"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_START = 64
+"""Bytes of the beginning that tell UTF-16 without a mark: each second one of them is 0."""
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20
+LINES_AHEAD = 1000
+"""So many lines are looked at before the first is taken."""
+_BYTES_AHEAD = 8 << 20
+"""And so many bytes of them, but for the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +52,48 @@ class LineReader:
         """`name` is what people call it."""
         self.fd = fd
         self.name = name
-        self.is_over = False
-        """Whether all lines were taken."""
+        self.has_all = False
+        """Whether all lines were read."""
         self.blank = 0
         """Blank lines so far."""
         self.found = 0
         """Other lines so far."""
         self.number = 0
         """Of the last line that was looked at, blank or not."""
+        self._ahead = deque[RawLine]()
         self._waiting = bytearray()
         self._looked_at = 0
         self._is_first = True
         self._is_skipping = self._is_at_end = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether all lines were taken."""
+        return self.has_all and not self._ahead
+
+    def ahead(self, stopped: Callable[[], bool]) -> list[RawLine]:
+        """Lines that `take` gives next: the first ones of a file; of a pipe the first one, and
+        what is there by then. Raises UsageError, Killed.
+        """
+        size = 0
+        while len(self._ahead) < LINES_AHEAD and size < _BYTES_AHEAD:
+            line = self._taken(stopped, wait=not self._ahead)
+            if line is None:
+                break
+            self._ahead.append(line)
+            size += len(line.data)
+        return [*self._ahead]
+
     def take(self, stopped: Callable[[], bool], *, wait: bool = True) -> RawLine | None:
         """The next line that is not blank; None at the end, if stopped, or if it would have to be
         waited for and is not. Raises UsageError, Killed.
         """
+        return self._ahead.popleft() if self._ahead else self._taken(stopped, wait=wait)
+
+    def _taken(self, stopped: Callable[[], bool], *, wait: bool) -> RawLine | None:
         while True:
             line = self._next()
-            if line is not None or self.is_over:
+            if line is not None or self.has_all:
                 return line
             if not wait and not select.select([self.fd], [], [], 0)[0]:
                 return None
@@ -87,7 +117,9 @@ class LineReader:
             ) from exc
         if self._is_first and data:
             self._is_first = False
-            if data.startswith(_UTF16):
+            halves = (data[:_START:2], data[1:_START:2])
+            is_marked = data.startswith(_UTF16)
+            if is_marked or (len(data) > 3 and not all(half.strip(b"\0") for half in halves)):
                 raise UsageError(
                     tr("{name} is UTF-16", name=self.name), tr("convert it, for example with iconv")
                 )
@@ -105,7 +137,7 @@ class LineReader:
                     self._looked_at, self._is_skipping = 0, True
                 return None
             if end < 0 and not (self._waiting or self._is_skipping):
-                self.is_over = True
+                self.has_all = True
                 return None
             end = len(self._waiting) if end < 0 else end
             data = bytes(self._waiting[:end])
@@ -126,7 +158,7 @@ def open_lines(source: str) -> LineReader:
     if source == "-":
         if sys.stdin is None:
             raise UsageError(tr("stdin is closed"), tr("name a file instead of -"))
-        return LineReader(sys.stdin.fileno(), "stdin")
+        return LineReader(sys.stdin.fileno(), NAME_OF_STDIN)
     path = path_of(source)
     name = printable(path)
     try:

@@ -15,6 +15,7 @@ from typing import Protocol
 from glmcli.cli.asking.each.done import EarlierRun
 from glmcli.cli.asking.each.lines import LineReader
 from glmcli.cli.asking.each.results import LineAnswer, Results
+from glmcli.cli.asking.each.start import check_start
 from glmcli.cli.asking.each.tasks import BadLine, LineForm, Task, key_of
 from glmcli.cli.asking.each.work import News, TaskSource
 from glmcli.cli.dialog import tell
@@ -73,6 +74,10 @@ class LinesLeft:
             found = self._place, task
             self._place += 1
         return found
+
+    def check_start(self) -> Iterator[str]:
+        """See `start.check_start`."""
+        return check_start(self._reader, self._form, self._cancel.is_set)
 
     def has_some(self) -> bool:
         """Whether there is one, which is waited for."""
@@ -240,6 +245,12 @@ def end_lines(
             "{n:,} ids stand on several lines each: {names}",
             len(several),
             names=few_of(several),
+        )
+    if form.objects:
+        yield ntr(
+            "{n:,} line is a JSON object, but was asked as text: the first line is none",
+            "{n:,} lines are JSON objects, but were asked as text: the first line is none",
+            form.objects,
         )
     if form.unread:
         yield ntr(

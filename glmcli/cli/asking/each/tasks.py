@@ -80,6 +80,8 @@ class LineForm:
     """Whether a line is a JSON object; None until the first one decides."""
     unread: dict[str, None] = field(default_factory=dict)
     """Fields that were in some line and are read by nothing."""
+    objects: int = 0
+    """Lines that are objects, but are asked as text."""
 
     def task(self, line: RawLine) -> Task | BadLine:
         """What a line asks for; whatever is wrong with it is told, not raised."""
@@ -89,6 +91,7 @@ class LineForm:
             if self.is_json is None:
                 self.is_json = is_object(text)
             if not self.is_json:
+                self.objects += is_object(text)
                 said = text if self.prompt is None else self.prompt.filled({WHOLE_LINE: text})
                 messages = self._messages(Conversation(), said)
                 return Task(name, line.number, messages, self.params, self.model)

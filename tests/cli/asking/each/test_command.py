@@ -109,6 +109,13 @@ def test_a_prompt_is_filled_and_its_fields_are_checked(each):
     assert "'de'" in answers(done)[1]["error"]["message"]
 
 
+@pytest.mark.parametrize("lines", ["one\ntwo\n", '{"text": "one"}\n', "# two\n{}\n{}\n", "[{}]"])
+def test_what_would_be_wrong_of_all_lines_is_told_once_before_the_model(each, lines):
+    done = each(lines, "--prompt", "x {nope}", model="./nosuch")
+    assert (done.out, done.code) == ("", 2)
+    assert done.err_lines[1].startswith("hint: ")
+
+
 def test_what_belongs_to_all_lines_is_sent_with_each(each, glm, tmp_path):
     (tmp_path / "note.txt").write_text("a note")
     done = each("one\ntwo\n", "-a", "note.txt", "-s", "system words")

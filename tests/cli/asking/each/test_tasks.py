@@ -143,6 +143,13 @@ def test_the_first_line_decides_what_all_are(first, is_json):
     assert isinstance(then, BadLine) is is_json
 
 
+def test_objects_that_are_asked_as_text_are_counted():
+    form = LineForm(TYPED)
+    for line in (b"words", b'{"prompt": "x"}', b"{x}", b'{"prompt": "y"}'):
+        assert isinstance(form.task(RawLine(1, line)), Task)
+    assert form.objects == 2
+
+
 def test_fields_that_nothing_reads_are_remembered():
     form = LineForm(TYPED, is_json=True)
     for line in (b'{"prompt": "x", "extra": 1}', b'{"prompt": "x", "top": 2, "extra": 3}'):

@@ -1,0 +1,93 @@
+"""What the first lines tell before a model is loaded: whether it is the right kind of file, and
+whether a field that is asked for is in any line.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from glmcli.cli.asking.each.filling import WHOLE_LINE, there_are
+from glmcli.cli.asking.each.lines import LINES_AHEAD, NAME_OF_STDIN, LineReader, RawLine
+from glmcli.cli.asking.each.tasks import LineForm
+from glmcli.errors import UsageError
+from glmcli.files import parse_json
+from glmcli.harmless import quoted
+from glmcli.language import ntr, tr
+
+_BEGUN = re.compile(rb'\s*(\[\s*($|[{"])|\{\s*($|"))')
+"""How a line begins that is the first one of JSON over several lines."""
+TABLES = (".csv", ".tsv")
+
+
+def check_start(reader: LineReader, form: LineForm, stopped: Callable[[], bool]) -> Iterator[str]:
+    """What is to be said of the first lines. Raises UsageError where all would be wrong; Killed."""
+    lines = reader.ahead(stopped)
+    values = [json_line(line) for line in lines]
+    if not lines:
+        return
+    objects = [value for value in values if isinstance(value, dict)]
+    is_object = isinstance(values[0], dict)
+    if not is_object and 2 * len(objects) <= len(lines):
+        check_several(reader.name, lines, values[0])
+    if not is_object and 2 * len(objects) > len(lines) and form.is_json is None:
+        raise UsageError(
+            ntr(
+                "line {line} of {name} is no JSON object, but {n:,} line behind it is",
+                "line {line} of {name} is no JSON object, but {n:,} lines behind it are",
+                len(objects),
+                line=lines[0].number,
+                name=reader.name,
+            ),
+            tr("take it out; in a file that is called .jsonl it would be an error of its own"),
+        )
+    if form.is_json or is_object:
+        if reader.has_all or len(lines) >= LINES_AHEAD:
+            check_fields(form, objects, None if reader.has_all else len(lines))
+        return
+    check_fields(form, [{WHOLE_LINE: ""}])
+    if Path(reader.name).suffix.lower() in TABLES:
+        yield tr(
+            "{name} is not read as a table: each of its lines is a prompt, the first too",
+            name=reader.name,
+        )
+
+
+def json_line(line: RawLine) -> Any:
+    """What a line is as JSON; nothing if it is none."""
+    with suppress(UsageError, UnicodeDecodeError):
+        return parse_json(line.data.decode("utf-8"), "")
+    return None
+
+
+def check_several(name: str, lines: list[RawLine], first: Any) -> None:
+    """Raise UsageError for JSON that is not an object a line."""
+    is_alone = len(lines) == 1
+    is_list = lines[0].data.lstrip().startswith(b"[")
+    if is_alone if isinstance(first, list) else not is_alone and _BEGUN.match(lines[0].data):
+        words = ["jq", "-c", ".[]" if is_list else ".", *([name] if name != NAME_OF_STDIN else [])]
+        raise UsageError(
+            tr("{name} is JSON, but not an object a line", name=name),
+            tr("{command} makes it so", command=shlex.join(words)),
+        )
+
+
+def check_fields(
+    form: LineForm, records: Sequence[Mapping[str, Any]], looked_at: int | None = None
+) -> None:
+    """Raise UsageError for a field of the prompt that no line has, of so many."""
+    for name in form.prompt.names if form.prompt and records else ():
+        if any(record.get(name) is not None for record in records):
+            continue
+        message = tr("no line has the field {name}", name=quoted(name))
+        if looked_at is not None:
+            message = tr(
+                "none of the first {n:,} lines has the field {name}",
+                n=looked_at,
+                name=quoted(name),
+            )
+        raise UsageError(message, there_are(records[0]))

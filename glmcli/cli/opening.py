@@ -46,9 +46,11 @@ class Interrupted(BaseException):
 
 def follow(session: Session, settings: Settings, *outputs: Output) -> None:
     """Have the outputs drop what a stop leaves unread, and speak in words to a screen reader."""
+    from glmcli.terminal.output import read_aloud
+
+    read_aloud(settings.plain, *outputs)
     for output in outputs:
         output.is_stopped = session.is_stopped
-        output.is_reader = settings.plain == "reader"
 
 
 @contextmanager

@@ -198,5 +198,11 @@ def outputs(plain: str = "") -> tuple[Output, Output]:
     """
     stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115 (open to the end)
     out, err = Output(sys.stdout), Output(stderr)
-    out.is_reader = err.is_reader = plain == "reader"
+    read_aloud(plain, out, err)
     return out, err
+
+
+def read_aloud(plain: str, *outputs: Output) -> None:
+    """Have outputs speak in words if the setting `plain` says that they are read aloud."""
+    for output in outputs:
+        output.is_reader = plain == "reader"

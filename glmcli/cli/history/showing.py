@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def show_rendered(conversation: Conversation, settings: Settings) -> None:
     """Show a conversation on a terminal."""
     from glmcli.chat.notes import write_note
-    from glmcli.terminal.output import Output
+    from glmcli.terminal.output import Output, read_aloud
     from glmcli.terminal.phrases import end_note, system_text
     from glmcli.terminal.quiet import Quiet
     from glmcli.terminal.replies.text import show_message
 
     out = Output(sys.stdout)
-    out.is_reader = settings.plain == "reader"
+    read_aloud(settings.plain, out)
     quiet = Quiet(out)
     facts = (conversation.id, conversation.title, short_model(conversation.model))
     out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")

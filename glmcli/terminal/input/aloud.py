@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from prompt_toolkit.application import Application
 from prompt_toolkit.completion import Completion
 from prompt_toolkit.key_binding import (
     KeyBindings,
@@ -39,6 +40,7 @@ class SpokenEditor(LineEditor):
         prompt.complete_while_typing = False
         prompt.reserve_space_for_menu = 0
         app.before_render -= self._fit_rows
+        app.before_render += self._keep_style
         app.renderer.erase = self._leave_rows  # type: ignore[method-assign]
         screen = cast(Any, app.output)
         screen.hide_cursor = screen.show_cursor = screen.reset_attributes = lambda: None
@@ -67,7 +69,7 @@ class SpokenEditor(LineEditor):
     def _leave_rows(self, leave_alternate_screen: bool = True) -> None:
         """Go on below the draft; prompt-toolkit would erase it here, to draw it again."""
         app = self._session.app
-        app.exit_style = ""  # one would have all of it drawn again
+        self._keep_style(app)
         app.renderer.render(app, app.layout)  # what was typed last
         shown = app.renderer.last_rendered_screen
         if shown is not None:
@@ -77,6 +79,10 @@ class SpokenEditor(LineEditor):
             app.output.write_raw("\n" * (max([at, *used]) - at + 1))
             app.output.flush()
         app.renderer.reset(leave_alternate_screen=leave_alternate_screen)
+
+    def _keep_style(self, app: Application[str]) -> None:
+        """What is sent looks as it did: another style would have all of it drawn again."""
+        app.exit_style = ""
 
     def _keys(self) -> KeyBindingsBase:
         """Tab names what could come."""

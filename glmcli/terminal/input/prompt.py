@@ -76,6 +76,7 @@ class LineEditor(Editor):
         self._out = out
         self._owner = owner
         self._has_begun = self._is_reading = False
+        """The second: whether there is a draft. A signal that ends the prompt leaves it."""
         self._hint: list[str] = []
         """What to say beside the status, the longest form first."""
         self._shortcuts = shortcuts
@@ -134,12 +135,13 @@ class LineEditor(Editor):
                 pre_run=self._before_run,
                 set_exception_handler=False,
             )
+            self._is_reading = False
         except EOFError:
             self._keyboard.end_if_gone()
+            self._is_reading = False
             raise
         finally:
             self._begin()  # if this was sooner than the delay
-        self._is_reading = False
         self._show_sent(self._pastes.shown(text))
         return self.sent(text) if self._set_aside is None else Line(text)
 

@@ -219,7 +219,8 @@ class PlainView(TextView):
             self._marks = self._new_marks()
         text = self._marks.feed(chunk.text) if self._marks else visible(chunk.text)
         thought = self._fitted("thinking", visible(chunk.thinking), is_end=bool(text))
-        super().show(replace(chunk, text=self._fitted("text", text), thinking=thought))
+        text = self._fitted("text", text, is_end=chunk.finish_reason is not None)
+        super().show(replace(chunk, text=text, thinking=thought))
 
     def _fitted(self, kind: str, text: str, *, is_end: bool = False) -> str:
         rows, columns = self._rows.get(kind), self._out.size().columns

@@ -33,7 +33,7 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     from glmcli.cli.asking.each.results import Results
     from glmcli.cli.asking.each.work import way_to_answers
     from glmcli.terminal.leaving import install_signals
-    from glmcli.terminal.output import outputs
+    from glmcli.terminal.output import outputs, read_aloud
     from glmcli.terminal.replies.text import StatusLine
 
     out, err = outputs()
@@ -47,9 +47,9 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     cancel, started = Event(), time.monotonic()
     install_signals(cancel.set)
     out = earlier.out if earlier else out
+    read_aloud(settings.plain, out, err)
     for output in (out, err):
         output.is_stopped = cancel.is_set
-        output.is_reader = settings.plain == "reader"
     status = StatusLine(err) if err.is_tty and not quiet else None
     before = status.clear if status else lambda: None
     results = Results(out, in_order=not options.unordered, before=before)

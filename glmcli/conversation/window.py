@@ -39,6 +39,18 @@ TEMPLATE_TOKENS = 64
 """More than a template puts around one message."""
 
 
+def wider_line(window: int | None, stated: int | None) -> str:
+    """What to say where a window was set that is larger than the model's; or nothing."""
+    if window is None or stated is None or window <= stated:
+        return ""
+    return tr(
+        "the model's window is {stated:,} tokens, but --window {window:,} counts: what is beyond"
+        " may be refused, cut or answered badly",
+        stated=stated,
+        window=window,
+    )
+
+
 def is_full(needed: int | None, window: int | None) -> bool:
     """Whether a prompt of `needed` tokens leaves too little room for a reply, if that is known."""
     return needed is not None and window is not None and needed > window - window // LEAST_ROOM

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Literal
 
@@ -60,12 +60,15 @@ class Holder:
         most_waiting: int = 64,
         full_name: str = "",
         address: str = "",
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         """`name` is the model as callers name it; after `keep_s` idle seconds its time is over.
 
-        `full_name` is a folder's whole path; `address` where it is served, if it is.
+        `full_name` is a folder's whole path; `address` where it is served, if it is; `say` gets
+        what there is to say beside replies, which not all who ask can be told.
         """
         self.engine = engine
+        self._say = say
         self.name = name
         self.full_name = full_name or name
         self.address = address
@@ -135,7 +138,10 @@ class Holder:
         """
         reply = self.engine.stream(messages, params, cancel, private=private)
         with self.used(), closing(reply) as stream:
-            yield from stream
+            for chunk in stream:
+                if chunk.notice:
+                    self._say(chunk.notice)
+                yield chunk
 
     def batch(
         self, prompts: Sequence[Asked], cancel: threading.Event

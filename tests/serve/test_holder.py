@@ -8,7 +8,7 @@ import pytest
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.holder import Full, Holder
-from glmcli.types import GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message
 
 ASKED = [Message("user", "one two three")]
 
@@ -29,6 +29,17 @@ def test_it_answers_as_its_engine_does(holder: Holder) -> None:
         got = list(chunks)
     assert "".join(chunk.text for chunk in got) == "one two three"
     assert got[-1].finish_reason == "stop"
+
+
+def test_what_there_is_to_say_beside_a_reply_is_said_here_too() -> None:
+    class Telling(EchoEngine):
+        def stream(self, *asked):  # type: ignore[no-untyped-def]
+            yield Chunk(notice="by the way")
+            yield from super().stream(*asked)
+
+    engine, said = EngineThread("echo:", lambda report: Telling()), list[str]()
+    with closing(engine), stream(Holder(engine, "echo:", say=said.append)) as chunks:
+        assert [chunk.notice for chunk in chunks if chunk.notice] == said == ["by the way"]
 
 
 def test_it_is_busy_as_long_as_a_reply_lasts(holder: Holder) -> None:

@@ -55,8 +55,9 @@ def answer_until_ended(
     member = None if cluster is None else ClusterMember(cluster, settings, model)
     open_it = partial(open_alone, settings, spares_same=True)
     engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
-    holder = Holder(engine, model, full_name=lasting_name(settings), address=address)
     log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
+    full_name = lasting_name(settings)
+    holder = Holder(engine, model, full_name=full_name, address=address, say=log)
     site = Site(
         OpenAIRoutes(holder, model, settings.model).all(),
         key=settings.serve_key,

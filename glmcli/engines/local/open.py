@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from glmcli.config import Settings
+from glmcli.conversation.window import wider_line
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.open import (
     begin_loading,
@@ -16,6 +17,7 @@ from glmcli.engines.local.prompt.open import open_template
 from glmcli.language import later, tr
 from glmcli.models.checkpoint import find_checkpoint
 from glmcli.models.libraries import errors_of
+from glmcli.models.meaning import stated_window, text_part
 from glmcli.types import Report
 
 ENDLESS = later("{runner}; its files name no id that ends a reply, its tokenizer and template do")
@@ -41,6 +43,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         model = replace(model, runner=tr(ENDLESS, runner=model.runner))
     is_rounded = checkpoint.is_rounded(model.device.partition(" ")[2]) and options.dtype == "auto"
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
+    wider = wider_line(options.window, stated_window(text_part(checkpoint.config)))
     shown = checkpoint.name
     if checkpoint.adapter is not None:
         shown = tr("{name} with {adapter}", name=shown, adapter=checkpoint.adapter.folder.name)
@@ -53,5 +56,5 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         context_tokens=limit,
         threads=options.threads,
         speculate=options.speculate,
-        news=[note, tr(ROUNDED) if is_rounded else ""],
+        news=[wider, note, tr(ROUNDED) if is_rounded else ""],
     )

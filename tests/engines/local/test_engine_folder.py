@@ -315,7 +315,10 @@ def test_a_window_that_is_set_wins_over_all_that_is_stated(window, fused, limite
     engine, _ = opened(made, tmp_path, window=window, fused=fused)
     assert engine.context_tokens == window
     room = window - engine.count(user("hello"))
-    assert ask(engine, user("hello"), max_tokens=None)[-1].usage.completion_tokens == room
+    chunks = ask(engine, user("hello"), max_tokens=None)
+    assert chunks[-1].usage.completion_tokens == room
+    wider = [chunk.notice for chunk in chunks if f"--window {window} counts" in chunk.notice]
+    assert len(wider) == (window > 300)
     engine.close()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from glmcli.config.servers import ServerOptions
+from glmcli.conversation.window import wider_line
 from glmcli.engines.remote.address import parse_address
 from glmcli.engines.remote.fastchat.templates import WorkerTemplate, named_template, read_template
 from glmcli.engines.remote.fastchat.workers import can_be_worker, can_have_worker
@@ -63,6 +64,7 @@ class Cluster:
         self._next: Worker | None = None
         """A worker that the controller has chosen already."""
         self._alone = False
+        self._wider = ""
         self.host = self._front.faults.host
 
     def models(self, left_out: LeftOut = not_told) -> list[Listed]:
@@ -120,7 +122,10 @@ class Cluster:
 
     def take_notice(self) -> str:
         """What the user must hear before the next reply, if anything; said once."""
-        return self._front.take_notice()
+        notice = self._front.take_notice()
+        if not notice:
+            notice, self._wider = self._wider, ""
+        return notice
 
     def asked(self, worker: Worker) -> list[str]:
         """The questions to the controller, then those to a worker."""
@@ -155,7 +160,10 @@ class Cluster:
         else:
             conv = server.ask("POST", "/worker_get_conv_template", {}, cancel).get("conv")
             template = read_template(conv if isinstance(conv, dict) else {})
-        window = self._options.window or window_of(details, "context_length")
+        stated = window_of(details, "context_length")
+        if known is None:
+            self._wider = wider_line(self._options.window, stated)
+        window = self._options.window or stated
         worker = Worker(server, template, window)
         self._workers[address] = worker
         return worker

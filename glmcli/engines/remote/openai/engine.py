@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
 from glmcli.config.servers import ServerOptions, server_options
+from glmcli.conversation.window import wider_line
 from glmcli.engines.estimate import FEWEST_BYTES, least_tokens, most_tokens
 from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
@@ -83,7 +84,9 @@ class OpenAIEngine:
     `news` is told before the first reply.
     """
 
-    def __init__(self, server: Server, prefix: str, model: Listed, news: str = "") -> None:
+    def __init__(
+        self, server: Server, prefix: str, model: Listed, news: Sequence[str] = ()
+    ) -> None:
         self.name = model.name
         self.kind = _KINDS.get(model.owner, "")
         """Which server it is; "" if that is not known."""
@@ -110,9 +113,9 @@ class OpenAIEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. What not every server takes is left out and tried again if refused."""
-        for notice in filter(None, (self._server.take_notice(), self._news)):
+        for notice in filter(None, (self._server.take_notice(), *self._news)):
             yield Chunk(notice=notice)
-        self._news = ""
+        self._news = ()
         self._check_fits(messages, cancel)
         extras = self._extras(params) if self._takes_extras else {}
         dropped = False
@@ -363,6 +366,7 @@ def open_engine(
             models = known_models(server, prefix, name)
         lists_all = bool(models) and _KINDS.get(models[0].owner) in LIST_ALL
         model = choose(name, models, host=server.faults.host, engine="openai", lists_all=lists_all)
+        wider = wider_line(settings.window, model.window)
         if settings.window:
             model = Listed(model.name, settings.window, model.owner)
         elif model.window is None and model.owner == "llamacpp":
@@ -373,7 +377,7 @@ def open_engine(
     listed = not models or any(model.name == each.name for each in models)
     shown = one_line(model.name, 80)
     news = "" if listed else tr(UNLISTED, host=server.faults.host, name=shown)
-    return OpenAIEngine(server, prefix, model, news)
+    return OpenAIEngine(server, prefix, model, (news, wider))
 
 
 def known_models(server: Server, prefix: str, name: str) -> list[Listed]:

@@ -15,6 +15,7 @@ from glmcli.errors import ConfigError, ConnectionLost, ContextFull, EngineError,
 from glmcli.types import GenerationParams, Message
 from tests.support.fake_fastchat import (
     HELLO,
+    NEVER,
     PLAIN,
     WORKER,
     answer,
@@ -117,6 +118,13 @@ def test_a_prompt_far_beyond_the_window_is_not_sent_to_a_worker_that_does_not_co
 
 def test_an_estimate_refuses_nothing():
     assert new_tokens(100, "x" * 1000, None, None) == 50
+
+
+def test_a_window_that_is_set_beyond_that_of_the_worker_is_told_once():
+    engine = opened(cluster(), window=1_000_000)
+    said = [chunk.notice for _ in range(2) for chunk in engine.stream(HELLO, PLAIN, NEVER)]
+    (told,) = filter(None, said)
+    assert "but --window 1,000,000 counts: what is beyond may be" in told
 
 
 def test_a_prompt_is_counted_by_the_worker():

@@ -30,6 +30,15 @@ def test_a_window_that_is_set_wins_over_that_of_the_server():
     assert opened(serving("tf_models"), "models/x", window=512).context_tokens == 512
 
 
+@pytest.mark.parametrize(("window", "says"), [(700, 0), (701, 1)])
+def test_a_window_that_is_set_beyond_that_of_the_server_is_told_once(window, says):
+    models = httpx.Response(200, json={"data": [{"id": "m", "max_model_len": 700}]})
+    engine = opened(serving(models, "llama_chat_stream"), window=window)
+    said = [chunk.notice for _ in range(2) for chunk in engine.stream(HELLO, PLAIN, NEVER)]
+    notice = "the model's window is 700 tokens, but --window 701 counts: what is beyond may be"
+    assert [text[: len(notice)] for text in said if text] == [notice] * says
+
+
 def test_it_can_be_told_how_a_server_was_recognised():
     engine = opened(serving(tokenize="vllm_tokenize_chat"))
     assert engine.details == "asked /v1/models"

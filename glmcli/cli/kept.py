@@ -143,7 +143,9 @@ def chosen_of(
         name = as_kept(model)
         chosen = [each for each in found if is_called(each[1], name)]
     if not chosen:
-        raise UsageError(tr("{model} is not kept", model=model), tr("glm ps lists those that are"))
+        kept = tr(", ").join(dict.fromkeys(map(short_model, names)))
+        hint = tr("these are kept: {names}", names=kept) if kept else tr(NONE)
+        raise UsageError(tr("{model} is not kept", model=model), hint)
     if len(chosen) > 1:
         numbers = [str(status.get("pid")) for _, status in chosen]
         raise UsageError(

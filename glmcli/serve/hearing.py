@@ -11,8 +11,6 @@ from glmcli.serve.http import HttpExchange
 from glmcli.serve.pipes import ClientLeft
 from glmcli.types import Chunk, GenerationParams, Message
 
-LOADING_TICK_S = 0.25
-
 
 def heard(
     exchange: HttpExchange, holder: Holder, messages: Sequence[Message], params: GenerationParams
@@ -31,7 +29,9 @@ def heard(
 
 def wait_until_open(exchange: HttpExchange, holder: Holder) -> None:
     """Wait until the model is open. Raises GlmError, ClientLeft."""
-    never = Event()
-    while not holder.engine.wait(LOADING_TICK_S, never):
+
+    def check_there() -> None:
         if exchange.is_gone():
             raise ClientLeft
+
+    holder.wait_until_open(check_there)

@@ -9,12 +9,14 @@ import math
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, Literal
 
 from glmcli import __version__
 from glmcli.engines import Asked, BatchItem
+from glmcli.engines.delivery import TICK_S
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import EngineError
 from glmcli.language import tr
@@ -48,6 +50,16 @@ class NotCounted(EngineError):
         self.wait_s = COUNT_AGAIN_S
 
 
+class Stopped(EngineError):
+    """It was told to leave before its model was loaded, for which nobody waits any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            tr("the process that was loading {model} was told to stop", model=name),
+            tr("glm stop does that; ask again to load it"),
+        )
+
+
 class Holder:
     """An engine that is held for whoever asks. Its methods may be called on any thread."""
 
@@ -79,7 +91,9 @@ class Holder:
         """Set while somebody waits for it to leave if it is idle."""
         self._most_waiting = most_waiting
         self._changing = threading.Lock()
-        self._busy = self._attached = 0
+        self._busy = 0
+        self._others = Counter[str]()
+        self._never = threading.Event()
         self._reading_ahead = threading.Event()
         self._last_used = time.monotonic()
 
@@ -106,7 +120,12 @@ class Holder:
     @property
     def is_needed(self) -> bool:
         """Whether somebody is answered, waits, or will go on to ask."""
-        return bool(self._busy or self._attached)
+        return bool(self.unanswered or self._others["attached"])
+
+    @property
+    def unanswered(self) -> int:
+        """How many requests have no answer that was sent to its end."""
+        return max(self._busy, self._others["answered"])
 
     @property
     def idle_s(self) -> float:
@@ -139,6 +158,7 @@ class Holder:
         reply = self.engine.stream(messages, params, cancel, private=private)
         with self.used(), closing(reply) as stream:
             for chunk in stream:
+                self._check_loading()
                 if chunk.notice:
                     self._say(chunk.notice)
                 yield chunk
@@ -148,7 +168,20 @@ class Holder:
     ) -> Generator[BatchItem, None, None]:
         """The replies to several prompts, which count as one request; see `EngineThread.batch`."""
         with self.used(), closing(self.engine.batch(prompts, cancel)) as items:
-            yield from items
+            for item in items:
+                self._check_loading()
+                yield item
+
+    def wait_until_open(self, tick: Callable[[], None]) -> None:
+        """Wait until the model is loaded; `tick` is called meanwhile. Raises GlmError."""
+        while not self.engine.wait(TICK_S, self._never):
+            self._check_loading()
+            tick()
+
+    def _check_loading(self) -> None:
+        """Raise Stopped if the model is not loaded, and nobody is to wait for that any more."""
+        if self.stopping.is_set() and not self.engine.is_open:
+            raise Stopped(self.name)
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt in tokens; None if it cannot be known, or not yet."""
@@ -178,17 +211,31 @@ class Holder:
                 self._busy -= 1
                 self._last_used = time.monotonic()
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self) -> AbstractContextManager[None]:
         """Count whoever will go on to ask, a chat for one, as long as they are there."""
+        return self._counted("attached")
+
+    def answered(self) -> AbstractContextManager[None]:
+        """Count a request until its answer is sent: who reads slowly may be behind the engine."""
+        return self._counted("answered")
+
+    @contextmanager
+    def _counted(self, what: str) -> Iterator[None]:
         with self._changing:
-            self._attached += 1
+            self._others[what] += 1
         try:
             yield
         finally:
             with self._changing:
-                self._attached -= 1
+                self._others[what] -= 1
                 self._last_used = time.monotonic()
+
+    def left_after(self, seconds: float) -> int:
+        """Wait so long until all is answered; how many requests are not."""
+        until = time.monotonic() + seconds
+        while self.unanswered and time.monotonic() < until:
+            time.sleep(TICK_S)
+        return self.unanswered
 
     def keep_for(self, seconds: float) -> None:
         """Stay so long after the last use, as the last said who asked; 0 changes nothing."""
@@ -218,7 +265,7 @@ class Holder:
             "state": self.state,
             "busy": self._busy,
             "waiting": self.waiting,
-            "clients": self._attached,
+            "clients": self._others["attached"],
             "idle_s": round(idle_s, 1),
             "keep_s": float(self.keep_s) if self.is_kept else None,
             "ends_in_s": None if self.is_needed or not self.is_kept else max(0.0, round(left_s, 1)),

@@ -164,9 +164,7 @@ class Life:
         if not must and (holder.is_needed or self._came > came):
             self._listen_again()
             return False
-        until = time.monotonic() + DRAIN_S
-        while holder.busy and time.monotonic() < until:
-            time.sleep(SLIP_S)
+        holder.left_after(DRAIN_S)
         return True
 
     def _take_waiting(self) -> None:

@@ -28,7 +28,7 @@ from glmcli.errors import EngineError, GlmError
 from glmcli.language import tr
 from glmcli.serve.holder import Holder
 from glmcli.serve.notes import tokens_note
-from glmcli.types import Chunk, GenerationParams
+from glmcli.types import Chunk, GenerationParams, Progress
 
 _PATIENCE_S = 60.0
 LIFE_SIGN_S = 2.0
@@ -38,7 +38,6 @@ _MOST_UNSENT = 4 << 20
 """Bytes of a reply that wait for a caller who does not read; then the engine waits as well."""
 
 
-_NEVER = threading.Event()
 Answer = Callable[[Mapping[str, Any]], None]
 
 
@@ -61,9 +60,9 @@ class Lines:
     def answer_all(self) -> None:
         """Answer until the caller leaves."""
         answers: Mapping[str, Answer] = {
-            "open": self._open,
-            "stream": self._stream,
-            "batch": self._batch,
+            "open": self._to_its_end(self._open),
+            "stream": self._to_its_end(self._stream),
+            "batch": self._to_its_end(self._batch),
             "count": self._count,
             "warm": self._warm,
             "status": lambda _: self._end(self._holder.status()),
@@ -80,6 +79,15 @@ class Lines:
                     self._answer(answers.get(str(asked.get("ask")), _unknown), asked)
             except Gone:
                 pass
+
+    def _to_its_end(self, answer: Answer) -> Answer:
+        """An answer of which the end is sent before the process leaves."""
+
+        def answered(asked: Mapping[str, Any]) -> None:
+            with self._holder.answered():
+                answer(asked)
+
+        return answered
 
     def _answer(self, answer: Answer, asked: Mapping[str, Any]) -> None:
         """Answer, or tell what is wrong. Raises Gone."""
@@ -102,13 +110,16 @@ class Lines:
         if not self._is_attached:
             self._is_attached = True
             self._stack.enter_context(self._holder.attached())
-        engine, told = self._holder.engine, None
-        while not engine.wait(TICK_S, _NEVER):
-            if (progress := engine.progress) not in (None, told):
-                told = progress
+        engine, told = self._holder.engine, list[Progress | None]()
+
+        def tick() -> None:
+            if (progress := engine.progress) not in (None, *told[-1:]):
+                told.append(progress)
                 self._link.send({"progress": slim(progress)})
             self._beat()
             self._check_there()
+
+        self._holder.wait_until_open(tick)
         filled = engine.filled(GenerationParams())
         self._end(
             {

@@ -39,6 +39,9 @@ def test_without_one_there_is_nothing_to_show_or_end(glm, own_runtime):
     assert json.loads(glm("ps", "--json").out) == []
     assert "no model is kept" in glm("stop").out
     assert "no model is kept" in glm("stop", "--all").out
+    done = glm("stop", "nosuch")
+    assert (done.code, len(done.err_lines)) == (2, 2)
+    assert "hint: no model is kept" in done.err
     assert list(own_runtime.iterdir()) == []
 
 
@@ -123,6 +126,7 @@ def test_one_that_is_not_kept_is_an_error_and_ends_nothing(glm, keep, runtime):
     done = glm("stop", "smollm2")
     assert (done.code, len(done.err_lines)) == (2, 2)
     assert "smollm2 is not kept" in done.err
+    assert "these are kept: echo:" in done.err
     assert glm("stop", "echo:", "--all").code == 2
     assert kept_in(runtime) == [pid]
 

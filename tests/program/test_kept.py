@@ -200,6 +200,17 @@ def test_killed_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
     assert "the process that kept the model has ended" in err
 
 
+def test_let_go_while_it_is_loaded_the_ask_ends_and_loads_nothing(begin, runtime, glm):
+    process = begin("ask", "-m", "echo:load=30", "--keep", "60s", "word")
+    assert wait_until(lambda: kept_in(runtime))
+    done = glm("stop")
+    assert (done.code, done.out) == (0, "echo:load=30 has left the memory\n")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, len(err.splitlines())) == (6, "", 2)
+    assert "was told to stop" in err and "hint: glm stop does that" in err
+    assert kept_in(runtime) == []
+
+
 def test_stopped_in_the_middle_of_a_reply_what_came_stays(begin, runtime, glm):
     process = begin("ask", "-m", "echo:delay=0.1", "--keep", "60s", "word " * 100)
     assert wait_until(lambda: kept_in(runtime))

@@ -330,6 +330,7 @@ def test_the_log_holds_nothing_of_what_was_sent() -> None:
         assert said(server, b"GET / HTTP/2.0\r\n\r\n").startswith(b"HTTP/1.1 505")
         assert soon(lambda: len(server.lines) == 10)
         assert "secret" not in "".join(server.lines)
-        assert "temperature" in server.lines[0]
-        assert all(line.startswith("- ") for line in server.lines[5:])
-        assert all(line.endswith("the request cannot be read") for line in server.lines[5:])
+        assert any("temperature" in line for line in server.lines)
+        unread = [line for line in server.lines if line.startswith("- ")]
+        assert len(unread) == 5
+        assert all(line.endswith("the request cannot be read") for line in unread)

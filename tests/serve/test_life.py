@@ -1,5 +1,6 @@
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -10,6 +11,8 @@ from glmcli.engines.kept.finding import make_leave
 from glmcli.engines.kept.link import Gone
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
+from glmcli.engines.kept.wire import request_of
+from glmcli.errors import EngineError
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.support.kept import held, is_gone, wait_until
 
@@ -23,7 +26,11 @@ def opened(place):
     link = link_to_socket(place)
     assert link is not None
     engine = KeptEngine(link, lambda: opened(place))
-    engine.open(lambda progress: None)
+    try:
+        engine.open(lambda progress: None)
+    except BaseException:
+        engine.close()
+        raise
     return engine
 
 
@@ -124,6 +131,42 @@ def test_told_to_stop_it_answers_to_the_end_and_lets_nobody_in(place):
         thread.join(3)
         assert not thread.is_alive()
         engine.close()
+
+
+def test_told_to_stop_while_it_loads_it_says_so_to_all_who_wait(place):
+    loaded = threading.Event()
+    with held(place, loaded=loaded) as (holder, thread, _), ThreadPoolExecutor(3) as pool:
+        opening = [pool.submit(opened, place) for _ in range(2)]
+        link = link_to_socket(place)
+        asking = KeptEngine(link, lambda: pytest.fail("it was asked elsewhere"))
+        asked = pool.submit(reply, asking)
+        assert wait_until(lambda: (holder.busy, holder.status()["clients"]) == (1, 2))
+        holder.stop()
+        for each in (*opening, asked):
+            with pytest.raises(EngineError, match="was told to stop"):
+                each.result(3)
+        asking.close()
+        thread.join(3)
+        assert not thread.is_alive()
+        loaded.set()
+
+
+def test_who_reads_slowly_has_the_whole_reply_at_the_end(place):
+    with held(place, window=100_000) as (holder, thread, _):
+        link = link_to_socket(place)
+        text = "word " * 8000
+        link.send({"ask": "stream", **request_of([Message("user", text)], GenerationParams())})
+        assert wait_until(lambda: holder.unanswered and not holder.busy)
+        holder.stop()
+        thread.join(0.5)
+        assert thread.is_alive()
+        came = ""
+        while not (data := link.receive(5)).get("end"):
+            came += data.get("chunk", {}).get("text", "")
+        assert came == text
+        thread.join(3)
+        assert not thread.is_alive()
+        link.close()
 
 
 def test_an_idle_one_leaves_for_another_model(place, monkeypatch):

@@ -20,6 +20,7 @@ from glmcli.engines.kept.starting import link_to_socket, listen_in
 from glmcli.engines.thread import EngineThread
 from glmcli.serve.holder import Holder
 from glmcli.serve.life import Life
+from glmcli.types import Report
 
 
 def kept_in(runtime: Path) -> list[int]:
@@ -73,12 +74,22 @@ def held(
     model: str = "echo:",
     window: int = 8192,
     engine: Engine | None = None,
+    loaded: threading.Event | None = None,
 ) -> Iterator[tuple[Holder, threading.Thread, list[str]]]:
-    """A kept echo in this process: its holder, the thread of its life, and what it logs."""
+    """A kept echo in this process: its holder, the thread of its life, and what it logs.
+
+    It is loading until `loaded` is set.
+    """
     place.folder.mkdir(mode=0o700, exist_ok=True)
     said: list[str] = []
     opened = engine or EchoEngine(delay_s=delay_s, context_tokens=window)
-    thread_of = EngineThread(model, lambda report: opened, shared=True)
+
+    def open_it(report: Report) -> Engine:
+        if loaded is not None:
+            loaded.wait(20)
+        return opened
+
+    thread_of = EngineThread(model, open_it, shared=True)
     holder = Holder(thread_of, model, keep_s=keep_s)
     listener = listen_in(place)
     life = Life(holder, place, listener, log=said.append, asked=lambda line: None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import signal
 import socket as sockets
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 DRAIN_S = 30.0
 """How long those who are answered at the end may take."""
-_TICK_S = 0.05
 
 
 def answer_until_ended(
@@ -135,18 +133,15 @@ def drain(doors: Doors, holder: Holder, signals: Sequence[int]) -> None:
     doors.close()
     if not signals:
         tell(tr("glm stop has ended it"))
-    if holder.busy:
+    if waiting := holder.unanswered:
         tell(
             ntr(
                 "ends after {n} more reply; Ctrl-C ends it at once",
                 "ends after {n} more replies; Ctrl-C ends it at once",
-                holder.busy,
+                waiting,
             )
         )
-    until = time.monotonic() + DRAIN_S
-    while holder.busy and time.monotonic() < until:
-        time.sleep(_TICK_S)
-    if left := holder.busy:
+    if left := holder.left_after(DRAIN_S):
         raise EngineError(
             ntr("{n} reply was cut off", "{n} replies were cut off", left),
             ntr(
@@ -155,4 +150,3 @@ def drain(doors: Doors, holder: Holder, signals: Sequence[int]) -> None:
                 round(DRAIN_S),
             ),
         )
-    time.sleep(_TICK_S)  # the last bytes are sent

@@ -38,8 +38,8 @@ DEAF_TICKS = 20
 """After so many without an answer to a cancel the connection is closed."""
 STOPPED_S, SILENT_S = 5.0, 120.0
 """How long nothing may come: from a process that was stopped, as by SIGSTOP, and from any other.
-It gives a sign of life every `LIFE_SIGN_S`, be the model as slow as it is, unless a library holds
-all of its threads, which may last while a model is loaded."""
+It gives a sign of life every two seconds, be the model as slow as it is, unless a library holds all
+of its threads, which may last while a model is loaded."""
 
 
 class KeptEngine:

@@ -110,7 +110,8 @@ class OpenAIRoutes:
         answer = streamed if asked.streams else at_once
         exchange.note = log_note(asked)
         try:
-            with closing(heard(exchange, self._holder, asked.messages, asked.params)) as chunks:
+            reply = heard(exchange, self._holder, asked.messages, asked.params)
+            with self._holder.answered(), closing(reply) as chunks:
                 last = answer(exchange, written, chunks, counts=asked.counts)
         except GlmError as exc:
             refusal = refusal_of(exc, param=param)

@@ -86,20 +86,20 @@ class WorkerRoutes:
     def stream(self, exchange: HttpExchange) -> None:
         """A reply as it comes. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
-        exchange.begin(BINARY)
-        with closing(self._records(exchange, body)) as records:
+        with self._holder.answered(), closing(self._records(exchange, body)) as records:
+            exchange.begin(BINARY)
             for record in records:
                 exchange.piece(as_message(record))
-        exchange.end()
+            exchange.end()
 
     def generate(self, exchange: HttpExchange) -> None:
         """A whole reply: the last record of its stream. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
         last: WorkerRecord = {}
-        with closing(self._records(exchange, body)) as records:
+        with self._holder.answered(), closing(self._records(exchange, body)) as records:
             for record in records:
                 last = record
-        exchange.answer(last)
+            exchange.answer(last)
 
     def _advertised(self, exchange: HttpExchange) -> Advertised:
         """The template, once the model is open. Raises GlmError, ClientLeft."""

@@ -1,3 +1,4 @@
+import json
 import threading
 from contextlib import suppress
 
@@ -7,6 +8,24 @@ from glmcli.cli.serve import running
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import EngineError
 from tests.support.serving import served, soon
+
+
+def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) -> None:
+    text = f"{'x' * 2000} " * 3000
+    large = EchoEngine(context_tokens=9_000_000)
+    with served(lambda report: large) as server, server.raw() as client:
+        body = json.dumps({"messages": [{"role": "user", "content": text}]}).encode()
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close"
+        client.sendall(f"{head}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert soon(lambda: server.holder.unanswered and not server.holder.busy)
+        ending = threading.Thread(target=running.drain, args=(server.doors, server.holder, []))
+        ending.start()
+        ending.join(0.3)
+        assert ending.is_alive()
+        answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["usage"]["completion_tokens"]
+        ending.join(5)
+        assert not ending.is_alive()
 
 
 def test_replies_that_take_too_long_at_the_end_are_cut_and_told(monkeypatch, capsys) -> None:

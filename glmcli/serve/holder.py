@@ -50,7 +50,7 @@ class NotCounted(EngineError):
         self.wait_s = COUNT_AGAIN_S
 
 
-class Stopped(EngineError):
+class LetGo(EngineError):
     """It was told to leave before its model was loaded, for which nobody waits any more."""
 
     def __init__(self, name: str) -> None:
@@ -179,9 +179,9 @@ class Holder:
             tick()
 
     def _check_loading(self) -> None:
-        """Raise Stopped if the model is not loaded, and nobody is to wait for that any more."""
+        """Raise LetGo if the model is not loaded, and nobody is to wait for that any more."""
         if self.stopping.is_set() and not self.engine.is_open:
-            raise Stopped(self.name)
+            raise LetGo(self.name)
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt in tokens; None if it cannot be known, or not yet."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from glmcli.errors import ContextFull, GlmError, OutOfMemory, UsageError, told_error
-from glmcli.serve.holder import Full, NotCounted, Stopped
+from glmcli.serve.holder import Full, NotCounted, LetGo
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 
@@ -69,7 +69,7 @@ def refusal_of(error: GlmError, *, param: str = "messages") -> Refusal:
         return Refusal(429, message, kind=kind, code=code, headers=again_in(error.wait_s))
     if isinstance(error, NotCounted):
         return Refusal(503, message, kind=SERVER, headers=again_in(error.wait_s))
-    if isinstance(error, Stopped):
+    if isinstance(error, LetGo):
         return Refusal(503, message, kind=SERVER)
     if isinstance(error, OutOfMemory):
         return Refusal(503, message, kind=SERVER, code="out_of_memory")

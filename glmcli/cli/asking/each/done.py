@@ -41,7 +41,10 @@ class EarlierRun:
         reader = LineReader(self._fd, self.name)
         while line := reader.take(lambda: False):
             self._read(line)
-        self._stream = os.fdopen(self._fd, "a", encoding="utf-8")
+        try:
+            self._stream = os.fdopen(self._fd, "a", encoding="utf-8")
+        except OSError as exc:  # a file of /proc, for one, has no end
+            raise self._unwritable(exc) from exc
         self.out = Output(self._stream)
 
     def takes(self, task: Task) -> bool:
@@ -118,11 +121,7 @@ class EarlierRun:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         except (OSError, ValueError) as exc:
-            reason = getattr(exc, "strerror", None) or str(exc)
-            raise UsageError(
-                tr("{name} cannot be written: {reason}", name=self.name, reason=reason),
-                tr("check the path"),
-            ) from exc
+            raise self._unwritable(exc) from exc
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
             os.close(fd)
@@ -140,6 +139,13 @@ class EarlierRun:
         except OSError:  # a file system without locks
             pass
         return fd
+
+    def _unwritable(self, exc: Exception) -> UsageError:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        return UsageError(
+            tr("{name} cannot be written: {reason}", name=self.name, reason=reason),
+            tr("check the path"),
+        )
 
     def _read(self, line: RawLine) -> None:
         record = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import stat
 import sys
@@ -24,7 +25,6 @@ from glmcli.paths import LARGEST_MESSAGE, path_of
 NAME_OF_STDIN = "stdin"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _START = 64
-"""Bytes of the beginning that tell UTF-16 without a mark: each second one of them is 0."""
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 20
 LINES_AHEAD = 1000
@@ -117,9 +117,7 @@ class LineReader:
             ) from exc
         if self._is_first and data:
             self._is_first = False
-            halves = (data[:_START:2], data[1:_START:2])
-            is_marked = data.startswith(_UTF16)
-            if is_marked or (len(data) > 3 and not all(half.strip(b"\0") for half in halves)):
+            if data.startswith(_UTF16) or has_wide_ends(data):
                 raise UsageError(
                     tr("{name} is UTF-16", name=self.name), tr("convert it, for example with iconv")
                 )
@@ -151,6 +149,14 @@ class LineReader:
                 data = b"" if is_too_large else data.removesuffix(b"\r")
                 return RawLine(self.number, data, is_too_large)
             self.blank += 1
+
+
+def has_wide_ends(data: bytes) -> bool:
+    """Whether text is UTF-16 without a mark: of its first bytes each second one is 0, and one
+    goes with the end of a line.
+    """
+    halves = (data[:_START:2], data[1:_START:2])
+    return not all(half.strip(b"\0") for half in halves) and bool(re.search(b"\n\0|\0\n", data))
 
 
 def open_lines(source: str) -> LineReader:

@@ -50,6 +50,12 @@ def check_start(reader: LineReader, form: LineForm, stopped: Callable[[], bool])
             check_fields(form, objects, None if reader.has_all else len(lines))
         return
     check_fields(form, [{WHOLE_LINE: ""}])
+    if reader.has_all and len(lines) == 1 and b"\r" in lines[0].data:
+        yield tr(
+            "the lines of {name} end with CR alone: all of it is one prompt; tr '\\r' '\\n' makes"
+            " lines of it",
+            name=reader.name,
+        )
     if Path(reader.name).suffix.lower() in TABLES:
         yield tr(
             "{name} is not read as a table: each of its lines is a prompt, the first too",

@@ -5,7 +5,8 @@ Knows nothing of engines, nor of where lines come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -101,15 +102,16 @@ class LineForm:
             params = self.params.merged(line_settings(record))
             return Task(name, line.number, self._of_record(record), params, self.model)
         except GlmError as exc:
-            if exc.hint == tr(READABLE):
-                exc.hint = tr("the fields of a line: {names}", names=", ".join(LINE_FIELDS))
             return BadLine(name, line.number, exc)
 
     def _of_record(self, record: Mapping[str, Any]) -> Sequence[Message]:
         own = Conversation()
         if record.get("messages") is not None:
-            from_messages(record["messages"], own)
-            check_messages(own)
+            with hinted(
+                tr('they are written so: "messages": [{{"role": "user", "content": "Hi"}}]')
+            ):
+                from_messages(record["messages"], own)
+                check_messages(own)
         if (system := text_in(record, "system")) is not None:
             own.system = system
         if self.prompt is not None:
@@ -126,11 +128,11 @@ class LineForm:
             own.system = self.system
         question = None
         if said is not None:
-            if not said.strip():
-                raise UsageError(tr("the prompt is empty"), tr("write one, or leave the line out"))
+            check_said(said)
             question = Message("user", self.framed(said))
         elif own.messages and own.messages[-1].role in ("user", "tool"):
             question = own.messages.pop()
+            check_said(question.text)
         if question is None:
             raise UsageError(
                 tr("there is no prompt in the line"),
@@ -214,8 +216,26 @@ def line_settings(record: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: record[name] for name in SAMPLING if record.get(name) is not None}
     if isinstance(given.get("stop"), str):
         given["stop"] = [given["stop"]]
-    params = parse_params(given)
+    with hinted(tr('without quotes: "max_tokens": 9, "think": true; "stop" is a list of texts')):
+        params = parse_params(given)
     return {name: getattr(params, name) for name in given}
+
+
+@contextmanager
+def hinted(hint: str) -> Iterator[None]:
+    """Put a hint that helps with a line in place of the one for files of conversations."""
+    try:
+        yield
+    except UsageError as exc:
+        if exc.hint == tr(READABLE):
+            exc.hint = hint
+        raise
+
+
+def check_said(text: str) -> None:
+    """Raise UsageError for a question without a word."""
+    if not text.strip():
+        raise UsageError(tr("the prompt is empty"), tr("write one, or leave the line out"))
 
 
 def check_message(text: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -174,6 +175,13 @@ def test_what_says_nothing_of_many_lines_is_refused_with_a_hint(each, options, m
     done = each("one\n", *options)
     assert (done.out, done.code, done.err_lines[0]) == ("", 2, f"glm: {message}")
     assert done.err_lines[1].startswith("hint: ")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /proc")
+def test_a_file_that_nothing_can_be_added_to_is_told(each):
+    done = each("one\n", "--skip-done", "/proc/self/comm")
+    assert (done.out, done.code) == ("", 2)
+    assert "/proc/self/comm cannot be written: Invalid argument" in done.err
 
 
 @pytest.mark.parametrize("options", [("-a", "-"), ("--messages", "-"), ("--no-stdin",)])

@@ -98,6 +98,16 @@ def test_a_table_is_told_to_be_lines(start):
     assert start(ONE, name="in.csv") == []
 
 
+def test_lines_that_end_with_cr_alone_are_told_to_be_one_prompt(start):
+    (told,) = start("one\rtwo\rthree\r")
+    assert told.startswith("the lines of in end with CR alone: all of it is one prompt; tr '\\r'")
+    assert start("one\r\ntwo\r\n") == []
+
+
+def test_names_between_nuls_are_no_utf_16(start):
+    assert start("a\0b\0c\0") == []
+
+
 @pytest.mark.parametrize("ends", ["utf-16-le", "utf-16-be", "utf-16"])
 def test_utf_16_is_told_with_and_without_its_mark(start, ends):
     with pytest.raises(UsageError, match="in is UTF-16"):

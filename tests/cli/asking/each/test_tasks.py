@@ -125,6 +125,20 @@ def test_a_bad_line_is_told_and_not_raised(line, message):
     assert (bad.line, bad.error.exit_code) == (3, 2)
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ({"prompt": "x", "seed": "1"}, 'without quotes: "max_tokens": 9'),
+        ({"prompt": "x", "stop": ["a", 5]}, '"stop" is a list of texts'),
+        ({"messages": [1]}, '"messages": [{"role": "user", "content": "Hi"}]'),
+        ({"messages": [{"role": "user", "content": None}]}, "leave the line out"),
+        ({"messages": [{"role": "user", "content": " "}]}, "leave the line out"),
+    ],
+)
+def test_a_hint_is_for_what_is_wrong_in_the_line(line, hint):
+    assert hint in made(line, is_json=True).error.hint
+
+
 def test_a_bad_line_keeps_its_id_if_that_can_be_read():
     assert made({"id": "a", "prompt": 3}, is_json=True).id == "a"
     assert made({"prompt": 3}, is_json=True).id == 3

@@ -22,7 +22,7 @@ from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE
 from glmcli.session import Session
-from glmcli.terminal.phrases import question_rows
+from glmcli.terminal.asked import write_question
 from glmcli.terminal.reading import check_size, read_stdin
 from glmcli.types import is_answer
 
@@ -97,15 +97,7 @@ def chat_in_terminal(chat: TerminalChat, *, first: str | None = None) -> None:
         chat.open_editor(CommandCompleter(lambda name, typed: COMMANDS[name].words(chat, typed)))
         if first is not None:
             chat.remember(first)
-            chat.out.write(
-                question_rows(
-                    first,
-                    colours=chat.out.colours,
-                    bold=chat.out.is_live,
-                    in_words=chat.out.is_reader,
-                    columns=chat.out.size().columns,
-                )
-            )
+            write_question(chat.out, first)
             chat.handle(untyped_line(first))
         while not chat.leaving:
             try:

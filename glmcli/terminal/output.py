@@ -88,6 +88,8 @@ class Output:
         self.is_reader = False
         """Whether this terminal is read aloud: then states are said in words, on rows of their own,
         and no row is drawn twice or decorated."""
+        self.asked = ""
+        """The question that stands on this terminal, if nothing was written below it."""
         self._is_cut = False
         self.fd = stream.fileno()
         self.encoding = stream.encoding or "utf-8"
@@ -147,6 +149,7 @@ class Output:
 
     def write(self, text: str) -> None:
         """Write all of `text`; characters that the encoding lacks become '?'."""
+        self.asked = ""
         try:
             self.send(text)
         except BrokenPipeError as exc:

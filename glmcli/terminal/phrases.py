@@ -148,19 +148,25 @@ def question_rows(
 
     `in_words` has a word for the mark. Lines are broken between words at `columns`, if not 0.
     """
-    text, mark = visible(text), tr("you: ") if in_words else "> "
-    room = columns - len(mark.encode()) - 1
-    if columns and not all(fits(line, room) for line in text.split("\n")):
-        from glmcli.terminal.rows import hang  # it imports Rich
-
-        text = hang(text, max(room, 1))
+    mark = tr("you: ") if in_words else "> "
+    lines = question_lines(text, columns and columns - len(mark.encode()) - 1)
     if in_words:
-        return f"{mark}{text}\n"
-    rows = text.replace("\n", "\n  ")
+        return mark + "\n".join(lines) + "\n"
+    rows = "\n  ".join(lines)
     if not bold:
         return f"> {rows}\n"
     mark = "\x1b[1;36m> \x1b[39m" if colours else "\x1b[1m> "
     return f"{mark}{rows}\x1b[0m\n"
+
+
+def question_lines(text: str, room: int) -> list[str]:
+    """What was sent in lines of so many cells, broken between words; as it is for 0."""
+    text = visible(text)
+    if room and not all(fits(line, room) for line in text.split("\n")):
+        from glmcli.terminal.rows import hang  # it imports Rich
+
+        text = hang(text, max(room, 1))
+    return text.split("\n")
 
 
 def end_note(

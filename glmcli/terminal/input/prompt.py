@@ -38,6 +38,7 @@ from prompt_toolkit.output import ColorDepth
 
 from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.language import tr
+from glmcli.terminal.asked import write_question
 from glmcli.terminal.input import Editor, Owner, Presses, editing, screen
 from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
@@ -47,7 +48,7 @@ from glmcli.terminal.input.keys.queue import Queue, lines_of
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
 from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import clipped, fits, question_rows
+from glmcli.terminal.phrases import clipped, fits
 from glmcli.terminal.quiet import Queued
 
 LOAD_DELAY_S = 0.05
@@ -147,8 +148,7 @@ class LineEditor(Editor):
 
     def _show_sent(self, text: str) -> None:
         """Have what was sent stay on the screen."""
-        out, columns = self._out, self._out.size().columns
-        out.write(question_rows(text, colours=out.colours, bold=out.is_live, columns=columns))
+        write_question(self._out, text)
 
     def collect(self) -> Queued:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far.

@@ -14,12 +14,13 @@ from rich.cells import cell_len
 
 from glmcli.language import tr
 from glmcli.terminal import theme
+from glmcli.terminal.asked import asked_rows
 from glmcli.terminal.markdown.stream import MarkdownStream, Row, warm_up
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import TimeLeft, progress_forms, queue_rows, status_row, token_phrase
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.painter import GAP, Painter, said
-from glmcli.terminal.replies.place import CursorPlace
+from glmcli.terminal.replies.place import REPORT_S, CursorPlace
 from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk, Message, Progress
@@ -27,6 +28,8 @@ from glmcli.types import Chunk, Message, Progress
 FRAME_S = 1 / 12
 STATUS_S = 0.4
 """The status row is written no more often than this."""
+WAIT_S = 0.02
+"""Between two looks whether a window has settled, where nothing else is to be done."""
 COST_SHARE = 6
 """A frame waits this many times as long as the last one took."""
 QUEUE_COLUMNS = 60
@@ -69,6 +72,13 @@ class LiveView(BaseView):
         """The size that is painted for, and the one that the window had last."""
         self._changed_at = 0.0
         self._painter = self._new_painter()
+        self._asked = out.asked
+        """The question, as long as it stands right above and can be laid out again."""
+        self._is_asked_again = False
+        """Whether the question on the screen was painted here."""
+        self._thought: list[Row] = []
+        """Rows between the question and the reply."""
+        self._painter.know(self._above(self._size.columns))
         self._place = CursorPlace(out.write)
         self._ready: list[Row] = []
         """Final rows that are not painted yet."""
@@ -122,7 +132,7 @@ class LiveView(BaseView):
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
         self._unpainted += len(chunk.text) + len(chunk.thinking)
-        is_settled = self._has_settled(now) and self._is_placed(now)
+        is_settled = self._is_known(now)
         is_time = now >= self._next_frame or self._unpainted >= MOST_UNPAINTED
         if is_settled and is_time and not self._out.is_stopped():
             if now >= self._next_status:
@@ -136,6 +146,13 @@ class LiveView(BaseView):
 
         A row with "…" stands for what had arrived and is not shown.
         """
+        end = time.monotonic() + SETTLE_S + REPORT_S
+        while not self._is_known(self._clock()) and time.monotonic() < end:
+            time.sleep(WAIT_S)
+            self._queued = self._terminal.collect()
+        self._finish(reply)
+
+    def _finish(self, reply: Message) -> None:
         self._adapt()
         self._end_stream()
         if not self._is_reply:
@@ -152,7 +169,7 @@ class LiveView(BaseView):
 
     def abandon(self) -> None:
         """The same after a fault: what was shown stays."""
-        self.finish(Message("assistant", ""))
+        self._finish(Message("assistant", ""))
 
     def _suspend(self) -> None:
         """Take the live rows off while the shell is there; the next frame shows them again."""
@@ -178,7 +195,10 @@ class LiveView(BaseView):
         """All text so far was thinking, which `thinking` goes on with: it is shown as such."""
         self._adapt()
         self._painter.take_back()
-        self._stream, self._is_reply, self._ready, self._live = None, False, [], 0
+        above = self._above(self._size.columns)
+        self._ready = above if self._is_asked_again else []
+        self._painter.know([] if self._is_asked_again else above)
+        self._stream, self._is_reply, self._live = None, False, 0
         thought = "".join([*self._text, thinking]).strip()
         self._text, self._fed, self._after = [], 0, ""
         self._think(Chunk(thinking=thought))
@@ -190,6 +210,7 @@ class LiveView(BaseView):
             self._end_stream()
             if self._say_thought():
                 self._ready.append(())
+                self._thought = [*self._ready]
             self._is_reply = True
             self._stream = self._new_stream()
             if self._after:
@@ -226,7 +247,7 @@ class LiveView(BaseView):
         if self._stream is not None:
             self._stream.finish()
             self._ready += [*self._stream.take(), *([()] if gap else [])]
-            self._stream = None
+            self._stream, self._asked = None, ""
 
     def _paint(self, status: str) -> None:
         self._adapt()
@@ -248,6 +269,10 @@ class LiveView(BaseView):
             self._live, self._ready = 0, self._ready[step:]
         self._painter.paint(self._ready, live, row, queue)
         self._live, self._ready = len(live), []
+
+    def _is_known(self, now: float) -> bool:
+        """Whether it is known what the window has come to be."""
+        return self._has_settled(now) and self._is_placed(now)
 
     def _has_settled(self, now: float) -> bool:
         """Whether the window keeps its size: nothing is painted while it changes."""
@@ -274,11 +299,25 @@ class LiveView(BaseView):
                 self._stream.resize(self._painter.width, keep=kept)
 
     def _lay_again(self, size: os.terminal_size, row: int) -> int:
-        """Lay out again what is in reach; returns how many rows on the screen are void by that."""
-        if self._stream is None or self._ready:
+        """Lay out again what is in reach, the question too if all of the reply is; returns how many
+        rows on the screen are void by that.
+        """
+        if self._ready:
             return 0
-        reach = self._painter.reach(size.columns, size.lines, reflow=self._out.reflows, row=row)
-        return self._stream.lay_again(max(size.columns - 1, 1), *reach)
+        reflow = self._out.reflows
+        reach, known = self._painter.reach(size.columns, size.lines, reflow=reflow, row=row)
+        width, back = max(size.columns - 1, 1), 0
+        if self._stream is not None:
+            back = self._stream.lay_again(width, reach, known)
+        above = self._above(self._size.columns)
+        if not (self._asked and back + len(above) == known and back < reach):
+            return back
+        self._ready, self._is_asked_again = self._above(size.columns), True
+        return known
+
+    def _above(self, columns: int) -> list[Row]:
+        """The rows between what was there before and the reply, as far as they are known."""
+        return [*asked_rows(self._asked, columns), *self._thought] if self._asked else []
 
     def _new_painter(self) -> Painter:
         return Painter(

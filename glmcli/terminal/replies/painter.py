@@ -154,7 +154,7 @@ class Painter:
         # how many of them can it reach?
         if back:
             self._shown[:0], self._done = self._done[-back:], self._done[:-back]
-            self._above -= back
+            self._above = max(self._above - back, 0)
             self._whole += back
         pieces = [fold(it, columns) if reflow else [it] for it in self._shown]
         below = len(pieces[-1]) - 1 if self._below else 0
@@ -183,6 +183,10 @@ class Painter:
         """
         known = min(self._above + len(self._shown), self._lines, lines) - 1
         return row - 1 if row else max(known - below, 0)
+
+    def know(self, rows: Sequence[Row]) -> None:
+        """These rows stand right above, and may be taken off as if they had been painted here."""
+        self._done = [*rows][-self._lines :]
 
     def leave_out(self, rows: Sequence[Row]) -> None:
         """Take live rows as shown before: the next frames leave out what they say."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Self
 from glmcli.conversation.attachments import headings_only
 from glmcli.errors import GlmError
 from glmcli.language import tr
+from glmcli.terminal.asked import write_question
 from glmcli.terminal.output import Output
-from glmcli.terminal.phrases import TimeLeft, fitting, progress_forms, progress_line, question_rows
+from glmcli.terminal.phrases import TimeLeft, fitting, progress_forms, progress_line
 from glmcli.terminal.quiet import Quiet
 from glmcli.terminal.visible import visible, visible_line
 from glmcli.types import Chunk, Message, Progress
@@ -357,15 +358,7 @@ def show_message(
 ) -> None:
     """Show a message that is there already, as it was shown when it arrived."""
     if message.role == "user":
-        out.write(
-            question_rows(
-                headings_only(message.text),
-                colours=out.colours,
-                bold=out.is_live,
-                in_words=out.is_reader,
-                columns=out.size().columns,
-            )
-        )
+        write_question(out, headings_only(message.text))
     else:
         view = terminal_view(out, quiet, thinking="hide", plain=plain, columns=columns)
         view.show(Chunk(message.text))

@@ -25,6 +25,7 @@ class FakeOutput:
     encoding = "utf-8"
     is_tty = is_live = knows_codes = is_unicode = reflows = True
     is_reader = False
+    asked = ""
     is_stopped = staticmethod(lambda: False)
     colours = 16
     fd = 9999  # no file of this process

@@ -211,6 +211,37 @@ def test_a_reply_below_other_rows_is_whole_in_a_window_that_changes(tmp_path, ki
         assert "wait" not in reply
 
 
+@pytest.mark.parametrize(
+    ("kind", "earlier", "sizes"),
+    [
+        ("words", 0, [(100, 24), (60, 24)]),
+        ("words", 3, [(100, 24), (60, 24), (40, 24)]),
+        ("chinese", 3, [(100, 30), (60, 30), (90, 30)]),
+        ("table", 3, [(100, 30), (50, 30)]),
+    ],
+)
+def test_the_question_above_a_reply_is_laid_out_again_with_it(tmp_path, kind, earlier, sizes):
+    """`earlier`: so many commands were typed before. In the first screenful tmux puts rows out of
+    reach before the program hears of the new width, with words that it split.
+    """
+    typed = TYPED[kind]
+    wanted = re.findall(r"w\d{4}", "".join(typed))
+    chat = [*GLM, "chat", "-m", "echo:delay=0.1"]
+    with Tmux(*chat, home=tmp_path, cols=sizes[0][0], rows=sizes[0][1]) as tmux:
+        tmux.at_prompt()
+        for _ in range(earlier):
+            tmux.type("/help", "Enter").at_prompt()
+        for line in typed:
+            tmux.type(*(["C-j"] if line is not typed[0] else []), line)
+        tmux.type("Enter").see("answering")
+        for size in sizes[1:]:
+            tmux.resize(*size)
+        tmux.see("tokens · first").at_prompt()
+        assert said(tmux) == wanted * 2
+        split = re.compile(r"w\d{0,3}$|^ *\d{1,4}(?= w| *$)")
+        assert not [row for row in tmux.lines() if split.search(row)]
+
+
 def said(tmux: Tmux) -> list[str]:
     """The words on the screen and above it, of question and reply, split or not."""
     return re.findall(r"w\d{4}", re.sub(r"\s", "", tmux.text()))

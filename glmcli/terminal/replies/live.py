@@ -45,6 +45,10 @@ TAIL_CHARS = 200
 class LiveView(BaseView):
     """Shows one reply. What scrolled away is never painted again.
 
+    A window that changes its width has the question and the reply laid out again, as far as they
+    are in reach. tmux puts the first rows of a screen that is not full out of reach before anybody
+    hears of the new width: they stay there as it cut them, and what they say is left out below.
+
     `after` is the text that the reply goes on with, if that was shown before: a fence, a list or a
     table that is open in it stays one. Its last row is shown again, if it was not complete; a table
     from its start, if what comes next changes its layout. Prose has `columns` at most; 0: those of

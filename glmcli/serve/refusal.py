@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from glmcli.errors import ContextFull, GlmError, OutOfMemory, UsageError, told_error
-from glmcli.serve.holder import Full, NotCounted, LetGo
+from glmcli.serve.holder import Full, LetGo, NotCounted
 
 INVALID, SERVER = "invalid_request_error", "server_error"
 

@@ -28,7 +28,7 @@ from glmcli.types import Chunk, Message, Progress
 FRAME_S = 1 / 12
 STATUS_S = 0.4
 """The status row is written no more often than this."""
-WAIT_S = 0.02
+SETTLING_S = 0.02
 """Between two looks whether a window has settled, where nothing else is to be done."""
 COST_SHARE = 6
 """A frame waits this many times as long as the last one took."""
@@ -152,7 +152,7 @@ class LiveView(BaseView):
         """
         end = time.monotonic() + SETTLE_S + REPORT_S
         while not self._is_known(self._clock()) and time.monotonic() < end:
-            time.sleep(WAIT_S)
+            time.sleep(SETTLING_S)
             self._queued = self._terminal.collect()
         self._finish(reply)
 

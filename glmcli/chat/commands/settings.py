@@ -32,7 +32,7 @@ def set(chat: Chat, rest: str) -> str:
     name, value = pair(rest)
     name = param_name(name)
     if not value:
-        return setting_line(name, in_force(chat, name, dict(values(chat))[name]))
+        return columns([(name, in_force(chat, name, dict(values(chat))[name]))])
     if name == CONTEXT:
         chat.session.leave_out(
             "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))

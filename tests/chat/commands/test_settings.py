@@ -104,10 +104,10 @@ def test_every_setting_is_set_here_or_has_a_way_that_works(chat, glm):
 
 
 def test_a_setting_without_a_value_is_shown_with_who_set_it(chat):
-    assert run_command(chat, "/set top_k") == f"top_k is {rows(chat)['top_k']}"
+    assert run_command(chat, "/set top_k") == f"top_k  {rows(chat)['top_k']}"
     run_command(chat, "/set top_k 7")
-    assert run_command(chat, "/set top_k") == "top_k is 7  (/set)"
-    assert run_command(chat, "/set markdown") == "markdown is on  (default)"
+    assert run_command(chat, "/set top_k") == "top_k  7  (/set)"
+    assert run_command(chat, "/set markdown") == "markdown  on  (default)"
 
 
 def test_hints_in_a_chat_name_no_option(chat):

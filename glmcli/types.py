@@ -17,13 +17,18 @@ the model goes on with it. So is one that is `rendered`, and what follows is a r
 FinishReason = Literal["stop", "length", "time", "cancelled", "interrupted"]
 """Why a reply ended: by itself, at a limit of tokens or of time, by the user, by a fault or a kill.
 
-Programs are told "length" for "time", which other programs do not know.
+Programs are told "length" for "time", which other programs do not know: `reason_told`.
 """
 
 MOST = 2**53
 """The largest number that JSON can carry everywhere; no count is larger."""
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 """Those of a conversation."""
+
+
+def reason_told(reason: FinishReason | None) -> str | None:
+    """Why a reply ended, as other programs know it."""
+    return "length" if reason == "time" else reason
 
 
 def as_count(value: object) -> int | None:

@@ -109,7 +109,9 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     is_local = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
-        engine = open_alone(settings, lambda step: status.say(*progress_forms(step, None)))
+        engine = open_alone(
+            settings, lambda step: status.say(*progress_forms(step, None)), tell=status.say_line
+        )
         with closing(engine):
             if is_local:
                 found.timings.load_s = time.perf_counter() - started
@@ -181,6 +183,7 @@ def show_quality(settings: Settings, *, as_json: bool) -> None:
             sample_text(),
             found,
             lambda step: status.say(*progress_forms(step, None)),
+            status.say_line,
             lambda done, total: status.say(
                 tr("comparing") + tr(", {done:,} of {total:,}", done=done, total=total)
             ),

@@ -301,13 +301,22 @@ def open_kept(settings: Settings, report: Report) -> Engine:
     return open_kept_or_here(settings, report)
 
 
-def open_alone(settings: Settings, report: Report, *, spares_same: bool = False) -> Engine:
-    """The same, when models that are kept and idle have left; who keeps it spares the same."""
+def open_alone(
+    settings: Settings,
+    report: Report,
+    *,
+    tell: Callable[[str], None],
+    spares_same: bool = False,
+) -> Engine:
+    """The same, when models that are kept and idle have left; who keeps it spares the same.
+
+    `tell` is given a line about those, and about others that stay.
+    """
     if not is_local(settings.model):
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import open_without_others
 
-    return open_without_others(settings, report, spares_same=spares_same)
+    return open_without_others(settings, report, tell=tell, spares_same=spares_same)
 
 
 def check_followed(settings: Settings) -> None:

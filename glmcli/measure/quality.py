@@ -12,42 +12,49 @@ from collections.abc import Callable
 from contextlib import closing
 
 from glmcli.config import Settings
-from glmcli.engines import split_name
+from glmcli.engines import open_alone
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.divergence import Divergence, next_row
-from glmcli.engines.local.open import open_engine
 from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.types import Report
 
-Tell = Callable[[int, int], None]
+Count = Callable[[int, int], None]
 """Called with the number of ids that are read, and of all ids."""
 
 
 def compare(
-    full: Settings, reduced: Settings, text: str, found: Divergence, report: Report, tell: Tell
+    full: Settings,
+    reduced: Settings,
+    text: str,
+    found: Divergence,
+    report: Report,
+    tell: Callable[[str], None],
+    count: Count,
 ) -> None:
     """Let both nets read `text` as a user's message, the full one first. Adds to `found`.
 
     Raises UsageError if the two write the text in different ids; else what opening one raises.
     """
     with tempfile.TemporaryFile() as file:
-        with closing(open_net(full, report)) as engine:
+        with closing(open_net(full, report, tell)) as engine:
             ids = engine.ids(text)
             for number, scores in enumerate(engine.scores(ids)):
                 file.write(scores.numpy().tobytes())
-                tell(number + 1, 2 * len(ids))
+                count(number + 1, 2 * len(ids))
         file.seek(0)
-        with closing(open_net(reduced, report)) as engine:
+        with closing(open_net(reduced, report, tell)) as engine:
             if engine.ids(text) != ids:
                 raise UsageError(
                     tr("the two write the text in different ids"), tr("compare one model")
                 )
             for number, scores in enumerate(engine.scores(ids)):
                 found.add(next_row(file, len(scores)), scores)
-                tell(len(ids) + number + 1, 2 * len(ids))
+                count(len(ids) + number + 1, 2 * len(ids))
 
 
-def open_net(settings: Settings, report: Report) -> LocalEngine:
+def open_net(settings: Settings, report: Report, tell: Callable[[str], None]) -> LocalEngine:
     """The engine of a model in this process. Raises what opening one raises."""
-    return open_engine(split_name(settings.model)[1], settings, report)
+    engine = open_alone(settings, report, tell=tell)
+    assert isinstance(engine, LocalEngine), "only a model in this process is compared"
+    return engine

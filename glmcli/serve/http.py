@@ -180,6 +180,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         """Let a client send its body only if that will be read."""
         self.place = urlsplit(self.path).path
         check_allowed(self)
+        self._route()
         if self.command in ("GET", "HEAD"):
             return True  # there is none to wait for
         self.body_bytes()

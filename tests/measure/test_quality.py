@@ -32,7 +32,7 @@ def folder(tmp_path_factory) -> Path:
 
 def compared(full: Settings, reduced: Settings) -> tuple[Divergence, list[tuple[int, int]]]:
     found, told = Divergence(), []
-    compare(full, reduced, TEXT, found, lambda step: None, lambda *step: told.append(step))
+    compare(full, reduced, TEXT, found, lambda step: None, print, lambda *step: told.append(step))
     return found, told
 
 
@@ -85,7 +85,7 @@ def test_fewer_bits_are_judged_in_blocks_like_a_prompt_and_singly_like_a_reply(f
     own = Divergence()
     rows = []
     for settings in (full, reduced):
-        engine = open_net(settings, lambda step: None)
+        engine = open_net(settings, lambda step: None, print)
         ids = engine.ids(TEXT)
         checkpoint = find_checkpoint(str(folder), settings.model_options, lambda step: None)
         cache = PrefixCache(

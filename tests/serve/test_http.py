@@ -114,6 +114,17 @@ def test_who_sends_too_much_still_reads_why_it_was_refused() -> None:
         assert (answer.status, answer.error["type"]) == (413, "invalid_request_error")
 
 
+@pytest.mark.parametrize(
+    ("line", "key", "status"),
+    [("POST /nowhere", "k", 404), ("POST /health", "k", 405), (f"POST {CHAT}", "wrong", 401)],
+)
+def test_a_body_that_will_not_be_read_is_not_asked_for(line: str, key: str, status: int) -> None:
+    with served(key="k") as server:
+        head = f"{line} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        asked = f"{head}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode()
+        assert said(server, asked).startswith(f"HTTP/1.1 {status}".encode())
+
+
 def test_a_body_that_was_announced_is_asked_for() -> None:
     with served() as server, server.raw() as connection:
         body = b'{"prompt": "a b"}'
@@ -249,7 +260,7 @@ def test_an_address_that_cannot_be_read_is_answered_and_logged(target: str) -> N
         assert answer.split(b" ")[1] in (b"400", b"404")
         assert soon(lambda: len(server.lines) == 1)
         expecting = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n"
-        assert said(server, expecting.encode()).split(b" ")[1] in (b"400", b"411")
+        assert said(server, expecting.encode()).split(b" ")[1] in (b"400", b"404")
         assert server.ask("GET", "/health").status in (200, 503)
 
 

@@ -94,9 +94,10 @@ def served(
     is_private: bool = False,
     most_waiting: int = 64,
     starts: bool = True,
+    shared: bool = False,
 ) -> Iterator[Served]:
     """A server of `echo:`, or of what `open_it` opens."""
-    engine = EngineThread("echo:", open_it or (lambda report: EchoEngine()))
+    engine = EngineThread("echo:", open_it or (lambda report: EchoEngine()), shared=shared)
     holder = Holder(engine, "echo:", most_waiting=most_waiting)
     lines: list[str] = []
     routes = OpenAIRoutes(holder, "echo").all()

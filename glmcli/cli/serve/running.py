@@ -51,7 +51,8 @@ def answer_until_ended(
 
     model = short_name(settings.model)
     member = None if cluster is None else ClusterMember(cluster, settings, model)
-    open_it = partial(open_alone, settings, spares_same=True)
+    others: list[str] = []
+    open_it = partial(open_alone, settings, tell=others.append, spares_same=True)
     engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
     log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
     full_name = lasting_name(settings)
@@ -67,6 +68,8 @@ def answer_until_ended(
     doors.open()
     with findable(holder, settings, log, tell), closing(doors):
         if is_loaded(engine, holder.stopping, settings):
+            for line in others:
+                tell(line)
             rows = set_up(model, address, settings, is_private=is_private)
             say_set_up(member.set_up(rows) if member else rows)
             if member:

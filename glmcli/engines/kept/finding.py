@@ -6,7 +6,7 @@ Knows nothing of what is asked of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,12 +70,13 @@ class Finder:
                 continue
             except Deaf:
                 check_loads(settings, others, self._report)
-                with others_gone([place, *others], self._report) as left:
-                    return told_of(left, self._here_instead(tr(DEAF)))
+                with others_gone([place, *others], self._report) as found:
+                    stay = [name for name in found.stay if name != kept_name(place)]
+                    return told_of(Others(stay, found.left), self._here_instead(tr(DEAF)))
         check_loads(settings, others, self._report)
-        with others_gone(others, self._report) as left:
+        with others_gone(others, self._report) as found:
             kept = self._kept(key) if settings.keep else open_engine(settings, self._report)
-            return told_of(left, kept)
+            return told_of(found, kept)
 
     def _kept(self, key: str) -> Engine:
         """The model in a process that keeps it; here if there can be none, which is told."""
@@ -148,39 +149,60 @@ def check_loads(settings: Settings, others: Sequence[KeptPlace], report: Report)
     find_checkpoint(split_name(settings.model)[1], settings.model_options, report)
 
 
-def told_of(left: Sequence[str], engine: Engine) -> Engine:
-    """An engine that tells which models left the memory for it, if any did."""
-    if not left:
-        return engine
-    line = ntr(
-        "{models} has left the memory for this model",
-        "{models} have left the memory for this model",
-        len(left),
-        models=tr(", ").join(map(short_model, left)),
-    )
-    return ToldEngine(engine, line)
+def told_of(others: Others, engine: Engine) -> Engine:
+    """An engine that tells what became of other models, if there were any."""
+    for line in lines_about(others):
+        engine = ToldEngine(engine, line)
+    return engine
+
+
+def lines_about(others: Others) -> list[str]:
+    """What to say of models that left for another one, and of those that stay beside it."""
+    left, stay = (tr(", ").join(map(short_model, names)) for names in (others.left, others.stay))
+    lines = []
+    if left:
+        lines.append(
+            ntr(
+                "{models} has left the memory for this model",
+                "{models} have left the memory for this model",
+                len(others.left),
+                models=left,
+            )
+        )
+    if stay:
+        lines.append(
+            ntr(
+                "{models} is in use and stays in memory beside this model",
+                "{models} are in use and stay in memory beside this model",
+                len(others.stay),
+                models=stay,
+            )
+        )
+    return lines
 
 
 @contextmanager
-def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[list[str]]:
-    """Load a model when those that are idle have left, whose names this yields.
+def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[Others]:
+    """Load a model when those that are idle have left; what became of them.
 
     OutOfMemory tells of those that stay.
     """
-    stay, left = make_leave(places, report)
+    found = make_leave(places, report)
     try:
-        yield left
+        yield found
     except OutOfMemory as exc:
-        if stay:
+        if found.stay:
             exc.hint = tr(
                 "{models} is kept in memory and busy: glm stop ends it",
-                models=tr(", ").join(stay),
+                models=tr(", ").join(found.stay),
             )
         raise
 
 
-def open_without_others(settings: Settings, report: Report, *, spares_same: bool) -> Engine:
-    """Load a model in this process when all that are kept and idle have left.
+def open_without_others(
+    settings: Settings, report: Report, *, tell: Callable[[str], None], spares_same: bool
+) -> Engine:
+    """Load a model in this process when all that are kept and idle have left, which is told.
 
     The same model too, unless it is spared. Raises as `open_engine`.
     """
@@ -190,15 +212,22 @@ def open_without_others(settings: Settings, report: Report, *, spares_same: bool
         own = kept_key(settings, folder) if spares_same else ""
         places = [place for place in places if place.model_key != own]
         check_loads(settings, places, report)
-    with others_gone(places, report):
+    with others_gone(places, report) as found:
+        for line in lines_about(found):
+            tell(line)
         return open_engine(settings, report)
+
+
+def kept_name(place: KeptPlace) -> str:
+    """The model that is kept at a place, as far as that was written down."""
+    return str(read_about(place).get("model", place.key))
 
 
 def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
     """Have the idle among other kept models leave, and wait until their processes are gone."""
     others, leaving = Others([], []), []
     for place in places:
-        name = str(read_about(place).get("model", place.key))
+        name = kept_name(place)
         try:
             link = link_to_socket(place, ANSWER_S)
         except Deaf:

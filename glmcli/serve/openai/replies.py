@@ -10,10 +10,8 @@ import time
 from typing import Any
 
 from glmcli.files import json_text
-from glmcli.types import Chunk, Usage
+from glmcli.types import Chunk, Usage, reason_told
 
-WIRE_REASONS = {"time": "length"}
-"""Why a reply of ours ended -> what clients know, where that is another word."""
 WAITING = b": waiting\n\n"
 """A comment: it says that the connection lives."""
 LAST_EVENT = b"data: [DONE]\n\n"
@@ -51,7 +49,7 @@ class Written:
             choice: dict[str, Any] = {"index": 0, "message": message}
         else:
             choice = {"index": 0, "text": text}
-        choice |= {"logprobs": None, "finish_reason": finish_of(last)}
+        choice |= {"logprobs": None, "finish_reason": reason_told(last.finish_reason)}
         kind = "chat.completion" if self._is_chat else "text_completion"
         counts = {"usage": counts_of(last.usage)}
         return self._head | {"object": kind, "choices": [choice]} | counts
@@ -70,7 +68,7 @@ class Written:
 
     def ending(self, last: Chunk, *, counts: bool) -> bytes:
         """The events at the end."""
-        end = self._event({} if self._is_chat else {"text": ""}, finish_of(last))
+        end = self._event({} if self._is_chat else {"text": ""}, reason_told(last.finish_reason))
         if counts:
             end += as_event(self._chunk() | {"choices": [], "usage": counts_of(last.usage)})
         return end + LAST_EVENT
@@ -88,12 +86,6 @@ class Written:
 def as_event(value: Any) -> bytes:
     """An event whose data is JSON."""
     return b"data: " + json_text(value).encode("utf-8", "replace") + b"\n\n"
-
-
-def finish_of(last: Chunk) -> str | None:
-    """Why a reply ended, in a word that clients know."""
-    reason = last.finish_reason
-    return reason and WIRE_REASONS.get(reason, reason)
 
 
 def counts_of(usage: Usage | None) -> dict[str, Any]:

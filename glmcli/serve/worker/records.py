@@ -12,12 +12,12 @@ from typing import Any
 
 from glmcli.errors import GlmError, OutOfMemory, told_error
 from glmcli.serve.holder import Full
-from glmcli.types import Chunk, FinishReason
+from glmcli.types import Chunk, FinishReason, reason_told
 
 INTERNAL_ERROR, OUT_OF_MEMORY, OVERLOADED = 50001, 50002, 42903
 HIGH_TRAFFIC = "**NETWORK ERROR DUE TO HIGH TRAFFIC. PLEASE REGENERATE OR REFRESH THIS PAGE.**"
 """With this FastChat begins every error; clients of it look in the brackets behind it."""
-_REASONS: dict[FinishReason, str] = {"time": "length", "interrupted": "abort", "cancelled": "abort"}
+_BROKEN_OFF: tuple[FinishReason, ...] = ("interrupted", "cancelled")
 
 WorkerRecord = dict[str, Any]
 
@@ -51,7 +51,7 @@ class Records:
                 "completion_tokens": last,
                 "total_tokens": self._prompt + last,
             },
-            "finish_reason": reason and _REASONS.get(reason, reason),
+            "finish_reason": "abort" if reason in _BROKEN_OFF else reason_told(reason),
             "logprobs": None,
         }
 

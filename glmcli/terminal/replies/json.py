@@ -15,7 +15,7 @@ from glmcli.files import json_text
 from glmcli.terminal.output import Output
 from glmcli.terminal.replies.text import BaseView
 from glmcli.terminal.visible import visible_json
-from glmcli.types import Chunk, Message, Usage
+from glmcli.types import Chunk, Message, Usage, reason_told
 
 Facts = Callable[[], Mapping[str, Any]]
 """Gives the model and the conversation of a reply."""
@@ -92,7 +92,7 @@ class RecordsView(BaseView):
         usage = reply.usage or Usage()
         self._prompt = usage.prompt_tokens or self._prompt
         self._tokens = usage.completion_tokens or self._tokens
-        self._write(reason_told(reply))
+        self._write(reason_told(reply.finish_reason))
 
     def _write(self, reason: str | None) -> None:
         usage = {
@@ -123,7 +123,7 @@ def reply_fields(reply: Message) -> dict[str, Any]:
     return {
         "text": reply.text,
         "thinking": reply.thinking,
-        "finish_reason": reason_told(reply),
+        "finish_reason": reason_told(reply.finish_reason),
         "usage": {name: counts[name] for name in order},
     }
 
@@ -136,11 +136,6 @@ def write_failure(out: Output, error: GlmError, *, in_lines: bool) -> None:
         fields = {"type": "error", "error": message, "hint": hint, "exit": error.exit_code}
     write_json(out, fields)
     error.is_in_output = True
-
-
-def reason_told(reply: Message) -> str | None:
-    """Why a reply ended, in OpenAI's words as far as it has some."""
-    return "length" if reply.finish_reason == "time" else reply.finish_reason
 
 
 def write_json(out: Output, value: object) -> None:

@@ -104,6 +104,11 @@ class StatusLine:
             self._output.write(f"{state}\n")
             self._shown = kind
 
+    def say_line(self, line: str) -> None:
+        """Say a line that stays."""
+        self.clear()
+        self._output.say(f"{visible_line(line)}\n")
+
     def clear(self) -> None:
         """Take the row back."""
         if self._shown and not self._output.is_reader:

@@ -4,6 +4,7 @@ import socket
 import threading
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_without_a_busy_one_the_hint_stays(place):
 def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path):
     nowhere = load_settings({"model": "nowhere"}, folder=tmp_path)
     with held(place) as (_, thread, _said):
-        for open_it in (open_kept_or_here, open_alone):
+        for open_it in (open_kept_or_here, partial(open_alone, tell=print)):
             with pytest.raises(ModelError, match="nowhere"):
                 open_it(nowhere, report)
         assert thread.is_alive()
@@ -98,7 +99,7 @@ def test_a_model_that_there_is_none_of_is_said_whatever_is_kept(place, tmp_path)
 def test_a_model_that_cannot_be_fetched_ends_no_other(place, tmp_path):
     typo = load_settings({"model": "org/typo", "offline": True}, environ={}, folder=tmp_path)
     with held(place) as (holder, thread, _said):
-        for open_it in (open_kept_or_here, open_alone):
+        for open_it in (open_kept_or_here, partial(open_alone, tell=print)):
             with pytest.raises(ModelError, match="org/typo"):
                 open_it(typo, report)
         assert thread.is_alive()
@@ -220,12 +221,30 @@ def test_what_is_served_does_not_end_by_the_word_of_a_client(settings, place):
 
 @pytest.mark.parametrize("spares_same", [False, True])
 def test_whoever_is_to_have_the_memory_alone_has_even_the_same_model_leave(
-    settings, place, spares_same
+    settings, place, spares_same, monkeypatch
 ):
+    monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)
     with held(place) as (_, thread, _said):
-        engine = open_without_others(settings, report, spares_same=spares_same)
+        engine = open_without_others(settings, report, tell=print, spares_same=spares_same)
         assert engine.details == ""
         assert thread.is_alive() == spares_same
+
+
+def test_what_became_of_others_is_told_to_whoever_loads_a_model_alone(settings, place, folder):
+    lines = []
+    with leaving(place, LEAVES):
+        open_without_others(settings, report, tell=lines.append, spares_same=False)
+    assert lines == ["another has left the memory for this model"]
+    with held(place):
+        user = KeptEngine(link_to_socket(place), lambda: pytest.fail("it left"))
+        user.open(report)
+        open_without_others(settings, report, tell=lines.append, spares_same=False)
+        assert lines[1:] == ["echo: is in use and stays in memory beside this model"]
+        other = load_settings({"model": str(folder)}, environ={}, folder=folder)
+        with closing(open_kept_or_here(other, report)) as engine:
+            asked = [Message("user", "hi")], GenerationParams(max_tokens=1), threading.Event()
+            assert lines[1] in [chunk.notice for chunk in engine.stream(*asked)]
+        user.close()
 
 
 def test_it_is_asked_on_whatever_thread_finds_it(settings, place):

@@ -2,6 +2,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -235,6 +236,27 @@ def test_one_too_many_is_told_when_to_come_again() -> None:
         for connection in waiting:
             connection.close()
         assert soon(lambda: server.holder.busy == 0)
+
+
+@pytest.mark.parametrize("count", [17, 40, 200])
+def test_of_however_many_at_once_each_is_answered_or_told_when_to_come_again(count: int) -> None:
+    """16 are written at the same time, 64 wait, and nobody's connection is refused."""
+    with served(lambda report: EchoEngine(delay_s=0.02), shared=True) as server:
+        text, queued = "one two three", list[int]()
+        with ThreadPoolExecutor(count) as pool:
+            asked = [pool.submit(server.chat, text, stream=False) for _ in range(count)]
+            while not all(each.done() for each in asked):
+                queued.append(server.ask("GET", "/health").json["queue"])
+                time.sleep(0.05)
+        answers = [each.result() for each in asked]
+    refused = [answer for answer in answers if answer.status != 200]
+    assert all(answer.status == 429 for answer in refused)
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+    assert (len(refused) > 0) == (count > 80)
+    assert 0 < max(queued) <= 64
+    for answer in answers:
+        if answer.status == 200:
+            assert answer.json["choices"][0]["message"]["content"] == text
 
 
 def test_the_model_is_listed_by_its_name_and_window() -> None:

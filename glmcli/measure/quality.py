@@ -19,7 +19,7 @@ from glmcli.errors import UsageError
 from glmcli.language import tr
 from glmcli.types import Report
 
-Count = Callable[[int, int], None]
+OnRead = Callable[[int, int], None]
 """Called with the number of ids that are read, and of all ids."""
 
 
@@ -30,7 +30,7 @@ def compare(
     found: Divergence,
     report: Report,
     tell: Callable[[str], None],
-    count: Count,
+    count: OnRead,
 ) -> None:
     """Let both nets read `text` as a user's message, the full one first. Adds to `found`.
 

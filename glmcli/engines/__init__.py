@@ -287,8 +287,7 @@ def open_engine(settings: Settings, report: Report) -> Engine:
     Raises ConfigError, ModelError, OutOfMemory, EngineError.
     """
     engine, name = split_name(settings.model)
-    module = importlib.import_module(ENGINES[engine])
-    opened: Engine = module.open_engine(name, settings, report)
+    opened: Engine = importlib.import_module(ENGINES[engine]).open_engine(name, settings, report)
     return opened
 
 
@@ -302,16 +301,9 @@ def open_kept(settings: Settings, report: Report) -> Engine:
 
 
 def open_alone(
-    settings: Settings,
-    report: Report,
-    *,
-    tell: Callable[[str], None],
-    spares_same: bool = False,
+    settings: Settings, report: Report, *, tell: Callable[[str], None], spares_same: bool = False
 ) -> Engine:
-    """The same, when models that are kept and idle have left; who keeps it spares the same.
-
-    `tell` is given a line about those, and about others that stay.
-    """
+    """The same, when kept models that are idle have left, which is told; see there."""
     if not is_local(settings.model):
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import open_without_others

@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from glmcli import __version__
-from glmcli.cli.hints import check_typed, in_whole_line, of_argument, usage_hint
+from glmcli.cli.hints import check_typed, in_whole_line, usage_hint
 from glmcli.cli.opening import Interrupted
 from glmcli.cli.options import as_it_is, with_values
 from glmcli.config import wants_traceback
@@ -226,10 +226,8 @@ def run(arguments: list[str]) -> int:
             raise Interrupted
         return code if isinstance(code, int) else 0
     except GlmError as exc:
-        if exc.meant:
-            exc.hint = in_whole_line(*exc.meant, arguments) or exc.hint
-        elif arguments[:1] in (["history"], ["bench"], ["stop"]) and exc.exit_code in (2, 3):
-            exc.hint = of_argument(arguments) or exc.hint
+        if exc.exit_code in (2, 3):
+            exc.hint = in_whole_line(exc.meant, arguments) or exc.hint
         return report_of(exc, arguments)
     except Exception as exc:
         # Typer's usage errors; their class moved between its versions, so look at the shape.

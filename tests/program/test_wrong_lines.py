@@ -18,8 +18,8 @@ ask --temp 0 hi                   | --temperature 0
 ask --temprature 0 hi             | glm ask --temperature 0 hi?
 ask --temperature                 | write --temperature VALUE: randomness
 ask --max-token 5 hi              | glm ask --max-tokens 5 hi?
-ask --max-length 5 hi             | --max-tokens N limits the reply
-ask --num-ctx 512 hi              | --window N limits prompt and reply together
+ask --max-length 5 hi             | did you mean glm ask --max-tokens 5 hi?
+ask --num-ctx 512 hi              | did you mean glm ask --window 512 hi?
 ask --model                       | write --model VALUE: folder, hub id, built-in name, or openai:
 ask --dtype                       | write --dtype VALUE: auto, float32
 ask --modle echo: hi              | glm ask --model echo: hi?
@@ -31,30 +31,30 @@ ask -m c.txt hi                   | a model is a folder with config
 ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
 ask --token k hi                  | glm config set api_key -
 ask --url http://h hi             | --base-url http://h
-ask --host h hi                   | -m openai:NAME --base-url http://HOST:PORT
-ask -m openai:x --base-url h hi   | write http://HOST:PORT or https://HOST
-ask -f c.txt hi                   | -a c.txt sends a file
-ask --attach c.txt hi             | -a c.txt sends a file
+ask --host h hi                   | did you mean glm ask -m openai: --base-url http://h hi?
+ask -m openai:x --base-url h hi   | did you mean glm ask -m openai:x --base-url http://h hi?
+ask -f c.txt hi                   | did you mean glm ask -a c.txt hi?
+ask --attach c.txt hi             | did you mean glm ask --file c.txt hi?
 ask -a nowhere.txt hi             | check the path
 ask --output o.txt hi             | write: glm ask hi > o.txt
 ask --stream hi                   | a reply streams by itself
 ask --format jsn hi               | glm ask --format json hi?
 ask --format yaml hi              | choose one of these
 ask --system-prompt x hi          | glm ask --system x hi?
-ask --no-history hi               | --no-save writes nothing to the history
-ask --no-think=1 hi               | leave the value out: glm ask --no-think hi
-ask --device gpu -m smollm2 hi    | auto, cuda, cuda:N
-ask --dtype fp16 hi               | one of: auto, float32
-ask --quantize 4bit hi            | one of: none, int8, int4
+ask --no-history hi               | did you mean glm ask --no-save hi?
+ask --no-think=1 hi               | did you mean glm ask --no-think hi?
+ask --device gpu -m smollm2 hi    | did you mean glm ask --device cuda -m smollm2 hi?
+ask --dtype fp16 hi               | did you mean glm ask --dtype float16 hi?
+ask --quantize 4bit hi            | did you mean glm ask --quantize int4 hi?
 ask --load-in-8bit hi             | --quantize int8
-ask -m echo: --plain=readr hi     | one of: off, on, reader
+ask -m echo: --plain=readr hi     | did you mean glm ask -m echo: --plain reader hi?
 ask --gpu hi                      | did you mean glm ask --device cuda hi?
 ask --cpu hi                      | --device cpu
-ask --verbose hi                  | --stats shows tokens and speed
-ask --version                     | glm --version shows the version
-ask --prompt hi                   | a single question needs no option: glm ask
-ask --home x hi                   | export GLM_HOME=FOLDER
-ask --thinking on hi              | one of: show, fold, hide
+ask --verbose hi                  | did you mean glm ask --stats hi?
+ask --version                     | did you mean glm --version?
+ask --prompt hi                   | did you mean glm ask hi?
+ask --home x hi                   | did you mean GLM_HOME=x glm ask hi?
+ask --thinking on hi              | did you mean glm ask --thinking show hi?
 ask --window 0 hi                 | it must be at least 1
 ask -m echo: ""                   | type a question: glm ask "why is the sky blue?"
 ask -m echo: - hi                 | leave out the -
@@ -68,16 +68,16 @@ ask -m gpt-4o hi                  | a server's is --model openai:gpt-4o
 ask --theme dark hi               | colours are those of the terminal
 ask @alice hello                  | behind -- all words are text
 chat --theme dark                 | colours are those of the terminal
-chat -f json                      | glm chat has no such option; glm ask -f has
-chat --long map                   | glm chat has no such option; glm ask --long has
-chat --json                       | glm chat has no such option; glm ask --format json has
-ask --commands hi                 | glm ask has no such option; glm chat --commands has
+chat -f json                      | did you mean glm ask -f json QUESTION?
+chat --long map                   | did you mean glm ask --long map QUESTION?
+chat --json                       | did you mean glm ask --format json QUESTION?
+ask --commands hi                 | did you mean glm chat --commands hi?
 history undelete zzzz             | glm history undelete lists them with their ids
-chat --list                       | glm history list shows the conversations
+chat --list                       | did you mean glm models list?
 chat --continue --resume abcd     | leave --continue out: glm chat --resume abcd
--v                                | glm --version shows the version
+-v                                | did you mean glm --version?
 --verison                         | did you mean glm --version?
-version                           | glm --version shows the version
+version                           | did you mean glm --version?
 help ask                          | did you mean glm ask --help?
 cht                               | did you mean glm chat?
 aks hi                            | did you mean glm ask hi?
@@ -86,16 +86,16 @@ time flies                        | a question goes behind ask: glm ask 'time fl
 org/name                          | a model goes behind -m: glm chat -m org/name
 ./folder                          | a model goes behind -m: glm chat -m ./folder
 openai:qwen                       | a model goes behind -m: glm chat -m openai:qwen
-c.txt                             | glm ask "QUESTION" -a c.txt
+c.txt                             | a question: glm ask QUESTION -a c.txt
 /help                             | /commands are typed inside glm chat
 run                               | glm chat -m MODEL
 pull org/name                     | glm models pull org/name
 list                              | glm models list; glm history list
 exit                              | Ctrl-D leaves a chat
-settings                          | glm config set NAME VALUE
+settings                          | did you mean glm config show?
 set temperature 1                 | did you mean glm config set temperature 1?
 login                             | glm config set api_key -
--m echo: hi                       | options go behind a command: glm chat -m echo: hi
+-m echo: hi                       | a question goes behind ask: glm ask -m echo: hi
 --model echo: ask hi              | options go behind the command: glm ask --model echo: hi
 --continue                        | options go behind a command: glm chat --continue
 model list                        | did you mean glm models list?
@@ -113,13 +113,13 @@ history why sky                   | did you mean glm history search 'why sky'?
 history export --format pdf       | choose one of these
 history import nowhere.json       | check the path
 config list                       | glm config show
-config show model                 | glm config get model prints one
+config show model                 | did you mean glm config get model?
 config model x                    | did you mean glm config set model x?
 config set                        | write: glm config set NAME VALUE
-config set temperature            | glm config set temperature VALUE, or glm config unset
+config set temperature            | write: glm config set temperature VALUE
 config set temprature 1           | glm config set temperature 1?
 config get nonsense               | glm config show lists all settings
-config edit x                     | write: glm config edit
+config edit x                     | leave x out: glm config edit
 config reset                      | glm config unset NAME
 config trust nowhere              | check the path
 roles new x                       | glm roles edit x
@@ -130,19 +130,19 @@ ask --role shel hi                | glm ask --role shell hi?
 ask --rol shell hi                | glm ask --role shell hi?
 ask -m=echo: hi                   | echo:
 ask -T 0.2 hi                     | --temperature 0.2
-ask --temperature 0,7 hi          | did you mean 0.7?
+ask --temperature 0,7 hi          | did you mean glm ask --temperature 0.7 hi?
 ask --temperature hot hi          | a number, as 0.5: randomness
-ask --timeout 30s hi              | did you mean 30?
+ask --timeout 30s hi              | did you mean glm ask --timeout 30 hi?
 ask --max-tokens ten hi           | a number, as 100: new tokens at most
 ask --stop hi                     | hi went to --stop; behind that goes the question
 ask --stop -m echo: hi            | write --stop VALUE: a text that ends the reply
 ask --base-url -m openai:x hi     | write --base-url VALUE
 ask --context 4096 hi             | a number of tokens is --window N
-ask --thinking off hi             | --no-think keeps a model from reasoning
+ask --thinking off hi             | did you mean glm ask --thinking hide hi?
 ask --no-thinking hi              | glm ask --no-think hi?
-ask --format=JSON hi              | glm ask --format=json hi?
-ask -x=1 hi                       | leave the value out: -x
-ask -r shell hi                   | --role NAME takes a role, --resume ID goes on
+ask --format=JSON hi              | did you mean glm ask --format json hi?
+ask -x=1 hi                       | did you mean glm ask --code 1 hi?
+ask -r shell hi                   | did you mean glm ask --role shell hi?
 ask --continue=abcd hi            | glm ask --resume abcd hi?
 ask -m ollama:llama3 hi           | --model openai:llama3 --base-url http://127.0.0.1:11434
 ask -m qwen3:8b hi                | --model openai:qwen3:8b --base-url http://127.0.0.1:11434
@@ -153,16 +153,16 @@ ask --log-level debug hi          | did you mean glm ask --stats hi?
 ask --bf16 hi                     | --dtype bfloat16
 ask --lora-path d hi              | --adapter d
 ask --revision main hi            | -m ORG/NAME@REVISION
-ask --folder src hi               | -a FOLDER sends a folder
+ask --folder src hi               | did you mean glm ask --file src hi?
 ask --usage hi                    | --stats
-ask --cache-dir x hi              | export GLM_CACHE=FOLDER
+ask --cache-dir x hi              | did you mean GLM_CACHE=x glm ask hi?
 ask --help-me                     | glm ask --help?
 ask -a d hi                       | name a file, or a folder with files
 ask @d hi                         | name a file, or a folder with files
 ask @fifo hi                      | name a regular file
 chat --multiline                  | /multiline is typed inside glm chat
 chat --reset                      | a chat begins a new conversation
-chat --session abcd               | --resume abcd
+chat --session abcd               | leave abcd out: glm chat --continue
 bench --foo                       | its options are --runs, --tokens, --prompts
 bench -n 0                        | write --runs N: runs; medians are shown, at least 1
 bench -n many                     | write --runs N:
@@ -170,7 +170,7 @@ bench --iterations 3 echo:        | --runs 3
 bench --format json echo:         | glm bench --json echo:?
 bench --output x.json echo:       | write: glm bench echo: > x.json
 bench --prompts 100 1000 echo:    | --prompts 100,1000
-bench --temperature 0 echo:       | glm ask --temperature has
+bench --temperature 0 echo:       | leave --temperature 0 out: glm bench echo:
 history delete --all              | name each: glm history delete ID ID
 history delete --force abcd       | --yes
 history list --since yesterday    | the newest come first
@@ -180,34 +180,34 @@ history list --format json        | glm history list --json?
 history list --search foo         | glm history search foo
 history --json                    | glm history list --json
 history -n 5                      | glm history list -n 5
-history show --last               | glm history list -n 1 shows the id
+history show --last               | did you mean glm history show last?
 history search a b c              | did you mean glm history search 'a b c'?
 history rename abcd new title     | did you mean glm history rename abcd 'new title'?
-history rename --title x abcd     | glm history rename has no options; write: glm history rename ID
+history rename --title x abcd     | did you mean glm history rename abcd x?
 history export -o out.md          | glm history export > out.md
-history export --all              | without an ID it exports all
-history export --format=md        | glm history export --format=markdown?
+history export --all              | leave --all out: glm history export
+history export --format=md        | did you mean glm history export --format markdown?
 history restore abcd              | glm history undelete abcd
 models list smollm2               | did you mean glm models show smollm2?
 models smollm2                    | did you mean glm models show smollm2?
-models pull --revision main a/b   | glm models pull ORG/NAME@REVISION
+models pull --revision main a/b   | did you mean glm models pull a/b@main?
 models remove --all               | name one: glm models remove NAME
 models -l                         | did you mean glm models list?
 roles --list                      | did you mean glm roles list?
 roles shell                       | did you mean glm roles show shell?
 roles delete shell                | shell is built in and cannot be deleted
 config --get model                | did you mean glm config get model?
-config model=echo:                | did you mean glm config set model=echo:?
-config path --json                | glm config path has no options; write: glm config path
+config model=echo:                | did you mean glm config set model echo:?
+config path --json                | leave --json out: glm config path
 config init                       | glm config edit
-config set temperature is 0.5     | did you mean 0.5?
-config set device gpu             | auto, cuda, cuda:N, mps, xpu or cpu
+config set temperature is 0.5     | did you mean glm config set temperature 0.5?
+config set device gpu             | did you mean glm config set device cuda?
 config set model nosuch:x         | before a name can stand openai:
 config set language zh            | LC_ALL=zh_CN.UTF-8 glm
 config set theme dark             | colours are those of the terminal
 run smollm2                       | glm chat -m smollm2
-unload                            | glm ps lists the models
-server                            | glm serve lets other programs ask
+unload                            | write: glm stop MODEL
+server                            | did you mean glm serve?
 models serve x                    | glm serve x
 logs list                         | glm history list
 keys set openai                   | glm config set api_key -
@@ -218,7 +218,7 @@ why?                              | a question goes behind ask: glm ask 'why?'
 @c.txt hi                         | a question goes behind ask: glm ask @c.txt hi
 -- hi                             | a question goes behind ask: glm ask hi
 --json models list                | options go behind the command: glm models list --json
---temp 0 hi                       | options go behind a command: glm chat --temperature 0
+--temp 0 hi                       | a question goes behind ask: glm ask --temperature 0 hi
 --list-models                     | glm models list
 histroy shwo abcd                 | did you mean glm history show abcd?
 hstory serach foo bar --jsn       | did you mean glm history search 'foo bar' --json?
@@ -250,10 +250,10 @@ ask @nowhere.py                   | behind -- all words are text
 ask hi -a c.tx                    | did you mean glm ask hi -a c.txt?
 ask hi -a 'src/*.js'              | check the path
 ask -m zai/GLM-4-9B-0414 hi       | did you mean glm ask -m zai-org/GLM-4-9B-0414 hi?
-roles delete nope                 | glm roles show nope tells which file it is
+roles delete nope                 | glm roles show NAME tells which file it is
 history exprot --fromat jsn abcd  | did you mean glm history export --format json abcd?
 histry rename abcd new title      | did you mean glm history rename abcd 'new title'?
-rename abcd                       | did you mean glm history rename abcd TITLE?
+rename abcd                       | write: glm history rename abcd TITLE
 show temperature                  | did you mean glm config get temperature?
 show shell                        | did you mean glm roles show shell?
 models remve a/b -yes             | did you mean glm models remove a/b --yes?
@@ -262,26 +262,26 @@ models ls --jsn                   | glm models list --json
 roles ad mine                     | glm roles edit mine
 role show shel                    | did you mean glm roles show shell?
 roles use shell hi                | glm chat --role shell hi
-config temprature=0.5             | did you mean glm config set temperature=0.5?
+config temprature=0.5             | did you mean glm config set temperature 0.5?
 ask --max_tokens 10 hi            | did you mean glm ask --max-tokens 10 hi?
 ask -m smolm hi --temprature 0    | did you mean glm ask -m smollm2 hi --temperature 0?
 ask -temperature 0.4 hi           | did you mean glm ask --temperature 0.4 hi?
-ps --all                          | leave --all out: glm ps; its options are --json
+ps --all                          | leave --all out: glm ps
 history serch --n 3 foo bar       | did you mean glm history search -n 3 'foo bar'?
 history import --file x.json      | did you mean glm history import x.json?
 --modle echo: ask hi              | options go behind the command: glm ask --model echo: hi
 ask --resume=hi                   | glm ask --continue hi
-set temprature 1                  | glm config set temperature 1; glm config show lists all settings
+set temprature 1                  | did you mean glm config set temperature 1?
 embed foo                         | glm makes no embeddings
 hlp                               | glm COMMAND --help
 --install-completion ksh          | one of: bash, zsh, fish, powershell
 --install-completion bash zsh     | glm --install-completion bash
 models shwo smolm2                | did you mean glm models show smollm2?
-config set temprature=1           | did you mean glm config set temperature=1?
+config set temprature=1           | did you mean glm config set temperature 1?
 bnch smolm2                       | did you mean glm bench smollm2?
 ask --stop_ hi                    | did you mean glm ask --stop TEXT hi?
 ask --modle echo:                 | did you mean glm ask --model echo: QUESTION?
-ask —temperature 0 hi             | did you mean glm ask --temperature 0 hi? Behind -- all words are
+ask —temperature 0 hi             | did you mean glm ask --temperature 0 hi?
 ask hi –m echo:                   | did you mean glm ask hi -m echo:?
 chat —temprature=0                | did you mean glm chat --temperature 0?
 history list —json                | did you mean glm history list --json?
@@ -301,15 +301,15 @@ ask --temprature hi               | did you mean glm ask --temperature X hi?
 ask --systen "be brief"           | did you mean glm ask --system 'be brief' QUESTION?
 ask -x2 hi                        | did you mean glm ask --code 2 hi?
 ask -q1 hi                        | did you mean glm ask -q hi?
-ask --schema F hi                 | leave --schema out: glm ask hi; no schema or grammar binds
-ask --tools F hi                  | leave --tools out: glm ask hi; a model calls no tools here
-ask --unknown f.json hi           | leave --unknown out: glm ask hi; glm ask --help
-ask --unknown 12 hi               | leave --unknown out: glm ask hi; glm ask --help
-ask hi --unknown word             | leave --unknown out: glm ask hi; glm ask --help
-ask --unknown word hi             | leave --unknown out: glm ask word hi; glm ask --help
-ask --timeout 10m hi              | did you mean 600?
-ask --max-tokens 4k hi            | did you mean 4000?
-ask --top-p 90% hi                | did you mean 0.9?
+ask --schema F hi                 | leave --schema F out: glm ask hi
+ask --tools F hi                  | leave --tools F out: glm ask hi
+ask --unknown f.json hi           | leave --unknown f.json out: glm ask hi
+ask --unknown 12 hi               | leave --unknown 12 out: glm ask hi
+ask hi --unknown word             | leave --unknown word out: glm ask hi
+ask --unknown word hi             | leave --unknown word out: glm ask hi; glm ask --help
+ask --timeout 10m hi              | did you mean glm ask --timeout 600 hi?
+ask --max-tokens 4k hi            | did you mean glm ask --max-tokens 4000 hi?
+ask --top-p 90% hi                | did you mean glm ask --top-p 0.9 hi?
 ask -o o.txt hi                   | write: glm ask hi > o.txt
 bench --prompt 100 200            | did you mean glm bench --prompts 100,200?
 history export -o out.md abcd     | write: glm history export abcd > out.md
@@ -330,15 +330,15 @@ history undelete everything       | without an ID it lists them
 config get role                   | glm chat --role NAME
 -m echo: ask chat                 | options go behind the command: glm ask -m echo: chat
 -m echo: ask history              | options go behind the command: glm ask -m echo: history
--m echo: history list             | options go behind a command: glm chat -m echo:
---thinking history list           | options go behind a command: glm chat --thinking
-ask --window 1m hi                | did you mean 1000000?
-ask --max-tokens 1M hi            | did you mean 1000000?
-ask --timeout 1,000 hi            | did you mean 1000?
+-m echo: history list             | leave -m echo: out: glm history list
+--thinking history list           | leave --thinking out: glm history list
+ask --window 1m hi                | did you mean glm ask --window 1000000 hi?
+ask --max-tokens 1M hi            | did you mean glm ask --max-tokens 1000000 hi?
+ask --timeout 1,000 hi            | did you mean glm ask --timeout 1000 hi?
 ask --temperature 700% hi         | a number, as 0.5: randomness
 histry list --format json         | did you mean glm history list --json?
 history list --fmt json           | did you mean glm history list --json?
-histry delete everything          | did you mean glm history delete everything?
+histry delete everything          | name each: glm history delete ID ID; all of them
 history delete everything         | glm history list --all -n 9999 | cut -f1 | xargs glm
 """
 PROBE = """

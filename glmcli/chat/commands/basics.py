@@ -14,13 +14,12 @@ from glmcli.chat.commands.fitting import check_alone
 from glmcli.chat.commands.history import params_of
 from glmcli.chat.commands.table import (
     COMMANDS,
-    SLASH_WORDS,
     Chat,
     Command,
     columns,
     command,
-    command_for,
-    command_near,
+    line_for,
+    said_of,
 )
 from glmcli.engines import state_of
 from glmcli.errors import UsageError
@@ -61,9 +60,9 @@ def help(chat: Chat, rest: str) -> str:
     """Show the commands: those that matter first, the others in groups; or all about one."""
     wanted = rest.lstrip("/")
     if wanted and wanted not in COMMANDS:
-        near = command_near(wanted.lower())
-        hint = tr("did you mean /{name}?", name=f"help {near}") if near else ""
-        hint = command_for(wanted, SLASH_WORDS) or hint or tr("/help lists the commands")
+        line = line_for(wanted)
+        is_ours = line.startswith("/") and " " not in line
+        hint = said_of(f"/help {line[1:]}" if is_ours else line) or tr("/help lists the commands")
         raise UsageError(tr("there is no command /{word}", word=wanted), hint)
     if wanted:
         item = COMMANDS[wanted]

@@ -6,7 +6,7 @@ A command gets the chat and the rest of its line, and returns a text to show. It
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -202,46 +202,48 @@ class Command:
 COMMANDS: dict[str, Command] = {}
 _HELP = "?"
 """Another name for /help."""
-LEAVE = later("/exit leaves")
-BEGIN = later("/reset starts a new conversation")
-LIST = later("/history lists the conversations, or those that hold WORDS")
-STOP = later("Ctrl-C stops a reply, /exit leaves")
-SETTINGS = later("/set shows the settings; /set NAME VALUE changes one")
-SENDS = later("/attach FILE sends a file with the next message")
-SHORTER = later("/set context summarise shortens what fills the window")
+OFTEN = {"/exit": later("/exit leaves"), "/reset": later("/reset starts a new conversation")}
+"""Commands that are missed most, and what they do."""
 WORDS = {
-    "exit": LEAVE,
-    "quit": LEAVE,
-    "退出": LEAVE,
-    "clear": BEGIN,
-    "清空": BEGIN,
-    "stop": STOP,
-    "停止": STOP,
+    **dict.fromkeys(
+        ("exit", "quit", "退出", ":q", ":q!", ":wq", ":x", "exit()", "quit()"), "/exit"
+    ),
+    **dict.fromkeys(("clear", "清空"), "/reset"),
+    **dict.fromkeys(("stop", "停止"), later("Ctrl-C stops a reply, /exit leaves")),
 }
-"""What other programs take as commands without a slash, and how it is done here. Never sent."""
+"""What other programs take as commands without a slash, and what it is here. Never sent."""
 SLASH_WORDS = {
     **WORDS,
-    **dict.fromkeys(("bye", "q"), LEAVE),
-    **dict.fromkeys(("new", "forget"), BEGIN),
-    **dict.fromkeys(("list", "search", "find", "sessions", "chats"), LIST),
-    **dict.fromkeys(("settings", "config", "options", "params"), SETTINGS),
-    **dict.fromkeys(("temp", "t"), later("/set temperature VALUE sets it")),
-    **dict.fromkeys(
-        ("file", "read", "add", "upload", "image", "open", "files", "attachments"), SENDS
-    ),
-    **dict.fromkeys(("regenerate", "redo", "again", "regen"), later("/retry asks again")),
-    **dict.fromkeys(("branch", "branches", "fork"), later("/tree shows the branches")),
-    **dict.fromkeys(("usage", "cost", "info"), later("/stats shows usage and speed")),
-    **dict.fromkeys(("compact", "compress", "summarise", "summarize"), SHORTER),
-    **dict.fromkeys(("rename", "name"), later("/title TEXT names the conversation")),
-    **dict.fromkeys(("h", "commands"), later("/help lists the commands")),
-    **dict.fromkeys(("pull", "download"), later("in a shell: glm models pull NAME")),
-    **dict.fromkeys(("delete", "rm"), later("in a shell: glm history delete ID")),
-    **dict.fromkeys(("persona", "agent", "roles"), later("/role NAME takes a role")),
-    **dict.fromkeys(("show", "last", "print"), later("/redraw shows the last reply again")),
-    **dict.fromkeys(("models", "use", "switch"), later("/model NAME goes on with another model")),
+    **dict.fromkeys(("bye", "q", "leave", "close", "x", "logout"), "/exit"),
+    **dict.fromkeys(("new", "forget", "restart", "cls", "clean"), "/reset"),
+    **dict.fromkeys(("list", "search", "find", "sessions", "chats", "grep"), "/history X"),
+    **dict.fromkeys(("settings", "config", "options", "params", "parameter"), "/set X"),
+    **dict.fromkeys(("temp", "t"), "/set temperature X"),
+    **dict.fromkeys(("tokens-max", "max", "maxtokens"), "/set max_tokens X"),
+    **dict.fromkeys(("file", "read", "add", "upload", "image", "open", "files"), "/attach X"),
+    **dict.fromkeys(("attachments", "include", "paste-file", "a"), "/attach X"),
+    **dict.fromkeys(("regenerate", "redo", "again", "regen", "rerun"), "/retry"),
+    **dict.fromkeys(("branch", "branches"), "/tree"),
+    **dict.fromkeys(("usage", "cost", "info", "timings", "speed"), "/stats"),
+    **dict.fromkeys(("compact", "compress", "summarise", "summarize"), "/set context summarise"),
+    **dict.fromkeys(("rename", "name"), "/title X"),
+    **dict.fromkeys(("h", "commands", "man"), "/help X"),
+    **dict.fromkeys(("persona", "agent", "roles"), "/role X"),
+    **dict.fromkeys(("show", "last", "print"), "/redraw"),
+    **dict.fromkeys(("models", "use", "switch", "m"), "/model X"),
+    **dict.fromkeys(("clipboard", "yank", "cp"), "/copy X"),
+    **dict.fromkeys(("write", "w", "dump"), "/save X"),
+    **dict.fromkeys(("import", "restore"), "/load X"),
+    **dict.fromkeys(("editor", "e", "vi", "vim"), "/edit X"),
+    **dict.fromkeys(("prompt", "sys"), "/system X"),
+    **dict.fromkeys(("count", "context-size", "ctx"), "/tokens"),
+    **dict.fromkeys(("session", "conversation"), "/resume X"),
+    "ml": "/multiline",
+    **dict.fromkeys(("pull", "download"), "glm models pull X"),
+    **dict.fromkeys(("delete", "rm"), "glm history delete X"),
+    "bench": "glm bench",
 }
-"""The same behind a slash; without it the others are text."""
+"""The same behind a slash, with X for what is behind it; without it the others are text."""
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
@@ -257,17 +259,40 @@ def command(usage: str = "", *, words: Completions | None = None) -> Callable[[A
     return register
 
 
-def suggestion(word: str) -> str:
-    """A hint for a word that is not a command."""
+def suggestion(word: str, rest: str = "") -> str:
+    """A hint for a word that is not a command: the whole line that was meant."""
     as_text = tr("//{word} sends it as text", word=word)
+    hint = said_of(line_for(word, rest)) or tr("/help lists the commands")
+    return tr("; ").join([hint, as_text])
+
+
+def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
+    """The command of the chat, or of the shell, that a word behind a slash was meant for, or is
+    `near`, with the rest of its line; "" if there is none.
+    """
     word = word.lower()
-    if known := command_for(word, SLASH_WORDS):
-        return tr("; ").join([known, as_text])
-    if word in settings_table():
-        return tr("; ").join([tr("/set {word} VALUE sets it", word=word), as_text])
-    if near := command_near(word):
-        return tr("did you mean /{name}?", name=near) + f" {as_text}"
-    return tr("; ").join([tr("/help lists the commands"), as_text])
+    name = word.replace("-", "_")
+    if word in COMMANDS:
+        known = f"/{word} X"
+    elif word in SLASH_WORDS:
+        known = SLASH_WORDS[word]
+    elif name in settings_table():
+        known = f"/set {name} X"
+    elif near and (alike := command_near(word)):
+        known = f"/{alike} X"
+    else:
+        return ""
+    takes = known.split()[0][1:] not in COMMANDS or COMMANDS[known.split()[0][1:]].usage
+    return known.replace("X", rest if takes else "").strip() if " X" in known else known
+
+
+def said_of(line: str) -> str:
+    """How a command is offered in a hint."""
+    if line in OFTEN:
+        return tr(OFTEN[line])
+    if not line.startswith("glm "):
+        return tr("did you mean {near}?", near=line) if line.startswith("/") else tr(line)
+    return tr("in a shell: {line}", line=line)
 
 
 def command_near(word: str) -> str:
@@ -275,10 +300,9 @@ def command_near(word: str) -> str:
     return next(iter(difflib.get_close_matches(word, COMMANDS, n=1)), "")
 
 
-def command_for(text: str, words: Mapping[str, str] = WORDS) -> str:
-    """How to do here what a word does in other programs; "" for all other texts."""
-    sentence = words.get(text.strip().lower())
-    return tr(sentence) if sentence else ""
+def command_for(text: str) -> str:
+    """How to do here what a bare word does in other programs; "" for all other texts."""
+    return said_of(WORDS.get(text.strip().lower(), ""))
 
 
 def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:
@@ -294,7 +318,7 @@ def run_command(chat: Chat, line: str) -> str:
     word, *rest = line.strip()[1:].split(maxsplit=1)
     word = "help" if word == _HELP else word
     if word not in COMMANDS:
-        raise UsageError(tr("there is no command /{word}", word=word), suggestion(word))
+        raise UsageError(tr("there is no command /{word}", word=word), suggestion(word, *rest))
     found = COMMANDS[word]
     if rest and not found.usage:
         raise UsageError(

@@ -1,7 +1,9 @@
 """What to do about a command line that is wrong: the line that was meant, as far as that is clear.
 
-Typer says what is wrong; this package what to type. Knows nothing of what commands do, and imports
-its parts when there is something wrong: every command passes through here.
+Typer says what is wrong; this package what to type. A line is read leniently (`commands`,
+`options`, `values`, `words`), put right whole, and offered only if the real parser takes it
+(`meant`). It knows nothing of what commands do, and imports its parts when there is something
+wrong: every command passes through here.
 """
 
 from __future__ import annotations
@@ -18,37 +20,44 @@ def check_typed(context: Any, arguments: Sequence[str]) -> None:
     """
     TYPED[:] = [(context.command, tuple(arguments))]
     if word := typeset_option(context.command, arguments):
-        from glmcli.cli.hints.values import no_hyphens
+        from glmcli.cli.hints.lacking import no_hyphens
 
         raise no_hyphens(word, context.command_path, arguments)
     if found := option_as_value(context.command, arguments):
-        from glmcli.cli.hints.values import no_value
+        from glmcli.cli.hints.lacking import no_value
 
         raise no_value(*found, context.command_path)
 
 
 def usage_hint(exc: Exception, arguments: Sequence[str]) -> str:
     """What to type in place of a command line that Typer refused."""
-    from glmcli.cli.hints.kinds import for_kind
+    from glmcli.cli.hints.lacking import for_kind
+    from glmcli.cli.hints.meant import meant_hint
     from glmcli.language import tr
 
     context = getattr(exc, "ctx", None)
     path = context.command_path if context else "glm"
     if path == "glm" and arguments and context is None:
         path = f"glm {arguments[0]}"
-    hint = for_kind(exc, context, path, arguments)
+    hint = meant_hint(arguments) or for_kind(exc, context, path, arguments)
     return hint or tr("{command} --help shows what can be typed", command=path)
 
 
-def in_whole_line(word: str, near: str, arguments: Sequence[str]) -> str:
-    """The command line with what is near a wrong word in its place, or without an option; or ""."""
-    from glmcli.cli.hints.corrected import meant_line
+def in_whole_line(meant: tuple[str, str] | None, arguments: Sequence[str]) -> str:
+    """The line that was meant where a command refused one: with what is near the `meant` word in
+    its place, or without the option that it is; "" if that is unclear.
+    """
+    from glmcli.cli.hints.meant import meant_hint
     from glmcli.language import tr
 
-    if not near:
+    word, near = meant or ("", "")
+    hint = meant_hint(arguments)
+    if not word or (near and hint and word not in hint):
+        return hint
+    if word and not near:
         names = (word, word[1:3])
-        line = meant_line([each for each in arguments if each not in names])
-        return tr("leave {option} out: {line}", option=word, line=line)
+        line = meant_hint([each for each in arguments if each not in names], arguments, bare=True)
+        return tr("leave {option} out: {line}", option=word, line=line) if line else ""
     whole, joined = (word, f"@{word}"), (f"={word}", f"=@{word}")
     wrong = [
         each
@@ -57,18 +66,10 @@ def in_whole_line(word: str, near: str, arguments: Sequence[str]) -> str:
         or each.startswith(f"{word}=")
         or (each.startswith("-") and each.endswith(joined))
     ]
-    if not word or len(wrong) != 1:
+    if len(wrong) != 1:
         return ""
     if wrong[0].startswith(f"{word}="):
         right = near + wrong[0].removeprefix(word)
     else:
         right = wrong[0].removesuffix(word) + near
-    line = meant_line([right if each == wrong[0] else each for each in arguments])
-    return tr("did you mean {near}?", near=line)
-
-
-def of_argument(arguments: Sequence[str]) -> str:
-    """What to type where an argument is none of what its command takes; "" if that is unclear."""
-    from glmcli.cli.hints.arguments import for_argument
-
-    return for_argument(arguments)
+    return meant_hint([right if each == wrong[0] else each for each in arguments], arguments)

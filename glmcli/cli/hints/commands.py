@@ -1,28 +1,39 @@
-"""What to type for a command that there is not."""
+"""Which command a line is of, where it names none, another program's, or one in another place."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Sequence
+from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from glmcli.cli.hints.corrected import meant_line, near_setting, nearest_command
-from glmcli.cli.hints.elsewhere import EACH, EVERY_ONE, OTHER_COMMANDS
-from glmcli.cli.hints.flags import for_option, in_the_chat, is_setting
-from glmcli.cli.hints.known import group_of
-from glmcli.cli.hints.lines import NEAR, SHOWN_LINE, filled, nearest_word, typed_line
-from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
-from glmcli.language import tr
+from glmcli.cli.hints.elsewhere import BACK, COMMANDS, EACH, EVERY_ONE
+from glmcli.cli.hints.known import group_of, in_the_chat, is_conversation
+from glmcli.cli.hints.line import NEAR, filled, nearest_word, reason, table
+from glmcli.cli.hints.options import elsewhere, known_elsewhere
+from glmcli.cli.hints.taking import flags_of, value_flags
+from glmcli.cli.hints.tree import command_at, commands_of, root
+from glmcli.config import setting_fields
+from glmcli.language import later, tr
 from glmcli.paths import is_file
 
 SURELY = 0.8
 """How near a word must be to a command, where it may as well begin a question."""
-MOST_OF_A_LINE = 3
-"""Words of a line to type that ends without a sign: what is longer tells something."""
+SHORTEST = 3
+"""Letters of a command's start that say which one it is."""
+BEFORE = later("options go behind the command: {line}")
+ALONE = later("options go behind a command: {line}")
+ASKED = later("a question goes behind ask: {line}")
+OF_MODEL = later("a model goes behind -m: {line}")
+OF_FILE = later("a file goes with a question: {line}")
+MEANT = later("did you mean {near}?")
+FILED = later("write: {line}")
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
-DELETES = (*CLEARS, "rm", "remove", "del", "erase")
+_SLASH = later("/commands are typed inside glm chat; glm --help lists those of the shell")
+DELETES = (*CLEARS, "rm", "remove", "del", "erase", "delete")
 SAME = {
     **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
     **dict.fromkeys(("show", "cat", "view", "print", "open"), "show"),
@@ -31,113 +42,307 @@ SAME = {
     **dict.fromkeys(("export", "dump", "backup"), "export"),
 }
 """What is called so elsewhere, and what the groups here call it, if not all of them."""
+_OTHERS = {("models", "delete"): "remove", ("config", "show"): "get", ("config", "delete"): "unset"}
+_FOR_ALL = {"show": "glm history list --all", "export": "glm history export", "undelete": BACK}
 
 
-def for_command(context: Any, path: str, arguments: Sequence[str]) -> str:
-    """What to type for a command that there is not."""
-    rest = [each for each in arguments if each != "--"][path.count(" ") :]
-    word, names = rest[0], context.command.list_commands(context)
-    if word[:1] in (*DASHES,):
-        return for_dash(word, context, path, arguments)
-    if path == "glm" and (hint := for_root(word, rest)):
-        return hint
-    if path == "glm roles" and (hint := of_role_file(word, rest[1:])):
-        return hint
-    is_of_all = bool({*rest[1:]} & {*EVERY_ONE}) or not rest[1:]
-    if path == "glm history" and word in (CLEARS if not rest[1:] else DELETES) and is_of_all:
-        return tr(EACH)
-    if known := OTHER_COMMANDS.get(path, {}).get(word.lower()):
-        return known_line(tr(known), rest[1:])
-    called = OTHER_COMMANDS.get(path, {})
-    question = meant_as_question(rest) if path == "glm" else ""
-    cutoff = SURELY if question and len(rest) > 2 else NEAR
-    if nearest_command(word, names, cutoff):
-        return tr("did you mean {near}?", near=meant_line([*path.split()[1:], *rest]))
-    if path == "glm" and (line := in_its_group(rest, question)):
-        return tr("did you mean {near}?", near=line)
-    if word.isalpha() and not rest[2:] and (near := nearest_word(word, list(called), SURELY)):
-        return known_line(tr(called[near]), rest[1:])
-    if not rest[2:] and (hint := in_the_chat(word, path)):
-        return hint
-    if path == "glm":
-        return for_first_word(word, rest, question)
-    if line := in_group(path, word, rest):
-        return tr("did you mean {near}?", near=line)
-    return tr("its commands are {names}", names=", ".join(names))
+class Told(Exception):
+    """What to say where no line is meant."""
 
 
-def for_dash(word: str, context: Any, path: str, arguments: Sequence[str]) -> str:
-    """What to type for an option with a dash for its hyphens, where a command is expected."""
-    right = [with_hyphens(each) if each[:1] in (*DASHES,) else each for each in arguments]
-    option = with_hyphens(word).partition("=")[0]
-    if option not in (*flags_of(context.command), "--help"):
-        return for_option(option, context, path, right)
-    return tr("did you mean {near}?", near=typed_line(["glm", *right]))
+class Found(NamedTuple):
+    """A command and what is behind it."""
+
+    path: list[str]
+    rest: list[str]
+    lead: str
+    """How the line is introduced."""
 
 
-def for_root(word: str, rest: Sequence[str]) -> str:
-    """What to type for words that mean several things, by what stands behind; "" for others."""
-    is_of_all = {*rest[1:]} <= {"history", "chats", *EVERY_ONE} and (rest[1:] or word in CLEARS)
-    if word in (*DELETES, "delete") and is_of_all:
-        return tr(EACH)
-    if word in ("set", "get", "unset") and rest[1:] and is_setting(rest[1].partition("=")[0]):
-        return tr("did you mean {near}?", near=typed_line(["glm config", *rest]))
-    if word in ("help", "hlep", "man") and rest[1:]:
-        return tr("did you mean {near}?", near=meant_line([*rest[1:], "--help"]))
+def found_command(tokens: Sequence[str], path: Sequence[str] = (), lead: str = MEANT) -> Found:
+    """The command that a line is meant for. Raises Told."""
+    path, rest = [*path], [*tokens]
+    while commands := commands_of(command := command_at(path)):
+        front, words = split_front(rest, commands)
+        if not words:
+            return without_command(path, front, command, lead)
+        word, option = words[0], front[0].lstrip("-") if path and front else ""
+        if option in commands and option:
+            rest = [option, *front[1:], *words]
+            continue
+        if word not in commands and (not path or word not in ("--help", "-h")):
+            # Each turn is nearer to a command that there is.
+            right = meant_command(path, front, words)
+            lead = right.lead or lead
+            path, rest = right.path, right.rest
+            continue
+        is_asking = [*path, word] in (["ask"], ["chat"], ["bench"])
+        if front:
+            lead = BEFORE
+        path.append(word)
+        rest = [*front, *words[1:]] if is_asking else [*words[1:], *front]
+        if path == ["history"] and {*words[2:]} & {*EVERY_ONE}:
+            check_all(words[1:])
+    return Found(path, rest, lead)
+
+
+def check_all(words: Sequence[str]) -> None:
+    """Raise Told where all conversations are meant, with no word but that behind the command."""
+    plain = [word for word in words[1:] if not word.startswith("-") or word in EVERY_ONE]
+    if len(plain) == 1:
+        if words[0] in DELETES:
+            raise Told(tr(EACH))
+        if words[0] in _FOR_ALL and plain[0] not in ("--all", "-a"):
+            raise Told(tr(_FOR_ALL[words[0]]))
+
+
+@cache
+def our_takers() -> frozenset[str]:
+    """The options that take a value at any command."""
+    commands = [root(), *commands_of(root()).values()]
+    commands += chain.from_iterable(commands_of(each).values() for each in [*commands])
+    return frozenset(chain.from_iterable(map(value_flags, commands))) - {"--plain"}
+
+
+@cache
+def all_takers() -> frozenset[str]:
+    """The same, and those of other programs."""
+    theirs = (name for name, (_, takes) in elsewhere("glm *").items() if takes)
+    return our_takers() | {*theirs}
+
+
+def split_front(
+    tokens: Sequence[str], commands: Sequence[str] | dict[str, Any]
+) -> tuple[list[str], list[str]]:
+    """The options before the first word, with their values; and the rest from there."""
+    at = 0
+    while at < len(tokens) and tokens[at][:1] == "-" and tokens[at] not in ("-", "--"):
+        name = tokens[at]
+        is_slip = len(name) > 4 and bool(nearest_word(name, our_takers(), SURELY))
+        takes = name in all_takers() or is_slip
+        takes = takes and at + 1 < len(tokens)
+        is_value = takes and tokens[at + 1][:1] != "-" and tokens[at + 1] not in commands
+        at += 2 if is_value else 1
+    rest = [*tokens[at:]]
+    return [*tokens[:at]], rest[1:] if rest[:1] == ["--"] else rest
+
+
+def without_command(path: list[str], front: list[str], command: Any, lead: str) -> Found:
+    """The command that options without one are for. Raises Told."""
+    names = [word.partition("=")[0] for word in front if word.startswith("-")]
+    if {*names} & {"--help", "-h"} or not front:
+        return Found(path, ["--help"], lead)
+    if not path:
+        known = elsewhere("glm").get(names[0]) or known_elsewhere(names[0], "glm")
+        if known and known[0].startswith(("glm ", "--version")) and len(front) == 1:
+            return Found([], known[0].removeprefix("glm ").split(), lead)
+        if near := nearest_word(names[0].lower(), [*flags_of(command), "--help"]):
+            return Found([], [near if word == names[0] else word for word in front], lead)
+        in_chat = flags_of(command_at(["chat"]))
+        is_ask = names[0] in flags_of(command_at(["ask"])) and names[0] not in in_chat
+        return Found(["ask"] if is_ask else ["chat"], front, ALONE)
+    commands, word = commands_of(command), names[0].lstrip("-")
+    rest = front[1:]
+    if word in commands or word in aliases(" ".join(["glm", *path])):
+        return found_command([word, *rest], path, lead)
+    if word[:1] == "l" and "list" in commands and not rest:
+        return Found([*path, "list"], rest, lead)
+    name = "list" if "list" in commands else "show"
+    return Found([*path, name], front, BEFORE)
+
+
+@cache
+def aliases(path: str) -> dict[str, str]:
+    """The names elsewhere of a group's commands -> what to type."""
+    known = table(COMMANDS).get(path, {})
+    return {name: line for names, line in known.items() for name in names.split()}
+
+
+def group_named(word: str) -> str:
+    """The group that a word names, here or elsewhere; "" for others."""
+    groups = [name for name, each in commands_of(root()).items() if commands_of(each)]
+    word = word.lower()
+    near = aliases("groups").get(word) or nearest_word(word, groups, SURELY)
+    return word if word in groups else near
+
+
+def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
+    """The words with a command that there is in front, or nearer to one. Raises Told."""
+    word, behind = words[0], words[1:]
+    if not path:
+        return at_root(word, behind, front)
+    group = " ".join(["glm", *path])
+    is_of_all = bool({*behind} & {*EVERY_ONE}) or not behind
+    if path == ["history"] and word in CLEARS and behind and not is_of_all:
+        return Found(path, ["delete", *behind, *front], "")
+    if path == ["history"] and word in (CLEARS if not behind else DELETES) and is_of_all:
+        raise Told(tr(EACH))
+    if path == ["roles"] and (hint := of_role_file(word, behind)):
+        raise Told(hint)
+    if line := aliases(group).get(word.lower()):
+        return by_alias(line, [*behind, *front])
+    names = list(commands_of(command_at(path)))
+    if near := nearest_command(word, names) or nearest_word(word, list(aliases(group)), SURELY):
+        return Found(path, [near, *behind, *front], "")
+    if word in ("help", "?"):
+        return Found([*path, *behind[:1]], ["--help"], "")
+    return in_group(path[0], word, [*words, *front])
+
+
+def at_root(word: str, behind: list[str], front: list[str]) -> Found:
+    """The same at `glm` itself, in the order in which a word is more surely one thing."""
+    rest = [*behind, *front]
+    is_of_all = {*behind} <= {"history", "chats", *EVERY_ONE} and (behind or word in CLEARS)
+    if word in DELETES and is_of_all:
+        raise Told(tr(EACH))
+    if word in ("help", "hlep", "man") and behind:
+        return found_command([*behind, "--help"])
+    if re.fullmatch(r"[/:][a-z?]+", word):
+        raise Told(in_the_chat(word[1:], behind) or tr(_SLASH))
     if word in ("resume", "continue"):
-        plain = [each for each in rest[1:] if each not in ("last", "--last")]
-        words = ["chat", "--resume" if plain else "--continue", *plain]
-        return tr("did you mean {near}?", near=meant_line(words))
-    if word in SAME and (line := in_its_group([SAME[word], *rest[1:]], "")):
-        return tr("did you mean {near}?", near=line)
-    return ""
+        plain = [each for each in behind if each not in ("last", "--last")]
+        return Found(["chat"], ["--resume" if plain else "--continue", *plain, *front], "")
+    question = len(words_before_option(behind)) > 1 and word.isalpha()
+    group = group_named(word)
+    has = bool(group and behind and names_command(behind[0], group))
+    if group and (has or not question):
+        default = ["show" if group == "config" else "list"]
+        if group == "config" and behind:
+            default = ["set"] if behind[1:] else ["get"]
+        is_alone = word in aliases("groups") and not has
+        return Found([], [group, *(default if is_alone else []), *rest], "")
+    if behind and (group := group_named(behind[0])) and names_command(word, group):
+        return Found([], [group, word, *behind[1:], *front], "")
+    if found := of_known_object(word, behind, front):
+        return found
+    cutoff = SURELY if question else NEAR
+    names = [*commands_of(root())]
+    line = aliases("glm").get(word.lower())
+    if line and (is_line(line) or not (behind[2:] or front)):
+        return by_alias(line, rest)
+    if near := nearest_command(word, names, cutoff):
+        return Found([], [near, *rest], "")
+    if not question or not behind:
+        if group := only_group_of(word):
+            return Found([], [group, word, *rest], "")
+        if word.isalpha() and not behind[1:] and not front:
+            if near := nearest_word(word, list(aliases("glm")), SURELY):
+                return by_alias(aliases("glm")[near], rest)
+            if hint := in_the_chat(word):
+                raise Told(hint)
+    return for_first_word(word, behind, front)
 
 
-def in_its_group(rest: Sequence[str], question: str) -> str:
-    """The line with the group whose command comes first; "" if that is unclear."""
-    from typer.main import get_command
-
-    from glmcli.cli import command_line
-
-    root: Any = get_command(command_line())
-    groups = {name: list(getattr(each, "commands", ())) for name, each in root.commands.items()}
-    plain = [word for word in rest[1:] if not word.startswith("-")]
-    named = group_of(plain[0]) if plain else ""
-    others = {
-        ("models", "delete"): "remove",
-        ("config", "show"): "get",
-        ("config", "delete"): "unset",
-    }
-    if other := others.get((named, rest[0])):
-        return meant_line([named, other, *rest[1:]])
-    if named and (near := nearest_command(rest[0], groups[named])):
-        return meant_line([named, near, *rest[1:]])
-    if (question and len(rest) > 2) or not rest[0].isalpha():
-        return ""
-    names = sorted({word for each in groups.values() for word in each})
-    near = nearest_word(rest[0].lower(), names, SURELY)
-    having = [name for name, each in groups.items() if near in each]
-    if len(having) != 1 or (having == ["config"] and not near.startswith(("unset", "trust"))):
-        return ""
-    return meant_line([having[0], near, *rest[1:]])
-
-
-def known_line(hint: str, words: Sequence[str]) -> str:
-    """What another program's command is here, with the words that were typed behind it."""
-    if not words:
-        return hint
-    return "; ".join(with_words(line, words) for line in hint.split("; "))
-
-
-def with_words(line: str, words: Sequence[str]) -> str:
-    """A command line with the words in the place of its last sign; another text as it is."""
-    found = re.fullmatch(
-        r"(glm [a-z][a-z -]*?)(?: (MODEL|[A-Z]+)| ID ID| ID TITLE| NAME VALUE)?", line
+def is_line(text: str) -> bool:
+    """Whether an entry of a table is one command line."""
+    return bool(re.fullmatch(r"glm (?:--)?[a-z][a-z -]*(?: (?:-m )?[A-Z]+)*(?: -n 1)?", text)) and (
+        text.split()[1] in commands_of(root()) or text.split()[1].startswith("-")
     )
-    is_prose = found is not None and found[0] == found[1] and len(line.split()) > MOST_OF_A_LINE
-    if not found or is_prose:
-        return filled(line, words)
-    return meant_line([*found[1].split()[1:], *words])
+
+
+def words_before_option(words: Sequence[str]) -> list[str]:
+    """The words up to the first option."""
+    at = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
+    return [*words[:at]]
+
+
+def names_command(word: str, group: str) -> bool:
+    """Whether a word is a command of a group, here or elsewhere, or nearly."""
+    names = [*commands_of(command_at([group])), *aliases(f"glm {group}")]
+    return word.lower() in names or bool(nearest_word(word.lower(), names, SURELY))
+
+
+def of_known_object(word: str, behind: list[str], front: list[str]) -> Found | None:
+    """A command without its group, before the name of something there is; None for others."""
+    plain = words_before_option(behind)
+    named = group_of(plain[0]) if plain else ""
+    verb = SAME.get(word, word)
+    if not named:
+        return None
+    if named == "config" and verb == "set":
+        return Found(["config"], ["set", *behind, *front], "")
+    verb = _OTHERS.get((named, verb), verb)
+    near = nearest_command(verb, list(commands_of(command_at([named]))), SURELY)
+    return Found([named], [near, *behind, *front], "") if near else None
+
+
+def only_group_of(word: str) -> str:
+    """The one group that has a command which a word is, or is nearly; "" if several have, or none.
+
+    `get`, `set` and `trust` of config are told from words only where a setting is behind them.
+    """
+    if not word.isalpha():
+        return ""
+    groups = {name: commands_of(each) for name, each in commands_of(root()).items()}
+    names = sorted({name for each in groups.values() for name in each})
+    near = SAME.get(word.lower()) or nearest_word(word.lower(), names, SURELY)
+    having = [name for name, each in groups.items() if near in each]
+    is_config = having == ["config"] and not near.startswith(("unset", "trust", "untrust"))
+    return having[0] if len(having) == 1 and not is_config else ""
+
+
+def nearest_command(word: str, commands: Sequence[str], cutoff: float = NEAR) -> str:
+    """The command that a word is a slip for, or the beginning of; "" if there is none."""
+    starts = [name for name in commands if len(word) >= SHORTEST and name.startswith(word)]
+    return starts[0] if len(starts) == 1 else nearest_word(word.lower(), commands, cutoff)
+
+
+def by_alias(text: str, rest: list[str]) -> Found:
+    """The line that a table has for a command, with the words behind it. Raises Told."""
+    if text.startswith("!"):
+        raise Told(reason(text))
+    if not is_line(text):
+        raise Told(filled(text, rest))
+    words = [word for word in text.split()[1:] if not word.isupper()]
+    if text.startswith("glm --"):
+        return Found([], words, "")
+    if words[-1].startswith("-") and text.split()[-1].isupper():
+        at = first_word(rest, words[:-1])
+        words, name = words[:-1], words[-1]
+        behind = [word for word in rest[at + 1 :] if not word.startswith("-")]
+        if words == ["ask"] and not behind:
+            words = ["chat"]
+        sign = [] if at < len(rest) else [text.split()[-1]]
+        return Found([], [*words, *rest[:at], name, *sign, *rest[at:]], "")
+    return Found([], [*words, *rest], "")
+
+
+def first_word(rest: Sequence[str], path: Sequence[str]) -> int:
+    """Where the first word stands that is neither an option nor its value."""
+    takers, at = value_flags(command_at(path)), 0
+    while at < len(rest) and rest[at].startswith("-"):
+        at += 2 if rest[at] in takers else 1
+    return min(at, len(rest))
+
+
+def in_group(group: str, word: str, words: list[str]) -> Found:
+    """The line that was meant where the command of a group was left out. Raises Told."""
+    plain = words_before_option(words)
+    if plain[1:] and plain[1].lower() in command_names(group):
+        return Found([group], [plain[1], word, *words[2:]], "")
+    if group == "config":
+        name = word.partition("=")[0].lstrip("-").replace("-", "_").lower().removeprefix("glm_")
+        if near := nearest_word(name, sorted(setting_fields())):
+            typed = word.replace(word.partition("=")[0], near)
+            return Found(
+                [group], ["set" if plain[1:] or "=" in word else "get", typed, *words[1:]], ""
+            )
+    elif group == "history":
+        looks_so = re.fullmatch(r"[0-9a-z-]{4,8}", word) and re.search("[0-9]", word)
+        if not plain[1:] and word.isdecimal() and len(word) < SHORTEST:
+            return Found([group], ["list", "-n", *words], "")
+        if plain[1:] and is_conversation(plain[1]) and not plain[2:]:
+            raise Told(tr("its commands are {names}", names=", ".join(command_names(group))))
+        is_id = (looks_so or group_of(word) == "history") and not plain[1:]
+        return Found([group], ["show" if is_id else "search", *words], "")
+    elif not plain[1:]:
+        return Found([group], ["show", *words], "")
+    raise Told(tr("its commands are {names}", names=", ".join(command_names(group))))
+
+
+def command_names(group: str) -> list[str]:
+    """The commands of a group."""
+    return [*commands_of(command_at([group]))]
 
 
 def of_role_file(word: str, names: Sequence[str]) -> str:
@@ -161,43 +366,19 @@ def of_role_file(word: str, names: Sequence[str]) -> str:
     )
 
 
-def in_group(path: str, word: str, rest: Sequence[str]) -> str:
-    """The line that was meant where the command of a group was left out; "" if that is unclear."""
-    if path == "glm config":
-        if "=" in word and is_setting(near_setting(word).partition("=")[0]):
-            return typed_line([path, "set", near_setting(word), *rest[1:]])
-        return typed_line([path, "set" if rest[1:] else "get", *rest]) if is_setting(word) else ""
-    if path == "glm history":
-        looks_so = re.fullmatch(r"[0-9a-z-]{4,8}", word) and re.search("[0-9]", word)
-        is_id = (looks_so or group_of(word) == "history") and not rest[1:]
-        return typed_line([path, "show" if is_id else "search", " ".join(rest)])
-    return typed_line([path, "show", word]) if not rest[1:] else ""
-
-
-def for_first_word(word: str, rest: Sequence[str], question: str) -> str:
-    """What to type where neither a command nor a slip for one comes first."""
-    if re.fullmatch(r"/[a-z]+", word):
-        return tr("/commands are typed inside glm chat; glm --help lists those of the shell")
-    if len(rest) == 1 and is_file(Path(word)):
-        return tr('a file goes with a question: glm ask "QUESTION" -a {name}', name=word)
-    if word == "-" or word.startswith("@"):
-        return tr("a question goes behind ask: {line}", line=typed_line(["glm", "ask", *rest]))
-    is_word = word.isidentifier()
-    if not is_word and re.fullmatch(r"[\w.~-]*[/:][\w./:@~-]*", word) and not rest[1:]:
-        return tr("a model goes behind -m: {line}", line=typed_line(["glm", "chat", "-m", word]))
-    if question:
-        return tr("a question goes behind ask: {line}", line=f"glm ask {question}")
-    if not rest[1:]:
-        line = typed_line(["glm", "ask", word])
-        return tr("glm --help lists the commands; a question goes behind ask: {line}", line=line)
-    return ""
-
-
-def meant_as_question(words: Sequence[str]) -> str:
-    """What was typed in place of a command, quoted for the shell; "" if it was no question."""
-    at = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
-    text = " ".join(" ".join(words[:at]).split())
-    if " " not in text or (words[at:] and " " not in words[0]):
-        return ""
-    text = shlex.quote(text if len(text) <= SHOWN_LINE else f"{text[:SHOWN_LINE]}…")
-    return typed_line([text, *words[at:]])
+def for_first_word(word: str, behind: list[str], front: list[str]) -> Found:
+    """The line where neither a command nor a slip for one comes first: a question most likely."""
+    plain = words_before_option(behind)
+    is_path = re.fullmatch(r"[\w.~-]*[/:][\w./:@~-]*", word) and not word.isidentifier()
+    if is_file(Path(word)) and not plain:
+        return Found(["ask"], ["QUESTION", "-a", word, *behind, *front], OF_FILE)
+    if is_path and not plain:
+        return Found(["chat"], ["-m", word, *behind, *front], OF_MODEL)
+    if not plain and not front and not behind and word.isidentifier():
+        line = f"glm ask {shlex.quote(word)}"
+        raise Told(
+            tr("glm --help lists the commands; a question goes behind ask: {line}", line=line)
+        )
+    has_file = any(each.startswith("@") for each in [word, *plain])
+    texts = [word, *plain] if has_file else [" ".join([word, *plain])]
+    return Found(["ask"], [*front, *texts, *behind[len(plain) :]], ASKED)

@@ -1,303 +1,353 @@
-"""What other programs call what this one has: options and commands, and what to type here.
+"""What other programs call what this one has: options, commands and values, and what it is here.
 
-Tables and nothing else. What is only a command line is the same in every language.
+Tables and nothing else. Behind the names of an option a word in capitals says that a value follows.
+What it is here is a piece of a command line in which X is that value: an option, text (X, or +X
+behind all others), a part of the shell (`> X`, or `A=X` before the line), another line (`glm …`).
+Of several behind | the first that fits counts. `!WHY` is left out, and that is said. What is only a
+command line is the same in every language.
 """
 
 from __future__ import annotations
 
 from glmcli.language import later
 
-_KEY = later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -")
-_SERVER = later("-m openai:NAME --base-url http://HOST:PORT asks a server")
-_FILE = later("-a FILE sends a file")
-_TOKENS = later("--max-tokens N limits the reply")
-_WINDOW = later("--window N limits prompt and reply together")
-_INT8, _INT4 = "--quantize int8", "--quantize int4"
-_OUTPUT = later("the reply goes to stdout: glm ask ... > FILE")
-_NO_SAVE = later("--no-save writes nothing to the history")
-_PROMPT = later('a prompt is no option: glm ask "PROMPT"')
-_MORE = later("--stats shows tokens and speed, --debug tracebacks")
-_VERSION = later("glm --version shows the version")
-_COLOURS = later("colours are those of the terminal; NO_COLOR=1 leaves them out")
-_GPU = "--device cuda"
-_ROLE = later("--role NAME takes a role, --resume ID goes on with a conversation")
-_THINK = later("--think or --no-think; how much it thinks is the model's own matter")
-_RESUMED = "--resume ID"
-_MANY = later("-a FOLDER sends a folder, -a 'src/*.py' what fits a pattern")
-_FORMS = later("--format says the form: text, markdown, json, jsonl or records")
-_SAMPLING = later("replies are sampled by --temperature, --top-p, --top-k, --repetition-penalty")
-_ONE = later("one reply a call; --seed N makes another")
-_BEGINS = later("a chat begins a new conversation; --continue goes on with the last one")
-_STDIN = later("what is on stdin goes with the question by itself")
-_REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
-_MIRROR = later("export HF_ENDPOINT=https://MIRROR fetches from a mirror")
-_CONFIG = later("glm config path prints where config.toml is; glm config edit opens it")
-_CACHE = "export GLM_CACHE=FOLDER"
-
-OTHER_OPTIONS: dict[str, str] = {
-    "--json": "--format json",
-    "--jsonl": "--format jsonl",
-    **dict.fromkeys(("--fmt", "--output-format"), "--format FORM"),
-    "--raw": "--format text",
-    "--markdown": "--format markdown",
-    "--temp": "--temperature N",
-    **dict.fromkeys(("-t", "-T"), "--temperature N"),
-    "-r": _ROLE,
-    **dict.fromkeys(("--reasoning", "--effort", "--reasoning-effort"), _THINK),
-    **dict.fromkeys(("--flash-attn", "--flash-attention"), "--attn flash"),
-    **dict.fromkeys(("--session", "--conversation", "--id"), _RESUMED),
-    **dict.fromkeys(("--last", "--latest"), "--continue"),
-    **dict.fromkeys(("--usage", "--timings"), "--stats"),
-    **dict.fromkeys(("--list-models", "--models"), "glm models list"),
-    "--info": "glm config show",
-    **dict.fromkeys(("--n", "--best-of", "--parallel", "--batch-size"), _ONE),
-    "-M": "--model NAME",
-    **dict.fromkeys(("--persona", "--agent", "--template-name"), "--role NAME"),
-    **dict.fromkeys(("--silent", "--no-notices"), "--quiet"),
-    **dict.fromkeys(("--text", "--html", "--pretty", "--yaml", "--csv"), _FORMS),
-    **dict.fromkeys(("--no-markdown", "--no-format", "--no-render"), "--plain"),
-    **dict.fromkeys(("--dir", "--folder", "--recursive", "--glob", "--include"), _MANY),
-    **dict.fromkeys(("--paste", "--stdin", "--pipe"), _STDIN),
-    "--proxy": "export HTTPS_PROXY=http://HOST:PORT",
-    **dict.fromkeys(("--min-p", "--frequency-penalty", "--typical-p", "--num-beams"), _SAMPLING),
-    **dict.fromkeys(("--gpu-layers", "--n-gpu-layers", "-ngl"), _GPU),
-    **dict.fromkeys(("--fp16", "--half"), "--dtype float16"),
-    "--bf16": "--dtype bfloat16",
-    "--fp32": "--dtype float32",
-    **dict.fromkeys(("--lora-path", "--peft", "--adapter-path"), "--adapter DIR"),
-    **dict.fromkeys(("--revision", "--tag"), _REVISION),
-    **dict.fromkeys(("--mirror", "--from", "--hub"), _MIRROR),
-    **dict.fromkeys(("--local-files-only", "--no-network", "--local"), "--offline"),
-    "--history": "glm history list",
-    "--show-thinking": "--thinking show",
-    "--emacs": later("without --vi the keys are those of Emacs"),
-    **dict.fromkeys(("--script", "--batch"), later("glm chat --commands < FILE runs a script")),
-    "-l": "glm models list; glm history list",
-    **dict.fromkeys(("-e", "--execute"), later("-x prints only the code of the reply")),
-    **dict.fromkeys(("--max-length", "--n-predict", "--max-new-tokens", "-n"), _TOKENS),
-    **dict.fromkeys(("--max-output-tokens", "--num-predict", "--length"), _TOKENS),
-    **dict.fromkeys(("--context-length", "--ctx", "--ctx-size", "--num-ctx"), _WINDOW),
-    **dict.fromkeys(("--max-model-len", "--context-window"), _WINDOW),
-    **dict.fromkeys(("--api-key", "--key", "--token", "--apikey"), _KEY),
-    **dict.fromkeys(("--host", "--port", "--server", "--api-base", "--endpoint"), _SERVER),
-    "--url": "--base-url http://HOST:PORT",
-    **dict.fromkeys(("--attach", "--attachment", "--input", "--image", "-i", "--rag"), _FILE),
-    **dict.fromkeys(("--output", "--out", "-o"), _OUTPUT),
-    "--stream": later("a reply streams by itself; --no-stream waits for its end"),
-    **dict.fromkeys(("--no-history", "--incognito", "--private", "--no-log"), _NO_SAVE),
-    **dict.fromkeys(("--gpu", "--cuda"), _GPU),
-    "--cpu": "--device cpu",
-    **dict.fromkeys(("--load-in-8bit", "--8bit", "--int8"), _INT8),
-    **dict.fromkeys(("--load-in-4bit", "--4bit", "--int4"), _INT4),
-    **dict.fromkeys(("--verbose", "--log-level"), _MORE),
-    **dict.fromkeys(("-v", "-V", "--version"), _VERSION),
-    **dict.fromkeys(("--theme", "--color", "--colour", "--no-color"), _COLOURS),
-    "--home": "export GLM_HOME=FOLDER",
-    **dict.fromkeys(("--cache", "--cache-dir"), _CACHE),
-    "--config": _CONFIG,
-    **dict.fromkeys(("--prompt", "-p", "--message", "--question"), _PROMPT),
-    "--lora": "--adapter DIR",
-    "--list": later("glm history list shows the conversations, glm models list the models"),
-    **dict.fromkeys(("--new", "--reset", "--fresh"), _BEGINS),
-    "--greedy": "--temperature 0",
-    "--trust": later("--trust-remote-code runs Python that comes with a model"),
-    "--lang": later("the language is that of the locale: LC_ALL=zh_CN.UTF-8 glm"),
-}
-"""Option -> what to type to ask a model."""
-VALUED = ("--gpu-layers", "--n-gpu-layers", "-ngl", "--log-level")
-"""Those of them that take a value elsewhere, and what to type here has none of the user's."""
-_FREE = later("no schema or grammar binds a reply: describe its form in the question")
-_NO_TOOLS = later("a model calls no tools here")
-WITH_A_VALUE: dict[str, str] = {
-    **dict.fromkeys(("--schema", "--json-schema", "--grammar"), _FREE),
-    **dict.fromkeys(("--tools", "--tool", "--functions", "--mcp", "--plugin"), _NO_TOOLS),
-}
-"""Option elsewhere, which takes a value, of what there is not -> what to say."""
-IN_THE_CHAT = {
-    **dict.fromkeys(("clipboard", "yank"), "copy"),
-    "editor": "edit",
-    "import": "load",
-    "name": "title",
-    "count": "tokens",
-}
-"""What a command of the chat is called elsewhere -> its name; its own name is one too."""
-ANYWHERE = (_KEY, _COLOURS, _MIRROR, _CONFIG, _CACHE, "export GLM_HOME=FOLDER")
-"""Those of them that hold for every command."""
-
-_ALL = ("--all", "-a")
-EVERY_ONE = ("all", "*", "everything", *_ALL)
+EVERY_ONE = ("all", "*", "everything", "--all", "-a")
 """What is typed for each conversation in place of an id."""
-_ALL_LISTED = later("it lists all that there are, without an option")
 EACH = later(
     "name each: glm history delete ID ID; all of them: "
     "glm history list --all -n 9999 | cut -f1 | xargs glm history delete --yes"
 )
 BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
-_NEWEST = later(
-    "the newest come first: glm history list -n N; glm history search WORDS finds others"
-)
-_MORE_OF_ONE = "glm models show NAME"
-_SEARCHED = later("all words are looked for, as they are: glm history search WORDS")
-_FORM = later("the form of a file is found by itself: glm history import FILE")
-_ONE_OF_BENCH = later("a bench is of one prompt after the other; --runs N repeats them")
-_SERVERS = later("glm models list --base-url http://HOST:PORT lists those of a server")
-
-OF_ONE_COMMAND: dict[str, dict[str, str]] = {
-    "glm bench": {
-        **dict.fromkeys(("--iterations", "--repeat", "--repeats", "--num-runs"), "--runs N"),
-        **dict.fromkeys(("--max-tokens", "--max-new-tokens", "--output-len"), "--tokens N"),
-        **dict.fromkeys(("--batch", "--batch-size", "--parallel"), _ONE_OF_BENCH),
-        **dict.fromkeys(("--output", "--out", "-o"), "glm bench ... > FILE"),
-        **dict.fromkeys(("--prompt", "--input-len", "-p", "--sizes", "--lengths"), "--prompts N,N"),
-        "-t": "--threads N",
-    },
-    "glm history list": {
-        **dict.fromkeys(("--asks", "--full"), "--all"),
-        "--chats": later("without --all it lists the chats alone"),
-        **dict.fromkeys(("--search", "--grep", "--query"), "glm history search WORDS"),
-        **dict.fromkeys(("--sort", "--since", "--after", "--before", "--page", "--until"), _NEWEST),
-        "--model": later("--json has the model of each"),
-        **dict.fromkeys(("--max", "--count", "--number"), "-n N"),
-        "--deleted": "glm history undelete",
-    },
-    "glm history show": {
-        **dict.fromkeys(("--last", "--latest"), later("glm history list -n 1 shows the id")),
-        **dict.fromkeys(("--markdown", "--md"), later("in a pipe it is Markdown")),
-        **dict.fromkeys(("--raw", "--text"), "--plain"),
-    },
-    "glm history search": dict.fromkeys(("--model", "--regex", "--all", "-i", "-w"), _SEARCHED),
-    "glm history export": {
-        **dict.fromkeys(_ALL, later("without an ID it exports all")),
-        **dict.fromkeys(("--output", "--out", "-o"), "glm history export > FILE"),
-        **dict.fromkeys(("--md", "--markdown"), "--format markdown"),
-    },
-    "glm history import": dict.fromkeys(("--format", "-f"), _FORM),
-    "glm history delete": {
-        **dict.fromkeys((*_ALL, "--older-than", "--before"), EACH),
-        **dict.fromkeys(("--force", "-f"), "--yes"),
-        **dict.fromkeys(("--permanent", "--forever", "--hard"), "--purge"),
-    },
-    "glm history undelete": {
-        **dict.fromkeys(_ALL, BACK),
-        "--list": later("without an ID it lists them"),
-    },
-    "glm models list": {
-        **dict.fromkeys((*_ALL, "--local", "--installed"), _ALL_LISTED),
-        **dict.fromkeys(("--remote", "--server"), _SERVERS),
-        **dict.fromkeys(("--verbose", "-v", "--long", "-l"), _MORE_OF_ONE),
-    },
-    "glm models show": dict.fromkeys(("--verbose", "-v", "--all"), later("it shows all it knows")),
-    "glm models pull": {
-        **dict.fromkeys(("--revision", "--tag"), "glm models pull ORG/NAME@REVISION"),
-        **dict.fromkeys(("--force", "-f"), later("glm models remove NAME; then pull it again")),
-        "--quantize": later("weights are made smaller when they are loaded: glm chat --quantize"),
-    },
-    "glm models remove": {
-        **dict.fromkeys(("--force", "-f"), "--yes"),
-        "--all": later("name one: glm models remove NAME; glm models list shows them"),
-    },
-    "glm roles list": {"--all": _ALL_LISTED},
-    "glm config show": {"--all": _ALL_LISTED, "--source": _ALL_LISTED},
-    "glm config get": dict.fromkeys(_ALL, "glm config show"),
-    "glm config unset": {
-        "--all": later("glm config edit opens the file; glm config unset NAME takes one out")
-    },
+WHY = {
+    "BEGINS": later("a chat begins a new conversation; --continue goes on with the last one"),
+    "COLOURS": later("colours are those of the terminal; NO_COLOR=1 leaves them out"),
+    "CONFIG": later("glm config path prints where config.toml is; glm config edit opens it"),
+    "DEVICE": later("a model is on one device: --device cuda:N says which"),
+    "EACH": EACH,
+    "EMBED": later("glm makes no embeddings"),
+    "ENDS": later("glm ps lists the models that are kept in memory, glm stop ends one"),
+    "FORM": later("the form of a file is found by itself: glm history import FILE"),
+    "FORMS": later("--format says the form: text, markdown, json, jsonl or records"),
+    "FREE": later("no schema or grammar binds a reply: describe its form in the question"),
+    "HUB": later("a hub lists models; glm models pull ORG/NAME fetches one"),
+    "IN_CHAT": later("/save FILE inside a chat writes it"),
+    "KEY": later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -"),
+    "KEYS": later("a server's key: glm config set api_key -, or keys.HOST for each"),
+    "LEAVE": later("glm is not running here; Ctrl-D leaves a chat"),
+    "LISTED": later("it lists all that there are, without an option"),
+    "MODEL": later("the model of each is in --json"),
+    "NEWEST": later(
+        "the newest come first: glm history list -n N; glm history search WORDS finds others"
+    ),
+    "NONE": later("glm has none of that; glm --help lists its commands"),
+    "ONE": later("name one: glm models remove NAME; glm models list shows them"),
+    "QUEUE": later("requests are answered one after the other"),
+    "ROLE": later("a system prompt with settings is a role: glm roles edit NAME"),
+    "ROLE_FILE": later("glm roles show NAME tells which file it is: delete or rename that"),
+    "SAMPLING": later(
+        "replies are sampled by --temperature, --top-p, --top-k, --repetition-penalty"
+    ),
+    "SMALLER": later("--quantize int8 makes weights smaller"),
+    "STDIN": later("what is on stdin goes with the question by itself"),
+    "STREAM": later("a reply streams by itself; --no-stream waits for its end"),
+    "THINK": later("--think or --no-think; how much it thinks is the model's own matter"),
+    "TOOLS": later("a model calls no tools here"),
+    "UPDATE": later("no index holds it: git pull in the folder of its source, then pip install ."),
+    "WORDS": later("all words are looked for, as they are: glm history search WORDS"),
 }
-"""Command -> option -> what to type there."""
+"""What is said of what there is not, or that is done in another way."""
 
-_LISTS = "glm models list; glm history list"
-_LEAVE = later("glm is not running here; Ctrl-D leaves a chat")
-_SET = later("glm config set NAME VALUE; glm config show lists all settings")
-_PULL = "glm models pull NAME"
-_REMOVE = "glm models remove NAME"
-_DELETE = later("glm history delete ID; glm history list shows the ids")
-_RESUME = later("glm chat --resume ID; --continue goes on with the last one")
-_HELP = "glm --help; glm COMMAND --help"
-_ENDS = later("glm ps lists the models that are kept in memory, glm stop ends one")
-_UPDATE = later("no index holds it: git pull in the folder of its source, then pip install .")
-_KEYS = later("a server's key: glm config set api_key -, or keys.HOST for each")
-_MODELFILE = later("a system prompt with settings is a role: glm roles edit NAME")
-_ROLE_FILE = later("glm roles show NAME tells which file it is: delete or rename that")
-_SERVING = later("glm serve lets other programs ask; -m openai:NAME --base-url URL asks a server")
+OPTIONS = """
+[glm *]
+--json = --format json | --json
+--jsonl = --format jsonl | --json
+--fmt --format --output-format --response-format --style FORM = --format X | --json
+--raw --text --txt = --format text | --plain
+--markdown --md = --format markdown
+--temp X = --temperature X
+-t -T X = --threads X | --temperature X | --role X
+-r ROLE = --resume X | --role X
+--reasoning --effort --reasoning-effort --thinking-budget X = !THINK
+--hide-thinking --hidethinking --hide-reasoning = --thinking hide
+--show-thinking = --thinking show
+--flash-attn --flash-attention -fa = --attn flash
+--session --conversation --id --cid --thread --chat-id --repl --chat ID = --resume X | --continue
+--last --latest --continue-last -C -lc --previous = --continue
+--usage --timings --verbose -v --speed --verbose-prompt -u = --stats
+--log-level N = --stats
+--list-models --models --list-model --list -l = glm models list
+--list-roles --roles --list-prompts --list-templates = glm roles list
+--list-sessions --list-chats --sessions --chats --history = glm history list
+--info --dump-config --show-config --settings = glm config show
+-M --model-id --model-path --model-name --model-name-or-path -mp NAME = --model X
+-hf -hfr --hf-repo --hf --repo -hff NAME = --model X
+--persona --agent --template-name --preset --pattern --character --prompt-name NAME = --role X
+--shell --execute -e --cmd --command = --role shell
+--silent --no-notices --no-warnings --simple = --quiet
+--csv --tsv --html --pretty --yaml --table = --json | !FORMS
+--no-markdown --no-format --no-render --no-md --nowordwrap --no-wrap = --plain
+--dir --folder --recursive --glob --include --directory -d PATH = --file X
+--attach --attachment --attachments --input --input-file --image --images FILE = --file X
+--rag --files --context-file --read --doc --document -i -at --prompt-file -fp FILE = --file X
+--paste --stdin --pipe = !STDIN
+--proxy URL = HTTPS_PROXY=X
+--min-p --frequency-penalty --presence-penalty --typical-p --typical --mirostat X = !SAMPLING
+--num-beams --best-of --n --length-penalty --repeat-last-n X = !SAMPLING
+--repeat-penalty --rep-pen X = --repetition-penalty X
+--gpu-layers --n-gpu-layers -ngl N = --device cuda
+--gpus --gpu-id --gpu-ids --cuda-device --main-gpu -mg N = --device cuda:X
+--num-gpus --tensor-parallel-size --tensor-parallel -tp --tp --data-parallel-size -dp N = !DEVICE
+--pipeline-parallel-size --tensor-split -ts --split-mode -sm N = !DEVICE
+--gpu-memory-utilization --max-gpu-memory --max-memory --mem-fraction-static --swap-space X =
+--gpu --cuda = --device cuda
+--cpu --no-gpu --cpu-only = --device cpu
+--metal --mps = --device mps
+--fp16 --half --float16 = --dtype float16
+--bf16 --bfloat16 = --dtype bfloat16
+--fp32 --float32 = --dtype float32
+--torch-dtype --precision X = --dtype X
+--load-in-8bit --load-8bit --8bit --int8 --q8 = --quantize int8
+--load-in-4bit --load-4bit --4bit --int4 --q4 = --quantize int4
+--quantization --quant --bits X = --quantize X
+--lora --lora-path --lora-modules --peft --adapter-path DIR = --adapter X
+--revision --tag REV = @X
+--mirror --from --hub --hf-endpoint --endpoint-url URL = HF_ENDPOINT=X
+--local-files-only --no-network --local --no-download --airplane = --offline
+--vim --vi-mode = --vi
+--script --batch = --commands
+--max-length --n-predict --predict --max-new-tokens --num-predict -n --length N = --max-tokens X
+--max-output-tokens --maxlen --max-completion-tokens --token-limit N = --max-tokens X
+--context-length --ctx --ctx-size --num-ctx --max-model-len --context-window N = --window X
+--context-size --max-seq-len --max-context-length --n-ctx N = --window X
+--n-threads --num-threads --cpu-threads -tb --jobs -j N = --threads X
+--keepalive --keep-alive --ttl TIME = --keep X
+--api-key --key --token --apikey KEY = !KEY
+--host --server --api-base --endpoint --url --base --openai-base-url -b URL = --base-url X
+--port N = --base-url http://127.0.0.1:X
+--output --out -o --output-file --out-file --outfile --save -S --write --save-as FILE = > X
+--stream --streaming = !STREAM
+--sync --nostream --no-streaming = --no-stream
+--no-history --incognito --private --no-log --no-cache --temporary --ephemeral = --no-save
+--theme --color --colour = !COLOURS
+--no-color --no-colour --nocolor --monochrome = NO_COLOR=1
+--home --data-dir DIR = GLM_HOME=X
+--cache --cache-dir --download-dir --models-dir --output-dir DIR = GLM_CACHE=X
+--config --config-file --profile --settings-file FILE = !CONFIG
+--prompt -p --message --question --query --user --text-prompt --ask --print TEXT = X
+--system-prompt --sys --instructions --system-message -sys TEXT = --system X
+--system-file --system-prompt-file -sysf FILE = --system @X
+--stop-sequence --stop-sequences --reverse-prompt --stop-token --eos TEXT = --stop X
+--new --reset --fresh --new-chat = !BEGINS
+--greedy --deterministic --no-sample = --temperature 0
+--random-seed --rng-seed N = --seed X
+--trust --trust-remote = --trust-remote-code
+--chat-template NAME = --template X
+--lang --language --locale --reply-lang LANG = LC_ALL=X
+--extract --extract-last --code-only --xl = -x
+--no-input --non-interactive --no-interactive = --no-stdin
+--wrap --columns --word-wrap N = --width X
+--no-thinking --nothink --disable-thinking = --no-think
+--enable-thinking --thinking-mode = --think
+--schema --json-schema --grammar --grammar-file --schema-multi FILE = !FREE
+--tools --tool --functions --mcp --plugin --mcp-config --allowed-tools NAME = !TOOLS
+--version -V --ver = glm --version
+--keys --keymap --editing-mode --keybindings MODE = --vi
+--editor NAME = EDITOR=X
+--to --dest --destination FILE = > X
+--interactive --interactive-first -it --conversation-mode -cnv = glm chat
+--request-timeout --time-out --max-time X = --timeout X
+--max --count --number --num N = --limit X
+[glm]
+-v -V = --version
+[glm ask]
+--bulk --batch-file --input-jsonl FILE = --each X
+[glm chat]
+--output --out -o --output-file --save -S --save-as --log-file FILE = !IN_CHAT
+[glm bench]
+--iterations --repeat --repeats --num-runs --iters --rounds -r --trials N = --runs X
+--max-tokens --max-new-tokens --output-len --gen -tg --n-gen --n-predict N = --tokens X
+--prompt --input-len -p --sizes --lengths --n-prompt -pp N,N = --prompts X
+--batch --batch-size --parallel --concurrency -c N =
+--csv --markdown --md = --json
+[glm serve]
+--bind --listen --ip --address --hostname --server-name --addr -H HOST = --host X
+--server-port --port-number --listen-port -p -P N = --port X
+--uds --unix-socket --sock PATH = --socket X
+--controller-address --controller-url URL = --controller X
+--api-key --api-keys --key --auth-token --token KEY = GLM_SERVE_KEY=KEY
+--public --listen-all --expose --share = --host 0.0.0.0
+--served-model-name --alias --model-alias --model-names NAME =
+--workers -w --limit-worker-concurrency --max-num-seqs --parallel -np N = !QUEUE
+--daemon -d --background --detach -D = &
+--ssl-keyfile --ssl-certfile --cert --cors --allow-origins --allowed-origins FILE =
+--silent --no-access-log --disable-log-requests = --quiet
+--verbose -v --log-requests =
+--log-level --uvicorn-log-level LEVEL =
+--output --log-file --logfile FILE = > X
+[glm ps]
+--all -a --verbose -v = !LISTED
+[glm history list]
+--asks --full --everything = --all
+--kind --type --kinds KIND = --all
+-c --current = glm history show last
+--search --grep --query --find --contains --filter WORDS = glm history search X
+--sort --order --order-by --since --after --before --page --until --offset --from KEY = !NEWEST
+--reverse -r --desc --asc = !NEWEST
+--model -m NAME = !MODEL
+--last --top --head N = --limit X
+--latest = --limit 1
+--deleted --trash = glm history undelete
+--output -o -f FORM = --json
+--csv --tsv = | cat
+--no-pager --raw --oneline --simple --quiet -q = --plain
+[glm history show]
+--markdown --md = | cat
+--raw --text --no-color = --plain
+-f FORM = --json
+[glm history search]
+--regex --all -i -w --ignore-case --model --fuzzy -e -a = !WORDS
+[glm history export]
+--all -a =
+--output -o --out --file --output-file FILE = > X
+[glm history rename]
+--title --name -t --to TEXT = +X
+[glm history import]
+--format -f --from --type FORM = !FORM
+--file --input -i FILE = X
+[glm history delete]
+--older-than --before AGE = !EACH
+--force -f --no-confirm --no-prompt = --yes
+--permanent --permanently --forever --hard = --purge
+[glm models list]
+--all -a --local --installed --downloaded = !LISTED
+--remote --server --host --url URL = --base-url X
+--verbose -v --long -l --details =
+--sort --order --order-by KEY = | sort
+--search --grep --filter --name WORD = | grep X
+--csv --tsv --quiet -q --no-header = | cat
+[glm models show]
+--verbose -v --all --full --modelfile --license --parameters --details --info =
+[glm models pull]
+--quantize --quant X = !SMALLER
+--output --local-dir --dir -o DIR = GLM_CACHE=X
+[glm models remove]
+--force -f --no-confirm = --yes
+--all -a = !ONE
+[glm roles list]
+--all -a --verbose = !LISTED
+[glm config show]
+--all -a --source --sources --list -l = !LISTED
+[glm config get]
+--all -a = glm config show
+[glm config unset]
+--all -a = !CONFIG
+"""
+"""Command, or [glm *] for all, and the names of an option elsewhere = what it is here."""
 
-OTHER_COMMANDS: dict[str, dict[str, str]] = {
-    "glm": {
-        "version": _VERSION,
-        **dict.fromkeys(("help", "hlep", "man"), _HELP),
-        **dict.fromkeys(("run", "load", "use"), "glm chat -m MODEL"),
-        **dict.fromkeys(("start", "new", "repl"), "glm chat"),
-        **dict.fromkeys(("unload", "status", "kill", "free"), _ENDS),
-        **dict.fromkeys(("logs", "log", "conversations", "chats"), "glm history list"),
-        **dict.fromkeys(("templates", "prompts", "agents", "personas"), "glm roles list"),
-        **dict.fromkeys(("keys", "auth"), _KEYS),
-        **dict.fromkeys(("prompt", "complete", "generate", "query"), "glm ask WORDS"),
-        **dict.fromkeys(("create", "cp", "push"), _MODELFILE),
-        **dict.fromkeys(("doctor", "info", "env"), "glm config show; glm models list"),
-        **dict.fromkeys(("perf", "measure", "speed"), "glm bench"),
-        **dict.fromkeys(("list", "ls"), _LISTS),
-        **dict.fromkeys(("pull", "download", "install", "get"), _PULL),
-        **dict.fromkeys(
-            ("rm", "remove", "delete"), "glm models remove NAME; glm history delete ID"
-        ),
-        **dict.fromkeys(("exit", "quit", "bye"), _LEAVE),
-        **dict.fromkeys(("set", "settings", "setting", "configure"), _SET),
-        "search": "glm history search WORDS",
-        "export": "glm history export",
-        "import": "glm history import FILE",
-        "show": "glm history show ID; glm models show NAME",
-        "login": later("there is no account; a server's key: glm config set api_key -"),
-        **dict.fromkeys(("update", "upgrade"), _UPDATE),
-        **dict.fromkeys(("uninstall", "self-uninstall"), "pip uninstall glm-chat"),
-        **dict.fromkeys(("completion", "completions", "autocomplete"), "glm --install-completion"),
-        **dict.fromkeys(("embed", "embeddings"), later("glm makes no embeddings")),
-        **dict.fromkeys(("server", "api", "listen"), _SERVING),
-    },
-    "glm models": {
-        **dict.fromkeys(("rm", "delete", "del", "uninstall"), _REMOVE),
-        **dict.fromkeys(("download", "install", "add", "get", "fetch"), _PULL),
-        **dict.fromkeys(("info", "inspect", "describe"), "glm models show NAME"),
-        **dict.fromkeys(("ls", "ps"), "glm models list"),
-        **dict.fromkeys(("update", "upgrade"), "glm models pull NAME"),
-        **dict.fromkeys(("path", "where"), later("glm models show NAME tells where it is")),
-        "serve": "glm serve NAME",
-        **dict.fromkeys(("run", "load", "chat"), "glm chat -m NAME"),
-        **dict.fromkeys(("convert", "quantize"), later("--quantize int8 makes weights smaller")),
-        **dict.fromkeys(("bench", "benchmark"), "glm bench NAME"),
-        **dict.fromkeys(("import", "link"), later("a folder is a model as it is: -m FOLDER")),
-        "search": later("a hub lists models; glm models pull ORG/NAME fetches one"),
-        **dict.fromkeys(("use", "set", "default"), "glm config set model NAME"),
-    },
-    "glm history": {
-        **dict.fromkeys(("rm", "remove", "del", "clear", "purge", "prune"), _DELETE),
-        **dict.fromkeys(("resume", "continue", "open"), _RESUME),
-        "ls": "glm history list",
-        **dict.fromkeys(("find", "grep"), "glm history search WORDS"),
-        **dict.fromkeys(("cat", "view", "print"), "glm history show ID"),
-        **dict.fromkeys(("save", "backup", "dump"), "glm history export ID"),
-        "load": "glm history import FILE",
-        **dict.fromkeys(("restore", "undo", "recover"), "glm history undelete ID"),
-        **dict.fromkeys(("last", "latest"), "glm history list -n 1"),
-        **dict.fromkeys(("count", "stats"), "glm history list --all"),
-        **dict.fromkeys(("info", "get", "read"), "glm history show ID"),
-        **dict.fromkeys(("edit", "chat", "use"), _RESUME),
-        **dict.fromkeys(("title", "name", "mv"), "glm history rename ID TITLE"),
-    },
-    "glm roles": {
-        "ls": "glm roles list",
-        **dict.fromkeys(("new", "add", "create", "set"), "glm roles edit NAME"),
-        **dict.fromkeys(("cat", "view", "print"), "glm roles show NAME"),
-        **dict.fromkeys(("use", "run", "start"), "glm chat --role NAME"),
-        **dict.fromkeys(("delete", "remove", "rm", "rename", "mv"), _ROLE_FILE),
-        **dict.fromkeys(("path", "where"), _ROLE_FILE),
-    },
-    "glm config": {
-        **dict.fromkeys(("list", "ls", "all", "view", "print"), "glm config show"),
-        **dict.fromkeys(("reset", "remove", "rm", "delete", "del"), "glm config unset NAME"),
-        **dict.fromkeys(("add", "put", "change"), "glm config set NAME VALUE"),
-        **dict.fromkeys(("open", "vi", "vim", "nano"), "glm config edit"),
-        **dict.fromkeys(("where", "file"), "glm config path"),
-        **dict.fromkeys(("init", "create", "new"), "glm config edit"),
-        **dict.fromkeys(("import", "load", "reload"), _CONFIG),
-    },
-}
-"""Group of commands -> what others call a command there -> what to type."""
+COMMANDS = """
+[glm]
+version = glm --version
+help hlep man usage get-help 帮助 = glm --help; glm COMMAND --help
+run load use launch = glm ask -m MODEL
+start new repl interactive shell talk cli 聊天 = glm chat
+unload kill free = glm stop MODEL
+status top = glm ps
+keys key auth token login logout = !KEYS
+prompt complete generate query say question 问 提问 = glm ask WORDS
+create = glm roles edit NAME
+cp push = !ROLE
+doctor info env check = glm config show; glm models list
+perf measure speed benchmark = glm bench
+list ls = glm models list; glm history list
+pull download install get fetch = glm models pull NAME
+rm remove delete = glm models remove NAME; glm history delete ID
+exit quit bye 退出 = !LEAVE
+set = glm config set NAME VALUE
+search find grep = glm history search WORDS
+export = glm history export ID
+import = glm history import FILE
+show = glm history show ID; glm models show NAME
+update upgrade self-update = !UPDATE
+uninstall self-uninstall = pip uninstall glm-chat
+completion completions autocomplete = glm --install-completion
+embed embeddings embed-multi similar = !EMBED
+plugins aliases fragments tools mcp schemas = !NONE
+server api listen api_server openai_api_server daemon model_worker worker = glm serve
+[glm models]
+rm delete del uninstall = glm models remove NAME
+download install add get fetch update upgrade = glm models pull NAME
+info inspect describe cat path where = glm models show NAME
+ls = glm models list
+ps loaded running = glm ps
+stop unload = glm stop NAME
+serve = glm serve NAME
+run load chat import link = glm chat -m NAME
+ask = glm ask -m NAME
+convert quantize = !SMALLER
+bench benchmark = glm bench NAME
+search find = !HUB
+use set default switch = glm config set model NAME
+[glm history]
+rm remove del erase = glm history delete ID
+clear purge prune empty wipe = !EACH
+resume continue open edit chat use = glm chat --resume ID
+ls all log recent = glm history list
+find grep filter = glm history search WORDS
+cat view print info get read display = glm history show ID
+save backup dump = glm history export ID
+load = glm history import FILE
+restore undo recover trash deleted = glm history undelete ID
+last latest head newest = glm history list -n 1
+count stats = glm history list --all
+title name mv = glm history rename ID TITLE
+where file location = glm history path
+[glm roles]
+ls = glm roles list
+new add create set open vi vim nano = glm roles edit NAME
+cat view print get = glm roles show NAME
+use run start = glm chat --role NAME
+delete remove rm rename mv path where = !ROLE_FILE
+[glm config]
+list ls all view print dump = glm config show
+reset remove rm delete del clear = glm config unset NAME
+add put change = glm config set NAME VALUE
+open vi vim nano init create new = glm config edit
+where file location = glm config path
+import load reload = !CONFIG
+read cat = glm config get NAME
+[groups]
+logs log conversations conversation chats sessions session threads 历史 记录 = history
+templates template prompts agents personas characters presets patterns 角色 = roles
+settings setting configure preferences prefs cfg options conf 设置 配置 = config
+模型 = models
+"""
+"""Group of commands, and what others call a command there = what to type."""
+
+VALUES = """
+[format]
+md html = markdown
+txt plain raw = text
+ndjson = jsonl
+json_object json_schema = json
+[dtype]
+fp16 half f16 16 = float16
+bf16 = bfloat16
+fp32 float full f32 32 = float32
+[quantize]
+8bit 8-bit 8 q8 q8_0 bitsandbytes int_8 w8 = int8
+4bit 4-bit 4 q4 q4_0 q4_k_m nf4 int_4 w4 = int4
+off no false fp16 = none
+[device]
+gpu cuda:all 0 nvidia = cuda
+metal apple = mps
+cpu:0 = cpu
+[attn]
+flash_attention_2 flash-attn fa flash2 = flash
+[thinking]
+on true visible = show
+off false none no = hide
+[context]
+sliding truncate drop drop_oldest = drop-oldest
+summarize = summarise
+"""
+"""Option, and a value of it elsewhere = what it is here."""

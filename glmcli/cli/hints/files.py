@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from glmcli.cli.hints.known import is_conversation
-from glmcli.cli.hints.lines import typed_line
+from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import TYPED
 from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError

@@ -6,10 +6,12 @@ Only hints ask: nothing is made, repaired or fetched for it.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from glmcli.config import own_home, setting_fields
 from glmcli.errors import GlmError
+from glmcli.language import tr
 
 _ID = re.compile(r"[0-9a-z]{4,8}")
 
@@ -48,3 +50,16 @@ def newest_conversation() -> str:
     with suppress(GlmError):
         return next((each.id for each in newest(own_home(), limit=1)), "")
     return ""
+
+
+def looks_like_id(word: str) -> bool:
+    """Whether a word is the id of a conversation, or can hardly be anything else."""
+    return is_conversation(word) or bool(_ID.fullmatch(word) and re.search("[0-9]", word))
+
+
+def in_the_chat(word: str, behind: Sequence[str] = ()) -> str:
+    """What to do for a word that is a command of the chat; "" for all others."""
+    from glmcli.chat.commands import line_for
+
+    line = line_for(word, " ".join(behind), near=False) if word not in ("help", "?") else ""
+    return tr("{line} is typed inside glm chat", line=line) if line.startswith("/") else ""

@@ -13,7 +13,7 @@ TYPED: list[tuple[Any, tuple[str, ...]]] = []
 """The command of this process, and its arguments as they were typed."""
 
 
-DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212"
+DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"
 """What editors make of hyphens."""
 
 
@@ -51,7 +51,7 @@ def typeset_option(command: Any, arguments: Sequence[str]) -> str:
 
 def is_nearly_option(command: Any, word: str) -> bool:
     """Whether a word with hyphens in the place of its dash is an option of a command, or nearly."""
-    from glmcli.cli.hints.lines import nearest_word
+    from glmcli.cli.hints.line import nearest_word
 
     name = with_hyphens(word).partition("=")[0]
     flags = [*flags_of(command), "--help"]

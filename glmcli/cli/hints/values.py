@@ -1,139 +1,130 @@
-"""What to type for an option whose value is missing, or none that it takes."""
+"""Values of options, put right as far as that is clear."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
-from glmcli.cli.hints.corrected import SHORT_FORMS, meant_line
-from glmcli.cli.hints.known import is_conversation
-from glmcli.cli.hints.lines import named_command, typed_line
-from glmcli.cli.hints.taking import DASHES, TYPED, value_flags, with_hyphens
+from glmcli.cli.hints.elsewhere import VALUES
+from glmcli.cli.hints.line import nearest_word, table
+from glmcli.cli.hints.tree import fits, roles
 from glmcli.config import setting_fields
-from glmcli.errors import UsageError
-from glmcli.language import tr
+from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.values import meant_number
 from glmcli.paths import is_file
 
-_SHORT = {"-m": "model", "-s": "system"}
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)")
+_UNITS = {"s": "s", "m": "m", "h": "h", "d": "d"}
+_UNIT_WORD = re.compile(
+    r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|k|%|tokens?|ms", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?:/.*)?")
+MOST_WORDS = 6
+"""So many words may be one name of a file that was not quoted."""
 
 
-def for_value(name: str, arguments: Sequence[str]) -> str:
-    """What an option wants that came without its value."""
-    setting = _SHORT.get(name, name.lstrip("-").replace("-", "_"))
-    item = setting_fields().get(setting)
-    if item is None:
-        return of_option(name, named_command(arguments))
-    words = item.metadata.get("choices", ())
-    return tr(
-        "write {option} VALUE: {what}",
-        option=name,
-        what=", ".join(words) or tr(item.metadata["help"]),
-    )
+def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
+    """A value as the option takes it, or several; words of the rest that belong to it are taken."""
+    if "--file" in option.opts:
+        return files_right(value, rest)
+    if option.name == "prompts":
+        while rest and rest[0].isdecimal():
+            value = f"{value.rstrip(',')},{rest.pop(0)}"
+        return [re.sub(r"[;/ ]+", ",", value)]
+    rows = table(VALUES).get(option.name, {})
+    known = {name: here for names, here in rows.items() for name in names.split()}
+    here = known.get(value.lower(), value)
+    if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
+        return [BUILT_IN_MODEL]
+    if fits(here, option) and not (option.name == "model" and is_near_built_in(here)):
+        return [here]
+    kind = kind_of(option)
+    is_number = re.search("int|float|Seconds", kind)
+    if is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0]):
+        value += f" {rest.pop(0)}" if rest[0] not in ("token", "tokens") else rest.pop(0)[:0]
+    return [near_value(value, option, kind)]
 
 
-def for_no_value(name: str, arguments: Sequence[str]) -> str:
-    """What to type for an option that takes no value, and got one."""
-    value = next((word.partition("=")[2] for word in arguments if word.startswith(f"{name}=")), "")
-    if name == "--continue" and value:
-        line = swapped(arguments, {f"{name}={value}": ["--resume", value]})
-        return tr("did you mean {near}?", near=line)
-    line = swapped(arguments, {f"{name}={value}": [name]})
-    return tr("leave the value out: {option}", option=line if value else name)
+def is_near_built_in(value: str) -> bool:
+    """Whether a name is nearly the built-in model's."""
+    return value != BUILT_IN_MODEL and bool(nearest_word(value, (BUILT_IN_MODEL,)))
 
 
-def swapped(arguments: Sequence[str], others: Mapping[str, list[str]]) -> str:
-    """The command line with other words in the place of some."""
-    return meant_line([new for word in arguments for new in others.get(word, [word])])
+def kind_of(option: Any) -> str:
+    """The type of an option's value."""
+    item = setting_fields().get(option.name)
+    return str(item.type) if item else "int" if "Int" in type(option.type).__name__ else "str"
 
 
-def of_option(name: str, command: Any) -> str:
-    """The same for an option that is no setting."""
-    for each in command.params:
-        if name in each.opts:
-            words = getattr(each.type, "choices", None) or [each.metavar or "VALUE"]
-            value = "|".join(map(str, words))
-            return tr("write {option} {value}: {what}", option=name, value=value, what=each.help)
-    return ""
+def near_value(value: str, option: Any, kind: str) -> str:
+    """The value that was meant by one that does not fit; the same where that is not clear."""
+    item = setting_fields().get(option.name)
+    near, value = "", normalize("NFKC", value).replace("。", ".")
+    if "Seconds" in kind:
+        near = in_time(value)
+    elif "int" in kind or "float" in kind:
+        near = meant_number(value.strip().lower(), kind, item.metadata if item else {})
+    elif option.name == "base_url" and _ADDRESS.fullmatch(value):
+        near = f"http://{value}"
+    elif option.name == "device":
+        near = re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
+    elif option.name == "model" and is_near_built_in(value):
+        near = BUILT_IN_MODEL
+    if near and fits(near, option):
+        return near
+    names = getattr(option.type, "choices", None) or ()
+    names = (item.metadata.get("choices") if item else ()) or names
+    names = roles() if option.name == "role" else names
+    known = [str(getattr(name, "value", name)) for name in names]
+    return nearest_word(value.lower(), known, 0.6) or value
 
 
-def for_choice(value: str, names: str, option: str, path: str, arguments: Sequence[str]) -> str:
-    """What to type for a value that is none of those that an option takes."""
-    import re
-    from difflib import get_close_matches
-
-    words = re.findall(r"'(.+?)'", names)
-    if path == "glm ask" and "-f" in arguments and is_file(Path(value)):
-        return tr("-a {name} sends a file; -f is the form of the reply", name=value)
-    if option and len(words) == 1:
-        return tr("write {option} {word}", option=option, word=words[0])
-    typed, value = value, SHORT_FORMS.get(value.lower(), value.lower())
-    near = get_close_matches(value, words, n=1, cutoff=0.5)
-    if not near:
-        return tr("choose one of these")
-    joined = [word for word in arguments if word[:1] == "-" and word.endswith(f"={typed}")]
-    others = {word: [f"{word.partition('=')[0]}={near[0]}"] for word in joined}
-    line = swapped(arguments, {typed: near[:1], **others})
-    return tr("did you mean {near}?", near=line)
+def in_time(value: str) -> str:
+    """A time in the units that are known here: `10 minutes` is `10m`, a plain number seconds."""
+    found = _TIME.fullmatch(value.strip().lower())
+    unit = _UNITS.get(found[2][:1] or "s", "") if found and found[2] != "ms" else ""
+    if not found or not unit:
+        return ""
+    if unit == "d":
+        return f"{float(found[1]) * 24:g}h"
+    return f"{found[1]}{unit}"
 
 
-def for_number(param: Any) -> str:
-    """What to type for an option that takes a whole number."""
-    low = getattr(param.type, "min", None)
-    line = tr("write {option} N: {what}", option=param.opts[-1], what=param.help)
-    if low is None:
-        return line
-    return tr(", ").join([line, tr("at least {low}", low=low)])
+def files_right(value: str, rest: list[str]) -> list[str]:
+    """The names of the files that were meant: `a.py,b.py`, words of one name, a pattern's files."""
+    if not is_there(value):
+        for n in range(1, min(len(rest), MOST_WORDS) + 1):
+            joined = " ".join([value, *rest[:n]])
+            if is_file(Path(joined)):
+                del rest[:n]
+                return [joined]
+        parts = [part for part in re.split(r"[,;] ?", value) if part]
+        if parts[1:] and all(map(is_there, parts)):
+            return parts
+        return [value]
+    names = [value]
+    while rest and is_file(Path(rest[0])) and "." in rest[0]:
+        names.append(rest.pop(0))
+    return names
 
 
-def no_value(option: str, after: str, path: str) -> UsageError:
-    """The error where an option stands in the place of another one's value."""
-    return UsageError(
-        tr("{option} has no value before {next}", option=option, next=after),
-        for_value(option, path.split()[1:]),
-    )
+def is_there(name: str) -> bool:
+    """Whether a name is that of a file or a folder."""
+    with suppress(OSError, ValueError):
+        return Path(name).expanduser().exists()
+    return False
 
 
-def no_hyphens(word: str, path: str, arguments: Sequence[str]) -> UsageError:
-    """The error for an option whose hyphens an editor has made a dash."""
-    right = [with_hyphens(each) if each[:1] in (*DASHES,) else each for each in arguments]
-    return UsageError(
-        tr("{word} begins with a dash; an option has hyphens", word=word),
-        tr(
-            "did you mean {near}? Behind -- all words are text",
-            near=meant_line([*path.split()[1:], *right]),
-        ),
-    )
+def setting_value(name: str, words: Sequence[str]) -> list[str]:
+    """The words of a setting's value as one, put right as its option's would be."""
+    from glmcli.cli.hints.taking import value_flags
+    from glmcli.cli.hints.tree import command_at
 
-
-def taken_prompt() -> str:
-    """What to type where an option has taken the only words for its value; "" if none has."""
-    command, words = TYPED[-1] if TYPED else (None, ())
-    takers = value_flags(command) if words else {}
-    for word in words:
-        if word.startswith("--resume=") and word != "--resume=":
-            return of_resume(word.partition("=")[2])
-    for option, value in pairwise(words):
-        if option == "--resume":
-            return of_resume(value)
-        if option in takers and option in ("--stop", "--system", "-s"):
-            return tr(
-                "{value} went to {option}; behind that goes the question: glm ask {option} TEXT "
-                '"QUESTION"',
-                value=value,
-                option=option,
-            )
-    return ""
-
-
-def of_resume(value: str) -> str:
-    """What to type where `--resume` has taken the only word for an id."""
-    if is_conversation(value):
-        line = f'glm ask --resume {value} "QUESTION"'
-        return tr("{value} is the id; behind it goes the question: {line}", value=value, line=line)
-    return tr(
-        "{value} was taken for the id behind --resume; the last ask goes on with {line}",
-        value=value,
-        line=typed_line(["glm", "ask", "--continue", value]),
-    )
+    text = " ".join(word for word in words if word not in ("=", "to", "is"))
+    takers = value_flags(command_at(["chat"])) | value_flags(command_at(["serve"]))
+    option = next((each for each in takers.values() if each.name == name), None)
+    return value_right(text, option, []) if option is not None and text else [text]

@@ -80,10 +80,10 @@ def test_display_settings_can_be_given_back(chat):
         ("/set history off", "glm chat --no-save"),
         ("/set api_key x", "GLM_API_KEY in the environment"),
         ("/set warm off", "glm config set warm VALUE"),
-        ("/temp 1", "/set temperature VALUE sets it"),
+        ("/temp 1", "did you mean /set temperature 1?"),
         ("/EXIT", "/exit leaves"),
-        ("/regenerate", "/retry asks again"),
-        ("/file c.txt", "/attach FILE sends a file"),
+        ("/regenerate", "did you mean /retry?"),
+        ("/file c.txt", "did you mean /attach c.txt?"),
         ("/retry", "/retry asks the last question again"),
     ],
 )

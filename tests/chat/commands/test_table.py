@@ -74,7 +74,7 @@ def test_help_of_one_command(chat):
     [
         ("retyr", "did you mean /help retry?"),
         ("/Resett", "did you mean /help reset?"),
-        ("clear", "/reset starts a new conversation"),
+        ("clear", "did you mean /help reset?"),
         ("xyzzy", "/help lists the commands"),
     ],
 )
@@ -96,13 +96,15 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
     [
         ("/clear", "/reset starts a new conversation"),
         ("/new", "/reset starts a new conversation"),
-        ("/files", "/attach FILE sends a file"),
+        ("/files a.py", "did you mean /attach a.py?"),
         ("/stop", "Ctrl-C stops a reply"),
         ("/bye", "/exit leaves"),
-        ("/list", "/history lists"),
-        ("/search sea", "/history lists"),
+        ("/list", "did you mean /history?"),
+        ("/search sea", "did you mean /history sea?"),
+        ("/saev x.md", "did you mean /save x.md?"),
+        ("/pull a/b", "in a shell: glm models pull a/b"),
         ("/退出", "/exit leaves"),
-        ("/temperature 0.5", "/set temperature VALUE sets it"),
+        ("/temperature 0.5", "did you mean /set temperature 0.5?"),
         ("/xyzzy", "/help lists the commands"),
     ],
 )

@@ -1,0 +1,144 @@
+"""One command line while it is put right, and as it is typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from glmcli.cli.hints.elsewhere import WHY
+from glmcli.cli.hints.taking import flags_of, value_flags
+from glmcli.language import tr
+
+LONGEST_WORD = 300
+"""Characters of a word that are repeated."""
+LONGEST_LINE = 600
+NEAR = 0.7
+"""How much of a word must be that of another, to be a slip for it."""
+
+
+def typed_line(words: Sequence[str]) -> str:
+    """A command line as it is typed, its long words cut, and the whole if it is long."""
+    head, *rest = words
+    rest = [word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…" for word in rest]
+    line = " ".join([head, *map(shlex.quote, rest)])
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+
+
+def filled(hint: str, words: Sequence[str]) -> str:
+    """Lines of a table with the words that were typed in the place of their signs."""
+    typed = " ".join(map(shlex.quote, words))
+    if not any(not word.startswith("-") for word in words):
+        return hint
+    parts = (re.sub(r"( [A-Z]+)+$", lambda _: f" {typed}", part) for part in hint.split("; "))
+    return "; ".join(parts) if hint.startswith("glm ") else hint
+
+
+def nearest_word(word: str, names: Collection[str], cutoff: float = NEAR) -> str:
+    """The name that a word is a slip for; two letters in the wrong order are one."""
+    from difflib import get_close_matches
+
+    for name in names:
+        if sorted(name) == sorted(word):
+            return name
+    near = get_close_matches(word, names, n=1, cutoff=cutoff)
+    return near[0] if near else ""
+
+
+@dataclass
+class MeantLine:
+    """What a command line is made of, in the order in which it was typed."""
+
+    command: Any
+    path: str
+    """Its names, from `glm` on."""
+    items: list[list[str]] = field(default_factory=list)
+    """Options with their values, and words."""
+    words: list[int] = field(default_factory=list)
+    """Which of the items are words."""
+    told: list[str] = field(default_factory=list)
+    """What is to be said beside the line."""
+    left_out: list[str] = field(default_factory=list)
+    """What of the typed has no place in it."""
+    before: str = ""
+    """What stands before it for the shell."""
+    after: str = ""
+    """What stands behind it."""
+    other: list[str] = field(default_factory=list)
+    """The commands that are meant in place of this one."""
+    last: list[str] = field(default_factory=list)
+    """Words that belong behind the others."""
+    revision: str = ""
+    """That of a model, which is typed behind its name."""
+    lacking: str = ""
+    """An option that is right and has no value."""
+    is_form: bool = False
+    """Whether signs stand in it for words that it lacks."""
+    has_taken: bool = False
+    """Whether a wrong option took a word that may have been the question."""
+
+    @property
+    def flags(self) -> list[str]:
+        """The options of the command."""
+        return flags_of(self.command)
+
+    @property
+    def takers(self) -> dict[str, Any]:
+        """Those that take a value."""
+        return value_flags(self.command)
+
+    @property
+    def texts(self) -> list[str]:
+        """The words."""
+        return [self.items[at][0] for at in self.words]
+
+    def add_word(self, word: str) -> None:
+        """One more word."""
+        self.words.append(len(self.items))
+        self.items.append([word])
+
+    def add(self, *option: str) -> None:
+        """An option with its value; one that stands there already counts once."""
+        flag = option[0]
+        is_same = len(option) == 1 and [flag] in self.items
+        if not is_same:
+            self.items.append([*option])
+
+    def leave_out(self, *words: str, why: str = "") -> None:
+        """Some words have no place in the line."""
+        self.left_out.append(" ".join(words))
+        if why and why not in self.told:
+            self.told.append(why)
+
+    def set_words(self, texts: Sequence[str]) -> None:
+        """Put other words in the place of these: the first where they began."""
+        at = self.words[0] if self.words else len(self.items)
+        kept = [item for n, item in enumerate(self.items) if n not in self.words]
+        at -= sum(n < at for n in self.words)
+        self.items = [*kept[:at], *([text] for text in texts), *kept[at:]]
+        self.words = list(range(at, at + len(texts)))
+
+    def typed(self) -> list[str]:
+        """All of it, without the `glm`."""
+        return [*self.path.split()[1:], *(word for item in self.items for word in item)]
+
+
+@cache
+def table(text: str) -> dict[str, dict[str, str]]:
+    """A text of `elsewhere`: heading -> names -> what stands behind the `=`."""
+    rows, heading = dict[str, dict[str, str]](), dict[str, str]()
+    for line in text.strip().splitlines():
+        names, equals, known = line.partition(" =")
+        if equals:
+            heading[names] = known.strip()
+        else:
+            heading = rows.setdefault(line.strip("[]"), {})
+    return rows
+
+
+def reason(known: str) -> str:
+    """Why something is left out, in the user's language."""
+    return tr(WHY[known[1:]]) if known else ""

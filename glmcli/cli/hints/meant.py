@@ -1,0 +1,167 @@
+"""The line that was meant by a wrong one: read leniently, put right, and parsed again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
+from glmcli.cli.hints.line import MeantLine, typed_line
+from glmcli.cli.hints.options import take_option
+from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
+from glmcli.cli.hints.tree import command_at, commands_of, parses, sign_of
+from glmcli.cli.hints.words import arranged
+from glmcli.config import setting_fields
+from glmcli.language import tr
+
+MARK = "\0"
+"""Marks, before a command parses them, the words that stood behind `--`."""
+MOST_TURNS = 4
+FEW_OPTIONS = 8
+"""A command with no more options of its own has them named."""
+_OFTEN = ("--help", "-h")
+
+
+def meant_hint(
+    arguments: Sequence[str], typed: Sequence[str] | None = None, *, bare: bool = False
+) -> str:
+    """What to type in place of a wrong line; "" where that is unclear, or it is what was `typed`,
+    if that is another. A `bare` one is the line alone.
+    """
+    typed = arguments if typed is None else typed
+    words = [word.removeprefix(MARK) for word in arguments]
+    if {*words[:1]} & {*flags_of(command_at([]))}:
+        return ""
+    right = [with_hyphens(word) if word[:1] in (*DASHES,) else word for word in words]
+    told = [tr("behind -- all words are text")] if right != words and not bare else []
+    words = right
+    try:
+        found = found_command(words)
+    except Told as told:
+        return str(told)
+    if commands_of(command_at(found.path)):
+        return hint_of([[*found.path, *found.rest]], MeantLine(None, ""), found, typed, bare=bare)
+    line, lines = put_right(found)
+    line.told = [*told, *line.told]
+    if line.lacking and not {*lines[0]} - {*words, sign_of(line.takers[line.lacking])}:
+        return ""
+    return hint_of(lines, line, found, typed, bare=bare)
+
+
+def put_right(found: Found) -> tuple[MeantLine, list[list[str]]]:
+    """The line of a command with its options and words put right; where another command is meant,
+    as that one's. What was said and left out on the way is kept.
+    """
+    path, rest = found.path, found.rest
+    line = read(path, rest)
+    for _ in range(MOST_TURNS):
+        lines = arranged(line) if not line.other else []
+        if not line.other:
+            break
+        path, rest = taken_over(line)
+        if not path:
+            return line, [rest]
+        told, left_out = line.told, line.left_out
+        line = read(path, rest)
+        line.told, line.left_out = [*told, *line.told], [*left_out, *line.left_out]
+        line.has_taken = True
+    return line, lines
+
+
+def taken_over(line: MeantLine) -> tuple[list[str], list[str]]:
+    """The command that is meant in place of a line's, and what of the line it takes."""
+    other, path = line.other, list[str]()
+    for word in other:
+        if word not in commands_of(command_at(path)):
+            break
+        path.append(word)
+    rest = other[len(path) :]
+    if not path:
+        return path, rest
+    flags = flags_of(command_at(path))
+    shares = len(other) == 1 and path[0] in ("ask", "chat", "serve", "bench")
+    for at, item in enumerate(line.items):
+        if shares or (at not in line.words and item[0] in flags):
+            rest += item
+        else:
+            line.leave_out(*item)
+    return path, rest
+
+
+def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
+    """A command's options and words as they were typed, each option put right."""
+    line, rest = MeantLine(command_at(path), " ".join(["glm", *path])), [*tokens]
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            line.items.append(["--", *rest])
+            break
+        if not word.startswith("-") or word == "-":
+            line.add_word(word)
+        else:
+            take_option(line, word, rest)
+    return line
+
+
+def hint_of(
+    lines: list[list[str]], line: MeantLine, found: Found, arguments: Sequence[str], *, bare: bool
+) -> str:
+    """The hint that offers the lines, once the parser has taken each of them."""
+    if not lines or not all(map(parses, lines)):
+        return ""
+    is_same = [*map(unmarked, lines)] == [unmarked(arguments)]
+    if is_same and not (line.before or line.after or line.left_out):
+        return ""
+    typed = " && ".join(typed_line(["glm", *words]) for words in lines)
+    typed = f"{line.before}{typed}{' ' if line.after else ''}{line.after}"
+    if bare:
+        return typed
+    if line.left_out:
+        option = " ".join(map(shown, line.left_out))
+        hint = tr("leave {option} out: {line}", option=option, line=typed)
+        more = line.told or ([named_flags(line)] if named_flags(line) else [])
+        return tr("; ").join([hint, *more])
+    if line.is_form:
+        return tr("; ").join([*line.told, tr("write: {line}", line=typed), *of_group(line.path)])
+    lead = FILED if line.after and found.lead == MEANT else found.lead
+    return tr("; ").join([*line.told, tr(lead, near=typed, line=typed)])
+
+
+def of_group(path: str) -> list[str]:
+    """Where the names that a command takes are listed."""
+    group, _, command = path.rpartition(" ")
+    if group not in ("glm models", "glm history", "glm roles") or command in ("pull", "edit"):
+        return []
+    return [tr("{line} shows them", line=f"{group} list")]
+
+
+def unmarked(words: Sequence[str]) -> list[str]:
+    """A line as it was typed: `--resume=` and `--plain=on` stand for the options alone."""
+    alone = {"--resume=": "--resume", "--plain=on": "--plain"}
+    plain = [alone.get(word, word).removeprefix(MARK) for word in words]
+    joined = (word.split("=", 1) if word.startswith("--") else [word] for word in plain)
+    return [word for each in joined for word in each]
+
+
+def shown(typed: str) -> str:
+    """What was typed, as the shell takes it."""
+    return typed if " " not in typed or typed.startswith("-") else shlex.quote(typed)
+
+
+def named_flags(line: MeantLine) -> str:
+    """The options of a command's own, if they are few; "" else."""
+    if line.command is None:
+        return ""
+    options = [each for each in line.command.params if each.param_type_name == "option"]
+    options = [each for each in options if each.opts[-1] not in _OFTEN]
+    if not options:
+        return tr("{command} has no options", command=line.path)
+    own = [each for each in options if each.name not in setting_fields()]
+    is_cut = bool(options[FEW_OPTIONS:])
+    names = [each.opts[-1] for each in (own if is_cut else options)]
+    more = tr("{command} --help lists all", command=line.path) if is_cut else ""
+    if not names or len(names) > FEW_OPTIONS:
+        return more
+    return tr("; ").join(
+        filter(None, [tr("its options are {names}", names=", ".join(names)), more])
+    )

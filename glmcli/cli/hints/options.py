@@ -1,0 +1,367 @@
+"""The options of a command line, each as it is, put right, or as what it is here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from glmcli.cli.hints.elsewhere import OPTIONS
+from glmcli.cli.hints.known import in_the_chat, is_conversation, looks_like_id
+from glmcli.cli.hints.line import MeantLine, nearest_word, reason, table
+from glmcli.cli.hints.taking import flags_of, value_flags
+from glmcli.cli.hints.tree import arity, command_at, fits, sign_of
+from glmcli.cli.hints.values import value_right
+from glmcli.cli.hints.words import is_file_word, is_no_text
+from glmcli.config import setting_fields
+from glmcli.config.values import OFF, ON
+from glmcli.language import tr
+
+SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
+"""Commands that share most options, and where one may stand that another has not."""
+OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
+"""Options elsewhere for what is an argument here."""
+MAY_STAND_ALONE = ("--resume", "--plain")
+PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
+"""Options elsewhere behind which a setting stands with its value."""
+_JOINED = re.compile(r"(--[a-z][a-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
+_SHORT = re.compile(r"(-[a-zA-Z])=?(.+)", re.DOTALL)
+_NUMBER = re.compile(r"-[0-9.]+")
+
+
+@cache
+def elsewhere(path: str) -> Mapping[str, tuple[str, bool]]:
+    """The names of options elsewhere -> what one is here, and whether it takes a value."""
+    known = dict[str, tuple[str, bool]]()
+    for key, here in table(OPTIONS).get(path, {}).items():
+        names = [word for word in key.split() if word.startswith("-")]
+        known.update(dict.fromkeys(names, (here, not key.split()[-1].startswith("-"))))
+    return known
+
+
+def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
+    """What an option of another program is for a command; None for an unknown one."""
+    if path.startswith("glm history ") and name in ("--last", "--latest") and "list" not in path:
+        return "=last", False
+    if found := elsewhere(path).get(name):
+        return found
+    if name in OF_ARGUMENTS and path.count(" ") > 1 and arity(command_at(path.split()[1:]))[1] == 1:
+        return "X", True
+    for form in (name, f"--{name.lstrip('-').replace('_', '-').lower()}"):
+        if found := elsewhere(path).get(form) or elsewhere("glm *").get(form):
+            return found
+    return None
+
+
+def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
+    """Add the option that a word is to the line; its value comes from the rest."""
+    if cluster := divided_cluster(word, line):
+        rest[:0] = cluster
+        return
+    name, value = divided(word, line)
+    name = name[1:] if len(name) == 3 and name[1:] in line.flags else name
+    if name == "--history" and "--no-save" in line.flags and rest and rest[0].lower() in ON | OFF:
+        if rest.pop(0).lower() in OFF:
+            line.add("--no-save")
+    elif name in PAIRS and rest and (pair := pair_of(rest)):
+        line.add(*pair)
+    elif name in line.flags or name in ("--help", "-h"):
+        own(line, name, value, rest)
+    elif known := known_elsewhere(name, line.path):
+        translated(line, name, value, rest, *known)
+    elif other := other_command(name, line.path):
+        move(line, other, name, value, rest)
+    elif name in flags_of(command_at(["ask"])):
+        unknown(line, name, value, rest, takes=name in value_flags(command_at(["ask"])))
+    elif near := nearest_flag(name, line):
+        line.has_taken = line.has_taken or (value is None and near in line.takers)
+        own(line, near, value, rest)
+    else:
+        unknown(line, name, value, rest)
+
+
+def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
+    """An option and the value that is joined to it, `--x=1`, `--x:1`, `-x1`; None without one."""
+    if word == "--resume=":
+        return "--resume", None
+    name, equals, value = word.partition("=")
+    is_known = name in line.flags or known_elsewhere(name, line.path) is not None
+    if equals and (is_known or name.startswith("--")):
+        return name, value
+    if is_known:
+        return name, None
+    if (found := _JOINED.fullmatch(word)) and (
+        found[1] in line.flags or known_elsewhere(found[1], line.path)
+    ):
+        return found[1], found[2] or found[3]
+    if (
+        not word.startswith("--")
+        and not near_long(word, line)
+        and (found := _SHORT.fullmatch(word))
+    ):
+        known = known_elsewhere(found[1], line.path)
+        if found[1] in line.takers or (known and known[1] and is_no_text(found[2])):
+            return found[1], found[2]
+        if found[1] in line.flags and (is_no_text(found[2]) or found[2] in ("", "=")):
+            return found[1], found[2]
+    return word, None
+
+
+def divided_cluster(word: str, line: MeantLine) -> list[str]:
+    """`-qx` as `-q -x`, where all of its letters are options; nothing for other words."""
+    found = re.fullmatch(r"-([a-zA-Z]+)([a-zA-Z][0-9]*)", word)
+    flags = [f"-{letter}" for letter in found[1] + found[2][0]] if found else []
+    if not found or not {*flags} <= {*line.flags} or {*flags[:-1]} & {*line.takers}:
+        return []
+    return [*flags[:-1], f"-{found[2]}"]
+
+
+def pair_of(rest: list[str]) -> list[str]:
+    """`temperature 0.5` or `temperature=0.5` behind an option of pairs, as our option."""
+    name, equals, value = rest[0].partition("=")
+    flag = f"--{name.replace('_', '-')}"
+    if name.replace("-", "_") not in setting_fields() or not (equals or rest[1:]):
+        return []
+    value = value if equals else rest.pop(1)
+    del rest[0]
+    return [flag, value]
+
+
+def near_long(word: str, line: MeantLine) -> str:
+    """The long option that one with a single dash is, as `-model` or `-max-tokens`; "" for none."""
+    return nearest_flag(word, line) if word[2:] else ""
+
+
+def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
+    """An option of the command, with its value put right."""
+    option = line.takers.get(flag)
+    if option is None:
+        switch(line, flag, value)
+        return
+    if value is None and rest and not is_option(rest[0]):
+        if flag != "--plain" or fits(rest[0], option):
+            value = rest.pop(0)
+    elif value is None and flag not in MAY_STAND_ALONE:
+        line.lacking = flag
+    if value is None and flag in MAY_STAND_ALONE:
+        line.add(flag)
+        return
+    if option.name == "format" and value and is_file_word(value) and "--file" in line.flags:
+        line.add("-a", value)
+        return
+    if option.name == "host" and value and (found := re.fullmatch(r"([\w.-]+):([0-9]+)", value)):
+        line.add(flag, found[1])
+        line.add("--port", found[2])
+        return
+    for each in value_right(value, option, rest) if value is not None else [sign_of(option)]:
+        if option.name == "code" and each not in ("all", "last") and not each.isdecimal():
+            line.add("-x")
+            rest.insert(0, each)
+        else:
+            line.add(flag, each)
+
+
+def switch(line: MeantLine, flag: str, value: str | None) -> None:
+    """An option that takes no value: `=off` turns it round, digits behind -x are the block's."""
+    if flag == "-x" and value and value.isdecimal():
+        line.add("--code", value)
+    elif flag == "--continue" and value and value.lower() not in ON | OFF:
+        line.add("--resume", value)
+    elif value is not None and value.lower() in OFF:
+        other = f"--{flag.removeprefix('--no-')}"
+        other = other if flag.startswith("--no-") else f"--no-{flag[2:]}"
+        if other in line.flags:
+            line.add(other)
+        else:
+            line.leave_out(f"{flag}={value}")
+    else:
+        line.add(flag)
+
+
+def translated(
+    line: MeantLine, name: str, value: str | None, rest: list[str], known: str, takes: bool
+) -> None:
+    """An option of another program, as the first of what it may be here."""
+    if value is None and takes and rest and not is_option(rest[0]):
+        value = rest.pop(0)
+        line.has_taken = True
+    elif value is None and not takes and rest and not is_option(rest[0]) and is_full(line, rest):
+        value = rest.pop(0)
+    if value is not None and value.lower() in OFF and f"--no-{name[2:]}" in line.flags:
+        line.add(f"--no-{name[2:]}")
+        return
+    *choices, last = known.split(" | ")
+    is_alone = not line.words and not rest
+    typed = Typed(name, value, takes, is_fallback=bool(choices), is_alone=is_alone)
+    if any(taken(line, typed, choice, rest) for choice in choices):
+        return
+    lacking = [flag for flag in (each.split()[0] for each in choices) if flag not in line.flags]
+    if other := next(filter(None, (other_command(flag, line.path) for flag in lacking)), ""):
+        move(line, other, name, value, [])
+    else:
+        taken(line, typed, last, rest, is_last=True)
+
+
+class Typed(NamedTuple):
+    """An option of another program as it was typed."""
+
+    name: str
+    value: str | None
+    takes: bool
+    is_fallback: bool
+    """Whether the last of what it may be here has no place for its value."""
+    is_alone: bool
+    """Whether there is no word beside its value."""
+
+    @property
+    def words(self) -> list[str]:
+        """The same as words."""
+        return [self.name, *([self.value] if self.value is not None else [])]
+
+
+def taken(
+    line: MeantLine, typed: Typed, choice: str, rest: list[str], *, is_last: bool = False
+) -> bool:
+    """Whether an option is what it is said to be here; then it is in the line."""
+    value = typed.value
+    if typed.takes and value is None and re.search(r"\bX\b", choice):
+        if is_last:
+            line.leave_out(typed.name)
+        return is_last
+    if choice == "X":
+        line.add_word(value or "")
+    elif choice == "@X":
+        line.revision = value or ""
+    elif choice == "+X":
+        line.last.append(value or "")
+    elif choice.startswith("="):
+        line.add_word(choice[1:])
+    elif choice[:1] in (">", "|", "&"):
+        line.after = f"{line.after} {choice.replace('X', quoted(value or ''))}".strip()
+    elif re.match(r"[A-Z_]+=", choice):
+        head, _, what = choice.strip().partition("=")
+        line.before += f"{head}={quoted(value or '') if what == 'X' else what} "
+    elif choice.startswith("glm "):
+        line.other = [value or "" if word == "X" else word for word in choice.split()[1:]]
+    elif choice.startswith("-") and len(choice.split()) < 3:
+        return option_taken(line, choice, typed, rest, is_last=is_last)
+    else:
+        line.leave_out(*(typed.words if choice != "!KEY" else [typed.name]), why=reason(choice))
+    return True
+
+
+def quoted(value: str) -> str:
+    """A value as the shell takes it."""
+    from shlex import quote
+
+    return quote(value)
+
+
+def option_taken(
+    line: MeantLine, choice: str, typed: Typed, rest: list[str], *, is_last: bool
+) -> bool:
+    """Whether one of our options fits; then it is in the line, or the line is another's."""
+    value, is_fallback = typed.value, typed.is_fallback and is_last
+    flag, _, sign = choice.partition(" ")
+    word = re.sub(r"\bX\b", lambda match: value or "", sign) if sign else None
+    if flag not in line.flags:
+        if is_last and (other := other_command(flag, line.path)):
+            move(line, other, flag, word, [])
+            return True
+        if is_last:
+            line.leave_out(*typed.words)
+        return is_last
+    if word is None:
+        line.add(flag)
+        is_question = typed.is_alone and line.path == "glm ask" and not is_no_text(value or "")
+        if value is not None and is_fallback and is_question:
+            line.add_word(value)
+        elif value is not None and is_fallback and value not in choice:
+            line.leave_out(value)
+        return True
+    option = line.takers[flag]
+    if not is_last and not all(fits(each, option) for each in value_right(word, option, [])):
+        return False
+    if not is_last and option.name == "resume" and not looks_like_id(word):
+        return False
+    if option.name == "base_url" and "-m" in line.flags and not {"-m", "--model"} & {*line.typed()}:
+        line.add("-m", "openai:")
+    own(line, flag, word, rest)
+    return True
+
+
+def other_command(name: str, path: str) -> str:
+    """The command that has an option which this one has not; "" if there is none."""
+    names = SHARING.get(path, ())
+    return next((each for each in names if name in flags_of(command_at([each]))), "")
+
+
+def move(line: MeantLine, other: str, name: str, value: str | None, rest: list[str]) -> None:
+    """An option that another command has: that one is meant, if it takes the rest of the line."""
+    option = value_flags(command_at([other])).get(name)
+    if option is not None and value is None and rest and not rest[0].startswith("-"):
+        value = rest.pop(0)
+    line.other = [other]
+    line.add(name, *([value] if value is not None else []))
+    line.told.append(tr("{command} has no {option}", command=line.path, option=name))
+
+
+def unknown(
+    line: MeantLine, name: str, value: str | None, rest: list[str], *, takes: bool = False
+) -> None:
+    """An option that nobody knows, left out; and with it what is its value rather than a word."""
+    if hint := in_the_chat(name.lstrip("-")) if line.path in SHARING else "":
+        line.leave_out(name, why=hint)
+        return
+    if value is None and rest and "--resume" in line.flags and is_conversation(rest[0]):
+        line.add("--resume", rest.pop(0))
+        return
+    if value is None and rest and not is_option(rest[0]):
+        is_end = (len(rest) == 1 and bool(line.words)) or line.path == "glm chat"
+        is_end = is_end or (words_in(rest) == 2 and " " not in rest[0])
+        if (
+            takes
+            or is_full(line, rest)
+            or is_end
+            or (is_no_text(rest[0]) and len(rest) + len(line.words) > 1)
+        ):
+            value = rest.pop(0)
+            line.leave_out(name, value)
+            return
+    line.leave_out(name if value is None else f"{name}={value}")
+
+
+def is_full(line: MeantLine, rest: list[str]) -> bool:
+    """Whether a command takes fewer words than there are."""
+    most = arity(line.command)[1]
+    return most is not None and len(line.words) + words_in(rest) > most
+
+
+def words_in(rest: list[str]) -> int:
+    """How many words there are at least before the next option."""
+    return next((at for at, word in enumerate(rest) if is_option(word)), len(rest))
+
+
+def is_option(word: str) -> bool:
+    """Whether a word is an option rather than a value."""
+    return word[:1] == "-" and word != "-" and not _NUMBER.fullmatch(word)
+
+
+def nearest_flag(name: str, line: MeantLine) -> str:
+    """The flag that a wrong one is a slip for, short for, or longer than; "" if there is none."""
+    flags: Collection[str] = [each for each in [*line.flags, "--help"] if each.startswith("--")]
+    bare = name.lstrip("-").replace("_", "-").lower()
+    name = f"--{bare}"
+    if name in flags:
+        return name
+    if name.startswith("--no-"):
+        flags = [flag for flag in flags if flag.startswith("--no-")]
+    starts = [flag for flag in flags if len(name) > 4 and flag.startswith(name)]
+    longer = [flag for flag in flags if name.startswith(f"{flag}-")]
+    ending = [flag for flag in flags if name.endswith(f"-{flag[2:]}")]
+    for found in (starts, longer, ending):
+        if len(found) == 1:
+            return found[0]
+    near = nearest_word(bare, sorted(flag[2:] for flag in flags)) if bare[2:] else ""
+    return f"--{near}" if near else ""

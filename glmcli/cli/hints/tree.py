@@ -1,0 +1,148 @@
+"""The commands as they are, and whether they would take a line: the real parser says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from glmcli.cli.hints.taking import TYPED, value_flags
+from glmcli.config import setting_fields
+from glmcli.config.values import parsed
+from glmcli.errors import GlmError
+
+HELP = ("--help", "-h")
+CODES = ("all", "last")
+STANDS_FOR = ("QUESTION", "MODEL", "NAME", "ID", "TITLE", "VALUE", "FILE", "WORDS", "WORD", "KEY")
+"""Words of a line that only stand for what is to be typed."""
+
+
+@cache
+def root() -> Any:
+    """The whole command line."""
+    from typer.main import get_command
+
+    from glmcli.cli import command_line
+
+    return get_command(command_line())
+
+
+def command_at(path: Sequence[str]) -> Any:
+    """The command of these names."""
+    command: Any = root()
+    for name in path:
+        command = command.commands[name]
+    return command
+
+
+def commands_of(command: Any) -> dict[str, Any]:
+    """The commands of a group; none of a command."""
+    return getattr(command, "commands", None) or {}
+
+
+def arity(command: Any) -> tuple[int, int | None]:
+    """How many arguments a command needs, and how many it takes at most; None for any number."""
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    needed = sum(bool(each.required) for each in arguments)
+    return needed, None if any(each.nargs < 0 for each in arguments) else len(arguments)
+
+
+def sign_of(option: Any) -> str:
+    """What stands for the value of an option in its help."""
+    kind = type(option.type).__name__
+    return str(option.metavar or ("N" if "Int" in kind else "VALUE"))
+
+
+def sample(option: Any) -> str:
+    """A value that an option takes, in the place of its sign."""
+    choices = [str(getattr(each, "value", each)) for each in getattr(option.type, "choices", ())]
+    return next(
+        filter(lambda each: fits(each, option), [*choices, "1", "cuda", "off", "http://h"]), "auto"
+    )
+
+
+def fits(value: str, option: Any) -> bool:
+    """Whether an option takes a value, as far as that is known before its command runs."""
+    if value in (*STANDS_FOR, sign_of(option)):
+        return True
+    if option.name == "role":
+        return value in roles() or value == "off"
+    if option.name == "code":
+        return value in CODES or value.isdecimal()
+    if option.name == "prompts":
+        return value.replace(",", "").isdecimal()
+    if option.name == "base_url":
+        return value.startswith(("http://", "https://"))
+    if option.name == "device":
+        return device_fits(value)
+    if option.name == "host" and ":" in value and "." in value:
+        return False
+    item = setting_fields().get(option.name)
+    if item is not None and not item.metadata.get("secret"):
+        with suppress(GlmError):
+            parsed(value, str(item.type), label="", rules=item.metadata)
+            return True
+        return False
+    try:
+        option.type.convert(value, option, None)
+    except Exception:  # whatever class the parser's error has in its version
+        return False
+    return True
+
+
+def device_fits(value: str) -> bool:
+    """Whether a text is the name of a device."""
+    name, colon, number = value.partition(":")
+    if colon:
+        return name in ("cuda", "xpu") and number.isdecimal()
+    return name in ("auto", "cuda", "mps", "xpu", "cpu")
+
+
+def roles() -> Sequence[str]:
+    """The names of the roles there are."""
+    from glmcli.conversation.roles import role_names
+
+    with suppress(GlmError):
+        return role_names()
+    return ()
+
+
+def parses(words: Sequence[str]) -> bool:
+    """Whether the command line takes these words, with values that their options take."""
+    from glmcli.cli.options import with_values
+
+    words = [*words]
+    asks_help = bool({*HELP} & {*words[: words.index("--") if "--" in words else None]})
+    if words[:1] in (["ask"], ["chat"], ["history"]):
+        words = with_values(words)
+    if words == ["--version"] or words[:1] == ["--install-completion"]:
+        return True
+    command, path = root(), list[str]()
+    while words and words[0] in commands_of(command):
+        path.append(words.pop(0))
+        command = command_at(path)
+    if asks_help:
+        return all(word in HELP or word.startswith("-") for word in words)
+    if commands_of(command):
+        return False
+    takers, typed = value_flags(command), [*TYPED]
+    for at, (flag, value) in enumerate(pairwise(words)):
+        if flag in takers and value == sign_of(takers[flag]):
+            words[at + 1] = sample(takers[flag])
+    try:
+        context = command.make_context(path[-1], words)
+    except Exception:  # the parser's own, or ours
+        return False
+    finally:
+        TYPED[:] = typed
+    options = (each for each in command.params if each.param_type_name == "option")
+    given = ((each, context.params.get(each.name)) for each in options if not each.is_flag)
+    return all(
+        fits(str(getattr(value, "value", value)), option)
+        for option, values in given
+        if values is not None and context.get_parameter_source(option.name).name == "COMMANDLINE"
+        for value in (values if isinstance(values, list | tuple) else [values])
+        if (option.name, value) not in (("resume", ""), ("plain", "on"))
+    )

@@ -1,0 +1,286 @@
+"""The words of a command line that are no options: names, ids, files, texts, numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from glmcli.cli.hints.known import group_of, is_conversation, newest_conversation
+from glmcli.cli.hints.line import MeantLine, nearest_word
+from glmcli.cli.hints.tree import arity, fits, roles, sign_of
+from glmcli.cli.hints.values import setting_value
+from glmcli.config import setting_fields
+from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.language import later, tr
+from glmcli.paths import is_file
+from glmcli.store.results import NEWEST
+
+NO_TEXT = (
+    r"-?[0-9][0-9.,]*[a-zA-Z%]{0,3}",
+    r"[\w.~-]*/[\w./~-]*",
+    r"[\w-]+\.[a-z][a-z0-9]{1,4}",
+    r"\w+[=:]\S+",
+    r"[{\[].*",
+)
+"""A number with its unit, a path, the name of a file, a pair, JSON: what is no question."""
+ONE_TEXT = {"glm history search": 0, "glm history rename": 1, "glm config set": 1}
+"""Commands whose last argument is a text, and how many arguments stand before it."""
+NEEDED = {"glm stop": 1, "glm config set": 2}
+"""How many arguments a command needs, where the parser takes fewer."""
+REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
+OF_IDS = ("show", "delete", "rename", "export", "undelete")
+OF_MODELS = (
+    "glm models show",
+    "glm models pull",
+    "glm models remove",
+    "glm bench",
+    "glm serve",
+    "glm stop",
+)
+"""Commands whose argument is a model, which may be the built-in one."""
+WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
+"""Options of `glm ask` that ask something by themselves."""
+OF_TEXT = ("-s", "--system", "--stop")
+"""Options that take any text: a question too, if their own was left out."""
+_HEAD = (*NEWEST, "head", "@", "head~0")
+
+
+def is_file_word(word: str) -> bool:
+    """Whether a word is the name of a file that is there."""
+    return bool(word) and is_file(Path(word))
+
+
+def is_no_text(word: str) -> bool:
+    """Whether a word is the value of an option rather than a question."""
+    return is_file_word(word) or any(re.fullmatch(form, word, re.DOTALL) for form in NO_TEXT)
+
+
+def arranged(line: MeantLine) -> list[list[str]]:
+    """The words of a line as its command takes them: the line, or several that do what it meant."""
+    if {"--help", "-h"} & {item[0] for item in line.items}:
+        line.set_words([])
+        return [line.typed()]
+    line.set_words([*line.texts, *line.last])
+    flags_typed_as_words(line)
+    line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
+    if line.path in ("glm ask", "glm chat"):
+        with_files(line)
+    if line.path == "glm ask":
+        prompt_as_word(line)
+    if line.path == "glm config set" and (lines := of_pairs(line)):
+        return lines
+    before = ONE_TEXT.get(line.path, len(line.words))
+    words, text = line.texts[:before], line.texts[before:]
+    if line.path == "glm config set" and text:
+        line.set_words([*words, *setting_value(words[0], text)])
+    elif text[1:]:
+        line.set_words([*words, " ".join(text)])
+    if line.path.startswith("glm history "):
+        of_history(line)
+    if line.path in OF_MODELS:
+        numbers = [word for word in line.texts if word.isdecimal() and line.path != "glm stop"]
+        line.set_words([word for word in line.texts if word not in numbers])
+        for word in numbers:
+            line.leave_out(word)
+    if line.revision:
+        with_revision(line)
+    needed, most = arity(line.command)
+    if most is not None and len(line.words) > most:
+        if most == 1:
+            return each_apart(line)
+        no_words(line)
+    needed = needed if "--all" in line.typed() else NEEDED.get(line.path, needed)
+    if len(line.words) < needed:
+        with_signs(line)
+    if line.has_taken and line.path == "glm ask":
+        with_a_question(line)
+    return [line.typed()]
+
+
+def near_word(word: str, path: str, at: int) -> str:
+    """The first argument of a command put right, if it is the name of something there is."""
+    if at:
+        return word
+    group, _, name = path.rpartition(" ")
+    if group == "glm config" and name in ("set", "get", "unset"):
+        setting, equals, value = word.partition("=")
+        setting = setting.rstrip(":") if not equals else setting
+        bare = setting.lstrip("-").replace("-", "_").lower().removeprefix("glm_")
+        return f"{nearest_word(bare, sorted(setting_fields())) or setting}{equals}{value}"
+    if path in OF_MODELS:
+        bare = word.partition(":")[0]
+        return nearest_word(bare if bare == BUILT_IN_MODEL else word, (BUILT_IN_MODEL,)) or word
+    if path == "glm roles show":
+        return nearest_word(word, roles()) or word
+    return word
+
+
+def with_revision(line: MeantLine) -> None:
+    """The revision of a model behind its name."""
+    item = next((item for item in line.items if item[0] in ("-m", "--model")), None)
+    if item is None and line.path in OF_MODELS and line.words:
+        item = line.items[line.words[0]]
+    if item is None:
+        line.leave_out(line.revision, why=tr(REVISION))
+    else:
+        item[-1] = f"{item[-1]}@{line.revision}"
+
+
+def prompt_as_word(line: MeantLine) -> None:
+    """`--prompt` is the question's where there is no --each."""
+    prompts = [item for item in line.items if item[0] == "--prompt"]
+    if prompts and not any(item[0] == "--each" for item in line.items):
+        texts = [*line.texts, *(text for _, text in prompts)]
+        line.set_words([])
+        line.items = [item for item in line.items if item not in prompts]
+        line.set_words(texts)
+
+
+def flags_typed_as_words(line: MeantLine) -> None:
+    """`all` as `--all`, where the command takes no such word."""
+    needed, most = arity(line.command)
+    for word in line.texts:
+        full = most is not None and (len(line.words) > most or line.path == "glm stop")
+        is_flag = f"--{word}" in line.flags and f"--{word}" not in line.takers
+        if full and is_flag and len(line.words) > needed:
+            words = line.texts
+            words.remove(word)
+            line.set_words(words)
+            line.add(f"--{word}")
+
+
+def with_files(line: MeantLine) -> None:
+    """Files among the words go with -a where another does; `@my file.txt` is one name."""
+    texts = line.texts
+    for at, word in enumerate(texts):
+        if word.startswith("@") and not is_file_word(word[1:]):
+            for end in range(at + 2, min(at + 7, len(texts) + 1)):
+                name = " ".join(texts[at:end])
+                if is_file_word(name[1:]):
+                    line.set_words([*texts[:at], name, *texts[end:]])
+                    return
+    if any(item[0] in ("-a", "--file") for item in line.items):
+        files = [word for word in texts if is_file_word(word)]
+        line.set_words([word for word in texts if word not in files])
+        for name in files:
+            line.add("-a", name)
+
+
+def of_pairs(line: MeantLine) -> list[list[str]]:
+    """`config set a=1 b=2` as a line for each."""
+    pairs = [word.partition("=") for word in line.texts]
+    if not pairs or not all(equals and name and value for name, equals, value in pairs):
+        return []
+    lines = []
+    for name, _, value in pairs:
+        near = near_word(name, line.path, 0)
+        lines.append(["config", "set", near, *setting_value(near, [value])])
+    return lines
+
+
+def of_history(line: MeantLine) -> None:
+    """`last` in place of an id, a number or words in place of what the list is to hold."""
+    name, words = line.path.split()[2], line.texts
+    last = words[-1] if words else ""
+    if name == "list" and last.isdecimal():
+        line.set_words([])
+        line.add("-n", str(max(1, int(last))))
+        for word in words[:-1]:
+            line.leave_out(word)
+    elif name == "list" and words:
+        line.set_words([])
+        line.other = ["history", "search", " ".join(words)]
+    elif name == "show" and len(words) == 2 and words[0].lower() in _HEAD and last.isdecimal():
+        line.set_words([])
+        line.other = ["history", "list", "-n", last]
+    elif name in OF_IDS and words:
+        head = words[0].lower()
+        newest = newest_conversation() if head in _HEAD and name != "undelete" else ""
+        words = [newest or words[0], *words[1:]]
+        if name in ("show", "export") and words[1:] and not is_conversation(last):
+            if is_no_text(last) or name == "export":
+                words.pop()
+                line.after = f"> {shell_word(last)}"
+        elif name == "export" and is_no_text(last) and not is_conversation(last):
+            words.pop()
+            line.after = f"> {shell_word(last)}"
+        line.set_words(words)
+
+
+def shell_word(word: str) -> str:
+    """A word as the shell takes it."""
+    from shlex import quote
+
+    return quote(word)
+
+
+def no_words(line: MeantLine) -> None:
+    """Words behind a command that takes fewer: another command shows what they name."""
+    words, other = line.texts, {"glm roles list": "roles show", "glm config show": "config get"}
+    most = arity(line.command)[1] or 0
+    extra = words[most:]
+    line.set_words(words[:most])
+    if line.path == "glm models list":
+        if group_of(extra[0]) == "models":
+            line.other = ["models", "show", *extra]
+        else:
+            line.after = f"| grep {shell_word(' '.join(extra))}"
+    elif line.path in other:
+        line.other = [*other[line.path].split(), *extra]
+    else:
+        for word in extra:
+            line.leave_out(word)
+
+
+def each_apart(line: MeantLine) -> list[list[str]]:
+    """A line for each name, where a command takes one; what is no name is left out."""
+    words = line.texts
+    kept = [
+        word for word in words if not word.isdecimal() and (not words[1:] or is_name(word, line))
+    ]
+    kept = kept or words[:1]
+    for word in words:
+        if word not in kept:
+            line.leave_out(word)
+    lines = []
+    for word in kept:
+        line.set_words([word])
+        lines.append(line.typed())
+    return lines
+
+
+def is_name(word: str, line: MeantLine) -> bool:
+    """Whether a word may be one of the names that a command takes."""
+    if line.path.startswith("glm history "):
+        return is_conversation(word)
+    if line.path.startswith("glm roles ") and line.path != "glm roles edit":
+        return word in roles()
+    return True
+
+
+def with_signs(line: MeantLine) -> None:
+    """A line with signs in the place of the arguments that it lacks."""
+    arguments = [each for each in line.command.params if each.param_type_name == "argument"]
+    names = [str(each.metavar or each.name).strip("{}[].").upper() for each in arguments]
+    line.set_words([*line.texts, *names[len(line.words) :]])
+    line.is_form = True
+
+
+def with_a_question(line: MeantLine) -> None:
+    """What a line of `glm ask` lacks, whose last option took the only words, in its place: the
+    option's value, where the word is more likely the question.
+    """
+    if line.words or {*WITHOUT_QUESTION} & {item[0] for item in line.items}:
+        return
+    taker = next((item for item in reversed(line.items) if item[1:]), None)
+    option: Any = line.takers.get(taker[0]) if taker else None
+    if taker is None or option is None:
+        return
+    value, sign = taker[1], sign_of(option)
+    is_wrong = not fits(value, option) and not is_no_text(value)
+    if value != sign and (is_wrong or (taker[0] in OF_TEXT and not value.split()[1:])):
+        taker[1] = sign
+        line.add_word(value)
+    else:
+        line.add_word("QUESTION")

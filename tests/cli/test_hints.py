@@ -1,0 +1,97 @@
+"""Hints at the line that was meant: what every one of them holds, and one row for each kind."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+
+from glmcli.cli.hints.meant import meant_hint
+from glmcli.cli.hints.taking import value_flags
+from glmcli.cli.hints.tree import command_at, commands_of, parses, root, sample
+
+KINDS = """
+ask -max-tokens 4 hi                    | did you mean glm ask --max-tokens 4 hi?
+ask -qm echo: -t0.5 hi                  | did you mean glm ask -q -m echo: --temperature 0.5 hi?
+ask hi --temperature:0.5                | did you mean glm ask hi --temperature 0.5?
+ask -MaxTokens 50 hi                    | did you mean glm ask --max-tokens 50 hi?
+ask hi -o temperature 0.3               | did you mean glm ask hi --temperature 0.3?
+ask --keep 10 min hi                    | did you mean glm ask --keep 10m hi?
+ask --stream=false hi                   | did you mean glm ask --no-stream hi?
+ask hi --api-key secret                 | leave --api-key out: glm ask hi
+ask -f yaml hi                          |
+chat --temp 0.2 --save-as x.md          | leave --save-as x.md out: glm chat --temperature 0.2
+history list --kind ask                 | did you mean glm history list --all?
+history list --colour red               | leave --colour red out: glm history list
+models list --base 1.2.3.4:8000         | did you mean glm models list --base-url http://1.2.3.4:
+serve --bind 0.0.0.0:9000               | did you mean glm serve --host 0.0.0.0 --port 9000?
+serve --api-key secret                  | did you mean GLM_SERVE_KEY=KEY glm serve?
+serve smollm2 -tp 2                     | leave -tp 2 out: glm serve smollm2
+bench --run 3 5                         | leave 5 out: glm bench --runs 3
+run smollm2 hi --verbose                | did you mean glm ask -m smollm2 hi --stats?
+run --think=false smollm2               | did you mean glm chat --no-think -m smollm2?
+-r shell list files                     | a question goes behind ask: glm ask --role
+list models                             | did you mean glm models list?
+show config                             | did you mean glm config show?
+delete history ab12cd34                 | did you mean glm history delete ab12cd34?
+history ab12cd34 rename new title       | did you mean glm history rename ab12cd34 'new title'?
+logs path                               | did you mean glm history path?
+config set temperature=0.5 top_p=90%    | did you mean glm config set temperature 0.5 &&
+config set system be brief              | did you mean glm config set system 'be brief'?
+models remove a/b c/d                   | did you mean glm models remove a/b && glm
+help history list                       | did you mean glm history list --help?
+:q                                      | /exit is typed inside glm chat
+"""
+SLIPS = [
+    lambda flag: flag[1:],
+    lambda flag: flag.replace("-", "_").replace("__", "--", 1),
+    str.upper,
+    lambda flag: flag[:4] + flag[5:],
+]
+"""What becomes of a long option: a single dash, underscores, capitals, a letter lost."""
+
+
+def every_command(path=()):
+    for name, command in commands_of(command_at(path) if path else root()).items():
+        if commands_of(command):
+            yield from every_command([*path, name])
+        else:
+            yield [*path, name]
+
+
+def offered(hint):
+    """The lines that a hint offers."""
+    for lead in ("did you mean ", "write: ", " out: ", "ask: ", "command: "):
+        if lead in hint:
+            line = hint.partition(lead)[2].partition("; ")[0].removesuffix("?")
+            line = line.partition(" > ")[0].partition(" | ")[0].removesuffix(" &")
+            return [shlex.split(each[each.index("glm ") :])[1:] for each in line.split(" && ")]
+    return []
+
+
+@pytest.mark.parametrize("row", KINDS.strip().splitlines())
+def test_a_line_of_each_kind_is_put_right_whole(row):
+    line, _, hint = (part.strip() for part in row.partition("|"))
+    said = meant_hint(shlex.split(line))
+    assert said.startswith(hint) or said.endswith(hint)
+    assert bool(said) == bool(hint)
+    assert all(map(parses, offered(said))), said
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_any_option_of_any_command_is_put_right_with_its_value(path, slip):
+    command = command_at(path)
+    for flag, option in value_flags(command).items():
+        wrong = slip(flag)
+        if not flag.startswith("--") or wrong == flag or len(flag) < 8:
+            continue
+        value = sample(option)
+        for words in offered(meant_hint([*path, wrong, value])):
+            assert parses(words), words
+            assert value in words, words
+
+
+def test_no_line_that_is_right_gets_another():
+    for line in ("ask hi", "ask -m echo: --resume ab12 hi", "history list -n 5", "ps --json"):
+        assert meant_hint(line.split()) == ""

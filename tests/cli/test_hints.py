@@ -8,7 +8,7 @@ import pytest
 
 from glmcli.cli.hints.meant import meant_hint
 from glmcli.cli.hints.taking import value_flags
-from glmcli.cli.hints.tree import command_at, commands_of, parses, root, sample
+from glmcli.cli.hints.tree import command_at, commands_of, parses, sample, whole_command
 
 KINDS = """
 ask -max-tokens 4 hi                    | did you mean glm ask --max-tokens 4 hi?
@@ -52,7 +52,7 @@ SLIPS = [
 
 
 def every_command(path=()):
-    for name, command in commands_of(command_at(path) if path else root()).items():
+    for name, command in commands_of(command_at(path) if path else whole_command()).items():
         if commands_of(command):
             yield from every_command([*path, name])
         else:

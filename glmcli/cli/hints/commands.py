@@ -10,19 +10,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glmcli.cli.hints.elsewhere import BACK, COMMANDS, EACH, EVERY_ONE
+from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
 from glmcli.cli.hints.known import group_of, in_the_chat, is_conversation
-from glmcli.cli.hints.line import NEAR, filled, nearest_word, reason, table
+from glmcli.cli.hints.line import NEAR, filled, names_table, nearest_word, reason
 from glmcli.cli.hints.options import elsewhere, known_elsewhere
 from glmcli.cli.hints.taking import flags_of, value_flags
-from glmcli.cli.hints.tree import command_at, commands_of, root
+from glmcli.cli.hints.tree import command_at, commands_of, whole_command
 from glmcli.config import setting_fields
 from glmcli.language import later, tr
 from glmcli.paths import is_file
 
 SURELY = 0.8
 """How near a word must be to a command, where it may as well begin a question."""
-SHORTEST = 3
+START_LETTERS = 3
 """Letters of a command's start that say which one it is."""
 BEFORE = later("options go behind the command: {line}")
 ALONE = later("options go behind a command: {line}")
@@ -82,11 +82,11 @@ def found_command(tokens: Sequence[str], path: Sequence[str] = (), lead: str = M
         path.append(word)
         rest = [*front, *words[1:]] if is_asking else [*words[1:], *front]
         if path == ["history"] and {*words[2:]} & {*EVERY_ONE}:
-            check_all(words[1:])
+            check_every_one(words[1:])
     return Found(path, rest, lead)
 
 
-def check_all(words: Sequence[str]) -> None:
+def check_every_one(words: Sequence[str]) -> None:
     """Raise Told where all conversations are meant, with no word but that behind the command."""
     plain = [word for word in words[1:] if not word.startswith("-") or word in EVERY_ONE]
     if len(plain) == 1:
@@ -99,7 +99,7 @@ def check_all(words: Sequence[str]) -> None:
 @cache
 def our_takers() -> frozenset[str]:
     """The options that take a value at any command."""
-    commands = [root(), *commands_of(root()).values()]
+    commands = [whole_command(), *commands_of(whole_command()).values()]
     commands += chain.from_iterable(commands_of(each).values() for each in [*commands])
     return frozenset(chain.from_iterable(map(value_flags, commands))) - {"--plain"}
 
@@ -154,13 +154,13 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
 @cache
 def aliases(path: str) -> dict[str, str]:
     """The names elsewhere of a group's commands -> what to type."""
-    known = table(COMMANDS).get(path, {})
+    known = names_table(COMMANDS_ELSEWHERE).get(path, {})
     return {name: line for names, line in known.items() for name in names.split()}
 
 
 def group_named(word: str) -> str:
     """The group that a word names, here or elsewhere; "" for others."""
-    groups = [name for name, each in commands_of(root()).items() if commands_of(each)]
+    groups = [name for name, each in commands_of(whole_command()).items() if commands_of(each)]
     word = word.lower()
     near = aliases("groups").get(word) or nearest_word(word, groups, SURELY)
     return word if word in groups else near
@@ -216,7 +216,7 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     if found := of_known_object(word, behind, front):
         return found
     cutoff = SURELY if question else NEAR
-    names = [*commands_of(root())]
+    names = [*commands_of(whole_command())]
     line = aliases("glm").get(word.lower())
     if line and (is_line(line) or not (behind[2:] or front)):
         return by_alias(line, rest)
@@ -236,7 +236,7 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
 def is_line(text: str) -> bool:
     """Whether an entry of a table is one command line."""
     return bool(re.fullmatch(r"glm (?:--)?[a-z][a-z -]*(?: (?:-m )?[A-Z]+)*(?: -n 1)?", text)) and (
-        text.split()[1] in commands_of(root()) or text.split()[1].startswith("-")
+        text.split()[1] in commands_of(whole_command()) or text.split()[1].startswith("-")
     )
 
 
@@ -273,7 +273,7 @@ def only_group_of(word: str) -> str:
     """
     if not word.isalpha():
         return ""
-    groups = {name: commands_of(each) for name, each in commands_of(root()).items()}
+    groups = {name: commands_of(each) for name, each in commands_of(whole_command()).items()}
     names = sorted({name for each in groups.values() for name in each})
     near = SAME.get(word.lower()) or nearest_word(word.lower(), names, SURELY)
     having = [name for name, each in groups.items() if near in each]
@@ -283,7 +283,7 @@ def only_group_of(word: str) -> str:
 
 def nearest_command(word: str, commands: Sequence[str], cutoff: float = NEAR) -> str:
     """The command that a word is a slip for, or the beginning of; "" if there is none."""
-    starts = [name for name in commands if len(word) >= SHORTEST and name.startswith(word)]
+    starts = [name for name in commands if len(word) >= START_LETTERS and name.startswith(word)]
     return starts[0] if len(starts) == 1 else nearest_word(word.lower(), commands, cutoff)
 
 
@@ -329,7 +329,7 @@ def in_group(group: str, word: str, words: list[str]) -> Found:
             )
     elif group == "history":
         looks_so = re.fullmatch(r"[0-9a-z-]{4,8}", word) and re.search("[0-9]", word)
-        if not plain[1:] and word.isdecimal() and len(word) < SHORTEST:
+        if not plain[1:] and word.isdecimal() and len(word) < START_LETTERS:
             return Found([group], ["list", "-n", *words], "")
         if plain[1:] and is_conversation(plain[1]) and not plain[2:]:
             raise Told(tr("its commands are {names}", names=", ".join(command_names(group))))

@@ -57,7 +57,7 @@ WHY = {
 }
 """What is said of what there is not, or that is done in another way."""
 
-OPTIONS = """
+OPTIONS_ELSEWHERE = """
 [glm *]
 --json = --format json | --json
 --jsonl = --format jsonl | --json
@@ -244,7 +244,7 @@ OPTIONS = """
 """
 """Command, or [glm *] for all, and the names of an option elsewhere = what it is here."""
 
-COMMANDS = """
+COMMANDS_ELSEWHERE = """
 [glm]
 version = glm --version
 help hlep man usage get-help 帮助 = glm --help; glm COMMAND --help
@@ -323,7 +323,7 @@ settings setting configure preferences prefs cfg options conf 设置 配置 = co
 """
 """Group of commands, and what others call a command there = what to type."""
 
-VALUES = """
+VALUES_ELSEWHERE = """
 [format]
 md html = markdown
 txt plain raw = text

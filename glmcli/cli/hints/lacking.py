@@ -11,7 +11,7 @@ from typing import Any
 from glmcli.cli.hints.known import is_conversation
 from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import DASHES, TYPED, value_flags, with_hyphens
-from glmcli.cli.hints.tree import command_at, commands_of, root
+from glmcli.cli.hints.tree import command_at, commands_of, whole_command
 from glmcli.config import setting_fields
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -25,7 +25,7 @@ def named_command(arguments: Sequence[str]) -> Any:
     for word in arguments:
         if word in commands_of(command_at(path)):
             path.append(word)
-    return command_at(path) if path else root()
+    return command_at(path) if path else whole_command()
 
 
 def for_kind(exc: Exception, context: Any, path: str, arguments: Sequence[str]) -> str:
@@ -53,7 +53,7 @@ def for_kind(exc: Exception, context: Any, path: str, arguments: Sequence[str]) 
 def whole_form(context: Any, path: str) -> str:
     """How a command is typed."""
     pieces = context.command.collect_usage_pieces(context)
-    pieces = [re.sub("[{}]", "", piece) for piece in pieces if piece != "[OPTIONS]"]
+    pieces = [re.sub("[{}]", "", piece) for piece in pieces if piece != "[OPTIONS_ELSEWHERE]"]
     return tr("write: {line}", line=" ".join([path, *pieces]))
 
 

@@ -15,7 +15,7 @@ from glmcli.language import tr
 
 LONGEST_WORD = 300
 """Characters of a word that are repeated."""
-LONGEST_LINE = 600
+LONGEST_SHOWN = 600
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
 
@@ -25,7 +25,7 @@ def typed_line(words: Sequence[str]) -> str:
     head, *rest = words
     rest = [word if len(word) <= LONGEST_WORD else f"{word[:LONGEST_WORD]}…" for word in rest]
     line = " ".join([head, *map(shlex.quote, rest)])
-    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
 
 
 def filled(hint: str, words: Sequence[str]) -> str:
@@ -127,7 +127,7 @@ class MeantLine:
 
 
 @cache
-def table(text: str) -> dict[str, dict[str, str]]:
+def names_table(text: str) -> dict[str, dict[str, str]]:
     """A text of `elsewhere`: heading -> names -> what stands behind the `=`."""
     rows, heading = dict[str, dict[str, str]](), dict[str, str]()
     for line in text.strip().splitlines():

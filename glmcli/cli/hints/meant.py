@@ -9,12 +9,12 @@ from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
 from glmcli.cli.hints.line import MeantLine, typed_line
 from glmcli.cli.hints.options import take_option
 from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
-from glmcli.cli.hints.tree import command_at, commands_of, parses, sign_of
+from glmcli.cli.hints.tree import command_at, commands_of, metavar_of, parses
 from glmcli.cli.hints.words import arranged
 from glmcli.config import setting_fields
 from glmcli.language import tr
 
-MARK = "\0"
+_MARK = "\0"
 """Marks, before a command parses them, the words that stood behind `--`."""
 MOST_TURNS = 4
 FEW_OPTIONS = 8
@@ -29,7 +29,7 @@ def meant_hint(
     if that is another. A `bare` one is the line alone.
     """
     typed = arguments if typed is None else typed
-    words = [word.removeprefix(MARK) for word in arguments]
+    words = [word.removeprefix(_MARK) for word in arguments]
     if {*words[:1]} & {*flags_of(command_at([]))}:
         return ""
     right = [with_hyphens(word) if word[:1] in (*DASHES,) else word for word in words]
@@ -43,7 +43,7 @@ def meant_hint(
         return hint_of([[*found.path, *found.rest]], MeantLine(None, ""), found, typed, bare=bare)
     line, lines = put_right(found)
     line.told = [*told, *line.told]
-    if line.lacking and not {*lines[0]} - {*words, sign_of(line.takers[line.lacking])}:
+    if line.lacking and not {*lines[0]} - {*words, metavar_of(line.takers[line.lacking])}:
         return ""
     return hint_of(lines, line, found, typed, bare=bare)
 
@@ -109,7 +109,7 @@ def hint_of(
     """The hint that offers the lines, once the parser has taken each of them."""
     if not lines or not all(map(parses, lines)):
         return ""
-    is_same = [*map(unmarked, lines)] == [unmarked(arguments)]
+    is_same = [*map(as_typed, lines)] == [as_typed(arguments)]
     if is_same and not (line.before or line.after or line.left_out):
         return ""
     typed = " && ".join(typed_line(["glm", *words]) for words in lines)
@@ -117,7 +117,7 @@ def hint_of(
     if bare:
         return typed
     if line.left_out:
-        option = " ".join(map(shown, line.left_out))
+        option = " ".join(map(shown_word, line.left_out))
         hint = tr("leave {option} out: {line}", option=option, line=typed)
         more = line.told or ([named_flags(line)] if named_flags(line) else [])
         return tr("; ").join([hint, *more])
@@ -135,15 +135,15 @@ def of_group(path: str) -> list[str]:
     return [tr("{line} shows them", line=f"{group} list")]
 
 
-def unmarked(words: Sequence[str]) -> list[str]:
+def as_typed(words: Sequence[str]) -> list[str]:
     """A line as it was typed: `--resume=` and `--plain=on` stand for the options alone."""
     alone = {"--resume=": "--resume", "--plain=on": "--plain"}
-    plain = [alone.get(word, word).removeprefix(MARK) for word in words]
+    plain = [alone.get(word, word).removeprefix(_MARK) for word in words]
     joined = (word.split("=", 1) if word.startswith("--") else [word] for word in plain)
     return [word for each in joined for word in each]
 
 
-def shown(typed: str) -> str:
+def shown_word(typed: str) -> str:
     """What was typed, as the shell takes it."""
     return typed if " " not in typed or typed.startswith("-") else shlex.quote(typed)
 

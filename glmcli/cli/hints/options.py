@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from glmcli.cli.hints.elsewhere import OPTIONS
+from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE
 from glmcli.cli.hints.known import in_the_chat, is_conversation, looks_like_id
-from glmcli.cli.hints.line import MeantLine, nearest_word, reason, table
+from glmcli.cli.hints.line import MeantLine, names_table, nearest_word, reason
 from glmcli.cli.hints.taking import flags_of, value_flags
-from glmcli.cli.hints.tree import arity, command_at, fits, sign_of
+from glmcli.cli.hints.tree import arity, command_at, metavar_of, takes_value
 from glmcli.cli.hints.values import value_right
-from glmcli.cli.hints.words import is_file_word, is_no_text
+from glmcli.cli.hints.words import is_file_word, is_no_text, shell_word
 from glmcli.config import setting_fields
 from glmcli.config.values import OFF, ON
 from glmcli.language import tr
@@ -23,7 +23,7 @@ SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
 OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
 """Options elsewhere for what is an argument here."""
 MAY_STAND_ALONE = ("--resume", "--plain")
-PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
+OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
 _JOINED = re.compile(r"(--[a-z][a-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
 _SHORT = re.compile(r"(-[a-zA-Z])=?(.+)", re.DOTALL)
@@ -34,7 +34,7 @@ _NUMBER = re.compile(r"-[0-9.]+")
 def elsewhere(path: str) -> Mapping[str, tuple[str, bool]]:
     """The names of options elsewhere -> what one is here, and whether it takes a value."""
     known = dict[str, tuple[str, bool]]()
-    for key, here in table(OPTIONS).get(path, {}).items():
+    for key, here in names_table(OPTIONS_ELSEWHERE).get(path, {}).items():
         names = [word for word in key.split() if word.startswith("-")]
         known.update(dict.fromkeys(names, (here, not key.split()[-1].startswith("-"))))
     return known
@@ -64,7 +64,7 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
     if name == "--history" and "--no-save" in line.flags and rest and rest[0].lower() in ON | OFF:
         if rest.pop(0).lower() in OFF:
             line.add("--no-save")
-    elif name in PAIRS and rest and (pair := pair_of(rest)):
+    elif name in OF_PAIRS and rest and (pair := pair_of(rest)):
         line.add(*pair)
     elif name in line.flags or name in ("--help", "-h"):
         own(line, name, value, rest)
@@ -73,12 +73,12 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
     elif other := other_command(name, line.path):
         move(line, other, name, value, rest)
     elif name in flags_of(command_at(["ask"])):
-        unknown(line, name, value, rest, takes=name in value_flags(command_at(["ask"])))
+        unknown_option(line, name, value, rest, takes=name in value_flags(command_at(["ask"])))
     elif near := nearest_flag(name, line):
         line.has_taken = line.has_taken or (value is None and near in line.takers)
         own(line, near, value, rest)
     else:
-        unknown(line, name, value, rest)
+        unknown_option(line, name, value, rest)
 
 
 def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
@@ -140,7 +140,7 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
         switch(line, flag, value)
         return
     if value is None and rest and not is_option(rest[0]):
-        if flag != "--plain" or fits(rest[0], option):
+        if flag != "--plain" or takes_value(rest[0], option):
             value = rest.pop(0)
     elif value is None and flag not in MAY_STAND_ALONE:
         line.lacking = flag
@@ -154,7 +154,7 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
         line.add(flag, found[1])
         line.add("--port", found[2])
         return
-    for each in value_right(value, option, rest) if value is not None else [sign_of(option)]:
+    for each in value_right(value, option, rest) if value is not None else [metavar_of(option)]:
         if option.name == "code" and each not in ("all", "last") and not each.isdecimal():
             line.add("-x")
             rest.insert(0, each)
@@ -186,7 +186,9 @@ def translated(
     if value is None and takes and rest and not is_option(rest[0]):
         value = rest.pop(0)
         line.has_taken = True
-    elif value is None and not takes and rest and not is_option(rest[0]) and is_full(line, rest):
+    elif (
+        value is None and not takes and rest and not is_option(rest[0]) and takes_fewer(line, rest)
+    ):
         value = rest.pop(0)
     if value is not None and value.lower() in OFF and f"--no-{name[2:]}" in line.flags:
         line.add(f"--no-{name[2:]}")
@@ -194,13 +196,13 @@ def translated(
     *choices, last = known.split(" | ")
     is_alone = not line.words and not rest
     typed = Typed(name, value, takes, is_fallback=bool(choices), is_alone=is_alone)
-    if any(taken(line, typed, choice, rest) for choice in choices):
+    if any(became(line, typed, choice, rest) for choice in choices):
         return
     lacking = [flag for flag in (each.split()[0] for each in choices) if flag not in line.flags]
     if other := next(filter(None, (other_command(flag, line.path) for flag in lacking)), ""):
         move(line, other, name, value, [])
     else:
-        taken(line, typed, last, rest, is_last=True)
+        became(line, typed, last, rest, is_last=True)
 
 
 class Typed(NamedTuple):
@@ -220,7 +222,7 @@ class Typed(NamedTuple):
         return [self.name, *([self.value] if self.value is not None else [])]
 
 
-def taken(
+def became(
     line: MeantLine, typed: Typed, choice: str, rest: list[str], *, is_last: bool = False
 ) -> bool:
     """Whether an option is what it is said to be here; then it is in the line."""
@@ -238,10 +240,10 @@ def taken(
     elif choice.startswith("="):
         line.add_word(choice[1:])
     elif choice[:1] in (">", "|", "&"):
-        line.after = f"{line.after} {choice.replace('X', quoted(value or ''))}".strip()
+        line.after = f"{line.after} {choice.replace('X', shell_word(value or ''))}".strip()
     elif re.match(r"[A-Z_]+=", choice):
         head, _, what = choice.strip().partition("=")
-        line.before += f"{head}={quoted(value or '') if what == 'X' else what} "
+        line.before += f"{head}={shell_word(value or '') if what == 'X' else what} "
     elif choice.startswith("glm "):
         line.other = [value or "" if word == "X" else word for word in choice.split()[1:]]
     elif choice.startswith("-") and len(choice.split()) < 3:
@@ -249,13 +251,6 @@ def taken(
     else:
         line.leave_out(*(typed.words if choice != "!KEY" else [typed.name]), why=reason(choice))
     return True
-
-
-def quoted(value: str) -> str:
-    """A value as the shell takes it."""
-    from shlex import quote
-
-    return quote(value)
 
 
 def option_taken(
@@ -281,7 +276,7 @@ def option_taken(
             line.leave_out(value)
         return True
     option = line.takers[flag]
-    if not is_last and not all(fits(each, option) for each in value_right(word, option, [])):
+    if not is_last and not all(takes_value(each, option) for each in value_right(word, option, [])):
         return False
     if not is_last and option.name == "resume" and not looks_like_id(word):
         return False
@@ -307,7 +302,7 @@ def move(line: MeantLine, other: str, name: str, value: str | None, rest: list[s
     line.told.append(tr("{command} has no {option}", command=line.path, option=name))
 
 
-def unknown(
+def unknown_option(
     line: MeantLine, name: str, value: str | None, rest: list[str], *, takes: bool = False
 ) -> None:
     """An option that nobody knows, left out; and with it what is its value rather than a word."""
@@ -322,7 +317,7 @@ def unknown(
         is_end = is_end or (words_in(rest) == 2 and " " not in rest[0])
         if (
             takes
-            or is_full(line, rest)
+            or takes_fewer(line, rest)
             or is_end
             or (is_no_text(rest[0]) and len(rest) + len(line.words) > 1)
         ):
@@ -332,7 +327,7 @@ def unknown(
     line.leave_out(name if value is None else f"{name}={value}")
 
 
-def is_full(line: MeantLine, rest: list[str]) -> bool:
+def takes_fewer(line: MeantLine, rest: list[str]) -> bool:
     """Whether a command takes fewer words than there are."""
     most = arity(line.command)[1]
     return most is not None and len(line.words) + words_in(rest) > most

@@ -13,14 +13,14 @@ from glmcli.config import setting_fields
 from glmcli.config.values import parsed
 from glmcli.errors import GlmError
 
-HELP = ("--help", "-h")
-CODES = ("all", "last")
+HELP_FLAGS = ("--help", "-h")
+BLOCKS = ("all", "last")
 STANDS_FOR = ("QUESTION", "MODEL", "NAME", "ID", "TITLE", "VALUE", "FILE", "WORDS", "WORD", "KEY")
 """Words of a line that only stand for what is to be typed."""
 
 
 @cache
-def root() -> Any:
+def whole_command() -> Any:
     """The whole command line."""
     from typer.main import get_command
 
@@ -31,7 +31,7 @@ def root() -> Any:
 
 def command_at(path: Sequence[str]) -> Any:
     """The command of these names."""
-    command: Any = root()
+    command: Any = whole_command()
     for name in path:
         command = command.commands[name]
     return command
@@ -49,7 +49,7 @@ def arity(command: Any) -> tuple[int, int | None]:
     return needed, None if any(each.nargs < 0 for each in arguments) else len(arguments)
 
 
-def sign_of(option: Any) -> str:
+def metavar_of(option: Any) -> str:
     """What stands for the value of an option in its help."""
     kind = type(option.type).__name__
     return str(option.metavar or ("N" if "Int" in kind else "VALUE"))
@@ -58,19 +58,18 @@ def sign_of(option: Any) -> str:
 def sample(option: Any) -> str:
     """A value that an option takes, in the place of its sign."""
     choices = [str(getattr(each, "value", each)) for each in getattr(option.type, "choices", ())]
-    return next(
-        filter(lambda each: fits(each, option), [*choices, "1", "cuda", "off", "http://h"]), "auto"
-    )
+    words = [*choices, "1", "cuda", "off", "http://h"]
+    return next((each for each in words if takes_value(each, option)), "auto")
 
 
-def fits(value: str, option: Any) -> bool:
+def takes_value(value: str, option: Any) -> bool:
     """Whether an option takes a value, as far as that is known before its command runs."""
-    if value in (*STANDS_FOR, sign_of(option)):
+    if value in (*STANDS_FOR, metavar_of(option)):
         return True
     if option.name == "role":
-        return value in roles() or value == "off"
+        return value in role_list() or value == "off"
     if option.name == "code":
-        return value in CODES or value.isdecimal()
+        return value in BLOCKS or value.isdecimal()
     if option.name == "prompts":
         return value.replace(",", "").isdecimal()
     if option.name == "base_url":
@@ -100,7 +99,7 @@ def device_fits(value: str) -> bool:
     return name in ("auto", "cuda", "mps", "xpu", "cpu")
 
 
-def roles() -> Sequence[str]:
+def role_list() -> Sequence[str]:
     """The names of the roles there are."""
     from glmcli.conversation.roles import role_names
 
@@ -114,22 +113,22 @@ def parses(words: Sequence[str]) -> bool:
     from glmcli.cli.options import with_values
 
     words = [*words]
-    asks_help = bool({*HELP} & {*words[: words.index("--") if "--" in words else None]})
+    asks_help = bool({*HELP_FLAGS} & {*words[: words.index("--") if "--" in words else None]})
     if words[:1] in (["ask"], ["chat"], ["history"]):
         words = with_values(words)
     if words == ["--version"] or words[:1] == ["--install-completion"]:
         return True
-    command, path = root(), list[str]()
+    command, path = whole_command(), list[str]()
     while words and words[0] in commands_of(command):
         path.append(words.pop(0))
         command = command_at(path)
     if asks_help:
-        return all(word in HELP or word.startswith("-") for word in words)
+        return all(word in HELP_FLAGS or word.startswith("-") for word in words)
     if commands_of(command):
         return False
     takers, typed = value_flags(command), [*TYPED]
     for at, (flag, value) in enumerate(pairwise(words)):
-        if flag in takers and value == sign_of(takers[flag]):
+        if flag in takers and value == metavar_of(takers[flag]):
             words[at + 1] = sample(takers[flag])
     try:
         context = command.make_context(path[-1], words)
@@ -140,7 +139,7 @@ def parses(words: Sequence[str]) -> bool:
     options = (each for each in command.params if each.param_type_name == "option")
     given = ((each, context.params.get(each.name)) for each in options if not each.is_flag)
     return all(
-        fits(str(getattr(value, "value", value)), option)
+        takes_value(str(getattr(value, "value", value)), option)
         for option, values in given
         if values is not None and context.get_parameter_source(option.name).name == "COMMANDLINE"
         for value in (values if isinstance(values, list | tuple) else [values])

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
-from glmcli.cli.hints.elsewhere import VALUES
-from glmcli.cli.hints.line import nearest_word, table
-from glmcli.cli.hints.tree import fits, roles
+from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
+from glmcli.cli.hints.line import names_table, nearest_word
+from glmcli.cli.hints.tree import role_list, takes_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.values import meant_number
@@ -23,7 +23,7 @@ _UNIT_WORD = re.compile(
     r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|k|%|tokens?|ms", re.IGNORECASE
 )
 _ADDRESS = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?:/.*)?")
-MOST_WORDS = 6
+NAME_WORDS = 6
 """So many words may be one name of a file that was not quoted."""
 
 
@@ -35,14 +35,14 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
         while rest and rest[0].isdecimal():
             value = f"{value.rstrip(',')},{rest.pop(0)}"
         return [re.sub(r"[;/ ]+", ",", value)]
-    rows = table(VALUES).get(option.name, {})
+    rows = names_table(VALUES_ELSEWHERE).get(option.name, {})
     known = {name: here for names, here in rows.items() for name in names.split()}
     here = known.get(value.lower(), value)
     if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
         return [BUILT_IN_MODEL]
-    if fits(here, option) and not (option.name == "model" and is_near_built_in(here)):
+    if takes_value(here, option) and not (option.name == "model" and is_near_built_in(here)):
         return [here]
-    kind = kind_of(option)
+    kind = type_of(option)
     is_number = re.search("int|float|Seconds", kind)
     if is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0]):
         value += f" {rest.pop(0)}" if rest[0] not in ("token", "tokens") else rest.pop(0)[:0]
@@ -54,7 +54,7 @@ def is_near_built_in(value: str) -> bool:
     return value != BUILT_IN_MODEL and bool(nearest_word(value, (BUILT_IN_MODEL,)))
 
 
-def kind_of(option: Any) -> str:
+def type_of(option: Any) -> str:
     """The type of an option's value."""
     item = setting_fields().get(option.name)
     return str(item.type) if item else "int" if "Int" in type(option.type).__name__ else "str"
@@ -74,11 +74,11 @@ def near_value(value: str, option: Any, kind: str) -> str:
         near = re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
     elif option.name == "model" and is_near_built_in(value):
         near = BUILT_IN_MODEL
-    if near and fits(near, option):
+    if near and takes_value(near, option):
         return near
     names = getattr(option.type, "choices", None) or ()
     names = (item.metadata.get("choices") if item else ()) or names
-    names = roles() if option.name == "role" else names
+    names = role_list() if option.name == "role" else names
     known = [str(getattr(name, "value", name)) for name in names]
     return nearest_word(value.lower(), known, 0.6) or value
 
@@ -96,14 +96,14 @@ def in_time(value: str) -> str:
 
 def files_right(value: str, rest: list[str]) -> list[str]:
     """The names of the files that were meant: `a.py,b.py`, words of one name, a pattern's files."""
-    if not is_there(value):
-        for n in range(1, min(len(rest), MOST_WORDS) + 1):
+    if not names_file(value):
+        for n in range(1, min(len(rest), NAME_WORDS) + 1):
             joined = " ".join([value, *rest[:n]])
             if is_file(Path(joined)):
                 del rest[:n]
                 return [joined]
         parts = [part for part in re.split(r"[,;] ?", value) if part]
-        if parts[1:] and all(map(is_there, parts)):
+        if parts[1:] and all(map(names_file, parts)):
             return parts
         return [value]
     names = [value]
@@ -112,7 +112,7 @@ def files_right(value: str, rest: list[str]) -> list[str]:
     return names
 
 
-def is_there(name: str) -> bool:
+def names_file(name: str) -> bool:
     """Whether a name is that of a file or a folder."""
     with suppress(OSError, ValueError):
         return Path(name).expanduser().exists()

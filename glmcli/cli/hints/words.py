@@ -8,7 +8,7 @@ from typing import Any
 
 from glmcli.cli.hints.known import group_of, is_conversation, newest_conversation
 from glmcli.cli.hints.line import MeantLine, nearest_word
-from glmcli.cli.hints.tree import arity, fits, roles, sign_of
+from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
 from glmcli.cli.hints.values import setting_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
@@ -26,9 +26,9 @@ NO_TEXT = (
 """A number with its unit, a path, the name of a file, a pair, JSON: what is no question."""
 ONE_TEXT = {"glm history search": 0, "glm history rename": 1, "glm config set": 1}
 """Commands whose last argument is a text, and how many arguments stand before it."""
-NEEDED = {"glm stop": 1, "glm config set": 2}
+LEAST_WORDS = {"glm stop": 1, "glm config set": 2}
 """How many arguments a command needs, where the parser takes fewer."""
-REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
+OF_REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
 OF_IDS = ("show", "delete", "rename", "export", "undelete")
 OF_MODELS = (
     "glm models show",
@@ -65,7 +65,7 @@ def arranged(line: MeantLine) -> list[list[str]]:
     flags_typed_as_words(line)
     line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
     if line.path in ("glm ask", "glm chat"):
-        with_files(line)
+        with_attached(line)
     if line.path == "glm ask":
         prompt_as_word(line)
     if line.path == "glm config set" and (lines := of_pairs(line)):
@@ -90,7 +90,7 @@ def arranged(line: MeantLine) -> list[list[str]]:
         if most == 1:
             return each_apart(line)
         no_words(line)
-    needed = needed if "--all" in line.typed() else NEEDED.get(line.path, needed)
+    needed = needed if "--all" in line.typed() else LEAST_WORDS.get(line.path, needed)
     if len(line.words) < needed:
         with_signs(line)
     if line.has_taken and line.path == "glm ask":
@@ -112,7 +112,7 @@ def near_word(word: str, path: str, at: int) -> str:
         bare = word.partition(":")[0]
         return nearest_word(bare if bare == BUILT_IN_MODEL else word, (BUILT_IN_MODEL,)) or word
     if path == "glm roles show":
-        return nearest_word(word, roles()) or word
+        return nearest_word(word, role_list()) or word
     return word
 
 
@@ -122,7 +122,7 @@ def with_revision(line: MeantLine) -> None:
     if item is None and line.path in OF_MODELS and line.words:
         item = line.items[line.words[0]]
     if item is None:
-        line.leave_out(line.revision, why=tr(REVISION))
+        line.leave_out(line.revision, why=tr(OF_REVISION))
     else:
         item[-1] = f"{item[-1]}@{line.revision}"
 
@@ -150,7 +150,7 @@ def flags_typed_as_words(line: MeantLine) -> None:
             line.add(f"--{word}")
 
 
-def with_files(line: MeantLine) -> None:
+def with_attached(line: MeantLine) -> None:
     """Files among the words go with -a where another does; `@my file.txt` is one name."""
     texts = line.texts
     for at, word in enumerate(texts):
@@ -237,7 +237,9 @@ def each_apart(line: MeantLine) -> list[list[str]]:
     """A line for each name, where a command takes one; what is no name is left out."""
     words = line.texts
     kept = [
-        word for word in words if not word.isdecimal() and (not words[1:] or is_name(word, line))
+        word
+        for word in words
+        if not word.isdecimal() and (not words[1:] or is_nameable(word, line))
     ]
     kept = kept or words[:1]
     for word in words:
@@ -250,12 +252,12 @@ def each_apart(line: MeantLine) -> list[list[str]]:
     return lines
 
 
-def is_name(word: str, line: MeantLine) -> bool:
+def is_nameable(word: str, line: MeantLine) -> bool:
     """Whether a word may be one of the names that a command takes."""
     if line.path.startswith("glm history "):
         return is_conversation(word)
     if line.path.startswith("glm roles ") and line.path != "glm roles edit":
-        return word in roles()
+        return word in role_list()
     return True
 
 
@@ -277,8 +279,8 @@ def with_a_question(line: MeantLine) -> None:
     option: Any = line.takers.get(taker[0]) if taker else None
     if taker is None or option is None:
         return
-    value, sign = taker[1], sign_of(option)
-    is_wrong = not fits(value, option) and not is_no_text(value)
+    value, sign = taker[1], metavar_of(option)
+    is_wrong = not takes_value(value, option) and not is_no_text(value)
     if value != sign and (is_wrong or (taker[0] in OF_TEXT and not value.split()[1:])):
         taker[1] = sign
         line.add_word(value)

@@ -30,7 +30,7 @@ WHY = {
     "FORMS": later("--format says the form: text, markdown, json, jsonl or records"),
     "FREE": later("no schema or grammar binds a reply: describe its form in the question"),
     "HUB": later("a hub lists models; glm models pull ORG/NAME fetches one"),
-    "IN_CHAT": later("/save FILE inside a chat writes it"),
+    "SAVED": later("a chat is saved by itself: glm history export ID > FILE writes it"),
     "KEY": later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -"),
     "KEYS": later("a server's key: glm config set api_key -, or keys.HOST for each"),
     "LEAVE": later("glm is not running here; Ctrl-D leaves a chat"),
@@ -162,7 +162,7 @@ OPTIONS_ELSEWHERE = """
 [glm ask]
 --bulk --batch-file --input-jsonl FILE = --each X
 [glm chat]
---output --out -o --output-file --save -S --save-as --log-file FILE = !IN_CHAT
+--output --out -o --output-file --save -S --save-as --log-file FILE = !SAVED
 [glm bench]
 --iterations --repeat --repeats --num-runs --iters --rounds -r --trials N = --runs X
 --max-tokens --max-new-tokens --output-len --gen -tg --n-gen --n-predict N = --tokens X

@@ -86,13 +86,14 @@ def test_who_came_while_it_was_idle_is_answered_whenever_that_was(place):
 
 
 def test_it_stays_where_somebody_slipped_in(place):
-    with held(place, keep_s=0.4) as (holder, thread, _):
+    with held(place, keep_s=0.4) as (_, thread, said):
         late = link_to_socket(place)
         assert late is not None
         engine = KeptEngine(late, lambda: pytest.fail("it left"))
         assert wait_until(lambda: not place.socket.exists(), 3)
         engine.open(lambda progress: None)
-        assert wait_until(lambda: place.socket.exists(), 3) or holder.is_needed
+        assert wait_until(lambda: place.socket.exists(), 3)
+        assert said == ["stays: somebody came"]
         assert reply(engine) == "hi"
         assert thread.is_alive()
         other = opened(place)

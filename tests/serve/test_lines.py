@@ -163,8 +163,9 @@ def test_who_does_not_read_keeps_nobody_waiting_and_is_let_go(connect, holder):
     link, _ = connect()
     link.send(asked("one two"))
     assert text_of(answers(link)) == "one two"
+    assert holder.unanswered == 1
     silent.shutdown(socket.SHUT_RDWR)
-    assert wait_until(lambda: not holder.busy, 2.0)
+    assert wait_until(lambda: not holder.unanswered, 2.0)
 
 
 def test_it_counts(connect, holder):

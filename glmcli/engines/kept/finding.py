@@ -26,14 +26,15 @@ from glmcli.engines.kept.place import (
     read_about,
 )
 from glmcli.engines.kept.starting import link_to_socket, patience_s, reach
+from glmcli.engines.kept.tending import ANSWER_S, answer_to
 from glmcli.engines.kept.told import ToldEngine
 from glmcli.errors import OutOfMemory
 from glmcli.language import later, ntr, tr
 from glmcli.paths import short_model
 from glmcli.types import Progress, Report
 
-ANSWER_S, LEAVE_S, _TICK_S = 2.0, 10.0, 0.05
-"""How long an answer is waited for, and the end of an idle process that was asked to leave."""
+LEAVE_S, _TICK_S = 10.0, 0.05
+"""How long the end of an idle process is waited for that was asked to leave."""
 
 DEAF = later(
     "the process that keeps the model does not answer, so it is loaded here; glm stop ends it"
@@ -235,12 +236,8 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
             continue
         if link is None:
             continue
-        try:
-            link.send({"ask": "leave"})
-            answer = (link.receive(ANSWER_S) or {}).get("answer", {})
-        except Gone:
-            answer = {"leaving": True}
-        if answer.get("leaving"):
+        answer = answer_to(link, "leave")
+        if answer is None or answer.get("leaving"):
             leaving.append((link, name))
         else:
             others.stay.append(str(answer.get("model", name)))

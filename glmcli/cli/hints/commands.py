@@ -203,6 +203,8 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         plain = [each for each in behind if each not in ("last", "--last")]
         return Found(["chat"], ["--resume" if plain else "--continue", *plain, *front], "")
     question = len(words_before_option(behind)) > 1 and word.isalpha()
+    if behind and behind[0] in commands_of(whole_command()) and word in ("start", "launch"):
+        return Found([], rest, "")
     group = group_named(word)
     has = bool(group and behind and names_command(behind[0], group))
     if group and (has or not question):
@@ -294,6 +296,8 @@ def by_alias(text: str, rest: list[str]) -> Found:
     if not is_line(text):
         raise Told(filled(text, rest))
     words = [word for word in text.split()[1:] if not word.isupper()]
+    if text.startswith("glm --") and rest:
+        raise Told(tr("leave {option} out: {line}", option=" ".join(rest), line=text))
     if text.startswith("glm --"):
         return Found([], words, "")
     if words[-1].startswith("-") and text.split()[-1].isupper():

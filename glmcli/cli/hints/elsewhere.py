@@ -59,7 +59,7 @@ WHY = {
 
 OPTIONS_ELSEWHERE = """
 [glm *]
---json = --format json | --json
+--json --json-mode --json-output = --format json | --json
 --jsonl = --format jsonl | --json
 --fmt --format --output-format --response-format --style FORM = --format X | --json
 --raw --text --txt = --format text | --plain
@@ -67,7 +67,7 @@ OPTIONS_ELSEWHERE = """
 --temp X = --temperature X
 -t -T X = --threads X | --temperature X | --role X
 -r ROLE = --resume X | --role X
---reasoning --effort --reasoning-effort --thinking-budget X = !THINK
+--reasoning --effort --reasoning-effort --thinking-budget --think-budget X = !THINK
 --hide-thinking --hidethinking --hide-reasoning = --thinking hide
 --show-thinking = --thinking show
 --flash-attn --flash-attention -fa = --attn flash
@@ -75,8 +75,10 @@ OPTIONS_ELSEWHERE = """
 --last --latest --continue-last -C -lc --previous = --continue
 --usage --timings --verbose -v --speed --verbose-prompt -u = --stats
 --log-level N = --stats
---list-models --models --list-model --list -l = glm models list
---list-roles --roles --list-prompts --list-templates = glm roles list
+--list-models --list-model --list -l = glm models list
+--models NAME = --model X | glm models list
+--roles NAME = --role X | glm roles list
+--list-roles --list-prompts --list-templates = glm roles list
 --list-sessions --list-chats --sessions --chats --history = glm history list
 --info --dump-config --show-config --settings = glm config show
 -M --model-id --model-path --model-name --model-name-or-path -mp NAME = --model X
@@ -160,7 +162,8 @@ OPTIONS_ELSEWHERE = """
 [glm]
 -v -V = --version
 [glm ask]
---bulk --batch-file --input-jsonl FILE = --each X
+--bulk --batch --batch-file --map --input-jsonl --from-file FILE = --each X
+--concurrency --workers --parallel-requests -P N = --parallel X
 [glm chat]
 --output --out -o --output-file --save -S --save-as --log-file FILE = !SAVED
 [glm bench]
@@ -184,6 +187,8 @@ OPTIONS_ELSEWHERE = """
 --verbose -v --log-requests =
 --log-level --uvicorn-log-level LEVEL =
 --output --log-file --logfile FILE = > X
+[glm stop]
+-a = --all
 [glm ps]
 --all -a --verbose -v = !LISTED
 [glm history list]
@@ -267,6 +272,7 @@ search find grep = glm history search WORDS
 export = glm history export ID
 import = glm history import FILE
 show = glm history show ID; glm models show NAME
+restart reload = !ENDS
 update upgrade self-update = !UPDATE
 uninstall self-uninstall = pip uninstall glm-chat
 completion completions autocomplete = glm --install-completion
@@ -276,7 +282,7 @@ server api listen api_server openai_api_server daemon model_worker worker = glm 
 [glm models]
 rm delete del uninstall = glm models remove NAME
 download install add get fetch update upgrade = glm models pull NAME
-info inspect describe cat path where = glm models show NAME
+info inspect describe cat path where which = glm models show NAME
 ls = glm models list
 ps loaded running = glm ps
 stop unload = glm stop NAME
@@ -327,7 +333,7 @@ VALUES_ELSEWHERE = """
 [format]
 md html = markdown
 txt plain raw = text
-ndjson = jsonl
+ndjson stream-json stream_json json-stream = jsonl
 json_object json_schema = json
 [dtype]
 fp16 half f16 16 = float16
@@ -346,6 +352,17 @@ flash_attention_2 flash-attn fa flash2 = flash
 [thinking]
 on true visible = show
 off false none no = hide
+[limit]
+all 0 = 9999
+[setting]
+temp = temperature
+max_length max_new_tokens n_predict tokens = max_tokens
+ctx context_length num_ctx ctx_size = window
+url api_base endpoint = base_url
+key token = api_key
+[keep]
+forever always infinite -1 = 8760h
+never none no = 0
 [context]
 sliding truncate drop drop_oldest = drop-oldest
 summarize = summarise

@@ -16,6 +16,8 @@ from glmcli.language import tr
 LONGEST_WORD = 300
 """Characters of a word that are repeated."""
 LONGEST_SHOWN = 600
+SHORT, SHORT_NEAR = 5, 0.8
+"""A shorter word has to be nearer."""
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
 
@@ -41,6 +43,7 @@ def nearest_word(word: str, names: Collection[str], cutoff: float = NEAR) -> str
     """The name that a word is a slip for; two letters in the wrong order are one."""
     from difflib import get_close_matches
 
+    cutoff = max(cutoff, SHORT_NEAR) if len(word) < SHORT else cutoff
     for name in names:
         if sorted(name) == sorted(word):
             return name

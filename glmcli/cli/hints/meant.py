@@ -122,14 +122,16 @@ def hint_of(
         more = line.told or ([named_flags(line)] if named_flags(line) else [])
         return tr("; ").join([hint, *more])
     if line.is_form:
-        return tr("; ").join([*line.told, tr("write: {line}", line=typed), *of_group(line.path)])
+        return tr("; ").join([*line.told, tr("write: {line}", line=typed), *of_group(line)])
     lead = FILED if line.after and found.lead == MEANT else found.lead
     return tr("; ").join([*line.told, tr(lead, near=typed, line=typed)])
 
 
-def of_group(path: str) -> list[str]:
-    """Where the names that a command takes are listed."""
-    group, _, command = path.rpartition(" ")
+def of_group(line: MeantLine) -> list[str]:
+    """Where the names that a command takes are listed, if one stands for them."""
+    group, _, command = line.path.rpartition(" ")
+    if not {"ID", "NAME"} & {*line.texts}:
+        return []
     if group not in ("glm models", "glm history", "glm roles") or command in ("pull", "edit"):
         return []
     return [tr("{line} shows them", line=f"{group} list")]

@@ -46,7 +46,11 @@ def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
         return "=last", False
     if found := elsewhere(path).get(name):
         return found
-    if name in OF_ARGUMENTS and path.count(" ") > 1 and arity(command_at(path.split()[1:]))[1] == 1:
+    if (
+        name in OF_ARGUMENTS
+        and path.count(" ") > 1
+        and arity(command_at(path.split()[1:]))[1] in (1, None)
+    ):
         return "X", True
     for form in (name, f"--{name.lstrip('-').replace('_', '-').lower()}"):
         if found := elsewhere(path).get(form) or elsewhere("glm *").get(form):
@@ -60,6 +64,9 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
         rest[:0] = cluster
         return
     name, value = divided(word, line)
+    if re.fullmatch("-[0-9]+", word) and "-n" in line.takers:
+        line.add("-n", word[1:])
+        return
     name = name[1:] if len(name) == 3 and name[1:] in line.flags else name
     if name == "--history" and "--no-save" in line.flags and rest and rest[0].lower() in ON | OFF:
         if rest.pop(0).lower() in OFF:
@@ -76,6 +83,9 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
         unknown_option(line, name, value, rest, takes=name in value_flags(command_at(["ask"])))
     elif near := nearest_flag(name, line):
         line.has_taken = line.has_taken or (value is None and near in line.takers)
+        if near not in line.takers and value is None and rest and re.match("[0-9]", rest[0]):
+            line.leave_out(name, rest.pop(0))
+            return
         own(line, near, value, rest)
     else:
         unknown_option(line, name, value, rest)
@@ -150,9 +160,12 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
     if option.name == "format" and value and is_file_word(value) and "--file" in line.flags:
         line.add("-a", value)
         return
-    if option.name == "host" and value and (found := re.fullmatch(r"([\w.-]+):([0-9]+)", value)):
-        line.add(flag, found[1])
+    if option.name == "host" and value and (found := re.fullmatch(r"([\w.-]*):([0-9]+)", value)):
+        line.items += [[flag, found[1]]] if found[1] else []
         line.add("--port", found[2])
+        return
+    if value and value.lower() in ("none", "null", "default") and not takes_value(value, option):
+        line.leave_out(flag, value)
         return
     for each in value_right(value, option, rest) if value is not None else [metavar_of(option)]:
         if option.name == "code" and each not in ("all", "last") and not each.isdecimal():
@@ -315,14 +328,12 @@ def unknown_option(
     if value is None and rest and not is_option(rest[0]):
         is_end = (len(rest) == 1 and bool(line.words)) or line.path == "glm chat"
         is_end = is_end or (words_in(rest) == 2 and " " not in rest[0])
-        if (
-            takes
-            or takes_fewer(line, rest)
-            or is_end
-            or (is_no_text(rest[0]) and len(rest) + len(line.words) > 1)
-        ):
-            value = rest.pop(0)
-            line.leave_out(name, value)
+        is_value = is_no_text(rest[0]) and len(rest) + len(line.items) > 1
+        if is_file_word(rest[0]) and "--file" in line.flags:
+            line.add("-a", rest.pop(0))
+            return
+        if takes or takes_fewer(line, rest) or is_end or is_value:
+            line.leave_out(name, rest.pop(0))
             return
     line.leave_out(name if value is None else f"{name}={value}")
 

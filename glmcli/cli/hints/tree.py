@@ -108,6 +108,12 @@ def role_list() -> Sequence[str]:
     return ()
 
 
+def setting_takes(name: str, value: str) -> bool:
+    """Whether a setting can have a value; True for those that are no options."""
+    takers = value_flags(command_at(["chat"])) | value_flags(command_at(["serve"]))
+    return all(takes_value(value, each) for each in takers.values() if each.name == name)
+
+
 def parses(words: Sequence[str]) -> bool:
     """Whether the command line takes these words, with values that their options take."""
     from glmcli.cli.options import with_values
@@ -125,6 +131,8 @@ def parses(words: Sequence[str]) -> bool:
     if asks_help:
         return all(word in HELP_FLAGS or word.startswith("-") for word in words)
     if commands_of(command):
+        return False
+    if path == ["config", "set"] and len(words) == 2 and not setting_takes(*words):
         return False
     takers, typed = value_flags(command), [*TYPED]
     for at, (flag, value) in enumerate(pairwise(words)):

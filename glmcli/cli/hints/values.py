@@ -40,12 +40,15 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     here = known.get(value.lower(), value)
     if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
         return [BUILT_IN_MODEL]
-    if takes_value(here, option) and not (option.name == "model" and is_near_built_in(here)):
-        return [here]
     kind = type_of(option)
     is_number = re.search("int|float|Seconds", kind)
-    if is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0]):
-        value += f" {rest.pop(0)}" if rest[0] not in ("token", "tokens") else rest.pop(0)[:0]
+    is_united = is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0])
+    if is_united and len(rest[0]) > 1 and "token" not in rest[0]:
+        value = here = f"{value} {rest.pop(0)}"
+    if takes_value(here, option) and not (option.name == "model" and is_near_built_in(here)):
+        return [here]
+    if is_united and rest and len(rest[0]) == 1:
+        value += rest.pop(0)
     return [near_value(value, option, kind)]
 
 
@@ -67,7 +70,11 @@ def near_value(value: str, option: Any, kind: str) -> str:
     if "Seconds" in kind:
         near = in_time(value)
     elif "int" in kind or "float" in kind:
-        near = meant_number(value.strip().lower(), kind, item.metadata if item else {})
+        rules = item.metadata if item else {}
+        word = re.sub(r"([0-9]) ?([a-z])[a-z]*$", r"\1\2", value.strip().lower())
+        near = meant_number(word, kind, rules)
+        digits = re.match("[0-9]+", value)
+        near = digits[0] if item is None and digits else near
     elif option.name == "base_url" and _ADDRESS.fullmatch(value):
         near = f"http://{value}"
     elif option.name == "device":

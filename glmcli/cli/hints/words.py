@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
 from glmcli.cli.hints.known import group_of, is_conversation, newest_conversation
-from glmcli.cli.hints.line import MeantLine, nearest_word
+from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
 from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
 from glmcli.cli.hints.values import setting_value
 from glmcli.config import setting_fields
@@ -79,12 +80,15 @@ def arranged(line: MeantLine) -> list[list[str]]:
     if line.path.startswith("glm history "):
         of_history(line)
     if line.path in OF_MODELS:
-        numbers = [word for word in line.texts if word.isdecimal() and line.path != "glm stop"]
+        serves = line.path in ("glm stop", "glm serve")
+        numbers = [word for word in line.texts if word.isdecimal() and not serves]
         line.set_words([word for word in line.texts if word not in numbers])
         for word in numbers:
             line.leave_out(word)
     if line.revision:
         with_revision(line)
+    if line.path in ("glm serve", "glm bench"):
+        of_running(line)
     needed, most = arity(line.command)
     if most is not None and len(line.words) > most:
         if most == 1:
@@ -107,6 +111,8 @@ def near_word(word: str, path: str, at: int) -> str:
         setting, equals, value = word.partition("=")
         setting = setting.rstrip(":") if not equals else setting
         bare = setting.lstrip("-").replace("-", "_").lower().removeprefix("glm_")
+        known = names_table(VALUES_ELSEWHERE)["setting"].items()
+        bare = next((here for names, here in known if bare in names.split()), bare)
         return f"{nearest_word(bare, sorted(setting_fields())) or setting}{equals}{value}"
     if path in OF_MODELS:
         bare = word.partition(":")[0]
@@ -160,8 +166,9 @@ def with_attached(line: MeantLine) -> None:
                 if is_file_word(name[1:]):
                     line.set_words([*texts[:at], name, *texts[end:]])
                     return
-    if any(item[0] in ("-a", "--file") for item in line.items):
-        files = [word for word in texts if is_file_word(word)]
+    has_one = any(item[0] in ("-a", "--file") for item in line.items)
+    files = [word for word in texts if is_file_word(word) and (has_one or "." in word)]
+    if files and (has_one or texts[1:]):
         line.set_words([word for word in texts if word not in files])
         for name in files:
             line.add("-a", name)
@@ -194,6 +201,8 @@ def of_history(line: MeantLine) -> None:
     elif name == "show" and len(words) == 2 and words[0].lower() in _HEAD and last.isdecimal():
         line.set_words([])
         line.other = ["history", "list", "-n", last]
+    elif name == "rename" and len(words) == 2 and is_conversation(last):
+        line.set_words(words if is_conversation(words[0]) else words[::-1])
     elif name in OF_IDS and words:
         head = words[0].lower()
         newest = newest_conversation() if head in _HEAD and name != "undelete" else ""
@@ -258,7 +267,25 @@ def is_nameable(word: str, line: MeantLine) -> bool:
         return is_conversation(word)
     if line.path.startswith("glm roles ") and line.path != "glm roles edit":
         return word in role_list()
-    return True
+    return line.path != "glm roles edit" or re.fullmatch(r"[\w-]+", word) is not None
+
+
+def of_running(line: MeantLine) -> None:
+    """What stands behind a model where it is served or measured: a port, an address, a file."""
+    for word in line.texts if len(line.words) > 1 or line.texts[:1] == ["start"] else ():
+        address = re.fullmatch(r"(?:([\w.-]+):)?([0-9]{2,5})", word)
+        if line.path == "glm serve" and address:
+            for flag, value in (("--host", address[1]), ("--port", address[2])):
+                line.items += [[flag, value]] if value else []
+        elif line.path == "glm bench" and re.fullmatch(NO_TEXT[2], word):
+            line.after = f"> {shell_word(word)}"
+        elif word in ("start", "run", "up"):
+            line.leave_out(word)
+        else:
+            continue
+        texts = line.texts
+        texts.remove(word)
+        line.set_words(texts)
 
 
 def with_signs(line: MeantLine) -> None:

@@ -31,6 +31,15 @@ bench --run 3 5                         | leave 5 out: glm bench --runs 3
 run smollm2 hi --verbose                | did you mean glm ask -m smollm2 hi --stats?
 run --think=false smollm2               | did you mean glm chat --no-think -m smollm2?
 -r shell list files                     | a question goes behind ask: glm ask --role
+ask --think-budget 100 hi               | leave --think-budget 100 out: glm ask hi
+ask --concurrency 8 --each F            | did you mean glm ask --parallel 8 --each F?
+ask --temperature None hi               | leave --temperature None out: glm ask hi
+ask hi --roles shell                    | did you mean glm ask hi --role shell?
+ask hi --openai-key sk-1                | leave --openai-key out: glm ask hi
+serve smollm2 0.0.0.0:8080              | did you mean glm serve smollm2 --host 0.0.0.0
+bench echo: --json out.json             | write: glm bench echo: --json > out.json
+roles create coder 'You write'          | leave 'You write' out: glm roles edit coder
+config set temperature=hot              |
 list models                             | did you mean glm models list?
 show config                             | did you mean glm config show?
 delete history ab12cd34                 | did you mean glm history delete ab12cd34?

@@ -31,7 +31,7 @@ ask -m c.txt hi                   | a model is a folder with config
 ask --api-key k hi                | a key is never an option: export GLM_API_KEY=KEY
 ask --token k hi                  | glm config set api_key -
 ask --url http://h hi             | --base-url http://h
-ask --host h hi                   | did you mean glm ask -m openai: --base-url http://h hi?
+ask --host h hi                   | did you mean glm ask --base-url http://h hi -m openai:?
 ask -m openai:x --base-url h hi   | did you mean glm ask -m openai:x --base-url http://h hi?
 ask -f c.txt hi                   | did you mean glm ask -a c.txt hi?
 ask --attach c.txt hi             | did you mean glm ask --file c.txt hi?
@@ -48,7 +48,7 @@ ask --dtype fp16 hi               | did you mean glm ask --dtype float16 hi?
 ask --quantize 4bit hi            | did you mean glm ask --quantize int4 hi?
 ask --load-in-8bit hi             | --quantize int8
 ask -m echo: --plain=readr hi     | did you mean glm ask -m echo: --plain reader hi?
-ask --gpu hi                      | did you mean glm ask --device cuda hi?
+ask --gpu hi                      | did you mean glm ask hi --device cuda?
 ask --cpu hi                      | --device cpu
 ask --verbose hi                  | did you mean glm ask --stats hi?
 ask --version                     | did you mean glm --version?
@@ -175,7 +175,7 @@ history delete --all              | name each: glm history delete ID ID
 history delete --force abcd       | --yes
 history list --since yesterday    | the newest come first
 history list 5                    | did you mean glm history list -n 5?
-history list -5                   | its options are --limit, --all, --json, --plain
+history list -5                   | did you mean glm history list -n 5?
 history list --format json        | glm history list --json?
 history list --search foo         | glm history search foo
 history --json                    | glm history list --json

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
-from glmcli.cli.hints.known import group_of, in_the_chat, is_conversation
+from glmcli.cli.hints.known import group_of, in_the_chat, is_conversation, looks_like_id
 from glmcli.cli.hints.line import NEAR, filled, names_table, nearest_word, reason
 from glmcli.cli.hints.options import elsewhere, known_elsewhere
 from glmcli.cli.hints.taking import flags_of, value_flags
@@ -66,7 +66,7 @@ def found_command(tokens: Sequence[str], path: Sequence[str] = (), lead: str = M
         front, words = split_front(rest, commands)
         if not words:
             return without_command(path, front, command, lead)
-        word, option = words[0], front[0].lstrip("-") if path and front else ""
+        word, option = words[0], front[0].lstrip("-") if front else ""
         if option in commands and option:
             rest = [option, *front[1:], *words]
             continue
@@ -133,6 +133,8 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
     if {*names} & {"--help", "-h"} or not front:
         return Found(path, ["--help"], lead)
     if not path:
+        if names[0].lstrip("-") in commands_of(command):
+            return found_command([names[0].lstrip("-"), *front[1:]])
         known = elsewhere("glm").get(names[0]) or known_elsewhere(names[0], "glm")
         if known and known[0].startswith(("glm ", "--version")) and len(front) == 1:
             return Found([], known[0].removeprefix("glm ").split(), lead)
@@ -201,7 +203,8 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         raise Told(in_the_chat(word[1:], behind) or tr(_SLASH))
     if word in ("resume", "continue"):
         plain = [each for each in behind if each not in ("last", "--last")]
-        return Found(["chat"], ["--resume" if plain else "--continue", *plain, *front], "")
+        is_id = bool(plain) and (word == "resume" or looks_like_id(plain[0]))
+        return Found(["chat"], ["--resume" if is_id else "--continue", *plain, *front], "")
     question = len(words_before_option(behind)) > 1 and word.isalpha()
     if behind and behind[0] in commands_of(whole_command()) and word in ("start", "launch"):
         return Found([], rest, "")

@@ -78,6 +78,8 @@ class MeantLine:
     """That of a model, which is typed behind its name."""
     lacking: str = ""
     """An option that is right and has no value."""
+    needs_server: bool = False
+    """Whether a model of a server is meant, if no model is named."""
     is_form: bool = False
     """Whether signs stand in it for words that it lacks."""
     has_taken: bool = False

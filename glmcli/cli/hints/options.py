@@ -22,6 +22,7 @@ SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
 """Commands that share most options, and where one may stand that another has not."""
 OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
 """Options elsewhere for what is an argument here."""
+NO_VALUES = ("none", "null", "default", "auto")
 MAY_STAND_ALONE = ("--resume", "--plain")
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
@@ -164,7 +165,11 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
         line.items += [[flag, found[1]]] if found[1] else []
         line.add("--port", found[2])
         return
-    if value and value.lower() in ("none", "null", "default") and not takes_value(value, option):
+    if (
+        value
+        and value.lower() in ("none", "null", "default", "auto")
+        and not takes_value(value, option)
+    ):
         line.leave_out(flag, value)
         return
     for each in value_right(value, option, rest) if value is not None else [metavar_of(option)]:
@@ -280,21 +285,20 @@ def option_taken(
         if is_last:
             line.leave_out(*typed.words)
         return is_last
+    if is_fallback and value is not None and not re.search(r"\bX\b", sign):
+        if typed.is_alone and line.path == "glm ask" and not is_no_text(value):
+            line.add_word(value)
+        elif value not in choice:
+            line.leave_out(value)
     if word is None:
         line.add(flag)
-        is_question = typed.is_alone and line.path == "glm ask" and not is_no_text(value or "")
-        if value is not None and is_fallback and is_question:
-            line.add_word(value)
-        elif value is not None and is_fallback and value not in choice:
-            line.leave_out(value)
         return True
     option = line.takers[flag]
     if not is_last and not all(takes_value(each, option) for each in value_right(word, option, [])):
         return False
     if not is_last and option.name == "resume" and not looks_like_id(word):
         return False
-    if option.name == "base_url" and "-m" in line.flags and not {"-m", "--model"} & {*line.typed()}:
-        line.add("-m", "openai:")
+    line.needs_server = line.needs_server or option.name == "base_url"
     own(line, flag, word, rest)
     return True
 
@@ -319,11 +323,20 @@ def unknown_option(
     line: MeantLine, name: str, value: str | None, rest: list[str], *, takes: bool = False
 ) -> None:
     """An option that nobody knows, left out; and with it what is its value rather than a word."""
-    if hint := in_the_chat(name.lstrip("-")) if line.path in SHARING else "":
-        line.leave_out(name, why=hint)
+    if re.search("key|token|secret|passw", name):
+        line.leave_out(name, why=reason("!KEY"))
+        del rest[: value is None and takes_value_behind(rest)]
         return
-    if value is None and rest and "--resume" in line.flags and is_conversation(rest[0]):
-        line.add("--resume", rest.pop(0))
+    typed = value if value is not None else (rest[0] if rest else "")
+    if "--resume" in line.flags and is_conversation(typed):
+        line.add("--resume", typed)
+        del rest[: value is None]
+        return
+    if hint := in_the_chat(name.lstrip("-")) if line.path in SHARING else "":
+        if value is None and takes_value_behind(rest) and (rest[1:] or line.path == "glm chat"):
+            line.leave_out(name, rest.pop(0), why=hint)
+        else:
+            line.leave_out(name, why=hint)
         return
     if value is None and rest and not is_option(rest[0]):
         is_end = (len(rest) == 1 and bool(line.words)) or line.path == "glm chat"
@@ -336,6 +349,11 @@ def unknown_option(
             line.leave_out(name, rest.pop(0))
             return
     line.leave_out(name if value is None else f"{name}={value}")
+
+
+def takes_value_behind(rest: list[str]) -> bool:
+    """Whether there is a word behind an option that may be its value."""
+    return bool(rest) and not is_option(rest[0])
 
 
 def takes_fewer(line: MeantLine, rest: list[str]) -> bool:

@@ -58,7 +58,7 @@ def metavar_of(option: Any) -> str:
 def sample(option: Any) -> str:
     """A value that an option takes, in the place of its sign."""
     choices = [str(getattr(each, "value", each)) for each in getattr(option.type, "choices", ())]
-    words = [*choices, "1", "cuda", "off", "http://h"]
+    words = [*choices, "1", "cuda", "off", "http://h", "int8"]
     return next((each for each in words if takes_value(each, option)), "auto")
 
 

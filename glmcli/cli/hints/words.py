@@ -63,6 +63,8 @@ def arranged(line: MeantLine) -> list[list[str]]:
         line.set_words([])
         return [line.typed()]
     line.set_words([*line.texts, *line.last])
+    if line.needs_server and "-m" in line.flags and not {"-m", "--model"} & {*line.typed()}:
+        line.items.append(["-m", "openai:"])
     flags_typed_as_words(line)
     line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
     if line.path in ("glm ask", "glm chat"):

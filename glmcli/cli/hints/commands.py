@@ -145,6 +145,9 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
         return Found(["ask"] if is_ask else ["chat"], front, ALONE)
     commands, word = commands_of(command), names[0].lstrip("-")
     rest = front[1:]
+    listed = commands.get("list")
+    if listed and names[0] in flags_of(listed):
+        return Found([*path, "list"], front, BEFORE)
     if word in commands or word in aliases(" ".join(["glm", *path])):
         return found_command([word, *rest], path, lead)
     if word[:1] == "l" and "list" in commands and not rest:

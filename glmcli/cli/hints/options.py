@@ -11,7 +11,7 @@ from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE
 from glmcli.cli.hints.known import in_the_chat, is_conversation, looks_like_id
 from glmcli.cli.hints.line import MeantLine, names_table, nearest_word, reason
 from glmcli.cli.hints.taking import flags_of, value_flags
-from glmcli.cli.hints.tree import arity, command_at, metavar_of, takes_value
+from glmcli.cli.hints.tree import arity, command_at, commands_of, metavar_of, takes_value
 from glmcli.cli.hints.values import value_right
 from glmcli.cli.hints.words import is_file_word, is_no_text, shell_word
 from glmcli.config import setting_fields
@@ -328,12 +328,17 @@ def unknown_option(
         del rest[: value is None and takes_value_behind(rest)]
         return
     typed = value if value is not None else (rest[0] if rest else "")
+    verb = name.lstrip("-")
+    if is_conversation(typed) and verb in commands_of(command_at(["history"])):
+        del rest[: value is None]
+        line.other = ["history", verb, typed]
+        return
     if "--resume" in line.flags and is_conversation(typed):
         line.add("--resume", typed)
         del rest[: value is None]
         return
     if hint := in_the_chat(name.lstrip("-")) if line.path in SHARING else "":
-        if value is None and takes_value_behind(rest) and (rest[1:] or line.path == "glm chat"):
+        if value is None and takes_value_behind(rest) and (line.words or line.path == "glm chat"):
             line.leave_out(name, rest.pop(0), why=hint)
         else:
             line.leave_out(name, why=hint)

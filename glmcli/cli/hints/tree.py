@@ -58,7 +58,9 @@ def metavar_of(option: Any) -> str:
 def sample(option: Any) -> str:
     """A value that an option takes, in the place of its sign."""
     choices = [str(getattr(each, "value", each)) for each in getattr(option.type, "choices", ())]
-    words = [*choices, "1", "cuda", "off", "http://h", "int8"]
+    item = setting_fields().get(option.name)
+    choices += item.metadata.get("choices") or () if item else ()
+    words = [*choices, "2", "cuda", "off", "http://h", "int8"]
     return next((each for each in words if takes_value(each, option)), "auto")
 
 
@@ -110,7 +112,7 @@ def role_list() -> Sequence[str]:
 
 def setting_takes(name: str, value: str) -> bool:
     """Whether a setting can have a value; True for those that are no options."""
-    takers = value_flags(command_at(["chat"])) | value_flags(command_at(["serve"]))
+    takers = value_flags(command_at(["ask"])) | value_flags(command_at(["serve"]))
     return all(takes_value(value, each) for each in takers.values() if each.name == name)
 
 

@@ -132,6 +132,6 @@ def setting_value(name: str, words: Sequence[str]) -> list[str]:
     from glmcli.cli.hints.tree import command_at
 
     text = " ".join(word for word in words if word not in ("=", "to", "is"))
-    takers = value_flags(command_at(["chat"])) | value_flags(command_at(["serve"]))
+    takers = value_flags(command_at(["ask"])) | value_flags(command_at(["serve"]))
     option = next((each for each in takers.values() if each.name == name), None)
     return value_right(text, option, []) if option is not None and text else [text]

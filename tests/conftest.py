@@ -44,6 +44,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             monkeypatch.delenv(name)
     for name in ("OPENAI_BASE_URL", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+    for name in ("OLLAMA", "LM_STUDIO"):  # nor finds what other programs have there
+        monkeypatch.setattr(f"glmcli.config.known.{name}", ())
+    monkeypatch.delenv("OLLAMA_MODELS", raising=False)
     home = tmp_path / "home"
     monkeypatch.setenv("GLM_HOME", str(home))
     return home

@@ -71,7 +71,7 @@ def declared() -> set[str]:
     """Distributions that pyproject.toml asks for, with extras but without tools for tests."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = project["dependencies"] + extras["quantize"] + extras["adapter"]
+    asked = project["dependencies"] + extras["quantize"] + extras["adapter"] + extras["gguf"]
     return {canonical(re.match(r"[\w.-]+", each)[0]) for each in asked}
 
 

@@ -93,7 +93,7 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
     """Everything that can be measured, and whether an interrupt ended it before it was done."""
     import time
 
-    from glmcli.engines import check_followed, folder_lines, open_alone, split_name
+    from glmcli.engines import check_followed, folder_lines, is_local, open_alone, split_name
     from glmcli.measure.result import BenchResult
     from glmcli.measure.speed import Timings, measure
     from glmcli.terminal.output import outputs
@@ -106,20 +106,20 @@ def measured(settings: Settings, plan: Plan) -> tuple[BenchResult, bool]:
         err.say(f"{line}\n")
     status = StatusLine(err)
     found = BenchResult(model=settings.model, plan=plan, timings=Timings())
-    is_local = split_name(settings.model)[0] == "local"
+    is_checkpoint = split_name(settings.model)[0] == "local"
     try:
         started = time.perf_counter()
         engine = open_alone(
             settings, lambda step: status.say(*progress_forms(step, None)), tell=status.say_line
         )
         with closing(engine):
-            if is_local:
+            if is_local(settings.model):
                 found.timings.load_s = time.perf_counter() - started
             found.name, found.device = engine.name, engine.device
             for step in measure(engine, plan, found.timings):
                 status.say(step)
             found.runs_as = engine.details
-            if is_local:
+            if is_checkpoint:
                 status.say(tr("memory"))
                 look_at_hardware(found, engine, settings)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ Knows nothing of how a model's files are read or fetched.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ from glmcli.language import later, ntr, tr
 from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
-    from glmcli.models.library import Model
+    from glmcli.models.library.described import Model
 
 models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
@@ -53,31 +53,38 @@ _FETCHED = Annotated[
 @with_settings("base_url", "offline", "timeout")
 def models_list(settings: Settings, as_json: AsJson = False) -> None:
     """List the models on this machine, or of the server at --base-url."""
-    from glmcli.models.libraries import lacking_libraries
-    from glmcli.models.library import describe_all
+    from glmcli.models.library.listing import describe_all, lacking_line
 
     if settings.base_url:
         found = served(settings)
     else:
         found = describe_all(settings.model_options)
-        if lacking := lacking_libraries():
-            tell(tr("; ").join([lacking.message, lacking.hint]))
+        if line := lacking_line():
+            tell(line)
     if as_json:
         print_json([asdict(item) for item in found])
         return
-    rows = [
+    head: list[str] = [
+        later("name"),
+        later("family"),
+        later("size"),
+        later("window"),
+        later("path"),
+    ]
+    rows: list[tuple[Any, ...]] = [
         (item.name, item.family, size(item.size_bytes), item.window or "", item.path)
         for item in found
     ]
-    print_rows(
-        (later("name"), later("family"), later("size"), later("window"), later("path")), rows
-    )
+    if not settings.base_url:  # a server says neither
+        head += [later("bits"), later("source")]
+        rows = [(*row, each.bits, each.source) for row, each in zip(rows, found, strict=True)]
+    print_rows(head, rows)
 
 
 def served(settings: Settings) -> list[Model]:
     """The models of the server at `settings.base_url`. Raises ConfigError, EngineError."""
     from glmcli.engines.remote.discover import list_models
-    from glmcli.models.library import Model
+    from glmcli.models.library.described import Model
 
     def left_out(count: int) -> None:
         if count:
@@ -99,11 +106,10 @@ def served(settings: Settings) -> list[Model]:
 @with_settings("trust_remote_code")
 def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> None:
     """Show what a model is, what it needs, and what is missing."""
-    from glmcli.models.library import describe
-    from glmcli.models.names import folder_line
+    from glmcli.models.library.showing import describe, line_about
 
     found = describe(name, settings.model_options)
-    if line := folder_line(name, settings.model_options):
+    if line := line_about(name, settings.model_options):
         tell(line)
     if as_json:
         print_json(asdict(found))
@@ -113,6 +119,8 @@ def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> Non
         (later("name"), model.name),
         (later("path"), model.path or cell("not fetched yet")),
         (later("family"), model.family),
+        (later("bits"), model.bits),
+        *([(later("source"), model.source)] if model.source else []),
         (later("layers"), found.layers),
         (later("parameters"), "" if found.parameters is None else f"{found.parameters:,}"),
         (later("window"), "" if model.window is None else cell("{n:,} tokens", n=model.window)),
@@ -133,22 +141,17 @@ def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> Non
 @with_settings("offline")
 def pull(settings: Settings, name: _FETCHED) -> None:
     """Fetch a model, so that it can be used offline later."""
-    from glmcli.models.checkpoint import find_checkpoint
+    from glmcli.models.library.removing import pulled
     from glmcli.terminal.output import outputs
     from glmcli.terminal.replies.text import StatusLine
     from glmcli.types import Chunk
 
     status = StatusLine(outputs(settings.plain)[1])
     try:
-        found = find_checkpoint(
-            name,
-            settings.model_options,
-            lambda step: status.show(Chunk(progress=step)),
-            refresh=True,
-        )
+        path = pulled(name, settings.model_options, lambda step: status.show(Chunk(progress=step)))
     finally:
         status.clear()
-    print_text(str(found.folder))
+    print_text(str(path))
 
 
 @models_app.command()
@@ -159,7 +162,7 @@ def remove(
     yes: Annotated[bool, typer.Option("-y", "--yes", help=tr("do not ask"))] = False,
 ) -> None:
     """Remove a fetched model from the disk. A folder of your own is never removed."""
-    from glmcli.models.library import removable, remove_model
+    from glmcli.models.library.removing import removable, remove_model
 
     removable(name, settings.model_options)  # nobody is asked about a model that cannot be removed
     if confirmed(tr("remove {name}?", name=name), yes=yes):

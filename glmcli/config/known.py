@@ -76,3 +76,27 @@ def hub_cache(environ: Mapping[str, str]) -> Path:
     cache = environ.get("HUGGINGFACE_HUB_CACHE", f"{home}/hub")
     cache = environ.get("HF_HUB_CACHE", cache)
     return Path(os.path.expandvars(os.path.expanduser(cache)))  # noqa: PTH111 (raises nothing)
+
+
+OLLAMA = ("~/.ollama/models", "/usr/share/ollama/.ollama/models")
+"""Where Ollama keeps its models: for this user, and where it runs for the whole machine."""
+LM_STUDIO = ("~/.lmstudio/models", "~/.cache/lm-studio/models")
+"""Where LM Studio keeps its models, in new and in old versions."""
+
+
+def ollama_folders(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Those of Ollama that are there."""
+    environ = os.environ if environ is None else environ
+    own = environ.get("OLLAMA_MODELS")
+    return existing(*((own,) if own else OLLAMA))
+
+
+def lm_studio_folders() -> list[Path]:
+    """Those of LM Studio that are there."""
+    return existing(*LM_STUDIO)
+
+
+def existing(*folders: str) -> list[Path]:
+    """Those of the folders that are there, each once."""
+    paths = (Path(os.path.expanduser(folder)) for folder in folders)  # noqa: PTH111 (raises nothing)
+    return list(dict.fromkeys(path for path in paths if path.is_absolute() and path.is_dir()))

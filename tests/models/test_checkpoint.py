@@ -124,9 +124,9 @@ def test_an_adapter_is_called_one(tmp_path: Path, options: ModelOptions):
     assert "adapter" in refused(tmp_path, options).message
 
 
-def test_a_gguf_folder_is_told_who_can_serve_it(tmp_path: Path, options: ModelOptions):
+def test_a_gguf_folder_is_told_how_it_is_named(tmp_path: Path, options: ModelOptions):
     (tmp_path / "model.gguf").touch()
-    assert "llama-server" in refused(tmp_path, options).hint
+    assert f"--model gguf:{tmp_path}" in refused(tmp_path, options).hint
 
 
 def test_a_truncated_checkpoint(tiny: Path, options: ModelOptions):

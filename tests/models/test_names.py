@@ -146,7 +146,7 @@ def test_a_file_is_refused_where_a_folder_is_needed(tmp_path: Path, options: Mod
     (tmp_path / "model.safetensors").touch()
     assert str(tmp_path) in refused(str(tmp_path / "model.safetensors"), options).hint
     (tmp_path / "x.gguf").touch()
-    assert "llama-server" in refused(str(tmp_path / "x.gguf"), options).hint
+    assert "--model gguf:" in refused(str(tmp_path / "x.gguf"), options).hint
 
 
 def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
@@ -163,15 +163,15 @@ def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
         ("openai", "there is no model called 'openai'", "did you mean openai:?"),
         ("OPENAI:x", "there is no engine called 'OPENAI'", "did you mean openai:x?"),
         ("opnai:org/x", "there is no engine called 'opnai'", "did you mean openai:org/x?"),
-        ("foo:bar", "there is no engine called 'foo'", "openai:, fastchat: and echo:"),
+        ("foo:bar", "there is no engine called 'foo'", "openai:, fastchat:, gguf: and echo:"),
         (
             "http://127.0.0.1:9",
             "http://127.0.0.1:9 is an address, not a model",
             "--model openai: --base-url http://127.0.0.1:9",
         ),
         ("HTTPS://a.test/v1/", "HTTPS://a.test/v1/ is an address, not a model", "openai:"),
-        ("work.gguf", "there is no file work.gguf", "--model openai:NAME --base-url"),
-        ("./a/work.GGUF", "there is no file ./a/work.GGUF", "--model openai:NAME --base-url"),
+        ("work.gguf", "there is no file work.gguf", "glm models list"),
+        ("./a/work.GGUF", "there is no file ./a/work.GGUF", "glm models list"),
         ("gpt-4o", "there is no model called 'gpt-4o'", "openai:gpt-4o"),
         ("claude-x", "there is no model called 'claude-x'", "openai:claude-x"),
         ("gpt-oss-20b", "there is no model called 'gpt-oss-20b'", "a hub id (org/name)"),

@@ -35,7 +35,7 @@ def names(chat: Chat, typed: str) -> list[tuple[str, str]]:
 
 @command("[NAME|FOLDER [URL]]", words=names)
 def model(chat: Chat, rest: str) -> str:
-    """Show the model, or go on with another: a folder, a hub id, openai:, fastchat: or echo:."""
+    """Show the model, or go on with another: a folder, a hub id, gguf:, openai:, fastchat:…."""
     session, old = chat.session, chat.settings
     if not rest:
         return " · ".join(filter(None, [old.model, session.engine.device]))

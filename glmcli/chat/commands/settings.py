@@ -53,7 +53,7 @@ UNFILLED = {
 }
 """What a setting comes to that neither the user nor the model has set."""
 LEFT_TO = {
-    "local": later("the model's own, known once it is loaded"),
+    **dict.fromkeys(("local", "gguf"), later("the model's own, known once it is loaded")),
     "openai": later("the server decides"),
     "echo": later("echo: has no use for it"),
 }

@@ -38,6 +38,7 @@ PATHS = {FILES: "files", FOLDERS: "folders"}
 paths if there are no words; and what the shell is told then."""
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 ENGINE_HELP = {
+    "gguf": later("a GGUF file, run by llama.cpp"),
     "echo": later("replies with your own words"),
     "openai": later("a server with OpenAI's interface"),
     "fastchat": later("a FastChat controller or worker"),

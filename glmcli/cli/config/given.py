@@ -109,10 +109,13 @@ def lasting_model(value: str) -> str:
     Raises ModelError for what can be none.
     """
     from glmcli.engines import ENGINES, lasting_name
+    from glmcli.models.gguf.finding import find_gguf, means_gguf
     from glmcli.models.names import not_from_here, place_of
 
     settings = replace(load_settings({}, needed=()), model=value)
-    if value.startswith(("./", "../", "/", "~")):
+    if means_gguf(value):
+        find_gguf(value, settings.model_options)
+    elif value.startswith(("./", "../", "/", "~")):
         place_of(value, settings.model_options)
     elif value.partition(":")[0] not in ENGINES:
         if mistaken := not_from_here(value):

@@ -116,7 +116,8 @@ def usable(options: ModelOptions) -> list[Offer]:
 
     A name that means something else in the working folder is left out. Raises ModelError.
     """
-    from glmcli.models.library import describe_all, missing_files, problem_of
+    from glmcli.models.library.listing import describe_all
+    from glmcli.models.library.showing import missing_files, problem_of
 
     def is_whole(name: str, folder: Path) -> bool:
         return not any(missing_files(folder)) and not problem_of(name, folder, options)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from glmcli.config import Settings
 from glmcli.config.place import secrets_of_loading
-from glmcli.engines import Engine, is_local, open_engine, split_name
+from glmcli.engines import Engine, is_local, open_engine
 from glmcli.engines.kept.engine import ATTEMPTS, KeptEngine
 from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.place import (
@@ -117,10 +117,10 @@ class Finder:
         """The model's folder. One that is to be kept is fetched first: its files are in the key."""
         folder = model_folder(self._settings)
         if folder is None and self._settings.keep and is_local(self._settings.model):
-            from glmcli.models.names import fetch_missing, place_to_load
+            from glmcli.models.library.removing import fetched_place
 
-            name, options = split_name(self._settings.model)[1], self._settings.model_options
-            folder = fetch_missing(place_to_load(name, options), options, self._report)
+            name = self._settings.model.removeprefix("local:")
+            folder = fetched_place(name, self._settings.model_options, self._report)
         return folder
 
     def _values(self) -> dict[str, Any]:
@@ -145,9 +145,9 @@ def check_loads(settings: Settings, others: Sequence[KeptPlace], report: Report)
     """
     if not others or not is_local(settings.model):
         return
-    from glmcli.models.checkpoint import find_checkpoint
+    from glmcli.models.library.removing import check_model
 
-    find_checkpoint(split_name(settings.model)[1], settings.model_options, report)
+    check_model(settings.model.removeprefix("local:"), settings.model_options, report)
 
 
 def told_of(others: Others, engine: Engine) -> Engine:

@@ -199,6 +199,10 @@ def load_values(settings: Settings) -> dict[str, Any]:
 def model_anywhere(settings: Settings) -> str:
     """The model as the settings name it; a folder by its whole path."""
     engine, name = split_name(settings.model)
+    if engine == "gguf":
+        from glmcli.models.gguf.finding import lasting_gguf
+
+        return lasting_gguf(name)
     if engine != "local" or name == BUILT_IN_MODEL:
         return settings.model
     folder = model_folder(settings)
@@ -207,11 +211,18 @@ def model_anywhere(settings: Settings) -> str:
 
 
 def model_folder(settings: Settings) -> Path | None:
-    """The folder of a model that is loaded here; None if it has none, or is not here yet.
+    """The folder, or file, of a model that is loaded here; None for no such, or not here yet.
 
     Raises ModelError for a name that means no model.
     """
     engine, name = split_name(settings.model)
+    if engine == "gguf":
+        from glmcli.models.builtin import built_in_gguf
+        from glmcli.models.gguf.finding import find_gguf
+
+        options = settings.model_options
+        is_fetched = name != BUILT_IN_MODEL or built_in_gguf(options.cache).is_file()
+        return find_gguf(name, options).path if is_fetched else None
     if engine != "local":
         return None
     if name == BUILT_IN_MODEL:
@@ -229,8 +240,13 @@ def model_folder(settings: Settings) -> Path | None:
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file of a folder: another one stands for another model."""
+    """Name, size and time of a file, or every file of a folder: others are another model."""
     found = []
+    if not folder.is_dir():
+        with suppress(OSError):
+            seen = folder.stat()
+            found.append((folder.name, seen.st_size, seen.st_mtime_ns))
+        return found
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             with suppress(OSError):

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from glmcli.engines import Asked, BatchItem
 from glmcli.engines.batches import in_turn
 from glmcli.engines.local.batch import Batch, Begun, rows_for
-from glmcli.engines.local.fitting import check_length, limit_of, probes, room_after
+from glmcli.engines.local.fitting import Telling, check_length, limit_of, probes, room_after
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
 from glmcli.engines.local.prompt.apart import GivenUp, heeding
-from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds, PromptTemplate, as_chunks
+from glmcli.engines.local.prompt.decoder import DecodedReply, PromptTemplate, as_chunks
 from glmcli.errors import ContextFull, ModelError, UsageError
-from glmcli.language import later, ntr, tr
+from glmcli.language import ntr, tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from glmcli.engines.local.net.reader import LoadedNet
     from glmcli.engines.local.net.slots.slots import Slots
 
-NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
-FOLDED = later("this model takes no system prompt: it was put before the first question")
 FEW = 64
 """Ids that are read at once where the scores of all of them are kept."""
 
@@ -67,7 +65,7 @@ class LocalEngine:
         self._news = [*filter(None, (*news, model.defaults.notice))]
         self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
-        self._told = set[str]()
+        self._telling = Telling(template)
         self._speculate = speculate
         self._threads = threads
         self._pace = make_pace(threads, model.device.partition(" ")[0])
@@ -176,7 +174,7 @@ class LocalEngine:
             most=most,
             until=started + (self._defaults.max_time or math.inf),
             is_repeatable=self._is_repeatable(params),
-            notices=[*map(tr, self._to_tell(params, prompt))],
+            notices=self._telling.of(params, prompt),
         )
 
     @property
@@ -330,23 +328,6 @@ class LocalEngine:
     def close(self) -> None:
         """Let go of the net."""
         self._slots.close()
-
-    def _to_tell(self, params: GenerationParams, prompt: PromptIds) -> list[str]:
-        """What becomes of a question otherwise than it was asked; each is told once."""
-        lines = []
-        if params.think is not None and NO_SWITCH not in self._told:
-            self._told.add(NO_SWITCH)
-            lines += [] if self._has_think_switch() else [NO_SWITCH]
-        if prompt.folded and FOLDED not in self._told:
-            self._told.add(FOLDED)
-            lines.append(FOLDED)
-        return lines
-
-    def _has_think_switch(self) -> bool:
-        """Whether the template writes another prompt with it."""
-        probe = [Message("user", "?")]
-        first, second = (self._template.encode(probe, think=think).ids for think in (True, False))
-        return first != second
 
     def _read(
         self, cache: PrefixCache, prompt: Sequence[int], cached: int, cancel: Event

@@ -1,4 +1,5 @@
-"""Prompts before they are read: those far beyond the window, and those that are still typed.
+"""Prompts before they are read: those far beyond the window, those that are still typed, and what
+of a question is not followed.
 
 Knows nothing of nets.
 """
@@ -11,11 +12,39 @@ from dataclasses import replace
 from glmcli.engines.local.prompt.decoder import PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW
 from glmcli.errors import ContextFull
-from glmcli.types import Message
+from glmcli.language import later, tr
+from glmcli.types import GenerationParams, Message
 
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
 SLICE_LETTERS = 65_536
+NO_SWITCH = later("this model has no switch for reasoning; --think changes nothing")
+FOLDED = later("this model takes no system prompt: it was put before the first question")
+
+
+class Telling:
+    """What becomes of a question otherwise than it was asked; each is told once."""
+
+    def __init__(self, template: PromptTemplate) -> None:
+        self._template = template
+        self._told = set[str]()
+
+    def of(self, params: GenerationParams, prompt: PromptIds) -> list[str]:
+        """The lines that are due."""
+        lines = []
+        if params.think is not None and NO_SWITCH not in self._told:
+            self._told.add(NO_SWITCH)
+            lines += [] if self._has_think_switch() else [tr(NO_SWITCH)]
+        if prompt.folded and FOLDED not in self._told:
+            self._told.add(FOLDED)
+            lines.append(tr(FOLDED))
+        return lines
+
+    def _has_think_switch(self) -> bool:
+        """Whether the template writes another prompt with it."""
+        probe = [Message("user", "?")]
+        first, second = (self._template.encode(probe, think=think).ids for think in (True, False))
+        return first != second
 
 
 def limit_of(window: int | None) -> int:

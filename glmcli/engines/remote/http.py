@@ -252,7 +252,7 @@ class Exchange:
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Called by the transport, on the thread that sends, at every step of a connection."""
-        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+        if event.endswith(("connect_tcp.complete", "socket.complete", "start_tls.complete")):
             connection = info["return_value"].get_extra_info("socket")
             if connection is not None:
                 self._connections.add(connection)

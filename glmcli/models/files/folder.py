@@ -35,8 +35,8 @@ def check_folder(folder: Path) -> None:
         return
     if any(name.endswith(".gguf") for name in names):
         raise ModelError(
-            tr("{folder} holds GGUF files, which cannot be loaded here", folder=folder),
-            tr(GGUF_HINT),
+            tr("{folder} holds GGUF files, which are loaded in another way", folder=folder),
+            tr(GGUF_HINT, path=folder),
         )
     raise ModelError(
         tr("{folder} has no config.json", folder=folder),

@@ -97,8 +97,10 @@ MULTIPLIES = "ByteLevel"
 def guard(backend: Any) -> Any:
     """A `tokenizers.Tokenizer` as it is if it is plain, else the same, asked apart.
 
-    Raises ModelError.
+    What is asked elsewhere already stays so. Raises ModelError.
     """
+    if hasattr(backend, "as_plain_text"):
+        return backend
     with errors_of(tr(WHAT), tr(HINT)):
         backend.no_padding()  # a length to fill up to may be any number
         backend.no_truncation()

@@ -18,13 +18,14 @@ from glmcli.engines.local.prompt.apart import seconds_for
 from glmcli.engines.local.prompt.channels import Channels, channel_ids, opened_part
 from glmcli.engines.local.prompt.decoder import (
     BytesDecoder,
+    Decoder,
     PromptIds,
     ReplyParts,
     TokenBytes,
     encoding_of,
 )
 from glmcli.engines.local.prompt.foreign import spelled_out
-from glmcli.engines.local.prompt.guarded import ApartBackend, guard
+from glmcli.engines.local.prompt.guarded import guard
 from glmcli.engines.local.prompt.items import (
     WAYS,
     Unparted,
@@ -123,7 +124,7 @@ class ChatTemplate:
         folded = way.folded and any(item.role == "system" and item.text for item in messages)
         return PromptIds(ids, thinking=thinking, goes_on=more, folded=folded)
 
-    def decoder(self, prompt: PromptIds) -> BytesDecoder:
+    def decoder(self, prompt: PromptIds) -> Decoder:
         """A decoder for the reply to `prompt`."""
         return BytesDecoder(self._token_bytes, at_start=not prompt.goes_on)
 
@@ -281,7 +282,7 @@ class ChatTemplate:
         was found before the text was normalized, or behind none, but not behind the second kind.
         """
         anchors = f"x{secrets.token_hex(12)}x", f"x{secrets.token_hex(12)}x"
-        if isinstance(self._backend, ApartBackend):
+        if hasattr(self._backend, "as_plain_text"):
             return self._backend.as_plain_text(list(self.controls), anchors), anchors
         return spelled_out(self._backend, self.controls, anchors), anchors
 

@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
-from glmcli.models.library import describe, describe_all, remove_model
+from glmcli.models.library.listing import describe_all
+from glmcli.models.library.removing import remove_model
+from glmcli.models.library.showing import describe
 from tests.support.folders import write_config, write_shards, write_zeros
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -23,6 +25,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 @pytest.fixture
 def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "hub"
 
 
@@ -70,7 +73,9 @@ def test_everything_on_this_machine_is_listed(
     assert Path(mine.path) == in_cache
     assert mine.size_bytes == sum(path.stat().st_size for path in in_cache.iterdir())
     assert mine.window == 128
-    assert list(asdict(mine)) == ["name", "path", "family", "size_bytes", "window"]
+    told = ["name", "path", "family", "size_bytes", "window", "bits", "source"]
+    assert list(asdict(mine)) == told
+    assert [model.source for model in models] == ["", "", "hub"]
 
 
 def test_a_model_is_described_without_loading_it(in_cache: Path, options: ModelOptions):

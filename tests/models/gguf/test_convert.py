@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from glmcli.models.gguf import bfloat16_bits, convert_gguf
+from glmcli.models.gguf.convert import bfloat16_bits, convert_gguf
 from tests.support.folders import LLAMA, Reports, write_llama
 
 TOKENS = ["<unk>", "<s>", "</s>", *"abcdefgh123Ġ", "ab"]

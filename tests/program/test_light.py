@@ -20,7 +20,11 @@ from tests.support.shell import Done, clean_env
 ROOT = Path(__file__).parents[2]
 LIGHT = ROOT / "requirements-remote.txt"
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "huggingface_hub")
-MODELS_HERE = (ROOT / "glmcli/engines/local", ROOT / "glmcli/models")
+MODELS_HERE = (
+    ROOT / "glmcli/engines/gguf",
+    ROOT / "glmcli/engines/local",
+    ROOT / "glmcli/models",
+)
 """The only folders whose code may need more."""
 RUN = "import sys; sys.path[:0] = sys.argv[1].split(':'); del sys.argv[1]; {code}"
 PROGRAM = "from glmcli.__main__ import main; main()"

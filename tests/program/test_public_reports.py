@@ -28,7 +28,7 @@ from glmcli.config import load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.decode import PrefixCache, decode, prefill
-from glmcli.engines.local.net.fused.int8 import quantized_rows
+from glmcli.engines.local.net.fused.bits.rounding import round_rows
 from glmcli.engines.local.net.fused.linears import int8_linear
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain.reader import model_of
@@ -533,7 +533,7 @@ def test_products_in_8_bits_do_not_end_at_a_limit():
     """onnxruntime #6004: sums of products in 16 bits were cut off on some processors."""
     rows, x = torch.full((8, 512), 2.5), torch.full((3, 512), 7.0)
     rows[::2] *= -1
-    found = int8_linear(*quantized_rows(rows), None)(x)
+    found = int8_linear(*round_rows(rows).values(), None)(x)
     assert torch.allclose(found, x @ rows.T, rtol=0.02)
 
 

@@ -13,6 +13,8 @@ from glmcli.config import Settings, load_settings
 from glmcli.engines import open_engine
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.decode import PrefixCache
+from glmcli.engines.local.net.fused import verdict
+from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.reader import GPU_BLOCK, free_memory
 from glmcli.errors import OutOfMemory
 from glmcli.types import Chunk, GenerationParams, Message
@@ -106,6 +108,33 @@ def test_fewer_bits_answer_and_are_kept(bits: str, tmp_path: Path):
     first = asked(opened_on("cuda", tmp_path, quantize=bits), "hello")
     again = asked(opened_on("cuda", tmp_path, quantize=bits), "hello")
     assert text_of(first) == text_of(again) != ""
+
+
+@pytest.mark.parametrize("bits", ["int8", "int4"])
+def test_fewer_bits_run_in_the_graph_by_kernels_and_say_what_plain_torch_says(
+    bits: str, tmp_path: Path
+):
+    folder = saved("llama", tmp_path / "net")
+    scores = []
+    for device in ("cuda", "cpu"):
+        checkpoint, options = opened(folder, tmp_path, device=device, quantize=bits)
+        model = open_fused(checkpoint, options, lambda progress: None)
+        assert model.device.endswith(bits)
+        assert "no kernel" not in model.runner
+        parts = [model.reader.read(IDS[:40], 40), model.reader.read(IDS[40:45], 5)]
+        parts += [model.reader.read([token]) for token in IDS[45:60]]
+        scores.append(torch.cat(parts).cpu())
+    assert float((scores[0] - scores[1]).norm() / scores[1].norm()) < 0.02
+
+
+def test_weights_too_large_in_full_are_proven_on_the_processor(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.setattr(verdict, "has_room_in_full", lambda *_: False)
+    checkpoint, options = opened(
+        saved("llama", tmp_path / "net"), tmp_path, device="cuda", quantize="int4"
+    )
+    model = open_fused(checkpoint, options, lambda progress: None)
+    assert model.device.startswith("cuda")
+    model.reader.read(IDS[:9])
 
 
 def test_a_prompt_that_does_not_fit_the_memory_leaves_a_net_that_answers(tmp_path: Path):

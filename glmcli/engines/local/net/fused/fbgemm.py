@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glmcli.engines.local.net.fused.int8 import TINY
+from glmcli.engines.local.net.fused.bits.rounding import TINY
 
 WIDE, NARROW = (127, 128), (63, 64)
 """The largest number that goes into a product of bytes, and the zero point that is added to it."""

@@ -5,32 +5,59 @@ Knows nothing of what the layers are for. Shapes: (tokens, in) to (tokens, out).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Self
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
+from glmcli.engines.local.net.fused.bits.kernels import TorchNibbles, TritonRows
+from glmcli.engines.local.net.fused.bits.matrices import Matrix, failure_of
+from glmcli.engines.local.net.fused.bits.rounding import (
+    Kept,
+    group_for,
+    round_groups,
+    round_rows,
+)
+from glmcli.engines.local.net.fused.bits.shelf import Shelf
 from glmcli.engines.local.net.fused.decoder import Linear
 from glmcli.engines.local.net.fused.fbgemm import HalfProduct, Int8Product, has_fbgemm
-from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
 from glmcli.engines.local.net.packed import can_pack, fits_packing
 
 Read = Callable[[], Tensor]
 """Reads a layer's weights, (out, in), from a checkpoint."""
+HEAD_PLACE = "head"
+"""The place of the layer that makes scores."""
+
+
+class Bits(Protocol):
+    """In how many bits the weights of layers are, and how they are multiplied with."""
+
+    def round(self, place: str, weight: Tensor) -> Kept:
+        """What is kept of the weights (out, in) of a layer."""
+        ...
+
+    def product(self, kept: Kept, bias: Tensor | None) -> Linear:
+        """The layer itself."""
+        ...
 
 
 class Linears:
-    """Makes the layers of one net, and counts what they hold. With a shelf they are int8."""
+    """Makes the layers of one net, and counts what they hold. What a shelf has is not read."""
 
     def __init__(
         self,
         device: str,
         dtype: torch.dtype,
         sums: torch.dtype | None = None,
+        bits: Bits | None = None,
         shelf: Shelf | None = None,
     ) -> None:
-        self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
+        self._device = device
+        self._bits = bits or full_bits(device, dtype, sums or dtype)
+        self.lacks: Mapping[str, str] = bits.lacks if isinstance(bits, Int8) else {}
+        """Why there is no kernel, by bits: plain torch multiplies."""
         self._shelf = shelf
         self.dtype = dtype
         """Of the weights as they are read."""
@@ -47,23 +74,113 @@ class Linears:
 
     def make(self, place: str, read: Read, bias: Tensor | None) -> Linear:
         """The layer that is called `place`; its weights are read only if they are needed."""
-        if self._shelf is not None:
-            return self._int8(self._shelf, place, read, bias)
-        weight = read()
-        self.weight_bytes += weight.nbytes
-        if self.sums is not self.dtype:
-            return half_linear(weight, bias)
-        if self._packs and fits_packing(weight):
-            return packed_linear(weight, bias)
-        return plain_linear(weight, bias)
-
-    def _int8(self, shelf: Shelf, place: str, read: Read, bias: Tensor | None) -> Linear:
-        kept = shelf.get(place)
-        weight, scale = kept or quantized_rows(read())
+        kept: Kept | None = None if self._shelf is None else self._shelf.get(place)
         if kept is None:
-            shelf.put(place, weight, scale)
-        self.weight_bytes += weight.nbytes
-        return int8_linear(weight, scale, bias)
+            kept = self._bits.round(place, read())
+            if self._shelf is not None:
+                self._shelf.put(place, kept)
+        self.weight_bytes += sum(tensor.nbytes for tensor in kept.values())
+        there = {name: tensor.to(self._device) for name, tensor in kept.items()}
+        return self._bits.product(there, bias)
+
+
+def full_bits(device: str, dtype: torch.dtype, sums: torch.dtype) -> Bits:
+    """Weights as they are read."""
+    return Plain(device, dtype) if sums is dtype else SixteenBits()
+
+
+class Plain:
+    """Weights as they are read, in whatever order is fastest here."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
+
+    def round(self, place: str, weight: Tensor) -> Kept:
+        """See `Bits`."""
+        return {"weight": weight}
+
+    def product(self, kept: Kept, bias: Tensor | None) -> Linear:
+        """See `Bits`."""
+        weight = kept["weight"]
+        packs = self._packs and fits_packing(weight)
+        return packed_linear(weight, bias) if packs else plain_linear(weight, bias)
+
+
+class SixteenBits:
+    """Weights in 16 bits, and sums in float32."""
+
+    def round(self, place: str, weight: Tensor) -> Kept:
+        """See `Bits`."""
+        return {"weight": weight}
+
+    def product(self, kept: Kept, bias: Tensor | None) -> Linear:
+        """See `Bits`."""
+        return half_linear(kept["weight"], bias)
+
+
+class Int8:
+    """Weights in 8 bits, with a scale for each row."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        """`dtype` is that of sums on `device`."""
+        self._device, self._dtype = device, dtype
+        self.lacks: dict[str, str] = {}
+        self._rows = self._kernel("int8", TritonRows)
+
+    def round(self, place: str, weight: Tensor) -> Kept:
+        """See `Bits`."""
+        return round_rows(weight)
+
+    def product(self, kept: Kept, bias: Tensor | None) -> Linear:
+        """See `Bits`."""
+        if self._device == "cpu":
+            return int8_linear(kept["weight"], kept["scale"], bias)
+        return matrix_linear(self._rows, kept, bias)
+
+    def _kernel(self, name: str, kernel: type[Matrix]) -> type[Matrix]:
+        if self._device == "cpu":
+            return Matrix
+        why = failure_of(kernel, self._device, self._dtype, codes=name == "int4")
+        if not why:
+            return kernel
+        self.lacks[name] = why
+        return Matrix
+
+
+class Int4(Int8):
+    """Weights in 4 bits; those of the head, and what cannot be in groups of columns, in 8."""
+
+    def __init__(self, device: str, dtype: torch.dtype) -> None:
+        super().__init__(device, dtype)
+        self._nibbles = self._kernel("int4", TorchNibbles)
+
+    def round(self, place: str, weight: Tensor) -> Kept:
+        """See `Bits`."""
+        group = None if place == HEAD_PLACE else group_for(weight)
+        return round_rows(weight) if group is None else round_groups(weight, group)
+
+    def product(self, kept: Kept, bias: Tensor | None) -> Linear:
+        """See `Bits`."""
+        if "codes" in kept:
+            return matrix_linear(self._nibbles, kept, bias)
+        return super().product(kept, bias)
+
+
+def few_linears(name: str, device: str, dtype: torch.dtype, folder: Path, *, keep: bool) -> Linears:
+    """Layers in "int8" or "int4", from a shelf in `folder`; `dtype` is that of sums on a GPU."""
+    # On the processor guesses are checked several at once, and must be what single steps say.
+    sums = torch.float32 if device == "cpu" else dtype
+    bits = Int4(device, sums) if name == "int4" else Int8(device, sums)
+    return Linears(device, sums, bits=bits, shelf=Shelf(folder, keep))
+
+
+def matrix_linear(kernel: type[Matrix], kept: Kept, bias: Tensor | None) -> Linear:
+    """By a kernel, or by plain torch if the matrix has no place in it."""
+    try:
+        matrix = kernel(kept)
+    except ValueError:
+        matrix = Matrix(kept)
+    return lambda x: matrix(x, bias)
 
 
 def plain_linear(weight: Tensor, bias: Tensor | None) -> Linear:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
-from glmcli.engines.local.net.fused.linears import Linears
+from glmcli.engines.local.net.fused.linears import HEAD_PLACE, Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
 from glmcli.engines.local.net.load import load_errors, load_placed
 from glmcli.engines.local.net.placement import Placement
@@ -168,7 +168,7 @@ class WeightsReader:
         names = self._names
         # An adapter may have made two of what is one in the files.
         is_own = f"{names.head}.weight" in self._present
-        return self._linear("head", [names.head if is_own else names.embedding])
+        return self._linear(HEAD_PLACE, [names.head if is_own else names.embedding])
 
     def whole(self, layers: Sequence[Layer], head: Linear) -> NetWeights:
         """The net: its layers and the rest."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from glmcli.engines.local.net.fused import fbgemm
+from glmcli.engines.local.net.fused.bits.rounding import round_rows
 from glmcli.engines.local.net.fused.fbgemm import (
     NARROW,
     WIDE,
@@ -12,7 +13,6 @@ from glmcli.engines.local.net.fused.fbgemm import (
     has_halves,
     sums_are_wide,
 )
-from glmcli.engines.local.net.fused.int8 import quantized_rows
 
 WEIGHT = torch.randn(96, 64, generator=torch.Generator().manual_seed(3))
 X = torch.randn(7, 64, generator=torch.Generator().manual_seed(4))
@@ -30,7 +30,7 @@ def apart(one, other):
 def test_products_of_bytes_are_those_of_the_rounded_weights(is_wide):
     if is_wide and not sums_are_wide():
         is_wide = None  # this processor cannot; the bound below holds anywhere
-    numbers, scale = quantized_rows(WEIGHT)
+    numbers, scale = round_rows(WEIGHT).values()
     product = Int8Product(numbers, scale, is_wide=is_wide)
     exact = X @ (numbers * scale[:, None]).T
     for rows in (slice(0, 7), slice(1, 2)):
@@ -66,7 +66,7 @@ def test_no_sum_of_narrow_products_overflows_16_bits(sign):
 
 
 def test_products_of_a_token_depend_on_no_other_token():
-    product = Int8Product(*quantized_rows(WEIGHT))
+    product = Int8Product(*round_rows(WEIGHT).values())
     together = product(X)
     for index in range(len(X)):
         assert torch.equal(product(X[index : index + 1])[0], together[index])

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from glmcli.engines.local.net import open as open_module
-from glmcli.engines.local.net.fused import int8, linears
-from glmcli.engines.local.net.fused.int8 import Shelf, quantized_rows
+from glmcli.engines.local.net.fused import linears
+from glmcli.engines.local.net.fused.bits import shelf
+from glmcli.engines.local.net.fused.bits.rounding import round_rows
+from glmcli.engines.local.net.fused.bits.shelf import Shelf
 from glmcli.engines.local.net.fused.linears import int8_linear
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.errors import ConfigError
@@ -22,19 +24,19 @@ def apart(one, other):
 
 
 def test_rows_are_rounded_by_half_a_step_at_most():
-    numbers, scale = quantized_rows(WEIGHT)
+    numbers, scale = round_rows(WEIGHT).values()
     assert numbers.dtype is torch.int8
     assert float(((numbers * scale[:, None] - WEIGHT).abs() / scale[:, None]).max()) <= 0.501
 
 
 def test_a_row_of_zeros_stays_zero():
-    numbers, scale = quantized_rows(torch.zeros(2, 64))
+    numbers, scale = round_rows(torch.zeros(2, 64)).values()
     assert not (numbers * scale[:, None]).any()
 
 
 def test_processors_without_such_products_round_what_comes_in_to_bfloat16(monkeypatch):
     monkeypatch.setattr(linears, "has_fbgemm", lambda: False)
-    numbers, scale = quantized_rows(WEIGHT)
+    numbers, scale = round_rows(WEIGHT).values()
     layer = int8_linear(numbers, scale, torch.arange(96.0))
     exact = X.bfloat16().float() @ (numbers * scale[:, None]).T + torch.arange(96.0)
     assert apart(layer(X), exact) < 3e-3
@@ -52,16 +54,16 @@ def test_scores_of_every_family_stay_close(name, tmp_path):
 def test_weights_are_quantised_once(tmp_path, monkeypatch):
     checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
     first = open_fused(checkpoint, options, lambda progress: None)
-    monkeypatch.setattr(linears, "quantized_rows", None)  # called, it would fail
+    monkeypatch.setattr(linears, "round_rows", None)  # called, it would fail
     again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(first.reader.read(IDS[:40]), again.reader.read(IDS[:40]))
     assert again.weight_bytes == first.weight_bytes
 
 
 def test_a_shelf_that_was_cut_off_is_not_found(tmp_path):
-    shelf = Shelf(tmp_path / "cache" / "key", keep=True)
-    shelf.put("0.qkv", *quantized_rows(WEIGHT))
-    shelf.close(is_whole=False)
+    one = Shelf(tmp_path / "cache" / "key", keep=True)
+    one.put("0.qkv", round_rows(WEIGHT))
+    one.close(is_whole=False)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -79,7 +81,7 @@ def test_a_full_disk_is_no_fault(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(int8, "save_file", full)
+    monkeypatch.setattr(shelf, "save_file", full)
     checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int8")
     open_fused(checkpoint, options, lambda progress: None).reader.read(IDS[:9])
     assert list((tmp_path / "cache" / "quantized").iterdir()) == []

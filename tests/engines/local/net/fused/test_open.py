@@ -8,8 +8,8 @@ import torch
 import transformers
 
 from glmcli.engines.local.net import open as open_module
-from glmcli.engines.local.net.fused import open as fused_open
 from glmcli.engines.local.net.fused import plan
+from glmcli.engines.local.net.fused import verdict as proving
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.plan import NotCovered
 from glmcli.engines.local.net.fused.proof import config_of_transformers
@@ -161,7 +161,7 @@ def test_the_proof_is_made_once_and_kept(tmp_path, monkeypatch):
     assert "fused" in first.runner
     assert [verdict["same"] for verdict in verdicts(tmp_path)] == [True]
     for name in ("reference_scores", "config_of_transformers"):
-        monkeypatch.setattr(fused_open, name, None)  # called, it would fail
+        monkeypatch.setattr(proving, name, None)  # called, it would fail
     again = open_fused(checkpoint, options, lambda progress: None)
     assert torch.equal(again.reader.read(IDS[:9]), first.reader.read(IDS[:9]))
 

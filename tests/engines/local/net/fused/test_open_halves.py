@@ -9,7 +9,7 @@ import transformers
 from glmcli import machine
 from glmcli.engines.local.net import open as open_module
 from glmcli.engines.local.net.fused import fbgemm
-from glmcli.engines.local.net.fused import open as fused_open
+from glmcli.engines.local.net.fused import verdict as proving
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.proof import sum_in
 from glmcli.errors import ModelError
@@ -71,7 +71,7 @@ def test_float32_weights_stay_float32(tmp_path):
 
 def test_without_such_products_weights_become_float32(tmp_path, monkeypatch):
     saved_as(torch.bfloat16, "llama", tmp_path / "net")
-    monkeypatch.setattr(fused_open, "has_halves", lambda: False)
+    monkeypatch.setattr(proving, "has_halves", lambda: False)
     checkpoint, options = opened(tmp_path / "net", tmp_path, dtype="auto")
     model = open_fused(checkpoint, options, lambda progress: None)
     assert (model.device, "sums in float32" in model.runner) == ("cpu float32", False)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from transformers.models.phi3.modeling_phi3 import Phi3MLP
 
-from glmcli.engines.local.net.fused import open as fused_opening
+from glmcli.engines.local.net.fused import verdict as fused_verdict
 from glmcli.engines.local.net.open import open_model
 from glmcli.engines.local.net.plain import loading
 from glmcli.engines.local.net.plain import open as opening
@@ -102,7 +102,7 @@ def test_what_float16_cannot_hold_is_said_with_the_option(family, is_weight, tmp
         if is_weight:
             net.model.layers[0].mlp.down_proj.weight[0, 0] = 1e5
         else:  # a product of them is too large, where sums are float16 too
-            monkeypatch.setattr(fused_opening, "has_halves", lambda: False)
+            monkeypatch.setattr(fused_verdict, "has_halves", lambda: False)
             monkeypatch.setattr(loading, "has_halves", lambda: False)
             net.model.norm.weight.fill_(6e4)
     net.save_pretrained(tmp_path / "net")

@@ -1,4 +1,4 @@
-"""Weights in 8 bits, kept on disk: quantised once, read straight from then on.
+"""Weights in few bits, kept on disk: rounded once, read straight from then on.
 
 One file for each linear layer, in a folder that appears whole or not at all. Knows nothing of what
 the layers are for.
@@ -11,20 +11,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-TINY = 1e-12
-"""Less than any row's largest number, so that nothing is divided by zero."""
-
-
-def quantized_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """`weight` (out, in) as int8 and a float32 scale for each row: weight = int8 * scale."""
-    weight = weight.float()
-    scale = weight.abs().amax(1).clamp_min(TINY) / 127
-    return (weight / scale[:, None]).round_().to(torch.int8), scale
+from glmcli.engines.local.net.fused.bits.rounding import LAYOUTS, Kept
 
 
 class Shelf:
@@ -43,24 +34,24 @@ class Shelf:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 self._work = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
 
-    def get(self, place: str) -> tuple[Tensor, Tensor] | None:
-        """The int8 weights and scales of a layer; None if they are not there, or damaged."""
+    def get(self, place: str) -> dict[str, Tensor] | None:
+        """A layer as it was put; None if it is not there, or damaged."""
         if not self.is_full:
             return None
         try:
             found = load_file(self._folder / f"{place}.safetensors")
-            return found["weight"], found["scale"]
-        except (OSError, KeyError, SafetensorError):
+        except (OSError, SafetensorError):
             return None
+        return found if found.keys() in LAYOUTS else None
 
-    def put(self, place: str, weight: Tensor, scale: Tensor) -> None:
+    def put(self, place: str, kept: Kept) -> None:
         """Keep a layer for the next time; one that was damaged is replaced."""
         folder = self._folder if self.is_full and self._keep else self._work
         if folder is None:
             return
         path = folder / f".{place}"
         try:
-            save_file({"weight": weight, "scale": scale}, path)
+            save_file(dict(kept), path)
             path.replace(folder / f"{place}.safetensors")
         except OSError:
             path.unlink(missing_ok=True)

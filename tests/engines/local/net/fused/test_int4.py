@@ -1,0 +1,71 @@
+"""int4 in the fused decoder, with its products in plain torch: what a GPU's kernels must equal."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+
+from glmcli.config import load_settings
+from glmcli.engines.local.net.divergence import Divergence
+from glmcli.engines.local.net.fused import linears as fused_linears
+from glmcli.engines.local.net.fused.linears import Int4
+from glmcli.engines.local.net.fused.open import open_fused
+from glmcli.models.checkpoint import find_checkpoint
+from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
+
+README = Path(__file__).parents[5] / "README.md"
+
+
+def apart(one, other):
+    return float((one - other).norm() / other.norm())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_scores_of_every_family_stay_near(name, tmp_path):
+    checkpoint, options = opened(saved(name, tmp_path / "net"), tmp_path, quantize="int4")
+    model = open_fused(checkpoint, options, lambda progress: None)
+    assert model.device == "cpu int4"
+    scores = torch.cat([model.reader.read(IDS[:40], 40), model.reader.read([IDS[40]])])
+    assert apart(scores, wanted(net_of(name), IDS[:41])) < 0.5  # another net: 1.4
+
+
+def test_weights_are_rounded_once_and_a_damaged_layer_again(tmp_path, monkeypatch):
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path, quantize="int4")
+    first = open_fused(checkpoint, options, lambda progress: None)
+    expected = first.reader.read(IDS[:40])
+    (folder,) = (tmp_path / "cache" / "quantized").iterdir()
+    assert folder.name.endswith("-int4")
+    with monkeypatch.context() as patch:
+        patch.setattr(fused_linears, "round_groups", None)  # called, it would fail
+        again = open_fused(checkpoint, options, lambda progress: None)
+    assert torch.equal(again.reader.read(IDS[:40]), expected)
+    assert again.weight_bytes == first.weight_bytes
+    (folder / "1.down.safetensors").write_bytes(b"cut off")
+    mended = open_fused(checkpoint, options, lambda progress: None)
+    assert torch.equal(mended.reader.read(IDS[:40]), expected)
+    assert (folder / "1.down.safetensors").stat().st_size > 100
+
+
+def test_the_head_stays_in_8_bits_and_so_does_what_has_no_groups():
+    bits = Int4("cpu", torch.float32)
+    weight = torch.randn(8, 128)
+    assert bits.round("0.down", weight).keys() == {"codes", "scale", "zero"}
+    assert bits.round("head", weight)["weight"].dtype is torch.int8
+    assert bits.round("0.down", weight[:, :72])["weight"].dtype is torch.int8
+
+
+@pytest.mark.model
+def test_the_built_in_model_gets_its_own_grid_again(tmp_path):
+    """It was in groups of 32 before: NF4 and groups of 64 diverge by 0.29 here."""
+    options = load_settings({"dtype": "float32", "device": "cpu"}, environ={}).model_options
+    checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
+    tokenizer = Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
+    ids = tokenizer.encode(README.read_text(encoding="utf-8")).ids[:60]
+    nets = (fused(checkpoint, options, bits=bits) for bits in (None, Int4("cpu", torch.float32)))
+    found = Divergence()
+    for full, rounded in zip(*(net.read(ids, len(ids)) for net in nets), strict=True):
+        found.add(full, rounded)
+    quality = found.result()
+    assert quality is not None
+    assert quality.mean < 0.01

@@ -9,8 +9,9 @@ from tokenizers import Tokenizer
 from glmcli.config import load_settings
 from glmcli.engines.local.net.divergence import Divergence
 from glmcli.engines.local.net.fused import linears as fused_linears
-from glmcli.engines.local.net.fused.linears import Int4
-from glmcli.engines.local.net.fused.open import open_fused
+from glmcli.engines.local.net.fused.bits.matrices import Matrix
+from glmcli.engines.local.net.fused.linears import Int4, few_linears
+from glmcli.engines.local.net.fused.open import open_fused, runner_of
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
 
@@ -53,6 +54,19 @@ def test_the_head_stays_in_8_bits_and_so_does_what_has_no_groups():
     assert bits.round("0.down", weight).keys() == {"codes", "scale", "zero"}
     assert bits.round("head", weight)["weight"].dtype is torch.int8
     assert bits.round("0.down", weight[:, :72])["weight"].dtype is torch.int8
+
+
+def test_where_there_is_no_kernel_plain_torch_multiplies_and_it_is_said(tmp_path):
+    """As on a card that is too old, or where no compiler is there."""
+    folder = tmp_path / "shelf"
+    linears = few_linears("int4", "meta", torch.bfloat16, folder, keep=False)
+    assert linears.lacks.keys() == {"int8", "int4"}
+    runner = runner_of(1e-3, linears)
+    assert all(f"no kernel for {bits} (" in runner for bits in linears.lacks)
+    bits, x = Int4("meta", torch.bfloat16), torch.randn(1, 128)
+    for place in ("head", "0.down"):
+        kept = bits.round(place, torch.randn(8, 128))
+        assert torch.equal(bits.product(kept, None)(x), Matrix(kept)(x))
 
 
 @pytest.mark.model

@@ -13,8 +13,9 @@ from glmcli.engines.local.net.fused import verdict as proving
 from glmcli.engines.local.net.fused.open import open_fused
 from glmcli.engines.local.net.fused.plan import NotCovered
 from glmcli.engines.local.net.fused.proof import config_of_transformers
+from glmcli.engines.local.net.placement import place_weights
 from glmcli.engines.local.net.plain.reader import PlainReader
-from glmcli.errors import ModelError
+from glmcli.errors import ModelError, OutOfMemory
 from tests.support import tiny
 from tests.support.nets import FAMILIES, IDS, fused, net_of, opened, saved, wanted
 
@@ -268,3 +269,39 @@ def test_a_net_that_transformers_cannot_run_is_refused_in_its_words(tmp_path, mo
     monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", failing)
     with pytest.raises(ModelError, match="cannot run this llama model: no such thing"):
         open_module.open_model(checkpoint, options, lambda progress: None)
+
+
+def test_weights_too_large_in_full_for_a_gpu_are_proven_on_the_processor(tmp_path, monkeypatch):
+    """Fewer bits are for those whose GPU has no room for more."""
+    folder = saved("llama", tmp_path / "net")
+    checkpoint, here = opened(folder, tmp_path)
+    tensors, placement = proving.place_fused(checkpoint, here)
+    there = replace(placement, device="cuda:0")
+    options = replace(here, device="cuda:0", quantize="int4")
+
+    def small(*where, **told):
+        if where[2].device != "cpu":
+            raise OutOfMemory(2, 1)
+        return place_weights(*where, **told)
+
+    monkeypatch.setattr(proving, "place_weights", small)
+    asked = (checkpoint, options, tensors, there, lambda progress: None)
+    verdict, kept, _ = proving.prove_fused(*asked)
+    assert verdict["same"]
+    assert kept is not None
+    assert verdicts(tmp_path) == [verdict]
+    # Not even there: bitsandbytes takes the weights a shard at a time.
+    monkeypatch.setattr(proving, "place_weights", lambda *where, **told: small(*where[:2], options))
+    with pytest.raises(NotCovered, match="no memory to check it"):
+        proving.prove_fused(*asked)
+
+
+def test_a_net_in_few_bits_that_does_not_run_on_its_gpu_steps_aside(tmp_path):
+    checkpoint, options = opened(saved("llama", tmp_path / "net"), tmp_path)
+    net = plan.dimensions_of(checkpoint, config_of_transformers(checkpoint), checkpoint.tensors)
+    reader = fused(checkpoint, options, static=True)
+    proving.check_runs(reader, net)
+    assert reader.memory_bytes == 0
+    reader.weights.norm.fill_(torch.nan)
+    with pytest.raises(NotCovered, match="failed: NaN"):
+        proving.check_runs(reader, net)

@@ -48,14 +48,14 @@ class TorchNibbles(Matrix):
         if rows % TILE_ROWS or not self._tiles:
             raise ValueError("no whole tiles")
         self._group = columns // sizes[0].shape[1]
-        self._sizes = torch.stack(sizes, -1).transpose(0, 1).contiguous()
+        self.sizes = torch.stack(sizes, -1).transpose(0, 1).contiguous()
         self._packed = self.pack(codes, self._tiles)
-        self._order = self._find_order(codes.device)
+        self._order = self.find_order(codes.device)
 
     def few(self, x: Tensor) -> Tensor:
         """See `Matrix`."""
         product = torch.ops.aten._weight_int4pack_mm
-        y: Tensor = product(x.bfloat16(), self._packed, self._group, self._sizes)
+        y: Tensor = product(x.bfloat16(), self._packed, self._group, self.sizes)
         return y.to(x.dtype)
 
     def full(self, dtype: torch.dtype) -> Tensor:
@@ -65,7 +65,7 @@ class TorchNibbles(Matrix):
         tiles = self._unpacked(self._packed)[:, self._order]
         whole = tiles.view(rows // TILE_ROWS, columns // width, TILE_ROWS, width).transpose(1, 2)
         numbers = whole.to(dtype).reshape(rows, columns)
-        return spread(numbers, self._sizes[..., 0].T, self._sizes[..., 1].T)
+        return spread(numbers, self.sizes[..., 0].T, self.sizes[..., 1].T)
 
     def pack(self, codes: Tensor, tiles: int) -> Tensor:
         """Codes (out, in / 2) in the kernel's order."""
@@ -77,7 +77,7 @@ class TorchNibbles(Matrix):
         lying = packed.view(torch.uint8).reshape(-1, TILE_ROWS * TILE_COLUMNS * self._tiles // 2)
         return split_codes(lying, torch.uint8)
 
-    def _find_order(self, device: torch.device) -> Tensor:
+    def find_order(self, device: torch.device) -> Tensor:
         """Where each code of a tile lies: a tile of codes is packed for each digit of its place."""
         width = TILE_COLUMNS * self._tiles
         places = torch.arange(TILE_ROWS * width, device=device)

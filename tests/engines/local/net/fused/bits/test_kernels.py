@@ -41,7 +41,7 @@ class LikeAGpu(TorchNibbles):
 
 
 class Shapes(TorchNibbles):
-    def _find_order(self, device):
+    def find_order(self, device):
         return torch.arange(1)
 
 
@@ -64,10 +64,11 @@ def test_scales_and_zeros_mean_what_they_mean_to_torch():
     """Its kernel for processors has another order of codes, and the same of the rest."""
     kept = round_groups(WEIGHT, 64)
     numbers = split_codes(kept["codes"], torch.int32)
-    sizes = LikeAGpu(kept)._sizes
-    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(numbers, 2)
+    sizes = LikeAGpu(kept).sizes
+    names = ("convert_weight_to_int4pack", "weight_int4pack_mm")
+    pack, product = (getattr(torch.ops.aten, f"_{name}_for_cpu") for name in names)
     x = torch.randn(3, 640).bfloat16()
-    found = torch.ops.aten._weight_int4pack_mm_for_cpu(x, packed, 64, sizes).float()
+    found = product(x, pack(numbers, 2), 64, sizes).float()
     wanted = x.float() @ full_groups(kept, torch.float32).T
     assert float((found - wanted).norm() / wanted.norm()) < 0.01
 

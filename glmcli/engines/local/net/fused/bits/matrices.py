@@ -52,7 +52,7 @@ class Matrix:
         return y if bias is None else y + bias
 
 
-def sample(*, codes: bool) -> dict[str, Tensor]:
+def trial_matrix(*, codes: bool) -> dict[str, Tensor]:
     """A small matrix to try a kernel on."""
     weight = torch.randn(TRIAL_SHAPE, generator=torch.Generator().manual_seed(1))
     return round_groups(weight, 64) if codes else round_rows(weight)
@@ -60,7 +60,7 @@ def sample(*, codes: bool) -> dict[str, Tensor]:
 
 def failure_of(kernel: type[Matrix], device: str, dtype: torch.dtype, *, codes: bool) -> str:
     """Why a kernel cannot be used on a device, in a few words; "" if it says what it should."""
-    kept = sample(codes=codes)
+    kept = trial_matrix(codes=codes)
     plain = Matrix(kept).full(torch.float32)
     x = torch.randn(kernel.most_tokens, TRIAL_SHAPE[1], generator=torch.Generator().manual_seed(2))
     try:

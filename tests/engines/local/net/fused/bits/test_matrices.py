@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from glmcli.engines.local.net.fused.bits.matrices import Matrix, failure_of, sample
+from glmcli.engines.local.net.fused.bits.matrices import Matrix, failure_of, trial_matrix
 from glmcli.engines.local.net.fused.bits.rounding import full_groups, full_rows
 
 both = pytest.mark.parametrize("codes", [False, True], ids=["int8", "int4"])
@@ -39,7 +39,7 @@ class Failing(Right):
 @both
 @pytest.mark.parametrize("tokens", [1, 5])
 def test_a_product_is_that_of_the_weights_made_whole(codes, tokens):
-    kept = sample(codes=codes)
+    kept = trial_matrix(codes=codes)
     full = (full_groups if codes else full_rows)(kept, torch.float32)
     x, bias = torch.randn(tokens, full.shape[1]), torch.randn(len(full))
     assert torch.allclose(Matrix(kept)(x, bias), x @ full.T + bias, atol=1e-4)
@@ -48,7 +48,7 @@ def test_a_product_is_that_of_the_weights_made_whole(codes, tokens):
 @both
 def test_a_kernel_that_says_the_same_is_used_for_a_few_tokens(codes):
     assert failure_of(Right, "cpu", torch.bfloat16, codes=codes) == ""
-    matrix, whole = Wrong(sample(codes=codes)), Matrix(sample(codes=codes))
+    matrix, whole = Wrong(trial_matrix(codes=codes)), Matrix(trial_matrix(codes=codes))
     x = torch.randn(4, 256)
     bias = torch.ones(32)
     assert torch.allclose(matrix(x[:3], bias), 1.1 * whole(x[:3]) + bias, atol=1e-4)

@@ -24,7 +24,7 @@ from environments import gguf_of, python_of
 
 PEER = Path(__file__).with_name("peer.py")
 START_S = 300.0
-KINDS = ("glm", "generate", "serve", "fastchat", "llama")
+KINDS = ("glm", "gguf", "generate", "serve", "fastchat", "llama")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 Messages = Sequence[dict[str, str]]
 
@@ -118,10 +118,13 @@ def running(name: str, setup: Setup) -> Iterator[Peer]:
                 options = {"folder": str(setup.folder), "dtype": setup.dtype}
                 options |= {"threads": setup.threads}
                 peer = stack.enter_context(child(name, python, "generate", options, setup))
+            case "gguf":
+                gguf = setup.gguf or gguf_of(bits or "BF16", setup.environments)
+                options = {"model": f"gguf:{gguf}", "threads": setup.threads}
+                peer = stack.enter_context(child(name, sys.executable, "engine", options, setup))
             case "llama":
                 python = python_of("llama", setup.environments)
-                bits = bits or "BF16"
-                gguf = setup.gguf or gguf_of(bits, setup.environments)
+                gguf = setup.gguf or gguf_of(bits or "BF16", setup.environments)
                 options = {"gguf": str(gguf), "threads": setup.threads}
                 peer = stack.enter_context(child(name, python, "llama", options, setup))
             case _:

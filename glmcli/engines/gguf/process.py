@@ -124,7 +124,9 @@ class LlamaProcess:
         except BaseException:
             self._end()
             raise
-        transport = httpx.HTTPTransport(uds=str(socket))
+        # llama.cpp closes a connection just when the next question might be sent over it.
+        once = httpx.Limits(max_keepalive_connections=0)
+        transport = httpx.HTTPTransport(uds=str(socket), limits=once)
         self._server = Server("http://llama.cpp", silence_s=_SILENCE_S, transport=transport)
 
     def _opened(self, tick: Callable[[], None]) -> dict[str, Any]:

@@ -129,6 +129,13 @@ def test_a_cancelled_long_prompt_ends_soon_and_the_next_is_as_good(engine: GgufE
     assert text_of(replied(engine, HELLO)) == first
 
 
+def test_a_pause_of_any_length_between_questions_is_no_fault(engine: GgufEngine):
+    for pause_s in (0.0, 0.0, 4.99, 5.01):
+        time.sleep(pause_s)
+        assert engine.count([HELLO])
+        assert text_of(replied(engine, HELLO))
+
+
 def test_ids_that_are_not_told_are_counted():
     told = {"tokens": [7], "tokens_predicted": 4}
     assert told_ids(told, 0) == [HIDDEN, HIDDEN, HIDDEN, 7]

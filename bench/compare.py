@@ -9,8 +9,8 @@ Peers: glm and glm:int8 (this program), gguf:BF16, :Q8_0 or :Q4_1 (this program,
 compute a GGUF file; llama:Q8_0 is asked about the very same file), generate (transformers with a
 TextIteratorStreamer), serve (`transformers serve`), fastchat (a FastChat worker), llama:BF16, :Q8_0
 or :Q4_1 (llama-cpp-python). Those of others run in virtual environments, made at first use in
---folder (5 GB, and minutes of compiling for llama). Prints Markdown: medians, and the median of each
-round's ratio, since what slows a round slows both of a pair. CPU only, on a machine that does
+--folder (5 GB, and minutes of compiling for llama). Prints Markdown: medians, and the median of
+each round's ratio, since what slows a round slows both of a pair. CPU only, on a machine that does
 nothing else. What cannot run is named on stderr and left out.
 """
 

@@ -80,10 +80,14 @@ def answer_until_ended(
 
 
 def short_name(model: str) -> str:
-    """What clients call the model: of a folder its name."""
+    """What clients call the model: of a folder or a file its name."""
     from glmcli.engines import split_name
 
     engine, name = split_name(model)
+    if engine == "gguf":
+        from glmcli.models.gguf.finding import spoken_name
+
+        return spoken_name(name)
     if engine != "local":
         return model.removesuffix(":")
     path = Path(name).expanduser()

@@ -11,7 +11,7 @@ from glmcli.errors import ConfigError, ModelError, OutOfMemory
 from glmcli.language import later, tr
 from glmcli.machine import free_bytes
 from glmcli.models.defaults import Defaults
-from glmcli.models.gguf.finding import find_gguf
+from glmcli.models.gguf.finding import find_gguf, spoken_name
 from glmcli.models.gguf.header import Header, read_gguf
 from glmcli.models.libraries import check_llama
 from glmcli.paths import absolute
@@ -111,9 +111,3 @@ def defaults_of(header: Header) -> Defaults:
         top_p=min(1.0, float(numbers["top_p"])),
         min_p=float(numbers["min_p"]),
     )
-
-
-def spoken_name(name: str) -> str:
-    """What people call the model: of a path the file's name alone."""
-    last = name.rstrip("/").rpartition("/")[2] if name.lower().endswith(".gguf") else name
-    return last.removesuffix(".gguf").removesuffix(".GGUF") or name

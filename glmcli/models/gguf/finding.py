@@ -260,3 +260,9 @@ def lasting_gguf(name: str) -> str:
     whole = str(absolute(path))
     is_known = whole.lower().endswith(SUFFIX) or holds_gguf(whole)
     return whole if is_known else _PREFIX + whole
+
+
+def spoken_name(name: str) -> str:
+    """What people call the model: of a path the file's name alone."""
+    last = name.rstrip("/").rpartition("/")[2] if name.lower().endswith(".gguf") else name
+    return last.removesuffix(".gguf").removesuffix(".GGUF") or name

@@ -17,8 +17,9 @@ import pytest
 
 from glmcli.config import load_settings
 from glmcli.engines.gguf.engine import HIDDEN, GgufEngine, alike, told_ids
-from glmcli.engines.gguf.open import defaults_of, open_engine, spoken_name, window_for
+from glmcli.engines.gguf.open import defaults_of, open_engine, window_for
 from glmcli.errors import ConfigError, EngineError, ModelError, OutOfMemory
+from glmcli.models.gguf.finding import spoken_name
 from glmcli.models.gguf.header import read_gguf
 from glmcli.types import Chunk, GenerationParams, Message
 from tests.support import llama

@@ -84,13 +84,13 @@ def opened(folder, tmp_path, **options):
     return find_checkpoint(str(folder), options, lambda progress: None), options
 
 
-def fused(checkpoint, options, static=None, bits=None):
-    """The decoder itself, without a proof, with weights in other `bits` than its own."""
+def fused(checkpoint, options, static=None):
+    """The decoder itself, without a proof."""
     net = dimensions_of(checkpoint, config_of_transformers(checkpoint), checkpoint.tensors)
     placement = place_weights(
         checkpoint.tensors, checkpoint.config, options, has_halves=has_halves()
     )
-    linears = Linears(placement.device, placement.dtype, placement.sums, bits)
+    linears = Linears(placement.device, placement.dtype, placement.sums)
     loaded = load_fused(net, checkpoint, placement, linears, lambda progress: None)
     return FusedNet(loaded.plan, loaded.weights, static=static)
 

@@ -37,9 +37,10 @@ def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
 def tr(english: str, /, **values: object) -> str:
     """A sentence in the user's language, its {fields} with_fields in. A literal brace is doubled.
 
-    It is one harmless line: fields hold names that others chose.
+    It is one harmless line: fields hold names that others chose. "" stays so in every language:
+    to gettext it is the name of the catalogue's own header.
     """
-    if chinese_locale():
+    if english and chinese_locale():
         return in_a_line(filled_in(catalogue("zh_CN").gettext(english), values))
     return in_a_line(with_fields(english, values)) if values else english.format()
 

@@ -36,6 +36,11 @@ def run_in_chinese(folder: Path, typed: str) -> CompletedProcess[str]:
     )
 
 
+def test_nothing_said_stays_nothing(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    assert tr("") == ""
+
+
 def test_every_text_is_translated_and_no_translation_is_left_over():
     assert texts.missing() == {CATALOGUE: []}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.chat.commands import COMMANDS, run_command
+from glmcli.chat.commands import COMMANDS, command_for, run_command
 from glmcli.chat.commands.table import columns
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
@@ -153,3 +153,10 @@ def test_what_may_follow_is_known_for_completion(chat):
 
 def test_columns_are_aligned_by_what_is_seen():
     assert columns([("turns", "1"), ("轮数", "2"), ("", "")]) == "turns  1\n轮数   2\n"
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "zh_CN.UTF-8"])
+def test_only_words_of_other_programs_are_no_message(monkeypatch, locale):
+    monkeypatch.setenv("LC_ALL", locale)
+    assert [command_for(text) for text in ("hello", "你好", "")] == ["", "", ""]
+    assert command_for("exit") != ""

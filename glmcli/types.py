@@ -168,6 +168,8 @@ class Chunk:
     """What the reply is being made of: not shown, and kept if the reply never comes to its end."""
     notice: str = ""
     """What the user is to be told below the reply; nothing else comes with it."""
+    once: bool = False
+    """The notice comes with every reply that it holds for; who hears several is told once."""
     was_thinking: bool = False
     """All text before this chunk was thinking, which `thinking` goes on with: it ended with a
     closing mark, and had no opening one."""

@@ -66,7 +66,9 @@ class Engine(Protocol):
     4. when `cancel` is set, the stream ends with `finish_reason="cancelled"` within one decode step
        or one prefill block, and the next call is as good as the first;
     5. failures are raised as `EngineError`, never yielded;
-    6. a prompt that does not fit raises `ContextFull` before any work.
+    6. a prompt that does not fit raises `ContextFull` before any work;
+    7. a notice that holds for more than one reply is `once`: it comes with each, since others may
+       hear the next, and `Heard` tells each of them once.
     If the last message is the assistant's, the reply goes on with that message. Where the only one
     is `raw` or `rendered`, its text is the prompt; engines in this process take that.
     """

@@ -22,16 +22,33 @@ MOST_CHARS = 65_536
 Some seconds of the fastest reply, and a screen's worth a hundred times over."""
 
 
+class Heard:
+    """What somebody has heard of an engine, on any thread: a notice that is `once` comes once."""
+
+    def __init__(self) -> None:
+        self._notices: dict[str, object] = {}
+
+    def is_new(self, item: object) -> bool:
+        """Whether an item, by itself or with the index of its prompt, is to be heard."""
+        chunk = chunk_of(item)
+        if chunk is None or not chunk.once:
+            return True
+        mine = object()
+        return self._notices.setdefault(chunk.notice, mine) is mine
+
+
 class Delivery(Generic[_T]):
     """Items that were put and not taken yet. One thread puts, another one takes."""
 
-    def __init__(self, cancel: Event, closing: Event) -> None:
+    def __init__(self, cancel: Event, closing: Event, heard: Heard | None = None) -> None:
         """After `cancel` nobody waits to put: the items are taken at once, and not shown.
 
         After `closing` nobody takes any more for certain, so that a full delivery stays full.
+        What was `heard` before is not taken again.
         """
         self._cancel = cancel
         self._closing = closing
+        self._heard = heard
         self._items: list[_T] = []
         self._chars = 0
         self._is_over = False
@@ -68,7 +85,7 @@ class Delivery(Generic[_T]):
                 self._changed.wait(TICK_S)
             items, self._items, self._chars = self._items, [], 0
             self._changed.notify()
-        return items
+        return items if self._heard is None else [*filter(self._heard.is_new, items)]
 
     def end(self) -> None:
         """Nobody takes anything any more: whoever waits to put is let go."""
@@ -91,8 +108,14 @@ class Delivery(Generic[_T]):
 
 def chars_in(item: object) -> int:
     """How much text there is in an item, by itself or with the index of its prompt."""
+    chunk = chunk_of(item)
+    return 0 if chunk is None else len(chunk.text) + len(chunk.thinking)
+
+
+def chunk_of(item: object) -> Chunk | None:
+    """The chunk of an item, by itself or with the index of its prompt; None for an error."""
     chunk = item[1] if isinstance(item, tuple) else item
-    return len(chunk.text) + len(chunk.thinking) if isinstance(chunk, Chunk) else 0
+    return chunk if isinstance(chunk, Chunk) else None
 
 
 def joined(items: Sequence[Item]) -> list[Item]:

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from glmcli.config import Settings
 from glmcli.engines import Asked, BatchItem, Engine, Shares, TellsOwn, Warms, open_kept
 from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end, steps_of_batch
-from glmcli.engines.delivery import TICK_S, Delivery, Item, joined
+from glmcli.engines.delivery import TICK_S, Delivery, Heard, Item, joined
 from glmcli.engines.failures import opening_failed
 from glmcli.engines.turns import Meanwhile, Request, Turns, steps_of
 from glmcli.errors import GlmError
@@ -45,15 +45,15 @@ class EngineThread:
     ) -> None:
         self.name = name
         self._is_shared = shared
+        self._heard = None if shared else Heard()
         self._progress: Progress | None = None
         self._failure: GlmError | None = None
         self._on_change: Callable[[], None] = lambda: None
         self._open_it = open_it
-        self._told_at = 0.0
         self.opened_in_s = 0.0
         """Seconds that it took to open; 0 until it is."""
         self._engine: Engine | None = None
-        self._failures = 0
+        self._failures, self._told_at = 0, 0.0
         self._turns = Turns(self._at_once)
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -162,7 +162,7 @@ class EngineThread:
         at once, in one chunk. Of a `private` one nothing is kept, by engines that keep something.
         """
         self._start()  # the request itself opens the engine, so that it is not tried twice
-        delivery = Delivery[Item](cancel, self._closing)
+        delivery = Delivery[Item](cancel, self._closing, self._heard)
         asked = self._failures if self._is_shared else None
 
         def begin() -> Generator[Chunk, None, None]:
@@ -191,7 +191,7 @@ class EngineThread:
         be opened, or ends before the replies do. After `cancel` what had arrived comes at once.
         """
         self._start()
-        delivery = Delivery[BatchItem | GlmError](cancel, self._closing)
+        delivery = Delivery[BatchItem | GlmError](cancel, self._closing, self._heard)
         asked = self._failures if self._is_shared else None
 
         def begin() -> Generator[BatchItem, None, None]:

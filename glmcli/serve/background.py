@@ -71,7 +71,7 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     listener.listen(128)  # from now on callers are told this process's number
     open_it = opening_with(told["secrets"], partial(open_engine, settings))
     engine = EngineThread(settings.model, open_it, shared=True)
-    holder = Holder(engine, settings.model, keep_s=float(told["keep"]))
+    holder = Holder(engine, settings.model, keep_s=float(told["keep"]), say=log.say)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda signum, frame: holder.stop())
     for signum in (signal.SIGHUP, signal.SIGPIPE):

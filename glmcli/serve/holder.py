@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from glmcli import __version__
 from glmcli.engines import Asked, BatchItem
-from glmcli.engines.delivery import TICK_S
+from glmcli.engines.delivery import TICK_S, Heard, chunk_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import EngineError
 from glmcli.language import tr
@@ -80,7 +80,7 @@ class Holder:
         what there is to say beside replies, which not all who ask can be told.
         """
         self.engine = engine
-        self._say = say
+        self._say, self._said = say, Heard()
         self.name = name
         self.full_name = full_name or name
         self.address = address
@@ -158,9 +158,7 @@ class Holder:
         reply = self.engine.stream(messages, params, cancel, private=private)
         with self.used(), closing(reply) as stream:
             for chunk in stream:
-                self._check_loading()
-                if chunk.notice:
-                    self._say(chunk.notice)
+                self._let_by(chunk)
                 yield chunk
 
     def batch(
@@ -169,8 +167,15 @@ class Holder:
         """The replies to several prompts, which count as one request; see `EngineThread.batch`."""
         with self.used(), closing(self.engine.batch(prompts, cancel)) as items:
             for item in items:
-                self._check_loading()
+                self._let_by(item)
                 yield item
+
+    def _let_by(self, item: Chunk | BatchItem) -> None:
+        """Say what there is to say beside it, too. Raises LetGo as `_check_loading` does."""
+        self._check_loading()
+        chunk = chunk_of(item)
+        if chunk is not None and chunk.notice and self._said.is_new(chunk):
+            self._say(chunk.notice)
 
     def wait_until_open(self, tick: Callable[[], None]) -> None:
         """Wait until the model is loaded; `tick` is called meanwhile. Raises GlmError."""

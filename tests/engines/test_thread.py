@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import pytest
 
@@ -365,3 +366,25 @@ def test_a_panic_while_counting_or_warming_does_not_end_the_thread():
     assert thread.count(HELLO) is None
     thread.warm(HELLO, PARAMS, threading.Event())
     assert text_of(thread) == "one two three"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_holds_for_every_reply_is_told_once_to_one_caller_and_each_time_to_several(shared):
+    def script(cancel):
+        yield Chunk(notice="holds", once=True)
+        yield Chunk(notice="of this reply")
+        yield Chunk(finish_reason="stop")
+
+    thread = EngineThread("test", lambda report: Scripted(script), shared=shared)
+    with closing(thread):
+        first, second = (
+            [chunk.notice for chunk in make if chunk.notice]
+            for make in (thread.stream(HELLO, PARAMS, threading.Event()) for _ in range(2))
+        )
+        batch = thread.batch([(HELLO, PARAMS)] * 2, threading.Event())
+        third = [(index, chunk.notice) for index, chunk in batch if chunk.notice]
+    each = ["holds", "of this reply"]
+    assert first == each
+    assert second == (each if shared else ["of this reply"])
+    lines = each if shared else each[1:]
+    assert third == [(index, line) for index in range(2) for line in lines]

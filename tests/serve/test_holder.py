@@ -32,15 +32,22 @@ def test_it_answers_as_its_engine_does(holder: Holder) -> None:
     assert got[-1].finish_reason == "stop"
 
 
-def test_what_there_is_to_say_beside_a_reply_is_said_here_too() -> None:
+def test_what_there_is_to_say_beside_replies_is_said_here_too() -> None:
     class Telling(EchoEngine):
         def stream(self, *asked):  # type: ignore[no-untyped-def]
-            yield Chunk(notice="by the way")
+            yield Chunk(notice="of all replies", once=True)
+            yield Chunk(notice="of this one")
             yield from super().stream(*asked)
 
-    engine, said = EngineThread("echo:", lambda report: Telling()), list[str]()
-    with closing(engine), stream(Holder(engine, "echo:", say=said.append)) as chunks:
-        assert [chunk.notice for chunk in chunks if chunk.notice] == said == ["by the way"]
+    engine, said = EngineThread("echo:", lambda report: Telling(), shared=True), list[str]()
+    holder, told = Holder(engine, "echo:", say=said.append), ["of all replies", "of this one"]
+    with closing(engine):
+        for _ in range(2):
+            with stream(holder) as chunks:
+                assert [chunk.notice for chunk in chunks if chunk.notice] == told
+        for _ in holder.batch([(ASKED, GenerationParams())], threading.Event()):
+            pass
+    assert said == ["of all replies"] + ["of this one"] * 3
 
 
 def test_it_is_busy_as_long_as_a_reply_lasts(holder: Holder) -> None:

@@ -90,7 +90,7 @@ def held(
         return opened
 
     thread_of = EngineThread(model, open_it, shared=True)
-    holder = Holder(thread_of, model, keep_s=keep_s)
+    holder = Holder(thread_of, model, keep_s=keep_s, say=said.append)
     listener = listen_in(place)
     life = Life(holder, place, listener, log=said.append, asked=lambda line: None)
     thread = threading.Thread(target=life.run, daemon=True)

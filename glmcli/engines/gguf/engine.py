@@ -66,7 +66,7 @@ class GgufEngine:
         context_tokens: int,
         news: Sequence[str] = (),
     ) -> None:
-        """`news` is told before the first reply."""
+        """`news` is told whoever is answered."""
         self.name = name
         self.device = f"{process.told.get('device', '')} {bits}".strip()
         self.context_tokens = context_tokens
@@ -74,8 +74,7 @@ class GgufEngine:
         """Where llama.cpp computes."""
         self._template, self._defaults = template, defaults
         self._stop_ids = template.stop_ids | template.turn_ends
-        self._telling = Telling(template)
-        self._news = [*filter(None, news)]
+        self._telling = Telling(template, news)
         self._known: Sequence[int] = ()
         """What llama.cpp has read last and still knows, at least."""
 
@@ -90,14 +89,13 @@ class GgufEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull, UsageError, ModelError, EngineError."""
-        while self._news:
-            yield Chunk(notice=self._news.pop(0))
+        yield from self._telling.news
         try:
             asked = self._begin(messages, params, cancel)
         except GivenUp:
             yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
-        yield from (Chunk(notice=line) for line in self._telling.of(params, asked.prompt))
+        yield from self._telling.of(params, asked.prompt)
         finish: FinishReason = "cancelled"
         if not cancel.is_set():
             try:

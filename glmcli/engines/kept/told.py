@@ -1,4 +1,4 @@
-"""An engine of which something is told before its first reply."""
+"""An engine of which something is told."""
 
 from __future__ import annotations
 
@@ -40,17 +40,14 @@ class ToldEngine:
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
-        """The reply of the engine; the line comes before the first."""
-        if self._line:
-            self._line, line = "", self._line
-            yield Chunk(notice=line)
+        """The reply of the engine, behind the line."""
+        yield Chunk(notice=self._line, once=True)
         yield from self._engine.stream(messages, params, cancel)
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
-        """The replies of the engine to several prompts; the line comes before the first."""
-        if self._line and prompts:
-            self._line, line = "", self._line
-            yield 0, Chunk(notice=line)
+        """The replies of the engine to several prompts, behind the line."""
+        if prompts:
+            yield 0, Chunk(notice=self._line, once=True)
         yield from batch_of(self._engine, prompts, cancel)
 
     def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:

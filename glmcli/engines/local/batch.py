@@ -41,7 +41,7 @@ class Begun:
     """When it ends at the latest (monotonic)."""
     is_repeatable: bool
     """Whether the same prompt is to have the same reply."""
-    notices: list[str] = field(default_factory=list)
+    notices: list[Chunk] = field(default_factory=list)
 
 
 Begin = Callable[[Asked], Begun]
@@ -162,7 +162,7 @@ class Batch:
             except BaseException as exc:  # a library may panic, or try to exit
                 yield index, as_user_error(exc)
                 return
-            yield from ((index, Chunk(notice=line)) for line in text.begun.notices)
+            yield from ((index, chunk) for chunk in text.begun.notices)
             self._aside.append(text)
             if not self._may_join():
                 return

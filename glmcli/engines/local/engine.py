@@ -49,7 +49,7 @@ class LocalEngine:
         speculate: bool = False,
         news: Sequence[str] = (),
     ) -> None:
-        """`news` is told before the first reply."""
+        """`news` is told whoever is answered."""
         from glmcli.engines.local.net.slots.slots import Slots
 
         self.name = name
@@ -62,10 +62,9 @@ class LocalEngine:
         self._defaults = model.defaults
         stated = template.stop_ids | model.stop_ids
         self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
-        self._news = [*filter(None, (*news, model.defaults.notice))]
         self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
-        self._telling = Telling(template)
+        self._telling = Telling(template, [*news, model.defaults.notice])
         self._speculate = speculate
         self._threads = threads
         self._pace = make_pace(threads, model.device.partition(" ")[0])
@@ -88,14 +87,13 @@ class LocalEngine:
         from glmcli.engines.local.net.decode import decode
         from glmcli.engines.local.net.lookup import Lookup
 
-        while self._news:
-            yield Chunk(notice=self._news.pop(0))
+        yield from self._telling.news
         try:
             begun = self._begin(asked, cancel)
         except GivenUp:
             yield Chunk(finish_reason="cancelled", usage=Usage(completion_tokens=0))
             return
-        yield from (Chunk(notice=line) for line in begun.notices)
+        yield from begun.notices
         prompt, alike = begun.ids, begun.is_repeatable
         with self._slots.taken(prompt, alike=alike, private=private) as cache:
             cached = cache.keep(prompt, alike=alike)
@@ -123,8 +121,7 @@ class LocalEngine:
             # In turn, one prompt would go on where a conversation is kept.
             rows = rows_for(prompts, cache, always=self._slots.limit is not None)
             if rows is not None:
-                while self._news:
-                    yield 0, Chunk(notice=self._news.pop(0))
+                yield from ((0, chunk) for chunk in self._telling.news)
                 batch = Batch(
                     prompts,
                     cancel,

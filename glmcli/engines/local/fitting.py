@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from glmcli.engines.local.prompt.decoder import PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW
 from glmcli.errors import ContextFull
 from glmcli.language import later, tr
-from glmcli.types import GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message
 
 FAR_LETTERS = 8
 """A text with more letters than this for each token of the window hardly fits."""
@@ -23,23 +24,20 @@ FOLDED = later("this model takes no system prompt: it was put before the first q
 
 
 class Telling:
-    """What becomes of a question otherwise than it was asked; each is told once."""
+    """What there is to say of a model, and of a question that is read otherwise than it was put."""
 
-    def __init__(self, template: PromptTemplate) -> None:
+    def __init__(self, template: PromptTemplate, news: Sequence[str]) -> None:
+        """`news` is of the model."""
+        self.news = [Chunk(notice=line, once=True) for line in news if line]
         self._template = template
-        self._told = set[str]()
 
-    def of(self, params: GenerationParams, prompt: PromptIds) -> list[str]:
-        """The lines that are due."""
-        lines = []
-        if params.think is not None and NO_SWITCH not in self._told:
-            self._told.add(NO_SWITCH)
-            lines += [] if self._has_think_switch() else [tr(NO_SWITCH)]
-        if prompt.folded and FOLDED not in self._told:
-            self._told.add(FOLDED)
-            lines.append(tr(FOLDED))
-        return lines
+    def of(self, params: GenerationParams, prompt: PromptIds) -> list[Chunk]:
+        """What is to be said of a question."""
+        lacks_switch = params.think is not None and not self._has_think_switch
+        lines = [*[tr(NO_SWITCH)] * lacks_switch, *[tr(FOLDED)] * prompt.folded]
+        return [Chunk(notice=line, once=True) for line in lines]
 
+    @cached_property
     def _has_think_switch(self) -> bool:
         """Whether the template writes another prompt with it."""
         probe = [Message("user", "?")]

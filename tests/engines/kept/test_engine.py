@@ -10,11 +10,13 @@ from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
+from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConnectionLost, ContextFull
-from glmcli.types import GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message
 from tests.support.kept import held, status_at, wait_until
 
 ASKED = (Message("user", "one two three"),)
+PLAIN = GenerationParams()
 
 
 @pytest.fixture
@@ -218,3 +220,26 @@ def drop(engine):
 
 def replace_key(place, digit):
     return KeptPlace(place.folder, digit * 16)
+
+
+class Telling(EchoEngine):
+    """One that has to say something of every reply."""
+
+    def stream(self, messages, params, cancel):
+        yield Chunk(notice="by the way", once=True)
+        yield from super().stream(messages, params, cancel)
+
+
+def test_each_caller_hears_once_what_there_is_to_say_of_the_engine_and_the_log_as_well(place):
+    with held(place, engine=Telling()) as (_, _thread, said):
+        for _ in range(2):
+            with closing(EngineThread("echo", lambda report: opened(place))) as caller:
+                heard = [
+                    [chunk.notice for chunk in make() if chunk.notice]
+                    for make in [lambda: caller.stream(ASKED, PLAIN, threading.Event())] * 2
+                ]
+                batch = [(ASKED, PLAIN)] * 2
+                items = [item for _, item in caller.batch(batch, threading.Event())]
+            assert heard == [["by the way"], []]
+            assert not any(item.notice for item in items)
+    assert said.count("by the way") == 1

@@ -40,8 +40,7 @@ def test_several_prompts_come_to_the_engine_at_once_behind_the_line():
     assert isinstance(engine, Batches)
     assert replies(engine, []) == ([], {})
     assert replies(engine) == ([(0, "by the way")], WHOLE)
-    assert replies(engine) == ([], WHOLE)
-    assert inner.asked == [0, 3, 3]
+    assert inner.asked == [0, 3]
 
 
 def test_an_engine_that_takes_one_by_one_is_asked_so():

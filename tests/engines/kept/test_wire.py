@@ -26,7 +26,7 @@ def over(data):
         Chunk("你好\n\u2028\ud800", tokens=2),
         Chunk(thinking="hm", was_thinking=True),
         Chunk(progress=Progress("reading", 0, 100)),
-        Chunk(notice="as told"),
+        Chunk(notice="as told", once=True),
         Chunk(finish_reason="length", usage=Usage(3, 0, 7, 0.5, 1.0)),
     ],
 )

@@ -246,12 +246,12 @@ def test_ids_that_end_a_reply_wait_for_the_least_number_of_tokens():
     assert last.usage.completion_tokens >= 5
 
 
-def test_what_is_not_followed_is_told_once():
+def test_what_is_not_followed_is_told_with_each_reply_as_others_may_hear_the_next():
     engine = stating(num_beams=4, guidance_scale=1.5, top_k=5)
-    notices = [chunk.notice for chunk in ask(engine, user("hello")) if chunk.notice]
-    assert len(notices) == 1
-    assert notices[0].endswith("generation_config.json: num_beams, guidance_scale")
-    assert not any(chunk.notice for chunk in ask(engine, user("hello")))
+    for _ in range(2):
+        (chunk,) = (chunk for chunk in ask(engine, user("hello")) if chunk.notice)
+        assert chunk.notice.endswith("generation_config.json: num_beams, guidance_scale")
+        assert chunk.once
     assert not any(chunk.notice for chunk in ask(stating(num_beams=1), user("hello")))
 
 
@@ -393,10 +393,11 @@ def test_a_net_that_computes_no_numbers_is_an_error():
         ask(LocalEngine("nan", model_of(net), TEMPLATE), user("hello"))
 
 
-def test_a_switch_for_reasoning_that_the_template_lacks_is_told_of_once(engine):
-    notices = [chunk.notice for chunk in ask(engine, user("hi"), think=False) if chunk.notice]
-    assert notices == ["this model has no switch for reasoning; --think changes nothing"]
-    assert not any(chunk.notice for chunk in ask(engine, user("hi"), think=False))
+def test_a_switch_for_reasoning_that_the_template_lacks_is_told_of_where_it_is_used(engine):
+    line = "this model has no switch for reasoning; --think changes nothing"
+    for think in (False, None, True):
+        notices = [chunk for chunk in ask(engine, user("hi"), think=think) if chunk.notice]
+        assert notices == [Chunk(notice=line, once=True)] * (think is not None)
     switching = ChatTemplate(tokenizer_of(CHATML + "{{ 'no' if enable_thinking is false }}"))
     other = LocalEngine("tiny", model_of(NET), switching, context_tokens=1024)
     assert not any(chunk.notice for chunk in ask(other, user("hi"), think=False))

@@ -156,10 +156,11 @@ NO_SYSTEM = (
     ("template", "system", "told"),
     [(NO_SYSTEM, "be kind", 1), (NO_SYSTEM, "", 0), (CHATML, "be kind", 0)],
 )
-def test_that_a_system_prompt_stands_elsewhere_is_told_once(template, system, told):
+def test_that_a_system_prompt_stands_elsewhere_is_told_where_there_is_one(template, system, told):
     messages = [Message("system", system), *user("hi")]
     tokenizer = tokenizer_of(template, eos="<|im_end|>")
     engine = speaker(tokenizer, "yes<|im_end|>", messages, ends=("<|im_end|>",))
-    notices = [chunk.notice for _ in range(2) for chunk in ask(engine, messages) if chunk.notice]
-    assert len(notices) == told
-    assert all("takes no system prompt" in notice for notice in notices)
+    notices = [chunk for _ in range(2) for chunk in ask(engine, messages) if chunk.notice]
+    assert len(notices) == 2 * told
+    assert all("takes no system prompt" in each.notice and each.once for each in notices)
+    assert not next(engine.stream(messages[1:], GenerationParams(), Event())).notice

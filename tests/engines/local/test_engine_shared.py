@@ -272,3 +272,18 @@ def test_a_batch_and_a_reply_beside_each_other_say_what_they_say_alone(loaded):
     alone = [text_of(engine_over(model).stream(p, params, Event())) for p in prompts]
     assert [texts[n] for n in range(4)] == alone
     thread.close()
+
+
+def test_who_takes_turns_hears_what_there_is_to_say_of_the_model_and_of_the_own_question(loaded):
+    model = loaded()
+    defaults = replace(model.defaults, not_followed=("num_beams",))
+    engine = shared(replace(model, defaults=defaults), 3 * SLOT)
+    asked = [(user(f"hello {n}"), GenerationParams(max_tokens=2, think=n)) for n in (None, True)]
+    streams = [engine.stream(*each, Event()) for each in asked]
+    in_turns = [[next(stream).notice for stream in streams] for _ in range(2)]
+    in_a_batch = [(index, item.notice) for index, item in engine.batch(asked, Event())]
+    of_model, of_switch = in_turns[0][0], in_turns[1][1]
+    assert of_model.endswith("num_beams")
+    assert "--think changes nothing" in of_switch
+    assert in_turns == [[of_model, of_model], ["", of_switch]]
+    assert [each for each in in_a_batch if each[1]] == [(0, of_model), (1, of_switch)]

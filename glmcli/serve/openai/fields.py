@@ -14,6 +14,7 @@ Fields = Mapping[str, Any]
 
 LARGEST_WHOLE = 2**63 - 1
 LARGEST = 1e300
+MOST_TEXTS = 64
 
 
 def number_in(
@@ -57,6 +58,17 @@ def flag_in(body: Fields, name: str, *, within: str = "") -> bool | None:
     """True or false, None if neither was sent. Raises Refusal."""
     found: bool | None = field_of(body, name, bool, "true or false", within=within)
     return found
+
+
+def texts_in(body: Fields, name: str) -> tuple[str, ...]:
+    """A text that was sent, or a list of them, without empty ones. Raises Refusal."""
+    value = body.get(name)
+    texts = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(each, str) for each in texts):
+        raise Refusal(400, f"{name} is a text or a list of texts", param=name)
+    if len(texts) > MOST_TEXTS:
+        raise Refusal(400, f"{name} takes {MOST_TEXTS} texts at most", param=name)
+    return tuple(filter(None, texts))
 
 
 def shown(value: Any) -> str:

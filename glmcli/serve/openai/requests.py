@@ -10,14 +10,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from glmcli.serve.openai.fields import Fields, field_of, flag_in, number_in, shown, whole_in
+from glmcli.serve.openai.fields import (
+    Fields,
+    field_of,
+    flag_in,
+    number_in,
+    shown,
+    texts_in,
+    whole_in,
+)
 from glmcli.serve.openai.messages import check_ending, messages_of, text_prompt
 from glmcli.serve.refusal import Refusal
 from glmcli.types import GenerationParams, Message
 
 T = TypeVar("T")
 
-MOST_STOPS = 64
 COMPLETION_TOKENS = 16
 """The limit of a reply to a plain text where none is set; so OpenAI has it."""
 RANDOM = -1
@@ -176,7 +183,7 @@ def asked_params(
         top_p=None if top_p == 0 else top_p,
         top_k=top_k and max(0, top_k),
         repetition_penalty=first_of([penalty_in(body, name) for name in _PENALTIES]),
-        stop=stops_of(body),
+        stop=texts_in(body, "stop"),
         seed=None if seed == RANDOM else seed,
         think=think,
     )
@@ -193,17 +200,6 @@ def penalty_in(body: Fields, name: str) -> float | None:
     if penalty is not None and penalty <= 0:
         raise Refusal(400, f"{name} is above 0, not {shown(penalty)}", param=name)
     return penalty
-
-
-def stops_of(body: Fields) -> tuple[str, ...]:
-    """The texts that end the reply; empty ones end nothing. Raises Refusal."""
-    stop = body.get("stop")
-    stops = [] if stop is None else [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(each, str) for each in stops):
-        raise Refusal(400, "stop is a text or a list of texts", param="stop")
-    if len(stops) > MOST_STOPS:
-        raise Refusal(400, f"stop takes {MOST_STOPS} texts at most", param="stop")
-    return tuple(filter(None, stops))
 
 
 def thinking_of(body: Fields) -> tuple[bool | None, list[str]]:

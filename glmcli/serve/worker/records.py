@@ -12,6 +12,7 @@ from typing import Any
 
 from glmcli.errors import GlmError, OutOfMemory, told_error
 from glmcli.serve.holder import Full
+from glmcli.serve.refusal import Refusal
 from glmcli.types import Chunk, FinishReason, reason_told
 
 INTERNAL_ERROR, OUT_OF_MEMORY, OVERLOADED = 50001, 50002, 42903
@@ -56,7 +57,7 @@ class Records:
         }
 
 
-def error_record(error: GlmError | ValueError) -> WorkerRecord:
+def error_record(error: GlmError | Refusal) -> WorkerRecord:
     """What a client is told of an error."""
     if not isinstance(error, GlmError):
         return {"text": f"{HIGH_TRAFFIC}\n\n({error})", "error_code": INTERNAL_ERROR}

@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from glmcli.serve.openai.fields import Fields, texts_in
+from glmcli.serve.refusal import Refusal
 from glmcli.types import GenerationParams
-
-SentFields = Mapping[str, Any]
 
 GREEDY = 1e-5
 """A temperature below this is none."""
@@ -25,10 +24,6 @@ _KNOWN = {
     *("model", "prompt", "temperature", "top_p", "top_k", "repetition_penalty", "max_new_tokens"),
     *("stop", "stop_token_ids", "echo"),
 }
-
-
-class BadField(ValueError):
-    """A request that cannot be understood, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +38,8 @@ class AskedText:
     """Fields that change nothing here."""
 
 
-def asked_prompt(body: SentFields, controls: Mapping[int, str]) -> AskedText:
-    """A request of /worker_generate_stream. Raises BadField.
+def asked_prompt(body: Fields, controls: Mapping[int, str]) -> AskedText:
+    """A request of /worker_generate_stream. Raises Refusal.
 
     `controls` are the model's control tokens: of `stop_token_ids` only those end a reply. Others
     are ids of another model's vocabulary, which many templates of FastChat's hold.
@@ -65,25 +60,25 @@ def asked_prompt(body: SentFields, controls: Mapping[int, str]) -> AskedText:
             top_p=1.0 if is_greedy else min(top_p, 1.0),
             top_k=max(0, int(number_or(body, "top_k", -1, high=LARGEST_COUNT))),
             repetition_penalty=max(1.0, number_or(body, "repetition_penalty", 1.0)),
-            stop=(*stop_texts(body), *names),
+            stop=(*texts_in(body, "stop"), *names),
         ),
         echo=bool(body.get("echo", True)),
         ignored=(*ignored, *foreign[:4]),
     )
 
 
-def prompt_in(body: SentFields) -> str:
-    """The prompt. Raises BadField."""
+def prompt_in(body: Fields) -> str:
+    """The prompt. Raises Refusal."""
     prompt = body.get("prompt")
     if not isinstance(prompt, str) or not prompt:
-        raise BadField("prompt is a text that is not empty")
+        raise Refusal(400, "prompt is a text that is not empty", param="prompt")
     return prompt
 
 
 def number_or(
-    body: SentFields, name: str, usual: float, *, low: float = -math.inf, high: float = math.inf
+    body: Fields, name: str, usual: float, *, low: float = -math.inf, high: float = math.inf
 ) -> float:
-    """A number, or a text that is one; `usual` where none was sent. Raises BadField."""
+    """A number, or a text that is one; `usual` where none was sent. Raises Refusal."""
     value = body.get(name)
     try:
         number = usual if value is None else float(value)
@@ -91,22 +86,13 @@ def number_or(
         number = math.nan
     if not math.isfinite(number) or not low <= number <= high:
         limits = f" from {low:g}" * math.isfinite(low) + f" up to {high:g}" * math.isfinite(high)
-        raise BadField(f"{name} is a number{limits}")
+        raise Refusal(400, f"{name} is a number{limits}", param=name)
     return number
 
 
-def stop_texts(body: SentFields) -> tuple[str, ...]:
-    """The texts that end a reply. Raises BadField."""
-    stop = body.get("stop") or []
-    stops = [stop] if isinstance(stop, str) else stop
-    if not isinstance(stops, list) or not all(isinstance(each, str) for each in stops):
-        raise BadField("Invalid stop field type.")
-    return tuple(filter(None, stops))
-
-
-def stop_ids_in(body: SentFields) -> list[int]:
-    """The ids that end a reply. Raises BadField."""
+def stop_ids_in(body: Fields) -> list[int]:
+    """The ids that end a reply. Raises Refusal."""
     ids = body.get("stop_token_ids") or []
     if not isinstance(ids, list) or not all(type(each) is int for each in ids):
-        raise BadField("stop_token_ids is a list of whole numbers")
+        raise Refusal(400, "stop_token_ids is a list of whole numbers", param="stop_token_ids")
     return ids

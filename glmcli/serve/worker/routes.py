@@ -22,7 +22,7 @@ from glmcli.serve.pipes import ClientLeft
 from glmcli.serve.refusal import Refusal, refusal_of
 from glmcli.serve.worker.advertised import Advertised, Proven
 from glmcli.serve.worker.records import Records, WorkerRecord, as_message, error_record
-from glmcli.serve.worker.requests import AskedText, BadField, asked_prompt, prompt_in
+from glmcli.serve.worker.requests import AskedText, asked_prompt, prompt_in
 from glmcli.types import Message
 
 BINARY = "application/octet-stream"
@@ -77,8 +77,6 @@ class WorkerRoutes:
         try:
             prompt = self._advertised(exchange).as_read(prompt_in(body))
             count = self._size(exchange, prompt)
-        except BadField as exc:
-            raise Refusal(400, str(exc), param="prompt") from exc
         except GlmError as exc:
             raise refusal_of(exc, param="prompt") from exc
         exchange.answer({"count": count, "error_code": 0})
@@ -142,10 +140,10 @@ class WorkerRoutes:
                 left_out = len(prompt.text) - len(shorter.text)
                 note(exchange, f"left out the first {left_out:,} characters")
                 yield from self._replied(exchange, records, shorter, asked)
-        except (GlmError, BadField) as exc:
+        except (GlmError, Refusal) as exc:
             record = error_record(exc)
-            why = refusal_of(exc, param="prompt").note if isinstance(exc, GlmError) else exc
-            exchange.note = f"{record['error_code']}: {why}"
+            refusal = exc if isinstance(exc, Refusal) else refusal_of(exc, param="prompt")
+            exchange.note = f"{record['error_code']}: {refusal.note}"
             yield record
 
     def _replied(

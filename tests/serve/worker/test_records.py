@@ -4,6 +4,7 @@ import json
 
 from glmcli.errors import EngineError, OutOfMemory
 from glmcli.serve.holder import Full
+from glmcli.serve.refusal import Refusal
 from glmcli.serve.worker.records import Records, as_message, error_record
 from glmcli.types import Chunk, Progress, Usage
 
@@ -51,7 +52,7 @@ def test_errors_have_fastchat_s_codes_and_say_why_in_brackets():
         (OutOfMemory(None, None), 50002),
         (EngineError("the model broke", "try again"), 50001),
         (Full("tiny"), 42903),
-        (ValueError("temperature cannot be 'hot'"), 50001),
+        (Refusal(400, "temperature cannot be 'hot'"), 50001),
     ):
         record = error_record(error)
         assert list(record) == ["text", "error_code"]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from glmcli.serve.worker.requests import BadField, asked_prompt
+from glmcli.serve.refusal import Refusal
+from glmcli.serve.worker.requests import asked_prompt
 from glmcli.types import GenerationParams
 
 CONTROLS = {2: "</s>", 64795: "<|user|>"}
@@ -59,12 +60,14 @@ def test_texts_and_control_tokens_end_a_reply_ids_of_another_vocabulary_do_not()
         {"top_k": 1e300},
         {"stop": 3},
         {"stop": [3]},
+        {"stop": {}},
+        {"stop": ["x"] * 65},
         {"stop_token_ids": "2"},
         {"stop_token_ids": [None]},
     ],
 )
 def test_what_cannot_be_is_told(field):
-    with pytest.raises(BadField) as caught:
+    with pytest.raises(Refusal) as caught:
         asked_prompt({"prompt": "hi", **field}, CONTROLS)
-    assert next(iter(field)) in str(caught.value)
-    assert "hot" not in str(caught.value)  # it goes to the log too
+    assert caught.value.note == f"{next(iter(field))}: refused"  # the log has no value
+    assert caught.value.message.startswith(f"{next(iter(field))} ")

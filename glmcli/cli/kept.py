@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 NONE = later("no model is kept; glm ask --keep 10m keeps one")
 _STATES = {
-    "loading": later("is loaded"),
+    "loading": later("loading"),
     "failed": later("cannot be loaded"),
     "idle": later("idle"),
     "busy": later("busy"),

@@ -329,6 +329,8 @@ def check_allowed(exchange: HttpExchange) -> None:
     Host.
     """
     site, headers = exchange.site, exchange.headers
+    if headers.defects or headers.get_payload() or headers.get_unixfrom():
+        raise Refusal(400, "a line of the head is no header")  # those behind it were not read
     if headers.get("Origin") is not None:
         raise Refusal(403, "requests of web pages are not answered", code="origin_refused")
     if site.is_private:
@@ -353,16 +355,19 @@ def check_allowed(exchange: HttpExchange) -> None:
             )
         return
     hosts = headers.get_all("Host", [])
-    if len(hosts) != 1 or not is_loopback(host_name(hosts[0])):
+    named = list(filter(None, [urlsplit(exchange.path).netloc]))  # of a whole URL
+    if len(hosts) != 1 or not all(is_loopback(host_name(each)) for each in hosts + named):
         raise Refusal(403, "only names of this machine are answered", code="host_refused")
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header: without port and brackets; "" if it is none."""
+    """The name in a Host header: without port, brackets and last dot; "" if it is none."""
     try:
-        return urlsplit(f"//{host.strip()}").hostname or ""
-    except ValueError:
+        parts = urlsplit(f"//{host.strip()}")
+        is_whole = parts.port != 0 and parts.netloc == host.strip() and "@" not in host
+    except ValueError:  # so of a port that is no number
         return ""
+    return (parts.hostname or "").removesuffix(".") if is_whole else ""
 
 
 def refuse_half_characters(raw: bytes, data: dict[str, Any]) -> None:

@@ -22,13 +22,21 @@ def said(server: Served, data: bytes) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2:99", "a.localhost"])
+@pytest.mark.parametrize(
+    "name", ["127.0.0.1", "localhost", "[::1]", "127.0.0.2:99", "a.localhost", "LOCALHOST.:1"]
+)
 def test_names_of_this_machine_are_answered(name: str) -> None:
     with served() as server:
         assert server.ask("GET", "/v1/models", Host=name).status == 200
 
 
-@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1.evil.example:8000", "", "[::2]", "["])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("evil.example", "127.0.0.1.evil.example:8000", "", "[::2]", "["),
+        *("evil.example@localhost", "localhost:abc", "localhost/x", "localhost?", "localhost.."),
+    ],
+)
 def test_another_name_that_leads_here_is_refused_without_a_key(name: str) -> None:
     with served() as server:
         answer = server.ask("GET", "/v1/models", Host=name)
@@ -39,6 +47,27 @@ def test_two_names_are_refused() -> None:
     with served() as server:
         answer = said(server, b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nHost: x\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 403")
+
+
+def test_a_name_in_the_address_is_a_name_too() -> None:
+    with served() as server:
+        for name, status in (("localhost.", 200), ("evil.example", 403)):
+            head = f"GET http://{name}/v1/models HTTP/1.1\r\nHost: localhost\r\n"
+            answer = said(server, f"{head}Connection: close\r\n\r\n".encode())
+            assert answer.startswith(f"HTTP/1.1 {status}".encode())
+
+
+@pytest.mark.parametrize(
+    "line", ["no header", "Spaced : 1", ": nameless", "From x", " folded", "X: a\r", "X: a\r\rY: b"]
+)
+@pytest.mark.parametrize("more", ["Origin: https://evil.example", "Expect: 100-continue"])
+def test_a_line_that_is_no_header_hides_nothing_behind_it(line: str, more: str) -> None:
+    hidden = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"GET /v1/models HTTP/1.1\r\n{line}\r\nHost: localhost\r\n{more}\r\n"
+    with served() as server:
+        answer = said(server, f"{head}Content-Length: {len(hidden)}\r\n\r\n{hidden}".encode())
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_pages_of_the_web_are_refused_and_no_header_lets_them_in() -> None:
@@ -257,10 +286,10 @@ def test_host_names_are_found_in_what_a_host_header_may_hold() -> None:
 def test_an_address_that_cannot_be_read_is_answered_and_logged(target: str) -> None:
     with served() as server:
         answer = said(server, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        assert answer.split(b" ")[1] in (b"400", b"404")
+        assert answer.split(b" ")[1] in (b"400", b"403", b"404")
         assert soon(lambda: len(server.lines) == 1)
         expecting = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n\r\n"
-        assert said(server, expecting.encode()).split(b" ")[1] in (b"400", b"404")
+        assert said(server, expecting.encode()).split(b" ")[1] in (b"400", b"403", b"404")
         assert server.ask("GET", "/health").status in (200, 503)
 
 

@@ -5,6 +5,7 @@ What is wrong is told by the field's name. Knows nothing of what they mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,12 @@ MOST_TEXTS = 64
 def number_in(
     body: Fields, name: str, *, low: float = -LARGEST, high: float = LARGEST
 ) -> float | None:
-    """A number that was sent, None if none was. Raises Refusal."""
+    """A number that was sent, as torch takes it, None if none was. Raises Refusal."""
+    value = _number_in(body, name, low, high)
+    return None if value is None else float(value)
+
+
+def _number_in(body: Fields, name: str, low: float, high: float) -> float | None:
     value = body.get(name)
     if value is None:
         return None
@@ -37,7 +43,7 @@ def whole_in(
     body: Fields, name: str, *, low: int = -LARGEST_WHOLE, high: int = LARGEST_WHOLE
 ) -> int | None:
     """A number without a fraction, 1.0 too; None if none was sent. Raises Refusal."""
-    value = number_in(body, name, low=low, high=high)
+    value = _number_in(body, name, low, high)
     if value is None:
         return None
     if int(value) != value:
@@ -76,7 +82,9 @@ def shown(value: Any) -> str:
     match value:
         case None | bool():
             return {None: "null", True: "true", False: "false"}[value]
-        case int() if abs(value) > LARGEST_WHOLE:
+        case float() if math.isnan(value):
+            return "NaN"
+        case int() | float() if abs(value) > (LARGEST_WHOLE if type(value) is int else LARGEST):
             return "a number that large"
         case int() | float():
             return f"{value}"

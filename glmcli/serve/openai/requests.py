@@ -43,11 +43,11 @@ _KNOWN = {
     "seed",
     "n",
 }
-_OF_CHATS = _KNOWN | {"messages", "max_completion_tokens", "chat_template_kwargs"}
-_OF_CHATS |= {"continue_final_message", "add_generation_prompt"}
-_OF_TEXTS = _KNOWN | {"prompt"}
 _THINKING = ("enable_thinking", "thinking")
-"""What families of models have called the switch, among the arguments of a template."""
+"""What families of models have called the switch, of a template or beside the messages."""
+_OF_CHATS = _KNOWN | {"messages", "max_completion_tokens", "chat_template_kwargs"}
+_OF_CHATS |= {"continue_final_message", "add_generation_prompt", *_THINKING}
+_OF_TEXTS = _KNOWN | {"prompt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +130,33 @@ def _one_of(*harmless: Any) -> Callable[[Any], bool]:
 
 
 _OFF, _NONE, _EMPTY = _one_of(False), _one_of(), _one_of([], {})
+_ZERO, _ONE = _one_of(0, 0.0), _one_of(1, 1.0)
 _REFUSED: dict[str, Callable[[Any], bool]] = {
     "response_format": _is_plain_text,
     "functions": _one_of([]),
     "function_call": _one_of("none", "auto"),
+    "tool_choice": _one_of("none", "auto"),
+    "frequency_penalty": _ZERO,
+    "presence_penalty": _ZERO,
     "logprobs": _OFF,
     "top_logprobs": _one_of(0),
     "prompt_logprobs": _NONE,
     "logit_bias": _EMPTY,
     "echo": _OFF,
     "suffix": _one_of(""),
-    "best_of": _one_of(1, 1.0),
+    "best_of": _ONE,
     "audio": _NONE,
     "modalities": _one_of([], ["text"]),
     # Of vLLM, SGLang and llama.cpp.
+    "min_p": _ZERO,
+    "typical_p": _ONE,
+    "tfs_z": _ONE,
+    "mirostat": _ZERO,
+    "dynatemp_range": _ZERO,
+    "xtc_probability": _ZERO,
+    "dry_multiplier": _ZERO,
+    "no_repeat_ngram_size": _ZERO,
+    "length_penalty": _ONE,
     "guided_json": _NONE,
     "guided_regex": _NONE,
     "guided_choice": _one_of([]),
@@ -153,7 +166,7 @@ _REFUSED: dict[str, Callable[[Any], bool]] = {
     "regex": _NONE,
     "ebnf": _NONE,
     "grammar": _one_of(""),
-    "min_tokens": _one_of(0, 0.0),
+    "min_tokens": _ZERO,
     "stop_token_ids": _one_of([]),
     "ignore_eos": _OFF,
     "include_stop_str_in_output": _OFF,
@@ -206,8 +219,6 @@ def thinking_of(body: Fields) -> tuple[bool | None, list[str]]:
     """Whether a reasoning model reasons, and what else a template is told. Raises Refusal."""
     options = field_of(body, "chat_template_kwargs", dict, "an object") or {}
     others = [f"chat_template_kwargs.{name[:40]}" for name in options if name not in _THINKING]
-    for name in _THINKING:
-        think = flag_in(options, name, within="chat_template_kwargs")
-        if think is not None:
-            return think, others
-    return None, others
+    places = [(options, "chat_template_kwargs"), (body, "")]
+    flags = [flag_in(each, name, within=at) for each, at in places for name in _THINKING]
+    return first_of(flags), others

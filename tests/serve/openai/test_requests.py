@@ -1,5 +1,6 @@
 import pytest
 
+from glmcli.files import parse_json
 from glmcli.serve.openai.requests import asked_chat, asked_size, asked_text
 from glmcli.serve.refusal import Refusal
 from glmcli.types import GenerationParams, Message
@@ -52,6 +53,8 @@ def test_what_is_not_set_or_null_is_the_models_own() -> None:
         ({"max_tokens": 5.0}, "max_tokens", 5),
         ({"seed": 1.0, "n": 1.0}, "seed", 1),
         ({"chat_template_kwargs": {"thinking": True}}, "think", True),
+        ({"enable_thinking": False}, "think", False),
+        ({"enable_thinking": True, "chat_template_kwargs": {"thinking": False}}, "think", False),
     ],
 )
 def test_other_spellings_mean_the_same(sent, name, value) -> None:
@@ -103,6 +106,14 @@ def test_other_spellings_mean_the_same(sent, name, value) -> None:
         ("ignore_eos", True),
         ("skip_special_tokens", False),
         ("chat_template", "x"),
+        ("frequency_penalty", 0.5),
+        ("presence_penalty", -1),
+        ("min_p", "0"),
+        ("dry_multiplier", 0.8),
+        ("tool_choice", "required"),
+        ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+        ("enable_thinking", "no"),
+        ("thinking", {"type": "disabled"}),
     ],
 )
 def test_a_value_that_cannot_be_followed_is_refused_by_its_name(name, value) -> None:
@@ -119,6 +130,16 @@ def test_a_number_that_is_too_large_is_told_the_range() -> None:
         message = refused(asked_chat, {"messages": HELLO, name: 10**400}).message
         assert reach in message
         assert len(message) < 100
+    for text, told in [("9" * 6000, "a number that large"), ("NaN", "NaN"), ("true", "true")]:
+        body = {"messages": HELLO, "max_tokens": parse_json(text, "x")}
+        assert refused(asked_chat, body).message.endswith(f", not {told}")
+
+
+def test_a_whole_number_of_any_size_is_passed_on_as_torch_takes_it() -> None:
+    for name in ("temperature", "repetition_penalty"):
+        value = getattr(chat(**{name: 10**30}).params, name)
+        assert (value, type(value)) == (1e30, float)
+    assert chat(seed=2**63 - 1).params.seed == 2**63 - 1
 
 
 def test_fields_inside_objects_are_named_with_these() -> None:
@@ -132,13 +153,16 @@ def test_what_asks_for_nothing_special_is_taken() -> None:
     asked = chat(
         n=1, tools=[], logprobs=False, response_format={"type": "text"}, modalities=["text"]
     )
+    penalties = ("frequency_penalty", "presence_penalty", "min_p")
+    assert chat(tool_choice="auto", **dict.fromkeys(penalties, 0)).ignored == ()
+    assert chat(**dict.fromkeys((*penalties, "tool_choice", "enable_thinking"))).ignored == ()
     assert asked.messages == (Message("user", "hello"),)
     assert chat(tools=[{"type": "function"}], tool_choice="none").messages
 
 
 def test_fields_that_change_nothing_are_told() -> None:
-    asked = chat(user="me", foo=1, chat_template_kwargs={"bar": 1}, presence_penalty=0.5)
-    expected = {"user", "foo", "presence_penalty", "chat_template_kwargs.bar"}
+    asked = chat(user="me", foo=1, chat_template_kwargs={"bar": 1}, store=True)
+    expected = {"user", "foo", "store", "chat_template_kwargs.bar"}
     assert expected <= {*asked.ignored}
 
 

@@ -298,9 +298,9 @@ def test_prompts_are_counted() -> None:
 
 def test_what_was_ignored_is_in_the_log_and_what_was_said_is_not() -> None:
     with served() as server:
-        server.chat("my secret", user="me", frequency_penalty=1)
+        server.chat("my secret", user="me", store=True)
         assert soon(lambda: len(server.lines) == 1)
-        assert "ignored: frequency_penalty, user" in server.lines[0]
+        assert "ignored: store, user" in server.lines[0]
         assert "2 + 2 tokens" in server.lines[0]
         assert "secret" not in server.lines[0]
 

@@ -70,16 +70,20 @@ class Shell(Chat):
             elif line.text.strip():
                 self._send(line)
         except GlmError as exc:
+            self.failed(line.text if is_command(line) else "")
             self.complain(exc)
-            if is_command(line):
-                self.refused(line.text)
         except Exception as exc:  # a bug must not cost the chat
             if wants_traceback():
                 raise
+            self.failed(line.text if is_command(line) else "")
             self.complain(internal_error(exc))
 
-    def refused(self, text: str) -> None:
-        """Take note of a command that failed."""
+    def failed(self, command: str) -> None:
+        """Take note that a line failed: a command, or "" for any other."""
+
+    def runs(self, line: Line) -> bool:
+        """Whether a line is run, and not sent."""
+        return is_command(line) or bool(self.other_command(line))
 
     def other_command(self, line: Line) -> str:
         """The command here for a word that other programs take as one; "" for all else.
@@ -122,7 +126,7 @@ class Shell(Chat):
 
         Reads the files that it mentions. Raises UsageError.
         """
-        if not line.text.strip() or is_command(line) or self.other_command(line):
+        if not line.text.strip() or self.runs(line):
             return ""
         sent = literal(line)
         return join_files(self._framed(sent.text), [*attach_mentioned(sent), *attached])

@@ -80,9 +80,11 @@ class TerminalChat(Shell):
         """Keep what was typed and not sent among those too if a signal ends the chat."""
         return keeping_unsent(lambda: self._editor)
 
-    def refused(self, text: str) -> None:
-        """Suggest it no more."""
-        self._editor.refuse(text)
+    def failed(self, command: str) -> None:
+        """Send by itself no line that waits behind it; suggest a command no more."""
+        self._editor.hold_back()
+        if command:
+            self._editor.refuse(command)
 
     def begin(self) -> None:
         """Start to load the model, and to read ahead."""

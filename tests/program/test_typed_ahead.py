@@ -66,6 +66,18 @@ def test_ctrl_c_stops_the_reply_and_makes_a_draft_of_what_waits(term):
     assert "\nsecond\nrow 0\nrow 1\n" in term.text()
 
 
+def test_ctrl_c_runs_no_command_that_waits_and_joins_none_with_a_question(term, tmp_path):
+    term.type(f"{WORDS}\r").see("\nw0 w1").type("/title\rreview the plan\r").see("plan · waits")
+    assert "+/title\n" in (tmp_path / "prompt_history").read_text()  # a kill loses nothing
+    term.type("\x03").see("/title was not run").at_prompt("review the plan").type("\r")
+    term.see("3 tokens").at_prompt()
+
+
+def test_lines_that_wait_behind_a_line_that_failed_become_a_draft(term):
+    term.type("two words\r").see("\ntwo").type("/model nosuch:x\rand then?\r")
+    term.see("no engine called").at_prompt("and then?")
+
+
 @pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])
 def test_a_question_is_asked_again_after_it_was_suspended(open_term, tmp_path, terminal):
     (tmp_path / "there.md").write_text("before")

@@ -46,6 +46,14 @@ class Owner(Protocol):
         """The toolbar's text, of at most so many cells, and whether it is a warning."""
         ...
 
+    def note(self, text: str) -> None:
+        """Show the program's own words above the prompt; "" is nothing."""
+        ...
+
+    def runs(self, line: Line) -> bool:
+        """Whether a line would be run, and not be sent as text."""
+        ...
+
     def draft_changed(self, draft: str, *, pasted: bool) -> None:
         """Called at every change, for a paste twice; see `Editor.sent` for long pastes."""
         ...
@@ -134,10 +142,18 @@ class Editor:
         """Take typed keys from the terminal, for the next `read`; returns what they say so far."""
         return Queued()
 
+    def hold_back(self) -> None:
+        """Send nothing that waits by itself: the line before it failed."""
+
     def remember(self, line: Line) -> None:
         """Keep a line that was not read here among the earlier ones."""
         if self._remembered is not None:
             self._remembered.remember(line)
+
+    def _remember_early(self, drafts: Sequence[Line]) -> None:
+        """Keep lines that wait to be read, so that a kill loses none."""
+        if self._remembered is not None:
+            self._remembered.remember_early(drafts)
 
     def unsent(self) -> Sequence[Line]:
         """What was typed and not sent, the draft at the prompt or what waits, for when it ends."""

@@ -48,11 +48,11 @@ class SpokenEditor(LineEditor):
         screen.set_attributes = lambda attrs, depth: None
 
     def read(self, draft: Line = NOTHING) -> Line:
-        """See `LineEditor`; says so if what was typed during a reply is not sent."""
+        """See `LineEditor`; says so if what was typed during a reply is the draft."""
         self._keyboard.hold()
         self._settle_queue()
         if self._queue.is_draft and self._keyboard.waiting:
-            self._out.write(tr("what you typed is not sent, since you stopped the reply:") + "\n")
+            self._out.write(tr("what you typed is not sent yet:") + "\n")
         return super().read(draft)
 
     @property

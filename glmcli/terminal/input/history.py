@@ -53,6 +53,7 @@ class PromptHistory(History):
         self._own = own
         self._lines: dict[str, Line] = {}
         self._refused = set[str]()
+        self._early = set[str]()
 
     def recalled(self, text: str) -> Line | None:
         """An entry, and which parts of it were typed; None if there is no such entry.
@@ -73,7 +74,18 @@ class PromptHistory(History):
 
     def append_string(self, string: str) -> None:
         """Remember an entry, in memory and at once in the file, so that a kill loses nothing."""
-        self.remember(self._sent(string))
+        line = self._sent(string)
+        if line.text in self._early:
+            self._early.remove(line.text)
+        else:
+            self.remember(line)
+
+    def remember_early(self, drafts: Iterable[Line]) -> None:
+        """Remember entries that wait to be entered: once each, though they are entered later."""
+        for line in map(self._pastes.whole, drafts):
+            if line.text not in self._early:
+                self._early.add(line.text)
+                self.remember(line)
 
     def remember(self, line: Line) -> None:
         """The same of a line that was not entered here."""

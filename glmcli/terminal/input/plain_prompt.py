@@ -31,6 +31,7 @@ class PlainEditor(Editor):
         self._owner = owner
         self._has_begun = False
         self._held = b""
+        self._is_held_back = False
         self._presses = Presses(owner)
 
     def read(self, draft: Line = NOTHING) -> Line:
@@ -42,6 +43,12 @@ class PlainEditor(Editor):
         if self._held and self._owner.is_stopped():
             self._held = b""
             self._out.write(tr("what you typed was dropped, since you stopped the reply") + "\n")
+        if self._held and self._is_held_back:
+            self._held = b""
+            self._out.write(
+                tr("what you typed was dropped, since the line before it failed") + "\n"
+            )
+        self._is_held_back = False
         with self._owner.quiet.lifted(lambda: self._show(draft.text)):
             self._presses.begin()
             while True:
@@ -57,6 +64,11 @@ class PlainEditor(Editor):
                 else:
                     if text.strip():
                         return Line(text, draft.pasted)
+
+    def hold_back(self) -> None:
+        """See `Editor`."""
+        self._collect()
+        self._is_held_back = bool(self._held)
 
     def confirm(self, question: str) -> bool:
         """See `Editor`."""

@@ -36,7 +36,7 @@ from prompt_toolkit.keys import Keys
 from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 
-from glmcli.conversation.typed import NOTHING, Line, untyped_line
+from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
 from glmcli.terminal.asked import write_question
 from glmcli.terminal.input import Editor, Owner, Presses, editing, screen
@@ -84,8 +84,8 @@ class LineEditor(Editor):
         self._set_aside: Line | None = None
         """The draft in whose place the line of a shortcut was sent."""
         self._presses = Presses(owner)
-        self._queue = Queue()
         self._pastes = Pastes()
+        self._queue = Queue(self._pastes, owner.runs)
         know_modified_keys()
         self._keyboard = Keyboard(pasted=STAND_IN)
         self._remembered = remembered = make_history(history, self._pastes, sent=self.sent, own=own)
@@ -127,7 +127,8 @@ class LineEditor(Editor):
         self._settling.begin()
         self._keyboard.hold()
         self._settle_queue()
-        self._queue = Queue()
+        self._owner.note(self._queue.about_left_out())
+        self._queue = Queue(self._pastes, self._owner.runs)
         draft, self._set_aside = draft if draft.text else self._set_aside or NOTHING, None
         self._is_reading = True
         try:
@@ -164,23 +165,28 @@ class LineEditor(Editor):
         self._settle_queue()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
-        said = self._queue.said(self._keyboard.waiting, self._pastes)
+        said = self._queue.said(self._keyboard.waiting)
         return said._replace(cursor=self._keyboard.cursor)
 
-    def _settle_queue(self) -> None:
-        """Act on the keys that change what waits."""
+    def hold_back(self) -> None:
+        """See `Editor`."""
+        self._keyboard.hold()
+        self._settle_queue(is_held_back=True)
+
+    def _settle_queue(self, *, is_held_back: bool = False) -> None:
+        """Act on the keys that change what waits; a kill loses no line that does."""
         self._keyboard.waiting = self._queue.settled(
             self._keyboard.waiting,
             enter_sends=self._owner.enter_sends,
-            is_stopped=self._owner.is_stopped(),
+            is_held_back=is_held_back or self._owner.is_stopped(),
         )
+        self._remember_early(self._queue.lines)
 
     def unsent(self) -> list[Line]:
         """See `Editor`."""
         keys, draft = self._keyboard.waiting, self._session.default_buffer.text
-        lines, last = lines_of(keys, enter_sends=self._owner.enter_sends, paste=str)
-        line = untyped_line if Keys.BracketedPaste in [press.key for press in keys] else Line
-        return [*([self.sent(draft)] if self._is_reading else []), *map(line, (*lines, last))]
+        lines = lines_of(keys, enter_sends=self._owner.enter_sends, paste=str)
+        return [*([self.sent(draft)] if self._is_reading else []), *lines]
 
     def confirm(self, question: str) -> bool:
         """Whether the user agrees. The answer may be typed ahead; a line typed after it is sent."""
@@ -221,15 +227,12 @@ class LineEditor(Editor):
         loop, buffer = get_running_loop(), self._session.default_buffer
         loop.set_exception_handler(self._failed)
         loop.call_later(LOAD_DELAY_S, self._begin)
-        loop.call_later(self._session.app.ttimeoutlen, self._flush)
+        # an Escape typed before the prompt was there is a key, if nothing follows it
+        loop.call_later(self._session.app.ttimeoutlen, self._feed, self._keyboard.flush_keys)
         buffer.load_history_if_not_yet_loaded()
         loaded = buffer._load_history_task
         assert loaded is not None
         loaded.add_done_callback(lambda done: self._feed(self._keyboard.read_keys))
-
-    def _flush(self) -> None:
-        """An Escape typed before the prompt was there is a key, if nothing follows it."""
-        self._feed(self._keyboard.flush_keys)
 
     def _feed(self, take: Callable[[], list[KeyPress]]) -> None:
         app = self._session.app

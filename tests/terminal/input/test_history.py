@@ -36,6 +36,18 @@ def test_all_of_a_file_that_is_not_the_user_s_own_counts_as_pasted(tmp_path):
     assert history.recalled("/exit") == Line("/exit")
 
 
+def test_a_line_that_waits_is_kept_at_once_and_once(tmp_path):
+    path = tmp_path / "prompt_history"
+    history = history_in(path)
+    for _ in range(2):
+        history.remember_early([Line("/title x")])
+    assert list(history_in(path).load_history_strings()) == ["/title x"]
+    history.append_string("/title x")
+    assert list(history_in(path).load_history_strings()) == ["/title x"]
+    history.append_string("/title x")
+    assert len(list(history_in(path).load_history_strings())) == 2
+
+
 @pytest.mark.timeout(10)
 def test_a_pipe_in_its_place_is_not_waited_for(tmp_path):
     path = tmp_path / "prompt_history"

@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 from prompt_toolkit.key_binding import KeyPress
 from prompt_toolkit.keys import Keys
 
+from glmcli.conversation.typed import PASTED_BYTE, TYPED_BYTE, Line
+from glmcli.language import ntr, tr
 from glmcli.terminal.input.editing import characters
 from glmcli.terminal.input.pastes import Pastes, pasted_text
 from glmcli.terminal.quiet import Queued
+from glmcli.terminal.visible import visible_line
 
 Ends = list[tuple[int, int]]
 """Where lines end: the first and the last of the keys that send one, the last one exclusive."""
@@ -23,35 +26,75 @@ UNKNOWN = "…"
 
 
 class Queue:
-    """What was typed during one reply. After a Ctrl-C all of it is a draft, if anything waited."""
+    """What was typed during one reply. Once held back all of it is a draft, if anything waited."""
 
-    def __init__(self) -> None:
+    def __init__(self, pastes: Pastes, runs: Callable[[Line], bool] = lambda line: False) -> None:
+        """`runs`: whether a line would be run, and not be sent. Such a line is joined to none."""
+        self._pastes, self._runs = pastes, runs
         self._enter_sends = True
-        self._was_stopped = self._is_draft = False
+        self._was_held_back = self._is_draft = False
         self._seen: tuple[list[KeyPress], Queued] = ([], Queued())
+        self._looked_at: list[KeyPress] = []
+        self.lines: list[Line] = []
+        """Those that waited to be sent, and the commands that no draft has; long pastes folded,
+        and without those that hold a key whose effect is not known yet."""
+        self._left_out: list[Line] = []
 
     @property
     def is_draft(self) -> bool:
-        """Whether none of it will be sent by itself, since the reply was stopped."""
+        """Whether none of it will be sent by itself: the reply was stopped, or failed."""
         return self._is_draft
 
     def settled(
-        self, keys: list[KeyPress], *, enter_sends: bool, is_stopped: bool
+        self, keys: list[KeyPress], *, enter_sends: bool, is_held_back: bool
     ) -> list[KeyPress]:
-        """The keys that wait, now that new ones came or the reply was stopped."""
+        """The keys that wait, now that new ones came or the lines are held back."""
         self._enter_sends = enter_sends
         keys = with_last_taken_back(keys, enter_sends=enter_sends)
-        if is_stopped and not self._was_stopped:
-            self._was_stopped, self._is_draft = True, bool(keys)
-        return as_draft(keys, enter_sends=enter_sends) if self._is_draft else keys
+        if keys != self._looked_at:
+            self._looked_at = [*keys]
+            lines = lines_of(keys, enter_sends=enter_sends, paste=self._pastes.fold)[:-1]
+            self.lines = [line for line in lines if UNKNOWN not in line.text]
+        if is_held_back and not self._was_held_back:
+            self._was_held_back, self._is_draft = True, bool(keys)
+        return self._as_draft(keys) if self._is_draft else keys
 
-    def said(self, keys: list[KeyPress], pastes: Pastes) -> Queued:
+    def said(self, keys: list[KeyPress]) -> Queued:
         """The keys that wait as they are shown, with placeholders for long pastes."""
         if keys != self._seen[0]:
-            lines, draft = lines_of(keys, enter_sends=self._enter_sends, paste=pastes.fold)
-            said = Queued(tuple(map(pastes.shown, lines)), pastes.shown(draft))
-            self._seen = [*keys], said
+            found = lines_of(keys, enter_sends=self._enter_sends, paste=self._pastes.fold)
+            *lines, draft = [self._pastes.shown(line.text) for line in found]
+            self._seen = [*keys], Queued(tuple(lines), draft)
         return self._seen[1]
+
+    def about_left_out(self) -> str:
+        """What to say of the commands that are not in the draft; "" if there are none."""
+        commands = [visible_line(self._pastes.shown(line.text).strip()) for line in self._left_out]
+        if not commands:
+            return ""
+        return ntr(
+            "{commands} was not run; Up brings it back",
+            "{commands} were not run; Up brings them back",
+            len(commands),
+            commands=tr(", ").join(commands),
+        )
+
+    def _as_draft(self, keys: Sequence[KeyPress]) -> list[KeyPress]:
+        """The same keys as one draft: nothing is sent, lines become lines of it.
+
+        Where there are several, commands are left out: joined, they would be sent as text, or take
+        the other lines for what follows them.
+        """
+        rows = [row for row in keys_of_lines(keys, enter_sends=self._enter_sends) if row]
+        draft: list[KeyPress] = []
+        for row in rows:
+            line = queued_line(row, self._pastes.fold)
+            if len(rows) > 1 and self._runs(line):
+                self._left_out.append(line)
+                self.lines.append(line)
+            else:
+                draft += [NEW_LINE, *row] if draft else row
+        return draft
 
 
 def ends_of(keys: Sequence[KeyPress], *, enter_sends: bool) -> Ends:
@@ -85,42 +128,41 @@ def with_last_taken_back(keys: Sequence[KeyPress], *, enter_sends: bool) -> list
     return kept
 
 
-def as_draft(keys: Sequence[KeyPress], *, enter_sends: bool) -> list[KeyPress]:
-    """The same keys as one draft: nothing is sent, lines become lines of it."""
-    kept = list(keys)
-    for start, end in reversed(ends_of(keys, enter_sends=enter_sends)):
-        kept[start:end] = [NEW_LINE] if kept[end:] else []
-    return kept
+def keys_of_lines(keys: Sequence[KeyPress], *, enter_sends: bool) -> list[list[KeyPress]]:
+    """The keys of the lines that wait, and of the one that is not sent yet."""
+    rows, done = [], 0
+    for start, end in ends_of(keys, enter_sends=enter_sends):
+        rows.append([*keys[done:start]])
+        done = end
+    return [*rows, [*keys[done:]]]
 
 
 def lines_of(
     keys: Sequence[KeyPress], *, enter_sends: bool, paste: Callable[[str], str]
-) -> tuple[tuple[str, ...], str]:
-    """The lines that wait, and the one that is not sent yet. `paste` says how a paste is shown."""
-    lines, done = [], 0
-    for start, end in ends_of(keys, enter_sends=enter_sends):
-        lines.append(_typed(keys[done:start], paste))
-        done = end
-    return tuple(lines), _typed(keys[done:], paste)
+) -> list[Line]:
+    """The lines that wait, and the one that is not sent yet. `paste` says what a paste becomes."""
+    return [queued_line(row, paste) for row in keys_of_lines(keys, enter_sends=enter_sends)]
 
 
-def _typed(keys: Sequence[KeyPress], paste: Callable[[str], str]) -> str:
-    """The text that keys make."""
-    shown: list[str] = []
+def queued_line(keys: Sequence[KeyPress], paste: Callable[[str], str]) -> Line:
+    """The text that keys make, and which of it was typed."""
+    shown: list[tuple[str, bytes]] = []
     for press in keys:
         match press.key:
             case Keys.BracketedPaste:
-                shown += characters(paste(pasted_text(press.data)))
+                text = paste(pasted_text(press.data))
+                shown += [(char, PASTED_BYTE) for char in characters(text)]
             case Keys.ControlH:
                 del shown[-1:]
             case Keys.ControlU:
                 shown.clear()
             case Keys.ControlM | Keys.ControlJ:
-                shown.append("\n")
+                shown.append(("\n", TYPED_BYTE))
             case Keys.Escape:
                 pass
             case Keys():
-                shown.append(UNKNOWN)
+                shown.append((UNKNOWN, TYPED_BYTE))
             case _:
-                shown.append(press.key)
-    return "".join(shown)
+                shown.append((press.key, TYPED_BYTE))
+    text = "".join(char for char, _ in shown)
+    return Line(text, b"".join(origin * len(char) for char, origin in shown))

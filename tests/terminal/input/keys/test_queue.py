@@ -4,6 +4,7 @@ import pytest
 from prompt_toolkit.input.vt100_parser import Vt100Parser
 from prompt_toolkit.key_binding import KeyPress
 
+from glmcli.conversation.lines import is_command
 from glmcli.terminal.input.keys.queue import Queue
 from glmcli.terminal.input.pastes import Pastes
 
@@ -18,9 +19,9 @@ def keys_of(data: str) -> list[KeyPress]:
 
 
 def said(data: str, *, enter_sends: bool = True, is_stopped: bool = False) -> tuple:
-    queue = Queue()
-    keys = queue.settled(keys_of(data), enter_sends=enter_sends, is_stopped=is_stopped)
-    return queue.said(keys, Pastes())[:2]
+    queue = Queue(Pastes(), is_command)
+    keys = queue.settled(keys_of(data), enter_sends=enter_sends, is_held_back=is_stopped)
+    return queue.said(keys)[:2]
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,34 @@ def test_a_stop_makes_one_draft_of_all_that_waits_and_a_paste_stays_a_paste():
 
 
 def test_what_is_typed_after_a_stop_of_nothing_waiting_is_sent():
-    queue = Queue()
-    assert queue.settled([], enter_sends=True, is_stopped=True) == []
+    queue = Queue(Pastes())
+    assert queue.settled([], enter_sends=True, is_held_back=True) == []
     keys = keys_of("next\r")
-    assert queue.settled(keys, enter_sends=True, is_stopped=True) == keys
+    assert queue.settled(keys, enter_sends=True, is_held_back=True) == keys
 
 
 def test_what_is_typed_behind_a_queue_that_became_the_draft_goes_on_in_it():
-    queue = Queue()
-    first = queue.settled(keys_of("one\r"), enter_sends=True, is_stopped=True)
-    both = queue.settled([*first, *keys_of(" more\r")], enter_sends=True, is_stopped=True)
-    assert queue.said(both, Pastes())[:2] == ((), "one more")
+    queue = Queue(Pastes())
+    first = queue.settled(keys_of("one\r"), enter_sends=True, is_held_back=True)
+    both = queue.settled([*first, *keys_of(" more\r")], enter_sends=True, is_held_back=True)
+    assert queue.said(both)[:2] == ((), "one more")
+
+
+@pytest.mark.parametrize(
+    ("typed", "draft", "apart"),
+    [
+        ("/title\rplease review the plan\r", "please review the plan", ["/title"]),
+        ("please review\r/help\rmore\r", "please review\nmore", ["/help"]),
+        ("please review\r/he", "please review", ["/he"]),
+        ("/reset\r/help\r", "", ["/reset", "/help"]),
+        ("/reset\r", "/reset", []),
+        (PASTE.format("/reset") + "\rmore\r", "/reset\nmore", []),
+    ],
+)
+def test_a_command_that_waits_is_never_joined_with_other_lines(typed, draft, apart):
+    queue = Queue(Pastes(), is_command)
+    keys = queue.settled(keys_of(typed), enter_sends=True, is_held_back=True)
+    assert queue.said(keys)[:2] == ((), draft)
+    told = queue.about_left_out()
+    assert told.partition(" w")[0] == ", ".join(apart)
+    assert {*apart} <= {line.text for line in queue.lines}

@@ -81,11 +81,11 @@ class Lines:
                 pass
 
     def _to_its_end(self, answer: Answer) -> Answer:
-        """An answer of which the end is sent before the process leaves."""
+        """An answer of which the end, an error too, is sent before the process leaves."""
 
         def answered(asked: Mapping[str, Any]) -> None:
             with self._holder.answered():
-                answer(asked)
+                self._answer(answer, asked)
 
         return answered
 

@@ -12,7 +12,7 @@ from glmcli.engines.kept.link import Gone, Link
 from glmcli.engines.kept.wire import as_line, error_in, request_of
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ContextFull, EngineError
-from glmcli.serve.holder import Holder
+from glmcli.serve.holder import Holder, LetGo
 from glmcli.serve.lines import Lines
 from glmcli.types import GenerationParams, Message
 from tests.support.kept import wait_until
@@ -200,6 +200,35 @@ def test_told_to_stop_it_says_so_and_is_leaving(connect, holder):
     link.send({"ask": "stop"})
     assert answers(link)[-1]["answer"]["model"] == "echo:"
     assert holder.state == "leaving"
+
+
+def test_all_who_wait_for_a_load_are_told_that_it_was_stopped_before_the_process_may_leave():
+    is_over, unanswered = threading.Event(), []
+    engine = EngineThread("echo:", lambda report: is_over.wait(10) and EchoEngine())
+    holder = Holder(engine, "echo:", keep_s=600)
+
+    class Watched(Link):
+        def send(self, data):
+            unanswered.append(holder.unanswered if "error" in data else 1)
+            super().send(data)
+
+    engine.start()
+    pairs = [socket.socketpair() for _ in range(3)]
+    for _, theirs in pairs:
+        lines = Lines(Watched(theirs), holder, lambda line: None)
+        threading.Thread(target=lines.answer_all, daemon=True).start()
+    links = [Link(ours) for ours, _ in pairs]
+    for link in links:
+        link.send({"ask": "open"})
+        assert "here" in link.receive(10)
+    holder.stop()
+    told = [answers(link)[-1]["error"] for link in links]
+    is_over.set()
+    assert {str(error_in(error)) for error in told} == {str(LetGo("echo:"))}
+    assert min(unanswered) > 0
+    for link in links:
+        link.close()
+    engine.close()
 
 
 def test_half_a_request_is_no_request(connect, holder):

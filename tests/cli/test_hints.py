@@ -19,6 +19,34 @@ ask hi -o temperature 0.3               | did you mean glm ask hi --temperature 
 ask --keep 10 min hi                    | did you mean glm ask --keep 10m hi?
 ask --stream=false hi                   | did you mean glm ask --no-stream hi?
 ask hi --api-key secret                 | leave --api-key out: glm ask hi
+ask --t 0.2 hi                          | did you mean glm ask --temperature 0.2 hi?
+ask -H 'X: y' hi                        | leave -H 'X: y' out: glm ask hi
+ask -H 'Authorization: Bearer x' hi     | leave -H out: glm ask hi
+ask -k secret hi                        | leave -k out: glm ask hi
+ask -d '{"a": 1}' hi                    | leave -d '{"a": 1}' out: glm ask hi
+ask -d @FILE hi                         | did you mean glm ask --file FILE hi?
+ask -m = echo: hi                       | did you mean glm ask -m echo: hi?
+ask --max-tokens = 50 hi                | did you mean glm ask --max-tokens 50 hi?
+ask --temperature= 0.2 hi               | did you mean glm ask --temperature 0.2 hi?
+ask - m echo: hi                        | did you mean glm ask -m echo: hi?
+ask--model echo: hi                     | did you mean glm ask --model echo: hi?
+'askwhy not'                            | did you mean glm ask 'why not'?
+chat-m echo:                            | did you mean glm chat -m echo:?
+chat smollm2 --num-gpus 2               | leave --num-gpus 2 out: glm chat -m smollm2
+ask zai-org/GLM-4-9B-0414 hi --temp 0   | did you mean glm ask hi --temperature 0 -m zai-org/
+-p hi                                   | options go behind a command: glm ask hi
+serve -c 4096                           | did you mean glm serve --window 4096?
+serve http://0.0.0.0:9731               | did you mean glm serve --host 0.0.0.0 --port 9731?
+chat -f FILE                            | did you mean glm chat --file FILE?
+chat --list                             | did you mean glm history list?
+ask --each FILE --jobs 4                | did you mean glm ask --each FILE --parallel 4?
+ask --each FILE 'Translate: {text}'     | did you mean glm ask --each FILE --prompt 'Translate:
+config set default_model echo:          | did you mean glm config set model echo:?
+ask -t mytemplate hi                    | leave -t mytemplate out: glm ask hi
+ask --image pic.png hi                  | leave --image pic.png out: glm ask hi
+ask --session work hi                   | leave --session work out: glm ask hi
+ask --device cuda:0,1 hi                | did you mean glm ask --device cuda hi?
+ask -c 4096 -m echo: hi                 |
 ask -f yaml hi                          |
 chat --temp 0.2 --save-as x.md          | leave --save-as x.md out: glm chat --temperature 0.2
 history list --kind ask                 | did you mean glm history list --all?

@@ -73,7 +73,7 @@ chat --long map                   | did you mean glm ask --long map QUESTION?
 chat --json                       | did you mean glm ask --format json QUESTION?
 ask --commands hi                 | did you mean glm chat --commands hi?
 history undelete zzzz             | glm history undelete lists them with their ids
-chat --list                       | did you mean glm models list?
+chat --list                       | did you mean glm history list?
 chat --continue --resume abcd     | leave --continue out: glm chat --resume abcd
 -v                                | did you mean glm --version?
 --verison                         | did you mean glm --version?
@@ -88,7 +88,7 @@ org/name                          | a model goes behind -m: glm chat -m org/name
 openai:qwen                       | a model goes behind -m: glm chat -m openai:qwen
 c.txt                             | a question: glm ask QUESTION -a c.txt
 /help                             | /commands are typed inside glm chat
-run                               | glm chat -m MODEL
+run                               | glm ask -m MODEL
 pull org/name                     | glm models pull org/name
 list                              | glm models list; glm history list
 exit                              | Ctrl-D leaves a chat
@@ -162,8 +162,8 @@ ask @d hi                         | name a file, or a folder with files
 ask @fifo hi                      | name a regular file
 chat --multiline                  | /multiline is typed inside glm chat
 chat --reset                      | a chat begins a new conversation
-chat --session abcd               | leave abcd out: glm chat --continue
-bench --foo                       | its options are --runs, --tokens, --prompts
+chat --session abcd               | leave --session abcd out: glm chat; a conversation has an id
+bench --foo                       | options of its own are --runs, --tokens, --prompts
 bench -n 0                        | write --runs N: runs; medians are shown, at least 1
 bench -n many                     | write --runs N:
 bench --iterations 3 echo:        | --runs 3
@@ -205,7 +205,7 @@ config set device gpu             | did you mean glm config set device cuda?
 config set model nosuch:x         | before a name can stand openai:
 config set language zh            | LC_ALL=zh_CN.UTF-8 glm
 config set theme dark             | colours are those of the terminal
-run smollm2                       | glm chat -m smollm2
+run smollm2                       | glm ask -m smollm2
 unload                            | write: glm stop MODEL
 server                            | did you mean glm serve?
 models serve x                    | glm serve x

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
-from glmcli.cli.hints.known import group_of, in_the_chat, is_conversation, looks_like_id
+from glmcli.cli.hints.known import group_of, has_input, in_the_chat, is_conversation, looks_like_id
 from glmcli.cli.hints.line import NEAR, filled, names_table, nearest_word, reason
 from glmcli.cli.hints.options import elsewhere, known_elsewhere
 from glmcli.cli.hints.taking import flags_of, value_flags
@@ -142,6 +142,7 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
             return Found([], [near if word == names[0] else word for word in front], lead)
         in_chat = flags_of(command_at(["chat"]))
         is_ask = names[0] in flags_of(command_at(["ask"])) and names[0] not in in_chat
+        is_ask = is_ask or bool(known and known[0] == "X")
         return Found(["ask"] if is_ask else ["chat"], front, ALONE)
     commands, word = commands_of(command), names[0].lstrip("-")
     rest = front[1:]
@@ -310,7 +311,7 @@ def by_alias(text: str, rest: list[str]) -> Found:
         at = first_word(rest, words[:-1])
         words, name = words[:-1], words[-1]
         behind = [word for word in rest[at + 1 :] if not word.startswith("-")]
-        if words == ["ask"] and not behind:
+        if words == ["ask"] and not behind and not has_input():
             words = ["chat"]
         sign = [] if at < len(rest) else [text.split()[-1]]
         return Found([], [*words, *rest[:at], name, *sign, *rest[at:]], "")

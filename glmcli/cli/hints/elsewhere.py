@@ -21,8 +21,9 @@ BACK = later("name each: glm history undelete ID ID; without an ID it lists them
 WHY = {
     "BEGINS": later("a chat begins a new conversation; --continue goes on with the last one"),
     "COLOURS": later("colours are those of the terminal; NO_COLOR=1 leaves them out"),
+    "BODY": later("a question is text as it is, no JSON"),
     "CONFIG": later("glm config path prints where config.toml is; glm config edit opens it"),
-    "DEVICE": later("a model is on one device: --device cuda:N says which"),
+    "DEVICE": later("a model that is too large for one GPU is spread over all of them"),
     "EACH": EACH,
     "EMBED": later("glm makes no embeddings"),
     "ENDS": later("glm ps lists the models that are kept in memory, glm stop ends one"),
@@ -31,6 +32,7 @@ WHY = {
     "FREE": later("no schema or grammar binds a reply: describe its form in the question"),
     "HUB": later("a hub lists models; glm models pull ORG/NAME fetches one"),
     "SAVED": later("a chat is saved by itself: glm history export ID > FILE writes it"),
+    "IDS": later("a conversation has an id: --resume ID; glm history list shows them"),
     "KEY": later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -"),
     "KEYS": later("a server's key: glm config set api_key -, or keys.HOST for each"),
     "LEAVE": later("glm is not running here; Ctrl-D leaves a chat"),
@@ -41,8 +43,10 @@ WHY = {
     ),
     "NONE": later("glm has none of that; glm --help lists its commands"),
     "ONE": later("name one: glm models remove NAME; glm models list shows them"),
-    "QUEUE": later("requests are answered one after the other"),
+    "PICTURES": later("pictures cannot be sent: a model reads text here"),
+    "QUEUE": later("one process answers several requests at once"),
     "ROLE": later("a system prompt with settings is a role: glm roles edit NAME"),
+    "ROLES": later("--role NAME takes a role; glm roles list shows them"),
     "ROLE_FILE": later("glm roles show NAME tells which file it is: delete or rename that"),
     "SAMPLING": later(
         "replies are sampled by --temperature, --top-p, --top-k, --repetition-penalty"
@@ -65,14 +69,14 @@ OPTIONS_ELSEWHERE = """
 --raw --text --txt = --format text | --plain
 --markdown --md = --format markdown
 --temp X = --temperature X
--t -T X = --threads X | --temperature X | --role X
+-t -T X = --threads X | --temperature X | --role X | !ROLES
 -r ROLE = --resume X | --role X
 --reasoning --effort --reasoning-effort --thinking-budget --think-budget X = !THINK
 --hide-thinking --hidethinking --hide-reasoning = --thinking hide
 --show-thinking = --thinking show
 --flash-attn --flash-attention -fa = --attn flash
---session --session-id --conversation --id --cid --repl --chat ID = --resume X | --continue
---thread --chat-id ID = --resume X | --continue
+--session --session-id --conversation --id --cid --thread --chat-id ID = --resume X | !IDS
+--repl --chat ID = --resume X | --continue
 --last --latest --continue-last --resume-last -C -lc --previous = --continue
 --usage --timings --timing --verbose -v --speed --verbose-prompt -u = --stats
 --log-level N = --stats
@@ -89,8 +93,12 @@ OPTIONS_ELSEWHERE = """
 --silent --no-notices --no-warnings --simple = --quiet
 --csv --tsv --html --pretty --yaml --table = --json | !FORMS
 --no-markdown --no-format --no-render --no-md --nowordwrap --no-wrap = --plain
---dir --folder --recursive --glob --include --directory -d PATH = --file X
---attach --attachment --attachments --input --input-file --image --images FILE = --file X
+--dir --folder --recursive --glob --include --directory PATH = --file X
+-d --data --data-raw --data-binary FILE = --file X | !BODY
+-H --header --headers TEXT =
+-k KEY = !KEY
+--attach --attachment --attachments --input --input-file FILE = --file X
+--image --images --img --picture FILE = !PICTURES
 --rag --files --context-file --read --doc --document -i -at --prompt-file -fp FILE = --file X
 --paste --stdin --pipe = !STDIN
 --proxy URL = HTTPS_PROXY=X
@@ -165,8 +173,10 @@ OPTIONS_ELSEWHERE = """
 -v -V = --version
 [glm ask]
 --bulk --batch --batch-file --map --input-jsonl --from-file FILE = --each X
---concurrency --workers --parallel-requests -P N = --parallel X
+--concurrency --workers --parallel-requests --jobs -j -P N = --parallel X
 [glm chat]
+-f FILE = --file X | -f X
+--list -l = glm history list
 --output --out -o --output-file --save -S --save-as --log-file FILE = !SAVED
 [glm bench]
 --iterations --repeat --repeats --num-runs --iters --rounds -r --trials N = --runs X
@@ -175,6 +185,7 @@ OPTIONS_ELSEWHERE = """
 --batch --batch-size --parallel --concurrency -c N =
 --csv --markdown --md = --json
 [glm serve]
+-c N = --window X
 --bind --listen --ip --address --hostname --server-name --addr -H HOST = --host X
 --server-port --port-number --listen-port -p -P N = --port X
 --uds --unix-socket --sock PATH = --socket X
@@ -359,6 +370,7 @@ off false none no = hide
 all 0 = 9999
 [setting]
 temp = temperature
+default_model model_name model_id = model
 max_length max_new_tokens n_predict tokens = max_tokens
 ctx context_length num_ctx ctx_size = window
 url api_base endpoint = base_url

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
-from glmcli.cli.hints.known import is_conversation
+from glmcli.cli.hints.known import is_conversation, names_model
 from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import TYPED
 from glmcli.conversation.typed import untyped_line
@@ -66,12 +67,26 @@ def not_attached(prompt: str, sent: Sequence[str]) -> str:
             mention=mention_of(path) or found,
             path=quote(str(path)),
         )
-    if line := of_conversation(prompt):
+    if line := of_conversation(prompt) or before_option(prompt):
         return line
     for word in prompt.split()[:MOST_WORDS]:
         if "." in word.strip(".") and word not in sent and is_file(Path(word)):
             return tr("{name} is sent as a word; @{name} alone, or -a {name}, sends it", name=word)
     return ""
+
+
+def before_option(prompt: str) -> str:
+    """What to say where a prompt begins with what most likely belongs behind an option, as the
+    name of a model; "" for all others.
+    """
+    command, arguments = TYPED[-1] if TYPED else (None, ())
+    word, *rest = prompt.split(maxsplit=1) or [""]
+    if ("-c", word) in pairwise(arguments) and word.isdecimal():
+        return tr("{n} is sent as a word; --window {n} would set the window", n=word)
+    if word not in arguments or {"-m", "--model"} & {*arguments} or not names_model(word):
+        return ""
+    line = typed_line(["glm", str(getattr(command, "name", "ask")), "-m", word, *rest])
+    return tr("{name} is sent as a word; {line} takes it for the model", name=word, line=line)
 
 
 def of_conversation(prompt: str) -> str:

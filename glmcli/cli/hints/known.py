@@ -5,7 +5,9 @@ Only hints ask: nothing is made, repaired or fetched for it.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -29,6 +31,28 @@ def group_of(word: str) -> str:
     if is_conversation(word):
         return "history"
     return "models" if "/" in word or word == BUILT_IN_MODEL else ""
+
+
+def names_model(word: str) -> bool:
+    """Whether a word can hardly be anything but a model: the built-in one, `engine:name`, a hub's
+    id with a digit in its name.
+    """
+    from glmcli.config.known import BUILT_IN_MODEL
+    from glmcli.engines import ENGINES
+
+    engine, colon, _ = word.partition(":")
+    is_id = re.fullmatch(r"[A-Za-z][\w.-]+/(?=\D*[0-9])[A-Za-z][\w.-]+", word)
+    return word == BUILT_IN_MODEL or bool(
+        is_id or (colon and " " not in word and engine in ENGINES)
+    )
+
+
+def has_input() -> bool:
+    """Whether stdin is a pipe or a file."""
+    with suppress(OSError):
+        mode = os.fstat(0).st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
+    return False
 
 
 def is_conversation(word: str) -> bool:

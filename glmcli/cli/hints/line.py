@@ -20,6 +20,10 @@ SHORT, SHORT_NEAR = 5, 0.8
 """A shorter word has to be nearer."""
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
+_SECRET = re.compile(
+    r"key|(?<!max-)(?<!max_)token|secret|passw|bearer|authori|\b(?:sk|hf|gh[pos])[-_]",
+    re.IGNORECASE,
+)
 
 
 def typed_line(words: Sequence[str]) -> str:
@@ -37,6 +41,29 @@ def filled(hint: str, words: Sequence[str]) -> str:
         return hint
     parts = (re.sub(r"( [A-Z]+)+$", lambda _: f" {typed}", part) for part in hint.split("; "))
     return "; ".join(parts) if hint.startswith("glm ") else hint
+
+
+def tidied(words: Sequence[str], commands: Collection[str]) -> list[str]:
+    """A line without slips of blanks: `--x = 1`, `--x= 1`, `- m`, and a command that is joined to
+    what is behind it, as `ask--model` or `ask"why not"`.
+    """
+    words, right = [*words], list[str]()
+    joined = re.fullmatch(
+        rf"({'|'.join(commands)})(-.*|\S* .*|(?<=ask)\w{{4,}})", words[0], re.DOTALL
+    )
+    if joined and words[0] not in commands:
+        words[:1] = joined.groups()
+    for at, word in enumerate(words):
+        before, after = right[-1] if right else "", words[at + 1] if words[at + 1 :] else ""
+        if word == "--":
+            return [*right, *words[at:]]
+        if before == "-" and re.fullmatch("[a-zA-Z]", word) and after:
+            right[-1] = f"-{word}"
+        elif re.fullmatch("--?[a-z][a-z-]*=", word) and after[:1] not in ("", "-"):
+            right.append(word[:-1])
+        elif word != "=" or not before.startswith("-") or not after:
+            right.append(word)
+    return right
 
 
 def nearest_word(word: str, names: Collection[str], cutoff: float = NEAR) -> str:
@@ -113,8 +140,11 @@ class MeantLine:
             self.items.append([*option])
 
     def leave_out(self, *words: str, why: str = "") -> None:
-        """Some words have no place in the line."""
-        self.left_out.append(" ".join(words))
+        """Some words have no place in the line; what may be a key is not repeated."""
+        is_secret = any(map(_SECRET.search, words))
+        first, *rest = words
+        rest = [] if is_secret else [*map(shlex.quote, rest)]
+        self.left_out.append(" ".join([first, *rest]))
         if why and why not in self.told:
             self.told.append(why)
 
@@ -129,6 +159,25 @@ class MeantLine:
     def typed(self) -> list[str]:
         """All of it, without the `glm`."""
         return [*self.path.split()[1:], *(word for item in self.items for word in item)]
+
+
+def nearest_flag(name: str, line: MeantLine) -> str:
+    """The flag that a wrong one is a slip for, short for, or longer than; "" if there is none."""
+    flags: Collection[str] = [each for each in [*line.flags, "--help"] if each.startswith("--")]
+    bare = name.lstrip("-").replace("_", "-").lower()
+    name = f"--{bare}"
+    if name in flags:
+        return name
+    if name.startswith("--no-"):
+        flags = [flag for flag in flags if flag.startswith("--no-")]
+    starts = [flag for flag in flags if len(name) > 4 and flag.startswith(name)]
+    longer = [flag for flag in flags if name.startswith(f"{flag}-")]
+    ending = [flag for flag in flags if name.endswith(f"-{flag[2:]}")]
+    for found in (starts, longer, ending):
+        if len(found) == 1:
+            return found[0]
+    near = nearest_word(bare, sorted(flag[2:] for flag in flags)) if bare[2:] else ""
+    return f"--{near}" if near else ""
 
 
 @cache

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
-from glmcli.cli.hints.line import MeantLine, typed_line
+from glmcli.cli.hints.line import MeantLine, tidied, typed_line
 from glmcli.cli.hints.options import take_option
 from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
 from glmcli.cli.hints.tree import command_at, commands_of, metavar_of, parses
@@ -34,7 +34,7 @@ def meant_hint(
         return ""
     right = [with_hyphens(word) if word[:1] in (*DASHES,) else word for word in words]
     told = [tr("behind -- all words are text")] if right != words and not bare else []
-    words = right
+    words = tidied(right, commands_of(command_at([]))) if right else right
     try:
         found = found_command(words)
     except Told as told:
@@ -110,6 +110,8 @@ def hint_of(
     if not lines or not all(map(parses, lines)):
         return ""
     is_same = [*map(as_typed, lines)] == [as_typed(arguments)]
+    if not lines[1:] and sorted(as_typed(lines[0])) == sorted(as_typed(arguments)):
+        is_same = is_same or parses(arguments)
     if is_same and not (line.before or line.after or line.left_out):
         return ""
     typed = " && ".join(typed_line(["glm", *words]) for words in lines)
@@ -160,10 +162,10 @@ def named_flags(line: MeantLine) -> str:
         return tr("{command} has no options", command=line.path)
     own = [each for each in options if each.name not in setting_fields()]
     is_cut = bool(options[FEW_OPTIONS:])
-    names = [each.opts[-1] for each in (own if is_cut else options)]
-    more = tr("{command} --help lists all", command=line.path) if is_cut else ""
-    if not names or len(names) > FEW_OPTIONS:
+    names = ", ".join(each.opts[-1] for each in (own if is_cut else options))
+    if not is_cut:
+        return tr("its options are {names}", names=names)
+    more = tr("{command} --help lists all", command=line.path)
+    if not own or own[FEW_OPTIONS:]:
         return more
-    return tr("; ").join(
-        filter(None, [tr("its options are {names}", names=", ".join(names)), more])
-    )
+    return tr("; ").join([tr("options of its own are {names}", names=names), more])

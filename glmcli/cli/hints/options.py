@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
 from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE
-from glmcli.cli.hints.known import in_the_chat, is_conversation, looks_like_id
-from glmcli.cli.hints.line import MeantLine, names_table, nearest_word, reason
+from glmcli.cli.hints.known import has_input, in_the_chat, is_conversation, looks_like_id
+from glmcli.cli.hints.line import MeantLine, names_table, nearest_flag, reason
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import arity, command_at, commands_of, metavar_of, takes_value
 from glmcli.cli.hints.values import value_right
@@ -53,7 +53,8 @@ def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
         and arity(command_at(path.split()[1:]))[1] in (1, None)
     ):
         return "X", True
-    for form in (name, f"--{name.lstrip('-').replace('_', '-').lower()}"):
+    bare = name.lstrip("-")
+    for form in (name, f"--{bare.replace('_', '-').lower()}", f"-{bare}" if not bare[1:] else name):
         if found := elsewhere(path).get(form) or elsewhere("glm *").get(form):
             return found
     return None
@@ -155,6 +156,7 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
             value = rest.pop(0)
     elif value is None and flag not in MAY_STAND_ALONE:
         line.lacking = flag
+        value = "-" if flag == "--each" and has_input() else None
     if value is None and flag in MAY_STAND_ALONE:
         line.add(flag)
         return
@@ -337,12 +339,7 @@ def unknown_option(
         line.add("--resume", typed)
         del rest[: value is None]
         return
-    if hint := in_the_chat(name.lstrip("-")) if line.path in SHARING else "":
-        if value is None and takes_value_behind(rest) and (line.words or line.path == "glm chat"):
-            line.leave_out(name, rest.pop(0), why=hint)
-        else:
-            line.leave_out(name, why=hint)
-        return
+    hint = in_the_chat(verb) if line.path in SHARING and verb[1:] else ""
     if value is None and rest and not is_option(rest[0]):
         is_end = (len(rest) == 1 and bool(line.words)) or line.path == "glm chat"
         is_end = is_end or (words_in(rest) == 2 and " " not in rest[0])
@@ -351,9 +348,9 @@ def unknown_option(
             line.add("-a", rest.pop(0))
             return
         if takes or takes_fewer(line, rest) or is_end or is_value:
-            line.leave_out(name, rest.pop(0))
+            line.leave_out(name, rest.pop(0), why=hint)
             return
-    line.leave_out(name if value is None else f"{name}={value}")
+    line.leave_out(name if value is None else f"{name}={value}", why=hint)
 
 
 def takes_value_behind(rest: list[str]) -> bool:
@@ -375,22 +372,3 @@ def words_in(rest: list[str]) -> int:
 def is_option(word: str) -> bool:
     """Whether a word is an option rather than a value."""
     return word[:1] == "-" and word != "-" and not _NUMBER.fullmatch(word)
-
-
-def nearest_flag(name: str, line: MeantLine) -> str:
-    """The flag that a wrong one is a slip for, short for, or longer than; "" if there is none."""
-    flags: Collection[str] = [each for each in [*line.flags, "--help"] if each.startswith("--")]
-    bare = name.lstrip("-").replace("_", "-").lower()
-    name = f"--{bare}"
-    if name in flags:
-        return name
-    if name.startswith("--no-"):
-        flags = [flag for flag in flags if flag.startswith("--no-")]
-    starts = [flag for flag in flags if len(name) > 4 and flag.startswith(name)]
-    longer = [flag for flag in flags if name.startswith(f"{flag}-")]
-    ending = [flag for flag in flags if name.endswith(f"-{flag[2:]}")]
-    for found in (starts, longer, ending):
-        if len(found) == 1:
-            return found[0]
-    near = nearest_word(bare, sorted(flag[2:] for flag in flags)) if bare[2:] else ""
-    return f"--{near}" if near else ""

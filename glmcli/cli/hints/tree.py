@@ -14,6 +14,7 @@ from glmcli.config.values import parsed
 from glmcli.errors import GlmError
 
 HELP_FLAGS = ("--help", "-h")
+ITS_FORMATS = ("text", "markdown", "json", "jsonl", "records")
 BLOCKS = ("all", "last")
 STANDS_FOR = ("QUESTION", "MODEL", "NAME", "ID", "TITLE", "VALUE", "FILE", "WORDS", "WORD", "KEY")
 """Words of a line that only stand for what is to be typed."""
@@ -68,6 +69,8 @@ def takes_value(value: str, option: Any) -> bool:
     """Whether an option takes a value, as far as that is known before its command runs."""
     if value in (*STANDS_FOR, metavar_of(option)):
         return True
+    if option.name == "file":
+        return value not in ITS_FORMATS and value[:1] not in ("{", "[")
     if option.name == "role":
         return value in role_list() or value == "off"
     if option.name == "code":

@@ -78,7 +78,11 @@ def near_value(value: str, option: Any, kind: str) -> str:
     elif option.name == "base_url" and _ADDRESS.fullmatch(value):
         near = f"http://{value}"
     elif option.name == "device":
-        near = re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
+        near = (
+            "cuda"
+            if "," in value
+            else re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
+        )
     elif option.name == "model" and is_near_built_in(value):
         near = BUILT_IN_MODEL
     if near and takes_value(near, option):
@@ -103,6 +107,7 @@ def in_time(value: str) -> str:
 
 def files_right(value: str, rest: list[str]) -> list[str]:
     """The names of the files that were meant: `a.py,b.py`, words of one name, a pattern's files."""
+    value = value.removeprefix("@") or value
     if not names_file(value):
         for n in range(1, min(len(rest), NAME_WORDS) + 1):
             joined = " ".join([value, *rest[:n]])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
-from glmcli.cli.hints.known import group_of, is_conversation, newest_conversation
+from glmcli.cli.hints.known import group_of, is_conversation, names_model, newest_conversation
 from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
 from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
 from glmcli.cli.hints.values import setting_value
@@ -68,9 +68,11 @@ def arranged(line: MeantLine) -> list[list[str]]:
     flags_typed_as_words(line)
     line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
     if line.path in ("glm ask", "glm chat"):
+        model_as_option(line)
         with_attached(line)
     if line.path == "glm ask":
         prompt_as_word(line)
+        words_as_prompt(line)
     if line.path == "glm config set" and (lines := of_pairs(line)):
         return lines
     before = ONE_TEXT.get(line.path, len(line.words))
@@ -143,6 +145,23 @@ def prompt_as_word(line: MeantLine) -> None:
         line.set_words([])
         line.items = [item for item in line.items if item not in prompts]
         line.set_words(texts)
+
+
+def words_as_prompt(line: MeantLine) -> None:
+    """Words beside --each are its --prompt."""
+    flags = {item[0] for item in line.items}
+    if "--each" in flags and "--prompt" not in flags and line.words:
+        text = " ".join(line.texts)
+        line.set_words([])
+        line.add("--prompt", text if re.search(r"\{\w+\}", text) else f"{text} {{text}}")
+
+
+def model_as_option(line: MeantLine) -> None:
+    """A model's name as the first word goes behind -m, in a line that names none."""
+    words = line.texts
+    if words and names_model(words[0]) and not {"-m", "--model"} & {each[0] for each in line.items}:
+        line.set_words(words[1:])
+        line.add("-m", words[0])
 
 
 def flags_typed_as_words(line: MeantLine) -> None:
@@ -274,8 +293,10 @@ def is_nameable(word: str, line: MeantLine) -> bool:
 
 def of_running(line: MeantLine) -> None:
     """What stands behind a model where it is served or measured: a port, an address, a file."""
-    for word in line.texts if len(line.words) > 1 or line.texts[:1] == ["start"] else ():
-        address = re.fullmatch(r"(?:([\w.-]+):)?([0-9]{2,5})", word)
+    for word in line.texts:
+        if len(line.words) == 1 and not word.startswith(("start", "http://")):
+            continue
+        address = re.fullmatch(r"(?:http://)?(?:([\w.-]+):)?([0-9]{2,5})/?", word)
         if line.path == "glm serve" and address:
             for flag, value in (("--host", address[1]), ("--port", address[2])):
                 line.items += [[flag, value]] if value else []

@@ -229,8 +229,12 @@ def open_engine(settings: Settings, report: Report) -> Engine:
 
 
 def open_kept(settings: Settings, report: Report) -> Engine:
-    """The same, in the process that keeps the model in memory, if one does or is to do so."""
-    if not (settings.keep or is_local(settings.model)):
+    """The same, in the process that keeps the model in memory, if one does or is to do so.
+
+    A model at an address is asked there, whatever `keep` says: no key or address is passed on.
+    """
+    is_kept = settings.keep and split_name(settings.model)[0] in FOLLOWED_BY["keep"]
+    if not (is_kept or is_local(settings.model)):
         return open_engine(settings, report)
     from glmcli.engines.kept import open_kept_or_here
 

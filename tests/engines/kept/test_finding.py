@@ -25,7 +25,7 @@ from glmcli.engines.kept.place import (
 )
 from glmcli.engines.kept.starting import link_to_socket, listen_in, patience_s
 from glmcli.engines.thread import engine_of
-from glmcli.errors import ModelError, OutOfMemory
+from glmcli.errors import EngineError, ModelError, OutOfMemory
 from glmcli.types import GenerationParams, Message
 from tests.support import tiny
 from tests.support.kept import held
@@ -62,6 +62,16 @@ def test_one_of_the_same_key_is_used(settings, place):
 def test_one_that_cannot_be_reached_is_no_reason_to_fail(settings, place):
     place.socket.write_text("")
     assert Finder(settings, report).found(all_places()).details == ""
+
+
+@pytest.mark.parametrize("model", ["openai:x", "fastchat:x"])
+def test_a_model_at_an_address_is_asked_there_and_never_kept(model, tmp_path, own_runtime):
+    """`keep` of the environment or the configuration: an option that was typed is refused."""
+    typed = {"model": model, "base_url": "http://127.0.0.1:9/v1"}
+    settings = replace(load_settings(typed, folder=tmp_path), keep=Seconds(60))
+    with pytest.raises(EngineError, match="127.0.0.1:9"), closing(open_kept(settings, report)) as at:
+        list(at.stream([Message("user", "hi")], GenerationParams(), threading.Event()))
+    assert list(own_runtime.iterdir()) == []
 
 
 def test_what_needs_no_memory_does_not_look_unless_it_is_to_be_kept(settings, place):

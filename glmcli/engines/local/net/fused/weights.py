@@ -173,10 +173,10 @@ class WeightsReader:
     def whole(self, layers: Sequence[Layer], head: Linear) -> NetWeights:
         """The net: its layers and the rest."""
         names, dtype = self._names, self._linears.dtype
-        # Only a row for each token is looked up in it, so it stays as it lies in the file.
+        # Only a row for each token is looked up in it: one of fewer bytes stays as it is.
         table = self._take(f"{names.embedding}.weight")
-        is_wide = table.dtype.itemsize > dtype.itemsize
-        embedding = table.to(self._device, dtype if is_wide else table.dtype)
+        is_small = table.dtype.itemsize < dtype.itemsize
+        embedding = table.to(self._device, table.dtype if is_small else dtype)
         return NetWeights(embedding, layers, self._small(f"{names.norm}.weight"), head)
 
     def _tensor(self, name: str) -> Tensor:

@@ -54,7 +54,7 @@ def ready(
     reading = proven_reading(net, checkpoint, options, report)
     arrange(net, checkpoint, report)
     how = ", ".join(words for words in (runner, reading.words, sums_of(net)) if words)
-    number_format = str(net.dtype).removeprefix("torch.")
+    number_format = str(getattr(net, "kept_dtype", net.dtype)).removeprefix("torch.")
     if checkpoint.is_rounded(number_format):
         how = tr("{runner}, weights rounded from float16", runner=how)
     return model_of(net, how, reading, checkpoint)

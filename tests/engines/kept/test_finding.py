@@ -69,8 +69,9 @@ def test_a_model_at_an_address_is_asked_there_and_never_kept(model, tmp_path, ow
     """`keep` of the environment or the configuration: an option that was typed is refused."""
     typed = {"model": model, "base_url": "http://127.0.0.1:9/v1"}
     settings = replace(load_settings(typed, folder=tmp_path), keep=Seconds(60))
-    with pytest.raises(EngineError, match="127.0.0.1:9"), closing(open_kept(settings, report)) as at:
-        list(at.stream([Message("user", "hi")], GenerationParams(), threading.Event()))
+    unreached = pytest.raises(EngineError, match=r"127\.0\.0\.1:9")
+    with unreached, closing(open_kept(settings, report)) as engine:
+        list(engine.stream([Message("user", "hi")], GenerationParams(), threading.Event()))
     assert list(own_runtime.iterdir()) == []
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, kept_here
+from glmcli.cli.dialog import tell
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, ntr, tr
@@ -113,7 +115,7 @@ def stop(
     left_over = []
     for place, status in chosen:
         name = visible_line(short_model(str(status.get("model", "?"))))
-        if stop_kept(place):
+        if stop_kept(place, partial(tell_waits, name)):
             print(tr("{model} has left the memory", model=name))
         else:
             left_over.append((name, status.get("pid")))
@@ -124,6 +126,18 @@ def stop(
             ntr("{model} does not end", "{model} do not end", len(left_over), model=names),
             tr("kill -9 {pid} ends it", pid=pids) if pids else "",
         )
+
+
+def tell_waits(name: str, n: int) -> None:
+    """Say that a model that is told to end answers first."""
+    tell(
+        ntr(
+            "{model} ends after {n} more reply",
+            "{model} ends after {n} more replies",
+            n,
+            model=name,
+        )
+    )
 
 
 def chosen_of(

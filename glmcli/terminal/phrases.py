@@ -290,9 +290,9 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
     if progress.stage == "stuck":
         return tr("the model has made no step for {seconds:,} s", seconds=progress.done)
     if progress.stage == "waiting":
-        if brief:
-            return tr("waiting") + clock
         note = f" ({progress.note})" if progress.note else ""
+        if brief:
+            return tr("waiting") + note + clock
         return tr("waiting{clock}; the server may be busy", clock=clock) + note
     parts = [tr(_STAGES[progress.stage])]
     if brief:

@@ -132,6 +132,18 @@ def test_a_mistyped_file_is_refused_with_the_one_that_is_near(glm, here, door):
     assert "@src/a.py" in done.err_lines[1]
 
 
+@pytest.mark.parametrize("word", ["@my docs/none.txt", "@src/no such", "@no such.py"])
+def test_a_missing_file_with_blanks_in_its_name_is_refused(glm, here, word):
+    done = glm("ask", *ECHO, "x", word)
+    assert (done.out, done.code) == ("", 2)
+    assert f"{word[1:]} is not a file" in done.err
+
+
+def test_words_behind_an_at_are_text(glm, here):
+    for text in ("@bob is 3.5 enough? and/or", "@src/a.py or b.py"):
+        assert glm("ask", *ECHO, text).out == f"{text}\n"
+
+
 def test_a_chat_of_files_without_a_line_is_refused(glm, here):
     done = glm("chat", *ECHO, "@src/a.py", stdin="")
     assert (done.out, done.code) == ("", 2)

@@ -111,7 +111,8 @@ def set_display(chat: Chat, name: str, value: str) -> str:
         new = plain_for(value) if name == "markdown" else parsed_value(field, value, label=name)
     sources = {**chat.settings.sources, field: "/set"}
     chat.settings = replace(chat.settings, **{field: new}, sources=sources)
-    return setting_line(name, show(display_value(chat, name)) or "off")
+    shown = show(display_value(chat, name)).removesuffix(".0")
+    return setting_line(name, shown or "off")
 
 
 def plain_for(markdown: str) -> str:

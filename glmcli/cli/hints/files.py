@@ -17,6 +17,7 @@ from glmcli.language import tr
 from glmcli.paths import is_file, path_of
 
 _WHOLE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}")
+_EXTENSION = re.compile(r"[^\s./]\.[A-Za-z][A-Za-z0-9]{0,4}$")
 MOST_WORDS = 50
 """So many words of a prompt are looked at for the name of a file."""
 
@@ -38,13 +39,24 @@ def no_such_file(name: str) -> UsageError:
 def check_words(prompts: Sequence[str]) -> None:
     """Raise UsageError for a word of a prompt that is more than a word, and wrong."""
     for word in prompts:
-        if word.startswith("@") and (prompts[1:] or word != "@") and not word.split()[1:]:
+        is_alone = not word.split()[1:] or names_with_blanks(word[1:])
+        if word.startswith("@") and (prompts[1:] or word != "@") and is_alone:
             raise no_such_file(word[1:])
         if word == "-" and prompts[1:]:
             raise UsageError(
                 tr("- is stdin alone, and there is a prompt beside it"),
                 tr("leave out the -: what is piped goes with the prompt"),
             )
+
+
+def names_with_blanks(text: str) -> bool:
+    """Whether a text of several words is the name of a file: by its end, or its folder is there."""
+    from glmcli.conversation.attachments import untyped_mentions
+
+    if "\n" in text or next(untyped_mentions(untyped_line(f"@{text}")), ""):
+        return False
+    path = path_of(text)
+    return bool(_EXTENSION.search(text)) or ("/" in text and path.parent.is_dir())
 
 
 def not_attached(prompt: str, sent: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ def answer_until_ended(
     """Load the model and answer until a signal ends it. Raises GlmError, KeyboardInterrupt."""
     from glmcli.cli.dialog import tell
     from glmcli.cli.serve.cluster import ClusterMember
-    from glmcli.cli.serve.saying import in_log, is_loaded, say_set_up
+    from glmcli.cli.serve.saying import say_set_up, server_log
     from glmcli.engines import lasting_name, open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
@@ -54,7 +54,7 @@ def answer_until_ended(
     others: list[str] = []
     open_it = partial(open_alone, settings, tell=others.append, spares_same=True)
     engine = EngineThread(model, member.proven(open_it) if member else open_it, shared=True)
-    log: Callable[[str], None] = (lambda line: None) if quiet else in_log()
+    log = server_log(settings.plain, quiet=quiet)
     full_name = lasting_name(settings)
     holder = Holder(engine, model, full_name=full_name, address=address, say=log)
     site = Site(
@@ -67,7 +67,7 @@ def answer_until_ended(
     signals = end_by_signal(holder.stop, holder.stopping)
     doors.open()
     with findable(holder, settings, log, tell), closing(doors):
-        if is_loaded(engine, holder.stopping, settings):
+        if log.is_loaded(engine, holder.stopping):
             for line in others:
                 tell(line)
             rows = set_up(model, address, settings, is_private=is_private)
@@ -76,6 +76,8 @@ def answer_until_ended(
                 member.register(address, holder.stopping)
             while not holder.stopping.wait(3600):
                 pass
+            if signal.SIGINT in signals:
+                log.end_row()
             drain(doors, holder, signals)
 
 

@@ -10,15 +10,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from glmcli.config import Settings
 from glmcli.harmless import as_told
 
 if TYPE_CHECKING:
     from glmcli.engines.thread import EngineThread
+    from glmcli.terminal.replies.text import StatusLine
+    from glmcli.types import Progress
 
 
 def say_set_up(rows: Sequence[str]) -> None:
@@ -62,28 +63,54 @@ def going_on_without(stream: TextIO) -> Iterator[None]:
         return
 
 
-def in_log() -> Callable[[str], None]:
-    """Writes a line with the time of day for each request, on stderr; from any thread."""
-    writing = threading.Lock()
+class ServerLog:
+    """A line with the time of day for each request, on stderr, which first takes the row of the
+    model's loading away. Called from any thread.
+    """
 
-    def write(line: str) -> None:
-        if sys.stderr is None:
+    def __init__(self, status: StatusLine, *, quiet: bool) -> None:
+        self._status = status
+        self._quiet = quiet
+        self._writing = threading.Lock()
+
+    def __call__(self, line: str) -> None:
+        """Write a line, unless it is to be quiet."""
+        if self._quiet or sys.stderr is None:
             return
-        with writing, going_on_without(sys.stderr):
+        with self._writing, going_on_without(sys.stderr):
+            self._status.clear()
             sys.stderr.write(f"{time.strftime('%H:%M:%S')} {as_told(line)}\n")
             sys.stderr.flush()
 
-    return write
+    def show(self, progress: Progress | None) -> None:
+        """Show how far the loading is, in a row that is taken back."""
+        from glmcli.types import Chunk
+
+        with self._writing:
+            self._status.show(Chunk(progress=progress))
+
+    def is_loaded(self, engine: EngineThread, stop: threading.Event) -> bool:
+        """Load the model and say how far it is; whether it was done before `stop`.
+
+        Raises GlmError.
+        """
+        try:
+            return engine.wait(math.inf, stop, lambda: self.show(engine.progress))
+        finally:
+            with self._writing:
+                self._status.clear()
+
+    def end_row(self) -> None:
+        """End the row of a Ctrl-C where nothing else does, so that a shell's prompt has its own."""
+        if self._quiet and sys.stderr is not None and sys.stderr.isatty():
+            with going_on_without(sys.stderr):
+                sys.stderr.write("\n")
+                sys.stderr.flush()
 
 
-def is_loaded(engine: EngineThread, stop: threading.Event, settings: Settings) -> bool:
-    """Load the model and say how far it is; whether it was done before `stop`. Raises GlmError."""
+def server_log(plain: str, *, quiet: bool) -> ServerLog:
+    """The log on stderr; `plain` is the setting."""
     from glmcli.terminal.output import outputs
     from glmcli.terminal.replies.text import StatusLine
-    from glmcli.types import Chunk
 
-    status = StatusLine(outputs(settings.plain)[1])
-    try:
-        return engine.wait(math.inf, stop, lambda: status.show(Chunk(progress=engine.progress)))
-    finally:
-        status.clear()
+    return ServerLog(StatusLine(outputs(plain)[1]), quiet=quiet)

@@ -22,6 +22,7 @@ from glmcli.engines.kept.place import (
     folder_to_use,
     kept_key,
     load_values,
+    model_anywhere,
     model_folder,
     read_about,
 )
@@ -59,7 +60,7 @@ class Finder:
         """The engine; `places` are where others may be kept. Raises what `open_engine` does."""
         settings = self._settings
         key = kept_key(settings, self._folder())
-        is_here = is_local(settings.model)
+        is_here, model = is_local(settings.model), model_anywhere(settings)
         others = [place for place in places if place.model_key != key] if is_here else []
         for place in sorted(places, key=lambda place: place.pid or 0):
             if place.model_key != key:
@@ -73,11 +74,11 @@ class Finder:
                 check_loads(settings, others, self._report)
                 with others_gone([place, *others], self._report) as found:
                     stay = [name for name in found.stay if name != kept_name(place)]
-                    return told_of(Others(stay, found.left), self._here_instead(tr(DEAF)))
+                    return told_of(Others(stay, found.left), self._here_instead(tr(DEAF)), model)
         check_loads(settings, others, self._report)
         with others_gone(others, self._report) as found:
             kept = self._kept(key) if settings.keep else open_engine(settings, self._report)
-            return told_of(found, kept)
+            return told_of(found, kept, model)
 
     def _kept(self, key: str) -> Engine:
         """The model in a process that keeps it; here if there can be none, which is told."""
@@ -150,15 +151,23 @@ def check_loads(settings: Settings, others: Sequence[KeptPlace], report: Report)
     check_model(settings.model.removeprefix("local:"), settings.model_options, report)
 
 
-def told_of(others: Others, engine: Engine) -> Engine:
+def told_of(others: Others, engine: Engine, model: str) -> Engine:
     """An engine that tells what became of other models, if there were any."""
-    for line in lines_about(others):
+    for line in lines_about(others, model):
         engine = ToldEngine(engine, line)
     return engine
 
 
-def lines_about(others: Others) -> list[str]:
-    """What to say of models that left for another one, and of those that stay beside it."""
+def lines_about(others: Others, model: str) -> list[str]:
+    """What to say of models that left for this one, and of those that stay beside it."""
+    if model in others.left:  # another process of the same model: its key differs
+        rest = others._replace(left=[name for name in others.left if name != model])
+        line = tr(
+            "{model} has left the memory: it was loaded with another window, device, bits or "
+            "version",
+            model=short_model(model),
+        )
+        return [line, *lines_about(rest, "")]
     left, stay = (tr(", ").join(map(short_model, names)) for names in (others.left, others.stay))
     lines = []
     if left:
@@ -214,7 +223,7 @@ def open_without_others(
         places = [place for place in places if place.model_key != own]
         check_loads(settings, places, report)
     with others_gone(places, report) as found:
-        for line in lines_about(found):
+        for line in lines_about(found, model_anywhere(settings) if spares_same and places else ""):
             tell(line)
         return open_engine(settings, report)
 

@@ -55,9 +55,10 @@ def answer_to(link: Link, what: str) -> dict[str, Any] | None:
         return None
 
 
-def stop_kept(place: KeptPlace, tick: Callable[[], None] = lambda: None) -> bool:
-    """End what is kept there, once it has answered; whether it ended. `tick` is called meanwhile.
+def stop_kept(place: KeptPlace, waits: Callable[[int], None] = lambda n: None) -> bool:
+    """End what is kept there, once it has answered; whether it ended.
 
+    `waits` is told how many replies are waited for, if there are any.
     A process that does not answer is killed.
     """
     try:
@@ -70,10 +71,11 @@ def stop_kept(place: KeptPlace, tick: Callable[[], None] = lambda: None) -> bool
         answer = answer_to(link, "stop")
         if answer == {}:
             return is_killed(place, link.process)
+        if answer and answer.get("busy"):
+            waits(int(answer["busy"]))
         until = time.monotonic() + END_S
         try:
             while answer is not None and time.monotonic() < until:
-                tick()
                 link.receive(_TICK_S)
         except Gone:
             return True

@@ -1,4 +1,10 @@
-from glmcli.cli.serve.saying import in_parts
+import re
+import sys
+
+from glmcli.cli.serve.saying import ServerLog, in_parts
+from glmcli.terminal.output import Output
+from glmcli.terminal.replies.text import StatusLine
+from glmcli.types import Progress
 
 ROW = "  OPENAI_BASE_URL=http://127.0.0.1:8000/v1 OPENAI_API_KEY=any"
 
@@ -12,3 +18,16 @@ def test_a_command_wider_than_the_window_is_cut_where_a_shell_joins_it() -> None
 def test_a_word_wider_than_the_window_stays_whole() -> None:
     assert in_parts("  " + "x" * 50, 20) == ["  " + "x" * 50]
     assert in_parts("echo answers at " + "x" * 50, 20) == ["echo answers at " + "x" * 50]
+
+
+def test_a_line_of_the_log_takes_the_row_of_the_loading_away(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(Output, "is_live", True)
+    path = tmp_path / "err.txt"
+    with path.open("a") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        log = ServerLog(StatusLine(Output(file)), quiet=False)
+        log.show(Progress("loading"))
+        log("GET /health 200")
+    rows = path.read_bytes().decode().split("\n")
+    assert "loading the model" in rows[0]
+    assert re.search(r"\r\x1b\[K\d\d:\d\d:\d\d GET /health 200$", rows[0])

@@ -13,7 +13,14 @@ from glmcli.config.values import Seconds
 from glmcli.engines import open_alone, open_kept
 from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
-from glmcli.engines.kept.finding import Finder, make_leave, open_without_others, others_gone
+from glmcli.engines.kept.finding import (
+    Finder,
+    Others,
+    lines_about,
+    make_leave,
+    open_without_others,
+    others_gone,
+)
 from glmcli.engines.kept.link import Link
 from glmcli.engines.kept.place import (
     KeptPlace,
@@ -177,6 +184,11 @@ def test_a_model_that_left_for_another_is_told_of_before_the_first_reply(place, 
         ]
     line = "another has left the memory for this model"
     assert notices == [[line], []]
+
+
+def test_of_the_same_model_with_other_settings_it_is_said_what_may_differ():
+    (line,) = lines_about(Others([], ["local:smollm2"]), "local:smollm2")
+    assert line.startswith("smollm2 has left the memory: it was loaded with another window")
 
 
 @pytest.fixture(params=["nobody takes", "nobody is let in"])

@@ -240,3 +240,23 @@ def make_private(handle: int) -> None:
     mode = stat.S_IMODE(os.fstat(handle).st_mode)
     if mode & 0o077:
         os.fchmod(handle, mode & 0o700)
+
+
+def check_place(path: Path) -> None:
+    """Raise StoreError if something else is in the place of the history's folder, or the history is
+    a link to a file that is not there.
+    """
+    if path.parent.exists() and not path.parent.is_dir():
+        raise StoreError(
+            tr("GLM_HOME is not a folder: {name}", name=path.parent),
+            tr("set GLM_HOME to a folder, or move that file away"),
+        )
+    if path.is_symlink() and not path.exists():
+        raise StoreError(
+            tr(
+                "{path} is a link to {target}, which is not there",
+                path=path,
+                target=path.readlink(),
+            ),
+            tr("bring that file back, or delete the link"),
+        )

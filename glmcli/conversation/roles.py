@@ -148,10 +148,15 @@ def framing_role(text: str) -> str:
 
 def role_names() -> list[str]:
     """All names, sorted. Raises ConfigError."""
+    return sorted(name for name in _all_names() if _NAME.fullmatch(name) and name != NO_ROLE)
+
+
+def _all_names() -> set[str]:
+    """Those too that no role can have."""
     names = {*BUILT_IN_ROLES}
     with suppress(OSError):
         names |= {file.stem for file in roles_folder().iterdir() if file.suffix == ".md"}
-    return sorted(name for name in names if _NAME.fullmatch(name) and name != NO_ROLE)
+    return names
 
 
 def why_no_roles() -> str:
@@ -177,6 +182,9 @@ def about_roles() -> Iterator[tuple[str, str, Path | None]]:
             path = role_path(name)
             about = exc.message.removeprefix(str(path)).lstrip(",: ")
         yield name, about, path
+    for name in sorted(_all_names() - {*role_names()}):
+        why = tr("no role can have this name: use letters, digits, - and _; not off")
+        yield name, why, roles_folder() / f"{name}.md"
 
 
 def parse_role(text: str, path: Path) -> NamedRole:

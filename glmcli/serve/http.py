@@ -68,6 +68,8 @@ class HttpExchange(BaseHTTPRequestHandler):
         self.note = ""
         """What the log says of the request beside its status."""
         self._status = 0
+        self.is_logged = True
+        """Whether the log gets a line of the request."""
         self._is_chunked = False
         self.place = ""
         """The path that was asked for, "" as long as it was not read."""
@@ -94,6 +96,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         """Read a request and answer it."""
         self.close_connection, self._status, self.note, self.place = True, 0, "", ""
         self._started, self._has_read, self._has_probed = 0.0, False, False
+        self.is_logged = True
         self.command, self.path, self.headers = "", "", Message()
         self.request_version = self.default_request_version
         try:
@@ -113,7 +116,7 @@ class HttpExchange(BaseHTTPRequestHandler):
             self._refuse(Refusal(500, "the server has made a mistake", kind=SERVER))
             raise
         finally:
-            if self._started:
+            if self._started and self.is_logged:
                 self._log()
 
     def _read_and_answer(self) -> None:

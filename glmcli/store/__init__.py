@@ -17,7 +17,7 @@ from glmcli.language import tr
 from glmcli.store.claims import Claims
 from glmcli.store.database import Busy, Database
 from glmcli.store.deleted import KEPT_DAYS, deleted, mark_deleted, purge, purge_old, restore
-from glmcli.store.recovery import recover
+from glmcli.store.recovery import read_again, recover
 from glmcli.store.results import (
     Hit,
     Node,
@@ -229,8 +229,7 @@ class Store:
         no such conversation, or more than one; StoreError.
         """
         summary = self.find(name)
-        with self._database.reading() as db:
-            found = read_conversation(db, summary)
+        found = read_again(self._database, lambda db: read_conversation(db, summary))
         if found is None:  # deleted since it was found
             raise no_such(name)
         return found
@@ -239,8 +238,8 @@ class Store:
         """A conversation with the messages of its other branches. Raises StoreError."""
         if not conversation.id:
             return conversation
-        with self._database.reading() as db:
-            return replace(conversation, others=other_messages(db, conversation))
+        others = read_again(self._database, lambda db: other_messages(db, conversation))
+        return replace(conversation, others=others)
 
     def last(self, kind: ConversationKind = "") -> Conversation | None:
         """The conversation, or that of a kind, written to last. Raises StoreError."""
@@ -249,8 +248,7 @@ class Store:
 
     def tree(self, conversation: Conversation) -> Sequence[Node]:
         """All messages of a conversation, on whatever branch, oldest first. Raises StoreError."""
-        with self._database.reading() as db:
-            return nodes(db, conversation)
+        return read_again(self._database, lambda db: nodes(db, conversation))
 
     def goto(self, conversation: Conversation, message_id: int) -> None:
         """Put `conversation` on the branch that ends with a message of its tree.
@@ -311,34 +309,29 @@ class Store:
 
     def deleted(self) -> Sequence[tuple[Summary, float]]:
         """What can be brought back, and when it was deleted; newest first. Raises StoreError."""
-        with self._database.reading() as db:
-            return deleted(db)
+        return read_again(self._database, lambda db: deleted(db))
 
     # Finding conversations.
 
     def list(self, limit: int | None = 20, kind: ConversationKind = "") -> Sequence[Summary]:
         """The conversations, or those of a kind, the newest first. Raises StoreError."""
-        with self._database.reading() as db:
-            return listed(db, limit, kind)
+        return read_again(self._database, lambda db: listed(db, limit, kind))
 
     def first_words(self, name: str) -> str:
         """The beginning of a conversation's first question, given its whole id. Raises
         StoreError.
         """
-        with self._database.reading() as db:
-            return first_beginning(db, name)
+        return read_again(self._database, lambda db: first_beginning(db, name))
 
     def last_words(self, name: str) -> Sequence[Message]:
         """The beginnings of the last two messages, given the whole id. Raises StoreError."""
-        with self._database.reading() as db:
-            return last_beginnings(db, name)
+        return read_again(self._database, lambda db: last_beginnings(db, name))
 
     def find(self, name: str, *, deleted: bool = False) -> Summary:
         """The one conversation, or deleted one, whose id begins with the four letters or more of
         `name`. Raises UsageError, StoreError.
         """
-        with self._database.reading() as db:
-            return find_named(db, name, deleted=deleted)
+        return read_again(self._database, lambda db: find_named(db, name, deleted=deleted))
 
     def search(self, query: str, limit: int = 20) -> Sequence[Hit]:
         """The conversations that hold all words of `query`, or "a phrase", in one message.
@@ -347,8 +340,9 @@ class Store:
         and of each the newest first. In scripts without blanks any characters that stand together
         are found. Raises StoreError.
         """
-        hits: dict[str, Hit] = {}
-        with self._database.reading() as db:
+
+        def found(db: sqlite3.Connection) -> Sequence[Hit]:
+            hits: dict[str, Hit] = {}
             for row in candidates(db, query):
                 if len(hits) == limit:
                     break
@@ -357,7 +351,9 @@ class Store:
                     hits[row[0]] = Hit(
                         summary_of(row), as_count(row[-3]) or 0, role_of(row[-2]), line, spans
                     )
-        return list(hits.values())
+            return [*hits.values()]
+
+        return read_again(self._database, found)
 
     # Parts of the above.
 
@@ -377,8 +373,10 @@ class Store:
     def _recall(self, conversation: Conversation) -> None:
         """Bring back the summary of a branch on which the conversation is now."""
         if conversation.omitted is None:
-            with self._database.reading() as db:
-                conversation.omitted = find_summary(db, conversation.id, conversation.ids)
+            name, ids = conversation.id, conversation.ids
+            conversation.omitted = read_again(
+                self._database, lambda db: find_summary(db, name, ids)
+            )
 
     def _settle(self, conversation: Conversation, ids: Sequence[int]) -> None:
         """Note where the messages are, now that they are stored."""

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from glmcli.errors import StoreError
 from glmcli.language import later, tr
-from glmcli.ours import make_private, open_private
+from glmcli.ours import check_place, make_private, open_private
 from glmcli.store.rescue import RAISED, is_sound, rescue, with_good_head
 from glmcli.store.tables import (
     APPLICATION_ID,
@@ -76,7 +76,7 @@ class Database:
         self.wait_s = wait_s
         """How long to wait for another process that is writing."""
         self.notice = ""
-        self._is_rescued = False
+        self.is_rescued = False
         """Whether the notice is of a history of which something could be read."""
         self._db: sqlite3.Connection | None = None
         self._inode = 0
@@ -100,7 +100,7 @@ class Database:
         """A connection to read from; an empty database if there is none. Raises StoreError."""
         with self._translated():
             if not self.path.exists():
-                check_home(self.path.parent)
+                check_place(self.path)
                 with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
                     migrate(db)
                     yield db
@@ -132,7 +132,7 @@ class Database:
             raise exc
         self._set_aside()
         self._opened()
-        hint = tr("try again: what could be read is there") if self._is_rescued else tr(RESCUE)
+        hint = tr("try again: what could be read is there") if self.is_rescued else tr(RESCUE)
         raise StoreError(self.notice, hint) from exc
 
     def empty_log(self) -> None:
@@ -183,8 +183,8 @@ class Database:
             transaction(db, wait_s=self.wait_s),
         ):
             found = rescue(damaged, db, aside.stat().st_size)
-        self._is_rescued = found[0] > 0
-        if self._is_rescued:
+        self.is_rescued = found[0] > 0
+        if self.is_rescued:
             self.notice = tr(
                 "the history was damaged: it was moved to {name}; {n:,} conversations with "
                 "{messages:,} messages could be read and are in a new one",
@@ -215,7 +215,7 @@ class Database:
         try:
             yield
         except OSError as exc:
-            check_home(self.path.parent)
+            check_place(self.path)
             message, hint = map(tr, UNWRITABLE)
             raise StoreError(f"{message}: {exc.strerror}: {self.path}", hint) from exc
         except RAISED as exc:
@@ -240,15 +240,6 @@ def why_unreadable(path: Path) -> str:
     except OSError as exc:
         return exc.strerror or ""
     return ""
-
-
-def check_home(folder: Path) -> None:
-    """Raise StoreError if something else is in the place of the history's folder."""
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(
-            tr("GLM_HOME is not a folder: {name}", name=folder),
-            tr("set GLM_HOME to a folder, or move that file away"),
-        )
 
 
 def is_damage(exc: Exception, path: Path) -> bool:

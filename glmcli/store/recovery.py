@@ -7,8 +7,9 @@ are in use.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import TypeVar
 
 from glmcli.errors import StoreError
 from glmcli.store.claims import Claims
@@ -16,6 +17,23 @@ from glmcli.store.database import Database
 from glmcli.store.results import LISTED
 from glmcli.store.rows import keep_settings
 from glmcli.store.tables import from_sql, index_text, name_of
+
+T = TypeVar("T")
+
+
+def read_again(database: Database, work: Callable[[sqlite3.Connection], T]) -> T:
+    """What `work` finds; looked for once more where damage was met that could be read around.
+
+    Raises StoreError.
+    """
+    try:
+        with database.reading() as db:
+            return work(db)
+    except StoreError as exc:
+        if not (database.is_rescued and exc.message == database.notice):
+            raise
+    with database.reading() as db:
+        return work(db)
 
 
 def recover(database: Database, claims: Claims) -> tuple[int, str]:

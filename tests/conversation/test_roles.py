@@ -113,9 +113,11 @@ def test_the_users_file_replaces_a_built_in_one(folder):
     (folder / "notes.txt").write_text("no role")
     assert load_role("shell").text == "Mine."
     assert role_names() == ["commit", "reviewer", "shell", "评审"]
+    nameless = "no role can have this name: use letters, digits, - and _; not off"
     assert [*about_roles()][2:] == [
         ("shell", "Mine.", folder / "shell.md"),
         ("评审", "Check.", folder / "评审.md"),
+        ("a.b", nameless, folder / "a.b.md"),
     ]
 
 

@@ -130,10 +130,9 @@ def test_messages_that_follow_each_other_in_a_circle_are_damage(loose, home, par
     good = spoil(loose, home, "message", "parent_id", parent)
     with closing(open_store(home)) as store:
         (bad,) = (each for each in store.list() if each.id != good)
-        said = "2 conversations with 8 messages could be read"
-        with pytest.raises(StoreError, match=said) as caught:
-            store.load(bad.id)
-        assert caught.value.hint == "try again: what could be read is there"
+        found = store.load(bad.id)
+        assert "2 conversations with 8 messages could be read" in store.take_notice()
+        assert texts(found) == ["question bad", "reply bad", "another bad", "more bad"]
         assert texts(store.load(bad.id)) == ["question bad", "reply bad", "another bad", "more bad"]
         assert texts(store.load(good))[0] == "question good"
 
@@ -142,8 +141,8 @@ def test_a_role_that_is_none_costs_no_message(loose, home):
     spoil(loose, home, "message", "role", "x'fffe'")
     with closing(open_store(home)) as store:
         (bad,) = (each for each in store.list() if each.title == "bad")
-        with pytest.raises(StoreError, match="2 conversations with 8 messages could be read"):
-            store.load(bad.id)
+        store.load(bad.id)
+        assert "2 conversations with 8 messages could be read" in store.take_notice()
         roles = [message.role for message in store.load(bad.id).messages]
         assert roles == ["user", "assistant", "user", "assistant"]
 
@@ -153,7 +152,7 @@ def test_an_id_that_cannot_be_typed_is_damage_and_gets_another(loose, home):
     with changing(home) as db:
         db.execute("UPDATE conversation SET id = 'x' || char(10) || 'y' WHERE id <> ?", (good,))
     with closing(open_store(home)) as store:
-        with pytest.raises(StoreError, match="2 conversations with 8 messages could be read"):
-            store.list()
+        store.list()
+        assert "2 conversations with 8 messages could be read" in store.take_notice()
         (bad,) = (each for each in store.list() if each.id != good)
         assert texts(store.load(bad.id))[0] == "question bad"

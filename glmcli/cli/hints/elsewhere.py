@@ -367,7 +367,7 @@ flash_attention_2 flash-attn fa flash2 = flash
 on true visible = show
 off false none no = hide
 [limit]
-all 0 = 9999
+all = 9999
 [setting]
 temp = temperature
 default_model model_name model_id = model

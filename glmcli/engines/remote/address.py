@@ -122,9 +122,10 @@ def with_openais_own(options: ServerOptions) -> tuple[ServerOptions, str]:
     """
     url = options.base_url or options.openai_url
     if options.api_key and options.openai_url and not options.base_url:
+        source = options.sources.get("api_key", "environment")
         line = tr(
             "OPENAI_BASE_URL is not used, since {key} is set; --base-url URL names the server",
-            key=options.key_name,
+            key=options.key_name if source == "environment" else f"api_key ({source})",
         )
         return options, line
     if options.api_key or not url:

@@ -35,6 +35,7 @@ class OpenAIRoutes:
         self._holder = holder
         self._names = names
         self._created = int(time.time())
+        self._told_state = ""
 
     def all(self) -> Mapping[tuple[str, str], Route]:
         """(method, path) -> what answers."""
@@ -52,6 +53,9 @@ class OpenAIRoutes:
         status = self._holder.status()
         is_well = status["state"] in ("idle", "busy")
         fields = {"status": "ok" if is_well else status["state"], "queue": status["waiting"]}
+        # Who waits for the model asks again and again: the log tells of the same state once.
+        exchange.is_logged = is_well or status["state"] != self._told_state
+        self._told_state = status["state"]
         exchange.answer(fields | status, 200 if is_well else 503)
 
     def models(self, exchange: HttpExchange) -> None:

@@ -311,6 +311,9 @@ def test_openais_address_beside_a_key_of_ours_is_said_not_to_count():
     own, line = with_openais_own(ServerOptions(openai_url=OPENAI_URL, api_key="sk-own"))
     assert (own.base_url, own.api_key) == ("", "sk-own")
     assert line.startswith("OPENAI_BASE_URL is not used, since GLM_API_KEY is set; --base-url")
+    sources = {"api_key": "config.toml"}
+    given = ServerOptions(openai_url=OPENAI_URL, api_key="sk-own", sources=sources)
+    assert "since api_key (config.toml) is set" in with_openais_own(given)[1]
 
 
 def test_openais_key_alone_chooses_no_server():

@@ -282,7 +282,8 @@ def test_looking_loads_nothing() -> None:
         answer = server.ask("GET", "/health")
         assert (answer.status, answer.json["status"]) == (503, "loading")
         assert "max_model_len" not in server.ask("GET", "/v1/models").json["data"][0]
-        time.sleep(0.1)
+        assert server.ask("GET", "/health").status == 503
+        assert soon(lambda: len(server.lines) == 2)  # of those who wait one
         assert not server.holder.engine.is_open
         server.chat("hello")
         assert server.ask("GET", "/health").json["status"] == "ok"

@@ -18,10 +18,10 @@ from glmcli.store.results import LISTED
 from glmcli.store.rows import keep_settings
 from glmcli.store.tables import from_sql, index_text, name_of
 
-T = TypeVar("T")
+ReadResult = TypeVar("ReadResult")
 
 
-def read_again(database: Database, work: Callable[[sqlite3.Connection], T]) -> T:
+def read_again(database: Database, work: Callable[[sqlite3.Connection], ReadResult]) -> ReadResult:
     """What `work` finds; looked for once more where damage was met that could be read around.
 
     Raises StoreError.

@@ -18,7 +18,7 @@ from glmcli.conversation.attachments import (
 )
 from glmcli.conversation.typed import PASTED_BYTE, Line
 
-_COMMAND = re.compile(r"\s*/(?:[^\W_][^\s/]*|\?)(?=\s|$)(?:\s+@.*)?", re.DOTALL)
+_COMMAND = re.compile(r"\s*[/／](?:[^\W_][^\s/]*|\?)(?=\s|$)(?:\s+@.*)?", re.DOTALL)
 """With what follows it, if that is an `@FILE`."""
 _PASTED_RUN = re.compile(PASTED_BYTE + b"+")
 _LITERAL = re.compile(r"(\s*)//(?=\w)")

@@ -18,6 +18,7 @@ from glmcli.chat.commands.table import (
     Command,
     columns,
     command,
+    is_built_in,
     line_for,
     said_of,
 )
@@ -107,6 +108,11 @@ def save(chat: Chat, rest: str) -> str:
     return save_block(chat, path_of(found[1]), found[2]) if found else save_talk(chat, rest)
 
 
+def not_alone(word: str, meant: str) -> UsageError:
+    """The error for a command with more behind it than a file."""
+    return UsageError(tr("/{word} takes a file alone", word=word), said_of(meant))
+
+
 def save_talk(chat: Chat, rest: str) -> str:
     """Write the conversation."""
     from glmcli.conversation.transcript import save_conversation
@@ -115,6 +121,8 @@ def save_talk(chat: Chat, rest: str) -> str:
     if not conversation.messages:
         raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
     path = path_of(rest) if rest else dated_file()
+    if re.match("(?:as|to) ", rest) and not is_file(path):
+        raise not_alone("save", f"/save {rest[3:].strip()}")
     whole = chat.session.store.whole(conversation)
 
     def write(path: Path, *, overwrite: bool) -> Path:
@@ -168,6 +176,8 @@ def load(chat: Chat, rest: str) -> str:
     if not rest:
         raise UsageError(tr("/load needs a file"), tr("/load FILE.json"))
     path = path_of(rest)
+    if is_built_in(rest) and not is_file(path):
+        raise not_alone("load", f"/model {rest}")
     conversation = replace(read(path), id="")
     chat.check_kept()
     n = sum(message.role == "user" for message in conversation.messages)
@@ -197,7 +207,9 @@ def attach(chat: Chat, rest: str) -> str:
     if rest == "off":
         chat.attached.clear()
     elif rest:
-        path = path_of(rest)
+        path, (first, *words) = path_of(rest), rest.split(maxsplit=1)
+        if words and not is_file(path) and is_file(path_of(first)):
+            raise not_alone("attach", f"@{rest}")
         several = None if is_file(path) else find_several(rest)
         files = chat.agreed_files(several) if several else [attachments.read_attachment(path)]
         check_alone(chat, attachments.join_files("", files))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from dataclasses import fields, replace
 
-from glmcli.chat.commands.table import Chat, columns, command
+from glmcli.chat.commands.table import Chat, columns, command, line_for, said_of
 from glmcli.config import SOURCES, Settings, choices, parse, setting_fields, show, variable
 from glmcli.config.values import parsed
 from glmcli.engines import TellsOwn, split_name
@@ -19,7 +20,7 @@ DISPLAY = {"markdown": "plain", "stats": "stats", "thinking": "thinking", "notif
 """Names for how replies are shown, and the settings behind them."""
 CONTEXT = "context"
 """The setting that decides about a prompt that does not fit."""
-_PAIR = re.compile(r"([^\s=]*)(?:\s*=\s*|\s*)(.*)", re.DOTALL)
+_PAIR = re.compile(r"([^\s=:]*)(?:\s*[=:]\s*|\s*)(.*)", re.DOTALL)
 DEFAULT = ("default", "none", "unset")
 """Words that give a setting back to the model."""
 
@@ -30,7 +31,7 @@ def set(chat: Chat, rest: str) -> str:
     if not rest:
         return columns([(name, in_force(chat, name, value)) for name, value in values(chat)])
     name, value = pair(rest)
-    name = param_name(name)
+    name = param_name(name, value)
     if not value:
         return columns([(name, in_force(chat, name, dict(values(chat))[name]))])
     if name == CONTEXT:
@@ -136,44 +137,42 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-SET_OTHERWISE = {
-    "model": later("/model NAME goes on with another model"),
-    "system": later("/system TEXT sets it"),
-    "role": later("/role NAME takes a role"),
-    "title": later("/title TEXT names the conversation"),
-    "parameter": "/set NAME VALUE",
-    "temp": later("/set temperature VALUE sets it"),
-}
-"""What is set in another way -> how."""
+BY_COMMAND = ("model", "system", "role")
+"""Settings that a command of their own sets."""
 NO_OPTION = ("home", "cache", "warm", "keep", "host")
 """Settings that `glm chat` has no option for."""
 
 
-def way_to_set(name: str) -> str:
-    """How a setting is set that is fixed while a chat runs."""
+def way_to_set(name: str, value: str = "") -> str:
+    """How a setting is set, to a `value`, that is fixed while a chat runs."""
+    typed = shlex.quote(value) if value else "VALUE"
     item = setting_fields()[name]
     if item.metadata.get("secret"):
         return tr("before a chat begins: {variable} in the environment", variable=variable(name))
     if name in NO_OPTION:
-        return tr("in a shell: glm config set {name} VALUE", name=name)
+        return tr("in a shell: {line}", line=f"glm config set {name} {typed}")
     option = "no-save" if name == "history" else name.replace("_", "-")
-    value = "" if item.type == "bool" else " VALUE"
-    return tr("before a chat begins: glm chat --{option}", option=option + value)
+    takes = item.type != "bool" and option != "no-save"
+    return tr(
+        "before a chat begins: glm chat --{option}", option=f"{option} {typed}" if takes else option
+    )
 
 
-def param_name(name: str) -> str:
-    """A setting's name. Raises UsageError with the nearest one."""
+def param_name(name: str, value: str = "") -> str:
+    """A setting's name. Raises UsageError with the line that was meant, with its `value`."""
     known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
     if name not in known:
-        if name in setting_fields() and name not in SET_OTHERWISE:
-            raise UsageError(tr("{name} cannot be set in a chat", name=name), way_to_set(name))
-        if name in SET_OTHERWISE:
-            hint = tr(SET_OTHERWISE[name])
-        elif near := difflib.get_close_matches(name, known, n=1):
-            hint = tr("did you mean {name}?", name=near[0])
-        else:
-            hint = tr("one of: {names}", names=", ".join(known))
+        if name in setting_fields() and name not in BY_COMMAND:
+            line = tr("{name} cannot be set in a chat", name=name)
+            raise UsageError(line, way_to_set(name, value))
+        first, _, rest = value.partition(" ")
+        line = line_for(name, value, near=False)
+        if f"{name}_{first}" in known:
+            line = f"/set {name}_{first} {rest}".strip()
+        elif not line and (near := difflib.get_close_matches(name, known, n=1)):
+            line = f"/set {near[0]} {value}".strip()
+        hint = said_of(line) if line else tr("one of: {names}", names=", ".join(known))
         raise UsageError(tr("there is no setting {name}", name=name), hint)
     return name
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from glmcli.chat.commands.settings import (
     PARAMS,
     pair,
@@ -10,7 +12,7 @@ from glmcli.chat.commands.settings import (
     set_display,
     setting_line,
 )
-from glmcli.chat.commands.table import Chat, command
+from glmcli.chat.commands.table import Chat, command, line_for, said_of
 from glmcli.config import show
 from glmcli.conversation.typed import untyped_line
 from glmcli.engines import TellsOwn, state_of
@@ -49,10 +51,36 @@ def samplings(chat: Chat, typed: str) -> list[tuple[str, str]]:
 @command("[NAME=VALUE …]", words=samplings)
 def retry(chat: Chat, rest: str) -> str:
     """Ask the last question again, with other settings if given: /retry temperature=0.2."""
-    changes = dict(sampling(word) for word in rest.split())
+    try:
+        changes = dict(sampling(word) for word in rest.split())
+    except UsageError as exc:
+        exc.hint = said_of(retry_line(rest)) if retry_line(rest) else exc.hint
+        raise
     with chat.session.sampling(changes):
         chat.ask(again(chat))
     return ""
+
+
+def retry_line(rest: str) -> str:
+    """The line that was meant by `/retry with temperature 1`, or `/retry 1`; "" if unclear."""
+    words = re.sub(r"\s*[=:,]\s*|\s+", " ", rest).split()
+    words = [word for word in words if word not in ("with", "at", "and", "to")]
+    pairs = list[str]()
+    while words:
+        name = words.pop(0)
+        if re.fullmatch(r"[0-9.]+", name):
+            words.insert(0, name)
+            name = "temperature"
+        line = f"/set {name}" if name in PARAMS else line_for(name)
+        name = line.removeprefix("/set ")
+        if name not in PARAMS or not words:
+            return ""
+        try:
+            param_value(name, words[0])
+        except UsageError:
+            return ""
+        pairs.append(f"{name}={words.pop(0)}")
+    return " ".join(["/retry", *pairs])
 
 
 def sampling(word: str) -> tuple[str, object]:

@@ -72,14 +72,27 @@ def test_display_settings_can_be_given_back(chat):
 @pytest.mark.parametrize(
     ("line", "hint"),
     [
-        ("/set system be brief", "/system TEXT sets it"),
-        ("/set model echo:", "/model NAME goes on with another model"),
-        ("/set width 80", "before a chat begins: glm chat --width VALUE"),
-        ("/set base-url x", "glm chat --base-url VALUE"),
+        ("/set system be brief", "did you mean /system be brief?"),
+        ("/set model echo:", "did you mean /model echo:?"),
+        ("/set parameter temperature 0.2", "did you mean /set temperature 0.2?"),
+        ("/set temp=.2", "did you mean /set temperature .2?"),
+        ("/set num_predict 50", "did you mean /set max_tokens 50?"),
+        ("/set max tokens 100", "did you mean /set max_tokens 100?"),
+        ("/set temperatur 1", "did you mean /set temperature 1?"),
+        ("/set verbose", "did you mean /set stats on?"),
+        ("/set nothink", "did you mean /think off?"),
+        ("/set num_ctx 4096", "in a shell: glm chat --window 4096"),
+        ("/retry with temperature 1", "did you mean /retry temperature=1?"),
+        ("/retry temp 1", "did you mean /retry temperature=1?"),
+        ("/retry 1.0", "did you mean /retry temperature=1.0?"),
+        ("/history search owl", "did you mean /history owl?"),
+        ("/load smollm2", "did you mean /model smollm2?"),
+        ("/set width 80", "before a chat begins: glm chat --width 80"),
+        ("/set base-url x", "glm chat --base-url x"),
         ("/set offline", "glm chat --offline"),
         ("/set history off", "glm chat --no-save"),
         ("/set api_key x", "GLM_API_KEY in the environment"),
-        ("/set warm off", "glm config set warm VALUE"),
+        ("/set warm off", "glm config set warm off"),
         ("/temp 1", "did you mean /set temperature 1?"),
         ("/EXIT", "/exit leaves"),
         ("/regenerate", "did you mean /retry?"),
@@ -128,6 +141,7 @@ def test_a_wrong_value_is_named_as_it_was_typed(chat):
     with pytest.raises(UsageError, match="has no value"):
         run_command(chat, "/set = 5")
     assert run_command(chat, "/set temperature = 0.5") == "temperature is 0.5"
+    assert run_command(chat, "/set temperature: 0.4") == "temperature is 0.4"
 
 
 class WithOwn(EchoEngine):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from glmcli.chat.commands import COMMANDS, command_for, run_command
@@ -26,6 +28,7 @@ from tests.support.chats import texts
         ("/ and nothing", False),
         ("/路径", True),
         ("/?", True),
+        ("／help", True),
         ("/?? what", False),
         ("help", False),
         ("1/2", False),
@@ -97,6 +100,11 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
         ("/clear", "/reset starts a new conversation"),
         ("/new", "/reset starts a new conversation"),
         ("/files a.py", "did you mean /attach a.py?"),
+        ("/models", "in a shell: glm models list"),
+        ("/file f.txt say why", "did you mean @f.txt say why?"),
+        ("/show info", "did you mean /stats?"),
+        ("/run ls", "a chat runs no programs"),
+        ("/nothink", "did you mean /think off?"),
         ("/stop", "Ctrl-C stops a reply"),
         ("/bye", "/exit leaves"),
         ("/list", "did you mean /history?"),
@@ -109,10 +117,30 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
     ],
 )
 def test_a_command_of_other_chats_is_told_what_it_is_called_here(chat, typed, meant):
+    Path("f.txt").write_text("f")
     with pytest.raises(UsageError) as caught:
         run_command(chat, typed)
     assert caught.value.hint.startswith(meant)
     assert caught.value.hint.endswith(f"; //{typed.split()[0][1:]} sends it as text")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("help", "did you mean /help?"),
+        ("帮助", "did you mean /help?"),
+        ("?", "did you mean /help?"),
+        ("\\help", "did you mean /help?"),
+        ("/ help", "did you mean /help?"),
+        ("glm models list", "in a shell: glm models list"),
+        ("!ls", "a chat runs no programs: that is for a shell"),
+        ("glm is good", ""),
+        ("help me", ""),
+        ("hello", ""),
+    ],
+)
+def test_what_is_a_command_elsewhere_is_no_question(typed, meant):
+    assert command_for(typed) == meant
 
 
 def test_a_question_mark_is_help(chat):

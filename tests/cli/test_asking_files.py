@@ -113,7 +113,7 @@ def test_a_pattern_that_the_shell_took_apart_is_not_taken_for_a_question(glm, he
     done = glm("ask", *ECHO, "-a", "src/a.py", "src/b.py")
     assert (done.out, done.code) == ("", 2)
     assert "src/b.py is a file" in done.err_lines[0]
-    assert "-a 'src/*.py'" in done.err_lines[1]
+    assert "-a src/a.py -a src/b.py" in done.err_lines[1]
 
 
 @pytest.mark.parametrize("word", ["@*args", "@src", "@who?", "@[x]"])

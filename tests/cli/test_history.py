@@ -138,7 +138,7 @@ def test_config_path(glm, tmp_path):
 def test_the_built_in_model_is_always_listed(glm, tmp_path):
     items = json.loads(glm("models", "list", "--json", GLM_CACHE=str(tmp_path / "cache")).out)
     assert items[0]["name"] == "smollm2"
-    assert set(items[0]) == {"name", "path", "family", "size_bytes", "window"}
+    assert set(items[0]) == {"name", "path", "family", "size_bytes", "window", "bits", "source"}
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "nonsense", "nobody/nothing"])

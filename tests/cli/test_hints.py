@@ -25,6 +25,8 @@ ask -H 'Authorization: Bearer x' hi     | leave -H out: glm ask hi
 ask -k secret hi                        | leave -k out: glm ask hi
 ask -d '{"a": 1}' hi                    | leave -d '{"a": 1}' out: glm ask hi
 ask -d @FILE hi                         | did you mean glm ask --file FILE hi?
+ask -m x.gguf -c 4096 -p hi             | did you mean glm ask -m x.gguf --window 4096 hi?
+keys set openai secret                  | a server's key: glm config set api_key -
 ask -m = echo: hi                       | did you mean glm ask -m echo: hi?
 ask --max-tokens = 50 hi                | did you mean glm ask --max-tokens 50 hi?
 ask --temperature= 0.2 hi               | did you mean glm ask --temperature 0.2 hi?
@@ -46,7 +48,7 @@ ask -t mytemplate hi                    | leave -t mytemplate out: glm ask hi
 ask --image pic.png hi                  | leave --image pic.png out: glm ask hi
 ask --session work hi                   | leave --session work out: glm ask hi
 ask --device cuda:0,1 hi                | did you mean glm ask --device cuda hi?
-ask -c 4096 -m echo: hi                 |
+ask -c 4096 -m echo: hi                 | did you mean glm ask --window 4096 -m echo: hi?
 ask -f yaml hi                          |
 chat --temp 0.2 --save-as x.md          | leave --save-as x.md out: glm chat --temperature 0.2
 history list --kind ask                 | did you mean glm history list --all?

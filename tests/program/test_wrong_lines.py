@@ -40,6 +40,8 @@ ask --output o.txt hi             | write: glm ask hi > o.txt
 ask --stream hi                   | a reply streams by itself
 ask --format jsn hi               | glm ask --format json hi?
 ask --format yaml hi              | choose one of these
+ask -sys x -m echo: hi            | did you mean glm ask --system x -m echo: hi?
+ask -stats -m echo: hi            | did you mean glm ask --stats -m echo: hi?
 ask --system-prompt x hi          | glm ask --system x hi?
 ask --no-history hi               | did you mean glm ask --no-save hi?
 ask --no-think=1 hi               | did you mean glm ask --no-think hi?

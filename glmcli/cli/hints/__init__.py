@@ -11,18 +11,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from glmcli.cli.hints.taking import TYPED, option_as_value, typeset_option
+from glmcli.cli.hints.taking import TYPED, long_as_short, option_as_value, typeset_option
 
 
 def check_typed(context: Any, arguments: Sequence[str]) -> None:
-    """Keep what was typed. Raises UsageError where an option would take the next for its value, or
-    has a dash for its hyphens.
+    """Keep what was typed. Raises UsageError where an option would take the next for its value, has
+    a dash for its hyphens, or one hyphen for two.
     """
     TYPED[:] = [(context.command, tuple(arguments))]
     if word := typeset_option(context.command, arguments):
         from glmcli.cli.hints.lacking import no_hyphens
 
         raise no_hyphens(word, context.command_path, arguments)
+    if name := long_as_short(context.command, arguments):
+        from glmcli.errors import UsageError
+        from glmcli.language import tr
+
+        words = [*context.command_path.split()[1:], *arguments]
+        raise UsageError(tr("No such option: {name}", name=name), in_whole_line(None, words))
     if found := option_as_value(context.command, arguments):
         from glmcli.cli.hints.lacking import no_value
 

@@ -227,7 +227,8 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     cutoff = SURELY if question else NEAR
     names = [*commands_of(whole_command())]
     line = aliases("glm").get(word.lower())
-    if line and (is_line(line) or not (behind[2:] or front)):
+    is_key = line == "!KEYS" and behind[:1] == ["set"]
+    if line and (is_key or is_line(line) or not (behind[2:] or front)):
         return by_alias(line, rest)
     if near := nearest_command(word, names, cutoff):
         return Found([], [near, *rest], "")

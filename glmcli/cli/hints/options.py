@@ -24,6 +24,7 @@ OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m
 """Options elsewhere for what is an argument here."""
 NO_VALUES = ("none", "null", "default", "auto")
 MAY_STAND_ALONE = ("--resume", "--plain")
+SMALL_WINDOW = 256
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
 _JOINED = re.compile(r"(--[a-z][a-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
@@ -73,6 +74,8 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
     if name == "--history" and "--no-save" in line.flags and rest and rest[0].lower() in ON | OFF:
         if rest.pop(0).lower() in OFF:
             line.add("--no-save")
+    elif name == "-c" and "--window" in line.flags and rest and is_window(rest[0]):
+        line.add("--window", rest.pop(0))
     elif name in OF_PAIRS and rest and (pair := pair_of(rest)):
         line.add(*pair)
     elif name in line.flags or name in ("--help", "-h"):
@@ -91,6 +94,11 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
         own(line, near, value, rest)
     else:
         unknown_option(line, name, value, rest)
+
+
+def is_window(word: str) -> bool:
+    """Whether a word behind `-c` is a size in tokens, as llama.cpp has it there."""
+    return word.isdecimal() and int(word) >= SMALL_WINDOW
 
 
 def divided(word: str, line: MeantLine) -> tuple[str, str | None]:

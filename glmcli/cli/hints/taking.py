@@ -65,3 +65,25 @@ def option_as_value(command: Any, arguments: Sequence[str]) -> tuple[str, str] |
     takers = value_flags(command) if pairs else {}
     found = ((one, other) for one, other in pairs if one in takers)
     return next((pair for pair in found if pair[1].partition("=")[0] in flags_of(command)), None)
+
+
+def long_as_short(command: Any, arguments: Sequence[str]) -> str:
+    """A long option behind one hyphen, or the beginning of one, as `-sys`, of which a short option
+    would take the rest for its value; "" if there is none.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    pairs = [
+        pair for pair in pairwise(["", *arguments[:end]]) if pair[1][:1] == "-" != pair[1][1:2]
+    ]
+    takers = value_flags(command) if pairs else {}
+    names = [(before, word.partition("=")[0]) for before, word in pairs]
+    flags = flags_of(command) if pairs else []
+    return next(
+        (
+            name
+            for before, name in names
+            if name[3:] and name[:2] in takers and before not in takers
+            if any(flag.startswith(f"-{name}") for flag in flags)
+        ),
+        "",
+    )

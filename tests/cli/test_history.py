@@ -169,7 +169,7 @@ def test_a_pull_that_fails_leaves_no_status_row_behind(monkeypatch):
         report(Progress("fetching", 1_000_000, 2_000_000, "bytes"))
         raise ModelError("the network is gone", "try again")
 
-    monkeypatch.setattr("glmcli.models.checkpoint.find_checkpoint", find)
+    monkeypatch.setattr("glmcli.models.library.removing.find_checkpoint", find)
     monkeypatch.setenv("TERM", "xterm")
     master, slave = os.openpty()
     with os.fdopen(slave, "w") as terminal:

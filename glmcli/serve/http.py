@@ -142,7 +142,7 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _has_doubtful_end(self) -> bool:
         """Whether another program may see the request end elsewhere (RFC 9112, 6.3 and 11.2)."""
-        sizes = self.headers.get_all("Content-Length", [])
+        sizes = [each.strip(" \t") for each in self.headers.get_all("Content-Length", [])]
         return len(sizes) > 1 or "Transfer-Encoding" in self.headers
 
     def _first_line(self) -> bytes:
@@ -194,7 +194,7 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def body_bytes(self) -> int:
         """The size of the body. Raises Refusal if it is not said, or too large."""
-        sizes = self.headers.get_all("Content-Length", [])
+        sizes = [each.strip(" \t") for each in self.headers.get_all("Content-Length", [])]
         if "Transfer-Encoding" in self.headers or not sizes:
             raise Refusal(411, "send the body with a Content-Length")
         if len(set(sizes)) > 1 or not (sizes[0].isascii() and sizes[0].isdigit()):

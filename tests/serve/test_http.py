@@ -269,7 +269,7 @@ def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) 
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         text = "word " * 200_000
         body = json.dumps({"messages": [{"role": "user", "content": text}], "stream": True})
-        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length:  {len(body)} \t\r\n\r\n"
         connection.sendall(head.encode() + body.encode())
         assert soon(lambda: server.holder.busy == 1)
         assert soon(lambda: server.holder.busy == 0)

@@ -106,7 +106,7 @@ def test_reset_and_tokens_and_save(start, tmp_path):
 
 def test_an_unknown_command_is_an_error_and_the_loop_goes_on(start):
     term = start().at_prompt()
-    term.type("/rest\r").see("did you mean /reset?").at_prompt()
+    term.type("/rest\r").see("/reset starts a new").at_prompt()
 
 
 def test_tab_completes_commands(start):

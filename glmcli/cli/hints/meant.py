@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -96,7 +97,8 @@ def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
         if word == "--":
             line.items.append(["--", *rest])
             break
-        if not word.startswith("-") or word == "-":
+        is_number = not line.takers and re.fullmatch(r"-[0-9.]+", word)
+        if not word.startswith("-") or word == "-" or is_number:
             line.add_word(word)
         else:
             take_option(line, word, rest)

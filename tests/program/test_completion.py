@@ -127,7 +127,7 @@ COMMANDS = ["bench", "chat", "ask", "serve", "ps", "stop", "history", "models", 
         ("glm ask --plain --no-stre", ["--no-stream"]),
         ("glm ask --device c", ["cpu", "cuda"]),
         ("glm ask -m echo : --no-stre", ["--no-stream"]),
-        ("glm ask -m ", ["smollm2", "echo:", "openai:", "fastchat:"]),
+        ("glm ask -m ", ["smollm2", "gguf:", "echo:", "openai:", "fastchat:"]),
         ("glm chat --model ec", ["echo:"]),
         ("glm models show ", ["smollm2"]),
         ("glm bench sm", ["smollm2"]),
@@ -306,7 +306,7 @@ def test_models_of_this_machine_are_completed(tmp_path, words):
         (tmp_path / "cache/models" / name).mkdir(parents=True)
     here = ["smollm2", "mine", "org/whole"]
     assert words("glm models show ") == here
-    assert words("glm ask -m ") == [*here, "echo:", "openai:", "fastchat:"]
+    assert words("glm ask -m ") == [*here, "gguf:", "echo:", "openai:", "fastchat:"]
     assert words("glm ask -m org/") == ["org/whole"]
 
 

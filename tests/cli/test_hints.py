@@ -68,6 +68,8 @@ ask hi --roles shell                    | did you mean glm ask hi --role shell?
 ask hi --openai-key sk-1                | leave --openai-key out: glm ask hi
 serve smollm2 0.0.0.0:8080              | did you mean glm serve smollm2 --host 0.0.0.0
 bench echo: --json out.json             | write: glm bench echo: --json > out.json
+history export 3dv                      |
+history export out/talk                 | write: glm history export > out/talk
 roles create coder 'You write'          | leave 'You write' out: glm roles edit coder
 config set temperature=hot              |
 list models                             | did you mean glm models list?

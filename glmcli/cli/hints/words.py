@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
-from glmcli.cli.hints.known import group_of, is_conversation, names_model, newest_conversation
+from glmcli.cli.hints.known import (
+    group_of,
+    is_conversation,
+    looks_like_id,
+    names_model,
+    newest_conversation,
+)
 from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
 from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
 from glmcli.cli.hints.values import setting_value
@@ -55,6 +61,11 @@ def is_file_word(word: str) -> bool:
 def is_no_text(word: str) -> bool:
     """Whether a word is the value of an option rather than a question."""
     return is_file_word(word) or any(re.fullmatch(form, word, re.DOTALL) for form in NO_TEXT)
+
+
+def names_a_file(word: str) -> bool:
+    """Whether a word in the place of an id is the name of a file: no id has a dot or a slash."""
+    return "." in word or "/" in word
 
 
 def arranged(line: MeantLine) -> list[list[str]]:
@@ -228,11 +239,8 @@ def of_history(line: MeantLine) -> None:
         head = words[0].lower()
         newest = newest_conversation() if head in _HEAD and name != "undelete" else ""
         words = [newest or words[0], *words[1:]]
-        if name in ("show", "export") and words[1:] and not is_conversation(last):
-            if is_no_text(last) or name == "export":
-                words.pop()
-                line.after = f"> {shell_word(last)}"
-        elif name == "export" and is_no_text(last) and not is_conversation(last):
+        is_target = name == "export" or (name == "show" and bool(words[1:]))
+        if is_target and (names_a_file(last) or (words[1:] and not looks_like_id(last))):
             words.pop()
             line.after = f"> {shell_word(last)}"
         line.set_words(words)

@@ -19,7 +19,8 @@ from pathlib import Path
 from glmcli.errors import UsageError
 from glmcli.files import kind
 from glmcli.language import tr
-from glmcli.serve.http import HttpExchange, Site, crowded
+from glmcli.serve.http import HttpExchange, Site
+from glmcli.serve.refusal import crowded
 
 MOST_CONNECTIONS = 256
 BACKLOG = 128

@@ -130,6 +130,7 @@ def http_door(holder: Holder, settings: Settings, log: Callable[[str], None]) ->
         from glmcli.serve.openai.routes import OpenAIRoutes
 
         routes = OpenAIRoutes(holder, holder.name, settings.model)
-        HttpExchange(connection, Site(routes.all(), key="", is_private=True, log=log))
+        site = Site(routes.all(), is_private=True, log=log, owed=holder.answered)
+        HttpExchange(connection, site)
 
     return answer

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import Any, Literal
 
 from glmcli import __version__
@@ -156,9 +156,12 @@ class Holder:
         Of a `private` one nothing is kept. Raises Full before the first chunk, GlmError.
         """
         reply = self.engine.stream(messages, params, cancel, private=private)
-        with self.used(), closing(reply) as stream:
+        with ExitStack() as use, closing(reply) as stream:
+            use.enter_context(self.used())
             for chunk in stream:
                 self._let_by(chunk)
+                if chunk.finish_reason is not None:
+                    use.close()  # whoever has the whole reply is to find it counted as over
                 yield chunk
 
     def batch(

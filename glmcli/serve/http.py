@@ -7,11 +7,11 @@ Whatever a client sends ends in an answer: what parsing raises is a 400.
 from __future__ import annotations
 
 import hmac
-import json
 import math
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
@@ -53,6 +53,8 @@ class Site:
     is_private: bool = False
     """On a socket that only its owner reaches: neither a key nor a name is asked for."""
     log: Callable[[str], None] = lambda line: None
+    owed: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered as long as an answer to a body is owed: until it is sent, and in the log."""
     is_ending: Event = field(default_factory=Event)
     """Set when connections are closed after the answer that they wait for."""
 
@@ -94,6 +96,10 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         """Read a request and answer it."""
+        with ExitStack() as self._owed:
+            self._handle_request()
+
+    def _handle_request(self) -> None:
         self.close_connection, self._status, self.note, self.place = True, 0, "", ""
         self._started, self._has_read, self._has_probed = 0.0, False, False
         self.is_logged = True
@@ -212,6 +218,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         if len(raw) < size:
             raise ClientLeft
         self._has_read = True
+        self._owed.enter_context(self.site.owed())
         try:
             data = parse_json(decode_text(raw, "the body"), "the body")
         except UsageError as exc:
@@ -382,14 +389,3 @@ def refuse_half_characters(raw: bytes, data: dict[str, Any]) -> None:
     except UnicodeEncodeError as exc:
         line = "the body holds half of a surrogate pair, which is no character"
         raise Refusal(400, line, code="invalid_character") from exc
-
-
-def crowded() -> bytes:
-    """The whole answer to a connection that is one too many."""
-    refusal = Refusal(503, "too many connections", kind=SERVER, headers={"Retry-After": "1"})
-    data = json.dumps(refusal.as_json()).encode()
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(data)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + data

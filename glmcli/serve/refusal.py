@@ -5,6 +5,7 @@ What goes over the wire is English. Knows nothing of HTTP beyond the numbers of 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -90,3 +91,14 @@ def overflow_refusal(error: ContextFull, message: str, param: str) -> Refusal:
         )
     code = "context_length_exceeded"
     return Refusal(400, message, code=code, param=param, note=message)
+
+
+def crowded() -> bytes:
+    """The whole answer to a connection that is one too many."""
+    refusal = Refusal(503, "too many connections", kind=SERVER, headers={"Retry-After": "1"})
+    data = json.dumps(refusal.as_json()).encode()
+    head = (
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + data

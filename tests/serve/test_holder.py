@@ -61,6 +61,12 @@ def test_it_is_busy_as_long_as_a_reply_lasts(holder: Holder) -> None:
     assert (holder.busy, holder.state) == (0, "idle")
 
 
+def test_who_has_the_end_of_a_reply_finds_it_over(holder: Holder) -> None:
+    with stream(holder) as chunks:
+        assert [holder.busy for chunk in chunks if chunk.finish_reason] == [0]
+        assert holder.busy == 0
+
+
 def test_a_reply_that_is_left_is_not_counted_any_more(holder: Holder) -> None:
     with stream(holder) as chunks:
         next(chunks)

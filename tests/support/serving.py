@@ -95,14 +95,21 @@ def served(
     most_waiting: int = 64,
     starts: bool = True,
     shared: bool = False,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Served]:
-    """A server of `echo:`, or of what `open_it` opens."""
+    """A server of `echo:`, or of what `open_it` opens; `log` gets each line before it is kept."""
     engine = EngineThread("echo:", open_it or (lambda report: EchoEngine()), shared=shared)
     holder = Holder(engine, "echo:", most_waiting=most_waiting)
     lines: list[str] = []
     routes = OpenAIRoutes(holder, "echo").all()
     (listener,) = listen_at("127.0.0.1", 0)
-    doors = Doors([listener], Site(routes, key=key, is_private=is_private, log=lines.append))
+
+    def write(line: str) -> None:
+        log(line)
+        lines.append(line)
+
+    site = Site(routes, key=key, is_private=is_private, log=write, owed=holder.answered)
+    doors = Doors([listener], site)
     port = listener.getsockname()[1]
     if starts:
         engine.start()

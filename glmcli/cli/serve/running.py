@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DRAIN_S = 30.0
 """How long those who are answered at the end may take."""
+SENT_S = 1.0
+"""So long nothing is said of answers that are made and only have to be sent."""
 
 
 def answer_until_ended(
@@ -62,6 +64,7 @@ def answer_until_ended(
         key=settings.serve_key,
         is_private=is_private,
         log=log,
+        owed=holder.answered,
     )
     doors = Doors(listeners, member.joined(site, holder) if member else site)
     signals = end_by_signal(holder.stop, holder.stopping)
@@ -142,7 +145,7 @@ def drain(doors: Doors, holder: Holder, signals: Sequence[int]) -> None:
     doors.close()
     if not signals:
         tell(tr("glm stop has ended it"))
-    if waiting := holder.unanswered:
+    if waiting := holder.unanswered if holder.busy else holder.left_after(SENT_S):
         tell(
             ntr(
                 "ends after {n} more reply; Ctrl-C ends it at once",

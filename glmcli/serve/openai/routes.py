@@ -115,7 +115,7 @@ class OpenAIRoutes:
         exchange.note = log_note(asked)
         try:
             reply = heard(exchange, self._holder, asked.messages, asked.params)
-            with self._holder.answered(), closing(reply) as chunks:
+            with closing(reply) as chunks:
                 last = answer(exchange, written, chunks, counts=asked.counts)
         except GlmError as exc:
             refusal = refusal_of(exc, param=param)

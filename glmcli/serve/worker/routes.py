@@ -84,7 +84,7 @@ class WorkerRoutes:
     def stream(self, exchange: HttpExchange) -> None:
         """A reply as it comes. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
-        with self._holder.answered(), closing(self._records(exchange, body)) as records:
+        with closing(self._records(exchange, body)) as records:
             exchange.begin(BINARY)
             for record in records:
                 exchange.piece(as_message(record))
@@ -94,7 +94,7 @@ class WorkerRoutes:
         """A whole reply: the last record of its stream. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
         last: WorkerRecord = {}
-        with self._holder.answered(), closing(self._records(exchange, body)) as records:
+        with closing(self._records(exchange, body)) as records:
             for record in records:
                 last = record
             exchange.answer(last)

@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from contextlib import suppress
 
 import pytest
@@ -26,6 +27,16 @@ def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) ->
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["usage"]["completion_tokens"]
         ending.join(5)
         assert not ending.is_alive()
+
+
+def test_who_has_its_whole_reply_is_in_the_log_at_the_end_and_not_waited_for_aloud(capsys) -> None:
+    with served(log=lambda line: time.sleep(0.3)) as server:
+        assert server.chat("hello").status == 200
+        running.drain(server.doors, server.holder, [15])
+        assert [line.split()[:3] for line in server.lines] == [
+            ["POST", "/v1/chat/completions", "200"]
+        ]
+    assert capsys.readouterr().err == ""
 
 
 def test_replies_that_take_too_long_at_the_end_are_cut_and_told(monkeypatch, capsys) -> None:

@@ -334,3 +334,16 @@ def test_answers_end_before_connections_do() -> None:
         assert got[0].json["choices"][0]["message"]["content"] == "a b c d e f"
         with pytest.raises(OSError):
             server.ask("GET", "/health")
+
+
+@pytest.mark.parametrize("path", [CHAT, "/tokenize"])
+def test_a_refusal_is_owed_until_it_is_sent(path: str) -> None:
+    owed = list[int]()
+
+    def fail(report: object) -> EchoEngine:
+        raise ModelError("it is broken")
+
+    with served(fail, log=lambda line: owed.append(server.holder.unanswered)) as server:
+        assert server.ask("POST", path, question()).status >= 400
+        assert soon(lambda: owed == [1])
+        assert soon(lambda: not server.holder.unanswered)

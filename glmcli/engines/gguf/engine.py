@@ -14,14 +14,9 @@ from typing import Any
 
 from glmcli.engines.gguf.process import LlamaProcess
 from glmcli.engines.gguf.vocabulary import GgufTemplate, LlamaDecoder
-from glmcli.engines.local.fitting import (
-    Telling,
-    check_length,
-    limit_of,
-    probes,
-    room_after,
-)
-from glmcli.engines.local.prompt.apart import GivenUp, heeding
+from glmcli.engines.local.fitting import TemplateEngine, limit_of, room_after
+from glmcli.engines.local.ids import shared_prefix
+from glmcli.engines.local.prompt.apart import GivenUp
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptIds
 from glmcli.engines.remote.faults import Cancelled, Unreachable
 from glmcli.engines.remote.openai.events import sse_messages
@@ -52,8 +47,11 @@ class _Asked:
     """How much of the prompt was not read again, once it is known."""
 
 
-class GgufEngine:
+class GgufEngine(TemplateEngine):
     """An Engine over llama.cpp and the template of a file."""
+
+    context_tokens: int
+    _template: GgufTemplate
 
     def __init__(
         self,
@@ -67,14 +65,13 @@ class GgufEngine:
         news: Sequence[str] = (),
     ) -> None:
         """`news` is told whoever is answered."""
+        super().__init__(template, context_tokens, news)
         self.name = name
         self.device = f"{process.told.get('device', '')} {bits}".strip()
-        self.context_tokens = context_tokens
         self.process = process
         """Where llama.cpp computes."""
-        self._template, self._defaults = template, defaults
+        self._defaults = defaults
         self._stop_ids = template.stop_ids | template.turn_ends
-        self._telling = Telling(template, news)
         self._known: Sequence[int] = ()
         """What llama.cpp has read last and still knows, at least."""
 
@@ -111,9 +108,7 @@ class GgufEngine:
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> _Asked:
         """What a prompt comes to. Raises ContextFull, UsageError, ModelError, GivenUp."""
-        with heeding(cancel):
-            check_length(messages, self._template, self.context_tokens)
-            prompt = self._template.encode(messages, think=params.think)
+        prompt = self._encoded(messages, params.think, cancel)
         room = room_after(prompt, self.context_tokens)
         filled = self.filled(params)
         decoder = self._template.decoder(prompt)
@@ -172,28 +167,11 @@ class GgufEngine:
             asked.cached = whole_number(told, "cache")
         return Progress("reading", whole_number(told, "processed") or 0, len(asked.prompt.ids))
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
-        """The size of the prompt; None if the template does not take it."""
-        try:
-            with heeding(cancel):
-                check_length(messages, self._template, self.context_tokens)
-                return len(self._template.encode(messages).ids)
-        except ContextFull as exc:
-            return exc.needed
-        except (UsageError, ModelError, GivenUp):
-            return None
-
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
         """Read what prompts that go on from `messages` begin with, whatever is typed next."""
         try:
-            with heeding(cancel):
-                check_length(messages, self._template, self.context_tokens)
-                one, other = (
-                    self._template.encode(probe, think=params.think).ids
-                    for probe in probes(messages)
-                )
-            ids = one[: alike(one, other)]
-            is_known = alike(ids, self._known) == len(ids)
+            ids = self._begins(messages, params, cancel)
+            is_known = shared_prefix(ids, self._known) == len(ids)
             if is_known or len(ids) >= limit_of(self.context_tokens) or cancel.is_set():
                 return
             self._known = ()
@@ -201,29 +179,12 @@ class GgufEngine:
                 for _ in events:
                     pass
             self._known = ids
-        except (UsageError, ModelError, ContextFull, EngineError, GivenUp, Cancelled):
+        except (UsageError, ModelError, ContextFull, EngineError, Cancelled):
             return  # the next prompt tells
 
     def filled(self, params: GenerationParams) -> GenerationParams:
         """The settings with what the file, or else llama.cpp, fills in."""
         return self._defaults.filled(params)
-
-    def own_system(self) -> str:
-        """The system prompt that the model's template adds where there is none."""
-        return self._template.own_system()
-
-    @property
-    def controls(self) -> Mapping[str, int]:
-        """What stands for a control token in a prompt as text -> its id."""
-        return self._template.controls
-
-    def prompt_ids(self, messages: Sequence[Message]) -> Sequence[int]:
-        """The whole prompt. Raises UsageError, ModelError."""
-        return self._template.encode(messages).ids
-
-    def prompt_text(self, messages: Sequence[Message]) -> str:
-        """The same as the chat template writes it."""
-        return self._template.written(messages, {})
 
     def close(self) -> None:
         """Let go of the model."""
@@ -254,9 +215,3 @@ def told_ids(event: Mapping[str, Any], seen: int) -> list[int]:
     ending = event.get("stop") is True and event.get("stop_type") == "eos"
     count = (whole_number(event, "tokens_predicted") or 0) - ending
     return [HIDDEN] * (count - seen - len(told)) + told
-
-
-def alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids two prompts begin with that are the same."""
-    pairs = zip(one, other, strict=False)
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.engines import Asked, BatchItem
 from glmcli.engines.batches import in_turn
 from glmcli.engines.local.batch import Batch, Begun, rows_for
-from glmcli.engines.local.fitting import Telling, check_length, limit_of, probes, room_after
+from glmcli.engines.local.fitting import TemplateEngine, limit_of, room_after
 from glmcli.engines.local.net.threads import make_pace, threads_in_use
-from glmcli.engines.local.prompt.apart import GivenUp, heeding
+from glmcli.engines.local.prompt.apart import GivenUp
 from glmcli.engines.local.prompt.decoder import DecodedReply, PromptTemplate, as_chunks
-from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import ntr, tr
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 
@@ -32,7 +31,7 @@ FEW = 64
 """Ids that are read at once where the scores of all of them are kept."""
 
 
-class LocalEngine:
+class LocalEngine(TemplateEngine):
     """An Engine over a net and its template. What the net has read is kept for the next turn.
 
     After `share` that of several conversations, of which several streams may be open at once.
@@ -52,19 +51,17 @@ class LocalEngine:
         """`news` is told whoever is answered."""
         from glmcli.engines.local.net.slots.slots import Slots
 
+        super().__init__(template, context_tokens, [*news, model.defaults.notice])
         self.name = name
         self.device = model.device
         self.weight_bytes = model.weight_bytes
         """Read for each token, if that is known."""
-        self.context_tokens = context_tokens
-        self._template = template
         self._runner = model.runner
         self._defaults = model.defaults
         stated = template.stop_ids | model.stop_ids
         self._stop_ids = stated if stated & template.turn_ends else stated | template.turn_ends
         self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
-        self._telling = Telling(template, [*news, model.defaults.notice])
         self._speculate = speculate
         self._threads = threads
         self._pace = make_pace(threads, model.device.partition(" ")[0])
@@ -144,9 +141,7 @@ class LocalEngine:
         from glmcli.engines.local.net.sampling.sampler import Sampler
 
         (messages, params), started = asked, time.monotonic()
-        with heeding(cancel):
-            check_length(messages, self._template, self.context_tokens)
-            prompt = self._template.encode(messages, think=params.think)
+        prompt = self._encoded(messages, params.think, cancel)
         room = room_after(prompt, self.context_tokens)
         limits = (params.max_tokens, self._defaults.max_new_tokens, room)
         most = min(next(limit for limit in limits if limit is not None), room)
@@ -206,57 +201,15 @@ class LocalEngine:
         """Whether the same prompt is to have the same reply."""
         return self.filled(params).temperature == 0 or params.seed is not None
 
-    def own_system(self) -> str:
-        """The system prompt that the model's template adds where there is none."""
-        tell = getattr(self._template, "own_system", None)  # ChatGLM's own formats add none
-        return str(tell()) if tell else ""
-
-    @property
-    def controls(self) -> Mapping[str, int]:
-        """What stands for a control token in a prompt as text -> its id."""
-        return self._template.controls
-
-    def prompt_ids(self, messages: Sequence[Message]) -> Sequence[int]:
-        """The whole prompt. Raises UsageError, ModelError."""
-        return self._template.encode(messages).ids
-
-    def prompt_text(self, messages: Sequence[Message]) -> str:
-        """The same as the chat template writes it; "" for ChatGLM2, which has none."""
-        write = getattr(self._template, "written", None)
-        return str(write(messages, {})) if write else ""
-
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
-        """The size of the prompt; None if the template does not take it.
-
-        Far beyond the window it is the estimate with which `stream` would refuse the prompt.
-        """
-        try:
-            with heeding(cancel):
-                check_length(messages, self._template, self.context_tokens)
-                return len(self._template.encode(messages).ids)
-        except ContextFull as exc:
-            return exc.needed
-        except (UsageError, ModelError, GivenUp):
-            return None
-
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
         """Read what prompts that go on from `messages` begin with, whatever is typed next.
 
         The last tokens of a draft may still be read as others, when a word goes on; what is sent
         then goes back by as many. A net that once could not go back is given no drafts any more.
         """
-        from glmcli.engines.local.net.decode import prefill, shared_prefix
+        from glmcli.engines.local.net.decode import prefill
 
-        try:
-            with heeding(cancel):
-                check_length(messages, self._template, self.context_tokens)
-                one, other = (
-                    self._template.encode(probe, think=params.think).ids
-                    for probe in probes(messages)
-                )
-        except (UsageError, ModelError, ContextFull, GivenUp):
-            return
-        ids = one[: shared_prefix(one, other)]
+        ids = self._begins(messages, params, cancel)
         known = self._slots.known(ids)
         is_draft = bool(messages) and messages[-1].role == "user"
         if (

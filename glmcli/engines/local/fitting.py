@@ -1,18 +1,21 @@
-"""Prompts before they are read: those far beyond the window, those that are still typed, and what
-of a question is not followed.
+"""Prompts before they are read: their ids, those far beyond the window, those that are still typed,
+and what of a question is not followed.
 
-Knows nothing of nets.
+Knows nothing of nets, nor of llama.cpp.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from threading import Event
 
+from glmcli.engines.local.ids import shared_prefix
+from glmcli.engines.local.prompt.apart import GivenUp, heeding
 from glmcli.engines.local.prompt.decoder import PromptIds, PromptTemplate
 from glmcli.engines.local.prompt.open import SANE_WINDOW
-from glmcli.errors import ContextFull
+from glmcli.errors import ContextFull, ModelError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import Chunk, GenerationParams, Message
 
@@ -43,6 +46,69 @@ class Telling:
         probe = [Message("user", "?")]
         first, second = (self._template.encode(probe, think=think).ids for think in (True, False))
         return first != second
+
+
+class TemplateEngine:
+    """What an Engine does by its template alone."""
+
+    def __init__(self, template: PromptTemplate, window: int | None, news: Sequence[str]) -> None:
+        self.context_tokens = window
+        self._template = template
+        self._telling = Telling(template, news)
+
+    @property
+    def controls(self) -> Mapping[str, int]:
+        """What stands for a control token in a prompt as text -> its id."""
+        return self._template.controls
+
+    def own_system(self) -> str:
+        """The system prompt that the model's template adds where there is none."""
+        tell = getattr(self._template, "own_system", None)  # ChatGLM's own formats add none
+        return str(tell()) if tell else ""
+
+    def prompt_ids(self, messages: Sequence[Message]) -> Sequence[int]:
+        """The whole prompt. Raises UsageError, ModelError."""
+        return self._template.encode(messages).ids
+
+    def prompt_text(self, messages: Sequence[Message]) -> str:
+        """The same as the chat template writes it; "" for ChatGLM2, which has none."""
+        write = getattr(self._template, "written", None)
+        return str(write(messages, {})) if write else ""
+
+    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+        """The size of the prompt; None if the template does not take it.
+
+        Far beyond the window it is the estimate with which `stream` would refuse the prompt.
+        """
+        try:
+            return len(self._encoded(messages, None, cancel).ids)
+        except ContextFull as exc:
+            return exc.needed
+        except (UsageError, ModelError, GivenUp):
+            return None
+
+    def _encoded(
+        self, messages: Sequence[Message], think: bool | None, cancel: Event | None
+    ) -> PromptIds:
+        """The whole prompt. Raises ContextFull, UsageError, ModelError, GivenUp."""
+        with heeding(cancel):
+            check_length(messages, self._template, self.context_tokens)
+            return self._template.encode(messages, think=think)
+
+    def _begins(
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
+    ) -> Sequence[int]:
+        """What prompts that go on from `messages` begin with; nothing if that cannot be told."""
+        try:
+            with heeding(cancel):
+                check_length(messages, self._template, self.context_tokens)
+                one, other = (
+                    self._template.encode(probe, think=params.think).ids
+                    for probe in probes(messages)
+                )
+        except (UsageError, ModelError, ContextFull, GivenUp):
+            return ()
+        return one[: shared_prefix(one, other)]
 
 
 def limit_of(window: int | None) -> int:

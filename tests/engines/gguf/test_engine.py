@@ -16,7 +16,7 @@ from threading import Event, Timer
 import pytest
 
 from glmcli.config import load_settings
-from glmcli.engines.gguf.engine import HIDDEN, GgufEngine, alike, told_ids
+from glmcli.engines.gguf.engine import HIDDEN, GgufEngine, told_ids
 from glmcli.engines.gguf.open import defaults_of, open_engine, window_for
 from glmcli.errors import ConfigError, EngineError, ModelError, OutOfMemory
 from glmcli.models.gguf.finding import spoken_name
@@ -144,7 +144,6 @@ def test_ids_that_are_not_told_are_counted():
     ended = {"tokens": [], "tokens_predicted": 4, "stop": True, "stop_type": "eos"}
     assert told_ids(ended, 3) == []
     assert told_ids({**ended, "stop_type": "limit"}, 3) == [HIDDEN]
-    assert alike([1, 2, 3], [1, 2]) == 2
 
 
 def test_a_process_that_was_killed_is_told_and_started_again():

@@ -6,7 +6,7 @@ from threading import Event
 import pytest
 
 from glmcli.engines.local.engine import LocalEngine
-from glmcli.engines.local.net.decode import shared_prefix
+from glmcli.engines.local.ids import shared_prefix
 from glmcli.engines.local.net.plain.reader import Reading, ReadingWay, model_of
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.prompt.template import ChatTemplate

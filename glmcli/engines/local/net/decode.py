@@ -11,6 +11,7 @@ from threading import Event
 
 from torch import Tensor
 
+from glmcli.engines.local.ids import shared_prefix
 from glmcli.engines.local.net.lookup import Lookup
 from glmcli.engines.local.net.reader import Forks, NetReader, free_memory, translate
 from glmcli.engines.local.net.sampling.sampler import Sampler
@@ -220,11 +221,3 @@ def pick(sampler: Sampler, scores: Tensor, cache: PrefixCache) -> int:
     except Exception as exc:
         cache.clear()
         raise translate(exc, cache.name) from exc
-
-
-def shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many ids both begin with."""
-    for index, (a, b) in enumerate(zip(one, other, strict=False)):
-        if a != b:
-            return index
-    return min(len(one), len(other))

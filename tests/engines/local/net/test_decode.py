@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glmcli.engines.local.net.decode import PrefixCache, decode, prefill, shared_prefix
+from glmcli.engines.local.net.decode import PrefixCache, decode, prefill
 from glmcli.engines.local.net.plain.reader import PlainReader
 from glmcli.engines.local.net.reader import BLOCK
 from glmcli.engines.local.net.sampling.sampler import Sampler
@@ -385,12 +385,6 @@ def test_a_growing_cache_is_not_copied_for_every_token():
         for _ in range(BLOCK):
             reader.read([1])
     assert len(rooms) == 1
-
-
-def test_shared_prefix_counts_equal_ids_from_the_start():
-    assert shared_prefix([1, 2, 3], [1, 2, 4, 5]) == 2
-    assert shared_prefix([1, 2], [1, 2, 3]) == 2
-    assert shared_prefix([], [1]) == 0
 
 
 def test_closing_lets_go_of_the_net():

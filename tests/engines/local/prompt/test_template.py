@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from glmcli.engines.local.net.decode import shared_prefix
+from glmcli.engines.local.ids import shared_prefix
 from glmcli.engines.local.prompt.items import own_system
 from glmcli.engines.local.prompt.template import ChatTemplate
 from glmcli.errors import ModelError, UsageError

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import torch
 
-from glmcli.engines.local.net.decode import PrefixCache, shared_prefix
+from glmcli.engines.local.ids import shared_prefix
+from glmcli.engines.local.net.decode import PrefixCache
 from glmcli.engines.local.net.placement import free_device_bytes
 from glmcli.engines.local.net.reader import Forks, NetReader, free_memory
 from glmcli.errors import OutOfMemory

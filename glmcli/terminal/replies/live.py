@@ -276,6 +276,7 @@ class LiveView(BaseView):
 
     def _is_known(self, now: float) -> bool:
         """Whether it is known what the window has come to be."""
+        self._place.hear(self._queued.cursor)
         return self._has_settled(now) and self._is_placed(now)
 
     def _has_settled(self, now: float) -> bool:
@@ -289,7 +290,7 @@ class LiveView(BaseView):
         """Whether all is known of where the rows went when the window changed its width."""
         size = self._seen_size
         is_same = size.columns == self._size.columns
-        return is_same or self._place.is_known(now, size, self._queued.cursor)
+        return is_same or self._place.is_known(now, size)
 
     def _adapt(self) -> None:
         """Notice that the window changed its size."""

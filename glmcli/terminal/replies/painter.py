@@ -154,7 +154,7 @@ class Painter:
         # how many of them can it reach?
         if back:
             self._shown[:0], self._done = self._done[-back:], self._done[:-back]
-            self._above = max(self._above - back, 0)
+            self._above -= back  # less than 0: some of them were out of reach already
             self._whole += back
         pieces = [fold(it, columns) if reflow else [it] for it in self._shown]
         below = len(pieces[-1]) - 1 if self._below else 0
@@ -174,7 +174,7 @@ class Painter:
         self._write(up(above - stuck) + erase)
         self._shown, self._is_fresh, self._below = [], True, 0
         left = reach - (above - stuck)
-        self._above = min(self._above, left) if row else left
+        self._above = max(min(self._above, left), 0) if row else left
         return bool(self._stuck)
 
     def _room(self, lines: int, row: int, below: int) -> int:

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 ASK = "\x1b[6n"
 """Device Status Report 6 of ECMA-48; the answer is `CSI row ; column R`, both from 1."""
-REPORT_S = 0.5
-"""A terminal that has not answered by then is taken for one that does not."""
+REPORT_S = 2.0
+"""A terminal that has not answered by then is taken for one that never does: a busy machine takes
+more than half a second.
+"""
 
 
 class CursorPlace:
@@ -24,19 +26,24 @@ class CursorPlace:
         """The size that was asked for."""
         self._asked_at = 0.0
         self._is_waiting = False
+        self._is_silent = False
+        """Whether no answer came: it is not asked again."""
+        self._is_read = False
         self._row = 0
 
-    def is_known(self, now: float, size: os.terminal_size, answer: int | None) -> bool:
-        """Whether nothing more will be known; nothing may be painted before that.
+    def hear(self, answer: int | None) -> None:
+        """Take in what came since the last call: a row, 0 for none, None if nobody reads it."""
+        if self._is_waiting and answer:
+            self._is_waiting, self._row = False, answer
+        self._is_read = answer is not None
 
-        `answer` is what came since the last call: a row, 0 for none, None if nobody reads it.
-        """
-        if answer is None:
+    def is_known(self, now: float, size: os.terminal_size) -> bool:
+        """Whether nothing more will be known; nothing may be painted before that."""
+        if not self._is_read:
             return True
-        if self._is_waiting:
-            self._is_waiting = not answer and now - self._asked_at < REPORT_S
-            self._row = answer
-        if not self._is_waiting and size != self._size:
+        if self._is_waiting and now - self._asked_at >= REPORT_S:
+            self._is_waiting, self._is_silent = False, True
+        if not (self._is_waiting or self._is_silent) and size != self._size:
             self._size, self._asked_at, self._is_waiting, self._row = size, now, True, 0
             self._write(ASK)
         return not self._is_waiting

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from glmcli.conversation.attachments import read_attachment
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.live import LiveView
+from glmcli.terminal.replies.place import REPORT_S
 from glmcli.terminal.replies.text import show_message, terminal_view
 from glmcli.types import Chunk, Message, Progress
 from tests.support.documents import pieces
@@ -237,8 +238,12 @@ def test_the_terminal_is_asked_where_the_cursor_is_when_its_width_changed(out):
 
 def test_a_terminal_that_does_not_answer_is_not_waited_for(out):
     view = narrowed(out, Answers(0))
-    show(out, view, Chunk(), 1)
+    show(out, view, Chunk(), REPORT_S)
     assert out.raw.startswith("\x1b[6n\r\x1b[K")
+    out.columns, out.raw = 28, ""
+    show(out, view, Chunk())
+    show(out, view, Chunk())
+    assert out.raw.startswith("\r\x1b[K")
 
 
 def test_an_answer_for_a_window_that_changed_again_is_no_answer(out):

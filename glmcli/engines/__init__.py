@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from threading import Event
 from typing import Protocol, runtime_checkable
@@ -255,13 +256,17 @@ def open_alone(
 def check_followed(settings: Settings) -> None:
     """Raise ConfigError for an option that was typed and that the model's engine cannot follow.
 
-    What the user's own files set is for the models that follow it.
+    What the user's own files set is for the models that follow it. What is as it would be without
+    the option, `--keep 0` for one, is asked of no engine.
     """
     engine, _ = split_name(settings.model)
+    unset = {each.name: each.default for each in fields(settings)}
     for name, engines in FOLLOWED_BY.items():
-        if engine in engines or settings.sources.get(name) != TYPED:
+        value = getattr(settings, name)
+        is_asked = value is True or value != unset[name]
+        if engine in engines or settings.sources.get(name) != TYPED or not is_asked:
             continue
-        prefix = "--no-" if getattr(settings, name) is False else "--"
+        prefix = "--no-" if value is False else "--"
         option = prefix + name.replace("_", "-")
         if engine == "gguf" and engines[:1] == _HERE:
             raise ConfigError(

@@ -214,6 +214,13 @@ def test_an_option_that_an_engine_cannot_follow_is_refused_where_it_was_typed(
     check_followed(load(tmp_path, model, own))
 
 
+@pytest.mark.parametrize(
+    ("model", "option"), [("openai:m", {"keep": "0"}), ("./x.gguf", {"quantize": "none"})]
+)
+def test_an_option_that_asks_for_nothing_is_taken_with_every_engine(model, option, tmp_path):
+    check_followed(load(tmp_path, model, **option))
+
+
 @pytest.mark.parametrize("name", FOLLOWED_BY)
 def test_an_option_is_followed_by_the_engines_that_say_so(name, tmp_path):
     for engine in FOLLOWED_BY[name]:

@@ -1,6 +1,6 @@
 """The file of an earlier run: which lines it answers, and where new answers are added.
 
-Only ever added to. Knows nothing of the lines that are asked.
+Only ever added to, but for a last answer that broke off. Knows nothing of the lines that are asked.
 """
 
 from __future__ import annotations
@@ -10,17 +10,21 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from glmcli.cli.asking.each.lines import LineReader, RawLine
+from glmcli.cli.asking.each.start import json_line
 from glmcli.cli.asking.each.tasks import Task, key_of
-from glmcli.cli.dialog import tell_links
+from glmcli.cli.dialog import tell, tell_links
 from glmcli.errors import UsageError
-from glmcli.files import kind, parse_json, printable
+from glmcli.files import kind, printable
 from glmcli.language import ntr, tr
 from glmcli.paths import path_of
 from glmcli.terminal.output import Output
+
+_BLOCK = 1 << 20
+_BEGUN = b'{"id":'
+"""How each line of ours begins."""
 
 
 class EarlierRun:
@@ -35,6 +39,7 @@ class EarlierRun:
         """Lines it answers by their ids alone: it does not say what was asked."""
         self.others = 0
         """Lines it does not answer, but another question under their ids."""
+        self._has_warned = False
         self._left = Counter[tuple[str, str | None]]()
         self._of_id = Counter[str]()
         self._fd = self._opened(path)
@@ -63,6 +68,7 @@ class EarlierRun:
 
     def warning(self) -> str:
         """What is to be known before the first line is asked, or nothing."""
+        self._has_warned = bool(self.others)
         if not self.others:
             return ""
         return tr(
@@ -92,7 +98,7 @@ class EarlierRun:
                 self.by_id,
                 name=name,
             )
-        if self.others:
+        if self.others and not self._has_warned:
             yield ntr(
                 "{n:,} line asked again: {name} has an answer to another question under its id",
                 "{n:,} lines asked again: {name} has answers to other questions under their ids",
@@ -112,9 +118,20 @@ class EarlierRun:
         return os.path.sameopenfile(fd, self._fd)
 
     def end_line(self) -> None:
-        """End a last line that a stopped run has left without its end."""
-        size = os.fstat(self._fd).st_size
-        if size and os.pread(self._fd, 1, size - 1) != b"\n":
+        """End a last line that has no end. If it is only the beginning of an answer, as a killed
+        run leaves it, take it out, and tell that.
+        """
+        size = start = os.fstat(self._fd).st_size
+        line = b""
+        while start and b"\n" not in line:
+            start = max(0, start - _BLOCK)
+            line = os.pread(self._fd, size - len(line) - start, start) + line
+        line = line.rpartition(b"\n")[2]
+        if line and _BEGUN.startswith(line[: len(_BEGUN)]) and json_line(line) is None:
+            os.ftruncate(self._fd, size - len(line))
+            self.strange -= 1
+            tell(tr("the last answer in {name} broke off: it is taken out", name=self.name))
+        elif line:
             self.out.write("\n")
 
     def _opened(self, path: Path) -> int:
@@ -148,10 +165,7 @@ class EarlierRun:
         )
 
     def _read(self, line: RawLine) -> None:
-        record = None
-        with suppress(UsageError, UnicodeDecodeError):
-            record = parse_json(line.data.decode("utf-8"), "")
-        match record:
+        match json_line(line.data):
             case {"id": _, "error": _}:
                 pass
             case {"id": str() | int() as name, "text": str(), **rest}:

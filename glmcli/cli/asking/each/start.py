@@ -27,7 +27,7 @@ TABLES = (".csv", ".tsv")
 def check_start(reader: LineReader, form: LineForm, stopped: Callable[[], bool]) -> Iterator[str]:
     """What is to be said of the first lines. Raises UsageError where all would be wrong; Killed."""
     lines = reader.ahead(stopped)
-    values = [json_line(line) for line in lines]
+    values = [json_line(line.data) for line in lines]
     if not lines:
         return
     objects = [value for value in values if isinstance(value, dict)]
@@ -63,10 +63,10 @@ def check_start(reader: LineReader, form: LineForm, stopped: Callable[[], bool])
         )
 
 
-def json_line(line: RawLine) -> Any:
+def json_line(line: bytes) -> Any:
     """What a line is as JSON; nothing if it is none."""
     with suppress(UsageError, UnicodeDecodeError):
-        return parse_json(line.data.decode("utf-8"), "")
+        return parse_json(line.decode("utf-8"), "")
     return None
 
 

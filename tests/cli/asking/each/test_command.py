@@ -262,10 +262,7 @@ def test_what_is_asked_in_another_way_is_not_done(each, tmp_path, options, more)
     options = options if "--prompt" in options else ("--prompt", "1: {text}", *options)
     done = each("one\ntwo\nthree\n", "--skip-done", "out", *options, **more)
     assert done.err_lines[0].startswith("out answers other questions under the same ids: ")
-    assert done.err_lines[1:] == [
-        "3 answers added to out",
-        "2 lines asked again: out has answers to other questions under their ids",
-    ]
+    assert done.err_lines[1:] == ["3 answers added to out"]
     again = each("one\ntwo\nthree\n", "--skip-done", "out", *options, **more)
     assert again.err_lines == ["3 lines skipped: out answers them"]
     first = each("one\n", "--skip-done", "out", "--prompt", "1: {text}")
@@ -275,11 +272,20 @@ def test_what_is_asked_in_another_way_is_not_done(each, tmp_path, options, more)
 def test_lines_without_ids_that_have_moved_are_not_taken_for_those_that_were_there(each, tmp_path):
     each("one\ntwo\n", "--skip-done", "out")
     done = each("zero\none\ntwo\n", "--skip-done", "out")
-    assert "3 answers added to out" in done.err_lines
-    assert "2 lines asked again: out has answers to other questions under their ids" in done.err
+    assert done.err_lines[0].startswith("out answers other questions under the same ids: ")
+    assert done.err_lines[1:] == ["3 answers added to out"]
     written = map(json.loads, (tmp_path / "out").read_text().splitlines())
     last = {it["id"]: it["text"] for it in written}
     assert last == {1: "zero", 2: "one", 3: "two"}
+
+
+def test_lines_that_are_found_later_to_be_other_ones_are_told_at_the_end(each, tmp_path):
+    each("one\ntwo\n", "--skip-done", "out")
+    lines = '{"id": 7, "prompt": "new"}\n{"id": 2, "prompt": "other"}\n'
+    assert each(lines, "--skip-done", "out").err_lines == [
+        "2 answers added to out",
+        "1 line asked again: out has an answer to another question under its id",
+    ]
 
 
 def test_an_answer_that_does_not_say_what_was_asked_counts_by_its_id_and_that_is_said(
@@ -302,13 +308,29 @@ def test_one_answer_is_for_one_line_where_several_are_the_same(each):
     assert "3 lines skipped" in each(lines, "--skip-done", "out").err
 
 
-def test_a_line_that_a_stopped_run_left_torn_is_ended_and_told(each, tmp_path):
-    (tmp_path / "out").write_text('{"id": 1, "text": "one"}\n{"id": 2, "tex')
+ONE = b'{"id": 1, "text": "one"}\n'
+
+
+@pytest.mark.parametrize("torn", [b"{", b'{"id": 2, "text": "\xe4', b'{"id": 2, "text": ["'])
+def test_an_answer_that_a_killed_run_left_torn_is_taken_out_and_told(each, tmp_path, torn):
+    (tmp_path / "out").write_bytes(ONE + torn)
     done = each("one\ntwo\n", "--skip-done", "out")
-    assert "1 line of out is no answer" in done.err
+    assert done.err_lines[0] == "the last answer in out broke off: it is taken out"
+    assert "no answer" not in done.err
     lines = (tmp_path / "out").read_text().splitlines()
-    assert lines[:2] == ['{"id": 1, "text": "one"}', '{"id": 2, "tex']
-    assert json.loads(lines[2])["text"] == "two"
+    assert [json.loads(line)["text"] for line in lines] == ["one", "two"]
+
+
+WORDS, TWO = b"words of a person", b'{"id": 2, "text": "two"}'
+
+
+@pytest.mark.parametrize(("last", "said"), [(WORDS, "is no answer"), (TWO, "2 lines skipped")])
+def test_a_last_line_that_is_no_torn_answer_is_ended(each, tmp_path, last, said):
+    (tmp_path / "out").write_bytes(ONE + last)
+    assert said in each("one\ntwo\nthree", "--skip-done", "out").err
+    lines = (tmp_path / "out").read_bytes().splitlines(keepends=True)
+    assert lines[:2] == [ONE, last + b"\n"]
+    assert json.loads(lines[-1])["text"] == "three"
 
 
 def test_two_runs_do_not_write_one_file(each, tmp_path):

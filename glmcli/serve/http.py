@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
 from io import BufferedReader, BufferedWriter
+from itertools import chain
 from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -34,6 +36,7 @@ IDLE_S, HEAD_S, BODY_S = 75.0, 20.0, 60.0
 SLOWEST = 100_000
 """Bytes a second of a body, beyond `BODY_S`."""
 STAR = "*"
+_CONTROLS = re.compile(r"[^\t -~\x80-\xff]")
 
 Route = Callable[["HttpExchange"], None]
 
@@ -341,6 +344,8 @@ def check_allowed(exchange: HttpExchange) -> None:
     site, headers = exchange.site, exchange.headers
     if headers.defects or headers.get_payload() or headers.get_unixfrom():
         raise Refusal(400, "a line of the head is no header")  # those behind it were not read
+    if any(map(_CONTROLS.search, [exchange.path, *chain(*headers.items())])):
+        raise Refusal(400, "a control character is in the head")
     if headers.get("Origin") is not None:
         raise Refusal(403, "requests of web pages are not answered", code="origin_refused")
     if site.is_private:

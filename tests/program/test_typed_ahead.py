@@ -75,7 +75,7 @@ def test_ctrl_c_runs_no_command_that_waits_and_joins_none_with_a_question(term, 
 
 def test_lines_that_wait_behind_a_line_that_failed_become_a_draft(term):
     term.type("two words\r").see("\ntwo").type("/model nosuch:x\rand then?\r")
-    term.see("no engine called").at_prompt("and then?")
+    term.see("no engine called").see("not sent yet, since the line before").at_prompt("and then?")
 
 
 @pytest.mark.parametrize("terminal", ["xterm-256color", "dumb"])

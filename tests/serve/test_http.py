@@ -70,6 +70,22 @@ def test_a_line_that_is_no_header_hides_nothing_behind_it(line: str, more: str) 
         assert answer.count(b"HTTP/1.1") == 1
 
 
+@pytest.mark.parametrize("value", ["a\0", "\0b", "a\x01b", "\x7f", "a\x1b[2J", "a\r\n folded"])
+@pytest.mark.parametrize("name", ["X-Any", "Host", "Authorization"])
+def test_a_control_character_in_a_header_is_refused(name: str, value: str) -> None:
+    head = f"GET /v1/models HTTP/1.1\r\n{name}: {value}\r\n"
+    head += "" if name == "Host" else "Host: localhost\r\n"
+    with served() as server:
+        assert said(server, f"{head}\r\n".encode()).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("value", ["a\tb", " \t", "\x80\xff", "~"])
+def test_what_else_a_header_may_hold_is_taken(value: str) -> None:
+    head = f"GET /v1/models HTTP/1.0\r\nHost: localhost\r\nX-Any: {value}\r\n\r\n"
+    with served() as server:
+        assert said(server, head.encode("latin-1")).startswith(b"HTTP/1.1 200")
+
+
 def test_pages_of_the_web_are_refused_and_no_header_lets_them_in() -> None:
     with served() as server:
         for method in ("GET", "OPTIONS", "POST"):

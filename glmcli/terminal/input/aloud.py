@@ -51,7 +51,7 @@ class SpokenEditor(LineEditor):
         """See `LineEditor`; says so if what was typed during a reply is the draft."""
         self._keyboard.hold()
         self._settle_queue()
-        if self._queue.is_draft and self._keyboard.waiting:
+        if self._queue.is_draft and self._keyboard.waiting and not self._queue.has_failed:
             self._out.write(tr("what you typed is not sent yet:") + "\n")
         return super().read(draft)
 

@@ -127,7 +127,7 @@ class LineEditor(Editor):
         self._settling.begin()
         self._keyboard.hold()
         self._settle_queue()
-        self._owner.note(self._queue.about_left_out())
+        self._owner.note(self._queue.about_draft(self._keyboard.waiting))
         self._queue = Queue(self._pastes, self._owner.runs)
         draft, self._set_aside = draft if draft.text else self._set_aside or NOTHING, None
         self._is_reading = True
@@ -165,20 +165,20 @@ class LineEditor(Editor):
         self._settle_queue()
         if Keys.ControlZ in pressed:
             signal.raise_signal(signal.SIGTSTP)
-        said = self._queue.said(self._keyboard.waiting)
-        return said._replace(cursor=self._keyboard.cursor)
+        return self._queue.said(self._keyboard.waiting)._replace(cursor=self._keyboard.cursor)
 
     def hold_back(self) -> None:
         """See `Editor`."""
         self._keyboard.hold()
-        self._settle_queue(is_held_back=True)
+        self._queue.has_failed = True
+        self._settle_queue()
 
-    def _settle_queue(self, *, is_held_back: bool = False) -> None:
+    def _settle_queue(self) -> None:
         """Act on the keys that change what waits; a kill loses no line that does."""
         self._keyboard.waiting = self._queue.settled(
             self._keyboard.waiting,
             enter_sends=self._owner.enter_sends,
-            is_held_back=is_held_back or self._owner.is_stopped(),
+            is_held_back=self._queue.has_failed or self._owner.is_stopped(),
         )
         self._remember_early(self._queue.lines)
 

@@ -32,7 +32,9 @@ class Queue:
         """`runs`: whether a line would be run, and not be sent. Such a line is joined to none."""
         self._pastes, self._runs = pastes, runs
         self._enter_sends = True
-        self._was_held_back = self._is_draft = False
+        self._was_held_back = self._is_draft = self._has_waited = False
+        self.has_failed = False
+        """Whether it is held back because the line before it failed."""
         self._seen: tuple[list[KeyPress], Queued] = ([], Queued())
         self._looked_at: list[KeyPress] = []
         self.lines: list[Line] = []
@@ -57,6 +59,7 @@ class Queue:
             self.lines = [line for line in lines if UNKNOWN not in line.text]
         if is_held_back and not self._was_held_back:
             self._was_held_back, self._is_draft = True, bool(keys)
+            self._has_waited = bool(self.lines)
         return self._as_draft(keys) if self._is_draft else keys
 
     def said(self, keys: list[KeyPress]) -> Queued:
@@ -67,8 +70,15 @@ class Queue:
             self._seen = [*keys], Queued(tuple(lines), draft)
         return self._seen[1]
 
-    def about_left_out(self) -> str:
-        """What to say of the commands that are not in the draft; "" if there are none."""
+    def about_draft(self, keys: Sequence[KeyPress]) -> str:
+        """What to say of the draft, which `keys` make: why it is one, and which commands are not in
+        it; "" if there is nothing.
+        """
+        is_told = self.has_failed and self._has_waited and keys
+        why = tr("what you typed is not sent yet, since the line before it failed")
+        return "\n".join(filter(None, [self._about_left_out(), why if is_told else ""]))
+
+    def _about_left_out(self) -> str:
         commands = [visible_line(self._pastes.shown(line.text).strip()) for line in self._left_out]
         if not commands:
             return ""

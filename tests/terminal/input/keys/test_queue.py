@@ -96,6 +96,17 @@ def test_a_command_that_waits_is_never_joined_with_other_lines(typed, draft, apa
     queue = Queue(Pastes(), is_command)
     keys = queue.settled(keys_of(typed), enter_sends=True, is_held_back=True)
     assert queue.said(keys)[:2] == ((), draft)
-    told = queue.about_left_out()
+    told = queue.about_draft(keys)
     assert told.partition(" w")[0] == ", ".join(apart)
     assert {*apart} <= {line.text for line in queue.lines}
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_told"), [("one\rtwo", True), ("/help\rone\r", True), ("one", False), ("", False)]
+)
+def test_that_lines_wait_behind_one_that_failed_is_told(typed, is_told):
+    queue = Queue(Pastes(), is_command)
+    queue.has_failed = True
+    for _ in range(2):
+        keys = queue.settled(keys_of(typed), enter_sends=True, is_held_back=True)
+    assert ("since the line before it failed" in queue.about_draft(keys)) == is_told

@@ -53,6 +53,11 @@ def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     return in_a_line(with_fields(one if n == 1 else many, values))
 
 
+def bytes_phrase(n: int) -> str:
+    """A size: "1 byte", "2,000 bytes"."""
+    return ntr("{n:,} byte", "{n:,} bytes", n)
+
+
 def filled_in(text: str, values: Mapping[str, object]) -> str:
     """A Chinese sentence with its fields; the blanks beside one stand only next to Latin letters.
 

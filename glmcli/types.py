@@ -138,7 +138,8 @@ class Progress:
 
     "reading" counts the tokens of the whole prompt, cached ones as done; an engine that knows the
     prompt's size says so once before the first text. "parts" counts characters of a text that is
-    answered in parts; its note says where that is. "stuck" counts the seconds of a single step.
+    answered in parts; its note says where that is. "waiting" is for a server where its unit is "s",
+    else for something here, which its note names. "stuck" counts the seconds of a single step.
     """
 
     stage: Literal[

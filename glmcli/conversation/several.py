@@ -34,7 +34,7 @@ from glmcli.conversation.ignored import (
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import open_regular, printable
-from glmcli.language import ntr, tr
+from glmcli.language import bytes_phrase, ntr, tr
 from glmcli.paths import LARGEST_MESSAGE, path_of, without_links
 
 MOST_SEEN = 10_000
@@ -61,11 +61,11 @@ class Several:
     def headline(self) -> str:
         """How many there are, and how large they are together."""
         return ntr(
-            "{name}: {n} file, {size:,} bytes",
-            "{name}: {n} files, {size:,} bytes",
+            "{name}: {n} file, {size}",
+            "{name}: {n} files, {size}",
             len(self.sizes),
             name=self.name,
-            size=sum(size for _, size in self.sizes),
+            size=bytes_phrase(sum(size for _, size in self.sizes)),
         )
 
     @property

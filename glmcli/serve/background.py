@@ -79,7 +79,12 @@ def keep_model(listening: int, lock: int, reading: int) -> None:
     engine.start()
     log.say(f"keeps {settings.model}")
     http = http_door(holder, settings, log.say)
-    Life(holder, KeptPlace(Path(folder), key), listener, log=log.say, http=http).run()
+    place = KeptPlace(Path(folder), key)
+    Life(holder, place, listener, log=log.say, http=http).run()
+    with suppress(OSError):
+        place.about.unlink(missing_ok=True)
+        if engine.failure is None:  # else the log tells more of it
+            place.log.unlink(missing_ok=True)
     os._exit(0)  # threads may be inside torch
 
 

@@ -51,7 +51,7 @@ def findable(
                     tell(line_of_other(place))
                     place = place.beside(holder.pid)
                     remove_dead(place)
-                    stack.callback(place.about.unlink, missing_ok=True)
+                stack.callback(place.about.unlink, missing_ok=True)
                 http = http_door(holder, settings, log)
                 write_about(place, holder.name, holder.pid)
                 listener = listen_in(place)

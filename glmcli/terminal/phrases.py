@@ -291,7 +291,7 @@ def progress_line(progress: Progress | None, seconds: float | None, *, brief: bo
         return tr("the model has made no step for {seconds:,} s", seconds=progress.done)
     if progress.stage == "waiting":
         note = f" ({progress.note})" if progress.note else ""
-        if brief:
+        if brief or progress.unit != "s":
             return tr("waiting") + note + clock
         return tr("waiting{clock}; the server may be busy", clock=clock) + note
     parts = [tr(_STAGES[progress.stage])]

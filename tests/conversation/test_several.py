@@ -41,6 +41,13 @@ def names(name: str) -> list[str]:
     return [file for file, _ in found.sizes] if found else []
 
 
+def test_one_byte_is_one(here):
+    (here / "one").mkdir()
+    (here / "one/a.txt").write_text("a")
+    found = find_several("one/")
+    assert found.summary == "one/: 1 file, 1 byte"
+
+
 def test_a_folder_is_its_text_files_and_says_what_it_leaves_out(here):
     found = find_several("src/")
     assert found.sizes == [("src/a.py", 5), ("src/b.py", 6), ("src/deep/c.txt", 3)]

@@ -70,6 +70,7 @@ def test_a_second_copy_is_told_found_beside_the_first_and_ended_like_it(holder):
             assert len(all_places()) == 2
         assert not holder.stopping.is_set()
         assert [status["model"] for _, status in kept_models()] == ["echo"]
+    assert not [*folder_to_use().glob("*.json")]
     (line,) = told
     assert f"process {os.getpid()}" in line
     assert "http://there:8000" in line

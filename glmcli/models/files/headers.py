@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from glmcli import files
 from glmcli.errors import ModelError
-from glmcli.language import tr
+from glmcli.language import bytes_phrase, tr
 from glmcli.models.files import zips
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 
@@ -326,10 +326,10 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
     if dtype in _BYTES and tensor.numbers * _BYTES[dtype] != tensor.size_bytes:
         raise bad_download(
             tr(
-                "{file}: {name!r:.80} has {size:,} bytes, which is not its shape",
+                "{file}: {name!r:.80} has {size}, which is not its shape",
                 file=path.name,
                 name=name,
-                size=tensor.size_bytes,
+                size=bytes_phrase(tensor.size_bytes),
             )
         )
     return tensor
@@ -337,9 +337,9 @@ def tensor_of(name: str, item: Mapping[str, Any], path: Path) -> Tensor:
 
 def damaged(path: Path) -> ModelError:
     """The error for a file that is not whole."""
-    size = path.stat().st_size
+    size = bytes_phrase(path.stat().st_size)
     return bad_download(
-        tr("{name} is damaged or cut off (it has {size:,} bytes)", name=path.name, size=size)
+        tr("{name} is damaged or cut off (it has {size})", name=path.name, size=size)
     )
 
 

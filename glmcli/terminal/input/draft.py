@@ -16,7 +16,7 @@ from prompt_toolkit.document import Document
 from glmcli.conversation.attachments import PUNCTUATION, mention_at_end, mention_of
 from glmcli.conversation.lines import dropped, first_untyped
 from glmcli.conversation.typed import PASTED_BYTE, Line, untyped_line
-from glmcli.language import tr
+from glmcli.language import bytes_phrase, tr
 from glmcli.terminal.input.origins import Origins
 from glmcli.terminal.input.pastes import STAND_IN, Pastes
 from glmcli.terminal.visible import visible_line
@@ -147,13 +147,13 @@ def paste_hint(line: Line) -> str:
         return ""
     paths = [path for _, found in dropped(line) for path in found]
     with suppress(OSError):
-        size = sum(path.stat().st_size for path in paths)
+        size = bytes_phrase(sum(path.stat().st_size for path in paths))
         if len(paths) == 1:
             name = visible_line(paths[0].name)
-            return tr("Ctrl-T attaches {name} ({size:,} bytes)", name=name, size=size)
+            return tr("Ctrl-T attaches {name} ({size})", name=name, size=size)
         if paths:
             n = len(paths)
-            return tr("Ctrl-T attaches {n} files ({size:,} bytes)", n=n, size=size)
+            return tr("Ctrl-T attaches {n} files ({size})", n=n, size=size)
     if first_untyped(line):
         return tr("a paste is sent as text; Ctrl-T makes it count as typed")
     return ""

@@ -155,7 +155,14 @@ def test_the_stats_line_says_what_is_known():
         (Progress("reading", 128, 512), "reading the prompt, 128 of 512 tokens, 2 s"),
         (Progress("loading", 1_000_000, 2_000_000, "bytes"), "loading the model, 1 MB of 2 MB"),
         (Progress("waiting", 2, unit="s"), "waiting, 2 s; the server may be busy"),
-        (Progress("waiting", note="lab:8000"), "waiting, 2 s; the server may be busy (lab:8000)"),
+        (
+            Progress("waiting", unit="s", note="lab:8000"),
+            "waiting, 2 s; the server may be busy (lab:8000)",
+        ),
+        (
+            Progress("waiting", note="another glm is fetching the model"),
+            "waiting (another glm is fetching the model), 2 s",
+        ),
         (Progress("stuck", 75, unit="s"), "the model has made no step for 75 s"),
     ],
 )

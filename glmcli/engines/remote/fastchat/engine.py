@@ -175,7 +175,7 @@ def open_engine(
 ) -> FastChatEngine:
     """Open `fastchat:NAME`, or the only model. Raises ModelError, EngineError."""
     cluster = Cluster(server_options(settings), transport=transport)
-    report(Progress("waiting", note=cluster.host))
+    report(Progress("waiting", unit="s", note=cluster.host))
     try:
         with failing_with(cluster.take_notice):
             model = cluster.choose(name)

@@ -360,7 +360,7 @@ def open_engine(
 ) -> OpenAIEngine:
     """Open `openai:NAME`, or the only model of the server. Raises ModelError, EngineError."""
     server, prefix = open_api(server_options(settings), transport)
-    report(Progress("waiting", note=server.faults.host))
+    report(Progress("waiting", unit="s", note=server.faults.host))
     try:
         with failing_with(server.take_notice):
             models = known_models(server, prefix, name)

@@ -164,7 +164,7 @@ class Together:
                 elif self._engine.is_open:
                     yield growing[index].add(item)
                 elif isinstance(item, Chunk):
-                    yield News(progress=item.progress)
+                    yield News(progress=item.progress or Progress("waiting"))
 
     def _taken(self, source: TaskSource) -> Generator[News, None, list[AskedLine]]:
         """The next lines for the engine."""

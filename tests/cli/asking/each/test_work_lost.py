@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 from glmcli.cli.asking.each.tasks import Task
 from glmcli.cli.asking.each.work import Together
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConnectionLost
-from glmcli.types import Chunk, GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message, Progress
 
 
 class Mortal(EchoEngine):
@@ -53,6 +54,22 @@ def answers(engine, *texts):
     finally:
         thread.close()
     return [found[n] for n in range(len(texts))]
+
+
+def test_until_the_model_is_open_it_is_waited_for_and_no_line_counted_as_begun():
+    is_seen = threading.Event()
+
+    def open_it(report):
+        is_seen.wait(10)
+        return EchoEngine()
+
+    thread = EngineThread("test", open_it)
+    news = Together(thread, threading.Event()).news(Lines("one"))
+    with closing(thread):
+        assert next(news).progress == Progress("waiting")
+        is_seen.set()
+        (last,) = [each.answer for each in news if each.place is not None]
+    assert last.reply.text == "one"
 
 
 def test_lines_that_had_begun_when_a_process_ended_are_asked_again_from_the_start():

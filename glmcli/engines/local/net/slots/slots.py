@@ -18,7 +18,12 @@ from glmcli.engines.local.net.reader import Forks, NetReader, free_memory
 from glmcli.errors import OutOfMemory
 
 LOSS_TOKENS = 32
-"""A slot goes on with another prompt if it loses no more tokens by that; else a copy does."""
+"""A slot goes on with another prompt if it loses no more tokens by that; else a copy does.
+
+So two who ask in turn may cost each other that much of a short history once, which a single step
+reads again. A copy each time would keep a slot for every end that a conversation has had, as one
+whose last reply is written anew has many, and push whole histories of others out.
+"""
 MOST_BYTES, PART = 4 << 30, 4
 """Slots take so many bytes at most, and no more than one part of the memory that is free."""
 AT_ONCE, AT_ONCE_GPU = 16, 4

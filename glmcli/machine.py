@@ -27,6 +27,8 @@ class Gpu(NamedTuple):
     name: str
     total_bytes: int | None = None
     """Its own memory; None if the driver does not say, or if it shares that of the machine."""
+    free_bytes: int | None = None
+    """What nobody uses of it, if that is known."""
 
 
 def free_bytes() -> int | None:
@@ -68,7 +70,11 @@ def nvidia_gpus(within_s: float) -> list[Gpu]:
     """Those that `nvidia-smi` lists; none if there is no such program. Raises OSError."""
     import subprocess
 
-    command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,memory.free",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         done = subprocess.run(
             command,
@@ -86,8 +92,8 @@ def nvidia_gpus(within_s: float) -> list[Gpu]:
     if done.returncode:
         why = next((line for line in lines + done.stderr.splitlines() if line.strip()), "")
         raise OSError(0, f"nvidia-smi: {why.strip() or done.returncode}")
-    found = (line.rpartition(",") for line in lines if "," in line)
-    return [Gpu(name.strip(), mebibytes(size)) for name, _, size in found]
+    found = (line.rsplit(",", 2) for line in lines if line.count(",") > 1)
+    return [Gpu(name.strip(), mebibytes(size), mebibytes(free)) for name, size, free in found]
 
 
 def mebibytes(text: str) -> int | None:
@@ -114,6 +120,11 @@ def has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 by itself; where it does not, float32 is faster."""
     flags = stated(PROC / "cpuinfo", "flags") or stated(PROC / "cpuinfo", "Features")
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def has_avx2() -> bool:
+    """Whether a processor of x86 has the instructions that fast products there are made of."""
+    return "avx2" in stated(PROC / "cpuinfo", "flags")
 
 
 def has_power_to_spare(cores: int | None = None) -> bool:

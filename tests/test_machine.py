@@ -143,8 +143,9 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_gpus_are_those_that_their_driver_names(nvidia_smi):
-    nvidia_smi('echo "NVIDIA H200, 143771"; echo "NVIDIA GB10, [N/A]"')
-    assert machine.gpus(10) == [("NVIDIA H200", 143771 << 20), ("NVIDIA GB10", None)]
+    nvidia_smi('echo "NVIDIA H200, 143771, 140000"; echo "NVIDIA GB10, [N/A], [N/A]"')
+    found = [("NVIDIA H200", 143771 << 20, 140000 << 20), ("NVIDIA GB10", None, None)]
+    assert machine.gpus(10) == found
 
 
 def test_what_is_no_gpu_in_what_it_prints_is_none(nvidia_smi):
@@ -173,7 +174,7 @@ def test_gpus_of_amd_are_those_of_its_driver(nvidia_smi, tmp_path, monkeypatch):
         device.mkdir(parents=True)
         (device / "vendor").write_text(f"{vendor}\n")
         (device / "mem_info_vram_total").write_text("25753026560\n")
-    assert machine.gpus(10) == [("AMD GPU", 25753026560)]
+    assert machine.gpus(10) == [machine.Gpu("AMD GPU", 25753026560)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the heap of glibc")

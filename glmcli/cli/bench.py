@@ -160,13 +160,14 @@ def show_result(found: BenchResult) -> None:
 def show_quality(settings: Settings, *, as_json: bool) -> None:
     """Compare the chosen net with the same net in full, and show the divergence."""
     from glmcli.engines import split_name
-    from glmcli.measure.result import quality_rows
+    from glmcli.measure.result import in_certain_bits, quality_rows
     from glmcli.measure.speed import sample_text
 
     if split_name(settings.model)[0] != "local":
         raise UsageError(
             tr("--quality needs a model in this process"), tr("give a folder or a hub id")
         )
+    settings = in_certain_bits(settings)
     full = in_full(settings)
     from glmcli.cli.tables import print_facts, print_json
     from glmcli.engines.local.net.divergence import Divergence

@@ -27,7 +27,7 @@ from glmcli.language import later, ntr, tr
 from glmcli.terminal.phrases import size
 
 if TYPE_CHECKING:
-    from glmcli.models.library.described import Model
+    from glmcli.models.library.described import Details, Model
 
 models_app = typer.Typer(help=tr("The models on this machine."), no_args_is_help=True)
 
@@ -130,11 +130,21 @@ def models_show(settings: Settings, name: _NAME, as_json: AsJson = False) -> Non
             (cell("memory at {bits}", bits=bits), size(count))
             for bits, count in found.memory_bytes.items()
         ),
+        *([] if found.free_bytes is None else [(later("fits now"), fitting_now(found))]),
+        *([(later("--quantize auto takes"), found.auto)] if found.auto else []),
         (later("needs remote code"), cell("yes") if found.remote_code else cell("no")),
         (later("missing files"), ", ".join(found.missing) or cell("none")),
         *([(later("problem"), found.problem)] if found.problem else []),
     ]
     print_facts([(key, "" if value is None else value) for key, value in rows])
+
+
+def fitting_now(found: Details) -> str:
+    """In what a model's weights fit the memory that is free."""
+    free = size(found.free_bytes)
+    if not found.fits:
+        return cell("nothing: {free} free", free=free)
+    return cell("{bits}: {free} free", bits=", ".join(found.fits), free=free)
 
 
 @models_app.command()

@@ -8,6 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+IN_FULL, FEW = "none", ("int8", "int4")
+BITS = (IN_FULL, *FEW)
+"""In how many bits a model may be loaded, the most exact first: values of `quantize`."""
+AUTO = "auto"
+"""The value that leaves it to the memory that is free."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cache:

@@ -80,7 +80,10 @@ class Settings:
         choices=("auto", "float32", "float16", "bfloat16"),
     )
     quantize: str = setting(
-        "none", "weights in fewer bits", "yes", choices=("none", "int8", "int4")
+        "none",
+        "weights in fewer bits, or as many as fit (auto)",
+        "yes",
+        choices=("none", "auto", "int8", "int4"),
     )
     attn: str = setting(
         "auto", "attention kernel", "yes", choices=("auto", "eager", "sdpa", "flash")

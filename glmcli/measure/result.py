@@ -6,10 +6,11 @@ Names of rows and columns are texts of `later`: in English for programs, transla
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
+from glmcli.config.models import AUTO
 from glmcli.language import later
 from glmcli.measure.speed import Plan, Sample, Timings
 from glmcli.terminal.phrases import size
@@ -136,6 +137,16 @@ class BenchResult:
 def numbers_of(sample: Sample) -> dict[str, Any]:
     """A sample without its text."""
     return {key: value for key, value in asdict(sample).items() if key != "text"}
+
+
+def in_certain_bits(settings: Settings) -> Settings:
+    """The settings with what `--quantize auto` takes now. Raises ModelError."""
+    if settings.quantize != AUTO:
+        return settings
+    from glmcli.models.choice import to_try, ways_here
+
+    ways = ways_here(settings, lambda step: None)
+    return replace(settings, quantize=to_try(ways)[0].quantize)
 
 
 def quality_rows(found: Quality, chosen: Settings, full: Settings) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from glmcli.config import Settings
@@ -17,6 +18,7 @@ from glmcli.engines.kept.link import Deaf
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
+    chooses_bits,
     folder_to_use,
     kept_key,
     model_folder,
@@ -26,6 +28,7 @@ from glmcli.engines.kept.starting import link_to_socket, listen_in
 from glmcli.engines.kept.tending import kept_models
 from glmcli.errors import GlmError
 from glmcli.language import tr
+from glmcli.models.bits import bits_of
 from glmcli.serve.holder import Holder
 from glmcli.serve.life import Http, Life
 
@@ -66,6 +69,15 @@ def findable(
             stack.close()  # the lock would keep others from keeping the model
             tell(tr("glm ask will not find this model: {why}", why=exc))
         yield
+
+
+def in_known_bits(settings: Settings, device: str) -> Settings | None:
+    """The settings by which others find a model; None as long as it is not known what it runs as,
+    if its bits are chosen as it is loaded.
+    """
+    if not chooses_bits(settings):
+        return settings
+    return replace(settings, quantize=bits_of(device)) if device else None
 
 
 def place_of_settings(settings: Settings) -> KeptPlace | None:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import tiny
 from tests.support.kept import kept_in, kill_kept, wait_until
 from tests.support.shell import clean_env, command
+from tests.support.tiny_chat import TOKENIZER
 
 ECHO = ("-m", "echo:", "--keep", "60s")
 KILLS = int(os.environ.get("GLM_TEST_KILLS", "6"))
@@ -390,6 +392,21 @@ def test_what_is_not_needed_of_the_environment_does_not_come_to_the_process(glm,
     names = {line.partition(b"=")[0].decode() for line in data}
     assert names >= {"OMP_NUM_THREADS", "PATH", "HOME", "LC_ALL", "HTTPS_PROXY", "XDG_RUNTIME_DIR"}
     assert names.isdisjoint({*secrets, "http_proxy", "GLM_HOME", "PWD", "SHELL"})
+
+
+def test_with_auto_it_is_kept_and_found_as_what_was_chosen(glm, runtime, tmp_path):
+    folder = str(tmp_path / "net")
+    tiny.llama(len(TOKENIZER)).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    asked = ("ask", "-m", folder, "--max-tokens", "1", "--device", "cpu", "hi")
+    first = glm(*asked, "--quantize", "auto", "--keep", "60s")
+    assert "--quantize auto takes float32: about 0.0 GB of memory needed" in first.err
+    (pid,) = kept_in(runtime)
+    again = glm(*asked, "--quantize", "auto", "--stats")
+    assert "cpu float32" in again.err and f"kept by process {pid}" in again.err
+    assert "--quantize auto takes" not in again.err
+    assert f"kept by process {pid}" in glm(*asked, "--stats").err
+    assert "cpu float32" in glm("ps").out
 
 
 @pytest.mark.model

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import threading
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from glmcli.engines.kept.finding import Finder, make_leave
 from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use, kept_key
 from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
-from glmcli.serve.findable import findable
+from glmcli.serve.findable import findable, in_known_bits
 from glmcli.serve.holder import Holder
 from tests.support.kept import status_at
 
@@ -97,6 +98,15 @@ def test_where_nothing_can_listen_the_place_is_left_to_others(holder):
         assert "will not find this model" in told[0]
         with place.lock.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_by_what_bits_it_is_found_is_known_when_it_is_loaded_if_they_are_chosen_then():
+    settings = Settings(model="/a/model", quantize="auto")
+    assert in_known_bits(settings, "") is None
+    assert in_known_bits(settings, "cpu int8") == replace(settings, quantize="int8")
+    assert in_known_bits(settings, "cpu bfloat16") == replace(settings, quantize="none")
+    for others in (replace(settings, quantize="int8"), replace(settings, model="gguf:x")):
+        assert in_known_bits(others, "") == others
 
 
 def closed_process():

@@ -9,7 +9,7 @@ import signal
 import socket as sockets
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -46,7 +46,7 @@ def answer_until_ended(
     from glmcli.engines import lasting_name, open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
-    from glmcli.serve.findable import findable
+    from glmcli.serve.findable import findable, in_known_bits
     from glmcli.serve.holder import Holder
     from glmcli.serve.http import Site
     from glmcli.serve.openai.routes import OpenAIRoutes
@@ -69,8 +69,12 @@ def answer_until_ended(
     doors = Doors(listeners, member.joined(site, holder) if member else site)
     signals = end_by_signal(holder.stop, holder.stopping)
     doors.open()
-    with findable(holder, settings, log, tell), closing(doors):
+    with ExitStack() as found, closing(doors):
+        if known := in_known_bits(settings, ""):
+            found.enter_context(findable(holder, known, log, tell))
         if log.is_loaded(engine, holder.stopping):
+            if known is None and (loaded := in_known_bits(settings, engine.device)):
+                found.enter_context(findable(holder, loaded, log, tell))
             for line in others:
                 tell(line)
             rows = set_up(model, address, settings, is_private=is_private)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glmcli.config import Settings
 from glmcli.config.place import secrets_of_loading
@@ -19,8 +20,10 @@ from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
+    chooses_bits,
     folder_to_use,
     kept_key,
+    kept_keys,
     load_values,
     model_anywhere,
     model_folder,
@@ -33,6 +36,9 @@ from glmcli.errors import OutOfMemory
 from glmcli.language import later, ntr, tr
 from glmcli.paths import short_model
 from glmcli.types import Progress, Report
+
+if TYPE_CHECKING:
+    from glmcli.models.choice import Choice
 
 LEAVE_S, _TICK_S = 10.0, 0.05
 """How long the end of an idle process is waited for that was asked to leave."""
@@ -58,45 +64,80 @@ class Finder:
 
     def found(self, places: Sequence[KeptPlace]) -> Engine:
         """The engine; `places` are where others may be kept. Raises what `open_engine` does."""
-        settings = self._settings
-        key = kept_key(settings, self._folder())
+        settings, folder = self._settings, self._folder()
+        keys = self._keys(folder, places)
         is_here, model = is_local(settings.model), model_anywhere(settings)
-        others = [place for place in places if place.model_key != key] if is_here else []
-        for place in sorted(places, key=lambda place: place.pid or 0):
-            if place.model_key != key:
-                continue
+        same = [place for place in places if place.model_key in keys]
+        others = [place for place in places if place not in same] if is_here else []
+        for place in sorted(same, key=lambda it: (keys.index(it.model_key), it.pid or 0)):
             try:
                 if link := link_to_socket(place):
                     return self._opened(link, place)
             except Gone:
                 continue
+            except OutOfMemory:
+                if not chooses_bits(settings):
+                    raise
             except Deaf:
                 check_loads(settings, others, self._report)
                 with others_gone([place, *others], self._report) as found:
                     stay = [name for name in found.stay if name != kept_name(place)]
-                    return told_of(Others(stay, found.left), self._here_instead(tr(DEAF)), model)
+                    here = ToldEngine(open_engine(settings, self._report), tr(DEAF))
+                    return told_of(Others(stay, found.left), here, model)
         check_loads(settings, others, self._report)
         with others_gone(others, self._report) as found:
-            kept = self._kept(key) if settings.keep else open_engine(settings, self._report)
-            return told_of(found, kept, model)
+            if not settings.keep:
+                return told_of(found, open_engine(settings, self._report), model)
+            return told_of(found, self._kept_in_bits(folder), model)
 
-    def _kept(self, key: str) -> Engine:
+    def _keys(self, folder: Path | None, places: Iterable[KeptPlace]) -> list[str]:
+        """The keys under which the model may be met, the best first.
+
+        Where it is left to us in how many bits it is, in no fewer than would be taken now. The
+        memory that it takes itself is not counted as free: what was taken once stays good enough.
+        """
+        keys = kept_keys(self._settings, folder)
+        if {place.model_key for place in places}.isdisjoint(keys[1:]):
+            return keys
+        from glmcli.models.choice import to_try
+
+        return kept_keys(self._settings, folder, least=to_try(self._ways())[0].quantize)
+
+    def _ways(self) -> list[Choice]:
+        """In which bits the model may be loaded. Raises ModelError."""
+        from glmcli.models.choice import ways_here
+
+        return ways_here(self._settings, self._report)
+
+    def _kept_in_bits(self, folder: Path | None) -> Engine:
+        """The model in a process that keeps it, in bits that fit if that is left to us."""
+        settings = self._settings
+        if not chooses_bits(settings):
+            return self._kept(settings, folder)
+        from glmcli.models.choice import open_first
+
+        engine, lines = open_first(
+            self._ways(), lambda way: self._kept(replace(settings, quantize=way.quantize), folder)
+        )
+        for line in reversed(lines):
+            engine = ToldEngine(engine, line)
+        return engine
+
+    def _kept(self, settings: Settings, folder: Path | None) -> Engine:
         """The model in a process that keeps it; here if there can be none, which is told."""
+        values = self._values(settings)
         try:
-            place = KeptPlace(folder_to_use(), key)
+            place = KeptPlace(folder_to_use(), kept_key(settings, folder))
             for _ in range(ATTEMPTS):
                 with suppress(Gone):
-                    return self._opened(reach(place, self._values(), self._tick), place)
+                    return self._opened(reach(place, values, self._tick), place)
             why = tr("its process ended at once; see {log}", log=place.log)
         except Deaf:
-            return self._here_instead(tr(DEAF))
+            return ToldEngine(open_engine(settings, self._report), tr(DEAF))
         except OSError as exc:
             why = f"{exc.filename or ''}: {exc.strerror}".removeprefix(": ")
-        return self._here_instead(tr("the model is not kept: {why}", why=why))
-
-    def _here_instead(self, line: str) -> Engine:
-        """The model in this process, and a line that says why."""
-        return ToldEngine(open_engine(self._settings, self._report), line)
+        line = tr("the model is not kept: {why}", why=why)
+        return ToldEngine(open_engine(settings, self._report), line)
 
     def _opened(self, link: Link, place: KeptPlace) -> KeptEngine:
         """The engine of a connection. Raises Gone, GlmError, Deaf."""
@@ -124,9 +165,8 @@ class Finder:
             folder = fetched_place(name, self._settings.model_options, self._report)
         return folder
 
-    def _values(self) -> dict[str, Any]:
+    def _values(self, settings: Settings) -> dict[str, Any]:
         """What the process is told: no key of a server, no address, nothing of what is asked."""
-        settings = self._settings
         values = load_values(settings)
         return {
             "settings": {**values, "offline": settings.offline, "history": settings.history},
@@ -219,8 +259,8 @@ def open_without_others(
     places = all_places()
     if places:
         folder = model_folder(settings)  # for no model at all none is to leave
-        own = kept_key(settings, folder) if spares_same else ""
-        places = [place for place in places if place.model_key != own]
+        own = kept_keys(settings, folder) if spares_same else []
+        places = [place for place in places if place.model_key not in own]
         check_loads(settings, places, report)
     with others_gone(places, report) as found:
         for line in lines_about(found, model_anywhere(settings) if spares_same and places else ""):

@@ -11,13 +11,14 @@ import os
 import stat
 import sys
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli import __version__
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.config.known import cached_snapshot
+from glmcli.config.models import AUTO, BITS
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
 from glmcli.language import chinese_locale, tr
@@ -165,6 +166,22 @@ def kept_key(settings: Settings, folder: Path | None) -> str:
     ]
     whole = json.dumps(facts, default=str).encode("utf-8", "backslashreplace")
     return hashlib.sha256(whole).hexdigest()[:KEY_DIGITS]
+
+
+def kept_keys(settings: Settings, folder: Path | None, *, least: str = BITS[-1]) -> list[str]:
+    """The keys of the model in each of the bits in which it may be, the most exact first.
+
+    Where they are left to us, these are all down to `least`.
+    """
+    all_bits = [settings.quantize]
+    if chooses_bits(settings):
+        all_bits = [*BITS[: BITS.index(least) + 1]]
+    return [kept_key(replace(settings, quantize=bits), folder) for bits in all_bits]
+
+
+def chooses_bits(settings: Settings) -> bool:
+    """Whether it is left to the free memory in how many bits the model is."""
+    return settings.quantize == AUTO and split_name(settings.model)[0] == "local"
 
 
 def code_stamp(folder: Path) -> tuple[int, int]:

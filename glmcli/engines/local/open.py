@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from glmcli.config import Settings
 from glmcli.conversation.window import wider_line
+from glmcli.engines.local.auto import open_as_asked
 from glmcli.engines.local.engine import LocalEngine
 from glmcli.engines.local.net.open import (
     begin_loading,
     naming_fields,
-    open_model,
     silence_libraries,
 )
 from glmcli.engines.local.prompt.open import open_template
@@ -37,7 +37,7 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     # Foreign files, foreign code: it may be anything.
     with naming_fields(checkpoint), errors_of(what, hint):
         template, limit = open_template(checkpoint, options)
-        model = open_model(checkpoint, options, report)
+        model, lines = open_as_asked(checkpoint, options, report)
     silence_libraries()
     if not model.stop_ids:
         model = replace(model, runner=tr(ENDLESS, runner=model.runner))
@@ -56,5 +56,5 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         context_tokens=limit,
         threads=options.threads,
         speculate=options.speculate,
-        news=[wider, note, tr(ROUNDED) if is_rounded else ""],
+        news=[*lines, wider, note, tr(ROUNDED) if is_rounded else ""],
     )

@@ -46,3 +46,9 @@ class Details:
     """Files that should be there and are not."""
     problem: str = ""
     """Why it cannot be loaded, if that can be seen."""
+    free_bytes: int | None = None
+    """Memory that is free now where its weights would go; None if that is not known."""
+    fits: tuple[str, ...] = ()
+    """In what its weights fit there with room to work in, the most exact first."""
+    auto: str = ""
+    """What `--quantize auto` takes now; "" for models that do not follow it."""

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from glmcli.config.models import ModelOptions
+from glmcli.config.models import IN_FULL, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.bits import PER_PARAMETER, is_packed, stated_format
+from glmcli.models.bits import assumed_tensors, is_packed, needed_bytes
 from glmcli.models.checkpoint import needs_remote_code, open_folder
+from glmcli.models.choice import Choice, memory_here, to_try, ways_to_load
 from glmcli.models.files.folder import has_tokenizer
-from glmcli.models.files.headers import missing_weights, read_weights
+from glmcli.models.files.headers import Tensor, missing_weights, read_weights
 from glmcli.models.gguf.about import describe_gguf
 from glmcli.models.gguf.finding import find_gguf, means_gguf
 from glmcli.models.libraries import check_libraries
@@ -32,12 +33,16 @@ def describe(name: str, options: ModelOptions) -> Details:
     place = place_of(name, options)
     folder = here(place)
     config = config_of(folder)
-    parameters = count_parameters(folder, config)
+    tensors = tensors_of(folder, config)
     cache = cache_bytes(config)
-    memory = {}
-    if parameters is not None:
+    parameters, memory, ways = None, {}, list[Choice]()
+    if tensors:
+        ways = ways_to_load(tensors, config, options, memory_here(options))
+    if tensors and not is_packed(config):
+        parameters = sum(tensor.numbers for tensor in tensors.values() if tensor.is_float)
         memory = {
-            name: int(parameters * size) + (cache or 0) for name, size in PER_PARAMETER.items()
+            name: needed_bytes(tensors, config, "float16", bits) + (cache or 0)
+            for name, bits in (("fp16", IN_FULL), ("int8", "int8"), ("int4", "int4"))
         }
     return Details(
         model=describe_folder(place.hub_id or place.name, folder),
@@ -48,6 +53,9 @@ def describe(name: str, options: ModelOptions) -> Details:
         remote_code=needs_remote_code(config),
         missing=tuple(missing_files(folder)),
         problem=problem_of(place.name, folder, options),
+        free_bytes=ways[0].free_bytes if ways else None,
+        fits=tuple(way.shown for way in ways if way.fits),
+        auto=to_try(ways)[0].shown if ways else "",
     )
 
 
@@ -68,18 +76,13 @@ def here(place: Place) -> Path:
     return place.folder
 
 
-def count_parameters(folder: Path, config: Mapping[str, Any]) -> int | None:
-    """Numbers in the weights; None for packed or unreadable ones."""
-    if is_packed(config):
-        return None
+def tensors_of(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """What is in the files of weights; nothing if they cannot be read."""
     try:
         weights = read_weights(folder)
     except (ModelError, OSError):
-        return None
-    if weights.tensors:
-        return sum(tensor.numbers for tensor in weights.tensors.values() if tensor.is_float)
-    # A .bin does not say without being loaded; its size does, but for a few names.
-    return weights.size_bytes // (4 if stated_format(config) in (None, "float32") else 2)
+        return {}
+    return weights.tensors or assumed_tensors(weights.size_bytes, config)
 
 
 def missing_files(folder: Path) -> Iterator[str]:

@@ -8,9 +8,11 @@ from functools import partial
 
 import pytest
 
+from glmcli import machine
 from glmcli.config import load_settings
 from glmcli.config.values import Seconds
 from glmcli.engines import open_alone, open_kept
+from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept import open_kept_or_here
 from glmcli.engines.kept.engine import KeptEngine
 from glmcli.engines.kept.finding import (
@@ -184,6 +186,39 @@ def test_a_model_that_left_for_another_is_told_of_before_the_first_reply(place, 
         ]
     line = "another has left the memory for this model"
     assert notices == [[line], []]
+
+
+@pytest.mark.parametrize(
+    ("kept", "is_free", "is_met"),
+    [
+        ("none", 0.5, True),
+        ("int8", 0.5, True),  # it takes the memory itself that is not free
+        ("none", 10, True),
+        ("int8", 10, False),
+        ("int4", 0.5, False),  # the processor has no such products
+    ],
+)
+def test_with_auto_one_that_is_as_exact_as_memory_allows_is_met(
+    kept, is_free, is_met, folder, own_runtime, monkeypatch
+):
+    """`is_free`: memory, in sizes of the model."""
+    monkeypatch.setattr(machine, "free_bytes", lambda: int(is_free * size))
+    size = (folder / "model.safetensors").stat().st_size
+    typed = {"model": str(folder), "quantize": "auto", "device": "cpu"}
+    settings = load_settings(typed, environ={}, folder=folder)
+    key = kept_key(replace(settings, quantize=kept), model_folder(settings))
+    with held(KeptPlace(folder_to_use(), key)):
+        engine = attempted(settings)
+        assert ("kept by process" in engine.details) == is_met
+        engine.close()
+
+
+def attempted(settings):
+    """The engine that is found; nothing in place of one that does not fit."""
+    try:
+        return open_kept_or_here(settings, report)
+    except OutOfMemory:
+        return EchoEngine()
 
 
 def test_of_the_same_model_with_other_settings_it_is_said_what_may_differ():

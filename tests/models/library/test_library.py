@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import constants
 from safetensors.numpy import save_file
 
+from glmcli import machine
 from glmcli.config.models import Cache, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.models.library.listing import describe_all
@@ -79,17 +80,38 @@ def test_everything_on_this_machine_is_listed(
 
 
 def test_a_model_is_described_without_loading_it(in_cache: Path, options: ModelOptions):
-    tensors = {"a": np.zeros((96, 32), np.float16), "b": np.zeros(7, np.float16)}
-    save_file(tensors | {"ids": np.zeros(3, np.int64)}, in_cache / "model.safetensors")
+    tensors = {"a": np.zeros((64, 32), np.float16), "b": np.zeros(7, np.float16)}
+    save_file(tensors | {"ids": np.zeros(96, np.int64)}, in_cache / "model.safetensors")
     details = describe("mine", options)
-    assert details.parameters == 96 * 32 + 7
+    assert details.parameters == 64 * 32 + 7
     assert details.layers == 2
     # Keys and values, 2 bytes each, of 128 tokens in 2 layers with 2 heads of 8.
     assert details.cache_bytes == 2 * 2 * 128 * 2 * 2 * 8
-    assert details.memory_bytes["fp16"] == 2 * details.parameters + details.cache_bytes
-    assert details.memory_bytes["int8"] == details.parameters + details.cache_bytes
+    rest = 96 * 8 + details.cache_bytes
+    assert details.memory_bytes["fp16"] == 2 * details.parameters + rest
+    # A row has a scale; what is no matrix stays in 16 bits.
+    assert details.memory_bytes["int8"] == 64 * 32 + 4 * 64 + 2 * 7 + rest
     assert details.memory_bytes["int4"] < details.memory_bytes["int8"]
     assert (details.remote_code, details.missing, details.problem) == (False, (), "")
+
+
+@pytest.mark.parametrize(
+    ("free", "fits", "auto"),
+    [(10**9, ("bfloat16", "int8"), "bfloat16"), (4000, ("int8",), "int8"), (0, (), "int8")],
+)
+def test_what_fits_the_memory_is_named(
+    free: int,
+    fits: tuple[str, ...],
+    auto: str,
+    in_cache: Path,
+    options: ModelOptions,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    save_file({"a": np.zeros((64, 32), np.float16)}, in_cache / "model.safetensors")
+    monkeypatch.setattr(machine, "free_bytes", lambda: free)
+    monkeypatch.setattr(machine, "has_bfloat16", lambda: True)
+    details = describe("mine", replace(options, device="cpu"))
+    assert (details.free_bytes, details.fits, details.auto) == (free, fits, auto)
 
 
 def test_chatglm_has_words_of_its_own(tmp_path: Path, options: ModelOptions):

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from glmcli.config.models import ModelOptions
+from glmcli.config.models import IN_FULL, ModelOptions
 from glmcli.engines.local.net.placement import pick_device
 from glmcli.engines.local.net.plain.uncompiled import leave_unmarked, uncompiled
 from glmcli.errors import ConfigError, ModelError
 from glmcli.language import tr
 from glmcli.machine import read_ahead
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.choice import few_bits_on
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
     try:
         return open_fused(checkpoint, options, report)
     except NotCovered as exc:
-        if options.quantize != "none" and pick_device(options.device) == "cpu":
+        if options.quantize != IN_FULL and pick_device(options.device) == "cpu":
             raise ConfigError(
                 tr(
                     "{name} cannot be quantised on the processor: {why}",
@@ -80,14 +81,15 @@ def open_model(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
 
 def check_quantize(options: ModelOptions) -> None:
     """Raise ConfigError for fewer bits than there is code for on this device."""
-    if options.quantize == "none":
-        return
     device = pick_device(options.device)
-    if device == "cpu" and options.quantize == "int4":
+    if options.quantize in (IN_FULL, *few_bits_on(device)):
+        return
+    if device == "cpu":
         raise ConfigError(
-            tr("--quantize int4 needs a CUDA GPU"), tr("on the processor: --quantize int8")
+            tr("--quantize int4 needs a CUDA GPU"),
+            tr("on the processor: --quantize int8, or a GGUF file in 4 bits: -m gguf:NAME"),
         )
-    if not device.startswith(("cpu", "cuda")):
+    if not device.startswith("cuda"):
         raise ConfigError(
             tr(
                 "--quantize {quantize} is not available on {device}",

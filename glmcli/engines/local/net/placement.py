@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glmcli import machine
-from glmcli.config.models import ModelOptions
+from glmcli.config.models import IN_FULL, ModelOptions
 from glmcli.errors import ConfigError, OutOfMemory
 from glmcli.language import tr
-from glmcli.models.bits import loaded_bytes, stored_format
+from glmcli.models.bits import kept_formats, needed_bytes, stored_format
+from glmcli.models.choice import ROOM, Memory
 from glmcli.models.files.headers import Tensor
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 _KINDS = ("cuda", "mps", "xpu", "cpu")
 """Devices, the first that is there being the best."""
-ROOM = 1.1
-"""What a net needs beside its weights to be of use on one device: cache and work space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +69,12 @@ def place_weights(
     device = pick_device(options.device)
     dtype, sums = pick_dtypes(options.dtype, device, tensors, config, has_halves)
     number_format = str(dtype).removeprefix("torch.")
-    needed = sum(
-        loaded_bytes(name, tensor, number_format, config, options.quantize)
-        for name, tensor in tensors.items()
-    )
+    needed = needed_bytes(tensors, config, number_format, options.quantize)
     free = free_device_bytes(device)
     device_map: str | dict[str, str] = {"": device}
     if device.startswith("cuda") and options.device == "auto" and needed * ROOM > (free or 0):
         # Several GPUs, and main memory for what they cannot hold: not in fewer bits.
-        device_map, free = "auto", all_bytes(with_main=options.quantize == "none")
+        device_map, free = "auto", all_bytes(with_main=options.quantize == IN_FULL)
     if free is not None and needed > free:
         raise OutOfMemory(needed, free)
     return Placement(device, device_map, dtype, sums, needed, free)
@@ -125,25 +121,20 @@ def pick_dtypes(
     config: Mapping[str, Any],
     has_halves: bool,
 ) -> tuple[torch.dtype, torch.dtype]:
-    """The dtype of the weights, and that of sums.
-
-    Weights get the one asked for; else the checkpoint's own, or on a processor what it is fast at.
-    float32 weights stay so. A processor without bfloat16 of its own is faster in float32, and
-    float16 is slow on all: where there is a product for it, only the sums are in float32.
-    """
+    """The dtype of the weights, and that of sums; see `kept_formats`."""
     import torch
 
-    number_format = stored_format(tensors, config) if wanted == "auto" else wanted
-    is_slow = False
-    if device == "cpu" and number_format != "float32":
-        has_bfloat16 = machine.has_bfloat16()
-        if wanted == "auto" and has_bfloat16:
-            number_format = "bfloat16"
-        is_slow = number_format == "float16" or not has_bfloat16
-        if wanted == "auto" and is_slow and not has_halves:
-            number_format = "float32"
-    dtype: torch.dtype = getattr(torch, number_format)
-    return dtype, torch.float32 if is_slow and has_halves else dtype
+    stored = stored_format(tensors, config)
+    kept, sums = kept_formats(wanted, device, stored, has_halves)
+    return getattr(torch, kept), getattr(torch, sums)
+
+
+def find_memory(options: ModelOptions, *, has_halves: bool) -> Memory:
+    """Where weights would go, and how much memory is free there. Raises ConfigError."""
+    device = pick_device(options.device)
+    if device.startswith("cuda") and options.device == "auto":
+        return Memory(device, all_bytes(with_main=False), has_halves)
+    return Memory(device, free_device_bytes(device), has_halves)
 
 
 def free_device_bytes(device: str) -> int | None:

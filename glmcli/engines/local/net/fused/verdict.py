@@ -6,12 +6,14 @@ nothing of text, nor of how the proof goes: see proof.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 
-from glmcli.config.models import ModelOptions
+from glmcli.config.models import IN_FULL, ModelOptions
 from glmcli.engines.local.net.fused.bits.kernels import CAPABILITY
 from glmcli.engines.local.net.fused.decoder import FusedNet
 from glmcli.engines.local.net.fused.fbgemm import has_halves
@@ -85,7 +87,8 @@ def prove_fused(
         net = dimensions_of(checkpoint, config, tensors)
         report(Progress("loading", note=tr("checking")))
         ids = probe_ids(net.vocabulary)
-        wanted = reference_scores(net, checkpoint, options, placement, ids, report)
+        with needing_room_once(options):
+            wanted = reference_scores(net, checkpoint, options, placement, ids, report)
         fused = load_fused(net, checkpoint, placement, linears, report)
         verdict = judge(try_fused(fused, ids), wanted, checkpoint, config, placement)
         fused.forget()
@@ -94,6 +97,23 @@ def prove_fused(
         apart = verdict["apart"]
         raise NotCovered(tr("the fused decoder's scores differ by {apart:.2g}", apart=apart))
     return verdict, fused, linears
+
+
+@contextmanager
+def needing_room_once(options: ModelOptions) -> Iterator[None]:
+    """Say of what does not fit in full that only the first start in fewer bits needs that."""
+    try:
+        yield
+    except OutOfMemory as exc:
+        if options.quantize == IN_FULL:
+            raise
+        what = tr(
+            "the first start in {bits}, which checks it against the model in full,",
+            bits=options.quantize,
+        )
+        told = OutOfMemory(exc.needed, exc.free, what=what)
+        told.hint = tr("close other programs for this one start, or take a GGUF file: -m gguf:NAME")
+        raise told from exc
 
 
 def has_room_in_full(

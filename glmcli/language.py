@@ -72,6 +72,14 @@ def filled_in(text: str, values: Mapping[str, object]) -> str:
     return head
 
 
+def in_one_line(*sentences: str) -> str:
+    """Sentences in one line; an empty one is left out, and nothing stands behind a question."""
+    said = ""
+    for each in filter(None, sentences):
+        said += f" {each}" if said[-1:] in ("?", "？") else tr("; ") + each if said else each
+    return said
+
+
 def later(english: str) -> str:
     """A sentence of a table, as it is: whoever shows it passes it through `tr`."""
     return english

@@ -142,4 +142,9 @@ def read_system(system: str) -> str:
     if path is None:
         check_utf8(system, tr("the system prompt is not valid UTF-8"))
         return system
-    return files.read_text(path, limit=LARGEST_PROMPT, what=tr("the system prompt")).strip()
+    try:
+        return files.read_text(path, limit=LARGEST_PROMPT, what=tr("the system prompt")).strip()
+    except UsageError as exc:
+        if isinstance(exc.__cause__, FileNotFoundError) and not exc.meant:
+            exc.hint = tr("behind @ stands the path of a file; without the @ it is the text itself")
+        raise

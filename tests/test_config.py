@@ -230,8 +230,8 @@ def test_config_toml_may_begin_with_a_bom(tmp_path):
         ('cache = "\\u0000"', "GLM_CACHE (config.toml) is '␀', not the path of a folder"),
         ("cache = 1", "GLM_CACHE (config.toml) is 1, not the path of a folder"),
         ("temperature = true", "GLM_TEMPERATURE (config.toml) is True, not a number"),
-        ("threads = 5000", "GLM_THREADS (config.toml) is 5000"),
-        ("timeout = 1e300", "GLM_TIMEOUT (config.toml) is 1e+300"),
+        ("threads = 5000", "GLM_THREADS (config.toml) cannot be 5000"),
+        ("timeout = 1e300", "GLM_TIMEOUT (config.toml) cannot be 1e+300"),
     ],
 )
 def test_a_value_of_another_type_in_config_toml_is_named(tmp_path, toml, said):
@@ -360,7 +360,7 @@ def test_the_example_lists_every_setting_with_its_default():
 
 def test_a_seed_is_a_number_that_torch_can_hold():
     assert parse("seed", str(2**63 - 1), "option") == 2**63 - 1
-    with pytest.raises(ConfigError, match="--seed is 9223372036854775808") as caught:
+    with pytest.raises(ConfigError, match="--seed cannot be 9223372036854775808") as caught:
         parse("seed", str(2**63), "option")
     assert caught.value.hint == "it must be at most 9223372036854775807"
 
@@ -388,6 +388,11 @@ def test_an_address_is_shown_with_the_host_that_it_leads_to(address, shown):
         ("GLM_URL", "GLM_BASE_URL"),
         ("GLM_KEY", "GLM_API_KEY or GLM_SERVE_KEY"),
         ("GLM_TOKENS", "GLM_MAX_TOKENS"),
+        ("GLM_KEPT", "GLM_KEEP"),
+        ("GLM_NUM_THREADS", "GLM_THREADS"),
+        ("GLM_DEFAULT_MODEL", "GLM_MODEL"),
+        ("GLM_Model", "GLM_MODEL"),
+        ("glm_model", "GLM_MODEL"),
     ],
 )
 def test_a_misspelt_variable_of_the_environment_is_noticed(tmp_path, name, near):
@@ -396,7 +401,9 @@ def test_a_misspelt_variable_of_the_environment_is_noticed(tmp_path, name, near)
     )
 
 
-@pytest.mark.parametrize("name", ["GLM_ROOT_DIR", "GLM_INCLUDE_DIRS", "GLM_T", "GLM_", "GL_MODEL"])
+@pytest.mark.parametrize(
+    "name", ["GLM_ROOT_DIR", "GLM_INCLUDE_DIRS", "GLM_FOUND", "GLM_T", "GLM_", "GL_MODEL"]
+)
 def test_a_variable_of_another_program_is_none_of_ours(tmp_path, name):
     assert load(tmp_path, environ={name: "1"}).problems == ()
 

@@ -31,7 +31,7 @@ from glmcli.config.settings import (
 )
 from glmcli.config.values import ON
 from glmcli.errors import ConfigError
-from glmcli.language import later, tr, verbatim
+from glmcli.language import in_one_line, later, tr, verbatim
 from glmcli.ours import is_first_today
 from glmcli.paths import absolute
 
@@ -52,6 +52,8 @@ DEMONSTRATION = later(
     "choose a real one with --model or GLM_MODEL: a folder or a hub id."
 )
 """Said once a day where nobody chose a model."""
+SAYING_NOTHING = ("NUM", "N", "DEFAULT", "NAME", "VALUE", "PATH")
+"""Words that others put into names of variables."""
 MANY = 100
 """At most this many names of a `.env`, or of the environment, are compared with ours."""
 SHORTEST = len("GLM_TOP")
@@ -217,7 +219,7 @@ def merge_layers(
             if needed is None or name in needed:
                 if source == TOML:
                     unset = tr("glm config unset {name} takes it out", name=name)
-                    exc.hint = tr("; ").join([exc.hint, unset])
+                    exc.hint = in_one_line(exc.hint, unset)
                 elif source in near and source not in (TYPED, ENVIRONMENT):
                     past = tr(
                         "it stands in {path}: correct it there, or set {variable} in the"
@@ -225,7 +227,7 @@ def merge_layers(
                         path=near[source],
                         variable=variable(name),
                     )
-                    exc.hint = tr("; ").join([exc.hint, past])
+                    exc.hint = in_one_line(exc.hint, past)
                 raise
             ignored[name] = Ignored(source, raw, verbatim(exc.message))
     beside_key = next((of for _, of in layers if of.get("api_key") is not None), {})
@@ -308,8 +310,9 @@ def settings_in(dotenv: Dotenv) -> tuple[dict[str, Any], list[str]]:
 def slips(names: Iterable[str], source: str) -> list[str]:
     """A line for each variable that is nearly one of ours, and what it may be meant to be."""
     known = {variable(name) for name in setting_fields()}
-    strange = (name for name in sorted(names) if name.startswith(OURS) and name not in known)
-    found = ((name, meant_variable(name, known)) for name in islice(strange, MANY))
+    named_so = (name for name in sorted(names) if name.upper().startswith(OURS))
+    strange = (name for name in named_so if name not in known)
+    found = ((name, meant_variable(name.upper(), known)) for name in islice(strange, MANY))
     return [
         tr(
             "{source} sets {name}, which is not a setting; did you mean {near}?",
@@ -326,15 +329,20 @@ def meant_variable(name: str, known: Collection[str]) -> str:
     """The variable of ours that another is a slip for, or short for; "" for one of elsewhere.
 
     Names that look like ours may be those of other programs, GLM_ROOT_DIR for one: more words than
-    ours has, or other ones, are theirs.
+    ours has, or other ones, are theirs, but for those that say nothing.
     """
-    if near := nearest(name, known, cutoff=0.88):
+    words = name.removeprefix(OURS).split("_")
+    plain = OURS + "_".join(word for word in words if word not in SAYING_NOTHING)
+    if near := nearest(name, known, cutoff=0.88) or nearest(plain, known, cutoff=1):
         return near
-    words = {*name.removeprefix(OURS).split("_")}
+    if not words[1:] and (
+        near := nearest(words[0], [each.removeprefix(OURS) for each in known], cutoff=0.75)
+    ):
+        return OURS + near
     short = [
         each
         for each in known
-        if words <= {*each.removeprefix(OURS).split("_")}
+        if {*words} <= {*each.removeprefix(OURS).split("_")}
         or (len(name) >= SHORTEST and each.startswith(name))
     ]
     return tr(" or ").join(sorted(short)) if len(short) <= 2 else ""

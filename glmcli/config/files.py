@@ -17,7 +17,7 @@ from glmcli import files
 from glmcli.config.values import READ_SECRETS, Malformed
 from glmcli.errors import ConfigError
 from glmcli.harmless import quoted
-from glmcli.language import later, ntr, tr
+from glmcli.language import in_one_line, later, ntr, tr
 
 _LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -164,7 +164,7 @@ def check_names(values: Iterable[str], path: Path, known: Collection[str]) -> No
             path=path,
             names=", ".join(map(quoted, strange[:MOST_NAMED])),
         ),
-        tr("; ").join(hints),
+        in_one_line(*hints),
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 
 from glmcli.errors import ConfigError
 from glmcli.harmless import quoted
-from glmcli.language import later, tr
+from glmcli.language import in_one_line, later, tr
 
 ON = frozenset({"1", "on", "true", "yes"})
 OFF = frozenset({"", "0", "off", "false", "no"})
@@ -85,7 +85,9 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
     if rules.get("filled") and not value.strip():
         raise ConfigError(tr("{label} is empty", label=label), tr(rules["help"]))
     if (form := rules.get("form")) and not re.fullmatch(form, value):
-        raise ConfigError(tr("{label} is {value!r}", label=label, value=value), tr(rules["help"]))
+        raise ConfigError(
+            tr("{label} cannot be {value!r}", label=label, value=value), tr(rules["help"])
+        )
     words = rules.get("choices")
     if words and {"on", "off"} <= {*words}:
         value = as_switch(value)
@@ -94,7 +96,7 @@ def parsed(raw: Any, kind: str, *, label: str, rules: Mapping[str, Any]) -> Any:
         in_chat = hint  # where options are none
         if "beside" in rules:
             hint = tr("; ").join([hint, tr(rules["beside"])])
-        message = tr("{label} is {value!r}", label=label, value=value)
+        message = tr("{label} cannot be {value!r}", label=label, value=value)
         raise ConfigError(message, hint, in_chat=in_chat)
     if isinstance(value, int | float) and not isinstance(value, bool):
         check_range(label, value, rules)
@@ -128,7 +130,8 @@ def meant_number(word: str, kind: str, rules: Mapping[str, Any]) -> str:
         return ""
     if _THOUSANDS.fullmatch(found[0]):
         return str(found[0].replace(",", ""))
-    return str(found[0].replace(",", "."))
+    is_share = rules.get("high") == 1 and re.fullmatch("[0-9]{2,3}", found[0])
+    return meant_number(f"{found[0]}%", kind, rules) if is_share else found[0].replace(",", ".")
 
 
 def converted(kind: str, raw: Any) -> Any:
@@ -192,26 +195,19 @@ def wanted(kind: str) -> str:
 
 def check_range(label: str, value: float, rules: Mapping[str, Any]) -> None:
     """Raise ConfigError if a number is out of its setting's bounds."""
-    low, high, above = rules.get("low"), rules.get("high"), rules.get("above")
+    low, high, above, hint = rules.get("low"), rules.get("high"), rules.get("above"), ""
     if value != value or value in (float("inf"), float("-inf")):
-        raise ConfigError(
-            tr("{label} is {value}", label=label, value=value), tr("a finite number is needed")
-        )
-    if low is not None and value < low:
-        raise ConfigError(
-            tr("{label} is {value}", label=label, value=value),
-            tr("it must be at least {low}", low=low),
-        )
-    if above is not None and value <= above:
-        raise ConfigError(
-            tr("{label} is {value}", label=label, value=value),
-            tr("it must be greater than {above}", above=above),
-        )
-    if high is not None and value > high:
-        raise ConfigError(
-            tr("{label} is {value}", label=label, value=value),
-            tr("it must be at most {high}", high=high),
-        )
+        hint = tr("a finite number is needed")
+    elif low is not None and value < low:
+        hint = tr("it must be at least {low}", low=low)
+    elif above is not None and value <= above:
+        hint = tr("it must be greater than {above}", above=above)
+    elif high is not None and value > high:
+        hint = tr("it must be at most {high}", high=high)
+        if high == 1 and 10 <= value <= 100:
+            hint = in_one_line(hint, tr("did you mean {near}?", near=f"{value / 100:g}"))
+    if hint:
+        raise ConfigError(tr("{label} cannot be {value}", label=label, value=value), hint)
 
 
 def query_secrets(url: str) -> list[str]:

@@ -55,7 +55,7 @@ history list --kind ask                 | did you mean glm history list --all?
 history list --colour red               | leave --colour red out: glm history list
 models list --base 1.2.3.4:8000         | did you mean glm models list --base-url http://1.2.3.4:
 serve --bind 0.0.0.0:9000               | did you mean glm serve --host 0.0.0.0 --port 9000?
-serve --api-key secret                  | did you mean GLM_SERVE_KEY=KEY glm serve?
+serve --api-key secret                  | leave --api-key out: glm serve; the key that it asks for
 serve smollm2 -tp 2                     | leave -tp 2 out: glm serve smollm2
 bench --run 3 5                         | leave 5 out: glm bench --runs 3
 run smollm2 hi --verbose                | did you mean glm ask -m smollm2 hi --stats?
@@ -72,6 +72,30 @@ history export 3dv                      |
 history export out/talk                 | write: glm history export > out/talk
 roles create coder 'You write'          | leave 'You write' out: glm roles edit coder
 config set temperature=hot              |
+ask -X POST -d '{"prompt": "hi"}'       | leave -X POST out: glm ask hi; a question is text as it
+ask -XPOST http://h:1/v1/x -d '{"prompt": "hi"}' | leave -X POST out: glm ask hi --base-url http://h:1
+ask -H 'Authorization: Bearer x' hi     | leave -H out: glm ask hi; a key is never an option: export
+ask --stream false hi                   | did you mean glm ask --no-stream hi?
+ask --stream true hi                    | leave --stream true out: glm ask hi; a reply streams by
+ask --foo true hi                       | leave --foo=true out: glm ask hi
+ask --top-p 90 hi                       | did you mean glm ask --top-p 0.9 hi?
+bench -p 512 -n 128                     | did you mean glm bench --prompts 512 --tokens 128?
+ask -模型 echo: hi                      | did you mean glm ask --model echo: hi?
+ask hi --温度 0.5                       | did you mean glm ask hi --temperature 0.5?
+ask　-m　echo:　hi                      | did you mean glm ask -m echo: hi?
+“what is this”                          | a question goes behind ask: glm ask 'what is this'
+-m echo: “why not” --temprature 0       | glm ask -m echo: 'why not' --temperature 0
+/m:echo:                                | options go behind a command: glm chat -m echo:
+chat -r coder                           | write --role NAME: one of: commit, reviewer, shell
+chat -r default                         | leave -r default out: glm chat
+ask --each q.txt 'Sum up' --prompt      | glm ask --each q.txt --prompt 'Sum up {text}'?
+chat -c 4096                            | did you mean glm chat --window 4096?
+ask --foo bar what is this              | bar too, if it is the value of --foo
+ask --log-file x hi                     | write: glm ask hi 2> x
+chat --script c.txt                     | write: glm chat --commands < c.txt
+serve smollm2:8000                      | did you mean glm serve smollm2 --port 8000?
+serve echo: --keep 10m                  | leave --keep 10m out: glm serve echo:; a server keeps its
+serve echo: --temperature 0             | leave --temperature 0 out: glm serve echo:; each request
 list models                             | did you mean glm models list?
 show config                             | did you mean glm config show?
 delete history ab12cd34                 | did you mean glm history delete ab12cd34?

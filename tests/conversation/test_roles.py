@@ -68,10 +68,10 @@ def test_a_role_of_settings_alone_has_no_prompt():
         (["", "api_key: x"], "line 3: a role cannot set api_key", "one of: model"),
         (["system: x"], "line 2: a role cannot set system", "below"),
         (["temperature: hot"], "line 2: temperature is 'hot', not a number", ""),
-        (["temperature: -1"], "line 2: temperature is -1", "at least"),
+        (["temperature: -1"], "line 2: temperature cannot be -1", "at least"),
         (["temperature"], "line 2: 'temperature' is not NAME: VALUE", "temperature: 0.2"),
         (["seed: 1", "seed: 2"], "line 3: seed is set twice", ""),
-        (["thinking: loud"], "line 2: thinking is 'loud'", "fold"),
+        (["thinking: loud"], "line 2: thinking cannot be 'loud'", "fold"),
     ],
 )
 def test_what_cannot_be_is_refused_by_line(lines, said, hint):

@@ -667,7 +667,9 @@ def test_bash_completes_what_is_typed(env, folder):
         shell.expect_exact("READY", timeout=60)
         shell.sendline(SHOW_WORDS)
         shell.expect_exact("READY", timeout=60)
-        for line, expected in TYPED:
+        (folder / "my notes.txt").write_text("")
+        blanks = [(f"glm ask @my{rest}", "<ask><@my notes.txt>") for rest in ("", "\\ no")]
+        for line, expected in [*TYPED, *blanks]:
             check_typed(shell, line, expected)
 
 

@@ -340,6 +340,14 @@ ask --timeout 1,000 hi            | did you mean glm ask --timeout 1000 hi?
 ask --temperature 700% hi         | a number, as 0.5: randomness
 histry list --format json         | did you mean glm history list --json?
 history list --fmt json           | did you mean glm history list --json?
+chat -c 4096 -m echo:             | did you mean glm chat --window 4096 -m echo:?
+chat --continue 3                 | glm history list shows the ids that --resume takes
+ask --system “be terse” hi        | did you mean glm ask --system 'be terse' hi?
+ask 'hi　-m　echo:'               | did you mean glm ask hi -m echo:?
+ask /m:echo: hi                   | did you mean glm ask -m echo: hi?
+ask -s @missing hi                | without the @ it is the text itself
+ask --each c.txt --prompt         | write --prompt TEXT: what to ask, {text} is the line
+history export 3dvd               | glm history list shows them with their ids
 histry delete everything          | name each: glm history delete ID ID; all of them
 history delete everything         | glm history list --all -n 9999 | cut -f1 | xargs glm
 """
@@ -421,6 +429,22 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
     done = glm(command, "-m", "echo:", *words, stdin="")
     assert done.out.startswith(name)
     assert f"{name} is a conversation, sent as a word; {line.format(id=name)} goes on" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--system", "be", "terse", "hello"], "the system prompt is be alone"),
+        (["--think", "off", "why?", "so"], "off is sent as a word: --think takes no value"),
+        (["--system", "pirate", "hello"], ""),
+        (["--system", "你是翻译", "hello"], ""),
+    ],
+)
+def test_words_that_most_likely_belong_to_an_option_are_told(glm, words, said):
+    done = glm("ask", "-m", "echo:", *words)
+    assert done.code == 0
+    assert said in done.err
+    assert bool(said) == bool(done.err)
 
 
 def test_a_hint_leaves_a_damaged_history_as_it_is(glm, tmp_path):

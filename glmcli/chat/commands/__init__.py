@@ -1,7 +1,8 @@
 """Slash commands: one function each, and its docstring is its help line."""
 
-from glmcli.chat.commands import basics, history, model, roles, settings, talk
-from glmcli.chat.commands.table import COMMANDS, Chat, command_for, line_for, run_command
+from glmcli.chat.commands import basics, history, model, roles, saving, settings, talk
+from glmcli.chat.commands.lines import command_for, line_for, run_command
+from glmcli.chat.commands.table import COMMANDS, Chat
 
 __all__ = [
     "COMMANDS",
@@ -13,6 +14,7 @@ __all__ = [
     "model",
     "roles",
     "run_command",
+    "saving",
     "settings",
     "talk",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from glmcli.chat.commands.table import Chat, columns, command, said_of
+from glmcli.chat.commands.table import Chat, columns, command
 from glmcli.chat.commands.talk import parse_number
 from glmcli.chat.listing import HistoryList
 from glmcli.config import Settings
@@ -37,7 +37,9 @@ def history(chat: Chat, rest: str) -> str:
             chat.mark(hit.conversation.id, hit.pieces())
         verb, _, sought = rest.partition(" ")
         if sought and not hits and verb in ("search", "find", "grep"):
-            raise UsageError(tr("nothing found"), said_of(f"/history {sought}"))
+            raise UsageError(
+                tr("nothing found"), tr("did you mean {near}?", near=f"/history {sought}")
+            )
         return "" if hits else tr("nothing found")
     if not chat.can_pick:
         found = store.list(20, "chat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from glmcli.chat.commands.table import Chat, command
@@ -10,7 +11,8 @@ from glmcli.conversation.window import is_full
 from glmcli.engines import folder_lines, full_name, is_local, lasting_name, split_name
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
-from glmcli.language import later, tr
+from glmcli.language import in_one_line, later, tr
+from glmcli.paths import path_of
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk
 
@@ -52,7 +54,7 @@ def model(chat: Chat, rest: str) -> str:
         here = "--base-url" in exc.hint  # else the address came from elsewhere
         named = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
         hint = named if here or not exc.in_chat else exc.in_chat
-        exc.hint, exc.again = tr("; ").join(filter(None, [hint, told, stays])), False
+        exc.hint, exc.again = in_one_line(hint, told, stays), False
         exc.in_chat = ""
         raise
     if not both_here and session.is_stopped():
@@ -73,6 +75,13 @@ def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
+    first, *options = rest.split()
+    if any(re.match(r"-|\w+=", word) for word in options) and not path_of(rest).exists():
+        line = " ".join(re.sub(r"^-+|=", " ", word).strip() for word in options)
+        raise UsageError(
+            tr("/model takes no settings"),
+            tr("{line}, then {next}", line=f"/model {first}", next=f"/set {line}"),
+        )
     if rest != settings.model:
         settings = replace(settings, adapter="")  # it belongs to the model before
     if not url.startswith(("http://", "https://")):

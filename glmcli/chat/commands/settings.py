@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import difflib
-import re
-import shlex
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from glmcli.chat.commands.table import Chat, columns, command, line_for, said_of
-from glmcli.config import SOURCES, Settings, choices, parse, setting_fields, show, variable
+from glmcli.chat.commands.lines import (
+    BY_COMMAND,
+    CONTEXT,
+    DISPLAY,
+    PAIR,
+    PARAMS,
+    SET_HERE,
+    line_for,
+    said_of,
+    way_to_set,
+)
+from glmcli.chat.commands.table import COMMANDS, Chat, columns, command
+from glmcli.config import SOURCES, Settings, choices, parse, setting_fields, show
 from glmcli.config.values import parsed
 from glmcli.engines import TellsOwn, split_name
 from glmcli.errors import ConfigError, UsageError
 from glmcli.language import later, tr
-from glmcli.types import GenerationParams
 
-PARAMS = [item.name for item in fields(GenerationParams)]
-DISPLAY = {"markdown": "plain", "stats": "stats", "thinking": "thinking", "notify": "notify"}
-"""Names for how replies are shown, and the settings behind them."""
-CONTEXT = "context"
-"""The setting that decides about a prompt that does not fit."""
-_PAIR = re.compile(r"([^\s=:]*)(?:\s*[=:]\s*|\s*)(.*)", re.DOTALL)
 DEFAULT = ("default", "none", "unset")
 """Words that give a setting back to the model."""
 
@@ -30,6 +32,9 @@ def set(chat: Chat, rest: str) -> str:
     """Show the settings, or change one; `default` gives it back to the model."""
     if not rest:
         return columns([(name, in_force(chat, name, value)) for name, value in values(chat)])
+    pairs = rest.split()
+    if pairs[1:] and all(word.partition("=")[0] in SET_HERE and "=" in word for word in pairs):
+        return "\n".join([set(chat, word) for word in pairs])
     name, value = pair(rest)
     name = param_name(name, value)
     if not value:
@@ -50,7 +55,7 @@ UNFILLED = {
     "seed": later("another each time"),
     "think": later("as the model's template has it"),
     "stop": later("none"),
-    "notify": later("off"),
+    "notify": "off",
 }
 """What a setting comes to that neither the user nor the model has set."""
 LEFT_TO = {
@@ -128,7 +133,7 @@ def plain_for(markdown: str) -> str:
 
 def pair(text: str) -> tuple[str, str]:
     """NAME=VALUE or NAME VALUE, or NAME alone. Raises UsageError."""
-    name, value = _PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
+    name, value = PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
     if not name or (not value and name != text.strip()):
         raise UsageError(
             tr("{name} has no value", name=name or text),
@@ -137,44 +142,23 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-BY_COMMAND = ("model", "system", "role")
-"""Settings that a command of their own sets."""
-NO_OPTION = ("home", "cache", "warm", "keep", "host")
-"""Settings that `glm chat` has no option for."""
-
-
-def way_to_set(name: str, value: str = "") -> str:
-    """How a setting is set, to a `value`, that is fixed while a chat runs."""
-    typed = shlex.quote(value) if value else "VALUE"
-    item = setting_fields()[name]
-    if item.metadata.get("secret"):
-        return tr("before a chat begins: {variable} in the environment", variable=variable(name))
-    if name in NO_OPTION:
-        return tr("in a shell: {line}", line=f"glm config set {name} {typed}")
-    option = "no-save" if name == "history" else name.replace("_", "-")
-    takes = item.type != "bool" and option != "no-save"
-    return tr(
-        "before a chat begins: glm chat --{option}", option=f"{option} {typed}" if takes else option
-    )
-
-
 def param_name(name: str, value: str = "") -> str:
     """A setting's name. Raises UsageError with the line that was meant, with its `value`."""
-    known = [*PARAMS, *DISPLAY, CONTEXT]
     name = name.lstrip("-").replace("-", "_")
-    if name not in known:
-        if name in setting_fields() and name not in BY_COMMAND:
-            line = tr("{name} cannot be set in a chat", name=name)
-            raise UsageError(line, way_to_set(name, value))
-        first, _, rest = value.partition(" ")
-        line = line_for(name, value, near=False)
-        if f"{name}_{first}" in known:
-            line = f"/set {name}_{first} {rest}".strip()
-        elif not line and (near := difflib.get_close_matches(name, known, n=1)):
-            line = f"/set {near[0]} {value}".strip()
-        hint = said_of(line) if line else tr("one of: {names}", names=", ".join(known))
-        raise UsageError(tr("there is no setting {name}", name=name), hint)
-    return name
+    if name in SET_HERE:
+        return name
+    if name in setting_fields() and name not in BY_COMMAND:
+        raise UsageError(tr("{name} cannot be set in a chat", name=name), way_to_set(name, value))
+    first, _, rest = value.partition(" ")
+    line = line_for(name, value, near=False)
+    if f"{name}_{first}" in SET_HERE:
+        line = f"/set {name}_{first} {rest}".strip()
+    elif value and name not in COMMANDS and line.startswith("/") and "/set" not in line:
+        line = ""  # a word for another command is none for a setting
+    if not line and (near := difflib.get_close_matches(name, SET_HERE, n=1)):
+        line = f"/set {near[0]} {value}".strip()
+    hint = said_of(line) if line else tr("one of: {names}", names=", ".join(SET_HERE))
+    raise UsageError(tr("there is no setting {name}", name=name), hint)
 
 
 def param_value(name: str, value: str) -> object:

@@ -1,12 +1,10 @@
-"""The table of slash commands, and how a typed line becomes one.
+"""The table of slash commands, and the chat that they act on.
 
 A command gets the chat and the rest of its line, and returns a text to show. It prints nothing.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,14 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import wcwidth
 
 from glmcli.config import DOTENV, Settings
-from glmcli.config import setting_fields as settings_table
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.conversation.attachments import heading
 from glmcli.conversation.typed import NOTHING
 from glmcli.engines import Engine
 from glmcli.errors import UsageError
-from glmcli.language import later, tr
-from glmcli.paths import is_file, path_of
+from glmcli.language import tr
 from glmcli.session import Session
 from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.replies.text import BaseView
@@ -203,70 +199,6 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
-_HELP = "?"
-"""Another name for /help."""
-OFTEN = {"/exit": later("/exit leaves"), "/reset": later("/reset starts a new conversation")}
-"""Commands that are missed most, and what they do."""
-_NO_PROGRAMS = later("a chat runs no programs: that is for a shell")
-WORDS = {
-    **dict.fromkeys(
-        ("exit", "quit", "退出", ":q", ":q!", ":wq", ":x", "exit()", "quit()"), "/exit"
-    ),
-    **dict.fromkeys(("clear", "清空"), "/reset"),
-    **dict.fromkeys(("stop", "停止"), later("Ctrl-C stops a reply, /exit leaves")),
-    **dict.fromkeys(("help", "?", "？", "帮助"), "/help"),
-}
-"""What other programs take as commands without a slash, and what it is here. Never sent."""
-SLASH_WORDS = {
-    **WORDS,
-    **dict.fromkeys(("bye", "q", "leave", "close", "x", "logout"), "/exit"),
-    **dict.fromkeys(("new", "forget", "restart", "cls", "clean"), "/reset"),
-    **dict.fromkeys(("list", "search", "find", "sessions", "chats", "grep"), "/history X"),
-    **dict.fromkeys(("settings", "config", "options", "params", "param", "parameter"), "/set X"),
-    **dict.fromkeys(("temp", "t"), "/set temperature X"),
-    **dict.fromkeys(("num_predict", "n_predict", "max", "maxtokens"), "/set max_tokens X"),
-    **dict.fromkeys(("max_new_tokens", "max_length", "tokens-max"), "/set max_tokens X"),
-    **dict.fromkeys(("repeat_penalty", "rep_pen"), "/set repetition_penalty X"),
-    **dict.fromkeys(("num_ctx", "n_ctx", "ctx_size", "context_length"), "glm chat --window X"),
-    **dict.fromkeys(("file", "read", "add", "upload", "image", "open", "files"), "/attach X"),
-    **dict.fromkeys(("attachments", "include", "paste-file", "a"), "/attach X"),
-    **dict.fromkeys(("regenerate", "redo", "again", "regen", "rerun"), "/retry"),
-    **dict.fromkeys(("branch", "branches"), "/tree"),
-    **dict.fromkeys(("usage", "cost", "info", "timings", "speed"), "/stats"),
-    **dict.fromkeys(("nothink", "no_think", "no-think"), "/think off"),
-    "verbose": "/set stats on",
-    "quiet": "/set stats off",
-    **dict.fromkeys(("compact", "compress", "summarise", "summarize"), "/set context summarise"),
-    **dict.fromkeys(("rename", "name"), "/title X"),
-    **dict.fromkeys(("h", "commands", "man"), "/help X"),
-    **dict.fromkeys(("persona", "agent", "roles"), "/role X"),
-    **dict.fromkeys(("show", "last", "print"), "/redraw"),
-    **dict.fromkeys(("use", "switch", "m"), "/model X"),
-    "models": later("in a shell: glm models list; here Tab behind /model lists them"),
-    **dict.fromkeys(("run", "shell", "sh", "bash", "exec", "cmd", "!"), _NO_PROGRAMS),
-    **dict.fromkeys(("show info", "show model", "show modelfile"), "/stats"),
-    **dict.fromkeys(("show parameters", "show settings"), "/set"),
-    "show system": "/system",
-    **dict.fromkeys(("clipboard", "yank", "cp"), "/copy X"),
-    **dict.fromkeys(("write", "w", "dump"), "/save X"),
-    **dict.fromkeys(("import", "restore"), "/load X"),
-    **dict.fromkeys(("editor", "e", "vi", "vim"), "/edit X"),
-    **dict.fromkeys(("prompt", "sys"), "/system X"),
-    **dict.fromkeys(("count", "context-size", "ctx"), "/tokens"),
-    **dict.fromkeys(("session", "conversation"), "/resume X"),
-    "ml": "/multiline",
-    **dict.fromkeys(("pull", "download"), "glm models pull X"),
-    **dict.fromkeys(("delete", "rm"), "glm history delete X"),
-    "bench": "glm bench",
-}
-"""The same behind a slash, with X for what is behind it; without it the others are text."""
-
-
-_OTHER_SIGN = re.compile(r"(?:\\|/ +)([a-z]+)(?: [^ ]+)?")
-_OF_SHELL = re.compile(
-    r"glm (?:(?:models|history|config|roles) [a-z]+(?: [^ ]+)?|[a-z]+|.*(?<= )-.*)"
-)
-_PROGRAM = re.compile(r"!(?:ls|cd|cat|pwd|git|python3?|pip|make|grep|find|echo|head|mkdir|rm)\b")
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:
@@ -282,66 +214,6 @@ def command(usage: str = "", *, words: Completions | None = None) -> Callable[[A
     return register
 
 
-def suggestion(word: str, rest: str = "") -> str:
-    """A hint for a word that is not a command: the whole line that was meant."""
-    as_text = tr("//{word} sends it as text", word=word)
-    hint = said_of(line_for(word, rest)) or tr("/help lists the commands")
-    return tr("; ").join([hint, as_text])
-
-
-def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
-    """The command of the chat, or of the shell, that a word behind a slash was meant for, or is
-    `near`, with the rest of its line; "" if there is none.
-    """
-    word, first = word.lower(), rest.split(maxsplit=1)[:1]
-    name = word.replace("-", "_")
-    if near and f"{word} {rest}".lower() in SLASH_WORDS:
-        return SLASH_WORDS[f"{word} {rest}".lower()]
-    if word in COMMANDS:
-        known = f"/{word} X"
-    elif word in SLASH_WORDS:
-        known = SLASH_WORDS[word]
-    elif name in settings_table():
-        known = f"/set {name} X"
-    elif near and (alike := command_near(word)):
-        known = f"/{alike} X"
-    else:
-        return ""
-    if known == "/attach X" and first and first[0] != rest and is_file(path_of(first[0])):
-        return f"@{rest}"
-    takes = known.split()[0][1:] not in COMMANDS or COMMANDS[known.split()[0][1:]].usage
-    return known.replace("X", rest if takes else "").strip() if " X" in known else known
-
-
-def said_of(line: str) -> str:
-    """How a command is offered in a hint."""
-    if line in OFTEN:
-        return tr(OFTEN[line])
-    if not line.startswith("glm "):
-        return tr("did you mean {near}?", near=line) if line[:1] in ("/", "@") else tr(line)
-    return tr("in a shell: {line}", line=line)
-
-
-def command_near(word: str) -> str:
-    """The command that a word is nearest to; "" if none is near."""
-    return next(iter(difflib.get_close_matches(word, COMMANDS, n=1)), "")
-
-
-def command_for(text: str) -> str:
-    """How to do here what a bare word does in other programs, a line of the shell, or a command
-    behind another sign than its slash; "" for all other texts.
-    """
-    text = text.strip()
-    line = WORDS.get(text.lower(), "")
-    if found := _OTHER_SIGN.fullmatch(text):
-        line = f"/{text[1:].strip()}" if found[1] in COMMANDS else ""
-    elif _OF_SHELL.fullmatch(text):
-        line = text
-    elif _PROGRAM.match(text):
-        line = _NO_PROGRAMS
-    return said_of(line) if line else ""
-
-
 def is_built_in(name: str) -> bool:
     """Whether a name is that of the built-in model."""
     return name == BUILT_IN_MODEL
@@ -353,18 +225,3 @@ def columns(rows: Sequence[tuple[str, str]], *, gap: int = 2) -> str:
     return "\n".join(
         f"{first}{' ' * (width - wcwidth.width(first))}{second}".rstrip() for first, second in rows
     )
-
-
-def run_command(chat: Chat, line: str) -> str:
-    """Run a `/word` line; returns a text to show. Raises UsageError and its own errors."""
-    word, *rest = line.strip()[1:].split(maxsplit=1)
-    word = "help" if word == _HELP else word
-    if word not in COMMANDS:
-        raise UsageError(tr("there is no command /{word}", word=word), suggestion(word, *rest))
-    found = COMMANDS[word]
-    if rest and not found.usage:
-        raise UsageError(
-            tr("/{word} takes nothing after it", word=word),
-            tr("/{word} alone: {help}", word=word, help=found.help),
-        )
-    return found.run(chat, rest[0] if rest else "")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
+from glmcli.chat.commands.lines import PARAMS, line_for, said_of
 from glmcli.chat.commands.settings import (
-    PARAMS,
     pair,
     param_name,
     param_value,
     set_display,
     setting_line,
 )
-from glmcli.chat.commands.table import Chat, command, line_for, said_of
+from glmcli.chat.commands.table import Chat, command
 from glmcli.config import show
 from glmcli.conversation.typed import untyped_line
 from glmcli.engines import TellsOwn, state_of
@@ -63,7 +63,7 @@ def retry(chat: Chat, rest: str) -> str:
 
 def retry_line(rest: str) -> str:
     """The line that was meant by `/retry with temperature 1`, or `/retry 1`; "" if unclear."""
-    words = re.sub(r"\s*[=:,]\s*|\s+", " ", rest).split()
+    words = re.sub(r"\s*[=:,]\s*|\s+", " ", re.sub(r"(?<!\S)--?(?=[a-z])", "", rest)).split()
     words = [word for word in words if word not in ("with", "at", "and", "to")]
     pairs = list[str]()
     while words:

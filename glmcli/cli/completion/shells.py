@@ -111,13 +111,15 @@ def fitted_shell(kind: Any) -> Any:
             option, equals, _ = incomplete.partition("=")
             self._start = option + equals if equals and option.startswith("-") else ""
             found = []
-            offers = "words"
+            offers, is_ours = "words", self.name == "bash" and bool(os.environ.get(KIND))
             for item in super().get_completions(args, incomplete):
                 if item.help in PATHS:
                     offers = PATHS[item.help]
                     continue
                 value = f"{self._start}{item.value}"
                 item.value, item.help = value[max(0, self._cut) :], harmless(item.help or "")
+                if is_ours and value.startswith("@"):  # the script divides lines, not words
+                    item.value, value = item.value.replace(" ", "\\ "), value.replace(" ", "_")
                 if item.value and _PLAIN.fullmatch(value):
                     found.append(item)
             self._offers = "words" if found else offers

@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from glmcli.cli.hints.taking import TYPED, long_as_short, option_as_value, typeset_option
+from glmcli.cli.hints.taking import (
+    TYPED,
+    long_as_short,
+    number_behind_switch,
+    option_as_value,
+    typeset_word,
+)
 
 
 def check_typed(context: Any, arguments: Sequence[str]) -> None:
@@ -19,16 +25,20 @@ def check_typed(context: Any, arguments: Sequence[str]) -> None:
     a dash for its hyphens, or one hyphen for two.
     """
     TYPED[:] = [(context.command, tuple(arguments))]
-    if word := typeset_option(context.command, arguments):
-        from glmcli.cli.hints.lacking import no_hyphens
+    if word := typeset_word(context.command, arguments):
+        from glmcli.cli.hints.lacking import typeset
 
-        raise no_hyphens(word, context.command_path, arguments)
+        raise typeset(word, context, arguments)
     if name := long_as_short(context.command, arguments):
         from glmcli.errors import UsageError
         from glmcli.language import tr
 
         words = [*context.command_path.split()[1:], *arguments]
         raise UsageError(tr("No such option: {name}", name=name), in_whole_line(None, words))
+    if found := number_behind_switch(context.command, arguments):
+        from glmcli.cli.hints import lacking
+
+        raise lacking.number_behind(*found, arguments)
     if found := option_as_value(context.command, arguments):
         from glmcli.cli.hints.lacking import no_value
 

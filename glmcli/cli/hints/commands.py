@@ -31,6 +31,8 @@ OF_MODEL = later("a model goes behind -m: {line}")
 OF_FILE = later("a file goes with a question: {line}")
 MEANT = later("did you mean {near}?")
 FILED = later("write: {line}")
+OF_LAST = (["-n", "1"], ["-n1"], ["-1"], ["-c"], ["-r"])
+"""What stands behind a log elsewhere for the last entry of it."""
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
 _SLASH = later("/commands are typed inside glm chat; glm --help lists those of the shell")
 DELETES = (*CLEARS, "rm", "remove", "del", "erase", "delete")
@@ -142,7 +144,7 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
             return Found([], [near if word == names[0] else word for word in front], lead)
         in_chat = flags_of(command_at(["chat"]))
         is_ask = names[0] in flags_of(command_at(["ask"])) and names[0] not in in_chat
-        is_ask = is_ask or bool(known and known[0] == "X")
+        is_ask = is_ask or bool(known and {*known[0].split(" | ")} & {"X", "{X}", "!BODY"})
         return Found(["ask"] if is_ask else ["chat"], front, ALONE)
     commands, word = commands_of(command), names[0].lstrip("-")
     rest = front[1:]
@@ -212,6 +214,8 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     question = len(words_before_option(behind)) > 1 and word.isalpha()
     if behind and behind[0] in commands_of(whole_command()) and word in ("start", "launch"):
         return Found([], rest, "")
+    if word in ("log", "logs") and behind in OF_LAST:
+        return Found(["history"], ["show", "last"], "")
     group = group_named(word)
     has = bool(group and behind and names_command(behind[0], group))
     if group and (has or not question):

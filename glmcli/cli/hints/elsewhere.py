@@ -4,7 +4,7 @@ Tables and nothing else. Behind the names of an option a word in capitals says t
 What it is here is a piece of a command line in which X is that value: an option, text (X, or +X
 behind all others), a part of the shell (`> X`, or `A=X` before the line), another line (`glm …`).
 Of several behind | the first that fits counts. `!WHY` is left out, and that is said. What is only a
-command line is the same in every language.
+command line is the same in every language. {X} is the question in a body of JSON that X is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ WHY = {
     "IDS": later("a conversation has an id: --resume ID; glm history list shows them"),
     "KEY": later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -"),
     "KEYS": later("a server's key: glm config set api_key -, or keys.HOST for each"),
+    "SERVE_KEY": later("the key that it asks for is GLM_SERVE_KEY in the environment"),
+    "REQUEST": later("each request says how it is answered"),
+    "STAYS": later("a server keeps its model until Ctrl-C ends it"),
     "LEAVE": later("glm is not running here; Ctrl-D leaves a chat"),
     "LISTED": later("it lists all that there are, without an option"),
     "MODEL": later("the model of each is in --json"),
@@ -65,20 +68,20 @@ OPTIONS_ELSEWHERE = """
 [glm *]
 --json --json-mode --json-output = --format json | --json
 --jsonl = --format jsonl | --json
---fmt --format --output-format --response-format --style FORM = --format X | --json
+--fmt --格式 --format --output-format --response-format --style FORM = --format X | --json
 --raw --text --txt = --format text | --plain
 --markdown --md = --format markdown
---temp X = --temperature X
+--temp --温度 X = --temperature X
 -t -T X = --threads X | --temperature X | --role X | !ROLES
 -r ROLE = --resume X | --role X
 --reasoning --effort --reasoning-effort --thinking-budget --think-budget X = !THINK
 --hide-thinking --hidethinking --hide-reasoning = --thinking hide
 --show-thinking = --thinking show
 --flash-attn --flash-attention -fa = --attn flash
---session --session-id --conversation --id --cid --thread --chat-id ID = --resume X | !IDS
+--session --恢复 --session-id --conversation --id --cid --thread --chat-id ID = --resume X | !IDS
 --repl --chat ID = --resume X | --continue
---last --latest --continue-last --resume-last -C -lc --previous = --continue
---usage --timings --timing --verbose -v --speed --verbose-prompt -u = --stats
+--last --继续 --latest --continue-last --resume-last -C -lc --previous = --continue
+--usage --统计 --timings --timing --verbose -v --speed --verbose-prompt -u = --stats
 --log-level N = --stats
 --list-models --list-model --list -l = glm models list
 --models NAME = --model X | glm models list
@@ -86,18 +89,23 @@ OPTIONS_ELSEWHERE = """
 --list-roles --list-prompts --list-templates = glm roles list
 --list-sessions --list-chats --sessions --chats --history = glm history list
 --info --dump-config --show-config --settings = glm config show
--M --model-id --model-path --model-name --model-name-or-path -mp NAME = --model X
+-M --模型 --model-id --model-path --model-name --model-name-or-path -mp NAME = --model X
 -hf -hfr --hf-repo --hf --repo -hff NAME = --model X
+--角色 NAME = --role X
 --persona --agent --template-name --preset --pattern --character --prompt-name NAME = --role X
 --shell --execute -e --cmd --command = --role shell
---silent --no-notices --no-warnings --simple = --quiet
+--silent --安静 --no-notices --no-warnings --simple = --quiet
 --csv --tsv --html --pretty --yaml --table = --json | !FORMS
 --no-markdown --no-format --no-render --no-md --nowordwrap --no-wrap = --plain
 --dir --folder --recursive --glob --include --directory PATH = --file X
--d --data --data-raw --data-binary FILE = --file X | !BODY
+-d --data --data-raw --data-binary FILE = {X} | --file X | !BODY
+-X --request METHOD = !BODY
+--log-file --logfile --log FILE = 2> X
+--设备 NAME = --device X
+--帮助 = --help
 -H --header --headers TEXT =
 -k KEY = !KEY
---attach --attachment --attachments --input --input-file FILE = --file X
+--attach --文件 --附件 --attachment --attachments --input --input-file FILE = --file X
 --image --images --img --picture FILE = !PICTURES
 --rag --files --context-file --read --doc --document -i -at --prompt-file -fp FILE = --file X
 --paste --stdin --pipe = !STDIN
@@ -126,11 +134,11 @@ OPTIONS_ELSEWHERE = """
 --mirror --from --hub --hf-endpoint --endpoint-url URL = HF_ENDPOINT=X
 --local-files-only --no-network --local --no-download --airplane = --offline
 --vim --vi-mode = --vi
---script --batch = --commands
+--script --batch --commands-file FILE = --commands < X
 --max-length --n-predict --predict --max-new-tokens --num-predict -n --length N = --max-tokens X
---max-output-tokens --maxlen --max-completion-tokens --token-limit N = --max-tokens X
+--max-output-tokens --maxlen --长度 --max-completion-tokens --token-limit N = --max-tokens X
 --context-length --ctx --ctx-size --num-ctx --max-model-len --context-window N = --window X
---context-size --max-seq-len --max-context-length --n-ctx N = --window X
+--context-size --窗口 --上下文 --max-seq-len --max-context-length --n-ctx N = --window X
 --n-threads --num-threads --cpu-threads -tb --jobs -j N = --threads X
 --keepalive --keep-alive --ttl TIME = --keep X
 --api-key --key --token --apikey KEY = !KEY
@@ -148,6 +156,7 @@ OPTIONS_ELSEWHERE = """
 --prompt -p --message --question --query --user --text-prompt --ask --print TEXT = X
 --system-prompt --sys --instructions --instruct --system-message -sys TEXT = --system X
 --system-file --system-prompt-file -sysf FILE = --system @X
+--系统 TEXT = --system X
 --stop-sequence --stop-sequences --reverse-prompt --stop-token --eos TEXT = --stop X
 --new --reset --fresh --new-chat = !BEGINS
 --greedy --deterministic --no-sample = --temperature 0
@@ -162,7 +171,7 @@ OPTIONS_ELSEWHERE = """
 --enable-thinking --thinking-mode = --think
 --schema --json-schema --grammar --grammar-file --schema-multi FILE = !FREE
 --tools --tool --functions --mcp --plugin --mcp-config --allowed-tools NAME = !TOOLS
---version -V --ver = glm --version
+--version --版本 -V --ver = glm --version
 --keys --keymap --editing-mode --keybindings MODE = --vi
 --editor NAME = EDITOR=X
 --to --dest --destination FILE = > X
@@ -177,7 +186,7 @@ OPTIONS_ELSEWHERE = """
 [glm chat]
 -f FILE = --file X | -f X
 --list -l = glm history list
---output --out -o --output-file --save -S --save-as --log-file FILE = !SAVED
+--output --out -o --output-file --save -S --save-as --log-file --log FILE = !SAVED
 [glm bench]
 --iterations --repeat --repeats --num-runs --iters --rounds -r --trials N = --runs X
 --max-tokens --max-new-tokens --output-len --gen -tg --n-gen --n-predict N = --tokens X
@@ -190,7 +199,11 @@ OPTIONS_ELSEWHERE = """
 --server-port --port-number --listen-port -p -P N = --port X
 --uds --unix-socket --sock PATH = --socket X
 --controller-address --controller-url URL = --controller X
---api-key --api-keys --key --auth-token --token KEY = GLM_SERVE_KEY=KEY
+--api-key --api-keys --key --auth-token --token KEY = !SERVE_KEY
+--keep --keepalive --keep-alive --ttl TIME = !STAYS
+--system -s --role -r --temperature --temp --top-p --top-k --max-tokens --stop --seed X = !REQUEST
+--repetition-penalty --format --context X = !REQUEST
+--think --no-think --stats --no-save --json = !REQUEST
 --public --listen-all --expose --share = --host 0.0.0.0
 --served-model-name --alias --model-alias --model-names NAME =
 --workers -w --limit-worker-concurrency --max-num-seqs --parallel -np N = !QUEUE
@@ -199,7 +212,7 @@ OPTIONS_ELSEWHERE = """
 --silent --no-access-log --disable-log-requests = --quiet
 --verbose -v --log-requests =
 --log-level --uvicorn-log-level LEVEL =
---output --log-file --logfile FILE = > X
+--output FILE = > X
 [glm stop]
 -a = --all
 [glm ps]

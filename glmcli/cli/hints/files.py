@@ -10,6 +10,7 @@ from pathlib import Path
 from glmcli.cli.hints.known import is_conversation, names_model
 from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import TYPED
+from glmcli.config.values import OFF, ON
 from glmcli.conversation.typed import untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import near_path
@@ -88,17 +89,38 @@ def not_attached(prompt: str, sent: Sequence[str]) -> str:
 
 
 def before_option(prompt: str) -> str:
-    """What to say where a prompt begins with what most likely belongs behind an option, as the
-    name of a model; "" for all others.
+    """What to say where a prompt begins with what most likely belongs to an option: its value, more
+    words of it, or the name of a model; "" for all others.
     """
     command, arguments = TYPED[-1] if TYPED else (None, ())
     word, *rest = prompt.split(maxsplit=1) or [""]
-    if ("-c", word) in pairwise(arguments) and word.isdecimal():
+    option = next((one for one, other in pairwise(arguments) if other == word), "")
+    if option == "-c" and word.isdecimal():
         return tr("{n} is sent as a word; --window {n} would set the window", n=word)
+    is_said = word.isalpha() and word.lower() in ON | OFF
+    if option[:1] == "-" and is_said and rest:
+        return tr("{word} is sent as a word: {option} takes no value", word=word, option=option)
+    if value := unquoted_system(str(getattr(command, "name", "")), arguments):
+        return tr(
+            "the system prompt is {value} alone, the other words are sent; quotes hold words "
+            "together",
+            value=value,
+        )
     if word not in arguments or {"-m", "--model"} & {*arguments} or not names_model(word):
         return ""
     line = typed_line(["glm", str(getattr(command, "name", "ask")), "-m", word, *rest])
     return tr("{name} is sent as a word; {line} takes it for the model", name=word, line=line)
+
+
+def unquoted_system(command: str, arguments: Sequence[str]) -> str:
+    """A system prompt of one word of a script with blanks, with more words behind it than a
+    question of one; "" if there is none.
+    """
+    at = next((at for at, word in enumerate(arguments) if word in ("-s", "--system")), -2) + 1
+    value, behind = arguments[at] if at > 0 else "", [*arguments[at + 1 :]]
+    count = next((n for n, word in enumerate(behind) if word[:1] in ("-", "@")), len(behind))
+    is_word = value.isascii() and value.isalpha() and not any(" " in each for each in behind[:2])
+    return value if is_word and count > (command != "chat") else ""
 
 
 def of_conversation(prompt: str) -> str:

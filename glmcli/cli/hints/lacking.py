@@ -10,8 +10,8 @@ from typing import Any
 
 from glmcli.cli.hints.known import is_conversation
 from glmcli.cli.hints.line import typed_line
-from glmcli.cli.hints.taking import DASHES, TYPED, value_flags, with_hyphens
-from glmcli.cli.hints.tree import command_at, commands_of, whole_command
+from glmcli.cli.hints.taking import TYPED, plain_words, value_flags
+from glmcli.cli.hints.tree import command_at, commands_of, role_list, whole_command
 from glmcli.config import setting_fields
 from glmcli.errors import UsageError
 from glmcli.language import tr
@@ -77,8 +77,20 @@ def of_option(name: str, command: Any) -> str:
         if name in each.opts:
             words = getattr(each.type, "choices", None) or [each.metavar or "VALUE"]
             value = "|".join(map(str, words))
-            return tr("write {option} {value}: {what}", option=name, value=value, what=each.help)
+            what = str(each.help).removeprefix("--each: ")
+            if each.name == "role":
+                what = tr("one of: {names}", names=", ".join(role_list()))
+            return tr("write {option} {value}: {what}", option=name, value=value, what=what)
     return ""
+
+
+def number_behind(option: str, number: str, arguments: Sequence[str]) -> UsageError:
+    """The error where a chat would begin with a number that stands behind an option without one."""
+    from glmcli.cli.hints.meant import meant_hint  # which asks for what a value is
+
+    line = meant_hint(["chat", *arguments])
+    ids = tr("glm history list shows the ids that --resume takes; behind -- all words are text")
+    return UsageError(tr("{option} takes no {n}", option=option, n=number), line or ids)
 
 
 def no_value(option: str, after: str, path: str) -> UsageError:
@@ -89,12 +101,11 @@ def no_value(option: str, after: str, path: str) -> UsageError:
     )
 
 
-def no_hyphens(word: str, path: str, arguments: Sequence[str]) -> UsageError:
-    """The error for an option whose hyphens an editor has made a dash."""
-    right = [with_hyphens(each) if each[:1] in (*DASHES,) else each for each in arguments]
-    words = [*path.split()[1:], *right]
+def typeset(word: str, context: Any, arguments: Sequence[str]) -> UsageError:
+    """The error for a word with the signs of an editor, or of another shell."""
+    words = [*context.command_path.split()[1:], *plain_words(context.command, arguments)]
     return UsageError(
-        tr("{word} begins with a dash; an option has hyphens", word=word),
+        tr("{word} is not how that is typed here", word=word),
         tr("did you mean {near}?", near=typed_line(["glm", *words])),
     )
 

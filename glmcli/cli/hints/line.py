@@ -20,10 +20,8 @@ SHORT, SHORT_NEAR = 5, 0.8
 """A shorter word has to be nearer."""
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
-_SECRET = re.compile(
-    r"key|(?<!max-)(?<!max_)token|secret|passw|bearer|authori|\b(?:sk|hf|gh[pos])[-_]",
-    re.IGNORECASE,
-)
+_KEY_NAME = re.compile(r"-.*(?:key|(?<!max-)(?<!max_)token|secret|passw)", re.IGNORECASE)
+_KEY = re.compile(r"bearer|authori|(?:key|token)[=:]|\b(?:sk|hf|gh[pos])[-_]", re.IGNORECASE)
 
 
 def typed_line(words: Sequence[str]) -> str:
@@ -141,10 +139,11 @@ class MeantLine:
 
     def leave_out(self, *words: str, why: str = "") -> None:
         """Some words have no place in the line; what may be a key is not repeated."""
-        is_secret = any(map(_SECRET.search, words))
         first, *rest = words
-        rest = [] if is_secret else [*map(shlex.quote, rest)]
-        self.left_out.append(" ".join([first, *rest]))
+        is_key = any(map(_KEY.search, words)) or is_key_name(first) or why in _of_keys()
+        rest = [] if is_key else [*map(shlex.quote, rest)]
+        self.left_out.append(" ".join([first.partition("=")[0] if is_key else first, *rest]))
+        why = why or (reason("!KEY") if is_key else "")
         if why and why not in self.told:
             self.told.append(why)
 
@@ -196,3 +195,13 @@ def names_table(text: str) -> dict[str, dict[str, str]]:
 def reason(known: str) -> str:
     """Why something is left out, in the user's language."""
     return tr(WHY[known[1:]]) if known else ""
+
+
+def is_key_name(option: str) -> bool:
+    """Whether an option is called as those for keys are."""
+    return bool(_KEY_NAME.match(option))
+
+
+def _of_keys() -> tuple[str, str]:
+    """The reasons to leave out what may be a key."""
+    return reason("!KEY"), reason("!SERVE_KEY")

@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Sequence
 
 from glmcli.cli.hints.commands import FILED, MEANT, Found, Told, found_command
+from glmcli.cli.hints.lacking import for_value
 from glmcli.cli.hints.line import MeantLine, tidied, typed_line
 from glmcli.cli.hints.options import take_option
-from glmcli.cli.hints.taking import DASHES, flags_of, with_hyphens
-from glmcli.cli.hints.tree import command_at, commands_of, metavar_of, parses
+from glmcli.cli.hints.taking import flags_of, plain_words
+from glmcli.cli.hints.tree import command_at, commands_of, metavar_of, parses, takes_value
 from glmcli.cli.hints.words import arranged
 from glmcli.config import setting_fields
 from glmcli.language import tr
@@ -33,8 +34,9 @@ def meant_hint(
     words = [word.removeprefix(_MARK) for word in arguments]
     if {*words[:1]} & {*flags_of(command_at([]))}:
         return ""
-    right = [with_hyphens(word) if word[:1] in (*DASHES,) else word for word in words]
-    told = [tr("behind -- all words are text")] if right != words and not bare else []
+    right = plain_words(command_at(["ask"]), words)
+    is_text = right != words and not bare and words[0] in ("ask", "chat")
+    told = [tr("behind -- all words are text")] if is_text else []
     words = tidied(right, commands_of(command_at([]))) if right else right
     try:
         found = found_command(words)
@@ -110,7 +112,7 @@ def hint_of(
 ) -> str:
     """The hint that offers the lines, once the parser has taken each of them."""
     if not lines or not all(map(parses, lines)):
-        return ""
+        return "" if bare else of_misfit(line, arguments)
     is_same = [*map(as_typed, lines)] == [as_typed(arguments)]
     if not lines[1:] and sorted(as_typed(lines[0])) == sorted(as_typed(arguments)):
         is_same = is_same or parses(arguments)
@@ -129,6 +131,16 @@ def hint_of(
         return tr("; ").join([*line.told, tr("write: {line}", line=typed), *of_group(line)])
     lead = FILED if line.after and found.lead == MEANT else found.lead
     return tr("; ").join([*line.told, tr(lead, near=typed, line=typed)])
+
+
+def of_misfit(line: MeantLine, arguments: Sequence[str]) -> str:
+    """What an option takes whose name was put right, and whose value does not fit; "" if none."""
+    for flag, *values in line.items:
+        option = line.takers.get(flag)
+        fits = all(takes_value(each, option) for each in values)
+        if option is not None and flag not in arguments and not fits:
+            return for_value(flag, line.path.split()[1:])
+    return ""
 
 
 def of_group(line: MeantLine) -> list[str]:

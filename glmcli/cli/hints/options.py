@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE
 from glmcli.cli.hints.known import has_input, in_the_chat, is_conversation, looks_like_id
-from glmcli.cli.hints.line import MeantLine, names_table, nearest_flag, reason
+from glmcli.cli.hints.line import MeantLine, is_key_name, names_table, nearest_flag, reason
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import arity, command_at, commands_of, metavar_of, takes_value
-from glmcli.cli.hints.values import value_right
+from glmcli.cli.hints.values import question_in, value_right
 from glmcli.cli.hints.words import is_file_word, is_no_text, shell_word
 from glmcli.config import setting_fields
 from glmcli.config.values import OFF, ON
@@ -24,7 +24,10 @@ OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m
 """Options elsewhere for what is an argument here."""
 NO_VALUES = ("none", "null", "default", "auto")
 MAY_STAND_ALONE = ("--resume", "--plain")
-SMALL_WINDOW = 256
+SIZES = {"-c": ("--window", 256), "-n": ("--tokens", 32)}
+"""Short options of other programs that are others here -> what is meant from which number on."""
+SWITCHED_OFF = {"--history": "--no-save", "--save": "--no-save"}
+"""What an option is with off behind it, where that is not its name with a no."""
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
 _JOINED = re.compile(r"(--[a-z][a-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
@@ -70,17 +73,19 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
     if re.fullmatch("-[0-9]+", word) and "-n" in line.takers:
         line.add("-n", word[1:])
         return
-    name = name[1:] if len(name) == 3 and name[1:] in line.flags else name
-    if name == "--history" and "--no-save" in line.flags and rest and rest[0].lower() in ON | OFF:
-        if rest.pop(0).lower() in OFF:
-            line.add("--no-save")
-    elif name == "-c" and "--window" in line.flags and rest and is_window(rest[0]):
-        line.add("--window", rest.pop(0))
+    name = name[1:] if name[1:] in line.flags and not name[3:] else name
+    known = None if name in line.flags else known_elsewhere(name, line.path)
+    takes = name in line.takers or bool(known and known[1])
+    if value is None and not takes and is_switched(name, line, rest):
+        value = rest.pop(0)
+    size, least = SIZES.get(name, ("", 0))
+    if size in line.flags and rest and rest[0].isdecimal() and int(rest[0]) >= least:
+        line.add(size, rest.pop(0))
     elif name in OF_PAIRS and rest and (pair := pair_of(rest)):
         line.add(*pair)
     elif name in line.flags or name in ("--help", "-h"):
         own(line, name, value, rest)
-    elif known := known_elsewhere(name, line.path):
+    elif known:
         translated(line, name, value, rest, *known)
     elif other := other_command(name, line.path):
         move(line, other, name, value, rest)
@@ -90,15 +95,16 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
         line.has_taken = line.has_taken or (value is None and near in line.takers)
         if near not in line.takers and value is None and rest and re.match("[0-9]", rest[0]):
             line.leave_out(name, rest.pop(0))
-            return
-        own(line, near, value, rest)
+        else:
+            own(line, near, value, rest)
     else:
         unknown_option(line, name, value, rest)
 
 
-def is_window(word: str) -> bool:
-    """Whether a word behind `-c` is a size in tokens, as llama.cpp has it there."""
-    return word.isdecimal() and int(word) >= SMALL_WINDOW
+def is_switched(name: str, line: MeantLine, rest: list[str]) -> bool:
+    """Whether on or off stands behind an option that takes no value, and is no question."""
+    is_word = bool(rest) and rest[0].isalpha() and rest[0].lower() in ON | OFF
+    return is_word and bool(rest[1:] or line.words or name not in line.flags)
 
 
 def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
@@ -121,7 +127,9 @@ def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
         and (found := _SHORT.fullmatch(word))
     ):
         known = known_elsewhere(found[1], line.path)
-        if found[1] in line.takers or (known and known[1] and is_no_text(found[2])):
+        if found[1] in line.takers or (
+            known and known[1] and (is_no_text(found[2]) or found[2].isupper())
+        ):
             return found[1], found[2]
         if found[1] in line.flags and (is_no_text(found[2]) or found[2] in ("", "=")):
             return found[1], found[2]
@@ -159,15 +167,15 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
     if option is None:
         switch(line, flag, value)
         return
-    if value is None and rest and not is_option(rest[0]):
-        if flag != "--plain" or takes_value(rest[0], option):
-            value = rest.pop(0)
-    elif value is None and flag not in MAY_STAND_ALONE:
-        line.lacking = flag
-        value = "-" if flag == "--each" and has_input() else None
+    is_taken = value is None and bool(rest) and not is_option(rest[0])
+    if is_taken and (flag != "--plain" or takes_value(rest[0], option)):
+        value = rest.pop(0)
     if value is None and flag in MAY_STAND_ALONE:
         line.add(flag)
         return
+    if value is None:
+        line.lacking = flag
+        value = "-" if flag == "--each" and has_input() else None
     if option.name == "format" and value and is_file_word(value) and "--file" in line.flags:
         line.add("-a", value)
         return
@@ -175,11 +183,7 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
         line.items += [[flag, found[1]]] if found[1] else []
         line.add("--port", found[2])
         return
-    if (
-        value
-        and value.lower() in ("none", "null", "default", "auto")
-        and not takes_value(value, option)
-    ):
+    if value and value.lower() in NO_VALUES and not takes_value(value, option):
         line.leave_out(flag, value)
         return
     for each in value_right(value, option, rest) if value is not None else [metavar_of(option)]:
@@ -197,8 +201,7 @@ def switch(line: MeantLine, flag: str, value: str | None) -> None:
     elif flag == "--continue" and value and value.lower() not in ON | OFF:
         line.add("--resume", value)
     elif value is not None and value.lower() in OFF:
-        other = f"--{flag.removeprefix('--no-')}"
-        other = other if flag.startswith("--no-") else f"--no-{flag[2:]}"
+        other = f"--{flag[5:]}" if flag.startswith("--no-") else f"--no-{flag[2:]}"
         if other in line.flags:
             line.add(other)
         else:
@@ -211,15 +214,16 @@ def translated(
     line: MeantLine, name: str, value: str | None, rest: list[str], known: str, takes: bool
 ) -> None:
     """An option of another program, as the first of what it may be here."""
-    if value is None and takes and rest and not is_option(rest[0]):
+    is_taken = value is None and bool(rest) and not is_option(rest[0])
+    if is_taken and (takes or takes_fewer(line, rest)):
         value = rest.pop(0)
-        line.has_taken = True
-    elif (
-        value is None and not takes and rest and not is_option(rest[0]) and takes_fewer(line, rest)
-    ):
-        value = rest.pop(0)
-    if value is not None and value.lower() in OFF and f"--no-{name[2:]}" in line.flags:
-        line.add(f"--no-{name[2:]}")
+        line.has_taken = line.has_taken or takes
+    off = SWITCHED_OFF.get(name, f"--no-{name[2:]}")
+    if value is not None and off in line.flags and value.lower() in OFF:
+        line.add(off)
+        return
+    if value is not None and off in line.flags and value.lower() in ON:
+        line.leave_out(name, value, why=reason(known) if known[:1] == "!" else "")
         return
     *choices, last = known.split(" | ")
     is_alone = not line.words and not rest
@@ -256,18 +260,25 @@ def became(
     """Whether an option is what it is said to be here; then it is in the line."""
     value = typed.value
     if typed.takes and value is None and re.search(r"\bX\b", choice):
-        if is_last:
-            line.leave_out(typed.name)
+        line.left_out += [typed.name] if is_last else []
         return is_last
     if choice == "X":
         line.add_word(value or "")
+    elif choice == "{X}":
+        if not (text := question_in(value or "")):
+            return False
+        line.add_word(text)
     elif choice == "@X":
         line.revision = value or ""
     elif choice == "+X":
         line.last.append(value or "")
     elif choice.startswith("="):
         line.add_word(choice[1:])
-    elif choice[:1] in (">", "|", "&"):
+    elif choice.startswith("-") and " < " in choice:
+        flag, _, sign = choice.partition(" < ")
+        line.add(flag)
+        line.after = f"< {shell_word(value or sign.replace('X', 'FILE'))}"
+    elif choice[:1] in (">", "|", "&", "2"):
         line.after = f"{line.after} {choice.replace('X', shell_word(value or ''))}".strip()
     elif re.match(r"[A-Z_]+=", choice):
         head, _, what = choice.strip().partition("=")
@@ -277,7 +288,7 @@ def became(
     elif choice.startswith("-") and len(choice.split()) < 3:
         return option_taken(line, choice, typed, rest, is_last=is_last)
     else:
-        line.leave_out(*(typed.words if choice != "!KEY" else [typed.name]), why=reason(choice))
+        line.leave_out(*typed.words, why=reason(choice))
     return True
 
 
@@ -304,8 +315,12 @@ def option_taken(
         line.add(flag)
         return True
     option = line.takers[flag]
-    if not is_last and not all(takes_value(each, option) for each in value_right(word, option, [])):
+    fits = all(takes_value(each, option) for each in value_right(word, option, []))
+    if not is_last and not fits:
         return False
+    if not fits and word.lower() in NO_VALUES:
+        line.leave_out(*typed.words)
+        return True
     if not is_last and option.name == "resume" and not looks_like_id(word):
         return False
     line.needs_server = line.needs_server or option.name == "base_url"
@@ -333,12 +348,7 @@ def unknown_option(
     line: MeantLine, name: str, value: str | None, rest: list[str], *, takes: bool = False
 ) -> None:
     """An option that nobody knows, left out; and with it what is its value rather than a word."""
-    if re.search("key|token|secret|passw", name):
-        line.leave_out(name, why=reason("!KEY"))
-        del rest[: value is None and takes_value_behind(rest)]
-        return
-    typed = value if value is not None else (rest[0] if rest else "")
-    verb = name.lstrip("-")
+    typed, verb = value if value is not None else "".join(rest[:1]), name.lstrip("-")
     if is_conversation(typed) and verb in commands_of(command_at(["history"])):
         del rest[: value is None]
         line.other = ["history", verb, typed]
@@ -349,21 +359,24 @@ def unknown_option(
         return
     hint = in_the_chat(verb) if line.path in SHARING and verb[1:] else ""
     if value is None and rest and not is_option(rest[0]):
-        is_end = (len(rest) == 1 and bool(line.words)) or line.path == "glm chat"
-        is_end = is_end or (words_in(rest) == 2 and " " not in rest[0])
-        is_value = is_no_text(rest[0]) and len(rest) + len(line.items) > 1
         if is_file_word(rest[0]) and "--file" in line.flags:
             line.add("-a", rest.pop(0))
             return
-        if takes or takes_fewer(line, rest) or is_end or is_value:
+        if takes or is_its_value(line, name, rest):
             line.leave_out(name, rest.pop(0), why=hint)
             return
+        if " " not in rest[0] and words_in(rest) > 2:
+            hint = tr("{word} too, if it is the value of {option}", word=rest[0], option=name)
     line.leave_out(name if value is None else f"{name}={value}", why=hint)
 
 
-def takes_value_behind(rest: list[str]) -> bool:
-    """Whether there is a word behind an option that may be its value."""
-    return bool(rest) and not is_option(rest[0])
+def is_its_value(line: MeantLine, name: str, rest: list[str]) -> bool:
+    """Whether the word behind an option that nobody knows is its value rather than a question."""
+    is_end = len(rest) == 1 and bool(line.words)
+    is_one_of_two = words_in(rest) == 2 and " " not in rest[0]
+    is_odd = is_no_text(rest[0]) and len(rest) + len(line.items) > 1
+    is_sure = is_key_name(name) or takes_fewer(line, rest) or line.path == "glm chat"
+    return is_sure or is_end or is_one_of_two or is_odd
 
 
 def takes_fewer(line: MeantLine, rest: list[str]) -> bool:

@@ -5,6 +5,7 @@ Looked at before any command runs: it imports nothing else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -28,24 +29,73 @@ def value_flags(command: Any) -> dict[str, Any]:
     return {flag: each for each in options if not each.is_flag for flag in each.opts}
 
 
+WIDE_BLANK = re.compile("[\u00a0\u2002-\u200a\u3000]+")
+"""Blanks of other scripts, at which no shell divides a line."""
+PRINTED = {"“": "”", "‘": "’", "„": "”", "「": "」", "«": "»"}
+"""Quotes that no shell reads."""
+_OF_DOS = re.compile(r"/([A-Za-z][\w-]*):(?!/)(\S+)")
+
+
 def with_hyphens(word: str) -> str:
     """A word that begins with a dash as the option that it was, `--model` for `—model`."""
     name = word.lstrip(f"-{DASHES}")
     return f"{'--' if name.partition('=')[0][1:] else '-'}{name}"
 
 
-def typeset_option(command: Any, arguments: Sequence[str]) -> str:
-    """An option whose hyphens are a dash, as editors write it; "" if there is none."""
+def plain_words(command: Any, words: Sequence[str]) -> list[str]:
+    """A command line as a keyboard for English has it: with hyphens for dashes, divided at blanks
+    of another script before options, without the quotes of print, and `-m X` for `/m:X`.
+    """
+    right, closing = list[str](), ""
+    for word in words:
+        if closing:
+            right[-1] += f" {word.removesuffix(closing)}"
+            closing = "" if word.endswith(closing) else closing
+            continue
+        parts = WIDE_BLANK.split(word)
+        if any(part[:1] in ("-", *DASHES) for part in parts[1:]):
+            right += plain_words(command, parts)
+        elif found := is_of_dos(command, word):
+            right += found
+        elif word[:1] in PRINTED and (end := PRINTED[word[0]]) in " ".join(words):
+            right.append(word[1:].removesuffix(end))
+            closing = "" if word.endswith(end) else end
+        else:
+            right.append(with_hyphens(word) if word[:1] in (*DASHES,) else word)
+    return right
+
+
+def is_of_dos(command: Any, word: str) -> list[str]:
+    """An option and its value that are typed as `/m:echo:`; nothing for other words."""
+    found = _OF_DOS.fullmatch(word)
+    flag = f"-{found[1]}" if found and not found[1][1:] else f"--{found[1]}" if found else ""
+    return [flag, found[2]] if found and flag in flags_of(command) else []
+
+
+def typeset_word(command: Any, arguments: Sequence[str]) -> str:
+    """A word of a line that only a typesetter or another shell would take for an option, or for
+    the quoted value of one; "" if there is none.
+    """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    pairs = [pair for pair in pairwise(["", *arguments[:end]]) if pair[1][:1] in (*DASHES,)]
+    odd = (*DASHES, *PRINTED, "/")
+    pairs = [
+        pair
+        for pair in pairwise(["", *arguments[:end]])
+        if pair[1][:1] in odd or WIDE_BLANK.search(pair[1])
+    ]
     takers = value_flags(command) if pairs else {}
-    return next(
-        (
-            word
-            for before, word in pairs
-            if before not in takers and is_nearly_option(command, word)
-        ),
-        "",
+    return next((word for before, word in pairs if is_typeset(command, word, before in takers)), "")
+
+
+def is_typeset(command: Any, word: str, is_value: bool) -> bool:
+    """Whether a word is one of these; `is_value` says that an option takes it."""
+    if is_value:
+        return word[:1] in PRINTED and PRINTED[word[0]] not in word
+    if word[:1] in (*DASHES,):
+        return is_nearly_option(command, word)
+    parts = WIDE_BLANK.split(word)[1:]
+    return bool(is_of_dos(command, word)) or any(
+        part[:1] in ("-", *DASHES) and is_nearly_option(command, part) for part in parts
     )
 
 
@@ -87,3 +137,12 @@ def long_as_short(command: Any, arguments: Sequence[str]) -> str:
         ),
         "",
     )
+
+
+def number_behind_switch(command: Any, arguments: Sequence[str]) -> tuple[str, str] | None:
+    """An option of a chat that takes no value, and the number behind it; None for other lines."""
+    if command.name != "chat" or not any(map(str.isdecimal, arguments)):
+        return None
+    switches = {*flags_of(command)} - {*value_flags(command)}
+    found = (pair for pair in pairwise(arguments) if pair[0] in switches and pair[1].isdecimal())
+    return next(found, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -140,3 +141,12 @@ def setting_value(name: str, words: Sequence[str]) -> list[str]:
     takers = value_flags(command_at(["ask"])) | value_flags(command_at(["serve"]))
     option = next((each for each in takers.values() if each.name == name), None)
     return value_right(text, option, []) if option is not None and text else [text]
+
+
+def question_in(body: str) -> str:
+    """The question in a body of JSON, as it goes to a server; "" if there is none."""
+    with suppress(ValueError, TypeError, LookupError, AttributeError):
+        known = json.loads(body)
+        text = known.get("prompt") or known["messages"][-1]["content"]
+        return text if isinstance(text, str) else ""
+    return ""

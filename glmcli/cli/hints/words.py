@@ -50,6 +50,8 @@ WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
 """Options of `glm ask` that ask something by themselves."""
 OF_TEXT = ("-s", "--system", "--stop")
 """Options that take any text: a question too, if their own was left out."""
+_OF_REQUEST = re.compile(r"(https?://[^/\s]+)/(?:v1|api)(?:/\S*)?")
+_PORT = re.compile("[0-9]{3,5}")
 _HEAD = (*NEWEST, "head", "@", "head~0")
 
 
@@ -80,6 +82,7 @@ def arranged(line: MeantLine) -> list[list[str]]:
     line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
     if line.path in ("glm ask", "glm chat"):
         model_as_option(line)
+        address_as_option(line)
         with_attached(line)
     if line.path == "glm ask":
         prompt_as_word(line)
@@ -130,7 +133,9 @@ def near_word(word: str, path: str, at: int) -> str:
         bare = next((here for names, here in known if bare in names.split()), bare)
         return f"{nearest_word(bare, sorted(setting_fields())) or setting}{equals}{value}"
     if path in OF_MODELS:
-        bare = word.partition(":")[0]
+        bare, _, behind = word.partition(":")
+        if path == "glm serve" and _PORT.fullmatch(behind):
+            return word
         return nearest_word(bare if bare == BUILT_IN_MODEL else word, (BUILT_IN_MODEL,)) or word
     if path == "glm roles show":
         return nearest_word(word, role_list()) or word
@@ -161,6 +166,10 @@ def prompt_as_word(line: MeantLine) -> None:
 def words_as_prompt(line: MeantLine) -> None:
     """Words beside --each are its --prompt."""
     flags = {item[0] for item in line.items}
+    if line.lacking == "--prompt" and line.words:
+        line.items.remove(["--prompt", metavar_of(line.takers["--prompt"])])
+        line.lacking = ""
+        flags -= {"--prompt"}
     if "--each" in flags and "--prompt" not in flags and line.words:
         text = " ".join(line.texts)
         line.set_words([])
@@ -173,6 +182,16 @@ def model_as_option(line: MeantLine) -> None:
     if words and names_model(words[0]) and not {"-m", "--model"} & {each[0] for each in line.items}:
         line.set_words(words[1:])
         line.add("-m", words[0])
+
+
+def address_as_option(line: MeantLine) -> None:
+    """The address that a request would go to is where the model's server is."""
+    for word in line.texts:
+        if (found := _OF_REQUEST.fullmatch(word)) and "--base-url" in line.flags:
+            line.set_words([each for each in line.texts if each != word])
+            line.add("--base-url", found[1])
+            if not {"-m", "--model"} & {*line.typed()}:
+                line.add("-m", "openai:")
 
 
 def flags_typed_as_words(line: MeantLine) -> None:
@@ -302,6 +321,11 @@ def is_nameable(word: str, line: MeantLine) -> bool:
 def of_running(line: MeantLine) -> None:
     """What stands behind a model where it is served or measured: a port, an address, a file."""
     for word in line.texts:
+        name, _, port = word.rpartition(":")
+        if line.path == "glm serve" and _PORT.fullmatch(port) and names_model(name):
+            line.set_words([name if each == word else each for each in line.texts])
+            line.add("--port", port)
+            continue
         if len(line.words) == 1 and not word.startswith(("start", "http://")):
             continue
         address = re.fullmatch(r"(?:http://)?(?:([\w.-]+):)?([0-9]{2,5})/?", word)

@@ -82,6 +82,17 @@ def test_display_settings_can_be_given_back(chat):
         ("/set verbose", "did you mean /set stats on?"),
         ("/set nothink", "did you mean /think off?"),
         ("/set num_ctx 4096", "in a shell: glm chat --window 4096"),
+        ("/set parameter num_ctx 4096", "in a shell: glm chat --window 4096"),
+        ("/set a=1 b=2", "one of: max_tokens, temperature"),
+        ("/set top_p 90", "it must be at most 1.0; did you mean 0.9?"),
+        ("/retry --temperature 0.3", "did you mean /retry temperature=0.3?"),
+        ("/retry -t 0.3", "did you mean /retry temperature=0.3?"),
+        ("/export json", "did you mean /save talk.json?"),
+        ("/save .md", "did you mean /save talk.md?"),
+        ("/load 1", "did you mean /history?"),
+        ("/load 12abcdef", "did you mean /resume 12abcdef?"),
+        ("/model echo: --temperature 0.3", "/model echo:, then /set temperature 0.3"),
+        ("/model echo: top_p=0.3", "/model echo:, then /set top_p 0.3"),
         ("/retry with temperature 1", "did you mean /retry temperature=1?"),
         ("/retry temp 1", "did you mean /retry temperature=1?"),
         ("/retry 1.0", "did you mean /retry temperature=1.0?"),
@@ -136,7 +147,7 @@ def test_a_wrong_value_is_named_as_it_was_typed(chat):
     assert caught.value.hint == "one of: on, off"
     with pytest.raises(UsageError, match="/goto needs a number"):
         run_command(chat, "/goto")
-    with pytest.raises(UsageError, match="notify is -1"):
+    with pytest.raises(UsageError, match="notify cannot be -1"):
         run_command(chat, "/set notify -1")
     with pytest.raises(UsageError, match="has no value"):
         run_command(chat, "/set = 5")
@@ -180,3 +191,10 @@ def test_system_shows_what_the_template_adds(chat):
     chat.session.use(WithOwn(), "own")
     assert run_command(chat, "/system").endswith("the model's template adds: You are Echo")
     assert "adds" not in run_command(chat, "/system Be brief")
+
+
+def test_several_settings_are_set_by_one_line(chat):
+    assert run_command(chat, "/set temperature=0.2 top_p=0.9") == (
+        "temperature is 0.2\ntop_p is 0.9"
+    )
+    assert (chat.session.params.temperature, chat.session.params.top_p) == (0.2, 0.9)

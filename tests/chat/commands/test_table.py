@@ -102,7 +102,7 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
         ("/files a.py", "did you mean /attach a.py?"),
         ("/models", "in a shell: glm models list"),
         ("/file f.txt say why", "did you mean @f.txt say why?"),
-        ("/show info", "did you mean /stats?"),
+        ("/show info", "did you mean /model?"),
         ("/run ls", "a chat runs no programs"),
         ("/nothink", "did you mean /think off?"),
         ("/stop", "Ctrl-C stops a reply"),
@@ -113,6 +113,10 @@ def test_an_unknown_command_suggests_the_nearest(chat, typed, meant):
         ("/pull a/b", "in a shell: glm models pull a/b"),
         ("/退出", "/exit leaves"),
         ("/temperature 0.5", "did you mean /set temperature 0.5?"),
+        ("/regenrate", "did you mean /retry?"),
+        ("/config set temperature 0.3", "did you mean /set temperature 0.3?"),
+        ("/keep 10m", "in a shell: glm config set keep 10m"),
+        ("/设置 temperature 0.3", "did you mean /set temperature 0.3?"),
         ("/xyzzy", "/help lists the commands"),
     ],
 )
@@ -121,7 +125,8 @@ def test_a_command_of_other_chats_is_told_what_it_is_called_here(chat, typed, me
     with pytest.raises(UsageError) as caught:
         run_command(chat, typed)
     assert caught.value.hint.startswith(meant)
-    assert caught.value.hint.endswith(f"; //{typed.split()[0][1:]} sends it as text")
+    assert caught.value.hint.endswith(f" //{typed.split()[0][1:]} sends it as text")
+    assert "?;" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,16 @@ def test_a_command_of_other_chats_is_told_what_it_is_called_here(chat, typed, me
         ("/ help", "did you mean /help?"),
         ("glm models list", "in a shell: glm models list"),
         ("!ls", "a chat runs no programs: that is for a shell"),
+        ("ls -l", "a chat runs no programs: that is for a shell"),
+        ("git status", "a chat runs no programs: that is for a shell"),
+        ("glm ask hello", "here the question alone is typed: hello"),
+        (".exit", "/exit leaves"),
+        ("、help", "did you mean /help?"),
+        ("。退出", "/exit leaves"),
+        ("！set temperature 1", "did you mean /set temperature 1?"),
+        ("find me a cat", ""),
+        ("git is good", ""),
+        ("glm ask what?", ""),
         ("glm is good", ""),
         ("help me", ""),
         ("hello", ""),

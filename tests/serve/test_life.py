@@ -92,8 +92,8 @@ def test_it_stays_where_somebody_slipped_in(place):
         engine = KeptEngine(late, lambda: pytest.fail("it left"))
         assert wait_until(lambda: not place.socket.exists(), 3)
         engine.open(lambda progress: None)
-        assert wait_until(lambda: place.socket.exists(), 3)
-        assert said == ["stays: somebody came"]
+        assert wait_until(lambda: said == ["stays: somebody came"], 3)
+        assert place.socket.exists()
         assert reply(engine) == "hi"
         assert thread.is_alive()
         other = opened(place)

@@ -186,6 +186,15 @@ class Shares(Protocol):
 
 
 @runtime_checkable
+class TellsOpening(Protocol):
+    """An engine that may have something to say of how it was opened."""
+
+    def take_opening(self) -> list[str]:
+        """The lines, for whoever says them; its first reply begins with those that nobody took."""
+        ...
+
+
+@runtime_checkable
 class TellsOwn(Protocol):
     """An engine that can tell what the model brings along where nothing is set."""
 
@@ -250,7 +259,10 @@ def open_alone(
         return open_engine(settings, report)
     from glmcli.engines.kept.finding import open_without_others
 
-    return open_without_others(settings, report, tell=tell, spares_same=spares_same)
+    engine = open_without_others(settings, report, tell=tell, spares_same=spares_same)
+    for line in engine.take_opening() if isinstance(engine, TellsOpening) else ():
+        tell(line)
+    return engine
 
 
 def check_followed(settings: Settings) -> None:

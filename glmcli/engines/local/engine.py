@@ -47,11 +47,12 @@ class LocalEngine(TemplateEngine):
         threads: int | None = None,
         speculate: bool = False,
         news: Sequence[str] = (),
+        opening: Sequence[str] = (),
     ) -> None:
-        """`news` is told whoever is answered."""
+        """`news` is told whoever is answered, `opening` whoever is answered first."""
         from glmcli.engines.local.net.slots.slots import Slots
 
-        super().__init__(template, context_tokens, [*news, model.defaults.notice])
+        super().__init__(template, context_tokens, [*news, model.defaults.notice], opening)
         self.name = name
         self.device = model.device
         self.weight_bytes = model.weight_bytes

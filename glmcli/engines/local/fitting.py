@@ -29,10 +29,22 @@ FOLDED = later("this model takes no system prompt: it was put before the first q
 class Telling:
     """What there is to say of a model, and of a question that is read otherwise than it was put."""
 
-    def __init__(self, template: PromptTemplate, news: Sequence[str]) -> None:
-        """`news` is of the model."""
-        self.news = [Chunk(notice=line, once=True) for line in news if line]
+    def __init__(
+        self, template: PromptTemplate, news: Sequence[str], opening: Sequence[str]
+    ) -> None:
+        """`news` is of the model; `opening` of how it was opened, for one who asks."""
+        self._news, self._opening = [line for line in news if line], [*opening]
         self._template = template
+
+    @property
+    def news(self) -> list[Chunk]:
+        """What is to be said before a reply."""
+        return [Chunk(notice=line, once=True) for line in [*self.take_opening(), *self._news]]
+
+    def take_opening(self) -> list[str]:
+        """What there is to say of how the model was opened, if nobody has taken it before."""
+        lines, self._opening = self._opening, []
+        return lines
 
     def of(self, params: GenerationParams, prompt: PromptIds) -> list[Chunk]:
         """What is to be said of a question."""
@@ -51,10 +63,20 @@ class Telling:
 class TemplateEngine:
     """What an Engine does by its template alone."""
 
-    def __init__(self, template: PromptTemplate, window: int | None, news: Sequence[str]) -> None:
+    def __init__(
+        self,
+        template: PromptTemplate,
+        window: int | None,
+        news: Sequence[str],
+        opening: Sequence[str] = (),
+    ) -> None:
         self.context_tokens = window
         self._template = template
-        self._telling = Telling(template, news)
+        self._telling = Telling(template, news, opening)
+
+    def take_opening(self) -> list[str]:
+        """See `Telling`."""
+        return self._telling.take_opening()
 
     @property
     def controls(self) -> Mapping[str, int]:

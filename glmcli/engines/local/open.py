@@ -56,5 +56,6 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         context_tokens=limit,
         threads=options.threads,
         speculate=options.speculate,
-        news=[*lines, wider, note, tr(ROUNDED) if is_rounded else ""],
+        opening=lines,
+        news=[wider, note, tr(ROUNDED) if is_rounded else ""],
     )

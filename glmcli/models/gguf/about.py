@@ -10,7 +10,9 @@ from pathlib import Path
 from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
+from glmcli.machine import free_bytes
 from glmcli.models.builtin import built_in_gguf
+from glmcli.models.choice import ROOM
 from glmcli.models.gguf.finding import GgufFile
 from glmcli.models.gguf.header import read_gguf
 from glmcli.models.libraries import LLAMA_CPP, NOT_INSTALLED, installed_version
@@ -33,6 +35,8 @@ def describe_gguf(file: GgufFile) -> Details:
     cache = None
     if header.token_bytes and header.window:
         cache = header.token_bytes * header.window
+    free = free_bytes()
+    does_fit = free is not None and header.size_bytes * ROOM <= free
     return Details(
         model=describe_file(file),
         layers=header.layers,
@@ -40,6 +44,8 @@ def describe_gguf(file: GgufFile) -> Details:
         cache_bytes=cache,
         memory_bytes={header.bits: header.size_bytes + (cache or 0)},
         problem=missing_llama(),
+        free_bytes=free,
+        fits=(header.bits,) if does_fit else (),
     )
 
 

@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import socket
@@ -37,7 +38,7 @@ from glmcli.engines.thread import engine_of
 from glmcli.errors import EngineError, ModelError, OutOfMemory
 from glmcli.types import GenerationParams, Message
 from tests.support import tiny
-from tests.support.kept import held
+from tests.support.kept import held, kill_kept
 from tests.support.tiny_chat import TOKENIZER
 
 
@@ -219,6 +220,38 @@ def attempted(settings):
         return open_kept_or_here(settings, report)
     except OutOfMemory:
         return EchoEngine()
+
+
+def test_with_auto_a_process_whose_memory_ends_is_followed_by_one_in_fewer_bits(
+    folder, own_runtime, monkeypatch
+):
+    """Here there seems to be room; the processes look for themselves."""
+    monkeypatch.setattr(machine, "free_bytes", lambda: 10**15)
+    add_matrix(folder / "model.safetensors", rows=10**6, columns=10**6)
+    typed = {"model": str(folder), "quantize": "auto", "device": "cpu", "keep": "60s"}
+    settings = load_settings(typed, environ={}, folder=folder)
+    with pytest.raises(OutOfMemory) as caught:
+        open_kept_or_here(settings, report)
+    assert 1.0 < caught.value.needed / 10**12 < 1.1
+    assert len(list(folder_to_use().glob("*.log"))) == 2
+    kill_kept(own_runtime)
+
+
+def add_matrix(path, *, rows, columns):
+    """Add one to the weights in a file, in which its numbers take no space on the disk."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, numbers = json.loads(data[8:start]), data[start:]
+    end = len(numbers) + 4 * rows * columns
+    header["extra.weight"] = {
+        "dtype": "F32",
+        "shape": [rows, columns],
+        "data_offsets": [len(numbers), end],
+    }
+    head = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head + numbers)
+        file.truncate(8 + len(head) + end)
 
 
 def test_of_the_same_model_with_other_settings_it_is_said_what_may_differ():

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
+from threading import Event
 
 import pytest
 
 from glmcli import machine
+from glmcli.config import load_settings
 from glmcli.config.models import IN_FULL
+from glmcli.engines import open_alone, open_engine
 from glmcli.engines.local.auto import open_as_asked
 from glmcli.errors import OutOfMemory
 from glmcli.models.bits import needed_bytes
+from glmcli.types import GenerationParams, Message
+from tests.support import tiny
 from tests.support.nets import IDS, opened, saved
+from tests.support.tiny_chat import TOKENIZER
 
 
 @pytest.fixture
@@ -72,6 +79,20 @@ def test_it_takes_what_fits(chosen, free):
     with pytest.raises(OutOfMemory) as caught:
         asked(checkpoint, options)
     assert caught.value.needed == few
+
+
+def test_it_is_said_by_whoever_loads_the_model_or_else_with_the_first_reply(tmp_path):
+    tiny.llama(len(TOKENIZER)).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    settings = load_settings({"model": str(tmp_path), "quantize": "auto"}, environ={})
+    asked = [Message("user", "hi")], GenerationParams(max_tokens=1), Event()
+    lines = []
+    with closing(open_alone(settings, print, tell=lines.append)) as engine:
+        assert [chunk.notice for chunk in engine.stream(*asked) if chunk.notice] == []
+    with closing(open_engine(settings, print)) as engine:
+        replies = [[each.notice for each in engine.stream(*asked) if each.notice] for _ in "12"]
+    assert [line.partition(":")[0] for line in lines] == ["--quantize auto takes float32"]
+    assert [len(notices) for notices in replies] == [1, 0]
 
 
 def test_what_others_took_meanwhile_makes_it_take_the_next(chosen, free):

@@ -167,6 +167,7 @@ def test_a_model_is_shown_from_its_header_alone(tmp_path: Path, options: ModelOp
     assert (found.model.bits, found.layers, found.missing) == ("F32", 2, ())
     assert found.cache_bytes == 256 * 512
     assert found.memory_bytes == {"F32": path.stat().st_size + 256 * 512}
+    assert (found.fits, found.auto) == (("F32",), "")  # it is as it is
 
 
 def test_only_our_own_file_is_removed(ollama: Path, options: ModelOptions):

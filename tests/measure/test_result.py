@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from glmcli import machine
 from glmcli.config import Settings
 from glmcli.engines.local.net.divergence import Quality
-from glmcli.measure.result import HEAD, BenchResult, quality_rows, rate, seconds
+from glmcli.measure.result import HEAD, BenchResult, in_certain_bits, quality_rows, rate, seconds
 from glmcli.measure.speed import Plan, Run, Sample, Timings
+from tests.support.folders import write_llama
+from tests.support.tiny import byte_level
 
 
 @pytest.fixture
@@ -90,3 +94,13 @@ def test_quality_names_both_nets_that_were_compared():
         "KL divergence, worst": "0.1 nats",
         "same most likely token": "98.7%",
     }
+
+
+@pytest.mark.parametrize(("free", "bits"), [(10**9, "none"), (100_000, "int8")])
+def test_what_is_left_to_the_memory_is_compared_as_what_fits_now(free, bits, tmp_path, monkeypatch):
+    folder = str(write_llama(tmp_path / "net"))
+    byte_level().save(f"{folder}/tokenizer.json")
+    monkeypatch.setattr(machine, "free_bytes", lambda: free)
+    settings = Settings(model=folder, quantize="auto", device="cpu")
+    assert in_certain_bits(settings).quantize == bits
+    assert in_certain_bits(replace(settings, quantize="int4")).quantize == "int4"

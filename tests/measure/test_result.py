@@ -96,7 +96,7 @@ def test_quality_names_both_nets_that_were_compared():
     }
 
 
-@pytest.mark.parametrize(("free", "bits"), [(10**9, "none"), (100_000, "int8")])
+@pytest.mark.parametrize(("free", "bits"), [(10**9, "none"), (60_000, "int8")])
 def test_what_is_left_to_the_memory_is_compared_as_what_fits_now(free, bits, tmp_path, monkeypatch):
     folder = str(write_llama(tmp_path / "net"))
     byte_level().save(f"{folder}/tokenizer.json")

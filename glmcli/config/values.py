@@ -125,7 +125,7 @@ def meant_number(word: str, kind: str, rules: Mapping[str, Any]) -> str:
         factors = _OF_SECONDS if rules.get("unit") == "s" else factors
         number = round(float(in_unit[1]) * factors.get(in_unit[2], float("nan")), 6)
         return f"{number:.15g}"
-    found = re.findall(r"[0-9]+(?:[.,][0-9]+)*", word)
+    found = re.findall(r"[0-9]+(?:[.,][0-9]+)*|\.[0-9]+", word)
     if len(found) != 1 or "-" in word or _UNIT.search(word):
         return ""
     if _THOUSANDS.fullmatch(found[0]):

@@ -94,6 +94,20 @@ ask --foo bar what is this              | bar too, if it is the value of --foo
 ask --log-file x hi                     | write: glm ask hi 2> x
 chat --script c.txt                     | write: glm chat --commands < c.txt
 serve smollm2:8000                      | did you mean glm serve smollm2 --port 8000?
+ask --json '{"messages": [{"content": "why"}]}' | did you mean glm ask --format json why?
+chat -sp 'be brief'                     | did you mean glm chat --system 'be brief'?
+ask --system=“你是 助手” hi             | did you mean glm ask --system '你是 助手' hi?
+ask --temperature０.5 hi                | did you mean glm ask --temperature 0.5 hi?
+ask -m　echo: hi                        | did you mean glm ask -m echo: hi?
+ask --Model:echo: hi                    | did you mean glm ask --model echo: hi?
+stop --al                               | did you mean glm stop --all?
+config set temperature:0.5              | did you mean glm config set temperature 0.5?
+配置 设置 温度 0.5                      | did you mean glm config set temperature 0.5?
+历史 列表                               | did you mean glm history list?
+glm.exe ask hi                          | did you mean glm ask hi?
+log --oneline -5                        | did you mean glm history list --plain -n 5?
+show llama3 --modelfile                 | glm history show llama3; glm models show llama3
+ask --data-urlencode q=hello            | leave --data-urlencode q=hello out: glm ask
 serve echo: --keep 10m                  | leave --keep 10m out: glm serve echo:; a server keeps its
 serve echo: --temperature 0             | leave --temperature 0 out: glm serve echo:; each request
 list models                             | did you mean glm models list?

@@ -340,6 +340,7 @@ ask --timeout 1,000 hi            | did you mean glm ask --timeout 1000 hi?
 ask --temperature 700% hi         | a number, as 0.5: randomness
 histry list --format json         | did you mean glm history list --json?
 history list --fmt json           | did you mean glm history list --json?
+bench --runs=x                    | write --runs N: runs; medians are shown, at least 1
 chat -c 4096 -m echo:             | did you mean glm chat --window 4096 -m echo:?
 chat --continue 3                 | glm history list shows the ids that --resume takes
 ask --system “be terse” hi        | did you mean glm ask --system 'be terse' hi?
@@ -436,6 +437,7 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
     [
         (["--system", "be", "terse", "hello"], "the system prompt is be alone"),
         (["--think", "off", "why?", "so"], "off is sent as a word: --think takes no value"),
+        (["/model", "echo:", "hello"], "/model is sent as a word; an option begins with --"),
         (["--system", "pirate", "hello"], ""),
         (["--system", "你是翻译", "hello"], ""),
     ],

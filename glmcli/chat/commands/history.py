@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from glmcli.chat.commands.table import Chat, columns, command
+from glmcli.chat.commands.table import EVERYTHING, Chat, columns, command
 from glmcli.chat.commands.talk import parse_number
 from glmcli.chat.listing import HistoryList
 from glmcli.config import Settings
@@ -36,6 +36,8 @@ def history(chat: Chat, rest: str) -> str:
         for hit in hits:
             chat.mark(hit.conversation.id, hit.pieces())
         verb, _, sought = rest.partition(" ")
+        if not hits and (rest.isdecimal() or rest in EVERYTHING):
+            raise UsageError(tr("nothing found"), tr("did you mean {near}?", near="/history"))
         if sought and not hits and verb in ("search", "find", "grep"):
             raise UsageError(
                 tr("nothing found"), tr("did you mean {near}?", near=f"/history {sought}")

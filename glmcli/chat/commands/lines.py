@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import fields
 
-from glmcli.chat.commands.table import COMMANDS, Chat
+from glmcli.chat.commands.table import COMMANDS, EVERYTHING, Chat
 from glmcli.config import setting_fields, variable
 from glmcli.errors import UsageError
 from glmcli.language import in_one_line, later, tr
@@ -87,6 +87,15 @@ SLASH_WORDS = {
     **dict.fromkeys(("prompt", "sys"), "/system X"),
     **dict.fromkeys(("count", "context-size", "ctx"), "/tokens"),
     **dict.fromkeys(("session", "conversation"), "/resume X"),
+    **dict.fromkeys(("back", "rewind", "pop", "撤销"), "/undo"),
+    **dict.fromkeys(("reasoning", "reason", "thinkmode"), "/think X"),
+    **dict.fromkeys(("drop", "detach"), "/attach off"),
+    **dict.fromkeys(("lang", "language"), "LC_ALL=zh_CN.UTF-8 glm chat"),
+    "theme": later("colours are those of the terminal; NO_COLOR=1 leaves them out"),
+    **dict.fromkeys(("login", "key", "keys", "auth"), "/set api_key"),
+    "version": "glm --version",
+    "stream": later("in a chat each reply streams"),
+    "format": "glm ask --format X",
     "ml": "/multiline",
     **dict.fromkeys(("pull", "download"), "glm models pull X"),
     **dict.fromkeys(("delete", "rm"), "glm history delete X"),
@@ -110,7 +119,10 @@ _PROGRAM = re.compile(
 
 def suggestion(word: str, rest: str = "") -> str:
     """A hint for a word that is not a command: the whole line that was meant."""
-    hint = said_of(line_for(word, rest)) or tr("/help lists the commands")
+    name, *value = re.split("[=:]", word, maxsplit=1)
+    hint = said_of(line_for(name, " ".join([*value, rest]).strip())) or tr(
+        "/help lists the commands"
+    )
     return in_one_line(hint, tr("//{word} sends it as text", word=word))
 
 
@@ -130,12 +142,16 @@ def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
         known = f"/set {name} X"
     elif name in setting_fields():
         return way_to_set(name, rest)
+    elif name.startswith("set") and (line := line_for(name[3:].lstrip("_"), rest, near=False)):
+        return line
     elif near and (alike := command_near(word)):
         known = SLASH_WORDS.get(alike, f"/{alike} X")
+        known = f"/set {alike} X" if alike in SET_HERE and alike not in COMMANDS else known
     else:
         return ""
     if known == "/attach X" and first and first[0] != rest and is_file(path_of(first[0])):
         return files_line(rest)
+    rest = "" if known == "/history X" and rest in EVERYTHING else rest
     takes = known.split()[0][1:] not in COMMANDS or COMMANDS[known.split()[0][1:]].usage
     line = known.replace("X", rest if takes else "").strip() if " X" in known else known
     return set_line(line.removeprefix("/set ")) if line.startswith("/set ") else line
@@ -145,7 +161,9 @@ def set_line(text: str) -> str:
     """The line that sets what was meant by `parameter temperature 1` or `set temperature=1`."""
     name, value = PAIR.fullmatch(text.strip()).groups()  # type: ignore[union-attr]
     name = name.lstrip("-").replace("-", "_")
-    again = "" if name in SET_HERE else line_for(name, value, near=False)
+    if name in SET_HERE:
+        return f"/set {name} {re.sub('^(?:to|is) ', '', value)}".strip()
+    again = line_for(name, value, near=False)
     return again if again.startswith(("/set ", "glm ")) or " " in again else f"/set {text}"
 
 
@@ -182,7 +200,8 @@ def command_near(word: str) -> str:
     """The command, here or elsewhere, that a word is nearest to; "" if none is near."""
     if near := difflib.get_close_matches(word, COMMANDS, n=1):
         return near[0]
-    return next(iter(difflib.get_close_matches(word, SLASH_WORDS, n=1, cutoff=0.8)), "")
+    others = [*SLASH_WORDS, *SET_HERE]
+    return next(iter(difflib.get_close_matches(word, others, n=1, cutoff=0.8)), "")
 
 
 def command_for(text: str) -> str:
@@ -211,8 +230,7 @@ def run_command(chat: Chat, line: str) -> str:
         raise UsageError(tr("there is no command /{word}", word=word), suggestion(word, *rest))
     found = COMMANDS[word]
     if rest and not found.usage:
-        raise UsageError(
-            tr("/{word} takes nothing after it", word=word),
-            tr("/{word} alone: {help}", word=word, help=found.help),
-        )
+        alone = tr("/{word} alone: {help}", word=word, help=found.help)
+        hint = said_of(f"/set {word} {rest[0]}") if word in SET_HERE else alone
+        raise UsageError(tr("/{word} takes nothing after it", word=word), hint)
     return found.run(chat, rest[0] if rest else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from glmcli.chat.commands.lines import SLASH_WORDS, said_of
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import TYPED, Settings
 from glmcli.conversation.window import is_full
@@ -75,6 +76,11 @@ def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
+    if rest in ("list", "ls") and not path_of(rest).exists():
+        raise UsageError(tr("/model shows one model"), said_of(SLASH_WORDS["models"]))
+    plain = re.sub(r"(?<!\S)(?:-m|--model|--base-url)[ =]", "", rest)
+    if plain != rest:
+        raise UsageError(tr("/model takes no options"), said_of(f"/model {plain}"))
     first, *options = rest.split()
     if any(re.match(r"-|\w+=", word) for word in options) and not path_of(rest).exists():
         line = " ".join(re.sub(r"^-+|=", " ", word).strip() for word in options)

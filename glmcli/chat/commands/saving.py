@@ -52,8 +52,9 @@ def save_talk(chat: Chat, rest: str) -> str:
     if not conversation.messages:
         raise UsageError(tr("there is nothing to save yet"), tr("ask something first"))
     path = path_of(rest) if rest else dated_file()
-    if re.match("(?:as|to) ", rest) and not is_file(path):
-        raise not_alone("save", f"/save {rest[3:].strip()}")
+    plain = re.sub(r"^(?:as |to |>+ ?)|\s--?[a-z]+$", "", rest).strip()
+    if plain != rest and not is_file(path):
+        raise not_alone("save", f"/save {plain}")
     whole = chat.session.store.whole(conversation)
 
     def write(path: Path, *, overwrite: bool) -> Path:

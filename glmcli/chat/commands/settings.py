@@ -39,6 +39,10 @@ def set(chat: Chat, rest: str) -> str:
     name = param_name(name, value)
     if not value:
         return columns([(name, in_force(chat, name, dict(values(chat))[name]))])
+    if name == CONTEXT and value.isdecimal():
+        raise UsageError(
+            tr("{name} is not a number of tokens", name=name), way_to_set("window", value)
+        )
     if name == CONTEXT:
         chat.session.leave_out(
             "auto" if value.lower() in DEFAULT else str(parsed_value(name, value))
@@ -151,7 +155,9 @@ def param_name(name: str, value: str = "") -> str:
         raise UsageError(tr("{name} cannot be set in a chat", name=name), way_to_set(name, value))
     first, _, rest = value.partition(" ")
     line = line_for(name, value, near=False)
-    if f"{name}_{first}" in SET_HERE:
+    if name.startswith("no") and (plain := name[2:].lstrip("_")) in DISPLAY:
+        line = f"/set {plain} off"
+    elif f"{name}_{first}" in SET_HERE:
         line = f"/set {name}_{first} {rest}".strip()
     elif value and name not in COMMANDS and line.startswith("/") and "/set" not in line:
         line = ""  # a word for another command is none for a setting

@@ -199,6 +199,8 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {}
+EVERYTHING = ("last", "all", "list")
+"""Words for conversations that /history shows without them."""
 
 
 def command(usage: str = "", *, words: Completions | None = None) -> Callable[[Action], Action]:

@@ -169,9 +169,7 @@ def aliases(path: str) -> dict[str, str]:
 def group_named(word: str) -> str:
     """The group that a word names, here or elsewhere; "" for others."""
     groups = [name for name, each in commands_of(whole_command()).items() if commands_of(each)]
-    word = word.lower()
-    near = aliases("groups").get(word) or nearest_word(word, groups, SURELY)
-    return word if word in groups else near
+    return aliases("groups").get(word.lower()) or nearest_word(word.lower(), groups, SURELY)
 
 
 def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
@@ -200,6 +198,8 @@ def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
 def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     """The same at `glm` itself, in the order in which a word is more surely one thing."""
     rest = [*behind, *front]
+    if word.lower() in ("glm", "glm.exe", "./glm", "$") and behind:
+        return Found([], rest, "")
     is_of_all = {*behind} <= {"history", "chats", *EVERY_ONE} and (behind or word in CLEARS)
     if word in DELETES and is_of_all:
         raise Told(tr(EACH))
@@ -276,7 +276,8 @@ def of_known_object(word: str, behind: list[str], front: list[str]) -> Found | N
     if named == "config" and verb == "set":
         return Found(["config"], ["set", *behind, *front], "")
     verb = _OTHERS.get((named, verb), verb)
-    near = nearest_command(verb, list(commands_of(command_at([named]))), SURELY)
+    near = nearest_command(verb, command_names(named), SURELY)
+    near = near or ("show" if named == "history" and not plain[1:] else "")
     return Found([named], [near, *behind, *front], "") if near else None
 
 
@@ -306,7 +307,7 @@ def by_alias(text: str, rest: list[str]) -> Found:
     if text.startswith("!"):
         raise Told(reason(text))
     if not is_line(text):
-        raise Told(filled(text, rest))
+        raise Told(filled(text, [word for word in rest if word[:1] != "-"]))
     words = [word for word in text.split()[1:] if not word.isupper()]
     if text.startswith("glm --") and rest:
         raise Told(tr("leave {option} out: {line}", option=" ".join(rest), line=text))
@@ -347,7 +348,7 @@ def in_group(group: str, word: str, words: list[str]) -> Found:
         looks_so = re.fullmatch(r"[0-9a-z-]{4,8}", word) and re.search("[0-9]", word)
         if not plain[1:] and word.isdecimal() and len(word) < START_LETTERS:
             return Found([group], ["list", "-n", *words], "")
-        if plain[1:] and is_conversation(plain[1]) and not plain[2:]:
+        if any(map(is_conversation, plain[1:])):
             raise Told(tr("its commands are {names}", names=", ".join(command_names(group))))
         is_id = (looks_so or group_of(word) == "history") and not plain[1:]
         return Found([group], ["show" if is_id else "search", *words], "")
@@ -390,11 +391,9 @@ def for_first_word(word: str, behind: list[str], front: list[str]) -> Found:
         return Found(["ask"], ["QUESTION", "-a", word, *behind, *front], OF_FILE)
     if is_path and not plain:
         return Found(["chat"], ["-m", word, *behind, *front], OF_MODEL)
-    if not plain and not front and not behind and word.isidentifier():
-        line = f"glm ask {shlex.quote(word)}"
-        raise Told(
-            tr("glm --help lists the commands; a question goes behind ask: {line}", line=line)
-        )
+    if not front and not behind and word.isidentifier():
+        said = "glm --help lists the commands; a question goes behind ask: {line}"
+        raise Told(tr(said, line=f"glm ask {shlex.quote(word)}"))
     has_file = any(each.startswith("@") for each in [word, *plain])
     texts = [word, *plain] if has_file else [" ".join([word, *plain])]
     return Found(["ask"], [*front, *texts, *behind[len(plain) :]], ASKED)

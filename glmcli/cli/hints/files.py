@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from glmcli.cli.hints.known import is_conversation, names_model
+from glmcli.cli.hints.known import in_the_chat, is_conversation, names_model
 from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import TYPED
 from glmcli.config.values import OFF, ON
@@ -16,6 +16,7 @@ from glmcli.errors import UsageError
 from glmcli.files import near_path
 from glmcli.language import tr
 from glmcli.paths import is_file, path_of
+from glmcli.store.results import NEWEST
 
 _WHOLE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}")
 _EXTENSION = re.compile(r"[^\s./]\.[A-Za-z][A-Za-z0-9]{0,4}$")
@@ -98,8 +99,11 @@ def before_option(prompt: str) -> str:
     if option == "-c" and word.isdecimal():
         return tr("{n} is sent as a word; --window {n} would set the window", n=word)
     is_said = word.isalpha() and word.lower() in ON | OFF
-    if option[:1] == "-" and is_said and rest:
+    is_newest = option in ("-c", "--continue") and word in NEWEST
+    if option[:1] == "-" and (is_said or is_newest) and rest:
         return tr("{word} is sent as a word: {option} takes no value", word=word, option=option)
+    if word[:1] == "/" and rest and in_the_chat(word[1:]) and word in arguments:
+        return tr("{word} is sent as a word; an option begins with --", word=word)
     if value := unquoted_system(str(getattr(command, "name", "")), arguments):
         return tr(
             "the system prompt is {value} alone, the other words are sent; quotes hold words "

@@ -169,7 +169,7 @@ def nearest_flag(name: str, line: MeantLine) -> str:
         return name
     if name.startswith("--no-"):
         flags = [flag for flag in flags if flag.startswith("--no-")]
-    starts = [flag for flag in flags if len(name) > 4 and flag.startswith(name)]
+    starts = [flag for flag in flags if len(name) > 3 and flag.startswith(name)]
     longer = [flag for flag in flags if name.startswith(f"{flag}-")]
     ending = [flag for flag in flags if name.endswith(f"-{flag[2:]}")]
     for found in (starts, longer, ending):

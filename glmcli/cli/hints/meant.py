@@ -138,7 +138,8 @@ def of_misfit(line: MeantLine, arguments: Sequence[str]) -> str:
     for flag, *values in line.items:
         option = line.takers.get(flag)
         fits = all(takes_value(each, option) for each in values)
-        if option is not None and flag not in arguments and not fits:
+        is_typed = any(each.partition("=")[0] == flag for each in arguments)
+        if option is not None and not is_typed and not fits:
             return for_value(flag, line.path.split()[1:])
     return ""
 

@@ -30,7 +30,7 @@ SWITCHED_OFF = {"--history": "--no-save", "--save": "--no-save"}
 """What an option is with off behind it, where that is not its name with a no."""
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
-_JOINED = re.compile(r"(--[a-z][a-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
+_JOINED = re.compile(r"(--[A-Za-z][A-Za-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
 _SHORT = re.compile(r"(-[a-zA-Z])=?(.+)", re.DOTALL)
 _NUMBER = re.compile(r"-[0-9.]+")
 
@@ -117,10 +117,10 @@ def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
         return name, value
     if is_known:
         return name, None
-    if (found := _JOINED.fullmatch(word)) and (
-        found[1] in line.flags or known_elsewhere(found[1], line.path)
-    ):
-        return found[1], found[2] or found[3]
+    found = _JOINED.fullmatch(word)
+    long = found[1].lower() if found else ""
+    if found and (long in line.flags or known_elsewhere(long, line.path)):
+        return long, found[2] or found[3]
     if (
         not word.startswith("--")
         and not near_long(word, line)
@@ -215,7 +215,7 @@ def translated(
 ) -> None:
     """An option of another program, as the first of what it may be here."""
     is_taken = value is None and bool(rest) and not is_option(rest[0])
-    if is_taken and (takes or takes_fewer(line, rest)):
+    if is_taken and (takes or (rest[0][:1] != "-" and takes_fewer(line, rest))):
         value = rest.pop(0)
         line.has_taken = line.has_taken or takes
     off = SWITCHED_OFF.get(name, f"--no-{name[2:]}")

@@ -33,6 +33,7 @@ WIDE_BLANK = re.compile("[\u00a0\u2002-\u200a\u3000]+")
 """Blanks of other scripts, at which no shell divides a line."""
 PRINTED = {"“": "”", "‘": "’", "„": "”", "「": "」", "«": "»"}
 """Quotes that no shell reads."""
+_WIDE_VALUE = re.compile(f"(--?[A-Za-z][A-Za-z-]*){WIDE_BLANK.pattern}")
 _OF_DOS = re.compile(r"/([A-Za-z][\w-]*):(?!/)(\S+)")
 
 
@@ -46,6 +47,8 @@ def plain_words(command: Any, words: Sequence[str]) -> list[str]:
     """A command line as a keyboard for English has it: with hyphens for dashes, divided at blanks
     of another script before options, without the quotes of print, and `-m X` for `/m:X`.
     """
+    from unicodedata import normalize
+
     right, closing = list[str](), ""
     for word in words:
         if closing:
@@ -53,15 +56,20 @@ def plain_words(command: Any, words: Sequence[str]) -> list[str]:
             closing = "" if word.endswith(closing) else closing
             continue
         parts = WIDE_BLANK.split(word)
-        if any(part[:1] in ("-", *DASHES) for part in parts[1:]):
+        if any(part[:1] in ("-", *DASHES) for part in parts[1:]) or _WIDE_VALUE.match(word):
             right += plain_words(command, parts)
-        elif found := is_of_dos(command, word):
+            continue
+        if found := is_of_dos(command, word):
             right += found
-        elif word[:1] in PRINTED and (end := PRINTED[word[0]]) in " ".join(words):
-            right.append(word[1:].removesuffix(end))
+            continue
+        name, equals, value = word.partition("=") if word[:2] == "--" else ("", "", word)
+        if value[:1] in PRINTED and (end := PRINTED[value[0]]) in " ".join(words):
+            right.append(name + equals + value[1:].removesuffix(end))
             closing = "" if word.endswith(end) else end
+        elif word[:1] in ("-", *DASHES):
+            right.append(normalize("NFKC", with_hyphens(word) if word[0] != "-" else word))
         else:
-            right.append(with_hyphens(word) if word[:1] in (*DASHES,) else word)
+            right.append(word)
     return right
 
 
@@ -77,7 +85,7 @@ def typeset_word(command: Any, arguments: Sequence[str]) -> str:
     the quoted value of one; "" if there is none.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    odd = (*DASHES, *PRINTED, "/")
+    odd = (*DASHES, *PRINTED, "/", "-")
     pairs = [
         pair
         for pair in pairwise(["", *arguments[:end]])
@@ -89,11 +97,16 @@ def typeset_word(command: Any, arguments: Sequence[str]) -> str:
 
 def is_typeset(command: Any, word: str, is_value: bool) -> bool:
     """Whether a word is one of these; `is_value` says that an option takes it."""
+    value = word if is_value else word.partition("=")[2] if word[:2] == "--" else ""
+    if value[:1] in PRINTED and PRINTED[value[0]] not in value:
+        return True
     if is_value:
-        return word[:1] in PRINTED and PRINTED[word[0]] not in word
+        return False
     if word[:1] in (*DASHES,):
         return is_nearly_option(command, word)
     parts = WIDE_BLANK.split(word)[1:]
+    if found := _WIDE_VALUE.match(word):
+        return found[1] in flags_of(command)
     return bool(is_of_dos(command, word)) or any(
         part[:1] in ("-", *DASHES) and is_nearly_option(command, part) for part in parts
     )
@@ -132,8 +145,8 @@ def long_as_short(command: Any, arguments: Sequence[str]) -> str:
         (
             name
             for before, name in names
-            if name[3:] and name[:2] in takers and before not in takers
-            if any(flag.startswith(f"-{name}") for flag in flags)
+            if name[2:].isalpha() and name[:2] in takers and before not in takers
+            if not name[3:] or any(flag.startswith(f"-{name}") for flag in flags)
         ),
         "",
     )

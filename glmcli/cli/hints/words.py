@@ -16,7 +16,7 @@ from glmcli.cli.hints.known import (
 )
 from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
 from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
-from glmcli.cli.hints.values import setting_value
+from glmcli.cli.hints.values import question_in, setting_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.language import later, tr
@@ -51,6 +51,7 @@ WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
 OF_TEXT = ("-s", "--system", "--stop")
 """Options that take any text: a question too, if their own was left out."""
 _OF_REQUEST = re.compile(r"(https?://[^/\s]+)/(?:v1|api)(?:/\S*)?")
+_COLON = re.compile(r"^([\w-]+):(?=[^/\s])")
 _PORT = re.compile("[0-9]{3,5}")
 _HEAD = (*NEWEST, "head", "@", "head~0")
 
@@ -85,6 +86,7 @@ def arranged(line: MeantLine) -> list[list[str]]:
         address_as_option(line)
         with_attached(line)
     if line.path == "glm ask":
+        line.set_words([question_in(word) or word for word in line.texts])
         prompt_as_word(line)
         words_as_prompt(line)
     if line.path == "glm config set" and (lines := of_pairs(line)):
@@ -126,7 +128,7 @@ def near_word(word: str, path: str, at: int) -> str:
         return word
     group, _, name = path.rpartition(" ")
     if group == "glm config" and name in ("set", "get", "unset"):
-        setting, equals, value = word.partition("=")
+        setting, equals, value = _COLON.sub(r"\1=", word).partition("=")
         setting = setting.rstrip(":") if not equals else setting
         bare = setting.lstrip("-").replace("-", "_").lower().removeprefix("glm_")
         known = names_table(VALUES_ELSEWHERE)["setting"].items()
@@ -227,7 +229,7 @@ def with_attached(line: MeantLine) -> None:
 
 def of_pairs(line: MeantLine) -> list[list[str]]:
     """`config set a=1 b=2` as a line for each."""
-    pairs = [word.partition("=") for word in line.texts]
+    pairs = [_COLON.sub(r"\1=", word).partition("=") for word in line.texts]
     if not pairs or not all(equals and name and value for name, equals, value in pairs):
         return []
     lines = []

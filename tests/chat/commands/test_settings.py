@@ -83,6 +83,23 @@ def test_display_settings_can_be_given_back(chat):
         ("/set nothink", "did you mean /think off?"),
         ("/set num_ctx 4096", "in a shell: glm chat --window 4096"),
         ("/set parameter num_ctx 4096", "in a shell: glm chat --window 4096"),
+        ("/set temp to 0.3", "did you mean /set temperature 0.3?"),
+        ("/temperature=0.3", "did you mean /set temperature 0.3?"),
+        ("/settemp 0.3", "did you mean /set temperature 0.3?"),
+        ("/temprature 0.3", "did you mean /set temperature 0.3?"),
+        ("/set nostats", "did you mean /set stats off?"),
+        ("/set context 4096", "before a chat begins: glm chat --window 4096"),
+        ("/set stream off", "in a chat each reply streams"),
+        ("/set temperature .2 please", "did you mean .2?"),
+        ("/stats on", "did you mean /set stats on?"),
+        ("/login", "GLM_API_KEY in the environment"),
+        ("/version", "in a shell: glm --version"),
+        ("/history 5", "did you mean /history?"),
+        ("/list all", "did you mean /history?"),
+        ("/model list", "in a shell: glm models list"),
+        ("/model=echo:", "did you mean /model echo:?"),
+        ("/model openai:x --base-url http://h", "did you mean /model openai:x http://h?"),
+        ("/back", "did you mean /undo?"),
         ("/set a=1 b=2", "one of: max_tokens, temperature"),
         ("/set top_p 90", "it must be at most 1.0; did you mean 0.9?"),
         ("/retry --temperature 0.3", "did you mean /retry temperature=0.3?"),
@@ -135,7 +152,7 @@ def test_a_setting_without_a_value_is_shown_with_who_set_it(chat):
 
 
 def test_hints_in_a_chat_name_no_option(chat):
-    for line in ("/set context 4096", "/thinking maybe"):
+    for line in ("/set context drop", "/thinking maybe"):
         with pytest.raises(UsageError) as caught:
             run_command(chat, line)
         assert "one of: " in caught.value.hint and "--" not in caught.value.hint

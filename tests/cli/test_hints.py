@@ -100,6 +100,9 @@ ask --system=“你是 助手” hi             | did you mean glm ask --system 
 ask --temperature０.5 hi                | did you mean glm ask --temperature 0.5 hi?
 ask -m　echo: hi                        | did you mean glm ask -m echo: hi?
 ask --Model:echo: hi                    | did you mean glm ask --model echo: hi?
+ollama run smollm2 hi                   | did you mean glm ask -m smollm2 hi?
+ask --n-predict=64 --seed=-1 hi         | leave --seed -1 out: glm ask --max-tokens 64 hi
+bench smollm2 --tokens=64k              | did you mean glm bench smollm2 --tokens 64000?
 stop --al                               | did you mean glm stop --all?
 config set temperature:0.5              | did you mean glm config set temperature 0.5?
 配置 设置 温度 0.5                      | did you mean glm config set temperature 0.5?

@@ -142,7 +142,11 @@ def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
         known = f"/set {name} X"
     elif name in setting_fields():
         return way_to_set(name, rest)
-    elif name.startswith("set") and (line := line_for(name[3:].lstrip("_"), rest, near=False)):
+    elif (
+        name[:3] == "set"
+        and name[5:]
+        and (line := line_for(name[3:].lstrip("_"), rest, near=False))
+    ):
         return line
     elif near and (alike := command_near(word)):
         known = SLASH_WORDS.get(alike, f"/{alike} X")
@@ -152,6 +156,7 @@ def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
     if known == "/attach X" and first and first[0] != rest and is_file(path_of(first[0])):
         return files_line(rest)
     rest = "" if known == "/history X" and rest in EVERYTHING else rest
+    known = "/retry X" if known == "/retry" and "=" in rest else known
     takes = known.split()[0][1:] not in COMMANDS or COMMANDS[known.split()[0][1:]].usage
     line = known.replace("X", rest if takes else "").strip() if " X" in known else known
     return set_line(line.removeprefix("/set ")) if line.startswith("/set ") else line
@@ -198,10 +203,9 @@ def said_of(line: str) -> str:
 
 def command_near(word: str) -> str:
     """The command, here or elsewhere, that a word is nearest to; "" if none is near."""
-    if near := difflib.get_close_matches(word, COMMANDS, n=1):
-        return near[0]
-    others = [*SLASH_WORDS, *SET_HERE]
-    return next(iter(difflib.get_close_matches(word, others, n=1, cutoff=0.8)), "")
+    names = [*COMMANDS, *SLASH_WORDS, *SET_HERE]
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.8)
+    return next(iter(near or difflib.get_close_matches(word, COMMANDS, n=1)), "")
 
 
 def command_for(text: str) -> str:

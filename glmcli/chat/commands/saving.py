@@ -54,7 +54,7 @@ def save_talk(chat: Chat, rest: str) -> str:
     path = path_of(rest) if rest else dated_file()
     plain = re.sub(r"^(?:as |to |>+ ?)|\s--?[a-z]+$", "", rest).strip()
     if plain != rest and not is_file(path):
-        raise not_alone("save", f"/save {plain}")
+        raise not_alone("save", f"/save {f'talk.{ENDS[plain]}' if plain in ENDS else plain}")
     whole = chat.session.store.whole(conversation)
 
     def write(path: Path, *, overwrite: bool) -> Path:

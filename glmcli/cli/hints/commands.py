@@ -33,6 +33,8 @@ MEANT = later("did you mean {near}?")
 FILED = later("write: {line}")
 OF_LAST = (["-n", "1"], ["-n1"], ["-1"], ["-c"], ["-r"])
 """What stands behind a log elsewhere for the last entry of it."""
+PROGRAMS = ("glm", "glm.exe", "./glm", "$", "ollama", "llm", "llama-cli", "llama-server")
+"""Names of programs, which stand before a whole line."""
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
 _SLASH = later("/commands are typed inside glm chat; glm --help lists those of the shell")
 DELETES = (*CLEARS, "rm", "remove", "del", "erase", "delete")
@@ -187,8 +189,9 @@ def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
         raise Told(hint)
     if line := aliases(group).get(word.lower()):
         return by_alias(line, [*behind, *front])
-    names = list(commands_of(command_at(path)))
-    if near := nearest_command(word, names) or nearest_word(word, list(aliases(group)), SURELY):
+    if near := nearest_command(word, [*commands_of(command_at(path))]) or nearest_word(
+        word, list(aliases(group)), SURELY
+    ):
         return Found(path, [near, *behind, *front], "")
     if word in ("help", "?"):
         return Found([*path, *behind[:1]], ["--help"], "")
@@ -198,7 +201,7 @@ def meant_command(path: list[str], front: list[str], words: list[str]) -> Found:
 def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     """The same at `glm` itself, in the order in which a word is more surely one thing."""
     rest = [*behind, *front]
-    if word.lower() in ("glm", "glm.exe", "./glm", "$") and behind:
+    if word.lower() in PROGRAMS and behind:
         return Found([], rest, "")
     is_of_all = {*behind} <= {"history", "chats", *EVERY_ONE} and (behind or word in CLEARS)
     if word in DELETES and is_of_all:
@@ -273,11 +276,9 @@ def of_known_object(word: str, behind: list[str], front: list[str]) -> Found | N
     verb = SAME.get(word, word)
     if not named:
         return None
-    if named == "config" and verb == "set":
-        return Found(["config"], ["set", *behind, *front], "")
     verb = _OTHERS.get((named, verb), verb)
-    near = nearest_command(verb, command_names(named), SURELY)
-    near = near or ("show" if named == "history" and not plain[1:] else "")
+    other = "show" if named == "history" and not plain[1:] else ""
+    near = nearest_command(verb, command_names(named), SURELY) or other
     return Found([named], [near, *behind, *front], "") if near else None
 
 

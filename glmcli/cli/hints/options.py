@@ -22,7 +22,7 @@ SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
 """Commands that share most options, and where one may stand that another has not."""
 OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
 """Options elsewhere for what is an argument here."""
-NO_VALUES = ("none", "null", "default", "auto")
+NO_VALUES = ("none", "null", "default", "auto", "-1")
 MAY_STAND_ALONE = ("--resume", "--plain")
 SIZES = {"-c": ("--window", 256), "-n": ("--tokens", 32)}
 """Short options of other programs that are others here -> what is meant from which number on."""

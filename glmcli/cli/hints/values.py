@@ -74,7 +74,7 @@ def near_value(value: str, option: Any, kind: str) -> str:
         rules = item.metadata if item else {}
         word = re.sub(r"([0-9]) ?([a-z])[a-z]*$", r"\1\2", value.strip().lower())
         near = meant_number(word, kind, rules)
-        digits = re.match("[0-9]+", value)
+        digits = re.match("[0-9]+(?![0-9]*[kKmM]$)", value)
         near = digits[0] if item is None and digits else near
     elif option.name == "base_url" and _ADDRESS.fullmatch(value):
         near = f"http://{value}"

@@ -18,11 +18,11 @@ from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.adapter import ADAPTER_CONFIG, Adapter, alone, find_adapter
-from glmcli.models.bits import stored_format
 from glmcli.models.chatglm import check_chatglm
 from glmcli.models.files.agreement import check_places, check_sizes
 from glmcli.models.files.folder import check_folder, has_tokenizer, read_config
 from glmcli.models.files.headers import Tensor, read_weights
+from glmcli.models.files.packed import Packing, unpacked
 from glmcli.models.files.small import bad_download, read_checkpoint_json
 from glmcli.models.hub import no_tokenizer
 from glmcli.models.meaning import stated_window, text_part
@@ -41,13 +41,15 @@ class Checkpoint:
     """What people call the model, short: "smollm2", "chatglm3-6b"."""
     folder: Path
     config: dict[str, Any]
-    """config.json as it is."""
+    """config.json as it is, but for the packing of weights that we unpack."""
     weights: tuple[Path, ...]
     """The files that hold the weights: all .safetensors, or all .bin."""
     size_bytes: int
     """Size of the weights on disk."""
     tensors: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
-    """What is in the files; empty for .bin."""
+    """What is in the files, unpacked; empty for .bin."""
+    packing: Packing | None = None
+    """How the weights are packed that we unpack; `tensors` and `config` know nothing of it."""
     index: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tensor -> file name; empty if there is no index."""
     adapter: Adapter | None = None
@@ -61,11 +63,6 @@ class Checkpoint:
     def family(self) -> str:
         """The architecture, as `model_type` names it."""
         return str(self.config.get("model_type") or "")
-
-    def is_rounded(self, number_format: str) -> bool:
-        """Whether most weights are float16 and lose digits in the format they are loaded in."""
-        stored = stored_format(self.tensors, self.config)
-        return number_format == "bfloat16" and stored == "float16"
 
 
 def find_checkpoint(
@@ -117,10 +114,11 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
                 tr("{folder} does not have the Python files that it needs", folder=folder)
             )
         weights = read_weights(folder)
-        check_sizes(config, weights.tensors)
         adapter = find_adapter(options.adapter, folder, config)
+        config, tensors, packing = unpacked(config, weights.tensors)
+        check_sizes(config, tensors)
         if options.window:
-            check_places(options.window, text_part(config), weights.tensors)
+            check_places(options.window, text_part(config), tensors)
     except OSError as exc:
         raise ModelError(
             tr("{value} cannot be read: {why}", value=exc.filename or folder, why=exc.strerror),
@@ -132,7 +130,8 @@ def open_folder(folder: Path, *, name: str, options: ModelOptions) -> Checkpoint
         config=config,
         weights=weights.files,
         size_bytes=weights.size_bytes,
-        tensors=weights.tensors,
+        tensors=tensors,
+        packing=packing,
         index=weights.index,
         adapter=adapter,
         window=options.window or stated_window(text_part(config)),

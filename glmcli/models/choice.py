@@ -9,12 +9,13 @@ import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from glmcli import machine
 from glmcli.config import Settings
-from glmcli.config.models import FEW, IN_FULL, ModelOptions
-from glmcli.errors import ConfigError, OutOfMemory
+from glmcli.config.models import AUTO, FEW, IN_FULL, ModelOptions
+from glmcli.errors import ConfigError, ModelError, OutOfMemory
 from glmcli.language import tr
 from glmcli.models.bits import (
     assumed_tensors,
@@ -23,8 +24,9 @@ from glmcli.models.bits import (
     needed_bytes,
     stored_format,
 )
-from glmcli.models.checkpoint import find_checkpoint
-from glmcli.models.files.headers import Tensor
+from glmcli.models.checkpoint import Checkpoint, find_checkpoint
+from glmcli.models.files.headers import Tensor, read_weights
+from glmcli.models.files.packed import Packing, unpacked
 from glmcli.models.libraries import installed_version
 from glmcli.types import Report
 
@@ -86,13 +88,30 @@ def few_bits_on(device: str) -> tuple[str, ...]:
     return {"cuda": FEW, "cpu": FEW[:1]}.get(kind, ())
 
 
+def own_bits(packing: Packing | None, options: ModelOptions, device: str) -> str:
+    """The value of `quantize` in which packed weights stay as they are on a device; "" for none.
+
+    On a processor they are as fast whole, and --dtype asks for them so.
+    """
+    is_asked = options.quantize in (IN_FULL, AUTO) and options.dtype == "auto"
+    if packing is None or not is_asked or not device.startswith("cuda"):
+        return ""
+    return packing.kept_as
+
+
 def ways_to_load(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any], options: ModelOptions, memory: Memory
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    options: ModelOptions,
+    memory: Memory,
+    packing: Packing | None = None,
 ) -> list[Choice]:
     """The ways to load a checkpoint that there are, the most exact first."""
     stored = stored_format(tensors, config)
     in_full = kept_formats(options.dtype, memory.device, stored, memory.has_halves)[0]
+    own = own_bits(packing, options, memory.device)
     few = () if is_packed(config) else few_bits_on(memory.device)
+    ways = (own,) if own else (IN_FULL, *few)
     return [
         Choice(
             each,
@@ -100,8 +119,20 @@ def ways_to_load(
             int(needed_bytes(tensors, config, in_full, each) * ROOM),
             memory.free_bytes,
         )
-        for each in (IN_FULL, *few)
+        for each in ways
     ]
+
+
+def weights_of(
+    folder: Path, config: dict[str, Any]
+) -> tuple[dict[str, Any], Mapping[str, Tensor], Packing | None]:
+    """What is in the files of weights, see `unpacked`; nothing if they cannot be read."""
+    try:
+        weights = read_weights(folder)
+        config, tensors, packing = unpacked(config, weights.tensors)
+    except (ModelError, OSError):
+        return config, {}, None
+    return config, tensors or assumed_tensors(weights.size_bytes, config), packing
 
 
 def ways_here(settings: Settings, report: Report) -> list[Choice]:
@@ -109,7 +140,13 @@ def ways_here(settings: Settings, report: Report) -> list[Choice]:
     options = settings.model_options
     found = find_checkpoint(settings.model.removeprefix("local:"), options, report)
     tensors = found.tensors or assumed_tensors(found.size_bytes, found.config)
-    return ways_to_load(tensors, found.config, options, memory_here(options))
+    return ways_to_load(tensors, found.config, options, memory_here(options), found.packing)
+
+
+def is_rounded(checkpoint: Checkpoint, number_format: str) -> bool:
+    """Whether most weights are float16 and lose digits in the format they are loaded in."""
+    is_half = stored_format(checkpoint.tensors, checkpoint.config) == "float16"
+    return is_half and number_format == "bfloat16" and checkpoint.packing is None
 
 
 def to_try(found: Sequence[Choice]) -> Sequence[Choice]:

@@ -46,4 +46,5 @@ def open_as_asked(
 
     tensors = checkpoint.tensors or bin_tensors(checkpoint)
     memory = find_memory(options, has_halves=has_halves())
-    return open_first(ways_to_load(tensors, checkpoint.config, options, memory), opened)
+    ways = ways_to_load(tensors, checkpoint.config, options, memory, checkpoint.packing)
+    return open_first(ways, opened)

@@ -30,11 +30,14 @@ def library_config(checkpoint: Checkpoint, library: Any) -> Any:
         library.CONFIG_MAPPING[checkpoint.family]
     try:
         with build_limits():
-            return library.AutoConfig.from_pretrained(
+            found = library.AutoConfig.from_pretrained(
                 checkpoint.folder,
                 trust_remote_code=checkpoint.remote_code,
                 local_files_only=True,
             )
+        if checkpoint.packing is not None:  # the library gets the weights unpacked
+            del found.quantization_config
+        return found
     except ModelError:
         raise
     except Exception as exc:  # each family's config class checks in its own way

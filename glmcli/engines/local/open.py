@@ -16,6 +16,7 @@ from glmcli.engines.local.net.open import (
 from glmcli.engines.local.prompt.open import open_template
 from glmcli.language import later, tr
 from glmcli.models.checkpoint import find_checkpoint
+from glmcli.models.choice import is_rounded
 from glmcli.models.libraries import errors_of
 from glmcli.models.meaning import stated_window, text_part
 from glmcli.types import Report
@@ -41,7 +42,8 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
     silence_libraries()
     if not model.stop_ids:
         model = replace(model, runner=tr(ENDLESS, runner=model.runner))
-    is_rounded = checkpoint.is_rounded(model.device.partition(" ")[2]) and options.dtype == "auto"
+    number_format = model.device.partition(" ")[2]
+    loses = options.dtype == "auto" and is_rounded(checkpoint, number_format)
     limit, note = (limit, "") if options.window else model.defaults.within(limit)
     wider = wider_line(options.window, stated_window(text_part(checkpoint.config)))
     shown = checkpoint.name
@@ -57,5 +59,5 @@ def open_engine(name: str, settings: Settings, report: Report) -> LocalEngine:
         threads=options.threads,
         speculate=options.speculate,
         opening=lines,
-        news=[wider, note, tr(ROUNDED) if is_rounded else ""],
+        news=[wider, note, tr(ROUNDED) if loses else ""],
     )

@@ -59,6 +59,7 @@ def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:
     """
     facts: list[object] = [_REVISION, checkpoint.config, device.partition(":")[0]]
     facts += [dtype, version("torch"), version("transformers")]
+    facts += [str(checkpoint.packing)] if checkpoint.packing else []
     facts += [[name, item.dtype, item.shape] for name, item in sorted(checkpoint.tensors.items())]
     adapter = checkpoint.adapter
     if adapter is not None:

@@ -5,18 +5,17 @@ Knows nothing of torch or transformers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from glmcli.config.models import IN_FULL, ModelOptions
 from glmcli.errors import ModelError
 from glmcli.language import tr
-from glmcli.models.bits import assumed_tensors, is_packed, needed_bytes
+from glmcli.models.bits import is_packed, needed_bytes
 from glmcli.models.checkpoint import needs_remote_code, open_folder
-from glmcli.models.choice import Choice, memory_here, to_try, ways_to_load
+from glmcli.models.choice import Choice, memory_here, to_try, ways_to_load, weights_of
 from glmcli.models.files.folder import has_tokenizer
-from glmcli.models.files.headers import Tensor, missing_weights, read_weights
+from glmcli.models.files.headers import missing_weights
 from glmcli.models.gguf.about import describe_gguf
 from glmcli.models.gguf.finding import find_gguf, means_gguf
 from glmcli.models.libraries import check_libraries
@@ -33,11 +32,11 @@ def describe(name: str, options: ModelOptions) -> Details:
     place = place_of(name, options)
     folder = here(place)
     config = config_of(folder)
-    tensors = tensors_of(folder, config)
+    config, tensors, packing = weights_of(folder, config)
     cache = cache_bytes(config)
     parameters, memory, ways = None, {}, list[Choice]()
     if tensors:
-        ways = ways_to_load(tensors, config, options, memory_here(options))
+        ways = ways_to_load(tensors, config, options, memory_here(options), packing)
     if tensors and not is_packed(config):
         parameters = sum(tensor.numbers for tensor in tensors.values() if tensor.is_float)
         memory = {
@@ -74,15 +73,6 @@ def here(place: Place) -> Path:
             tr("fetch it: glm models pull {name}", name=name),
         )
     return place.folder
-
-
-def tensors_of(folder: Path, config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """What is in the files of weights; nothing if they cannot be read."""
-    try:
-        weights = read_weights(folder)
-    except (ModelError, OSError):
-        return {}
-    return weights.tensors or assumed_tensors(weights.size_bytes, config)
 
 
 def missing_files(folder: Path) -> Iterator[str]:

@@ -15,6 +15,7 @@ from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.adapter import with_adapter
 from glmcli.engines.local.net.placement import Placement, place_weights
 from glmcli.engines.local.net.plain.bins import bin_shapes, bin_tensors
+from glmcli.engines.local.net.plain.files import whole_state
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.engines.local.net.recipe import Recipe
 from glmcli.errors import ConfigError, ModelError, OutOfMemory, first_line
@@ -27,6 +28,7 @@ from glmcli.models.libraries import quiet, says_no_memory, watch
 from glmcli.types import Progress, Report
 
 if TYPE_CHECKING:
+    import torch
     import transformers
     from torch import nn
 
@@ -96,11 +98,17 @@ def from_pretrained(
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    chosen = {} if attn == "auto" else {"attn_implementation": ATTENTION.get(attn, attn)}
+    chosen: dict[str, Any] = {}
+    if attn != "auto":
+        chosen["attn_implementation"] = ATTENTION.get(attn, attn)
     if quantization is not None:
         chosen["quantization_config"] = quantization
+    is_packed = checkpoint.packing is not None
+    state = whole_state(checkpoint, placement.dtype) if is_packed else None
+    if is_packed:
+        chosen["state_dict"] = state
     net, info = recipe.net_class.from_pretrained(
-        checkpoint.folder,
+        None if is_packed else checkpoint.folder,
         config=recipe.config,
         # The dtype goes in here: cast afterwards, RoPE's buffers would be rounded too.
         dtype=placement.sums,
@@ -113,7 +121,16 @@ def from_pretrained(
         adapter_kwargs={"subfolder": NOWHERE},
         **chosen,
     )
+    if state is not None:  # what packs may give every layer a bias
+        info["unexpected_keys"] = [
+            key for key in info["unexpected_keys"] if not is_no_bias(key, state[key])
+        ]
     return net, info
+
+
+def is_no_bias(name: str, tensor: torch.Tensor) -> bool:
+    """Whether it is a bias of zeros, which changes nothing."""
+    return name.endswith(".bias") and not tensor.any()
 
 
 def check_attention(attn: str, device: str) -> None:
@@ -303,6 +320,8 @@ def load_errors(checkpoint: Checkpoint, placement: Placement) -> Iterator[None]:
     name = checkpoint.name
     try:
         yield
+    except ModelError:  # said by us, of packed weights
+        raise
     except Exception as exc:
         if says_no_memory(exc) or TOO_LARGE in str(exc):
             raise OutOfMemory(placement.needed_bytes, placement.free_bytes) from exc

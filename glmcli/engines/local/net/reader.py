@@ -16,6 +16,8 @@ from torch import Tensor
 
 from glmcli.errors import EngineError, GlmError, ModelError, OutOfMemory, first_line
 from glmcli.language import tr
+from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.choice import is_rounded
 from glmcli.models.defaults import Defaults
 from glmcli.models.libraries import says_no_memory
 
@@ -137,3 +139,13 @@ def free_memory() -> None:
 def is_out_of_memory(exc: Exception) -> bool:
     """Whether a device or the machine has no memory left."""
     return isinstance(exc, torch.OutOfMemoryError) or says_no_memory(exc)
+
+
+def weights_told(runner: str, checkpoint: Checkpoint, number_format: str) -> str:
+    """How a net runs, with what became of its weights in the format they are loaded in."""
+    packing = checkpoint.packing
+    if packing is not None and packing.kept_as != number_format:
+        return tr("{runner}, weights unpacked from {n} bits", runner=runner, n=packing.bits)
+    if is_rounded(checkpoint, number_format):
+        return tr("{runner}, weights rounded from float16", runner=runner)
+    return runner

@@ -27,12 +27,17 @@ from glmcli.engines.local.net.packed import can_pack, fits_packing
 
 Read = Callable[[], Tensor]
 """Reads a layer's weights, (out, in), from a checkpoint."""
+Few = Callable[[int], Kept | None]
+"""A layer in so many bits, if a checkpoint has it so."""
 HEAD_PLACE = "head"
 """The place of the layer that makes scores."""
 
 
 class Bits(Protocol):
     """In how many bits the weights of layers are, and how they are multiplied with."""
+
+    bits: int
+    """Of one weight."""
 
     def round(self, place: str, weight: Tensor) -> Kept:
         """What is kept of the weights (out, in) of a layer."""
@@ -72,9 +77,13 @@ class Linears:
         if self._shelf is not None:
             self._shelf.close(is_whole=kind is None)
 
-    def make(self, place: str, read: Read, bias: Tensor | None) -> Linear:
+    def make(
+        self, place: str, read: Read, bias: Tensor | None, few: Few = lambda bits: None
+    ) -> Linear:
         """The layer that is called `place`; its weights are read only if they are needed."""
-        kept: Kept | None = None if self._shelf is None else self._shelf.get(place)
+        kept = few(self._bits.bits)
+        if kept is None and self._shelf is not None:
+            kept = self._shelf.get(place)
         if kept is None:
             kept = self._bits.round(place, read())
             if self._shelf is not None:
@@ -91,6 +100,8 @@ def full_bits(device: str, dtype: torch.dtype, sums: torch.dtype) -> Bits:
 
 class Plain:
     """Weights as they are read, in whatever order is fastest here."""
+
+    bits = 16
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         self._packs = device == "cpu" and dtype is torch.bfloat16 and can_pack()
@@ -109,6 +120,8 @@ class Plain:
 class SixteenBits:
     """Weights in 16 bits, and sums in float32."""
 
+    bits = 16
+
     def round(self, place: str, weight: Tensor) -> Kept:
         """See `Bits`."""
         return {"weight": weight}
@@ -120,6 +133,8 @@ class SixteenBits:
 
 class Int8:
     """Weights in 8 bits, with a scale for each row."""
+
+    bits = 8
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         """`dtype` is that of sums on `device`."""
@@ -149,6 +164,8 @@ class Int8:
 
 class Int4(Int8):
     """Weights in 4 bits; those of the head, and what cannot be in groups of columns, in 8."""
+
+    bits = 4
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         super().__init__(device, dtype)

@@ -5,20 +5,26 @@ Knows nothing of text, nor of how the proof is come by: see verdict.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from glmcli.config.models import ModelOptions
 from glmcli.engines.local.net.fused.linears import Linears, few_linears
 from glmcli.engines.local.net.fused.plan import dimensions_of
 from glmcli.engines.local.net.fused.verdict import check_runs, place_fused, proof_key, prove_fused
 from glmcli.engines.local.net.fused.weights import load_fused
-from glmcli.engines.local.net.reader import LoadedNet
+from glmcli.engines.local.net.placement import pick_device
+from glmcli.engines.local.net.reader import LoadedNet, weights_told
 from glmcli.language import tr
 from glmcli.models.checkpoint import Checkpoint
+from glmcli.models.choice import own_bits
 from glmcli.models.defaults import read_defaults
 from glmcli.types import Report
 
 
 def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) -> LoadedNet:
     """The fused decoder of a checkpoint. Raises NotCovered, ModelError, OutOfMemory."""
+    if own := own_bits(checkpoint.packing, options, pick_device(options.device)):
+        options = replace(options, quantize=own)
     tensors, placement = place_fused(checkpoint, options)
     cache = options.cache
     key = proof_key(checkpoint, placement)
@@ -31,9 +37,7 @@ def open_fused(checkpoint: Checkpoint, options: ModelOptions, report: Report) ->
         linears = few_linears(
             number_format, placement.device, placement.sums, folder, keep=cache.may_write
         )
-    runner = runner_of(verdict["apart"], linears)
-    if checkpoint.is_rounded(number_format):
-        runner = tr("{runner}, weights rounded from float16", runner=runner)
+    runner = weights_told(runner_of(verdict["apart"], linears), checkpoint, number_format)
     defaults, stop_ids = read_defaults(checkpoint)
     if fused is None:
         fused = load_fused(net, checkpoint, placement, linears, report)

@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
+from glmcli.engines.local.net.fused.bits.rounding import Kept
 from glmcli.engines.local.net.fused.decoder import FusedNet, Layer, Linear, NetWeights, Sizes
 from glmcli.engines.local.net.fused.linears import HEAD_PLACE, Linears
 from glmcli.engines.local.net.fused.plan import Dimensions, names_of
 from glmcli.engines.local.net.load import load_errors, load_placed
 from glmcli.engines.local.net.placement import Placement
-from glmcli.engines.local.net.plain.bins import read_bin
+from glmcli.engines.local.net.plain.files import WeightSource, open_files
 from glmcli.engines.local.net.plain.recipes import recipe_for
 from glmcli.language import tr
 from glmcli.machine import MappedFiles, trim_memory
@@ -28,28 +26,11 @@ from glmcli.models.checkpoint import Checkpoint
 from glmcli.models.libraries import quiet
 from glmcli.types import Progress, Report
 
-Take = Callable[[str], Tensor]
-"""A tensor of a checkpoint by its name, as it lies in the file. Raises KeyError."""
-
-
-@contextmanager
-def open_files(files: Sequence[Path]) -> Iterator[tuple[Take, frozenset[str]]]:
-    """The tensors of a checkpoint's files, by name, read when they are asked for."""
-    owners: dict[str, Take] = {}
-    for path in files:
-        if path.suffix == ".safetensors":
-            opened: Any = safe_open(path, framework="pt")
-            owners |= dict.fromkeys(opened.keys(), opened.get_tensor)
-        else:
-            state = read_bin(path)
-            owners |= dict.fromkeys(state, state.__getitem__)
-    yield lambda name: owners[name](name), frozenset(owners)
-
 
 @contextmanager
 def open_merged(
     checkpoint: Checkpoint, net: Dimensions, placement: Placement, report: Report
-) -> Iterator[tuple[Take, frozenset[str]]]:
+) -> Iterator[WeightSource]:
     """The tensors of a checkpoint with its adapter in them. Raises ModelError, OutOfMemory.
 
     In main memory; each is let go of as it is taken, but for the embedding, which is taken twice.
@@ -58,19 +39,21 @@ def open_merged(
     with quiet():
         state = load_placed(checkpoint, recipe_for(checkpoint), here, "auto", report).state_dict()
     twice = f"{names_of(net.family).embedding}.weight"
-    yield lambda name: state[name] if name == twice else state.pop(name), frozenset(state)
+    yield WeightSource(
+        lambda name: state[name] if name == twice else state.pop(name), frozenset(state)
+    )
 
 
 def load_weights(
     net: Dimensions,
-    source: AbstractContextManager[tuple[Take, frozenset[str]]],
+    source: AbstractContextManager[WeightSource],
     device: str,
     linears: Linears,
     tick: Callable[[float], None],
 ) -> FusedNet:
     """Read a net onto a device. `tick` is told the share after each layer."""
-    with source as (take, present):
-        reader = WeightsReader(net, take, present, torch.device(device), linears)
+    with source as opened:
+        reader = WeightsReader(net, opened, torch.device(device), linears)
         # The largest first: of no other has memory been taken yet while it is there twice.
         head = reader.head()
         layers = []
@@ -101,7 +84,7 @@ def load_fused(
         report(Progress("loading", round(share * total), total, "bytes", note=tr("weights")))
 
     source = (
-        open_files(checkpoint.weights)
+        open_files(checkpoint, linears.dtype)
         if checkpoint.adapter is None
         else open_merged(checkpoint, net, placement, report)
     )
@@ -117,15 +100,13 @@ class WeightsReader:
     def __init__(
         self,
         net: Dimensions,
-        take: Take,
-        present: frozenset[str],
+        source: WeightSource,
         device: torch.device,
         linears: Linears,
     ) -> None:
         self._net = net
         self._names = names_of(net.family)
-        self._take = take
-        self._present = present
+        self._take, self._present, self._few = source
         self._device = device
         self._linears = linears
         self._order = pair_order(net)
@@ -190,13 +171,18 @@ class WeightsReader:
         """A layer of weights that lie one below the other, in the order of `rows`."""
 
         def joined(kind: str) -> Tensor:
-            parts = [self._tensor(f"{name}.{kind}") for name in names]
-            whole = torch.cat(parts) if len(parts) > 1 else parts[0]
-            return whole if rows is None else whole[rows]
+            return lie_below([self._tensor(f"{name}.{kind}") for name in names], rows)
+
+        def kept(bits: int) -> Kept | None:
+            parts = [self._few(name, bits) for name in names]
+            found = [part for part in parts if part is not None]
+            if len(found) < len(parts) or len({part["scale"].shape[1:] for part in found}) > 1:
+                return None
+            return {kind: lie_below([part[kind] for part in found], rows) for kind in found[0]}
 
         bias = joined("bias") if f"{names[0]}.bias" in self._present else None
         bias = bias if bias is None else bias.to(self._linears.sums)
-        return self._linears.make(place, lambda: joined("weight"), bias)
+        return self._linears.make(place, lambda: joined("weight"), bias, kept)
 
     def _qkv_rows(self) -> Tensor | None:
         """The rows of queries, keys and values with the numbers of each head in pair order."""
@@ -208,6 +194,12 @@ class WeightsReader:
         order = [self._order + head * net.head_size for head in range(turned)]
         order += [plain + (turned + head) * net.head_size for head in range(net.groups)]
         return torch.cat(order)
+
+
+def lie_below(parts: Sequence[Tensor], rows: Tensor | None) -> Tensor:
+    """Parts one below the other, in the order of `rows`."""
+    whole = torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+    return whole if rows is None else whole[rows]
 
 
 def pair_order(net: Dimensions) -> Tensor:

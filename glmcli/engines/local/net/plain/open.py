@@ -19,7 +19,13 @@ from glmcli.engines.local.net.plain.halves import half_linears, wide_bytes
 from glmcli.engines.local.net.plain.loading import load_halves, place_halves
 from glmcli.engines.local.net.plain.proof import UnequalError, check_same, find_reading
 from glmcli.engines.local.net.plain.reader import PlainReader, Reading, ReadingWay, model_of
-from glmcli.engines.local.net.reader import LoadedNet, free_memory, is_out_of_memory, translate
+from glmcli.engines.local.net.reader import (
+    LoadedNet,
+    free_memory,
+    is_out_of_memory,
+    translate,
+    weights_told,
+)
 from glmcli.engines.local.proofs import fingerprint, read_verdict, write_verdict
 from glmcli.errors import GlmError, ModelError, first_line
 from glmcli.language import tr
@@ -55,9 +61,7 @@ def ready(
     arrange(net, checkpoint, report)
     how = ", ".join(words for words in (runner, reading.words, sums_of(net)) if words)
     number_format = str(getattr(net, "kept_dtype", net.dtype)).removeprefix("torch.")
-    if checkpoint.is_rounded(number_format):
-        how = tr("{runner}, weights rounded from float16", runner=how)
-    return model_of(net, how, reading, checkpoint)
+    return model_of(net, weights_told(how, checkpoint, number_format), reading, checkpoint)
 
 
 def sums_of(net: Any) -> str:

@@ -12,7 +12,7 @@ from glmcli.engines.local.net.fused.bits.rounding import round_rows
 from glmcli.engines.local.net.fused.bits.shelf import Shelf
 from glmcli.engines.local.net.fused.linears import Int4, few_linears, int8_linear
 from glmcli.engines.local.net.fused.open import open_fused, runner_of
-from glmcli.engines.local.net.fused.weights import open_files
+from glmcli.engines.local.net.plain.files import open_files
 from glmcli.errors import ConfigError
 from glmcli.models.checkpoint import find_checkpoint
 from tests.support.nets import FAMILIES, IDS, net_of, opened, saved, wanted
@@ -140,9 +140,9 @@ def test_the_built_in_model_gets_its_own_grid_again():
     options = load_settings({"device": "cpu"}, environ={}).model_options
     checkpoint = find_checkpoint("smollm2", options, lambda progress: None)
     bits = Int4("cpu", torch.float32)
-    with open_files(checkpoint.weights) as (take, _):
+    with open_files(checkpoint, torch.float32) as source:
         for name in ("0.self_attn.q_proj", "14.mlp.gate_proj", "29.mlp.down_proj"):
-            weight = take(f"model.layers.{name}.weight").float()
+            weight = source.take(f"model.layers.{name}.weight").float()
             kept = bits.round(name, weight)
             assert 2 * kept["codes"].shape[1] == 32 * kept["scale"].shape[1]
             assert apart(Matrix(kept).full(torch.float32), weight) < 0.01

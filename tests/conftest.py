@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,9 @@ from tests.support.shell import run_glm
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
 
+
+# Tiny nets are slower with more threads, and ten times as slow where others want the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # What nohup or a shell's `&` has these tests ignore, the programs they start would ignore as well;
 # what is handled, here by nothing, is theirs to decide.
@@ -37,8 +41,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads or writes the history of the person who runs it."""
-    import os
-
     for name in [name for name in os.environ if name.startswith("GLM_") and name != "GLM_CACHE"]:
         if name != "GLM_TEST_DATA":
             monkeypatch.delenv(name)

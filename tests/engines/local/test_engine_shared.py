@@ -21,7 +21,6 @@ from glmcli.types import GenerationParams, Message
 from tests.support.nets import SLOT, opened, saved
 from tests.support.tiny_chat import LONG, NET, TEMPLATE, ask, text_of, user
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 MOST = 8
 """Replies that are compared in each way."""
 SEEDED = {"temperature": 1.0, "seed": 3}

@@ -16,7 +16,6 @@ from glmcli.models.libraries import errors_of
 from tests.support import chatglm_data
 from tests.support.nets import LINEAR, LLAMA3, fused, opened, saved, wanted
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 ABSENT = object()
 SHORT = 30
 """A sliding window that the ids here go beyond."""

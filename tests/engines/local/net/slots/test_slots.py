@@ -20,7 +20,6 @@ from glmcli.types import GenerationParams
 from tests.support import tiny
 from tests.support.nets import IDS, SLOT, fused, opened, saved
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 GREEDY = GenerationParams(temperature=0.0)
 ONE, TWO, THREE = IDS[:60], IDS[100:170], IDS[200:250]
 

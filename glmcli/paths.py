@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,17 @@ def _from_here(path: Path) -> Iterator[None]:
             tr("give a full path, or go to another folder first"),
             in_chat=tr("give a full path"),
         ) from exc
+
+
+def check_apart(read: int, written: int, name: str) -> None:
+    """Raise UsageError if prompts are read line by line from the file that answers are added to:
+    each answer would be the next prompt, without end. `name` is what people call what is written.
+    """
+    if stat.S_ISREG(os.fstat(written).st_mode) and os.path.sameopenfile(read, written):
+        raise UsageError(
+            tr("{name} is the file with the prompts", name=name),
+            tr("name another one: answers are added to it"),
+        )
 
 
 def short_model(model: str) -> str:

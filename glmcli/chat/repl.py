@@ -20,7 +20,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.engines import state_of
 from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
-from glmcli.paths import LARGEST_MESSAGE
+from glmcli.paths import LARGEST_MESSAGE, check_apart
 from glmcli.session import Session
 from glmcli.terminal.asked import write_question
 from glmcli.terminal.reading import check_size, read_stdin
@@ -31,8 +31,10 @@ def chat_in_pipe(chat: PipeChat, *, first: str | None = None) -> int:
     """Answer `first` and every line of stdin; returns the exit code of the last failure, or 0.
 
     Lines are commands, and attach files, only where the session says so. Raises GlmError where no
-    line came and the model cannot be opened.
+    line came and the model cannot be opened, UsageError where replies would be lines.
     """
+    if sys.stdin is not None:
+        check_apart(sys.stdin.fileno(), chat.out.fd, "stdout")
     is_script, is_told, is_used = chat.session.commands, False, False
     for number, line in lines_of_stdin(first, chat.session.is_stopped):
         is_used = is_used or bool(line.strip())

@@ -41,7 +41,7 @@ def ask_each(load: Callable[..., Settings], options: EachOptions, typed: Mapping
     say = partial(say_notice, err, quiet)
     reader = open_lines(options.source)
     settings, form = line_form(load, options, typed, say)
-    earlier = earlier_run(options.skip_done, reader)
+    earlier = earlier_run(options.skip_done, reader, out)
     if options.source == "-" and sys.stdin.isatty():
         say(tr("type a prompt a line; Ctrl-D ends them"))
     cancel, started = Event(), time.monotonic()

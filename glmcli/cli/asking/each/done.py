@@ -19,7 +19,7 @@ from glmcli.cli.dialog import tell, tell_links
 from glmcli.errors import UsageError
 from glmcli.files import kind, printable
 from glmcli.language import ntr, tr
-from glmcli.paths import path_of
+from glmcli.paths import check_apart, path_of
 from glmcli.terminal.output import Output
 
 _BLOCK = 1 << 20
@@ -113,10 +113,6 @@ class EarlierRun:
                 name=name,
             )
 
-    def is_same_file(self, fd: int) -> bool:
-        """Whether a descriptor is this file."""
-        return os.path.sameopenfile(fd, self._fd)
-
     def end_line(self) -> None:
         """End a last line that has no end. If it is only the beginning of an answer, as a killed
         run leaves it, take it out, and tell that.
@@ -176,17 +172,14 @@ class EarlierRun:
                 self.strange += 1
 
 
-def earlier_run(name: str | None, reader: LineReader) -> EarlierRun | None:
-    """The file of --skip-done. Raises UsageError."""
+def earlier_run(name: str | None, reader: LineReader, out: Output) -> EarlierRun | None:
+    """The file of --skip-done; without one answers go to `out`. Raises UsageError."""
     if name is None:
+        check_apart(reader.fd, out.fd, "stdout")
         return None
     path = path_of(name)
     tell_links(path)
     earlier = EarlierRun(path)
-    if earlier.is_same_file(reader.fd):
-        raise UsageError(
-            tr("{name} is the file with the prompts", name=earlier.name),
-            tr("name another one: answers are added to it"),
-        )
+    check_apart(reader.fd, earlier.out.fd, earlier.name)
     earlier.end_line()
     return earlier

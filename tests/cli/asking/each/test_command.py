@@ -177,6 +177,26 @@ def test_what_says_nothing_of_many_lines_is_refused_with_a_hint(each, options, m
     assert done.err_lines[1].startswith("hint: ")
 
 
+@pytest.mark.parametrize(
+    "typed", [(*ECHO, "--each", "in"), (*ECHO, "--each", "-"), ("chat", "-m", "echo:")]
+)
+def test_answers_are_not_added_to_the_file_with_the_prompts(tmp_path, typed):
+    path = tmp_path / "in"
+    path.write_text("one\n")
+    with path.open("rb") as prompts, path.open("ab") as answers:
+        done = subprocess.run(
+            command(*typed),
+            stdin=prompts,
+            stdout=answers,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=clean_env(GLM_HOME=str(tmp_path)),
+            timeout=20,
+        )
+    assert done.stderr.startswith(b"glm: stdout is the file with the prompts\nhint: ")
+    assert (path.read_text(), done.returncode) == ("one\n", 2)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="has no /proc")
 def test_a_file_that_nothing_can_be_added_to_is_told(each):
     done = each("one\n", "--skip-done", "/proc/self/comm")

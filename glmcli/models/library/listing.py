@@ -14,6 +14,7 @@ from glmcli.language import tr
 from glmcli.models import hub
 from glmcli.models.bits import stated_format
 from glmcli.models.builtin import built_in_folder
+from glmcli.models.files.packed import packing_of
 from glmcli.models.gguf.about import describe_file
 from glmcli.models.gguf.finding import all_ggufs
 from glmcli.models.libraries import lacking_libraries
@@ -44,6 +45,8 @@ def lacking_line() -> str:
 def describe_folder(name: str, folder: Path, source: str = "") -> Model:
     """One model's line."""
     config = config_of(folder)
-    family, bits = (str(each or "") for each in (config.get("model_type"), stated_format(config)))
+    packing = packing_of(config)
+    stated = f"int{packing.bits}" if packing else stated_format(config)
+    family, bits = (str(each or "") for each in (config.get("model_type"), stated))
     size = folder_bytes(folder)
     return Model(name, str(folder), family, size, stated_window(config), bits, source)

@@ -154,7 +154,28 @@ def test_code_that_would_have_to_run_is_told(in_cache: Path, options: ModelOptio
     assert describe("mine", options).remote_code
 
 
-def test_packed_weights_are_not_counted(in_cache: Path, options: ModelOptions):
+def test_packed_weights_are_counted_where_their_layout_is_known(
+    in_cache: Path, options: ModelOptions
+):
+    """They take the memory of whole ones on a processor."""
+    stated = {"quant_method": "awq", "bits": 4, "version": "gemm", "zero_point": True}
+    write_config(in_cache, quantization_config=stated, dtype="float16")
+    parts = {
+        "a.qweight": np.zeros((64, 4), np.int32),
+        "a.qzeros": np.zeros((2, 4), np.int32),
+        "a.scales": np.zeros((2, 32), np.float16),
+    }
+    save_file(parts, in_cache / "model.safetensors")
+    details = describe("mine", options)
+    assert details.model.bits == "int4"
+    assert details.parameters == 64 * 32
+    assert details.cache_bytes is not None
+    assert details.memory_bytes["fp16"] == 2 * 64 * 32 + details.cache_bytes
+    save_file(parts | {"a.scales": np.zeros((3, 32), np.float16)}, in_cache / "model.safetensors")
+    assert "scales is F16 of 3 × 32" in describe("mine", options).problem
+
+
+def test_packed_weights_of_unknown_layouts_are_not_counted(in_cache: Path, options: ModelOptions):
     write_config(in_cache, quantization_config={"quant_method": "gptq"})
     details = describe("mine", options)
     assert details.parameters is None

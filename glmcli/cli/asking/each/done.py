@@ -10,13 +10,14 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from glmcli.cli.asking.each.lines import LineReader, RawLine
 from glmcli.cli.asking.each.start import json_line
 from glmcli.cli.asking.each.tasks import Task, key_of
 from glmcli.cli.dialog import tell, tell_links
-from glmcli.errors import UsageError
+from glmcli.errors import GlmError, UsageError
 from glmcli.files import kind, printable
 from glmcli.language import ntr, tr
 from glmcli.paths import check_apart, path_of
@@ -32,6 +33,7 @@ class EarlierRun:
 
     def __init__(self, path: Path) -> None:
         """Read it, or begin it. Raises UsageError."""
+        self.path = path
         self.name = printable(path)
         self.strange = 0
         """Lines that are neither an answer nor an error."""
@@ -113,6 +115,16 @@ class EarlierRun:
                 name=name,
             )
 
+    def check_there(self) -> None:
+        """Raise GlmError if it is not what its name leads to any more."""
+        with suppress(OSError):
+            if os.path.samestat(self.path.stat(), os.fstat(self._fd)):
+                return
+        raise GlmError(
+            tr("{name} was removed or replaced: it does not hold the answers", name=self.name),
+            tr("the same command asks the lines again; do not change the file meanwhile"),
+        )
+
     def end_line(self) -> None:
         """End a last line that has no end. If it is only the beginning of an answer, as a killed
         run leaves it, take it out, and tell that.
@@ -123,7 +135,10 @@ class EarlierRun:
             start = max(0, start - _BLOCK)
             line = os.pread(self._fd, size - len(line) - start, start) + line
         line = line.rpartition(b"\n")[2]
-        if line and _BEGUN.startswith(line[: len(_BEGUN)]) and json_line(line) is None:
+        begun = line.rstrip(b"\0")[
+            : len(_BEGUN)
+        ]  # a loss of power leaves bytes that were not written
+        if line and _BEGUN.startswith(begun) and json_line(line) is None:
             os.ftruncate(self._fd, size - len(line))
             self.strange -= 1
             tell(tr("the last answer in {name} broke off: it is taken out", name=self.name))

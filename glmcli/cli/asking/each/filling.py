@@ -49,6 +49,6 @@ class FilledPrompt:
 
 
 def there_are(fields: Mapping[str, Any]) -> str:
-    """Which fields a line has, as a hint."""
-    names = ", ".join(list(fields)[:10])
+    """Which fields a line has that can be sent, as a hint."""
+    names = ", ".join([name for name, value in fields.items() if value is not None][:10])
     return tr("its fields: {names}", names=names) if names else tr("it has none")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glmcli.cli.asking.each.tasks import Id
-from glmcli.errors import GlmError, UsageError, told_error
+from glmcli.errors import ContextFull, GlmError, UsageError, told_error
 from glmcli.terminal.output import Output
 from glmcli.terminal.replies.json import reply_fields, write_json
 from glmcli.types import Message, Totals
@@ -89,7 +89,7 @@ class Results:
         self._before()
         self.answered += answer.error is None  # first, since a signal may end the write
         self.failed += answer.error is not None
-        self.bad += isinstance(answer.error, UsageError)
+        self.bad += isinstance(answer.error, UsageError | ContextFull)
         write_json(self._out, answer.fields())
         self.written_at = time.monotonic()
         if answer.reply is not None and answer.reply.usage is not None:

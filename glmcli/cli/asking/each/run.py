@@ -232,8 +232,9 @@ def end_lines(
     earlier: EarlierRun | None,
     results: Results,
 ) -> Iterator[str]:
-    """What is to be said when all is done."""
+    """What is to be said when all is done. Raises GlmError where the answers are gone."""
     if earlier is not None:
+        earlier.check_there()
         yield from earlier.told(results.answered, left.skipped)
     if reader.blank:
         yield ntr("{n:,} empty line skipped", "{n:,} empty lines skipped", reader.blank)
@@ -263,10 +264,12 @@ def end_lines(
 
 @contextmanager
 def told_of_a_stop(results: Results, earlier: EarlierRun | None) -> Iterator[None]:
-    """Say how far it got, and how to go on, if it is stopped."""
+    """Say how far it got, and how to go on, if it is stopped. Raises GlmError as `end_lines`."""
     try:
         yield
     except (Interrupted, Killed):
+        if earlier is not None:
+            earlier.check_there()
         n = results.answered
         stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
         tell(tr("; ").join([stopped, how_to_go_on(earlier)]))

@@ -90,6 +90,7 @@ def test_a_line_that_is_too_long_for_the_window_is_an_error_and_the_next_is_answ
     assert "text" not in long
     assert short["text"] == "e"
     assert done.code == 1
+    assert done.err_lines[-1] == "hint: each says what is wrong with its line: correct that"
 
 
 def test_a_line_of_100_mb_is_an_error_and_takes_no_memory(glm):
@@ -167,6 +168,8 @@ def test_a_model_that_cannot_be_opened_is_the_error_of_all_lines(each):
         (("--context", "summarise"), "--context summarise and --each do not go together"),
         (("words",), "with --each the lines are the prompts"),
         (("--prompt", "same"), "--prompt names no field, so that every line would ask the same"),
+        (("--each", "in"), "--each takes one file, not 2"),
+        (("--skip-done", "a", "--skip-done", "b"), "--skip-done takes one file, not 2"),
         (("--skip-done", "in"), "in is the file with the prompts"),
         (("--skip-done", "."), ". cannot be written: Is a directory"),
     ],
@@ -331,7 +334,9 @@ def test_one_answer_is_for_one_line_where_several_are_the_same(each):
 ONE = b'{"id": 1, "text": "one"}\n'
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"id": 2, "text": "\xe4', b'{"id": 2, "text": ["'])
+@pytest.mark.parametrize(
+    "torn", [b"{", b'{"id": 2, "text": "\xe4', b'{"id": 2, "text": ["', b"\0" * 9, b'{"id": 2,\0\0']
+)
 def test_an_answer_that_a_killed_run_left_torn_is_taken_out_and_told(each, tmp_path, torn):
     (tmp_path / "out").write_bytes(ONE + torn)
     done = each("one\ntwo\n", "--skip-done", "out")
@@ -368,6 +373,31 @@ def test_two_runs_do_not_write_one_file(each, tmp_path):
         done = each("one\n", "--skip-done", "out")
         process.kill()
     assert (done.code, done.err_lines[0]) == (2, "glm: another run is writing to out")
+
+
+@pytest.mark.parametrize("signum", [0, signal.SIGINT])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_that_goes_meanwhile_is_told(tmp_path, signum, is_replaced):
+    path = tmp_path / "out"
+    with subprocess.Popen(
+        command("ask", "-m", "echo:delay=0.1", "--each", "-", "--skip-done", "out"),
+        cwd=tmp_path,
+        env=clean_env(GLM_HOME=str(tmp_path)),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        while not path.exists() or not path.read_bytes():
+            time.sleep(0.05)
+        path.unlink()
+        if is_replaced:
+            path.write_bytes(b"")
+        if signum:
+            process.send_signal(signum)
+        _, told = process.communicate(timeout=60)
+    assert told.startswith(b"glm: out was removed or replaced: it does not hold the answers\n")
+    assert process.returncode == 1
 
 
 def test_a_full_disk_and_a_closed_pipe_end_it_as_everywhere(tmp_path):

@@ -115,13 +115,19 @@ def test_utf_16_is_told_with_and_without_its_mark(start, ends):
 
 
 @pytest.mark.parametrize(
-    ("data", "has"), [("one\ntwo\n", "text"), (ONE * 2, "prompt"), ('{"nope": null}\n', "nope")]
+    ("data", "hint"),
+    [
+        ("one\ntwo\n", "its fields: text"),
+        (ONE * 2, "its fields: prompt"),
+        ('{"nope": null}\n', "it has none"),
+        ('{"nope": null, "q": 1}\n', "its fields: q"),
+    ],
 )
-def test_a_field_that_no_line_has_is_told_once_and_before(start, data, has):
+def test_a_field_that_no_line_has_is_told_once_and_before(start, data, hint):
     with pytest.raises(UsageError) as raised:
         start(data, "x {nope}")
     assert raised.value.message == "no line has the field 'nope'"
-    assert raised.value.hint == f"its fields: {has}"
+    assert raised.value.hint == hint
 
 
 def test_a_field_that_some_line_has_is_an_error_of_the_others_alone(start):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cache
 
 from glmcli.harmless import in_a_line, with_fields
@@ -24,6 +25,9 @@ _BLANK = "\ufdd0"
 _VARIABLES = ("LC_ALL", "LC_MESSAGES", "LANG")
 """Which of them is set first names the locale, as for any program."""
 
+_CHINESE: ContextVar[bool | None] = ContextVar("chinese", default=None)
+"""What whoever is answered asked for; None: what the locale says."""
+
 
 def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
     """Whether messages are wanted in Chinese. LANGUAGE goes before the locale, unless that is C."""
@@ -34,13 +38,24 @@ def chinese_locale(environ: Mapping[str, str] | None = None) -> bool:
     return chosen.lower().startswith("zh")
 
 
+def is_chinese() -> bool:
+    """Whether messages are in Chinese here: for whoever is answered, else by the locale."""
+    chosen = _CHINESE.get()
+    return chinese_locale() if chosen is None else chosen
+
+
+def answer_in(chinese: object) -> None:
+    """Have messages of this thread, and of what is asked on it, be in Chinese or in English."""
+    _CHINESE.set(chinese if isinstance(chinese, bool) else None)
+
+
 def tr(english: str, /, **values: object) -> str:
     """A sentence in the user's language, its {fields} with_fields in. A literal brace is doubled.
 
     It is one harmless line: fields hold names that others chose. "" stays so in every language:
     to gettext it is the name of the catalogue's own header.
     """
-    if english and chinese_locale():
+    if english and is_chinese():
         return in_a_line(filled_in(catalogue("zh_CN").gettext(english), values))
     return in_a_line(with_fields(english, values)) if values else english.format()
 
@@ -48,7 +63,7 @@ def tr(english: str, /, **values: object) -> str:
 def ntr(one: str, many: str, n: int, /, **values: object) -> str:
     """The same for what is counted: `{n}` is the number, and chooses the sentence."""
     values["n"] = n
-    if chinese_locale():
+    if is_chinese():
         return in_a_line(filled_in(catalogue("zh_CN").ngettext(one, many, n), values))
     return in_a_line(with_fields(one if n == 1 else many, values))
 

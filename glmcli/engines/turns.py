@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
+from contextvars import copy_context
 from threading import Event, Lock
 from typing import Any
 
@@ -24,11 +25,15 @@ UNTAKEN_S = 30
 
 
 class Request:
-    """A stream that was asked for: each of `steps` puts an item into its `delivery`, or ends it."""
+    """A stream that was asked for: each of `steps` puts an item into its `delivery`, or ends it.
+
+    They are taken in the context of whoever asked: messages are in that language.
+    """
 
     def __init__(self, delivery: Delivery[Any], steps: Generator[None, None, None]) -> None:
         self.delivery = delivery
         self._steps = steps
+        self._context = copy_context()
         self._full_since: float | None = None
         self._began_at: float | None = None
 
@@ -56,7 +61,7 @@ class Request:
         """Take a step; whether there may be another one. What it raises was handed over."""
         self._began_at = time.monotonic()
         with suppress(BaseException):
-            next(self._steps)
+            self._context.run(next, self._steps)
             self._began_at = None
             return True
         self._began_at = None
@@ -69,6 +74,11 @@ class Request:
 
     def give_up(self) -> None:
         """End it for the sake of those who wait."""
+        self._context.run(self._end_for_others)
+        with suppress(BaseException):
+            self._context.run(self._steps.close)
+
+    def _end_for_others(self) -> None:
         self.delivery.put_last(
             EngineError(
                 tr("the reply was ended: others waited, and nobody took it"),
@@ -80,8 +90,6 @@ class Request:
                 again=True,
             )
         )
-        with suppress(BaseException):
-            self._steps.close()
 
 
 class Turns:

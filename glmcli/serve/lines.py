@@ -25,7 +25,7 @@ from glmcli.engines.kept.wire import (
     slim,
 )
 from glmcli.errors import EngineError, GlmError
-from glmcli.language import tr
+from glmcli.language import answer_in, tr
 from glmcli.serve.holder import Holder
 from glmcli.serve.notes import tokens_note
 from glmcli.types import Chunk, GenerationParams, Progress
@@ -90,7 +90,8 @@ class Lines:
         return answered
 
     def _answer(self, answer: Answer, asked: Mapping[str, Any]) -> None:
-        """Answer, or tell what is wrong. Raises Gone."""
+        """Answer, or tell what is wrong, in the caller's language. Raises Gone."""
+        answer_in(asked.get("chinese"))
         try:
             answer(asked)
         except GlmError as exc:

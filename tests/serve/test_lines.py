@@ -127,6 +127,16 @@ def test_errors_come_as_they_are_and_the_connection_goes_on(connect):
     assert text_of(answers(link)) == "short"
 
 
+@pytest.mark.parametrize("chinese", [True, False])
+def test_errors_are_in_the_language_of_whoever_asks(connect, monkeypatch, chinese):
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8" if chinese else "zh_CN.UTF-8")
+    link, _ = connect()
+    for request in (asked("word " * 9000), {"ask": "stream"}):
+        link.send({**request, "chinese": chinese})
+        error = answers(link)[-1]["error"]
+        assert error["message"].isascii() is not chinese
+
+
 @pytest.mark.parametrize(
     "request_", [{"ask": "dance"}, {}, {"ask": "stream"}, {"ask": "stream", "messages": [7]}]
 )

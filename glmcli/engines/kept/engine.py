@@ -27,7 +27,7 @@ from glmcli.engines.kept.wire import (
     slim,
 )
 from glmcli.errors import ConnectionLost
-from glmcli.language import tr
+from glmcli.language import is_chinese, tr
 from glmcli.machine import is_stopped
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
@@ -257,7 +257,7 @@ class KeptEngine:
         is_over, cancelled_for = False, 0
         silence = Silence(first_s)
         try:
-            self._link.send_soon(request)
+            self._link.send_soon({**request, "chinese": is_chinese()})
             while not is_over:
                 data = self._next(silence)
                 if cancel.is_set():

@@ -203,8 +203,8 @@ def lines_about(others: Others, model: str) -> list[str]:
     if model in others.left:  # another process of the same model: its key differs
         rest = others._replace(left=[name for name in others.left if name != model])
         line = tr(
-            "{model} has left the memory: it was loaded with another window, device, bits or "
-            "version",
+            "{model} has left the memory: it was loaded with another window, device, bits, version "
+            "or environment",
             model=short_model(model),
         )
         return [line, *lines_about(rest, "")]

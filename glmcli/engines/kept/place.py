@@ -21,7 +21,7 @@ from glmcli.config.known import cached_snapshot
 from glmcli.config.models import AUTO, BITS
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
-from glmcli.language import chinese_locale, tr
+from glmcli.language import tr
 from glmcli.paths import absolute, without_links
 
 SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
@@ -157,7 +157,6 @@ def kept_key(settings: Settings, folder: Path | None) -> str:
     facts = [
         __version__,
         sys.prefix,
-        chinese_locale(),
         [stamp(Path(place)) for place in sys.path if place.endswith(INSTALLED)],
         code_stamp(OWN_CODE),
         variables_of_nets(),

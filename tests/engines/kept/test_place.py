@@ -159,6 +159,13 @@ def test_another_environment_for_nets_is_another_key(settings, monkeypatch, name
     assert kept_key(settings, None) != before
 
 
+@pytest.mark.parametrize("name", ["LC_ALL", "LANG", "LANGUAGE"])
+def test_another_language_is_the_same_key(settings, monkeypatch, name):
+    before = kept_key(settings, None)
+    monkeypatch.setenv(name, "zh_CN.UTF-8")
+    assert kept_key(settings, None) == before
+
+
 def test_weights_that_were_exchanged_are_another_key(settings, tmp_path):
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(b"12345")

@@ -131,6 +131,7 @@ def kind(mode: int) -> str:
         stat.S_ISSOCK: later("a socket"),
         stat.S_ISCHR: later("a device"),
         stat.S_ISBLK: later("a device"),
+        stat.S_ISLNK: later("a symbolic link"),
     }
     return tr(next((name for test, name in names.items() if test(mode)), later("something else")))
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from glmcli.config import parse as parse_setting
@@ -67,7 +68,7 @@ def load_conversation(path: Path) -> Conversation:
     if len(found) != 1:
         raise UsageError(
             tr("{name} holds {n} conversations", name=path, n=len(found)),
-            tr("glm history import {name} takes them all", name=path),
+            tr("glm history import {name} takes them all", name=quote(str(path))),
         )
     return found[0]
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
@@ -143,7 +144,7 @@ def check_meant(name: str, options: ModelOptions) -> None:
         line,
         tr(
             "use --model {folder} for the folder, or go to another folder for the model",
-            folder=name if is_here else f"./{name}",
+            folder=quote(name if is_here else f"./{name}"),
         ),
     )
 
@@ -179,7 +180,7 @@ def not_a_folder(path: Path) -> ModelError:
     if path.suffix == ".gguf":
         return ModelError(
             tr("{name} is a GGUF file, which is loaded in another way", name=path.name),
-            tr(GGUF_HINT, path=path),
+            tr(GGUF_HINT, path=quote(str(path))),
         )
     hint = tr("a model is a folder with config.json, weights, a tokenizer; or give a hub id")
     if path.suffix in (".safetensors", ".bin") or (path.parent / "config.json").is_file():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
+from threading import Thread
 from typing import Any
 
 from glmcli.config import Settings
@@ -59,16 +60,25 @@ def findable(
                 write_about(place, holder.name, holder.pid)
                 listener = listen_in(place)
                 life = Life(holder, place, listener, log=lambda line: None, asked=log, http=http)
-                thread = threading.Thread(target=life.run, daemon=True)
+                thread = Thread(target=life.run, daemon=True)
                 thread.start()
-                stack.callback(thread.join, END_S)
-                stack.callback(holder.stop)
+                stack.push(partial(withdraw, thread, holder, place))
         except GlmError:
             pass  # the load tells what is wrong
         except OSError as exc:  # it is served all the same
             stack.close()  # the lock would keep others from keeping the model
             tell(tr("glm ask will not find this model: {why}", why=exc))
         yield
+
+
+def withdraw(
+    thread: Thread, holder: Holder, place: KeptPlace, why: type | None, *_: object
+) -> None:
+    """Let nobody find it any more; a Ctrl-C waits for nobody who has come."""
+    holder.stop()
+    if why is not KeyboardInterrupt:
+        thread.join(END_S)
+    place.socket.unlink(missing_ok=True)
 
 
 def in_known_bits(settings: Settings, device: str) -> Settings | None:

@@ -166,6 +166,17 @@ def test_a_socket_is_answered_at_and_gone_at_the_end(tmp_path: Path, glm: Any) -
     assert not path.exists()
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [(0o777, True), (0o775, True), (0o1777, False)])
+def test_a_folder_in_which_others_may_write_is_said(
+    tmp_path: Path, mode: int, is_told: bool
+) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(mode)
+    with serving(tmp_path, "echo:", "--socket", "open/s") as server:
+        told = server.end(signal.SIGTERM)[1]
+    assert ("others may write in" in told) == is_told
+
+
 def test_what_cannot_be_served_is_said_in_one_line(tmp_path: Path, glm: Any) -> None:
     (tmp_path / "file").write_text("mine")
     with socket.create_server(("127.0.0.1", 0)) as taken:

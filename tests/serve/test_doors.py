@@ -85,8 +85,8 @@ def test_files_in_its_place_stay(tmp_path: Path) -> None:
     file, link = tmp_path / "file", tmp_path / "link"
     file.write_text("mine")
     link.symlink_to(tmp_path / "nowhere")
-    for path in (file, link, tmp_path):
-        with pytest.raises(UsageError, match="is there already"), listening_at(path):
+    for path, kind in ((file, "a file"), (link, "a symbolic link"), (tmp_path, "a folder")):
+        with pytest.raises(UsageError, match=f"is there already: {kind}"), listening_at(path):
             pass
     assert file.read_text() == "mine"
     assert link.is_symlink()

@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
@@ -34,6 +35,19 @@ def test_what_is_served_is_found_and_does_not_leave_for_another_model(holder):
         assert place.socket.exists()
         assert not holder.stopping.is_set()
     assert all_places() == []
+
+
+def test_a_second_ctrl_c_waits_for_nobody_and_leaves_no_socket(holder, monkeypatch):
+    monkeypatch.setattr("glmcli.serve.findable.END_S", 20.0)
+    with holder.answered():
+        since = time.monotonic()
+        with (
+            pytest.raises(KeyboardInterrupt),
+            findable(holder, Settings(model="echo:"), ignore, ignore),
+        ):
+            raise KeyboardInterrupt
+        assert time.monotonic() - since < 10
+        assert all_places() == []
 
 
 def test_http_is_spoken_there_and_told_to_the_log(holder):

@@ -92,11 +92,13 @@ def listening(
     settings: Settings, port: int, path: Path | None
 ) -> Iterator[tuple[Sequence[sockets.socket], str]]:
     """The sockets, and the address that is said of them; they are closed at the end."""
+    from glmcli.cli.serve.checks import tell_open_folder
     from glmcli.serve.doors import EVERYWHERE, listen_at, listening_at
 
     with ExitStack() as stack:
         if path is not None:
             path = absolute(path)
+            tell_open_folder(path.parent)
             yield [stack.enter_context(listening_at(path))], str(path)
             return
         listeners = listen_at(settings.host, port)

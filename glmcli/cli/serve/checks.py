@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import stat
 from contextlib import suppress
 from pathlib import Path
 
 from glmcli.config import ENVIRONMENT, TOML, TYPED, Settings
 from glmcli.errors import ConfigError, UsageError
+from glmcli.files import printable
 from glmcli.language import tr
 
 _NO_HOST = re.compile(r"[/@\[\]\s?#]|^[\d.]+$|^0[xX]")
@@ -53,6 +55,19 @@ def check_host(settings: Settings) -> None:
             ),
             tr("it is a name or a number alone, as 127.0.0.1 or ::1; --port N is the port"),
         )
+
+
+def tell_open_folder(folder: Path) -> None:
+    """Say it where others may put a socket of theirs in the place of one in a folder."""
+    from glmcli.cli.dialog import tell
+
+    with suppress(OSError):
+        found = folder.stat()
+        may_others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        is_kept = found.st_mode & stat.S_ISVTX  # only the owner of a file takes it away
+        if may_others and not is_kept:
+            name = printable(folder)
+            tell(tr("others may write in {folder}, and put a socket of theirs there", folder=name))
 
 
 def check_has_key(settings: Settings) -> None:

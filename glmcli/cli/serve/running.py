@@ -5,6 +5,7 @@ Knows nothing of options, nor of what is asked.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import socket as sockets
 import threading
@@ -107,14 +108,14 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
     """Where it listens, and the lines with which clients are set up."""
     rows = [tr("{model} answers at {address}", model=model, address=address)]
     if is_private:
-        curl = f"curl --unix-socket {address} http://localhost/v1/models"
+        curl = f"curl --unix-socket {shlex.quote(address)} http://localhost/v1/models"
         rows += ["  " + curl]
     else:
         key = "$GLM_SERVE_KEY" if settings.serve_key else "any"
         ours = "GLM_API_KEY=$GLM_SERVE_KEY " if settings.serve_key else ""
         rows += [
-            "  " + f"{ours}glm chat -m openai: --base-url {address}",
-            "  " + f"OPENAI_BASE_URL={address}/v1 OPENAI_API_KEY={key}",
+            "  " + f"{ours}glm chat -m openai: --base-url {shlex.quote(address)}",
+            "  " + f"OPENAI_BASE_URL={shlex.quote(f'{address}/v1')} OPENAI_API_KEY={key}",
         ]
     return [*rows, tr("Ctrl-C ends it")]
 

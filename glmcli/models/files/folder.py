@@ -6,6 +6,7 @@ Knows nothing of weights, which are in headers.py, or of families.
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from glmcli.errors import ModelError
@@ -36,7 +37,7 @@ def check_folder(folder: Path) -> None:
     if any(name.endswith(".gguf") for name in names):
         raise ModelError(
             tr("{folder} holds GGUF files, which are loaded in another way", folder=folder),
-            tr(GGUF_HINT, path=folder),
+            tr(GGUF_HINT, path=quote(str(folder))),
         )
     raise ModelError(
         tr("{folder} has no config.json", folder=folder),

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from glmcli import files
@@ -98,7 +99,7 @@ def check_untyped(name: str, options: ModelOptions) -> None:
     if options.is_resumed or not is_here:
         raise ModelError(
             tr("{name} was not typed, and there is such a file or folder here", name=name),
-            tr("use --model {name} for it", name=name if is_here else f"./{name}"),
+            tr("use --model {name} for it", name=quote(name if is_here else f"./{name}")),
         )
 
 
@@ -153,7 +154,7 @@ def _in_folder(folder: Path) -> Path:
     names = ", ".join(path.name for path in found[:5])
     raise ModelError(
         tr("{folder} holds several GGUF files: {names}", folder=folder, names=names),
-        tr("give the file: --model {path}", path=found[0]),
+        tr("give the file: --model {path}", path=quote(str(found[0]))),
     )
 
 

@@ -1,4 +1,5 @@
 import json
+import shlex
 import threading
 import time
 from contextlib import suppress
@@ -6,9 +7,19 @@ from contextlib import suppress
 import pytest
 
 from glmcli.cli.serve import running
+from glmcli.config import Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.errors import EngineError
 from tests.support.serving import served, soon
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+def test_lines_to_copy_are_quoted_for_a_shell(is_private) -> None:
+    address = "/tmp/a b" if is_private else "http://[::1]:8000"
+    rows = running.set_up("echo", address, Settings(), is_private=is_private)
+    words = [word for row in rows[1:-1] for word in shlex.split(row)]
+    assert address in words
+    assert all(f"'{address}" in row for row in rows[1:-1])
 
 
 def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) -> None:

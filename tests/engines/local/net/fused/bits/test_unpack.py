@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from glmcli.engines.local.net.fused import open as fused_open
 from glmcli.engines.local.net.fused.bits.matrices import Matrix
 from glmcli.engines.local.net.fused.linears import few_linears
 from glmcli.engines.local.net.fused.open import open_fused
@@ -116,6 +117,16 @@ def change(folder, name, tensor):
     state = load_file(path)
     path.unlink()
     save_file(state | {name: tensor}, path)
+
+
+@pytest.mark.parametrize(("dtype", "shown"), [("auto", "int4"), ("float32", "float32")])
+def test_where_a_gpu_is_they_stay_in_their_bits_unless_a_dtype_is_asked_for(
+    dtype, shown, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fused_open, "pick_device", lambda wanted: "cuda:0")
+    packed("llama", tmp_path / "net", "gptq")
+    model = open_fused(*opened(tmp_path / "net", tmp_path, dtype=dtype), silent)
+    assert model.device == f"cpu {shown}"
 
 
 def test_kept_bits_are_not_called_unpacked_and_take_less_memory(tmp_path):

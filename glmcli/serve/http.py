@@ -142,7 +142,8 @@ class HttpExchange(BaseHTTPRequestHandler):
         except ValueError as exc:
             raise Refusal(400, "the request cannot be read") from exc
         self._incoming.bytes_left = math.inf
-        if self.site.is_ending.is_set() or self._has_doubtful_end():
+        is_last = self.site.is_ending.is_set() or self.request_version < "HTTP/1.1"
+        if is_last or self._has_doubtful_end():
             self.close_connection = True
         check_allowed(self)
         self._route()(self)
@@ -202,7 +203,11 @@ class HttpExchange(BaseHTTPRequestHandler):
         return True
 
     def body_bytes(self) -> int:
-        """The size of the body. Raises Refusal if it is not said, or too large."""
+        """The size of the body. Raises Refusal if it is not said, too large, or of packed bytes."""
+        packed = ", ".join(self.headers.get_all("Content-Encoding", [])).lower()
+        if packed not in ("", "identity"):
+            line = "the body is packed"
+            raise Refusal(415, f"{line} by {packed[:40]}: send it as it is", note=line)
         sizes = [each.strip(" \t") for each in self.headers.get_all("Content-Length", [])]
         if "Transfer-Encoding" in self.headers or not sizes:
             raise Refusal(411, "send the body with a Content-Length")
@@ -263,8 +268,6 @@ class HttpExchange(BaseHTTPRequestHandler):
         headers = {"Content-Type": kind, "Cache-Control": "no-cache"}
         if self._is_chunked:
             headers["Transfer-Encoding"] = "chunked"
-        else:
-            self.close_connection = True
         self._begin(200, headers)
 
     def piece(self, data: bytes) -> None:

@@ -259,6 +259,26 @@ def test_a_client_that_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -
         assert server.lines == []
 
 
+def test_an_old_client_has_one_answer_a_connection() -> None:
+    head = b"GET /v1/models HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+    with served() as server:
+        answer = said(server, head * 2)
+        assert answer.count(b"HTTP/1.1 200") == answer.count(b"Connection: close") == 1
+
+
+@pytest.mark.parametrize(
+    ("packed", "status"), [("gzip", 415), ("br, identity", 415), ("Identity", 200)]
+)
+def test_a_body_that_is_packed_is_refused_by_name(packed: str, status: int) -> None:
+    body = {"messages": [{"role": "user", "content": "a b"}]}
+    with served() as server:
+        answer = server.ask("POST", CHAT, body, Content_Encoding=packed)
+        assert answer.status == status
+        assert status == 200 or packed in answer.error["message"]
+        assert soon(lambda: len(server.lines) == 1)
+        assert packed not in server.lines[0]
+
+
 def test_an_old_client_is_answered_in_its_way() -> None:
     body = b'{"messages": [{"role": "user", "content": "a b"}], "stream": true}'
     with served() as server:

@@ -65,6 +65,7 @@ class AskedReply:
 
 def asked_chat(body: Fields) -> AskedReply:
     """A request of /v1/chat/completions. Raises Refusal."""
+    refuse_beside(body, "messages", "prompt")
     refuse_others(body)
     think, others = thinking_of(body)
     params = asked_params(body, ("max_completion_tokens", "max_tokens"), think)
@@ -75,6 +76,7 @@ def asked_chat(body: Fields) -> AskedReply:
 
 def asked_text(body: Fields) -> AskedReply:
     """A request of /v1/completions: the prompt is the text itself. Raises Refusal."""
+    refuse_beside(body, "prompt", "messages")
     refuse_others(body)
     params = asked_params(body, ("max_tokens",), None, most=COMPLETION_TOKENS)
     return asked(body, (text_prompt(body),), params, _OF_TEXTS, ())
@@ -82,7 +84,10 @@ def asked_text(body: Fields) -> AskedReply:
 
 def asked_size(body: Fields) -> tuple[Message, ...]:
     """A request of /tokenize: messages, or a plain text as `prompt`. Raises Refusal."""
-    return messages_of(body) if "messages" in body else (text_prompt(body),)
+    if body.get("messages") is None:
+        return (text_prompt(body),)
+    refuse_beside(body, "messages", "prompt")
+    return messages_of(body)
 
 
 def asked(
@@ -104,6 +109,12 @@ def asked(
         counts=bool(counts),
         ignored=(*sorted(name[:40] for name in unknown), *others),
     )
+
+
+def refuse_beside(body: Fields, used: str, other: str) -> None:
+    """Raise Refusal for another text to answer beside the one that is used."""
+    if body.get(other) is not None:
+        raise Refusal(400, f"{used} is answered here: leave {other} out", param=other)
 
 
 def refuse_others(body: Fields) -> None:

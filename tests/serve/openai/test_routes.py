@@ -294,7 +294,18 @@ def test_prompts_are_counted() -> None:
         body = {"model": "echo", **question("one two three")}
         answer = server.ask("POST", "/tokenize", body)
         assert answer.json == {"count": 3, "max_model_len": 8192}
-        assert server.ask("POST", "/tokenize", {"prompt": "one two"}).json["count"] == 2
+        for alone in ({"prompt": "one two"}, {"prompt": "one two", "messages": None}):
+            assert server.ask("POST", "/tokenize", alone).json["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "left_out"),
+    [("/tokenize", "prompt"), (CHAT, "prompt"), ("/v1/completions", "messages")],
+)
+def test_of_two_texts_none_is_left_out_silently(path: str, left_out: str) -> None:
+    with served() as server:
+        answer = server.ask("POST", path, {**question("one"), "prompt": "two"})
+        assert (answer.status, answer.error["param"]) == (400, left_out)
 
 
 def test_what_was_ignored_is_in_the_log_and_what_was_said_is_not() -> None:

@@ -47,55 +47,74 @@ def findable(
 
     Where another process has the model already, beside it, which is told.
     """
+    http = http_door(holder, settings, log)
     with ExitStack() as stack:
-        try:
-            place = place_of_settings(settings)
-            if place is not None:
-                if not locked(place, stack):
-                    tell(line_of_other(place))
+        at = stack.enter_context(ExitStack())
+
+        def found_at(key: str, tell_other: Callable[[str], None]) -> Life | None:
+            """A life at the place that is sought, which is ours until `at` is closed."""
+            try:
+                place = KeptPlace(folder_to_use(), key)
+                if not locked(place, at):
+                    tell_other(line_of_other(place))
                     place = place.beside(holder.pid)
                     remove_dead(place)
-                stack.callback(place.about.unlink, missing_ok=True)
-                http = http_door(holder, settings, log)
+                at.callback(place.about.unlink, missing_ok=True)
                 write_about(place, holder.name, holder.pid)
-                listener = listen_in(place)
-                life = Life(holder, place, listener, log=lambda line: None, asked=log, http=http)
-                thread = Thread(target=life.run, daemon=True)
-                thread.start()
-                stack.push(partial(withdraw, thread, holder, place))
-        except GlmError:
-            pass  # the load tells what is wrong
-        except OSError as exc:  # it is served all the same
-            stack.close()  # the lock would keep others from keeping the model
+                life = Life(holder, place, listen_in(place), log=ignore, asked=log, http=http)
+                at.callback(life.withdraw)
+                return life
+            except OSError as exc:  # it is served all the same
+                at.close()  # the lock would keep others from keeping the model
+                tell(tr("glm ask will not find this model: {why}", why=exc))
+                return None
+
+        def live(key: str, life: Life | None) -> None:
+            while life:
+                life.run()
+                if holder.stopping.is_set():
+                    return
+                life.close()
+                at.close()
+                if life := found_at(key, ignore):
+                    tell(tr("the socket where glm ask finds this model was gone: it is back"))
+
+        try:
+            key = kept_key(settings, model_folder(settings))
+        except (GlmError, OSError) as exc:
             tell(tr("glm ask will not find this model: {why}", why=exc))
+        else:
+            thread = Thread(target=live, args=(key, found_at(key, tell)), daemon=True)
+            thread.start()
+            stack.push(partial(end_of_life, thread, holder))
         yield
 
 
-def withdraw(
-    thread: Thread, holder: Holder, place: KeptPlace, why: type | None, *_: object
-) -> None:
+def end_of_life(thread: Thread, holder: Holder, why: type | None, *_: object) -> None:
     """Let nobody find it any more; a Ctrl-C waits for nobody who has come."""
     holder.stop()
     if why is not KeyboardInterrupt:
         thread.join(END_S)
-    place.socket.unlink(missing_ok=True)
 
 
-def in_known_bits(settings: Settings, device: str) -> Settings | None:
-    """The settings by which others find a model; None as long as it is not known what it runs as,
-    if its bits are chosen as it is loaded.
+def ignore(line: str) -> None:
+    """Say it to nobody."""
+
+
+def as_known(settings: Settings, device: str) -> Settings | None:
+    """The settings by which others find a model; None as long as it is not known what that is.
+
+    Its files are part of it, and its bits: some are fetched, and chosen, as it is loaded, to run on
+    `device` from then on.
     """
-    if not chooses_bits(settings):
-        return settings
-    return replace(settings, quantize=bits_of(device)) if device else None
-
-
-def place_of_settings(settings: Settings) -> KeptPlace | None:
-    """Where it is looked for; None for one that is not here yet. Raises ModelError, OSError."""
-    folder = model_folder(settings)
-    if folder is None and is_local(settings.model):
+    if device:
+        return replace(settings, quantize=bits_of(device)) if chooses_bits(settings) else settings
+    if chooses_bits(settings):
         return None
-    return KeptPlace(folder_to_use(), kept_key(settings, folder))
+    with suppress(GlmError, OSError):  # the load tells what is wrong
+        if not is_local(settings.model) or model_folder(settings) is not None:
+            return settings
+    return None
 
 
 def locked(place: KeptPlace, stack: ExitStack) -> bool:

@@ -77,6 +77,15 @@ class Life:
                 self._log(f"ends: {why}")
                 return
 
+    def withdraw(self) -> None:
+        """Let nobody find it any more."""
+        if self._is_found():
+            self._place.socket.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Take no more callers."""
+        close_listener(self._listener)
+
     def _let_in(self) -> None:
         listener = self._listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
@@ -157,14 +166,14 @@ class Life:
         """Take the socket away and answer those who came; whether it is over then."""
         holder, came = self._holder, self._came
         must = holder.stopping.is_set() or why == "its socket is gone"
-        if self._is_found():
-            self._place.socket.unlink(missing_ok=True)
+        self.withdraw()
         time.sleep(SLIP_S)
         self._take_waiting()
         if not must and (holder.is_needed or self._came > came):
             self._listen_again()
             return False
-        holder.left_after(DRAIN_S)
+        if holder.is_kept or holder.stopping.is_set():  # what is served goes on elsewhere
+            holder.left_after(DRAIN_S)
         return True
 
     def _take_waiting(self) -> None:
@@ -183,7 +192,12 @@ class Life:
         self._inode = os.stat(self._place.socket).st_ino  # noqa: PTH116
         self._holder.in_the_way.clear()
         self._let_in()
-        with suppress(OSError):
-            old.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
-        old.close()
+        close_listener(old)
         self._log("stays: somebody came")
+
+
+def close_listener(listener: socket.socket) -> None:
+    """Close it, which wakes who waits in accept."""
+    with suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -9,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from glmcli.config import Settings
+from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines.echo import EchoEngine
 from glmcli.engines.kept.finding import Finder, make_leave
 from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use, kept_key
 from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
-from glmcli.serve.findable import findable, in_known_bits
+from glmcli.serve.findable import as_known, findable
 from glmcli.serve.holder import Holder
-from tests.support.kept import status_at
+from tests.support.kept import status_at, wait_until
 
 
 @pytest.fixture
@@ -114,13 +115,39 @@ def test_where_nothing_can_listen_the_place_is_left_to_others(holder):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_by_what_bits_it_is_found_is_known_when_it_is_loaded_if_they_are_chosen_then():
-    settings = Settings(model="/a/model", quantize="auto")
-    assert in_known_bits(settings, "") is None
-    assert in_known_bits(settings, "cpu int8") == replace(settings, quantize="int8")
-    assert in_known_bits(settings, "cpu bfloat16") == replace(settings, quantize="none")
-    for others in (replace(settings, quantize="int8"), replace(settings, model="gguf:x")):
-        assert in_known_bits(others, "") == others
+def test_whoever_removes_its_socket_is_told_and_it_is_found_again(holder):
+    told = []
+    with findable(holder, Settings(model="echo:"), ignore, told.append):
+        (place,) = all_places()
+        for gone in (place.socket.unlink, lambda: shutil.rmtree(place.folder)):
+            told.clear()
+            gone()
+            assert wait_until(lambda: told), "nothing is said"
+            assert [status["model"] for _, status in kept_models()] == ["echo"]
+            assert [each.key for each in all_places()] == [place.key]
+            assert told == ["the socket where glm ask finds this model was gone: it is back"]
+        with place.lock.open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert all_places() == []
+    assert not holder.is_needed
+
+
+def test_by_what_bits_it_is_found_is_known_when_it_is_loaded_if_they_are_chosen_then(tmp_path):
+    settings = Settings(model=str(tmp_path), quantize="auto")
+    assert as_known(settings, "") is None
+    assert as_known(settings, "cpu int8") == replace(settings, quantize="int8")
+    assert as_known(settings, "cpu bfloat16") == replace(settings, quantize="none")
+    for others in (replace(settings, quantize="int8"), Settings(model="echo:")):
+        assert as_known(others, "") == others
+
+
+def test_what_is_not_here_yet_is_known_when_it_is_loaded(tmp_path):
+    settings = Settings(model=BUILT_IN_MODEL, cache=tmp_path)
+    assert as_known(settings, "") is None
+    assert as_known(replace(settings, model="gguf:" + BUILT_IN_MODEL), "") is None
+    assert as_known(settings, "cpu bfloat16") == settings
+    (tmp_path / "models" / BUILT_IN_MODEL).mkdir(parents=True)
+    assert as_known(settings, "") == settings
 
 
 def closed_process():

@@ -47,7 +47,7 @@ def answer_until_ended(
     from glmcli.engines import lasting_name, open_alone
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
-    from glmcli.serve.findable import findable, in_known_bits
+    from glmcli.serve.findable import as_known, findable
     from glmcli.serve.holder import Holder
     from glmcli.serve.http import Site
     from glmcli.serve.openai.routes import OpenAIRoutes
@@ -71,10 +71,10 @@ def answer_until_ended(
     signals = end_by_signal(holder.stop, holder.stopping)
     doors.open()
     with ExitStack() as found, closing(doors):
-        if known := in_known_bits(settings, ""):
+        if known := as_known(settings, ""):
             found.enter_context(findable(holder, known, log, tell))
         if log.is_loaded(engine, holder.stopping):
-            if known is None and (loaded := in_known_bits(settings, engine.device)):
+            if known is None and (loaded := as_known(settings, engine.device)):
                 found.enter_context(findable(holder, loaded, log, tell))
             for line in others:
                 tell(line)

@@ -41,6 +41,7 @@ _HEAD = (
     later("conversations"),
     later("idle"),
     later("ends in"),
+    later("address"),
     later("process"),
 )
 _SPARE = ("clients", "conversations", "device", "idle")
@@ -85,11 +86,14 @@ def ps(as_json: AsJson = False) -> None:
             kept_of(each),
             time_of(each.get("idle_s")),
             time_of(each.get("ends_in_s")),
+            each.get("address", ""),
             each.get("pid") or "",
         )
         for each in found
     ]
-    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=_SPARE)
+    served = any(each.get("address") for each in found)
+    spare = _SPARE if served else ("address", *_SPARE)
+    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=spare)
 
 
 @without_settings
@@ -164,7 +168,7 @@ def chosen_of(
         numbers = [str(status.get("pid")) for _, status in chosen]
         raise UsageError(
             tr(
-                "{n} processes keep {model}: {numbers}",
+                "{model} is in {n} processes ({numbers})",
                 n=len(chosen),
                 model=model,
                 numbers=tr(", ").join(numbers),

@@ -27,7 +27,7 @@ from glmcli.config.proxies import is_loopback
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, json_text, parse_json
 from glmcli.serve.pipes import ClientLeft, Incoming, Outgoing, is_half_closed, is_reset
-from glmcli.serve.refusal import SERVER, Refusal
+from glmcli.serve.refusal import SERVER, Refusal, only_length
 
 BODY_BYTES = 64 << 20
 LARGEST_HEAD = 64 << 10
@@ -211,9 +211,8 @@ class HttpExchange(BaseHTTPRequestHandler):
         sizes = [each.strip(" \t") for each in self.headers.get_all("Content-Length", [])]
         if "Transfer-Encoding" in self.headers or not sizes:
             raise Refusal(411, "send the body with a Content-Length")
-        if len(set(sizes)) > 1 or not (sizes[0].isascii() and sizes[0].isdigit()):
-            raise Refusal(400, "the Content-Length is not a number")
-        size = int(sizes[0]) if len(sizes[0]) < 20 else BODY_BYTES + 1
+        digits = only_length(sizes)
+        size = int(digits) if len(digits) < 20 else BODY_BYTES + 1
         if size > BODY_BYTES:
             raise Refusal(413, f"the body is larger than {BODY_BYTES >> 20} MB")
         return size

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -102,3 +102,14 @@ def crowded() -> bytes:
         f"Content-Length: {len(data)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + data
+
+
+def only_length(sizes: Sequence[str]) -> str:
+    """The digits of the Content-Length, which may be there more than once. Raises Refusal."""
+    size = sizes[0]
+    if len(set(sizes)) > 1:
+        raise Refusal(400, "there are two values of Content-Length, which differ")
+    if size.isascii() and size.isdigit():
+        return size
+    is_below = size.isascii() and size[:1] == "-" and size[1:].isdigit()
+    raise Refusal(400, f"the Content-Length is {'below 0' if is_below else 'not a number'}")

@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +96,18 @@ def test_what_conversations_take_is_shown(glm, own_runtime):
     with held(KeptPlace(folder_to_use(), "a" * 16), engine=WithSlots()):
         cells = glm("ps").out.rstrip("\n").split("\t")
     assert "3 MB of 4.0 GB at most" in cells
+
+
+def test_where_a_model_is_served_is_shown(glm, own_runtime):
+    with held(KeptPlace(folder_to_use(), "a" * 16)) as (holder, *_):
+        holder.address = "http://127.0.0.1:8001"
+        assert glm("ps").out.rstrip("\n").split("\t")[-2] == "http://127.0.0.1:8001"
+
+
+def test_several_processes_of_one_model_are_said_by_their_numbers():
+    found = [(KeptPlace(Path("/x"), "a"), {"model": "echo:", "pid": pid}) for pid in (3, 4)]
+    with pytest.raises(UsageError, match=r"^echo: is in 2 processes \(3, 4\)$"):
+        chosen_of(found, "echo:", every=False)
 
 
 class WithSlots(EchoEngine):

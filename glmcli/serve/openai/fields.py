@@ -77,6 +77,13 @@ def texts_in(body: Fields, name: str) -> tuple[str, ...]:
     return tuple(filter(None, texts))
 
 
+def lack_of(value: Any) -> str:
+    """What a field that has to be there lacks, "" if there is something in it."""
+    if value is None:
+        return "missing"
+    return "empty" if value in ("", []) else ""
+
+
 def shown(value: Any) -> str:
     """A number as it was sent, shortened; of anything else only what it is."""
     match value:
@@ -89,7 +96,7 @@ def shown(value: Any) -> str:
         case int() | float():
             return f"{value}"
         case str():
-            return f"a text of {len(value):,} characters"
+            return f"a text of {len(value):,} character{'s' if len(value) != 1 else ''}"
         case list():
             return f"a list of {len(value):,}"
     return "an object"

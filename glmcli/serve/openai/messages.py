@@ -6,18 +6,22 @@ from typing import Any
 
 from glmcli.conversation.messages import OTHER_ROLES, PART_FIELDS, message_of
 from glmcli.errors import UsageError
-from glmcli.serve.openai.fields import Fields, flag_in, shown
+from glmcli.serve.openai.fields import Fields, flag_in, lack_of, shown
 from glmcli.serve.refusal import Refusal
 from glmcli.types import ROLES, Message
 
 _OF_MESSAGES = ("role", "content", "tool_calls", "refusal", "reasoning_content", "reasoning")
+_INSTEAD = ("tool_calls", "refusal", "reasoning_content", "reasoning")
+"""What an assistant's message may have in place of its content."""
 _ROLES = tuple({**dict.fromkeys(ROLES), **OTHER_ROLES})
 
 
 def messages_of(body: Fields) -> tuple[Message, ...]:
     """The conversation that was sent. Raises Refusal."""
     items = body.get("messages")
-    if not isinstance(items, list) or not items:
+    if lack := lack_of(items):
+        raise Refusal(400, f"messages is {lack}", param="messages")
+    if not isinstance(items, list):
         raise Refusal(400, "messages is a list with at least one message", param="messages")
     return tuple(_message_in(item, f"messages[{at}]", at + 1) for at, item in enumerate(items))
 
@@ -30,14 +34,15 @@ def _message_in(item: Any, param: str, number: int) -> Message:
     if not isinstance(role, str) or role not in _ROLES:
         line = f"{param}.role is one of {', '.join(_ROLES)}"
         raise Refusal(400, line, param=f"{param}.role")
+    if item.get("content") is None and not (role == "assistant" and any(map(item.get, _INSTEAD))):
+        raise Refusal(400, f"{param}.content is missing", param=f"{param}.content")
     _check_content(item.get("content"), f"{param}.content")
-    for name in ("refusal", "reasoning_content", "reasoning"):
+    for name in ("name", "refusal", "reasoning_content", "reasoning"):
         _check_text(item.get(name), f"{param}.{name}")
     if item.get("tool_calls"):
         _check_calls(item, f"{param}.tool_calls")
     known = {name: item[name] for name in _OF_MESSAGES if name in item}
     if role in ("tool", "function"):  # of others it is who speaks
-        _check_text(item.get("name"), f"{param}.name")
         known["name"] = item.get("name")
     try:
         return message_of(known, number)
@@ -87,7 +92,9 @@ def text_prompt(body: Fields) -> Message:
     prompt = body.get("prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]
-    if not isinstance(prompt, str) or not prompt:
+    if lack := lack_of(prompt):
+        raise Refusal(400, f"prompt is {lack}", param="prompt")
+    if not isinstance(prompt, str):
         line = "prompt is a text, or a list of one text; ids of tokens are not taken"
         raise Refusal(400, line, param="prompt")
     return Message("raw", prompt)

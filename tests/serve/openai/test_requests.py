@@ -222,7 +222,9 @@ def test_a_message_that_cannot_be_read_is_named(message) -> None:
         ({"role": "user", "content": [{"type": []}]}, ".content[0].type"),
         ({"role": "assistant", "tool_calls": "x"}, ".tool_calls"),
         ({"role": "assistant", "reasoning_content": 5}, ".reasoning_content"),
-        ({"role": "tool", "content": "x", "name": 5}, ".name"),
+        *(({"role": role}, ".content") for role in ("system", "user", "assistant", "tool")),
+        ({"role": "user", "content": None, "refusal": "no"}, ".content"),
+        *(({"role": role, "content": "x", "name": 5}, ".name") for role in ("tool", "user")),
     ],
 )
 def test_of_a_message_the_field_is_named_that_is_wrong(message, field) -> None:
@@ -252,6 +254,21 @@ def test_a_text_is_a_prompt_by_itself(prompt) -> None:
 @pytest.mark.parametrize("prompt", [None, "", [], ["a", "b"], [1, 2], [[1]], {}])
 def test_prompts_that_are_no_text_are_refused(prompt) -> None:
     assert refused(asked_text, {"prompt": prompt}).param == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("value", "lack"), [(None, "missing"), ("", "empty"), ([], "empty"), ([""], "empty")]
+)
+def test_what_is_missing_or_empty_is_said_to_be(value, lack) -> None:
+    for read in (asked_text, asked_size):
+        assert refused(read, {"prompt": value}).message == f"prompt is {lack}"
+    if value != [""]:
+        assert refused(asked_chat, {"messages": value}).message == f"messages is {lack}"
+
+
+def test_a_text_of_one_character_is_said_so() -> None:
+    refusal = refused(asked_chat, {"messages": HELLO, "max_tokens": "4"})
+    assert refusal.message.endswith("not a text of 1 character")
 
 
 @pytest.mark.parametrize(("name", "value"), [("echo", True), ("suffix", "x"), ("best_of", 2)])

@@ -93,12 +93,17 @@ def runtime_folders() -> Iterator[Path]:
         yield Path(tempfile.gettempdir(), f"glm-{os.getuid()}")
 
 
+_OF_TORCH = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_MODULE_LOADING")
+"""What torch sets itself once it runs, none of which changes a score: a process that has loaded a
+model is to be like one that has not."""
+
+
 def variables_of_nets() -> dict[str, str]:
     """The environment that decides how a net is computed, and where its libraries come from."""
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if is_of_nets(name) and not name.endswith(_SECRETS)
+        if is_of_nets(name) and not name.endswith(_SECRETS) and name not in _OF_TORCH
     }
 
 

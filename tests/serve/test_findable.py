@@ -141,6 +141,16 @@ def test_by_what_bits_it_is_found_is_known_when_it_is_loaded_if_they_are_chosen_
         assert as_known(others, "") == others
 
 
+def test_a_process_that_runs_torch_finds_what_others_do(monkeypatch, own_runtime):
+    settings = Settings(model="echo:")
+    before = kept_key(settings, None)
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "CUDA_MODULE_LOADING"):
+        monkeypatch.setenv(name, "set by torch")
+    assert kept_key(settings, None) == before
+    monkeypatch.setenv("OMP_NUM_THREADS", "17")
+    assert kept_key(settings, None) != before
+
+
 def test_what_is_not_here_yet_is_known_when_it_is_loaded(tmp_path):
     settings = Settings(model=BUILT_IN_MODEL, cache=tmp_path)
     assert as_known(settings, "") is None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from glmcli.chat.notes import cost_line
 from glmcli.chat.shell import Shell
 from glmcli.config import Settings
 from glmcli.errors import GlmError, error_lines
@@ -42,6 +43,8 @@ class PipeChat(Shell):
             self.complain(nothing)
         else:
             super().after(reply)
+        if self.settings.stats and self.settings.sources.get("stats") and reply.usage:
+            self.note(cost_line(self.session, reply.usage, with_place=True))
 
     def keys(self) -> str:
         """None: lines come from elsewhere."""

@@ -538,3 +538,10 @@ def test_no_summary_of_a_command_is_cut(glm, group):
     assert all(row.endswith(".") and not row.endswith("...") for row in wide)
     assert max(map(len, narrow)) <= 60
     assert " ".join(narrow).split() == " ".join(wide).split()
+
+
+def test_figures_that_are_asked_for_are_on_stderr_in_a_pipe_too(glm) -> None:
+    done = glm("chat", "-m", "echo:", "--no-save", "--stats", stdin="hello there\nhi\n")
+    assert done.out == "hello there\nhi\n"
+    assert [line.split(" · ")[0] for line in done.err_lines] == ["2 tokens", "1 token"]
+    assert glm("chat", "-m", "echo:", "--no-save", stdin="hi\n").err == ""

@@ -62,6 +62,7 @@ run smollm2 hi --verbose                | did you mean glm ask -m smollm2 hi --s
 run --think=false smollm2               | did you mean glm chat --no-think -m smollm2?
 -r shell list files                     | a question goes behind ask: glm ask --role
 ask --think-budget 100 hi               | leave --think-budget 100 out: glm ask hi
+ask --prompt 'x {text}' hi              | did you mean glm ask --prompt 'x {text}' --each FILE?
 ask --concurrency 8 --each F            | did you mean glm ask --parallel 8 --each F?
 ask --temperature None hi               | leave --temperature None out: glm ask hi
 ask hi --roles shell                    | did you mean glm ask hi --role shell?

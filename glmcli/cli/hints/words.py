@@ -159,6 +159,10 @@ def prompt_as_word(line: MeantLine) -> None:
     """`--prompt` is the question's where there is no --each."""
     prompts = [item for item in line.items if item[0] == "--prompt"]
     if prompts and not any(item[0] == "--each" for item in line.items):
+        if any(re.search(r"\{\w+\}", text) for _, text in prompts):
+            line.set_words([])
+            line.add("--each", "FILE")
+            return
         texts = [*line.texts, *(text for _, text in prompts)]
         line.set_words([])
         line.items = [item for item in line.items if item not in prompts]

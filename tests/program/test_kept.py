@@ -89,7 +89,7 @@ def test_it_ends_by_itself(glm, runtime):
 def test_what_is_not_a_time_is_one_line_and_a_hint(glm, word):
     done = glm("ask", "-m", "echo:", f"--keep={word}", "one")
     assert (done.code, done.out, len(done.err_lines)) == (2, "", 2)
-    assert "--keep is" in done.err and "hint:" in done.err
+    assert done.err.startswith("glm: --keep ") and "hint:" in done.err
 
 
 def test_a_server_is_not_kept(glm):
@@ -417,7 +417,7 @@ def test_a_model_that_is_loaded_is_used_by_all_and_makes_way_for_another(glm, ru
     (pid,) = kept_in(runtime)
     plain = glm(*asked, "--stats")
     assert (plain.out, kept_in(runtime)) == (first.out, [pid])
-    assert glm(*asked, "--keep", "60s", OMP_NUM_THREADS="1").out == first.out
+    assert glm(*asked, "--keep", "60s", OMP_NUM_THREADS="2").out == first.out
     (other,) = kept_in(runtime)
     assert other != pid
     assert glm(*asked).out == first.out, "what is loaded here"

@@ -74,6 +74,8 @@ class Term:
     def close(self) -> None:
         """End the program and all that it started, and wait for it."""
         kill_session(self.process.pid)
+        if self.process.isalive():
+            self.process.wait()  # a busy machine takes longer over it than `close` waits
         self.process.close(force=True)
 
     def has_lines(self) -> bool:

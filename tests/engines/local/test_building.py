@@ -10,7 +10,9 @@ import pytest
 from glmcli.engines.local import building
 from glmcli.errors import ModelError
 
-CHECKPOINT = SimpleNamespace(family="llama", folder="folder", remote_code=False, name="tiny")
+CHECKPOINT = SimpleNamespace(
+    family="llama", folder="folder", remote_code=False, name="tiny", packing=None
+)
 
 
 def busy(cpu_s: float) -> None:

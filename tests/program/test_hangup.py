@@ -50,7 +50,7 @@ def test_a_draft_is_brought_back_by_up_after_the_terminal_went_away(tmp_path):
     with a_chat(tmp_path) as term:
         term.at_prompt().type("half a draft").at_prompt("half a draft").hang_up()
     with a_chat(tmp_path) as term:
-        recall = "> half a draft"  # earlier texts are read meanwhile: Up is pressed until they are
+        recall = "> half a draft"  # a first Up was once not heard on a busy machine
         term.at_prompt().until(lambda at: at.type("\x1b[A").prompt_row() == recall, recall)
 
 

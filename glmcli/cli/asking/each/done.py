@@ -135,9 +135,8 @@ class EarlierRun:
             start = max(0, start - _BLOCK)
             line = os.pread(self._fd, size - len(line) - start, start) + line
         line = line.rpartition(b"\n")[2]
-        begun = line.rstrip(b"\0")[
-            : len(_BEGUN)
-        ]  # a loss of power leaves bytes that were not written
+        # A loss of power leaves zeros for what was not written.
+        begun = line.rstrip(b"\0")[: len(_BEGUN)]
         if line and _BEGUN.startswith(begun) and json_line(line) is None:
             os.ftruncate(self._fd, size - len(line))
             self.strange -= 1

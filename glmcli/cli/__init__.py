@@ -280,11 +280,11 @@ def report(error: GlmError, cause: Exception | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script. Ends by the signal itself when one ended the program."""
-    from glmcli.terminal.leaving import die_by, leave, leave_at_once
+    from glmcli.terminal.leaving import die_by, leave, raise_again
     from glmcli.terminal.output import PipeClosed
     from glmcli.terminal.signals import Killed
 
-    sys.unraisablehook = leave_at_once
+    sys.unraisablehook = raise_again
     threading.excepthook = tell_of_thread
     try:
         leave(ended())

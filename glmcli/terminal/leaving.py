@@ -12,11 +12,13 @@ from types import FrameType
 from typing import NoReturn
 
 from glmcli.terminal.quiet import give_back_terminal
-from glmcli.terminal.signals import SIGNALS, Killed
+from glmcli.terminal.signals import SIGNALS, Killed, arrive
 
 _GRACE_S = 2.0
 """Shells send several signals when a window closes. One that comes later than this after the first
 means a program that hangs."""
+_AGAIN_S = 0.01
+"""What is raised once more comes this long after it was dropped: behind what drops it."""
 
 
 def install_signals(on_interrupt: Callable[[], None]) -> None:
@@ -33,8 +35,8 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
 
     def killed(signum: int, frame: FrameType | None) -> None:
         if Killed.first_at is None:
-            raise Killed(signum)
-        if time.monotonic() - Killed.first_at > _GRACE_S:
+            arrive(signum)
+        elif time.monotonic() - Killed.first_at > _GRACE_S:
             die_by(signum)
 
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -43,11 +45,25 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
-def leave_at_once(lost: sys.UnraisableHookArgs) -> None:
-    """For sys.unraisablehook: a signal's exception may be raised where Python drops it."""
-    if isinstance(lost.exc_value, Killed | KeyboardInterrupt):
-        die_by(getattr(lost.exc_value, "signum", signal.SIGINT))
-    sys.__unraisablehook__(lost)
+def raise_again(lost: sys.UnraisableHookArgs) -> None:
+    """For sys.unraisablehook: raise a signal's exception once more if Python has dropped it.
+
+    It drops those that are raised while it clears up, as in the callback of a weak reference; what
+    was to be saved on the way out would be lost.
+    """
+    exc = lost.exc_value
+
+    def again(signum: int, frame: FrameType | None) -> None:
+        if isinstance(exc, Killed) and exc is Killed.latest:  # no other one is on its way
+            raise exc
+
+    if isinstance(exc, Killed):
+        signal.signal(signal.SIGALRM, again)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    elif isinstance(exc, KeyboardInterrupt):
+        die_by(signal.SIGINT)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 def leave(code: int) -> NoReturn:

@@ -50,8 +50,31 @@ def test_a_draft_is_brought_back_by_up_after_the_terminal_went_away(tmp_path):
     with a_chat(tmp_path) as term:
         term.at_prompt().type("half a draft").at_prompt("half a draft").hang_up()
     with a_chat(tmp_path) as term:
-        recall = "> half a draft"  # a first Up was once not heard on a busy machine
-        term.at_prompt().until(lambda at: at.type("\x1b[A").prompt_row() == recall, recall)
+        term.at_prompt().type("\x1b[A").at_prompt("half a draft")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGTERM])
+def test_a_draft_is_brought_back_where_python_drops_what_the_signal_raises(tmp_path, signum):
+    (tmp_path / "dropping.py").write_text(
+        "import os, weakref\n"
+        "from glmcli import cli\n"
+        "from glmcli.chat.terminal import TerminalChat\n"
+        "old = TerminalChat.draft_changed\n"
+        f"def ended(reference): os.kill(os.getpid(), {signum:d}); print()\n"
+        "def changed(self, draft, *, pasted):\n"
+        "    old(self, draft, pasted=pasted)\n"
+        "    if draft == 'half a draft':\n"
+        "        each = {1}\n"
+        "        reference = weakref.ref(each, ended)\n"
+        "        del each\n"
+        "TerminalChat.draft_changed = changed\n"
+        "cli.main()\n"
+    )
+    with a_chat(tmp_path, module="dropping") as term:
+        term.at_prompt().type("half a draft")
+        assert term.ended() == -signum
+    with a_chat(tmp_path) as term:
+        term.at_prompt().type("\x1b[A").at_prompt("half a draft")
 
 
 def test_what_waited_during_a_reply_is_brought_back_by_up_after_the_terminal_went_away(tmp_path):

@@ -6,15 +6,14 @@ Knows nothing of replies; it returns a text. Never asks the terminal where its c
 from __future__ import annotations
 
 import signal
-from asyncio import AbstractEventLoop, Future, ensure_future, get_running_loop
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import wcwidth
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import Application, run_in_terminal
+from prompt_toolkit.application import Application
 from prompt_toolkit.completion import Completer
 from prompt_toolkit.filters import (
     emacs_insert_mode,
@@ -39,14 +38,14 @@ from prompt_toolkit.output import ColorDepth
 from glmcli.conversation.typed import NOTHING, Line
 from glmcli.language import tr
 from glmcli.terminal.asked import write_question
-from glmcli.terminal.input import Editor, Owner, Presses, editing, screen
+from glmcli.terminal.input import Editor, Entry, Owner, Presses, Source, editing, screen
 from glmcli.terminal.input.draft import Draft
 from glmcli.terminal.input.history import Suggestions, make_history
 from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE, Keyboard, know_modified_keys
 from glmcli.terminal.input.keys.question import yes_or_no
 from glmcli.terminal.input.keys.queue import Queue, lines_of
+from glmcli.terminal.input.loop import end_on_failure, ended_by_signals, in_terminal
 from glmcli.terminal.input.pastes import STAND_IN, Pastes, Placeholders, pasted_text
-from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.output import Output
 from glmcli.terminal.phrases import clipped, fits
 from glmcli.terminal.quiet import Queued
@@ -132,11 +131,12 @@ class LineEditor(Editor):
         draft, self._set_aside = draft if draft.text else self._set_aside or NOTHING, None
         self._is_reading = True
         try:
-            text = self._session.prompt(
-                default=self._draft.begin(draft),
-                pre_run=self._before_run,
-                set_exception_handler=False,
-            )
+            with ended_by_signals(self._session.app):
+                text = self._session.prompt(
+                    default=self._draft.begin(draft),
+                    pre_run=self._before_run,
+                    set_exception_handler=False,
+                )
             self._is_reading = False
         except EOFError:
             self._keyboard.end_if_gone()
@@ -225,7 +225,7 @@ class LineEditor(Editor):
         """Called when Ctrl-C, as a signal too, has come to be a key."""
         self._presses.begin()
         loop, buffer = get_running_loop(), self._session.default_buffer
-        loop.set_exception_handler(self._failed)
+        end_on_failure(self._session.app)
         loop.call_later(LOAD_DELAY_S, self._begin)
         # an Escape typed before the prompt was there is a key, if nothing follows it
         loop.call_later(self._session.app.ttimeoutlen, self._feed, self._keyboard.flush_keys)
@@ -240,20 +240,9 @@ class LineEditor(Editor):
             app.key_processor.feed_multiple(take())
             app.key_processor.process_keys()
 
-    def _failed(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End the prompt when a task or a callback fails; else it would go unnoticed."""
-        app, exc = self._session.app, context.get("exception")
-        if exc is not None and app.is_running and not app.is_done:
-            app.exit(exception=exc)
-
     def _in_terminal(self, call: Callable[[], None]) -> None:
         """Call with the prompt taken off."""
-
-        def ended(done: Future[None]) -> None:
-            if not done.cancelled():
-                self._failed(get_running_loop(), {"exception": done.exception()})
-
-        ensure_future(run_in_terminal(call)).add_done_callback(ended)
+        in_terminal(self._session.app, call)
 
     def _begin(self) -> None:
         if not self._has_begun:

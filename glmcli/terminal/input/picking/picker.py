@@ -7,7 +7,7 @@ left where the chat is. Knows nothing of the store.
 from __future__ import annotations
 
 import signal
-from asyncio import AbstractEventLoop, TimerHandle, get_running_loop
+from asyncio import TimerHandle, get_running_loop
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +26,7 @@ from glmcli.harmless import quoted
 from glmcli.language import later, tr
 from glmcli.terminal.input.editing import characters
 from glmcli.terminal.input.keys.keyboard import SHIFT_SPACE
+from glmcli.terminal.input.loop import end_on_failure, ended_by_signals
 from glmcli.terminal.input.picking import Entry, Source
 from glmcli.terminal.input.picking.choices import Choices
 from glmcli.terminal.input.picking.columns import COLUMNS, KIND_COLUMN, ColumnLayout
@@ -98,7 +99,8 @@ class Picker:
     def run(self) -> Entry | None:
         """What the user picks; None if they leave, or if the input ends."""
         try:
-            return self._app.run(pre_run=self._before_run, set_exception_handler=False)
+            with ended_by_signals(self._app):
+                return self._app.run(pre_run=self._before_run, set_exception_handler=False)
         except EOFError:
             return None
         except BaseException:  # a signal may come in the middle of the first drawing
@@ -111,7 +113,7 @@ class Picker:
     def _before_run(self) -> None:
         """Take the keys that were typed before, an Escape among them once nothing follows it."""
         loop = get_running_loop()
-        loop.set_exception_handler(self._failed)
+        end_on_failure(self._app)
         signal.signal(
             signal.SIGTSTP, lambda number, frame: loop.call_soon_threadsafe(self._suspend)
         )
@@ -138,12 +140,6 @@ class Picker:
         if self._app.is_running and not self._app.is_done:
             self._app.key_processor.feed_multiple(keys)
             self._app.key_processor.process_keys()
-
-    def _failed(self, loop: AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End when a callback fails; else it would go unnoticed."""
-        exc = context.get("exception")
-        if exc is not None and self._app.is_running and not self._app.is_done:
-            self._app.exit(exception=exc)
 
     # What is shown.
 

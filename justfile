@@ -16,11 +16,11 @@ fix:
     ruff format .
 
 test *ARGS:
-    pytest {{ARGS}}
+    pytest -n 2 {{ARGS}}
 
 # the quick part: no model, no pseudo-terminal
 quick:
-    pytest -m "not model and not pty"
+    pytest -n 2 -m "not model and not pty"
 
 # the generated pages, and the catalogues of translations
 docs:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from glmcli.config.values import READ_SECRETS
 from tests.support.shell import run_glm
 
 # The same examples in every run: a test fails because of a change, not because of the day.
@@ -40,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the history of the person who runs it."""
+    """No test reads or writes the history of the person who runs it, or has another's keys."""
+    READ_SECRETS.clear()
     for name in [name for name in os.environ if name.startswith("GLM_") and name != "GLM_CACHE"]:
         if name != "GLM_TEST_DATA":
             monkeypatch.delenv(name)

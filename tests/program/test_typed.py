@@ -21,7 +21,7 @@ def start(open_term, tmp_path):
     (tmp_path / "mine.txt").write_text("alpha")
     (tmp_path / "secret.txt").write_text("hunter2")
     return lambda *options, **env: open_term(
-        "chat", "-m", "echo:", *options, cols=100, **env
+        "chat", "-m", "echo:", *options, cols=140, **env
     ).at_prompt()
 
 

@@ -110,10 +110,10 @@ def typed_answer(asked: Question[_T]) -> _T | None:
 @contextmanager
 def signals_heard() -> Iterator[None]:
     """Let a signal that ends the program pass through whoever has changed the terminal's modes."""
-    from glmcli.terminal.signals import arrive
+    from glmcli.terminal.signals import Killed, arrive
 
     def killed(signum: int, frame: FrameType | None) -> None:
-        arrive(signum)
+        arrive(Killed(signum))
 
     before = {}
     try:

@@ -35,7 +35,7 @@ def install_signals(on_interrupt: Callable[[], None]) -> None:
 
     def killed(signum: int, frame: FrameType | None) -> None:
         if Killed.first_at is None:
-            arrive(signum)
+            arrive(Killed(signum))
         elif time.monotonic() - Killed.first_at > _GRACE_S:
             die_by(signum)
 
@@ -55,7 +55,7 @@ def raise_again(lost: sys.UnraisableHookArgs) -> None:
 
     def again(signum: int, frame: FrameType | None) -> None:
         if isinstance(exc, Killed) and exc is Killed.latest:  # no other one is on its way
-            raise exc
+            arrive(exc)
 
     if isinstance(exc, Killed):
         signal.signal(signal.SIGALRM, again)

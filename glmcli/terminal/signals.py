@@ -32,9 +32,8 @@ class Killed(SystemExit):
         Killed.latest = self
 
 
-def arrive(signum: int) -> None:
-    """Raise Killed, in a signal's handler, or keep it back."""
-    exc = Killed(signum)
+def arrive(exc: Killed) -> None:
+    """Raise it, in the handler of a signal, or keep it back."""
     if Killed.taken is None:
         raise exc
     Killed.taken(exc)

@@ -165,7 +165,7 @@ def test_a_file_dragged_in_behind_a_command_is_what_the_command_is_about(start, 
     (tmp_path / "two words.txt").write_text("beta")
     dragged = pasted(shlex.quote(str(tmp_path / "two words.txt")) + " ")
     term = start().type("/attach " + dragged).see("two words.txt'").type("\x14")
-    term.see("the draft counts as typed").type("\r").see("goes with the next message").at_prompt()
+    term.see("the draft counts as typed").type("\r").see("1 file attached").at_prompt()
     assert "Ctrl-T attaches" not in term.raw
 
 

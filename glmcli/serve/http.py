@@ -27,7 +27,7 @@ from glmcli.config.proxies import is_loopback
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, json_text, parse_json
 from glmcli.serve.pipes import ClientLeft, Incoming, Outgoing, is_half_closed, is_reset
-from glmcli.serve.refusal import SERVER, Refusal, only_length
+from glmcli.serve.refusal import SERVER, Refusal, only_length, refuse_half_characters
 
 BODY_BYTES = 64 << 20
 LARGEST_HEAD = 64 << 10
@@ -35,6 +35,8 @@ IDLE_S, HEAD_S, BODY_S = 75.0, 20.0, 60.0
 """How long a connection may wait for its next request, and how long the parts of one may take."""
 SLOWEST = 100_000
 """Bytes a second of a body, beyond `BODY_S`."""
+_PROBE_S = 0.5
+"""How often it is tried whether one who sends no more has left."""
 STAR = "*"
 _CONTROLS = re.compile(r"[^\t -~\x80-\xff]")
 
@@ -104,7 +106,7 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _handle_request(self) -> None:
         self.close_connection, self._status, self.note, self.place = True, 0, "", ""
-        self._started, self._has_read, self._has_probed = 0.0, False, False
+        self._started, self._has_read, self._probe_at = 0.0, False, 0.0
         self.is_logged = True
         self.command, self.path, self.headers = "", "", Message()
         self.request_version = self.default_request_version
@@ -239,17 +241,20 @@ class HttpExchange(BaseHTTPRequestHandler):
         """Whether the client has left. One that only sends no more (`nc -N`) is answered.
 
         The two look alike until something is sent: who has left answers that with a reset. Before
-        the answer that is an interim one, which clients pass over (RFC 9110, 15.2).
+        the answer that is an interim one, which clients pass over (RFC 9110, 15.2), again and again
+        since they may leave later; HTTP/1.0 has none, and who sends no more there has left.
         """
         if is_reset(self.connection):
             return True
-        if self._has_probed or self.has_begun or not is_half_closed(self.connection):
+        now = time.monotonic()
+        if self.has_begun or now < self._probe_at or not is_half_closed(self.connection):
             return False
-        self._has_probed = True
-        if self.request_version != "HTTP/1.0":
-            self.send_response_only(102)
-            self.end_headers()
-            self._send(b"")
+        self._probe_at = now + _PROBE_S
+        if self.request_version == "HTTP/1.0":
+            return True
+        self.send_response_only(102)
+        self.end_headers()
+        self._send(b"")
         return is_reset(self.connection)
 
     def answer(
@@ -385,14 +390,3 @@ def host_name(host: str) -> str:
     except ValueError:  # so of a port that is no number
         return ""
     return (parts.hostname or "").removesuffix(".") if is_whole else ""
-
-
-def refuse_half_characters(raw: bytes, data: dict[str, Any]) -> None:
-    """Raise Refusal for half of a surrogate pair, which only JSON's escapes can hold."""
-    if b"\\ud" not in raw and b"\\uD" not in raw:
-        return
-    try:
-        json_text(data).encode("utf-8")
-    except UnicodeEncodeError as exc:
-        line = "the body holds half of a surrogate pair, which is no character"
-        raise Refusal(400, line, code="invalid_character") from exc

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any
 
 from glmcli.errors import ContextFull, GlmError, OutOfMemory, UsageError, told_error
+from glmcli.files import json_text
 from glmcli.serve.holder import Full, LetGo, NotCounted
 
 INVALID, SERVER = "invalid_request_error", "server_error"
@@ -113,3 +114,14 @@ def only_length(sizes: Sequence[str]) -> str:
         return size
     is_below = size.isascii() and size[:1] == "-" and size[1:].isdigit()
     raise Refusal(400, f"the Content-Length is {'below 0' if is_below else 'not a number'}")
+
+
+def refuse_half_characters(raw: bytes, data: dict[str, Any]) -> None:
+    """Raise Refusal for half of a surrogate pair, which only JSON's escapes can hold."""
+    if b"\\ud" not in raw and b"\\uD" not in raw:
+        return
+    try:
+        json_text(data).encode("utf-8")
+    except UnicodeEncodeError as exc:
+        line = "the body holds half of a surrogate pair, which is no character"
+        raise Refusal(400, line, code="invalid_character") from exc

@@ -1,15 +1,31 @@
 import json
 import socket
 import time
+from threading import Event
 
 import pytest
 
 from glmcli.engines.echo import EchoEngine
 from glmcli.serve import http, pipes
 from glmcli.serve.http import BODY_BYTES, host_name
+from glmcli.types import Chunk
 from tests.support.serving import PATIENCE_S, Served, served, soon
 
 CHAT = "/v1/chat/completions"
+
+
+class Endless(EchoEngine):
+    """Replies until nobody listens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.stopped = Event(), Event()
+
+    def stream(self, messages, params, cancel):
+        self.begun.set()
+        while not cancel.wait(0.01):
+            yield Chunk("x")
+        self.stopped.set()
 
 
 def said(server: Served, data: bytes) -> bytes:
@@ -385,6 +401,21 @@ def test_who_has_said_all_and_still_reads_is_answered(stream: bool) -> None:
         assert b"HTTP/1.1 200" in answer
         assert b"two" in answer
         assert answer.startswith(b"HTTP/1.1 102")
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_who_has_said_all_and_leaves_later_stops_the_reply(version: str) -> None:
+    engine = Endless()
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}]}).encode()
+    head = f"POST {CHAT} {version}\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with served(lambda report: engine) as server, server.raw() as connection:
+        connection.sendall(head.encode() + body)
+        assert engine.begun.wait(PATIENCE_S)
+        connection.shutdown(socket.SHUT_WR)
+        if version == "HTTP/1.1":
+            assert connection.recv(1000).startswith(b"HTTP/1.1 102")
+        connection.close()
+        assert engine.stopped.wait(PATIENCE_S)
 
 
 def test_half_of_a_character_is_refused_wherever_it_stands() -> None:

@@ -199,12 +199,13 @@ def asked_params(
 ) -> GenerationParams:
     """The settings that were sent; `limits` are names of the longest reply. Raises Refusal."""
     top_p = number_in(body, "top_p", low=0, high=1)
+    temperature = number_in(body, "temperature", low=0)
     seed = whole_in(body, "seed", low=RANDOM)
     top_k = whole_in(body, "top_k", low=-1)
     return GenerationParams(
         max_tokens=first_of([whole_in(body, name, low=1) for name in limits], most),
-        temperature=number_in(body, "temperature", low=0),
-        top_p=None if top_p == 0 else top_p,
+        temperature=0.0 if top_p == 0 else temperature,  # of no share the likeliest is left
+        top_p=top_p or None,
         top_k=top_k and max(0, top_k),
         repetition_penalty=first_of([penalty_in(body, name) for name in _PENALTIES]),
         stop=texts_in(body, "stop"),

@@ -85,8 +85,9 @@ class WorkerRoutes:
         """A reply as it comes. Raises Refusal for the body, ClientLeft."""
         body = exchange.body()
         with closing(self._records(exchange, body)) as records:
-            exchange.begin(BINARY)
             for record in records:
+                if not exchange.has_begun:  # until then it is noticed if the client leaves
+                    exchange.begin(BINARY)
                 exchange.piece(as_message(record))
             exchange.end()
 

@@ -49,6 +49,7 @@ def test_what_is_not_set_or_null_is_the_models_own() -> None:
         ({"stop": ["", "x"]}, "stop", ("x",)),
         ({"seed": -1}, "seed", None),
         ({"top_k": -1}, "top_k", 0),
+        ({"top_p": 0, "temperature": 1}, "temperature", 0.0),
         ({"top_p": 0}, "top_p", None),
         ({"max_tokens": 5.0}, "max_tokens", 5),
         ({"seed": 1.0, "n": 1.0}, "seed", 1),

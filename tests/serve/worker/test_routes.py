@@ -35,14 +35,14 @@ def opened(report=None, window: int = 256) -> LocalEngine:
 class Slow(LocalEngine):
     """Counts what it samples, for ever, and tells when it was closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, word: str = "word ") -> None:
         super().__init__("tiny", model_of(NET), TEMPLATE, context_tokens=256)
-        self.sampled = 0
+        self.sampled, self.word = 0, word
 
     def stream(self, messages, params, cancel) -> Iterator[Chunk]:
         while not cancel.is_set():
             self.sampled += 1
-            yield Chunk("word ", tokens=1)
+            yield Chunk(self.word, tokens=bool(self.word))
             time.sleep(0.005)
         yield Chunk(finish_reason="cancelled")
 
@@ -241,9 +241,10 @@ def test_where_too_many_wait_that_is_told_in_a_record():
         assert soon(lambda: worker.holder.busy == 0)
 
 
+@pytest.mark.parametrize("word", ["word ", ""])  # "": it reads the prompt
 @pytest.mark.parametrize("path", [STREAM, WHOLE])
-def test_a_client_that_leaves_stops_the_model_within_a_token_and_keeps_no_slot(path):
-    engine = Slow()
+def test_a_client_that_leaves_stops_the_model_within_a_token_and_keeps_no_slot(path, word):
+    engine = Slow(word)
     with working(lambda report: engine) as worker:
         for _ in range(5):
             before = engine.sampled

@@ -37,6 +37,8 @@ SLOWEST = 100_000
 """Bytes a second of a body, beyond `BODY_S`."""
 _PROBE_S = 0.5
 """How often it is tried whether one who sends no more has left."""
+_TLS = b"\x16\x03"
+"""So TLS begins (RFC 8446, 5.1): there may be no line in what comes."""
 STAR = "*"
 _CONTROLS = re.compile(r"[^\t -~\x80-\xff]")
 
@@ -132,9 +134,11 @@ class HttpExchange(BaseHTTPRequestHandler):
 
     def _read_and_answer(self) -> None:
         self._expect(IDLE_S, LARGEST_HEAD)
-        if not self.rfile.peek(1):
+        if not (begun := self.rfile.peek(1)):
             return
         self._started = time.monotonic()
+        if begun.startswith(_TLS):
+            raise Refusal(400, "https was spoken, and this is http")
         self._expect(HEAD_S, LARGEST_HEAD)
         self.raw_requestline = self._first_line()
         try:
@@ -247,7 +251,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         if is_reset(self.connection):
             return True
         now = time.monotonic()
-        if self.has_begun or now < self._probe_at or not is_half_closed(self.connection):
+        if self.has_begun or now < self._probe_at or not self.has_said_all():
             return False
         self._probe_at = now + _PROBE_S
         if self.request_version == "HTTP/1.0":
@@ -256,6 +260,10 @@ class HttpExchange(BaseHTTPRequestHandler):
         self.end_headers()
         self._send(b"")
         return is_reset(self.connection)
+
+    def has_said_all(self) -> bool:
+        """Whether the client sends no more: it may have left."""
+        return is_half_closed(self.connection)
 
     def answer(
         self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None

@@ -374,6 +374,11 @@ def test_an_empty_line_before_a_request_is_passed_over() -> None:
         assert answer.startswith(b"HTTP/1.1 200")
 
 
+def test_https_is_refused_at_once_though_no_line_comes() -> None:
+    with served() as server:
+        assert said(server, b"\x16\x03\x01\x02\x00\x01" + b"a" * 200).startswith(b"HTTP/1.1 400")
+
+
 def test_head_is_answered_as_get_is_without_a_body() -> None:
     with served() as server:
         answer, whole = server.ask("HEAD", "/v1/models"), server.ask("GET", "/v1/models")

@@ -22,7 +22,7 @@ from glmcli.config.models import AUTO, BITS
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
 from glmcli.language import tr
-from glmcli.paths import absolute, without_links
+from glmcli.paths import without_links
 
 SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
@@ -206,14 +206,14 @@ def load_values(settings: Settings) -> dict[str, Any]:
     names = {item.name for item in fields(ModelOptions)} & {item.name for item in fields(Settings)}
     values = {name: getattr(settings, name) for name in sorted(names - {"offline"})}
     if settings.adapter:
-        values["adapter"] = str(absolute(Path(settings.adapter).expanduser()))
-    values["cache"] = str(absolute(settings.cache))
+        values["adapter"] = str(without_links(Path(settings.adapter).expanduser()))
+    values["cache"] = str(without_links(settings.cache))
     values["model"] = model_anywhere(settings)
     return values
 
 
 def model_anywhere(settings: Settings) -> str:
-    """The model as the settings name it; a folder by its whole path."""
+    """The model as the settings name it; a folder by its one path, however it was spelt."""
     engine, name = split_name(settings.model)
     if engine == "gguf":
         from glmcli.models.gguf.finding import lasting_gguf
@@ -223,7 +223,7 @@ def model_anywhere(settings: Settings) -> str:
         return settings.model
     folder = model_folder(settings)
     is_id = cached_snapshot(name, Path()) is not None
-    return name if is_id or folder is None else str(absolute(folder))
+    return name if is_id or folder is None else str(without_links(folder))
 
 
 def model_folder(settings: Settings) -> Path | None:

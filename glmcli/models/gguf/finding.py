@@ -34,7 +34,7 @@ from glmcli.models.gguf import (
     ollama_manifest,
 )
 from glmcli.models.names import expand, is_untyped
-from glmcli.paths import absolute, without_links
+from glmcli.paths import without_links
 from glmcli.types import Report
 
 _PREFIX = "gguf:"
@@ -258,7 +258,7 @@ def lasting_gguf(name: str) -> str:
     path = Path(name).expanduser()
     if not path.exists():
         return _PREFIX + name if not is_gguf(name) else name
-    whole = str(absolute(path))
+    whole = str(without_links(path.parent) / path.name)  # a link's own name says what it is
     is_known = whole.lower().endswith(SUFFIX) or holds_gguf(whole)
     return whole if is_known else _PREFIX + whole
 

@@ -152,8 +152,9 @@ def streamed(
         if not exchange.has_begun and (event or now - said_at > HEAD_AFTER_S):
             exchange.begin("text/event-stream")
             event = (written.opening() or WAITING) + event
-        elif not event and exchange.has_begun and now - said_at > WAITING_S:
-            event = WAITING
+        elif not event and exchange.has_begun:
+            wait_s = HEAD_AFTER_S if exchange.has_said_all() else WAITING_S
+            event = WAITING if now - said_at > wait_s else b""
         if event:
             exchange.piece(event)
             said_at = now

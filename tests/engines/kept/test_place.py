@@ -186,6 +186,17 @@ def test_a_folder_is_the_same_from_wherever_it_is_named(settings, tmp_path, monk
     key = kept_key(here, model_folder(here))
     monkeypatch.chdir(tmp_path / "some")
     assert kept_key(there, model_folder(there)) == key
+    (tmp_path / "link").symlink_to("some")
+    for spelling in (
+        "../some/model",
+        "model/../model/",
+        f"{tmp_path}/link/model",
+        "../link//model",
+    ):
+        same = replace(settings, model=spelling)
+        assert kept_key(same, model_folder(same)) == key
+    adapters = [replace(here, adapter=each, model="echo:") for each in ("model", "../link/model")]
+    assert load_values(adapters[0]) == load_values(adapters[1])
 
 
 def test_no_key_of_a_server_is_told(settings):

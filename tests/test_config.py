@@ -217,6 +217,13 @@ def test_a_slip_in_dotenv_is_told(tmp_path):
     )
 
 
+@pytest.mark.parametrize("line", ["glm_model=echo:", "export Glm_Model = echo:", "glm_model='x"])
+def test_a_name_in_small_letters_in_dotenv_is_told_and_sets_nothing(tmp_path, line):
+    settings = load(tmp_path, dotenv=f"{line}\n")
+    assert ", which is not a setting; did you mean GLM_MODEL?" in settings.problems[0]
+    assert settings.sources.get("model", "default") == "default"
+
+
 def test_config_toml_may_begin_with_a_bom(tmp_path):
     assert load(tmp_path, toml="\ufeffseed = 7\n").seed == 7
 

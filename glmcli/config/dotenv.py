@@ -19,7 +19,7 @@ _LINE = re.compile(
     |(?![^\S\n]*+['"])(?P<bare>[^\n]*+))""",
     re.VERBOSE | re.DOTALL,
 )
-_OURS = re.compile(r"[^\S\n]*+(?:export[^\S\n]++)?+(GLM_\w*+)", re.ASCII)
+_OURS = re.compile(r"[^\S\n]*+(?:export[^\S\n]++)?+(GLM_\w*+)", re.ASCII | re.IGNORECASE)
 _COMMENT = re.compile(r"\s#")
 _ESCAPED = {"single": re.compile(r"\\(['\\])"), "double": re.compile(r"\\([\\'\"abfnrtv])")}
 _MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -27,11 +27,11 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def assignments(text: str) -> Iterator[tuple[str, str | Malformed]]:
-    """Each GLM_ name and its value, in time that grows with the text and no faster."""
+    """Each GLM_ name, in small letters too, and its value."""
     at, line = 0, 1
     while at < len(text):
         found = _LINE.match(text, at)
-        if found and found["name"].startswith("GLM_"):
+        if found and found["name"].upper().startswith("GLM_"):
             value = line_value(found)
             yield found["name"], Malformed(line) if _NO_TEXT.search(value) else value
         elif not found and (ours := _OURS.match(text, at)):

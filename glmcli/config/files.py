@@ -55,9 +55,9 @@ def read_dotenv(path: Path) -> Dotenv:
         return Dotenv(unread="" if is_missing else exc.message)
     except OSError as exc:
         return Dotenv(unread=tr("{path} cannot be read: {why}", path=path, why=exc.strerror))
-    if OURS.encode("utf-16-le") in data:
+    if OURS.encode("utf-16-le") in data.upper():
         return Dotenv(data=data, unread=tr("{path} is not UTF-8 but UTF-16", path=path))
-    if size <= READ_AT_MOST and OURS.encode() not in data:
+    if size <= READ_AT_MOST and OURS.encode() not in data.upper():
         return Dotenv()
     if size > _LARGEST:
         unread = tr(

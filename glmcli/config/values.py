@@ -38,6 +38,7 @@ _OF_SHARES = {"%": 0.01}
 _WITH_UNIT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?) ?([a-z]{1,3}|%)")
 _UNIT = re.compile(r"[0-9] ?(?:[a-z]{1,3}(?![a-z])|%)")
 _THOUSANDS = re.compile(r"[1-9][0-9]{0,2}(?:,[0-9]{3})+")
+_NARROW = str.maketrans("。、", ".,")
 
 
 class Seconds(float):
@@ -116,6 +117,13 @@ def number_hint(raw: Any, kind: str, rules: Mapping[str, Any]) -> str:
         return tr("did you mean {near}?", near=near)
     example = "100" if "int" in kind else "0.5"
     return tr("a number, as {example}: {what}", example=example, what=meaning)
+
+
+def plain_signs(text: str) -> str:
+    """A text with plain signs, letters and digits in the place of those of full width."""
+    from unicodedata import normalize
+
+    return normalize("NFKC", text).translate(_NARROW)
 
 
 def meant_number(word: str, kind: str, rules: Mapping[str, Any]) -> str:

@@ -66,14 +66,15 @@ def setting_named(typed: str) -> str:
     name = typed.strip().lstrip("-").replace("-", "_").lower().removeprefix("glm_")
     if name in setting_fields() and name != "home":
         return name
-    near = nearest(name, setting_fields())
+    near = nearest(name, setting_fields(), cutoff=0.7)
     meant = (typed, near) if near and name not in (*OTHERS, "home") else None
     hint = "" if meant else tr("glm config show lists all settings")
     if name in OTHERS:
         hint = tr(OTHERS[name])
     if name == "home":
         raise UsageError(tr("config.toml cannot say where it lies"), hint)
-    raise UsageError(tr("there is no setting {name}", name=typed), hint, meant=meant)
+    shown = typed if name.partition("=")[0] in setting_fields() else typed.partition("=")[0]
+    raise UsageError(tr("there is no setting {name}", name=shown), hint, meant=meant)
 
 
 def checked_value(name: str, typed: str | list[str]) -> Any:

@@ -122,6 +122,27 @@ logs path                               | did you mean glm history path?
 config set temperature=0.5 top_p=90%    | did you mean glm config set temperature 0.5 &&
 config set system be brief              | did you mean glm config set system 'be brief'?
 models remove a/b c/d                   | did you mean glm models remove a/b && glm
+ask hi -u user:pw                       | leave -u out: glm ask hi; a key is never an option
+ask --user me:pw --url http://h hi      | leave --user out: glm ask --base-url http://h hi -m op
+curl http://h/v1/x -d '{"model": "q", "prompt": "hi"}' | glm ask hi --base-url http://h -m openai:q?
+openai api chat.completions.create -m gpt-4 -g user hi | did you mean glm ask -m gpt-4 hi?
+ask -g system 'be brief' -g user hi     | did you mean glm ask --system 'be brief' hi?
+ask -t shell -p lang en hi              | leave -p lang en out: glm ask --role shell hi; a role has
+ask -t mine -p k=v hi                   | leave -t mine -p k=v out: glm ask hi
+ask -s x -c 'and then' --cid ab12cd34   | did you mean glm ask -s x 'and then' --resume ab12cd34?
+ask --chat hi                           | did you mean glm chat hi?
+ask hi --chat                           | did you mean glm chat hi?
+ask --chat work hi                      | leave --chat work out: glm ask hi; a conversation has
+llm aliases list                        | a shell gives short names: alias NAME='glm ask -m MODEL'
+llm install llm-gpt4all                 | glm has none of that; glm --help lists its commands
+ollama list                             | did you mean glm models list?
+ollama rm llama3                        | did you mean glm models remove llama3?
+images                                  | did you mean glm models list?
+clone org/name                          | did you mean glm models pull org/name?
+commit -m first                         | git diff --staged | glm ask --role commit
+ｃｏｎｆｉｇ show                       | did you mean glm config show?
+询问 你好                               | did you mean glm ask '你好'?
+ask --system=你是，助手 --temprature 0  | did you mean glm ask --system '你是，助手' --temperature 0
 help history list                       | did you mean glm history list --help?
 :q                                      | /exit is typed inside glm chat
 """

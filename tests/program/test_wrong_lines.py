@@ -351,6 +351,23 @@ ask --each c.txt --prompt         | write --prompt TEXT: what to ask, {text} is 
 history export 3dvd               | glm history list shows them with their ids
 histry delete everything          | name each: glm history delete ID ID; all of them
 history delete everything         | glm history list --all -n 9999 | cut -f1 | xargs glm
+rm -rf history                    | glm history list --all -n 9999 | cut -f1 | xargs glm
+ask -m echo:hi                    | did you mean glm ask -m echo: hi?
+ask -m echo：hi                   | did you mean glm ask -m echo: hi?
+ask -m openai：qwen hi            | did you mean glm ask -m openai:qwen hi?
+ask hi -m “echo:”                 | did you mean glm ask hi -m echo:?
+ask -m echo: --stop “END” hi      | did you mean glm ask -m echo: --stop END hi?
+ask hi --temperature＝0.5         | did you mean glm ask hi --temperature 0.5?
+ask -a c.txt，d hi                | did you mean glm ask -a c.txt -a d hi?
+config set temperature＝０．５    | did you mean glm config set temperature 0.5?
+config set temperature=0.5 please | leave please out: glm config set temperature 0.5
+config set a=b please             | glm config show lists all settings
+config set system=be brief        | did you mean glm config set system 'be brief'?
+config get nothing                | glm config show lists all settings
+ask --code python hi              | did you mean glm ask --code last hi?
+ask --messages a --messages b     | say one
+ask --each a --prompt x --prompt y | say one
+aliases set x y                   | a shell gives short names: alias NAME=
 """
 PROBE = """
 import contextlib, json, sys, tempfile
@@ -438,6 +455,11 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
         (["--system", "be", "terse", "hello"], "the system prompt is be alone"),
         (["--think", "off", "why?", "so"], "off is sent as a word: --think takes no value"),
         (["/model", "echo:", "hello"], "/model is sent as a word; an option begins with --"),
+        (["--stop", "a", "b"], "each stop has its own --stop: glm ask --stop a --stop b QUESTION"),
+        (["--stop", "END", "##", "why?"], "glm ask --stop END --stop '##' 'why?'"),
+        (["--stop", "END", "FIN", "why is it"], "--stop END --stop FIN 'why is it'"),
+        (["--stop", "END", "hello"], ""),
+        (["--stop", "END", "why", "not"], ""),
         (["--system", "pirate", "hello"], ""),
         (["--system", "你是翻译", "hello"], ""),
     ],

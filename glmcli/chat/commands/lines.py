@@ -12,6 +12,7 @@ from dataclasses import fields
 
 from glmcli.chat.commands.table import COMMANDS, EVERYTHING, Chat
 from glmcli.config import setting_fields, variable
+from glmcli.config.values import plain_signs
 from glmcli.errors import UsageError
 from glmcli.language import in_one_line, later, tr
 from glmcli.paths import is_file, path_of
@@ -84,7 +85,7 @@ SLASH_WORDS = {
     **dict.fromkeys(("write", "w", "dump"), "/save X"),
     **dict.fromkeys(("import", "restore"), "/load X"),
     **dict.fromkeys(("editor", "e", "vi", "vim"), "/edit X"),
-    **dict.fromkeys(("prompt", "sys"), "/system X"),
+    **dict.fromkeys(("prompt", "sys", "s"), "/system X"),
     **dict.fromkeys(("count", "context-size", "ctx"), "/tokens"),
     **dict.fromkeys(("session", "conversation"), "/resume X"),
     **dict.fromkeys(("back", "rewind", "pop", "撤销"), "/undo"),
@@ -95,7 +96,7 @@ SLASH_WORDS = {
     **dict.fromkeys(("login", "key", "keys", "auth"), "/set api_key"),
     "version": "glm --version",
     "stream": later("in a chat each reply streams"),
-    "format": "glm ask --format X",
+    **dict.fromkeys(("format", "格式"), "glm ask --format X"),
     "ml": "/multiline",
     **dict.fromkeys(("pull", "download"), "glm models pull X"),
     **dict.fromkeys(("delete", "rm"), "glm history delete X"),
@@ -105,6 +106,8 @@ SLASH_WORDS = {
 
 
 _OTHER_SIGN = re.compile(r"(?:[\\.、。·!！]|/ +)([^\W\d_]+)((?: .*)?)")
+_OPTION = re.compile(r"(?:--|[-‐‑‒–—―−－]+(?=\w))-?([^\W\d_][\w-]*)(?:[ =:＝：]+(\S+))?")
+"""A line that is one option of `glm chat`, with whatever its keyboard makes of hyphens."""
 _OF_SHELL = re.compile(
     r"glm (?:(?:models|history|config|roles) [a-z]+(?: [^ ]+)?|[a-z]+|.*(?<= )-.*)"
 )
@@ -119,7 +122,7 @@ _PROGRAM = re.compile(
 
 def suggestion(word: str, rest: str = "") -> str:
     """A hint for a word that is not a command: the whole line that was meant."""
-    name, *value = re.split("[=:]", word, maxsplit=1)
+    name, *value = re.split("[=:＝：]", word, maxsplit=1)
     hint = said_of(line_for(name, " ".join([*value, rest]).strip())) or tr(
         "/help lists the commands"
     )
@@ -217,6 +220,8 @@ def command_for(text: str) -> str:
     found = _OTHER_SIGN.fullmatch(text)
     if found and (found[1] in COMMANDS or found[1] in WORDS):
         line = line_for(found[1], found[2].strip(), near=False)
+    elif (found := _OPTION.fullmatch(text)) and is_flag(found[1], found[2]):
+        line = line_for(found[1], plain_signs(found[2] or ""), near=False)
     elif found := _ASKS.fullmatch(text):
         return tr("here the question alone is typed: {text}", text=found[1])
     elif _OF_SHELL.fullmatch(text):
@@ -224,6 +229,13 @@ def command_for(text: str) -> str:
     elif _PROGRAM.fullmatch(text):
         line = _NO_PROGRAMS
     return said_of(line) if line else ""
+
+
+def is_flag(name: str, value: str | None) -> bool:
+    """Whether a name behind dashes is one of a command or a setting; one letter needs a value."""
+    if not name[1:]:
+        return bool(value) and name in "mst"
+    return bool({name, name.replace("-", "_")} & {*COMMANDS, *SLASH_WORDS, *setting_fields()})
 
 
 def run_command(chat: Chat, line: str) -> str:

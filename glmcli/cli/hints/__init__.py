@@ -13,49 +13,58 @@ from typing import Any
 
 from glmcli.cli.hints.taking import (
     TYPED,
+    given_twice,
     long_as_short,
     number_behind_switch,
     option_as_value,
     typeset_word,
 )
+from glmcli.errors import UsageError
+from glmcli.language import tr
 
 
 def check_typed(context: Any, arguments: Sequence[str]) -> None:
     """Keep what was typed. Raises UsageError where an option would take the next for its value, has
-    a dash for its hyphens, or one hyphen for two.
+    a dash for its hyphens, or one hyphen for two; the line that was meant is found by `run`.
     """
     TYPED[:] = [(context.command, tuple(arguments))]
-    if word := typeset_word(context.command, arguments):
-        from glmcli.cli.hints.lacking import typeset
+    command = context.command
+    help_line = tr("{command} --help shows what can be typed", command=context.command_path)
+    if word := typeset_word(command, arguments):
+        raise UsageError(tr("{word} is not how that is typed here", word=word), help_line)
+    if name := long_as_short(command, arguments):
+        raise UsageError(tr("No such option: {name}", name=name), help_line)
+    if found := number_behind_switch(command, arguments):
+        line = tr("{option} takes no {n}", option=found[0], n=found[1])
+        ids = tr("glm history list shows the ids that --resume takes; behind -- all words are text")
+        raise UsageError(line, ids)
+    if twice := given_twice(command, arguments):
+        line, hint = (
+            tr("{option} takes one file, not {n}", option=twice[0], n=twice[1]),
+            tr("say one"),
+        )
+        if twice[0] == "--prompt":
+            line = tr("{option} takes one text, not {n}", option=twice[0], n=twice[1])
+        elif twice[0] == "--each":
+            hint = tr("put them together: cat FILE FILE | glm ask --each -")
+        raise UsageError(line, hint)
+    if found := option_as_value(command, arguments):
+        from glmcli.cli.hints.lacking import for_value
 
-        raise typeset(word, context, arguments)
-    if name := long_as_short(context.command, arguments):
-        from glmcli.errors import UsageError
-        from glmcli.language import tr
-
-        words = [*context.command_path.split()[1:], *arguments]
-        raise UsageError(tr("No such option: {name}", name=name), in_whole_line(None, words))
-    if found := number_behind_switch(context.command, arguments):
-        from glmcli.cli.hints import lacking
-
-        raise lacking.number_behind(*found, arguments)
-    if found := option_as_value(context.command, arguments):
-        from glmcli.cli.hints.lacking import no_value
-
-        raise no_value(*found, context.command_path)
+        line = tr("{option} has no value before {next}", option=found[0], next=found[1])
+        raise UsageError(line, for_value(found[0], command))
 
 
 def usage_hint(exc: Exception, arguments: Sequence[str]) -> str:
     """What to type in place of a command line that Typer refused."""
     from glmcli.cli.hints.lacking import for_kind
     from glmcli.cli.hints.meant import meant_hint
-    from glmcli.language import tr
 
     context = getattr(exc, "ctx", None)
     path = context.command_path if context else "glm"
     if path == "glm" and arguments and context is None:
         path = f"glm {arguments[0]}"
-    hint = meant_hint(arguments) or for_kind(exc, context, path, arguments)
+    hint = meant_hint(arguments) or for_kind(exc)
     return hint or tr("{command} --help shows what can be typed", command=path)
 
 
@@ -64,7 +73,6 @@ def in_whole_line(meant: tuple[str, str] | None, arguments: Sequence[str]) -> st
     its place, or without the option that it is; "" if that is unclear.
     """
     from glmcli.cli.hints.meant import meant_hint
-    from glmcli.language import tr
 
     word, near = meant or ("", "")
     hint = meant_hint(arguments)

@@ -12,8 +12,16 @@ from typing import Any, NamedTuple
 
 from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
 from glmcli.cli.hints.known import group_of, has_input, in_the_chat, is_conversation, looks_like_id
-from glmcli.cli.hints.line import NEAR, filled, names_table, nearest_word, reason
-from glmcli.cli.hints.options import elsewhere, known_elsewhere
+from glmcli.cli.hints.line import (
+    NEAR,
+    elsewhere,
+    filled,
+    known_elsewhere,
+    names_table,
+    nearest_word,
+    reason,
+    words_in,
+)
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import command_at, commands_of, whole_command
 from glmcli.config import setting_fields
@@ -33,20 +41,13 @@ MEANT = later("did you mean {near}?")
 FILED = later("write: {line}")
 OF_LAST = (["-n", "1"], ["-n1"], ["-1"], ["-c"], ["-r"])
 """What stands behind a log elsewhere for the last entry of it."""
-PROGRAMS = ("glm", "glm.exe", "./glm", "$", "ollama", "llm", "llama-cli", "llama-server")
+PROGRAMS = ("glm", "glm.exe", "./glm", "$", "ollama", "llm", "llama-cli", "llama-server", "openai")
 """Names of programs, which stand before a whole line."""
+VERBS = ("set", "add", "get", "list", "ls", "show", "remove", "rm", "install", "path")
+"""What is behind the name of something that there is not, where that is no question."""
 CLEARS = ("clear", "prune", "purge", "empty", "wipe")
 _SLASH = later("/commands are typed inside glm chat; glm --help lists those of the shell")
 DELETES = (*CLEARS, "rm", "remove", "del", "erase", "delete")
-SAME = {
-    **dict.fromkeys(("rm", "remove", "delete", "del"), "delete"),
-    **dict.fromkeys(("show", "cat", "view", "print", "open"), "show"),
-    **dict.fromkeys(("restore", "recover", "undelete"), "undelete"),
-    **dict.fromkeys(("title", "name", "rename"), "rename"),
-    **dict.fromkeys(("export", "dump", "backup"), "export"),
-}
-"""What is called so elsewhere, and what the groups here call it, if not all of them."""
-_OTHERS = {("models", "delete"): "remove", ("config", "show"): "get", ("config", "delete"): "unset"}
 _FOR_ALL = {"show": "glm history list --all", "export": "glm history export", "undelete": BACK}
 
 
@@ -148,17 +149,18 @@ def without_command(path: list[str], front: list[str], command: Any, lead: str) 
         is_ask = names[0] in flags_of(command_at(["ask"])) and names[0] not in in_chat
         is_ask = is_ask or bool(known and {*known[0].split(" | ")} & {"X", "{X}", "!BODY"})
         return Found(["ask"] if is_ask else ["chat"], front, ALONE)
-    commands, word = commands_of(command), names[0].lstrip("-")
-    rest = front[1:]
+    commands, word, rest = commands_of(command), names[0].lstrip("-"), front[1:]
     listed = commands.get("list")
     if listed and names[0] in flags_of(listed):
         return Found([*path, "list"], front, BEFORE)
     if word in commands or word in aliases(" ".join(["glm", *path])):
         return found_command([word, *rest], path, lead)
-    if word[:1] == "l" and "list" in commands and not rest:
-        return Found([*path, "list"], rest, lead)
-    name = "list" if "list" in commands else "show"
-    return Found([*path, name], front, BEFORE)
+    is_l = word[:1] == "l" and not rest
+    return Found(
+        [*path, "list" if "list" in commands else "show"],
+        [] if is_l else front,
+        lead if is_l else BEFORE,
+    )
 
 
 @cache
@@ -202,9 +204,14 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
     """The same at `glm` itself, in the order in which a word is more surely one thing."""
     rest = [*behind, *front]
     if word.lower() in PROGRAMS and behind:
-        return Found([], rest, "")
-    is_of_all = {*behind} <= {"history", "chats", *EVERY_ONE} and (behind or word in CLEARS)
-    if word in DELETES and is_of_all:
+        line = aliases(word.lower()).get(behind[0])
+        return by_alias(line, rest[1:]) if line else Found([], rest, "")
+    if word == "curl" and any("://" in each for each in behind):
+        return Found(["ask"], rest, "")
+    if word == "api" and behind and behind[0].endswith("completions.create"):
+        return Found(["ask"], rest[1:], "")
+    named = {each for each in behind if each[:1] != "-" or each in EVERY_ONE}
+    if word in DELETES and named <= {"history", "chats", *EVERY_ONE} and (named or word in CLEARS):
         raise Told(tr(EACH))
     if word in ("help", "hlep", "man") and behind:
         return found_command([*behind, "--help"])
@@ -214,7 +221,7 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         plain = [each for each in behind if each not in ("last", "--last")]
         is_id = bool(plain) and (word == "resume" or looks_like_id(plain[0]))
         return Found(["chat"], ["--resume" if is_id else "--continue", *plain, *front], "")
-    question = len(words_before_option(behind)) > 1 and word.isalpha()
+    question = words_in(behind) > 1 and word.isalpha()
     if behind and behind[0] in commands_of(whole_command()) and word in ("start", "launch"):
         return Found([], rest, "")
     if word in ("log", "logs") and behind in OF_LAST:
@@ -233,9 +240,9 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         return found
     cutoff = SURELY if question else NEAR
     names = [*commands_of(whole_command())]
-    line = aliases("glm").get(word.lower())
-    is_key = line == "!KEYS" and behind[:1] == ["set"]
-    if line and (is_key or is_line(line) or not (behind[2:] or front)):
+    line = aliases("glm").get(word.lower(), "")
+    is_of_none = line[:1] == "!" and bool(behind) and behind[0] in VERBS
+    if line and (is_of_none or is_line(line) or not (behind[2:] or front)):
         return by_alias(line, rest)
     if near := nearest_command(word, names, cutoff):
         return Found([], [near, *rest], "")
@@ -257,12 +264,6 @@ def is_line(text: str) -> bool:
     )
 
 
-def words_before_option(words: Sequence[str]) -> list[str]:
-    """The words up to the first option."""
-    at = next((at for at, word in enumerate(words) if word.startswith("-")), len(words))
-    return [*words[:at]]
-
-
 def names_command(word: str, group: str) -> bool:
     """Whether a word is a command of a group, here or elsewhere, or nearly."""
     names = [*commands_of(command_at([group])), *aliases(f"glm {group}")]
@@ -271,15 +272,11 @@ def names_command(word: str, group: str) -> bool:
 
 def of_known_object(word: str, behind: list[str], front: list[str]) -> Found | None:
     """A command without its group, before the name of something there is; None for others."""
-    plain = words_before_option(behind)
+    plain = behind[: words_in(behind)]
     named = group_of(plain[0]) if plain else ""
-    verb = SAME.get(word, word)
-    if not named:
-        return None
-    verb = _OTHERS.get((named, verb), verb)
-    other = "show" if named == "history" and not plain[1:] else ""
-    near = nearest_command(verb, command_names(named), SURELY) or other
-    return Found([named], [near, *behind, *front], "") if near else None
+    if named and not names_command(word, named):
+        word = "show" if named == "history" and not plain[1:] else ""
+    return Found([named], [word, *behind, *front], "") if named and word else None
 
 
 def only_group_of(word: str) -> str:
@@ -291,7 +288,7 @@ def only_group_of(word: str) -> str:
         return ""
     groups = {name: commands_of(each) for name, each in commands_of(whole_command()).items()}
     names = sorted({name for each in groups.values() for name in each})
-    near = SAME.get(word.lower()) or nearest_word(word.lower(), names, SURELY)
+    near = nearest_word(word.lower(), names, SURELY)
     having = [name for name, each in groups.items() if near in each]
     is_config = having == ["config"] and not near.startswith(("unset", "trust", "untrust"))
     return having[0] if len(having) == 1 and not is_config else ""
@@ -315,27 +312,17 @@ def by_alias(text: str, rest: list[str]) -> Found:
     if text.startswith("glm --"):
         return Found([], words, "")
     if words[-1].startswith("-") and text.split()[-1].isupper():
-        at = first_word(rest, words[:-1])
-        words, name = words[:-1], words[-1]
-        behind = [word for word in rest[at + 1 :] if not word.startswith("-")]
-        if words == ["ask"] and not behind and not has_input():
+        *words, name = words
+        front, behind = split_front(rest, ())
+        if words == ["ask"] and not has_input() and all(each[0] == "-" for each in behind[1:]):
             words = ["chat"]
-        sign = [] if at < len(rest) else [text.split()[-1]]
-        return Found([], [*words, *rest[:at], name, *sign, *rest[at:]], "")
+        return Found([], [*words, *front, name, *(behind or [text.split()[-1]])], "")
     return Found([], [*words, *rest], "")
-
-
-def first_word(rest: Sequence[str], path: Sequence[str]) -> int:
-    """Where the first word stands that is neither an option nor its value."""
-    takers, at = value_flags(command_at(path)), 0
-    while at < len(rest) and rest[at].startswith("-"):
-        at += 2 if rest[at] in takers else 1
-    return min(at, len(rest))
 
 
 def in_group(group: str, word: str, words: list[str]) -> Found:
     """The line that was meant where the command of a group was left out. Raises Told."""
-    plain = words_before_option(words)
+    plain = words[: words_in(words)]
     if plain[1:] and plain[1].lower() in command_names(group):
         return Found([group], [plain[1], word, *words[2:]], "")
     if group == "config":
@@ -386,7 +373,7 @@ def of_role_file(word: str, names: Sequence[str]) -> str:
 
 def for_first_word(word: str, behind: list[str], front: list[str]) -> Found:
     """The line where neither a command nor a slip for one comes first: a question most likely."""
-    plain = words_before_option(behind)
+    plain = behind[: words_in(behind)]
     is_path = re.fullmatch(r"[\w.~-]*[/:][\w./:@~-]*", word) and not word.isidentifier()
     if is_file(Path(word)) and not plain:
         return Found(["ask"], ["QUESTION", "-a", word, *behind, *front], OF_FILE)

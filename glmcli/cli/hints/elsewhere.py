@@ -20,6 +20,7 @@ EACH = later(
 BACK = later("name each: glm history undelete ID ID; without an ID it lists them")
 WHY = {
     "BEGINS": later("a chat begins a new conversation; --continue goes on with the last one"),
+    "ALIAS": later("a shell gives short names: alias NAME='glm ask -m MODEL'"),
     "COLOURS": later("colours are those of the terminal; NO_COLOR=1 leaves them out"),
     "BODY": later("a question is text as it is, no JSON"),
     "CONFIG": later("glm config path prints where config.toml is; glm config edit opens it"),
@@ -46,6 +47,9 @@ WHY = {
     ),
     "NONE": later("glm has none of that; glm --help lists its commands"),
     "ONE": later("name one: glm models remove NAME; glm models list shows them"),
+    "PARAMETERS": later(
+        "a role has no parameters: glm ask --each FILE --prompt TEXT fills a text in"
+    ),
     "PICTURES": later("pictures cannot be sent: a model reads text here"),
     "QUEUE": later("one process answers several requests at once"),
     "ROLE": later("a system prompt with settings is a role: glm roles edit NAME"),
@@ -79,7 +83,7 @@ OPTIONS_ELSEWHERE = """
 --show-thinking = --thinking show
 --flash-attn --flash-attention -fa = --attn flash
 --session --恢复 --session-id --conversation --id --cid --thread --chat-id ID = --resume X | !IDS
---repl --chat ID = --resume X | --continue
+--repl --chat ID = --resume X | glm chat X | glm chat | !IDS
 --last --继续 --latest --continue-last --resume-last -C -lc --previous = --continue
 --usage --统计 --timings --timing --verbose -v --speed --verbose-prompt -u = --stats
 --log-level N = --stats
@@ -91,8 +95,7 @@ OPTIONS_ELSEWHERE = """
 --info --dump-config --show-config --settings = glm config show
 -M --模型 --model-id --model-path --model-name --model-name-or-path -mp NAME = --model X
 -hf -hfr --hf-repo --hf --repo -hff NAME = --model X
---角色 NAME = --role X
---persona --agent --template-name --preset --pattern --character --prompt-name NAME = --role X
+--persona --agent --template-name --preset --pattern --character --角色 NAME = --role X
 --shell --execute -e --cmd --command = --role shell
 --silent --安静 --no-notices --no-warnings --simple = --quiet
 --csv --tsv --html --pretty --yaml --table = --json | !FORMS
@@ -162,8 +165,6 @@ OPTIONS_ELSEWHERE = """
 --new --reset --fresh --new-chat = !BEGINS
 --greedy --deterministic --no-sample = --temperature 0
 --random-seed --rng-seed --种子 --随机种子 N = --seed X
---trust --trust-remote = --trust-remote-code
---chat-template NAME = --template X
 --lang --language --locale --reply-lang LANG = LC_ALL=X
 --extract --extract-last --code-only --xl = -x
 --no-input --non-interactive --no-interactive = --no-stdin
@@ -211,15 +212,13 @@ OPTIONS_ELSEWHERE = """
 --daemon -d --background --detach -D = &
 --ssl-keyfile --ssl-certfile --cert --cors --allow-origins --allowed-origins FILE =
 --silent --no-access-log --disable-log-requests = --quiet
---verbose -v --log-requests =
---log-level --uvicorn-log-level LEVEL =
+--log-requests --verbose -v =
 --output FILE = > X
-[glm stop]
--a = --all
-[glm ps]
---all -a --verbose -v = !LISTED
+[glm stop, glm history list]
+-a --asks --full --everything = --all
+[glm ps, glm models list, glm roles list, glm config show]
+--all -a --local --installed --downloaded --verbose -v --source --sources = !LISTED
 [glm history list]
---asks --full --everything = --all
 --kind --type --kinds KIND = --all
 -c --current = glm history show last
 --search --grep --query --find --contains --filter WORDS = glm history search X
@@ -230,10 +229,12 @@ OPTIONS_ELSEWHERE = """
 --latest = --limit 1
 --deleted --trash = glm history undelete
 --output -o -f FORM = --json
---csv --tsv = | cat
 --no-pager --raw --oneline --simple --quiet -q = --plain
+[glm models list, glm models show]
+--long -l --details --info --full --modelfile --license --parameters --verbose -v =
+[glm history list, glm models list, glm history show]
+--csv --tsv --markdown --md = | cat
 [glm history show]
---markdown --md = | cat
 --raw --text --no-color = --plain
 -f FORM = --json
 [glm history search]
@@ -246,33 +247,23 @@ OPTIONS_ELSEWHERE = """
 [glm history import]
 --format -f --from --type FORM = !FORM
 --file --input -i FILE = X
+[glm history delete, glm models remove]
+--force -f --no-confirm --no-prompt = --yes
 [glm history delete]
 --older-than --before AGE = !EACH
---force -f --no-confirm --no-prompt = --yes
 --permanent --permanently --forever --hard = --purge
 [glm models list]
---all -a --local --installed --downloaded = !LISTED
 --remote --server --host --url URL = --base-url X
---verbose -v --long -l --details =
 --sort --order --order-by KEY = | sort
 --search --grep --filter --name WORD = | grep X
---csv --tsv --quiet -q --no-header = | cat
-[glm models show]
---verbose -v --all --full --modelfile --license --parameters --details --info =
+--quiet -q --no-header = | cat
 [glm models pull]
 --quantize --quant X = !SMALLER
 --output --local-dir --dir -o DIR = GLM_CACHE=X
 [glm models remove]
---force -f --no-confirm = --yes
 --all -a = !ONE
-[glm roles list]
---all -a --verbose = !LISTED
-[glm config show]
---all -a --source --sources --list -l = !LISTED
-[glm config get]
+[glm config get, glm config unset]
 --all -a = glm config show
-[glm config unset]
---all -a = !CONFIG
 """
 """Command, or [glm *] for all, and the names of an option elsewhere = what it is here."""
 
@@ -280,23 +271,25 @@ COMMANDS_ELSEWHERE = """
 [glm]
 version = glm --version
 help hlep man usage get-help 帮助 = glm --help; glm COMMAND --help
-run load use launch = glm ask -m MODEL
+run load use launch exec 运行 = glm ask -m MODEL
 start new repl interactive shell talk cli 聊天 = glm chat
-unload kill free = glm stop MODEL
+unload kill free 停止 = glm stop MODEL
 status top = glm ps
 last latest = glm history show last
 keys key auth token login logout = !KEYS
-prompt complete generate query say question 问 提问 = glm ask WORDS
+prompt complete generate query say question 问 提问 询问 = glm ask WORDS
 create = glm roles edit NAME
 cp push = !ROLE
 doctor info env check = glm config show; glm models list
-perf measure speed benchmark = glm bench
+perf measure speed benchmark 测试 = glm bench
 list ls = glm models list; glm history list
-pull download install get fetch = glm models pull NAME
+images = glm models list
+commit = git diff --staged | glm ask --role commit
+pull download install get fetch clone 下载 = glm models pull NAME
 rm rmi remove delete = glm models remove NAME; glm history delete ID
 exit quit bye 退出 = !LEAVE
 set = glm config set NAME VALUE
-search find grep = glm history search WORDS
+search find grep 搜索 = glm history search WORDS
 export = glm history export ID
 import = glm history import FILE
 show inspect = glm history show ID; glm models show NAME
@@ -305,7 +298,8 @@ update upgrade self-update = !UPDATE
 uninstall self-uninstall = pip uninstall glm-chat
 completion completions autocomplete = glm --install-completion
 embed embeddings embed-multi similar = !EMBED
-plugins aliases fragments tools mcp schemas = !NONE
+plugins fragments tools mcp schemas collections embed-models = !NONE
+alias aliases = !ALIAS
 server api listen api_server openai_api_server daemon model_worker worker = glm serve
 [glm models]
 rm delete del uninstall 删除 = glm models remove NAME
@@ -315,8 +309,8 @@ ls 列表 = glm models list
 ps loaded running = glm ps
 stop unload = glm stop NAME
 serve = glm serve NAME
-run load chat import link = glm chat -m NAME
-ask = glm ask -m NAME
+chat import link = glm chat -m NAME
+run load ask = glm ask -m NAME
 convert quantize = !SMALLER
 bench benchmark = glm bench NAME
 search find = !HUB
@@ -349,6 +343,12 @@ open vi vim nano init create new = glm config edit
 where file location = glm config path
 import load reload = !CONFIG
 read cat = glm config get NAME
+[ollama]
+list ls = glm models list
+rm delete = glm models remove NAME
+show = glm models show NAME
+[llm]
+install uninstall openai = !NONE
 [groups]
 logs log conversations conversation chats sessions session threads 历史 记录 = history
 templates template prompts agents personas characters presets patterns 角色 = roles
@@ -392,8 +392,9 @@ key token = api_key
 [keep]
 forever always infinite -1 = 8760h
 never none no = 0
+[code]
+python py bash sh javascript js typescript ts json html css sql c cpp c++ java go rust = last
 [context]
 sliding truncate drop drop_oldest = drop-oldest
-summarize = summarise
 """
 """Option, and a value of it elsewhere = what it is here."""

@@ -98,6 +98,12 @@ def before_option(prompt: str) -> str:
     option = next((one for one, other in pairwise(arguments) if other == word), "")
     if option == "-c" and word.isdecimal():
         return tr("{n} is sent as a word; --window {n} would set the window", n=word)
+    stop = next((one for one, other in pairwise(arguments) if other == option), "")
+    if stop == "--stop" and is_like_stop(option, word, rest, arguments):
+        line = typed_line(["glm", "ask", "--stop", option, "--stop", word, *(rest or ["QUESTION"])])
+        return tr(
+            "{word} is sent as a word; each stop has its own --stop: {line}", word=word, line=line
+        )
     is_said = word.isalpha() and word.lower() in ON | OFF
     is_newest = option in ("-c", "--continue") and word in NEWEST
     if option[:1] == "-" and (is_said or is_newest) and rest:
@@ -114,6 +120,13 @@ def before_option(prompt: str) -> str:
         return ""
     line = typed_line(["glm", str(getattr(command, "name", "ask")), "-m", word, *rest])
     return tr("{name} is sent as a word; {line} takes it for the model", name=word, line=line)
+
+
+def is_like_stop(stop: str, word: str, rest: Sequence[str], arguments: Sequence[str]) -> bool:
+    """Whether the word behind a stop is more likely a second one than the question's first."""
+    is_sign = not any(map(str.isalnum, word)) or word[:1] in ("<", "[", "\\")
+    is_quoted = " " not in word and any(" " in each and each in rest for each in arguments)
+    return is_sign or len(word) == len(stop) == 1 or is_quoted
 
 
 def unquoted_system(command: str, arguments: Sequence[str]) -> str:

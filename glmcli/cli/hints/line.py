@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import Any
 
-from glmcli.cli.hints.elsewhere import WHY
+from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE, WHY
 from glmcli.cli.hints.taking import flags_of, value_flags
+from glmcli.cli.hints.tree import arity, command_at
+from glmcli.config.values import plain_signs
 from glmcli.language import tr
 
 LONGEST_WORD = 300
@@ -20,6 +23,9 @@ SHORT, SHORT_NEAR = 5, 0.8
 """A shorter word has to be nearer."""
 NEAR = 0.7
 """How much of a word must be that of another, to be a slip for it."""
+OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
+"""Options elsewhere for what is an argument here."""
+_NUMBER = re.compile(r"-[0-9.]+")
 _KEY_NAME = re.compile(r"-.*(?:key|(?<!max-)(?<!max_)token|secret|passw)", re.IGNORECASE)
 _KEY = re.compile(r"bearer|authori|(?:key|token)[=:]|\b(?:sk|hf|gh[pos])[-_]", re.IGNORECASE)
 
@@ -46,6 +52,7 @@ def tidied(words: Sequence[str], commands: Collection[str]) -> list[str]:
     what is behind it, as `ask--model` or `ask"why not"`.
     """
     words, right = [*words], list[str]()
+    words[0] = plain_signs(words[0]) if plain_signs(words[0]) in commands else words[0]
     joined = re.fullmatch(
         rf"({'|'.join(commands)})(-.*|\S* .*|(?<=ask)\w{{4,}})", words[0], re.DOTALL
     )
@@ -83,10 +90,8 @@ class MeantLine:
     command: Any
     path: str
     """Its names, from `glm` on."""
-    items: list[list[str]] = field(default_factory=list)
-    """Options with their values, and words."""
-    words: list[int] = field(default_factory=list)
-    """Which of the items are words."""
+    items: list[str | list[str]] = field(default_factory=list)
+    """Words, and options with their values."""
     told: list[str] = field(default_factory=list)
     """What is to be said beside the line."""
     left_out: list[str] = field(default_factory=list)
@@ -105,6 +110,8 @@ class MeantLine:
     """An option that is right and has no value."""
     needs_server: bool = False
     """Whether a model of a server is meant, if no model is named."""
+    model: str = ""
+    """What a request calls that."""
     is_form: bool = False
     """Whether signs stand in it for words that it lacks."""
     has_taken: bool = False
@@ -121,14 +128,26 @@ class MeantLine:
         return value_flags(self.command)
 
     @property
-    def texts(self) -> list[str]:
-        """The words."""
-        return [self.items[at][0] for at in self.words]
+    def words(self) -> list[str]:
+        """The words; others in their place begin where they began."""
+        return [item for item in self.items if isinstance(item, str)]
 
-    def add_word(self, word: str) -> None:
-        """One more word."""
-        self.words.append(len(self.items))
-        self.items.append([word])
+    @words.setter
+    def words(self, words: Sequence[str]) -> None:
+        at = next((n for n, item in enumerate(self.items) if isinstance(item, str)), None)
+        at = len(self.items) if at is None else at
+        rest = [item for item in self.items[at:] if not isinstance(item, str)]
+        self.items = [*self.items[:at], *words, *rest]
+
+    @property
+    def options(self) -> list[list[str]]:
+        """The options with their values."""
+        return [item for item in self.items if not isinstance(item, str)]
+
+    @property
+    def given(self) -> set[str]:
+        """The names of those."""
+        return {item[0] for item in self.options}
 
     def add(self, *option: str) -> None:
         """An option with its value; one that stands there already counts once."""
@@ -147,17 +166,16 @@ class MeantLine:
         if why and why not in self.told:
             self.told.append(why)
 
-    def set_words(self, texts: Sequence[str]) -> None:
-        """Put other words in the place of these: the first where they began."""
-        at = self.words[0] if self.words else len(self.items)
-        kept = [item for n, item in enumerate(self.items) if n not in self.words]
-        at -= sum(n < at for n in self.words)
-        self.items = [*kept[:at], *([text] for text in texts), *kept[at:]]
-        self.words = list(range(at, at + len(texts)))
+    def take_out(self, *flags: str) -> list[str]:
+        """Take the options of these names out; returns their values."""
+        taken = [item for item in self.options if item[0] in flags]
+        self.items = [item for item in self.items if item not in taken]
+        return [item[-1] for item in taken]
 
     def typed(self) -> list[str]:
         """All of it, without the `glm`."""
-        return [*self.path.split()[1:], *(word for item in self.items for word in item)]
+        items = ([item] if isinstance(item, str) else item for item in self.items)
+        return [*self.path.split()[1:], *chain.from_iterable(items)]
 
 
 def nearest_flag(name: str, line: MeantLine) -> str:
@@ -181,15 +199,44 @@ def nearest_flag(name: str, line: MeantLine) -> str:
 
 @cache
 def names_table(text: str) -> dict[str, dict[str, str]]:
-    """A text of `elsewhere`: heading -> names -> what stands behind the `=`."""
-    rows, heading = dict[str, dict[str, str]](), dict[str, str]()
+    """A text of `elsewhere`: each of its headings -> names -> what stands behind the `=`."""
+    rows, headings = dict[str, dict[str, str]](), [dict[str, str]()]
     for line in text.strip().splitlines():
         names, equals, known = line.partition(" =")
-        if equals:
+        for heading in headings if equals else ():
             heading[names] = known.strip()
-        else:
-            heading = rows.setdefault(line.strip("[]"), {})
+        if not equals:
+            headings = [rows.setdefault(each, {}) for each in line.strip("[]").split(", ")]
     return rows
+
+
+@cache
+def elsewhere(path: str) -> Mapping[str, tuple[str, bool]]:
+    """The names of options elsewhere -> what one is here, and whether it takes a value."""
+    known = dict[str, tuple[str, bool]]()
+    for key, here in names_table(OPTIONS_ELSEWHERE).get(path, {}).items():
+        names = [word for word in key.split() if word.startswith("-")]
+        known.update(dict.fromkeys(names, (here, not key.split()[-1].startswith("-"))))
+    return known
+
+
+def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
+    """What an option of another program is for a command; None for an unknown one."""
+    if path.startswith("glm history ") and name in ("--last", "--latest") and "list" not in path:
+        return "=last", False
+    if found := elsewhere(path).get(name):
+        return found
+    if (
+        name in OF_ARGUMENTS
+        and path.count(" ") > 1
+        and arity(command_at(path.split()[1:]))[1] in (1, None)
+    ):
+        return "X", True
+    bare = name.lstrip("-")
+    for form in (name, f"--{bare.replace('_', '-').lower()}", f"-{bare}" if not bare[1:] else name):
+        if found := elsewhere(path).get(form) or elsewhere("glm *").get(form):
+            return found
+    return None
 
 
 def reason(known: str) -> str:
@@ -205,3 +252,13 @@ def is_key_name(option: str) -> bool:
 def _of_keys() -> tuple[str, str]:
     """The reasons to leave out what may be a key."""
     return reason("!KEY"), reason("!SERVE_KEY")
+
+
+def words_in(rest: Sequence[str]) -> int:
+    """How many words there are before the next option."""
+    return next((at for at, word in enumerate(rest) if is_option(word)), len(rest))
+
+
+def is_option(word: str) -> bool:
+    """Whether a word is an option rather than a value."""
+    return word[:1] == "-" and word != "-" and not _NUMBER.fullmatch(word)

@@ -83,11 +83,13 @@ def taken_over(line: MeantLine) -> tuple[list[str], list[str]]:
         return path, rest
     flags = flags_of(command_at(path))
     shares = len(other) == 1 and path[0] in ("ask", "chat", "serve", "bench")
-    for at, item in enumerate(line.items):
-        if shares or (at not in line.words and item[0] in flags):
-            rest += item
+    for item in line.items:
+        is_word = isinstance(item, str)
+        words = [item] if isinstance(item, str) else item
+        if shares or (words[0] in flags and not is_word):
+            rest += words
         else:
-            line.leave_out(*item)
+            line.leave_out(*words)
     return path, rest
 
 
@@ -101,7 +103,7 @@ def read(path: Sequence[str], tokens: Sequence[str]) -> MeantLine:
             break
         is_number = not line.takers and re.fullmatch(r"-[0-9.]+", word)
         if not word.startswith("-") or word == "-" or is_number:
-            line.add_word(word)
+            line.items.append(word)
         else:
             take_option(line, word, rest)
     return line
@@ -125,7 +127,8 @@ def hint_of(
     if line.left_out:
         option = " ".join(map(shown_word, line.left_out))
         hint = tr("leave {option} out: {line}", option=option, line=typed)
-        more = line.told or ([named_flags(line)] if named_flags(line) else [])
+        is_option = any(each.startswith("-") for each in line.left_out)
+        more = line.told or [*filter(None, [named_flags(line) if is_option else ""])]
         return tr("; ").join([hint, *more])
     if line.is_form:
         return tr("; ").join([*line.told, tr("write: {line}", line=typed), *of_group(line)])
@@ -135,19 +138,19 @@ def hint_of(
 
 def of_misfit(line: MeantLine, arguments: Sequence[str]) -> str:
     """What an option takes whose name was put right, and whose value does not fit; "" if none."""
-    for flag, *values in line.items:
+    for flag, *values in line.options:
         option = line.takers.get(flag)
         fits = all(takes_value(each, option) for each in values)
         is_typed = any(each.partition("=")[0] == flag for each in arguments)
         if option is not None and not is_typed and not fits:
-            return for_value(flag, line.path.split()[1:])
+            return for_value(flag, line.command)
     return ""
 
 
 def of_group(line: MeantLine) -> list[str]:
     """Where the names that a command takes are listed, if one stands for them."""
     group, _, command = line.path.rpartition(" ")
-    if not {"ID", "NAME"} & {*line.texts}:
+    if not {"ID", "NAME"} & {*line.words}:
         return []
     if group not in ("glm models", "glm history", "glm roles") or command in ("pull", "edit"):
         return []

@@ -3,65 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from functools import cache
 from typing import NamedTuple
 
-from glmcli.cli.hints.elsewhere import OPTIONS_ELSEWHERE
 from glmcli.cli.hints.known import has_input, in_the_chat, is_conversation, looks_like_id
-from glmcli.cli.hints.line import MeantLine, is_key_name, names_table, nearest_flag, reason
+from glmcli.cli.hints.line import (
+    MeantLine,
+    is_key_name,
+    is_option,
+    known_elsewhere,
+    nearest_flag,
+    reason,
+    words_in,
+)
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import arity, command_at, commands_of, metavar_of, takes_value
-from glmcli.cli.hints.values import question_in, value_right
+from glmcli.cli.hints.values import pair_of, question_in, value_right
 from glmcli.cli.hints.words import is_file_word, is_no_text, shell_word
-from glmcli.config import setting_fields
 from glmcli.config.values import OFF, ON
 from glmcli.language import tr
 
 SHARING = {"glm ask": ("chat",), "glm chat": ("ask",)}
 """Commands that share most options, and where one may stand that another has not."""
-OF_ARGUMENTS = ("--file", "--id", "--name", "--query", "--words", "--model", "-m")
-"""Options elsewhere for what is an argument here."""
 NO_VALUES = ("none", "null", "default", "auto", "-1")
 MAY_STAND_ALONE = ("--resume", "--plain")
 SIZES = {"-c": ("--window", 256), "-n": ("--tokens", 32)}
 """Short options of other programs that are others here -> what is meant from which number on."""
 SWITCHED_OFF = {"--history": "--no-save", "--save": "--no-save"}
 """What an option is with off behind it, where that is not its name with a no."""
+OF_LOGIN = ("-u", "--user")
+OF_TEMPLATE = ("-p", "--param")
+"""Options elsewhere for a login, and for a word that a template has a place for."""
+OF_MESSAGE = "-g"
+"""One behind which a role stands, and then its text."""
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
 _JOINED = re.compile(r"(--[A-Za-z][A-Za-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
 _SHORT = re.compile(r"(-[a-zA-Z])=?(.+)", re.DOTALL)
-_NUMBER = re.compile(r"-[0-9.]+")
-
-
-@cache
-def elsewhere(path: str) -> Mapping[str, tuple[str, bool]]:
-    """The names of options elsewhere -> what one is here, and whether it takes a value."""
-    known = dict[str, tuple[str, bool]]()
-    for key, here in names_table(OPTIONS_ELSEWHERE).get(path, {}).items():
-        names = [word for word in key.split() if word.startswith("-")]
-        known.update(dict.fromkeys(names, (here, not key.split()[-1].startswith("-"))))
-    return known
-
-
-def known_elsewhere(name: str, path: str) -> tuple[str, bool] | None:
-    """What an option of another program is for a command; None for an unknown one."""
-    if path.startswith("glm history ") and name in ("--last", "--latest") and "list" not in path:
-        return "=last", False
-    if found := elsewhere(path).get(name):
-        return found
-    if (
-        name in OF_ARGUMENTS
-        and path.count(" ") > 1
-        and arity(command_at(path.split()[1:]))[1] in (1, None)
-    ):
-        return "X", True
-    bare = name.lstrip("-")
-    for form in (name, f"--{bare.replace('_', '-').lower()}", f"-{bare}" if not bare[1:] else name):
-        if found := elsewhere(path).get(form) or elsewhere("glm *").get(form):
-            return found
-    return None
+_LOGIN = re.compile(r"[^\s:]+:[^\s:]+")
 
 
 def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
@@ -83,6 +61,12 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
         line.add(size, rest.pop(0))
     elif name in OF_PAIRS and rest and (pair := pair_of(rest)):
         line.add(*pair)
+    elif found := left_out_words(line, name, value, rest):
+        line.leave_out(name, *rest[: found[0]], why=reason(found[1]))
+        del rest[: found[0]]
+    elif name == OF_MESSAGE and rest[1:]:
+        role, text = rest.pop(0), rest.pop(0)
+        own(line, "--system", text, rest) if role == "system" else line.items.append(text)
     elif name in line.flags or name in ("--help", "-h"):
         own(line, name, value, rest)
     elif known:
@@ -109,12 +93,10 @@ def is_switched(name: str, line: MeantLine, rest: list[str]) -> bool:
 
 def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
     """An option and the value that is joined to it, `--x=1`, `--x:1`, `-x1`; None without one."""
-    if word == "--resume=":
-        return "--resume", None
     name, equals, value = word.partition("=")
     is_known = name in line.flags or known_elsewhere(name, line.path) is not None
     if equals and (is_known or name.startswith("--")):
-        return name, value
+        return name, None if word == "--resume=" else value
     if is_known:
         return name, None
     found = _JOINED.fullmatch(word)
@@ -123,7 +105,7 @@ def divided(word: str, line: MeantLine) -> tuple[str, str | None]:
         return long, found[2] or found[3]
     if (
         not word.startswith("--")
-        and not near_long(word, line)
+        and not (word[2:] and nearest_flag(word, line))
         and (found := _SHORT.fullmatch(word))
     ):
         known = known_elsewhere(found[1], line.path)
@@ -145,24 +127,28 @@ def divided_cluster(word: str, line: MeantLine) -> list[str]:
     return [*flags[:-1], f"-{found[2]}"]
 
 
-def pair_of(rest: list[str]) -> list[str]:
-    """`temperature 0.5` or `temperature=0.5` behind an option of pairs, as our option."""
-    name, equals, value = rest[0].partition("=")
-    flag = f"--{name.replace('_', '-')}"
-    if name.replace("-", "_") not in setting_fields() or not (equals or rest[1:]):
-        return []
-    value = value if equals else rest.pop(1)
-    del rest[0]
-    return [flag, value]
+def left_out_words(
+    line: MeantLine, name: str, value: str | None, rest: list[str]
+) -> tuple[int, str] | None:
+    """How many words go out with an option, and why: a login, or the parameter of a template,
+    `k=v` or with a template also `k v`; None for others.
+    """
+    typed = value if value is not None else "".join(rest[:1])
+    if name in OF_LOGIN and _LOGIN.fullmatch(typed):
+        return int(value is None), "!KEY"
+    has_one = {"--role", "--template"} & line.given or any(
+        each[:3] == "-t " for each in line.left_out
+    )
+    if name not in OF_TEMPLATE or not rest:
+        return None
+    if re.fullmatch(r"\w+=\S+", rest[0]) and (has_one or rest[1:] or line.words):
+        return 1, "!PARAMETERS"
+    is_pair = has_one and words_in(rest) > 2 and rest[0].isidentifier()
+    return (2, "!PARAMETERS") if is_pair else None
 
 
-def near_long(word: str, line: MeantLine) -> str:
-    """The long option that one with a single dash is, as `-model` or `-max-tokens`; "" for none."""
-    return nearest_flag(word, line) if word[2:] else ""
-
-
-def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
-    """An option of the command, with its value put right."""
+def own(line: MeantLine, flag: str, value: str | None, rest: list[str], typed: str = "") -> None:
+    """An option of the command, which may have been `typed` as another, its value put right."""
     option = line.takers.get(flag)
     if option is None:
         switch(line, flag, value)
@@ -180,14 +166,15 @@ def own(line: MeantLine, flag: str, value: str | None, rest: list[str]) -> None:
         line.add("-a", value)
         return
     if option.name == "host" and value and (found := re.fullmatch(r"([\w.-]*):([0-9]+)", value)):
-        line.items += [[flag, found[1]]] if found[1] else []
+        if found[1]:
+            line.add(flag, found[1])
         line.add("--port", found[2])
         return
     if value and value.lower() in NO_VALUES and not takes_value(value, option):
-        line.leave_out(flag, value)
+        line.leave_out(typed or flag, value)
         return
     for each in value_right(value, option, rest) if value is not None else [metavar_of(option)]:
-        if option.name == "code" and each not in ("all", "last") and not each.isdecimal():
+        if option.name == "code" and not takes_value(each, option):
             line.add("-x")
             rest.insert(0, each)
         else:
@@ -263,17 +250,18 @@ def became(
         line.left_out += [typed.name] if is_last else []
         return is_last
     if choice == "X":
-        line.add_word(value or "")
+        line.items.append(value or "")
     elif choice == "{X}":
         if not (text := question_in(value or "")):
             return False
-        line.add_word(text)
+        line.items.append(text)
+        line.model = question_in(value or "", "model")
     elif choice == "@X":
         line.revision = value or ""
     elif choice == "+X":
         line.last.append(value or "")
     elif choice.startswith("="):
-        line.add_word(choice[1:])
+        line.items.append(choice[1:])
     elif choice.startswith("-") and " < " in choice:
         flag, _, sign = choice.partition(" < ")
         line.add(flag)
@@ -283,48 +271,50 @@ def became(
     elif re.match(r"[A-Z_]+=", choice):
         head, _, what = choice.strip().partition("=")
         line.before += f"{head}={shell_word(value or '') if what == 'X' else what} "
+    elif (
+        choice[:4] == "glm "
+        and not is_last
+        and not (typed.is_alone if value else "X" not in choice)
+    ):
+        return False
     elif choice.startswith("glm "):
         line.other = [value or "" if word == "X" else word for word in choice.split()[1:]]
     elif choice.startswith("-") and len(choice.split()) < 3:
-        return option_taken(line, choice, typed, rest, is_last=is_last)
+        return became_own(line, choice, typed, rest, is_last=is_last)
     else:
         line.leave_out(*typed.words, why=reason(choice))
     return True
 
 
-def option_taken(
+def became_own(
     line: MeantLine, choice: str, typed: Typed, rest: list[str], *, is_last: bool
 ) -> bool:
     """Whether one of our options fits; then it is in the line, or the line is another's."""
-    value, is_fallback = typed.value, typed.is_fallback and is_last
-    flag, _, sign = choice.partition(" ")
-    word = re.sub(r"\bX\b", lambda match: value or "", sign) if sign else None
+    value, (flag, _, sign) = typed.value, choice.partition(" ")
+    word = re.sub(r"\bX\b", lambda _: value or "", sign) if sign else None
     if flag not in line.flags:
         if is_last and (other := other_command(flag, line.path)):
             move(line, other, flag, word, [])
-            return True
-        if is_last:
+        elif is_last:
             line.leave_out(*typed.words)
         return is_last
-    if is_fallback and value is not None and not re.search(r"\bX\b", sign):
+    option = line.takers.get(flag)
+    if not is_last and option is not None and word is not None:
+        is_id = option.name != "resume" or looks_like_id(word)
+        if not is_id or not all(
+            takes_value(each, option) for each in value_right(word, option, [])
+        ):
+            return False
+    if is_last and typed.is_fallback and value is not None and not re.search(r"\bX\b", sign):
         if typed.is_alone and line.path == "glm ask" and not is_no_text(value):
-            line.add_word(value)
+            line.items.append(value)
         elif value not in choice:
             line.leave_out(value)
+    line.needs_server = line.needs_server or flag == "--base-url"
     if word is None:
         line.add(flag)
-        return True
-    option = line.takers[flag]
-    fits = all(takes_value(each, option) for each in value_right(word, option, []))
-    if not is_last and not fits:
-        return False
-    if not fits and word.lower() in NO_VALUES:
-        line.leave_out(*typed.words)
-        return True
-    if not is_last and option.name == "resume" and not looks_like_id(word):
-        return False
-    line.needs_server = line.needs_server or option.name == "base_url"
-    own(line, flag, word, rest)
+    else:
+        own(line, flag, word, rest, typed.name)
     return True
 
 
@@ -383,13 +373,3 @@ def takes_fewer(line: MeantLine, rest: list[str]) -> bool:
     """Whether a command takes fewer words than there are."""
     most = arity(line.command)[1]
     return most is not None and len(line.words) + words_in(rest) > most
-
-
-def words_in(rest: list[str]) -> int:
-    """How many words there are at least before the next option."""
-    return next((at for at, word in enumerate(rest) if is_option(word)), len(rest))
-
-
-def is_option(word: str) -> bool:
-    """Whether a word is an option rather than a value."""
-    return word[:1] == "-" and word != "-" and not _NUMBER.fullmatch(word)

@@ -119,6 +119,12 @@ def setting_takes(name: str, value: str) -> bool:
     return all(takes_value(value, each) for each in takers.values() if each.name == name)
 
 
+def names_setting(word: str = "") -> bool:
+    """Whether a word is the name of a setting, or its sign."""
+    name = word.partition("=")[0]
+    return name in (*STANDS_FOR, *setting_fields()) or name.startswith("keys.")
+
+
 def parses(words: Sequence[str]) -> bool:
     """Whether the command line takes these words, with values that their options take."""
     from glmcli.cli.options import with_values
@@ -136,6 +142,8 @@ def parses(words: Sequence[str]) -> bool:
     if asks_help:
         return all(word in HELP_FLAGS or word.startswith("-") for word in words)
     if commands_of(command):
+        return False
+    if path in (["config", "set"], ["config", "get"]) and not names_setting(*words[:1]):
         return False
     if path == ["config", "set"] and len(words) == 2 and not setting_takes(*words):
         return False

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
 from glmcli.cli.hints.line import names_table, nearest_word
 from glmcli.cli.hints.tree import role_list, takes_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
-from glmcli.config.values import meant_number
+from glmcli.config.values import meant_number, plain_signs
 from glmcli.paths import is_file
 
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)")
@@ -24,6 +23,8 @@ _UNIT_WORD = re.compile(
     r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|k|%|tokens?|ms", re.IGNORECASE
 )
 _ADDRESS = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?:/.*)?")
+AS_TYPED = ("system", "stop", "prompt", "template")
+"""Options whose value is a text, in which signs of full width have their place."""
 NAME_WORDS = 6
 """So many words may be one name of a file that was not quoted."""
 
@@ -32,6 +33,7 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     """A value as the option takes it, or several; words of the rest that belong to it are taken."""
     if "--file" in option.opts:
         return files_right(value, rest)
+    value = value if option.name in AS_TYPED or names_file(value) else plain_signs(value)
     if option.name == "prompts":
         while rest and rest[0].isdecimal():
             value = f"{value.rstrip(',')},{rest.pop(0)}"
@@ -67,7 +69,7 @@ def type_of(option: Any) -> str:
 def near_value(value: str, option: Any, kind: str) -> str:
     """The value that was meant by one that does not fit; the same where that is not clear."""
     item = setting_fields().get(option.name)
-    near, value = "", normalize("NFKC", value).replace("。", ".")
+    near = ""
     if "Seconds" in kind:
         near = in_time(value)
     elif "int" in kind or "float" in kind:
@@ -115,7 +117,7 @@ def files_right(value: str, rest: list[str]) -> list[str]:
             if is_file(Path(joined)):
                 del rest[:n]
                 return [joined]
-        parts = [part for part in re.split(r"[,;] ?", value) if part]
+        parts = [part for part in re.split("[,;，；、] ?", value) if part]
         if parts[1:] and all(map(names_file, parts)):
             return parts
         return [value]
@@ -137,16 +139,26 @@ def setting_value(name: str, words: Sequence[str]) -> list[str]:
     from glmcli.cli.hints.taking import value_flags
     from glmcli.cli.hints.tree import command_at
 
-    text = " ".join(word for word in words if word not in ("=", "to", "is"))
+    text = " ".join(words)
     takers = value_flags(command_at(["ask"])) | value_flags(command_at(["serve"]))
     option = next((each for each in takers.values() if each.name == name), None)
     return value_right(text, option, []) if option is not None and text else [text]
 
 
-def question_in(body: str) -> str:
-    """The question in a body of JSON, as it goes to a server; "" if there is none."""
+def question_in(body: str, field: str = "prompt") -> str:
+    """The question, or another field, in a body of JSON for a server; "" if it has none."""
     with suppress(ValueError, TypeError, LookupError, AttributeError):
         known = json.loads(body)
-        text = known.get("prompt") or known["messages"][-1]["content"]
+        text = known.get(field) or (field == "prompt" and known["messages"][-1]["content"])
         return text if isinstance(text, str) else ""
     return ""
+
+
+def pair_of(rest: list[str]) -> list[str]:
+    """`temperature 0.5` or `temperature=0.5` behind an option of pairs, as our option."""
+    name, equals, value = rest[0].partition("=")
+    if name.replace("-", "_") not in setting_fields() or not (equals or rest[1:]):
+        return []
+    value = value if equals else rest.pop(1)
+    del rest[0]
+    return [f"--{name.replace('_', '-')}", value]

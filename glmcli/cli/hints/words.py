@@ -15,7 +15,7 @@ from glmcli.cli.hints.known import (
     newest_conversation,
 )
 from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
-from glmcli.cli.hints.tree import arity, metavar_of, role_list, takes_value
+from glmcli.cli.hints.tree import arity, metavar_of, role_list, setting_takes, takes_value
 from glmcli.cli.hints.values import question_in, setting_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
@@ -37,6 +37,7 @@ LEAST_WORDS = {"glm stop": 1, "glm config set": 2}
 """How many arguments a command needs, where the parser takes fewer."""
 OF_REVISION = later("the revision goes behind the id: -m ORG/NAME@REVISION")
 OF_IDS = ("show", "delete", "rename", "export", "undelete")
+MODEL_FLAGS = {"-m", "--model"}
 OF_MODELS = (
     "glm models show",
     "glm models pull",
@@ -51,7 +52,8 @@ WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
 OF_TEXT = ("-s", "--system", "--stop")
 """Options that take any text: a question too, if their own was left out."""
 _OF_REQUEST = re.compile(r"(https?://[^/\s]+)/(?:v1|api)(?:/\S*)?")
-_COLON = re.compile(r"^([\w-]+):(?=[^/\s])")
+_COLON = re.compile(r"^([\w-]+)[:：＝](?=[^/\s])")
+_OF_ECHO = re.compile(r"echo:([^=]+)")
 _PORT = re.compile("[0-9]{3,5}")
 _HEAD = (*NEWEST, "head", "@", "head~0")
 
@@ -73,36 +75,36 @@ def names_a_file(word: str) -> bool:
 
 def arranged(line: MeantLine) -> list[list[str]]:
     """The words of a line as its command takes them: the line, or several that do what it meant."""
-    if {"--help", "-h"} & {item[0] for item in line.items}:
-        line.set_words([])
+    if {"--help", "-h"} & line.given:
+        line.words = []
         return [line.typed()]
-    line.set_words([*line.texts, *line.last])
-    if line.needs_server and "-m" in line.flags and not {"-m", "--model"} & {*line.typed()}:
-        line.items.append(["-m", "openai:"])
+    line.words = [*line.words, *line.last]
+    address_as_option(line)
     flags_typed_as_words(line)
-    line.set_words([near_word(word, line.path, at) for at, word in enumerate(line.texts)])
+    line.words = [near_word(word, line.path, at) for at, word in enumerate(line.words)]
     if line.path in ("glm ask", "glm chat"):
         model_as_option(line)
-        address_as_option(line)
         with_attached(line)
+        if "--resume" in line.given:
+            line.take_out("-c", "--continue")
     if line.path == "glm ask":
-        line.set_words([question_in(word) or word for word in line.texts])
+        line.words = [question_in(word) or word for word in line.words]
         prompt_as_word(line)
         words_as_prompt(line)
     if line.path == "glm config set" and (lines := of_pairs(line)):
         return lines
     before = ONE_TEXT.get(line.path, len(line.words))
-    words, text = line.texts[:before], line.texts[before:]
+    words, text = line.words[:before], line.words[before:]
     if line.path == "glm config set" and text:
-        line.set_words([*words, *setting_value(words[0], text)])
+        line.words = [*words, *of_setting(line, words[0], text)]
     elif text[1:]:
-        line.set_words([*words, " ".join(text)])
+        line.words = [*words, " ".join(text)]
     if line.path.startswith("glm history "):
         of_history(line)
     if line.path in OF_MODELS:
         serves = line.path in ("glm stop", "glm serve")
-        numbers = [word for word in line.texts if word.isdecimal() and not serves]
-        line.set_words([word for word in line.texts if word not in numbers])
+        numbers = [word for word in line.words if word.isdecimal() and not serves]
+        line.words = [word for word in line.words if word not in numbers]
         for word in numbers:
             line.leave_out(word)
     if line.revision:
@@ -146,95 +148,95 @@ def near_word(word: str, path: str, at: int) -> str:
 
 def with_revision(line: MeantLine) -> None:
     """The revision of a model behind its name."""
-    item = next((item for item in line.items if item[0] in ("-m", "--model")), None)
-    if item is None and line.path in OF_MODELS and line.words:
-        item = line.items[line.words[0]]
-    if item is None:
-        line.leave_out(line.revision, why=tr(OF_REVISION))
-    else:
+    item = next((item for item in line.options if item[0] in MODEL_FLAGS), None)
+    if item is not None:
         item[-1] = f"{item[-1]}@{line.revision}"
+    elif line.path in OF_MODELS and line.words:
+        line.words = [f"{line.words[0]}@{line.revision}", *line.words[1:]]
+    else:
+        line.leave_out(line.revision, why=tr(OF_REVISION))
 
 
 def prompt_as_word(line: MeantLine) -> None:
     """`--prompt` is the question's where there is no --each."""
-    prompts = [item for item in line.items if item[0] == "--prompt"]
-    if prompts and not any(item[0] == "--each" for item in line.items):
-        if any(re.search(r"\{\w+\}", text) for _, text in prompts):
-            line.set_words([])
-            line.add("--each", "FILE")
-            return
-        texts = [*line.texts, *(text for _, text in prompts)]
-        line.set_words([])
-        line.items = [item for item in line.items if item not in prompts]
-        line.set_words(texts)
+    if "--each" in line.given:
+        return
+    if any(re.search(r"\{\w+\}", item[-1]) for item in line.options if item[0] == "--prompt"):
+        line.words = []
+        line.add("--each", "FILE")
+    else:
+        line.words = [*line.words, *line.take_out("--prompt")]
 
 
 def words_as_prompt(line: MeantLine) -> None:
     """Words beside --each are its --prompt."""
-    flags = {item[0] for item in line.items}
     if line.lacking == "--prompt" and line.words:
-        line.items.remove(["--prompt", metavar_of(line.takers["--prompt"])])
+        line.take_out("--prompt")
         line.lacking = ""
-        flags -= {"--prompt"}
-    if "--each" in flags and "--prompt" not in flags and line.words:
-        text = " ".join(line.texts)
-        line.set_words([])
+    if "--each" in line.given and "--prompt" not in line.given and line.words:
+        text = " ".join(line.words)
+        line.words = []
         line.add("--prompt", text if re.search(r"\{\w+\}", text) else f"{text} {{text}}")
 
 
 def model_as_option(line: MeantLine) -> None:
     """A model's name as the first word goes behind -m, in a line that names none."""
-    words = line.texts
-    if words and names_model(words[0]) and not {"-m", "--model"} & {each[0] for each in line.items}:
-        line.set_words(words[1:])
+    words = line.words
+    if words and names_model(words[0]) and not line.given & MODEL_FLAGS:
+        line.words = words[1:]
         line.add("-m", words[0])
+    for item in line.options:
+        if item[0] in MODEL_FLAGS and (found := _OF_ECHO.fullmatch(item[-1])):
+            item[-1] = "echo:"
+            line.words = [found[1], *line.words]
 
 
 def address_as_option(line: MeantLine) -> None:
     """The address that a request would go to is where the model's server is."""
-    for word in line.texts:
+    for word in line.words:
         if (found := _OF_REQUEST.fullmatch(word)) and "--base-url" in line.flags:
-            line.set_words([each for each in line.texts if each != word])
+            line.words = [each for each in line.words if each not in (word, "curl")]
             line.add("--base-url", found[1])
-            if not {"-m", "--model"} & {*line.typed()}:
-                line.add("-m", "openai:")
+            line.needs_server = True
+    if line.needs_server and "-m" in line.flags and not line.given & MODEL_FLAGS:
+        line.add("-m", f"openai:{line.model}")
 
 
 def flags_typed_as_words(line: MeantLine) -> None:
     """`all` as `--all`, where the command takes no such word."""
     needed, most = arity(line.command)
-    for word in line.texts:
+    for word in line.words:
         full = most is not None and (len(line.words) > most or line.path == "glm stop")
         is_flag = f"--{word}" in line.flags and f"--{word}" not in line.takers
         if full and is_flag and len(line.words) > needed:
-            words = line.texts
-            words.remove(word)
-            line.set_words(words)
+            line.words = [each for each in line.words if each != word]
             line.add(f"--{word}")
 
 
 def with_attached(line: MeantLine) -> None:
     """Files among the words go with -a where another does; `@my file.txt` is one name."""
-    texts = line.texts
+    texts = line.words
     for at, word in enumerate(texts):
         if word.startswith("@") and not is_file_word(word[1:]):
             for end in range(at + 2, min(at + 7, len(texts) + 1)):
                 name = " ".join(texts[at:end])
                 if is_file_word(name[1:]):
-                    line.set_words([*texts[:at], name, *texts[end:]])
+                    line.words = [*texts[:at], name, *texts[end:]]
                     return
-    has_one = any(item[0] in ("-a", "--file") for item in line.items)
+    has_one = bool({"-a", "--file"} & line.given)
     files = [word for word in texts if is_file_word(word) and (has_one or "." in word)]
     if files and (has_one or texts[1:]):
-        line.set_words([word for word in texts if word not in files])
+        line.words = [word for word in texts if word not in files]
         for name in files:
             line.add("-a", name)
 
 
 def of_pairs(line: MeantLine) -> list[list[str]]:
-    """`config set a=1 b=2` as a line for each."""
-    pairs = [_COLON.sub(r"\1=", word).partition("=") for word in line.texts]
+    """`config set a=1 b=2` as a line for each; of `a=1 b` the pair is divided."""
+    pairs = [_COLON.sub(r"\1=", word).partition("=") for word in line.words]
     if not pairs or not all(equals and name and value for name, equals, value in pairs):
+        if pairs[1:] and pairs[0][1]:
+            line.words = [pairs[0][0], pairs[0][2], *line.words[1:]]
         return []
     lines = []
     for name, _, value in pairs:
@@ -243,23 +245,33 @@ def of_pairs(line: MeantLine) -> list[list[str]]:
     return lines
 
 
+def of_setting(line: MeantLine, name: str, words: list[str]) -> list[str]:
+    """The words of a setting's value as one, or the first alone where only that is one."""
+    words = [word for word in words if word not in ("=", "to", "is")]
+    value, first = setting_value(name, words), setting_value(name, words[:1])
+    if words[1:] and not setting_takes(name, *value) and setting_takes(name, *first):
+        line.leave_out(*words[1:])
+        return first
+    return value
+
+
 def of_history(line: MeantLine) -> None:
     """`last` in place of an id, a number or words in place of what the list is to hold."""
-    name, words = line.path.split()[2], line.texts
+    name, words = line.path.split()[2], line.words
     last = words[-1] if words else ""
     if name == "list" and last.isdecimal():
-        line.set_words([])
+        line.words = []
         line.add("-n", str(max(1, int(last))))
         for word in words[:-1]:
             line.leave_out(word)
     elif name == "list" and words:
-        line.set_words([])
+        line.words = []
         line.other = ["history", "search", " ".join(words)]
     elif name == "show" and len(words) == 2 and words[0].lower() in _HEAD and last.isdecimal():
-        line.set_words([])
+        line.words = []
         line.other = ["history", "list", "-n", last]
     elif name == "rename" and len(words) == 2 and is_conversation(last):
-        line.set_words(words if is_conversation(words[0]) else words[::-1])
+        line.words = words if is_conversation(words[0]) else words[::-1]
     elif name in OF_IDS and words:
         head = words[0].lower()
         newest = newest_conversation() if head in _HEAD and name != "undelete" else ""
@@ -268,7 +280,7 @@ def of_history(line: MeantLine) -> None:
         if is_target and (names_a_file(last) or (words[1:] and not looks_like_id(last))):
             words.pop()
             line.after = f"> {shell_word(last)}"
-        line.set_words(words)
+        line.words = words
 
 
 def shell_word(word: str) -> str:
@@ -280,10 +292,10 @@ def shell_word(word: str) -> str:
 
 def no_words(line: MeantLine) -> None:
     """Words behind a command that takes fewer: another command shows what they name."""
-    words, other = line.texts, {"glm roles list": "roles show", "glm config show": "config get"}
+    words, other = line.words, {"glm roles list": "roles show", "glm config show": "config get"}
     most = arity(line.command)[1] or 0
     extra = words[most:]
-    line.set_words(words[:most])
+    line.words = words[:most]
     if line.path == "glm models list":
         if group_of(extra[0]) == "models":
             line.other = ["models", "show", *extra]
@@ -298,7 +310,7 @@ def no_words(line: MeantLine) -> None:
 
 def each_apart(line: MeantLine) -> list[list[str]]:
     """A line for each name, where a command takes one; what is no name is left out."""
-    words = line.texts
+    words = line.words
     kept = [
         word
         for word in words
@@ -310,7 +322,7 @@ def each_apart(line: MeantLine) -> list[list[str]]:
             line.leave_out(word)
     lines = []
     for word in kept:
-        line.set_words([word])
+        line.words = [word]
         lines.append(line.typed())
     return lines
 
@@ -326,10 +338,10 @@ def is_nameable(word: str, line: MeantLine) -> bool:
 
 def of_running(line: MeantLine) -> None:
     """What stands behind a model where it is served or measured: a port, an address, a file."""
-    for word in line.texts:
+    for word in line.words:
         name, _, port = word.rpartition(":")
         if line.path == "glm serve" and _PORT.fullmatch(port) and names_model(name):
-            line.set_words([name if each == word else each for each in line.texts])
+            line.words = [name if each == word else each for each in line.words]
             line.add("--port", port)
             continue
         if len(line.words) == 1 and not word.startswith(("start", "http://")):
@@ -337,23 +349,22 @@ def of_running(line: MeantLine) -> None:
         address = re.fullmatch(r"(?:http://)?(?:([\w.-]+):)?([0-9]{2,5})/?", word)
         if line.path == "glm serve" and address:
             for flag, value in (("--host", address[1]), ("--port", address[2])):
-                line.items += [[flag, value]] if value else []
+                if value:
+                    line.add(flag, value)
         elif line.path == "glm bench" and re.fullmatch(NO_TEXT[2], word):
             line.after = f"> {shell_word(word)}"
         elif word in ("start", "run", "up"):
             line.leave_out(word)
         else:
             continue
-        texts = line.texts
-        texts.remove(word)
-        line.set_words(texts)
+        line.words = [each for each in line.words if each != word]
 
 
 def with_signs(line: MeantLine) -> None:
     """A line with signs in the place of the arguments that it lacks."""
     arguments = [each for each in line.command.params if each.param_type_name == "argument"]
     names = [str(each.metavar or each.name).strip("{}[].").upper() for each in arguments]
-    line.set_words([*line.texts, *names[len(line.words) :]])
+    line.words = [*line.words, *names[len(line.words) :]]
     line.is_form = True
 
 
@@ -361,9 +372,9 @@ def with_a_question(line: MeantLine) -> None:
     """What a line of `glm ask` lacks, whose last option took the only words, in its place: the
     option's value, where the word is more likely the question.
     """
-    if line.words or {*WITHOUT_QUESTION} & {item[0] for item in line.items}:
+    if line.words or {*WITHOUT_QUESTION} & line.given:
         return
-    taker = next((item for item in reversed(line.items) if item[1:]), None)
+    taker = next((item for item in reversed(line.options) if item[1:]), None)
     option: Any = line.takers.get(taker[0]) if taker else None
     if taker is None or option is None:
         return
@@ -371,6 +382,6 @@ def with_a_question(line: MeantLine) -> None:
     is_wrong = not takes_value(value, option) and not is_no_text(value)
     if value != sign and (is_wrong or (taker[0] in OF_TEXT and not value.split()[1:])):
         taker[1] = sign
-        line.add_word(value)
+        line.items.append(value)
     else:
-        line.add_word("QUESTION")
+        line.items.append("QUESTION")

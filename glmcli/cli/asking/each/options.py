@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 256
 EACH_OPTIONS: dict[str, Any] = {
     "each": Annotated[
-        list[str] | None,
+        str | None,
         typer.Option(
             "--each",
             metavar="FILE",
@@ -42,7 +42,7 @@ EACH_OPTIONS: dict[str, Any] = {
         bool, typer.Option("--unordered", help=tr("--each: answers as they come"))
     ],
     "skip_done": Annotated[
-        list[str] | None,
+        str | None,
         typer.Option(
             "--skip-done",
             metavar="OUT",
@@ -100,8 +100,7 @@ def with_each(command: Callable[..., None]) -> Callable[..., None]:
 
     def run(load: Load, **typed: Any) -> None:
         given = {name: typed.pop(name) for name in EACH_OPTIONS}
-        source = one_file("--each", given.pop("each"))
-        given["skip_done"] = one_file("--skip-done", given["skip_done"])
+        source = given.pop("each")
         if source is None:
             check_none(given)
             command(load=load, **typed)
@@ -116,18 +115,6 @@ def with_each(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {item.name: item.annotation for item in parameters}
     return run
-
-
-def one_file(flag: str, named: list[str] | None) -> str | None:
-    """The file that an option names. Raises UsageError for several: it would be only the last."""
-    if named and len(named) > 1:
-        raise UsageError(
-            tr("{option} takes one file, not {n}", option=flag, n=len(named)),
-            tr("put them together: cat FILE FILE | glm ask --each -")
-            if flag == "--each"
-            else tr("say one"),
-        )
-    return named[0] if named else None
 
 
 def check_none(given: dict[str, Any]) -> None:

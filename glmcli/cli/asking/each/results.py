@@ -29,6 +29,12 @@ class LineAnswer:
     asked: str = ""
     """What tells its question from all others."""
 
+    @property
+    def tokens(self) -> int:
+        """Of the reply, as far as they are known."""
+        usage = self.reply.usage if self.reply else None
+        return (usage.completion_tokens if usage else None) or 0
+
     def fields(self) -> dict[str, Any]:
         """What is written of it."""
         fields: dict[str, Any] = {"id": self.id}

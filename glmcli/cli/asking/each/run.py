@@ -23,6 +23,7 @@ from glmcli.cli.opening import Interrupted
 from glmcli.errors import EngineError, GlmError
 from glmcli.language import ntr, tr
 from glmcli.terminal.output import PipeClosed
+from glmcli.terminal.phrases import token_phrase
 from glmcli.terminal.replies.text import StatusLine
 from glmcli.terminal.signals import Killed
 from glmcli.types import Chunk, Progress, Totals
@@ -119,6 +120,19 @@ class HowFar:
         self._is_reader, self._is_pipe = is_reader, is_pipe
         self._total = total
         self._told = -1
+        self._ended = 0
+        """Lines that have an answer or an error, written or not."""
+        self._replies = self._reply_tokens = 0
+        """Replies that are whole, and their tokens."""
+        self._tokens = 0
+
+    def add(self, news: News) -> None:
+        """Take in what became of a line."""
+        self._tokens += news.tokens
+        if news.answer is not None:
+            self._ended += 1
+            self._replies += news.answer.error is None
+            self._reply_tokens += news.answer.tokens if news.answer.error is None else 0
 
     def show(self, progress: Progress | None) -> None:
         """Show what an engine says of itself, or else how many lines are done."""
@@ -128,7 +142,7 @@ class HowFar:
         if progress is not None and (progress.stage != "reading"):
             self._status.show(Chunk(progress=progress))
             return
-        done = self._left.passed + self._results.answered + self._results.failed
+        done = self._left.passed + self._ended
         total = self._left.total if self._total is None else self._total
         if self._is_reader:
             step = max(1, total // _TOLD_OFTEN) if total else _TOLD_LINES
@@ -138,7 +152,20 @@ class HowFar:
         note = ntr("{n:,} line done", "{n:,} lines done", done)
         if total is not None:
             note = tr("{done:,} of {total:,} lines done", done=done, total=total)
-        self._status.show(Chunk(progress=Progress("parts", done, total, note=note)))
+        if self._tokens:  # lines that are asked together end together
+            note = tr(", ").join([note, token_phrase(self._tokens)])
+        self._status.show(Chunk(progress=self._progress(done, total, note)))
+
+    def _progress(self, done: int, total: int | None, note: str) -> Progress:
+        """In tokens, if replies have some: those that are not whole yet count too."""
+        if not self._tokens or total is None:
+            return Progress("parts", done, total, note=note)
+        expected = None
+        if self._replies and self._reply_tokens:
+            each = self._reply_tokens / self._replies
+            to_come = total - done + self._replies
+            expected = max(round(each * to_come), self._tokens + total - done)
+        return Progress("parts", self._tokens, expected, note=note)
 
     def clear(self) -> None:
         """Take the row back."""
@@ -170,6 +197,7 @@ def write_answers(
                 told.add(news.notice)
                 how_far.clear()
                 say(news.notice)
+            how_far.add(news)
             how_far.show(news.progress)
 
 

@@ -50,6 +50,8 @@ class News(NamedTuple):
     """With a place: what became of it; None if it was interrupted."""
     progress: Progress | None = None
     notice: str = ""
+    tokens: int = 0
+    """Made since the last news of the same line."""
 
 
 class TaskSource(Protocol):
@@ -83,13 +85,15 @@ class GrowingAnswer:
             reply = growing.message("interrupted")
             has_text = bool(reply.text or reply.thinking)
             return self._news(self._answer(reply if has_text else None, self._told(item)))
+        told = growing.tokens
         growing.add(item)
         if item.finish_reason is None:
-            return News(progress=item.progress, notice=item.notice)
+            return News(progress=item.progress, notice=item.notice, tokens=item.tokens)
         if item.finish_reason == "cancelled":
             return self._news(None)
         reply = growing.message(item.finish_reason, item.usage)
-        return self._news(self._answer(reply, self._nothing(reply)))
+        answer = self._answer(reply, self._nothing(reply))
+        return self._news(answer)._replace(tokens=answer.tokens - told)
 
     def _news(self, answer: LineAnswer | None) -> News:
         return News(self._place, answer)
@@ -263,7 +267,7 @@ class Servers:
             if isinstance(item, GlmError) and self._is_to_wait(item, tried):
                 return True
             news = growing.add(item)
-            if news.notice or news.place is not None:
+            if news.notice or news.tokens or news.place is not None:
                 self._news.put((news, True))
             if news.place is not None:
                 stream.close()

@@ -30,9 +30,28 @@ def start(tmp_path):
 
 
 def test_a_row_says_how_far_it_is_and_how_long_it_takes_yet(start, tmp_path):
-    term = start(lines=200).see("of 200 lines done, about").see("s left").type("\x03").at_shell()
+    term = (
+        start(lines=200)
+        .see("of 200 lines done")
+        .see("tokens, about")
+        .see("s left")
+        .type("\x03")
+        .at_shell()
+    )
     assert "lines done" not in term.text()
     assert 1 <= len((tmp_path / "out").read_text().splitlines()) < 200
+
+
+def test_before_the_first_answer_the_row_counts_tokens_and_fits_a_narrow_terminal(tmp_path):
+    (tmp_path / "in").write_text("one two three four\n" * 9)
+    arguments = ("ask", "-m", "echo:delay=0.3", "--each", "in", "--skip-done", "out")
+    with Term(*arguments, home=tmp_path, cols=60) as term:
+        term.see("0 of 9 lines done, 2 tokens").see("1 of 9 lines done, 6 tokens, about ").see(
+            "s left"
+        )
+        assert all(not row or "lines done" in row for row in term.text().splitlines()[1:])
+        term.type("\x03")
+        assert term.ended() == -signal.SIGINT
 
 
 def test_lines_on_a_terminal_do_not_mix_with_the_row(start):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ _HEAD = (
     later("address"),
     later("process"),
 )
-_SPARE = ("clients", "conversations", "device", "idle")
+_SPARE = ("idle", "clients", "conversations", "device")
 
 
 def without_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,6 +72,8 @@ def ps(as_json: AsJson = False) -> None:
         if not each.get("slot_limit"):
             return ""
         kept, limit = size(each.get("slot_bytes") or 0), size(each["slot_limit"])
+        if sys.stdout.isatty():
+            return tr("{done} of {total}", done=kept, total=limit)
         return tr("{kept} of {limit} at most", kept=kept, limit=limit)
 
     def time_of(seconds: float | None) -> str:
@@ -91,9 +94,7 @@ def ps(as_json: AsJson = False) -> None:
         )
         for each in found
     ]
-    served = any(each.get("address") for each in found)
-    spare = _SPARE if served else ("address", *_SPARE)
-    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD[:1], spare=spare)
+    print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD, spare=_SPARE)
 
 
 @without_settings

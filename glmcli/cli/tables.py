@@ -39,6 +39,9 @@ _LONGEST_CELL = 400
 """Letters of a cell on a terminal: laying out more takes time, and nobody reads it in a table."""
 
 
+TableColumn = tuple[str, Sequence["RichText"]]
+"""What a column is called here, and its cells, the head first."""
+
 _LINE_ENDS = re.compile(r"[\t\r\n]+")
 LEAST_CELLS = 12
 """A column whose cells may be folded gets so many cells, before others are left out for it."""
@@ -56,8 +59,9 @@ def print_rows(
 
     Harmless in a pipe too, which may end on a terminal; --json has every character.
 
-    Columns named in `whole` are never folded. Those in `spare` are left out, the first at first,
-    where the window is too narrow for all.
+    Columns named in `whole` are never folded. Where the window is too narrow for all, columns with
+    nothing in them and those in `spare` are left out, the first at first; if that is not enough,
+    each row is a block of lines.
     """
     if not sys.stdout.isatty():
         for row in rows:
@@ -72,11 +76,14 @@ def print_rows(
     console, table = Console(), Table(box=None, pad_edge=False, header_style="bold")
     rows = [[tr(name) if name else "" for name in head], *rows]
     columns = [(name, [*map(styled, column)]) for name, *column in zip(head, *rows, strict=True)]
-    for name in spare:
-        least = (least_cells(column, is_whole=each in whole) + 2 for each, column in columns)
-        if sum(least) - 2 <= console.width:
+    empty = [name for name, (_, *column) in columns if not any(column)]
+    for name in (*empty, *spare) if whole else ():
+        if least_width(columns, whole) <= console.width:
             break
         columns = [each for each in columns if each[0] != name]
+    if whole and least_width(columns, whole) > console.width:
+        print_blocks(columns, console.width)
+        return
     for name, column in columns:
         table.add_column(column[0], overflow="fold", no_wrap=name in whole)
     for row in zip(*(column[1:] for _, column in columns), strict=True):
@@ -84,10 +91,26 @@ def print_rows(
     console.print(table)
 
 
-def least_cells(column: Sequence[RichText], *, is_whole: bool) -> int:
-    """What a column needs to be readable."""
-    widest = max(each.cell_len for each in column)
-    return widest if is_whole else min(LEAST_CELLS, widest)
+def least_width(columns: Sequence[TableColumn], whole: Collection[str]) -> int:
+    """What columns need to be readable, beside each other."""
+    widest = [(name in whole, max(each.cell_len for each in column)) for name, column in columns]
+    return sum((cells if it else min(LEAST_CELLS, cells)) + 2 for it, cells in widest) - 2
+
+
+def print_blocks(columns: Sequence[TableColumn], width: int) -> None:
+    """Each row as lines of a name and a cell; what is too long for a line is cut between words."""
+    from glmcli.terminal.rows import hang
+
+    widest = max(column[0].cell_len for _, column in columns)
+    blocks = []
+    for row in zip(*(column[1:] for _, column in columns), strict=True):
+        lines = [
+            f"{head.plain}{' ' * (widest - head.cell_len)}  {cell.plain}"
+            for (_, (head, *_)), cell in zip(columns, row, strict=True)
+            if cell
+        ]
+        blocks.append(hang("\n".join(lines), width))
+    print("\n\n".join(blocks))
 
 
 def cell(english: str, /, **values: Any) -> str:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from glmcli.engines.kept.place import KeptPlace, folder_to_use
+from tests.support.kept import held
 from tests.support.term import Term
 
 
@@ -25,3 +29,23 @@ def test_no_word_is_cut_at_60_columns(tmp_path, line, words, language):
     if language == "C.UTF-8":
         assert words.strip() in " ".join(" ".join(rows).split())
     assert all(row.startswith(("glm: ", "hint: ", "提示：", "     ")) for row in rows)
+
+
+@pytest.mark.pty
+@pytest.mark.parametrize("language", ["C.UTF-8", "zh_CN.UTF-8"])
+@pytest.mark.parametrize("columns", [40, 60, 80, 100, 120])
+def test_what_is_kept_and_served_is_listed_without_a_broken_cell(
+    tmp_path, own_runtime, columns, language
+):
+    facts = ["smollm2", "http://127.0.0.1:8000", "629 MB", str(os.getpid())]
+    with held(KeptPlace(folder_to_use(), "a" * 16), model="smollm2") as (holder, *_):
+        holder.address, status = facts[1], holder.status
+        sizes = {"memory_bytes": 600 << 20, "slot_bytes": 12 << 20, "slot_limit": 1 << 32}
+        holder.status = lambda: {**status(), **sizes, "device": "cpu, 2 threads, float32"}
+        with Term("ps", home=tmp_path, cols=columns, LC_ALL=language) as term:
+            term.ended()
+            rows = [row.rstrip() for row in term.screen.display if row.strip()]
+    said = "\n".join(rows)
+    assert all(fact in said for fact in facts)
+    if columns >= 80:
+        assert len(rows) == 2

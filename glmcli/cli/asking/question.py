@@ -45,7 +45,7 @@ def is_typed_on() -> bool:
 
 def no_prompt() -> UsageError:
     """The error to raise where there is nothing to ask."""
-    from glmcli.cli.hints.lacking import taken_prompt
+    from glmcli.cli.hints.meant import taken_prompt
 
     hint = taken_prompt() or tr('type one: glm ask "why is the sky blue?"')
     return UsageError(tr("there is no prompt"), hint)

@@ -49,7 +49,7 @@ def check_typed(context: Any, arguments: Sequence[str]) -> None:
             hint = tr("put them together: cat FILE FILE | glm ask --each -")
         raise UsageError(line, hint)
     if found := option_as_value(command, arguments):
-        from glmcli.cli.hints.lacking import for_value
+        from glmcli.cli.hints.meant import for_value
 
         line = tr("{option} has no value before {next}", option=found[0], next=found[1])
         raise UsageError(line, for_value(found[0], command))
@@ -57,8 +57,7 @@ def check_typed(context: Any, arguments: Sequence[str]) -> None:
 
 def usage_hint(exc: Exception, arguments: Sequence[str]) -> str:
     """What to type in place of a command line that Typer refused."""
-    from glmcli.cli.hints.lacking import for_kind
-    from glmcli.cli.hints.meant import meant_hint
+    from glmcli.cli.hints.meant import for_kind, meant_hint
 
     context = getattr(exc, "ctx", None)
     path = context.command_path if context else "glm"

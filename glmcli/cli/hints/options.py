@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from shlex import quote
 from typing import NamedTuple
 
 from glmcli.cli.hints.known import has_input, in_the_chat, is_conversation, looks_like_id
@@ -18,7 +19,7 @@ from glmcli.cli.hints.line import (
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import arity, command_at, commands_of, metavar_of, takes_value
 from glmcli.cli.hints.values import pair_of, question_in, value_right
-from glmcli.cli.hints.words import is_file_word, is_no_text, shell_word
+from glmcli.cli.hints.words import is_file_word, is_no_text
 from glmcli.config.values import OFF, ON
 from glmcli.language import tr
 
@@ -265,12 +266,12 @@ def became(
     elif choice.startswith("-") and " < " in choice:
         flag, _, sign = choice.partition(" < ")
         line.add(flag)
-        line.after = f"< {shell_word(value or sign.replace('X', 'FILE'))}"
+        line.after = f"< {quote(value or sign.replace('X', 'FILE'))}"
     elif choice[:1] in (">", "|", "&", "2"):
-        line.after = f"{line.after} {choice.replace('X', shell_word(value or ''))}".strip()
+        line.after = f"{line.after} {choice.replace('X', quote(value or ''))}".strip()
     elif re.match(r"[A-Z_]+=", choice):
         head, _, what = choice.strip().partition("=")
-        line.before += f"{head}={shell_word(value or '') if what == 'X' else what} "
+        line.before += f"{head}={quote(value or '') if what == 'X' else what} "
     elif (
         choice[:4] == "glm "
         and not is_last

@@ -43,7 +43,8 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     here = known.get(value.lower(), value)
     if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
         return [BUILT_IN_MODEL]
-    kind = type_of(option)
+    item = setting_fields().get(option.name)
+    kind = str(item.type) if item else type(option.type).__name__.lower()
     is_number = re.search("int|float|Seconds", kind)
     is_united = is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0])
     if is_united and len(rest[0]) > 1 and "token" not in rest[0]:
@@ -58,12 +59,6 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
 def is_near_built_in(value: str) -> bool:
     """Whether a name is nearly the built-in model's."""
     return value != BUILT_IN_MODEL and bool(nearest_word(value, (BUILT_IN_MODEL,)))
-
-
-def type_of(option: Any) -> str:
-    """The type of an option's value."""
-    item = setting_fields().get(option.name)
-    return str(item.type) if item else "int" if "Int" in type(option.type).__name__ else "str"
 
 
 def near_value(value: str, option: Any, kind: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
@@ -66,11 +67,6 @@ def is_file_word(word: str) -> bool:
 def is_no_text(word: str) -> bool:
     """Whether a word is the value of an option rather than a question."""
     return is_file_word(word) or any(re.fullmatch(form, word, re.DOTALL) for form in NO_TEXT)
-
-
-def names_a_file(word: str) -> bool:
-    """Whether a word in the place of an id is the name of a file: no id has a dot or a slash."""
-    return "." in word or "/" in word
 
 
 def arranged(line: MeantLine) -> list[list[str]]:
@@ -276,18 +272,12 @@ def of_history(line: MeantLine) -> None:
         head = words[0].lower()
         newest = newest_conversation() if head in _HEAD and name != "undelete" else ""
         words = [newest or words[0], *words[1:]]
+        # No id has a dot or a slash.
         is_target = name == "export" or (name == "show" and bool(words[1:]))
-        if is_target and (names_a_file(last) or (words[1:] and not looks_like_id(last))):
+        if is_target and ({*last} & {*"./"} or (words[1:] and not looks_like_id(last))):
             words.pop()
-            line.after = f"> {shell_word(last)}"
+            line.after = f"> {quote(last)}"
         line.words = words
-
-
-def shell_word(word: str) -> str:
-    """A word as the shell takes it."""
-    from shlex import quote
-
-    return quote(word)
 
 
 def no_words(line: MeantLine) -> None:
@@ -300,7 +290,7 @@ def no_words(line: MeantLine) -> None:
         if group_of(extra[0]) == "models":
             line.other = ["models", "show", *extra]
         else:
-            line.after = f"| grep {shell_word(' '.join(extra))}"
+            line.after = f"| grep {quote(' '.join(extra))}"
     elif line.path in other:
         line.other = [*other[line.path].split(), *extra]
     else:
@@ -352,7 +342,7 @@ def of_running(line: MeantLine) -> None:
                 if value:
                     line.add(flag, value)
         elif line.path == "glm bench" and re.fullmatch(NO_TEXT[2], word):
-            line.after = f"> {shell_word(word)}"
+            line.after = f"> {quote(word)}"
         elif word in ("start", "run", "up"):
             line.leave_out(word)
         else:

@@ -5,6 +5,9 @@ Engines run foreign code, which may raise whatever it likes. Knows nothing of en
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from glmcli.errors import EngineError, GlmError, ModelError, first_line
 from glmcli.language import tr
 
@@ -32,3 +35,12 @@ def opening_failed(exc: BaseException) -> GlmError:
     )
     error.__cause__ = exc
     return error
+
+
+def quietly(job: Callable[[], object]) -> None:
+    """Run a job for which nobody waits: its failure comes up again when somebody asks.
+
+    BaseException too: a library that panics must not end the thread.
+    """
+    with suppress(BaseException):
+        job()

@@ -10,19 +10,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from glmcli.config import Settings
 from glmcli.engines import Asked, BatchItem, Engine, Shares, TellsOwn, Warms, open_kept
 from glmcli.engines.batches import batch_of, ends_of_cancelled, is_end, steps_of_batch
 from glmcli.engines.delivery import TICK_S, Delivery, Heard, Item, joined
-from glmcli.engines.failures import opening_failed
+from glmcli.engines.failures import opening_failed, quietly
 from glmcli.engines.turns import Meanwhile, Request, Turns, steps_of
 from glmcli.errors import GlmError
 from glmcli.types import Chunk, GenerationParams, Message, Progress, Report
 
+_Item = TypeVar("_Item")
 _GRACE_S = 0.15
 """How long a cancelled engine may take to end its reply before the caller stops waiting for it."""
 COUNT_PATIENCE_S = 2.0
@@ -115,7 +117,7 @@ class EngineThread:
 
     @property
     def progress(self) -> Progress | None:
-        """What is being done to open the engine; None when nothing is."""
+        """What is being done to open the engine, maybe again; None when nothing is."""
         return self._progress
 
     @property
@@ -168,8 +170,8 @@ class EngineThread:
         def begin() -> Generator[Chunk, None, None]:
             engine = self._opened(asked)
             if private and isinstance(engine, Shares):
-                return engine.stream_privately(messages, params, cancel)
-            return engine.stream(messages, params, cancel)
+                return self._said(engine.stream_privately(messages, params, cancel))
+            return self._said(engine.stream(messages, params, cancel))
 
         self._ask(Request(delivery, steps_of(begin, delivery)))
         try:
@@ -195,7 +197,7 @@ class EngineThread:
         asked = self._failures if self._is_shared else None
 
         def begin() -> Generator[BatchItem, None, None]:
-            return batch_of(self._opened(asked), prompts, cancel)
+            return self._said(batch_of(self._opened(asked), prompts, cancel))
 
         self._ask(Request(delivery, steps_of_batch(begin, delivery)))
         ended, first = set[int](), 0
@@ -250,7 +252,14 @@ class EngineThread:
         stuck_s = self._turns.step_s if self.is_open and self._is_shared else 0.0
         if stuck_s > STUCK_S:
             return Chunk(progress=Progress("stuck", int(stuck_s), unit="s"))
-        return Chunk(progress=None if self.is_open else self._progress)
+        return Chunk(progress=self._progress)
+
+    def _said(self, items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
+        """What an engine says: one that opens again says nothing until that is over."""
+        with closing(items):
+            for item in items:
+                self._progress = None
+                yield item
 
     def count(
         self, messages: Sequence[Message], cancel: threading.Event | None = None
@@ -330,7 +339,7 @@ class EngineThread:
 
     def _run(self) -> None:
         while (job := self._next_job()) is not None:
-            _quietly(job)
+            quietly(job)
 
     def _next_job(self) -> Callable[[], object] | None:
         """The next job; until there is one, streams take turns. None: there will be no more."""
@@ -383,18 +392,9 @@ class EngineThread:
             self._turns.finish()
         engine, self._engine = self._engine, None
         if engine is not None:
-            _quietly(engine.close)
+            quietly(engine.close)
 
 
 def engine_of(settings: Settings) -> EngineThread:
     """The engine of the model that is chosen, not open yet; it may be one that is kept."""
     return EngineThread(settings.model, partial(open_kept, settings))
-
-
-def _quietly(job: Callable[[], object]) -> None:
-    """Run a job for which nobody waits: its failure comes up again when somebody asks.
-
-    BaseException too: a library that panics must not end the thread.
-    """
-    with suppress(BaseException):
-        job()

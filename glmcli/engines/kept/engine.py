@@ -147,7 +147,7 @@ class KeptEngine:
             except (Gone, Deaf) as exc:
                 if has_begun or attempt == ATTEMPTS:
                     raise lost_by(exc) from None
-                yield Chunk(progress=Progress("loading"))
+                yield opened_again(exc)
                 self._open_again()
 
     def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
@@ -173,6 +173,7 @@ class KeptEngine:
                     yield index, lost_by(exc)
                 if not left:
                     return
+                yield left[0], opened_again(exc)
                 self._open_again()
         yield from ((index, Chunk(finish_reason="cancelled")) for index in left)
 
@@ -319,6 +320,13 @@ class Silence:
         """Something came, or something more of the request was taken."""
         self.seconds = 0.0
         self._has_begun = self._has_begun or is_answer
+
+
+def opened_again(cause: Gone | Deaf) -> Chunk:
+    """What is said before another engine is found; of one that is deaf, that engine tells."""
+    if isinstance(cause, Deaf):
+        return Chunk(progress=Progress("loading"))
+    return Chunk(notice=tr("the process that kept the model has ended: the model is opened again"))
 
 
 def lost_by(cause: Gone | Deaf) -> ConnectionLost:

@@ -12,7 +12,7 @@ from glmcli.engines.kept.place import KeptPlace, folder_to_use
 from glmcli.engines.kept.starting import link_to_socket
 from glmcli.engines.thread import EngineThread
 from glmcli.errors import ConnectionLost, ContextFull
-from glmcli.types import Chunk, GenerationParams, Message
+from glmcli.types import Chunk, GenerationParams, Message, Progress
 from tests.support.kept import held, status_at, wait_until
 
 ASKED = (Message("user", "one two three"),)
@@ -211,6 +211,37 @@ def test_a_batch_goes_on_elsewhere_but_for_what_had_begun(place):
         assert ends == {0: "stop", 1: ConnectionLost, 2: "stop", 3: "stop"}
         assert {n: texts[n] for n in (0, 2, 3)} == {n: WHOLE[n] for n in (0, 2, 3)}
         engine.close()
+
+
+AGAIN = "the process that kept the model has ended: the model is opened again"
+
+
+def test_who_waits_is_told_that_the_model_is_opened_again_and_sees_how_far_it_is(place):
+    ask_all = [
+        lambda caller: [item for _, item in caller.batch(PROMPTS, threading.Event())],
+        lambda caller: [*caller.stream(ASKED, PLAIN, threading.Event())],
+    ]
+    for ask in ask_all:
+        with held(place):
+            opened_here = []
+
+            def open_it(report, opened_here=opened_here):
+                def find():
+                    report(Progress("loading", 1, 3))
+                    threading.Event().wait(0.5)
+                    return EchoEngine()
+
+                opened_here.append(opened(place, find))
+                return opened_here[0]
+
+            with closing(EngineThread("echo", open_it)) as caller:
+                list(caller.stream(ASKED, PLAIN, threading.Event()))
+                drop(opened_here[0])
+                items = ask(caller)
+                assert [item.notice for item in items if item.notice] == [AGAIN]
+                assert Progress("loading", 1, 3) in [item.progress for item in items]
+                assert items[-1].finish_reason == "stop"
+                assert caller.progress is None
 
 
 def drop(engine):

@@ -16,7 +16,7 @@ from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, ntr, tr
 from glmcli.paths import short_model, without_links
-from glmcli.terminal.phrases import size
+from glmcli.terminal.phrases import size, span
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def ps(as_json: AsJson = False) -> None:
         return tr("{kept} of {limit} at most", kept=kept, limit=limit)
 
     def time_of(seconds: float | None) -> str:
-        return "" if seconds is None else str(Seconds(round(seconds)))
+        if seconds is None:
+            return ""
+        return span(seconds) if sys.stdout.isatty() else str(Seconds(round(seconds)))
 
     rows = [
         (

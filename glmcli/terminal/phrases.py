@@ -54,6 +54,16 @@ def age(moment: float, say: Callable[[str], str] = tr) -> str:
     return f"{seconds:.0f} {say(later('s'))}"
 
 
+def span(seconds: float) -> str:
+    """A time to the second, from two minutes on to the minute: "9 s", "2 h", "1 h 30 min"."""
+    whole = round(max(0.0, seconds))
+    if whole < 120:
+        return f"{whole} {tr('s')}"
+    hours, minutes = divmod(round(whole / 60), 60)
+    parts = (hours, tr("h")), (minutes, tr("min"))
+    return " ".join(f"{n} {unit}" for n, unit in parts if n)
+
+
 def summary_line(title: str, moment: float, kind: str) -> str:
     """What stands beside the id of a conversation: its title, its age, and whether it is an ask."""
     return " · ".join(filter(None, [title, age(moment), tr("ask") if kind == "ask" else ""]))

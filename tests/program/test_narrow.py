@@ -37,10 +37,16 @@ def test_no_word_is_cut_at_60_columns(tmp_path, line, words, language):
 def test_what_is_kept_and_served_is_listed_without_a_broken_cell(
     tmp_path, own_runtime, columns, language
 ):
-    facts = ["smollm2", "http://127.0.0.1:8000", "629 MB", str(os.getpid())]
+    hours = "2 h" if language == "C.UTF-8" else "2 小时"
+    facts = [hours, "smollm2", "http://127.0.0.1:8000", "629 MB", str(os.getpid())]
     with held(KeptPlace(folder_to_use(), "a" * 16), model="smollm2") as (holder, *_):
-        holder.address, status = facts[1], holder.status
-        sizes = {"memory_bytes": 600 << 20, "slot_bytes": 12 << 20, "slot_limit": 1 << 32}
+        holder.address, status = facts[2], holder.status
+        sizes = {
+            "memory_bytes": 600 << 20,
+            "slot_bytes": 12 << 20,
+            "slot_limit": 1 << 32,
+            "ends_in_s": 7199,
+        }
         holder.status = lambda: {**status(), **sizes, "device": "cpu, 2 threads, float32"}
         with Term("ps", home=tmp_path, cols=columns, LC_ALL=language) as term:
             term.ended()

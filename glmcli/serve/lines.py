@@ -229,8 +229,10 @@ class Lines:
 
     def _leave(self) -> None:
         """Leave if nobody needs the model; whoever asks hears the end of the connection."""
-        if self._holder.is_needed or not self._holder.is_kept:
-            self._end({"leaving": False, "model": self._holder.name})
+        is_needed, is_served = self._holder.is_needed, not self._holder.is_kept
+        if is_needed or is_served:
+            answer = {"leaving": False, "model": self._holder.name}
+            self._end({**answer, "served": is_served and not is_needed})
             return
         self._link.send({"answer": {"leaving": True}})
         self._holder.in_the_way.set()

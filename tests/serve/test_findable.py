@@ -12,7 +12,7 @@ import pytest
 
 from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines.echo import EchoEngine
-from glmcli.engines.kept.finding import Finder, make_leave
+from glmcli.engines.kept.finding import Finder, lines_about, make_leave
 from glmcli.engines.kept.place import KeptPlace, all_places, folder_to_use, kept_key
 from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import EngineThread
@@ -32,7 +32,10 @@ def test_what_is_served_is_found_and_does_not_leave_for_another_model(holder):
     with findable(holder, Settings(model="echo:"), ignore, ignore):
         (place,) = all_places()
         assert status_at(place)["model"] == "echo"
-        assert make_leave([place], lambda progress: None).stay == ["echo"]
+        others = make_leave([place], lambda progress: None)
+        assert lines_about(others, "") == ["echo is served and stays beside this model"]
+        with holder.attached():
+            assert make_leave([place], lambda progress: None).stay == ["echo"]
         assert place.socket.exists()
         assert not holder.stopping.is_set()
     assert all_places() == []
@@ -82,7 +85,7 @@ def test_a_second_copy_is_told_found_beside_the_first_and_ended_like_it(holder):
             names = [status["model"] for _, status in kept_models()]
             assert sorted(names) == ["echo", "other"]
             assert not dead.socket.exists()
-            assert make_leave(all_places(), lambda progress: None).stay != []
+            assert make_leave(all_places(), lambda progress: None).served != []
             assert len(all_places()) == 2
         assert not holder.stopping.is_set()
         assert [status["model"] for _, status in kept_models()] == ["echo"]

@@ -49,10 +49,14 @@ DEAF = later(
 
 
 class Others(NamedTuple):
-    """What became of other models that were kept: the names of those that stay and that left."""
+    """What became of other models that were kept: the names of those that stay and that left.
+
+    Those that are served stay though nobody uses them; no name is in two lists.
+    """
 
     stay: list[str]
     left: list[str]
+    served: list[str]
 
 
 class Finder:
@@ -83,7 +87,7 @@ class Finder:
                 with others_gone([place, *others], self._report) as found:
                     stay = [name for name in found.stay if name != kept_name(place)]
                     here = ToldEngine(open_engine(settings, self._report), tr(DEAF))
-                    return told_of(Others(stay, found.left), here, model)
+                    return told_of(found._replace(stay=stay), here, model)
         check_loads(settings, others, self._report)
         with others_gone(others, self._report) as found:
             if not settings.keep:
@@ -208,7 +212,7 @@ def lines_about(others: Others, model: str) -> list[str]:
             model=short_model(model),
         )
         return [line, *lines_about(rest, "")]
-    left, stay = (tr(", ").join(map(short_model, names)) for names in (others.left, others.stay))
+    stay, left, served = (tr(", ").join(map(short_model, names)) for names in others)
     lines = []
     if left:
         lines.append(
@@ -228,6 +232,15 @@ def lines_about(others: Others, model: str) -> list[str]:
                 models=stay,
             )
         )
+    if served:
+        lines.append(
+            ntr(
+                "{models} is served and stays beside this model",
+                "{models} are served and stay beside this model",
+                len(others.served),
+                models=served,
+            )
+        )
     return lines
 
 
@@ -241,10 +254,10 @@ def others_gone(places: Iterable[KeptPlace], report: Report) -> Iterator[Others]
     try:
         yield found
     except OutOfMemory as exc:
-        if found.stay:
+        if stay := [*found.stay, *found.served]:
             exc.hint = tr(
-                "{models} is kept in memory and busy: glm stop ends it",
-                models=tr(", ").join(found.stay),
+                "{models} stays in memory: glm stop ends it",
+                models=tr(", ").join(stay),
             )
         raise
 
@@ -275,7 +288,7 @@ def kept_name(place: KeptPlace) -> str:
 
 def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
     """Have the idle among other kept models leave, and wait until their processes are gone."""
-    others, leaving = Others([], []), []
+    others, leaving = Others([], [], []), []
     for place in places:
         name = kept_name(place)
         try:
@@ -289,7 +302,8 @@ def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:
         if answer is None or answer.get("leaving"):
             leaving.append((link, name))
         else:
-            others.stay.append(str(answer.get("model", name)))
+            names = others.served if answer.get("served") else others.stay
+            names.append(str(answer.get("model", name)))
             link.close()
     until = time.monotonic() + LEAVE_S
     for link, name in leaving:

@@ -100,7 +100,7 @@ def test_what_does_not_fit_beside_one_that_is_busy_says_how_to_make_room(place):
             with pytest.raises(OutOfMemory) as full, others_gone([place], report):
                 raise OutOfMemory(8 * 10**9, 10**9)
     assert full.value.exit_code == 5
-    assert "echo: is kept in memory" in full.value.hint and "glm stop" in full.value.hint
+    assert "echo: stays in memory" in full.value.hint and "glm stop" in full.value.hint
 
 
 def test_without_a_busy_one_the_hint_stays(place):
@@ -152,21 +152,23 @@ def leaving(place, *answers):
 
 
 LEAVES, STAYS = {"leaving": True}, {"leaving": False, "model": "another"}
+SERVED = {**STAYS, "served": True}
 
 
 @pytest.mark.parametrize(
-    ("answers", "stay", "left"),
+    ("answers", "found"),
     [
-        ((LEAVES,), [], ["/models/another"]),
-        ((STAYS,), ["another"], []),
-        ((LEAVES, STAYS), ["/models/another"], []),
-        ((LEAVES, None), ["/models/another"], []),
+        ((LEAVES,), Others([], ["/models/another"], [])),
+        ((STAYS,), Others(["another"], [], [])),
+        ((SERVED,), Others([], [], ["another"])),
+        ((LEAVES, STAYS), Others(["/models/another"], [], [])),
+        ((LEAVES, None), Others(["/models/another"], [], [])),
     ],
 )
-def test_only_whoever_is_gone_has_left(place, monkeypatch, answers, stay, left):
+def test_only_whoever_is_gone_has_left(place, monkeypatch, answers, found):
     monkeypatch.setattr("glmcli.engines.kept.finding.LEAVE_S", 0.3)
     with leaving(place, *answers):
-        assert make_leave([place], report) == (stay, left)
+        assert make_leave([place], report) == found
 
 
 @pytest.fixture
@@ -255,7 +257,7 @@ def add_matrix(path, *, rows, columns):
 
 
 def test_of_the_same_model_with_other_settings_it_is_said_what_may_differ():
-    (line,) = lines_about(Others([], ["local:smollm2"]), "local:smollm2")
+    (line,) = lines_about(Others([], ["local:smollm2"], []), "local:smollm2")
     assert "smollm2 has left the memory: it was loaded with another window" in line
 
 

@@ -64,8 +64,10 @@ class LocalEngine(TemplateEngine):
         self._slots: Slots = Slots(model.reader, model.device.partition(" ")[0], name)
         self._goes_back = True
         self._speculate = speculate
-        self._threads = threads
-        self._pace = make_pace(threads, model.device.partition(" ")[0])
+        kind = model.device.partition(" ")[0]
+        self._pace = make_pace(threads, kind)
+        # How long an id takes in a batch says nothing of how long it takes alone; a prompt does.
+        self._batch_pace = make_pace(threads, kind, self._pace.blocks)
 
     def stream(
         self, messages: Sequence[Message], params: GenerationParams, cancel: Event
@@ -127,8 +129,7 @@ class LocalEngine(TemplateEngine):
                     cache=cache,
                     rows=rows,
                     stop_ids=self._stop_ids,
-                    # How long an id takes says nothing here of how long it takes alone.
-                    pace=make_pace(self._threads, self.device.partition(" ")[0]),
+                    pace=self._batch_pace,
                 )
                 yield from batch.items()
         if rows is None:

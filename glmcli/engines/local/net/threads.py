@@ -30,8 +30,36 @@ OTHER_TOKENS = 64
 SHARE, POOR_BLOCKS = 0.7, 2
 """Of the processor time that the threads could have; with less in so many blocks of a prompt one
 after the other, others want the cores."""
+SHORTEST_S = 0.01
+"""What takes less at the end of a prompt was no block."""
 AGAIN_BLOCKS = 16
 """After so many blocks of a prompt more threads are tried again."""
+
+
+class BlockCount:
+    """The number of threads for the blocks of prompts: fewer while others want the cores."""
+
+    def __init__(self, counts: list[int]) -> None:
+        self._counts = sorted(set(counts))
+        self.now = self._counts[-1]
+        self._since_fewer = self._poor = 0
+        self._has_read = False
+
+    def learn(self, seconds: float, taken_s: float) -> None:
+        """A block took so long, and so much processor time: of a short prompt, or of a long one."""
+        self._since_fewer += 1
+        is_poor = self._has_read and taken_s < SHARE * self.now * seconds
+        self._has_read = True  # what the first one waits for may be the disk
+        self._poor = self._poor + 1 if is_poor else 0
+        if self._poor == POOR_BLOCKS and self.now > self._counts[0]:
+            fewer = [count for count in self._counts if count < self.now]
+            had = taken_s / seconds
+            self._go_on_with(min(fewer, key=lambda count: abs(count - had)))
+        elif self._since_fewer >= AGAIN_BLOCKS and self.now < self._counts[-1]:
+            self._go_on_with(self._counts[-1])
+
+    def _go_on_with(self, count: int) -> None:
+        self.now, self._since_fewer, self._poor = count, 0, 0
 
 
 class Pace:
@@ -46,7 +74,9 @@ class Pace:
         set_threads: Callable[[int], None],
         clock: Callable[[], float] = time.perf_counter,
         taken: Callable[[], float] = time.process_time,
+        blocks: BlockCount | None = None,
     ) -> None:
+        """`blocks`: what was learned from prompts elsewhere; of tokens it is learned here."""
         self._counts = sorted(set(counts))
         self._set_threads = set_threads
         self._clock = clock
@@ -56,9 +86,8 @@ class Pace:
         self._since_trial = 0
         self._trial: dict[int, float] = {}
         self._trying: int | None = None
-        self._for_blocks = self._for_tokens = self._counts[-1]
-        self._since_fewer = 0
-        self._has_read = False
+        self.blocks = blocks or BlockCount(counts)
+        self._for_tokens = self._counts[-1]
         self._teacher: object = None
         """The reply that is learned from: tokens of others, made in turn with it, cost others."""
         self._since_taught = 0
@@ -70,33 +99,19 @@ class Pace:
         What waits at the end of each product for a thread that has no core burns another one.
         Between blocks tokens of other replies may be made, with their own threads.
         """
-        poor = 0
         while True:
-            self._set_threads(self._for_blocks)
+            self._set_threads(self.blocks.now)
             started, taken = self._clock(), self._taken()
             try:
-                block = next(blocks)
-            except StopIteration:
-                break
+                block = next(blocks, None)
             finally:
                 seconds, taken = self._clock() - started, self._taken() - taken
                 self._set_threads(self._for_tokens)
-            self._since_fewer += 1
-            is_poor = self._has_read and taken < SHARE * self._for_blocks * seconds
-            self._has_read = True  # what the first one waits for may be the disk
-            poor = poor + 1 if is_poor else 0
-            if poor == POOR_BLOCKS and self._for_blocks > self._counts[0]:
-                fewer = [count for count in self._counts if count < self._for_blocks]
-                had = taken / seconds
-                self._read_with(min(fewer, key=lambda count: abs(count - had)))
-                poor = 0
-            elif self._since_fewer >= AGAIN_BLOCKS and self._for_blocks < self._counts[-1]:
-                self._read_with(self._counts[-1])
-                poor = 0
+            if block is not None or seconds > SHORTEST_S:
+                self.blocks.learn(seconds, taken)
+            if block is None:  # behind the last one comes the rest, of a short prompt all of it
+                return
             yield block
-
-    def _read_with(self, count: int) -> None:
-        self._for_blocks, self._since_fewer = count, 0
 
     def _decode_with(self, count: int) -> None:
         self._for_tokens = count
@@ -170,16 +185,19 @@ class Pace:
             self._begin_trial()
 
 
-def make_pace(wanted: int | None, device: str) -> Pace:
-    """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all."""
+def make_pace(wanted: int | None, device: str, blocks: BlockCount | None = None) -> Pace:
+    """The choice of processor threads: `wanted`, or whatever decodes fastest; 1, half or all.
+
+    See `Pace` for `blocks`.
+    """
     import torch
 
     cores = first_threads()
     if wanted is not None:
         most = max(os.cpu_count() or 1, cores)
-        return Pace([min(wanted, most)], torch.set_num_threads)
+        return Pace([min(wanted, most)], torch.set_num_threads, blocks=blocks)
     counts = [1, max(cores // 2, 1), cores] if device == "cpu" else [cores]
-    return Pace(counts, torch.set_num_threads)
+    return Pace(counts, torch.set_num_threads, blocks=blocks)
 
 
 @functools.cache

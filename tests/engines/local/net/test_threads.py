@@ -34,8 +34,11 @@ class Machine:
             yield token
         return "stop"
 
-    def read(self, pace, blocks=10, cores=2.0):
-        """Read a prompt where so many cores are free; the counts that its blocks were read with."""
+    def read(self, pace, blocks=10, cores=2.0, told=True):
+        """Read a prompt where so many cores are free; the counts that its blocks were read with.
+
+        Without `told` the last one ends the prompt, as that of a short one does.
+        """
         self.used.clear()
 
         def prompt():
@@ -43,9 +46,10 @@ class Machine:
                 self.now += 1.0
                 self.taken_s += min(self.threads, cores)
                 self.used.append(self.threads)
-                yield block
+                if told or block + 1 < blocks:
+                    yield block
 
-        assert list(pace.reading(prompt())) == list(range(blocks))
+        assert list(pace.reading(prompt())) == list(range(blocks if told else blocks - 1))
         return list(self.used)
 
     def taken(self):
@@ -93,6 +97,19 @@ def test_a_prompt_is_read_with_fewer_threads_while_others_want_the_cores():
     assert machine.read(pace, cores=0.7) == [2, 2] + [1] * 8
     assert machine.read(pace, blocks=20, cores=0.7)[8:] == [2, 2] + [1] * 10  # tried again
     assert machine.read(pace, blocks=20)[-10:] == [2] * 10
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_short_prompts_one_after_the_other_are_read_with_fewer_threads_too(told):
+    machine = Machine(t1=0.03, t2=0.02)
+    pace = pace_on(machine)
+    machine.read(pace, blocks=1, told=told)
+    batches = Pace([1, 2], machine.set_threads, machine.clock, machine.taken, pace.blocks)
+    used = [
+        machine.read(each, blocks=1, cores=0.7, told=told)
+        for each in (pace, batches, pace, batches)
+    ]
+    assert used == [[2], [2], [1], [1]]
 
 
 def test_some_of_several_threads_are_kept():

@@ -67,6 +67,8 @@ class Results:
         """Lines that have an error."""
         self.bad = 0
         """Those among them that are wrong as they stand: to ask them again helps nothing."""
+        self.lost = 0
+        """Lines that were being answered when all was stopped: what came of them is not written."""
         self.totals = Totals()
         self.written_at = -math.inf
         """When a line was written last, by the monotonic clock."""

@@ -191,6 +191,7 @@ def write_answers(
         for news in way.news(left):
             if news.place is not None:
                 results.put(news.place, news.answer)
+                results.lost += news.is_lost
                 if news.answer is not None:
                     alike.check(news.answer)
             if news.notice and news.notice not in told:
@@ -298,9 +299,11 @@ def told_of_a_stop(results: Results, earlier: EarlierRun | None) -> Iterator[Non
     except (Interrupted, Killed):
         if earlier is not None:
             earlier.check_there()
-        n = results.answered
-        stopped = ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)
-        tell(tr("; ").join([stopped, how_to_go_on(earlier)]))
+        n, lost = results.answered, results.lost
+        said = [ntr("stopped: {n:,} answer is written", "stopped: {n:,} answers are written", n)]
+        if lost:
+            said += [ntr("{n:,} line was being answered", "{n:,} lines were being answered", lost)]
+        tell(tr("; ").join([*said, how_to_go_on(earlier)]))
         raise
 
 

@@ -52,6 +52,8 @@ class News(NamedTuple):
     notice: str = ""
     tokens: int = 0
     """Made since the last news of the same line."""
+    is_lost: bool = False
+    """It was being answered when all was stopped."""
 
 
 class TaskSource(Protocol):
@@ -90,7 +92,7 @@ class GrowingAnswer:
         if item.finish_reason is None:
             return News(progress=item.progress, notice=item.notice, tokens=item.tokens)
         if item.finish_reason == "cancelled":
-            return self._news(None)
+            return self._news(None)._replace(is_lost=growing.first_token_s is not None)
         reply = growing.message(item.finish_reason, item.usage)
         answer = self._answer(reply, self._nothing(reply))
         return self._news(answer)._replace(tokens=answer.tokens - told)

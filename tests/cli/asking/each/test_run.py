@@ -82,17 +82,20 @@ def test_a_listener_is_told_in_words_and_not_too_often(start):
 
 
 def test_ctrl_c_leaves_whole_lines_and_takes_the_row_back(tmp_path):
-    (tmp_path / "in").write_text("one two\n" * 200)
+    (tmp_path / "in").write_text("one two three four five six seven eight nine ten\n" * 200)
     arguments = ("ask", "-m", "echo:delay=0.05", "--each", "in", "--skip-done", "out")
-    with Term(*arguments, home=tmp_path, cols=100) as term:
-        term.see("3 of 200 lines done").type("\x03")
+    with Term(*arguments, home=tmp_path, cols=200) as term:
+        term.see("3 of 200 lines done, 32 tokens").type("\x03")
         assert term.ended() == -signal.SIGINT
         text = term.text()
         assert "lines done" not in text
-    (told,) = re.findall(r"stopped: (\d+) answers are written; the same command asks only", text)
+    said = r"stopped: (\d+) answers are written; 1 line was being answered; the same command asks"
+    (told,) = re.findall(said, text)
     lines = (tmp_path / "out").read_text().splitlines()
     assert 3 <= len(lines) == int(told) < 200
-    assert {json.loads(line)["text"] for line in lines} == {"one two"}
+    assert {json.loads(line)["text"] for line in lines} == {
+        "one two three four five six seven eight nine ten"
+    }
 
 
 def test_prompts_can_be_typed(tmp_path):

@@ -20,6 +20,7 @@ import pytest
 from tests.support.loopback import closed_port
 from tests.support.serving import soon
 from tests.support.shell import clean_env, command
+from tests.support.term import Term
 
 PATIENCE_S = 60
 CONTROLLER = ("--controller", "http://127.0.0.1:9")
@@ -255,6 +256,14 @@ def test_ctrl_c_while_the_model_loads_ends_it(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=10)
     assert (process.returncode, out) == (0, "")
+
+
+@pytest.mark.pty
+def test_ctrl_c_leaves_the_prompt_of_a_shell_a_row_of_its_own(tmp_path: Path) -> None:
+    with Term("serve", "echo:", "--port", "0", home=tmp_path) as term:
+        term.see("Ctrl-C ends it").type("\x03")
+        assert term.ended() == 0
+        assert term.raw.endswith("^C\r\n")
 
 
 def test_calls_of_glm_find_what_is_served_and_glm_stop_ends_it(tmp_path: Path, glm: Any) -> None:

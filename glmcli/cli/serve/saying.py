@@ -101,8 +101,8 @@ class ServerLog:
                 self._status.clear()
 
     def end_row(self) -> None:
-        """End the row of a Ctrl-C where nothing else does, so that a shell's prompt has its own."""
-        if self._quiet and sys.stderr is not None and sys.stderr.isatty():
+        """End the row of a Ctrl-C: what is said next, or a shell's prompt, has its own."""
+        if sys.stderr is not None and sys.stderr.isatty():
             with going_on_without(sys.stderr):
                 sys.stderr.write("\n")
                 sys.stderr.flush()

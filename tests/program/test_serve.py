@@ -229,6 +229,8 @@ def test_the_first_ctrl_c_lets_it_answer_and_the_second_does_not(tmp_path: Path)
             if times == 2:
                 server.process.send_signal(signal.SIGINT)
             assert server.process.wait(PATIENCE_S) == ending
+            cut = "1 reply was cut off\n" if times == 2 else ""
+            assert server.process.stderr.read() == cut
             client.join(PATIENCE_S)
             assert got == ["a b c d e f g h" if times == 1 else "broken off"]
 

@@ -9,8 +9,8 @@ import shlex
 import signal
 import socket as sockets
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from glmcli.language import ntr, tr
 
 if TYPE_CHECKING:
     from glmcli.cli.serve.cluster import ClusterPlace
+    from glmcli.cli.serve.saying import ServerLog
     from glmcli.serve.doors import Doors
     from glmcli.serve.holder import Holder
 
@@ -84,9 +85,8 @@ def answer_until_ended(
                 member.register(address, holder.stopping)
             while not holder.stopping.wait(3600):
                 pass
-            if signal.SIGINT in signals:
-                log.end_row()
-            drain(doors, holder, signals)
+            with told_of_ctrl_c(holder, signals, log):
+                drain(doors, holder, signals)
 
 
 def short_name(model: str) -> str:
@@ -138,6 +138,22 @@ def end_by_signal(stop: Callable[[], None], is_stopping: threading.Event) -> lis
             signal.signal(signum, ended)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     return came
+
+
+@contextmanager
+def told_of_ctrl_c(holder: Holder, signals: Sequence[int], log: ServerLog) -> Iterator[None]:
+    """End the row of each Ctrl-C, and say how many replies a second one cuts."""
+    from glmcli.cli.dialog import tell
+
+    if signal.SIGINT in signals:
+        log.end_row()
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.end_row()
+        if left := holder.unanswered:
+            tell(ntr("{n} reply was cut off", "{n} replies were cut off", left))
+        raise
 
 
 def drain(doors: Doors, holder: Holder, signals: Sequence[int]) -> None:

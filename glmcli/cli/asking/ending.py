@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.cli.asking.forms import check_code_in
 from glmcli.cli.asking.long import cost_of_parts
-from glmcli.cli.asking.offer import offer_to_keep
+from glmcli.cli.asking.offer import offer_to_keep, said_of_kept
 from glmcli.cli.dialog import say_notice
 from glmcli.cli.opening import Interrupted
 from glmcli.config import DOTENV, Settings
@@ -48,6 +48,8 @@ def below_reply(reply: Message, session: Session, settings: Settings, err: Outpu
         say_notice(err, False, line)
         say_notice(err, False, cost_of_parts(session.engine))
     say_notice(err, False, offer_to_keep(settings, session.engine))
+    if err.is_tty:
+        say_notice(err, False, said_of_kept(settings))
 
 
 def with_source(note: str, reply: Message, settings: Settings) -> str:

@@ -1,4 +1,7 @@
-"""The offer to keep a model in memory, made once, to who has loaded one several times in a day."""
+"""The offer to keep a model in memory, made once, to who has loaded one several times in a day.
+
+And what is said of one that is kept, once a day.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from glmcli.config import Settings
 from glmcli.engines import FOLLOWED_BY, Engine, split_name
 from glmcli.errors import StoreError
 from glmcli.language import tr
+from glmcli.paths import short_model
+from glmcli.terminal.phrases import span
 
 SLOW_S, ENOUGH = 2.0, 3
 """A start that takes so long is slow; after so many in a day it is time to say something."""
@@ -41,3 +46,25 @@ def offer_to_keep(settings: Settings, engine: Engine) -> str:
         finally:
             os.close(handle)
     return ""
+
+
+def said_of_kept(settings: Settings) -> str:
+    """That the model stays in memory, and how it is ended, if that was not said today; else ""."""
+    if not settings.keep or not settings.history:
+        return ""
+    from glmcli.engines.kept.place import model_anywhere
+    from glmcli.engines.kept.tending import kept_models
+    from glmcli.ours import is_first_today
+
+    path, model = settings.home / "keep-said", model_anywhere(settings)
+    if not is_first_today(path, keep=False):
+        return ""
+    kept = [status for _, status in kept_models() if status.get("model") == model]
+    stays_s = [status["keep_s"] for status in kept if status.get("keep_s")]
+    if not stays_s or not is_first_today(path):
+        return ""
+    return tr(
+        "{model} stays in memory for {time} after its last use: glm ps shows it, glm stop ends it",
+        model=short_model(model),
+        time=span(stays_s[0]),
+    )

@@ -3,6 +3,9 @@ import time
 
 import pytest
 
+from tests.support.kept import kill_kept
+from tests.support.term import Term
+
 SLOW = ("ask", "-m", "echo:load=2.1", "hi")
 OFFER = "--keep 10m"
 
@@ -49,3 +52,20 @@ def test_a_start_that_is_not_slow_does_not_count(glm, after, tmp_path):
     after(2)
     assert OFFER not in glm("ask", "-m", "echo:", "hi").err
     assert (tmp_path / "home" / "slow-starts").read_bytes() == b".."
+
+
+@pytest.mark.pty
+def test_that_a_process_stays_is_said_once_a_day_and_to_who_reads_notices(tmp_path, own_runtime):
+    keep = ("ask", "-m", "echo:", "--keep", "10m", "hi")
+    said = []
+    for line in (("-q",), ("--no-save",), (), ()):
+        with Term(*keep, *line, home=tmp_path, cols=100) as term:
+            assert term.ended() == 0
+            said.append("echo: stays in memory for 10 min" in term.text())
+    kill_kept(own_runtime)
+    assert said == [False, False, True, False]
+
+
+def test_in_a_pipe_it_is_not_said(glm, own_runtime):
+    assert glm("ask", "-m", "echo:", "--keep", "10m", "hi").err == ""
+    kill_kept(own_runtime)

@@ -27,6 +27,7 @@ _STATES = {
     "loading": later("loading"),
     "failed": later("cannot be loaded"),
     "idle": later("idle"),
+    "attached": later("in use"),
     "busy": later("busy"),
     "leaving": later("leaves"),
     "deaf": later("does not answer"),
@@ -94,9 +95,16 @@ def ps(as_json: AsJson = False) -> None:
             each.get("address", ""),
             each.get("pid") or "",
         )
-        for each in found
+        for each in (map(as_seen, found) if sys.stdout.isatty() else found)
     ]
     print_rows(_HEAD, rows, none=tr(NONE), whole=_HEAD, spare=_SPARE)
+
+
+def as_seen(status: dict[str, Any]) -> dict[str, Any]:
+    """What a person is shown: a model with a chat at its prompt does not end, so it is not idle."""
+    if status["state"] == "idle" and status.get("clients"):
+        return {**status, "state": "attached", "idle_s": None}
+    return status
 
 
 @without_settings

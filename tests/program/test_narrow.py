@@ -55,3 +55,17 @@ def test_what_is_kept_and_served_is_listed_without_a_broken_cell(
     assert all(fact in said for fact in facts)
     if columns >= 80:
         assert len(rows) == 2
+
+
+@pytest.mark.pty
+def test_a_model_with_a_chat_at_its_prompt_is_in_use(tmp_path, own_runtime):
+    place = KeptPlace(folder_to_use(), "a" * 16)
+    with (
+        held(place) as (holder, *_),
+        holder.attached(),
+        Term("ps", home=tmp_path, cols=120) as term,
+    ):
+        term.ended()
+        row = term.text().splitlines()[1]
+    assert row.split()[:3] == ["echo:", "in", "use"]
+    assert " 0 s" not in row

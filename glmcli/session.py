@@ -368,7 +368,7 @@ class Session:
 
     def count(self, messages: Sequence[Message]) -> int | None:
         """The size of a prompt; None if it is not known, or not before `stop`."""
-        return self.engine.count(messages, self.cancel)
+        return self.engine.count(messages, self.cancel, self.params.think)
 
     def tokens_of(self, text: str) -> int | None:
         """How much of the window a text takes as part of a message, if that is known."""

@@ -88,7 +88,7 @@ def test_no_system_prompt_is_blamed_where_none_was_given(tmp_path):
     class Wide(EchoEngine):
         """Its template alone is longer than its window."""
 
-        def count(self, messages, cancel=None):
+        def count(self, messages, cancel=None, think=None):
             return 30
 
         def stream(self, messages, params, cancel):
@@ -111,7 +111,7 @@ def test_the_cause_is_not_named_where_nobody_counts(tmp_path):
         def stream(self, messages, params, cancel):
             raise ContextFull(None, None)
 
-        def count(self, messages, cancel=None):
+        def count(self, messages, cancel=None, think=None):
             return None
 
     chat = Session(
@@ -279,7 +279,7 @@ class Terse(EchoEngine):
         self.most = most
         self.tried = []
 
-    def count(self, messages, cancel=None):
+    def count(self, messages, cancel=None, think=None):
         return None
 
     def stream(self, messages, params, cancel):
@@ -327,7 +327,7 @@ class Counting(EchoEngine):
         self.context_tokens = 100
         self.sizes = []
 
-    def count(self, messages, cancel=None):
+    def count(self, messages, cancel=None, think=None):
         self.sizes.append(super().count(messages, cancel))
         return self.sizes[-1]
 

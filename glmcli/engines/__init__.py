@@ -100,10 +100,13 @@ class Engine(Protocol):
         """Yield the reply to `messages`, piece by piece."""
         ...
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int | None:
         """The size of the prompt in tokens; None if it cannot be known, or not before `cancel`.
 
         It is exact, but for a prompt far beyond the window: any number above the window will do.
+        `think` is that of the settings, where a template writes it.
         """
         ...
 

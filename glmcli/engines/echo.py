@@ -72,7 +72,9 @@ class EchoEngine:
         usage = Usage(prompt_tokens=needed, cached_tokens=0, completion_tokens=sent)
         yield Chunk(finish_reason=finish, usage=usage)
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int:
         """Words of all messages."""
         del cancel  # it takes no time
         return sum(len(split_words(item.text)) for item in messages)

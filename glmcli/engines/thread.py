@@ -7,12 +7,12 @@ terminal.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
 from typing import TypeVar
 
 from glmcli.config import Settings
@@ -58,9 +58,9 @@ class EngineThread:
         self._failures, self._told_at = 0, 0.0
         self._turns = Turns(self._at_once)
         self._jobs: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
-        self._closing = threading.Event()
+        self._thread: Thread | None = None
+        self._starting = Lock()
+        self._closing = Event()
 
     @property
     def device(self) -> str:
@@ -134,9 +134,7 @@ class EngineThread:
         if self._start():
             self._jobs.put(self._opened)
 
-    def wait(
-        self, patience_s: float, stop: threading.Event, tick: Callable[[], None] = lambda: None
-    ) -> bool:
+    def wait(self, patience_s: float, stop: Event, tick: Callable[[], None] = lambda: None) -> bool:
         """Open the engine; whether it is open before `patience_s` or `stop`. Raises GlmError.
 
         `tick` is called now and then meanwhile.
@@ -154,7 +152,7 @@ class EngineThread:
         self,
         messages: Sequence[Message],
         params: GenerationParams,
-        cancel: threading.Event,
+        cancel: Event,
         *,
         private: bool = False,
     ) -> Generator[Chunk, None, None]:
@@ -184,9 +182,7 @@ class EngineThread:
         finally:
             delivery.end()
 
-    def batch(
-        self, prompts: Sequence[Asked], cancel: threading.Event
-    ) -> Generator[BatchItem, None, None]:
+    def batch(self, prompts: Sequence[Asked], cancel: Event) -> Generator[BatchItem, None, None]:
         """Yield the replies to several prompts, see `Batches.batch`; ticks as `stream` does.
 
         Ticks are of the first prompt whose reply has no end. Raises GlmError if the engine cannot
@@ -230,7 +226,7 @@ class EngineThread:
         is_over = not self.is_open or time.monotonic() - (cancelled_at or 0.0) > _GRACE_S
         return cancelled_at is not None and is_over
 
-    def _arriving(self, delivery: Delivery[Item], cancel: threading.Event) -> Iterator[Item]:
+    def _arriving(self, delivery: Delivery[Item], cancel: Event) -> Iterator[Item]:
         """The items delivered, or a chunk at every tick; our own end if none comes in time."""
         cancelled_at: float | None = None
         while True:
@@ -262,13 +258,13 @@ class EngineThread:
                 yield item
 
     def count(
-        self, messages: Sequence[Message], cancel: threading.Event | None = None
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
     ) -> int | None:
         """The size of the prompt; None before the engine is open, or if it does not say in time.
 
         When `cancel` is set, this returns within a tick, whatever the engine is doing.
         """
-        engine, stop = self._engine, cancel or threading.Event()
+        engine, stop = self._engine, cancel or Event()
         if engine is None:
             return None
         answers: SimpleQueue[int | None] = SimpleQueue()
@@ -277,7 +273,7 @@ class EngineThread:
             size = None
             if not stop.is_set():
                 with suppress(BaseException):
-                    size = engine.count(messages, stop)
+                    size = engine.count(messages, stop, think)
             answers.put(size)
 
         self._jobs.put(job)
@@ -287,9 +283,7 @@ class EngineThread:
                 return answers.get(timeout=TICK_S)
         return None
 
-    def warm(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
-    ) -> None:
+    def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
         """Let the idle engine get ready for a prompt that starts like this; returns at once.
 
         Before `start` it does nothing.
@@ -300,7 +294,7 @@ class EngineThread:
         self,
         make: Callable[[], Sequence[Message] | None],
         params: GenerationParams,
-        cancel: threading.Event,
+        cancel: Event,
     ) -> None:
         """Like `warm`, with messages made on the thread; None if there is nothing to do."""
         if self._thread is None:
@@ -332,8 +326,8 @@ class EngineThread:
         with self._starting:
             if self._thread is not None:
                 return False
-            self._closing = threading.Event()
-            self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+            self._closing = Event()
+            self._thread = Thread(target=self._run, name="engine", daemon=True)
             self._thread.start()
             return True
 

@@ -191,10 +191,10 @@ class Holder:
         if self.stopping.is_set() and not self.engine.is_open:
             raise LetGo(self.name)
 
-    def count(self, messages: Sequence[Message]) -> int | None:
+    def count(self, messages: Sequence[Message], think: bool | None = None) -> int | None:
         """The size of a prompt in tokens; None if it cannot be known, or not yet."""
         with self.used():
-            return self.engine.count(messages)
+            return self.engine.count(messages, think=think)
 
     def warm(self, messages: Sequence[Message], params: GenerationParams) -> None:
         """Read ahead for a prompt that starts like this, until somebody asks; returns at once."""

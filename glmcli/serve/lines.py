@@ -216,7 +216,8 @@ class Lines:
             cancel.set()
 
     def _count(self, asked: Mapping[str, Any]) -> None:
-        self._end({"count": self._holder.count(messages_in(asked))})
+        size = self._holder.count(messages_in(asked), params_in(asked).think)
+        self._end({"count": size})
 
     def _warm(self, asked: Mapping[str, Any]) -> None:
         """Let the engine read ahead, until anybody asks for something."""

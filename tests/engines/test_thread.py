@@ -122,7 +122,7 @@ class Slow(EchoEngine):
         self.release = threading.Event()
         self.told_by = []
 
-    def count(self, messages, cancel=None):
+    def count(self, messages, cancel=None, think=None):
         self.told_by.append(cancel)
         self.meanwhile()
         self.release.wait(10)
@@ -353,7 +353,7 @@ def test_a_panic_while_a_model_is_opened_is_a_model_error_each_time(panic):
 
 def test_a_panic_while_counting_or_warming_does_not_end_the_thread():
     class Panicking(EchoEngine):
-        def count(self, messages, cancel=None):
+        def count(self, messages, cancel=None, think=None):
             if cancel is not None:
                 raise PanicException
             return super().count(messages)

@@ -201,7 +201,7 @@ def test_who_is_needed_does_not_leave_for_another(connect, holder):
     link.send({"ask": "open"})
     answers(link)
     other.send({"ask": "leave"})
-    assert answers(other)[-1]["answer"] == {"leaving": False, "model": "echo:"}
+    assert answers(other)[-1]["answer"] == {"leaving": False, "model": "echo:", "served": False}
     assert not holder.in_the_way.is_set()
 
 

@@ -54,9 +54,11 @@ class WrappedEngine:
         """The reply of the engine behind."""
         yield from self.behind.stream(messages, params, cancel)
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int | None:
         """The size of a prompt of the engine behind."""
-        return self.behind.count(messages, cancel)
+        return self.behind.count(messages, cancel, think)
 
     def close(self) -> None:
         """Close the engine behind."""
@@ -78,7 +80,7 @@ class RoomyEngine(WrappedEngine):
         if window is not None:
             reply = min(params.max_tokens or window, window // ANSWER_SHARE)
             if reply + most_tokens(messages) > window:
-                size = self.count(messages, cancel)
+                size = self.count(messages, cancel, params.think)
                 needed = likely_tokens(messages) if size is None else size
                 if needed + reply > window and not cancel.is_set():
                     raise ContextFull(size, window)

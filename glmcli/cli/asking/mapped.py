@@ -167,7 +167,7 @@ class _Way:
         return self._count([*self._before, question])
 
     def _count(self, prompt: Sequence[Message]) -> int:
-        size = self._engine.count(prompt, self._cancel)
+        size = self._engine.count(prompt, self._cancel, self._params.think)
         if size is not None:
             return size
         self._is_estimated = True

@@ -204,11 +204,13 @@ class KeptEngine:
                     yield Chunk(progress=known(Progress, data["progress"]))
         yield Chunk(finish_reason="cancelled")
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int | None:
         """The size of a prompt."""
         if self._instead:
-            return self._instead.count(messages, cancel)
-        request = {"ask": "count", **request_of(messages, GenerationParams())}
+            return self._instead.count(messages, cancel, think)
+        request = {"ask": "count", **request_of(messages, GenerationParams(think=think))}
         size = None
         try:
             for data in self._asked(request, cancel or Event()):

@@ -50,9 +50,11 @@ class ToldEngine:
             yield 0, Chunk(notice=self._line, once=True)
         yield from batch_of(self._engine, prompts, cancel)
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int | None:
         """The size of a prompt."""
-        return self._engine.count(messages, cancel)
+        return self._engine.count(messages, cancel, think)
 
     def warm(self, messages: Sequence[Message], params: GenerationParams, cancel: Event) -> None:
         """Let the engine get ready, if it can."""

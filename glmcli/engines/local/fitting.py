@@ -97,13 +97,15 @@ class TemplateEngine:
         write = getattr(self._template, "written", None)
         return str(write(messages, {})) if write else ""
 
-    def count(self, messages: Sequence[Message], cancel: Event | None = None) -> int | None:
+    def count(
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
+    ) -> int | None:
         """The size of the prompt; None if the template does not take it.
 
         Far beyond the window it is the estimate with which `stream` would refuse the prompt.
         """
         try:
-            return len(self._encoded(messages, None, cancel).ids)
+            return len(self._encoded(messages, think, cancel).ids)
         except ContextFull as exc:
             return exc.needed
         except (UsageError, ModelError, GivenUp):

@@ -82,12 +82,9 @@ def asked_text(body: Fields) -> AskedReply:
     return asked(body, (text_prompt(body),), params, _OF_TEXTS, ())
 
 
-def asked_size(body: Fields) -> tuple[Message, ...]:
-    """A request of /tokenize: messages, or a plain text as `prompt`. Raises Refusal."""
-    if body.get("messages") is None:
-        return (text_prompt(body),)
-    refuse_beside(body, "messages", "prompt")
-    return messages_of(body)
+def asked_size(body: Fields) -> AskedReply:
+    """A request of /tokenize: one for a reply to messages, or to a text. Raises Refusal."""
+    return asked_text(body) if body.get("messages") is None else asked_chat(body)
 
 
 def asked(

@@ -64,22 +64,22 @@ class OpenAIRoutes:
 
     def model(self, exchange: HttpExchange) -> None:
         """The model that the path names. Raises Refusal."""
-        self._check_name(exchange.path_left)
+        self._check_name(exchange.path_left or "/")
         exchange.answer(self._entry())
 
     def tokenize(self, exchange: HttpExchange) -> None:
         """The size of a prompt, in tokens. Raises Refusal."""
         body = exchange.body()
-        messages = asked_size(body)
         self._check_name(body.get("model"))
+        asked = asked_size(body)
         try:
             wait_until_open(exchange, self._holder)
-            count = self._holder.count(messages)
+            count = self._holder.count(asked.messages, asked.params.think)
             if count is None:
                 raise NotCounted
         except GlmError as exc:
             raise refusal_of(exc) from exc
-        exchange.note = f"{count:,} tokens"
+        exchange.note = " · ".join([f"{count:,} tokens", *ignored_notes(asked)])
         exchange.answer({"count": count, "max_model_len": self._holder.engine.context_tokens})
 
     def chat(self, exchange: HttpExchange) -> None:
@@ -167,6 +167,9 @@ def log_note(asked: AskedReply, usage: Usage | None = None) -> str:
     notes = []
     if usage is not None:
         notes.append(tokens_note(usage))
-    if asked.ignored:
-        notes.append(ignored_note(asked.ignored))
-    return " · ".join(notes)
+    return " · ".join([*notes, *ignored_notes(asked)])
+
+
+def ignored_notes(asked: AskedReply) -> list[str]:
+    """What of a request was ignored, as the log says it."""
+    return [ignored_note(asked.ignored)] if asked.ignored else []

@@ -258,7 +258,7 @@ def test_an_attached_file_waits_for_the_next_message(chat, tmp_path):
 
 
 class Uncounted(EchoEngine):
-    def count(self, messages, cancel=None):
+    def count(self, messages, cancel=None, think=None):
         return None
 
 

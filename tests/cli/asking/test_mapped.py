@@ -35,7 +35,7 @@ class Noting(EchoEngine):
         self.prompts: list[list[str]] = []
         self.limits: list[int | None] = []
 
-    def count(self, messages, cancel=None):
+    def count(self, messages, cancel=None, think=None):
         return super().count(messages) if self.counts else None
 
     def stream(self, messages, params, cancel):
@@ -382,7 +382,7 @@ def test_the_shared_beginning_is_read_once():
     usages = []
 
     class Watched(EchoEngine):
-        def count(self, messages, cancel=None):
+        def count(self, messages, cancel=None, think=None):
             return engine.count(messages, cancel)
 
         def stream(self, messages, params, cancel):

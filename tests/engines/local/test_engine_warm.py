@@ -111,6 +111,8 @@ def test_what_is_warmed_is_what_is_sent_when_a_model_shall_not_think():
     engine = opened(ChatTemplate(tokenizer_of(TELLING)))
     engine.warm(asking(DRAFT), replace(PARAMS, think=False), Event())
     usage = usage_of(ask(engine, asking(DRAFT), think=False))
+    assert usage.prompt_tokens == engine.count(asking(DRAFT), think=False)
+    assert usage.prompt_tokens > (engine.count(asking(DRAFT)) or 0)
     assert usage.prompt_tokens - usage.cached_tokens < 12
 
 

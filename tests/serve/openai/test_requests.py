@@ -278,6 +278,7 @@ def test_of_a_text_too_nothing_is_left_out_silently(name, value) -> None:
 
 
 def test_messages_and_texts_can_be_counted() -> None:
-    assert asked_size({"messages": HELLO}) == (Message("user", "hello"),)
-    assert asked_size({"prompt": "hello"}) == (Message("raw", "hello"),)
+    assert asked_size({"messages": HELLO}).messages == (Message("user", "hello"),)
+    assert asked_size({"prompt": "hello"}).messages == (Message("raw", "hello"),)
+    assert asked_size({"messages": HELLO, "enable_thinking": False}).params.think is False
     assert refused(asked_size, {}).param == "prompt"

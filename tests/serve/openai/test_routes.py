@@ -296,6 +296,15 @@ def test_prompts_are_counted() -> None:
         assert answer.json == {"count": 3, "max_model_len": 8192}
         for alone in ({"prompt": "one two"}, {"prompt": "one two", "messages": None}):
             assert server.ask("POST", "/tokenize", alone).json["count"] == 2
+        assert server.ask("POST", "/tokenize", {**body, "store": True}).json["count"] == 3
+        assert server.ask("POST", "/tokenize", {**body, "n": 2}).status == 400
+        assert soon(lambda: any("3 tokens · ignored: store" in line for line in server.lines))
+
+
+def test_no_name_is_no_model() -> None:
+    with served() as server:
+        assert server.ask("GET", "/v1/models/").status == 404
+        assert server.ask("GET", "/v1/models/echo").status == 200
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Uncounting(LocalEngine):
     def __init__(self) -> None:
         super().__init__("tiny", model_of(NET), TEMPLATE, context_tokens=256)
 
-    def count(self, messages, cancel=None) -> int | None:
+    def count(self, messages, cancel=None, think=None) -> int | None:
         return None
 
 

@@ -6,8 +6,8 @@ is written (templates.py) or how a reply comes over the wire (texts.py).
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Sequence
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
@@ -52,7 +52,7 @@ class FastChatEngine:
         return tr("asked {paths}", paths=", ".join(self._cluster.asked(self._worker)))
 
     def stream(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. Raises ContextFull before a worker could cut the prompt."""
         if notice := self._cluster.take_notice():
@@ -73,7 +73,7 @@ class FastChatEngine:
             self._cluster.patience.renew()
 
     def count(
-        self, messages: Sequence[Message], cancel: threading.Event | None = None
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
     ) -> int | None:
         """The exact size of the prompt, from the worker that answered last."""
         try:
@@ -87,7 +87,7 @@ class FastChatEngine:
         self._cluster.close()
 
     def _request(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> tuple[dict[str, Any], int]:
         """What to send to `self._worker`, which is found first, and how many tokens that asks for.
 
@@ -118,7 +118,7 @@ class FastChatEngine:
 def counted(
     worker: Worker,
     prompt: str,
-    cancel: threading.Event | None = None,
+    cancel: Event | None = None,
     *,
     limit_s: float = ANSWER_S,
     spend: bool = True,

@@ -7,9 +7,9 @@ how a reply is spelled on the wire (events.py).
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Generator, Sequence
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
@@ -110,7 +110,7 @@ class OpenAIEngine:
         return tr("asked {paths}", paths=", ".join(self._server.asked.values()))
 
     def stream(
-        self, messages: Sequence[Message], params: GenerationParams, cancel: threading.Event
+        self, messages: Sequence[Message], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         """Yield the reply. What not every server takes is left out and tried again if refused."""
         for notice in filter(None, (self._server.take_notice(), *self._news)):
@@ -157,7 +157,7 @@ class OpenAIEngine:
             extras, dropped = {}, True
 
     def count(
-        self, messages: Sequence[Message], cancel: threading.Event | None = None
+        self, messages: Sequence[Message], cancel: Event | None = None, think: bool | None = None
     ) -> int | None:
         """The exact size of the prompt, from vLLM, llama.cpp and `glm serve`."""
         try:
@@ -170,7 +170,7 @@ class OpenAIEngine:
         self._server.close()
 
     def _reply(
-        self, body: dict[str, Any], params: GenerationParams, cancel: threading.Event
+        self, body: dict[str, Any], params: GenerationParams, cancel: Event
     ) -> Generator[Chunk, None, None]:
         exchange = self._server.send("POST", f"{self._prefix}/chat/completions", body)
         reply = OpenAIReply(self._server.faults, params.stop)
@@ -217,7 +217,7 @@ class OpenAIEngine:
         folded = fold_system(messages) if self._folds else None
         return [to_api(message) for message in folded or messages]
 
-    def _check_fits(self, messages: Sequence[Message], cancel: threading.Event) -> None:
+    def _check_fits(self, messages: Sequence[Message], cancel: Event) -> None:
         """Raise ContextFull for a prompt that cannot fit: a server may cut it and say nothing."""
         window = self.context_tokens
         if window is None or most_tokens(messages) < FEWEST_BYTES * window:
@@ -271,7 +271,7 @@ class OpenAIEngine:
             raise self._server.faults.cannot_go_on()
         return GOES_ON[self.kind]
 
-    def _counted(self, messages: Sequence[Message], cancel: threading.Event | None) -> int | None:
+    def _counted(self, messages: Sequence[Message], cancel: Event | None) -> int | None:
         ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
         body = {"model": self.name, "messages": self._sent(messages)}
         if self.kind in ("glm", "vLLM"):

@@ -30,8 +30,8 @@ _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER, see prctl(2)."""
 CAP_BYTES = 10 * GB
 """Where the system ends a run, for the sake of the machine; far above what it may have."""
-CPU_S = 10.0
-"""What a run may take of the processor, beyond importing torch."""
+CPU_S = 15.0
+"""What a run may take of the processor, beyond importing torch, where others share its cores."""
 PATIENCE_S = 60.0
 """When a run that does not end is killed, on a machine that may be busy."""
 

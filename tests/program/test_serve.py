@@ -268,9 +268,10 @@ def test_ctrl_c_leaves_the_prompt_of_a_shell_a_row_of_its_own(tmp_path: Path) ->
         assert term.raw.endswith("^C\r\n")
 
 
-def test_calls_of_glm_find_what_is_served_and_glm_stop_ends_it(tmp_path: Path, glm: Any) -> None:
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
+def test_calls_of_glm_find_what_is_served_and_glm_stop_ends_it(
+    tmp_path: Path, glm: Any, own_runtime: Path
+) -> None:
+    runtime = own_runtime  # the path of a socket must be short
     env = {"XDG_RUNTIME_DIR": str(runtime)}
     with serving(tmp_path, "echo:", "--port", "0", "-q", **env) as server:
         listed = json.loads(glm("ps", "--json", **env).out)
@@ -310,9 +311,8 @@ def test_a_second_server_says_so_is_listed_and_is_ended_too(tmp_path: Path, glm:
         assert re.match(r"\d\d:\d\d:\d\d glm reply .* s · 1 \+ 1 tokens\n", err)
 
 
-def test_a_kept_model_speaks_http_too(tmp_path: Path, glm: Any) -> None:
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
+def test_a_kept_model_speaks_http_too(tmp_path: Path, glm: Any, own_runtime: Path) -> None:
+    runtime = own_runtime  # the path of a socket must be short
     env = {"XDG_RUNTIME_DIR": str(runtime)}
     try:
         assert glm("ask", "-m", "echo:", "hi", "--keep", "1m", "--no-save", **env).out == "hi\n"

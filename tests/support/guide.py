@@ -104,13 +104,14 @@ def unknown_options(line: str) -> list[str]:
 
 
 def matches(shown: list[str], seen: list[str]) -> bool:
-    """Whether rows are what a page shows; empty rows do not count."""
+    """Whether rows are what a page shows; empty rows, and how wide columns are, do not count."""
     shown = [row for row in shown if row.strip()]
     seen = [row for row in seen if row.strip()]
     pattern = "".join(
         r"(?:.*\n)*?" if row.strip() == "…" else re.escape(row.rstrip()).replace("…", ".*") + r"\n"
         for row in shown
     )
+    pattern = re.sub(r"(?:\\ ){2,}", r"\\ {2,}", pattern)
     return re.fullmatch(pattern, "".join(f"{row.rstrip()}\n" for row in seen)) is not None
 
 

@@ -73,7 +73,10 @@ def print_rows(
     from rich.console import Console
     from rich.table import Table
 
-    console, table = Console(), Table(box=None, pad_edge=False, header_style="bold")
+    from glmcli.terminal.output import outputs
+
+    console = Console(width=outputs()[0].size().columns)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     rows = [[tr(name) if name else "" for name in head], *rows]
     columns = [(name, [*map(styled, column)]) for name, *column in zip(head, *rows, strict=True)]
     empty = [name for name, (_, *column) in columns if not any(column)]

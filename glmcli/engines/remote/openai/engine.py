@@ -13,17 +13,16 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.config.servers import ServerOptions, server_options
+from glmcli.config.servers import server_options
 from glmcli.conversation.window import wider_line
 from glmcli.engines.estimate import FEWEST_BYTES, least_tokens, most_tokens
-from glmcli.engines.remote.address import errors_name, parse_address, with_openais_own
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
-from glmcli.engines.remote.glance import api_url, is_name
-from glmcli.engines.remote.http import COUNT_S, Server, open_server
+from glmcli.engines.remote.http import COUNT_S, Server
 from glmcli.engines.remote.openai.events import OpenAIReply, sse_messages
+from glmcli.engines.remote.openai.listing import ask_models, ask_slot, known_models, open_api
 from glmcli.engines.remote.refusals.overflow import Overflow, fault_of, read_overflow
 from glmcli.engines.remote.served import LeftOut, Listed, choose, failing_with, not_told
-from glmcli.engines.remote.stream import read_reply, text_of, whole_number, window_of
+from glmcli.engines.remote.stream import read_reply, text_of, whole_number
 from glmcli.errors import ContextFull, EngineError, GlmError, ModelError, UsageError
 from glmcli.language import later, tr
 from glmcli.types import (
@@ -40,7 +39,6 @@ from glmcli.types import (
 if TYPE_CHECKING:
     import httpx
 
-_DEFAULT_URL = "http://127.0.0.1:8000/v1"
 _KINDS = {
     "glm": "glm",
     "vllm": "vLLM",
@@ -60,7 +58,6 @@ GOES_ON = {
     "Ollama": {},
 }
 """What a server must be told to go on with the assistant's last message, where it can."""
-MOST_MODELS = 10_000
 _SYSTEM = r"['\"`]?(?:system|developer)['\"`]?"
 NO_SYSTEM = re.compile(
     rf"(?:{_SYSTEM} (?:role|message|prompt|instruction)s?|role {_SYSTEM})(?: is| are)?"
@@ -116,7 +113,7 @@ class OpenAIEngine:
         for notice in filter(None, (self._server.take_notice(), *self._news)):
             yield Chunk(notice=notice)
         self._news = ()
-        self._check_fits(messages, cancel)
+        self._check_fits(messages, cancel, params.think)
         extras = self._extras(params) if self._takes_extras else {}
         dropped = False
         while True:
@@ -161,7 +158,7 @@ class OpenAIEngine:
     ) -> int | None:
         """The exact size of the prompt, from vLLM, llama.cpp and `glm serve`."""
         try:
-            return self._counted(messages, cancel)
+            return self._counted(messages, cancel, think)
         except (EngineError, Cancelled):
             return None
 
@@ -217,12 +214,12 @@ class OpenAIEngine:
         folded = fold_system(messages) if self._folds else None
         return [to_api(message) for message in folded or messages]
 
-    def _check_fits(self, messages: Sequence[Message], cancel: Event) -> None:
+    def _check_fits(self, messages: Sequence[Message], cancel: Event, think: bool | None) -> None:
         """Raise ContextFull for a prompt that cannot fit: a server may cut it and say nothing."""
         window = self.context_tokens
         if window is None or most_tokens(messages) < FEWEST_BYTES * window:
             return
-        size = self.count(messages, cancel)
+        size = self.count(messages, cancel, think)
         needed = least_tokens(messages) if size is None else size
         if needed >= window:
             raise ContextFull(needed, window, at_least=size is None)
@@ -258,11 +255,11 @@ class OpenAIEngine:
             "stream_options": {"include_usage": True},
             "top_k": params.top_k,
             penalty: params.repetition_penalty,
-            "chat_template_kwargs": (
-                None if params.think is None else {"enable_thinking": params.think}
-            ),
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        return {
+            **{name: value for name, value in fields.items() if value is not None},
+            **template_switch(params.think),
+        }
 
     def _going_on(self, messages: Sequence[Message]) -> dict[str, Any]:
         if not messages or messages[-1].role != "assistant":
@@ -271,9 +268,12 @@ class OpenAIEngine:
             raise self._server.faults.cannot_go_on()
         return GOES_ON[self.kind]
 
-    def _counted(self, messages: Sequence[Message], cancel: Event | None) -> int | None:
+    def _counted(
+        self, messages: Sequence[Message], cancel: Event | None, think: bool | None
+    ) -> int | None:
         ask = partial(self._server.ask, "POST", cancel=cancel, limit_s=COUNT_S, spend=False)
-        body = {"model": self.name, "messages": self._sent(messages)}
+        switch = template_switch(think) if self._takes_extras else {}
+        body = {"model": self.name, "messages": self._sent(messages), **switch}
         if self.kind in ("glm", "vLLM"):
             body |= self._going_on(messages)
             answer = ask("/tokenize", body)
@@ -293,46 +293,6 @@ class OpenAIEngine:
         if exc.status == 404 and "model" in exc.detail.lower():
             return ModelError(exc.message, tr("glm models list shows what it has"))
         return exc
-
-
-def to_api(message: Message) -> dict[str, str]:
-    """A message as the interface has it. Reasoning stays here; a tool's answer comes from the user.
-
-    (The interface ties an answer of a tool to a call by an id, which other engines do not have; a
-    call is text too, then.)
-    """
-    said = said_text(message)
-    text = f"{said}\n\n{message.tools}" if message.tools else said
-    return {"role": "user" if message.role == "tool" else message.role, "content": text}
-
-
-def ask_models(server: Server, prefix: str, left_out: LeftOut = not_told) -> list[Listed]:
-    """What the server lists, in its order. Raises EngineError."""
-    items = server.ask("GET", f"{prefix}/models").get("data")
-    items = items if isinstance(items, list) else []
-    if len(items) > MOST_MODELS:
-        raise server.faults.too_much(tr("{n:,} models", n=MOST_MODELS))
-    models = []
-    for item in items:
-        if is_name(name := text_of(item, "id")):
-            window = window_of(item, "max_model_len") or window_of(item.get("meta"), "n_ctx")
-            models.append(Listed(name, window, text_of(item, "owned_by")))
-    left_out(len(items) - len(models))
-    return models
-
-
-def open_api(
-    options: ServerOptions, transport: httpx.BaseTransport | None = None
-) -> tuple[Server, str]:
-    """The server of the options and the path of its interface. Raises ConfigError."""
-    options, notice = with_openais_own(options)
-    base_url = options.base_url or _DEFAULT_URL
-    with errors_name(options.label("base_url")):
-        parse_address(base_url)
-    url, mark, query = api_url(base_url).partition("?")
-    root = url.removesuffix("/v1")
-    server = open_server(options, root + mark + query, notice=notice, transport=transport)
-    return server, url[len(root) :]
 
 
 def list_models(
@@ -380,20 +340,17 @@ def open_engine(
     return OpenAIEngine(server, prefix, model, (news, wider))
 
 
-def known_models(server: Server, prefix: str, name: str) -> list[Listed]:
-    """What the server lists; nothing if it has no list but the model has a name."""
-    try:
-        return ask_models(server, prefix)
-    except Refused as exc:
-        if name and exc.status in (400, 404, 405, 501):
-            return []
-        raise
+def template_switch(think: bool | None) -> dict[str, Any]:
+    """What lets a chat template think or not, as vLLM began to take it; nothing if unset."""
+    return {} if think is None else {"chat_template_kwargs": {"enable_thinking": think}}
 
 
-def ask_slot(server: Server) -> int | None:
-    """The window of one of llama.cpp's slots, which share the window of the command line."""
-    try:
-        answer = server.ask("GET", "/props")
-    except Refused:
-        return None
-    return window_of(answer.get("default_generation_settings"), "n_ctx")
+def to_api(message: Message) -> dict[str, str]:
+    """A message as the interface has it. Reasoning stays here; a tool's answer comes from the user.
+
+    (The interface ties an answer of a tool to a call by an id, which other engines do not have; a
+    call is text too, then.)
+    """
+    said = said_text(message)
+    text = f"{said}\n\n{message.tools}" if message.tools else said
+    return {"role": "user" if message.role == "tool" else message.role, "content": text}

@@ -395,6 +395,26 @@ def test_vllm_counts_a_conversation_exactly():
     assert answers.body("/tokenize")["messages"] == [{"role": "user", "content": HELLO[0].text}]
 
 
+@pytest.mark.parametrize(
+    ("models", "path"), [("vllm_models", "/tokenize"), ("llama_models", "/apply-template")]
+)
+def test_a_prompt_is_counted_with_the_switch_for_thinking_that_is_sent_with_it(models, path):
+    answers = serving(
+        models, apply_template="llama_apply_template", tokenize="llama_tokenize_content"
+    )
+    opened(answers).count(HELLO, think=False)
+    assert answers.body(path)["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_what_a_server_refused_is_not_counted_either():
+    chat = in_turn("tf_chat_sampling_extra", "tf_chat_stream")
+    answers = serving(chat=chat, tokenize="vllm_tokenize_chat")
+    engine, params = opened(answers), GenerationParams(think=False)
+    assert list(engine.stream(HELLO, params, NEVER))
+    engine.count(HELLO, think=False)
+    assert "chat_template_kwargs" not in answers.body("/tokenize")
+
+
 def test_llama_cpp_counts_a_conversation_exactly():
     answers = serving(
         "llama_models", apply_template="llama_apply_template", tokenize="llama_tokenize_content"

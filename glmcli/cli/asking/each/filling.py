@@ -41,7 +41,7 @@ class FilledPrompt:
             said = fields.get(found[2])
             if said is None:
                 raise UsageError(
-                    tr("the line has no field {name}", name=quoted(found[2])), there_are(fields)
+                    tr("the line has no value for {name}", name=quoted(found[2])), there_are(fields)
                 )
             return said if isinstance(said, str) else json_text(said)
 

@@ -89,10 +89,10 @@ def check_fields(
     for name in form.prompt.names if form.prompt and records else ():
         if any(record.get(name) is not None for record in records):
             continue
-        message = tr("no line has the field {name}", name=quoted(name))
+        message = tr("no line has a value for {name}", name=quoted(name))
         if looked_at is not None:
             message = tr(
-                "none of the first {n:,} lines has the field {name}",
+                "none of the first {n:,} lines has a value for {name}",
                 n=looked_at,
                 name=quoted(name),
             )

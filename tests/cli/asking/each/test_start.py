@@ -126,7 +126,7 @@ def test_utf_16_is_told_with_and_without_its_mark(start, ends):
 def test_a_field_that_no_line_has_is_told_once_and_before(start, data, hint):
     with pytest.raises(UsageError) as raised:
         start(data, "x {nope}")
-    assert raised.value.message == "no line has the field 'nope'"
+    assert raised.value.message == "no line has a value for 'nope'"
     assert raised.value.hint == hint
 
 
@@ -136,7 +136,7 @@ def test_a_field_that_some_line_has_is_an_error_of_the_others_alone(start):
 
 
 def test_of_a_long_file_the_first_lines_are_looked_at(start):
-    with pytest.raises(UsageError, match=r"none of the first 1,000 lines has the field 'nope'"):
+    with pytest.raises(UsageError, match=r"none of the first 1,000 lines has a value for 'nope'"):
         start(ONE * (LINES_AHEAD + 1), "x {nope}")
 
 

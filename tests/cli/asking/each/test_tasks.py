@@ -79,7 +79,7 @@ def test_a_prompt_without_a_field_would_be_the_same_for_every_line():
 @pytest.mark.parametrize("line", [{"text": "x"}, {"text": "x", "nosuch": None}, b"x"])
 def test_a_line_without_the_field_is_told_which_it_has(line):
     bad = made(line, prompt=FilledPrompt("{nosuch}"))
-    assert bad.error.message == "the line has no field 'nosuch'"
+    assert bad.error.message == "the line has no value for 'nosuch'"
     assert bad.error.hint.startswith("its fields: text")
 
 

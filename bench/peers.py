@@ -42,8 +42,8 @@ class Setup:
     folder: Path
     """Of its safetensors."""
     environments: Path
-    gguf: Path | None
-    """A GGUF file of the same weights; None makes the built-in model's."""
+    twin: Path | None
+    """The same weights as GGUF in bfloat16; None: the built-in model's own file."""
     dtype: str = "bfloat16"
     threads: int | None = 1
     """None leaves the choice to each peer."""
@@ -119,12 +119,12 @@ def running(name: str, setup: Setup) -> Iterator[Peer]:
                 options |= {"threads": setup.threads}
                 peer = stack.enter_context(child(name, python, "generate", options, setup))
             case "gguf":
-                gguf = setup.gguf or gguf_of(bits or "BF16", setup.environments)
+                gguf = gguf_of(bits or "BF16", setup.environments, setup.twin)
                 options = {"model": f"gguf:{gguf}", "threads": setup.threads}
                 peer = stack.enter_context(child(name, sys.executable, "engine", options, setup))
             case "llama":
                 python = python_of("llama", setup.environments)
-                gguf = setup.gguf or gguf_of(bits or "BF16", setup.environments)
+                gguf = gguf_of(bits or "BF16", setup.environments, setup.twin)
                 options = {"gguf": str(gguf), "threads": setup.threads}
                 peer = stack.enter_context(child(name, python, "llama", options, setup))
             case _:

@@ -20,6 +20,8 @@ KINDS = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks
 KINDS["socks"] = "socks5h"  # what GNOME and others write
 """What a variable may name -> what HTTP libraries know."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(?:[1-9][0-9]{0,4})?)?")
+"""A Host header (RFC 9110, 7.2), of names and numbers as this machine has them."""
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -186,6 +188,12 @@ def as_block(text: str) -> AddressBlock | None:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header: without port, brackets and last dot; "" if it is none."""
+    found = _HOST.fullmatch(host.strip(" \t"))
+    return (found[1] or found[2]).removesuffix(".").lower() if found else ""
 
 
 def is_loopback(host: str) -> bool:

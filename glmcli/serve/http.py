@@ -16,17 +16,24 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from io import BufferedReader, BufferedWriter
+from io import BufferedWriter
 from itertools import chain
 from threading import Event
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from glmcli import __version__
-from glmcli.config.proxies import is_loopback
+from glmcli.config.proxies import host_name, is_loopback
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, json_text, parse_json
-from glmcli.serve.pipes import ClientLeft, Incoming, Outgoing, is_half_closed, is_reset
+from glmcli.serve.pipes import (
+    ClientLeft,
+    HeadReader,
+    Incoming,
+    Outgoing,
+    is_half_closed,
+    is_reset,
+)
 from glmcli.serve.refusal import SERVER, Refusal, only_length, refuse_half_characters
 
 BODY_BYTES = 64 << 20
@@ -95,7 +102,7 @@ class HttpExchange(BaseHTTPRequestHandler):
         """Have the limits hold for whatever is read."""
         self.connection = self.request
         self._incoming = Incoming(self.connection)
-        self.rfile: BufferedReader = BufferedReader(self._incoming)
+        self.rfile: HeadReader = HeadReader(self._incoming)
         self.wfile: BufferedWriter = BufferedWriter(Outgoing(self.connection))
 
     def finish(self) -> None:
@@ -167,8 +174,9 @@ class HttpExchange(BaseHTTPRequestHandler):
         try:
             while line in (b"\r\n", b"\n"):
                 line = self.rfile.readline(LARGEST_HEAD)
-        except Refusal:
-            line = b""
+        except Refusal as exc:
+            if exc.status != 431:
+                raise
             is_long = True
         else:
             is_long = len(line) >= LARGEST_HEAD
@@ -388,13 +396,3 @@ def check_allowed(exchange: HttpExchange) -> None:
     named = list(filter(None, [urlsplit(exchange.path).netloc]))  # of a whole URL
     if len(hosts) != 1 or not all(is_loopback(host_name(each)) for each in hosts + named):
         raise Refusal(403, "only names of this machine are answered", code="host_refused")
-
-
-def host_name(host: str) -> str:
-    """The name in a Host header: without port, brackets and last dot; "" if it is none."""
-    try:
-        parts = urlsplit(f"//{host.strip()}")
-        is_whole = parts.port != 0 and parts.netloc == host.strip() and "@" not in host
-    except ValueError:  # so of a port that is no number
-        return ""
-    return (parts.hostname or "").removesuffix(".") if is_whole else ""

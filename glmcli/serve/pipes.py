@@ -9,7 +9,7 @@ import math
 import select
 import socket
 import time
-from io import RawIOBase
+from io import BufferedReader, RawIOBase
 from typing import Any
 
 from glmcli.serve.refusal import Refusal
@@ -48,6 +48,17 @@ class Incoming(RawIOBase):
         got = self._connection.recv_into(buffer)
         self.bytes_left -= got
         return got
+
+
+class HeadReader(BufferedReader):
+    """Reads the lines of a head. Raises Refusal for one with a bare CR, which ends no line."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """As of any file; bodies are read otherwise."""
+        line = super().readline(-1 if size is None else size)
+        if b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
+            raise Refusal(400, "a control character is in the head")
+        return line
 
 
 class Outgoing(RawIOBase):

@@ -5,9 +5,10 @@ from threading import Event
 
 import pytest
 
+from glmcli.config.proxies import host_name
 from glmcli.engines.echo import EchoEngine
 from glmcli.serve import http, pipes
-from glmcli.serve.http import BODY_BYTES, host_name
+from glmcli.serve.http import BODY_BYTES
 from glmcli.types import Chunk
 from tests.support.serving import PATIENCE_S, Served, served, soon
 
@@ -340,7 +341,15 @@ def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) 
 def test_host_names_are_found_in_what_a_host_header_may_hold() -> None:
     assert host_name("[::1]:8000") == "::1"
     assert host_name("LOCALHOST:1") == "localhost"
-    assert host_name("[") == ""
+    for name in ("[", "[::1]x", "[::1]evil.example", "[::1%evil.example]", "x\\.localhost", "a@b"):
+        assert host_name(name) == ""
+
+
+@pytest.mark.parametrize("hidden", ["Content-Length: 60", "Host: evil.example", "X: y"])
+def test_a_bare_cr_ends_no_line_of_a_head(hidden: str) -> None:
+    with served() as server:
+        head = f"GET /health HTTP/1.1\r\nHost: localhost\r\nX: a\r{hidden}\r\n\r\n"
+        assert said(server, head.encode()).split(b" ")[1] == b"400"
 
 
 @pytest.mark.parametrize("target", ["http://[/x", "//[", "http://[::1", "http://x:y/", "*", "%"])

@@ -94,8 +94,11 @@ class ClusterMember:
 
     @property
     def _has_openai(self) -> bool:
-        """Whether OpenAI's interface is there too: nobody else may ask without a key."""
-        return bool(self._settings.serve_key) or is_loopback(self._settings.host)
+        """Whether OpenAI's interface is there too: nobody else may ask without a key.
+
+        Not on this machine either: what others reach a worker by may lead there.
+        """
+        return bool(self._settings.serve_key)
 
     def proven(self, open_it: Callable[[Report], Engine]) -> Proven:
         """What opens the engine, and raises ModelError if no client could ask it rightly."""
@@ -127,7 +130,12 @@ class ClusterMember:
         )
         if self._has_openai:
             return [*rows[:-1], line, rows[-1]]
-        return [rows[0], line, tr("OpenAI's interface needs GLM_SERVE_KEY at this host"), rows[-1]]
+        return [
+            rows[0],
+            line,
+            tr("beside a controller OpenAI's interface needs GLM_SERVE_KEY"),
+            rows[-1],
+        ]
 
     def register(self, listens_at: str, stop: Event) -> None:
         """Tell the controller, now and again until `stop`; returns at once."""

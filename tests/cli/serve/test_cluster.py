@@ -56,7 +56,12 @@ def test_a_controller_that_cannot_reach_the_worker_is_refused():
 
 @pytest.mark.parametrize(
     ("host", "key", "has_openai"),
-    [("127.0.0.1", "", True), ("0.0.0.0", "", False), ("0.0.0.0", "secret", True)],
+    [
+        ("127.0.0.1", "", False),
+        ("127.0.0.1", "secret", True),
+        ("0.0.0.0", "", False),
+        ("0.0.0.0", "secret", True),
+    ],
 )
 def test_nobody_else_is_answered_without_a_key(host, key, has_openai):
     settings = Settings(host=host, serve_key=key)

@@ -8,6 +8,7 @@ and config/near.py.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -56,6 +57,10 @@ SAYING_NOTHING = ("NUM", "N", "DEFAULT", "NAME", "VALUE", "PATH")
 """Words that others put into names of variables."""
 MANY = 100
 """At most this many names of a `.env`, or of the environment, are compared with ours."""
+OPENAIS = re.compile(
+    r"(?i)(?!OPENAI_BASE_URL$)OPENAI(?:_?API)?(?:_?(?:BASE|HOST|UR[LI]|ENDPOINT|SERVER|ADDRESS|PATH))+$"
+)
+"""What other programs call the variable with the address of a server like OpenAI's."""
 SHORTEST = len("GLM_TOP")
 """A variable that is no shorter may be the beginning of one of ours."""
 
@@ -147,9 +152,19 @@ def load_settings(
         config_file=place.path,
         left_behind=left_behind(place),
         strange=tuple(strange),
-        openai_url=environ.get("OPENAI_BASE_URL", ""),
-        openai_key=environ.get("OPENAI_API_KEY", ""),
+        **openais(environ),
     )
+
+
+def openais(environ: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment says of OpenAI's server, or of one like it, as fields of Settings."""
+    return {
+        "openai_url": environ.get("OPENAI_BASE_URL", ""),
+        "openai_key": environ.get("OPENAI_API_KEY", ""),
+        "openai_slip": next(
+            (each for each in environ if OPENAIS.match(each) and environ[each]), ""
+        ),
+    }
 
 
 def problems_of(place: ConfigFile, toml: Mapping[str, Any]) -> list[str]:

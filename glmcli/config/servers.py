@@ -1,14 +1,35 @@
-"""What the settings say about servers, as the remote engines are given it.
+"""What the settings say about servers, as remote engines are given it, and where usual ones are.
 
 Knows nothing of addresses or keys but where they came from.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from glmcli.config.settings import Settings, cut
+
+USUAL_PORTS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llama.cpp": 8080}
+"""Programs that serve models as OpenAI does, and the ports that they use of themselves."""
+_PLAIN_PORTS = {"80", "5000", "5001", "8001", "21001", "21002", *map(str, USUAL_PORTS.values())}
+"""Ports at which hardly a server speaks TLS."""
+_PLAIN_NAMES = (".local", ".localhost", ".lan", ".internal", ".home", ".arpa", ".localdomain")
+"""The ends of names that only a private network has."""
+HOSTED = {
+    r"(?:chat)?gpt(?:-(?!oss|neo|j\b|2\b)|[345]|$)|o[1-9]\b(?!-open)": "https://api.openai.com/v1",
+    r"claude\b": "https://api.anthropic.com/v1",
+    r"gemini\b": "https://generativelanguage.googleapis.com/v1beta/openai",
+    r"grok(?:$|-(?!1\b))": "https://api.x.ai/v1",
+    r"deepseek-(?:chat|reasoner)$": "https://api.deepseek.com/v1",
+    r"(?:mi[ns]tral|codestral)-[\w-]+-(?:latest|\d{4})$": "https://api.mistral.ai/v1",
+    r"qwen-(?:max|plus|turbo|long|flash)\b": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    r"(?:moonshot-v1|kimi)-": "https://api.moonshot.cn/v1",
+    r"glm-4-(?:plus|airx?|flashx?|long|0520)$": "https://open.bigmodel.cn/api/paas/v4",
+}
+"""Names of models that only servers have, and not those of open ones that are much like them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +48,8 @@ class ServerOptions:
     """The same of `base_url`."""
     openai_url: str = ""
     """The address in OpenAI's own variable."""
+    openai_slip: str = ""
+    """A variable that stands in the place of that."""
     openai_key: str = field(default="", repr=False)
     """The key in OpenAI's own variable, for that address and OpenAI itself."""
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -52,3 +75,26 @@ class ServerOptions:
 def server_options(settings: Settings) -> ServerOptions:
     """What a remote engine needs of the settings."""
     return cut(ServerOptions, settings, key_name="GLM_API_KEY", url_name="GLM_BASE_URL")
+
+
+def hosted_at(name: str) -> str:
+    """The address of the server that alone has a model of this name; "" for all others."""
+    names = HOSTED.items()
+    return next((url for form, url in names if re.match(form, name, re.IGNORECASE)), "")
+
+
+def with_scheme(address: str) -> str:
+    """An address that has no scheme with the one that it most likely has: a server that is not on
+    this machine or in a private network is asked in plain text only at a port that is used for it.
+    """
+    from ipaddress import ip_address
+
+    found = re.fullmatch(r"(\[[0-9a-f:]+\]|[\w.-]+)(?::([0-9]{1,5}))?(?:[/?].*)?", address)
+    if found is None:
+        return ""
+    host, port = found[1].strip("[]").rstrip(".").lower(), found[2]
+    is_near = "." not in host or host.endswith(_PLAIN_NAMES)
+    with suppress(ValueError):
+        is_near = not ip_address(host).is_global
+    is_plain = port != "443" and (is_near or port in _PLAIN_PORTS)
+    return f"{'http' if is_plain else 'https'}://{address}"

@@ -183,6 +183,8 @@ class Settings:
     """The address that `api_key` was given together with; "" if it was given alone."""
     openai_url: str = field(default="", repr=False)
     """What OPENAI_BASE_URL is in the environment; for `openai:` where nothing else is set."""
+    openai_slip: str = field(default="", repr=False)
+    """A variable with an address that other programs read in the place of that."""
     openai_key: str = field(default="", repr=False)
     """What OPENAI_API_KEY is, which goes to that address or to OpenAI's own, and to no other."""
     sources: Mapping[str, str] = field(default_factory=dict)

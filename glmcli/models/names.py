@@ -15,6 +15,7 @@ from shlex import quote
 
 from glmcli.config import BUILT_IN_MODEL
 from glmcli.config.models import ModelOptions
+from glmcli.config.servers import USUAL_PORTS, hosted_at
 from glmcli.errors import ModelError
 from glmcli.language import later, tr
 from glmcli.models import hub
@@ -24,19 +25,12 @@ from glmcli.paths import link_line, link_target, without_links
 from glmcli.types import Report
 
 GGUF_HINT = later("llama.cpp runs it: --model gguf:{path}")
-SERVED = re.compile(
-    r"(?:(?:chat)?gpt-(?!oss|neo|j\b|2\b)|claude-|gemini-|grok-(?!1\b))\w|o[1-9]\b(?!-open)",
-    re.IGNORECASE,
-)
-"""Names of models that only servers have, and not those of open ones that are much like them."""
 FORMS = later(
     "give a folder, a GGUF file, a hub id (org/name), {name} (built in), or what openai:,"
     " fastchat: or echo: has"
 )
 ELSEWHERE = ("openai", "fastchat", "gguf", "echo")
 """Engines that load no checkpoint: each stands before a name, with a colon."""
-SERVERS = {"ollama": 11434, "vllm": 8000, "sglang": 30000, "lmstudio": 1234, "llama.cpp": 8080}
-"""Programs that serve models as OpenAI does, and the ports that they use of themselves."""
 OF_ZHIPU = re.compile(r"(?:chat)?glm[\w.]*-[\w.-]*[0-9]b[\w.-]*", re.IGNORECASE)
 """Names of models without the zai-org/ that stands before them on a hub."""
 OWNER, ALIKE = "zai-org", 0.5
@@ -228,24 +222,27 @@ def not_from_here(name: str) -> ModelError | None:
 
 def server_of(engine: str, rest: str) -> str:
     """How to ask for a model that another program serves; "" for a word that is none of these."""
-    if engine in SERVERS:
-        name, port = rest, SERVERS[engine]
-    elif OLLAMA_TAG.fullmatch(rest):
-        name, port = f"{engine}:{rest}", SERVERS["ollama"]
-    else:
-        return ""
-    return tr(
-        "a server's is --model openai:{name} --base-url http://127.0.0.1:{port}",
-        name=name,
-        port=port,
+    if engine in USUAL_PORTS:
+        return at_server(rest, f"http://127.0.0.1:{USUAL_PORTS[engine]}")
+    is_ollamas = OLLAMA_TAG.fullmatch(rest)
+    return (
+        at_server(f"{engine}:{rest}", f"http://127.0.0.1:{USUAL_PORTS['ollama']}")
+        if is_ollamas
+        else ""
     )
+
+
+def at_server(name: str, url: str) -> str:
+    """How to ask for a model of the server at an address."""
+    return tr("a server's is --model openai:{name} --base-url {url}", name=name, url=url)
 
 
 def unknown(name: str, options: ModelOptions) -> ModelError:
     """The error for a word that names no model."""
     line = tr("there is no model called {name!r}", name=name)
-    if SERVED.match(name):
-        return ModelError(line, tr("a server's is --model openai:{name}", name=name))
+    if url := hosted_at(name):
+        key = tr("glm config set {name} keeps its key", name=f"keys.{url.split('/')[2]}")
+        return ModelError(line, tr("; ").join([at_server(name, url), key]))
     if OF_ZHIPU.fullmatch(name):
         return ModelError(line, meant=(name, f"zai-org/{name}"))
     near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.7)

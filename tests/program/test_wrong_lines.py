@@ -33,6 +33,8 @@ ask --token k hi                  | glm config set api_key -
 ask --url http://h hi             | --base-url http://h
 ask --host h hi                   | did you mean glm ask --base-url http://h hi -m openai:?
 ask -m openai:x --base-url h hi   | did you mean glm ask -m openai:x --base-url http://h hi?
+ask -m openai:x --base-url a.com hi | glm ask -m openai:x --base-url https://a.com hi?
+config set base_url api.b.com/v1  | did you mean glm config set base_url https://api.b.com/v1?
 ask -f c.txt hi                   | did you mean glm ask -a c.txt hi?
 ask --attach c.txt hi             | did you mean glm ask --file c.txt hi?
 ask -a nowhere.txt hi             | check the path
@@ -66,7 +68,10 @@ ask -a                            | write -a FILE:
 ask --role                        | write --role
 ask --long                        | write --long map:
 ask --long hi                     | write --long map
-ask -m gpt-4o hi                  | a server's is --model openai:gpt-4o
+ask -m gpt-4o hi                  | --model openai:gpt-4o --base-url https://api.openai.com/v1
+ask -m claude-3-opus hi           | --model openai:claude-3-opus --base-url https://api.anthropic.
+ask -m deepseek-chat hi           | glm config set keys.api.deepseek.com keeps its key
+ask -m chatgpt hi                 | --model openai:chatgpt --base-url https://api.openai.com/v1
 ask --theme dark hi               | colours are those of the terminal
 ask @alice hello                  | behind -- all words are text
 chat --theme dark                 | colours are those of the terminal

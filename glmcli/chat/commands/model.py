@@ -8,6 +8,7 @@ from dataclasses import replace
 from glmcli.chat.commands.lines import SLASH_WORDS, said_of
 from glmcli.chat.commands.table import Chat, command
 from glmcli.config import TYPED, Settings
+from glmcli.config.servers import with_scheme
 from glmcli.conversation.window import is_full
 from glmcli.engines import folder_lines, full_name, is_local, lasting_name, split_name
 from glmcli.engines.thread import EngineThread, engine_of
@@ -21,6 +22,8 @@ LOCAL_S = 2.0
 """How long to wait for a model that is loaded here: that may take minutes, the prompt need not."""
 SERVER_S = 30.0
 """More than a server may take to list its models."""
+OF_SERVER = re.compile(r"(?:--model (\S+) )?--base-url (?=https?:)")
+"""What names a server in a hint for the shell, before its address."""
 TOO_LONG = {
     "stop": later("too long: the next question will be refused; /reset starts a new conversation"),
     "drop-oldest": later("too long: the oldest turns will not be sent"),
@@ -53,7 +56,8 @@ def model(chat: Chat, rest: str) -> str:
     except GlmError as exc:
         stay(chat, engine, reload=both_here)
         here = "--base-url" in exc.hint  # else the address came from elsewhere
-        named = exc.hint.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
+        named = OF_SERVER.sub(lambda found: f"/model {found[1] or new.model} ", exc.hint)
+        named = named.replace("--base-url", f"/model {split_name(new.model)[0]}: URL")
         hint = named if here or not exc.in_chat else exc.in_chat
         exc.hint, exc.again = in_one_line(hint, told, stays), False
         exc.in_chat = ""
@@ -91,11 +95,19 @@ def chosen(settings: Settings, rest: str) -> Settings:
     if rest != settings.model:
         settings = replace(settings, adapter="")  # it belongs to the model before
     if not url.startswith(("http://", "https://")):
+        if is_remote(name) and re.search("[.:]", url) and (near := with_scheme(url)):
+            line = tr("{url!r} is not the address of a server", url=url)
+            raise UsageError(line, said_of(f"/model {name} {near}"))
         return replace(settings, model=rest, sources=sources)
     if not name:
         raise UsageError(tr("an address alone does not name an engine"), f"/model openai: {url}")
     sources["base_url"] = TYPED
     return replace(settings, model=name.rstrip(), base_url=url, sources=sources)
+
+
+def is_remote(model: str) -> bool:
+    """Whether a model is one of a server."""
+    return split_name(model)[0] in ("openai", "fastchat")
 
 
 def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
@@ -108,7 +120,7 @@ def with_key(chat: Chat, new: Settings) -> tuple[Settings, str]:
     from glmcli.engines.remote.address import same_server
 
     known = (same_server(new.base_url, url) for url in chat.key_is_for)
-    if not chat.key or split_name(new.model)[0] not in ("openai", "fastchat") or any(known):
+    if not chat.key or not is_remote(new.model) or any(known):
         return replace(new, api_key=chat.key, key_url=""), ""
     without = replace(new, api_key="", key_url="")
     if has_own_key(new):

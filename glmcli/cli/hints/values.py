@@ -14,6 +14,7 @@ from glmcli.cli.hints.line import names_table, nearest_word
 from glmcli.cli.hints.tree import role_list, takes_value
 from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
+from glmcli.config.servers import with_scheme
 from glmcli.config.values import meant_number, plain_signs
 from glmcli.paths import is_file
 
@@ -22,7 +23,6 @@ _UNITS = {"s": "s", "m": "m", "h": "h", "d": "d"}
 _UNIT_WORD = re.compile(
     r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|k|%|tokens?|ms", re.IGNORECASE
 )
-_ADDRESS = re.compile(r"(?:[\w-]+(?:\.[\w-]+)*|\[[0-9a-f:]+\])(?::[0-9]{1,5})?(?:/.*)?")
 AS_TYPED = ("system", "stop", "prompt", "template")
 """Options whose value is a text, in which signs of full width have their place."""
 NAME_WORDS = 6
@@ -73,8 +73,8 @@ def near_value(value: str, option: Any, kind: str) -> str:
         near = meant_number(word, kind, rules)
         digits = re.match("[0-9]+(?![0-9]*[kKmM]$)", value)
         near = digits[0] if item is None and digits else near
-    elif option.name == "base_url" and _ADDRESS.fullmatch(value):
-        near = f"http://{value}"
+    elif option.name == "base_url":
+        near = with_scheme(value)
     elif option.name == "device":
         near = (
             "cuda"

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from glmcli.config.servers import ServerOptions
+from glmcli.config.servers import ServerOptions, with_scheme
 from glmcli.config.values import hidden_query
 from glmcli.errors import ConfigError
 from glmcli.language import tr
 
-OPENAI = "https://api.openai.com"
+OPENAI, OWN = "https://api.openai.com", "OPENAI_BASE_URL"
 HIGHEST_PORT = 65535
 
 
@@ -53,9 +53,11 @@ def parse_address(url: str) -> httpx.URL:
             tr("a key belongs in GLM_API_KEY"),
         )
     if address.scheme not in ("http", "https") or not host:
+        near = "" if "?" in url else with_scheme(url.strip())
         raise ConfigError(
             tr("{url!r} is not the address of a server", url=hidden_query(url)),
-            tr("write http://HOST:PORT or https://HOST"),
+            "" if near else tr("write http://HOST:PORT or https://HOST"),
+            meant=(url, near) if near else None,
         )
     if address.port is not None and not 0 < address.port <= HIGHEST_PORT:
         raise ConfigError(
@@ -128,11 +130,14 @@ def with_openais_own(options: ServerOptions) -> tuple[ServerOptions, str]:
             key=options.key_name if source == "environment" else f"api_key ({source})",
         )
         return options, line
+    if options.openai_slip and not url:
+        line = tr("{name} is not read, {near} is", name=options.openai_slip, near=OWN)
+        return options, line
     if options.api_key or not url:
         return options, ""
     names, sources, url_name = [], {**options.sources}, options.url_name
     if not options.base_url:
-        names, url_name = ["OPENAI_BASE_URL"], "OPENAI_BASE_URL"
+        names, url_name = [OWN], OWN
         sources["base_url"] = "environment"
     is_for = any(same_server(url, each) for each in (options.openai_url, OPENAI))
     with errors_name(replace(options, url_name=url_name, sources=sources).label("base_url")):

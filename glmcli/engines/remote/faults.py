@@ -362,8 +362,10 @@ class Faults:
             line,
             tr("start the server, or give its address with {name}", name=self._address_from),
             in_chat=tr(
-                "start the server, or go on with another model: /model {name}, /model openai: URL",
+                "start the server, or go on with another model: /model {name}, "
+                "/model openai: {url}",
                 name=BUILT_IN_MODEL,
+                url=self._address_from.partition(" ")[2] or "URL",
             ),
         )
 

@@ -137,6 +137,21 @@ def test_a_server_that_is_not_there_changes_nothing(chat):
     assert chat.session.conversation.messages[-1].text == "two"
 
 
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("gpt-4o", "a server's is /model openai:gpt-4o https://api.openai.com/v1"),
+        ("openai:x api.lab.test", "did you mean /model openai:x https://api.lab.test?"),
+        ("openai: localhost:8000", "did you mean /model openai: http://localhost:8000?"),
+    ],
+)
+def test_a_model_of_a_server_is_told_with_its_address(chat, typed, line):
+    with pytest.raises((ModelError, UsageError)) as caught:
+        run_command(chat, f"/model {typed}")
+    assert caught.value.hint.startswith(line)
+    assert chat.settings.model == "echo:"
+
+
 def test_a_model_here_that_cannot_be_loaded_gives_way_to_the_old_one(chat):
     chat.settings = Settings(model="./old-one")
     with pytest.raises(ModelError, match="nothing-here") as caught:

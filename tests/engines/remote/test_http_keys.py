@@ -11,8 +11,8 @@ from threading import Event
 import httpx
 import pytest
 
-from glmcli.config import Settings
-from glmcli.config.servers import ServerOptions
+from glmcli.config import Settings, load_settings
+from glmcli.config.servers import ServerOptions, hosted_at, server_options, with_scheme
 from glmcli.engines.remote.address import key_for, parse_address, with_openais_own
 from glmcli.engines.remote.fastchat.engine import list_models as list_fastchat
 from glmcli.engines.remote.fastchat.engine import open_engine as open_fastchat
@@ -319,6 +319,60 @@ def test_openais_address_beside_a_key_of_ours_is_said_not_to_count():
 def test_openais_key_alone_chooses_no_server():
     own, line = with_openais_own(ServerOptions(openai_key="sk-openai"))
     assert (own.base_url, own.api_key, line) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_meant"),
+    [
+        ("OPENAI_API_BASE", True),
+        ("OPENAI_HOST", True),
+        ("OPENAI_BASE", True),
+        ("OPENAI_API_BASE_URL", True),
+        ("OPENAI_ENDPOINT", True),
+        ("OPENAI_URL", True),
+        ("OPENAI_API_KEY", False),
+        ("OPENAI_ORG_ID", False),
+    ],
+)
+def test_another_name_for_openais_address_is_said_not_to_be_read(name, is_meant):
+    settings = load_settings({}, environ={name: "http://lab.test"})
+    own, line = with_openais_own(server_options(settings))
+    assert line == (f"{name} is not read, OPENAI_BASE_URL is" if is_meant else "")
+    assert own.base_url == ""
+    both = load_settings({"base_url": "http://a.test"}, environ={name: "http://lab.test"})
+    assert with_openais_own(server_options(both))[1] == ""
+
+
+def test_a_model_of_openai_without_an_address_is_told_it(glm):
+    url = "https://api.openai.com/v1"
+    assert hosted_at("gpt-4o") == url
+    settings, refusing = Settings(), httpx.MockTransport(refuse)
+    with pytest.raises(EngineError) as caught:
+        open_engine("gpt-4o", settings, lambda progress: None, transport=refusing)
+    assert caught.value.hint.endswith(f"give its address with --base-url {url}")
+    assert caught.value.in_chat.endswith(f"/model openai: {url}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("api.openai.com", "https://api.openai.com"),
+        ("api.openai.com/v1", "https://api.openai.com/v1"),
+        ("lab.example.edu:9000", "https://lab.example.edu:9000"),
+        ("8.8.8.8", "https://8.8.8.8"),
+        ("lab.example.edu:8000", "http://lab.example.edu:8000"),
+        ("localhost:9000", "http://localhost:9000"),
+        ("127.0.0.1", "http://127.0.0.1"),
+        ("192.168.1.4:9000/v1", "http://192.168.1.4:9000/v1"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("nas.local", "http://nas.local"),
+        ("gpubox", "http://gpubox"),
+        ("gpubox:443", "https://gpubox:443"),
+        ("no address", ""),
+    ],
+)
+def test_an_address_without_a_scheme_is_asked_in_plain_text_only_nearby(typed, meant):
+    assert with_scheme(typed) == meant
 
 
 def test_a_refused_key_of_openais_is_named_by_its_variable():

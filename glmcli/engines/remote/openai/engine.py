@@ -13,7 +13,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from glmcli.config import Settings
-from glmcli.config.servers import server_options
+from glmcli.config.servers import hosted_at, server_options
 from glmcli.conversation.window import wider_line
 from glmcli.engines.estimate import FEWEST_BYTES, least_tokens, most_tokens
 from glmcli.engines.remote.faults import Cancelled, Refused, one_line
@@ -319,7 +319,7 @@ def open_engine(
     transport: httpx.BaseTransport | None = None,
 ) -> OpenAIEngine:
     """Open `openai:NAME`, or the only model of the server. Raises ModelError, EngineError."""
-    server, prefix = open_api(server_options(settings), transport)
+    server, prefix = open_api(server_options(settings), transport, hosted_at(name))
     report(Progress("waiting", unit="s", note=server.faults.host))
     try:
         with failing_with(server.take_notice):

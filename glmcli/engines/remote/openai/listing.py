@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from glmcli.config.servers import ServerOptions
@@ -21,10 +22,15 @@ MOST_MODELS = 10_000
 
 
 def open_api(
-    options: ServerOptions, transport: httpx.BaseTransport | None = None
+    options: ServerOptions, transport: httpx.BaseTransport | None = None, hosted: str = ""
 ) -> tuple[Server, str]:
-    """The server of the options and the path of its interface. Raises ConfigError."""
+    """The server of the options and the path of its interface. Raises ConfigError.
+
+    `hosted` is where the model most likely is, to be named if no address was given.
+    """
     options, notice = with_openais_own(options)
+    if hosted and not options.base_url:
+        options = replace(options, url_name=f"--base-url {hosted}")
     base_url = options.base_url or _DEFAULT_URL
     with errors_name(options.label("base_url")):
         parse_address(base_url)

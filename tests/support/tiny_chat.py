@@ -72,7 +72,7 @@ class Forgetful(LocalEngine):
 class Saying:
     """What has read a prompt and says one thing, whatever the net."""
 
-    whole_beyond, can_rewind = math.inf, True
+    whole_beyond, can_rewind, is_rounded = math.inf, True, False
     block = BLOCK
     memory_bytes = 0
 

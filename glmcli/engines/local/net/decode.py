@@ -27,17 +27,23 @@ class PrefixCache:
         self.ids: list[int] = []
         self._end: tuple[int, int] | None = None
         """Where the read that ended the last prompt began, and where it ended, while both hold."""
+        self._asked = self._whole = 0
+        """So many of the first ids were read as parts of prompts, and of these in whole blocks."""
         self._reader: NetReader | None = reader
         self.block = reader.block
 
     def keep(self, ids: Sequence[int], *, alike: bool = False) -> int:
         """Keep what `ids` begin with, all but the last of them at most. Returns how many are kept.
 
-        The last id has to be read again in any case, for what may follow it. Of the last prompt
-        once more, `alike` has all read again that was read with it: one id alone is rounded
-        otherwise, and greedy replies would differ.
+        The last id has to be read again in any case, for what may follow it. `alike` is for replies
+        that are to be the same whatever was asked before. How many ids are read together shows in
+        how their scores are rounded; so of the last prompt once more all is read again that was
+        read with its end, and a net of 16 bits keeps whole blocks of what prompts began with. What
+        it said itself it keeps: reading that again would take too long.
         """
         self.rewind(self.kept(ids, alike=alike))
+        if len(self.ids) <= self._asked:
+            self._asked = len(ids)
         return len(self.ids)
 
     def kept(self, ids: Sequence[int], *, alike: bool = False) -> int:
@@ -47,6 +53,8 @@ class PrefixCache:
         shared = min(shared_prefix(self.ids, ids), max(len(ids) - 1, 0))
         if alike and self._end and self._end[1] == len(ids) == shared + 1:
             return self._end[0]
+        if alike and self.net.is_rounded and shared <= self._asked:
+            return min(self._whole, shared - shared % self.block)
         return shared
 
     def ended_with(self, tokens: int) -> bool:
@@ -66,6 +74,8 @@ class PrefixCache:
         new.ids = self.ids[:tokens]
         if self._end and self._end[1] <= tokens:
             new._end = self._end
+        new._asked, new._whole = self._asked, self._whole
+        new._forget_beyond(tokens)
         return new
 
     def bytes_for(self, tokens: int) -> int:
@@ -96,6 +106,8 @@ class PrefixCache:
             if isinstance(exc, Exception):
                 raise translate(exc, self.name) from exc
             raise
+        if len(self.ids) == self._whole and len(ids) == self.block:
+            self._whole += self.block
         self.ids += ids
         return scores
 
@@ -112,6 +124,7 @@ class PrefixCache:
             del self.ids[tokens:]
             if self._end and tokens < self._end[1]:
                 self._end = None
+            self._forget_beyond(tokens)
         else:
             self.clear()
 
@@ -123,8 +136,13 @@ class PrefixCache:
     def clear(self) -> None:
         """Forget everything that was read."""
         self.ids, self._end = [], None
+        self._forget_beyond(0)
         if self._reader:
             self._reader.forget()
+
+    def _forget_beyond(self, tokens: int) -> None:
+        self._asked = min(self._asked, tokens)
+        self._whole = min(self._whole, tokens - tokens % self.block)
 
     def close(self) -> None:
         """Let go of the net too."""

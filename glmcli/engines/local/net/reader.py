@@ -39,6 +39,11 @@ class NetReader(Protocol):
         ...
 
     @property
+    def is_rounded(self) -> bool:
+        """Whether sums are rounded to 16 bits: otherwise with each number of ids read at once."""
+        ...
+
+    @property
     def block(self) -> int:
         """How many ids at a time it likes to read, see `block_for`."""
         ...

@@ -267,7 +267,7 @@ class Failing:
 
     def __init__(self, error):
         self.error, self.calls = error, 0
-        self.device, self.config = NET.device, NET.config
+        self.device, self.dtype, self.config = NET.device, NET.dtype, NET.config
         self.generation_config = NET.generation_config
 
     def forward(self, logits_to_keep=0):
@@ -370,6 +370,35 @@ def test_a_prompt_that_went_another_way_meanwhile_is_not_taken_for_the_same():
     cache.rewind(30)
     cache.read(ids[30:])
     assert lengths_of_reply(cache, reader, ids, alike=True)[0] == 59
+
+
+@pytest.mark.parametrize("shared", [1, 26, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 9])
+@pytest.mark.parametrize("between", [False, True])
+def test_in_16_bits_a_prompt_is_read_in_the_pieces_of_a_net_that_read_nothing(shared, between):
+    other, ids = prompt(300), [*prompt(300)[:shared], *prompt(120, seed=2)]
+    alone = Noting()
+    alone.is_rounded = True
+    _, fresh_pieces = lengths_of_reply(PrefixCache(alone), alone, ids, alike=True)
+    reader = Noting()
+    reader.is_rounded = True
+    cache = PrefixCache(reader)
+    lengths_of_reply(cache, reader, other, alike=False)
+    if between:  # what was read from elsewhere on is in no whole block
+        lengths_of_reply(cache, reader, [*ids[: shared // 2 + 1], 7, 8, 9], alike=False)
+    kept, pieces = lengths_of_reply(cache, reader, ids, alike=True)
+    assert kept % BLOCK == 0 and kept <= shared
+    assert [BLOCK] * (kept // BLOCK) + pieces == fresh_pieces
+    assert between or kept == shared // BLOCK * BLOCK
+
+
+def test_in_16_bits_what_was_said_is_kept_too():
+    reader, ids = Noting(), prompt(40)
+    reader.is_rounded = True
+    cache = PrefixCache(reader)
+    lengths_of_reply(cache, reader, ids, alike=True)
+    longer = [*cache.ids, *prompt(20, seed=3)]
+    assert lengths_of_reply(cache, reader, longer, alike=True)[0] == 44
+    assert lengths_of_reply(cache, reader, [*ids[:30], 5, 6], alike=True)[0] == 0
 
 
 def test_a_growing_cache_is_not_copied_for_every_token():

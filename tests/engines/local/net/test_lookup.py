@@ -82,7 +82,7 @@ def test_greedy_replies_are_the_same_in_fewer_steps(name, seed, fused_net):
 class Counter10:
     """A net that counts from 0 to 9 over and over."""
 
-    whole_beyond, can_rewind = math.inf, True
+    whole_beyond, can_rewind, is_rounded = math.inf, True, False
     block = BLOCK
     memory_bytes = 0
 

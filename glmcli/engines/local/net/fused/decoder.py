@@ -143,6 +143,7 @@ class FusedNet:
         self._caches = [LayerCache(plan, weights.norm) for _ in weights.layers]
         self._cos = self._sin = weights.norm.new_empty(0)
         self.device = weights.norm.device
+        self.is_rounded = weights.norm.dtype is not torch.float32
         self.block = block_for(self.device)
         self._single: Single | None = None
         self._is_static = self.device.type == "cuda" if static is None else static

@@ -86,6 +86,7 @@ class PlainReader:
         self._device = net.device if net.device.type != "meta" else torch.device("cpu")
         self._ids = torch.empty((1, 0), dtype=torch.long, device=self._device)
         self._state: dict[str, Any] = {}
+        self.is_rounded = net.dtype is not torch.float32
         self.block = block_for(self._device)
         self._takes = set(inspect.signature(net.forward).parameters)
 

@@ -18,11 +18,13 @@ from glmcli.engines.batches import batch_of, is_end
 from glmcli.engines.delivery import TICK_S
 from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.wire import (
+    checked_answer,
     chunk_in,
     error_in,
     item_in,
     known,
     params_in,
+    possible,
     request_of,
     slim,
 )
@@ -78,7 +80,7 @@ class KeptEngine:
                 elif data and "progress" in data:
                     report(known(Progress, data["progress"]))
                 elif data and "answer" in data:
-                    self._facts = data["answer"]
+                    self._facts = possible(data["answer"])
 
     @property
     def name(self) -> str:
@@ -289,6 +291,10 @@ class KeptEngine:
             self._link.flush(TICK_S)
         else:
             data = self._link.receive(TICK_S)
+            try:
+                checked_answer(data or {})
+            except ValueError as exc:
+                raise Gone from exc
         if data is None and self._link.unsent == unsent:
             silence.go_on(self._facts.get("pid") or self._link.process)
         else:

@@ -76,7 +76,8 @@ class Finder:
         for place in sorted(same, key=lambda it: (keys.index(it.model_key), it.pid or 0)):
             try:
                 if link := link_to_socket(place):
-                    return self._opened(link, place)
+                    found = copies_gone(others, model, self._report)
+                    return told_of(found, self._opened(link, place), model)
             except Gone:
                 continue
             except OutOfMemory:
@@ -284,6 +285,15 @@ def open_without_others(
 def kept_name(place: KeptPlace) -> str:
     """The model that is kept at a place, as far as that was written down."""
     return str(read_about(place).get("model", place.key))
+
+
+def copies_gone(places: Iterable[KeptPlace], model: str, report: Report) -> Others:
+    """Have other copies of a model leave that are idle: they were in use when this one came.
+
+    So of one loaded by an earlier version, or with other settings. Those that stay were told of.
+    """
+    copies = [place for place in places if kept_name(place) == model]
+    return Others([], make_leave(copies, report).left, [])
 
 
 def make_leave(places: Iterable[KeptPlace], report: Report) -> Others:

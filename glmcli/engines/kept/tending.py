@@ -13,6 +13,7 @@ from typing import Any
 from glmcli.engines.kept.link import Deaf, Gone, Link
 from glmcli.engines.kept.place import KeptPlace, all_places, read_about
 from glmcli.engines.kept.starting import MODULE, link_to_socket
+from glmcli.engines.kept.wire import checked_answer, possible, status_in
 
 ANSWER_S, END_S = 2.0, 35.0
 """How long an answer is waited for, and the end: what is being answered may take thirty seconds."""
@@ -34,7 +35,9 @@ def kept_models() -> list[tuple[KeptPlace, dict[str, Any]]]:
                 status = answer_to(link, "status")
                 if status is None:
                     continue  # it has just ended
-                found.append((place, status or deaf_status(place, link.process)))
+                with suppress(ValueError):  # something else that listens there
+                    known = status_in(status) if status else deaf_status(place, link.process)
+                    found.append((place, known))
     return found
 
 
@@ -50,8 +53,8 @@ def answer_to(link: Link, what: str) -> dict[str, Any] | None:
     """The answer; an empty one if none comes in time, None if the process has ended."""
     try:
         link.send({"ask": what})
-        return dict((link.receive(ANSWER_S) or {}).get("answer") or {})
-    except Gone:
+        return dict(checked_answer(link.receive(ANSWER_S) or {}).get("answer") or {})
+    except (Gone, ValueError):
         return None
 
 
@@ -71,8 +74,8 @@ def stop_kept(place: KeptPlace, waits: Callable[[int], None] = lambda n: None) -
         answer = answer_to(link, "stop")
         if answer == {}:
             return is_killed(place, link.process)
-        if answer and answer.get("busy"):
-            waits(int(answer["busy"]))
+        if answer and (busy := possible(answer).get("busy")):
+            waits(busy)
         until = time.monotonic() + END_S
         try:
             while answer is not None and time.monotonic() < until:

@@ -18,6 +18,17 @@ from glmcli.types import Chunk, GenerationParams, Message, Progress, Usage
 _T = TypeVar("_T")
 _OF_MESSAGES = ("role", "text", "thinking", "name", "tools")
 """What an engine is given of a message."""
+_OBJECTS = {"answer", "error", "progress", "chunk", "facts", "failure"}
+"""Names in a line of an answer whose values are objects, or null."""
+_TEXTS = ("model", "full_name", "address", "device", "details", "version", "state")
+_NUMBERS = ("window", "pid", "busy", "waiting", "clients", "idle_s", "keep_s", "ends_in_s")
+_SIZES = ("memory_bytes", "slot_bytes", "slot_limit")
+_FACTS: dict[str, Any] = {
+    **dict.fromkeys(_TEXTS, str),
+    **dict.fromkeys((*_NUMBERS, *_SIZES), int | float | None),
+    "filled": dict | None,
+}
+"""What the values are that a process says of itself."""
 
 
 def as_line(data: Mapping[str, Any]) -> bytes:
@@ -34,6 +45,36 @@ def parsed_line(line: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("not an object")
     return data
+
+
+def checked_answer(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a process that keeps a model said. Raises ValueError if no such process says that."""
+    for name in _OBJECTS & line.keys():
+        if not isinstance(line[name], dict | None):
+            raise ValueError(name)
+    try:
+        if "error" in line:
+            error_in(line["error"])
+        if "progress" in line:
+            known(Progress, line["progress"])
+        if "chunk" in line:
+            chunk_in(line["chunk"])
+    except (TypeError, AttributeError, KeyError) as exc:
+        raise ValueError("not as it is written") from exc
+    return line
+
+
+def possible(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts whose values can be what they are called."""
+    return {name: it for name, it in facts.items() if isinstance(it, _FACTS.get(name, object))}
+
+
+def status_in(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a process says of itself. Raises ValueError if it is none that keeps a model."""
+    status = possible(data)
+    if not {"model", "state"} <= status.keys():
+        raise ValueError("no process that keeps a model")
+    return status
 
 
 def request_of(messages: Sequence[Message], params: GenerationParams) -> dict[str, Any]:

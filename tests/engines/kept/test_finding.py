@@ -3,7 +3,7 @@ import math
 import os
 import socket
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +24,7 @@ from glmcli.engines.kept.finding import (
     open_without_others,
     others_gone,
 )
-from glmcli.engines.kept.link import Link
+from glmcli.engines.kept.link import Gone, Link
 from glmcli.engines.kept.place import (
     KeptPlace,
     all_places,
@@ -34,8 +34,10 @@ from glmcli.engines.kept.place import (
     write_about,
 )
 from glmcli.engines.kept.starting import link_to_socket, listen_in, patience_s
+from glmcli.engines.kept.tending import kept_models
 from glmcli.engines.thread import engine_of
 from glmcli.errors import EngineError, ModelError, OutOfMemory
+from glmcli.serve.life import close_listener
 from glmcli.types import GenerationParams, Message
 from tests.support import tiny
 from tests.support.kept import held, kill_kept
@@ -72,6 +74,33 @@ def test_one_of_the_same_key_is_used(settings, place):
 def test_one_that_cannot_be_reached_is_no_reason_to_fail(settings, place):
     place.socket.write_text("")
     assert Finder(settings, report).found(all_places()).details == ""
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"answer": 5, "end": True}, {"progress": []}, {"error": {"code": "x"}}, {"answer": {"x": 1}}],
+)
+def test_what_listens_and_is_no_process_that_keeps_a_model_is_passed_over(settings, place, said):
+    def answer():
+        with suppress(OSError):
+            while True:
+                link = Link(listener.accept()[0])
+                with suppress(Gone):
+                    link.receive(5)
+                    link.send(said)
+                link.close()
+
+    listener = listen_in(place)
+    threading.Thread(target=answer, daemon=True).start()
+    try:
+        assert kept_models() == []
+        settings = replace(settings, keep=Seconds(60))
+        with closing(Finder(settings, report).found(all_places())) as engine:
+            assert "kept by process" not in engine.details
+            asked = [Message("user", "hi")], GenerationParams(), threading.Event()
+            assert "hi" in "".join(chunk.text for chunk in engine.stream(*asked))
+    finally:
+        close_listener(listener)
 
 
 @pytest.mark.parametrize("model", ["openai:x", "fastchat:x"])
@@ -129,9 +158,9 @@ def test_a_model_that_cannot_be_fetched_ends_no_other(place, tmp_path):
 
 
 @contextmanager
-def leaving(place, *answers):
+def leaving(place, *answers, model="/models/another"):
     """One that is asked to leave, answers, and ends; not as long as the last answer is None."""
-    write_about(place, "/models/another", os.getpid())
+    write_about(place, model, os.getpid())
     released = threading.Event()
 
     def answer():
@@ -189,6 +218,20 @@ def test_a_model_that_left_for_another_is_told_of_before_the_first_reply(place, 
         ]
     line = "another has left the memory for this model"
     assert notices == [[line], []]
+
+
+def test_a_copy_that_was_in_use_when_another_came_leaves_once_it_is_idle(place, folder):
+    settings = load_settings({"model": str(folder)}, environ={}, folder=folder)
+    own = KeptPlace(folder_to_use(), kept_key(settings, model_folder(settings)))
+    asked = [Message("user", "hi")], GenerationParams(max_tokens=1), threading.Event()
+    notices = []
+    for answer in (STAYS, LEAVES):
+        copy = leaving(place, answer, model=str(folder))
+        with held(own), copy, closing(engine_of(settings)) as engine:
+            notices += [chunk.notice for chunk in engine.stream(*asked) if chunk.notice]
+            assert "kept by process" in engine.details
+    (line,) = notices
+    assert line.startswith("tiny-chat has left the memory: it was loaded with another window")
 
 
 @pytest.mark.parametrize(

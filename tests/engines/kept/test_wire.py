@@ -2,6 +2,7 @@ import pytest
 
 from glmcli.engines.kept.wire import (
     as_line,
+    checked_answer,
     chunk_in,
     chunk_object,
     error_in,
@@ -10,6 +11,7 @@ from glmcli.engines.kept.wire import (
     params_in,
     parsed_line,
     request_of,
+    status_in,
 )
 from glmcli.errors import ConnectionLost, ContextFull, EngineError, ModelError, NoText, OutOfMemory
 from glmcli.serve.holder import Full
@@ -88,3 +90,31 @@ def test_what_another_version_adds_is_left_out():
 def test_what_is_not_an_object_is_refused(line):
     with pytest.raises(ValueError, match=r"\w"):
         parsed_line(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"answer": 5},
+        {"answer": [], "end": True},
+        {"progress": []},
+        {"progress": {"unit": "s"}},
+        {"error": "x"},
+        {"error": {"code": "x"}},
+        {"chunk": "x"},
+        {"chunk": {"usage": 5}},
+        {"chunk": {"progress": [1]}},
+        {"facts": 1},
+    ],
+)
+def test_what_no_process_that_keeps_a_model_says_is_told_apart(line):
+    with pytest.raises(ValueError, match=r"\w"):
+        checked_answer(over(line))
+
+
+def test_a_status_is_believed_as_far_as_it_can_be_one():
+    odd = {"model": "x", "state": "idle", "pid": "1", "memory_bytes": [], "idle_s": None, "new": 1}
+    assert status_in(odd) == {"model": "x", "state": "idle", "idle_s": None, "new": 1}
+    for none in ({}, {"model": "x"}, {"model": 5, "state": "idle"}):
+        with pytest.raises(ValueError, match="keeps"):
+            status_in(none)

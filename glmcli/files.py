@@ -41,7 +41,7 @@ def open_regular(
     becomes one too, and stays its cause (FileNotFoundError for a file that is missing).
     """
     name = f"{what} {printable(path)}" if what else printable(path)
-    with _reading(name, error):
+    with opening(name, error):
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check(os.fstat(handle), name, limit=limit, error=error)
@@ -53,7 +53,7 @@ def open_regular(
 
 def check_regular(path: Path, *, limit: int, error: type[GlmError] = UsageError) -> None:
     """Raise `error` for what `open_regular` would not open: for files that a library opens."""
-    with _reading(printable(path), error):
+    with opening(printable(path), error):
         found = path.stat()
     _check(found, printable(path), limit=limit, error=error)
 
@@ -90,7 +90,7 @@ def printable(path: Path) -> str:
 
 
 @contextmanager
-def _reading(name: str, error: type[GlmError]) -> Iterator[None]:
+def opening(name: str, error: type[GlmError] = UsageError) -> Iterator[None]:
     """Translate what the system says of a path. Raises `error`."""
     try:
         yield
@@ -142,7 +142,7 @@ def read_bytes(
     """All of a file, see `open_regular`; the limit holds for one that says no size, or grows."""
     with (
         open_regular(path, limit=limit, what=what, error=error) as file,
-        _reading(printable(path), error),
+        opening(printable(path), error),
     ):
         # A device that looks like a file may have nothing to give, and says None.
         data = file.read(limit + 1) or b""

@@ -34,6 +34,11 @@ def path_of(typed: str) -> Path:
             tr("the name of a file or folder is empty"),
             tr("is a variable of your shell not set? . is the working folder"),
         )
+    if re.match("https?://", typed):
+        raise UsageError(
+            tr("{url} is an address, not a file", url=typed),
+            tr('no page is fetched here: curl -s ADDRESS | glm ask "sum this up"'),
+        )
     if "\0" in typed:
         raise UsageError(tr("a path cannot hold a NUL character"), tr("check the path"))
     quoted = _QUOTED.fullmatch(typed)
@@ -146,6 +151,20 @@ def link_line(path: Path) -> str:
 def system_file(system: str) -> Path | None:
     """The file that a system prompt is to be read from, if it is `@FILE`. Raises UsageError."""
     return path_of(system[1:]) if system.startswith("@") else None
+
+
+def system_as_word(system: str, way: str = "-s {file}") -> str:
+    """What to say of a system prompt that is the name of a file and not its text; "" for others.
+
+    `way` is how a file is named in its place.
+    """
+    is_name = re.search(r"\w\.\w|/", system) and system[0] != "@" and system.isprintable()
+    if not is_name or not is_file(Path(os.path.expanduser(system))):  # noqa: PTH111 (never raises)
+        return ""
+    line = way.format(file=f"@{system}" if " " not in system else "@FILE")
+    return tr(
+        "{name} is the system prompt as a word; {line} reads the file", name=system, line=line
+    )
 
 
 def read_system(system: str) -> str:

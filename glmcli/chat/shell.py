@@ -19,6 +19,7 @@ from glmcli.conversation.attachments import (
     mention_of,
     missing_mentions,
     path_near,
+    wide_mentions,
 )
 from glmcli.conversation.lines import is_command, literal
 from glmcli.conversation.typed import Line
@@ -145,6 +146,11 @@ class Shell(Chat):
         for name in missing_mentions(sent):
             if name not in several:
                 self.note(sent_as_words(name))
+        for name in wide_mentions(sent):
+            near = mention_of(Path(name)) or name
+            self.note(
+                tr("＠{name} is sent as these words; did you mean {near}?", name=name, near=near)
+            )
         for each in several.values():
             if not (agreed := self.agreed_files(each)):
                 self.draft = line

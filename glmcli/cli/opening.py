@@ -16,7 +16,7 @@ from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.config import RESUMED, TYPED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.paths import check_utf8, read_system, system_file
+from glmcli.paths import check_utf8, read_system, system_as_word, system_file
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -154,6 +154,8 @@ def tell_places(settings: Settings) -> None:
     for line in folder_lines(settings):
         tell(line)
     tell_links(system_file(settings.system))
+    if line := system_as_word(settings.system):
+        tell(line)
 
 
 def tell_notice(store: Store) -> None:

@@ -6,6 +6,7 @@ values come from, but for the names of the sources.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -277,6 +278,15 @@ def choices(name: str) -> tuple[str, ...]:
     item = setting_fields()[name]
     words: tuple[str, ...] = item.metadata.get("choices", ())
     return ("on", "off") if "bool" in str(item.type) else words
+
+
+def is_one_word(name: str, value: str) -> bool:
+    """Whether a setting's value is a name without blanks, and no path that is there."""
+    item = setting_fields().get(name)
+    if item is None or name == "system" or str(item.type) not in ("str", "Path"):
+        return False
+    is_name = not {"choices", "secret"} & {*item.metadata}
+    return is_name and not os.path.exists(os.path.expanduser(value))  # noqa: PTH110, PTH111
 
 
 def variable(name: str) -> str:

@@ -28,6 +28,7 @@ PATH_LIKE = re.compile(r"/|\w\.\w{1,8}$")
 PLAIN_PATH = re.compile(r"[\w./~+-]*[\w/]")
 """A path that can be mentioned without quotes."""
 LONGEST_PATH = 4096
+_WIDE_AT = str.maketrans("＠﹫", "@@")
 MOST_LOOKED_UP = 100
 """Mentions in a text that was not typed: only to say that they attach nothing."""
 ATTACHED = re.compile(
@@ -153,6 +154,15 @@ def untyped_mentions(line: Line) -> Iterator[str]:
         if (path := file_in(match[1]) or folder_in(match[1])) not in known:
             known.add(path)
             yield match[0]
+
+
+def wide_mentions(line: Line) -> Iterator[str]:
+    """The path behind each typed `@` of full width, if it is that of a file or a folder."""
+    plain = line.text.translate(_WIDE_AT)
+    for match in MENTION.finditer(plain) if plain != line.text else ():
+        if line.text[match.start()] != "@" and line.is_typed(*match.span()):
+            path = file_in(match[1]) or folder_in(match[1])
+            yield from [str(path)] if path else []
 
 
 def file_in(mention: str) -> Path | None:

@@ -80,6 +80,14 @@ def test_files_go_with_the_message_and_not_with_the_next(shell, tmp_path):
     assert "@notes.md is not a file here, so it is sent as these words" in chat.notes
 
 
+def test_a_file_behind_an_at_of_full_width_is_told(shell, tmp_path):
+    (tmp_path / "a.txt").write_text("from a")
+    chat = shell()
+    chat.handle(Line("看看＠a.txt，谢谢 ＠nobody"))
+    assert asked(chat) == ["看看＠a.txt，谢谢 ＠nobody"]
+    assert chat.notes == ["＠a.txt is sent as these words; did you mean @a.txt?"]
+
+
 def test_a_draft_is_read_ahead_as_it_would_be_sent(shell, tmp_path):
     (tmp_path / "a.txt").write_text("from a")
     chat = shell()

@@ -35,6 +35,19 @@ ask --host h hi                   | did you mean glm ask --base-url http://h hi 
 ask -m openai:x --base-url h hi   | did you mean glm ask -m openai:x --base-url http://h hi?
 ask -m openai:x --base-url a.com hi | glm ask -m openai:x --base-url https://a.com hi?
 config set base_url api.b.com/v1  | did you mean glm config set base_url https://api.b.com/v1?
+config set model openai gpt-4o    | did you mean glm config set model openai:gpt-4o?
+config set model openai: gpt-4o   | did you mean glm config set model openai:gpt-4o?
+config set model smollm2 please   | leave please out: glm config set model smollm2
+config set host 0.0.0.0 8000      | leave 8000 out: glm config set host 0.0.0.0
+config set adapter no where       | leave where out: glm config set adapter no
+ask -m openai gpt-4o hi           | did you mean glm ask -m openai:gpt-4o hi?
+ask --each c.tx                   | did you mean glm ask --each c.txt?
+ask --each=c.tx -q                | did you mean glm ask --each c.txt -q?
+ask --system-prompt c.txt hi      | did you mean glm ask --system @c.txt hi?
+ask -a https://a.test/b.txt hi    | no page is fetched here: curl -s ADDRESS | glm ask
+ask -s @http://a.test/b.txt hi    | no page is fetched here: curl -s ADDRESS | glm ask
+ask @https://a.test/b.txt hi      | no page is fetched here: curl -s ADDRESS | glm ask
+history import http://a.test/x    | no page is fetched here: curl -s ADDRESS | glm ask
 ask -f c.txt hi                   | did you mean glm ask -a c.txt hi?
 ask --attach c.txt hi             | did you mean glm ask --file c.txt hi?
 ask -a nowhere.txt hi             | check the path
@@ -471,6 +484,29 @@ def test_the_id_of_a_conversation_that_is_sent_as_a_word_is_told(glm, command, t
 )
 def test_words_that_most_likely_belong_to_an_option_are_told(glm, words, said):
     done = glm("ask", "-m", "echo:", *words)
+    assert done.code == 0
+    assert said in done.err
+    assert bool(said) == bool(done.err)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ask", "-s", "pirate.md", "hi"], "-s @pirate.md reads the file"),
+        (["chat", "--system", "./pirate.md", "hi"], "-s @./pirate.md reads the file"),
+        (["ask", "-s", "my pirate.md", "hi"], "-s @FILE reads the file"),
+        (["ask", "-s", "parrot.md", "hi"], ""),
+        (["ask", "-s", "README", "hi"], ""),
+        (["ask", "-s", "@pirate.md", "hi"], ""),
+        (["ask", "看看 ＠pirate.md。"], "＠pirate.md is sent as a word; @pirate.md alone, or -a"),
+        (["ask", "总结", "＠pirate.md"], "＠pirate.md is sent as a word; @pirate.md alone, or -a"),
+        (["ask", "你好 ＠alice"], ""),
+    ],
+)
+def test_the_name_of_a_file_that_is_taken_for_its_text_is_told(glm, tmp_path, words, said):
+    for name in ("pirate.md", "my pirate.md", "README"):
+        (tmp_path / name).write_text("You are a pirate.")
+    done = glm(*words, "-m", "echo:", stdin="")
     assert done.code == 0
     assert said in done.err
     assert bool(said) == bool(done.err)

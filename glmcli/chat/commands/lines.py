@@ -15,7 +15,7 @@ from glmcli.config import setting_fields, variable
 from glmcli.config.values import plain_signs
 from glmcli.errors import UsageError
 from glmcli.language import in_one_line, later, tr
-from glmcli.paths import is_file, path_of
+from glmcli.paths import is_file, path_of, system_as_word
 from glmcli.types import GenerationParams
 
 PARAMS = [item.name for item in fields(GenerationParams)]
@@ -158,6 +158,8 @@ def line_for(word: str, rest: str = "", *, near: bool = True) -> str:
         return ""
     if known == "/attach X" and first and first[0] != rest and is_file(path_of(first[0])):
         return files_line(rest)
+    if known == "/system X" and system_as_word(rest):
+        return f"/system @{rest}"
     rest = "" if known == "/history X" and rest in EVERYTHING else rest
     known = "/retry X" if known == "/retry" and "=" in rest else known
     takes = known.split()[0][1:] not in COMMANDS or COMMANDS[known.split()[0][1:]].usage

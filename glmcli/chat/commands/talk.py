@@ -18,7 +18,7 @@ from glmcli.conversation.typed import untyped_line
 from glmcli.engines import TellsOwn, state_of
 from glmcli.errors import UsageError
 from glmcli.language import ntr, tr
-from glmcli.paths import check_prompt, link_line, read_system, system_file
+from glmcli.paths import check_prompt, link_line, read_system, system_as_word, system_file
 from glmcli.terminal.phrases import clipped, end_note, system_text
 from glmcli.types import Message
 
@@ -212,12 +212,13 @@ def think(chat: Chat, rest: str) -> str:
 @command("[TEXT|@FILE]")
 def system(chat: Chat, rest: str) -> str:
     """Show the system prompt, or set it to TEXT or @FILE; `""` is empty, off is none."""
-    session, link = chat.session, ""
+    session, link, word = chat.session, "", ""
     if rest:
         text = "" if rest in EMPTY else rest
         session.set_system(None if rest == "off" else read_system(text))
         path = system_file(text)
         link = link_line(path) if path else ""
+        word = system_as_word(text, "/system {file}")
     said = f"{tr('system:')} {system_text(session.conversation.system)}"
     engine = session.engine
     own = ""
@@ -226,4 +227,4 @@ def system(chat: Chat, rest: str) -> str:
     added = tr("the model's template adds: {text}", text=own) if own else ""
     if session.conversation.system is None and not state_of(engine).is_open:
         added = tr("what the model's template adds is known once it is loaded")
-    return "\n".join(filter(None, [link, said, added]))
+    return "\n".join(filter(None, [link, said, word, added]))

@@ -12,11 +12,12 @@ from typing import Any
 
 from glmcli.cli.dialog import signals_heard, tell
 from glmcli.config import load_settings, setting_fields
+from glmcli.config.settings import is_one_word
 from glmcli.config.written import KEYS, setting_named
 from glmcli.errors import ModelError, UsageError
 from glmcli.files import MB, decode_text
 from glmcli.language import tr
-from glmcli.paths import absolute, is_file
+from glmcli.paths import absolute, is_file, system_as_word
 
 _LONGEST = MB
 """Bytes of a value on stdin."""
@@ -53,7 +54,13 @@ def name_and_value(name: str, words: list[str]) -> tuple[str, str | list[str]]:
             tr("glm config set {name} VALUE, or glm config unset {name}", name=name),
         )
     words = words[1:] if words[0] == "=" else words
-    return name, words if words[1:] and setting_named(name) == "stop" else " ".join(words)
+    text = " ".join(words)
+    if words[1:] and is_one_word(setting_named(name), text):
+        raise UsageError(
+            tr("{name} is one word, not {n}", name=name, n=len(words)),
+            tr("quotes hold words together"),
+        )
+    return name, words if words[1:] and setting_named(name) == "stop" else text
 
 
 def is_secret(name: str) -> bool:
@@ -98,6 +105,8 @@ def lasting(name: str, value: Any) -> Any:
                 tr("there is no file {path} now; it is read when a conversation begins", path=path)
             )
         return f"@{path}"
+    elif name == "system" and (line := system_as_word(value, "glm config set system {file}")):
+        tell(line)
     elif name == "model":
         return lasting_model(value)
     return value

@@ -11,15 +11,16 @@ from glmcli.cli.hints.known import in_the_chat, is_conversation, names_model
 from glmcli.cli.hints.line import typed_line
 from glmcli.cli.hints.taking import TYPED
 from glmcli.config.values import OFF, ON
-from glmcli.conversation.typed import untyped_line
+from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import near_path
-from glmcli.language import tr
+from glmcli.language import later, tr
 from glmcli.paths import is_file, path_of
 from glmcli.store.results import NEWEST
 
 _WHOLE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}")
 _EXTENSION = re.compile(r"[^\s./]\.[A-Za-z][A-Za-z0-9]{0,4}$")
+AS_WORD = later("{word} is sent as a word; @{name} alone, or -a {name}, sends it")
 MOST_WORDS = 50
 """So many words of a prompt are looked at for the name of a file."""
 
@@ -70,6 +71,7 @@ def not_attached(prompt: str, sent: Sequence[str]) -> str:
         file_in,
         mention_of,
         untyped_mentions,
+        wide_mentions,
     )
 
     if found := next(untyped_mentions(untyped_line(prompt)), ""):
@@ -83,10 +85,12 @@ def not_attached(prompt: str, sent: Sequence[str]) -> str:
         )
     if line := of_conversation(prompt) or before_option(prompt):
         return line
-    for word in prompt.split()[:MOST_WORDS]:
-        if "." in word.strip(".") and word not in sent and is_file(Path(word)):
-            return tr("{name} is sent as a word; @{name} alone, or -a {name}, sends it", name=word)
-    return ""
+    words = (word for word in prompt.split()[:MOST_WORDS] if "." in word.strip("."))
+    name = next((word for word in words if word not in sent and is_file(Path(word))), "")
+    wide = next(wide_mentions(Line(prompt)), "")
+    return (
+        tr(AS_WORD, word=f"＠{wide}" if wide else name, name=wide or name) if wide or name else ""
+    )
 
 
 def before_option(prompt: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from glmcli.cli.hints.taking import TYPED, value_flags
 from glmcli.config import setting_fields
+from glmcli.config.settings import is_one_word
 from glmcli.config.values import parsed
 from glmcli.errors import GlmError
 
@@ -78,12 +79,14 @@ def takes_value(value: str, option: Any) -> bool:
     if option.name == "prompts":
         return value.replace(",", "").isdecimal()
     if option.name == "base_url":
-        return value.startswith(("http://", "https://"))
+        return " " not in value and value.startswith(("http://", "https://"))
     if option.name == "device":
         return device_fits(value)
     if option.name == "host" and ":" in value and "." in value:
         return False
     item = setting_fields().get(option.name)
+    if " " in value and is_one_word(option.name, value):
+        return False
     if item is not None and not item.metadata.get("secret"):
         with suppress(GlmError):
             parsed(value, str(item.type), label="", rules=item.metadata)

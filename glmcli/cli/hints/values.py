@@ -16,13 +16,15 @@ from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.servers import with_scheme
 from glmcli.config.values import meant_number, plain_signs
-from glmcli.paths import is_file
+from glmcli.paths import is_file, system_as_word
 
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)")
 _UNITS = {"s": "s", "m": "m", "h": "h", "d": "d"}
 _UNIT_WORD = re.compile(
     r"s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|k|%|tokens?|ms", re.IGNORECASE
 )
+_OF_SERVER = re.compile(r"(openai|fastchat):? +([\w./-]*[0-9][\w.:/-]*)")
+"""A model of a server, with a blank in its name."""
 AS_TYPED = ("system", "stop", "prompt", "template")
 """Options whose value is a text, in which signs of full width have their place."""
 NAME_WORDS = 6
@@ -33,6 +35,8 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     """A value as the option takes it, or several; words of the rest that belong to it are taken."""
     if "--file" in option.opts:
         return files_right(value, rest)
+    if option.name == "system" and system_as_word(value):
+        return [f"@{value}"]
     value = value if option.name in AS_TYPED or names_file(value) else plain_signs(value)
     if option.name == "prompts":
         while rest and rest[0].isdecimal():
@@ -43,6 +47,8 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     here = known.get(value.lower(), value)
     if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
         return [BUILT_IN_MODEL]
+    if option.name == "model" and rest[1:] and _OF_SERVER.fullmatch(f"{value} {rest[0]}"):
+        value = here = f"{value} {rest.pop(0)}"
     item = setting_fields().get(option.name)
     kind = str(item.type) if item else type(option.type).__name__.lower()
     is_number = re.search("int|float|Seconds", kind)
@@ -81,8 +87,8 @@ def near_value(value: str, option: Any, kind: str) -> str:
             if "," in value
             else re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
         )
-    elif option.name == "model" and is_near_built_in(value):
-        near = BUILT_IN_MODEL
+    elif option.name == "model":
+        near = BUILT_IN_MODEL if is_near_built_in(value) else _OF_SERVER.sub(r"\1:\2", value)
     if near and takes_value(near, option):
         return near
     names = getattr(option.type, "choices", None) or ()

@@ -162,6 +162,16 @@ def test_a_reply_without_text_can_be_neither_copied_nor_continued(chat):
         assert hint in caught.value.hint
 
 
+def test_the_name_of_a_file_as_a_system_prompt_is_told(chat, tmp_path):
+    (tmp_path / "p.md").write_text("be brief")
+    said = "p.md is the system prompt as a word; /system @p.md reads the file"
+    assert said in run_command(chat, "/system p.md")
+    assert said not in run_command(chat, "/system q.md")
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, "/set system p.md")
+    assert caught.value.hint == "did you mean /system @p.md?"
+
+
 def test_a_system_prompt_of_several_lines_is_shown_as_it_is(chat):
     chat.session.set_system("Be brief.\n\tBe kind.")
     assert run_command(chat, "/system") == "system: Be brief.\n\tBe kind."

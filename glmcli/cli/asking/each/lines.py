@@ -18,7 +18,7 @@ from pathlib import Path
 
 from glmcli.cli.dialog import tell_links
 from glmcli.errors import UsageError
-from glmcli.files import kind, printable
+from glmcli.files import kind, opening, printable
 from glmcli.language import tr
 from glmcli.paths import LARGEST_MESSAGE, path_of
 
@@ -167,13 +167,8 @@ def open_lines(source: str) -> LineReader:
         return LineReader(sys.stdin.fileno(), NAME_OF_STDIN)
     path = path_of(source)
     name = printable(path)
-    try:
+    with opening(name):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise UsageError(
-            tr("{name} cannot be read: {reason}", name=name, reason=reason), tr("check the path")
-        ) from exc
     mode = os.fstat(fd).st_mode
     is_device = stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not os.isatty(fd))
     if stat.S_ISDIR(mode) or is_device:

@@ -236,7 +236,12 @@ def run(arguments: list[str]) -> int:
         if type(exc).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{exc.format_message()}\n")
             return 0
-        wrong = UsageError(typer_says(exc.format_message()), usage_hint(exc, arguments))
+        said = exc.format_message()
+        if letter := str(getattr(exc, "option_name", None) or ""):
+            words = (word.partition("=")[0] for word in arguments if not letter.startswith("--"))
+            typed = next((word for word in words if word.startswith(letter)), letter)
+            said = said.replace(f"option: {letter}", f"option: {typed}")
+        wrong = UsageError(typer_says(said), usage_hint(exc, arguments))
         return report_of(wrong, arguments)
 
 

@@ -83,6 +83,15 @@ def hosted_at(name: str) -> str:
     return next((url for form, url in names if re.match(form, name, re.IGNORECASE)), "")
 
 
+def key_host(word: str) -> str:
+    """The host of a server by its name, or that of its models; "" for words that are neither."""
+    name, hosts = word.lower(), [url.split("/")[2] for url in HOSTED.values()]
+    if re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", name):
+        return name
+    named = hosted_at(name).split("/")[2:3]
+    return next(iter(named), next((host for host in hosts if name[3:] and name in host), ""))
+
+
 def with_scheme(address: str) -> str:
     """An address that has no scheme with the one that it most likely has: a server that is not on
     this machine or in a private network is asked in plain text only at a port that is used for it.

@@ -26,7 +26,10 @@ ask -k secret hi                        | leave -k out: glm ask hi
 ask -d '{"a": 1}' hi                    | leave -d '{"a": 1}' out: glm ask hi
 ask -d @FILE hi                         | did you mean glm ask --file FILE hi?
 ask -m x.gguf -c 4096 -p hi             | did you mean glm ask -m x.gguf --window 4096 hi?
-keys set openai secret                  | a server's key: glm config set api_key -
+keys set openai secret                  | glm config set keys.api.openai.com keeps its key
+keys set gemini                         | glm config set keys.generativelanguage.google
+auth login lab.example.edu:8000         | glm config set keys.lab.example.edu:8000 keeps its key
+keys                                    | glm config set keys.HOST is for one server, glm config set
 ask -m = echo: hi                       | did you mean glm ask -m echo: hi?
 ask --max-tokens = 50 hi                | did you mean glm ask --max-tokens 50 hi?
 ask --temperature= 0.2 hi               | did you mean glm ask --temperature 0.2 hi?
@@ -55,7 +58,10 @@ history list --kind ask                 | did you mean glm history list --all?
 history list --colour red               | leave --colour red out: glm history list
 models list --base 1.2.3.4:8000         | did you mean glm models list --base-url http://1.2.3.4:
 serve --bind 0.0.0.0:9000               | did you mean glm serve --host 0.0.0.0 --port 9000?
-serve --api-key secret                  | leave --api-key out: glm serve; the key that it asks for
+serve --api-key secret                  | write: GLM_SERVE_KEY=KEY glm serve
+serve smollm2 --token=sk-1 --prot 80    | write: GLM_SERVE_KEY=KEY glm serve smollm2 --port 80
+serve stop                              | a server keeps its model until Ctrl-C ends it; write:
+serve status                            | did you mean glm ps?
 serve smollm2 -tp 2                     | leave -tp 2 out: glm serve smollm2
 bench --run 3 5                         | leave 5 out: glm bench --runs 3
 run smollm2 hi --verbose                | did you mean glm ask -m smollm2 hi --stats?
@@ -86,14 +92,12 @@ ask hi --温度 0.5                       | did you mean glm ask hi --temperatur
 ask　-m　echo:　hi                      | did you mean glm ask -m echo: hi?
 “what is this”                          | a question goes behind ask: glm ask 'what is this'
 -m echo: “why not” --temprature 0       | glm ask -m echo: 'why not' --temperature 0
-/m:echo:                                | options go behind a command: glm chat -m echo:
 chat -r coder                           | write --role NAME: one of: commit, reviewer, shell
 chat -r default                         | leave -r default out: glm chat
 ask --each q.txt 'Sum up' --prompt      | glm ask --each q.txt --prompt 'Sum up {text}'?
 chat -c 4096                            | did you mean glm chat --window 4096?
 ask --foo bar what is this              | bar too, if it is the value of --foo
 ask --log-file x hi                     | write: glm ask hi 2> x
-chat --script c.txt                     | write: glm chat --commands < c.txt
 serve smollm2:8000                      | did you mean glm serve smollm2 --port 8000?
 ask --json '{"messages": [{"content": "why"}]}' | did you mean glm ask --format json why?
 chat -sp 'be brief'                     | did you mean glm chat --system 'be brief'?
@@ -109,7 +113,19 @@ config set temperature:0.5              | did you mean glm config set temperatur
 配置 设置 温度 0.5                      | did you mean glm config set temperature 0.5?
 历史 列表                               | did you mean glm history list?
 glm.exe ask hi                          | did you mean glm ask hi?
-log --oneline -5                        | did you mean glm history list --plain -n 5?
+log --oneline -5                        | did you mean glm history list --plain -n 5 --all?
+logs -n 3                               | did you mean glm history list -n 3 --all?
+log list                                | did you mean glm history list --all?
+logs --all                              | did you mean glm history list --all?
+chats                                   | did you mean glm history list?
+ask -i hi                               | did you mean glm chat hi?
+ask -i notes.txt hi                     | did you mean glm ask --file notes.txt hi?
+config unset --all                      | did you mean glm config edit?
+echo: hi                                | a model goes behind -m: glm ask -m echo: hi
+smollm2                                 | a model goes behind -m: glm chat -m smollm2
+smollm2 why not                         | a model goes behind -m: glm ask -m smollm2 why not
+ask smollm2                             | did you mean glm ask -m smollm2 QUESTION?
+chat echo:                              | did you mean glm chat -m echo:?
 show llama3 --modelfile                 | glm history show llama3; glm models show llama3
 ask --data-urlencode q=hello            | leave --data-urlencode q=hello out: glm ask
 serve echo: --keep 10m                  | leave --keep 10m out: glm serve echo:; a server keeps its
@@ -125,14 +141,12 @@ models remove a/b c/d                   | did you mean glm models remove a/b && 
 ask hi -u user:pw                       | leave -u out: glm ask hi; a key is never an option
 ask --user me:pw --url http://h hi      | leave --user out: glm ask --base-url http://h hi -m op
 curl http://h/v1/x -d '{"model": "q", "prompt": "hi"}' | glm ask hi --base-url http://h -m openai:q?
-openai api chat.completions.create -m gpt-4 -g user hi | did you mean glm ask -m gpt-4 hi?
-ask -g system 'be brief' -g user hi     | did you mean glm ask --system 'be brief' hi?
 ask -t shell -p lang en hi              | leave -p lang en out: glm ask --role shell hi; a role has
 ask -t mine -p k=v hi                   | leave -t mine -p k=v out: glm ask hi
 ask -s x -c 'and then' --cid ab12cd34   | did you mean glm ask -s x 'and then' --resume ab12cd34?
 ask --chat hi                           | did you mean glm chat hi?
 ask hi --chat                           | did you mean glm chat hi?
-ask --chat work hi                      | leave --chat work out: glm ask hi; a conversation has
+ask --chat work hi                      | leave --chat work out: glm ask hi; --resume ID goes
 llm aliases list                        | a shell gives short names: alias NAME='glm ask -m MODEL'
 llm install llm-gpt4all                 | glm has none of that; glm --help lists its commands
 ollama list                             | did you mean glm models list?

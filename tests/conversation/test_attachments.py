@@ -308,4 +308,4 @@ def test_an_attached_file_goes_with_a_message_that_is_asked_again_and_with_no_ot
         stdin=talk.replace("/undo\n", "") + "/retry\n/attach",
     )
     assert done.out.endswith("```txt\nalpha\n```\n")
-    assert done.err_lines[-1] == "no file goes with the next message"
+    assert done.err_lines[-1] == "no file goes with the next message; /attach FILE adds one"

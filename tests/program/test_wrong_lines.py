@@ -48,6 +48,12 @@ ask -a https://a.test/b.txt hi    | no page is fetched here: curl -s ADDRESS | g
 ask -s @http://a.test/b.txt hi    | no page is fetched here: curl -s ADDRESS | glm ask
 ask @https://a.test/b.txt hi      | no page is fetched here: curl -s ADDRESS | glm ask
 history import http://a.test/x    | no page is fetched here: curl -s ADDRESS | glm ask
+ask -m echo: --session work hi    | --resume ID goes on with one, -c with the last; glm history list
+chat smollm2                      | did you mean glm chat -m smollm2?
+ask echo:                         | did you mean glm ask -m echo:
+models remove nosuch/model        | glm models list shows what is on this machine
+serve --port 80000                | from 0 to 65535
+ask --each c.txt -f csv           | answers to many lines are lines of JSON
 ask -f c.txt hi                   | did you mean glm ask -a c.txt hi?
 ask --attach c.txt hi             | did you mean glm ask --file c.txt hi?
 ask -a nowhere.txt hi             | check the path
@@ -182,7 +188,7 @@ ask @d hi                         | name a file, or a folder with files
 ask @fifo hi                      | name a regular file
 chat --multiline                  | /multiline is typed inside glm chat
 chat --reset                      | a chat begins a new conversation
-chat --session abcd               | leave --session abcd out: glm chat; a conversation has an id
+chat --session abcd               | leave --session abcd out: glm chat; --resume ID goes on with one
 bench --foo                       | options of its own are --runs, --tokens, --prompts
 bench -n 0                        | write --runs N: runs; medians are shown, at least 1
 bench -n many                     | write --runs N:
@@ -230,7 +236,7 @@ unload                            | write: glm stop MODEL
 server                            | did you mean glm serve?
 models serve x                    | glm serve x
 logs list                         | glm history list
-keys set openai                   | glm config set api_key -
+keys set openai                   | glm config set keys.api.openai.com keeps its key
 prompt hello                      | glm ask hello
 his list                          | did you mean glm history list?
 why?                              | a question goes behind ask: glm ask 'why?'
@@ -363,7 +369,6 @@ chat -c 4096 -m echo:             | did you mean glm chat --window 4096 -m echo:
 chat --continue 3                 | glm history list shows the ids that --resume takes
 ask --system “be terse” hi        | did you mean glm ask --system 'be terse' hi?
 ask 'hi　-m　echo:'               | did you mean glm ask hi -m echo:?
-ask /m:echo: hi                   | did you mean glm ask -m echo: hi?
 ask -s @missing hi                | without the @ it is the text itself
 ask --each c.txt --prompt         | write --prompt TEXT: what to ask, {text} is the line
 history export 3dvd               | glm history list shows them with their ids
@@ -433,6 +438,12 @@ def test_a_wrong_line_gets_a_hint_that_leads_on(said, row):
     last = text.splitlines()[-1]
     assert last.startswith("hint: ") and hint in last
     assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("word", ["-ngl", "-temperature=0.3", "-nothing"])
+def test_an_unknown_option_is_named_as_it_was_typed(glm, word):
+    done = glm("ask", word, "hi")
+    assert done.err_lines[0] == f"glm: No such option: {word.partition('=')[0]}"
 
 
 def test_the_line_for_all_conversations_deletes_them_all(said, glm, tmp_path):

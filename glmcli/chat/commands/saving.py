@@ -14,7 +14,7 @@ from glmcli.chat.commands.history import params_of
 from glmcli.chat.commands.lines import files_line, said_of
 from glmcli.chat.commands.table import Chat, command, is_built_in
 from glmcli.errors import UsageError
-from glmcli.language import ntr, tr
+from glmcli.language import in_one_line, ntr, tr
 from glmcli.paths import absolute, is_file, path_of
 from glmcli.types import GenerationParams
 
@@ -154,4 +154,5 @@ def attach(chat: Chat, rest: str) -> str:
         file = several.headline if several else chat.file_size(files[0])
         return tr("{file}: goes with the next message", file=file)
     waiting = "\n".join(map(attachments.heading, chat.attached))
-    return waiting or tr("no file goes with the next message")
+    nothing = tr("no file goes with the next message")
+    return waiting or in_one_line(nothing, "" if rest else tr("/attach FILE adds one"))

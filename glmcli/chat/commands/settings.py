@@ -155,8 +155,11 @@ def param_name(name: str, value: str = "") -> str:
         raise UsageError(tr("{name} cannot be set in a chat", name=name), way_to_set(name, value))
     first, _, rest = value.partition(" ")
     line = line_for(name, value, near=False)
-    if name.startswith("no") and (plain := name[2:].lstrip("_")) in DISPLAY:
+    plain = name[2:].lstrip("_") if name.startswith("no") else ""
+    if plain in DISPLAY:
         line = f"/set {plain} off"
+    elif plain == "history":
+        raise UsageError(tr("{name} cannot be set in a chat", name=plain), way_to_set(plain))
     elif f"{name}_{first}" in SET_HERE:
         line = f"/set {name}_{first} {rest}".strip()
     elif value and name not in COMMANDS and line.startswith("/") and "/set" not in line:

@@ -39,15 +39,11 @@ def check_typed(context: Any, arguments: Sequence[str]) -> None:
         ids = tr("glm history list shows the ids that --resume takes; behind -- all words are text")
         raise UsageError(line, ids)
     if twice := given_twice(command, arguments):
-        line, hint = (
-            tr("{option} takes one file, not {n}", option=twice[0], n=twice[1]),
-            tr("say one"),
-        )
+        several = tr("put them together: cat FILE FILE | glm ask --each -")
+        line = tr("{option} takes one file, not {n}", option=twice[0], n=twice[1])
         if twice[0] == "--prompt":
             line = tr("{option} takes one text, not {n}", option=twice[0], n=twice[1])
-        elif twice[0] == "--each":
-            hint = tr("put them together: cat FILE FILE | glm ask --each -")
-        raise UsageError(line, hint)
+        raise UsageError(line, several if twice[0] == "--each" else tr("say one"))
     if found := option_as_value(command, arguments):
         from glmcli.cli.hints.meant import for_value
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from glmcli.cli.hints.elsewhere import BACK, COMMANDS_ELSEWHERE, EACH, EVERY_ONE
-from glmcli.cli.hints.known import group_of, has_input, in_the_chat, is_conversation, looks_like_id
+from glmcli.cli.hints.known import (
+    group_of,
+    has_input,
+    in_the_chat,
+    is_conversation,
+    looks_like_id,
+    names_model,
+)
 from glmcli.cli.hints.line import (
     NEAR,
     elsewhere,
@@ -25,6 +32,7 @@ from glmcli.cli.hints.line import (
 from glmcli.cli.hints.taking import flags_of, value_flags
 from glmcli.cli.hints.tree import command_at, commands_of, whole_command
 from glmcli.config import setting_fields
+from glmcli.config.servers import key_host
 from glmcli.language import later, tr
 from glmcli.paths import is_file
 
@@ -208,8 +216,6 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         return by_alias(line, rest[1:]) if line else Found([], rest, "")
     if word == "curl" and any("://" in each for each in behind):
         return Found(["ask"], rest, "")
-    if word == "api" and behind and behind[0].endswith("completions.create"):
-        return Found(["ask"], rest[1:], "")
     named = {each for each in behind if each[:1] != "-" or each in EVERY_ONE}
     if word in DELETES and named <= {"history", "chats", *EVERY_ONE} and (named or word in CLEARS):
         raise Told(tr(EACH))
@@ -233,7 +239,9 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         if group == "config" and behind:
             default = ["set"] if behind[1:] else ["get"]
         is_alone = word in aliases("groups") and not has
-        return Found([], [group, *(default if is_alone else []), *rest], "")
+        is_log = word in ("log", "logs") and (is_alone or behind[0] in ("list", "ls"))
+        rest = [*(default if is_alone else []), *rest, *(["--all"] if is_log else [])]
+        return Found([], [group, *rest], "")
     if behind and (group := group_named(behind[0])) and names_command(word, group):
         return Found([], [group, word, *behind[1:], *front], "")
     if found := of_known_object(word, behind, front):
@@ -302,6 +310,8 @@ def nearest_command(word: str, commands: Sequence[str], cutoff: float = NEAR) ->
 
 def by_alias(text: str, rest: list[str]) -> Found:
     """The line that a table has for a command, with the words behind it. Raises Told."""
+    if text == "!KEYS" and (host := next(filter(None, map(key_host, rest)), "")):
+        raise Told(tr("glm config set {name} keeps its key", name=f"keys.{host}"))
     if text.startswith("!"):
         raise Told(reason(text))
     if not is_line(text):
@@ -374,12 +384,12 @@ def of_role_file(word: str, names: Sequence[str]) -> str:
 def for_first_word(word: str, behind: list[str], front: list[str]) -> Found:
     """The line where neither a command nor a slip for one comes first: a question most likely."""
     plain = behind[: words_in(behind)]
-    is_path = re.fullmatch(r"[\w.~-]*[/:][\w./:@~-]*", word) and not word.isidentifier()
+    is_path = re.fullmatch(r"[\w.~-]*[/:][\w./:@~-]*", word) or names_model(word)
     if is_file(Path(word)) and not plain:
         return Found(["ask"], ["QUESTION", "-a", word, *behind, *front], OF_FILE)
-    if is_path and not plain:
-        return Found(["chat"], ["-m", word, *behind, *front], OF_MODEL)
-    if not front and not behind and word.isidentifier():
+    if (is_path and not plain) or names_model(word):
+        return Found(["ask" if plain else "chat"], ["-m", word, *behind, *front], OF_MODEL)
+    if not front and not behind and word.isidentifier() and not is_path:
         said = "glm --help lists the commands; a question goes behind ask: {line}"
         raise Told(tr(said, line=f"glm ask {shlex.quote(word)}"))
     has_file = any(each.startswith("@") for each in [word, *plain])

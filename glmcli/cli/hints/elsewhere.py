@@ -33,10 +33,11 @@ WHY = {
     "FREE": later("no schema or grammar binds a reply: describe its form in the question"),
     "HUB": later("a hub lists models; glm models pull ORG/NAME fetches one"),
     "SAVED": later("a chat is saved by itself: glm history export ID > FILE writes it"),
-    "IDS": later("a conversation has an id: --resume ID; glm history list shows them"),
+    "IDS": later(
+        "--resume ID goes on with one, -c with the last; glm history list --all shows ids"
+    ),
     "KEY": later("a key is never an option: export GLM_API_KEY=KEY, or glm config set api_key -"),
-    "KEYS": later("a server's key: glm config set api_key -, or keys.HOST for each"),
-    "SERVE_KEY": later("the key that it asks for is GLM_SERVE_KEY in the environment"),
+    "KEYS": later("glm config set keys.HOST is for one server, glm config set api_key - for all"),
     "REQUEST": later("each request says how it is answered"),
     "STAYS": later("a server keeps its model until Ctrl-C ends it"),
     "LEAVE": later("glm is not running here; Ctrl-D leaves a chat"),
@@ -108,10 +109,11 @@ OPTIONS_ELSEWHERE = """
 --设备 NAME = --device X
 --帮助 = --help
 -H --header --headers TEXT =
--k KEY = !KEY
+-k --api-key --key --token --apikey KEY = !KEY
 --attach --文件 --附件 --attachment --attachments --input --input-file FILE = --file X
 --image --images --img --picture FILE = !PICTURES
---rag --files --context-file --read --doc --document -i -at --prompt-file -fp FILE = --file X
+--rag --files --context-file --read --doc --document -at --prompt-file -fp FILE = --file X
+-i FILE = --file X | glm chat X
 --paste --stdin --pipe = !STDIN
 --proxy URL = HTTPS_PROXY=X
 --min-p --frequency-penalty --presence-penalty --typical-p --typical --mirostat X = !SAMPLING
@@ -138,14 +140,12 @@ OPTIONS_ELSEWHERE = """
 --mirror --from --hub --hf-endpoint --endpoint-url URL = HF_ENDPOINT=X
 --local-files-only --no-network --local --no-download --airplane = --offline
 --vim --vi-mode = --vi
---script --batch --commands-file FILE = --commands < X
 --max-length --n-predict --predict --max-new-tokens --num-predict -n --length N = --max-tokens X
 --max-output-tokens --maxlen --长度 --max-completion-tokens --token-limit N = --max-tokens X
 --context-length --ctx --ctx-size --num-ctx --max-model-len --context-window N = --window X
 --context-size --窗口 --上下文 --max-seq-len --max-context-length --n-ctx N = --window X
 --n-threads --num-threads --cpu-threads -tb --jobs -j N = --threads X
 --keepalive --keep-alive --ttl TIME = --keep X
---api-key --key --token --apikey KEY = !KEY
 --host --server --api-base --endpoint --url --base --openai-base-url -b URL = --base-url X
 --port N = --base-url http://127.0.0.1:X
 --output --out -o --output-file --out-file --outfile --save -S --write --save-as FILE = > X
@@ -158,9 +158,8 @@ OPTIONS_ELSEWHERE = """
 --cache --cache-dir --download-dir --models-dir --output-dir DIR = GLM_CACHE=X
 --config --config-file --profile --settings-file FILE = !CONFIG
 --prompt -p --message --question --query --user --text-prompt --ask --print TEXT = X
---system-prompt --sys --instructions --instruct --system-message -sys TEXT = --system X
+--system-prompt --sys --instructions --instruct --system-message -sys --系统 -sp TEXT = --system X
 --system-file --system-prompt-file -sysf FILE = --system @X
---系统 -sp TEXT = --system X
 --stop-sequence --stop-sequences --reverse-prompt --stop-token --eos TEXT = --stop X
 --new --reset --fresh --new-chat = !BEGINS
 --greedy --deterministic --no-sample = --temperature 0
@@ -174,7 +173,6 @@ OPTIONS_ELSEWHERE = """
 --schema --json-schema --grammar --grammar-file --schema-multi FILE = !FREE
 --tools --tool --functions --mcp --plugin --mcp-config --allowed-tools NAME = !TOOLS
 --version --版本 -V --ver = glm --version
---keys --keymap --editing-mode --keybindings MODE = --vi
 --editor NAME = EDITOR=X
 --to --dest --destination FILE = > X
 --interactive --interactive-first -it --conversation-mode -cnv = glm chat
@@ -201,7 +199,7 @@ OPTIONS_ELSEWHERE = """
 --server-port --port-number --listen-port -p -P N = --port X
 --uds --unix-socket --sock PATH = --socket X
 --controller-address --controller-url URL = --controller X
---api-key --api-keys --key --auth-token --token KEY = !SERVE_KEY
+--api-key --api-keys --key --auth-token --token KEY = GLM_SERVE_KEY=KEY
 --keep --keepalive --keep-alive --ttl TIME = !STAYS
 --system -s --role -r --temperature --temp --top-p --top-k --max-tokens --stop --seed X = !REQUEST
 --repetition-penalty --format --context X = !REQUEST
@@ -241,7 +239,7 @@ OPTIONS_ELSEWHERE = """
 --regex --all -i -w --ignore-case --model --fuzzy -e -a = !WORDS
 [glm history export]
 --all -a =
---output -o --out --file --output-file FILE = > X
+--file FILE = > X
 [glm history rename]
 --title --name -t --to TEXT = +X
 [glm history import]
@@ -262,8 +260,10 @@ OPTIONS_ELSEWHERE = """
 --output --local-dir --dir -o DIR = GLM_CACHE=X
 [glm models remove]
 --all -a = !ONE
-[glm config get, glm config unset]
+[glm config get]
 --all -a = glm config show
+[glm config unset]
+--all -a = glm config edit
 """
 """Command, or [glm *] for all, and the names of an option elsewhere = what it is here."""
 

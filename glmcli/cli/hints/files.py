@@ -42,6 +42,11 @@ def no_such_file(name: str) -> UsageError:
 def check_words(prompts: Sequence[str]) -> None:
     """Raise UsageError for a word of a prompt that is more than a word, and wrong."""
     for word in prompts:
+        if not prompts[1:] and is_lone_model(word):
+            raise UsageError(
+                tr("{name} is a model, and no question", name=word),
+                tr("behind -- all words are text"),
+            )
         is_alone = not word.split()[1:] or names_with_blanks(word[1:])
         if word.startswith("@") and (prompts[1:] or word != "@") and is_alone:
             raise no_such_file(word[1:])
@@ -67,12 +72,7 @@ def not_attached(prompt: str, sent: Sequence[str]) -> str:
 
     `sent` are the names of files that go with it.
     """
-    from glmcli.conversation.attachments import (
-        file_in,
-        mention_of,
-        untyped_mentions,
-        wide_mentions,
-    )
+    from glmcli.conversation.attachments import file_in, mention_of, untyped_mentions, wide_mentions
 
     if found := next(untyped_mentions(untyped_line(prompt)), ""):
         from shlex import quote
@@ -120,10 +120,16 @@ def before_option(prompt: str) -> str:
             "together",
             value=value,
         )
-    if word not in arguments or {"-m", "--model"} & {*arguments} or not names_model(word):
+    if not is_lone_model(word):
         return ""
     line = typed_line(["glm", str(getattr(command, "name", "ask")), "-m", word, *rest])
     return tr("{name} is sent as a word; {line} takes it for the model", name=word, line=line)
+
+
+def is_lone_model(word: str) -> bool:
+    """Whether a word was typed that can hardly be anything but a model, in a line that has none."""
+    words = TYPED[-1][1] if TYPED else ()
+    return word in words and not {"-m", "--model", "--"} & {*words} and names_model(word)
 
 
 def is_like_stop(stop: str, word: str, rest: Sequence[str], arguments: Sequence[str]) -> bool:

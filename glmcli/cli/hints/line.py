@@ -159,7 +159,7 @@ class MeantLine:
     def leave_out(self, *words: str, why: str = "") -> None:
         """Some words have no place in the line; what may be a key is not repeated."""
         first, *rest = words
-        is_key = any(map(_KEY.search, words)) or is_key_name(first) or why in _of_keys()
+        is_key = any(map(_KEY.search, words)) or is_key_name(first) or why == reason("!KEY")
         rest = [] if is_key else [*map(shlex.quote, rest)]
         self.left_out.append(" ".join([first.partition("=")[0] if is_key else first, *rest]))
         why = why or (reason("!KEY") if is_key else "")
@@ -247,11 +247,6 @@ def reason(known: str) -> str:
 def is_key_name(option: str) -> bool:
     """Whether an option is called as those for keys are."""
     return bool(_KEY_NAME.match(option))
-
-
-def _of_keys() -> tuple[str, str]:
-    """The reasons to leave out what may be a key."""
-    return reason("!KEY"), reason("!SERVE_KEY")
 
 
 def words_in(rest: Sequence[str]) -> int:

@@ -186,17 +186,15 @@ def named_flags(line: MeantLine) -> str:
         return ""
     options = [each for each in line.command.params if each.param_type_name == "option"]
     options = [each for each in options if each.opts[-1] not in _OFTEN]
+    own = [each.opts[-1] for each in options if each.name not in setting_fields()]
     if not options:
         return tr("{command} has no options", command=line.path)
-    own = [each for each in options if each.name not in setting_fields()]
-    is_cut = bool(options[FEW_OPTIONS:])
-    names = ", ".join(each.opts[-1] for each in (own if is_cut else options))
-    if not is_cut:
-        return tr("its options are {names}", names=names)
+    if not options[FEW_OPTIONS:]:
+        return tr("its options are {names}", names=", ".join(each.opts[-1] for each in options))
     more = tr("{command} --help lists all", command=line.path)
-    if not own or own[FEW_OPTIONS:]:
-        return more
-    return tr("; ").join([tr("options of its own are {names}", names=names), more])
+    names = "" if own[FEW_OPTIONS:] else ", ".join(own)
+    mine = [tr("options of its own are {names}", names=names)] if names else []
+    return tr("; ").join([*mine, more])
 
 
 def for_kind(exc: Exception) -> str:
@@ -208,13 +206,16 @@ def for_kind(exc: Exception) -> str:
     if "is not one of" in words:
         names = re.findall(r"'(.+?)'", words.partition("is not one of")[2])
         option = next(iter(getattr(param, "opts", ())), "")
+        if option == "-f" and any(each[:6] == "--each" for each in TYPED[-1][1]):
+            return tr("answers to many lines are lines of JSON")
         if option and len(names) == 1:
             return tr("write {option} {word}", option=option, word=names[0])
         return tr("choose one of these")
     if param is not None and ("not a valid int" in words or "not in the range" in words):
-        low = getattr(param.type, "min", None)
+        low, high = getattr(param.type, "min", None), getattr(param.type, "max", None)
         line = tr("write {option} N: {what}", option=param.opts[-1], what=param.help)
         more = [tr("at least {low}", low=low)] if low is not None else []
+        more = [tr("from {low} to {high}", low=low, high=high)] if high is not None else more
         return tr(", ").join([line, *more])
     return ""
 
@@ -240,11 +241,8 @@ def taken_prompt() -> str:
     """What to type where an option has taken the only words for its value; "" if none has."""
     command, words = TYPED[-1] if TYPED else (None, ())
     takers = value_flags(command) if words else {}
-    for word in words:
-        if word.startswith("--resume=") and word != "--resume=":
-            return of_resume(word.partition("=")[2])
-    for option, value in pairwise(words):
-        if option == "--resume":
+    for option, value in pairwise(as_typed(words)):
+        if option == "--resume" and value[:1] != "-":
             return of_resume(value)
         if option in takers and option in ("--stop", "--system", "-s"):
             line = f"glm ask {option} TEXT {shlex.quote(value)}"

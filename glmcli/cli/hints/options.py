@@ -34,8 +34,6 @@ SWITCHED_OFF = {"--history": "--no-save", "--save": "--no-save"}
 OF_LOGIN = ("-u", "--user")
 OF_TEMPLATE = ("-p", "--param")
 """Options elsewhere for a login, and for a word that a template has a place for."""
-OF_MESSAGE = "-g"
-"""One behind which a role stands, and then its text."""
 OF_PAIRS = ("-o", "--option", "--param", "--params", "-P", "--set")
 """Options elsewhere behind which a setting stands with its value."""
 _JOINED = re.compile(r"(--[A-Za-z][A-Za-z_-]+?)(?:[:=](.*)|([0-9.][0-9.,]*))", re.DOTALL)
@@ -65,9 +63,6 @@ def take_option(line: MeantLine, word: str, rest: list[str]) -> None:
     elif found := left_out_words(line, name, value, rest):
         line.leave_out(name, *rest[: found[0]], why=reason(found[1]))
         del rest[: found[0]]
-    elif name == OF_MESSAGE and rest[1:]:
-        role, text = rest.pop(0), rest.pop(0)
-        own(line, "--system", text, rest) if role == "system" else line.items.append(text)
     elif name in line.flags or name in ("--help", "-h"):
         own(line, name, value, rest)
     elif known:
@@ -263,14 +258,11 @@ def became(
         line.last.append(value or "")
     elif choice.startswith("="):
         line.items.append(choice[1:])
-    elif choice.startswith("-") and " < " in choice:
-        flag, _, sign = choice.partition(" < ")
-        line.add(flag)
-        line.after = f"< {quote(value or sign.replace('X', 'FILE'))}"
     elif choice[:1] in (">", "|", "&", "2"):
         line.after = f"{line.after} {choice.replace('X', quote(value or ''))}".strip()
     elif re.match(r"[A-Z_]+=", choice):
         head, _, what = choice.strip().partition("=")
+        line.is_form = line.is_form or what == "KEY"
         line.before += f"{head}={quote(value or '') if what == 'X' else what} "
     elif (
         choice[:4] == "glm "
@@ -300,6 +292,12 @@ def became_own(
             line.leave_out(*typed.words)
         return is_last
     option = line.takers.get(flag)
+    if (
+        typed.name == "-i"
+        and not is_last
+        and not (value and (value.isupper() or is_no_text(value)))
+    ):
+        return False
     if not is_last and option is not None and word is not None:
         is_id = option.name != "resume" or looks_like_id(word)
         if not is_id or not all(

@@ -35,7 +35,6 @@ PRINTED = {"“": "”", "‘": "’", "„": "”", "「": "」", "『": "』",
 """Quotes that no shell reads."""
 _OPTION = re.compile("([^=＝]*)([=＝]?)(.*)", re.DOTALL)
 _WIDE_VALUE = re.compile(f"(--?[A-Za-z][A-Za-z-]*){WIDE_BLANK.pattern}")
-_OF_DOS = re.compile(r"/([A-Za-z][\w-]*):(?!/)(\S+)")
 
 
 def plain_option(word: str) -> str:
@@ -50,7 +49,7 @@ def plain_option(word: str) -> str:
 
 def plain_words(command: Any, words: Sequence[str]) -> list[str]:
     """A command line as a keyboard for English has it: with hyphens for dashes, divided at blanks
-    of another script before options, without the quotes of print, and `-m X` for `/m:X`.
+    of another script before options, and without the quotes of print.
     """
     right, closing = list[str](), ""
     for word in words:
@@ -61,9 +60,6 @@ def plain_words(command: Any, words: Sequence[str]) -> list[str]:
         parts = WIDE_BLANK.split(word)
         if any(part[:1] in ("-", *DASHES) for part in parts[1:]) or _WIDE_VALUE.match(word):
             right += plain_words(command, parts)
-            continue
-        if found := is_of_dos(command, word):
-            right += found
             continue
         name, equals, value = word.partition("=") if word[:2] == "--" else ("", "", word)
         if value[:1] in PRINTED and (end := PRINTED[value[0]]) in " ".join(words):
@@ -76,18 +72,11 @@ def plain_words(command: Any, words: Sequence[str]) -> list[str]:
     return right
 
 
-def is_of_dos(command: Any, word: str) -> list[str]:
-    """An option and its value that are typed as `/m:echo:`; nothing for other words."""
-    found = _OF_DOS.fullmatch(word)
-    flag = f"-{found[1]}" if found and not found[1][1:] else f"--{found[1]}" if found else ""
-    return [flag, found[2]] if found and flag in flags_of(command) else []
-
-
 def typeset_word(command: Any, arguments: Sequence[str]) -> str:
-    """A word of a line that only a typesetter or another shell would take for an option, or for
-    the quoted value of one; "" if there is none.
+    """A word of a line that only a typesetter would take for an option, or for the quoted value of
+    one; "" if there is none.
     """
-    odd, takers = (*DASHES, *PRINTED, "/", "-"), value_flags(command)
+    odd, takers = (*DASHES, *PRINTED, "-"), value_flags(command)
     return next(
         (
             word
@@ -118,9 +107,7 @@ def is_typeset(command: Any, word: str, is_value: bool) -> bool:
     parts = WIDE_BLANK.split(word)[1:]
     if found := _WIDE_VALUE.match(word):
         return found[1] in flags_of(command)
-    return bool(is_of_dos(command, word)) or any(
-        part[:1] in ("-", *DASHES) and is_nearly_option(command, part) for part in parts
-    )
+    return any(part[:1] in ("-", *DASHES) and is_nearly_option(command, part) for part in parts)
 
 
 def is_nearly_option(command: Any, word: str) -> bool:

@@ -80,8 +80,6 @@ def takes_value(value: str, option: Any) -> bool:
         return value.replace(",", "").isdecimal()
     if option.name == "base_url":
         return " " not in value and value.startswith(("http://", "https://"))
-    if option.name == "device":
-        return device_fits(value)
     if option.name == "host" and ":" in value and "." in value:
         return False
     item = setting_fields().get(option.name)
@@ -97,14 +95,6 @@ def takes_value(value: str, option: Any) -> bool:
     except Exception:  # whatever class the parser's error has in its version
         return False
     return True
-
-
-def device_fits(value: str) -> bool:
-    """Whether a text is the name of a device."""
-    name, colon, number = value.partition(":")
-    if colon:
-        return name in ("cuda", "xpu") and number.isdecimal()
-    return name in ("auto", "cuda", "mps", "xpu", "cpu")
 
 
 def role_list() -> Sequence[str]:

@@ -45,8 +45,8 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     rows = names_table(VALUES_ELSEWHERE).get(option.name, {})
     known = {name: here for names, here in rows.items() for name in names.split()}
     here = known.get(value.lower(), value)
-    if option.name == "model" and here.partition(":")[0] == BUILT_IN_MODEL:
-        return [BUILT_IN_MODEL]
+    if option.name == "model" and (near := near_built_in(here)):
+        return [near]
     if option.name == "model" and rest[1:] and _OF_SERVER.fullmatch(f"{value} {rest[0]}"):
         value = here = f"{value} {rest.pop(0)}"
     item = setting_fields().get(option.name)
@@ -55,16 +55,17 @@ def value_right(value: str, option: Any, rest: list[str]) -> list[str]:
     is_united = is_number and rest and value[-1:].isdecimal() and _UNIT_WORD.fullmatch(rest[0])
     if is_united and len(rest[0]) > 1 and "token" not in rest[0]:
         value = here = f"{value} {rest.pop(0)}"
-    if takes_value(here, option) and not (option.name == "model" and is_near_built_in(here)):
+    if takes_value(here, option):
         return [here]
     if is_united and rest and len(rest[0]) == 1:
         value += rest.pop(0)
     return [near_value(value, option, kind)]
 
 
-def is_near_built_in(value: str) -> bool:
-    """Whether a name is nearly the built-in model's."""
-    return value != BUILT_IN_MODEL and bool(nearest_word(value, (BUILT_IN_MODEL,)))
+def near_built_in(value: str) -> str:
+    """The name of the built-in model for one that is nearly that, or begins with it; "" else."""
+    name = value.partition(":")[0]
+    return nearest_word(name if name == BUILT_IN_MODEL else value, (BUILT_IN_MODEL,))
 
 
 def near_value(value: str, option: Any, kind: str) -> str:
@@ -88,7 +89,7 @@ def near_value(value: str, option: Any, kind: str) -> str:
             else re.sub(r"^(cuda|gpu)[:_-]?([0-9]+).*", r"cuda:\2", value.lower())
         )
     elif option.name == "model":
-        near = BUILT_IN_MODEL if is_near_built_in(value) else _OF_SERVER.sub(r"\1:\2", value)
+        near = _OF_SERVER.sub(r"\1:\2", value)
     if near and takes_value(near, option):
         return near
     names = getattr(option.type, "choices", None) or ()

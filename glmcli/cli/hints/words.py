@@ -10,16 +10,16 @@ from typing import Any
 from glmcli.cli.hints.elsewhere import VALUES_ELSEWHERE
 from glmcli.cli.hints.known import (
     group_of,
+    has_input,
     is_conversation,
     looks_like_id,
     names_model,
     newest_conversation,
 )
-from glmcli.cli.hints.line import MeantLine, names_table, nearest_word
+from glmcli.cli.hints.line import MeantLine, names_table, nearest_word, reason
 from glmcli.cli.hints.tree import arity, metavar_of, role_list, setting_takes, takes_value
-from glmcli.cli.hints.values import question_in, setting_value
+from glmcli.cli.hints.values import near_built_in, question_in, setting_value
 from glmcli.config import setting_fields
-from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.language import later, tr
 from glmcli.paths import is_file
 from glmcli.store.results import NEWEST
@@ -48,6 +48,8 @@ OF_MODELS = (
     "glm stop",
 )
 """Commands whose argument is a model, which may be the built-in one."""
+OF_KEPT = {"stop": "stop", "kill": "stop", "down": "stop", "status": "ps", "ps": "ps"}
+"""Words behind a server's command that are none of its, and the commands that are meant."""
 WITHOUT_QUESTION = ("-a", "--file", "--each", "--messages")
 """Options of `glm ask` that ask something by themselves."""
 OF_TEXT = ("-s", "--system", "--stop")
@@ -133,10 +135,8 @@ def near_word(word: str, path: str, at: int) -> str:
         bare = next((here for names, here in known if bare in names.split()), bare)
         return f"{nearest_word(bare, sorted(setting_fields())) or setting}{equals}{value}"
     if path in OF_MODELS:
-        bare, _, behind = word.partition(":")
-        if path == "glm serve" and _PORT.fullmatch(behind):
-            return word
-        return nearest_word(bare if bare == BUILT_IN_MODEL else word, (BUILT_IN_MODEL,)) or word
+        is_port = path == "glm serve" and _PORT.fullmatch(word.partition(":")[2])
+        return word if is_port else near_built_in(word) or word
     if path == "glm roles show":
         return nearest_word(word, role_list()) or word
     return word
@@ -181,6 +181,7 @@ def model_as_option(line: MeantLine) -> None:
     if words and names_model(words[0]) and not line.given & MODEL_FLAGS:
         line.words = words[1:]
         line.add("-m", words[0])
+        line.has_taken = not words[1:] and not has_input()
     for item in line.options:
         if item[0] in MODEL_FLAGS and (found := _OF_ECHO.fullmatch(item[-1])):
             item[-1] = "echo:"
@@ -334,7 +335,8 @@ def of_running(line: MeantLine) -> None:
             line.words = [name if each == word else each for each in line.words]
             line.add("--port", port)
             continue
-        if len(line.words) == 1 and not word.startswith(("start", "http://")):
+        is_meant = word in OF_KEPT or word.startswith(("start", "http://"))
+        if len(line.words) == 1 and not is_meant:
             continue
         address = re.fullmatch(r"(?:http://)?(?:([\w.-]+):)?([0-9]{2,5})/?", word)
         if line.path == "glm serve" and address:
@@ -345,6 +347,9 @@ def of_running(line: MeantLine) -> None:
             line.after = f"> {quote(word)}"
         elif word in ("start", "run", "up"):
             line.leave_out(word)
+        elif word in OF_KEPT and line.path == "glm serve":
+            line.other = [OF_KEPT[word]]
+            line.told.append(reason("!STAYS"))
         else:
             continue
         line.words = [each for each in line.words if each != word]

@@ -207,6 +207,12 @@ def test_a_model_that_does_not_sample_is_greedy():
     assert Defaults(temperature=0.8).filled(GenerationParams()).temperature == 0.0
 
 
+def test_history_is_switched_off_before_a_chat_begins(chat):
+    with pytest.raises(UsageError) as caught:
+        run_command(chat, "/set nohistory")
+    assert caught.value.hint == "before a chat begins: glm chat --no-save"
+
+
 def test_system_shows_what_the_template_adds(chat):
     chat.session.use(WithOwn(), "own")
     assert run_command(chat, "/system").endswith("the model's template adds: You are Echo")

@@ -19,13 +19,13 @@ _PLAIN_PORTS = {"80", "5000", "5001", "8001", "21001", "21002", *map(str, USUAL_
 _PLAIN_NAMES = (".local", ".localhost", ".lan", ".internal", ".home", ".arpa", ".localdomain")
 """The ends of names that only a private network has."""
 HOSTED = {
-    r"(?:chat)?gpt(?:-(?!oss|neo|j\b|2\b)|[345]|$)|o[1-9]\b(?!-open)": "https://api.openai.com/v1",
+    r"(?:chat)?gpt(?:-(?!oss|neo|j\b|2\b)|[345](?!all)|$)|o[1-9]\b(?!-open)": "https://api.openai.com/v1",
     r"claude\b": "https://api.anthropic.com/v1",
     r"gemini\b": "https://generativelanguage.googleapis.com/v1beta/openai",
     r"grok(?:$|-(?!1\b))": "https://api.x.ai/v1",
     r"deepseek-(?:chat|reasoner)$": "https://api.deepseek.com/v1",
     r"(?:mi[ns]tral|codestral)-[\w-]+-(?:latest|\d{4})$": "https://api.mistral.ai/v1",
-    r"qwen-(?:max|plus|turbo|long|flash)\b": "https://dashscope.aliyuncs.com/compatible-mode/v1",
+    r"qwen\d?-(?:max|plus|turbo|long|flash)\b": "https://dashscope.aliyuncs.com/compatible-mode/v1",
     r"(?:moonshot-v1|kimi)-": "https://api.moonshot.cn/v1",
     r"glm-4-(?:plus|airx?|flashx?|long|0520)$": "https://open.bigmodel.cn/api/paas/v4",
 }
@@ -93,11 +93,13 @@ def key_host(word: str) -> str:
 
 
 def with_scheme(address: str) -> str:
-    """An address that has no scheme with the one that it most likely has: a server that is not on
-    this machine or in a private network is asked in plain text only at a port that is used for it.
+    """An address that has no scheme, or a slip for one, with what it most likely has: a server that
+    is not on this machine or in a private network is asked in plain text only at a port for that.
     """
     from ipaddress import ip_address
 
+    if slip := re.fullmatch(r"h?tt?p(s?)(?::/*|//)(\w.*)", address, re.IGNORECASE):
+        return f"http{slip[1].lower()}://{slip[2]}"
     found = re.fullmatch(r"(\[[0-9a-f:]+\]|[\w.-]+)(?::([0-9]{1,5}))?(?:[/?].*)?", address)
     if found is None:
         return ""

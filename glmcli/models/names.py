@@ -243,6 +243,8 @@ def unknown(name: str, options: ModelOptions) -> ModelError:
     if url := hosted_at(name):
         key = tr("glm config set {name} keeps its key", name=f"keys.{url.split('/')[2]}")
         return ModelError(line, tr("; ").join([at_server(name, url), key]))
+    if name.lower() in USUAL_PORTS:
+        return ModelError(line, server_of(name.lower(), ""))
     if OF_ZHIPU.fullmatch(name):
         return ModelError(line, meant=(name, f"zai-org/{name}"))
     near = difflib.get_close_matches(name.lower(), known_names(options), n=1, cutoff=0.7)

@@ -119,6 +119,8 @@ log list                                | did you mean glm history list --all?
 logs --all                              | did you mean glm history list --all?
 chats                                   | did you mean glm history list?
 ask -i hi                               | did you mean glm chat hi?
+ask -m echo: -i                         | did you mean glm chat -m echo:?
+logs last                               | did you mean glm history list -n 1 --all?
 ask -i notes.txt hi                     | did you mean glm ask --file notes.txt hi?
 config unset --all                      | did you mean glm config edit?
 echo: hi                                | a model goes behind -m: glm ask -m echo: hi

@@ -174,6 +174,12 @@ def test_an_unknown_word_suggests_the_nearest(options: ModelOptions):
         ("./a/work.GGUF", "there is no file ./a/work.GGUF", "glm models list"),
         ("gpt-4o", "there is no model called 'gpt-4o'", "openai:gpt-4o"),
         ("claude-x", "there is no model called 'claude-x'", "openai:claude-x"),
+        (
+            "ollama",
+            "there is no model called 'ollama'",
+            "openai: --base-url http://127.0.0.1:11434",
+        ),
+        ("gpt4all", "there is no model called 'gpt4all'", "a hub id (org/name)"),
         ("gpt-oss-20b", "there is no model called 'gpt-oss-20b'", "a hub id (org/name)"),
         ("gpt-2", "there is no model called 'gpt-2'", "a hub id (org/name)"),
         ("nothere", "there is no model called 'nothere'", "openai:, fastchat: or echo:"),

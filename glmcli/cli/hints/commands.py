@@ -239,7 +239,7 @@ def at_root(word: str, behind: list[str], front: list[str]) -> Found:
         if group == "config" and behind:
             default = ["set"] if behind[1:] else ["get"]
         is_alone = word in aliases("groups") and not has
-        is_log = word in ("log", "logs") and (is_alone or behind[0] in ("list", "ls"))
+        is_log = word in ("log", "logs") and (is_alone or behind[0] in ("list", "ls", "last"))
         rest = [*(default if is_alone else []), *rest, *(["--all"] if is_log else [])]
         return Found([], [group, *rest], "")
     if behind and (group := group_named(behind[0])) and names_command(word, group):

@@ -242,7 +242,7 @@ def became(
 ) -> bool:
     """Whether an option is what it is said to be here; then it is in the line."""
     value = typed.value
-    if typed.takes and value is None and re.search(r"\bX\b", choice):
+    if typed.takes and value is None and re.search(r"\bX\b", choice) and choice[:4] != "glm ":
         line.left_out += [typed.name] if is_last else []
         return is_last
     if choice == "X":
@@ -271,7 +271,8 @@ def became(
     ):
         return False
     elif choice.startswith("glm "):
-        line.other = [value or "" if word == "X" else word for word in choice.split()[1:]]
+        words = (value or "" if word == "X" else word for word in choice.split()[1:])
+        line.other = [*filter(None, words)]
     elif choice.startswith("-") and len(choice.split()) < 3:
         return became_own(line, choice, typed, rest, is_last=is_last)
     else:

@@ -368,6 +368,10 @@ def test_a_model_of_openai_without_an_address_is_told_it(glm):
         ("nas.local", "http://nas.local"),
         ("gpubox", "http://gpubox"),
         ("gpubox:443", "https://gpubox:443"),
+        ("https//api.openai.com", "https://api.openai.com"),
+        ("htp://lab.test", "http://lab.test"),
+        ("http:localhost:8000", "http://localhost:8000"),
+        ("ftp://lab.test", ""),
         ("no address", ""),
     ],
 )

@@ -236,6 +236,16 @@ def test_ids_stay_whole_in_a_narrow_window(tmp_path, glm):
         assert re.fullmatch("id +age +title +kind", term.lines()[0].strip())
 
 
+@pytest.mark.pty
+def test_a_list_of_chats_tells_of_a_newer_ask(tmp_path, glm):
+    said = "the newest is an ask: --all lists the asks"
+    for is_told in (False, True):
+        glm(*(["ask", *ECHO, "hi"] if is_told else ["chat", *ECHO]), stdin="hello")
+        with Term("history", "list", "-n", "9", home=tmp_path / "home") as term:
+            assert term.ended() == 0
+            assert (said in term.text()) == is_told
+
+
 FAMILY = "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}"
 
 

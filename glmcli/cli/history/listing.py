@@ -87,6 +87,8 @@ def print_list(
         print_rows([], [[it.cell(item, words[item.id], cell) for it in columns] for item in found])
     elif found:
         print_table(found, words, columns)
+        if not with_kinds and store.list(1)[0].kind == "ask":
+            tell(tr("the newest is an ask: --all lists the asks"))
     else:
         print(
             tr("there is no chat: --all lists the asks")

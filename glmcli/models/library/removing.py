@@ -50,11 +50,7 @@ def removable(name: str, options: ModelOptions) -> Path:
     if means_gguf(name):
         return removable_file(find_gguf(name, options), options)
     place = place_of(name, options)
-    try:
-        folder = here(place)
-    except ModelError as exc:
-        exc.hint = exc.hint if exc.meant else tr("glm models list shows what is on this machine")
-        raise
+    folder = here(place, tr("glm models list shows what is on this machine"))
     if not place.hub_id and without_links(folder.parent) != without_links(options.cache.models):
         raise ModelError(
             tr("{folder} is a folder of your own", folder=folder), tr("delete it yourself")

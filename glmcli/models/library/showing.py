@@ -63,14 +63,14 @@ def line_about(name: str, options: ModelOptions) -> str:
     return "" if means_gguf(name) else folder_line(name, options)
 
 
-def here(place: Place) -> Path:
-    """The folder of a model that must be on this machine. Raises ModelError."""
+def here(place: Place, hint: str = "") -> Path:
+    """The folder of a model that must be on this machine. Raises ModelError, with a `hint`."""
     check_libraries()
     if place.folder is None:
         name = place.hub_id or place.name
         raise ModelError(
             tr("{name} is not on this machine", name=name),
-            tr("fetch it: glm models pull {name}", name=name),
+            hint or tr("fetch it: glm models pull {name}", name=name),
         )
     return place.folder
 

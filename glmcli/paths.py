@@ -35,8 +35,9 @@ def path_of(typed: str) -> Path:
             tr("is a variable of your shell not set? . is the working folder"),
         )
     if re.match("https?://", typed):
+        url = re.sub("//[^/@]*@", "//", typed)  # it may hold a password
         raise UsageError(
-            tr("{url} is an address, not a file", url=typed),
+            tr("{url} is an address, not a file", url=url),
             tr('no page is fetched here: curl -s ADDRESS | glm ask "sum this up"'),
         )
     if "\0" in typed:

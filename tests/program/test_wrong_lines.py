@@ -440,6 +440,12 @@ def test_a_wrong_line_gets_a_hint_that_leads_on(said, row):
     assert "Traceback" not in text
 
 
+def test_the_address_of_a_page_is_no_file_and_its_password_is_not_shown(glm):
+    done = glm("ask", "-m", "echo:", "-a", "https://me:secret@a.test/b.txt?x", "sum this up")
+    assert done.err_lines[0] == "glm: https://a.test/b.txt?x is an address, not a file"
+    assert "secret" not in done.err
+
+
 @pytest.mark.parametrize("word", ["-ngl", "-temperature=0.3", "-nothing"])
 def test_an_unknown_option_is_named_as_it_was_typed(glm, word):
     done = glm("ask", word, "hi")

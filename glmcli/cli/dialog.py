@@ -64,6 +64,11 @@ def on_stderr(text: str) -> str:
     return on_terminal(text, fd)
 
 
+def print_line(line: str) -> None:
+    """Print a line of the program's own on stdout; a terminal breaks it between words."""
+    print(on_terminal(line, sys.stdout.fileno() if sys.stdout.isatty() else -1))
+
+
 def tell_links(*paths: Path | None) -> None:
     """Say of each file that was named where it is, if a link leads there."""
     for path in dict.fromkeys(paths):

@@ -6,9 +6,13 @@ import json
 import os
 import signal
 import time
+from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
+from glmcli.store import open_store
+from glmcli.types import Conversation, Message
 from tests.support.shell import run_glm
 from tests.support.term import Term
 
@@ -89,6 +93,26 @@ def test_a_stored_conversation_is_rendered_on_a_terminal(talk, tmp_path):
         assert "> **loud**" in term.text()
         assert is_bold(term, "loud")
         assert "\x1b[41m" not in term.raw
+
+
+def test_no_line_about_a_conversation_is_cut_in_an_id(tmp_path):
+    title = "why is the sky blue at noon and red in the evening"
+    messages = [Message("user", "q"), Message("assistant", "a")]
+    for width, id in ((60, "kr6ybjty"), (50, "kr6ybjtz")):
+        with closing(open_store(tmp_path)) as store:
+            talk = Conversation(id=id, title=title, model="echo:", messages=messages)
+            store.take_in(replace(talk, others=[(0, Message("user", "other"))]))
+
+        def rows(*arguments, width=width):
+            with Term("history", *arguments, home=tmp_path, cols=width) as term:
+                term.ended()
+                return "\n".join(line.rstrip() for line in term.lines())
+
+        shown = rows("show", id)
+        assert f"json {id}\nholds" in shown or f"{id} holds" in shown
+        assert title.split() == rows("delete", "-y", id).split("glm ")[0].split("'")[1].split()
+        assert title.split() == rows("undelete", id).split("'")[1].split()
+        assert all(word in shown.split() for word in title.split())
 
 
 def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):

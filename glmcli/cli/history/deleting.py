@@ -19,7 +19,7 @@ from glmcli.cli.completion.candidates import (
     deleted_conversations,
     if_asked,
 )
-from glmcli.cli.dialog import tell
+from glmcli.cli.dialog import print_line, tell
 from glmcli.cli.history.listing import open_history, print_table
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
@@ -71,10 +71,10 @@ def delete(
         which = [each.id for each in found]
         if purge:
             store.purge(*which)
-            print(tr("deleted for good: {named}", named=names))
+            print_line(tr("deleted for good: {named}", named=names))
             return
         store.delete(*which)
-        print(tr("deleted {named}", named=names))
+        print_line(tr("deleted {named}", named=names))
         tell(undeletable(which))
 
 
@@ -113,7 +113,7 @@ def undelete(
         if ids:
             found = [store.find(id, deleted=True) for id in ids]
             store.undelete(*(each.id for each in found))
-            print(tr("brought back {named}", named=ids_and_titles(found)))
+            print_line(tr("brought back {named}", named=ids_and_titles(found)))
             return
         listed = store.deleted()
         words = {item.id: store.first_words(item.id) for item, _ in listed}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.language import ntr
 from glmcli.paths import short_model
+from glmcli.terminal.told import in_rows
 from glmcli.terminal.visible import visible, visible_line
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def show_rendered(conversation: Conversation, settings: Settings) -> None:
     read_aloud(settings.plain, out)
     quiet = Quiet(out)
     facts = (conversation.id, conversation.title, short_model(conversation.model))
-    out.write(visible_line(" · ".join(filter(None, facts))) + "\n\n")
+    columns = out.size().columns
+    out.write(in_rows(visible_line(" · ".join(filter(None, facts))), columns) + "\n\n")
     if conversation.system is not None:
         out.write(f"{visible(system_text(conversation.system))}\n\n")
     if others := conversation.other_branches():
@@ -36,10 +38,10 @@ def show_rendered(conversation: Conversation, settings: Settings) -> None:
             others,
             id=conversation.id,
         )
-        out.write(f"{line}\n\n")
+        out.write(f"{in_rows(line, columns)}\n\n")
     for message in conversation.messages:
-        plain, columns = settings.is_plain, settings.width
-        show_message(out, quiet, message, plain=plain, columns=columns)
+        plain, width = settings.is_plain, settings.width
+        show_message(out, quiet, message, plain=plain, columns=width)
         if message.role == "assistant":
             write_note(out, end_note(message) if message.finish_reason else "")
             out.write("\n")

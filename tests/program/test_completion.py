@@ -769,7 +769,7 @@ def test_zsh_completes_what_is_typed(env, folder):
 
 @needs_zsh
 @pytest.mark.pty
-def test_zsh_completes_at_the_first_tab_where_the_script_is_installed(env, folder):
+def test_zsh_completes_at_every_tab_where_the_script_is_installed(env, folder):
     functions = folder.parent / "functions"
     functions.mkdir()
     shell = pexpect.spawn(
@@ -784,3 +784,5 @@ def test_zsh_completes_at_the_first_tab_where_the_script_is_installed(env, folde
         shell.sendline(SHOW_WORDS)
         shell.expect_exact("READY", timeout=60)
         check_typed(shell, "glm history exp", "<history><export>")
+        check_typed(shell, "glm roles sho", "<roles><show>")
+        check_typed(shell, "glm config se", "<config><set>")

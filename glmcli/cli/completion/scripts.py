@@ -90,13 +90,14 @@ ZSH = """
     %(autocomplete_var)s=complete_zsh %(prog_name)s)
 }
 
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+if [[ $zsh_eval_context[-1] == (loadautofunc|shfunc) ]]; then
   %(complete_func)s "$@"
 else
   compdef %(complete_func)s %(prog_name)s
 fi
 """
-"""Installed, the script is a function that zsh loads at the first Tab: it has to answer then."""
+"""Installed, the script is the body of a function that zsh loads at the first Tab, and calls at
+each: it has to answer then."""
 
 SCRIPTS = {
     "bash": BASH,

@@ -128,6 +128,7 @@ def test_without_rows_to_move_about_in_there_is_a_table(home, env):
         assert term.see("--resume needs an id here").ended() == 2
     with Term("chat", "-m", "echo:", home=home, **env) as term:
         term.see("Ctrl-D leaves").type("/history\r").see("first words").see("the sky")
+        term.see("/resume ID opens one")
         assert KEYS not in term.text()
 
 

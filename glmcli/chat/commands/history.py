@@ -23,6 +23,8 @@ from glmcli.types import Conversation, GenerationParams
 
 SHOWN_TURNS = 2
 """How much of a resumed conversation is shown."""
+TABLE_ROWS = 20
+"""How many conversations are listed where none can be picked."""
 TEXT_COLUMNS = 32
 """How much of a question or a reply is shown in the tree."""
 
@@ -43,14 +45,11 @@ def history(chat: Chat, rest: str) -> str:
                 tr("nothing found"), tr("did you mean {near}?", near=f"/history {sought}")
             )
         return "" if hits else tr("nothing found")
-    if not chat.can_pick:
-        found = store.list(20, "chat")
-        words = {item.id: store.first_words(item.id) for item in found}
-        rows = list_rows(found, words, with_kinds=False, room=chat.columns) if found else []
-        return "\n".join(rows) or tr("the history is empty")
     stored = HistoryList(store, "chat", but=chat.session.conversation.id)
     if not stored.entries:
         return tr("there is no other conversation")
+    if not chat.can_pick:
+        return others_table(chat, stored)
     picked = chat.pick(stored)
     said = [stored.farewell]
     try:
@@ -59,6 +58,15 @@ def history(chat: Chat, rest: str) -> str:
         exc.message = tr("; ").join(filter(None, [exc.message, stored.farewell]))
         raise
     return "\n".join(filter(None, said))
+
+
+def others_table(chat: Chat, stored: HistoryList) -> str:
+    """The newest chats of a list, or asks if there is no chat, and how to open one."""
+    of_kind = [item for item in stored.entries if item.kind != "ask"]
+    found = (of_kind or stored.entries)[:TABLE_ROWS]
+    words = {item.id: stored.first_words(item.id) for item in found}
+    rows = list_rows(found, words, with_kinds=False, room=chat.columns)
+    return "\n".join([*rows, tr("/resume ID opens one")])
 
 
 def others(chat: Chat, typed: str) -> list[tuple[str, str]]:

@@ -176,10 +176,24 @@ def test_stats_count_the_session(chat):
 def test_titles_of_several_lines_are_one_row_of_the_list(chat):
     chat.ask("one")
     run_command(chat, "/title a\nb")
-    head, row = run_command(chat, "/history").splitlines()
+    first = chat.session.conversation.id
+    run_command(chat, "/reset")
+    head, row, _ = run_command(chat, "/history").splitlines()
     assert head.split() == ["id", "age", "turns", "model", "title", "first", "words"]
-    assert row.split()[0] == chat.session.conversation.id
+    assert row.split()[0] == first
     assert row.split()[-4:] == ["echo:", "a", "b", "one"]
+
+
+def test_where_nothing_can_be_picked_the_table_is_of_the_others_and_says_how_to_open_one(chat):
+    said = [Message("user", "x"), Message("assistant", "y")]
+    chat.ask("one")
+    assert run_command(chat, "/history") == "there is no other conversation"
+    ask, earlier = (Conversation(title=kind, messages=said, kind=kind) for kind in ("ask", "chat"))
+    for stored in (ask, earlier):  # asks only where there is no chat
+        chat.session.store.save(stored)
+        _, row, way_on = run_command(chat, "/history").splitlines()
+        assert row.split()[0] == stored.id
+        assert way_on == "/resume ID opens one"
 
 
 class PickingChat(Chat):

@@ -91,8 +91,18 @@ def check_apart(read: int, written: int, name: str) -> None:
 
 
 def short_model(model: str) -> str:
-    """A model for a list that people read: the last part of a folder's path, another as it is."""
-    return Path(model).name or model if model.startswith("/") else model
+    """A model for a list that people read: a folder's last part, one of a server by its name."""
+    if model.startswith("/"):
+        return Path(model).name or model
+    return split_address(model)[0]
+
+
+def split_address(model: str) -> tuple[str, str]:
+    """A model as a conversation has it, as its name and the address of its server; "" for none."""
+    name, _, url = model.partition(" ")
+    is_at_address = name.startswith(("openai:", "fastchat:"))
+    is_at_address = is_at_address and url.startswith(("http://", "https://"))
+    return (name, url) if is_at_address else (model, "")
 
 
 def is_file(path: Path) -> bool:

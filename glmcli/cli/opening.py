@@ -16,7 +16,7 @@ from glmcli.cli.completion.candidates import conversations, if_asked
 from glmcli.config import RESUMED, TYPED, Settings
 from glmcli.errors import UsageError
 from glmcli.language import tr
-from glmcli.paths import check_utf8, read_system, system_as_word, system_file
+from glmcli.paths import check_utf8, read_system, split_address, system_as_word, system_file
 
 if TYPE_CHECKING:
     from glmcli.session import Session
@@ -102,8 +102,7 @@ def open_session(
         if not settings.is_home_own:
             tell_untaken(conversation, settings)
         elif "model" not in settings.sources and conversation.model:
-            resumed = {**settings.sources, "model": RESUMED}
-            settings = replace(settings, model=conversation.model, sources=resumed)
+            settings = with_model_of(conversation, settings)
     settings = ready_settings(settings, once=once)
     prompt = chosen_system(settings, system)
     session = Session(
@@ -120,6 +119,22 @@ def open_session(
     if prompt is not None:
         session.set_system(prompt)
     return session, settings
+
+
+def with_model_of(conversation: Conversation, settings: Settings) -> Settings:
+    """The settings with the model of a conversation, at the address where it was; one that is typed
+    goes before that. Another one is said not to count.
+    """
+    from glmcli.cli.dialog import tell
+
+    model, url = split_address(conversation.model)
+    sources = {**settings.sources, "model": RESUMED}
+    if not url or sources.get("base_url") == TYPED:
+        return replace(settings, model=model, sources=sources)
+    if settings.base_url not in ("", url):
+        tell(tr("it goes on at {url}, where it was; --base-url names another", url=url))
+    sources["base_url"] = RESUMED
+    return replace(settings, model=model, base_url=url, sources=sources)
 
 
 def ready_settings(settings: Settings, *, once: bool) -> Settings:
@@ -178,7 +193,7 @@ def tell_untaken(conversation: Conversation, settings: Settings) -> None:
                 "{id} was with {model}, which is not taken, since a .env chose its folder: "
                 "-m {model} goes on with it",
                 id=conversation.id,
-                model=model,
+                model=" --base-url ".join(filter(None, split_address(model))),
             )
         )
 

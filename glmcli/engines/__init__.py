@@ -7,6 +7,7 @@ waits. Knows nothing of the terminal, and imports an engine only when one is ope
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -14,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol, runtime_checkable
 
-from glmcli.config import TYPED, Settings
+from glmcli.config import TOML, TYPED, Settings
 from glmcli.engines.state import AlwaysOpen as AlwaysOpen
 from glmcli.engines.state import EngineState as EngineState
 from glmcli.engines.state import state_of as state_of
@@ -326,8 +327,14 @@ def split_name(model: str) -> tuple[str, str]:
 
 
 def lasting_name(settings: Settings) -> str:
-    """The model as it is found from any folder: one that is a folder by its whole path."""
+    """The model as it is found from any folder: one that is a folder by its whole path.
+
+    One of a server with the address, unless config.toml has that for good. See `split_address`.
+    """
     engine, name = split_name(settings.model)
+    is_lasting = settings.sources.get("base_url", TOML) == TOML
+    if engine in SERVERS and not is_lasting and not re.search(r"[\s@?#]", settings.base_url):
+        return f"{settings.model} {settings.base_url}"  # one that may hold a secret is not stored
     with suppress(ModelError, OSError, RuntimeError):  # told when it is opened
         # Few models are: nothing is imported for the others before the first prompt.
         if engine == "local" and (folder := Path(name).expanduser()).is_dir():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from glmcli.errors import NoText
 from glmcli.language import later, ntr, tr
+from glmcli.paths import split_address
 from glmcli.terminal.visible import MOST_A_CELL, visible, visible_line
 
 if TYPE_CHECKING:
@@ -343,3 +344,13 @@ def amount(count: int, unit: str) -> str:
 def token_phrase(count: int) -> str:
     """A count of tokens: "1 token", "2 tokens"."""
     return ntr("{n:,} token", "{n:,} tokens", count)
+
+
+def was_with(model: str, *, typed: bool) -> str:
+    """How to go back to the model of a conversation: `typed` at the prompt, or in a shell."""
+    how, between = ("/model", " ") if typed else ("-m", " --base-url ")
+    return tr(
+        "it was with {model}, {how} {model} goes back to it",
+        model=between.join(filter(None, split_address(model))),
+        how=how,
+    )

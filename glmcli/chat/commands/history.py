@@ -17,7 +17,7 @@ from glmcli.language import ntr, tr
 from glmcli.session import Session
 from glmcli.store import Node
 from glmcli.terminal.input.picking.columns import list_rows
-from glmcli.terminal.phrases import TITLE_CELLS, clipped, end_note, summary_line
+from glmcli.terminal.phrases import TITLE_CELLS, clipped, end_note, summary_line, was_with
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Conversation, GenerationParams
 
@@ -149,14 +149,7 @@ def resumed_line(session: Session, settings: Settings, *, in_role: bool) -> str:
         )
     parts = [first]
     if conversation.model and conversation.model not in (session.model, settings.model):
-        how = "/model" if session.commands else "-m"
-        parts.append(
-            tr(
-                "it was with {model}, {how} {model} goes back to it",
-                model=conversation.model,
-                how=how,
-            )
-        )
+        parts.append(was_with(conversation.model, typed=session.commands))
     asked = [message.text for message in conversation.messages if message.role == "user"]
     if asked and not in_role and (role := framing_role(asked[-1])):
         how = "/role" if session.commands else "--role"

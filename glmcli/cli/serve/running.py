@@ -16,9 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from glmcli.config import Settings
+from glmcli.config import ENVIRONMENT, Settings
 from glmcli.errors import EngineError
 from glmcli.language import ntr, tr
+from glmcli.terminal.signals import Killed
 
 if TYPE_CHECKING:
     from glmcli.cli.serve.cluster import ClusterPlace
@@ -41,7 +42,10 @@ def answer_until_ended(
     cluster: ClusterPlace | None = None,
     quiet: bool,
 ) -> None:
-    """Load the model and answer until a signal ends it. Raises GlmError, KeyboardInterrupt."""
+    """Load the model and answer until a signal ends it.
+
+    Raises GlmError, and KeyboardInterrupt or Killed for a signal before it could answer.
+    """
     from glmcli.cli.dialog import tell
     from glmcli.cli.serve.cluster import ClusterMember
     from glmcli.cli.serve.saying import say_set_up, server_log
@@ -87,6 +91,8 @@ def answer_until_ended(
                 pass
             with told_of_ctrl_c(holder, signals, log):
                 drain(doors, holder, signals)
+        elif signals:
+            raise KeyboardInterrupt if signals[0] == signal.SIGINT else Killed(signals[0])
 
 
 def short_name(model: str) -> str:
@@ -111,8 +117,10 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
         curl = f"curl --unix-socket {shlex.quote(address)} http://localhost/v1/models"
         rows += ["  " + curl]
     else:
-        key = "$GLM_SERVE_KEY" if settings.serve_key else "any"
-        ours = "GLM_API_KEY=$GLM_SERVE_KEY " if settings.serve_key else ""
+        # A shell has no variable for a key that another place gives.
+        named = "$GLM_SERVE_KEY" if settings.sources.get("serve_key") == ENVIRONMENT else "KEY"
+        key = named if settings.serve_key else "any"
+        ours = f"GLM_API_KEY={named} " if settings.serve_key else ""
         rows += [
             "  " + f"{ours}glm chat -m openai: --base-url {shlex.quote(address)}",
             "  " + f"OPENAI_BASE_URL={shlex.quote(f'{address}/v1')} OPENAI_API_KEY={key}",

@@ -19,7 +19,7 @@ from glmcli.harmless import as_told
 if TYPE_CHECKING:
     from glmcli.engines.thread import EngineThread
     from glmcli.terminal.replies.text import StatusLine
-    from glmcli.types import Progress
+from glmcli.types import Progress
 
 
 def say_set_up(rows: Sequence[str]) -> None:
@@ -34,12 +34,16 @@ def say_set_up(rows: Sequence[str]) -> None:
 
 
 def in_parts(row: str, columns: int) -> list[str]:
-    """A command that is too long for a window of so many `columns`, as a shell takes its parts.
+    """A line that is too long for a window of so many `columns`, in parts between its words.
 
-    Any other line is whole, and so are all where `columns` is 0.
+    A command is so as a shell takes its parts. All are whole where `columns` is 0.
     """
-    if not columns or len(row) <= columns or not row.startswith("  "):
+    if not columns or len(row) <= columns:
         return [row]
+    if not row.startswith("  "):
+        from glmcli.terminal.told import in_rows
+
+        return in_rows(row, columns).split("\n")
     parts, words = [], row.split()
     part = f"  {words[0]}"
     for word in words[1:]:

@@ -22,6 +22,21 @@ def test_lines_to_copy_are_quoted_for_a_shell(is_private) -> None:
     assert all(f"'{address}" in row for row in rows[1:-1])
 
 
+@pytest.mark.parametrize(
+    ("source", "key", "said"),
+    [
+        ("environment", "secret", "$GLM_SERVE_KEY"),
+        ("config.toml", "secret", "KEY"),
+        ("", "", "any"),
+    ],
+)
+def test_a_key_is_named_by_a_variable_only_where_the_shell_has_it(source, key, said) -> None:
+    settings = Settings(serve_key=key, sources={"serve_key": source})
+    rows = running.set_up("echo", "http://127.0.0.1:8000", settings, is_private=False)
+    assert rows[2].endswith(f"OPENAI_API_KEY={said}")
+    assert rows[1].strip().startswith(f"GLM_API_KEY={said} " if key else "glm chat")
+
+
 def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) -> None:
     text = f"{'x' * 2000} " * 3000
     large = EchoEngine(context_tokens=9_000_000)

@@ -17,7 +17,13 @@ def test_a_command_wider_than_the_window_is_cut_where_a_shell_joins_it() -> None
 
 def test_a_word_wider_than_the_window_stays_whole() -> None:
     assert in_parts("  " + "x" * 50, 20) == ["  " + "x" * 50]
-    assert in_parts("echo answers at " + "x" * 50, 20) == ["echo answers at " + "x" * 50]
+    assert " ".join(in_parts("echo answers at " + "x" * 50, 20)).split()[-1] == "x" * 50
+
+
+def test_a_line_wider_than_the_window_is_cut_between_its_words() -> None:
+    line = "as a worker it answers 127.0.0.1 without a key, and nobody else"
+    parts = in_parts(line, 60)
+    assert max(map(len, parts)) <= 60 and " ".join(map(str.strip, parts)) == line
 
 
 def test_a_line_of_the_log_takes_the_row_of_the_loading_away(monkeypatch, tmp_path) -> None:

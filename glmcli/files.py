@@ -105,6 +105,17 @@ def opening(name: str, error: type[GlmError] = UsageError) -> Iterator[None]:
         raise error(reason, tr("check the path")) from exc
 
 
+@contextmanager
+def reading(path: Path, error: type[GlmError] = UsageError) -> Iterator[None]:
+    """Translate what a disk, a network or /proc says of a file that it let be opened."""
+    try:
+        yield
+    except OSError as exc:
+        name = printable(path)
+        reason = tr("{name} cannot be read: {reason}", name=name, reason=exc.strerror)
+        raise error(reason, tr("check the path")) from exc
+
+
 def _check(found: os.stat_result, name: str, *, limit: int, error: type[GlmError]) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise error(

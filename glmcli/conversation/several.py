@@ -33,7 +33,7 @@ from glmcli.conversation.ignored import (
 )
 from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
-from glmcli.files import open_regular, printable
+from glmcli.files import open_regular, printable, reading
 from glmcli.language import bytes_phrase, ntr, tr
 from glmcli.paths import LARGEST_MESSAGE, path_of, without_links
 
@@ -76,6 +76,7 @@ class Several:
             "hidden": tr("{n} hidden", n=count["hidden"]),
             "ignored": tr("{n} ignored by git", n=count["ignored"]),
             "link": ntr("{n} link", "{n} links", count["link"]),
+            "unreadable": tr("{n} that cannot be read", n=count["unreadable"]),
             "binary": tr("{n} too large or not text", n=count["binary"]),
         }
         found = [words for why, words in said.items() if count[why]]
@@ -160,15 +161,20 @@ def several_mentioned(line: Line) -> dict[str, Several]:
 
 def take(found: Several, file: Path, why_not: str) -> None:
     """Add a file, or count it as left out. Raises UsageError where it is too much."""
+    size, attached = 0, ""
     try:
-        attached = "" if why_not or is_binary(file) else read_attachment(file)
-    except UsageError:
+        if not why_not and not is_binary(file):
+            attached = read_attachment(file)
+            with reading(file):
+                size = file.stat().st_size
+    except UsageError as exc:
+        why_not = "unreadable" if isinstance(exc.__cause__, OSError) else ""
         attached = ""
     if not attached:
         found.left_out[why_not or "binary"] += 1
         return
     found.attached.append(attached)
-    found.sizes.append((printable(file), file.stat().st_size))
+    found.sizes.append((printable(file), size))
     if len(found.sizes) > MOST_SENT or sum(map(len, found.attached)) > LARGEST_MESSAGE:
         what = tr(
             "{name}: more than {most:,} files or {limit:,} bytes of text",
@@ -187,8 +193,8 @@ def too_much(what: str) -> UsageError:
 
 
 def is_binary(file: Path) -> bool:
-    """Whether a file begins as no text does. Raises UsageError if it cannot be opened."""
-    with open_regular(file, limit=LARGEST_MESSAGE) as opened:
+    """Whether a file begins as no text does. Raises UsageError if it cannot be read."""
+    with open_regular(file, limit=LARGEST_MESSAGE) as opened, reading(file):
         return b"\0" in (opened.read(HEAD_BYTES) or b"")
 
 

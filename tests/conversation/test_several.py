@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,19 @@ def test_a_name_with_no_text_file_is_an_error_that_says_what_is_there(here):
     with pytest.raises(UsageError, match="no text file") as caught:
         find_several("src/*.log")
     assert "1 ignored by git" in caught.value.hint
+
+
+def test_a_file_that_opens_and_cannot_be_read_is_left_out(here, monkeypatch):
+    unreadable = Path("/proc/self/mem")
+    as_it_was = several.open_regular
+    monkeypatch.setattr(
+        several,
+        "open_regular",
+        lambda path, limit: as_it_was(unreadable if path.name == "a.py" else path, limit=limit),
+    )
+    found = find_several("src/*.py")
+    assert [name for name, _ in found.sizes] == ["src/b.py"]
+    assert "1 that cannot be read" in found.left_out_line
 
 
 @pytest.mark.parametrize(

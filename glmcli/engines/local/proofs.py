@@ -73,7 +73,10 @@ def fingerprint(checkpoint: Checkpoint, *, device: str, dtype: str) -> str:
 def looked_at(path: Path, size: int) -> str:
     """A digest of a few bytes at many places of a file. Raises ModelError."""
     digest = hashlib.sha256()
-    with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
+    with (
+        files.open_regular(path, limit=sys.maxsize, error=ModelError) as file,
+        files.reading(path, ModelError),
+    ):
         for place in range(_PLACES):
             file.seek(size * place // _PLACES)
             digest.update(file.read(_PLACE_BYTES))

@@ -247,7 +247,10 @@ def read_header(path: Path, left: Allowance | None = None) -> dict[str, Tensor]:
     `left` is what the headers of its checkpoint may still have.
     """
     left = left or Allowance()
-    with files.open_regular(path, limit=sys.maxsize, error=ModelError) as file:
+    with (
+        files.open_regular(path, limit=sys.maxsize, error=ModelError) as file,
+        files.reading(path, ModelError),
+    ):
         start = file.read(len(LFS_POINTER))
         if start == LFS_POINTER:
             raise lfs_pointer(path)

@@ -176,7 +176,10 @@ def _read_file(
 ) -> int:
     """Add what one file says; returns its size. Raises ModelError."""
     name = files.printable(path)
-    with files.open_regular(path, limit=1 << 50, error=ModelError) as file:
+    with (
+        files.open_regular(path, limit=1 << 50, error=ModelError) as file,
+        files.reading(path, ModelError),
+    ):
         size = file.seek(0, 2)
         file.seek(0)
         cursor = _Cursor(file, name)

@@ -139,6 +139,12 @@ def test_a_tensor_that_cannot_be_ends_in_a_line(tensor: bytes, tmp_path: Path):
     refused(written(tmp_path / "x.gguf", ARCHITECTURE, tensors=tensor, counts=(1, 1)))
 
 
+def test_what_cannot_be_read_is_told(tmp_path: Path):
+    path = tmp_path / "model.gguf"
+    path.symlink_to("/proc/self/mem")
+    assert "model.gguf cannot be read: " in refused(path)
+
+
 def test_what_is_no_gguf_is_told(tmp_path: Path):
     path = tmp_path / "x.gguf"
     for data, said in (

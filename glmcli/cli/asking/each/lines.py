@@ -187,7 +187,10 @@ def count_lines(path: Path) -> int | None:
     if not path.is_file():
         return None
     count, last = 0, b"\n"
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            count, last = count + block.count(b"\n"), block[-1:]
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                count, last = count + block.count(b"\n"), block[-1:]
+    except OSError:
+        return None  # who reads the lines says so
     return count + (last != b"\n")

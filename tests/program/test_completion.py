@@ -256,6 +256,23 @@ def test_the_script_is_given_by_the_protocol_too(glm, shell):
     assert ("loadautofunc" in done.out) is (shell == "zsh")
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_home_that_cannot_be_written_is_told_in_a_line(glm, tmp_path, shell):
+    (tmp_path / "file").touch()
+    done = glm("--install-completion", shell, HOME=str(tmp_path / "file"))
+    assert done.code == 1
+    first, second = done.err_lines
+    assert first.startswith(f"glm: {shell} completion cannot be installed: {tmp_path}/file")
+    assert second.startswith(f"hint: glm --show-completion {shell} prints the script")
+
+
+def test_a_start_up_file_in_another_encoding_is_told_in_a_line(glm, tmp_path):
+    (tmp_path / ".bashrc").write_bytes(b"# \xfc\n")
+    done = glm("--install-completion", "bash", HOME=str(tmp_path))
+    assert done.err_lines[0].startswith("glm: bash completion cannot be installed: 'utf-8' codec")
+    assert (tmp_path / ".bashrc").read_bytes() == b"# \xfc\n"
+
+
 def test_an_empty_variable_asks_nothing(glm):
     assert glm(_GLM_COMPLETE="").out == glm("--help").out
 

@@ -8,9 +8,10 @@ the words behind it are: `words`, or paths that the shell completes itself, `fil
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from glmcli import COMPLETION
-from glmcli.errors import UsageError
+from glmcli.errors import StoreError, UsageError
 from glmcli.language import tr
 
 KIND = f"{COMPLETION}_KIND"
@@ -117,14 +118,16 @@ ZSH_VALUE = 'compset -P 1 "*="; '
 
 
 def give_scripts(option: str, shells: Sequence[str]) -> bool:
-    """Let Typer show and install these; done at once for a shell that is named.
+    """Let Typer show and install these; done at once for a shell that is named, or found.
 
-    Raises UsageError for one that there is not, and for several.
+    Raises UsageError for one that there is not, and for several; StoreError as `installed`.
     """
     from typer._completion_shared import _completion_scripts as scripts
-    from typer._completion_shared import get_completion_script, install
+    from typer._completion_shared import _get_shell_name, get_completion_script
 
     scripts |= SCRIPTS
+    if not shells and option == "--install-completion" and (running := _get_shell_name()):
+        shells = [running]
     if not shells or shells[0] in ("-h", "--help"):
         return False
     shell = shells[0].lower()
@@ -137,6 +140,30 @@ def give_scripts(option: str, shells: Sequence[str]) -> bool:
     if option == "--show-completion":
         print(get_completion_script(prog_name="glm", complete_var=COMPLETION, shell=shell))
         return True
-    path = install(shell=shell, prog_name="glm", complete_var=COMPLETION)[1]
+    path = installed(shell)
     print(tr("{shell} completion is in {path}; a new shell has it", shell=shell, path=path))
     return True
+
+
+def installed(shell: str) -> Path:
+    """Install the script of a shell; returns where. Raises StoreError where that cannot be."""
+    from subprocess import SubprocessError
+
+    from typer._completion_shared import install
+
+    try:
+        return install(shell=shell, prog_name="glm", complete_var=COMPLETION)[1]
+    except (OSError, SubprocessError, ValueError, RuntimeError) as exc:
+        # Also a start-up file in another encoding, no home, and what Typer raises for PowerShell.
+        name, why = getattr(exc, "filename", None), getattr(exc, "strerror", None) or exc
+        raise StoreError(
+            tr(
+                "{shell} completion cannot be installed: {reason}",
+                shell=shell,
+                reason=f"{name}: {why}" if name else why,
+            ),
+            tr(
+                "glm --show-completion {shell} prints the script; put it where {shell} reads it",
+                shell=shell,
+            ),
+        ) from exc

@@ -182,7 +182,8 @@ def in_their_rows(
 def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tuple[int, int]:
     """Copy what can be read of a `damaged` database of `size` bytes into the tables of `db`.
 
-    Returns how many conversations and messages that were; works inside a transaction.
+    Returns how many conversations and messages that were; one without any message is lost. Works
+    inside a transaction.
     """
     damaged = with_our_tables(damaged)
     most, until = size // LEAST_ROW_BYTES, time.monotonic() + LONGEST_S
@@ -214,8 +215,10 @@ def rescue(damaged: sqlite3.Connection, db: sqlite3.Connection, size: int) -> tu
             newest[name] = row["head"]
     rows = [(head, name) for name, head in newest.items()]
     db.executemany("UPDATE conversation SET head = ? WHERE id = ?", rows)
+    lost = [(name,) for name in known.difference(kept.values())]
+    db.executemany("DELETE FROM conversation WHERE id = ?", lost)
     count_turns(db)
-    return len(known), len(kept)
+    return len(known) - len(lost), len(kept)
 
 
 def count_turns(db: sqlite3.Connection) -> None:

@@ -28,10 +28,12 @@ LISTED = (
     " (EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id AND role = 'assistant'"
     " AND ((pending = 0 AND coalesce(finish_reason, '') NOT IN ('cancelled', 'interrupted'))"
     " OR text <> '' OR thinking <> ''))"  # last, since a text may be large
-    " OR NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id"
-    " AND role = 'assistant'))"
+    " OR (EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id)"
+    " AND NOT EXISTS (SELECT 1 FROM message WHERE conversation_id = conversation.id"
+    " AND role = 'assistant')))"
 )
-"""What no model answered is neither listed nor the last; what was imported was not asked."""
+"""What no model answered, or has no message, is neither listed nor the last; what was imported was
+not asked."""
 LEAST_LETTERS = 4
 """Of an id that is named: fewer are too easily those of another conversation."""
 SHOWN_CANDIDATES, SHOWN_TITLE = 3, 30

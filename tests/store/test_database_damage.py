@@ -267,17 +267,52 @@ def root_page_of(home, table):
         return (page - 1) * db.execute("PRAGMA page_size").fetchone()[0]
 
 
-def test_conversations_whose_messages_are_lost_are_counted_as_they_are(home):
-    history_of(home, 3, 1)
+def test_conversations_whose_messages_are_all_lost_are_lost(home):
+    made = history_of(home, 3, 1)
     at = root_page_of(home, "message")
     data = bytearray((home / "history.db").read_bytes())
     data[at : at + 8] = b"\xff" * 8
     (home / "history.db").write_bytes(data)
-    with closing(open_store(home)) as store, suppress(StoreError):
-        for item in store.list(None):
-            store.load(item.id)
+    notice = ""
     with closing(open_store(home)) as store:
-        assert [(item.turns, item.tokens) for item in store.list(None)] == [(0, None)] * 3
+        with suppress(StoreError):
+            for item in store.list(None):
+                store.load(item.id)
+        notice += store.take_notice()
+    assert "and a new one begins" in notice
+    with closing(open_store(home)) as store:
+        assert store.list(None) == []
+        assert store.last() is None
+        with pytest.raises(UsageError, match="there is no conversation"):
+            store.load(made[0].id)
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.6, 0.7, 0.8, 0.9])
+def test_of_a_history_that_was_cut_only_conversations_with_messages_are_counted(home, kept):
+    made = [Conversation(kind="chat") for _ in range(12)]
+    with closing(open_store(home)) as store:
+        for number, conversation in enumerate(made):
+            ask(store, conversation, f"question {number}", "word " * 600)
+    data = (home / "history.db").read_bytes()
+    (home / "history.db").write_bytes(data[: int(len(data) * kept)])
+    with closing(open_store(home)) as store:
+        with suppress(StoreError):
+            store.list(None)
+        notice = store.take_notice()
+        listed = store.list(None)
+        assert len(listed) < len(made)
+        assert all(store.load(each.id).messages for each in listed)
+    if listed:
+        assert f" {len(listed)} conversations with " in notice
+
+
+def test_a_conversation_without_a_message_is_not_listed(home):  # older versions rescued some
+    history_of(home, 2, 1)
+    changed(home, "DELETE FROM message WHERE id > 2")
+    with closing(open_store(home)) as store:
+        (listed,) = store.list(None)
+        last = store.last("chat")
+        assert last and last.id == listed.id and last.messages
 
 
 def test_the_turns_of_a_chat_are_those_that_could_be_read(home):

@@ -357,6 +357,11 @@ def test_of_a_history_of_before_there_were_kinds_all_count_for_both(home):
             "INSERT INTO conversation (id, title, system, model, params, turns, named, updated_at)"
             " VALUES ('abcd0000', 't', '', 'm', '{}', 1, 0, 5.0)"
         )
+        db.execute(
+            "INSERT INTO message (conversation_id, role, text, thinking, name, tools, model,"
+            " params, pending, created_at)"
+            " VALUES ('abcd0000', 'user', 'q', '', '', '', '', '{}', 0, 5.0)"
+        )
     with closing(open_store(home)) as store:
         assert [each.kind for each in store.list()] == [""]
         assert store.last("chat") == store.last("ask") == store.load("abcd")

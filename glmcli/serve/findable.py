@@ -171,7 +171,7 @@ def http_door(holder: Holder, settings: Settings, log: Callable[[str], None]) ->
         from glmcli.serve.openai.routes import OpenAIRoutes
 
         routes = OpenAIRoutes(holder, holder.name, settings.model)
-        site = Site(routes.all(), is_private=True, log=log, owed=holder.answered)
+        site = Site(routes.all(), is_private=True, log=log, owed=holder.answered_client)
         HttpExchange(connection, site)
 
     return answer

@@ -228,6 +228,12 @@ class Holder:
         return self._counted("answered")
 
     @contextmanager
+    def answered_client(self) -> Iterator[None]:
+        """The same for a client that is one only as long as it waits: over HTTP."""
+        with self._counted("answered"), self._counted("asking"):
+            yield
+
+    @contextmanager
     def _counted(self, what: str) -> Iterator[None]:
         with self._changing:
             self._others[what] += 1
@@ -273,7 +279,7 @@ class Holder:
             "state": self.state,
             "busy": self._busy,
             "waiting": self.waiting,
-            "clients": self._others["attached"],
+            "clients": self._others["attached"] + self._others["asking"],
             "idle_s": round(idle_s, 1),
             "keep_s": float(self.keep_s) if self.is_kept else None,
             "ends_in_s": None if self.is_needed or not self.is_kept else max(0.0, round(left_s, 1)),

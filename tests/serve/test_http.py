@@ -334,7 +334,9 @@ def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch) 
         head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length:  {len(body)} \t\r\n\r\n"
         connection.sendall(head.encode() + body.encode())
         assert soon(lambda: server.holder.busy == 1)
+        assert server.holder.status()["clients"] == 1
         assert soon(lambda: server.holder.busy == 0)
+        assert soon(lambda: server.holder.status()["clients"] == 0)
         connection.close()
 
 

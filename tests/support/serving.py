@@ -108,7 +108,7 @@ def served(
         log(line)
         lines.append(line)
 
-    site = Site(routes, key=key, is_private=is_private, log=write, owed=holder.answered)
+    site = Site(routes, key=key, is_private=is_private, log=write, owed=holder.answered_client)
     doors = Doors([listener], site)
     port = listener.getsockname()[1]
     if starts:

@@ -41,7 +41,7 @@ def working(
         OpenAIRoutes(holder, name).all(),
         key=key,
         log=lines.append,
-        owed=holder.answered,
+        owed=holder.answered_client,
         guest_routes=WorkerRoutes(holder, proven, name).all(),
         is_guest=guests.is_guest,
     )

@@ -70,7 +70,7 @@ def answer_until_ended(
         key=settings.serve_key,
         is_private=is_private,
         log=log,
-        owed=holder.answered,
+        owed=holder.answered_client,
     )
     doors = Doors(listeners, member.joined(site, holder) if member else site)
     signals = end_by_signal(holder.stop, holder.stopping)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from glmcli.language import tr
+from glmcli.language import ntr, tr
 from glmcli.store import KEPT_DAYS, Hit, Store, Summary
 from glmcli.types import ConversationKind, Message
 
@@ -25,6 +25,8 @@ class HistoryList:
         self.entries: Sequence[Summary] = [each for each in store.list(None) if each.id != but]
         self.deleted: list[str] = []
         """The ids of those that were deleted from here."""
+        self._open: list[str] = []
+        """Of these, those that are open elsewhere."""
 
     def first_words(self, name: str) -> str:
         """See `Source`."""
@@ -42,18 +44,36 @@ class HistoryList:
         """See `Source`."""
         self._store.delete(name)
         self.deleted.append(name)
+        if self._store.is_elsewhere(name):
+            self._open.append(name)
+            return tr("deleted; open in another terminal: if it goes on there, it is stored again")
         return tr("deleted: glm history undelete {id} brings it back", id=name)
 
     @property
     def farewell(self) -> str:
         """How to take back what was deleted from here; "" if nothing was."""
-        return undeletable(self.deleted) if self.deleted else ""
+        said = [undeletable(self.deleted) if self.deleted else "", open_elsewhere(self._open)]
+        return tr("; ").join(filter(None, said))
 
 
 def found_line(hit: Hit) -> str:
     """What was found, from its first word on: there is not much room in a list."""
     start = hit.spans[0][0] if hit.spans else 0
     return f"{'…' if start else ''}{hit.excerpt[start:]}"
+
+
+def open_elsewhere(names: Sequence[str]) -> str:
+    """What becomes of deleted chats that are open elsewhere; "" if there is none."""
+    return (
+        ntr(
+            "{ids} is open in another terminal: if it goes on there, it is stored again",
+            "{ids} are open in other terminals: those that go on there are stored again",
+            len(names),
+            ids=" ".join(names),
+        )
+        if names
+        else ""
+    )
 
 
 def undeletable(names: Sequence[str]) -> str:

@@ -271,6 +271,10 @@ class Store:
         except OSError:  # some network disks know no locks, and a folder may be read only
             return True
 
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether another process that is alive is on a conversation, given its whole id."""
+        return self._claims.is_elsewhere(name)
+
     def summarise(self, conversation: Conversation) -> None:
         """Store the summary that stands for the first messages, for the branches that hold them.
 

@@ -89,6 +89,28 @@ class Claims:
             return self.occupy(name)
         return alone
 
+    def is_elsewhere(self, name: str) -> bool:
+        """Whether another process is on a chat, given by its id; False if that cannot be known.
+
+        A file that was opened anew to look would, once closed, take this process's own claim away.
+        """
+        is_own, number = name == self._chat, number_of(name)
+        try:
+            handle = self._chats if self._chats >= 0 else os.open(self._chats_file(), _FLAGS)
+        except OSError:
+            return False
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+            fcntl.lockf(handle, fcntl.LOCK_SH if is_own else fcntl.LOCK_UN, 1, number)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError:  # some network disks know no locks
+            return False
+        finally:
+            if handle != self._chats:
+                os.close(handle)
+        return False
+
     def is_alive(self, reply_id: int) -> bool:
         """Whether some process is writing the reply."""
         try:

@@ -27,6 +27,17 @@ def test_a_find_is_shown_from_its_first_word_on(store):
     assert HistoryList(store, "").search("nowhere") == {}
 
 
+def test_that_a_deleted_chat_is_open_elsewhere_is_told_in_the_list_and_after_it(store, monkeypatch):
+    one, two = Conversation(), Conversation()
+    ask(store, one, "one", "eins")
+    ask(store, two, "two", "zwei")
+    monkeypatch.setattr(store, "is_elsewhere", lambda name: name == one.id)
+    listed = HistoryList(store, "")
+    assert "open in another terminal" in listed.delete(one.id)
+    assert "terminal" not in listed.delete(two.id)
+    assert f"{one.id} is open in another terminal: if it goes on" in listed.farewell
+
+
 def test_deletions_are_counted_for_the_line_that_takes_them_back(store):
     one, two = Conversation(), Conversation()
     ask(store, one, "one", "eins")

@@ -207,6 +207,7 @@ def test_a_second_terminal_on_a_living_chat_is_told_so_and_offered_a_copy(tmp_pa
         return done.out, " ".join(done.err.split())
 
     told = "it is open in another terminal too"
+    warned = "is open in another terminal: if it goes on there, it is stored again"
     with Term("chat", "-m", "echo:", home=tmp_path, cols=100) as first:
         first.at_prompt().type("hi\r").see("\nhi").at_prompt()
         with Term("chat", "-c", home=tmp_path, cols=100) as second:
@@ -217,5 +218,10 @@ def test_a_second_terminal_on_a_living_chat_is_told_so_and_offered_a_copy(tmp_pa
         told_in_pipe = piped("chat", "--resume", chat)[1]
         assert told in told_in_pipe
         assert "/fork" not in told_in_pipe
+        for how in ([], ["--purge"]):
+            assert f"{chat} {warned}" in piped("history", "delete", "-y", *how, chat)[1]
+        first.type("hu\r").see("\nhu").at_prompt()
+        assert chat in piped("history", "list")[0]
         first.type("/reset\r").at_prompt().type("ho\r").see("\nho").at_prompt()
         assert told not in piped("chat", "--resume", chat)[1]
+        assert warned not in piped("history", "delete", "-y", chat)[1]

@@ -63,6 +63,28 @@ def test_the_one_that_stays_on_a_chat_is_seen_when_the_first_has_left(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_can_be_seen_who_else_is_on_a_chat_and_looking_takes_no_claim_away(tmp_path):
+    path = tmp_path / "history.db"
+    claims, looks = Claims(path), Claims(path)
+    assert not looks.is_elsewhere("0000000a")
+    assert list(tmp_path.iterdir()) == []
+    waits = f"{ONCE.replace('claims.release_all()', 'sys.stdout.flush(); sys.stdin.readline()')}"
+    command = [sys.executable, "-c", waits, str(path), "0000000a"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+        assert one.stdout.readline() == "True\n"
+        assert looks.is_elsewhere("0000000a")
+        assert claims.occupy("0000000b")
+        for name, is_open in (("0000000a", True), ("0000000b", False), ("0000000c", False)):
+            assert claims.is_elsewhere(name) is is_open
+        assert elsewhere(path, "0000000b") == ["False"]
+        assert not claims.occupy("0000000a")
+        assert claims.is_elsewhere("0000000a")
+        one.kill()
+    assert not claims.is_elsewhere("0000000a")
+    assert elsewhere(path, "0000000a") == ["False"]
+    claims.release_all()
+
+
 def test_a_claim_that_cannot_be_removed_stops_nobody(tmp_path):
     (tmp_path / "file").write_text("")
     Claims(tmp_path / "file" / "history.db").forget(1)

@@ -57,12 +57,14 @@ def delete(
     ] = False,
 ) -> None:
     """Delete conversations; undelete takes that back for 30 days."""
-    from glmcli.chat.listing import undeletable
+    from glmcli.chat.listing import open_elsewhere, undeletable
 
     with open_history(settings) as store:
         gone = {each.id for each, _ in store.deleted()} if purge else set()
         found = list({each.id: each for each in (find_any(store, id, gone) for id in ids)}.values())
         names = ids_and_titles(found)
+        if is_open := open_elsewhere([each.id for each in found if store.is_elsewhere(each.id)]):
+            tell(is_open)
         question = tr("delete {named}?", named=names)
         if purge:
             question = tr("delete {named} for good?", named=names)

@@ -163,9 +163,11 @@ def chosen_of(
         return found
     names = [str(status.get("model", "?")) for _, status in found]
     if model is None:
+        numbers = [str(status.get("pid")) for _, status in found]
+        alike = tr("glm stop {pid} ends one of them, --all ends all", pid=numbers[0])
         raise UsageError(
             tr("{n} models are kept: {names}", n=len(names), names=", ".join(names)),
-            tr("name one, or --all"),
+            tr("name one, or --all") if len({*names}) == len(names) else alike,
         )
     chosen = [each for each in found if is_called(each[1], model)]
     if not chosen:

@@ -110,6 +110,16 @@ def test_several_processes_of_one_model_are_said_by_their_numbers():
         chosen_of(found, "echo:", every=False)
 
 
+def test_where_none_is_named_of_several_processes_of_one_model_a_number_is_offered():
+    two = [
+        (KeptPlace(Path("/x"), each), {"model": "m", "pid": pid})
+        for each, pid in (("a", 7), ("b", 8))
+    ]
+    with pytest.raises(UsageError, match="2 models are kept: m, m") as caught:
+        chosen_of(two, None, every=False)
+    assert caught.value.hint == "glm stop 7 ends one of them, --all ends all"
+
+
 class WithSlots(EchoEngine):
     slot_bytes, slot_limit = 3_000_000, 4_000_000_000
 

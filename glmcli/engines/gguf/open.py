@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glmcli.config import Settings
+from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.engines.gguf.engine import GgufEngine
 from glmcli.engines.gguf.process import LlamaProcess
 from glmcli.engines.gguf.vocabulary import GgufTemplate
@@ -33,9 +33,11 @@ _BEYOND = later("the model was trained for {trained:,} tokens; beyond these it m
 
 def open_engine(name: str, settings: Settings, report: Report) -> GgufEngine:
     """Open `gguf:NAME`. Raises ModelError, ConfigError, OutOfMemory."""
-    check_llama()
     options = settings.model_options
-    file = find_gguf(name, options, report)
+    is_built_in = name.removeprefix("gguf:") == BUILT_IN_MODEL  # which may have to be fetched
+    file = None if is_built_in else find_gguf(name, options)
+    check_llama()
+    file = file or find_gguf(name, options, report)
     header = read_gguf(file.path, vocabulary=True)
     check_chats(header)
     window, note = window_for(header, options.window)

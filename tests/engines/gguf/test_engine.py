@@ -214,6 +214,16 @@ def test_what_is_missing_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch):
     assert "pip install 'glm-chat[gguf]'" in caught.value.hint
 
 
+@pytest.mark.parametrize("start", ["", "gguf:"])
+def test_a_file_that_is_not_there_needs_no_llama(monkeypatch: pytest.MonkeyPatch, start: str):
+    monkeypatch.setattr("glmcli.models.libraries.installed_version", lambda name: "")
+    path = f"{start}./nothere.gguf"
+    with pytest.raises(ModelError, match=r"there is no file \./nothere\.gguf"):
+        open_engine(path, load_settings({"model": path}, environ={}), lambda progress: None)
+    with pytest.raises(ModelError, match="which is not installed"):
+        open_engine("gguf:smollm2", load_settings({}, environ={}), lambda progress: None)
+
+
 def test_a_graphics_card_that_it_cannot_use_is_told():
     with pytest.raises(ConfigError, match="uses no GPU"):
         llama.opened(device="cuda").close()

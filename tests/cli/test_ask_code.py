@@ -53,6 +53,12 @@ def test_forms_that_have_no_place_for_code_are_refused(glm, format):
     assert "-f json" in done.err
 
 
+def test_code_that_was_cut_before_its_first_line_is_none(glm):
+    done = glm("ask", "-m", "echo:", "-x", "-q", "--max-tokens", "1", "```py\nx\n```")
+    assert (done.out, done.code) == ("", 1)
+    assert done.err_lines[0] == "glm: there is nothing in the code block of the reply"
+
+
 def test_code_of_a_reply_that_was_cut_is_printed_and_said_to_be_cut(glm):
     done = glm("ask", "-m", "echo:", "-x", "--max-tokens", "2", "```py\none two three")
     assert (done.out.strip(), done.code) == ("one", 0)

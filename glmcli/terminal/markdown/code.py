@@ -36,14 +36,13 @@ def code_blocks(text: str) -> list[str]:
 def chosen_code(text: str, which: str, hint: str = "") -> str:
     """The code of a reply: of its `last` block, of `all`, or of the one with this number.
 
-    Blank lines go between the blocks. Raises GlmError if there is none, or not so many.
+    Blank lines go between the blocks. Raises GlmError if there is none, or not so many, and for one
+    in which nothing is: a reply may be cut before its code.
     """
     blocks = code_blocks(text)
     if not blocks:
         raise GlmError(tr("the reply has no code block"), hint)
-    if which == "all":
-        return "\n".join(blocks)
-    number = len(blocks) if which == "last" else int(which)
+    number = len(blocks) if which in ("last", "all") else int(which)
     if number > len(blocks):
         raise GlmError(
             ntr(
@@ -54,7 +53,10 @@ def chosen_code(text: str, which: str, hint: str = "") -> str:
             ),
             hint,
         )
-    return blocks[number - 1]
+    code = "\n".join(blocks) if which == "all" else blocks[number - 1]
+    if not code.strip():
+        raise GlmError(tr("there is nothing in the code block of the reply"), hint)
+    return code
 
 
 class CodeMarks:

@@ -134,6 +134,22 @@ def test_a_reply_without_code(which):
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.parametrize("text", ["```py", "```\n```", "~~~\n\n~~~\n", "```\n```\n```"])
+@pytest.mark.parametrize("which", ["last", "all", "1"])
+def test_a_block_with_nothing_in_it_is_no_code(text, which):
+    with pytest.raises(GlmError, match="nothing in the code block") as caught:
+        chosen_code(text, which)
+    assert caught.value.exit_code == 1
+
+
+def test_a_block_with_nothing_in_it_counts():
+    text = "```\na\n```\n```\n```"
+    assert chosen_code(text, "1") == "a\n"
+    assert chosen_code(text, "all") == "a\n\n"
+    with pytest.raises(GlmError, match="nothing in the code block"):
+        chosen_code(text, "last")
+
+
 def test_a_number_that_the_reply_does_not_have():
     with pytest.raises(GlmError, match="has 1 code block, not number 2"):
         chosen_code("```\na\n```", "2")

@@ -89,6 +89,15 @@ def printable(path: Path) -> str:
     return name if in_a_line(name) == name else quoted(name)
 
 
+def dangling(path: Path) -> str:
+    """Where a link says that it leads, for a message; "" if it leads there, or is none."""
+    try:
+        is_broken = path.is_symlink() and not path.exists()
+        return printable(path.readlink()) if is_broken else ""
+    except (OSError, ValueError):
+        return ""
+
+
 @contextmanager
 def opening(name: str, error: type[GlmError] = UsageError) -> Iterator[None]:
     """Translate what the system says of a path. Raises `error`."""
@@ -97,6 +106,11 @@ def opening(name: str, error: type[GlmError] = UsageError) -> Iterator[None]:
     except OSError as exc:
         reason = tr("{name} cannot be read: {reason}", name=name, reason=exc.strerror)
         missing = Path(os.fsdecode(exc.filename)) if isinstance(exc, FileNotFoundError) else None
+        if missing and (target := dangling(missing)):
+            reason = tr(
+                "{name} is a link to {target}, which is not there", name=name, target=target
+            )
+            raise error(reason, tr("check the path")) from exc
         if near := near_path(missing) if missing else "":
             raise error(reason, meant=(str(missing), near)) from exc
         raise error(reason, tr("check the path")) from exc

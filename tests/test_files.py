@@ -73,6 +73,15 @@ def test_a_missing_file_keeps_its_cause(tmp_path):
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_a_link_to_nothing_is_not_hinted_to_itself(tmp_path):
+    (tmp_path / "dang.py").symlink_to("nowhere")
+    with pytest.raises(UsageError) as caught:
+        files.read_text(tmp_path / "dang.py", limit=10)
+    assert caught.value.message == f"{tmp_path}/dang.py is a link to nowhere, which is not there"
+    assert caught.value.hint == "check the path"
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
 def test_bytes_that_are_not_utf8_are_placed(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"ab\xff")

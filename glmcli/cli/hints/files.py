@@ -13,7 +13,7 @@ from glmcli.cli.hints.taking import TYPED
 from glmcli.config.values import OFF, ON
 from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
-from glmcli.files import near_path
+from glmcli.files import dangling, near_path
 from glmcli.language import later, tr
 from glmcli.paths import is_file, path_of
 from glmcli.store.results import NEWEST
@@ -34,6 +34,9 @@ def no_such_file(name: str) -> UsageError:
         return UsageError(tr("there is no name after the @"), hint)
     if is_pattern(name):
         return UsageError(tr("no file matches {pattern}", pattern=name), hint)
+    if target := dangling(path_of(name)):
+        line = tr("{name} is a link to {target}, which is not there", name=name, target=target)
+        return UsageError(line, hint)
     near = near_path(path_of(name))
     line = tr("{word} is not a file", word=name)
     return UsageError(line, meant=(name, near)) if near else UsageError(line, hint)

@@ -118,9 +118,21 @@ class LiveView(BaseView):
         if self._terminal.wants_suspend:
             self._suspend()
         now = self._clock()
+        self.take(chunk)
+        is_settled = self._is_known(now)
+        is_time = now >= self._next_frame or self._unpainted >= MOST_UNPAINTED
+        if is_settled and is_time and not self._out.is_stopped():
+            if now >= self._next_status:
+                self._said, self._next_status = self._status(now), now + STATUS_S
+            self._paint(self._said)
+            cost = self._clock() - now
+            self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
+
+    def take(self, chunk: Chunk) -> None:
+        """Take in a chunk, and paint nothing: no status of what is there already."""
         self._progress = chunk.progress or self._progress
         if chunk.tokens or chunk.text or chunk.thinking:
-            self._first_token_at = self._first_token_at or now
+            self._first_token_at = self._first_token_at or self._clock()
         self._tokens.add(chunk)
         if chunk.was_thinking:
             self._turn(chunk.thinking)
@@ -136,14 +148,6 @@ class LiveView(BaseView):
             self._is_warm = True
             warm_up()  # there is time: the model is still loading or reading
         self._unpainted += len(chunk.text) + len(chunk.thinking)
-        is_settled = self._is_known(now)
-        is_time = now >= self._next_frame or self._unpainted >= MOST_UNPAINTED
-        if is_settled and is_time and not self._out.is_stopped():
-            if now >= self._next_status:
-                self._said, self._next_status = self._status(now), now + STATUS_S
-            self._paint(self._said)
-            cost = self._clock() - now
-            self._next_frame = now + max(FRAME_S, COST_SHARE * cost)
 
     def finish(self, reply: Message) -> None:
         """Paint what is left, without the status row; after a stop no more than half a screen.

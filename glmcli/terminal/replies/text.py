@@ -48,6 +48,10 @@ class BaseView:
     def show(self, chunk: Chunk) -> None:
         """Show the next piece of a reply."""
 
+    def take(self, chunk: Chunk) -> None:
+        """Take in the rest of a reply, which is there already; `finish` or `abandon` comes next."""
+        self.show(chunk)
+
     def finish(self, reply: Message) -> None:
         """The reply is complete."""
 
@@ -272,8 +276,8 @@ class AtTheEnd(BaseView):
 
     def finish(self, reply: Message) -> None:
         """Show the reply."""
-        self._view.show(Chunk(thinking=reply.thinking))
-        self._view.show(Chunk(reply.text))
+        self._view.take(Chunk(thinking=reply.thinking))
+        self._view.take(Chunk(reply.text))
         self._view.finish(replace(reply, finish_reason=reply.finish_reason and "stop"))
 
     def abandon(self) -> None:
@@ -366,5 +370,5 @@ def show_message(
         write_question(out, headings_only(message.text))
     else:
         view = terminal_view(out, quiet, thinking="hide", plain=plain, columns=columns)
-        view.show(Chunk(message.text))
+        view.take(Chunk(message.text))
         view.abandon()

@@ -13,7 +13,7 @@ from glmcli.conversation.attachments import read_attachment
 from glmcli.terminal.quiet import SETTLE_S, Queued, Quiet
 from glmcli.terminal.replies.live import LiveView
 from glmcli.terminal.replies.place import REPORT_S
-from glmcli.terminal.replies.text import show_message, terminal_view
+from glmcli.terminal.replies.text import AtTheEnd, show_message, terminal_view
 from glmcli.types import Chunk, Message, Progress
 from tests.support.documents import pieces
 
@@ -353,10 +353,20 @@ def test_a_stored_message_looks_as_it_did(out):
     text = "# Title\n\n- one\n- two\n\n```py\nx = 1\n```\n"
     shown(live, *[Chunk(char, tokens=1) for char in text]).finish(REPLY)
     show_message(out, Quiet(out), Message("assistant", text), plain=False)
+    assert "answering" in live.raw and "answering" not in out.raw
     assert out.rows() == live.rows()
     for plain in (False, True):
         show_message(out, Quiet(out), Message("user", "a question\n\n  of two parts"), plain=plain)
         assert unstyled(out.raw).endswith("> a question\n  \n    of two parts\n")
+
+
+def test_a_reply_that_is_shown_at_its_end_has_no_status_row_then(out):
+    view = AtTheEnd(LiveView(out, Quiet(out), clock=lambda: out.now))
+    view.show(Chunk("a word", tokens=2))
+    before = len(out.raw)
+    view.finish(Message("assistant", "a word\n\nmore", finish_reason="stop"))
+    assert "answering" not in out.raw[before:]
+    assert out.rows() == ["a word", "more"]
 
 
 def test_code_shows_its_number_and_reasoning_shows_none(out):

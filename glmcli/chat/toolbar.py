@@ -38,7 +38,7 @@ def status(session: Session, *, attached: int, columns: int) -> tuple[str, bool]
     where = [engine.device]
     if not state.is_open:
         if state.failure is not None:
-            return visible_line(state.failure.message), True
+            return clipped(visible_line(state.failure.message), columns), True
         where = loading(state.progress, engine.name)
     sizes = [""]
     if window:

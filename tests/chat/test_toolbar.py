@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from glmcli.chat.toolbar import loading, status, toolbar
 from glmcli.engines.echo import EchoEngine
+from glmcli.errors import GlmError
 from glmcli.session import Session
 from glmcli.store import open_store
 from glmcli.types import GenerationParams, Message, Progress
@@ -52,6 +54,18 @@ def test_a_size_that_is_not_known_is_no_number(tmp_path):
     assert "0 / 8,192 tokens" in status(session, attached=0, columns=80)[0]
     session.conversation.messages += [Message("user", "x"), Message("assistant", "y")]
     assert "? / 8,192 tokens" in status(session, attached=0, columns=80)[0]
+
+
+def test_a_failure_that_is_too_long_ends_in_dots(tmp_path, monkeypatch):
+    session = Session(
+        EchoEngine(), open_store(tmp_path, enabled=False), params=GenerationParams(), model="echo:"
+    )
+    state = SimpleNamespace(
+        is_open=False, failure=GlmError("the built-in model was not fetched yet")
+    )
+    monkeypatch.setattr("glmcli.chat.toolbar.state_of", lambda engine: state)
+    assert status(session, attached=0, columns=20) == ("the built-in model…", True)
+    assert status(session, attached=0, columns=60)[0].endswith("yet")
 
 
 @pytest.mark.pty

@@ -20,7 +20,7 @@ from pathlib import Path
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import kind
 from glmcli.language import tr
-from glmcli.paths import without_links
+from glmcli.paths import is_folder, is_something, without_links
 
 SILENT_S, LOCK_WAIT_S, LOCK_TICK_S = 1.0, 10.0, 0.02
 """How long another's lock is waited for without a word, and at all, and how often it is tried."""
@@ -43,12 +43,12 @@ def write_file(path: Path, text: str, *, overwrite: bool) -> Path:
             tr("name a file there by its full path, or another"),
         )
     path = folder / path.name
-    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+    if is_folder(path):
         raise StoreError(
             tr("{name} is a folder", name=path),
             tr("name a file in it: {name}", name=path / "talk.md"),
         )
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise StoreError(
             tr("{name} cannot be written: {folder} is no folder", name=path, folder=folder),
             tr("make it first, or choose another folder"),
@@ -246,12 +246,12 @@ def check_place(path: Path) -> None:
     """Raise StoreError if something else is in the place of the history's folder, or the history is
     a link to a file that is not there.
     """
-    if path.parent.exists() and not path.parent.is_dir():
+    if is_something(path.parent) and not is_folder(path.parent):
         raise StoreError(
             tr("GLM_HOME is not a folder: {name}", name=path.parent),
             tr("set GLM_HOME to a folder, or move that file away"),
         )
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not is_something(path):  # noqa: PTH114
         raise StoreError(
             tr(
                 "{path} is a link to {target}, which is not there",

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from glmcli import files
@@ -105,12 +105,27 @@ def split_address(model: str) -> tuple[str, str]:
     return (name, url) if is_at_address else (model, "")
 
 
+def with_home(name: str) -> Path:
+    """The path of a name, with `~` as the home folder where there is one; raises nothing."""
+    with suppress(ValueError):
+        return Path(os.path.expanduser(name))  # noqa: PTH111
+    return Path(name)
+
+
+# Path's own raise OSError for a name that is too long, and behind a folder that is locked.
 def is_file(path: Path) -> bool:
     """Whether there is a file that can be reached, whatever the name is."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """The same of a folder."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_something(path: Path) -> bool:
+    """The same of a file, a folder or whatever else."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def check_prompt(text: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from glmcli.cli.dialog import tell
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, ntr, tr
-from glmcli.paths import short_model, without_links
+from glmcli.paths import is_folder, short_model, with_home, without_links
 from glmcli.terminal.phrases import size, span
 from glmcli.terminal.visible import visible_line
 
@@ -218,6 +217,6 @@ def names_when_typed(model: str) -> set[str]:
     engine, name = split_name(model)
     names = {model, model.removesuffix(":")}
     if engine == "local" and name:
-        path = Path(name).expanduser()
-        names |= {name, str(without_links(path))} if path.is_dir() else {name}
+        path = with_home(name)
+        names |= {name, str(without_links(path))} if is_folder(path) else {name}
     return names

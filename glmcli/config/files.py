@@ -18,6 +18,7 @@ from glmcli.config.values import READ_SECRETS, Malformed
 from glmcli.errors import ConfigError
 from glmcli.harmless import quoted
 from glmcli.language import in_one_line, later, ntr, tr
+from glmcli.paths import is_folder
 
 _LARGEST = 1_000_000
 """Bytes of settings; a person writes some hundred lines."""
@@ -45,7 +46,7 @@ def read_dotenv(path: Path) -> Dotenv:
 
     A folder of that name is none: many keep a virtual environment in it.
     """
-    if path.is_dir():
+    if is_folder(path):
         return Dotenv()
     try:
         with files.open_regular(path, limit=sys.maxsize, error=ConfigError) as file:

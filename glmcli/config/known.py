@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from glmcli.paths import is_folder, with_home
+
 BUILT_IN_MODEL = "smollm2"
 _WEIGHTS = (".safetensors", ".bin")
 
@@ -98,5 +100,5 @@ def lm_studio_folders() -> list[Path]:
 
 def existing(*folders: str) -> list[Path]:
     """Those of the folders that are there, each once."""
-    paths = (Path(os.path.expanduser(folder)) for folder in folders)  # noqa: PTH111 (raises nothing)
-    return list(dict.fromkeys(path for path in paths if path.is_absolute() and path.is_dir()))
+    paths = map(with_home, folders)
+    return list(dict.fromkeys(path for path in paths if path.is_absolute() and is_folder(path)))

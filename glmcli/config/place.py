@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from glmcli.errors import ConfigError
 from glmcli.language import tr
+from glmcli.paths import is_file
 
 CONFIG_NAME = "config.toml"
 _OF_NETS = ("HF_", "LD_", "DYLD_", "PYTHON", "PYTORCH_", "TORCH", "TRANSFORMERS_", "TRITON_")
@@ -54,7 +55,8 @@ def move_config(tell: Callable[[str], None]) -> None:
     from its own folder.
     """
     new, old = default_folder("config") / CONFIG_NAME, default_folder("data") / CONFIG_NAME
-    if new == old or old.is_symlink() or not (old.is_file() and os.access(old.parent, os.W_OK)):
+    is_link = os.path.islink(old)  # noqa: PTH114
+    if new == old or is_link or not (is_file(old) and os.access(old.parent, os.W_OK)):
         return
     with suppress(OSError):
         new.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -16,7 +16,15 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import decode_text, near_path, read_bytes
 from glmcli.language import tr
-from glmcli.paths import LARGEST_MESSAGE, absolute, is_file, link_target, path_of, without_links
+from glmcli.paths import (
+    LARGEST_MESSAGE,
+    absolute,
+    is_file,
+    is_folder,
+    link_target,
+    path_of,
+    without_links,
+)
 
 MENTION = re.compile(r"(?<![\w.+-])@(\"[^\"\n]+\"|[^\s\u3000]+)", re.ASCII)
 """`@path` or `@"path with blanks"`, but not the middle of an e-mail address."""
@@ -40,7 +48,7 @@ LONGEST_FENCE = re.compile(r"`{3,}")
 
 def read_attachment(path: Path) -> str:
     """The text of a file under its header. Raises UsageError if it is not a file, or not text."""
-    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+    if is_folder(path):
         raise UsageError(
             tr("{name}: no text file there", name=path), tr("name a file, or a folder with files")
         )
@@ -173,7 +181,7 @@ def file_in(mention: str) -> Path | None:
 def folder_in(mention: str) -> Path | None:
     """The same for a folder."""
     paths = filter(None, map(path_named, starts_of(mention)))
-    return next((path for path in paths if os.path.isdir(path)), None)  # noqa: PTH112
+    return next((path for path in paths if is_folder(path)), None)
 
 
 def starts_of(mention: str) -> list[str]:

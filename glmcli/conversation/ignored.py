@@ -14,6 +14,7 @@ from pathlib import Path
 
 from glmcli.errors import UsageError
 from glmcli.files import MB, read_text
+from glmcli.paths import is_something
 
 MOST_RULES, LONGEST_RULE = 500, 500
 """Lines and characters: a folder can be anybody's."""
@@ -81,9 +82,9 @@ def rule_of(line: str, depth: int) -> IgnoreRule:
 def rules_above(folder: Path) -> list[IgnoreRule]:
     """The rules for an absolute path out of the folders above it, up to that of its repository."""
     for count, above in enumerate(folder.parents, 1):
-        if (folder / ".git").exists():
+        if is_something(folder / ".git"):
             return []
-        if (above / ".git").exists():
+        if is_something(above / ".git"):
             inner = reversed(folder.parents[:count])
             return [rule for each in inner for rule in rules_of(each)]
     return []

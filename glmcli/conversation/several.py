@@ -35,7 +35,7 @@ from glmcli.conversation.typed import Line
 from glmcli.errors import UsageError
 from glmcli.files import open_regular, printable, reading
 from glmcli.language import bytes_phrase, ntr, tr
-from glmcli.paths import LARGEST_MESSAGE, path_of, without_links
+from glmcli.paths import LARGEST_MESSAGE, is_folder, path_of, without_links
 
 MOST_SEEN = 10_000
 """Names in folders that are looked at: more than anybody means to send."""
@@ -127,9 +127,9 @@ def files_of(name: str) -> Iterator[tuple[Path, str]]:
         return
     path = path_of(name)
     at = next((at for at, part in enumerate(path.parts) if _WILD.search(part)), len(path.parts))
-    if os.path.isdir(path):  # noqa: PTH112 (a name may be too long)
+    if is_folder(path):
         yield from walk(path, path_pattern(["**"]), name)
-    elif path.parts[at:] and os.path.isdir(base := Path(*path.parts[:at])):  # noqa: PTH112
+    elif path.parts[at:] and is_folder(base := Path(*path.parts[:at])):
         yield from walk(base, path_pattern(path.parts[at:]), name)
 
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from pathlib import Path
 from threading import Event
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +22,7 @@ from glmcli.errors import ConfigError, GlmError, ModelError
 from glmcli.harmless import as_told
 from glmcli.language import tr
 from glmcli.models.gguf import is_gguf
-from glmcli.paths import link_line
+from glmcli.paths import is_folder, link_line, with_home, without_links
 from glmcli.types import Chunk, GenerationParams, Message, Report
 
 ENGINES: dict[str, str] = {
@@ -335,11 +334,10 @@ def lasting_name(settings: Settings) -> str:
     is_lasting = settings.sources.get("base_url", TOML) == TOML
     if engine in SERVERS and not is_lasting and not re.search(r"[\s@?#]", settings.base_url):
         return f"{settings.model} {settings.base_url}"  # one that may hold a secret is not stored
-    with suppress(ModelError, OSError, RuntimeError):  # told when it is opened
+    with suppress(ModelError, OSError):  # told when it is opened
         # Few models are: nothing is imported for the others before the first prompt.
-        if engine == "local" and (folder := Path(name).expanduser()).is_dir():
+        if engine == "local" and is_folder(folder := with_home(name)):
             from glmcli.models.names import place_of
-            from glmcli.paths import without_links
 
             if place_of(name, settings.model_options).folder == folder:
                 return str(without_links(folder))
@@ -350,16 +348,29 @@ def lasting_name(settings: Settings) -> str:
     return settings.model
 
 
+def short_name(model: str) -> str:
+    """What clients call a model that is served: of a folder or a file its name."""
+    engine, name = split_name(model)
+    if engine == "gguf":
+        from glmcli.models.gguf.finding import spoken_name
+
+        return spoken_name(name)
+    if engine != "local":
+        return model.removesuffix(":")
+    path = with_home(name)
+    return without_links(path).name if is_folder(path) else name
+
+
 def folder_lines(settings: Settings) -> list[str]:
     """What to say, in harmless lines, of the model's folder and its adapter: `folder_line`."""
     engine, name = split_name(settings.model)
     if engine == "gguf":
-        return [as_told(line) for line in [link_line(Path(name).expanduser())] if line]
+        return [as_told(line) for line in [link_line(with_home(name))] if line]
     if engine != "local":
         return []
-    lines = [link_line(Path(settings.adapter).expanduser())] if settings.adapter else []
-    with suppress(ModelError, OSError, RuntimeError):  # told when it is opened
-        if Path(name).expanduser().is_dir():
+    lines = [link_line(with_home(settings.adapter))] if settings.adapter else []
+    with suppress(ModelError, OSError):  # told when it is opened
+        if is_folder(with_home(name)):
             from glmcli.models.names import folder_line
 
             lines.insert(0, folder_line(name, settings.model_options))

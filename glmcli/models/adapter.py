@@ -21,6 +21,7 @@ from glmcli.models.files.headers import Tensor, read_header
 from glmcli.models.files.kinds import FieldKind, FieldTable, is_finite, list_of, number, whole
 from glmcli.models.files.small import check_files, read_checkpoint_json
 from glmcli.models.names import expand
+from glmcli.paths import is_file, is_something
 
 ADAPTER_CONFIG = "adapter_config.json"
 _INSTALL = "pip install 'glm-chat[adapter]'"
@@ -78,12 +79,12 @@ def find_adapter(asked: str, folder: Path, config: Mapping[str, Any]) -> Adapter
     """
     if asked:
         place = expand(asked)
-        if not (place / ADAPTER_CONFIG).is_file():
+        if not is_file(place / ADAPTER_CONFIG):
             raise ModelError(
                 tr("{folder} holds no adapter (no {file})", folder=asked, file=ADAPTER_CONFIG),
                 tr("give the folder that peft has written"),
             )
-    elif (folder / ADAPTER_CONFIG).exists():
+    elif is_something(folder / ADAPTER_CONFIG):
         place = folder
     else:
         return None
@@ -108,7 +109,7 @@ def read_adapter(folder: Path) -> Adapter:
             raise not_merged(folder, tr("one with {field}", field=name))
     if kind in OF_PROMPTS:
         raise not_merged(folder, tr(OF_PROMPTS[kind]))
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).exists()), None)
+    weights = next((folder / name for name in _WEIGHTS if is_something(folder / name)), None)
     if weights is None:
         raise ModelError(
             tr(

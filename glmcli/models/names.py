@@ -21,7 +21,7 @@ from glmcli.language import later, tr
 from glmcli.models import hub
 from glmcli.models.builtin import built_in_folder, make_built_in
 from glmcli.models.libraries import check_transformers
-from glmcli.paths import link_line, link_target, without_links
+from glmcli.paths import is_file, is_folder, is_something, link_line, link_target, without_links
 from glmcli.types import Report
 
 GGUF_HINT = later("llama.cpp runs it: --model gguf:{path}")
@@ -55,17 +55,17 @@ def place_of(name: str, options: ModelOptions) -> Place:
     """Where the model of this name is; looks at this machine only. Raises ModelError."""
     if name == BUILT_IN_MODEL:
         folder = built_in_folder(options.cache)
-        return Place(name, folder if folder.is_dir() else None)
+        return Place(name, folder if is_folder(folder) else None)
     if not name.strip():
         raise ModelError(tr("no model is named"), tr(FORMS, name=BUILT_IN_MODEL))
     path, kept = expand(name), options.cache.models / name
-    is_kept = os.sep not in name and not name.startswith(".") and kept.is_dir()
-    if path.is_dir() and not (is_kept and is_untyped(name, options)):
+    is_kept = os.sep not in name and not name.startswith(".") and is_folder(kept)
+    if is_folder(path) and not (is_kept and is_untyped(name, options)):
         check_meant(name, options)
         return Place(without_links(path).name, path)
     if is_kept:
         return Place(name, kept)
-    if path.exists():
+    if is_something(path):
         raise not_a_folder(path)
     if mistaken := not_from_here(name):
         raise mistaken
@@ -152,7 +152,7 @@ def folder_line(name: str, options: ModelOptions) -> str:
     place, path = place_of(name, options), expand(name)
     if place.folder != path or (is_untyped(name, options) and name.startswith(("/", "~"))):
         return ""
-    is_other = hub.HUB_ID.fullmatch(name) or (options.cache.models / name).is_dir()
+    is_other = hub.HUB_ID.fullmatch(name) or is_folder(options.cache.models / name)
     if not is_other or name.startswith((".", "/", "~")):
         return link_line(path)
     if target := link_target(path):
@@ -177,7 +177,7 @@ def not_a_folder(path: Path) -> ModelError:
             tr(GGUF_HINT, path=quote(str(path))),
         )
     hint = tr("a model is a folder with config.json, weights, a tokenizer; or give a hub id")
-    if path.suffix in (".safetensors", ".bin") or (path.parent / "config.json").is_file():
+    if path.suffix in (".safetensors", ".bin") or is_file(path.parent / "config.json"):
         hint = tr("give the folder that it is in: {folder}", folder=path.parent)
     return ModelError(tr("{path} is a file, not a folder", path=path), hint)
 
@@ -272,7 +272,7 @@ def not_here_but(name: str, options: ModelOptions) -> ModelError:
 def known_names(options: ModelOptions) -> Iterator[str]:
     """Names that would work without the network, each once, the built-in one first."""
     models = options.cache.models
-    folders = models.iterdir() if models.is_dir() else ()
-    fetched = (each.name for each in folders if each.is_dir() and not each.name.startswith("."))
+    folders = models.iterdir() if is_folder(models) else ()
+    fetched = (each.name for each in folders if is_folder(each) and not each.name.startswith("."))
     cached = (model.name for model in hub.cached_models())
     yield from dict.fromkeys((BUILT_IN_MODEL, *fetched, *cached))

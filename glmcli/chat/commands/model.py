@@ -14,7 +14,7 @@ from glmcli.engines import folder_lines, full_name, is_local, lasting_name, spli
 from glmcli.engines.thread import EngineThread, engine_of
 from glmcli.errors import GlmError, UsageError
 from glmcli.language import in_one_line, later, tr
-from glmcli.paths import path_of
+from glmcli.paths import is_something, path_of
 from glmcli.terminal.visible import visible_line
 from glmcli.types import Chunk
 
@@ -80,13 +80,13 @@ def chosen(settings: Settings, rest: str) -> Settings:
     """The settings with the model, and the server's address, that were typed. Raises UsageError."""
     name, _, url = rest.rpartition(" ")
     sources = {**settings.sources, "model": TYPED}
-    if rest in ("list", "ls") and not path_of(rest).exists():
+    if rest in ("list", "ls") and not is_something(path_of(rest)):
         raise UsageError(tr("/model shows one model"), said_of(SLASH_WORDS["models"]))
     plain = re.sub(r"(?<!\S)(?:-m|--model|--base-url)[ =]", "", rest)
     if plain != rest:
         raise UsageError(tr("/model takes no options"), said_of(f"/model {plain}"))
     first, *options = rest.split()
-    if any(re.match(r"-|\w+=", word) for word in options) and not path_of(rest).exists():
+    if any(re.match(r"-|\w+=", word) for word in options) and not is_something(path_of(rest)):
         line = " ".join(re.sub(r"^-+|=", " ", word).strip() for word in options)
         raise UsageError(
             tr("/model takes no settings"),

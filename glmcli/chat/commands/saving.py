@@ -15,7 +15,7 @@ from glmcli.chat.commands.lines import files_line, said_of
 from glmcli.chat.commands.table import Chat, command, is_built_in
 from glmcli.errors import UsageError
 from glmcli.language import in_one_line, ntr, tr
-from glmcli.paths import absolute, is_file, path_of
+from glmcli.paths import absolute, is_file, is_something, path_of
 from glmcli.types import GenerationParams
 
 LEAST_OF_ID = 4
@@ -96,7 +96,7 @@ def dated_file() -> Path:
     """A Markdown file in the working folder that does not exist yet."""
     stem = datetime.now().strftime("glm-%Y-%m-%d-%H%M%S")
     names = (f"{stem}{'' if n == 1 else f'-{n}'}.md" for n in range(1, 1000))
-    return next(path for path in map(Path, names) if not path.exists())
+    return next(path for path in map(Path, names) if not is_something(path))
 
 
 @command("FILE")

@@ -18,6 +18,7 @@ from glmcli import COMPLETION
 from glmcli.config import BUILT_IN_MODEL, Settings, choices, load_settings, setting_fields
 from glmcli.errors import GlmError
 from glmcli.language import later, tr
+from glmcli.paths import is_folder, with_home
 
 Candidates = Iterator[tuple[str, str]]
 """Words, and a line about each."""
@@ -160,7 +161,7 @@ def local_models(ctx: typer.Context, incomplete: str) -> Candidates:
         for folder in sorted(settings.model_options.cache.models.iterdir() if settings else ()):
             is_offered = folder.name != BUILT_IN_MODEL and folder.name[0] not in ".-"
             is_offered = is_offered and folder.name.isprintable()
-            if is_offered and folder.name.startswith(incomplete) and folder.is_dir():
+            if is_offered and folder.name.startswith(incomplete) and is_folder(folder):
                 yield folder.name, tr("on this machine")
     for name in cached_ids(Path(), os.environ):
         yield name, tr("in the hub's cache")
@@ -219,7 +220,7 @@ def paths_behind(mention: str) -> list[str]:
     """The mentions that begin so, of files and of folders, which end in a slash."""
     folder, slash, start = mention[1:].rpartition("/")
     found = []
-    with suppress(OSError, RuntimeError), os.scandir(Path(folder + slash).expanduser()) as entries:
+    with suppress(OSError), os.scandir(with_home(folder + slash)) as entries:
         for entry in entries:
             if entry.name.startswith(start) and (start or entry.name[0] != "."):
                 end = "/" if entry.is_dir() else ""

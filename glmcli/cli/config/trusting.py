@@ -18,7 +18,7 @@ from glmcli.config.settings import parse
 from glmcli.config.values import Malformed
 from glmcli.errors import UsageError
 from glmcli.language import later, tr
-from glmcli.paths import absolute, path_of
+from glmcli.paths import absolute, is_folder, path_of
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ HERE = "."
 def dotenv_of(typed: str) -> Path:
     """The `.env` of a folder; it may be named itself, whether it is there or not."""
     folder = path_of(typed)
-    return folder if folder.name == ".env" and not folder.is_dir() else folder / ".env"
+    return folder if folder.name == ".env" and not is_folder(folder) else folder / ".env"
 
 
 @trusting.command()

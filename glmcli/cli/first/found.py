@@ -17,6 +17,7 @@ from glmcli.config import BUILT_IN_MODEL, Settings
 from glmcli.config.models import ModelOptions
 from glmcli.errors import ModelError
 from glmcli.machine import Gpu, free_bytes, gpus
+from glmcli.paths import is_folder
 
 PORTS: Mapping[int, str] = {
     8000: "openai",
@@ -105,7 +106,7 @@ def look(settings: Settings) -> Finds:
         free_bytes=free_bytes(),
         models=models,
         no_models=no_models,
-        to_fetch_bytes=0 if built_in_folder(options.cache).is_dir() else WHEEL_BYTES,
+        to_fetch_bytes=0 if is_folder(built_in_folder(options.cache)) else WHEEL_BYTES,
         served=tuple(answers.result().offers),
         locked=tuple(answers.result().locked),
     )

@@ -370,7 +370,7 @@ def of_role_file(word: str, names: Sequence[str]) -> str:
     if name not in role_names():
         return ""
     path = role_path(name)
-    if path.is_file():
+    if is_file(path):
         words = ["rm", str(path)]
         if word in ("rename", "mv"):
             words = ["mv", str(path), str(path.with_name(f"{(*names, 'NAME')[1]}.md"))]

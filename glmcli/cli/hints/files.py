@@ -15,7 +15,7 @@ from glmcli.conversation.typed import Line, untyped_line
 from glmcli.errors import UsageError
 from glmcli.files import dangling, near_path
 from glmcli.language import later, tr
-from glmcli.paths import is_file, path_of
+from glmcli.paths import is_file, is_folder, path_of
 from glmcli.store.results import NEWEST
 
 _WHOLE_ID = re.compile(r"[0-9a-hjkmnp-tv-z]{8}")
@@ -67,7 +67,7 @@ def names_with_blanks(text: str) -> bool:
     if "\n" in text or next(untyped_mentions(untyped_line(f"@{text}")), ""):
         return False
     path = path_of(text)
-    return bool(_EXTENSION.search(text)) or ("/" in text and path.parent.is_dir())
+    return bool(_EXTENSION.search(text)) or ("/" in text and is_folder(path.parent))
 
 
 def not_attached(prompt: str, sent: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from glmcli.config import setting_fields
 from glmcli.config.known import BUILT_IN_MODEL
 from glmcli.config.servers import with_scheme
 from glmcli.config.values import meant_number, plain_signs
-from glmcli.paths import is_file, system_as_word
+from glmcli.paths import is_file, is_something, system_as_word, with_home
 
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([a-z]*)")
 _UNITS = {"s": "s", "m": "m", "h": "h", "d": "d"}
@@ -131,9 +131,7 @@ def files_right(value: str, rest: list[str]) -> list[str]:
 
 def names_file(name: str) -> bool:
     """Whether a name is that of a file or a folder."""
-    with suppress(OSError, ValueError):
-        return Path(name).expanduser().exists()
-    return False
+    return is_something(with_home(name))
 
 
 def setting_value(name: str, words: Sequence[str]) -> list[str]:

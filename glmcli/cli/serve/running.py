@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -49,7 +48,7 @@ def answer_until_ended(
     from glmcli.cli.dialog import tell
     from glmcli.cli.serve.cluster import ClusterMember
     from glmcli.cli.serve.saying import say_set_up, server_log
-    from glmcli.engines import lasting_name, open_alone
+    from glmcli.engines import lasting_name, open_alone, short_name
     from glmcli.engines.thread import EngineThread
     from glmcli.serve.doors import Doors
     from glmcli.serve.findable import as_known, findable
@@ -93,21 +92,6 @@ def answer_until_ended(
                 drain(doors, holder, signals)
         elif signals:
             raise KeyboardInterrupt if signals[0] == signal.SIGINT else Killed(signals[0])
-
-
-def short_name(model: str) -> str:
-    """What clients call the model: of a folder or a file its name."""
-    from glmcli.engines import split_name
-
-    engine, name = split_name(model)
-    if engine == "gguf":
-        from glmcli.models.gguf.finding import spoken_name
-
-        return spoken_name(name)
-    if engine != "local":
-        return model.removesuffix(":")
-    path = Path(name).expanduser()
-    return path.resolve().name if path.is_dir() else name
 
 
 def set_up(model: str, address: str, settings: Settings, *, is_private: bool) -> list[str]:

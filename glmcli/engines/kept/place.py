@@ -22,7 +22,7 @@ from glmcli.config.models import AUTO, BITS
 from glmcli.config.place import runtime_folders, variables_of_nets
 from glmcli.engines import split_name
 from glmcli.language import tr
-from glmcli.paths import without_links
+from glmcli.paths import is_file, is_folder, with_home, without_links
 
 SOCKET, LOCK, LOG, ABOUT = ".sock", ".lock", ".log", ".json"
 SOCKET_BYTES = 100
@@ -153,7 +153,7 @@ def kept_key(settings: Settings, folder: Path | None) -> str:
     """The key of the model that the settings choose, whose files are in `folder`."""
     import hashlib
 
-    adapter = Path(settings.adapter).expanduser() if settings.adapter else None
+    adapter = with_home(settings.adapter) if settings.adapter else None
     facts = [
         __version__,
         sys.prefix,
@@ -206,7 +206,7 @@ def load_values(settings: Settings) -> dict[str, Any]:
     names = {item.name for item in fields(ModelOptions)} & {item.name for item in fields(Settings)}
     values = {name: getattr(settings, name) for name in sorted(names - {"offline"})}
     if settings.adapter:
-        values["adapter"] = str(without_links(Path(settings.adapter).expanduser()))
+        values["adapter"] = str(without_links(with_home(settings.adapter)))
     values["cache"] = str(without_links(settings.cache))
     values["model"] = model_anywhere(settings)
     return values
@@ -237,7 +237,7 @@ def model_folder(settings: Settings) -> Path | None:
         from glmcli.models.gguf.finding import find_gguf
 
         options = settings.model_options
-        is_fetched = name != BUILT_IN_MODEL or built_in_gguf(options.cache).is_file()
+        is_fetched = name != BUILT_IN_MODEL or is_file(built_in_gguf(options.cache))
         return find_gguf(name, options).path if is_fetched else None
     if engine != "local":
         return None
@@ -247,8 +247,8 @@ def model_folder(settings: Settings) -> Path | None:
         folder = Path(name)
     else:
         known = cached_snapshot(name, Path())
-        folder = known if known is not None and known.is_dir() else Path()
-    if folder != Path() and folder.is_dir():
+        folder = known if known is not None and is_folder(known) else Path()
+    if folder != Path() and is_folder(folder):
         return folder
     from glmcli.models.names import place_of  # takes as long as all else
 
@@ -258,7 +258,7 @@ def model_folder(settings: Settings) -> Path | None:
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
     """Name, size and time of a file, or every file of a folder: others are another model."""
     found = []
-    if not folder.is_dir():
+    if not is_folder(folder):
         with suppress(OSError):
             seen = folder.stat()
             found.append((folder.name, seen.st_size, seen.st_mtime_ns))

@@ -19,6 +19,7 @@ from glmcli.errors import ModelError
 from glmcli.language import bytes_phrase, tr
 from glmcli.models.files import zips
 from glmcli.models.files.small import bad_download, read_checkpoint_json
+from glmcli.paths import is_something
 
 LARGEST_HEADER = 30 * files.MB
 """Bytes; hundreds of thousands of tensors. The library itself stops at 100 MB."""
@@ -171,7 +172,8 @@ def missing_weights(folder: Path) -> list[str]:
     except ModelError:
         return []
     expected = [index_path, *files] if index_path else list(files)
-    return [path.name for path in expected or [folder / "model.safetensors"] if not path.exists()]
+    expected = expected or [folder / "model.safetensors"]
+    return [path.name for path in expected if not is_something(path)]
 
 
 def read_index(path: Path) -> dict[str, str]:

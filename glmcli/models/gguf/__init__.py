@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from glmcli.config.known import ollama_folders
+from glmcli.paths import is_file, with_home
 
 SUFFIX = ".gguf"
 HUB_TAG = re.compile(
@@ -37,8 +38,8 @@ def is_gguf(model: str) -> bool:
 def holds_gguf(folder: str) -> bool:
     """Whether a path is a folder with GGUF files, and of no other model."""
     try:
-        names = [path.name for path in Path(folder).expanduser().iterdir()]
-    except (OSError, ValueError, RuntimeError):
+        names = [path.name for path in with_home(folder).iterdir()]
+    except (OSError, ValueError):
         return False
     return "config.json" not in names and any(name.lower().endswith(SUFFIX) for name in names)
 
@@ -52,4 +53,4 @@ def ollama_manifest(name: str) -> Path | None:
     if any(part in (".", "..") for part in parts):
         return None
     paths = (folder.joinpath("manifests", *parts) for folder in ollama_folders())
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if is_file(path)), None)

@@ -34,7 +34,7 @@ from glmcli.models.gguf import (
     ollama_manifest,
 )
 from glmcli.models.names import expand, is_untyped
-from glmcli.paths import without_links
+from glmcli.paths import is_file, is_folder, is_something, with_home, without_links
 from glmcli.types import Report
 
 _PREFIX = "gguf:"
@@ -82,9 +82,9 @@ def find_gguf(name: str, options: ModelOptions, report: Report | None = None) ->
     if name == BUILT_IN_MODEL:
         return _built_in(options, report)
     path = expand(name)
-    if path.exists():
+    if is_something(path):
         check_untyped(name, options)
-        return GgufFile(name, _in_folder(path) if path.is_dir() else path, "")
+        return GgufFile(name, _in_folder(path) if is_folder(path) else path, "")
     found = _in_hub(name) or _of_ollama(name) or _of_lm_studio(name)
     if found is None:
         raise not_found(name)
@@ -130,7 +130,7 @@ def _built_in(options: ModelOptions, report: Report | None) -> GgufFile:
     path = built_in_gguf(options.cache)
     if report is not None:
         path = make_built_in_gguf(options, report)
-    elif not path.is_file():
+    elif not is_file(path):
         name = _PREFIX + BUILT_IN_MODEL
         raise ModelError(
             tr("{name} is not on this machine", name=name),
@@ -140,7 +140,7 @@ def _built_in(options: ModelOptions, report: Report | None) -> GgufFile:
 
 
 def _own(options: ModelOptions) -> Iterator[GgufFile]:
-    if built_in_gguf(options.cache).is_file():
+    if is_file(built_in_gguf(options.cache)):
         yield _built_in(options, None)
 
 
@@ -225,7 +225,7 @@ def _blob_of(manifest: Path) -> Path | None:
     except (ModelError, KeyError, TypeError, IndexError):
         return None
     path = manifest.parents[4] / "blobs" / digest.replace(":", "-")
-    return path if digest and path.is_file() else None
+    return path if digest and is_file(path) else None
 
 
 def _all_of_ollama() -> Iterator[GgufFile]:
@@ -243,7 +243,7 @@ def _of_lm_studio(name: str) -> GgufFile | None:
     if not name.lower().endswith(SUFFIX) or ".." in name.split("/") or name.startswith(PATH_STARTS):
         return None
     paths = (root / name for root in lm_studio_folders())
-    found = next((path for path in paths if path.is_file()), None)
+    found = next((path for path in paths if is_file(path)), None)
     return GgufFile(name, found, "LM Studio") if found else None
 
 
@@ -255,8 +255,8 @@ def _all_of_lm_studio() -> Iterator[GgufFile]:
 
 def lasting_gguf(name: str) -> str:
     """The same model by a name that means it in every folder."""
-    path = Path(name).expanduser()
-    if not path.exists():
+    path = with_home(name)
+    if not is_something(path):
         return _PREFIX + name if not is_gguf(name) else name
     whole = str(without_links(path.parent) / path.name)  # a link's own name says what it is
     is_known = whole.lower().endswith(SUFFIX) or holds_gguf(whole)

@@ -21,6 +21,7 @@ from glmcli.errors import ModelError
 from glmcli.language import tr
 from glmcli.models.files.headers import LFS_POINTER, MOST_TENSORS
 from glmcli.models.files.small import bad_download
+from glmcli.paths import is_something
 
 _MAGIC = b"GGUF"
 _LARGEST = 128 * files.MB
@@ -163,7 +164,7 @@ def shards_of(path: Path) -> list[Path]:
     count = min(int(found[4]), 1_000)
     parts = [path.with_name(f"{found[1]}{n:05}{found[3]}") for n in range(1, count + 1)]
     for part in parts:
-        if not part.exists():
+        if not is_something(part):
             raise bad_download(
                 tr("{name} is one of {n} files, and {missing} is not beside it",
                    name=path.name, n=count, missing=part.name)

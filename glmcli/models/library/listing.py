@@ -20,17 +20,18 @@ from glmcli.models.gguf.finding import all_ggufs
 from glmcli.models.libraries import lacking_libraries
 from glmcli.models.library.described import Model
 from glmcli.models.meaning import config_of, stated_window
+from glmcli.paths import is_folder
 
 
 def describe_all(options: ModelOptions) -> list[Model]:
     """Every model on this machine: built-in, in the cache folder, in the hub's cache, GGUF."""
     built_in = built_in_folder(options.cache)
-    if not built_in.is_dir():
+    if not is_folder(built_in):
         found = [Model(BUILT_IN_MODEL, "", "llama", None, 8192)]
     else:
         found = [describe_folder(BUILT_IN_MODEL, built_in)]
     for folder in sorted(built_in.parent.glob("[!.]*")):
-        if folder.is_dir() and folder != built_in:
+        if is_folder(folder) and folder != built_in:
             found.append(describe_folder(folder.name, folder))
     of_hub = [describe_folder(item.name, item.folder, "hub") for item in hub.cached_models()]
     return [*found, *of_hub, *map(describe_file, all_ggufs(options))]

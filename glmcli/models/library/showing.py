@@ -6,6 +6,7 @@ Knows nothing of torch or transformers.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from glmcli.config.models import IN_FULL, ModelOptions
@@ -76,12 +77,13 @@ def here(place: Place, hint: str = "") -> Path:
 
 
 def missing_files(folder: Path) -> Iterator[str]:
-    """Names of files without which the model cannot be used."""
-    if not (folder / "config.json").exists():
-        yield "config.json"
-    yield from missing_weights(folder)
-    if not has_tokenizer(folder):
-        yield "tokenizer.json"
+    """Names of files without which the model cannot be used; none of a folder that is locked."""
+    with suppress(PermissionError):
+        if not (folder / "config.json").exists():
+            yield "config.json"
+        yield from missing_weights(folder)
+        if not has_tokenizer(folder):
+            yield "tokenizer.json"
 
 
 def problem_of(name: str, folder: Path, options: ModelOptions) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, replace
@@ -147,6 +148,32 @@ def test_what_is_missing_is_named(tmp_path: Path, options: ModelOptions):
     assert "model-00002-of-00002.safetensors" in details.problem
     (tmp_path / "config.json").unlink()
     assert describe(str(tmp_path), options).missing[0] == "config.json"
+
+
+def test_a_name_in_an_index_that_no_file_can_have_is_missing(tmp_path: Path, options: ModelOptions):
+    long = f"{'é' * 200}.bin"
+    index = write_config(tmp_path) / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": long}}))
+    details = describe(str(tmp_path), options)
+    assert details.missing == (long, "tokenizer.json")
+    assert "File name too long" in details.problem
+
+
+def test_nothing_is_said_to_be_missing_in_a_folder_that_is_locked(
+    tmp_path: Path, options: ModelOptions, monkeypatch: pytest.MonkeyPatch
+):
+    look = os.stat
+
+    def locked(path, *args, **kwargs):
+        if str(path).startswith(f"{tmp_path}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path, *args, **kwargs)
+
+    write_config(tmp_path)
+    monkeypatch.setattr("os.stat", locked)
+    details = describe(str(tmp_path), options)
+    assert details.missing == ()
+    assert "cannot be read: Permission denied" in details.problem
 
 
 def test_code_that_would_have_to_run_is_told(in_cache: Path, options: ModelOptions):

@@ -20,7 +20,7 @@ from glmcli.cli.dialog import tell_links
 from glmcli.errors import UsageError
 from glmcli.files import kind, opening, printable
 from glmcli.language import tr
-from glmcli.paths import LARGEST_MESSAGE, path_of
+from glmcli.paths import LARGEST_MESSAGE, is_file, path_of
 
 NAME_OF_STDIN = "stdin"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -184,7 +184,7 @@ def open_lines(source: str) -> LineReader:
 
 def count_lines(path: Path) -> int | None:
     """How many lines a file has, blank ones too; None for what can be read only once."""
-    if not path.is_file():
+    if not is_file(path):
         return None
     count, last = 0, b"\n"
     try:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any
 
 from glmcli.cli.asking.behind import ANSWER_SHARE
-from glmcli.conversation.window import REPLY_SHARE
+from glmcli.conversation.window import REPLY_SHARE, way_with_text
 from glmcli.errors import ContextFull, GlmError
 from glmcli.language import tr
 from glmcli.types import Message, Totals
@@ -97,6 +97,14 @@ class Room:
     window: int
     held: int | None = None
     reply: int | None = None
+
+
+def tell_where_it_is(full: ContextFull, question: str | Message) -> None:
+    """Let the hint say why --long does nothing, if what fills the window is in the argument."""
+    if isinstance(question, str) and full.hint == way_with_text(once=True, is_set=full.is_set):
+        full.hint = tr(
+            "the text is in the argument: --long map answers one from stdin or -a FILE in parts"
+        )
 
 
 def no_room_for_parts(

@@ -87,6 +87,10 @@ def answered(
     except GlmError as exc:
         if session.is_stopped():
             raise Interrupted from exc
+        if way is not None and long is None and isinstance(exc, ContextFull):
+            from glmcli.cli.asking.about import tell_where_it_is
+
+            tell_where_it_is(exc, question)
         has_system = bool(session.conversation.system)
         if (
             long is None

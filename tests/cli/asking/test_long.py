@@ -35,6 +35,24 @@ def test_a_pipe_is_told_of_the_option(glm):
     assert done.err_lines[2].startswith("hint: --long map answers a text from stdin or -a FILE")
 
 
+@pytest.mark.parametrize("option", [(), ("--window", "400")])
+def test_a_text_in_the_argument_is_told_to_be_there(glm, option):
+    done = glm("ask", *SMALL, *option, "--long", "map", TEXT)
+    assert (done.out, done.code) == ("", 4)
+    line = (
+        "hint: the text is in the argument: --long map answers one from stdin or -a FILE in parts"
+    )
+    assert done.err_lines[-1] == line
+
+
+def test_a_conversation_that_is_too_long_is_not_said_to_be_in_the_argument(glm, tmp_path):
+    said = [{"role": "user", "content": TEXT}]
+    (tmp_path / "m.json").write_text(json.dumps(said))
+    done = glm("ask", *SMALL, "--long", "map", "--messages", "m.json", cwd=tmp_path)
+    assert done.code == 4
+    assert "in the argument" not in done.err
+
+
 def test_a_long_text_is_answered_and_the_question_is_kept_as_typed(glm):
     done = glm("ask", *SMALL, "--long", "map", "summarise", stdin=TEXT)
     assert done.code == 0

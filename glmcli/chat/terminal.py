@@ -19,7 +19,7 @@ from glmcli.conversation.typed import NOTHING, Line, untyped_line
 from glmcli.engines import Engine, state_of
 from glmcli.errors import GlmError, UsageError, told_error
 from glmcli.session import Session
-from glmcli.terminal.input import Editor, Entry, Source, keeping_unsent, open_editor
+from glmcli.terminal.input import PROMPT_HISTORY, Editor, Entry, Source, keeping_unsent, open_editor
 from glmcli.terminal.output import Output
 from glmcli.terminal.quiet import Queued, Quiet
 from glmcli.types import Message
@@ -42,7 +42,7 @@ class TerminalChat(Shell):
 
     def open_editor(self, completer: Completer) -> None:
         """Make the editor ready. The terminal must be quiet."""
-        history = self.settings.home / "prompt_history" if self.settings.history else None
+        history = self.settings.home / PROMPT_HISTORY if self.settings.history else None
         self._editor = open_editor(
             self.out,
             self,

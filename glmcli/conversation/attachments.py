@@ -90,7 +90,13 @@ def join_files(text: str, files: Sequence[str]) -> str:
 
 
 def headings_only(text: str) -> str:
-    """A message with the headers of its files in place of the files.
+    """A message with the headers of its files in place of the files."""
+    own, headers = own_and_headers(text)
+    return "\n\n".join(filter(None, [own, *headers]))
+
+
+def own_and_headers(text: str) -> tuple[str, list[str]]:
+    """What a message says of its own, and the headers of its files.
 
     Only what `join_files` put behind the text is a file: all else is shown, whatever it looks like.
     """
@@ -106,7 +112,7 @@ def headings_only(text: str) -> str:
             break
         headers.insert(0, begun[0].partition("\n")[0])
         end = begun.start() - len(before)
-    return "\n\n".join(filter(None, [text[:end], *headers]))
+    return text[:end], headers
 
 
 def is_content(header: re.Match[str], content: str) -> bool:

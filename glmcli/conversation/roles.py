@@ -93,6 +93,13 @@ class NamedRole:
             return text
         return _INPUT.sub(lambda place: text, self.text)
 
+    def unframed(self, sent: str) -> str:
+        """What the user said of a text with `$input` as it was sent; "" if that is not known."""
+        first, *others = _INPUT.split(self.text)
+        size = (len(sent) - len(first) - sum(map(len, others))) // max(len(others), 1)
+        said = sent[len(first) :][: max(size, 0)]
+        return said if others and self.framed(said) == sent else ""
+
 
 def roles_folder() -> Path:
     """Where the user's own roles lie, there or not. Raises ConfigError."""
@@ -144,6 +151,16 @@ def framing_role(text: str) -> str:
             if others and is_known and text.startswith(head) and tail in text[len(head) :]:
                 return name
     return ""
+
+
+def framing_roles() -> list[NamedRole]:
+    """The roles with `$input`, as they are now; those that can be read."""
+    found = []
+    with suppress(ConfigError):
+        for name in role_names():
+            with suppress(ConfigError, UsageError):
+                found.append(load_role(name))
+    return [role for role in found if _INPUT.search(role.text)]
 
 
 def role_names() -> list[str]:

@@ -49,7 +49,7 @@ from glmcli.store.rows import (
 )
 from glmcli.store.search import excerpt
 from glmcli.store.tables import from_sql, role_of, to_sql
-from glmcli.store.whole import in_portions, other_messages, read_conversation
+from glmcli.store.whole import asked_only, in_portions, other_messages, read_conversation
 from glmcli.types import Conversation, ConversationKind, GenerationParams, Message, as_count
 
 __all__ = ["KEPT_DAYS", "Hit", "Node", "Store", "Summary", "open_store"]
@@ -310,6 +310,10 @@ class Store:
     def purge(self, *names: str) -> None:
         """Delete conversations for good, deleted or not, by whole ids. Raises StoreError."""
         purge(self._database, names)
+
+    def asked_only(self, *names: str) -> Sequence[str]:
+        """The questions that only these conversations hold, by whole ids. Raises StoreError."""
+        return read_again(self._database, lambda db: asked_only(db, names))
 
     def deleted(self) -> Sequence[tuple[Summary, float]]:
         """What can be brought back, and when it was deleted; newest first. Raises StoreError."""

@@ -78,6 +78,17 @@ def other_messages(db: sqlite3.Connection, conversation: Conversation) -> list[t
     return found
 
 
+def asked_only(db: sqlite3.Connection, names: Sequence[str]) -> Sequence[str]:
+    """The questions of conversations, given by their ids, that no other holds; deleted ones too."""
+    which = f"conversation_id IN ({', '.join('?' * len(names))})"
+    rows = db.execute(
+        f"SELECT text FROM message WHERE role = 'user' AND {which}"
+        f" EXCEPT SELECT text FROM message WHERE role = 'user' AND NOT {which}",
+        (*names, *names),
+    )
+    return [from_sql(row[0]) for row in rows]
+
+
 def take_in(
     db: sqlite3.Connection, conversation: Conversation, *, unfinished: Container[int]
 ) -> list[int] | None:

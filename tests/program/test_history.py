@@ -115,6 +115,27 @@ def test_no_line_about_a_conversation_is_cut_in_an_id(tmp_path):
         assert all(word in shown.split() for word in title.split())
 
 
+def test_purging_a_chat_takes_what_was_typed_and_pasted_there_from_the_up_key_too(tmp_path):
+    with Term("chat", "-m", "echo:", home=tmp_path) as term:
+        term.at_prompt().type("my PIN is 9911\r").see("\nmy PIN is 9911").at_prompt()
+        term.type("\x1b[200~a pasted\nSECRET\x1b[201~").see("SECRET").type("\r")
+        term.see("\nSECRET").at_prompt().type("of both\r").see("\nof both").at_prompt()
+        term.type("/reset\r").at_prompt().type("of both\r").at_prompt().type("\x04").ended()
+
+    def glm(*arguments):
+        return run_glm(*arguments, cwd=tmp_path, GLM_HOME=str(tmp_path))
+
+    file = tmp_path / "prompt_history"
+    chat = glm("history", "list").out.splitlines()[-1].split("\t")[0]
+    before = file.read_text()
+    assert "9911" in before and "+SECRET" in before
+    glm("history", "delete", "-y", chat)
+    assert file.read_text() == before
+    assert glm("history", "delete", "-y", "--purge", chat).code == 0
+    typed = [line for line in file.read_text().splitlines() if line.startswith("+")]
+    assert typed == ["+of both", "+/reset", "+of both"]
+
+
 def test_an_empty_answer_is_said_on_a_terminal(talk, tmp_path):
     with Term("history", "search", "nowhere", home=tmp_path / "home") as term:
         assert term.see("nothing found").ended() == 1

@@ -140,6 +140,21 @@ def test_a_change_that_fails_for_another_reason_is_not_made_again(home, code):
             ]
 
 
+def test_the_questions_that_others_do_not_hold_are_told_apart(home):
+    one, two, other = (Conversation() for _ in range(3))
+    with closing(open_store(home)) as store:
+        ask(store, one, "of one", "r")
+        ask(store, one, "of one and two", "r")
+        ask(store, one, "of all", "r")
+        ask(store, two, "of one and two", "r")
+        ask(store, other, "of all", "of one")
+        assert sorted(store.asked_only(one.id)) == ["of one"]
+        assert sorted(store.asked_only(one.id, two.id)) == ["of one", "of one and two"]
+        assert store.asked_only() == []
+        store.delete(other.id)  # it can still be brought back
+        assert sorted(store.asked_only(one.id)) == ["of one"]
+
+
 def test_a_history_that_is_switched_off_is_not_changed(home):
     two_stored(home)
     database = Database(home / "history.db", enabled=False, wait_s=1.0)

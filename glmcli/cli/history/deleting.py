@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ from glmcli.cli.completion.candidates import (
 )
 from glmcli.cli.dialog import print_line, tell
 from glmcli.cli.history.listing import open_history, print_table
+from glmcli.cli.history.purging import find_any, forget_typed
 from glmcli.cli.options import with_settings
 from glmcli.cli.tables import (
     AsJson,
@@ -30,14 +31,13 @@ from glmcli.cli.tables import (
     print_rows,
 )
 from glmcli.config import Settings
-from glmcli.errors import UsageError
 from glmcli.harmless import quoted
 from glmcli.language import later, tr
 from glmcli.terminal.phrases import age
 from glmcli.terminal.visible import visible_line
 
 if TYPE_CHECKING:
-    from glmcli.store import Store, Summary
+    from glmcli.store import Summary
 
 
 @with_settings(needed=("home",))
@@ -72,22 +72,14 @@ def delete(
             return
         which = [each.id for each in found]
         if purge:
+            asked = store.asked_only(*which)
             store.purge(*which)
             print_line(tr("deleted for good: {named}", named=names))
+            forget_typed(settings.home, asked)
             return
         store.delete(*which)
         print_line(tr("deleted {named}", named=names))
         tell(undeletable(which))
-
-
-def find_any(store: Store, name: str, gone: Collection[str]) -> Summary:
-    """A conversation, or one of those that are `gone`. Raises UsageError, StoreError."""
-    from glmcli.cli.hints.elsewhere import EACH, EVERY_ONE
-
-    if name.lower() in EVERY_ONE:
-        raise UsageError(tr("there is no conversation {name!r}", name=name), tr(EACH))
-    is_gone = any(each.startswith(name.strip().lower()) for each in gone)
-    return store.find(name, deleted=is_gone)
 
 
 def ids_and_titles(found: Sequence[Summary]) -> str:

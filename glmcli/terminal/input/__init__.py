@@ -23,8 +23,19 @@ if TYPE_CHECKING:
 
     from glmcli.terminal.input.history import PromptHistory
 
-__all__ = ["Editor", "Entry", "Owner", "Presses", "Source", "keeping_unsent", "open_editor"]
+__all__ = [
+    "PROMPT_HISTORY",
+    "Editor",
+    "Entry",
+    "Owner",
+    "Presses",
+    "Source",
+    "keeping_unsent",
+    "open_editor",
+]
 
+PROMPT_HISTORY = "prompt_history"
+"""The file beside the history that holds what was typed, for the Up key."""
 LEAVE_S = 2.0
 """Two Ctrl-C on an empty line within this time leave the chat."""
 SAME_S = 0.5

@@ -6,9 +6,11 @@ whole.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Set
 from datetime import datetime
 from pathlib import Path
 
@@ -17,13 +19,19 @@ from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
 
+from glmcli.conversation.attachments import own_and_headers
+from glmcli.conversation.lines import literal
+from glmcli.conversation.roles import framing_roles
 from glmcli.conversation.typed import PASTED_BYTE, TYPED_BYTE, Line, untyped_line
 from glmcli.errors import StoreError, UsageError
 from glmcli.files import GB, read_bytes
-from glmcli.ours import make_private, open_private
+from glmcli.ours import make_private, not_written, open_private, replace_file
+from glmcli.paths import without_links
 from glmcli.terminal.input.pastes import Pastes
 
 _LARGEST_BYTES = GB
+_LOCK_WAIT_S, _LOCK_TICK_S = 0.5, 0.005
+"""How long another process that changes the file is waited for, and how often it is tried."""
 LONGEST_SUGGESTION = 200
 """Characters. A longer one would push the conversation off the screen."""
 _RUN = re.compile(PASTED_BYTE + b"+")
@@ -135,7 +143,7 @@ class PromptHistory(History):
         if self._path is None:
             return
         try:
-            with os.fdopen(open_private(self._path), "ab") as file:
+            with os.fdopen(open_locked(self._path), "ab") as file:
                 file.write(text.encode("utf-8", "replace"))
         except (OSError, StoreError):
             return  # a full or read-only disk: the entry is still there for this session
@@ -172,6 +180,73 @@ def with_origins(text: str, origins: str) -> Line:
         start, end = (min(int(at), len(text)) for at in run.split("-"))
         mask[start:end] = PASTED_BYTE * (end - start)
     return Line(text, bytes(mask)) if found[1] else Line(text)
+
+
+def open_locked(path: Path) -> int:
+    """A descriptor of the file, which `forget_said` does not replace until it is closed.
+
+    A lock that another process keeps is not waited for long. Raises StoreError, OSError.
+    """
+    until = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        handle = open_private(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_in_place = os.path.samestat(os.fstat(handle), path.stat())
+        except (BlockingIOError, FileNotFoundError):
+            is_in_place = False
+        except OSError:  # some network disks know no locks
+            is_in_place = True
+        if is_in_place or time.monotonic() >= until:
+            return handle
+        os.close(handle)
+        time.sleep(_LOCK_TICK_S)
+
+
+def forget_said(path: Path, questions: Iterable[str]) -> None:
+    """Take the entries that were sent as these messages out of the file, if there is one.
+
+    Raises StoreError.
+    """
+    said = {form.encode("utf-8", "replace") for form in forms_said(questions)}
+    if not (said and path.is_file()):
+        return
+    try:
+        with os.fdopen(open_locked(path), "rb") as file:
+            data = file.read()
+            kept = without_entries(data, said)
+            if kept != data:
+                replace_file(without_links(path), kept, 0o600, own=True)
+    except OSError as exc:
+        raise not_written(path, exc, own=True) from exc
+
+
+def forms_said(questions: Iterable[str]) -> Iterator[str]:
+    """What may have been typed for messages: without their files, and the words of a role."""
+    roles = framing_roles()
+    for question in questions:
+        own = own_and_headers(question)[0]
+        for text in (question, own, own.removesuffix("\n")):
+            yield text
+            yield from filter(None, (role.unframed(text) for role in roles))
+
+
+def without_entries(data: bytes, said: Set[bytes]) -> bytes:
+    """The content of the file without the entries that were sent as one of these texts."""
+    kept, entry = list[bytes](), list[bytes]()
+    for row in [*data.split(b"\n"), None]:
+        if row is not None and row.startswith(b"+"):
+            entry.append(row)
+            continue
+        text = b"\n".join(each[1:] for each in entry)
+        sent = literal(Line(text.decode("utf-8", "replace"))).text.encode()
+        if not entry or said.isdisjoint((text, sent)):
+            kept += entry
+        elif kept and kept[-1].startswith(b"# "):  # when it was sent, below an empty line
+            del kept[-2 if kept[-2:-1] == [b""] else -1 :]
+        entry = []
+        kept += [] if row is None else [row]
+    return b"\n".join(kept)
 
 
 def make_history(

@@ -302,6 +302,10 @@ def test_a_second_server_says_so_is_listed_and_is_ended_too(tmp_path: Path, glm:
         refused = glm("stop", "echo:", **env)
         assert refused.code == 2
         assert all(str(number) in refused.err for number in numbers)
+        unnamed = glm("stop", **env)
+        assert (unnamed.code, unnamed.err_lines[0]) == (2, "glm: 2 models are kept: echo, echo")
+        offered = re.fullmatch(r"hint: glm stop (\d+) ends one .*", unnamed.err_lines[1])
+        assert offered and int(offered[1]) in numbers
         assert glm("ask", "-m", "echo:", "hi", "--keep", "1m", **env).out == "hi\n"
         assert glm("stop", str(numbers[1]), **env).code == 0
         _, err = second.process.communicate(timeout=PATIENCE_S)

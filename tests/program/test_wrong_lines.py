@@ -142,7 +142,8 @@ config list                       | glm config show
 config show model                 | did you mean glm config get model?
 config model x                    | did you mean glm config set model x?
 config set                        | write: glm config set NAME VALUE
-config set temperature            | write: glm config set temperature VALUE
+config set temperature            | glm config set temperature VALUE, or glm config unset
+config set api_key                | in a pipe stdin has it
 config set temprature 1           | glm config set temperature 1?
 config get nonsense               | glm config show lists all settings
 config edit x                     | leave x out: glm config edit

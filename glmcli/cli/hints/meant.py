@@ -130,6 +130,8 @@ def hint_of(
         is_same = is_same or parses(arguments)
     if is_same and not (line.before or line.after or line.left_out):
         return ""
+    if line.is_form and {*arguments} <= {*lines[0]} and parses(arguments):
+        return ""  # the command has refused it, and says more than a form does
     typed = " && ".join(typed_line(["glm", *words]) for words in lines)
     typed = f"{line.before}{typed}{' ' if line.after else ''}{line.after}"
     if bare:

@@ -46,7 +46,7 @@ class HistoryList:
         self.deleted.append(name)
         if self._store.is_elsewhere(name):
             self._open.append(name)
-            return tr("deleted; open in another terminal: if it goes on there, it is stored again")
+            return tr("deleted, and still open in another terminal")
         return tr("deleted: glm history undelete {id} brings it back", id=name)
 
     @property

@@ -158,9 +158,9 @@ def confirmed(question: str, *, yes: bool) -> bool:
         return True
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError(tr("nothing was removed"), tr("add --yes to remove without being asked"))
-    from glmcli.cli.dialog import is_agreed, tell
+    from glmcli.cli.dialog import is_agreed, on_stderr, tell
 
-    agreed = bool(is_agreed(f"{question} [y/N] "))
+    agreed = bool(is_agreed(f"{on_stderr(f'{question} [y/N]')} "))
     if not agreed:
         tell(tr("nothing was removed"))
     return agreed

@@ -110,6 +110,10 @@ def test_no_line_about_a_conversation_is_cut_in_an_id(tmp_path):
 
         shown = rows("show", id)
         assert f"json {id}\nholds" in shown or f"{id} holds" in shown
+        with Term("history", "delete", id, home=tmp_path, cols=width) as term:
+            term.see("[y/N]").type("n\r").ended()
+            asked = term.text().partition("? [y")[0].split("'")[1]
+            assert title.split() == asked.split()
         assert title.split() == rows("delete", "-y", id).split("glm ")[0].split("'")[1].split()
         assert title.split() == rows("undelete", id).split("'")[1].split()
         assert all(word in shown.split() for word in title.split())

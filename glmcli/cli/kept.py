@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from glmcli.cli.completion.candidates import if_asked, kept_here
-from glmcli.cli.dialog import tell
+from glmcli.cli.dialog import print_line, tell
 from glmcli.cli.tables import AsJson, cell, print_json, print_rows
 from glmcli.errors import EngineError, GlmError, UsageError
 from glmcli.language import later, ntr, tr
@@ -125,12 +125,12 @@ def stop(
         raise UsageError(tr("a model and --all ask for two things"), tr("say one"))
     chosen = chosen_of(kept_models(), model, every=every)
     if not chosen:
-        print(tr(NONE))
+        print_line(tr(NONE))
     left_over = []
     for place, status in chosen:
         name = visible_line(short_model(str(status.get("model", "?"))))
         if stop_kept(place, partial(tell_waits, name)):
-            print(tr("{model} has left the memory", model=name))
+            print_line(tr("{model} has left the memory", model=name))
         else:
             left_over.append((name, status.get("pid")))
     if left_over:

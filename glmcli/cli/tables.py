@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from glmcli.cli.dialog import print_line
 from glmcli.encoding import in_json
 from glmcli.errors import UsageError
 from glmcli.files import json_text
@@ -68,7 +69,7 @@ def print_rows(
             print("\t".join(visible_line(str(cell)) for cell in row))
         return
     if not rows:
-        print(none)
+        print_line(none)
         return
     from rich.console import Console
     from rich.table import Table

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import re
 
 import pytest
 
@@ -70,3 +73,26 @@ def test_a_model_with_a_chat_at_its_prompt_is_in_use(tmp_path, own_runtime):
         row = term.text().splitlines()[1]
     assert row.split()[:3] == ["echo:", "in", "use"]
     assert " 0 s" not in row
+
+
+@pytest.mark.pty
+def test_a_line_of_the_log_of_a_server_is_cut_between_words(tmp_path):
+    fields = {"messages": [{"role": "user", "content": "hi"}], "unknown_field": 1, "another": 2}
+    with Term("serve", "echo:", "--port", "0", home=tmp_path, cols=56) as term:
+        port = re.search(r":(\d+)\n", term.see("Ctrl-C ends it").text())[1]
+        connection = http.client.HTTPConnection("127.0.0.1", int(port))
+        connection.request("POST", "/v1/chat/completions", json.dumps(fields))
+        assert connection.getresponse().status == 200
+        connection.close()
+        rows = [row.strip() for row in term.see("unknown_field").text().split("\n")]
+    assert "1 + 1 tokens · ignored: another, unknown_field" in " ".join(rows)
+
+
+@pytest.mark.pty
+def test_that_nothing_is_kept_is_cut_between_words(tmp_path, own_runtime):
+    for command in ("ps", "stop"):
+        with Term(command, home=tmp_path, cols=40) as term:
+            term.ended()
+            rows = [row.strip() for row in term.text().split("\n") if row.strip()]
+        assert " ".join(rows) == "no model is kept; glm ask --keep 10m keeps one"
+        assert len(rows) == 2

@@ -101,13 +101,15 @@ def set_up(model: str, address: str, settings: Settings, *, is_private: bool) ->
         curl = f"curl --unix-socket {shlex.quote(address)} http://localhost/v1/models"
         rows += ["  " + curl]
     else:
+        source = settings.sources.get("serve_key", "")
         # A shell has no variable for a key that another place gives.
-        named = "$GLM_SERVE_KEY" if settings.sources.get("serve_key") == ENVIRONMENT else "KEY"
+        named = "$GLM_SERVE_KEY" if source == ENVIRONMENT else "KEY"
         key = named if settings.serve_key else "any"
         ours = f"GLM_API_KEY={named} " if settings.serve_key else ""
         rows += [
             "  " + f"{ours}glm chat -m openai: --base-url {shlex.quote(address)}",
             "  " + f"OPENAI_BASE_URL={shlex.quote(f'{address}/v1')} OPENAI_API_KEY={key}",
+            *([tr("KEY is serve_key of {source}", source=source)] if key == "KEY" else []),
         ]
     return [*rows, tr("Ctrl-C ends it")]
 

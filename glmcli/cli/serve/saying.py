@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
+from glmcli.cli.dialog import on_stderr
 from glmcli.harmless import as_told
 
 if TYPE_CHECKING:
     from glmcli.engines.thread import EngineThread
     from glmcli.terminal.replies.text import StatusLine
-from glmcli.types import Progress
+    from glmcli.types import Progress
 
 
 def say_set_up(rows: Sequence[str]) -> None:
@@ -81,9 +82,10 @@ class ServerLog:
         """Write a line, unless it is to be quiet."""
         if self._quiet or sys.stderr is None:
             return
+        now = time.strftime("%H:%M:%S")
         with self._writing, going_on_without(sys.stderr):
             self._status.clear()
-            sys.stderr.write(f"{time.strftime('%H:%M:%S')} {as_told(line)}\n")
+            sys.stderr.write(f"{on_stderr(f'{now} {as_told(line)}')}\n")
             sys.stderr.flush()
 
     def show(self, progress: Progress | None) -> None:

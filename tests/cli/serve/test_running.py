@@ -35,6 +35,7 @@ def test_a_key_is_named_by_a_variable_only_where_the_shell_has_it(source, key, s
     rows = running.set_up("echo", "http://127.0.0.1:8000", settings, is_private=False)
     assert rows[2].endswith(f"OPENAI_API_KEY={said}")
     assert rows[1].strip().startswith(f"GLM_API_KEY={said} " if key else "glm chat")
+    assert ("KEY is serve_key of config.toml" in rows) == (said == "KEY")
 
 
 def test_who_reads_slowly_has_the_whole_reply_at_the_end(monkeypatch, capsys) -> None:
